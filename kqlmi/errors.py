@@ -1,0 +1,134 @@
+"""The error tree: everything that kqlmi raises.
+
+KqlmiError
+├── InputError                  what was typed or given is wrong; nothing was sent
+│   ├── PolicyError             a policy's JSON, an object ID, a usage
+│   └── CellError               a cell or a magic line
+├── NotConnectedError           no cluster to talk to
+├── MissingExtraError           an optional dependency is not installed
+├── SignInError                 no token could be had
+├── ConnectionFailedError       the cluster gave no answer
+│   └── RequestTimeoutError     …within the time given
+├── ServiceError                the cluster answered with an error
+│   ├── UnauthorizedError       401: the token was not accepted
+│   ├── ForbiddenError          403: a Kusto role is missing
+│   ├── EndpointNotFoundError   404: no Kusto endpoint at this URL
+│   └── ThrottledError          429
+└── ApplyError                  a plan that did not go through; says what landed
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+
+class KqlmiError(Exception):
+    """One sentence that says what is wrong, and a hint that says what to do next."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        """Keep ``message`` and ``hint`` apart; ``str()`` joins them."""
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        """Give the sentence and the hint on one line."""
+        return f"{self.message} {self.hint}".strip()
+
+    def _render_traceback_(self) -> list[str]:
+        """Give IPython one short line in place of a traceback."""
+        return [f"{type(self).__name__}: {self}"]
+
+
+class InputError(KqlmiError):
+    """What was typed or given is wrong, and nothing was sent."""
+
+
+class PolicyError(InputError):
+    """A policy's JSON, an object ID or a usage is wrong."""
+
+
+class CellError(InputError):
+    """A cell or a magic line is wrong."""
+
+
+class NotConnectedError(KqlmiError):
+    """No connection is open."""
+
+
+class MissingExtraError(KqlmiError):
+    """An optional dependency is not installed."""
+
+
+class SignInError(KqlmiError):
+    """No token could be had."""
+
+
+class ConnectionFailedError(KqlmiError):
+    """The cluster gave no answer; ``sent`` is False only when the request certainly never left."""
+
+    def __init__(self, message: str, *, hint: str = "", client_request_id: str = "", sent: bool = True) -> None:
+        """Keep the client request ID, which finds the request in ``.show commands-and-queries``."""
+        super().__init__(message, hint=hint)
+        self.client_request_id = client_request_id
+        self.sent = sent
+
+
+class RequestTimeoutError(ConnectionFailedError):
+    """The cluster gave no answer within the time given."""
+
+
+class ServiceError(KqlmiError):
+    """The cluster answered with an error."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        code: str = "",
+        type_name: str = "",
+        status: int | None = None,
+        permanent: bool | None = None,
+        client_request_id: str = "",
+    ) -> None:
+        """Keep what the service said: code, exception type, HTTP status, permanence and client request ID."""
+        super().__init__(message, hint=hint)
+        self.code = code
+        self.type_name = type_name
+        self.status = status
+        self.permanent = permanent
+        self.client_request_id = client_request_id
+
+
+class UnauthorizedError(ServiceError):
+    """The cluster did not accept the token (401)."""
+
+
+class ForbiddenError(ServiceError):
+    """The caller lacks a Kusto role (403)."""
+
+
+class EndpointNotFoundError(ServiceError):
+    """There is no such Kusto endpoint at this URL (404)."""
+
+
+class ThrottledError(ServiceError):
+    """The cluster asks to try later (429); ``retry_after`` is in seconds, or None where it did not say."""
+
+    def __init__(self, message: str, *, retry_after: float | None = None, **fields: Any) -> None:
+        """Keep the delay that the cluster asked for."""
+        super().__init__(message, **fields)
+        self.retry_after = retry_after
+
+
+class ApplyError(KqlmiError):
+    """A plan did not go through.
+
+    ``outcome`` is ``partly applied``, ``not applied`` or ``unknown``; ``steps`` are the step results, in order.
+    """
+
+    def __init__(self, message: str, *, outcome: str, steps: Sequence[Any] = (), hint: str = "") -> None:
+        """Keep what landed."""
+        super().__init__(message, hint=hint)
+        self.outcome = outcome
+        self.steps = tuple(steps)

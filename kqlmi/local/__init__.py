@@ -1,0 +1,1 @@
+"""A local cluster: it speaks the Kusto protocol on loopback and enforces the ManagedIdentity policy."""

@@ -1,0 +1,1 @@
+"""What a ManagedIdentity policy is: pure values, no input or output."""
