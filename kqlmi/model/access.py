@@ -1,0 +1,61 @@
+"""Effective access: what the policies of cluster and database together allow, with the reason."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from kqlmi.model.entities import ALL, Scope, known_usage, usage_name
+from kqlmi.model.policy import Snapshot
+
+Effect = Literal["effective", "redundant", "without effect"]
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Whether an identity may be used for something; ``allowed`` is None where a policy that decides was not read."""
+
+    allowed: bool | None
+    reason: str
+
+
+def without_effect(scope: Scope, usage: str) -> bool:
+    """Tell whether a grant of ``usage`` does nothing at ``scope``: cluster-only usages at a database."""
+    known = known_usage(usage)
+    return not scope.is_cluster and known is not None and known.cluster_only
+
+
+def effect(snapshot: Snapshot, scope: Scope, identity: str, usage: str) -> Effect:
+    """Tell what a grant at ``scope`` adds to the other grants of ``snapshot``."""
+    if without_effect(scope, usage):
+        return "without effect"
+    return "redundant" if covered_by(snapshot, scope, identity, usage) else "effective"
+
+
+def covered_by(snapshot: Snapshot, scope: Scope, identity: str, usage: str) -> tuple[tuple[Scope, str], ...]:
+    """Give the grants, as (scope, usage), that allow ``usage`` at ``scope`` apart from a plain grant there."""
+    if without_effect(scope, usage):
+        return ()
+    candidates = [(scope, ALL)] if usage != ALL else []
+    if not scope.is_cluster:
+        candidates += [(Scope.cluster(), name) for name in dict.fromkeys((usage, ALL))]
+    return tuple((where, name) for where, name in candidates if (identity, name) in snapshot.grants(where))
+
+
+def access(snapshot: Snapshot, identity: str, usage: str, scope: Scope) -> Access:
+    """Tell whether ``identity`` may be used for ``usage`` in ``scope``, by the documented rule: the policies add up."""
+    usage = usage_name(usage)
+    where = (Scope.cluster(),) if without_effect(scope, usage) else tuple(dict.fromkeys((scope, Scope.cluster())))
+    found = [
+        f"the policy of the {place} grants {name}" + (f", which covers {usage}" if name != usage else "")
+        for place in where
+        for name in dict.fromkeys((usage, ALL))
+        if (identity, name) in snapshot.grants(place)
+    ]
+    if found:
+        return Access(allowed=True, reason="; ".join(found))
+    unread = [place for place in where if place not in snapshot.policies]
+    if unread:
+        return Access(allowed=None, reason=" and ".join(f"the policy of the {place} was not read" for place in unread))
+    reason = " and ".join(f"the policy of the {place} does not grant it" for place in where)
+    if without_effect(scope, usage):
+        reason += f"; {usage} counts in the cluster's policy only"
+    return Access(allowed=False, reason=reason)

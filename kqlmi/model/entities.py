@@ -1,0 +1,104 @@
+"""What a policy speaks about: scopes, usages by name, and identities."""
+
+import difflib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final, NewType, Self
+
+from kqlmi.errors import InputError, PolicyError
+from kqlmi.model.quoting import printable
+from kqlmi.model.usages import USAGES, Usage
+
+ObjectId = NewType("ObjectId", str)
+"""A principal's object ID as a lower-case GUID, or ``system``."""
+
+SYSTEM: Final = ObjectId("system")
+ALL: Final = "All"
+
+_GUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_BY_NAME = {usage.name.casefold(): usage for usage in USAGES}
+
+
+def object_id(text: str) -> ObjectId:
+    """Give ``text`` as an object ID; anything but a GUID or ``system`` raises PolicyError."""
+    value = text.strip().lower()
+    if value == SYSTEM or _GUID.fullmatch(value):
+        return ObjectId(value)
+    raise PolicyError(
+        f"ObjectId {text!r} is neither a GUID nor the word system.",
+        hint="Give the identity's object (principal) ID, for example 11111111-2222-3333-4444-555555555555.",
+    )
+
+
+def known_usage(name: str) -> Usage | None:
+    """Give the catalogue's row for a usage name in any letter case, or None."""
+    return _BY_NAME.get(name.strip().casefold())
+
+
+def usage_name(name: str) -> str:
+    """Give a usage as it is compared: the catalogue's spelling, or an unknown one as found."""
+    known = known_usage(name)
+    return known.name if known else name.strip()
+
+
+def checked_usage(name: str, also: Iterable[str] = ()) -> str:
+    """Give the name of a usage that the catalogue or ``also`` holds; others raise PolicyError with a suggestion."""
+    wanted, others = usage_name(name), set(also)
+    if known_usage(wanted) or wanted in others:
+        return wanted
+    raise PolicyError(f"Usage {name!r} is not known.", hint=did_you_mean(wanted, [u.name for u in USAGES] + [*others]))
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """Give a hint with the choice nearest to ``word``, or with all of them."""
+    by_case = {choice.casefold(): choice for choice in choices}
+    near = difflib.get_close_matches(word.casefold(), by_case, n=1)
+    return f"Did you mean {by_case[near[0]]}?" if near else f"Known: {', '.join(by_case.values())}."
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Where a policy stands: the cluster, or one database.
+
+    Database names compare without case and keep their spelling.
+    """
+
+    name: str | None = field(default=None, compare=False)
+    _key: str = field(default="", init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Derive the key that scopes compare by; the cluster's is the empty one."""
+        if self.name == "":
+            raise InputError("A database name cannot be empty.", hint="Use Scope.cluster() for the cluster.")
+        object.__setattr__(self, "_key", (self.name or "").casefold())
+
+    @classmethod
+    def cluster(cls) -> Self:
+        """Give the cluster's scope."""
+        return cls()
+
+    @classmethod
+    def database(cls, name: str) -> Self:
+        """Give a database's scope; an empty name raises InputError."""
+        return cls(str(name))
+
+    @property
+    def is_cluster(self) -> bool:
+        """Tell the cluster from a database."""
+        return self.name is None
+
+    def __str__(self) -> str:
+        """Give the scope for people: ``cluster``, or ``database Samples``."""
+        return "cluster" if self.name is None else f"database {printable(self.name)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A managed identity as the service describes it; unknown fields are empty."""
+
+    object_id: ObjectId
+    display_name: str = ""
+    client_id: str = ""
+    tenant_id: str = ""
+    is_system: bool = False

@@ -1,0 +1,86 @@
+"""The tokens of a command or query: enough of Kusto's lexer to read names, string literals and comments.
+
+Source: TokenParser.cs of microsoft/Kusto-Query-Language 12.4.1.
+"""
+
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from kqlmi.errors import InputError
+
+BLANKS = "\t\n\f\r \u00a0\u1680\u180e" + "".join(map(chr, range(0x2000, 0x200C))) + "\u202f\u205f\u3000\ufeff"
+
+_TOKEN = re.compile(
+    rf"""
+    (?P<blank>   [{BLANKS}]+ | //[^\r\n\u2028\u2029]* )
+  | (?P<literal> [hH]? (?: ```.*?``` | ~~~.*?~~~ ) | [hH]?@'(?:[^'\r\n]|'')*' | [hH]?@"(?:[^"\r\n]|"")*"
+               | [hH]?'(?:[^'\\\r\n]|\\[^\r\n])*' | [hH]?"(?:[^"\\\r\n]|\\[^\r\n])*" )
+  | (?P<word>    [0-9]*[A-Za-z_$][A-Za-z0-9_]* | [0-9]+ )
+  | (?P<mark>    . )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_PREFIX = re.compile(r"[hH]?(?P<quote>@'|@\"|```|~~~|'|\")")
+_ESCAPE = re.compile(
+    r"\\(?:(?P<plain>[\\'\"abfnrtv])|u(?P<u4>[0-9A-Fa-f]{4})|U(?P<u8>[0-9A-Fa-f]{8})|x(?P<x>[0-9A-Fa-f]{2})"
+    r"|(?P<octal>[0-3][0-7]{2}|[0-7]{1,2})|(?P<bad>.?))",
+    re.DOTALL,
+)
+_PLAIN = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+
+
+Kind = Literal["literal", "word", "mark"]
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A piece of text with its place; blanks and comments are not tokens."""
+
+    kind: Kind
+    text: str
+    start: int
+
+    @property
+    def end(self) -> int:
+        """Give the offset behind the last character."""
+        return self.start + len(self.text)
+
+
+def tokens(text: str) -> Iterator[Token]:
+    """Give the tokens of ``text`` in order; a quote that opens no literal is a mark."""
+    for match in _TOKEN.finditer(text):
+        if match.lastgroup != "blank":
+            yield Token(cast("Kind", match.lastgroup), match[0], match.start())
+
+
+def literal_value(literal: str) -> str:
+    """Give the value of a string literal in any of its forms; an unknown escape raises InputError."""
+    prefix = _PREFIX.match(literal)
+    if prefix is None:
+        raise InputError(f"{literal!r} is not a string literal.")
+    quote = prefix["quote"]
+    width = 3 if quote in {"```", "~~~"} else 1
+    body = literal[prefix.end() : -width]
+    if quote.startswith("@"):
+        return body.replace(quote[1] * 2, quote[1])
+    return body if width > 1 else _ESCAPE.sub(_unescape, body)
+
+
+def _unescape(match: re.Match[str]) -> str:
+    kind, found = match.lastgroup, match[match.lastgroup or 0]
+    if kind == "plain":
+        return _PLAIN.get(found, found)
+    if kind == "octal":
+        return chr(int(found, 8))
+    if kind == "bad" or int(found, 16) > sys.maxunicode:
+        raise InputError(f"{match[0]!r} is no escape that Kusto knows.", hint=r"Write \\ for one backslash, or use @'…'.")
+    return chr(int(found, 16))
+
+
+def is_management(text: str) -> bool:
+    """Tell a management command (its first token is a dot) from a query."""
+    first = next(tokens(text), None)
+    return first is not None and first.text == "."

@@ -1,0 +1,263 @@
+"""The ManagedIdentity policy of one scope, and a snapshot of several."""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any, Self
+
+from kqlmi.errors import PolicyError
+from kqlmi.model.entities import SYSTEM, Identity, ObjectId, Scope, checked_usage, object_id, usage_name
+
+Grant = tuple[str, str]
+"""An identity (a lower-case GUID, or ``system``) and a usage's name."""
+
+_FILLED_IN = ("ClientId", "TenantId", "DisplayName", "IsSystem")
+_STRINGS = re.compile(r""""(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'""", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One policy object: an identity and what it may be used for.
+
+    ``usages`` keeps the spelling that was read. ``extra`` holds the properties that nobody knows, as JSON text by name.
+    """
+
+    object_id: ObjectId
+    usages: tuple[str, ...]
+    client_id: str = ""
+    tenant_id: str = ""
+    display_name: str = ""
+    is_system: bool = False
+    extra: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def identity(self) -> ObjectId:
+        """Give the identity as grants compare it: ``system`` whether it was read as the word or by ``IsSystem``."""
+        return SYSTEM if self.is_system else self.object_id
+
+    @property
+    def grants(self) -> frozenset[Grant]:
+        """Give the grants of this object alone."""
+        return frozenset((self.identity, usage_name(usage)) for usage in self.usages)
+
+    def without(self, usages: Iterable[str]) -> Self:
+        """Give the entry without some usages."""
+        gone = set(usages)
+        return replace(self, usages=tuple(usage for usage in self.usages if usage_name(usage) not in gone))
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The policy objects of one scope, in the order that was read.
+
+    ``==`` compares everything that was read; compare ``grants`` to learn whether two policies allow the same.
+    """
+
+    entries: tuple[Entry, ...] = ()
+
+    @classmethod
+    def empty(cls) -> Self:
+        """Give the policy ``[]``, which is not the same as no policy."""
+        return cls()
+
+    @classmethod
+    def parse(cls, text: str | None) -> Self | None:
+        """Read a policy's JSON, single-quoted strings included; None where there is no policy.
+
+        Raises:
+            PolicyError: The text is not a JSON array of objects with ObjectId and AllowedUsages.
+        """
+        if text is None or text.strip() in {"", "null"}:
+            return None
+        value = _load(text)
+        if not isinstance(value, list):
+            raise PolicyError("A ManagedIdentity policy is a JSON array.", hint="Put the objects between [ and ].")
+        return cls(tuple(_entry(item, place) for place, item in enumerate(value, 1)))
+
+    def to_json(self) -> str:
+        """Give the JSON array that a command sends: ObjectId, AllowedUsages and the properties that nobody knows.
+
+        It is ASCII and holds no backtick, so that it fits any string literal.
+        """
+        return _dump([_payload(entry) for entry in self.entries]).replace("`", "\\u0060")
+
+    @cached_property
+    def grants(self) -> frozenset[Grant]:
+        """Give every (identity, usage) that the policy grants."""
+        return frozenset().union(*(entry.grants for entry in self.entries))
+
+    def usages(self, identity: str) -> frozenset[str]:
+        """Give the names of the usages granted to an identity."""
+        return frozenset(usage for holder, usage in self.grants if holder == self._identity(identity))
+
+    def grant(self, identity: str, *usages: str, also: Iterable[str] = ()) -> Self:
+        """Give the policy with more usages for an identity, given by its object ID or ``system``.
+
+        Raises:
+            PolicyError: The object ID is malformed, or neither the catalogue nor this policy nor ``also`` holds a usage.
+        """
+        also = {*also, *(usage for _, usage in self.grants)}
+        return self._with(Entry(object_id(identity), tuple(checked_usage(usage, also) for usage in usages)))
+
+    def revoke(self, identity: str, *usages: str) -> Self:
+        """Give the policy without some usages of an identity; an object that has none left goes too.
+
+        Raises:
+            PolicyError: As for ``grant``.
+        """
+        also = {usage for _, usage in self.grants}
+        gone, holder = {checked_usage(usage, also) for usage in usages}, self._identity(object_id(identity))
+        rest = (entry.without(gone) if entry.identity == holder else entry for entry in self.entries)
+        return replace(
+            self, entries=tuple(new for new, old in zip(rest, self.entries, strict=True) if new.usages or new == old)
+        )
+
+    def merge(self, other: "Policy") -> Self:
+        """Give what ``.alter-merge`` makes of this policy: more identities and usages, and nothing removed."""
+        merged = self
+        for entry in other.entries:
+            merged = merged._with(entry)
+        return merged
+
+    @property
+    def identities(self) -> Iterator[Identity]:
+        """Give the identities of the policy, described as the service filled them in."""
+        for entry in self.entries:
+            yield Identity(
+                entry.identity, entry.display_name, entry.client_id, entry.tenant_id, entry.identity == SYSTEM
+            )
+
+    def _identity(self, identity: str) -> str:
+        return next(
+            (entry.identity for entry in self.entries if identity in (entry.object_id, entry.identity)), identity
+        )
+
+    def _with(self, added: Entry) -> Self:
+        holder = SYSTEM if added.is_system else self._identity(added.object_id)
+        known = self.usages(holder)
+        more = tuple(dict.fromkeys(usage for usage in map(usage_name, added.usages) if usage not in known))
+        entries = list(self.entries)
+        for place, entry in enumerate(entries):
+            if entry.identity == holder:
+                if more:
+                    entries[place] = replace(entry, usages=entry.usages + more)
+                break
+        else:
+            entries.append(replace(added, usages=more))
+        return replace(self, entries=tuple(entries))
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The policies of the scopes that were read; None is "no policy", and a scope that is absent was not read."""
+
+    policies: Mapping[Scope, Policy | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Keep a read-only copy."""
+        object.__setattr__(self, "policies", MappingProxyType(dict(self.policies)))
+
+    def grants(self, scope: Scope) -> frozenset[Grant]:
+        """Give the grants of a scope; none where there is no policy or it was not read."""
+        policy = self.policies.get(scope)
+        return policy.grants if policy else frozenset()
+
+    def with_policy(self, scope: Scope, policy: Policy | None) -> Self:
+        """Give a snapshot in which one scope holds ``policy``."""
+        return replace(self, policies={**self.policies, scope: policy})
+
+    @cached_property
+    def identities(self) -> Mapping[str, Identity]:
+        """Give every identity of every policy, the described ones before the bare ones, by object ID or ``system``."""
+        found: dict[str, Identity] = {}
+        for policy in self.policies.values():
+            for identity in policy.identities if policy else ():
+                if not found.get(identity.object_id, identity).display_name or identity.object_id not in found:
+                    found[identity.object_id] = identity
+        return found
+
+
+def _payload(entry: Entry) -> dict[str, Any]:
+    extra = {name: _Raw(text) for name, text in entry.extra}
+    return {"ObjectId": entry.object_id, "AllowedUsages": ", ".join(entry.usages), **extra}
+
+
+class _Raw(str):
+    """JSON text that is written as it is."""
+
+    __slots__ = ()
+
+
+def _dump(value: Any, indent: str = "\n") -> str:
+    """Give JSON text, decimals as they were read: a float would round them."""
+    inner = indent + "  "
+    if isinstance(value, _Raw | Decimal):
+        return str(value)
+    if isinstance(value, dict) and value:
+        rows = (f"{json.dumps(name)}: {_dump(item, inner)}" for name, item in value.items())
+        return "{" + inner + f",{inner}".join(rows) + indent + "}"
+    if isinstance(value, list) and value:
+        return "[" + inner + f",{inner}".join(_dump(item, inner) for item in value) + indent + "]"
+    return json.dumps(value)
+
+
+def _load(text: str) -> Any:
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        names = [name for name, _ in items]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise PolicyError(f"Property {twice!r} stands twice in one object.")
+        return dict(items)
+
+    def refuse(constant: str) -> None:
+        raise PolicyError(f"{constant} is not JSON.")
+
+    try:
+        return json.loads(
+            _STRINGS.sub(_double_quoted, text), object_pairs_hook=pairs, parse_float=Decimal, parse_constant=refuse
+        )
+    except json.JSONDecodeError as error:
+        near = text[max(0, error.pos - 12) : error.pos + 12]
+        raise PolicyError(
+            f"The policy is not JSON: {error.msg} at line {error.lineno}, column {error.colno}, near {near!r}.",
+            hint='Expected: [{"ObjectId": "<guid>", "AllowedUsages": "ExternalTable"}].',
+        ) from None
+    except (RecursionError, ValueError):
+        raise PolicyError(
+            "The policy is not JSON that can be read.", hint="It is nested too deep, or too long."
+        ) from None
+
+
+def _double_quoted(match: re.Match[str]) -> str:
+    if match[0].startswith('"'):
+        return match[0]
+    # A pair of characters at a time, so that a backslash is never taken for the escape of what follows its pair.
+    return '"' + re.sub(r"\\'|\\.|\"", lambda m: {"\\'": "'", '"': '\\"'}.get(m[0], m[0]), match[0][1:-1]) + '"'
+
+
+def _entry(item: Any, place: int) -> Entry:
+    if not isinstance(item, dict):
+        raise PolicyError(f"Item {place} of the policy is not an object.")
+    for name in ("ObjectId", "AllowedUsages"):
+        if not isinstance(item.get(name), str):
+            raise PolicyError(f"Object {place} of the policy has no {name} (a string).", hint=_spelling(item, name))
+    usages = (usage.strip() for usage in item["AllowedUsages"].split(","))
+    filled = {name: item.get(name) for name in _FILLED_IN}
+    known = {"ObjectId", "AllowedUsages", *_FILLED_IN}
+    return Entry(
+        object_id=object_id(item["ObjectId"]),
+        usages=tuple(usage for usage in usages if usage),
+        client_id=str(filled["ClientId"] or ""),
+        tenant_id=str(filled["TenantId"] or ""),
+        display_name=str(filled["DisplayName"] or ""),
+        is_system=str(filled["IsSystem"]).lower() == "true",
+        extra=tuple((name, _dump(value)) for name, value in item.items() if name not in known),
+    )
+
+
+def _spelling(item: dict[str, Any], name: str) -> str:
+    near = next((key for key in item if key.casefold() == name.casefold() and key != name), None)
+    return f"Write {name} in place of {near}." if near else ""

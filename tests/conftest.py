@@ -1,0 +1,26 @@
+"""What holds for every test: how long the laws search, and no silent skips in CI."""
+
+import os
+from collections.abc import Generator
+
+import pytest
+from hypothesis import settings
+
+CI = os.environ.get("CI") == "true"
+# What a developer's machine may lack, and CI may not.
+NEVER_SKIPPED_IN_CI = {"browser", "node", "notebook"}
+
+# No deadline: a busy machine is not a bug. In CI the same examples every time, so that a failure is the change's own.
+settings.register_profile("kqlmi", deadline=None, derandomize=CI, max_examples=500 if CI else 50)
+settings.load_profile("kqlmi")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn a skip that CI must not have into a failure."""
+    report = yield
+    needs = NEVER_SKIPPED_IN_CI & {mark.name for mark in item.iter_markers()}
+    if CI and needs and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"CI must not skip a {needs.pop()} test: {report.longrepr}"
+    return report

@@ -1,0 +1,54 @@
+import pytest
+
+from kqlmi.model.access import access, effect
+from kqlmi.model.entities import Scope
+from kqlmi.model.policy import Policy, Snapshot
+from tests.model.test_policy import LOADER
+
+DATABASE, CLUSTER = Scope.database("Samples"), Scope.cluster()
+
+
+def snapshot(cluster: str, database: str) -> Snapshot:
+    def policy(usages: str) -> Policy | None:
+        return Policy.empty().grant(LOADER, *usages.split()) if usages else None
+
+    return Snapshot({CLUSTER: policy(cluster), DATABASE: policy(database)})
+
+
+@pytest.mark.parametrize(
+    ("cluster", "database", "usage", "allowed", "reason"),
+    [
+        ("", "", "ExternalTable", False, "cluster does not grant"),
+        ("", "ExternalTable", "externaltable", True, "database Samples grants ExternalTable"),
+        ("ExternalTable", "", "ExternalTable", True, "cluster grants ExternalTable"),
+        ("", "All", "ExternalTable", True, "grants All, which covers ExternalTable"),
+        ("All", "", "SandboxArtifacts", True, "cluster grants All"),
+        ("", "SandboxArtifacts All", "SandboxArtifacts", False, "cluster's policy only"),
+        ("", "All", "FutureFlow", True, "All"),
+    ],
+)
+def test_the_policies_add_up(cluster: str, database: str, usage: str, allowed: bool, reason: str) -> None:  # noqa: FBT001
+    found = access(snapshot(cluster, database), LOADER, usage, DATABASE)
+    assert found.allowed is allowed
+    assert reason in found.reason
+
+
+def test_what_was_not_read_is_not_called_refused() -> None:
+    found = access(Snapshot({DATABASE: None}), LOADER, "ExternalTable", DATABASE)
+    assert found.allowed is None
+    assert "the policy of the cluster was not read" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("cluster", "database", "usage", "expected"),
+    [
+        ("", "ExternalTable", "ExternalTable", "effective"),
+        ("ExternalTable", "ExternalTable", "ExternalTable", "redundant"),
+        ("", "ExternalTable All", "ExternalTable", "redundant"),
+        ("All", "All", "All", "redundant"),
+        ("", "ExternalTable All", "All", "effective"),
+        ("All", "SandboxArtifacts", "SandboxArtifacts", "without effect"),
+    ],
+)
+def test_what_a_grant_adds_to_the_others(cluster: str, database: str, usage: str, expected: str) -> None:
+    assert effect(snapshot(cluster, database), DATABASE, LOADER, usage) == expected

@@ -1,0 +1,101 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kqlmi.errors import InputError, PolicyError
+from kqlmi.model.draft import Draft
+from kqlmi.model.entities import Scope
+from kqlmi.model.policy import Policy, Snapshot
+from kqlmi.model.workflows import WORKFLOWS
+from tests.model.test_policy import IDENTITIES, KNOWN, LOADER, POLICIES
+
+DATABASE, CLUSTER = Scope.database("Samples"), Scope.cluster()
+
+
+def draft(cluster: str = "", database: str = "", scope: Scope = DATABASE) -> Draft:
+    def policy(usages: str) -> Policy | None:
+        return Policy.empty().grant(LOADER, *usages.split()) if usages else None
+
+    return Draft.start(Snapshot({CLUSTER: policy(cluster), DATABASE: policy(database)}), scope)
+
+
+@given(st.none() | POLICIES, IDENTITIES, KNOWN.filter(lambda usage: usage != "All"))
+def test_a_tick_taken_back_leaves_nothing_to_do(policy: Policy | None, identity: str, usage: str) -> None:
+    start = Draft.start(Snapshot({CLUSTER: None, DATABASE: policy}), DATABASE)
+    if start.cell(identity, usage).granted or start.cell(identity, usage).covered_by:
+        return
+    assert start.tick(identity, usage=usage).untick(identity, usage=usage).plan().steps == ()
+
+
+@pytest.mark.parametrize("row", WORKFLOWS, ids=lambda row: row.id)
+def test_a_workflow_ticks_the_usage_that_it_needs(row: object) -> None:
+    for name in (row.id, row.title.upper()):  # type: ignore[attr-defined]
+        ticked = draft().tick(LOADER, workflow=name)
+        assert ticked.cell(LOADER, row.usage).granted  # type: ignore[attr-defined]
+
+
+def test_unticking_what_all_covers_is_refused_and_replacing_all_is_offered() -> None:
+    covered = draft(database="All ExternalTable")
+    with pytest.raises(InputError, match="replace_all"):
+        covered.untick(LOADER, usage="SqlRequest")
+    with pytest.raises(InputError, match="replace_all"):
+        covered.untick(LOADER, usage="ExternalTable")
+
+
+def test_replacing_all_keeps_every_known_usage_that_has_an_effect_there() -> None:
+    replaced = draft(database="All").replace_all(LOADER, without="SqlRequest")
+    names = {usage for _, usage in replaced.desired().grants(DATABASE)}
+    assert names == set(replaced.kept_usages("SqlRequest"))
+    assert len(names) == 7
+    assert not names & {"All", "SqlRequest", "SandboxArtifacts"}
+    assert len(draft(cluster="All", scope=CLUSTER).kept_usages("SqlRequest")) == 8
+
+
+def test_replacing_all_keeps_unknown_usages_and_properties() -> None:
+    text = f'[{{"ObjectId":"{LOADER}","AllowedUsages":"All, FutureFlow","Note":"keep"}}]'
+    start = Draft.start(Snapshot({DATABASE: Policy.parse(text)}), DATABASE)
+    policy = start.replace_all(LOADER, without="SqlRequest").desired().policies[DATABASE]
+    assert policy is not None
+    assert "FutureFlow" in policy.usages(LOADER)
+    assert policy.entries[0].extra == (("Note", '"keep"'),)
+
+
+def test_a_cell_tells_what_covers_it() -> None:
+    cell = draft(cluster="All").cell(LOADER, "ExternalTable")
+    assert cell.allowed
+    assert not cell.granted
+    assert cell.covered_by == ((CLUSTER, "All"),)
+
+
+def test_a_cluster_only_usage_has_no_effect_at_a_database() -> None:
+    cell = draft(database="SandboxArtifacts").cell(LOADER, "SandboxArtifacts")
+    assert cell.without_effect
+    assert not cell.allowed
+
+
+def test_unknown_usages_have_their_column() -> None:
+    text = f'[{{"ObjectId":"{LOADER}","AllowedUsages":"FutureFlow"}}]'
+    start = Draft.start(Snapshot({CLUSTER: Policy.parse(text), DATABASE: None}), DATABASE)
+    assert start.usages[-1] == "FutureFlow"
+    assert start.tick(LOADER, usage="FutureFlow").plan().summary.startswith("0 to grant, 0 to revoke, 1 redundant")
+
+
+def test_ticks_stay_when_another_scope_is_chosen() -> None:
+    other = Scope.database("Sales")
+    moved = (
+        draft().tick(LOADER, usage="All").reading(Snapshot({other: None})).at(other).tick(LOADER, usage="SqlRequest")
+    )
+    assert [str(step.scope) for step in moved.plan().steps] == ["database Samples", "database Sales"]
+
+
+@pytest.mark.parametrize("names", [{}, {"usage": "All", "workflow": "continuous_export"}])
+def test_a_tick_names_either_a_usage_or_a_workflow(names: dict[str, str]) -> None:
+    with pytest.raises(InputError, match="either a usage or a workflow"):
+        draft().tick(LOADER, **names)
+
+
+def test_an_unknown_workflow_or_usage_is_refused_with_a_suggestion() -> None:
+    with pytest.raises(InputError, match="Did you mean Continuous export"):
+        draft().tick(LOADER, workflow="continous export")
+    with pytest.raises(PolicyError, match="Did you mean ExternalTable"):
+        draft().tick(LOADER, usage="ExternalTables")
