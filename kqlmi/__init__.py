@@ -1,3 +1,72 @@
 """Decide which managed identity may do what on an Azure Data Explorer cluster, from a notebook."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from kqlmi.errors import KqlmiError
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from kqlmi import local, model
+    from kqlmi.model.draft import Draft
+    from kqlmi.model.entities import Identity, Scope
+    from kqlmi.model.plan import Plan
+    from kqlmi.model.policy import Policy
+    from kqlmi.notebook.panel import Panel
+    from kqlmi.session import Session, connect
+
 __version__ = "0.1.0"
+__all__ = [
+    "Draft",
+    "Identity",
+    "KqlmiError",
+    "Panel",
+    "Plan",
+    "Policy",
+    "Scope",
+    "Session",
+    "connect",
+    "local",
+    "model",
+]
+
+_HOMES = {
+    "Draft": "kqlmi.model.draft",
+    "Identity": "kqlmi.model.entities",
+    "Panel": "kqlmi.notebook.panel",
+    "Plan": "kqlmi.model.plan",
+    "Policy": "kqlmi.model.policy",
+    "Scope": "kqlmi.model.entities",
+    "Session": "kqlmi.session",
+    "connect": "kqlmi.session",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Give a public name, imported when it is first asked for."""
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    if name in {"local", "model"}:
+        return import_module(f"kqlmi.{name}")
+    raise AttributeError(f"module 'kqlmi' has no attribute {name!r}")
+
+
+def load_ipython_extension(shell: "InteractiveShell") -> None:
+    """Register the magic ``kqlmi``."""
+    import atexit
+
+    from kqlmi.notebook.magics import KqlMagics, keep_empty_body
+
+    magics = KqlMagics(shell)
+    shell.register_magics(magics)
+    shell.input_transformers_cleanup.append(keep_empty_body)
+    atexit.register(magics.sessions.close)
+
+
+def unload_ipython_extension(shell: "InteractiveShell") -> None:
+    """Close every session of the shell."""
+    from kqlmi.notebook.magics import keep_empty_body
+
+    shell.input_transformers_cleanup.remove(keep_empty_body)
+    shell.magics_manager.registry["KqlMagics"].sessions.close()

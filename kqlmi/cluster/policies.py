@@ -1,0 +1,86 @@
+"""The policies of a cluster as its answers hold them."""
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final
+
+from kqlmi.cluster.connection import Connection
+from kqlmi.cluster.table import Table
+from kqlmi.errors import KqlmiError, ServiceError
+from kqlmi.model import commands
+from kqlmi.model.access import without_effect
+from kqlmi.model.entities import SYSTEM, Scope
+from kqlmi.model.policy import Policy, Snapshot
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_WIDTH: Final = 8
+
+
+def policy_of(answer: Table) -> Policy | None:
+    """Give the policy in the answer of a policy command; None where there is none.
+
+    The documentation calls the column Policies, the grammar calls it Policy: both are read.
+    """
+    if not len(answer):
+        return None
+    value = answer.column("Policy", "Policies")[0]
+    if value is not None and not isinstance(value, str):
+        raise KqlmiError("The answer holds a policy that is not text.", hint="Look at it with --raw.")
+    return Policy.parse(value)
+
+
+def holds_policy(answer: Table) -> bool:
+    """Tell whether an answer has the shape that policy commands give."""
+    names = {column.name for column in answer.columns}
+    return "EntityName" in names and bool(names & {"Policy", "Policies"})
+
+
+def read_policy(connection: Connection, scope: Scope) -> Policy | None:
+    """Read the policy of one scope."""
+    return policy_of(connection.execute(commands.show(scope), scope.name))
+
+
+def read_policies(connection: Connection, scopes: Iterable[Scope]) -> tuple[Snapshot, dict[Scope, ServiceError]]:
+    """Read several policies at a time; give those that could be read, and the refusal of each other one."""
+    wanted, refused = list(dict.fromkeys(scopes)), {}
+
+    def read(scope: Scope) -> Policy | ServiceError | None:
+        try:
+            return read_policy(connection, scope)
+        except ServiceError as error:
+            return error
+
+    policies: dict[Scope, Policy | None] = {}
+    with ThreadPoolExecutor(_WIDTH) as pool:
+        for scope, found in zip(wanted, pool.map(read, wanted), strict=True):
+            if isinstance(found, ServiceError):
+                refused[scope] = found
+            else:
+                policies[scope] = found
+    return Snapshot(policies), refused
+
+
+def to_dataframe(policies: Snapshot) -> "pd.DataFrame":
+    """Give one row for each identity of each scope.
+
+    Columns: ``scope``, ``display_name``, ``object_id``, ``is_system``, ``usages`` (a list of names) and
+    ``without_effect`` (those of the usages that do nothing in this scope).
+    """
+    import pandas as pd
+
+    rows = [
+        (
+            str(scope),
+            entry.display_name,
+            entry.object_id,
+            entry.identity == SYSTEM,
+            list(entry.usages),
+            [usage for usage in entry.usages if without_effect(scope, usage)],
+        )
+        for scope, policy in policies.policies.items()
+        for entry in (policy.entries if policy else ())
+    ]
+    names = ["scope", "display_name", "object_id", "is_system", "usages", "without_effect"]
+    return pd.DataFrame(rows, columns=names).astype({"is_system": bool})

@@ -1,0 +1,274 @@
+"""A result table of Kusto, with its conversion to a pandas DataFrame that changes no value."""
+
+import json
+import math
+import re
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+from kqlmi.errors import KqlmiError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Names of the .NET types, for tables of the v1 protocol that leave ColumnType out.
+_DOTNET = {
+    "boolean": "bool",
+    "sbyte": "bool",
+    "int32": "int",
+    "int64": "long",
+    "double": "real",
+    "sqldecimal": "decimal",
+    "object": "dynamic",
+    "date": "datetime",
+    "time": "timespan",
+    "uuid": "guid",
+    "uniqueid": "guid",
+}
+_DATETIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.(\d{1,7}))?Z")
+_TIMESPAN = re.compile(r"(-?)(?:(\d+)\.)?(\d\d):(\d\d):(\d\d)(?:\.(\d{1,7}))?")
+# What nanoseconds since 1970 reach in 64 bits, to the day: ISO text of four-digit years sorts by time.
+_FIRST_NS, _LAST_NS = "1677-09-22", "2262-04-11"
+_TICKS_A_SECOND: Final = 10_000_000
+_LAST_NS_TICKS: Final = (2**63 - 1) // 100
+
+
+class ColumnTypeWarning(UserWarning):
+    """A column holds a value that its usual dtype cannot hold, and has another one."""
+
+
+class _CannotHoldError(Exception):
+    """A dtype cannot hold a column's values exactly."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column's name and Kusto type, in lower case: bool, int, long, real, decimal, and so on."""
+
+    name: str
+    type: str
+
+    @classmethod
+    def of(cls, name: str, type_name: str) -> "Column":
+        """Give a column from any spelling of its type that the protocol uses."""
+        short = type_name.rsplit(".", 1)[-1].lower()
+        return cls(name, _DOTNET.get(short, short))
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table as it came: ``rows`` hold JSON values, in the order of ``columns``."""
+
+    columns: tuple[Column, ...]
+    rows: Sequence[Sequence[Any]]
+
+    def __len__(self) -> int:
+        """Give the number of rows."""
+        return len(self.rows)
+
+    def column(self, *names: str) -> list[Any]:
+        """Give the values of the first column that has one of ``names``; KqlmiError if there is none."""
+        for name in names:
+            for place, column in enumerate(self.columns):
+                if column.name == name:
+                    return [row[place] for row in self.rows]
+        raise KqlmiError(
+            f"The answer has no column {names[0]!r}.",
+            hint=f"It has: {', '.join(column.name for column in self.columns)}.",
+        )
+
+    def to_dataframe(self) -> "pd.DataFrame":
+        """Give a DataFrame.
+
+        dtypes: bool ``boolean``, int ``Int32``, long ``Int64``, real ``Float64``, decimal ``decimal.Decimal`` objects,
+        datetime ``datetime64[ns, UTC]``, timespan ``timedelta64[ns]``, guid and string ``str``, dynamic Python objects.
+
+        Warns:
+            ColumnTypeWarning: A dtype could not hold a value of its column, and the next one that can was taken:
+                microseconds, then text, for time; Python objects for everything else.
+        """
+        import pandas as pd
+
+        values = list(zip(*self.rows, strict=True)) or [()] * len(self.columns)
+        series = {
+            place: _series(column, items)
+            for place, (column, items) in enumerate(zip(self.columns, values, strict=True))
+        }
+        frame = pd.DataFrame(series, index=pd.RangeIndex(len(self.rows)))
+        frame.columns = pd.Index([column.name for column in self.columns], dtype=object)
+        return frame
+
+
+def _series(column: Column, values: Sequence[Any]) -> "pd.Series[Any]":
+    convert, *others = _CONVERTERS.get(column.type, (_objects,))
+    try:
+        return convert(values)
+    except _CannotHoldError as error:
+        for other in (*others, _objects):
+            try:
+                found = other(values)
+            except _CannotHoldError:
+                continue
+            warnings.warn(
+                f"Column {column.name!r} {error}; its dtype is {found.dtype}.", ColumnTypeWarning, stacklevel=3
+            )
+            return found
+        raise
+
+
+def _objects(values: Sequence[Any]) -> "pd.Series[Any]":
+    import numpy as np
+    import pandas as pd
+
+    # Element by element: numpy would take a list of equal lists for a table.
+    cells = np.empty(len(values), dtype=object)
+    for place, value in enumerate(values):
+        cells[place] = value
+    return pd.Series(cells, dtype=object)
+
+
+def _text(values: Sequence[Any]) -> "pd.Series[Any]":
+    import pandas as pd
+
+    if not all(value is None or isinstance(value, str) for value in values):
+        raise _CannotHoldError("has values that are not text")
+    try:
+        return pd.Series(values, dtype="str" if int(pd.__version__.split(".")[0]) >= 3 else object)  # noqa: PLR2004
+    except UnicodeError as error:
+        raise _CannotHoldError("has text that is not valid Unicode") from error
+
+
+def _booleans(values: Sequence[Any]) -> "pd.Series[Any]":
+    import pandas as pd
+
+    if not all(value is None or value in (0, 1) for value in values):
+        raise _CannotHoldError("has values that are not true or false")
+    return pd.Series([None if value is None else bool(value) for value in values], dtype="boolean")
+
+
+def _integers(bits: int) -> Callable[[Sequence[Any]], "pd.Series[Any]"]:
+    def convert(values: Sequence[Any]) -> "pd.Series[Any]":
+        import numpy as np
+        import pandas as pd
+
+        limit = 2 ** (bits - 1)
+        if not all(value is None or (type(value) is int and -limit <= value < limit) for value in values):
+            raise _CannotHoldError(f"has values that a {bits}-bit integer cannot hold")
+        # By numpy's own integers: a detour over floats would round long values beside nulls.
+        data = np.array([value or 0 for value in values], dtype=f"int{bits}")
+        return pd.Series(pd.arrays.IntegerArray(data, np.array([value is None for value in values], dtype=bool)))
+
+    return convert
+
+
+def _numbers(values: Sequence[Any]) -> list[float | None]:
+    try:
+        return [None if value is None else float(value) for value in values]
+    except (TypeError, ValueError) as error:
+        raise _CannotHoldError("has values that are not numbers") from error
+
+
+def _nullable_reals(values: Sequence[Any]) -> "pd.Series[Any]":
+    import pandas as pd
+
+    numbers = _numbers(values)
+    if any(number is not None and math.isnan(number) for number in numbers):
+        raise _CannotHoldError("has NaN, which Float64 cannot tell from null")
+    return pd.Series(numbers, dtype="Float64")
+
+
+def _plain_reals(values: Sequence[Any]) -> "pd.Series[Any]":
+    import pandas as pd
+
+    if None in values:
+        raise _CannotHoldError("has NaN beside null")
+    return pd.Series(_numbers(values), dtype="float64")
+
+
+def _real_objects(values: Sequence[Any]) -> "pd.Series[Any]":
+    return _objects(_numbers(values))
+
+
+def _decimals(values: Sequence[Any]) -> "pd.Series[Any]":
+    try:
+        return _objects([None if value is None else Decimal(str(value)) for value in values])
+    except ArithmeticError as error:
+        raise _CannotHoldError("has values that are not decimals") from error
+
+
+def _datetimes(unit: str) -> Callable[[Sequence[Any]], "pd.Series[Any]"]:
+    def convert(values: Sequence[Any]) -> "pd.Series[Any]":
+        import numpy as np
+        import pandas as pd
+
+        for value in values:
+            match = _DATETIME.fullmatch(value) if isinstance(value, str) else None
+            if value is not None and match is None:
+                raise _CannotHoldError("has values that are not ISO 8601 times")
+            if match and unit == "ns" and not _FIRST_NS <= match[0] < _LAST_NS:
+                raise _CannotHoldError("has times that datetime64[ns] cannot hold")
+            if match and unit == "us" and (match[1] or "")[6:] not in {"", "0"}:
+                raise _CannotHoldError("has times finer than a microsecond, beyond the range of nanoseconds")
+        digits = len("yyyy-mm-ddThh:mm:ss.") + {"ns": 7, "us": 6}[unit]
+        texts = ["NaT" if value is None else value.removesuffix("Z")[:digits] for value in values]
+        return pd.Series(np.array(texts, dtype=f"datetime64[{unit}]")).dt.tz_localize("UTC")
+
+    return convert
+
+
+def _timespans(unit: str) -> Callable[[Sequence[Any]], "pd.Series[Any]"]:
+    def convert(values: Sequence[Any]) -> "pd.Series[Any]":
+        import numpy as np
+        import pandas as pd
+
+        ticks = [None if value is None else _ticks(value) for value in values]
+        if unit == "ns" and any(tick is not None and abs(tick) > _LAST_NS_TICKS for tick in ticks):
+            raise _CannotHoldError("has timespans that timedelta64[ns] cannot hold")
+        if unit == "us" and any(tick is not None and tick % 10 for tick in ticks):
+            raise _CannotHoldError("has timespans finer than a microsecond, beyond the range of nanoseconds")
+        scaled = [tick if tick is None else (tick * 100 if unit == "ns" else tick // 10) for tick in ticks]
+        return pd.Series(
+            np.array(["NaT" if value is None else value for value in scaled], dtype=f"timedelta64[{unit}]")
+        )
+
+    return convert
+
+
+def _ticks(value: Any) -> int:
+    match = _TIMESPAN.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise _CannotHoldError("has values that are not timespans")
+    sign, days, hours, minutes, seconds, fraction = match.groups()
+    total = ((int(days or 0) * 24 + int(hours)) * 60 + int(minutes)) * 60 + int(seconds)
+    return (-1 if sign else 1) * (total * _TICKS_A_SECOND + int((fraction or "").ljust(7, "0")))
+
+
+def _dynamics(values: Sequence[Any]) -> "pd.Series[Any]":
+    return _objects([_parsed(value) for value in values])
+
+
+def _parsed(value: Any) -> Any:
+    # The service writes an array or a bag as JSON or as its text; a scalar that is text stays as it came.
+    if isinstance(value, str) and value[:1] in {"[", "{"}:
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return value
+
+
+_CONVERTERS: dict[str, tuple[Callable[[Sequence[Any]], "pd.Series[Any]"], ...]] = {
+    "bool": (_booleans,),
+    "int": (_integers(32), _integers(64)),
+    "long": (_integers(64),),
+    "real": (_nullable_reals, _plain_reals, _real_objects),
+    "decimal": (_decimals,),
+    "datetime": (_datetimes("ns"), _datetimes("us"), _text),
+    "timespan": (_timespans("ns"), _timespans("us"), _text),
+    "guid": (_text,),
+    "string": (_text,),
+    "dynamic": (_dynamics,),
+}

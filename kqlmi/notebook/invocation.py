@@ -1,0 +1,139 @@
+"""What was typed: a cell or a magic line as values."""
+
+import keyword
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from kqlmi.errors import CellError
+from kqlmi.model.entities import did_you_mean
+from kqlmi.model.lexing import Token, tokens
+
+_ASSIGNMENT = re.compile(r"\s*(?P<name>\w+)\s*<<(?=\s|$)")
+_OPTIONS: Final = {"database": True, "on": True, "raw": False, "help": False}
+# A line that begins with one of these behind a dot begins a command; anything else may be the rest of a query.
+_VERBS: Final = frozenset(
+    {"add", "alter", "append", "assert", "attach", "cancel", "clear", "create", "delete", "detach", "disable", "drop", "enable", "execute", "export", "get", "grant", "import", "ingest", "join", "kill", "list", "merge", "move", "redirect", "rename", "replace", "restore", "revoke", "run", "save", "seal", "set", "show", "undo"}
+)  # fmt: skip
+_OPEN, _CLOSE = frozenset("([{"), frozenset(")]}")
+_UNFINISHED: Final = frozenset("|<>=,+-*/([{.:")
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A ``%%kqlmi`` cell: ``text`` is one command or query, as it was typed."""
+
+    text: str
+    name: str = ""
+    database: str = ""
+    on: str = ""
+    raw: bool = False
+    help: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """A line cut into its words: those that stand alone, and the options with their values."""
+
+    positional: tuple[str, ...]
+    options: Mapping[str, str | bool]
+
+
+def parse_cell(line: str, text: str) -> Cell:
+    """Read a cell: ``[name <<] [--database D] [--on N] [--raw]``, and its text.
+
+    Raises:
+        CellError: The first line is wrong, or the text is not one command or query.
+    """
+    name = ""
+    if assignment := _ASSIGNMENT.match(line):
+        name, line = assignment["name"], line[assignment.end() :]
+        if not name.isidentifier() or keyword.iskeyword(name):
+            raise CellError(f"{name!r} cannot be the name of a variable.")
+    words = parse_words(split(line), _OPTIONS)
+    if words.positional:
+        raise CellError(
+            f"{words.positional[0]!r} has no place on the first line of a cell.",
+            hint="Put the command on the line below: %%kqlmi [name <<] [--database D] [--on N] [--raw].",
+        )
+    options = words.options
+    if not options.get("help"):
+        _refuse_all_but_one(text)
+    return Cell(
+        text,
+        name,
+        str(options.get("database", "")),
+        str(options.get("on", "")),
+        raw=bool(options.get("raw")),
+        help=bool(options.get("help")),
+    )
+
+
+def split(line: str) -> list[str]:
+    """Cut a line at blanks outside quotes; a backslash is an ordinary character."""
+    lexer = shlex.shlex(line, posix=True)
+    lexer.whitespace_split, lexer.escape, lexer.commenters = True, "", ""
+    try:
+        return list(lexer)
+    except ValueError:
+        raise CellError(f"A quote is not closed in {line.strip()!r}.") from None
+
+
+def parse_words(words: Sequence[str], options: Mapping[str, bool]) -> Words:
+    """Tell options from other words; ``options`` tells of each whether it takes a value."""
+    positional: list[str] = []
+    found: dict[str, str | bool] = {}
+    rest = iter(words)
+    for word in rest:
+        name, equals, value = word.removeprefix("--").partition("=")
+        if not word.startswith("--"):
+            positional.append(word)
+        elif name not in options:
+            hint = did_you_mean(f"--{name}", [f"--{option}" for option in options])
+            raise CellError(f"There is no option --{name} here.", hint=hint)
+        elif not options[name]:
+            if equals:
+                raise CellError(f"--{name} takes no value.")
+            found[name] = True
+        else:
+            value = value if equals else next(rest, "")
+            if not value or (not equals and value.startswith("--")):
+                raise CellError(f"--{name} needs a value.")
+            found[name] = value
+    return Words(tuple(positional), found)
+
+
+def _refuse_all_but_one(text: str) -> None:
+    found = list(tokens(text))
+    if not found:
+        raise CellError("The cell is empty.", hint="Write one command or query below %%kqlmi, such as .show databases.")
+    if second := _second_command(text, found):
+        raise CellError(
+            f"The cell holds two commands: the second begins at {second!r}.",
+            hint="Give each its own cell, or put them under .execute database script <|.",
+        )
+
+
+def _second_command(text: str, found: Sequence[Token]) -> str:
+    """Give the line on which a second command begins, empty where there is none for certain."""
+    words = [token.text for token in found]
+    if words[:2] == [".", "execute"] and "script" in words:
+        return ""
+    depth = 0
+    for place, token in enumerate(found[:-1]):
+        depth += (token.text in _OPEN) - (token.text in _CLOSE)
+        after = found[place + 1]
+        line_start = max(text.rfind("\n", 0, token.start), text.rfind("\r", 0, token.start)) + 1
+        if (
+            place
+            and depth == 0
+            and token.text == "."
+            and after.start == token.end
+            and after.text in _VERBS
+            and not text[line_start : token.start].strip()
+            and found[place - 1].text not in _UNFINISHED
+        ):
+            return text[line_start:].splitlines()[0].strip()[:60]
+    return ""

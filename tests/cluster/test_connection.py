@@ -1,0 +1,305 @@
+"""The real SDK against an HTTP server on loopback that answers as it is told."""
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from kqlmi.cluster.connection import KustoConnection, Target
+from kqlmi.cluster.policies import policy_of
+from kqlmi.credentials import SignIn, sign_in
+from kqlmi.errors import (
+    ConnectionFailedError,
+    EndpointNotFoundError,
+    ForbiddenError,
+    InputError,
+    NotConnectedError,
+    RequestTimeoutError,
+    ServiceError,
+    SignInError,
+    ThrottledError,
+    UnauthorizedError,
+)
+
+TOKEN = "secret-token-0123456789"  # noqa: S105 - planted, to be looked for
+
+
+@dataclass
+class Service:
+    """What the server answers, and what it was asked."""
+
+    url: str = ""
+    status: int = 200
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+    asked: list[tuple[str, dict[str, Any], dict[str, str]]] = field(default_factory=list)
+
+    def answer(self, status: int, body: Any, **headers: str) -> None:
+        self.status, self.headers = status, headers
+        self.body = body if isinstance(body, bytes) else json.dumps(body).encode()
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    told = Service()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            # The SDK asks for the cloud's metadata before it signs in; without them it takes the public cloud.
+            self.send_error(404)
+
+        def do_POST(self) -> None:
+            length = int(self.headers["Content-Length"])
+            told.asked.append((self.path, json.loads(self.rfile.read(length)), dict(self.headers)))
+            self.send_response(told.status)
+            for name, value in {**told.headers, "Content-Length": str(len(told.body))}.items():
+                self.send_header(name.replace("_", "-"), value)
+            self.end_headers()
+            self.wfile.write(told.body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    told.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield told
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def connection(service: Service) -> Iterator[KustoConnection]:
+    with closing(KustoConnection(Target(service.url, sign_in(token=TOKEN)), timeout=5)) as made:
+        yield made
+
+
+def v1(rows: list[list[Any]], *columns: str) -> dict[str, Any]:
+    names = [{"ColumnName": name, "DataType": "String", "ColumnType": "string"} for name in columns]
+    return {"Tables": [{"TableName": "Table_0", "Columns": names, "Rows": rows}]}
+
+
+def v2(rows: list[Any], completion: list[Any] | None = None, **closing_fields: Any) -> list[dict[str, Any]]:
+    columns = [{"ColumnName": "x", "ColumnType": "long"}]
+    info = [{"ColumnName": name, "ColumnType": "string"} for name in ("ClientRequestId", "Level", "Payload")]
+    tables = [("PrimaryResult", columns, rows), ("QueryCompletionInformation", info, completion or [])]
+    frames = [
+        {
+            "FrameType": "DataTable",
+            "TableId": place,
+            "TableKind": kind,
+            "TableName": kind,
+            "Columns": names,
+            "Rows": found,
+        }
+        for place, (kind, names, found) in enumerate(tables)
+    ]
+    return [
+        {"FrameType": "DataSetHeader", "IsProgressive": False, "Version": "v2.0"},
+        *frames,
+        {"FrameType": "DataSetCompletion", "HasErrors": False, "Cancelled": False, **closing_fields},
+    ]
+
+
+def one_api(message: str, code: str = "General_BadRequest") -> dict[str, Any]:
+    return {
+        "error": {"code": code, "message": "short", "@type": "Some.Exception", "@message": message, "@permanent": True}
+    }
+
+
+def test_the_first_token_after_comments_decides_and_the_text_is_sent_as_it_is(
+    service: Service, connection: KustoConnection
+) -> None:
+    service.answer(200, v1([["a"]], "DatabaseName"))
+    text = "// about\n\n .show databases \n"
+    assert connection.execute(text).rows == (["a"],)
+    service.answer(200, v2([[1]]))
+    connection.execute("// .show\nprint 1", "Sales")
+    (mgmt, first, headers), (query, second, _) = service.asked
+    assert (mgmt, first["csl"], first["db"]) == ("/v1/rest/mgmt", text, "NetDefaultDB")
+    assert (query, second["db"]) == ("/v2/rest/query", "Sales")
+    assert headers["x-ms-client-request-id"].startswith("kqlmi;")
+    assert "kqlmi" in headers["x-ms-app"]
+    assert headers["Authorization"] == f"Bearer {TOKEN}"
+    assert json.loads(first["properties"])["Options"]["servertimeout"] == "0:00:05"
+
+
+def test_a_read_only_connection_says_so_to_the_service(service: Service) -> None:
+    service.answer(200, v1([], "A"))
+    with closing(KustoConnection(Target(service.url, sign_in("none")), read_only=True)) as connection:
+        connection.execute(".show databases")
+    assert json.loads(service.asked[0][1]["properties"])["Options"]["request_readonly"] is True
+
+
+@pytest.mark.parametrize("column", ["Policy", "Policies"])
+def test_a_policy_is_read_from_either_column(service: Service, connection: KustoConnection, column: str) -> None:
+    service.answer(200, v1([["Sales", "[]"]], "EntityName", column))
+    policy = policy_of(connection.execute(".show database ['Sales'] policy managed_identity"))
+    assert policy is not None
+    assert policy.entries == ()
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, ServiceError),
+        (401, UnauthorizedError),
+        (403, ForbiddenError),
+        (404, EndpointNotFoundError),
+        (500, ServiceError),
+    ],
+)
+def test_an_error_of_the_service_keeps_what_it_said(
+    service: Service, connection: KustoConnection, status: int, kind: type[ServiceError]
+) -> None:
+    service.answer(status, one_api("Database 'x' was not found.", "BadRequest_DatabaseNotExist"))
+    with pytest.raises(kind, match="Database 'x' was not found") as caught:
+        connection.execute(".show databases")
+    error = caught.value
+    assert (error.code, error.status, error.permanent) == ("BadRequest_DatabaseNotExist", status, True)
+    assert error.client_request_id == service.asked[0][2]["x-ms-client-request-id"]
+
+
+def test_throttling_tells_when_to_try_again(service: Service, connection: KustoConnection) -> None:
+    service.answer(429, one_api("Too many."), Retry_After="7")
+    with pytest.raises(ThrottledError, match="Try again in 7 seconds") as caught:
+        connection.execute(".show databases")
+    assert (caught.value.retry_after, caught.value.permanent) == (7, False)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        v2([[1]], HasErrors=True, OneApiErrors=[one_api("It broke in the end.")]),
+        v2([[1]], [["kqlmi;1", 2, "It broke in the end."]]),
+        v2([[1], {"OneApiErrors": [one_api("It broke in the end.")]}]),
+    ],
+    ids=["completion frame", "completion information", "row"],
+)
+def test_an_error_that_comes_late_is_an_error(service: Service, connection: KustoConnection, answer: Any) -> None:
+    service.answer(200, answer)
+    with pytest.raises(ServiceError, match="It broke in the end"):
+        connection.execute("print 1")
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, b""),
+        (200, b"<html>Sign in to the guest network</html>"),
+        (200, b'{"Tables": []}'),
+        (200, b"{}"),
+        (200, b'{"Tables": [{"TableName": "T"'),
+        (400, b'{"message": "no error key"}'),
+        (502, b"<html>Bad gateway</html>"),
+        (503, b""),
+        (302, b"moved"),
+    ],
+)
+def test_an_answer_that_is_not_kustos_is_an_error_of_ours(
+    service: Service, connection: KustoConnection, status: int, body: bytes
+) -> None:
+    service.answer(status, body)
+    with pytest.raises(ServiceError) as caught:
+        connection.execute(".show databases")
+    assert TOKEN not in str(caught.value)
+
+
+def test_an_unreachable_host_is_told_from_a_lost_answer() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    with closing(KustoConnection(Target(url, sign_in("none")))) as connection:
+        with pytest.raises(ConnectionFailedError, match="cannot be reached") as caught:
+            connection.execute(".show databases")
+        assert caught.value.sent is False
+
+
+def test_an_answer_that_breaks_off_leaves_it_open_whether_it_was_carried_out() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        target = Target(f"http://127.0.0.1:{server.getsockname()[1]}", sign_in("none"))
+
+        def hang_up() -> None:
+            with server.accept()[0] as heard:
+                heard.recv(65536)
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        with closing(KustoConnection(target)) as connection, pytest.raises(ConnectionFailedError) as caught:
+            connection.execute(".show databases")
+        thread.join()
+    assert caught.value.sent is True
+    assert "look before you send it again" in str(caught.value)
+
+
+def test_a_silent_server_is_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kqlmi.cluster.connection._GRACE", __import__("datetime").timedelta(0))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        target = Target(f"http://127.0.0.1:{server.getsockname()[1]}", sign_in("none"))
+        with (
+            closing(KustoConnection(target)) as connection,
+            pytest.raises(RequestTimeoutError, match="no answer in time"),
+        ):
+            connection.execute(".show databases", timeout=1)
+
+
+def test_a_sign_in_that_fails_names_its_way(service: Service) -> None:
+    class Credential:
+        def get_token(self, *_: Any, **__: Any) -> Any:
+            raise RuntimeError("first line\nsecond line")
+
+        def close(self) -> None:
+            pass
+
+    with (
+        closing(KustoConnection(Target(service.url, sign_in(credential=Credential())))) as connection,
+        pytest.raises(SignInError, match="Credential failed: first line"),
+    ):
+        connection.execute(".show databases")
+
+
+def test_a_closed_connection_says_so(service: Service) -> None:
+    connection = KustoConnection(Target(service.url, sign_in("none")))
+    connection.close()
+    with pytest.raises(NotConnectedError, match="closed"):
+        connection.execute(".show databases")
+
+
+def test_a_token_never_goes_over_plain_http() -> None:
+    with pytest.raises(InputError, match="https only"):
+        KustoConnection(Target("http://example.invalid", sign_in(token=TOKEN)))
+
+
+@pytest.mark.parametrize("url", ["ftp://x", "cluster", "https://"])
+def test_what_is_no_url_is_refused(url: str) -> None:
+    with pytest.raises(InputError, match="not the URL of a cluster"):
+        KustoConnection(Target(url, sign_in("none")))
+
+
+@pytest.mark.parametrize("timeout", [0, -1, 86400])
+def test_a_timeout_that_the_client_would_get_wrong_is_refused(timeout: float) -> None:
+    with pytest.raises(InputError, match="timeout"):
+        KustoConnection(Target("https://example.invalid", sign_in("none")), timeout=timeout)
+
+
+def test_a_proxy_of_the_environment_is_not_used_for_this_machine(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    service.answer(200, v1([], "A"))
+    with closing(KustoConnection(Target(service.url, sign_in("none")))) as connection:
+        assert connection.execute(".show databases").rows == ()
+
+
+def test_no_repr_shows_a_token() -> None:
+    assert TOKEN not in repr(SignIn("token", token=TOKEN))
+    assert TOKEN not in repr(Target("https://example.invalid", SignIn("token", token=TOKEN)))

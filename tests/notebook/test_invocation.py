@@ -1,0 +1,87 @@
+import pytest
+
+from kqlmi.errors import CellError
+from kqlmi.notebook.invocation import Cell, parse_cell, parse_words, split
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("", Cell(".x")),
+        ("df <<", Cell(".x", "df")),
+        ("df<< --raw", Cell(".x", "df", raw=True)),
+        ('--database "Field Reports" --on prod', Cell(".x", database="Field Reports", on="prod")),
+        ("--database=C:\\data", Cell(".x", database="C:\\data")),
+        (" größe << ", Cell(".x", "größe")),
+    ],
+)
+def test_the_first_line_of_a_cell_is_read(line: str, expected: Cell) -> None:
+    assert parse_cell(line, ".x") == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "culprit"),
+    [
+        ("1x <<", "1x"),
+        ("class <<", "class"),
+        ("df", "'df'"),
+        ("--databse X", "Did you mean --database"),
+        ("--database", "--database needs a value"),
+        ("--database --raw", "--database needs a value"),
+        ("--raw=1", "takes no value"),
+        ("'open", "quote"),
+    ],
+)
+def test_a_wrong_first_line_is_refused_and_the_culprit_named(line: str, culprit: str) -> None:
+    with pytest.raises(CellError, match=culprit):
+        parse_cell(line, ".x")
+
+
+@pytest.mark.parametrize("text", ["", "  \n", "// only a comment\n"])
+def test_an_empty_cell_is_refused(text: str) -> None:
+    with pytest.raises(CellError, match="empty"):
+        parse_cell("", text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ".show databases\n.show tables",
+        ".show databases\n\n  .show tables",
+        ".alter cluster policy managed_identity '[]'\r\n.delete cluster policy managed_identity",
+        "T | count\n.show tables",
+        ".show databases // one\n.drop table T",
+    ],
+)
+def test_two_commands_are_refused(text: str) -> None:
+    with pytest.raises(CellError, match="two commands"):
+        parse_cell("", text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ".alter cluster policy managed_identity ```\n.show databases\n```",
+        ".show databases\n// .show tables",
+        ".execute database script <|\n.create table A (a: int)\n.create table B (a: int)",
+        ".set-or-append T <|\ndatabase('X')\n.T",
+        ".show databases |\n.5",
+        "print (1\n.show\n)",
+        ".show\ndatabases",
+    ],
+)
+def test_when_in_doubt_it_is_one_command(text: str) -> None:
+    assert parse_cell("", text).text == text
+
+
+def test_a_shift_is_no_assignment() -> None:
+    assert parse_cell("", "print 1 << 2").name == ""
+
+
+def test_words_are_cut_at_blanks_outside_quotes() -> None:
+    assert split("connect 'a b' \"c d\" #x") == ["connect", "a b", "c d", "#x"]
+
+
+def test_options_and_words_are_told_apart() -> None:
+    found = parse_words(["a", "--on", "x", "b"], {"on": True})
+    assert (found.positional, found.options) == (("a", "b"), {"on": "x"})

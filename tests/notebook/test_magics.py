@@ -1,0 +1,191 @@
+"""The magics in a real shell, on the local cluster."""
+
+import json
+
+import nbformat
+import pandas as pd
+import pytest
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+from kqlmi.errors import CellError, InputError, KqlmiError, NotConnectedError, ServiceError
+from kqlmi.local.cluster import LocalCluster
+from kqlmi.notebook.subcommands import SUBCOMMANDS
+from tests.notebook.conftest import Notebook
+
+SHOW = ".show database ['Samples'] policy managed_identity"
+
+
+def test_the_first_cell_without_a_connection_says_what_to_type(notebook: Notebook) -> None:
+    with pytest.raises(NotConnectedError, match="%kqlmi connect local"):
+        notebook.run("%%kqlmi\n.show databases")
+
+
+def test_a_policy_command_gives_one_row_for_each_identity(connected: Notebook) -> None:
+    frame = connected.run(f"%%kqlmi\n{SHOW}")
+    assert list(frame.columns) == ["scope", "display_name", "object_id", "is_system", "usages", "without_effect"]
+    assert frame.set_index("display_name").usages["mi-adx-ingest"] == ["NativeIngestion", "DataConnection"]
+    assert set(frame.scope) == {"database Samples"}
+    assert frame.is_system.tolist() == [False, True]
+
+
+def test_raw_and_piped_answers_come_as_they_are(connected: Notebook) -> None:
+    raw = connected.run(f"%%kqlmi --raw\n{SHOW}")
+    assert raw.EntityName.tolist() == ["Samples"]
+    assert json.loads(raw.Policy[0])[0]["DisplayName"] == "mi-adx-ingest"
+    assert list(connected.run(f"%%kqlmi\n{SHOW} | project EntityName").columns) == ["EntityName"]
+
+
+def test_a_name_keeps_the_result_and_shows_nothing(connected: Notebook, capsys: pytest.CaptureFixture[str]) -> None:
+    assert connected.run("%%kqlmi found << --database Samples\nStormEvents | count") is None
+    assert capsys.readouterr().out == ""
+    assert connected.shell.user_ns["found"].iloc[0, 0] > 0
+
+
+def test_nothing_in_a_cell_is_expanded(connected: Notebook) -> None:
+    connected.shell.user_ns["found"] = "expanded"
+    frame = connected.run("%%kqlmi\nprint a='{found}', b='$found', c='{{x}}'")
+    assert frame.iloc[0].tolist() == ["{found}", "$found", "{{x}}"]
+
+
+def test_no_policy_and_an_empty_policy_are_told_apart(connected: Notebook, capsys: pytest.CaptureFixture[str]) -> None:
+    connected.run("%%kqlmi\n.delete database ['Field Reports'] policy managed_identity")
+    assert "No policy: database Field Reports" in capsys.readouterr().out
+    connected.run("%%kqlmi\n.alter database ['Field Reports'] policy managed_identity '[]'")
+    assert "An empty policy: database Field Reports" in capsys.readouterr().out
+
+
+def test_a_grant_without_effect_is_marked(connected: Notebook) -> None:
+    frame = connected.run(
+        "%%kqlmi\n.alter database ['Field Reports'] policy managed_identity"
+        """ '[{"ObjectId":"system","AllowedUsages":"ExternalTable, SandboxArtifacts"}]'"""
+    )
+    assert frame.without_effect.tolist() == [["SandboxArtifacts"]]
+
+
+def payload(text: str) -> str:
+    return f"%%kqlmi\n.alter-merge database ['Samples'] policy managed_identity ```{text}```"
+
+
+UNASSIGNED = "11111111-2222-3333-4444-555555555555"
+
+
+@pytest.mark.parametrize(
+    ("cell", "kind", "culprit"),
+    [
+        (payload("[{"), ServiceError, "line 1"),
+        (payload('[{"AllowedUsages": "All"}]'), ServiceError, "ObjectId"),
+        (payload('[{"ObjectId": "system"}]'), ServiceError, "AllowedUsages"),
+        (payload('[{"ObjectId": "loader", "AllowedUsages": "All"}]'), ServiceError, "loader"),
+        (payload('[{"ObjectId": "system", "AllowedUsages": "ExternalTables"}]'), ServiceError, "Did you mean ExternalTable"),
+        (payload(f'[{{"ObjectId": "{UNASSIGNED}", "AllowedUsages": "All"}}]'), ServiceError, UNASSIGNED),
+        ("%%kqlmi\n.show database ['Nowhere'] policy managed_identity", ServiceError, "Nowhere"),
+        ("%%kqlmi --database Nowhere\nprint 1", ServiceError, "Nowhere"),
+        ("%%kqlmi", CellError, "empty"),
+        ("%%kqlmi\n\n", CellError, "empty"),
+        ("%%kqlmi\n.show databases\n.show tables", CellError, "two commands"),
+        ("%kqlmi conect local", CellError, "Did you mean connect"),
+        ("%kqlmi connect", CellError, "%kqlmi connect CLUSTER"),
+        ("%kqlmi usages now", CellError, "%kqlmi usages"),
+        ("%kqlmi .show databases", CellError, "%%kqlmi"),
+        ("%kqlmi show --on nowhere", NotConnectedError, "nowhere"),
+        ("%kqlmi show --database Nowhere", InputError, "Nowhere"),
+        ("%kqlmi panel --database Sample", InputError, "Did you mean Samples"),
+        ("%kqlmi help nothing", CellError, "nothing"),
+    ],
+)  # fmt: skip
+def test_bad_input_fails_the_cell_names_the_culprit_and_changes_nothing(
+    connected: Notebook, cell: str, kind: type[KqlmiError], culprit: str
+) -> None:
+    before = connected.run(f"%%kqlmi --raw\n{SHOW}")
+    with pytest.raises(kind) as caught:
+        connected.run(cell)
+    assert culprit in str(caught.value)
+    assert caught.value.hint or isinstance(caught.value, ServiceError)
+    pd.testing.assert_frame_equal(connected.run(f"%%kqlmi --raw\n{SHOW}"), before)
+
+
+def test_a_failure_is_one_short_line(connected: Notebook, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(CellError):
+        connected.run("%%kqlmi\n")
+    shown = capsys.readouterr()
+    lines = [line for line in (shown.out + shown.err).splitlines() if line.strip()]
+    assert len(lines) == 1
+    assert lines[0].startswith("CellError: The cell is empty.")
+
+
+@pytest.mark.notebook
+def test_a_failure_leaves_a_true_error_and_stops_run_all() -> None:
+    sources = ["%load_ext kqlmi\n%kqlmi connect local", "%%kqlmi\n.show nothing", "ran = True"]
+    node = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
+    with pytest.raises(CellExecutionError):
+        NotebookClient(node, kernel_name="python3", timeout=120).execute()
+    assert [output.output_type for output in node.cells[1].outputs] == ["error"]
+    assert node.cells[1].outputs[0].ename == "ServiceError"
+    assert node.cells[2].execution_count is None
+
+
+def test_several_connections_are_told_apart_by_name(connected: Notebook, cluster: LocalCluster) -> None:
+    connected.run(f"%kqlmi connect {cluster.url} --auth token --name other --database Sales --read-only")
+    assert connected.run("%%kqlmi\n.show tables").DatabaseName.unique().tolist() == ["Sales"]
+    assert connected.run("%%kqlmi --on test\n.show tables").DatabaseName.unique().tolist() == ["Samples"]
+    with pytest.raises(InputError, match="read-only"):
+        connected.run("%%kqlmi\n.delete cluster policy managed_identity")
+
+
+def test_show_reads_every_scope_or_those_that_are_named(connected: Notebook) -> None:
+    assert {"cluster", "database Samples", "database Telemetry"} <= set(connected.run("%kqlmi show").scope)
+    assert set(connected.run("%kqlmi show --cluster").scope) == {"cluster"}
+    assert set(connected.run("%kqlmi show --database sam*").scope) == {"database Samples"}
+
+
+def test_what_could_not_be_read_is_said(
+    connected: Notebook, cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("KQLMI_TOKEN", cluster.token_for("viewer", database="Samples"))
+    connected.run(f"%kqlmi connect {cluster.url} --auth token --name viewer")
+    assert set(connected.run("%kqlmi show").scope) == {"database Samples"}
+    assert "Not read: the policy of the cluster." in capsys.readouterr().out
+
+
+def test_usages_and_workflows_are_listed_and_searched(connected: Notebook) -> None:
+    assert len(connected.run("%kqlmi usages")) == 10
+    assert len(connected.run("%kqlmi workflows")) == 27
+    assert connected.run("%kqlmi workflows python plugin").usage.tolist() == ["SandboxArtifacts"]
+
+
+@pytest.mark.parametrize("name", SUBCOMMANDS)
+def test_every_subcommand_explains_itself(notebook: Notebook, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    notebook.run(f"%kqlmi {name} --help")
+    by_option = capsys.readouterr().out
+    notebook.run(f"%kqlmi help {name}")
+    assert by_option == capsys.readouterr().out
+    assert by_option.startswith(f"%kqlmi {name}")
+
+
+@pytest.mark.parametrize("line", ["%kqlmi", "%kqlmi help", "%kqlmi --help"])
+def test_the_help_lists_every_subcommand(notebook: Notebook, capsys: pytest.CaptureFixture[str], line: str) -> None:
+    notebook.run(line)
+    shown = capsys.readouterr().out
+    assert all(f"%kqlmi {name} " in shown for name in SUBCOMMANDS)
+
+
+def test_a_cell_explains_itself(notebook: Notebook, capsys: pytest.CaptureFixture[str]) -> None:
+    notebook.run("%%kqlmi --help")
+    assert "[name <<]" in capsys.readouterr().out
+
+
+def test_no_output_holds_the_token(
+    connected: Notebook, cluster: LocalCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for cell in (
+        "%kqlmi show",
+        "%%kqlmi\n.show cluster",
+        "%%kqlmi\n.show commands-and-queries",
+        "%%kqlmi\n.show journal",
+    ):
+        assert cluster.token not in connected.run(cell).to_string()
+    with pytest.raises(ServiceError):
+        connected.run("%%kqlmi\n.show nothing")
+    shown = capsys.readouterr()
+    assert cluster.token not in shown.out + shown.err
