@@ -20,6 +20,8 @@ from kqlmi.model.entities import Scope, did_you_mean, object_id
 from kqlmi.model.plan import Plan, make_plan
 from kqlmi.model.policy import Policy, Snapshot
 
+__all__ = ["Applied", "Reading", "Session", "Table", "connect"]
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -76,6 +78,18 @@ class Session:
             if command and not error.hint:
                 error.hint = commands.fault(command)
             raise
+
+    def policy_in(self, answer: Table, text: str, database: str = "") -> Snapshot | None:
+        """Give the policy that ``text`` was answered with; None where that is no policy command, or its answer is piped.
+
+        Raises:
+            PolicyError: The answer holds something that cannot be read as a policy.
+        """
+        command = commands.read(text)
+        if command is None or command.piped or not policies.holds_policy(answer):
+            return None
+        name = database or self.database or str(answer.column("EntityName")[0])
+        return Snapshot({command.scope or Scope.database(name): policies.policy_of(answer)})
 
     def databases(self, pattern: str = "*") -> tuple[str, ...]:
         """Give the names of the databases that the caller may see and that match a glob, without letter case."""

@@ -2,18 +2,14 @@
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from kqlmi.cluster.connection import Connection
 from kqlmi.cluster.table import Table
 from kqlmi.errors import KqlmiError, ServiceError
 from kqlmi.model import commands
-from kqlmi.model.access import without_effect
-from kqlmi.model.entities import SYSTEM, Scope
+from kqlmi.model.entities import Scope
 from kqlmi.model.policy import Policy, Snapshot
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _WIDTH: Final = 8
 
@@ -60,27 +56,3 @@ def read_policies(connection: Connection, scopes: Iterable[Scope]) -> tuple[Snap
             else:
                 policies[scope] = found
     return Snapshot(policies), refused
-
-
-def to_dataframe(policies: Snapshot) -> "pd.DataFrame":
-    """Give one row for each identity of each scope.
-
-    Columns: ``scope``, ``display_name``, ``object_id``, ``is_system``, ``usages`` (a list of names) and
-    ``without_effect`` (those of the usages that do nothing in this scope).
-    """
-    import pandas as pd
-
-    rows = [
-        (
-            str(scope),
-            entry.display_name,
-            entry.object_id,
-            entry.identity == SYSTEM,
-            list(entry.usages),
-            [usage for usage in entry.usages if without_effect(scope, usage)],
-        )
-        for scope, policy in policies.policies.items()
-        for entry in (policy.entries if policy else ())
-    ]
-    names = ["scope", "display_name", "object_id", "is_system", "usages", "without_effect"]
-    return pd.DataFrame(rows, columns=names).astype({"is_system": bool})

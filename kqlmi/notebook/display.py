@@ -1,10 +1,10 @@
-"""Drafts, plans and changes as values for a view, as text, and as escaped HTML."""
+"""Policies, drafts and plans as a table, as values for a view, as text, and as escaped HTML."""
 
 from collections.abc import Iterable
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from kqlmi.model.access import access, covered_by
+from kqlmi.model.access import access, covered_by, without_effect
 from kqlmi.model.diff import Change
 from kqlmi.model.draft import Cell, Draft
 from kqlmi.model.entities import ALL, SYSTEM, Scope, known_usage
@@ -12,6 +12,9 @@ from kqlmi.model.plan import Plan
 from kqlmi.model.policy import Snapshot
 from kqlmi.model.quoting import printable
 from kqlmi.model.workflows import WORKFLOWS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _UNKNOWN = "The catalogue does not know this usage; it is kept as it is."
 
@@ -70,7 +73,10 @@ def state(cell: Cell, scope: Scope) -> str:
     """Say what is special about a cell; a plain grant and an empty cell are not."""
     if cell.without_effect:
         return "no effect here" if cell.granted else ""
-    names = [ALL if where == scope else f"{usage} at the {where}" for where, usage in cell.covered_by]
+    names = [
+        f"the {where}" if usage != ALL else ALL if where == scope else f"{ALL} at the {where}"
+        for where, usage in cell.covered_by
+    ]
     return ("redundant, " if cell.granted else "") + f"through {' and '.join(names)}" if names else ""
 
 
@@ -154,3 +160,27 @@ def draft_html(draft: Draft, cluster: str) -> str:
     lines = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in body)
     caption = escape(f"{printable(cluster)}, {draft.scope}")
     return f"<table><caption>{caption}</caption><thead><tr>{cells}</tr></thead><tbody>{lines}</tbody></table>"
+
+
+def policy_frame(policies: Snapshot) -> "pd.DataFrame":
+    """Give one row for each identity of each scope.
+
+    Columns: ``scope``, ``display_name``, ``object_id``, ``is_system``, ``usages`` (a list of names) and
+    ``without_effect`` (those of the usages that do nothing in this scope).
+    """
+    import pandas as pd
+
+    rows = [
+        (
+            str(scope),
+            entry.display_name,
+            entry.object_id,
+            entry.identity == SYSTEM,
+            list(entry.usages),
+            [usage for usage in entry.usages if without_effect(scope, usage)],
+        )
+        for scope, policy in policies.policies.items()
+        for entry in (policy.entries if policy else ())
+    ]
+    names = ["scope", "display_name", "object_id", "is_system", "usages", "without_effect"]
+    return pd.DataFrame(rows, columns=names).astype({"is_system": bool})

@@ -4,13 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
 
-from kqlmi.cluster import policies
-from kqlmi.cluster.table import Table
 from kqlmi.errors import PolicyError
-from kqlmi.model import commands
-from kqlmi.model.entities import Scope
 from kqlmi.model.policy import Snapshot
 from kqlmi.notebook import subcommands
+from kqlmi.notebook.display import policy_frame
 from kqlmi.notebook.invocation import Cell, parse_cell
 
 if TYPE_CHECKING:
@@ -51,25 +48,26 @@ class KqlMagics(Magics):
     def _run(self, cell: Cell) -> "pd.DataFrame | None":
         session = self.sessions.get(cell.on)
         table = session.run(cell.text, cell.database)
-        frame, note = (table.to_dataframe(), "") if cell.raw else _view(cell, table, cell.database or session.database)
+        found, note = None, ""
+        if not cell.raw:
+            try:
+                found = session.policy_in(table, cell.text, cell.database)
+            except PolicyError as error:
+                # The command was carried out: what came back is shown as it is, and not called a failure.
+                note = f"The policy is shown as it came: {error}"
+        frame = table.to_dataframe() if found is None else policy_frame(found)
         if cell.name and self.shell:
             self.shell.user_ns[cell.name] = frame
             return None
+        note = note or (_absence(found) if found else "")
         if note:
             print(note)
         return frame
 
 
-def _view(cell: Cell, table: Table, database: str) -> "tuple[pd.DataFrame, str]":
-    """Give one row for each identity of a policy command's answer, and anything else as it came."""
-    command = commands.read(cell.text)
-    if command is None or command.piped or not policies.holds_policy(table):
-        return table.to_dataframe(), ""
-    try:
-        policy = policies.policy_of(table)
-    except PolicyError as error:
-        # The command was carried out: what came back is shown as it is, and not called a failure.
-        return table.to_dataframe(), f"The policy is shown as it came: {error}"
-    scope = command.scope or Scope.database(database or str(table.column("EntityName")[0]))
-    note = f"No policy: {scope}." if policy is None else "" if policy.entries else f"An empty policy: {scope}."
-    return policies.to_dataframe(Snapshot({scope: policy})), note
+def _absence(found: Snapshot) -> str:
+    """Tell no policy from an empty one, which are the same empty table."""
+    [(scope, policy)] = found.policies.items()
+    if policy is None:
+        return f"No policy: {scope}."
+    return "" if policy.entries else f"An empty policy: {scope}."

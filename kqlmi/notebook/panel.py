@@ -7,7 +7,6 @@ from typing import Any
 import anywidget
 import traitlets
 
-from kqlmi.apply import Applied
 from kqlmi.errors import ApplyError, InputError, KqlmiError
 from kqlmi.model.access import covered_by
 from kqlmi.model.draft import Draft
@@ -16,7 +15,7 @@ from kqlmi.model.plan import Plan
 from kqlmi.model.policy import Snapshot
 from kqlmi.model.quoting import printable
 from kqlmi.notebook import display
-from kqlmi.session import Session
+from kqlmi.session import Applied, Session
 
 _HERE = Path(__file__).parent
 # Up to so many databases are read when the panel opens, so that it knows the identities of all of them.

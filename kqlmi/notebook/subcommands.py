@@ -10,6 +10,7 @@ from kqlmi.model.entities import Scope, did_you_mean
 from kqlmi.model.quoting import printable
 from kqlmi.model.usages import USAGES
 from kqlmi.model.workflows import WORKFLOWS
+from kqlmi.notebook.display import policy_frame
 from kqlmi.notebook.invocation import parse_words, split
 from kqlmi.session import Session, connect
 
@@ -182,8 +183,6 @@ def show(context: Context, /, *, database: str = "", cluster: bool = False) -> A
 
     --database D (a name or a glob) shows the databases that match, --cluster the cluster's policy; neither shows all.
     """
-    from kqlmi.cluster.policies import to_dataframe
-
     session = context.session
     scopes = [Scope.cluster()] if cluster or not database else []
     if database or not cluster:
@@ -193,7 +192,7 @@ def show(context: Context, /, *, database: str = "", cluster: bool = False) -> A
     reading = session.read(scopes)
     for scope, error in reading.refused.items():
         print(f"Not read: the policy of the {scope}. {error}")
-    return to_dataframe(reading.snapshot)
+    return policy_frame(reading.snapshot)
 
 
 @subcommand

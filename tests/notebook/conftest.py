@@ -28,9 +28,9 @@ class Notebook:
 def notebook() -> Iterator[Notebook]:
     # Without a history file, which would stay open behind the test.
     shell = InteractiveShell(config=Config(HistoryManager={"enabled": False}))
-    shell.extension_manager.load_extension("kqlmi")
+    shell.run_line_magic("load_ext", "kqlmi")
     yield Notebook(shell)
-    shell.extension_manager.unload_extension("kqlmi")
+    shell.run_line_magic("unload_ext", "kqlmi")
 
 
 @pytest.fixture(scope="module")

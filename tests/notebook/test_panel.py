@@ -118,7 +118,7 @@ def test_unticking_what_all_covers_asks_and_offers_to_replace_all(session: Sessi
 
 def test_what_the_cluster_grants_is_explained_and_not_offered(session: Session, exporter: str) -> None:
     panel = Panel(session, SAMPLES)
-    assert cell(panel, exporter, "ExternalTable")["state"] == "through ExternalTable at the cluster"
+    assert cell(panel, exporter, "ExternalTable")["state"] == "through the cluster"
     ask(panel, "toggle", identity=exporter, usage="ExternalTable")
     assert panel.question["offers"] == []
     assert "the policy of the cluster grants ExternalTable" in panel.question["text"]

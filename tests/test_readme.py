@@ -1,0 +1,32 @@
+"""The README says what is there."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from kqlmi.model.usages import USAGES
+from kqlmi.notebook.subcommands import SUBCOMMANDS
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def test_every_usage_has_its_row_with_its_scope() -> None:
+    rows = dict(re.findall(r"^\| `(\w+)` \|.*\| (cluster[\w ]*) \|$", README, re.MULTILINE))
+    assert rows == {row.name: "cluster only" if row.cluster_only else "cluster or database" for row in USAGES}
+
+
+def test_every_subcommand_has_its_row() -> None:
+    assert re.findall(r"^\| `%kqlmi (\w+)` \|", README, re.MULTILINE) == list(SUBCOMMANDS)
+
+
+def test_the_python_example_runs(tmp_path: Path) -> None:
+    [example] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    environment = {**os.environ, "HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", example], capture_output=True, text=True, check=True, timeout=120, env=environment
+    )
+    assert "1 to grant, 0 to revoke" in done.stdout
+    assert done.stdout.rstrip().endswith("grants ExternalTable')")
+    assert done.stderr == ""
