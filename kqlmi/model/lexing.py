@@ -76,7 +76,9 @@ def _unescape(match: re.Match[str]) -> str:
     if kind == "octal":
         return chr(int(found, 8))
     if kind == "bad" or int(found, 16) > sys.maxunicode:
-        raise InputError(f"{match[0]!r} is no escape that Kusto knows.", hint=r"Write \\ for one backslash, or use @'…'.")
+        raise InputError(
+            f"{match[0]!r} is no escape that Kusto knows.", hint=r"Write \\ for one backslash, or use @'…'."
+        )
     return chr(int(found, 16))
 
 

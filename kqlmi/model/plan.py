@@ -27,7 +27,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The steps of a change, in the order in which they run; ``cluster`` names where."""
+    """The steps of a change, in the order in which they run.
+
+    ``cluster`` names where. ``unchanged`` counts the grants that stay, in the scopes that the steps change.
+    """
 
     cluster: str
     steps: tuple[Step, ...]
@@ -89,9 +92,9 @@ def make_plan(current: Snapshot, desired: Snapshot, *, cluster: str = "") -> Pla
         for scope, after in desired.policies.items()
         if current.policies[scope] != after
     ]
-    kept = sum(len(current.grants(scope) & desired.grants(scope)) for scope in desired.policies)
-    wanted = (step for step in steps if step is not None)
-    return Plan(cluster, tuple(sorted(wanted, key=lambda step: step.verb != "alter-merge")), kept)
+    wanted = sorted(filter(None, steps), key=lambda step: step.verb != "alter-merge")
+    kept = sum(len(current.grants(step.scope) & desired.grants(step.scope)) for step in wanted)
+    return Plan(cluster, tuple(wanted), kept)
 
 
 def _step(scope: Scope, before: Policy | None, after: Policy | None, changes: tuple[Change, ...]) -> Step | None:

@@ -85,6 +85,10 @@ class Policy:
         """
         return _dump([_payload(entry) for entry in self.entries]).replace("`", "\\u0060")
 
+    def to_record(self) -> str:
+        """Give the JSON array with everything that was read, for keeping: ``parse`` gives an equal policy."""
+        return _dump([_payload(entry, complete=True) for entry in self.entries])
+
     @cached_property
     def grants(self) -> frozenset[Grant]:
         """Give every (identity, usage) that the policy grants."""
@@ -181,9 +185,14 @@ class Snapshot:
         return found
 
 
-def _payload(entry: Entry) -> dict[str, Any]:
-    extra = {name: _Raw(text) for name, text in entry.extra}
-    return {"ObjectId": entry.object_id, "AllowedUsages": ", ".join(entry.usages), **extra}
+def _payload(entry: Entry, *, complete: bool = False) -> dict[str, Any]:
+    filled = (entry.client_id, entry.tenant_id, entry.display_name, entry.is_system)
+    return {
+        "ObjectId": entry.object_id,
+        "AllowedUsages": ", ".join(entry.usages),
+        **(dict(zip(_FILLED_IN, filled, strict=True)) if complete else {}),
+        **{name: _Raw(text) for name, text in entry.extra},
+    }
 
 
 class _Raw(str):

@@ -55,6 +55,11 @@ def test_what_is_written_reads_back_with_the_same_grants_and_unknown_parts(polic
 
 
 @given(POLICIES)
+def test_a_record_reads_back_as_an_equal_policy(policy: Policy) -> None:
+    assert Policy.parse(policy.to_record()) == policy
+
+
+@given(POLICIES)
 def test_what_is_written_is_json_and_fits_every_literal(policy: Policy) -> None:
     text = policy.to_json()
     assert isinstance(json.loads(text), list)
