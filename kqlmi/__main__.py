@@ -29,8 +29,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(options: argparse.Namespace) -> None:
+    import signal
+
     from kqlmi import local
 
+    # A service manager stops it as Ctrl+C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     local.serve(port=options.port)
 
 

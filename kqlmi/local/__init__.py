@@ -1,1 +1,48 @@
 """A local cluster: it speaks the Kusto protocol on loopback and enforces the ManagedIdentity policy."""
+
+from collections.abc import Iterable
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from kqlmi.errors import MissingExtraError
+from kqlmi.local.identities import Identity
+
+if TYPE_CHECKING:
+    from kqlmi.local.cluster import LocalCluster
+
+__all__ = ["Identity", "find", "serve", "start"]
+
+
+def start(
+    *,
+    databases: Iterable[str] | None = None,
+    identities: Iterable[str | Identity] | None = None,
+    usages: Iterable[str] = (),
+    port: int = 0,
+) -> "LocalCluster":
+    """Start a cluster in this process; use it in a ``with`` statement, or call its ``stop``.
+
+    Without arguments it holds a small sample world. ``databases`` names empty databases without a policy instead;
+    ``identities`` are the managed identities that are assigned to it, names or ``Identity`` values, ``system`` being
+    the cluster's own; ``usages`` are those that it knows beyond the documented ten. Port 0 lets the system choose.
+    """
+    if not all(find_spec(module) for module in ("duckdb", "duckdb_kql", "tornado")):
+        raise MissingExtraError("The local cluster is not installed.", hint="Run: pip install 'kqlmi[local]'")
+    from kqlmi.local import world  # heavy
+    from kqlmi.local.cluster import LocalCluster  # heavy
+
+    return LocalCluster(world.build(databases, identities, usages), port)
+
+
+def find() -> tuple[str, str] | None:
+    """Give the URL and token of a running ``kqlmi local serve``, or None."""
+    from kqlmi.local import runtime  # seldom needed
+
+    return runtime.find()
+
+
+def serve(*, port: int = 0) -> None:
+    """Run a cluster until it is interrupted; its URL and token are in a file that only this user can read."""
+    from kqlmi.local import runtime  # seldom needed
+
+    runtime.serve(port=port)

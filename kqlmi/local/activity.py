@@ -1,0 +1,145 @@
+"""What ran and what runs: requests for ``.show queries`` and ``.show commands``, changes for ``.show journal``."""
+
+import threading
+import uuid
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+from kqlmi.local import ticks
+from kqlmi.local.faults import KustoError, cancelled, timed_out
+from kqlmi.local.principals import Principal
+
+_KEPT = 10_000
+_TEXT_LIMIT = 65_536
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change of metadata."""
+
+    event: str
+    timestamp: int
+    database: str
+    entity: str
+    version: int
+    before: str
+    after: str
+    command: str
+    principal: Principal
+    client_request_id: str
+    activity_id: str
+
+
+@dataclass
+class Run:
+    """A request, running or finished."""
+
+    is_query: bool
+    text: str
+    principal: Principal
+    database: str = ""
+    command_type: str = ""
+    client_request_id: str = ""
+    application: str = ""
+    user: str = ""
+    properties: str = "{}"
+    activity_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    started: int = field(default_factory=ticks.now)
+    ended: int | None = None
+    state: str = "InProgress"
+    failure: str = ""
+    _reason: KustoError | None = field(default=None, repr=False)
+    _wakers: list[threading.Event] = field(default_factory=list, repr=False)
+
+    def stop(self, reason: KustoError) -> None:
+        """Ask the request to end; it then fails with ``reason``."""
+        self._reason = self._reason or reason
+        for waker in self._wakers:
+            waker.set()
+
+    def cancel(self, reason: str) -> None:
+        """Ask the request to end because somebody cancelled it."""
+        self.stop(cancelled(reason))
+
+    def check(self) -> None:
+        """Raise if the request was asked to end."""
+        if self._reason:
+            raise self._reason
+
+    def watch(self, seconds: float, interrupt: Callable[[], Any]) -> "Watch":
+        """Give a context in which ``interrupt`` is called when the request is to end, or after some time."""
+        waker = threading.Event()
+        self._wakers.append(waker)
+        if self._reason:
+            waker.set()
+        return Watch(self, waker, seconds, interrupt)
+
+
+class Watch:
+    """A thread that interrupts a request when its time is over or it is cancelled."""
+
+    def __init__(self, run: Run, waker: threading.Event, seconds: float, interrupt: Callable[[], Any]) -> None:
+        """Prepare; the thread starts with the context."""
+        self._run = run
+        self._waker = waker
+        self._seconds = seconds
+        self._interrupt = interrupt
+        self._finished = threading.Event()
+        self._thread = threading.Thread(target=self._wait, daemon=True)
+
+    def __enter__(self) -> Self:
+        """Start to watch."""
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the watch; a request that was to end fails with its reason, whatever it did meanwhile."""
+        self._finished.set()
+        self._waker.set()
+        self._thread.join()
+        self._run.check()
+
+    def _wait(self) -> None:
+        if not self._waker.wait(self._seconds):
+            self._run.stop(timed_out(self._seconds))
+        # An interrupt between two statements is lost, so it is repeated until the request has ended.
+        while not self._finished.wait(0.02):
+            self._interrupt()
+
+
+class Activity:
+    """The requests of a cluster, the oldest forgotten first."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._runs: deque[Run] = deque(maxlen=_KEPT)
+        self._lock = threading.Lock()
+
+    def begin(self, run: Run) -> Run:
+        """Keep a request that starts."""
+        run.text = run.text[:_TEXT_LIMIT]
+        with self._lock:
+            self._runs.append(run)
+        return run
+
+    def end(self, run: Run, error: BaseException | None) -> None:
+        """Note how a request ended."""
+        run.failure = str(error) if error else ""
+        run.state = "Failed" if error else "Completed"
+        if isinstance(error, KustoError) and error.code == "BadRequest_QueryCanceled":
+            run.state = "Canceled"
+        run.ended = ticks.now()
+
+    def runs(self) -> list[Run]:
+        """Give all requests in order."""
+        with self._lock:
+            return list(self._runs)
+
+    def running(self) -> list[Run]:
+        """Give the requests that have not ended."""
+        return [run for run in self.runs() if run.ended is None]

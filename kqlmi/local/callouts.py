@@ -1,0 +1,81 @@
+"""The callout policy of the cluster: which outside services it may call."""
+
+import re
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from kqlmi.local import lenient_json
+from kqlmi.local.faults import KustoError, bad_request
+
+TYPES = (
+    "kusto",
+    "sql",
+    "mysql",
+    "postgresql",
+    "azure_digital_twins",
+    "cosmosdb",
+    "sandbox_artifacts",
+    "external_data",
+    "webapi",
+    "azure_openai",
+)
+
+
+@dataclass(frozen=True)
+class Callout:
+    """One rule: may a type of callout go to the URIs that a regular expression matches?"""
+
+    callout_type: str
+    uri_regex: str
+    can_call: bool
+
+
+Callouts = tuple[Callout, ...]
+
+_PROPERTIES = {"CalloutType": "callout_type", "CalloutUriRegex": "uri_regex", "CanCall": "can_call"}
+
+
+def parse(text: str) -> Callouts:
+    """Read the payload of a command."""
+    try:
+        items = lenient_json.loads(text)
+    except lenient_json.LenientJsonError as error:
+        raise _refused(f"the text is not JSON: {error}") from error
+    if not isinstance(items, list):
+        raise _refused("a JSON array of policy objects is expected")
+    return merge(None, tuple(_callout(item) for item in items))
+
+
+def merge(held: Callouts | None, addition: Callouts) -> Callouts:
+    """Give the rules with others added; the same type and expression takes the new ``CanCall``."""
+    rules = {(rule.callout_type, rule.uri_regex): rule for rule in (*(held or ()), *addition)}
+    return tuple(rules.values())
+
+
+def render(callouts: Callouts | None) -> str:
+    """Write the rules as the service shows them; no policy is ``null``."""
+    if callouts is None:
+        return "null"
+    rules = (asdict(rule) for rule in callouts)
+    return lenient_json.dumps([{shown: rule[kept] for shown, kept in _PROPERTIES.items()} for rule in rules])
+
+
+def _refused(what: str) -> KustoError:
+    return bad_request(f"Callout policy: {what}")
+
+
+def _callout(item: Any) -> Callout:
+    if not isinstance(item, dict) or set(item) != set(_PROPERTIES):
+        raise _refused(
+            f"each element must be an object of {', '.join(_PROPERTIES)}, not {lenient_json.dumps(item)[:200]}"
+        )
+    callout_type, regex, can_call = (item[name] for name in _PROPERTIES)
+    if callout_type not in TYPES:
+        raise _refused(f"{lenient_json.dumps(callout_type)} is no CalloutType; there are {', '.join(TYPES)}")
+    if not isinstance(can_call, bool):
+        raise _refused(f"CanCall must be true or false, not {lenient_json.dumps(can_call)}")
+    try:
+        re.compile(regex)
+    except (re.error, TypeError) as error:
+        raise _refused(f"CalloutUriRegex {lenient_json.dumps(regex)} is no regular expression: {error}") from error
+    return Callout(callout_type, regex, can_call)

@@ -1,0 +1,85 @@
+"""A running local cluster, as Python holds it."""
+
+import atexit
+import secrets
+from types import TracebackType
+from typing import Self
+
+from kqlmi.local.identities import Identity
+from kqlmi.local.principals import Caller, Role, new_app
+from kqlmi.local.server import Server
+from kqlmi.local.service import Service
+from kqlmi.local.state import Grant, State
+
+_ROLES = {
+    "admin": Role.ADMINS,
+    "monitor": Role.MONITORS,
+    "viewer": Role.VIEWERS,
+    "database admin": Role.ADMINS,
+    "user": Role.USERS,
+    "ingestor": Role.INGESTORS,
+}
+
+
+class LocalCluster:
+    """A cluster on loopback; ``url`` is its address, ``token`` belongs to an AllDatabasesAdmin."""
+
+    def __init__(self, state: State, port: int) -> None:
+        """Serve a state on a port; 0 lets the system choose one."""
+        self._state = state
+        self._server: Server | None = Server(Service(state), port)
+        self.url = state.url
+        self.token = self._new_token(Caller(new_app("kqlmi local admin"), frozenset({Role.ADMINS})))
+        # DuckDB complains at exit about connections that are open.
+        atexit.register(self.stop)
+
+    def __repr__(self) -> str:
+        """Give the address and never the token."""
+        return f"<LocalCluster {self.url}{'' if self._server else ', stopped'}>"
+
+    def __enter__(self) -> Self:
+        """Give the cluster, which is running already."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop the cluster."""
+        self.stop()
+
+    @property
+    def identities(self) -> tuple[Identity, ...]:
+        """The managed identities that are assigned to the cluster."""
+        return self._state.identities
+
+    def token_for(self, role: str, *, database: str | None = None) -> str:
+        """Give a token of a new principal that has a role.
+
+        ``admin`` and ``monitor`` are AllDatabasesAdmin and AllDatabasesMonitor; ``viewer``, ``user``, ``ingestor``,
+        ``monitor`` and ``database admin`` with a database hold there only. Without one, a ``database admin`` is
+        Database Admin of each database that exists now, and the others hold for all databases.
+        """
+        if role not in _ROLES or (role == "admin" and database is not None):
+            allowed = ", ".join(name for name in _ROLES if name != "admin")
+            raise ValueError(f"role {role!r} with database {database!r}: the roles are admin (of all), {allowed}")
+        principal = new_app(role if database is None else f"{role} of {database}")
+        if database is None and role != "database admin":
+            return self._new_token(Caller(principal, frozenset({_ROLES[role]})))
+        state = self._state
+        with state.lock:
+            for held in [state.database(database)] if database is not None else list(state.databases.values()):
+                state.grant(held, Grant(_ROLES[role], principal))
+        return self._new_token(Caller(principal))
+
+    def stop(self) -> None:
+        """Stop the cluster; a second call does nothing."""
+        server, self._server = self._server, None
+        if server is not None:
+            atexit.unregister(self.stop)
+            server.stop()
+
+    def _new_token(self, caller: Caller) -> str:
+        token = secrets.token_urlsafe(32)
+        with self._state.lock:
+            self._state.callers = {**self._state.callers, token: caller}
+        return token

@@ -1,0 +1,55 @@
+"""Creating and dropping databases."""
+
+from kqlmi.local.commands.registry import Call, Rows, command
+from kqlmi.local.faults import already_exists, bad_request
+from kqlmi.local.principals import ADMIN
+from kqlmi.local.state import Database, key
+
+_LONGEST_NAME = 1024
+
+
+@command(
+    ".create database {name:database}",
+    gives="DatabaseName: string, PersistentPath: string, Created: string, StoresMetadata: bool, StoresData: bool",
+    writes=True,
+)
+def database_create(call: Call) -> Rows:
+    """Create a database without tables or policy."""
+    return _create(call, may_exist=False)
+
+
+@command(
+    ".create database {name:database} ifnotexists",
+    gives="DatabaseName: string, PersistentPath: string, Created: string, StoresMetadata: bool, StoresData: bool",
+    writes=True,
+)
+def database_create_if_not_exists(call: Call) -> Rows:
+    """Create a database unless it is there."""
+    return _create(call, may_exist=True)
+
+
+@command(".drop database {name:database}", gives="DatabaseName: string", writes=True)
+def database_drop(call: Call) -> Rows:
+    """Drop a database and give the names of those that remain."""
+    call.require(ADMIN)
+    state = call.state
+    with state.lock:
+        database = call.database()
+        state.remove(database)
+        call.record("DROP-DATABASE", database, before=database.name)
+        return [(one.name,) for one in state.databases.values()]
+
+
+def _create(call: Call, *, may_exist: bool) -> Rows:
+    call.require(ADMIN)
+    name = call.args["database"]
+    if not name or len(name) > _LONGEST_NAME:
+        raise bad_request(f"a database name has 1 to {_LONGEST_NAME} characters")
+    state = call.state
+    with state.lock:
+        held = state.databases.get(key(name))
+        if held and not may_exist:
+            raise already_exists(name, "Database")
+        if not held:
+            call.record("CREATE-DATABASE", state.put(Database(name, version=0)), after=name)
+        return [(held.name if held else name, "", str(not held), True, True)]

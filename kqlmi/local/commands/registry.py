@@ -1,0 +1,215 @@
+"""How a command is declared, found by its text, and called."""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from kqlmi.local import reserved, ticks
+from kqlmi.local.activity import Change, Run
+from kqlmi.local.faults import forbidden_operation, syntax_error
+from kqlmi.local.principals import Caller, Role
+from kqlmi.local.queries import Queries
+from kqlmi.local.reader import Mismatch, Reader
+from kqlmi.local.state import Database, State
+from kqlmi.local.tables import Column, Table, columns
+
+Rows = Iterable[tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a command: its arguments, who calls, and where."""
+
+    queries: Queries
+    caller: Caller
+    run: Run
+    context_name: str | None
+    seconds: float
+    operation: str
+    args: dict[str, Any]
+
+    @property
+    def state(self) -> State:
+        """The cluster's state."""
+        return self.queries.state
+
+    def database(self) -> Database:
+        """Give the database that the command names, or the one in context."""
+        name = self.args.get("database")
+        return self.context() if name is None else self.state.database(name)
+
+    def context(self) -> Database:
+        """Give the database in context."""
+        return self.queries.context(self.caller, self.context_name)
+
+    def require(self, roles: frozenset[Role], database: Database | None = None) -> None:
+        """Refuse the caller unless it has one of the roles, in a database or for the whole cluster."""
+        held = self.state.roles(self.caller, database) if database else self.caller.roles
+        if not held & roles:
+            raise forbidden_operation(self.caller.principal.fqn, self.operation, self.state.url)
+
+    def record(
+        self, event: str, database: Database | None, *, entity: str = "", before: str = "", after: str = ""
+    ) -> None:
+        """Note a change in the journal; each entry has a time of its own."""
+        state = self.state
+        with state.lock:
+            latest = state.journal[-1].timestamp if state.journal else 0
+            change = Change(
+                event=event,
+                timestamp=max(ticks.now(), latest + 10),
+                database=database.name if database else "",
+                entity=entity or (database.name if database else ""),
+                version=database.version if database else len(state.journal) + 1,
+                before=before,
+                after=after,
+                command=self.run.text,
+                principal=self.caller.principal,
+                client_request_id=self.run.client_request_id,
+                activity_id=self.run.activity_id,
+            )
+            state.journal = (*state.journal, change)
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command: the shapes of its text, the columns it gives, and what it does."""
+
+    patterns: tuple[str, ...]
+    columns: tuple[Column, ...]
+    function: Callable[[Call], Rows]
+    operation: str
+    writes: bool
+
+    def __call__(self, call: Call) -> Table:
+        """Carry the command out."""
+        return Table(self.columns, tuple(self.function(call)))
+
+
+@dataclass(frozen=True)
+class Matched:
+    """A command found in a text, its arguments, and the query operators that follow it."""
+
+    command: Command
+    args: dict[str, Any]
+    operators: str
+
+
+_COMMANDS: list[Command] = []
+
+
+def command(
+    *patterns: str, gives: str, writes: bool = False
+) -> Callable[[Callable[[Call], Rows]], Callable[[Call], Rows]]:
+    """Register a function for texts of the given shapes.
+
+    A pattern is words and ``{shape:argument}``; a part in brackets may be missing. Shapes: see ``_SHAPES``.
+    """
+    expanded = tuple(shape for pattern in patterns for shape in _expand(pattern))
+
+    def register(function: Callable[[Call], Rows]) -> Callable[[Call], Rows]:
+        operation = "".join(word.capitalize() for word in function.__name__.split("_")) + "Command"
+        _COMMANDS.append(Command(expanded, columns(gives), function, operation, writes))
+        return function
+
+    return register
+
+
+def match(text: str) -> Matched:
+    """Find the command that a text is; raise a syntax error where it is none."""
+    mismatches: list[Mismatch] = []
+    for candidate in _COMMANDS:
+        for pattern in candidate.patterns:
+            try:
+                args, operators = _read(pattern, text)
+            except Mismatch as mismatch:
+                mismatches.append(mismatch)
+            else:
+                return Matched(candidate, args, operators)
+    furthest = max(mismatch.position for mismatch in mismatches)
+    expected = dict.fromkeys(one.expected for one in mismatches if one.position == furthest)
+    raise Mismatch(furthest, f"{' or '.join(expected)} (the local cluster knows no other command)").as_fault(text)
+
+
+def _expand(pattern: str) -> list[str]:
+    optional = re.search(r"\[(.*?)\]", pattern)
+    if not optional:
+        return [pattern]
+    before, after = pattern[: optional.start()], pattern[optional.end() :]
+    return [*_expand(before + optional[1] + after), *_expand(before + after)]
+
+
+def _read(pattern: str, text: str) -> tuple[dict[str, Any], str]:
+    reader = Reader(text)
+    reader.expect(".")
+    verb, *parts = pattern.removeprefix(".").split()
+    args: dict[str, Any] = {}
+    reader.expect(verb)
+    for part in parts:
+        if part.startswith("{"):
+            shape, name = part.strip("{}").split(":")
+            args[name] = _SHAPES[shape](reader, verb)
+        else:
+            reader.expect(part)
+    if reader.at_end():
+        return args, ""
+    if reader.peek().text != "|":
+        raise reader.mismatch("'|' or the end of the command")
+    return args, text[reader.position :]
+
+
+def _name(reader: Reader, verb: str) -> str:
+    return reader.name(reserved.BY_VERB.get(verb, reserved.EVERYWHERE))
+
+
+def _names(reader: Reader, verb: str) -> tuple[str, ...]:
+    return _listed(reader, lambda: _name(reader, verb))
+
+
+def _strings(reader: Reader, _verb: str) -> tuple[str, ...]:
+    return _listed(reader, reader.string)
+
+
+def _listed(reader: Reader, take: Callable[[], str]) -> tuple[str, ...]:
+    reader.expect("(")
+    found = [take()]
+    while reader.take(","):
+        found.append(take())
+    reader.expect(")")
+    return tuple(found)
+
+
+def _string(reader: Reader, _verb: str) -> str:
+    return reader.string()
+
+
+def _schema(reader: Reader, _verb: str) -> tuple[Column, ...]:
+    return reader.schema()
+
+
+def _role(reader: Reader, _verb: str) -> Role:
+    for role in Role:
+        if reader.take(role.value):
+            return role
+    raise reader.mismatch(f"a role ({', '.join(Role)})")
+
+
+def _query(reader: Reader, _verb: str) -> str:
+    reader.expect("<|")
+    text = reader.text[reader.position :]
+    reader.position = len(reader.text)
+    if not text.strip():
+        raise syntax_error("a query or data must follow '<|'")
+    return text
+
+
+_SHAPES: dict[str, Callable[[Reader, str], Any]] = {
+    "name": _name,
+    "names": _names,
+    "string": _string,
+    "strings": _strings,
+    "schema": _schema,
+    "role": _role,
+    "rest": _query,
+}

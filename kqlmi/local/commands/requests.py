@@ -1,0 +1,158 @@
+"""What ran, what runs, and what changed."""
+
+from typing import Any
+
+from kqlmi.local.activity import Change, Run
+from kqlmi.local.commands.registry import Call, Rows, command
+from kqlmi.local.faults import forbidden_operation
+from kqlmi.local.principals import ADMIN, MONITOR
+from kqlmi.local.state import key
+from kqlmi.local.tables import columns
+
+_QUERIES = (
+    "ClientActivityId: string, Text: string, Database: string, StartedOn: datetime, LastUpdatedOn: datetime, "
+    "Duration: timespan, State: string, RootActivityId: guid, User: string, FailureReason: string, TotalCpu: timespan, "
+    "CacheStatistics: dynamic, Application: string, MemoryPeak: long, ScannedExtentsStatistics: dynamic, "
+    "Principal: string, ClientRequestProperties: dynamic, ResultSetStatistics: dynamic, WorkloadGroup: string"
+)
+_COMMANDS = (
+    "ClientActivityId: string, CommandType: string, Text: string, Database: string, StartedOn: datetime, "
+    "LastUpdatedOn: datetime, Duration: timespan, State: string, RootActivityId: guid, User: string, "
+    "FailureReason: string, Application: string, Principal: string, TotalCpu: timespan, ResourcesUtilization: dynamic, "
+    "ClientRequestProperties: dynamic, WorkloadGroup: string"
+)
+_BOTH = (
+    "ClientActivityId: string, CommandType: string, Text: string, Database: string, StartedOn: datetime, "
+    "LastUpdatedOn: datetime, Duration: timespan, State: string, FailureReason: string, RootActivityId: guid, "
+    "User: string, Application: string, Principal: string, ClientRequestProperties: dynamic, TotalCpu: timespan, "
+    "MemoryPeak: long, CacheStatistics: dynamic, ScannedExtentsStatistics: dynamic, ResultSetStatistics: dynamic, "
+    "WorkloadGroup: string"
+)
+
+
+@command(".show queries", gives=_QUERIES)
+def queries_show(call: Call) -> Rows:
+    """Give the queries that have ended."""
+    return _shown(_QUERIES, [run for run in _ended(call) if run.is_query])
+
+
+@command(".show running queries", gives=_QUERIES)
+def running_queries_show(call: Call) -> Rows:
+    """Give the queries that run."""
+    runs = call.state.activity.running()
+    return _shown(_QUERIES, [run for run in _allowed(call, runs) if run.is_query])
+
+
+@command(".show commands", gives=_COMMANDS)
+def commands_show(call: Call) -> Rows:
+    """Give the commands that have ended."""
+    return _shown(_COMMANDS, [run for run in _ended(call) if not run.is_query])
+
+
+@command(".show commands-and-queries", gives=_BOTH)
+def commands_and_queries_show(call: Call) -> Rows:
+    """Give the commands and the queries that have ended."""
+    return _shown(_BOTH, _ended(call))
+
+
+@command(
+    ".show journal",
+    gives="Event: string, EventTimestamp: datetime, Database: string, EntityName: string, UpdatedEntityName: string, "
+    "EntityVersion: string, EntityContainerName: string, OriginalEntityState: string, UpdatedEntityState: string, "
+    "ChangeCommand: string, Principal: string, RootActivityId: guid, ClientRequestId: string, User: string, "
+    "OriginalEntityVersion: string",
+)
+def journal_show(call: Call) -> Rows:
+    """Give the changes that the caller made, and those of what it administers."""
+    return [_journal_row(change) for change in call.state.journal if _may_see_change(call, change)]
+
+
+@command(
+    ".cancel query {string:id} [with ( reason = {string:reason} )]",
+    gives="ClientRequestId: string, ReasonPhrase: string, RunningQueryCanceled: bool",
+)
+def query_cancel(call: Call) -> Rows:
+    """End the running queries that have a client request ID."""
+    wanted, reason = call.args["id"], call.args.get("reason", "")
+    running = [run for run in call.state.activity.running() if run.is_query and run.client_request_id == wanted]
+    for run in running:
+        if not _owns(call, run) and not _administers(call, run.database, ADMIN):
+            raise forbidden_operation(call.caller.principal.fqn, call.operation, call.state.url)
+        run.cancel(reason)
+    yield (wanted, reason, bool(running))
+
+
+def _ended(call: Call) -> list[Run]:
+    return _allowed(call, [run for run in call.state.activity.runs() if run.ended is not None])
+
+
+def _allowed(call: Call, runs: list[Run]) -> list[Run]:
+    return [run for run in runs if _owns(call, run) or _administers(call, run.database, MONITOR)]
+
+
+def _owns(call: Call, run: Run) -> bool:
+    return run.principal.is_same(call.caller.principal)
+
+
+def _administers(call: Call, database: str, roles: frozenset[Any]) -> bool:
+    if call.caller.roles & roles:
+        return True
+    held = call.state.databases.get(key(database))
+    return held is not None and bool(call.state.roles(call.caller, held) & roles)
+
+
+def _may_see_change(call: Call, change: Change) -> bool:
+    return change.principal.is_same(call.caller.principal) or _administers(call, change.database, ADMIN)
+
+
+def _shown(gives: str, runs: list[Run]) -> Rows:
+    names = [column.name for column in columns(gives)]
+    return [tuple(_run(run)[name] for name in names) for run in runs]
+
+
+def _run(run: Run) -> dict[str, Any]:
+    ended = run.ended or run.started
+    return {
+        "ClientActivityId": run.client_request_id,
+        "CommandType": run.command_type,
+        "Text": run.text,
+        "Database": run.database,
+        "StartedOn": run.started,
+        "LastUpdatedOn": ended,
+        "Duration": ended - run.started,
+        "State": run.state,
+        "FailureReason": run.failure,
+        "RootActivityId": run.activity_id,
+        "User": run.user,
+        "Application": run.application,
+        "Principal": run.principal.fqn,
+        "ClientRequestProperties": run.properties,
+        "WorkloadGroup": "default",
+        # Not measured.
+        "TotalCpu": None,
+        "MemoryPeak": None,
+        "CacheStatistics": None,
+        "ScannedExtentsStatistics": None,
+        "ResultSetStatistics": None,
+        "ResourcesUtilization": None,
+    }
+
+
+def _journal_row(change: Change) -> tuple[Any, ...]:
+    return (
+        change.event,
+        change.timestamp,
+        change.database,
+        change.entity,
+        change.entity,
+        f"v{change.version}.0",
+        change.database,
+        change.before,
+        change.after,
+        change.command,
+        change.principal.fqn,
+        change.activity_id,
+        change.client_request_id,
+        change.principal.display_name,
+        f"v{change.version - 1}.0",
+    )

@@ -1,0 +1,62 @@
+"""What the cluster is and holds."""
+
+import os
+import platform
+from importlib.metadata import version
+
+from kqlmi.local.commands.registry import Call, Rows, command
+from kqlmi.local.faults import KustoError
+from kqlmi.local.principals import MONITOR, READ_SCHEMA
+
+_DATABASES = (
+    "DatabaseName: string, PersistentStorage: string, Version: string, IsCurrent: bool, DatabaseAccessMode: string, "
+    "PrettyName: string, ReservedSlot1: bool, DatabaseId: guid, InTransitionTo: string, SuspensionState: string"
+)
+
+
+@command(".show databases", ".show cluster databases", gives=_DATABASES)
+def databases_show(call: Call) -> Rows:
+    """Give the databases that the caller may see."""
+    try:
+        current = call.context().name
+    except KustoError:
+        current = ""
+    for one in call.state.visible(call.caller):
+        is_current = one.name == current
+        yield (one.name, "", f"v{one.version}.0", is_current, "ReadWrite", "", None, one.database_id, "", "")
+
+
+@command(
+    ".show version", gives="BuildVersion: string, BuildTime: datetime, ServiceType: string, ProductVersion: string"
+)
+def version_show(call: Call) -> Rows:
+    """Say that this is kqlmi's local cluster, and which version."""
+    product = f"kqlmi local cluster {version('kqlmi')}"
+    yield (version("kqlmi"), call.state.started, "Engine", product)
+
+
+@command(
+    ".show cluster",
+    gives="NodeId: string, Address: string, Name: string, StartTime: datetime, IsAdmin: bool, MachineTotalMemory: long, "
+    "MachineAvailableMemory: long, ProcessorCount: int, EnvironmentDescription: string",
+)
+def cluster_show(call: Call) -> Rows:
+    """Give the one node of the cluster; its memory is not measured."""
+    call.require(MONITOR)
+    state = call.state
+    where = f"Python {platform.python_version()} on {platform.system()}"
+    yield ("KEngine000000", state.url, state.name, state.started, True, None, None, os.cpu_count(), where)
+
+
+@command(
+    ".show tables [{names:tables}]",
+    gives="TableName: string, DatabaseName: string, Folder: string, DocString: string",
+)
+def tables_show(call: Call) -> Rows:
+    """Give the tables of the database in context."""
+    database = call.context()
+    call.require(READ_SCHEMA, database)
+    wanted = call.args.get("tables", tuple(database.tables))
+    for name in wanted:
+        database.table(name)
+        yield (name, database.name, "", "")

@@ -1,0 +1,153 @@
+"""Refusals in Kusto's own error shape; where the service's words are not published, the words are kqlmi's."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Inner:
+    """What the service puts into ``innererror``."""
+
+    code: str
+    message: str
+    type_name: str
+
+
+class KustoError(Exception):
+    """A request that the cluster refuses."""
+
+    def __init__(
+        self, status: int, code: str, type_name: str, detail: str, *, message: str = "", inner: Inner | None = None
+    ) -> None:
+        """Keep the parts of the body; ``detail`` becomes ``@message``."""
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.type_name = type_name
+        self.detail = detail
+        self.message = message or "Request is invalid and cannot be executed."
+        self.inner = inner
+        self.permanent = status not in {429, 503, 504}
+
+
+def syntax_error(what: str) -> KustoError:
+    """Refuse text that is no command or query."""
+    text = f"Syntax error: SYN0002: {what}"
+    inner = Inner("SYN0002", text, "Kusto.Data.Exceptions.SyntaxException")
+    return KustoError(
+        400,
+        "BadRequest_SyntaxError",
+        "Kusto.Data.Exceptions.SyntaxException",
+        f"Request is invalid and cannot be processed: {text}",
+        inner=inner,
+    )
+
+
+def semantic_error(what: str) -> KustoError:
+    """Refuse a query that names what does not exist or mixes types."""
+    text = f"Semantic error: SEM0100: {what}"
+    inner = Inner("SEM0100", text, "Kusto.Data.Exceptions.SemanticException")
+    return KustoError(
+        400,
+        "General_BadRequest",
+        "Kusto.Data.Exceptions.KustoBadRequestException",
+        f"Request is invalid and cannot be processed: {text}",
+        inner=inner,
+    )
+
+
+def bad_request(what: str) -> KustoError:
+    """Refuse a request for a reason of its own."""
+    return KustoError(
+        400,
+        "General_BadRequest",
+        "Kusto.Data.Exceptions.KustoBadRequestException",
+        f"Request is invalid and cannot be executed: {what}",
+    )
+
+
+def database_not_found(name: str) -> KustoError:
+    """Refuse a database that does not exist; 400, because clients hide what a 404 says."""
+    return KustoError(
+        400,
+        "BadRequest_DatabaseNotExist",
+        "Kusto.Data.Exceptions.DatabaseNotFoundException",
+        f"Entity ID '{name}' of kind 'Database' was not found.",
+    )
+
+
+def entity_not_found(name: str, kind: str) -> KustoError:
+    """Refuse an entity that does not exist."""
+    return KustoError(
+        400,
+        "BadRequest_EntityNotFound",
+        "Kusto.Data.Exceptions.EntityNotFoundException",
+        f"Entity ID '{name}' of kind '{kind}' was not found.",
+    )
+
+
+def already_exists(name: str, kind: str) -> KustoError:
+    """Refuse to create what is already there."""
+    return KustoError(
+        400,
+        "BadRequest",
+        "Kusto.Common.Svc.Exceptions.EntityAlreadyExistsException",
+        f"Entity ID '{name}' of kind '{kind}' already exists.",
+    )
+
+
+def wrong_endpoint() -> KustoError:
+    """Refuse a command at the query endpoint."""
+    return KustoError(
+        400,
+        "BadRequest",
+        "Kusto.Common.Svc.Exceptions.AdminCommandWrongEndpointException",
+        "A management command was sent to the query endpoint; send it to /v1/rest/mgmt.",
+    )
+
+
+def forbidden_operation(principal: str, operation: str, url: str) -> KustoError:
+    """Refuse an operation for lack of a role."""
+    return KustoError(
+        403,
+        "Forbidden",
+        "Kusto.Common.Svc.Exceptions.UnauthorizedOperationException",
+        f"Principal '{principal}' is not authorized to perform operation '{operation}' on '{url}'.",
+        message="Caller is not authorized to perform this action",
+    )
+
+
+def forbidden_database(principal: str, database: str) -> KustoError:
+    """Refuse to read a database for lack of a role."""
+    return KustoError(
+        403,
+        "Forbidden",
+        "Kusto.DataNode.Exceptions.UnauthorizedDatabaseAccessException",
+        f"Principal '{principal}' is not authorized to read database '{database}'.",
+        message="Caller is not authorized to perform this action",
+    )
+
+
+def timed_out(seconds: float) -> KustoError:
+    """Say that the server's own time limit ended the request."""
+    return KustoError(
+        504,
+        "GatewayTimeout",
+        "Kusto.Data.Exceptions.KustoRequestTimeoutException",
+        f"Query execution has resulted in error (0x80DA0006): Query is expired after {seconds:g} s (servertimeout).",
+        message="Request timed out.",
+    )
+
+
+def cancelled(reason: str) -> KustoError:
+    """Say that ``.cancel query`` ended the request."""
+    return KustoError(
+        400,
+        "BadRequest_QueryCanceled",
+        "Kusto.Data.Exceptions.KustoQueryCanceledException",
+        f"Query was canceled{': ' + reason if reason else '.'}",
+    )
+
+
+def http_error(status: int, code: str, what: str) -> KustoError:
+    """Refuse at the level of HTTP."""
+    return KustoError(status, code, "Kusto.Common.Svc.Exceptions.HttpRequestException", what, message=what)

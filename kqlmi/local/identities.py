@@ -1,0 +1,39 @@
+"""The managed identities that are assigned to the local cluster."""
+
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+TENANT_ID = "6babcaad-604b-40ac-a9d7-9fd97c0b779f"
+"""The tenant of the local cluster and of everybody who calls it."""
+
+
+def _new_id() -> str:
+    return str(uuid.uuid4())
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A managed identity that is assigned to the cluster."""
+
+    display_name: str
+    object_id: str = field(default_factory=_new_id)
+    client_id: str = field(default_factory=_new_id)
+    tenant_id: str = TENANT_ID
+    is_system: bool = False
+
+
+def as_identity(given: str | Identity) -> Identity:
+    """Give an identity for a name; the name ``system`` means the cluster's own identity."""
+    if isinstance(given, Identity):
+        return given
+    return Identity(given, is_system=given == "system")
+
+
+def find(identities: Iterable[Identity], object_id: str) -> Identity | None:
+    """Give the identity with an object ID, or the system identity for the word ``system``."""
+    wanted = object_id.strip().lower()
+    for identity in identities:
+        if wanted == identity.object_id.lower() or (wanted == "system" and identity.is_system):
+            return identity
+    return None

@@ -1,0 +1,93 @@
+"""Queries: who may read what, and which part of the cluster evaluates them."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from kqlmi.local import constants, kqltext, lenient_json
+from kqlmi.local.activity import Run
+from kqlmi.local.engine import Engine
+from kqlmi.local.faults import bad_request, forbidden_database, wrong_endpoint
+from kqlmi.local.lexer import next_token
+from kqlmi.local.principals import Caller, Principal
+from kqlmi.local.state import Database, State
+from kqlmi.local.tables import Table
+
+_DEFAULT = {"", "netdefaultdb"}
+
+
+class Queries:
+    """Runs query text for callers."""
+
+    def __init__(self, state: State) -> None:
+        """Prepare; the engine is loaded by the first query that needs it."""
+        self.state = state
+        self._engine = Engine(lambda: state.databases)
+
+    def context(self, caller: Caller, name: str | None) -> Database:
+        """Give the database that a request is about; without a name, the first that the caller may see."""
+        if name is not None and (name.lower() not in _DEFAULT or name.lower() in self.state.databases):
+            return self.state.database(name)
+        visible = self.state.visible(caller)
+        if visible:
+            return visible[0]
+        if not self.state.databases:
+            raise bad_request("this cluster has no database; the request needs one")
+        raise forbidden_database(caller.principal.fqn, "NetDefaultDB")
+
+    def run(
+        self,
+        text: str,
+        caller: Caller,
+        database: str | None,
+        *,
+        run: Run,
+        seconds: float,
+        parameters: Mapping[str, Any] = MappingProxyType({}),
+    ) -> Table:
+        """Run a query in a database that the caller may read."""
+        if next_token(text, 0).text == ".":
+            raise wrong_endpoint()
+        context = self.state.readable(caller, self.context(caller, database))
+        run.database = context.name
+        text = kqltext.substitute(text, _about(caller.principal, context, self.state))
+        exact = constants.evaluate(text)
+        if exact is not None:
+            return exact
+        return self._engine.query(
+            text,
+            run=run,
+            seconds=seconds,
+            context=context,
+            readable=lambda name: self.state.readable(caller, self.state.database(name)),
+            parameters=parameters,
+        )
+
+    def pipe(self, table: Table, operators: str, caller: Caller, *, run: Run, seconds: float) -> Table:
+        """Run query operators over rows that a command gave."""
+        text = kqltext.substitute(operators, _about(caller.principal, None, self.state))
+        return self._engine.pipe(table, text, run=run, seconds=seconds)
+
+    def close(self) -> None:
+        """Close the engine."""
+        self._engine.close()
+
+
+def _about(principal: Principal, database: Database | None, state: State) -> dict[str, str]:
+    details = {
+        "UserPrincipalName": principal.display_name if principal.kind == "aaduser" else "",
+        "IdentityProvider": "https://sts.windows.net",
+        "Authority": principal.tenant_id,
+        "Mfa": "False",
+        "Type": {"aadapp": "AadApplication", "aaduser": "AadUser", "aadgroup": "AadGroup"}[principal.kind],
+        "DisplayName": principal.display_name,
+        "ObjectId": principal.object_id,
+        "FQN": principal.fqn,
+        "Notes": None,
+    }
+    return {
+        "current_principal_details": f"dynamic({lenient_json.dumps(details)})",
+        "current_principal": kqltext.quote(principal.fqn),
+        "current_cluster_endpoint": kqltext.quote(f"{state.id}.{state.name}"),
+        **({"current_database": kqltext.quote(database.name)} if database else {}),
+    }

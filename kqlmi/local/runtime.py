@@ -1,0 +1,87 @@
+"""The file by which ``connect("local")`` finds a cluster that a shell runs."""
+
+import contextlib
+import json
+import os
+import secrets
+import time
+import urllib.error
+import urllib.request
+import warnings
+from pathlib import Path
+
+from platformdirs import user_runtime_path
+
+from kqlmi import local
+
+_NAME = "local-cluster.json"
+_SECONDS = 5
+
+
+def find() -> tuple[str, str] | None:
+    """Give the URL and token of a cluster that answers; a file that nobody serves any more is passed over."""
+    try:
+        if hasattr(os, "getuid") and path().stat().st_uid != os.getuid():
+            return None  # whoever wrote it would read what is sent
+        content = json.loads(path().read_text(encoding="utf-8"))
+        url, token = content["url"], content["token"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return (url, token) if _answers(url, token) else None
+
+
+def serve(*, port: int = 0) -> None:
+    """Start a cluster, write the file, and wait for an interrupt; then delete the file and stop."""
+    with local.start(port=port) as cluster:
+        _write(cluster.url, cluster.token)
+        try:
+            print(f"The local cluster runs at {cluster.url}", flush=True)  # noqa: T201 - the command's own output
+            print(f"Its token is in {path()}; stop it with Ctrl+C", flush=True)  # noqa: T201
+            with contextlib.suppress(KeyboardInterrupt):
+                while True:
+                    time.sleep(3600)  # on Windows Ctrl+C ends a sleep, but not the wait for a lock
+        finally:
+            _remove(cluster.token)
+
+
+def path() -> Path:
+    """Give where the file is."""
+    with warnings.catch_warnings():
+        # Without XDG_RUNTIME_DIR, as in many containers, it names a folder in the temporary one, and says so each time.
+        warnings.simplefilter("ignore")
+        return user_runtime_path("kqlmi", appauthor=False) / _NAME
+
+
+def _write(url: str, token: str) -> None:
+    target = path()
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    target.parent.chmod(0o700)
+    draft = target.with_name(f"{_NAME}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump({"url": url, "token": token}, file)
+    draft.replace(target)
+
+
+def _remove(token: str) -> None:
+    """Delete the file unless another cluster has written its own since."""
+    with contextlib.suppress(OSError, ValueError):
+        if json.loads(path().read_text(encoding="utf-8")).get("token") == token:
+            path().unlink()
+
+
+def _answers(url: object, token: object) -> bool:
+    if not isinstance(url, str) or not isinstance(token, str) or not url.startswith("http://127.0.0.1:"):
+        return False
+    request = urllib.request.Request(  # noqa: S310 - loopback, see above
+        f"{url}/v1/rest/mgmt",
+        data=json.dumps({"db": None, "csl": ".show version"}).encode(),
+        headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+    )
+    # A proxy of the environment must see neither the request nor the token.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=_SECONDS) as answer:
+            return bool(answer.status == 200)  # noqa: PLR2004 - HTTP
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,135 @@
+"""One request, whatever the wire it came by: recorded, limited in time, and sent to its command or query."""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from kqlmi.local import commands, lenient_json
+from kqlmi.local.activity import Run
+from kqlmi.local.faults import bad_request, syntax_error
+from kqlmi.local.lexer import Kind, mask_hidden, next_token
+from kqlmi.local.principals import Caller
+from kqlmi.local.queries import Queries
+from kqlmi.local.state import State
+from kqlmi.local.tables import Table
+
+_QUERY_SECONDS = 240.0
+_COMMAND_SECONDS = 600.0
+_MOST_SECONDS = 3600.0
+_SPAN = re.compile(r"(?:(\d+)(?:\.| days?, ))?(\d{1,2}):(\d{2}):(\d{2}(?:\.\d{1,7})?)", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a client asks for."""
+
+    caller: Caller
+    text: str
+    database: str | None
+    client_request_id: str
+    application: str = ""
+    user: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Service:
+    """The cluster behind the endpoints."""
+
+    def __init__(self, state: State) -> None:
+        """Serve a state."""
+        self.state = state
+        self.queries = Queries(state)
+
+    def begin(self, request: Request, *, is_query: bool) -> Run:
+        """Record that a request starts."""
+        run = Run(
+            is_query=is_query,
+            text=mask_hidden(request.text),
+            principal=request.caller.principal,
+            database=request.database or "",
+            client_request_id=request.client_request_id,
+            application=request.application,
+            user=request.user,
+            properties=lenient_json.dumps({"Options": dict(request.options)}),
+        )
+        return self.state.activity.begin(run)
+
+    def manage(self, request: Request, run: Run) -> Table:
+        """Carry a management command out."""
+        with self._recorded(run):
+            first = next_token(request.text, 0)
+            if first.text != ".":
+                empty = "the text is empty" if first.kind is Kind.END else "a management command begins with '.'"
+                raise syntax_error(empty)
+            matched = commands.match(request.text)
+            run.command_type = matched.command.operation.removesuffix("Command")
+            if matched.command.writes and _is_on(request.options, "request_readonly"):
+                raise bad_request(f"request_readonly is set, and {run.command_type} writes")
+            seconds = _seconds(request.options, _COMMAND_SECONDS)
+            call = commands.Call(
+                queries=self.queries,
+                caller=request.caller,
+                run=run,
+                context_name=request.database,
+                seconds=seconds,
+                operation=matched.command.operation,
+                args=matched.args,
+            )
+            table = matched.command(call)
+            if matched.operators:
+                table = self.queries.pipe(table, matched.operators, request.caller, run=run, seconds=seconds)
+            return table
+
+    def query(self, request: Request, run: Run) -> Table:
+        """Run a query."""
+        with self._recorded(run):
+            if next_token(request.text, 0).kind is Kind.END:
+                raise syntax_error("the text is empty")
+            seconds = _seconds(request.options, _QUERY_SECONDS)
+            return self.queries.run(
+                request.text,
+                request.caller,
+                request.database,
+                run=run,
+                seconds=seconds,
+                parameters=request.parameters,
+            )
+
+    def cancel_all(self) -> None:
+        """End what runs."""
+        for run in self.state.activity.running():
+            run.cancel("the local cluster stops")
+
+    def close(self) -> None:
+        """Close the engine."""
+        self.queries.close()
+
+    @contextmanager
+    def _recorded(self, run: Run) -> Iterator[None]:
+        try:
+            yield
+        except BaseException as error:
+            self.state.activity.end(run, error)
+            raise
+        self.state.activity.end(run, None)
+
+
+def _is_on(options: Mapping[str, Any], name: str) -> bool:
+    return str(options.get(name, "")).lower() == "true"
+
+
+def _seconds(options: Mapping[str, Any], default: float) -> float:
+    if _is_on(options, "norequesttimeout"):
+        return _MOST_SECONDS
+    written = options.get("servertimeout")
+    if written is None:
+        return default
+    match = _SPAN.fullmatch(str(written).strip())
+    if not match:
+        raise bad_request(f"servertimeout {written!r} is no timespan; write it as hh:mm:ss")
+    days, hours, minutes, seconds = match.groups()
+    total = int(days or 0) * 86_400 + int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+    return min(total, _MOST_SECONDS)

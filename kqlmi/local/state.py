@@ -1,0 +1,121 @@
+"""What the local cluster holds: identities, databases, policies, callers; changed under one lock."""
+
+import threading
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from kqlmi.local import ticks
+from kqlmi.local.activity import Activity, Change
+from kqlmi.local.faults import database_not_found, entity_not_found, forbidden_database
+from kqlmi.local.identities import Identity
+from kqlmi.local.policies import Policy
+from kqlmi.local.principals import READ_DATA, READ_SCHEMA, Caller, Principal, Role
+from kqlmi.local.tables import Table
+
+if TYPE_CHECKING:
+    from kqlmi.local.callouts import Callouts
+
+
+@dataclass(frozen=True)
+class Grant:
+    """A role that a principal holds in a database."""
+
+    role: Role
+    principal: Principal
+
+
+@dataclass(frozen=True)
+class Database:
+    """A database as it is at one moment."""
+
+    name: str
+    tables: Mapping[str, Table] = field(default_factory=lambda: MappingProxyType({}))
+    policy: Policy | None = None
+    grants: tuple[Grant, ...] = ()
+    database_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    version: int = 1
+
+    def table(self, name: str) -> Table:
+        """Give a table, or refuse a name that does not exist."""
+        if name not in self.tables:
+            raise entity_not_found(name, "Table")
+        return self.tables[name]
+
+    def with_table(self, name: str, table: Table | None) -> "Database":
+        """Give the database with a table set, or dropped."""
+        tables = {held: rows for held, rows in self.tables.items() if held != name}
+        return replace(self, tables=tables if table is None else {**tables, name: table})
+
+
+class State:
+    """The whole of a cluster's state; read a field once, then work with what was read."""
+
+    def __init__(
+        self,
+        identities: Iterable[Identity],
+        databases: Iterable[Database],
+        usages: Iterable[str],
+        *,
+        name: str = "kqlmi-local",
+        policy: Policy | None = None,
+    ) -> None:
+        """Start with what is given, no callers and nothing recorded."""
+        self.name = name
+        self.id = str(uuid.uuid4())
+        self.url = ""
+        self.identities = tuple(identities)
+        self.usages = tuple(usages)
+        self.policy = policy
+        self.callouts: Callouts | None = None
+        self.databases: Mapping[str, Database] = {key(database.name): database for database in databases}
+        self.callers: Mapping[str, Caller] = {}
+        self.started = ticks.now()
+        self.activity = Activity()
+        self.journal: tuple[Change, ...] = ()
+        self.lock = threading.RLock()
+
+    def database(self, name: str) -> Database:
+        """Give a database by its name without case, or refuse it."""
+        found = self.databases.get(key(name))
+        if found is None:
+            raise database_not_found(name)
+        return found
+
+    def put(self, database: Database) -> Database:
+        """Keep a new state of a database, with the next version."""
+        with self.lock:
+            kept = replace(database, version=database.version + 1)
+            self.databases = {**self.databases, key(database.name): kept}
+        return kept
+
+    def grant(self, database: Database, grant: Grant) -> Database:
+        """Give a principal a role in a database."""
+        return self.put(replace(database, grants=(*database.grants, grant)))
+
+    def remove(self, database: Database) -> None:
+        """Forget a database."""
+        with self.lock:
+            self.databases = {name: held for name, held in self.databases.items() if name != key(database.name)}
+
+    def roles(self, caller: Caller, database: Database) -> frozenset[Role]:
+        """Give the roles that a caller has in a database."""
+        granted = (grant.role for grant in database.grants if grant.principal.is_same(caller.principal))
+        return caller.roles | frozenset(granted)
+
+    def visible(self, caller: Caller) -> list[Database]:
+        """Give the databases that a caller may see."""
+        return [one for one in self.databases.values() if self.roles(caller, one) & READ_SCHEMA]
+
+    def readable(self, caller: Caller, database: Database) -> Database:
+        """Give a database whose data the caller may read, or refuse."""
+        if not self.roles(caller, database) & READ_DATA:
+            raise forbidden_database(caller.principal.fqn, database.name)
+        return database
+
+
+def key(name: str) -> str:
+    """Give what two spellings of one database name share."""
+    return name.lower()

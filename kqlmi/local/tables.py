@@ -1,0 +1,60 @@
+"""Rows with Kusto types, as every part of the local cluster passes them on."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+KUSTO_TYPES = ("bool", "int", "long", "real", "decimal", "string", "datetime", "timespan", "guid", "dynamic")
+
+TYPE_ALIASES = {
+    "boolean": "bool",
+    "int32": "int",
+    "int64": "long",
+    "double": "real",
+    "date": "datetime",
+    "time": "timespan",
+    "uuid": "guid",
+    "uniqueid": "guid",
+    "object": "dynamic",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column's name and Kusto type."""
+
+    name: str
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Columns and rows.
+
+    Values are: ``bool``, ``int``, ``float``, ``Decimal`` and ``str`` for the types of these names; a number of 100 ns
+    ticks for datetime (since year 1) and timespan; lower-case text for guid; JSON text for dynamic; None for null.
+    """
+
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Any, ...], ...] = ()
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        """Give the rows."""
+        return iter(self.rows)
+
+    def with_rows(self, rows: Iterable[tuple[Any, ...]]) -> "Table":
+        """Give the same columns with other rows."""
+        return Table(self.columns, tuple(rows))
+
+
+def kusto_type(name: str) -> str | None:
+    """Give the canonical spelling of a type name, or None if there is no such type."""
+    if name in KUSTO_TYPES:
+        return name
+    return TYPE_ALIASES.get(name)
+
+
+def columns(schema: str) -> tuple[Column, ...]:
+    """Give the columns of a schema written as ``Name: type, Name: type``."""
+    pairs = (part.split(":") for part in schema.split(","))
+    return tuple(Column(name.strip(), kind.strip()) for name, kind in pairs)

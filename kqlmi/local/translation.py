@@ -1,0 +1,65 @@
+"""A query turned into SQL by duckdb-kql, with what it lets pass silently checked."""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+from kqlmi.local import literals, results, ticks
+from kqlmi.local.faults import bad_request, semantic_error
+from kqlmi.local.reader import Reader
+
+_NAME = r'"((?:[^"]|"")*)"'
+# A text; a column that keeps its name; another name, after AS or not.
+_QUOTED = re.compile(rf"'(?:[^']|'')*'|{_NAME} AS \"\1\"|(AS\s+)?{_NAME}")
+
+Schema = Mapping[str, Sequence[str]]
+"""Column names by table name, where a table is written as ``alias.Table``."""
+
+
+def to_sql(
+    text: str, database: str | None, schema: Schema, parameters: Mapping[str, Any]
+) -> tuple[str, dict[str, Any]]:
+    """Give the SQL of a query and the values it needs."""
+    import duckdb_kql  # heavy
+
+    shapes = {table: list(columns) for table, columns in schema.items()}
+    translated = duckdb_kql.to_sql(text, shapes, database=database, allow_write=False)
+    if translated.declarations:
+        declared = {one.name: one.type for one in translated.declarations}
+        values = {name: _value(name, declared[name], given) for name, given in parameters.items() if name in declared}
+        translated = duckdb_kql.to_sql(text, shapes, values, database, allow_write=False)
+    if translated.unbound:
+        raise semantic_error(f"the query parameter '{translated.unbound[0]}' has no value")
+    _refuse_other_case(str(translated), schema)
+    return str(translated), dict(translated.parameters)
+
+
+def _refuse_other_case(sql: str, schema: Schema) -> None:
+    """Refuse a name that Kusto would not find: it tells upper from lower case, DuckDB does not."""
+    introduced: set[str] = set()
+    used: set[str] = set()
+    for kept, introduces, name in _QUOTED.findall(sql):
+        (introduced if introduces else used).add((kept or name).replace('""', '"'))
+    tables = {table.partition(".")[2] for table in schema}
+    known = tables.union(*schema.values())
+    by_lower = {name.lower(): name for name in known}
+    for name in sorted(used - introduced - known - {""}):
+        if name.lower() in by_lower:
+            raise semantic_error(f"Failed to resolve '{name}'; did you mean '{by_lower[name.lower()]}'?")
+
+
+def _value(name: str, kind: str, given: Any) -> Any:
+    """Give a parameter's value as Python; clients send it as JSON or as the text of a literal."""
+    if not isinstance(given, str) or kind == "string":
+        return given
+    literal = literals.read(Reader(given))
+    try:
+        value = literal.value if literal and literal.type == kind else literals.parse(kind, given)
+    except ValueError:
+        raise bad_request(f"the query parameter '{name}' is {given!r}, which is no {kind}") from None
+    if value is None or kind not in {"datetime", "timespan"}:
+        return value
+    if kind == "datetime":
+        return ticks.to_datetime(results.to_microseconds(value) * 10)
+    return timedelta(microseconds=results.to_microseconds(value))

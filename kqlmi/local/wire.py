@@ -1,0 +1,143 @@
+"""Response bodies as the service writes them: v1, v2 and errors."""
+
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+
+from kqlmi.local import ticks
+from kqlmi.local.faults import KustoError
+from kqlmi.local.tables import Column, Table, columns
+
+_NET_TYPES = {
+    "bool": "SByte",
+    "int": "Int32",
+    "long": "Int64",
+    "real": "Double",
+    "decimal": "SqlDecimal",
+    "string": "String",
+    "datetime": "DateTime",
+    "timespan": "TimeSpan",
+    "guid": "Guid",
+    "dynamic": "Object",
+}
+_PROPERTIES = columns("TableId: int, Key: string, Value: dynamic")
+_COMPLETION = columns(
+    "Timestamp: datetime, ClientRequestId: string, ActivityId: guid, SubActivityId: guid, ParentActivityId: guid, "
+    "Level: int, LevelName: string, StatusCode: int, StatusCodeName: string, EventType: int, EventTypeName: string, "
+    "Payload: string"
+)
+
+
+def v1(table: Table) -> str:
+    """Write a result for the v1 endpoints."""
+    declared = [
+        {"ColumnName": column.name, "DataType": _NET_TYPES[column.type], "ColumnType": column.type}
+        for column in table.columns
+    ]
+    return json.dumps({"Tables": [{"TableName": "Table_0", "Columns": declared, "Rows": _rows(table, _V1)}]})
+
+
+def v2(table: Table, *, client_request_id: str, activity_id: str) -> str:
+    """Write a result for the v2 endpoint: properties, the rows, how the query ended."""
+    visualization = json.dumps({"Visualization": None})
+    properties = Table(_PROPERTIES, ((1, "Visualization", json.dumps(visualization)),))
+    ended = (
+        ticks.now(),
+        client_request_id,
+        *(activity_id,) * 3,
+        *(4, "Info", 0, "S_OK (0)", 4, "QueryInfo"),
+        json.dumps({"Count": 1, "Text": "Query completed successfully"}),
+    )
+    frames = [
+        {"FrameType": "DataSetHeader", "IsProgressive": False, "Version": "v2.0"},
+        _frame(0, "QueryProperties", "@ExtendedProperties", properties),
+        _frame(1, "PrimaryResult", "PrimaryResult", table),
+        _frame(2, "QueryCompletionInformation", "QueryCompletionInformation", Table(_COMPLETION, (ended,))),
+        {"FrameType": "DataSetCompletion", "HasErrors": False, "Cancelled": False},
+    ]
+    return json.dumps(frames)
+
+
+def error(fault: KustoError, *, client_request_id: str, activity_id: str, service: str) -> str:
+    """Write a refusal."""
+    context = {
+        "timestamp": ticks.format_datetime(ticks.now()),
+        "serviceAlias": service,
+        "machineName": "localhost",
+        "processName": "kqlmi",
+        "processId": 0,
+        "threadId": 0,
+        "clientRequestId": client_request_id,
+        "activityId": activity_id,
+        "subActivityId": activity_id,
+        "activityType": "GW.Http.CallContext",
+        "parentActivityId": activity_id,
+        "activityStack": f"(Activity stack: CRID={client_request_id} ARID={activity_id})",
+    }
+    body: dict[str, Any] = {
+        "code": fault.code,
+        "message": fault.message,
+        "@type": fault.type_name,
+        "@message": fault.detail,
+        "@context": context,
+        "@permanent": fault.permanent,
+    }
+    if fault.inner:
+        body["innererror"] = {
+            "code": fault.inner.code,
+            "message": fault.inner.message,
+            "@type": fault.inner.type_name,
+            "@message": fault.inner.message,
+            "@errorCode": fault.inner.code,
+        }
+    return json.dumps({"error": body})
+
+
+def _frame(number: int, kind: str, name: str, table: Table) -> dict[str, Any]:
+    # Streaming clients need the columns before the rows.
+    return {
+        "FrameType": "DataTable",
+        "TableId": number,
+        "TableKind": kind,
+        "TableName": name,
+        "Columns": [_column(column) for column in table.columns],
+        "Rows": _rows(table, _V2),
+    }
+
+
+def _column(column: Column) -> dict[str, str]:
+    return {"ColumnName": column.name, "ColumnType": column.type}
+
+
+def _rows(table: Table, encoders: dict[str, Callable[[Any], Any]]) -> list[list[Any]]:
+    encode = [encoders[column.type] for column in table.columns]
+    return [
+        [None if value is None else write(value) for write, value in zip(encode, row, strict=True)]
+        for row in table.rows
+    ]
+
+
+def _real(value: float) -> float | str:
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+_V2: dict[str, Callable[[Any], Any]] = {
+    "bool": bool,
+    "int": _same,
+    "long": _same,
+    "real": _real,
+    "decimal": str,
+    "string": _same,
+    "datetime": ticks.format_datetime,
+    "timespan": ticks.format_timespan,
+    "guid": _same,
+    "dynamic": json.loads,
+}
+_V1: dict[str, Callable[[Any], Any]] = {**_V2, "bool": int, "dynamic": _same}

@@ -1,0 +1,136 @@
+"""What a cluster holds at its start: the sample world, or what the caller names."""
+
+import uuid
+from collections.abc import Iterable
+
+from kqlmi.local import identities as identities_module
+from kqlmi.local import literals, policies
+from kqlmi.local.faults import KustoError
+from kqlmi.local.identities import Identity
+from kqlmi.local.state import Database, State, key
+from kqlmi.local.tables import Table, columns
+from kqlmi.model.usages import USAGES
+
+_NAMESPACE = uuid.UUID("6b716c6d-6900-4000-8000-6c6f63616c00")
+
+_DISPLAY_NAMES = ("mi-adx-ingest", "mi-adx-export", "mi-ml-artifacts")
+
+_POLICIES = {
+    "": """[
+        {'ObjectId': 'system', 'AllowedUsages': 'ExternalTable, AutomatedFlows'},
+        {'ObjectId': 'mi-ml-artifacts', 'AllowedUsages': 'SandboxArtifacts'}]""",
+    # The second entry repeats what the cluster grants.
+    "Samples": """[
+        {'ObjectId': 'mi-adx-ingest', 'AllowedUsages': 'NativeIngestion, DataConnection'},
+        {'ObjectId': 'system', 'AllowedUsages': 'ExternalTable'}]""",
+    "Telemetry": "[{'ObjectId': 'mi-adx-ingest', 'AllowedUsages': 'All'}]",
+    "Sales": "[{'ObjectId': 'mi-adx-export', 'AllowedUsages': 'ExportRequest, ExternalTable'}]",
+}
+
+_TABLES = {
+    "Samples": {
+        "StormEvents": (
+            "StartTime: datetime, State: string, EventType: string, DeathsDirect: int, DamageProperty: long",
+            """2007-09-18T20:00:00Z|FLORIDA|Heavy Rain|0|0
+            2007-09-20T21:57:00Z|FLORIDA|Tornado|0|6200000
+            2007-12-20T07:50:00Z|MISSISSIPPI|Thunderstorm Wind|0|20000
+            2007-12-30T16:00:00Z|GEORGIA|Thunderstorm Wind|0|2000
+            2007-09-29T08:11:00Z|ATLANTIC SOUTH|Waterspout|0|0""",
+        ),
+        "PopulationData": (
+            "State: string, Population: long",
+            "FLORIDA|19893297\nMISSISSIPPI|2992333\nGEORGIA|10097343",
+        ),
+    },
+    "Telemetry": {
+        "DeviceReadings": (
+            "Timestamp: datetime, DeviceId: guid, Temperature: real, Online: bool, Tags: dynamic",
+            """2025-03-01T06:00:00Z|0f3b7a52-6f0e-4a0c-9d56-3d0f1c1c7a01|21.5|true|{"site":"Bergen","floor":2}
+            2025-03-01T06:05:00Z|0f3b7a52-6f0e-4a0c-9d56-3d0f1c1c7a01|21.75|true|{"site":"Bergen","floor":2}
+            2025-03-01T06:05:00Z|1c9d44e0-2a77-4a44-8f0d-5f4a0cde7b02||false|{"site":"Turku","floor":1}""",
+        ),
+    },
+    "Sales": {
+        "Orders": (
+            "OrderId: long, OrderedOn: datetime, Customer: string, Amount: real, TimeToShip: timespan",
+            """100231|2025-02-11T09:14:00Z|Contoso|1249.9|1.04:30:00
+            100232|2025-02-11T10:02:00Z|Fabrikam|89.5|06:15:00
+            100233|2025-02-12T15:47:00Z|Northwind Traders|412|2.00:00:00""",
+        ),
+    },
+    "Field Reports": {
+        "Visits": (
+            "VisitedOn: datetime, Site: string, Inspector: string, Passed: bool",
+            "2025-01-20|Bergen|A. Solberg|true\n2025-01-22|Turku|J. Virtanen|false",
+        ),
+    },
+}
+
+
+def build(databases: Iterable[str] | None, identities: Iterable[str | Identity] | None, usages: Iterable[str]) -> State:
+    """Give the state that a cluster starts with."""
+    assigned = _sample_identities() if identities is None else tuple(map(identities_module.as_identity, identities))
+    known = (*(usage.name for usage in USAGES), *usages)
+    _refuse_ambiguous(assigned, known)
+    if databases is not None:
+        return State(assigned, _empty(databases), known)
+    held = [
+        Database(
+            name, tables=_tables(name), policy=_policy(name, assigned, known), database_id=_stable(f"database {name}")
+        )
+        for name in _TABLES
+    ]
+    return State(assigned, held, known, policy=_policy("", assigned, known))
+
+
+def _refuse_ambiguous(assigned: tuple[Identity, ...], known: tuple[str, ...]) -> None:
+    object_ids = {one.object_id.lower() for one in assigned}
+    if len(object_ids) < len(assigned) or sum(one.is_system for one in assigned) > 1:
+        raise ValueError("identities must have object IDs of their own, and one of them at most is the system identity")
+    if not all(usage.strip() and "," not in usage for usage in known):
+        raise ValueError("usages must not be empty, and must hold no comma")
+
+
+def _empty(names: Iterable[str]) -> list[Database]:
+    held = [Database(name) for name in names]
+    if not all(one.name for one in held) or len({key(one.name) for one in held}) < len(held):
+        raise ValueError("database names must not be empty, and must differ in more than case")
+    return held
+
+
+def _stable(what: str) -> str:
+    """Give the same GUID at every start, so that notebooks keep their outputs."""
+    return str(uuid.uuid5(_NAMESPACE, what))
+
+
+def _sample_identities() -> tuple[Identity, ...]:
+    system = Identity("kqlmi-local", _stable("system"), _stable("system client"), is_system=True)
+    return (system, *(Identity(name, _stable(name), _stable(f"{name} client")) for name in _DISPLAY_NAMES))
+
+
+def _policy(name: str, assigned: tuple[Identity, ...], known: tuple[str, ...]) -> policies.Policy | None:
+    text = _POLICIES.get(name)
+    if text is None:
+        return None
+    for display_name in _DISPLAY_NAMES:
+        text = text.replace(f"'ObjectId': '{display_name}'", f"'ObjectId': '{_stable(display_name)}'")
+    try:
+        return policies.parse(text, assigned, known)
+    except KustoError:
+        return None  # the caller chose other identities
+
+
+def _tables(database: str) -> dict[str, Table]:
+    return {name: _table(schema, rows) for name, (schema, rows) in _TABLES[database].items()}
+
+
+def _table(schema: str, lines: str) -> Table:
+    declared = columns(schema)
+    rows = [
+        tuple(
+            text if column.type == "string" else literals.parse(column.type, text) if text else None
+            for column, text in zip(declared, line.strip().split("|"), strict=True)
+        )
+        for line in lines.splitlines()
+    ]
+    return Table(declared, tuple(rows))

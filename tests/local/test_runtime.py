@@ -1,0 +1,77 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kqlmi import local
+from kqlmi.local import runtime
+from kqlmi.local.cluster import LocalCluster
+
+
+@pytest.fixture(autouse=True)
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    target = tmp_path / "runtime" / "local-cluster.json"
+    monkeypatch.setattr(runtime, "path", lambda: target)
+    return target
+
+
+def written(file: Path, content: str) -> None:
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(content, encoding="utf-8")
+
+
+def test_a_running_cluster_is_found(file: Path, world: LocalCluster) -> None:
+    runtime._write(world.url, world.token)
+    assert local.find() == (world.url, world.token)
+    if os.name == "posix":
+        assert file.stat().st_mode & 0o777 == 0o600
+        assert file.parent.stat().st_mode & 0o777 == 0o700
+    assert [*file.parent.iterdir()] == [file]
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "{}", '{"url": 1, "token": 2}', '{"url": "http://evil.example", "token": "x"}']
+)
+def test_a_file_that_says_nothing_useful_is_ignored(file: Path, content: str) -> None:
+    written(file, content)
+    assert local.find() is None
+
+
+def test_a_stale_file_and_a_wrong_token_are_ignored(file: Path, world: LocalCluster) -> None:
+    assert local.find() is None
+    with local.start(databases=["D"]) as cluster:
+        stale = json.dumps({"url": cluster.url, "token": cluster.token})
+    written(file, stale)
+    assert local.find() is None
+    written(file, json.dumps({"url": world.url, "token": "wrong"}))
+    assert local.find() is None
+
+
+def test_serve_writes_the_file_prints_where_and_cleans_up(tmp_path: Path) -> None:
+    code = (
+        "import os, pathlib, signal, sys, threading, time\n"
+        "from kqlmi import local\n"
+        "from kqlmi.local import runtime\n"
+        "target = pathlib.Path(sys.argv[1]) / 'served' / 'file.json'\n"
+        "runtime.path = lambda: target\n"
+        "def end():\n"
+        "    while not local.find():\n"
+        "        time.sleep(0.05)\n"
+        "    print('TOKEN', local.find()[1], flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "threading.Thread(target=end, daemon=True).start()\n"
+        "local.serve()\n"
+        "print('EXISTS', target.exists())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False, timeout=60
+    )
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("The local cluster runs at http://127.0.0.1:")
+    assert "file.json" in lines[1]
+    token = lines[2].removeprefix("TOKEN ")
+    assert lines[3] == "EXISTS False"
+    assert token not in lines[0] + lines[1] + done.stderr
