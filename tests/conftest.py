@@ -16,11 +16,13 @@ settings.load_profile("kqlmi")
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Turn a skip that CI must not have into a failure."""
     report = yield
     needs = NEVER_SKIPPED_IN_CI & {mark.name for mark in item.iter_markers()}
-    if CI and needs and report.skipped and not hasattr(report, "wasxfail"):
+    if CI and needs and report.skipped and call.excinfo and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
-        report.longrepr = f"CI must not skip a {needs.pop()} test: {report.longrepr}"
+        report.longrepr = f"CI must not skip a {needs.pop()} test: {call.excinfo.value}"
     return report

@@ -76,7 +76,7 @@ def test_a_grant_that_changes_nothing_is_not_counted() -> None:
     cluster = Policy.empty().grant(LOADER, "ExternalTable")
     after = Policy.empty().grant(LOADER, "ExternalTable", "SandboxArtifacts", "SqlRequest")
     plan = plan_between(None, after, cluster)
-    assert plan.summary == "1 to grant, 0 to revoke, 1 redundant, 1 without effect, 1 unchanged"
+    assert plan.summary == "1 to grant, 0 to revoke, 1 redundant, 1 without effect, 0 unchanged"
 
 
 def test_the_id_names_exactly_one_plan() -> None:

@@ -1,0 +1,58 @@
+# make demo    see it work: the quickstart notebook on the local cluster
+# make lab     the same notebooks in JupyterLab
+# make test    every test that this machine can run
+# make check   lint and types
+# make clean   remove everything that the others made
+#
+# Needs python3 (3.11 or newer). Everything goes into .venv; uv is used when it works, pip otherwise.
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+COPIES := $(patsubst %,build/%,$(wildcard notebooks/*.ipynb))
+
+.DELETE_ON_ERROR:
+.SECONDARY:
+.PHONY: demo lab test check clean
+
+demo: $(VENV)/ready-notebook
+	@$(RUN) notebooks/run.py notebooks/quickstart.ipynb build
+	@echo "All of this, as a page: build/quickstart.html"
+	@echo "To work with it in JupyterLab: make lab"
+
+lab: $(VENV)/ready-lab $(COPIES)
+	@echo "These notebooks are copies, in build/notebooks: change what you like."
+	JUPYTER_PREFER_ENV_PATH=1 $(RUN) -m jupyterlab --allow-root --ip=127.0.0.1 --notebook-dir=build/notebooks
+
+test: $(VENV)/ready-dev
+	$(RUN) -m pytest $(ARGS)
+
+check: $(VENV)/ready-dev
+	$(RUN) -m ruff check
+	$(RUN) -m ruff format --check
+	$(RUN) -m mypy
+
+clean:
+	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# A copy is made once: it then belongs to whoever works in it.
+build/notebooks/%.ipynb: | notebooks/%.ipynb
+	@mkdir -p $(@D)
+	@cp $| $@
+
+# The package, its local cluster, and the dependency group that the stem names.
+$(VENV)/ready-%: pyproject.toml | $(VENV)/pyvenv.cfg
+	@echo "Installing kqlmi with its $* dependencies into $(VENV)"
+	@uv pip install --quiet --python $(RUN) --editable '.[local]' --group $* 2>$(VENV)/uv.log \
+	|| $(RUN) -m pip install --quiet --editable '.[local]' --group $*
+	@touch $@
+
+# Seeding fetches pip, so uv that cannot reach an index fails here, and pip takes over.
+$(VENV)/pyvenv.cfg:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "kqlmi needs Python 3.11 or newer: for another one, say make PYTHON=/its/path")'
+	@rm -rf $(VENV)
+	@uv venv --quiet --seed --python $(PYTHON) $(VENV) 2>/dev/null || { \
+	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	|| { echo "python3 has no venv: install it (Debian, Ubuntu: apt-get install python3-venv) and say make again."; exit 1; }; \
+	$(PYTHON) -m venv $(VENV) && $(RUN) -m pip install --quiet --upgrade pip; }

@@ -1,0 +1,54 @@
+"""Fixtures: JupyterLab and Chromium, once for this folder; a tab for each test."""
+
+import importlib.util
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .lab import CHROMIUM, Lab, Server, find_chromium, isolated, serve
+
+if TYPE_CHECKING:
+    from playwright.sync_api import BrowserContext
+
+
+# Of the package, not of the session: Playwright's event loop would be in the way of other tests' own.
+@pytest.fixture(scope="package")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Give a running JupyterLab."""
+    if importlib.util.find_spec("jupyterlab") is None:
+        pytest.skip("JupyterLab is not installed")
+    with serve(tmp_path_factory.mktemp("jupyterlab")) as server:
+        yield server
+
+
+@pytest.fixture(scope="package")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[BrowserContext]":
+    """Give a running Chromium."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    path = find_chromium()
+    if path is None:
+        pytest.skip("no Chromium: install it (Debian: apt-get install chromium), or set CHROMIUM to its path")
+    home = tmp_path_factory.mktemp("chromium")
+    with playwright.sync_playwright() as driver:
+        context = driver.chromium.launch_persistent_context(
+            home / "profile",
+            executable_path=path,
+            headless=True,
+            args=CHROMIUM,
+            env=isolated(home),
+            viewport={"width": 1280, "height": 960},
+        )
+        yield context
+        context.close()
+
+
+@pytest.fixture
+def lab(request: pytest.FixtureRequest, browser: "BrowserContext", server: Server) -> Iterator[Lab]:
+    """Give an empty tab; at the end, nothing may have gone wrong in it, and nothing may have left this machine."""
+    lab = Lab(server, browser, re.sub(r"\W+", "-", request.node.name))
+    yield lab
+    lab.close()
+    assert lab.page_errors == []
+    assert lab.foreign_requests == []

@@ -1,0 +1,211 @@
+"""JupyterLab in Chromium, as a person has them before their eyes: a server, a browser, an open notebook."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
+
+import nbformat
+
+if TYPE_CHECKING:
+    from playwright.sync_api import BrowserContext, Locator, Page
+
+ARTIFACTS = Path(os.environ.get("KQLMI_ARTIFACTS") or Path(__file__).parents[2] / "build" / "screenshots")
+SECONDS = 60
+
+# Nothing pops up, nothing is saved or completed behind a test's back, and every cell is in the page.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "apputils-extension/notification": {"checkForUpdates": False, "doNotDisturbMode": True, "fetchNews": "false"},
+    "completer-extension/manager": {"autoCompletion": False},
+    "docmanager-extension/plugin": {"autosave": False},
+    "notebook-extension/tracker": {"windowingMode": "none"},
+}
+SERVER = [
+    "--no-browser",
+    "--allow-root",
+    "--ip=127.0.0.1",
+    "--port=0",
+    "--LabApp.expose_app_in_browser=True",
+    "--LabApp.news_url=None",
+    "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    "--LabApp.extension_manager=readonly",
+]
+CHROMIUM = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-background-timer-throttling",
+    "--disable-renderer-backgrounding",
+    "--disable-backgrounding-occluded-windows",
+]
+
+
+class Server(NamedTuple):
+    """A running JupyterLab; ``folder`` is where its notebooks are."""
+
+    url: str
+    token: str
+    folder: Path
+
+
+def find_chromium() -> str | None:
+    """Give the path of a Chromium, or None."""
+    names = ["chromium", "chromium-browser", "google-chrome"]
+    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+
+
+def isolated(home: Path) -> dict[str, str]:
+    """Give an environment in which nothing of the user's is read or written."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("IPYTHON", "JUPYTER", "XDG_"))}
+    return kept | {"HOME": str(home), "XDG_RUNTIME_DIR": str(home)}
+
+
+@contextlib.contextmanager
+def serve(home: Path) -> Iterator[Server]:
+    """Run JupyterLab on a free port, with a random token and a home of its own."""
+    settings = home / ".jupyter" / "lab" / "user-settings" / "@jupyterlab"
+    for name, values in SETTINGS.items():
+        path = settings / f"{name}.jupyterlab-settings"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(values))
+    folder = home / "notebooks"
+    folder.mkdir()
+    # On Linux, a killed test run takes its server with it.
+    leash = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
+    command = [*leash, sys.executable, "-m", "jupyterlab", *SERVER, f"--ServerApp.root_dir={folder}"]
+    log = home / "server.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, env=isolated(home), stdout=output, stderr=output)
+    try:
+        yield Server(*await_server(process, home, log), folder)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def await_server(process: subprocess.Popen[bytes], home: Path, log: Path) -> tuple[str, str]:
+    """Give the URL and the token, once the server answers."""
+    deadline = time.monotonic() + SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        for path in home.rglob(f"jpserver-{process.pid}.json"):
+            # The file may be half written, the server not yet listening.
+            with contextlib.suppress(OSError, ValueError):
+                info = json.loads(path.read_text())
+                url, token = info["url"].rstrip("/"), info["token"]
+                with urllib.request.urlopen(f"{url}/api/status?token={token}", timeout=SECONDS):  # noqa: S310 # loopback
+                    return url, token
+        time.sleep(0.1)
+    raise AssertionError(f"JupyterLab did not start:\n{log.read_text()}")
+
+
+class Lab:
+    """One browser tab on a JupyterLab server, which notes what goes wrong in it."""
+
+    def __init__(self, server: Server, browser: "BrowserContext", name: str) -> None:
+        """Open an empty tab; ``name`` is that of the test, and so of its notebooks."""
+        self.server = server
+        self.name = name
+        self.opened = 0
+        self.dark = False
+        self.page: Page = browser.new_page()
+        self.page.set_default_timeout(SECONDS * 1000)
+        self.page_errors: list[str] = []
+        self.foreign_requests: list[str] = []
+        self.page.on("pageerror", lambda error: self.page_errors.append(error.stack or error.message))
+        self.page.on("request", lambda request: self._note(request.url))
+        self.page.on("websocket", lambda socket: self._note(socket.url))
+
+    def _note(self, url: str) -> None:
+        address = urlsplit(url)
+        if address.scheme not in {"data", "blob"} and address.hostname != "127.0.0.1":
+            self.foreign_requests.append(url)
+
+    def open(self, notebook: list[str] | nbformat.NotebookNode) -> None:
+        """Open a notebook, or one with code cells of these sources, and wait until its kernel is ready."""
+        node: Any = notebook
+        if isinstance(notebook, list):
+            node = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in notebook])
+        node.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        self.opened += 1
+        name = f"{self.name}-{self.opened}.ipynb"
+        nbformat.write(node, self.server.folder / name)
+        self.page.goto(f"{self.server.url}/lab/tree/{name}?reset&token={self.server.token}", wait_until="commit")
+        self.page.locator(".jp-Notebook .jp-Cell").first.wait_for()
+        self._await_splash()
+        self.await_kernel()
+
+    def _await_splash(self) -> None:
+        self.page.locator("#jupyterlab-splash").wait_for(state="detached")
+
+    def await_kernel(self) -> None:
+        """Wait until the kernel is idle."""
+        self.page.wait_for_function(
+            "() => window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
+        )
+
+    def run_cell(self, index: int) -> None:
+        """Run a cell, by its place in the notebook, and wait for its end."""
+        self._execute(f"jupyterapp.shell.currentWidget.content.activeCellIndex = {index}", "notebook:run-cell")
+
+    def run_all(self) -> None:
+        """Run the cells from the top until one fails, and wait for the end."""
+        self._execute("", "notebook:run-all-cells")
+
+    def _execute(self, before: str, command: str) -> None:
+        # The end is awaited from here, where a time limit holds.
+        self.page.evaluate(
+            f"() => {{ {before}; window.ran = false; "
+            f"jupyterapp.commands.execute('{command}').finally(() => {{ window.ran = true }}) }}"
+        )
+        self.page.wait_for_function("() => window.ran")
+
+    def cell(self, index: int) -> "Locator":
+        """Give a cell, by its place in the notebook."""
+        return self.page.locator(".jp-Notebook .jp-Cell").nth(index)
+
+    def output(self, index: int) -> "Locator":
+        """Give the outputs of a cell."""
+        return self.cell(index).locator(".jp-OutputArea-output")
+
+    def restart_kernel(self) -> None:
+        """Restart the kernel, and leave the outputs as they are."""
+        self.page.evaluate("() => jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
+        self.await_kernel()
+
+    def set_theme(self, *, dark: bool) -> None:
+        """Change between JupyterLab's light and dark themes."""
+        theme = "JupyterLab Dark" if dark else "JupyterLab Light"
+        self.page.evaluate("theme => jupyterapp.commands.execute('apputils:change-theme', { theme })", theme)
+        self.page.wait_for_function("theme => document.body.dataset.jpThemeName === theme", arg=theme)
+        self._await_splash()
+        self.dark = dark
+
+    def screenshot(self, name: str) -> Path:
+        """Save what the tab shows, and give the file."""
+        path = ARTIFACTS / f"{name}.png"
+        self.page.screenshot(path=path)
+        return path
+
+    def close(self) -> None:
+        """Stop the kernel, and close the tab."""
+        if self.dark:
+            self.set_theme(dark=False)  # the server remembers it
+        self.page.evaluate("() => window.jupyterapp?.shell.currentWidget?.sessionContext?.shutdown()")
+        self.page.close()

@@ -1,0 +1,200 @@
+"""The rules that hold the package together: arrows point down, two witnesses, and light imports."""
+
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import kqlmi
+
+# What a layer may import; every layer may also import errors, and itself.
+MAY_IMPORT = {
+    "errors": set[str](),
+    "model": set(),
+    "policyfile": {"model"},
+    "history": {"model"},
+    "credentials": set(),
+    "cluster": {"model", "credentials"},
+    "arm": {"model", "credentials"},
+    # The second witness: the two tables of rows, and no behaviour.
+    "local": {"model.usages", "model.workflows"},
+    "apply": {"cluster", "history", "model"},
+    "session": {"model", "policyfile", "history", "credentials", "cluster", "arm", "local", "apply"},
+    "notebook": {"session", "model"},
+    "__main__": {"session", "local", "model"},
+}
+# Allowed arrows that must not cost anything at import.
+LAZY = {"session": {"local", "arm"}}
+
+HEAVY = {"pandas", "azure", "msal", "requests", "duckdb", "duckdb_kql", "anywidget", "tornado", "ipywidgets"}
+POSIX_ONLY = {"fcntl", "grp", "pwd", "resource", "termios", "tty", "pty", "posix", "syslog"}
+IMPURE = {"asyncio", "http", "io", "os", "pathlib", "random", "secrets", "shutil", "socket", "subprocess", "time"}
+
+TYPING_ONLY = {"TYPE_CHECKING", "typing.TYPE_CHECKING"}
+
+PACKAGE = Path(kqlmi.__file__).parent
+
+
+class Import(NamedTuple):
+    """A module that another one imports; lazily when inside a function, or for the type checker only."""
+
+    module: str
+    lazy: bool
+
+
+def read_package() -> dict[str, str]:
+    """Give the source of each module, by its dotted name."""
+    sources = {}
+    for path in PACKAGE.rglob("*.py"):
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        sources[".".join(parts).removesuffix(".__init__")] = path.read_text(encoding="utf-8")
+    return sources
+
+
+def imports(name: str, source: str, modules: Mapping[str, str]) -> Iterator[Import]:
+    """Give each module that ``source`` imports; of a package in ``modules``, the submodule that is named."""
+    is_package = any(other.startswith(f"{name}.") for other in modules)
+    parents = name.split(".") if is_package else name.split(".")[:-1]
+
+    def targets(node: ast.AST) -> Iterator[str]:
+        match node:
+            case ast.Import():
+                yield from (alias.name for alias in node.names)
+            case ast.ImportFrom():
+                above = parents[: len(parents) - node.level + 1] if node.level else []
+                origin = ".".join([*above, *filter(None, [node.module])])
+                named = [f"{origin}.{alias.name}" for alias in node.names if alias.name != "__version__"]
+                yield from (module if module in modules else origin for module in named)
+            case ast.Call(
+                func=ast.Attribute(attr="import_module") | ast.Name(id="import_module" | "__import__"),
+                args=[ast.Constant(value=str(module)), *_],
+            ):
+                yield module
+
+    def visit(node: ast.AST, *, lazy: bool) -> Iterator[Import]:
+        yield from (Import(target, lazy) for target in targets(node))
+        lazy = lazy or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        never_run = node.body if isinstance(node, ast.If) and ast.unparse(node.test) in TYPING_ONLY else []
+        for child in ast.iter_child_nodes(node):
+            yield from visit(child, lazy=lazy or child in never_run)
+
+    yield from visit(ast.parse(source), lazy=False)
+
+
+def within(module: str, allowed: set[str]) -> bool:
+    """Say whether ``module`` is one of ``allowed``, or inside one."""
+    return any(module == name or module.startswith(f"{name}.") for name in allowed)
+
+
+def violations(modules: Mapping[str, str]) -> list[str]:
+    """Give each import that the table forbids; ``kqlmi`` itself re-exports, and is exempt."""
+    found = []
+    for name, source in modules.items():
+        if name == "kqlmi":
+            continue
+        layer = name.split(".")[1]
+        for target, lazy in imports(name, source, modules):
+            if target.split(".")[0] != "kqlmi":
+                continue
+            inner = target.removeprefix("kqlmi").removeprefix(".")
+            if not within(inner, MAY_IMPORT.get(layer, set()) | {layer, "errors"}):
+                found.append(f"{name} imports {target}")
+            elif not lazy and within(inner, LAZY.get(layer, set())):
+                found.append(f"{name} imports {target} outside a function")
+    return found
+
+
+def eager(modules: Mapping[str, str], forbidden: set[str]) -> list[str]:
+    """Give each import of a forbidden library that happens when its module is imported."""
+    return [
+        f"{name} imports {target}"
+        for name, source in modules.items()
+        for target, lazy in imports(name, source, modules)
+        if not lazy and target.split(".")[0] in forbidden
+    ]
+
+
+def test_arrows_point_down() -> None:
+    assert "\n".join(violations(read_package())) == ""
+
+
+def test_every_module_has_a_layer() -> None:
+    layers = {name.split(".")[1] for name in read_package() if name != "kqlmi"}
+    assert layers <= MAY_IMPORT.keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "found"),
+    [
+        ("kqlmi.model.policy", "import kqlmi.cluster.table", ["kqlmi.cluster.table"]),
+        ("kqlmi.model.policy", "from kqlmi import session", ["kqlmi.session"]),
+        ("kqlmi.model.policy", "from kqlmi import Session", ["kqlmi"]),
+        ("kqlmi.model.policy", "from kqlmi import __version__", []),
+        ("kqlmi.model.policy", "from ..cluster import table", ["kqlmi.cluster.table"]),
+        ("kqlmi.model", "from ..cluster.table import Table", ["kqlmi.cluster.table"]),
+        ("kqlmi.model.policy", "def f():\n    import kqlmi.session", ["kqlmi.session"]),
+        ("kqlmi.model.policy", "if TYPE_CHECKING:\n    from kqlmi.session import Session", ["kqlmi.session"]),
+        ("kqlmi.model.policy", "import_module('kqlmi.session')", ["kqlmi.session"]),
+        ("kqlmi.model.policy", "importlib.import_module('kqlmi.session')", ["kqlmi.session"]),
+        ("kqlmi.local.engine", "from kqlmi.model.policy import Policy", ["kqlmi.model.policy"]),
+        ("kqlmi.local.engine", "from kqlmi.model import usages, policy", ["kqlmi.model.policy"]),
+        ("kqlmi.local.engine", "from kqlmi.model.workflows import WORKFLOWS", []),
+        ("kqlmi.model.policy", "from . import usages\nfrom .usages import Usage\nfrom ..errors import PolicyError", []),
+        ("kqlmi.session", "from kqlmi import local", ["kqlmi.local outside a function"]),
+        ("kqlmi.session", "def f():\n    from kqlmi import local", []),
+        ("kqlmi.session", "if TYPE_CHECKING:\n    from kqlmi.local import LocalCluster", []),
+        ("kqlmi.session", "if not TYPE_CHECKING:\n    import kqlmi.arm", ["kqlmi.arm outside a function"]),
+        ("kqlmi.newcomer", "from kqlmi.model import usages", ["kqlmi.model.usages"]),
+    ],
+)
+def test_the_checker_sees_a_planted_arrow(name: str, source: str, found: list[str]) -> None:
+    others = ["model", "model.usages", "model.policy", "cluster", "cluster.table", "local", "session", "errors"]
+    modules = {f"kqlmi.{other}": "" for other in others} | {name: source}
+    assert violations(modules) == [f"{name} imports {target}" for target in found]
+
+
+def test_the_model_is_pure() -> None:
+    model = {name: source for name, source in read_package().items() if name.startswith("kqlmi.model")}
+    tops = {target.split(".")[0] for name in model for target, _ in imports(name, model[name], model)}
+    assert tops <= sys.stdlib_module_names | {"kqlmi"}
+    assert tops & IMPURE == set()
+
+
+def test_no_module_needs_posix_to_be_imported() -> None:
+    assert "\n".join(eager(read_package(), POSIX_ONLY)) == ""
+
+
+def test_the_checker_sees_a_planted_posix_import() -> None:
+    planted = {"kqlmi.history": "try:\n    import fcntl\nexcept ImportError:\n    pass\ndef f():\n    import pwd"}
+    assert eager(planted, POSIX_ONLY) == ["kqlmi.history imports fcntl"]
+
+
+IMPORT = "import kqlmi"
+LOAD = """
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell()
+before = set(sys.modules)
+shell.run_line_magic("load_ext", "kqlmi")
+assert "kqlmi" in shell.extension_manager.loaded, "kqlmi is not an extension"
+"""
+
+
+@pytest.mark.parametrize("code", [IMPORT, LOAD], ids=["import", "load_ext"])
+def test_nothing_heavy_is_loaded_by(code: str, tmp_path: Path) -> None:
+    script = f"import sys\nbefore = set(sys.modules)\n{code}\nprint(*sorted(set(sys.modules) - before))"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=os.environ | {"IPYTHONDIR": str(tmp_path)},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    loaded = {name.split(".")[0] for name in done.stdout.split()}
+    assert "kqlmi" in loaded
+    assert loaded & HEAVY == set()
