@@ -1,28 +1,41 @@
-"""Carrying out a plan: check that nothing moved, execute each step, and verify its answer."""
+"""Carrying out a plan: check that nothing moved, record, execute, verify, and settle what was left open."""
 
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from kqlmi.cluster.connection import Connection
+from kqlmi.cluster.connection import Connection, new_client_request_id
+from kqlmi.cluster.evidence import Overwritten, overwritten_by
 from kqlmi.cluster.policies import policy_of, read_policy
-from kqlmi.errors import ApplyError, ConnectionFailedError, KqlmiError, ServiceError
+from kqlmi.errors import ApplyError, ConnectionFailedError, KqlmiError, RequestTimeoutError, ServiceError
+from kqlmi.model.entities import Scope
 from kqlmi.model.plan import Plan, Step
 from kqlmi.model.policy import Grant, Policy
 
 Outcome = Literal["applied", "partly applied", "not applied", "unknown"]
 
-_DEADLINE: Final = 60.0
+DEADLINE: Final = 60.0
+_PAUSE: Final = 0.5
 # Answers by which a service says that it did nothing. A 5xx proves nothing, nor does an answer that is not Kusto's.
 _REFUSALS: Final = range(400, 500)
 
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """What became of one step; ``policy`` is what the scope held after it, where that is known."""
+    """What became of one step.
+
+    ``policy`` is what the scope held after it, where that is known. ``overwritten`` is another writer's change that the
+    step took back. ``unseen`` is the time in seconds in which such a write could not be ruled out; None where the
+    cluster's journal rules it out, or where the command overwrites nothing.
+    """
 
     step: Step
     outcome: Outcome
     policy: Policy | None = None
+    client_request_id: str = ""
+    overwritten: Overwritten | None = None
+    unseen: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,76 +46,173 @@ class Applied:
     steps: tuple[StepResult, ...]
     outcome: Outcome = "applied"
 
+    @property
+    def repair(self) -> Mapping[Scope, Policy]:
+        """Give the policies that would bring back what the plan overwrote of others; plan them to see the change."""
+        wanted: dict[Scope, Policy] = {}
+        for result in self.steps:
+            if result.overwritten and (result.overwritten.granted or result.overwritten.revoked):
+                policy = result.policy or Policy.empty()
+                for identity, usage in sorted(result.overwritten.granted):
+                    policy = policy.grant(identity, usage, also=(usage,))
+                for identity, usage in sorted(result.overwritten.revoked & policy.grants):
+                    policy = policy.revoke(identity, usage)
+                wanted[result.step.scope] = policy
+        return wanted
+
     def __str__(self) -> str:
-        """Give the outcome on one line."""
-        return f"Applied and verified on {self.plan.cluster}: {self.plan.summary}."
+        """Give the outcome, and on a line each what was overwritten or could not be ruled out."""
+        lines = [f"Applied and verified on {self.plan.cluster}: {self.plan.summary}."]
+        for result in self.steps:
+            if result.overwritten:
+                lines.append(_told(result.overwritten))
+            elif result.unseen is not None:
+                lines.append(
+                    f"Another write to the policy of the {result.step.scope} in the {result.unseen * 1000:.0f} ms before"
+                    " the change could not be ruled out: neither the journal nor the list of commands shows it."
+                )
+        return "\n".join(lines)
 
 
-def apply_plan(connection: Connection, plan: Plan) -> Applied:
+def _told(found: Overwritten) -> str:
+    who = f" of {found.principal}" if found.principal else ""
+    changes = [f"+ {identity} {usage}" for identity, usage in sorted(found.granted)]
+    changes += [f"- {identity} {usage}" for identity, usage in sorted(found.revoked)]
+    return f"Overwrote a change{who} in the {found.scope}: {', '.join(changes) or found.command}"
+
+
+def apply_plan(
+    connection: Connection,
+    plan: Plan,
+    *,
+    deadline: float = DEADLINE,
+    progress: Callable[[tuple[StepResult, ...]], None] = lambda _: None,
+) -> Applied:
     """Carry out exactly ``plan``.
+
+    Args:
+        connection: What to send it by.
+        plan: What was shown.
+        deadline: The server's deadline for each command, in seconds. After a connection that broke, the policy is read
+            again until it has passed.
+        progress: Called with no results once every policy was found as the plan expects, before the first command is
+            sent, and after each step; what it raises stops the plan.
 
     Raises:
         ApplyError: A policy is not what the plan was made from (nothing was sent), a step was refused or failed, or
             its answer is not what the plan expected. The error's ``outcome`` and ``steps`` say what landed.
     """
+    seen: set[Scope] = set()
     for step in plan.steps:
-        _refuse_drift(step, read_policy(connection, step.scope))
-    done: list[StepResult] = []
+        if step.scope not in seen:
+            _refuse_drift(step, read_policy(connection, step.scope), ())
+        seen.add(step.scope)
+    done: tuple[StepResult, ...] = ()
+    if plan.steps:
+        progress(done)
     for step in plan.steps:
-        result, problem = _run(connection, step)
-        done.append(result)
+        read_at = time.monotonic()
+        if step.verb != "alter-merge":
+            _refuse_drift(step, read_policy(connection, step.scope), done)
+        result, problem = _run(connection, step, deadline)
+        if result.outcome == "applied":
+            result = _with_evidence(connection, result, time.monotonic() - read_at)
+        done = (*done, result)
+        progress(done)
         if problem:
             raise _failure(problem, done) from problem
-        if _grants(result.policy) != _grants(step.after):
-            raise ApplyError(
-                f"The command ran, but the policy of the {step.scope} is not what the plan expected:"
-                f" {_difference(step.after, result.policy)}.",
-                outcome="partly applied",
-                steps=done,
-                hint="Somebody else may have changed it at the same time: look at it before you go on.",
-            )
-    return Applied(plan, tuple(done))
+        _refuse_surprise(result, done)
+    return Applied(plan, done)
 
 
-def _refuse_drift(step: Step, current: Policy | None) -> None:
+def _refuse_drift(step: Step, current: Policy | None, done: tuple[StepResult, ...]) -> None:
     if _grants(current) != _grants(step.before):
         raise ApplyError(
             f"The policy of the {step.scope} changed since this plan was made: {_difference(step.before, current)}.",
-            outcome="not applied",
-            hint="Nothing was sent. Read it again, and make the plan again.",
+            outcome="partly applied" if done else "not applied",
+            steps=done,
+            hint="Read it again, and make the plan again." if done else "Nothing was sent. Make the plan again.",
         )
 
 
-def _run(connection: Connection, step: Step) -> tuple[StepResult, KqlmiError | None]:
+def _refuse_surprise(result: StepResult, done: tuple[StepResult, ...]) -> None:
+    """Refuse an answer without what the step wanted; a merge may meet more, which another writer granted."""
+    wanted, found = _grants(result.step.after), _grants(result.policy)
+    granted = {(change.identity, change.usage) for change in result.step.changes}
+    if not (granted <= found if result.step.verb == "alter-merge" else wanted == found):
+        raise ApplyError(
+            f"The command ran, but the policy of the {result.step.scope} is not what the plan expected:"
+            f" {_difference(result.step.after, result.policy)}.",
+            outcome="partly applied",
+            steps=done,
+            hint="Somebody else may have changed it at the same time: look at it before you go on.",
+        )
+
+
+def _run(connection: Connection, step: Step, deadline: float) -> tuple[StepResult, BaseException | None]:
     """Carry out one step; an error comes with the result unless the step landed all the same."""
+    request, start = new_client_request_id(), time.monotonic()
     try:
-        answer = connection.execute(step.command, step.scope.name, timeout=_DEADLINE)
-        return StepResult(step, "applied", policy_of(answer)), None
-    except (ConnectionFailedError, ServiceError) as error:
-        sent = error.sent if isinstance(error, ConnectionFailedError) else error.status not in _REFUSALS
-        result = _settled(connection, step) if sent else StepResult(step, "not applied")
+        answer = connection.execute(step.command, step.scope.name, timeout=deadline, client_request_id=request)
+        return StepResult(step, "applied", policy_of(answer), request), None
+    except (ConnectionFailedError, ServiceError, KeyboardInterrupt) as error:
+        if _nothing_happened(error):
+            return StepResult(step, "not applied", step.before, request), error
+        # After a time-out the request may still be on its way, and no deadline of the server runs for it yet.
+        broke = isinstance(error, ConnectionFailedError) and not isinstance(error, RequestTimeoutError)
+        result = replace(_settled(connection, step, start + deadline if broke else None), client_request_id=request)
         return result, None if result.outcome == "applied" else error
 
 
-def _settled(connection: Connection, step: Step) -> StepResult:
-    """Read back after a lost answer. The old state proves nothing yet: the command may still arrive."""
+def _nothing_happened(error: BaseException) -> bool:
+    if isinstance(error, ConnectionFailedError):
+        return not error.sent
+    return isinstance(error, ServiceError) and error.status in _REFUSALS
+
+
+def _settled(connection: Connection, step: Step, until: float | None) -> StepResult:
+    """Read back after a lost answer.
+
+    The old state proves nothing while the command may still be carried out; ``until`` is when it no longer can be.
+    """
     try:
-        policy = read_policy(connection, step.scope)
-    except (ConnectionFailedError, ServiceError):
+        while True:
+            policy = read_policy(connection, step.scope)
+            if _grants(policy) == _grants(step.after) != _grants(step.before):
+                return StepResult(step, "applied", policy)
+            if until is None or _grants(policy) != _grants(step.before):
+                return StepResult(step, "unknown", policy)
+            if time.monotonic() >= until:
+                return StepResult(step, "not applied", policy)
+            time.sleep(min(_PAUSE, max(0.0, until - time.monotonic())))
+    except (ConnectionFailedError, ServiceError, KeyboardInterrupt):
         return StepResult(step, "unknown")
-    landed = _grants(policy) == _grants(step.after) != _grants(step.before)
-    return StepResult(step, "applied" if landed else "unknown", policy)
 
 
-def _failure(problem: KqlmiError, done: list[StepResult]) -> ApplyError:
+def _with_evidence(connection: Connection, result: StepResult, window: float) -> StepResult:
+    """Look for a write that the step took back: after the re-read, such a write leaves no trace in the policy."""
+    if result.step.verb == "alter-merge":
+        return result
+    try:
+        found = overwritten_by(
+            connection, result.step.scope, result.client_request_id, _grants(result.step.before), window
+        )
+    except KqlmiError:
+        return replace(result, unseen=window)
+    return replace(result, overwritten=found)
+
+
+def _failure(problem: BaseException, done: tuple[StepResult, ...]) -> ApplyError:
     last, landed = done[-1], len(done) - 1
     told, outcome = f"The command for the {last.step.scope} was refused and changed nothing", "not applied"
     if last.outcome == "unknown":
         told, outcome = f"Whether the command for the {last.step.scope} landed is not known", "unknown"
     elif landed:
         outcome = "partly applied"
+    reason = problem.message if isinstance(problem, KqlmiError) else "it was interrupted."
+    hint = problem.hint if isinstance(problem, KqlmiError) else "Look at the policy before you go on."
     before = f" The {landed} before it landed." if landed else ""
-    return ApplyError(f"{told}: {problem.message}{before}", outcome=outcome, steps=done, hint=problem.hint)
+    return ApplyError(f"{told}: {reason}{before}", outcome=outcome, steps=done, hint=hint)
 
 
 def _grants(policy: Policy | None) -> frozenset[Grant]:

@@ -41,11 +41,13 @@ class Faulty:
     def __init__(self, behind: Connection, scope: Scope, fault: Fault) -> None:
         self.behind, self.scope, self.fault = behind, scope, fault
 
-    def execute(self, text: str, database: str | None = None, *, timeout: float | None = None) -> Table:
+    def execute(
+        self, text: str, database: str | None = None, *, timeout: float | None = None, client_request_id: str = ""
+    ) -> Table:
         command = commands.read(text)
         if command and command.scope == self.scope and command.verb != "show":
             return self.fault(self.behind, text)
-        return self.behind.execute(text, database, timeout=timeout)
+        return self.behind.execute(text, database, timeout=timeout, client_request_id=client_request_id)
 
     def close(self) -> None:
         pass
@@ -73,13 +75,27 @@ def request_lost(_: Connection, __: str) -> Table:
     raise ConnectionFailedError("Broke off.")
 
 
+def no_answer(_: Connection, __: str) -> Table:
+    raise RequestTimeoutError("No answer in time.")
+
+
+def interrupted(_: Connection, __: str) -> Table:
+    raise KeyboardInterrupt
+
+
 @pytest.mark.parametrize(
     ("fault", "outcome"),
-    [(refused, "partly applied"), (never_sent, "partly applied"), (request_lost, "unknown")],
+    [
+        (refused, "partly applied"),
+        (never_sent, "partly applied"),
+        (request_lost, "partly applied"),
+        (no_answer, "unknown"),
+        (interrupted, "unknown"),
+    ],
 )
 def test_a_fault_in_the_second_step_is_told_as_it_is(session: Session, plan: Plan, fault: Fault, outcome: str) -> None:
     with pytest.raises(ApplyError, match="The 1 before it landed") as caught:
-        apply_plan(Faulty(session.connection, SECOND, fault), plan)
+        apply_plan(Faulty(session.connection, SECOND, fault), plan, deadline=1)
     assert caught.value.outcome == outcome
     assert caught.value.steps[0].outcome == "applied"
     assert session.policy(FIRST) is not None
@@ -94,11 +110,12 @@ def test_a_lost_answer_is_settled_by_reading_back(session: Session, plan: Plan, 
 
 
 @pytest.mark.parametrize(
-    ("fault", "outcome"), [(refused, "not applied"), (never_sent, "not applied"), (request_lost, "unknown")]
+    ("fault", "outcome"),
+    [(refused, "not applied"), (never_sent, "not applied"), (request_lost, "not applied"), (no_answer, "unknown")],
 )
 def test_a_fault_in_the_first_step_stops_the_plan(session: Session, plan: Plan, fault: Fault, outcome: str) -> None:
     with pytest.raises(ApplyError) as caught:
-        apply_plan(Faulty(session.connection, FIRST, fault), plan)
+        apply_plan(Faulty(session.connection, FIRST, fault), plan, deadline=1)
     assert caught.value.outcome == outcome
     assert len(caught.value.steps) == 1
     assert [session.policy(scope) for scope in (FIRST, SECOND)] == [None, None]
@@ -116,13 +133,101 @@ def test_a_policy_that_moved_on_is_not_overwritten(session: Session, plan: Plan)
     assert left.grants == other.grants
 
 
-def test_an_answer_that_is_not_what_was_planned_is_not_called_applied(session: Session, plan: Plan) -> None:
-    def overtaken(behind: Connection, text: str) -> Table:
-        behind.execute(commands.alter_merge(SECOND, Policy.empty().grant("system", "SqlRequest")))
-        return behind.execute(text)
+def overtaken(session: Session, text: str) -> Fault:
+    """Let another writer in just before the command."""
 
-    with pytest.raises(ApplyError, match=r"not what the plan expected: \+ system SqlRequest"):
-        apply_plan(Faulty(session.connection, SECOND, overtaken), plan)
+    def fault(_: Connection, command: str) -> Table:
+        session.connection.execute(text)
+        return session.connection.execute(command)
+
+    return fault
+
+
+MORE = Policy.empty().grant("system", "ExternalTable", "SqlRequest")
+
+
+def test_a_merge_loses_nothing_of_another_writer(session: Session, plan: Plan) -> None:
+    connection = Faulty(session.connection, SECOND, overtaken(session, commands.alter_merge(SECOND, MORE)))
+    assert apply_plan(connection, plan).outcome == "applied"
+    policy = session.policy(SECOND)
+    assert policy is not None
+    assert policy.grants == MORE.grants
+
+
+def test_an_answer_that_lacks_what_was_planned_is_not_called_applied(session: Session, plan: Plan) -> None:
+    def lacking(behind: Connection, text: str) -> Table:
+        behind.execute(text)
+        return behind.execute(commands.alter(SECOND, Policy.empty()))
+
+    with pytest.raises(ApplyError, match="not what the plan expected: - system ExternalTable"):
+        apply_plan(Faulty(session.connection, SECOND, lacking), plan)
+
+
+class Own(Faulty):
+    """A connection that lets another writer in, and then sends the command as its own."""
+
+    def execute(
+        self, text: str, database: str | None = None, *, timeout: float | None = None, client_request_id: str = ""
+    ) -> Table:
+        command = commands.read(text)
+        if command and command.scope == self.scope and command.verb != "show":
+            self.fault(self.behind, text)
+        return self.behind.execute(text, database, timeout=timeout, client_request_id=client_request_id)
+
+
+@pytest.mark.parametrize("verb", ["alter", "delete"])
+def test_what_an_alter_overwrote_is_reported_and_its_repair_offered(session: Session, plan: Plan, verb: str) -> None:
+    session.apply(plan)
+    session.run(commands.alter(SECOND, MORE.grant("system", "AzureAI")))
+    desired = None if verb == "delete" else MORE
+    revoking = session.plan({SECOND: desired})
+    other = MORE.grant("system", "ExportRequest", "AzureAI").revoke("system", "SqlRequest")
+    write = commands.alter(SECOND, other)
+    done = apply_plan(Own(session.connection, SECOND, lambda behind, _: behind.execute(write)), revoking)
+    [result] = done.steps
+    assert result.overwritten is not None
+    assert result.overwritten.granted == {("system", "ExportRequest")}
+    assert result.overwritten.revoked == {("system", "SqlRequest")}
+    assert result.overwritten.principal
+    assert "+ system ExportRequest, - system SqlRequest" in str(done)
+    repaired = done.repair[SECOND].grants
+    assert ("system", "ExportRequest") in repaired
+    assert ("system", "SqlRequest") not in repaired
+
+
+class Blind(Faulty):
+    """A connection that may read neither the journal nor the list of commands."""
+
+    def execute(
+        self, text: str, database: str | None = None, *, timeout: float | None = None, client_request_id: str = ""
+    ) -> Table:
+        if text.startswith((".show journal", ".show commands")):
+            raise ServiceError("No.", status=403)
+        return self.behind.execute(text, database, timeout=timeout, client_request_id=client_request_id)
+
+
+def test_where_the_records_cannot_be_read_an_alter_says_what_it_cannot_rule_out(session: Session, plan: Plan) -> None:
+    session.apply(plan)
+    done = apply_plan(Blind(session.connection, SECOND, refused), session.plan({SECOND: Policy.empty()}))
+    assert "could not be ruled out" in str(done)
+    assert done.steps[0].unseen is not None
+
+
+def test_without_a_journal_the_list_of_commands_shows_another_writer(session: Session, plan: Plan) -> None:
+    class NoJournal(Own):
+        def execute(
+            self, text: str, database: str | None = None, *, timeout: float | None = None, client_request_id: str = ""
+        ) -> Table:
+            if text.startswith(".show journal"):
+                raise ServiceError("No.", status=403)
+            return super().execute(text, database, timeout=timeout, client_request_id=client_request_id)
+
+    session.apply(plan)
+    write = commands.alter(SECOND, MORE)
+    connection = NoJournal(session.connection, SECOND, lambda behind, _: behind.execute(write))
+    done = apply_plan(connection, session.plan({SECOND: Policy.empty()}))
+    assert done.steps[0].overwritten is not None
+    assert done.steps[0].overwritten.command == write
 
 
 def test_a_plan_with_nothing_to_do_sends_nothing(session: Session) -> None:

@@ -38,13 +38,20 @@ _ERROR_LENGTH: Final = 2000
 class Connection(Protocol):
     """What sends text to a cluster."""
 
-    def execute(self, text: str, database: str | None = None, *, timeout: float | None = None) -> Table:
+    def execute(
+        self, text: str, database: str | None = None, *, timeout: float | None = None, client_request_id: str = ""
+    ) -> Table:
         """Execute one command or query and give its primary result."""
         ...
 
     def close(self) -> None:
         """Give back what the connection holds; it cannot be used afterwards."""
         ...
+
+
+def new_client_request_id() -> str:
+    """Give an ID by which a request is found in ``.show commands-and-queries`` and ``.show journal``."""
+    return f"kqlmi;{uuid.uuid4()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +84,9 @@ class KustoConnection:
         self._target, self._timeout, self._read_only = target, timeout, read_only
         self._client = _client(target, trust_environment=not loopback)
 
-    def execute(self, text: str, database: str | None = None, *, timeout: float | None = None) -> Table:
+    def execute(
+        self, text: str, database: str | None = None, *, timeout: float | None = None, client_request_id: str = ""
+    ) -> Table:
         """Execute one command or query and give its primary result.
 
         The text is sent byte for byte. Its first token decides between management and query.
@@ -90,7 +99,7 @@ class KustoConnection:
         from azure.kusto.data import ClientRequestProperties
 
         properties = ClientRequestProperties()
-        properties.client_request_id = f"kqlmi;{uuid.uuid4()}"
+        properties.client_request_id = client_request_id or new_client_request_id()
         properties.set_option(properties.request_timeout_option_name, timedelta(seconds=timeout or self._timeout))
         if self._read_only:
             properties.set_option("request_readonly", value=True)
