@@ -1,16 +1,17 @@
 """A plan: the commands that lead from one snapshot to another, each with what stands before and after it."""
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from kqlmi.model import commands
 from kqlmi.model.diff import Change, diff
 from kqlmi.model.entities import Scope, usage_name
-from kqlmi.model.policy import Entry, Policy, Snapshot
+from kqlmi.model.policy import Entry, Grant, Policy, Snapshot
+from kqlmi.model.quoting import printable
 
 Verb = Literal["alter-merge", "alter", "delete"]
-_SIGNS = {"grant": "+", "revoke": "-"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +30,20 @@ class Step:
 class Plan:
     """The steps of a change, in the order in which they run.
 
-    ``cluster`` names where. ``unchanged`` counts the grants that stay, in the scopes that the steps change.
+    ``cluster`` names where. ``unchanged`` counts the grants that stay, in the scopes that the steps change. ``undoes``
+    is the history entry that the plan takes back, empty for any other plan.
     """
 
     cluster: str
     steps: tuple[Step, ...]
     unchanged: int
+    undoes: str = ""
 
     @property
     def id(self) -> str:
         """Give a short name of exactly this plan."""
-        text = "\0".join((self.cluster, *(f"{step.command}\0{step.before}" for step in self.steps)))
+        states = (f"{step.command}\0{step.before}\0{step.after}" for step in self.steps)
+        text = "\0".join((self.cluster, self.undoes, *states))
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
     @property
@@ -54,7 +58,7 @@ class Plan:
 
     @property
     def summary(self) -> str:
-        """Give the counts on one line; grants that change nothing are counted apart."""
+        """Give the counts on one line; changes without an effect are counted apart."""
         effective = [change.kind for change in self.changes if change.effect == "effective"]
         parts = [f"{effective.count('grant')} to grant", f"{effective.count('revoke')} to revoke"]
         parts += [
@@ -67,57 +71,93 @@ class Plan:
     def __str__(self) -> str:
         """Give the summary, the changes and the commands, for people."""
         if not self.steps:
-            return f"Nothing to do on {self.cluster}."
-        lines = [f"Plan {self.id} on {self.cluster}: {self.summary}"]
+            return f"Nothing to do on {printable(self.cluster)}."
+        lines = [f"Plan {self.id} on {printable(self.cluster)}: {self.summary}"]
         for step in self.steps:
-            lines += ["", f"{step.scope}:", *(f"  {describe(change)}" for change in step.changes), "", step.command]
+            lines += [
+                "",
+                f"{step.scope}:",
+                *(f"  {describe(step, change)}" for change in step.changes),
+                "",
+                step.command,
+            ]
         return "\n".join(lines)
 
 
-def describe(change: Change) -> str:
-    """Give a change on one line: ``+ <identity> ExternalTable``, with its effect where it has less than a full one."""
+def describe(step: Step, change: Change) -> str:
+    """Give a change on one line: ``+ loader (<object ID>) ExternalTable``, with its effect where that is not full."""
+    names = Snapshot({step.scope: step.before}).identities
+    known = names.get(change.identity)
+    name = f"{printable(known.display_name)} ({change.identity})" if known and known.display_name else change.identity
+    sign = "+" if change.kind == "grant" else "-"
     note = "" if change.effect == "effective" else f" ({change.effect})"
-    return f"{_SIGNS[change.kind]} {change.identity} {change.usage}{note}"
+    return f"{sign} {name} {printable(change.usage)}{note}"
 
 
-def make_plan(current: Snapshot, desired: Snapshot, *, cluster: str = "") -> Plan:
+def make_plan(
+    current: Snapshot, desired: Snapshot, *, cluster: str = "", exactly: bool = False, undoes: str = ""
+) -> Plan:
     """Give the plan with the least forceful command for each scope of ``desired`` whose grants differ.
 
-    Only grants: ``.alter-merge`` with just those, and these steps run first. A revoke: ``.alter`` with all that
-    remains. No policy wanted: ``.delete``.
+    Only grants: ``.alter-merge`` with just those. A revoke: ``.alter`` with all that remains. No policy wanted:
+    ``.delete``. Over several scopes all grants go first, as ``.alter-merge``, so that nothing is missing in between.
+    ``exactly`` makes an empty policy where there is none and one is wanted, though both grant the same.
     """
+    changed = [scope for scope, after in desired.policies.items() if current.policies[scope] != after]
     changes = diff(current, desired)
     steps = [
-        _step(scope, current.policies[scope], after, tuple(change for change in changes if change.scope == scope))
-        for scope, after in desired.policies.items()
-        if current.policies[scope] != after
+        step
+        for scope in changed
+        for step in _steps(
+            scope,
+            current.policies[scope],
+            desired.policies[scope],
+            tuple(change for change in changes if change.scope == scope),
+            apart=len(changed) > 1,
+            exactly=exactly,
+        )
     ]
-    wanted = sorted(filter(None, steps), key=lambda step: step.verb != "alter-merge")
-    kept = sum(len(current.grants(step.scope) & desired.grants(step.scope)) for step in wanted)
-    return Plan(cluster, tuple(wanted), kept)
+    steps.sort(key=lambda step: step.verb != "alter-merge")
+    scopes = dict.fromkeys(step.scope for step in steps)
+    kept = sum(len(current.grants(scope) & desired.grants(scope)) for scope in scopes)
+    return Plan(cluster, tuple(steps), kept, undoes)
 
 
-def _step(scope: Scope, before: Policy | None, after: Policy | None, changes: tuple[Change, ...]) -> Step | None:
+def _steps(
+    scope: Scope,
+    before: Policy | None,
+    after: Policy | None,
+    changes: tuple[Change, ...],
+    *,
+    apart: bool,
+    exactly: bool,
+) -> Iterator[Step]:
+    """Give the steps of one scope; ``apart`` has its grants go before its revokes, in a command of their own."""
     if after is None:
-        return Step(scope, "delete", commands.delete(scope), before, None, changes)
-    if not changes:
-        return None
-    if any(change.kind == "revoke" for change in changes):
-        return Step(scope, "alter", commands.alter(scope, after), before, after, changes)
-    added = _only(after, {(change.identity, change.usage) for change in changes})
-    return Step(
-        scope,
-        "alter-merge",
-        commands.alter_merge(scope, added),
-        before,
-        (before or Policy.empty()).merge(added),
-        changes,
-    )
+        yield Step(scope, "delete", commands.delete(scope), before, None, changes)
+        return
+    grants = tuple(change for change in changes if change.kind == "grant")
+    revokes = tuple(change for change in changes if change.kind == "revoke")
+    if revokes and grants and apart:
+        merge = _merge(scope, before, after, grants)
+        yield merge
+        yield Step(scope, "alter", commands.alter(scope, after), merge.after, after, revokes)
+    elif revokes or (exactly and before is None and not grants):
+        yield Step(scope, "alter", commands.alter(scope, after), before, after, changes)
+    elif grants:
+        yield _merge(scope, before, after, grants)
 
 
-def _only(policy: Policy, grants: set[tuple[str, str]]) -> Policy:
+def _merge(scope: Scope, before: Policy | None, after: Policy, grants: tuple[Change, ...]) -> Step:
+    added = _only(after, {(change.identity, change.usage) for change in grants})
+    merged = (before or Policy.empty()).merge(added)
+    return Step(scope, "alter-merge", commands.alter_merge(scope, added), before, merged, grants)
+
+
+def _only(policy: Policy, grants: set[Grant]) -> Policy:
+    """Give the part of a policy that grants ``grants``, with what a new object carries besides."""
     entries = (
-        Entry(entry.object_id, kept, is_system=entry.is_system)
+        Entry(entry.object_id, kept, is_system=entry.is_system, extra=entry.extra)
         for entry in policy.entries
         if (kept := tuple(usage for usage in entry.usages if (entry.identity, usage_name(usage)) in grants))
     )

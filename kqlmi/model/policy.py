@@ -1,22 +1,19 @@
 """The ManagedIdentity policy of one scope, and a snapshot of several."""
 
-import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Self
 
 from kqlmi.errors import PolicyError
+from kqlmi.model import jsontext
 from kqlmi.model.entities import SYSTEM, Identity, ObjectId, Scope, checked_usage, object_id, usage_name
 
 Grant = tuple[str, str]
 """An identity (a lower-case GUID, or ``system``) and a usage's name."""
 
 _FILLED_IN = ("ClientId", "TenantId", "DisplayName", "IsSystem")
-_STRINGS = re.compile(r""""(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'""", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +70,7 @@ class Policy:
         """
         if text is None or text.strip() in {"", "null"}:
             return None
-        value = _load(text)
+        value = jsontext.load(text)
         if not isinstance(value, list):
             raise PolicyError("A ManagedIdentity policy is a JSON array.", hint="Put the objects between [ and ].")
         return cls(tuple(_entry(item, place) for place, item in enumerate(value, 1)))
@@ -83,11 +80,11 @@ class Policy:
 
         It is ASCII and holds no backtick, so that it fits any string literal.
         """
-        return _dump([_payload(entry) for entry in self.entries]).replace("`", "\\u0060")
+        return jsontext.dump([_payload(entry) for entry in self.entries]).replace("`", "\\u0060")
 
     def to_record(self) -> str:
         """Give the JSON array with everything that was read, for keeping: ``parse`` gives an equal policy."""
-        return _dump([_payload(entry, complete=True) for entry in self.entries])
+        return jsontext.dump([_payload(entry, complete=True) for entry in self.entries])
 
     @cached_property
     def grants(self) -> frozenset[Grant]:
@@ -132,7 +129,12 @@ class Policy:
         """Give the identities of the policy, described as the service filled them in."""
         for entry in self.entries:
             yield Identity(
-                entry.identity, entry.display_name, entry.client_id, entry.tenant_id, entry.identity == SYSTEM
+                entry.identity,
+                entry.display_name,
+                entry.client_id,
+                entry.tenant_id,
+                is_system=entry.identity == SYSTEM,
+                principal_id="" if entry.object_id == SYSTEM else entry.object_id,
             )
 
     def _identity(self, identity: str) -> str:
@@ -191,60 +193,8 @@ def _payload(entry: Entry, *, complete: bool = False) -> dict[str, Any]:
         "ObjectId": entry.object_id,
         "AllowedUsages": ", ".join(entry.usages),
         **(dict(zip(_FILLED_IN, filled, strict=True)) if complete else {}),
-        **{name: _Raw(text) for name, text in entry.extra},
+        **{name: jsontext.Raw(text) for name, text in entry.extra},
     }
-
-
-class _Raw(str):
-    """JSON text that is written as it is."""
-
-    __slots__ = ()
-
-
-def _dump(value: Any, indent: str = "\n") -> str:
-    """Give JSON text, decimals as they were read: a float would round them."""
-    inner = indent + "  "
-    if isinstance(value, _Raw | Decimal):
-        return str(value)
-    if isinstance(value, dict) and value:
-        rows = (f"{json.dumps(name)}: {_dump(item, inner)}" for name, item in value.items())
-        return "{" + inner + f",{inner}".join(rows) + indent + "}"
-    if isinstance(value, list) and value:
-        return "[" + inner + f",{inner}".join(_dump(item, inner) for item in value) + indent + "]"
-    return json.dumps(value)
-
-
-def _load(text: str) -> Any:
-    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        names = [name for name, _ in items]
-        if twice := next((name for name in names if names.count(name) > 1), None):
-            raise PolicyError(f"Property {twice!r} stands twice in one object.")
-        return dict(items)
-
-    def refuse(constant: str) -> None:
-        raise PolicyError(f"{constant} is not JSON.")
-
-    try:
-        return json.loads(
-            _STRINGS.sub(_double_quoted, text), object_pairs_hook=pairs, parse_float=Decimal, parse_constant=refuse
-        )
-    except json.JSONDecodeError as error:
-        near = text[max(0, error.pos - 12) : error.pos + 12]
-        raise PolicyError(
-            f"The policy is not JSON: {error.msg} at line {error.lineno}, column {error.colno}, near {near!r}.",
-            hint='Expected: [{"ObjectId": "<guid>", "AllowedUsages": "ExternalTable"}].',
-        ) from None
-    except (RecursionError, ValueError):
-        raise PolicyError(
-            "The policy is not JSON that can be read.", hint="It is nested too deep, or too long."
-        ) from None
-
-
-def _double_quoted(match: re.Match[str]) -> str:
-    if match[0].startswith('"'):
-        return match[0]
-    # A pair of characters at a time, so that a backslash is never taken for the escape of what follows its pair.
-    return '"' + re.sub(r"\\'|\\.|\"", lambda m: {"\\'": "'", '"': '\\"'}.get(m[0], m[0]), match[0][1:-1]) + '"'
 
 
 def _entry(item: Any, place: int) -> Entry:
@@ -263,7 +213,7 @@ def _entry(item: Any, place: int) -> Entry:
         tenant_id=str(filled["TenantId"] or ""),
         display_name=str(filled["DisplayName"] or ""),
         is_system=str(filled["IsSystem"]).lower() == "true",
-        extra=tuple((name, _dump(value)) for name, value in item.items() if name not in known),
+        extra=tuple((name, jsontext.dump(value)) for name, value in item.items() if name not in known),
     )
 
 

@@ -1,0 +1,67 @@
+"""JSON as the service reads it, and written without changing a number."""
+
+import json
+import re
+from decimal import Decimal
+from typing import Any
+
+from kqlmi.errors import PolicyError
+
+_STRINGS = re.compile(r""""(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'""", re.DOTALL)
+
+
+class Raw(str):
+    """JSON text that is written as it is."""
+
+    __slots__ = ()
+
+
+def dump(value: Any, indent: str = "\n") -> str:
+    """Give JSON text in ASCII, decimals as they were read: a float would round them."""
+    inner = indent + "  "
+    if isinstance(value, Raw | Decimal):
+        return str(value)
+    if isinstance(value, dict) and value:
+        rows = (f"{json.dumps(name)}: {dump(item, inner)}" for name, item in value.items())
+        return "{" + inner + f",{inner}".join(rows) + indent + "}"
+    if isinstance(value, list) and value:
+        return "[" + inner + f",{inner}".join(dump(item, inner) for item in value) + indent + "]"
+    return json.dumps(value)
+
+
+def load(text: str) -> Any:
+    """Read JSON in which strings may stand in single quotes; numbers with a point become decimals.
+
+    Raises:
+        PolicyError: It is not JSON, or a property stands twice in an object.
+    """
+    try:
+        return json.loads(
+            _STRINGS.sub(_double_quoted, text), object_pairs_hook=_object, parse_float=Decimal, parse_constant=_refuse
+        )
+    except json.JSONDecodeError as error:
+        near = text[max(0, error.pos - 12) : error.pos + 12]
+        raise PolicyError(
+            f"That is not JSON: {error.msg} at line {error.lineno}, column {error.colno}, near {near!r}.",
+            hint='A policy looks like [{"ObjectId": "<guid>", "AllowedUsages": "ExternalTable"}].',
+        ) from None
+    except (RecursionError, ValueError):
+        raise PolicyError("That is not JSON that can be read.", hint="It is nested too deep, or too long.") from None
+
+
+def _object(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in items]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise PolicyError(f"Property {twice!r} stands twice in one object.")
+    return dict(items)
+
+
+def _refuse(constant: str) -> None:
+    raise PolicyError(f"{constant} is not JSON.")
+
+
+def _double_quoted(match: re.Match[str]) -> str:
+    if match[0].startswith('"'):
+        return match[0]
+    # A pair of characters at a time, so that a backslash is never taken for the escape of what follows its pair.
+    return '"' + re.sub(r"\\'|\\.|\"", lambda m: {"\\'": "'", '"': '\\"'}.get(m[0], m[0]), match[0][1:-1]) + '"'
