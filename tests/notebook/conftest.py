@@ -25,7 +25,9 @@ class Notebook:
 
 
 @pytest.fixture
-def notebook() -> Iterator[Notebook]:
+def notebook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Notebook]:
+    # A shell warns of a virtual environment that is not its own, as one is where make was called.
+    monkeypatch.delenv("VIRTUAL_ENV", raising=False)
     # Without a history file, which would stay open behind the test.
     shell = InteractiveShell(config=Config(HistoryManager={"enabled": False}))
     shell.run_line_magic("load_ext", "kqlmi")
