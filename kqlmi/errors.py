@@ -9,6 +9,7 @@ KqlmiError
 ├── SignInError                 no token could be had
 ├── ConnectionFailedError       the cluster gave no answer
 │   └── RequestTimeoutError     …within the time given
+├── HistoryError                a change cannot be recorded, or a record not be read (kqlmi.history)
 ├── ServiceError                the cluster answered with an error
 │   ├── UnauthorizedError       401: the token was not accepted
 │   ├── ForbiddenError          403: a Kusto role is missing

@@ -3,28 +3,31 @@
 import fnmatch
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from kqlmi.apply import Applied, apply_plan
+from kqlmi.apply import DEADLINE, Applied, apply_plan
 from kqlmi.cluster import policies
 from kqlmi.cluster.connection import DEFAULT_TIMEOUT, Connection, KustoConnection, Target
 from kqlmi.cluster.table import Table
 from kqlmi.credentials import sign_in
 from kqlmi.errors import InputError, MissingExtraError, ServiceError
-from kqlmi.model import commands
+from kqlmi.history import Entry, History, Reading
+from kqlmi.model import commands, edits
 from kqlmi.model.access import Access, access
-from kqlmi.model.entities import Scope, did_you_mean, object_id
+from kqlmi.model.entities import ObjectId, Scope, did_you_mean, find_identity, object_id
 from kqlmi.model.plan import Plan, make_plan
 from kqlmi.model.policy import Policy, Snapshot
+from kqlmi.recording import Recorder
 
-__all__ = ["Applied", "Reading", "Session", "Table", "connect"]
+__all__ = ["Applied", "Entry", "Policies", "Session", "Table", "connect"]
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class Policies:
     """Policies that were read, and the refusal of each scope that could not be."""
 
     snapshot: Snapshot
@@ -37,9 +40,20 @@ class Session:
     ``name`` names the cluster in every preview, result and error. ``database`` is the database in context.
     """
 
-    def __init__(self, name: str, connection: Connection, *, database: str = "", read_only: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        connection: Connection,
+        *,
+        database: str = "",
+        read_only: bool = False,
+        history: bool = True,
+    ) -> None:
         """Hold a connection; ``connect`` makes one."""
         self.name, self.connection, self.database, self.read_only = name, connection, database, read_only
+        self.history = History() if history else None
+        self.plans: dict[str, Plan] = {}
+        self._names: dict[str, str] = {}
         self._held = ExitStack()
         self._held.callback(connection.close)
 
@@ -64,6 +78,8 @@ class Session:
     def run(self, text: str, database: str | None = None, *, timeout: float | None = None) -> Table:
         """Send one command or query, byte for byte, and give its table; ``timeout`` is in seconds.
 
+        A policy command that writes is recorded, with the policy read before and after it, so that ``undo`` takes it back.
+
         Raises:
             InputError: The session is read-only and the text writes a policy.
             ServiceError: The cluster refused it.
@@ -72,8 +88,11 @@ class Session:
         command = commands.read(text)
         if self.read_only and command and command.verb != "show":
             raise InputError(f"The session on {self.name} is read-only.", hint="Connect without --read-only to write.")
+        name = database or self.database
         try:
-            return self.connection.execute(text, database or self.database or None, timeout=timeout)
+            if command and command.verb != "show" and not command.piped and self.history:
+                return self._recorder.run(command, text, name, timeout=timeout)
+            return self.connection.execute(text, name or None, timeout=timeout)
         except ServiceError as error:
             if command and not error.hint:
                 error.hint = commands.fault(command)
@@ -107,24 +126,103 @@ class Session:
         """Read the policy of a scope; None where there is none."""
         return policies.read_policy(self.connection, scope)
 
-    def read(self, scopes: Iterable[Scope] | None = None) -> Reading:
+    def read(self, scopes: Iterable[Scope] | None = None) -> Policies:
         """Read the policies of some scopes, or of the cluster and every database; a refusal does not fail the rest."""
         if scopes is None:
             scopes = [Scope.cluster(), *map(Scope.database, self.databases())]
-        return Reading(*policies.read_policies(self.connection, scopes))
+        found = Policies(*policies.read_policies(self.connection, scopes))
+        self._names.update({one.object_id: one.display_name for one in found.snapshot.identities.values()})
+        return found
 
     def plan(self, desired: Mapping[Scope, Policy | None]) -> Plan:
         """Give the plan that leads from the policies as they are now to ``desired``; None means no policy."""
-        current = Snapshot({scope: self.policy(scope) for scope in desired})
-        return make_plan(current, Snapshot(desired), cluster=self.name)
+        return self._plan(Snapshot({scope: self.policy(scope) for scope in desired}), Snapshot(desired))
 
-    def apply(self, plan: Plan) -> Applied:
-        """Carry out exactly ``plan``; ApplyError says what landed if it does not go through."""
+    def identity(self, text: str) -> ObjectId:
+        """Give the identity that ``text`` names in the policies: display name, object ID, client ID or ``system``."""
+        return find_identity(self.read().snapshot.identities.values(), text)
+
+    def grant(self, identity: str, *usages: str, databases: Iterable[str] = (), cluster: bool = False) -> Plan:
+        """Give the plan that grants usages to an identity, in databases (names or globs) or at the cluster.
+
+        Raises:
+            InputError: No scope is said, a name fits no database, or the identity or a usage is not known.
+        """
+        holder, current = self.identity(identity), self._in(databases, cluster=cluster)
+        return self._plan(current, edits.grant(current, holder, usages))
+
+    def revoke(self, identity: str, *usages: str, databases: Iterable[str] = (), cluster: bool = False) -> Plan:
+        """Give the plan that takes usages from an identity; what stays allowed through ``All`` or the cluster stays."""
+        holder, current = self.identity(identity), self._in(databases, cluster=cluster)
+        return self._plan(current, edits.revoke(current, holder, usages))
+
+    def replace(self, identity: str, by: str) -> Plan:
+        """Give the plan that moves every grant of one identity to another, in all scopes: the grants go first."""
+        current = self.read().snapshot
+        old = find_identity(current.identities.values(), identity)
+        new = find_identity(current.identities.values(), by)
+        if old == new:
+            raise InputError(f"{identity!r} and {by!r} are the same identity.", hint="Name the one that replaces it.")
+        return self._plan(current, edits.replace(current, old, new))
+
+    def without(self, plan: Plan, identities: Iterable[str]) -> Plan:
+        """Give a plan that leaves identities out of what a plan sends, for those that are not assigned any more."""
+        return self.plan(edits.without(plan, identities).policies)
+
+    def _in(self, databases: Iterable[str], *, cluster: bool) -> Snapshot:
+        """Read the policies of the scopes that were said."""
+        scopes = [Scope.cluster()] if cluster else []
+        known = self.databases()
+        for pattern in databases:
+            found = [name for name in known if fnmatch.fnmatchcase(name.casefold(), pattern.casefold())]
+            scopes += map(Scope.database, found) if found else [self.database_scope(pattern)]
+        if not scopes:
+            raise InputError("No scope is said.", hint="Say --database NAME (or a glob), or --cluster.")
+        reading = self.read(scopes)
+        for error in reading.refused.values():
+            raise error
+        return reading.snapshot
+
+    def _plan(self, current: Snapshot, desired: Snapshot) -> Plan:
+        return make_plan(current, desired, cluster=self.name, names=self._names)
+
+    def undo_plan(self, entry: str = "") -> Plan:
+        """Give the plan that takes back a history entry, by the beginning of its ID, or the last change that stands."""
+        plan = self._recorder.undo(entry)
+        return replace(plan, names={**self._names, **plan.names})
+
+    def undo(self, entry: str = "") -> Applied:
+        """Take back a history entry, or the last change that stands; a second undo is not a redo."""
+        return self.apply(self.undo_plan(entry))
+
+    def recorded(self) -> Reading:
+        """Give what the history holds of this cluster, newest last, and the files that could not be read."""
+        return self._recorder.read()
+
+    def settle(self, *, deadline: float = DEADLINE) -> tuple[Entry, ...]:
+        """Settle the history entries that were left open, by what the policies show; give them as they are now."""
+        return self._recorder.settle(deadline=deadline)
+
+    @cached_property
+    def _recorder(self) -> Recorder:
+        if self.history is None:
+            raise InputError("This session keeps no history.", hint="Connect without --no-history.")
+        return Recorder.of(self.connection, self.history, self.name)
+
+    def apply(self, plan: Plan, *, deadline: float = DEADLINE, record: bool = True) -> Applied:
+        """Carry out exactly ``plan``, each command within ``deadline`` seconds, and record it.
+
+        Raises:
+            ApplyError: It did not go through; the error says what landed.
+            HistoryError: It cannot be recorded; nothing was sent.
+        """
         if self.read_only:
             raise InputError(f"The session on {self.name} is read-only.", hint="Connect without read_only to write.")
         if plan.cluster != self.name:
             raise InputError(f"The plan was made for {plan.cluster}, and this session is on {self.name}.")
-        return apply_plan(self.connection, plan)
+        if self.history is None or not record or not plan.steps:
+            return apply_plan(self.connection, plan, deadline=deadline)
+        return self._recorder.apply(plan, deadline=deadline)
 
     def access(self, identity: str, usage: str, *, database: str = "") -> Access:
         """Tell whether an identity may be used for something in a database, or in all by the cluster's policy, and why."""
@@ -142,6 +240,7 @@ def connect(
     name: str = "",
     timeout: float = DEFAULT_TIMEOUT,
     read_only: bool = False,
+    history: bool = True,
 ) -> Session:
     """Open a session on a cluster.
 
@@ -155,20 +254,22 @@ def connect(
         name: What previews, results and errors call the cluster; its host by default.
         timeout: The server's deadline for each request, in seconds.
         read_only: Refuse changes.
+        history: Record changes, so that they can be taken back.
 
     Raises:
         InputError: The URL, the mode or the timeout is wrong.
         MissingExtraError: ``local`` needs the extra ``kqlmi[local]``.
     """
     if cluster == "local":
-        return _connect_local(database=database, name=name or "local", timeout=timeout, read_only=read_only)
+        return _connect_local(name or "local", timeout, database=database, read_only=read_only, history=history)
     url = _url(cluster)
     target = Target(url, sign_in(auth, token=token, credential=credential))
     connection = KustoConnection(target, timeout=timeout, read_only=read_only)
-    return Session(name or urlsplit(url).netloc, connection, database=database, read_only=read_only)
+    label = name or urlsplit(url).netloc
+    return Session(label, connection, database=database, read_only=read_only, history=history)
 
 
-def _connect_local(*, database: str, name: str, timeout: float, read_only: bool) -> Session:
+def _connect_local(name: str, timeout: float, *, database: str, read_only: bool, history: bool) -> Session:
     try:
         from kqlmi import local
 
@@ -179,7 +280,7 @@ def _connect_local(*, database: str, name: str, timeout: float, read_only: bool)
                 found = (started.url, started.token)
             target = Target(found[0], sign_in(token=found[1]))
             connection = KustoConnection(target, timeout=timeout, read_only=read_only)
-            session = Session(name, connection, database=database, read_only=read_only)
+            session = Session(name, connection, database=database, read_only=read_only, history=history)
             session._held.push(held.pop_all())  # noqa: SLF001 - the session stops what was started for it
             return session
     except ModuleNotFoundError as error:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -13,6 +14,12 @@ NEVER_SKIPPED_IN_CI = {"browser", "node", "notebook"}
 # No deadline: a busy machine is not a bug. In CI the same examples every time, so that a failure is the change's own.
 settings.register_profile("kqlmi", deadline=None, derandomize=CI, max_examples=500 if CI else 50)
 settings.load_profile("kqlmi")
+
+
+@pytest.fixture(autouse=True)
+def _own_history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the history of a test out of the user's."""
+    monkeypatch.setenv("KQLMI_STATE", str(tmp_path / "state"))
 
 
 @pytest.hookimpl(wrapper=True)

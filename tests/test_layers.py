@@ -24,7 +24,8 @@ MAY_IMPORT = {
     # The second witness: the two tables of rows, and no behaviour.
     "local": {"model.usages", "model.workflows"},
     "apply": {"cluster", "history", "model"},
-    "session": {"model", "policyfile", "history", "credentials", "cluster", "arm", "local", "apply"},
+    "recording": {"apply", "cluster", "history", "model"},
+    "session": {"model", "policyfile", "history", "credentials", "cluster", "arm", "local", "apply", "recording"},
     "notebook": {"session", "model"},
     "__main__": {"session", "local", "model"},
 }

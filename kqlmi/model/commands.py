@@ -76,6 +76,16 @@ def read(text: str) -> PolicyCommand | None:
     return PolicyCommand(verb, scope, payload, piped=bool(rest)) if not rest or rest[0].text == "|" else None
 
 
+def expected(command: PolicyCommand, before: Policy | None) -> Policy | None:
+    """Give the policy that a policy command leaves where it finds ``before``; PolicyError if its payload is broken."""
+    payload = Policy.parse(command.payload)
+    if command.verb == "show":
+        return before
+    if command.verb == "alter-merge":
+        return (before or Policy.empty()).merge(payload or Policy.empty())
+    return payload
+
+
 def fault(command: PolicyCommand) -> str:
     """Give what is wrong with a policy command's payload as a hint; empty if nothing is seen."""
     if command.payload is None:

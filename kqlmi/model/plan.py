@@ -1,8 +1,9 @@
 """A plan: the commands that lead from one snapshot to another, each with what stands before and after it."""
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Literal
 
 from kqlmi.model import commands
@@ -30,7 +31,7 @@ class Step:
 class Plan:
     """The steps of a change, in the order in which they run.
 
-    ``cluster`` names where. ``unchanged`` counts the grants that stay, in the scopes that the steps change. ``undoes``
+    ``cluster`` names where, ``names`` gives display names by object ID, for people. ``unchanged`` counts the grants that stay, in the scopes that the steps change. ``undoes``
     is the history entry that the plan takes back, empty for any other plan.
     """
 
@@ -38,6 +39,7 @@ class Plan:
     steps: tuple[Step, ...]
     unchanged: int
     undoes: str = ""
+    names: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @property
     def id(self) -> str:
@@ -68,6 +70,13 @@ class Plan:
         ]
         return ", ".join([*parts, f"{self.unchanged} unchanged"])
 
+    def describe(self, change: Change) -> str:
+        """Give a change on one line: ``+ loader (<object ID>) ExternalTable``, and its effect where it is not full."""
+        name = printable(self.names.get(change.identity, ""))
+        who = f"{name} ({change.identity})" if name else change.identity
+        note = "" if change.effect == "effective" else f" ({change.effect})"
+        return f"{'+' if change.kind == 'grant' else '-'} {who} {printable(change.usage)}{note}"
+
     def __str__(self) -> str:
         """Give the summary, the changes and the commands, for people."""
         if not self.steps:
@@ -77,31 +86,28 @@ class Plan:
             lines += [
                 "",
                 f"{step.scope}:",
-                *(f"  {describe(step, change)}" for change in step.changes),
+                *(f"  {self.describe(change)}" for change in step.changes),
                 "",
                 step.command,
             ]
         return "\n".join(lines)
 
 
-def describe(step: Step, change: Change) -> str:
-    """Give a change on one line: ``+ loader (<object ID>) ExternalTable``, with its effect where that is not full."""
-    names = Snapshot({step.scope: step.before}).identities
-    known = names.get(change.identity)
-    name = f"{printable(known.display_name)} ({change.identity})" if known and known.display_name else change.identity
-    sign = "+" if change.kind == "grant" else "-"
-    note = "" if change.effect == "effective" else f" ({change.effect})"
-    return f"{sign} {name} {printable(change.usage)}{note}"
-
-
 def make_plan(
-    current: Snapshot, desired: Snapshot, *, cluster: str = "", exactly: bool = False, undoes: str = ""
+    current: Snapshot,
+    desired: Snapshot,
+    *,
+    cluster: str = "",
+    exactly: bool = False,
+    undoes: str = "",
+    names: Mapping[str, str] = MappingProxyType({}),
 ) -> Plan:
     """Give the plan with the least forceful command for each scope of ``desired`` whose grants differ.
 
     Only grants: ``.alter-merge`` with just those. A revoke: ``.alter`` with all that remains. No policy wanted:
     ``.delete``. Over several scopes all grants go first, as ``.alter-merge``, so that nothing is missing in between.
-    ``exactly`` makes an empty policy where there is none and one is wanted, though both grant the same.
+    ``exactly`` makes an empty policy where there is none and one is wanted, though both grant the same. ``names`` adds
+    to the display names that ``current`` knows.
     """
     changed = [scope for scope, after in desired.policies.items() if current.policies[scope] != after]
     changes = diff(current, desired)
@@ -120,7 +126,8 @@ def make_plan(
     steps.sort(key=lambda step: step.verb != "alter-merge")
     scopes = dict.fromkeys(step.scope for step in steps)
     kept = sum(len(current.grants(scope) & desired.grants(scope)) for scope in scopes)
-    return Plan(cluster, tuple(steps), kept, undoes)
+    described = {identity: one.display_name for identity, one in current.identities.items() if one.display_name}
+    return Plan(cluster, tuple(steps), kept, undoes, {**names, **described})
 
 
 def _steps(

@@ -7,7 +7,7 @@ from kqlmi.errors import InputError, KqlmiError
 from kqlmi.model import jsontext
 from kqlmi.model.diff import Change
 from kqlmi.model.entities import Scope
-from kqlmi.model.plan import Plan, Step, describe
+from kqlmi.model.plan import Plan, Step
 from kqlmi.model.policy import Policy
 from kqlmi.model.quoting import printable
 
@@ -17,7 +17,8 @@ _FORMAT = 1
 def to_json(plan: Plan) -> str:
     """Give a plan as a JSON document that ``from_json`` reads back as the same plan.
 
-    Properties: ``kqlmi`` (the format, 1), ``id``, ``cluster``, ``summary``, ``undoes``, ``unchanged`` and ``steps``.
+    Properties: ``kqlmi`` (the format, 1), ``id``, ``cluster``, ``summary``, ``undoes``, ``names`` (display names by object ID), ``unchanged`` and
+    ``steps``.
     A step has ``scope`` (a database's name, null for the cluster), ``verb``, ``command``, ``before`` and ``after``
     (policies as arrays of objects, null for none) and ``changes`` (``kind``, ``identity``, ``usage``, ``effect``).
     """
@@ -28,6 +29,7 @@ def to_json(plan: Plan) -> str:
             "cluster": plan.cluster,
             "summary": plan.summary,
             "undoes": plan.undoes,
+            "names": dict(plan.names),
             "unchanged": plan.unchanged,
             "steps": [_step(step) for step in plan.steps],
         }
@@ -60,9 +62,10 @@ def from_json(text: str) -> Plan:
         version = document["kqlmi"]
         if version == _FORMAT:
             steps = tuple(_read_step(item) for item in document["steps"])
-            plan = Plan(str(document["cluster"]), steps, int(document["unchanged"]), str(document["undoes"]))
+            names = {str(identity): str(name) for identity, name in document["names"].items()}
+            plan = Plan(str(document["cluster"]), steps, int(document["unchanged"]), str(document["undoes"]), names)
             saved = document["id"]
-    except (KeyError, TypeError, ValueError, KqlmiError):
+    except (AttributeError, KeyError, TypeError, ValueError, KqlmiError):
         raise InputError("That is not a whole saved plan.", hint="Save it again with kqlmi plan FILE --json.") from None
     if version != _FORMAT:
         raise InputError(
@@ -88,7 +91,7 @@ def to_markdown(plan: Plan) -> str:
     lines = [f"### Plan {plan.id} on {_escaped(plan.cluster)}", "", plan.summary]
     for step in plan.steps:
         lines += ["", f"**{_escaped(str(step.scope))}**", ""]
-        lines += [f"- `{describe(step, change).replace('`', chr(39))}`" for change in step.changes]
+        lines += [f"- `{plan.describe(change).replace('`', chr(39))}`" for change in step.changes]
         fence = "`" * (max(3, _longest_run(step.command)) + 1)
         lines += ["", f"{fence}kql", step.command, fence]
     return "\n".join(lines) + "\n"
@@ -98,6 +101,14 @@ def to_kql(plan: Plan) -> str:
     """Give the commands as a script, apart by blank lines, as editors want it."""
     head = f"// Plan {plan.id} on {printable(plan.cluster)}: {plan.summary}"
     return "\n\n".join([head, *(step.command for step in plan.steps)]) + "\n"
+
+
+def to_request(plan: Plan) -> str:
+    """Give a message by which somebody who may not carry out a plan hands it to somebody who may."""
+    changes = [f"  {plan.describe(change)} in the {step.scope}" for step in plan.steps for change in step.changes]
+    commands = [step.command for step in plan.steps]
+    head = f"Please run this on {printable(plan.cluster)}; it takes the role AllDatabasesAdmin. It is to:"
+    return "\n".join([head, *changes, "", "\n\n".join(commands)])
 
 
 def _escaped(text: str) -> str:

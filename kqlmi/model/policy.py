@@ -104,13 +104,13 @@ class Policy:
         also = {*also, *(usage for _, usage in self.grants)}
         return self._with(Entry(object_id(identity), tuple(checked_usage(usage, also) for usage in usages)))
 
-    def revoke(self, identity: str, *usages: str) -> Self:
+    def revoke(self, identity: str, *usages: str, also: Iterable[str] = ()) -> Self:
         """Give the policy without some usages of an identity; an object that has none left goes too.
 
         Raises:
             PolicyError: As for ``grant``.
         """
-        also = {usage for _, usage in self.grants}
+        also = {*also, *(usage for _, usage in self.grants)}
         gone, holder = {checked_usage(usage, also) for usage in usages}, self._identity(object_id(identity))
         rest = (entry.without(gone) if entry.identity == holder else entry for entry in self.entries)
         return replace(

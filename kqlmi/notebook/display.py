@@ -1,10 +1,10 @@
-"""Policies, drafts and plans as a table, as values for a view, as text, and as escaped HTML."""
+"""Drafts and plans as values for a view, as text, and as escaped HTML."""
 
 from collections.abc import Iterable
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from kqlmi.model.access import access, covered_by, without_effect
+from kqlmi.model.access import access, covered_by
 from kqlmi.model.diff import Change
 from kqlmi.model.draft import Cell, Draft
 from kqlmi.model.entities import ALL, SYSTEM, Scope, known_usage
@@ -12,9 +12,6 @@ from kqlmi.model.plan import Plan
 from kqlmi.model.policy import Snapshot
 from kqlmi.model.quoting import printable
 from kqlmi.model.workflows import WORKFLOWS
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _UNKNOWN = "The catalogue does not know this usage; it is kept as it is."
 
@@ -135,13 +132,14 @@ def cover_text(draft: Draft, identity: str, usage: str) -> str:
     )
 
 
-def _mark(cell: dict[str, Any]) -> str:
+def mark(cell: dict[str, Any]) -> str:
+    """Give a cell of the matrix as a word or two; nothing where nothing is allowed or granted."""
     return cell["state"] or ("granted" if cell["granted"] else "")
 
 
 def _grid(draft: Draft) -> list[list[str]]:
     head = ["identity", "object ID", *map(printable, draft.usages)]
-    body = [[row["name"], row["identity"], *map(_mark, row["cells"])] for row in rows(draft)]
+    body = [[row["name"], row["identity"], *map(mark, row["cells"])] for row in rows(draft)]
     return [head, *body]
 
 
@@ -160,27 +158,3 @@ def draft_html(draft: Draft, cluster: str) -> str:
     lines = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in body)
     caption = escape(f"{printable(cluster)}, {draft.scope}")
     return f"<table><caption>{caption}</caption><thead><tr>{cells}</tr></thead><tbody>{lines}</tbody></table>"
-
-
-def policy_frame(policies: Snapshot) -> "pd.DataFrame":
-    """Give one row for each identity of each scope.
-
-    Columns: ``scope``, ``display_name``, ``object_id``, ``is_system``, ``usages`` (a list of names) and
-    ``without_effect`` (those of the usages that do nothing in this scope).
-    """
-    import pandas as pd
-
-    rows = [
-        (
-            str(scope),
-            entry.display_name,
-            entry.object_id,
-            entry.identity == SYSTEM,
-            list(entry.usages),
-            [usage for usage in entry.usages if without_effect(scope, usage)],
-        )
-        for scope, policy in policies.policies.items()
-        for entry in (policy.entries if policy else ())
-    ]
-    names = ["scope", "display_name", "object_id", "is_system", "usages", "without_effect"]
-    return pd.DataFrame(rows, columns=names).astype({"is_system": bool})

@@ -5,14 +5,16 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from kqlmi.errors import CellError
 from kqlmi.model.entities import did_you_mean
 from kqlmi.model.lexing import Token, tokens
 
 _ASSIGNMENT = re.compile(r"\s*(?P<name>\w+)\s*<<(?=\s|$)")
-_OPTIONS: Final = {"database": True, "on": True, "raw": False, "help": False}
+Kind = Literal["flag", "value", "values"]
+
+_OPTIONS: Final[Mapping[str, Kind]] = {"database": "value", "on": "value", "raw": "flag", "help": "flag"}
 # A line that begins with one of these behind a dot begins a command; anything else may be the rest of a query.
 _VERBS: Final = frozenset(
     {"add", "alter", "append", "assert", "attach", "cancel", "clear", "create", "delete", "detach", "disable", "drop", "enable", "execute", "export", "get", "grant", "import", "ingest", "join", "kill", "list", "merge", "move", "redirect", "rename", "replace", "restore", "revoke", "run", "save", "seal", "set", "show", "undo"}
@@ -38,7 +40,7 @@ class Words:
     """A line cut into its words: those that stand alone, and the options with their values."""
 
     positional: tuple[str, ...]
-    options: Mapping[str, str | bool]
+    options: Mapping[str, str | bool | tuple[str, ...]]
 
 
 def parse_cell(line: str, text: str) -> Cell:
@@ -81,10 +83,11 @@ def split(line: str) -> list[str]:
         raise CellError(f"A quote is not closed in {line.strip()!r}.") from None
 
 
-def parse_words(words: Sequence[str], options: Mapping[str, bool]) -> Words:
-    """Tell options from other words; ``options`` tells of each whether it takes a value."""
+def parse_words(words: Sequence[str], options: Mapping[str, Kind]) -> Words:
+    """Tell options from other words; ``options`` tells what each takes: nothing, a value, or one each time it is said."""
     positional: list[str] = []
     found: dict[str, str | bool] = {}
+    several: dict[str, tuple[str, ...]] = {}
     rest = iter(words)
     for word in rest:
         name, equals, value = word.removeprefix("--").partition("=")
@@ -93,7 +96,7 @@ def parse_words(words: Sequence[str], options: Mapping[str, bool]) -> Words:
         elif name not in options:
             hint = did_you_mean(f"--{name}", [f"--{option}" for option in options])
             raise CellError(f"There is no option --{name} here.", hint=hint)
-        elif not options[name]:
+        elif options[name] == "flag":
             if equals:
                 raise CellError(f"--{name} takes no value.")
             found[name] = True
@@ -101,8 +104,11 @@ def parse_words(words: Sequence[str], options: Mapping[str, bool]) -> Words:
             value = value if equals else next(rest, "")
             if not value or (not equals and value.startswith("--")):
                 raise CellError(f"--{name} needs a value.")
-            found[name] = value
-    return Words(tuple(positional), found)
+            if options[name] == "values":
+                several[name] = (*several.get(name, ()), value)
+            else:
+                found[name] = value
+    return Words(tuple(positional), {**found, **several})
 
 
 def _refuse_all_but_one(text: str) -> None:

@@ -7,7 +7,7 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_exp
 from kqlmi.errors import PolicyError
 from kqlmi.model.policy import Snapshot
 from kqlmi.notebook import subcommands
-from kqlmi.notebook.display import policy_frame
+from kqlmi.notebook.frames import policy_frame
 from kqlmi.notebook.invocation import Cell, parse_cell
 
 if TYPE_CHECKING:

@@ -1,0 +1,100 @@
+"""Policies, access and history as pandas DataFrames."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from kqlmi.model.access import access, without_effect
+from kqlmi.model.draft import Draft
+from kqlmi.model.entities import SYSTEM, Identity, ObjectId, Scope, checked_usage
+from kqlmi.model.policy import Snapshot
+from kqlmi.notebook.display import mark, rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from kqlmi.session import Entry
+
+
+def policy_frame(policies: Snapshot) -> "pd.DataFrame":
+    """Give one row for each identity of each scope.
+
+    Columns: ``scope``, ``display_name``, ``object_id``, ``is_system``, ``usages`` (a list of names) and
+    ``without_effect`` (those of the usages that do nothing in this scope).
+    """
+    import pandas as pd
+
+    rows = [
+        (
+            str(scope),
+            entry.display_name,
+            entry.object_id,
+            entry.identity == SYSTEM,
+            list(entry.usages),
+            [usage for usage in entry.usages if without_effect(scope, usage)],
+        )
+        for scope, policy in policies.policies.items()
+        for entry in (policy.entries if policy else ())
+    ]
+    names = ["scope", "display_name", "object_id", "is_system", "usages", "without_effect"]
+    return pd.DataFrame(rows, columns=names).astype({"is_system": bool})
+
+
+def access_frame(snapshot: Snapshot, identity: str, usage: str, databases: Iterable[str]) -> "pd.DataFrame":
+    """Give one row for each database, identity and usage.
+
+    Without an identity or a usage: those of the policies, and of them what is allowed or cannot be told.
+    Columns: ``database``, ``display_name``, ``object_id``, ``usage``, ``allowed`` (missing where it cannot be told)
+    and ``reason``.
+    """
+    import pandas as pd
+
+    found = []
+    for scope in map(Scope.database, databases):
+        draft = Draft.start(snapshot, scope)
+        usages = [checked_usage(usage, draft.usages)] if usage else draft.usages
+        known = snapshot.identities
+        for holder in [identity] if identity else known:
+            for name in usages:
+                answer = access(snapshot, holder, name, scope)
+                if answer.allowed or (identity and usage):
+                    who = known.get(holder, Identity(ObjectId(holder)))
+                    found.append((scope.name, who.display_name, holder, name, answer.allowed, answer.reason))
+    names = ["database", "display_name", "object_id", "usage", "allowed", "reason"]
+    return pd.DataFrame(found, columns=names).astype({"allowed": "boolean"})
+
+
+def access_matrix(snapshot: Snapshot, identity: str, usage: str, databases: Iterable[str]) -> "pd.DataFrame":
+    """Give one row for each database and identity, and a column for each usage that says how it is allowed."""
+    import pandas as pd
+
+    found = []
+    usages = Draft.start(snapshot, Scope.cluster()).usages
+    shown = [checked_usage(usage, usages)] if usage else list(usages)
+    for scope in map(Scope.database, databases):
+        draft = Draft.start(snapshot, scope)
+        for row in rows(draft):
+            cells = dict(zip(draft.usages, map(mark, row["cells"]), strict=True))
+            if identity in ("", row["identity"]):
+                found.append((scope.name, row["name"], row["identity"], *(cells[name] for name in shown)))
+    return pd.DataFrame(found, columns=["database", "display_name", "object_id", *shown])
+
+
+def history_frame(entries: "Iterable[Entry]") -> "pd.DataFrame":
+    """Give one row for each entry, the newest first."""
+    import pandas as pd
+
+    found = [
+        (
+            entry.id,
+            entry.time,
+            entry.outcome,
+            entry.source,
+            [str(step.scope) for step in entry.steps],
+            entry.undoes or "",
+            entry.principal,
+            [step.command for step in entry.steps],
+        )
+        for entry in entries
+    ]
+    names = ["entry", "time", "outcome", "source", "scopes", "undoes", "principal", "commands"]
+    return pd.DataFrame(found[::-1], columns=names)

@@ -1,0 +1,152 @@
+"""The subcommands that connect, read and show."""
+
+from typing import Any
+
+from kqlmi.errors import CellError
+from kqlmi.model.entities import Scope, did_you_mean
+from kqlmi.model.quoting import printable
+from kqlmi.model.usages import USAGES
+from kqlmi.model.workflows import WORKFLOWS
+from kqlmi.notebook.frames import policy_frame
+from kqlmi.notebook.subcommands.registry import CELL_HELP, SUBCOMMANDS, Context, subcommand
+from kqlmi.session import Session, connect
+
+_MANY = 8
+
+
+@subcommand
+def connect_(
+    context: Context,
+    cluster: str,
+    /,
+    *,
+    database: str = "",
+    auth: str = "default",
+    name: str = "",
+    read_only: bool = False,
+    no_history: bool = False,
+) -> None:
+    """Connect to a cluster, by its URL, or to local.
+
+    --database sets the database in context. --auth is one of default, interactive, device-code, azure-cli,
+    managed-identity, service-principal (its secret comes from AZURE_CLIENT_SECRET), token (from KQLMI_TOKEN) and
+    none. --name gives the connection a name for --on. --read-only refuses changes. --no-history keeps no record of
+    changes, so that undo cannot take them back.
+    """
+    session = connect(cluster, database=database, auth=auth, name=name, read_only=read_only, history=not no_history)
+    try:
+        names = session.databases()
+        if database:
+            session.database = session.database_scope(database).name or ""
+    except BaseException:
+        session.close()
+        raise
+    context.sessions.add(session)
+    shown = ", ".join(map(printable, names)) if len(names) <= _MANY else f"{len(names)} of them"
+    print(
+        f"Connected to {session.name}{' (read-only)' if read_only else ''}. Databases: {shown or 'none that you may see'}."
+    )
+    _settle(session)
+    if session.database:
+        print(f"Commands run in the database {printable(session.database)}.")
+
+
+def _settle(session: Session) -> None:
+    """Say what became of the changes that a kernel left open."""
+    if session.history is None or session.read_only:
+        return
+    for entry in session.settle():
+        scopes = ", ".join(str(step.scope) for step in entry.steps)
+        print(
+            f"A change of {entry.time:%Y-%m-%d %H:%M:%S} UTC was left open ({scopes}); by now it is: {entry.outcome}."
+        )
+
+
+@subcommand
+def show(context: Context, /, *, database: str = "", cluster: bool = False) -> Any:
+    """Show who may do what: one row for each identity of each policy.
+
+    --database D (a name or a glob) shows the databases that match, --cluster the cluster's policy; neither shows all.
+    """
+    session = context.session
+    scopes = [Scope.cluster()] if cluster or not database else []
+    if database or not cluster:
+        scopes += map(Scope.database, session.databases(database or "*"))
+    if not scopes:
+        session.database_scope(database)
+    reading = session.read(scopes)
+    for scope, error in reading.refused.items():
+        print(f"Not read: the policy of the {scope}. {error}")
+    return policy_frame(reading.snapshot)
+
+
+@subcommand
+def panel(context: Context, /, *, database: str = "") -> Any:
+    """Open the panel: tick which workflows each identity may use, preview the change, execute it.
+
+    --database D opens it on a database; otherwise it opens on the database in context, or on the cluster.
+    """
+    from kqlmi.notebook.panel import Panel
+
+    session = context.session
+    name = database or session.database
+    return Panel(session, session.database_scope(name) if name else Scope.cluster())
+
+
+@subcommand
+def usages(_context: Context, /) -> Any:
+    """List the usages that a policy can allow, each with the workflows that it opens."""
+    import pandas as pd
+
+    rows = [
+        (
+            usage.name,
+            usage.summary,
+            "cluster only" if usage.cluster_only else "cluster or database",
+            [row.title for row in WORKFLOWS if row.usage == usage.name],
+        )
+        for usage in USAGES
+    ]
+    return pd.DataFrame(rows, columns=["usage", "summary", "scope", "workflows"])
+
+
+@subcommand
+def workflows(_context: Context, /, *words: str) -> Any:
+    """List the workflows that take a managed identity: usage, scope, how the identity is written, an example.
+
+    Words narrow the list: %kqlmi workflows continuous export. The column sure tells documented from inferred.
+    """
+    import pandas as pd
+
+    wanted = [word.casefold() for word in words]
+    rows = [
+        (
+            row.title,
+            row.usage,
+            row.sure,
+            "cluster only" if row.cluster_only else "cluster or database",
+            row.identity,
+            row.kusto,
+            row.external,
+            row.note,
+            row.example,
+        )
+        for row in WORKFLOWS
+        if all(word in f"{row.id} {row.title} {row.usage}".casefold() for word in wanted)
+    ]
+    names = ["workflow", "usage", "sure", "scope", "identity", "kusto_role", "external_role", "note", "example"]
+    return pd.DataFrame(rows, columns=names)
+
+
+@subcommand
+def help_(_context: Context, name: str = "", /) -> None:
+    """List the subcommands, or explain one."""
+    if name:
+        if name not in SUBCOMMANDS:
+            raise CellError(f"There is no subcommand {name!r}.", hint=did_you_mean(name, SUBCOMMANDS))
+        print(f"{SUBCOMMANDS[name].usage}\n\n{SUBCOMMANDS[name].help}")
+        return
+    print(CELL_HELP)
+    width = max(map(len, SUBCOMMANDS))
+    for key, row in SUBCOMMANDS.items():
+        print(f"%kqlmi {key.ljust(width)}  {row.summary}")

@@ -1,0 +1,149 @@
+"""The registry of the subcommands of ``%kqlmi``: a function each, whose docstring is its help."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from kqlmi.errors import CellError, NotConnectedError
+from kqlmi.model.entities import did_you_mean
+from kqlmi.notebook.invocation import Kind, parse_words, split
+from kqlmi.session import Session
+
+
+@dataclass(slots=True)
+class Sessions:
+    """The sessions of a notebook by name; ``current`` is the one that was connected last."""
+
+    by_name: dict[str, Session] = field(default_factory=dict)
+    current: str = ""
+
+    def get(self, name: str = "") -> Session:
+        """Give a session by name, or the current one; NotConnectedError if there is none."""
+        if not self.by_name:
+            raise NotConnectedError(
+                "No cluster is connected.",
+                hint="Type %kqlmi connect local, or %kqlmi connect https://<cluster>.<region>.kusto.windows.net",
+            )
+        if name and name not in self.by_name:
+            raise NotConnectedError(f"There is no connection {name!r}.", hint=did_you_mean(name, self.by_name))
+        return self.by_name[name or self.current]
+
+    def add(self, session: Session) -> None:
+        """Keep a session and make it the current one; one of the same name is closed."""
+        if old := self.by_name.pop(session.name, None):
+            old.close()
+        self.by_name[session.name], self.current = session, session.name
+
+    def close(self) -> None:
+        """Close every session."""
+        while self.by_name:
+            self.by_name.popitem()[1].close()
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a subcommand works with: the notebook's sessions, and the name that ``--on`` gave."""
+
+    sessions: Sessions
+    on: str = ""
+
+    @property
+    def session(self) -> Session:
+        """Give the session to work on."""
+        return self.sessions.get(self.on)
+
+
+@dataclass(frozen=True, slots=True)
+class Subcommand:
+    """A function of this module as a subcommand: its parameters are the words and options of the line."""
+
+    run: Callable[..., Any]
+
+    @property
+    def name(self) -> str:
+        """Give the word to type: the function's name without the underscore that keeps it off a builtin."""
+        return self.run.__name__.rstrip("_")
+
+    @property
+    def parameters(self) -> list[inspect.Parameter]:
+        """Give the parameters behind the context."""
+        return list(inspect.signature(self.run).parameters.values())[1:]
+
+    @property
+    def options(self) -> dict[str, Kind]:
+        """Give the names of the options, each with what it takes."""
+        kinds: dict[object, Kind] = {bool: "flag", str: "value"}
+        own = {_option(p): kinds.get(p.annotation, "values") for p in self.parameters if p.kind is p.KEYWORD_ONLY}
+        return {**own, "on": "value", "help": "flag"}
+
+    @property
+    def usage(self) -> str:
+        """Give the line to type."""
+        parts = [f"%kqlmi {self.name}"]
+        for p in self.parameters:
+            if p.kind is p.KEYWORD_ONLY:
+                option = f"--{_option(p)}" + ("" if p.annotation is bool else f" {_option(p).upper()}")
+                parts.append(option if p.default is p.empty else f"[{option}]")
+            else:
+                name = p.name.upper() + ("…" if p.kind is p.VAR_POSITIONAL else "")
+                parts.append(name if p.default is p.empty and p.kind is not p.VAR_POSITIONAL else f"[{name}]")
+        return " ".join(parts)
+
+    @property
+    def summary(self) -> str:
+        """Give the first line of the help."""
+        return self.help.splitlines()[0]
+
+    @property
+    def help(self) -> str:
+        """Give the docstring."""
+        return inspect.getdoc(self.run) or ""
+
+
+SUBCOMMANDS: dict[str, Subcommand] = {}
+
+
+def subcommand(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Register a function under its name."""
+    row = Subcommand(function)
+    SUBCOMMANDS[row.name] = row
+    return function
+
+
+def run(sessions: Sessions, line: str) -> Any:
+    """Carry out a ``%kqlmi`` line and give its result, None where it only prints."""
+    words = split(line)
+    name = words[0] if words else "help"
+    name = "help" if name == "--help" else name
+    if name not in SUBCOMMANDS:
+        if name.startswith("."):
+            raise CellError(
+                "A command stands in a cell of its own.", hint=f"Begin the cell with %%kqlmi, then {name} …"
+            )
+        raise CellError(f"There is no subcommand {name!r}.", hint=did_you_mean(name, SUBCOMMANDS))
+    found = SUBCOMMANDS[name]
+    parsed = parse_words(words[1:], found.options)
+    options = dict(parsed.options)
+    if options.pop("help", False):
+        return SUBCOMMANDS["help"].run(Context(sessions), name)
+    context = Context(sessions, str(options.pop("on", "")))
+    names = {_option(parameter): parameter.name for parameter in found.parameters}
+    try:
+        bound = inspect.signature(found.run).bind(
+            context, *parsed.positional, **{names[option]: value for option, value in options.items()}
+        )
+    except TypeError:
+        raise CellError(f"That is not how {name} is written.", hint=f"Write {found.usage}") from None
+    return found.run(*bound.args, **bound.kwargs)
+
+
+def _option(parameter: inspect.Parameter) -> str:
+    return parameter.name.rstrip("_").replace("_", "-")
+
+
+CELL_HELP = """\
+%%kqlmi [name <<] [--database D] [--on N] [--raw]
+    Run the cell: ONE command or query, sent as it is typed. The result is a pandas DataFrame, kept in name.
+    A policy command gives one row for each identity; --raw gives the service's own row.
+"""

@@ -1,0 +1,142 @@
+"""The subcommands that plan a change, carry it out, and take it back."""
+
+from typing import Any
+
+from kqlmi.errors import ApplyError, CellError, ForbiddenError
+from kqlmi.model import edits, planfile
+from kqlmi.model.entities import did_you_mean
+from kqlmi.model.plan import Plan
+from kqlmi.notebook.frames import access_frame, access_matrix, history_frame
+from kqlmi.notebook.subcommands.registry import Context, subcommand
+from kqlmi.session import Session
+
+
+def _show(session: Session, plan: Plan) -> None:
+    """Print a plan, and keep it, so that ``apply`` runs exactly what was seen."""
+    print(plan)
+    if plan.steps:
+        session.plans[plan.id] = plan
+        print(f"\nNothing was sent. To carry it out: %kqlmi apply {plan.id}{' --revoke' if plan.revokes else ''}")
+
+
+@subcommand
+def grant(
+    context: Context, identity: str, /, *usages: str, database: tuple[str, ...] = (), cluster: bool = False
+) -> None:
+    """Plan to grant usages to an identity, in databases or at the cluster.
+
+    The identity is a display name, an object ID, a client ID or system. --database D (a name or a glob, as often as
+    needed) or --cluster must be said. The plan is printed with its ID; %kqlmi apply ID carries it out.
+    """
+    session = context.session
+    _show(session, session.grant(identity, *_some(usages), databases=database, cluster=cluster))
+
+
+@subcommand
+def revoke(
+    context: Context, identity: str, /, *usages: str, database: tuple[str, ...] = (), cluster: bool = False
+) -> None:
+    """Plan to take usages from an identity, in databases or at the cluster.
+
+    As for grant. What stays allowed all the same, through All or through the cluster, is said.
+    """
+    session, names = context.session, _some(usages)
+    plan = session.revoke(identity, *names, databases=database, cluster=cluster)
+    _show(session, plan)
+    patterns = ("*",) if cluster else database
+    concerned = dict.fromkeys(name for pattern in patterns for name in session.databases(pattern))
+    current = session.read().snapshot
+    for told in edits.still_allowed(current, plan, session.identity(identity), names, concerned):
+        print(f"Still allowed: {told}")
+
+
+def _some(usages: tuple[str, ...]) -> tuple[str, ...]:
+    names = tuple(name for word in usages for name in word.split(",") if name)
+    if not names:
+        raise CellError("No usage is said.", hint="%kqlmi usages lists them.")
+    return names
+
+
+@subcommand
+def replace(context: Context, identity: str, /, *, with_: str) -> None:
+    """Plan to move every grant of an identity to another, in all scopes.
+
+    For an identity that was deleted and made again: it has another object ID. The grants go first, then the revokes.
+    """
+    session = context.session
+    _show(session, session.replace(identity, with_))
+
+
+@subcommand
+def access(
+    context: Context, identity: str = "", usage: str = "", /, *, database: str = "*", matrix: bool = False
+) -> Any:
+    """Show what identities may be used for, by the policies of cluster and database together, and why.
+
+    One row for each database, identity and usage: all that is allowed, or the one asked for, allowed or not. --database
+    narrows the databases by a glob. --matrix gives a column for each usage.
+    """
+    session = context.session
+    holder = session.identity(identity) if identity else ""
+    reading = session.read()
+    for scope, error in reading.refused.items():
+        print(f"Not read: the policy of the {scope}. {error}")
+    frame = access_matrix if matrix else access_frame
+    return frame(reading.snapshot, holder, usage, session.databases(database))
+
+
+@subcommand
+def apply(context: Context, plan: str, /, *, revoke: bool = False, no_history: bool = False) -> None:
+    """Carry out a plan that was shown, by its ID.
+
+    The policies are read again first, and the plan is refused if any is not what it was made from. --revoke must be
+    said if it takes anything away. --no-history carries it out without a record, so that undo cannot take it back.
+    """
+    session = context.session
+    found = session.plans.get(plan)
+    if found is None:
+        raise CellError(
+            f"No plan {plan!r} was shown for {session.name}.",
+            hint=did_you_mean(plan, session.plans) if session.plans else "Plan a change: %kqlmi help grant.",
+        )
+    if found.revokes and not revoke:
+        raise CellError(f"Plan {plan} takes something away.", hint=f"If that is meant: %kqlmi apply {plan} --revoke")
+    try:
+        applied = session.apply(found, record=not no_history)
+    except ApplyError as error:
+        _offer(session, found, error)
+        raise
+    finally:
+        session.plans.pop(plan)
+    print(applied)
+    if applied.repair:
+        print("\nThis brings it back:")
+        _show(session, session.plan(applied.repair))
+
+
+def _offer(session: Session, plan: Plan, error: ApplyError) -> None:
+    """Print what helps on: a plan without identities that are not assigned, or a request to an administrator."""
+    if isinstance(error.__cause__, ForbiddenError):
+        print(planfile.to_request(plan))
+    elif orphans := edits.named_in(plan, error.message):
+        print(f"Not assigned to the cluster, by its answer: {', '.join(orphans)}. Without them:\n")
+        _show(session, session.without(plan, orphans))
+
+
+@subcommand
+def undo(context: Context, entry: str = "", /) -> None:
+    """Plan to take back a change: the last one that stands, or a history entry by the beginning of its ID.
+
+    It is refused if somebody has changed a policy since. A second undo takes back the change before, and is no redo.
+    """
+    session = context.session
+    _show(session, session.undo_plan(entry))
+
+
+@subcommand
+def history(context: Context, /) -> Any:
+    """List the changes that were made from this computer on the cluster, the newest first."""
+    reading = context.session.recorded()
+    for file in reading.unreadable:
+        print(f"Not read: {file}")
+    return history_frame(reading.entries)

@@ -1,0 +1,228 @@
+"""The history of a cluster's policies: each change is recorded while it is made, and settled if it was left open."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from kqlmi.apply import DEADLINE, Applied, StepResult, apply_plan
+from kqlmi.cluster.connection import Connection, new_client_request_id
+from kqlmi.cluster.policies import holds_policy, policy_of, read_policy
+from kqlmi.cluster.table import Table
+from kqlmi.errors import (
+    ApplyError,
+    ConnectionFailedError,
+    ForbiddenError,
+    InputError,
+    KqlmiError,
+    PolicyError,
+    ServiceError,
+)
+from kqlmi.history import Entry, History, HistoryError, Outcome, Reading, StepRecord, new_entry
+from kqlmi.model import commands
+from kqlmi.model.commands import PolicyCommand
+from kqlmi.model.diff import diff
+from kqlmi.model.entities import Scope
+from kqlmi.model.plan import Plan, make_plan
+from kqlmi.model.policy import Policy, Snapshot
+
+_WHO = "print cluster = current_cluster_endpoint(), principal = current_principal()"
+
+
+@dataclass(frozen=True, slots=True)
+class Recorder:
+    """What changes policies over a connection and records it; ``cluster`` is the cluster's own identity."""
+
+    connection: Connection
+    history: History
+    name: str
+    cluster: str
+    principal: str
+
+    @classmethod
+    def of(cls, connection: Connection, history: History, name: str) -> "Recorder":
+        """Give the recorder of the cluster behind a connection, by what that says of itself."""
+        try:
+            answer = connection.execute(_WHO)
+        except ForbiddenError:
+            # Who may not even print may not write either; the name keeps what is refused.
+            return cls(connection, history, name, name, "")
+        return cls(connection, history, name, str(answer.column("cluster")[0]), str(answer.column("principal")[0]))
+
+    def read(self) -> Reading:
+        """Give what is recorded of the cluster."""
+        return self.history.read(self.cluster)
+
+    def apply(self, plan: Plan, *, deadline: float) -> Applied:
+        """Carry out a plan, with a history entry that is begun before the first command.
+
+        Raises:
+            HistoryError: The entry cannot be written; nothing was sent.
+            ApplyError: The plan did not go through.
+        """
+        steps = tuple(StepRecord(step.scope, step.command, step.before, step.after) for step in plan.steps)
+        entry = self._entry("plan", steps, undoes=plan.undoes)
+        begun = False
+
+        def progress(done: tuple[StepResult, ...]) -> None:
+            nonlocal entry, begun
+            if not begun:
+                self.history.begin(entry)
+                begun = True
+                return
+            for place, result in enumerate(done):
+                after = result.policy if result.outcome == "applied" else entry.steps[place].after
+                entry = entry.with_step(
+                    place,
+                    replace(
+                        entry.steps[place],
+                        after=after,
+                        outcome=_outcome(result.outcome),
+                        client_request_id=result.client_request_id,
+                    ),
+                )
+            self._update(entry)
+
+        try:
+            applied = apply_plan(self.connection, plan, deadline=deadline, progress=progress)
+        except ApplyError as error:
+            if begun:
+                self._close(entry, _outcome(error.outcome))
+            raise
+        if begun:
+            self._close(entry, "applied")
+        return applied
+
+    def run(self, command: PolicyCommand, text: str, database: str, *, timeout: float | None) -> Table:
+        """Send a writing policy command as it stands, with the policy read before and after it, and an entry."""
+        scope = command.scope or Scope.database(database or self._database())
+        try:
+            before = read_policy(self.connection, scope)
+        except ForbiddenError:
+            # Who may not read a policy may not write it: the refusal of the command itself says so best.
+            return self.connection.execute(text, database or None, timeout=timeout)
+        try:
+            after = commands.expected(command, before)
+        except PolicyError:
+            # The service will refuse it in its own words.
+            after = before
+        request = new_client_request_id()
+        step = StepRecord(scope, text, before, after, client_request_id=request)
+        entry = self._entry("cell", (step,))
+        self.history.begin(entry)
+        try:
+            answer = self.connection.execute(text, database or None, timeout=timeout, client_request_id=request)
+        except (ConnectionFailedError, ServiceError) as error:
+            refused = isinstance(error, ServiceError) and 400 <= (error.status or 0) < 500  # noqa: PLR2004
+            unsent = isinstance(error, ConnectionFailedError) and not error.sent
+            self._close(entry.with_step(0, replace(step, outcome="not applied" if refused or unsent else "unknown")))
+            raise
+        with suppress(KqlmiError):
+            # The command was carried out: what cannot be read back leaves the expected state in the entry.
+            after = policy_of(answer) if holds_policy(answer) else read_policy(self.connection, scope)
+        self._close(entry.with_step(0, replace(step, after=after, outcome="applied")))
+        return answer
+
+    def settle(self, *, deadline: float = DEADLINE) -> tuple[Entry, ...]:
+        """Give the entries that were left open or unknown, with what the policies show of them by now.
+
+        An entry younger than ``deadline`` whose change does not show stays unknown: its command may still arrive.
+        """
+        settled = []
+        for entry in self.read().unfinished:
+            late = (datetime.now(UTC) - entry.time).total_seconds() > deadline
+            steps = list(entry.steps)
+            applied: set[Scope] = set()
+            # From the last: what a later step of the same scope presumes has happened, or its own state shows.
+            for place in reversed(range(len(steps))):
+                outcome = steps[place].outcome
+                if outcome in {"open", "unknown"}:
+                    outcome = "applied" if steps[place].scope in applied else self._seen(steps[place], late=late)
+                steps[place] = replace(steps[place], outcome=outcome)
+                if outcome == "applied":
+                    applied.add(steps[place].scope)
+            done = replace(entry, steps=tuple(steps))
+            settled.append(self._close(done))
+        return tuple(settled)
+
+    def _seen(self, step: StepRecord, *, late: bool) -> Outcome:
+        now, before, after = (
+            _grants(one) for one in (read_policy(self.connection, step.scope), step.before, step.after)
+        )
+        if now == after:
+            return "applied"
+        return "not applied" if now == before and late else "unknown"
+
+    def undo(self, prefix: str = "") -> Plan:
+        """Give the plan that takes back an entry, by the beginning of its ID, or the last change that stands.
+
+        Raises:
+            InputError: There is no such entry, it changed nothing, or somebody has changed a policy since.
+        """
+        reading = self.read()
+        entry = reading.entry(prefix) if prefix else reading.last_to_undo
+        if entry is None:
+            raise InputError(f"There is nothing to undo on {self.name}.", hint="%kqlmi history lists the changes.")
+        steps = [step for step in entry.steps if step.outcome == "applied"]
+        if not steps:
+            raise InputError(f"Entry {entry.id} changed nothing.", hint="%kqlmi history lists the changes.")
+        before = {step.scope: step.before for step in reversed(steps)}
+        after = {step.scope: step.after for step in steps}
+        current = Snapshot({scope: read_policy(self.connection, scope) for scope in before})
+        left = Snapshot(after)
+        if since := diff(left, current):
+            told = ", ".join(f"{'+' if one.kind == 'grant' else '-'} {one.identity} {one.usage}" for one in since)
+            did = ", ".join(
+                f"{'+' if one.kind == 'grant' else '-'} {one.identity} {one.usage}"
+                for one in diff(Snapshot(before), left)
+            )
+            raise InputError(
+                f"Entry {entry.id} cannot be taken back: it made {did or 'no change of grants'}, and since then"
+                f" somebody made {told} in the {since[0].scope}.",
+                hint="Plan what you want from the policies as they are now.",
+            )
+        return make_plan(current, Snapshot(before), cluster=self.name, exactly=True, undoes=entry.id)
+
+    def _entry(self, source: str, steps: Sequence[StepRecord], *, undoes: str = "") -> Entry:
+        return new_entry(
+            cluster=self.cluster,
+            name=self.name,
+            principal=self.principal,
+            source="cell" if source == "cell" else "plan",
+            steps=steps,
+            undoes=undoes or None,
+        )
+
+    def _close(self, entry: Entry, outcome: Outcome | None = None) -> Entry:
+        """Write the outcome of an entry; the steps that never began were not applied."""
+        steps = [
+            replace(step, outcome="not applied") if outcome and step.outcome == "open" else step for step in entry.steps
+        ]
+        found = {step.outcome for step in steps}
+        total: Outcome = outcome or (
+            "unknown" if found & {"unknown", "open"} else found.pop() if len(found) == 1 else "partly applied"
+        )
+        closed = replace(entry, steps=tuple(steps), outcome=total)
+        self._update(closed)
+        return closed
+
+    def _update(self, entry: Entry) -> None:
+        # The entry that was begun stays, open: the next connect settles it. To stop here would leave a plan half done.
+        with suppress(HistoryError):
+            self.history.update(entry)
+
+    def _database(self) -> str:
+        return str(self.connection.execute("print name = current_database()").column("name")[0])
+
+
+def _outcome(text: str) -> Outcome:
+    outcomes: dict[str, Outcome] = {
+        "applied": "applied",
+        "partly applied": "partly applied",
+        "not applied": "not applied",
+    }
+    return outcomes.get(text, "unknown")
+
+
+def _grants(policy: Policy | None) -> frozenset[tuple[str, str]]:
+    return policy.grants if policy else frozenset()
