@@ -83,5 +83,5 @@ def test_words_are_cut_at_blanks_outside_quotes() -> None:
 
 
 def test_options_and_words_are_told_apart() -> None:
-    found = parse_words(["a", "--on", "x", "b"], {"on": True})
+    found = parse_words(["a", "--on", "x", "b"], {"on": "value"})
     assert (found.positional, found.options) == (("a", "b"), {"on": "x"})

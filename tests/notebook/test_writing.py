@@ -1,0 +1,199 @@
+"""Changing policies by line magics: shown first, carried out by their ID, taken back."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+import kqlmi
+from kqlmi.errors import ApplyError, CellError, InputError, PolicyError
+from kqlmi.local.cluster import LocalCluster
+from tests.notebook.conftest import Notebook
+
+
+@pytest.fixture
+def cluster() -> Iterator[LocalCluster]:
+    with kqlmi.local.start() as started:
+        yield started
+
+
+class Shown:
+    """What a line printed."""
+
+    def __init__(self, notebook: Notebook, capsys: pytest.CaptureFixture[str]) -> None:
+        self.notebook, self.capsys = notebook, capsys
+
+    def __call__(self, line: str) -> str:
+        self.capsys.readouterr()
+        self.notebook.run(f"%kqlmi {line}")
+        return self.capsys.readouterr().out
+
+    def plan(self, line: str) -> str:
+        """Run a line that plans, and give the line that carries it out."""
+        [command] = re.findall(r"To carry it out: %kqlmi (.*)", self(line))
+        return str(command)
+
+
+@pytest.fixture
+def shown(connected: Notebook, capsys: pytest.CaptureFixture[str]) -> Shown:
+    return Shown(connected, capsys)
+
+
+def usages(notebook: Notebook, database: str) -> dict[str, list[str]]:
+    frame = notebook.run(f"%kqlmi show --database '{database}'")
+    return dict(zip(frame.display_name, frame.usages, strict=True))
+
+
+def test_a_grant_is_shown_carried_out_and_taken_back(shown: Shown, connected: Notebook) -> None:
+    before = usages(connected, "Sales")
+    text = shown("grant mi-adx-export AutomatedFlows --database Sales")
+    assert "+ mi-adx-export (7b574bf6-2b96-580c-a411-e28963900e20) AutomatedFlows" in text
+    assert ".alter-merge database ['Sales'] policy managed_identity" in text
+    assert usages(connected, "Sales") == before
+    command = shown.plan("grant mi-adx-export AutomatedFlows --database Sales")
+    assert "Applied and verified on test: 1 to grant" in shown(command)
+    assert "AutomatedFlows" in usages(connected, "Sales")["mi-adx-export"]
+    undo = shown.plan("undo")
+    assert undo.endswith("--revoke")
+    shown(undo)
+    assert usages(connected, "Sales") == before
+    assert connected.run("%kqlmi history").outcome.tolist() == ["applied", "applied"]
+
+
+def test_a_plan_that_takes_away_wants_it_said(shown: Shown, connected: Notebook) -> None:
+    command = shown.plan("revoke mi-adx-export ExportRequest --database Sales")
+    with pytest.raises(CellError, match="takes something away"):
+        shown(command.removesuffix(" --revoke"))
+    assert "ExportRequest" in usages(connected, "Sales")["mi-adx-export"]
+    shown(command)
+    assert "ExportRequest" not in usages(connected, "Sales")["mi-adx-export"]
+
+
+def test_a_revoke_says_what_stays_allowed(shown: Shown) -> None:
+    text = shown("revoke mi-adx-ingest SqlRequest --database Telemetry")
+    assert "Nothing to do" in text
+    assert "Still allowed: SqlRequest in the database Telemetry, because" in text
+    assert "grants All" in text
+
+
+def test_a_glob_names_several_databases_and_the_option_several_globs(shown: Shown) -> None:
+    text = shown("grant system AzureAI --database sa* --database 'field reports'")
+    assert re.findall(r"^database (.*):$", text, re.MULTILINE) == ["Samples", "Sales", "Field Reports"]
+
+
+def test_a_plan_runs_once_and_only_as_it_was_shown(shown: Shown) -> None:
+    command = shown.plan("grant system AzureAI --cluster")
+    shown(command)
+    with pytest.raises(CellError, match="No plan"):
+        shown(command)
+
+
+def test_a_plan_is_refused_when_the_policy_moved_on(shown: Shown, connected: Notebook) -> None:
+    command = shown.plan("grant system AzureAI --database Sales")
+    connected.run("%%kqlmi\n.delete database Sales policy managed_identity")
+    with pytest.raises(ApplyError, match="changed since this plan was made"):
+        shown(command)
+
+
+def test_an_identity_is_replaced_everywhere_the_grants_first(shown: Shown, connected: Notebook) -> None:
+    text = shown("replace mi-adx-ingest --with mi-ml-artifacts")
+    verbs = re.findall(r"^\.([a-z-]+) ", text, re.MULTILINE)
+    assert verbs == sorted(verbs, key=lambda verb: verb != "alter-merge")
+    shown(shown.plan("replace mi-adx-ingest --with mi-ml-artifacts"))
+    assert usages(connected, "Telemetry") == {"mi-ml-artifacts": ["All"]}
+    assert "mi-adx-ingest" not in connected.run("%kqlmi show").display_name.tolist()
+
+
+@pytest.mark.parametrize(
+    ("line", "kind", "culprit"),
+    [
+        ("grant mi-adx-export All", InputError, "No scope is said"),
+        ("grant mi-adx-export --cluster", CellError, "No usage is said"),
+        ("grant mi-adx-exporter All --cluster", InputError, "Did you mean mi-adx-export"),
+        ("grant mi-adx-export ExternalTables --cluster", PolicyError, "Did you mean ExternalTable"),
+        ("grant mi-adx-export All --database Nope", InputError, "Nope"),
+        ("replace mi-adx-export --with mi-adx-export", InputError, "same identity"),
+        ("replace mi-adx-export", CellError, "--with"),
+        ("apply 00000000", CellError, "00000000"),
+        ("undo 1999", InputError, "1999"),
+        ("undo", InputError, "nothing to undo"),
+        ("access mi-adx-export ExternalTables", PolicyError, "Did you mean ExternalTable"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_refused_and_the_culprit_named(
+    shown: Shown, line: str, kind: type[Exception], culprit: str
+) -> None:
+    with pytest.raises(kind) as caught:
+        shown(line)
+    assert culprit in str(caught.value)
+
+
+def test_a_display_name_that_several_identities_have_is_refused_with_both() -> None:
+    twins = [kqlmi.local.Identity("twin"), kqlmi.local.Identity("twin")]
+    with (
+        kqlmi.local.start(databases=["A"], identities=twins) as cluster,
+        kqlmi.connect(cluster.url, token=cluster.token) as session,
+    ):
+        first, second = (twin.object_id for twin in twins)
+        session.apply(session.grant(first, "All", databases=["A"]))
+        session.apply(session.grant(second, "All", databases=["A"]))
+        with pytest.raises(InputError) as caught:
+            session.grant("twin", "SqlRequest", databases=["A"])
+        assert first in str(caught.value)
+        assert second in str(caught.value)
+        assert session.identity(twins[0].client_id) == first
+
+
+def test_effective_access_is_shown_with_its_reason(connected: Notebook) -> None:
+    frame = connected.run("%kqlmi access mi-adx-ingest SqlRequest")
+    assert dict(zip(frame.database, frame.allowed, strict=True)) == {
+        "Samples": False, "Telemetry": True, "Sales": False, "Field Reports": False,
+    }  # fmt: skip
+    assert "grants All" in frame.set_index("database").reason["Telemetry"]
+    everywhere = connected.run("%kqlmi access system")
+    assert set(everywhere.usage) == {"ExternalTable", "AutomatedFlows"}
+    matrix = connected.run("%kqlmi access --matrix --database Tele*")
+    assert matrix.set_index("display_name").SqlRequest["mi-adx-ingest"] == "through All"
+
+
+def test_who_may_not_write_gets_the_request_to_hand_on(
+    notebook: Notebook, cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("KQLMI_TOKEN", cluster.token_for("viewer", database="Samples"))
+    notebook.run(f"%kqlmi connect {cluster.url} --auth token --name viewer")
+    shown = Shown(notebook, capsys)
+    command = shown.plan("grant mi-adx-ingest SqlRequest --database Samples")
+    with pytest.raises(ApplyError, match="not authorized"):
+        notebook.run(f"%kqlmi {command}")
+    text = capsys.readouterr().out
+    assert "Please run this on viewer; it takes the role AllDatabasesAdmin" in text
+    assert ".alter-merge database ['Samples'] policy managed_identity" in text
+
+
+def test_identities_that_are_no_longer_assigned_are_left_out_of_a_second_plan(
+    shown: Shown, connected: Notebook, cluster: LocalCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    orphan = next(one for one in cluster.identities if one.display_name == "mi-adx-ingest")
+    state = cluster._state
+    state.identities = tuple(one for one in state.identities if one != orphan)
+    command = shown.plan("revoke system ExternalTable --database Samples")
+    with pytest.raises(ApplyError, match="refused and changed nothing"):
+        shown(command)
+    text = capsys.readouterr().out
+    assert f"Not assigned to the cluster, by its answer: {orphan.object_id}" in text
+    assert "- mi-adx-ingest" in text
+    [second] = re.findall(r"To carry it out: %kqlmi (.*)", text)
+    shown(second)
+    assert usages(connected, "Samples") == {}
+
+
+def test_what_a_kernel_left_open_is_told_at_the_next_connect(
+    shown: Shown, connected: Notebook, cluster: LocalCluster
+) -> None:
+    shown(shown.plan("grant system AzureAI --cluster"))
+    session = connected.shell.magics_manager.registry["KqlMagics"].sessions.get()
+    [entry] = session.recorded().entries
+    session.history.update(
+        entry.__class__(**{**{name: getattr(entry, name) for name in entry.__slots__}, "outcome": "open"})
+    )
+    assert "was left open (cluster); by now it is: applied" in shown(f"connect {cluster.url} --auth token --name again")
