@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from kqlmi.cluster.connection import Connection, new_client_request_id
-from kqlmi.cluster.evidence import Overwritten, overwritten_by
+from kqlmi.cluster.evidence import Overwritten, last_writer, overwritten_by
 from kqlmi.cluster.policies import policy_of, read_policy
 from kqlmi.errors import ApplyError, ConnectionFailedError, KqlmiError, RequestTimeoutError, ServiceError
 from kqlmi.model.entities import Scope
@@ -87,6 +87,7 @@ def apply_plan(
     *,
     deadline: float = DEADLINE,
     progress: Callable[[tuple[StepResult, ...]], None] = lambda _: None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Applied:
     """Carry out exactly ``plan``.
 
@@ -97,6 +98,7 @@ def apply_plan(
             again until it has passed.
         progress: Called with no results once every policy was found as the plan expects, before the first command is
             sent, and after each step; what it raises stops the plan.
+        tell: Called with a sentence when the end of a step takes its time.
 
     Raises:
         ApplyError: A policy is not what the plan was made from (nothing was sent), a step was refused or failed, or
@@ -105,7 +107,7 @@ def apply_plan(
     seen: set[Scope] = set()
     for step in plan.steps:
         if step.scope not in seen:
-            _refuse_drift(step, read_policy(connection, step.scope), ())
+            _refuse_drift(connection, step, ())
         seen.add(step.scope)
     done: tuple[StepResult, ...] = ()
     if plan.steps:
@@ -113,8 +115,8 @@ def apply_plan(
     for step in plan.steps:
         read_at = time.monotonic()
         if step.verb != "alter-merge":
-            _refuse_drift(step, read_policy(connection, step.scope), done)
-        result, problem = _run(connection, step, deadline)
+            _refuse_drift(connection, step, done)
+        result, problem = _run(connection, step, deadline, tell)
         if result.outcome == "applied":
             result = _with_evidence(connection, result, time.monotonic() - read_at)
         done = (*done, result)
@@ -125,10 +127,13 @@ def apply_plan(
     return Applied(plan, done)
 
 
-def _refuse_drift(step: Step, current: Policy | None, done: tuple[StepResult, ...]) -> None:
+def _refuse_drift(connection: Connection, step: Step, done: tuple[StepResult, ...]) -> None:
+    current = read_policy(connection, step.scope)
     if _grants(current) != _grants(step.before):
+        writer = last_writer(connection, step.scope, current)
+        by = f" by {writer}" if writer else ""
         raise ApplyError(
-            f"The policy of the {step.scope} changed since this plan was made: {_difference(step.before, current)}.",
+            f"The policy of the {step.scope} changed since this plan was made{by}: {_difference(step.before, current)}.",
             outcome="partly applied" if done else "not applied",
             steps=done,
             hint="Read it again, and make the plan again." if done else "Nothing was sent. Make the plan again.",
@@ -149,7 +154,9 @@ def _refuse_surprise(result: StepResult, done: tuple[StepResult, ...]) -> None:
         )
 
 
-def _run(connection: Connection, step: Step, deadline: float) -> tuple[StepResult, BaseException | None]:
+def _run(
+    connection: Connection, step: Step, deadline: float, tell: Callable[[str], None]
+) -> tuple[StepResult, BaseException | None]:
     """Carry out one step; an error comes with the result unless the step landed all the same."""
     request, start = new_client_request_id(), time.monotonic()
     try:
@@ -160,6 +167,8 @@ def _run(connection: Connection, step: Step, deadline: float) -> tuple[StepResul
             return StepResult(step, "not applied", step.before, request), error
         # After a time-out the request may still be on its way, and no deadline of the server runs for it yet.
         broke = isinstance(error, ConnectionFailedError) and not isinstance(error, RequestTimeoutError)
+        if broke:
+            tell(f"The answer was lost. Reading the policy of the {step.scope} again, for {deadline:g} s at most…")
         result = replace(_settled(connection, step, start + deadline if broke else None), client_request_id=request)
         return result, None if result.outcome == "applied" else error
 

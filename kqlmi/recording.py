@@ -1,6 +1,6 @@
 """The history of a cluster's policies: each change is recorded while it is made, and settled if it was left open."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -53,7 +53,7 @@ class Recorder:
         """Give what is recorded of the cluster."""
         return self.history.read(self.cluster)
 
-    def apply(self, plan: Plan, *, deadline: float) -> Applied:
+    def apply(self, plan: Plan, *, deadline: float, tell: Callable[[str], None]) -> Applied:
         """Carry out a plan, with a history entry that is begun before the first command.
 
         Raises:
@@ -84,7 +84,7 @@ class Recorder:
             self._update(entry)
 
         try:
-            applied = apply_plan(self.connection, plan, deadline=deadline, progress=progress)
+            applied = apply_plan(self.connection, plan, deadline=deadline, progress=progress, tell=tell)
         except ApplyError as error:
             if begun:
                 self._close(entry, _outcome(error.outcome))

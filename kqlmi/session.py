@@ -1,7 +1,7 @@
 """What a notebook holds open: a connection to one cluster, and what can be done over it."""
 
 import fnmatch
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,6 +19,7 @@ from kqlmi.history import Entry, History, Reading
 from kqlmi.model import commands, edits
 from kqlmi.model.access import Access, access
 from kqlmi.model.entities import ObjectId, Scope, did_you_mean, find_identity, object_id
+from kqlmi.model.lexing import is_write
 from kqlmi.model.plan import Plan, make_plan
 from kqlmi.model.policy import Policy, Snapshot
 from kqlmi.recording import Recorder
@@ -81,12 +82,12 @@ class Session:
         A policy command that writes is recorded, with the policy read before and after it, so that ``undo`` takes it back.
 
         Raises:
-            InputError: The session is read-only and the text writes a policy.
+            InputError: The session is read-only, and the text is a command that does not begin with .show.
             ServiceError: The cluster refused it.
             ConnectionFailedError: No answer came.
         """
         command = commands.read(text)
-        if self.read_only and command and command.verb != "show":
+        if self.read_only and is_write(text):
             raise InputError(f"The session on {self.name} is read-only.", hint="Connect without --read-only to write.")
         name = database or self.database
         try:
@@ -209,8 +210,17 @@ class Session:
             raise InputError("This session keeps no history.", hint="Connect without --no-history.")
         return Recorder.of(self.connection, self.history, self.name)
 
-    def apply(self, plan: Plan, *, deadline: float = DEADLINE, record: bool = True) -> Applied:
+    def apply(
+        self,
+        plan: Plan,
+        *,
+        deadline: float = DEADLINE,
+        record: bool = True,
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> Applied:
         """Carry out exactly ``plan``, each command within ``deadline`` seconds, and record it.
+
+        ``tell`` is called with a sentence when a lost answer has to be waited for.
 
         Raises:
             ApplyError: It did not go through; the error says what landed.
@@ -221,8 +231,8 @@ class Session:
         if plan.cluster != self.name:
             raise InputError(f"The plan was made for {plan.cluster}, and this session is on {self.name}.")
         if self.history is None or not record or not plan.steps:
-            return apply_plan(self.connection, plan, deadline=deadline)
-        return self._recorder.apply(plan, deadline=deadline)
+            return apply_plan(self.connection, plan, deadline=deadline, tell=tell)
+        return self._recorder.apply(plan, deadline=deadline, tell=tell)
 
     def access(self, identity: str, usage: str, *, database: str = "") -> Access:
         """Tell whether an identity may be used for something in a database, or in all by the cluster's policy, and why."""

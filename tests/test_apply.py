@@ -124,7 +124,9 @@ def test_a_fault_in_the_first_step_stops_the_plan(session: Session, plan: Plan, 
 def test_a_policy_that_moved_on_is_not_overwritten(session: Session, plan: Plan) -> None:
     other = Policy.empty().grant("system", "SqlRequest")
     session.run(commands.alter(SECOND, other))
-    with pytest.raises(ApplyError, match=r"changed since this plan was made: \+ system SqlRequest") as caught:
+    with pytest.raises(
+        ApplyError, match=r"changed since this plan was made by aadapp=\S+ at \S+: \+ system SqlRequest"
+    ) as caught:
         session.apply(plan)
     assert caught.value.outcome == "not applied"
     assert session.policy(FIRST) is None

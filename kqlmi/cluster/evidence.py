@@ -45,6 +45,23 @@ def overwritten_by(
         return _by_commands(connection.execute(_COMMANDS, scope.name), scope, client_request_id, window)
 
 
+def last_writer(connection: Connection, scope: Scope, policy: Policy | None) -> str:
+    """Give who left ``policy`` in a scope, and when, by the journal; empty where it does not tell."""
+    try:
+        journal = connection.execute(_JOURNAL, scope.name)
+        rows = zip(*map(journal.column, ("UpdatedEntityState", "Principal", "EventTimestamp")), strict=True)
+        found = policy.grants if policy else frozenset()
+        writers = [f"{who} at {when}" for state, who, when in rows if _states(state) and _grants(str(state)) == found]
+    except KqlmiError:
+        return ""
+    return writers[-1] if writers else ""
+
+
+def _states(state: object) -> bool:
+    """Tell the state of a policy, an array or null, from that of anything else that the journal holds."""
+    return isinstance(state, str) and state[:1] in {"[", "n"}
+
+
 def _by_journal(journal: Table, scope: Scope, own: str, before: frozenset[Grant]) -> Overwritten | None:
     columns = ("ClientRequestId", "OriginalEntityState", "UpdatedEntityState", "Principal")
     rows = list(zip(*map(journal.column, columns), strict=True))

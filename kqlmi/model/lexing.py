@@ -82,6 +82,12 @@ def _unescape(match: re.Match[str]) -> str:
     return chr(int(found, 16))
 
 
+def is_write(text: str) -> bool:
+    """Tell a management command that may change something: any that does not begin with ``.show``."""
+    found = [token.text for _, token in zip(range(2), tokens(text), strict=False)]
+    return found[:1] == ["."] and found[1:] != ["show"]
+
+
 def is_management(text: str) -> bool:
     """Tell a management command (its first token is a dot) from a query."""
     first = next(tokens(text), None)

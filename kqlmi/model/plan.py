@@ -43,9 +43,9 @@ class Plan:
 
     @property
     def id(self) -> str:
-        """Give a short name of exactly this plan."""
+        """Give a short name of exactly this change: the cluster, the commands, and the policies around them."""
         states = (f"{step.command}\0{step.before}\0{step.after}" for step in self.steps)
-        text = "\0".join((self.cluster, self.undoes, *states))
+        text = "\0".join((self.cluster, *states))
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
     @property

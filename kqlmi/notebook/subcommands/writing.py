@@ -102,7 +102,7 @@ def apply(context: Context, plan: str, /, *, revoke: bool = False, no_history: b
     if found.revokes and not revoke:
         raise CellError(f"Plan {plan} takes something away.", hint=f"If that is meant: %kqlmi apply {plan} --revoke")
     try:
-        applied = session.apply(found, record=not no_history)
+        applied = session.apply(found, record=not no_history, tell=print)
     except ApplyError as error:
         _offer(session, found, error)
         raise
