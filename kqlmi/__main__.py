@@ -1,18 +1,49 @@
 """The command line."""
 
 import argparse
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
 
 from kqlmi import __version__
-from kqlmi.errors import KqlmiError
+from kqlmi.errors import ApplyError, InputError, KqlmiError
+from kqlmi.model import planfile
+from kqlmi.model.plan import Plan
+from kqlmi.session import MODES, Session, connect, write
+
+_CHANGES, _PARTLY = 2, 3
+_STATUS = """\
+export and plan end with 1 for an error. plan ends with 0 where there is nothing to do, and with 2 where there are changes.
+apply ends with 0 where the cluster holds what the file wants, with 1 where nothing was sent or nothing was changed, and with
+3 where a part of it landed, or where that is not known.
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose own errors end with 1: 2 tells of changes."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(1, f"{self.prog}: {message}\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and give its exit status."""
-    parser = argparse.ArgumentParser(prog="kqlmi", description="Managed identity policies of Azure Data Explorer.")
+    parser = _Parser(prog="kqlmi", description="Managed identity policies of Azure Data Explorer.", epilog=_STATUS)
     parser.add_argument("--version", action="version", version=f"kqlmi {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    export = _command(commands, "export", "write every policy into a policy file", _export)
+    export.add_argument("file", type=Path, help="a file that exists keeps its comments and the scopes that it governs")
+    plan = _command(commands, "plan", "show what a policy file would change", _plan)
+    plan.add_argument("file", type=Path)
+    plan.add_argument("--format", choices=["text", *planfile.FORMATS], default="text")
+    plan.add_argument("--json", dest="format", action="store_const", const="json", help="a plan that apply takes later")
+    apply = _command(commands, "apply", "carry out what a policy file, or a saved plan, wants", _apply)
+    apply.add_argument("file", type=Path)
+    apply.add_argument("--yes", action="store_true", help="do not ask; needed where there is no terminal")
+    apply.add_argument("--json", action="store_true", help="the outcome as JSON")
+    apply.add_argument("--no-history", action="store_true", help="keep no record, so that undo cannot take it back")
     local = commands.add_parser("local", help="the embedded local cluster")
     serve = local.add_subparsers(required=True, metavar="COMMAND").add_parser(
         "serve", help="run a local cluster that notebooks join by %%kqlmi connect local"
@@ -21,11 +52,79 @@ def main(arguments: Sequence[str] | None = None) -> int:
     serve.set_defaults(run=_serve)
     options = parser.parse_args(arguments)
     try:
-        options.run(options)
-    except KqlmiError as error:
+        return int(options.run(options) or 0)
+    except ApplyError as error:
+        print(f"kqlmi: {error}", file=sys.stderr)
+        return 1 if error.outcome == "not applied" else _PARTLY
+    except (KqlmiError, OSError) as error:
         print(f"kqlmi: {error}", file=sys.stderr)
         return 1
+
+
+def _command(
+    commands: "argparse._SubParsersAction[_Parser]", name: str, text: str, run: Callable[[argparse.Namespace], int]
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=text, epilog=_STATUS)
+    parser.add_argument("--cluster", required=True, metavar="URL", help="the cluster's URL, or local")
+    parser.add_argument(
+        "--auth", choices=MODES, default="default", help="how to sign in; token is read from KQLMI_TOKEN"
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _session(options: argparse.Namespace) -> Session:
+    return connect(options.cluster, auth=options.auth, history=not getattr(options, "no_history", False))
+
+
+def _export(options: argparse.Namespace) -> int:
+    with _session(options) as session:
+        write(options.file, session.export(options.file.read_bytes() if options.file.exists() else b""))
     return 0
+
+
+def _plan(options: argparse.Namespace) -> int:
+    with _session(options) as session:
+        plan, unmanaged = session.plan_file(options.file.read_bytes())
+    print(planfile.FORMATS[options.format](plan) if options.format != "text" else plan)
+    if unmanaged:
+        print(f"The file leaves alone: {', '.join(map(str, unmanaged))}.", file=sys.stderr)
+    return _CHANGES if plan.steps else 0
+
+
+def _apply(options: argparse.Namespace) -> int:
+    document = options.file.read_bytes()
+    with _session(options) as session:
+        saved = options.file.suffix == ".json"
+        plan = planfile.from_json(document.decode("utf-8", "replace")) if saved else session.plan_file(document)[0]
+        print(plan, file=sys.stderr if options.json else sys.stdout)
+        if plan.steps and not options.yes:
+            _ask()
+        try:
+            applied = session.apply(plan, tell=lambda text: print(text, file=sys.stderr))
+        except ApplyError as error:
+            if options.json:
+                print(_outcome(plan, error.outcome, [result.outcome for result in error.steps]))
+            raise
+    if options.json:
+        print(_outcome(plan, applied.outcome, [result.outcome for result in applied.steps]))
+    elif plan.steps:
+        print(f"\n{applied}")
+    return 0
+
+
+def _ask() -> None:
+    if not sys.stdin.isatty():
+        raise InputError("Nobody can be asked here.", hint="Say --yes to carry the plan out.")
+    if input("\nCarry it out? [y/N] ").strip().lower() not in {"y", "yes"}:
+        raise InputError("Nothing was sent.")
+
+
+def _outcome(plan: Plan, outcome: str, steps: Sequence[str]) -> str:
+    """Give the outcome as JSON: ``plan`` (its ID), ``cluster``, ``outcome``, and ``steps`` with ``scope`` and ``outcome``."""
+    told = [*steps, *["not applied"] * (len(plan.steps) - len(steps))]
+    rows = [{"scope": step.scope.name, "outcome": one} for step, one in zip(plan.steps, told, strict=True)]
+    return json.dumps({"plan": plan.id, "cluster": plan.cluster, "outcome": outcome, "steps": rows}, indent=2)
 
 
 def _serve(options: argparse.Namespace) -> None:

@@ -160,9 +160,17 @@ class Recorder:
             InputError: There is no such entry, it changed nothing, or somebody has changed a policy since.
         """
         reading = self.read()
-        entry = reading.entry(prefix) if prefix else reading.last_to_undo
-        if entry is None:
-            raise InputError(f"There is nothing to undo on {self.name}.", hint="%kqlmi history lists the changes.")
+        if prefix:
+            return self._inverse(reading.entry(prefix))
+        while entry := reading.last_to_undo:
+            plan = self._inverse(entry)
+            if plan.steps:
+                return plan
+            # Nothing stands of it, as of a cell that granted what was granted already: what came before it does.
+            reading = replace(reading, entries=tuple(one for one in reading.entries if one != entry))
+        raise InputError(f"There is nothing to undo on {self.name}.", hint="%kqlmi history lists the changes.")
+
+    def _inverse(self, entry: Entry) -> Plan:
         steps = [step for step in entry.steps if step.outcome == "applied"]
         if not steps:
             raise InputError(f"Entry {entry.id} changed nothing.", hint="%kqlmi history lists the changes.")

@@ -1,6 +1,8 @@
 """A plan as text for others: JSON that can be applied later, Markdown for a review, a script to paste."""
 
 import re
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, cast
 
 from kqlmi.errors import InputError, KqlmiError
@@ -101,6 +103,11 @@ def to_kql(plan: Plan) -> str:
     """Give the commands as a script, apart by blank lines, as editors want it."""
     head = f"// Plan {plan.id} on {printable(plan.cluster)}: {plan.summary}"
     return "\n\n".join([head, *(step.command for step in plan.steps)]) + "\n"
+
+
+FORMATS: Mapping[str, Callable[[Plan], str]] = MappingProxyType(
+    {"json": to_json, "markdown": to_markdown, "kql": to_kql}
+)
 
 
 def to_request(plan: Plan) -> str:

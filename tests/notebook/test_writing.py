@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -197,3 +198,37 @@ def test_what_a_kernel_left_open_is_told_at_the_next_connect(
         entry.__class__(**{**{name: getattr(entry, name) for name in entry.__slots__}, "outcome": "open"})
     )
     assert "was left open (cluster); by now it is: applied" in shown(f"connect {cluster.url} --auth token --name again")
+
+
+def test_a_policy_file_is_exported_edited_shown_and_applied(shown: Shown, connected: Notebook, tmp_path: Path) -> None:
+    path = tmp_path / "my policy.yaml"
+    assert "Written" in shown(f"export '{path}'")
+    assert "Nothing to do" in shown(f"plan '{path}'")
+    path.write_text(path.read_text().replace("[All]", "[NativeIngestion]"))
+    edited = path.read_text()
+    with pytest.raises(CellError, match="not shown before"):
+        shown(f"apply '{path}' --revoke")
+    assert usages(connected, "Telemetry") == {"mi-adx-ingest": ["All"]}
+    assert "Applied and verified" in shown(f"apply '{path}' --revoke")
+    assert usages(connected, "Telemetry") == {"mi-adx-ingest": ["NativeIngestion"]}
+    shown(f"export '{path}'")
+    assert path.read_text() == edited
+
+
+def test_a_plan_is_shown_in_other_forms(shown: Shown) -> None:
+    command = shown.plan("grant system AzureAI --cluster")
+    number = command.split()[1]
+    assert shown(f"plan {number} --format markdown").startswith(f"### Plan {number}")
+    assert shown(f"plan {number} --format kql").startswith(f"// Plan {number}")
+    with pytest.raises(CellError, match="Did you mean markdown"):
+        shown(f"plan {number} --format markdwn")
+    with pytest.raises(CellError, match="neither a plan that was shown nor a file"):
+        shown("plan nothing.yaml")
+
+
+def test_a_policy_file_prints_what_it_leaves_alone(shown: Shown, tmp_path: Path) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text("kqlmi: 1\nmode: complete\ndatabases:\n  Sales: none\n")
+    text = shown(f"plan '{path}'")
+    assert ".delete database ['Sales'] policy managed_identity" in text
+    assert "The file leaves alone: cluster, database Samples, database Telemetry, database Field Reports." in text

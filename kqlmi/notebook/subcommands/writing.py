@@ -1,14 +1,16 @@
 """The subcommands that plan a change, carry it out, and take it back."""
 
+from pathlib import Path
 from typing import Any
 
 from kqlmi.errors import ApplyError, CellError, ForbiddenError
 from kqlmi.model import edits, planfile
-from kqlmi.model.entities import did_you_mean
+from kqlmi.model.entities import Scope, did_you_mean
 from kqlmi.model.plan import Plan
+from kqlmi.model.quoting import printable
 from kqlmi.notebook.frames import access_frame, access_matrix, history_frame
 from kqlmi.notebook.subcommands.registry import Context, subcommand
-from kqlmi.session import Session
+from kqlmi.session import Session, write
 
 
 def _show(session: Session, plan: Plan) -> None:
@@ -86,13 +88,67 @@ def access(
 
 
 @subcommand
+def export(context: Context, file: str = "", /) -> None:
+    """Write every policy into a policy file, or print it.
+
+    A file that exists keeps its comments, and governs the scopes that it lists.
+    """
+    session, path = context.session, Path(file)
+    if not file:
+        print(session.export())
+        return
+    write(path, session.export(path.read_bytes() if path.exists() else b""))
+    print(f"Written: {printable(file)}. To see what a change of it would do: %kqlmi plan {file}")
+
+
+@subcommand
+def plan(context: Context, file: str, /, *, format: str = "text") -> None:  # noqa: A002 - the option's name
+    """Plan what a policy file wants, or show a plan again by its ID.
+
+    --format is text, markdown for a pull request, kql for a script to paste, or json for kqlmi apply in a shell.
+    """
+    session = context.session
+    unmanaged: tuple[Scope, ...] = ()
+    found = session.plans.get(file)
+    if found is None:
+        found, unmanaged = session.plan_file(_read(file))
+    if format == "text":
+        _show(session, found)
+    elif format in planfile.FORMATS:
+        print(planfile.FORMATS[format](found))
+    else:
+        raise CellError(f"There is no format {format!r}.", hint=did_you_mean(format, ["text", *planfile.FORMATS]))
+    if unmanaged and format == "text":
+        print(f"The file leaves alone: {', '.join(map(str, unmanaged))}.")
+
+
+def _read(file: str) -> bytes:
+    try:
+        return Path(file).read_bytes()
+    except OSError as error:
+        raise CellError(
+            f"{file!r} is neither a plan that was shown nor a file that can be read: {error.strerror}.",
+            hint="%kqlmi export FILE writes one.",
+        ) from None
+
+
+@subcommand
 def apply(context: Context, plan: str, /, *, revoke: bool = False, no_history: bool = False) -> None:
-    """Carry out a plan that was shown, by its ID.
+    """Carry out a plan that was shown, by its ID, or that of a policy file if it was shown as it is now.
 
     The policies are read again first, and the plan is refused if any is not what it was made from. --revoke must be
     said if it takes anything away. --no-history carries it out without a record, so that undo cannot take it back.
     """
     session = context.session
+    if plan not in session.plans and Path(plan).is_file():
+        wanted, _ = session.plan_file(_read(plan))
+        if not wanted.steps:
+            print(wanted)
+            return
+        if wanted.id not in session.plans:
+            _show(session, wanted)
+            raise CellError("What the file wants was not shown before.", hint="Look at the plan above, and apply it.")
+        plan = wanted.id
     found = session.plans.get(plan)
     if found is None:
         raise CellError(

@@ -6,15 +6,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
 from types import TracebackType
-from typing import Any, Self
-from urllib.parse import urlsplit
+from typing import Self
 
 from kqlmi.apply import DEADLINE, Applied, apply_plan
 from kqlmi.cluster import policies
-from kqlmi.cluster.connection import DEFAULT_TIMEOUT, Connection, KustoConnection, Target
+from kqlmi.cluster.connection import Connection
 from kqlmi.cluster.table import Table
-from kqlmi.credentials import sign_in
-from kqlmi.errors import InputError, MissingExtraError, ServiceError
+from kqlmi.errors import InputError, ServiceError
 from kqlmi.history import Entry, History, Reading
 from kqlmi.model import commands, edits
 from kqlmi.model.access import Access, access
@@ -23,8 +21,6 @@ from kqlmi.model.lexing import is_write
 from kqlmi.model.plan import Plan, make_plan
 from kqlmi.model.policy import Policy, Snapshot
 from kqlmi.recording import Recorder
-
-__all__ = ["Applied", "Entry", "Policies", "Session", "Table", "connect"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +166,35 @@ class Session:
         """Give a plan that leaves identities out of what a plan sends, for those that are not assigned any more."""
         return self.plan(edits.without(plan, identities).policies)
 
+    def export(self, document: str | bytes = "") -> str:
+        """Give every policy as a policy file; of an existing ``document``, what did not change stays as it is written.
+
+        Raises:
+            ServiceError: A policy may not be read.
+        """
+        from kqlmi import policyfile
+
+        databases = self.databases()
+        scopes = [Scope.cluster(), *map(Scope.database, databases)]
+        if document:
+            scopes = list(policyfile.read(document).scopes(databases))
+        found = self._readable(scopes)
+        return policyfile.update(document, found) if document else policyfile.export(found, cluster=self.name)
+
+    def plan_file(self, document: str | bytes) -> tuple[Plan, tuple[Scope, ...]]:
+        """Give the plan that a policy file wants, and the scopes that it leaves alone.
+
+        Raises:
+            PolicyFileError: The file is wrong; the error names the line.
+        """
+        from kqlmi import policyfile
+
+        file, databases = policyfile.read(document), self.databases()
+        current = self._readable(file.scopes(databases))
+        desired = file.desired(current, databases)
+        plan = make_plan(current, desired.snapshot, cluster=self.name, exactly=True, names=self._names)
+        return plan, desired.unmanaged
+
     def _in(self, databases: Iterable[str], *, cluster: bool) -> Snapshot:
         """Read the policies of the scopes that were said."""
         scopes = [Scope.cluster()] if cluster else []
@@ -179,6 +204,10 @@ class Session:
             scopes += map(Scope.database, found) if found else [self.database_scope(pattern)]
         if not scopes:
             raise InputError("No scope is said.", hint="Say --database NAME (or a glob), or --cluster.")
+        return self._readable(scopes)
+
+    def _readable(self, scopes: Iterable[Scope]) -> Snapshot:
+        """Read policies of which none may be missing."""
         reading = self.read(scopes)
         for error in reading.refused.values():
             raise error
@@ -238,73 +267,3 @@ class Session:
         """Tell whether an identity may be used for something in a database, or in all by the cluster's policy, and why."""
         scope = Scope.database(database) if database else Scope.cluster()
         return access(self.read({Scope.cluster(), scope}).snapshot, object_id(identity), usage, scope)
-
-
-def connect(
-    cluster: str,
-    *,
-    auth: str = "default",
-    token: str | None = None,
-    credential: Any = None,
-    database: str = "",
-    name: str = "",
-    timeout: float = DEFAULT_TIMEOUT,
-    read_only: bool = False,
-    history: bool = True,
-) -> Session:
-    """Open a session on a cluster.
-
-    Args:
-        cluster: The cluster's URL, or ``local``: a local cluster that runs already (``kqlmi local serve``), otherwise
-            one that this session starts, and stops when it is closed.
-        auth: A sign-in mode of ``kqlmi.credentials``, where neither ``token`` nor ``credential`` is given.
-        token: A bearer token.
-        credential: Any azure-identity credential; the session closes it.
-        database: The database in context.
-        name: What previews, results and errors call the cluster; its host by default.
-        timeout: The server's deadline for each request, in seconds.
-        read_only: Refuse changes.
-        history: Record changes, so that they can be taken back.
-
-    Raises:
-        InputError: The URL, the mode or the timeout is wrong.
-        MissingExtraError: ``local`` needs the extra ``kqlmi[local]``.
-    """
-    if cluster == "local":
-        return _connect_local(name or "local", timeout, database=database, read_only=read_only, history=history)
-    url = _url(cluster)
-    target = Target(url, sign_in(auth, token=token, credential=credential))
-    connection = KustoConnection(target, timeout=timeout, read_only=read_only)
-    label = name or urlsplit(url).netloc
-    return Session(label, connection, database=database, read_only=read_only, history=history)
-
-
-def _connect_local(name: str, timeout: float, *, database: str, read_only: bool, history: bool) -> Session:
-    try:
-        from kqlmi import local
-
-        with ExitStack() as held:
-            found = local.find()
-            if found is None:
-                started = held.enter_context(local.start())
-                found = (started.url, started.token)
-            target = Target(found[0], sign_in(token=found[1]))
-            connection = KustoConnection(target, timeout=timeout, read_only=read_only)
-            session = Session(name, connection, database=database, read_only=read_only, history=history)
-            session._held.push(held.pop_all())  # noqa: SLF001 - the session stops what was started for it
-            return session
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            f"The local cluster needs {error.name}.", hint="Install it: pip install 'kqlmi[local]'."
-        ) from error
-
-
-def _url(cluster: str) -> str:
-    """Give a cluster's URL without path; what might hold a secret is not repeated in the error."""
-    parts = urlsplit(cluster.strip())
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or ";" in cluster or parts.query:
-        raise InputError(
-            "That is not the URL of a cluster.",
-            hint="Write https://<cluster>.<region>.kusto.windows.net, or local; a sign-in is chosen by --auth.",
-        )
-    return f"{parts.scheme}://{parts.netloc}"

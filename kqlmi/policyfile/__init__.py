@@ -1,0 +1,8 @@
+"""A policy as a YAML document: what it holds, what it wants of a cluster, and how it is written."""
+
+from kqlmi.policyfile.document import Desired, PolicyFile
+from kqlmi.policyfile.nodes import PolicyFileError
+from kqlmi.policyfile.reading import read
+from kqlmi.policyfile.writing import export, update
+
+__all__ = ["Desired", "PolicyFile", "PolicyFileError", "export", "read", "update"]

@@ -1,0 +1,206 @@
+"""What a policy file says, and what it wants of a cluster that stands as it does."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from kqlmi.errors import InputError, PolicyError
+from kqlmi.model.entities import ObjectId, Scope, checked_usage, did_you_mean, find_identity, object_id, usage_name
+from kqlmi.model.policy import Entry, Policy, Snapshot
+from kqlmi.policyfile.nodes import Node, PolicyFileError, Slot
+
+Properties = Mapping[str, str]
+"""The properties of a policy object that nobody knows, as JSON text by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What one identity holds in a scope; ``properties`` is None where the file leaves them alone."""
+
+    slot: Slot
+    usages: Slot
+    properties: Properties | None = None
+    properties_slot: Slot | None = None
+
+    @property
+    def key(self) -> Node:
+        """Give the identity as the file names it."""
+        return self.slot.key
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """What a file says of one scope; ``rows`` is None for "no policy"."""
+
+    slot: Slot
+    rows: tuple[Row, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """The policies that a file wants, in the scopes that it governs, and the scopes that it leaves alone."""
+
+    snapshot: Snapshot
+    unmanaged: tuple[Scope, ...]
+
+
+@dataclass(frozen=True)
+class PolicyFile:
+    """A policy file that was read.
+
+    ``complete`` governs whole scopes, ``partial`` the identities that it lists in them. ``names`` are the file's own, by
+    case-folded name. ``clears_unlisted`` wants no policy in the databases that it does not list.
+    """
+
+    mode: Literal["complete", "partial"]
+    clears_unlisted: bool
+    names: Mapping[str, ObjectId]
+    unknown_usages: frozenset[str]
+    sections: Mapping[Scope, Section]
+    fields: Mapping[str, Slot] = field(repr=False)
+
+    def scopes(self, databases: Iterable[str]) -> tuple[Scope, ...]:
+        """Give the scopes that the file governs, in the cluster's spelling: those whose policies ``desired`` needs.
+
+        Args:
+            databases: Every database of the cluster.
+
+        Raises:
+            PolicyFileError: The file lists a database that is not one of them.
+        """
+        existing = {scope: scope for scope in [Scope.cluster(), *map(Scope.database, databases)]}
+        for scope, section in self.sections.items():
+            if scope not in existing:
+                names = [str(other.name) for other in existing if not other.is_cluster]
+                hint = did_you_mean(str(scope.name), names) if names else "The cluster has no database."
+                raise section.slot.key.error(f"there is no database {scope.name!r}.", hint)
+        unlisted = [scope for scope in existing if scope not in self.sections and not scope.is_cluster]
+        return (*(existing[scope] for scope in self.sections), *(unlisted if self.clears_unlisted else ()))
+
+    def desired(self, current: Snapshot, databases: Iterable[str]) -> Desired:
+        """Give what the file wants, made from what the scopes hold now, so that whatever it does not govern stays.
+
+        To reach it whole, "no policy" and ``{}`` kept apart, plan with ``make_plan(…, exactly=True)``.
+
+        Raises:
+            PolicyFileError: A database does not exist or was not read, an identity's name is unknown or ambiguous, a
+                usage is unknown, or properties differ, which no plan can change.
+        """
+        existing = tuple(databases)
+        governed = self.scopes(existing)
+        policies = {scope: self.wanted(scope, current) for scope in governed}
+        others = (Scope.cluster(), *map(Scope.database, existing)) if self.mode == "complete" else ()
+        return Desired(Snapshot(policies), tuple(scope for scope in others if scope not in policies))
+
+    def wanted(self, scope: Scope, current: Snapshot) -> Policy | None:
+        """Give what the file wants in one scope that it governs; None is no policy. Raises as ``desired`` does."""
+        section = self.sections.get(scope)
+        if scope not in current.policies:
+            raise PolicyFileError(
+                f"the policy of the {scope} was not read.",
+                hint="Try again.",
+                line=section.slot.key.line if section else None,
+            )
+        if section is None or section.rows is None:
+            return None
+        policy = current.policies[scope]
+        rows = self.holders(scope, current)
+        now = policy or Policy.empty()
+        also = self.unknown_usages | {usage for _, usage in now.grants}
+        usages = {identity: _checked(row, also) for identity, row in rows.items()}
+        held = held_properties(now)
+        for identity, row in rows.items():
+            if row.properties is not None and row.properties != held.get(identity, row.properties):
+                raise row.slot.value.error(
+                    f"the properties of {row.key.text!r} differ from those in the {scope}, and no plan can change them.",
+                    "Export takes those of the cluster; without properties: they are left alone.",
+                )
+        if self.mode == "complete":
+            usages = dict.fromkeys((entry.identity for entry in now.entries), ()) | usages
+        after = _holding(now, usages, {identity: row.properties or {} for identity, row in rows.items()})
+        return None if policy is None and self.mode == "partial" and not after.entries else after
+
+    def holders(self, scope: Scope, current: Snapshot) -> dict[ObjectId, Row]:
+        """Give the rows of a scope by the identity that each means, in a cluster that stands like ``current``."""
+        section, policy = self.sections[scope], current.policies.get(scope)
+        entries = policy.entries if policy else ()
+        # The system identity's own object ID means the system identity, as Policy has it, unless it stands for itself here.
+        meant = {one.principal_id: one.object_id for one in current.identities.values()}
+        meant |= {entry.object_id: entry.identity for entry in entries}
+        meant |= {entry.identity: entry.identity for entry in entries}
+        found: dict[ObjectId, Row] = {}
+        for row in section.rows or ():
+            identity = self._identity(row.key, current)
+            first = found.setdefault(meant.get(identity, identity), row)
+            if first is not row:
+                raise row.key.twice(first.key, f"the {scope}")
+        return found
+
+    def _identity(self, key: Node, current: Snapshot) -> ObjectId:
+        if found := self.names.get(key.text.casefold()) or as_object_id(key.text):
+            if found not in current.identities:
+                for one in current.identities.values():
+                    if one.client_id.casefold() == found:
+                        raise key.error(f"{key.text!r} is the client ID of {one}.", "Give its object ID.")
+            return found
+        try:
+            return find_identity(current.identities.values(), key.text)
+        except InputError as error:
+            hint = f"{error.hint} Or add the name to identities: with its object ID."
+            raise key.error(error.message, hint) from error
+
+
+def as_object_id(text: str) -> ObjectId | None:
+    """Give a text as an object ID, or None where it is a name."""
+    try:
+        return object_id(text)
+    except PolicyError:
+        return None
+
+
+def _checked(row: Row, also: Iterable[str]) -> tuple[str, ...]:
+    try:
+        for item in row.usages.value.items:
+            checked_usage(item.text, also)
+    except PolicyError as error:
+        hint = f"{error.hint} Or, if the service knows it, add it to unknown-usages: at the top."
+        raise item.error(error.message, hint) from error
+    return tuple(usage_name(item.text) for item in row.usages.value.items)
+
+
+def held_usages(policy: Policy) -> dict[ObjectId, tuple[str, ...]]:
+    """Give the usages of each identity, in the order that was read."""
+    held: dict[ObjectId, tuple[str, ...]] = {}
+    for entry in policy.entries:
+        held[entry.identity] = tuple(dict.fromkeys((*held.get(entry.identity, ()), *map(usage_name, entry.usages))))
+    return held
+
+
+def held_properties(policy: Policy) -> dict[ObjectId, Properties]:
+    """Give the unknown properties of each identity; of several objects for it, the first that has a property."""
+    held: dict[ObjectId, Properties] = {}
+    for entry in policy.entries:
+        held[entry.identity] = dict(entry.extra) | dict(held.get(entry.identity, {}))
+    return held
+
+
+def _holding(
+    policy: Policy, usages: Mapping[ObjectId, tuple[str, ...]], properties: Mapping[ObjectId, Properties]
+) -> Policy:
+    """Give the policy in which each identity of ``usages`` holds just those, and everything else is as it was."""
+    entries, held = list(policy.entries), held_usages(policy)
+    # Grants go first: an object that loses all that it had keeps its place and its properties. Not Policy.grant, which
+    # takes an identity's own object ID for the system identity's where one policy holds both.
+    for identity, wanted in usages.items():
+        missing = tuple(usage for usage in wanted if usage not in held.get(identity, ()))
+        if missing and identity not in held:
+            entries.append(Entry(identity, missing, extra=tuple(properties[identity].items())))
+        elif missing:
+            place = next(place for place, entry in enumerate(entries) if entry.identity == identity)
+            entries[place] = replace(entries[place], usages=entries[place].usages + missing)
+    kept: list[Entry] = []
+    for entry in entries:
+        gone = set(map(usage_name, entry.usages)).difference(usages.get(entry.identity, map(usage_name, entry.usages)))
+        rest = entry.without(gone)
+        kept += [rest] if rest.usages or not gone else []
+    return replace(policy, entries=tuple(kept))

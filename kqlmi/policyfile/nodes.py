@@ -1,0 +1,199 @@
+"""The nodes of a YAML text, every scalar as text, each with its place."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from kqlmi.errors import InputError
+from kqlmi.model.quoting import printable
+
+# A cluster of 10,000 databases takes about a megabyte. The parser's time grows with the square of the depth.
+MAX_LENGTH = 4_000_000
+MAX_DEPTH = 100
+
+
+class PolicyFileError(InputError):
+    """A policy file is wrong; ``line`` is where, counted from 1, or None where no line is to blame."""
+
+    def __init__(self, message: str, *, hint: str = "", line: int | None = None) -> None:
+        """Put the line in front of the sentence."""
+        super().__init__(f"Line {line}: {message}" if line else f"Policy file: {message}", hint=hint)
+        self.line = line
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Node:
+    """A scalar with its text, a sequence with its items, or a mapping with key, value, key, value….
+
+    ``start`` and ``end`` are offsets into the text; ``flow`` tells ``[…]`` and ``{…}``, which keep their source in
+    ``text``, from indented lines.
+    """
+
+    kind: Literal["scalar", "sequence", "mapping"]
+    start: int
+    end: int
+    line: int
+    column: int
+    text: str = ""
+    items: tuple["Node", ...] = ()
+    flow: bool = False
+
+    @property
+    def spans(self) -> tuple[tuple[int, int], ...]:
+        """Give the place of each item; of a mapping, of each key with its value."""
+        step = 2 if self.kind == "mapping" else 1
+        return tuple(
+            (first.start, last.end)
+            for first, last in zip(self.items[::step], self.items[step - 1 :: step], strict=True)
+        )
+
+    def scalar(self, what: str, hint: str = "") -> str:
+        """Give the text of a scalar; anything else, and an empty one, raises PolicyFileError."""
+        if self.kind != "scalar":
+            raise self.error(f"{what} is one word, not a {self.kind}.", hint)
+        if not self.text:
+            raise self.error(f"{what} is empty.", hint)
+        return self.text
+
+    def sequence(self, what: str, hint: str = "") -> tuple["Node", ...]:
+        """Give the items of a sequence of scalars; anything else raises PolicyFileError."""
+        if self.kind != "sequence":
+            raise self.error(f"{what} {_found(self)}, not a list.", hint)
+        for item in self.items:
+            item.scalar(f"An item of {what}", hint)
+        return self.items
+
+    def mapping(self, what: str, hint: str = "") -> Iterator["Slot"]:
+        """Give the slots of a mapping, no key twice in any letter case; anything else raises PolicyFileError."""
+        if self.kind != "mapping":
+            raise self.error(f"{what} {_found(self)}, not a mapping.", hint)
+        seen: dict[str, Node] = {}
+        for key, value in zip(self.items[::2], self.items[1::2], strict=True):
+            first = seen.setdefault(key.scalar(f"A key of {what}").casefold(), key)
+            if first is not key:
+                raise key.twice(first, what)
+            yield Slot(self, key, value)
+
+    def error(self, message: str, hint: str = "") -> PolicyFileError:
+        """Give the error that blames this node."""
+        return PolicyFileError(message, hint=hint, line=self.line)
+
+    def twice(self, first: "Node", what: str) -> PolicyFileError:
+        """Give the error that this scalar says again what ``first`` said in ``what``."""
+        also = "" if self.text == first.text else f", as {first.text!r} too"
+        return self.error(
+            f"{self.text!r} stands twice in {what}{also}.", f"Keep one: the other is on line {first.line}."
+        )
+
+
+class Slot(NamedTuple):
+    """Where a value stands: in which mapping, under which key."""
+
+    parent: Node
+    key: Node
+    value: Node
+
+
+def _found(node: Node) -> str:
+    if node.kind != "scalar":
+        return f"is a {node.kind}"
+    return f"is {node.text!r}" if node.text else "has no value"
+
+
+def decode(document: str | bytes) -> str:
+    """Give a document as text, line ends and byte order mark kept; PolicyFileError if it is not UTF-8, or too long."""
+    if len(document) > MAX_LENGTH:
+        raise PolicyFileError(f"it is longer than {MAX_LENGTH:,} characters.", hint="Is this the right file?")
+    if isinstance(document, str):
+        return document
+    try:
+        return document.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = document.count(b"\n", 0, error.start) + 1
+        byte = document[error.start]
+        raise PolicyFileError(f"byte 0x{byte:02x} is not UTF-8.", hint="Save the file as UTF-8.", line=line) from None
+
+
+def parse(text: str) -> Node:
+    """Give the one node of a YAML text.
+
+    Raises:
+        PolicyFileError: It is not YAML, or uses what a policy file has no need of: anchors, aliases, tags, directives,
+            several documents, scalars over several lines.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    open_nodes: list[tuple[Any, list[Node]]] = [(None, [])]
+    try:
+        for event in YAML(typ="safe", pure=True).parse(text):
+            _take(event, text, open_nodes)
+    except MarkedYAMLError as error:
+        raise _not_yaml(error, text) from None
+    except YAMLError as error:
+        # The reader refuses control characters before anything is parsed, and knows the offset only.
+        place = getattr(error, "position", 0)
+        line = text.count("\n", 0, place) + 1
+        raise PolicyFileError(f"character {text[place : place + 1]!r} is not text.", line=line) from None
+    except ValueError as error:
+        raise PolicyFileError(f"it is not YAML: {error}.", hint="Look for an escape such as \\U00110000.") from None
+    found = open_nodes[0][1]
+    if not found:
+        raise PolicyFileError("it is empty.", hint="It begins with kqlmi: 1. Export writes a whole one.")
+    return found[0]
+
+
+def _take(event: Any, text: str, open_nodes: list[tuple[Any, list[Node]]]) -> None:
+    from ruamel.yaml import events
+
+    _refuse(event, text, again=len(open_nodes) == 1 and bool(open_nodes[0][1]))
+    mark = event.start_mark
+    if isinstance(event, events.ScalarEvent):
+        parent, siblings = open_nodes[-1]
+        # A value that is missing is marked where the next one begins; the line to blame is its key's.
+        of_key = mark.index == event.end_mark.index and isinstance(parent, events.MappingStartEvent) and siblings
+        line = siblings[-1].line if of_key else mark.line + 1
+        siblings.append(Node("scalar", mark.index, event.end_mark.index, line, mark.column, event.value))
+    elif isinstance(event, events.CollectionStartEvent):
+        if len(open_nodes) > MAX_DEPTH:
+            raise PolicyFileError(f"it is nested deeper than {MAX_DEPTH}.", line=mark.line + 1)
+        open_nodes.append((event, []))
+    elif isinstance(event, events.CollectionEndEvent):
+        start, items = open_nodes.pop()
+        # The end of an indented collection is marked after the comments that follow it.
+        end = event.end_mark.index if start.flow_style or not items else items[-1].end
+        mark = start.start_mark
+        kind: Literal["sequence", "mapping"] = "sequence" if isinstance(event, events.SequenceEndEvent) else "mapping"
+        flow = bool(start.flow_style)
+        source = text[mark.index : end] if flow else ""
+        open_nodes[-1][1].append(Node(kind, mark.index, end, mark.line + 1, mark.column, source, tuple(items), flow))
+
+
+def _refuse(event: Any, text: str, *, again: bool) -> None:
+    from ruamel.yaml import events
+
+    line = event.start_mark.line + 1
+    if isinstance(event, events.DocumentStartEvent) and (again or event.version or event.tags):
+        what = "a second document begins here" if again else "a % directive stands above the document"
+        raise PolicyFileError(f"{what}.", hint="A policy file is one document, with no directives.", line=line)
+    if getattr(event, "anchor", None) is not None:
+        raise PolicyFileError("a policy file has no anchors and aliases.", hint="Quote a name with & or *.", line=line)
+    if getattr(event, "tag", None) is not None:
+        raise PolicyFileError("a policy file has no tags.", hint="Quote a name that begins with !.", line=line)
+    if isinstance(event, events.ScalarEvent):
+        source = text[event.start_mark.index : event.end_mark.index]
+        if event.style in {"|", ">"} or len(source.splitlines()) > 1:
+            hint = "Is a colon or a quote missing? In double quotes, \\n is a line end."
+            raise PolicyFileError(f"{event.value[:40]!r} goes over several lines.", hint=hint, line=line)
+
+
+def _not_yaml(error: Any, text: str) -> PolicyFileError:
+    mark, context = error.problem_mark or error.context_mark, error.context_mark
+    where = f" ({error.context})" if error.context else ""
+    if context and mark.index >= len(text.rstrip()):
+        mark = context  # What was never closed is noticed at the end of the file; to blame is where it began.
+    lines = text.splitlines() or [""]
+    source = lines[min(mark.line, len(lines) - 1)]
+    tab = "\t" in source[: len(source) - len(source.lstrip())] or source[mark.column : mark.column + 1] == "\t"
+    hint = "Put spaces in place of the tab." if tab else "Look there for a bracket, quote, colon or indentation."
+    return PolicyFileError(f"that is not YAML: {printable(str(error.problem))}{where}.", hint=hint, line=mark.line + 1)

@@ -1,0 +1,80 @@
+"""Opening a session: where a cluster is, and how to sign in."""
+
+from contextlib import ExitStack
+from typing import Any
+from urllib.parse import urlsplit
+
+from kqlmi.cluster.connection import DEFAULT_TIMEOUT, KustoConnection, Target
+from kqlmi.credentials import sign_in
+from kqlmi.errors import InputError, MissingExtraError
+from kqlmi.session.session import Session
+
+
+def connect(
+    cluster: str,
+    *,
+    auth: str = "default",
+    token: str | None = None,
+    credential: Any = None,
+    database: str = "",
+    name: str = "",
+    timeout: float = DEFAULT_TIMEOUT,
+    read_only: bool = False,
+    history: bool = True,
+) -> Session:
+    """Open a session on a cluster.
+
+    Args:
+        cluster: The cluster's URL, or ``local``: a local cluster that runs already (``kqlmi local serve``), otherwise
+            one that this session starts, and stops when it is closed.
+        auth: A sign-in mode of ``kqlmi.credentials``, where neither ``token`` nor ``credential`` is given.
+        token: A bearer token.
+        credential: Any azure-identity credential; the session closes it.
+        database: The database in context.
+        name: What previews, results and errors call the cluster; its host by default.
+        timeout: The server's deadline for each request, in seconds.
+        read_only: Refuse changes.
+        history: Record changes, so that they can be taken back.
+
+    Raises:
+        InputError: The URL, the mode or the timeout is wrong.
+        MissingExtraError: ``local`` needs the extra ``kqlmi[local]``.
+    """
+    if cluster == "local":
+        return _connect_local(name or "local", timeout, database=database, read_only=read_only, history=history)
+    url = _url(cluster)
+    target = Target(url, sign_in(auth, token=token, credential=credential))
+    connection = KustoConnection(target, timeout=timeout, read_only=read_only)
+    label = name or urlsplit(url).netloc
+    return Session(label, connection, database=database, read_only=read_only, history=history)
+
+
+def _connect_local(name: str, timeout: float, *, database: str, read_only: bool, history: bool) -> Session:
+    try:
+        from kqlmi import local
+
+        with ExitStack() as held:
+            found = local.find()
+            if found is None:
+                started = held.enter_context(local.start())
+                found = (started.url, started.token)
+            target = Target(found[0], sign_in(token=found[1]))
+            connection = KustoConnection(target, timeout=timeout, read_only=read_only)
+            session = Session(name, connection, database=database, read_only=read_only, history=history)
+            session._held.push(held.pop_all())  # noqa: SLF001 - the session stops what was started for it
+            return session
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"The local cluster needs {error.name}.", hint="Install it: pip install 'kqlmi[local]'."
+        ) from error
+
+
+def _url(cluster: str) -> str:
+    """Give a cluster's URL without path; what might hold a secret is not repeated in the error."""
+    parts = urlsplit(cluster.strip())
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or ";" in cluster or parts.query:
+        raise InputError(
+            "That is not the URL of a cluster.",
+            hint="Write https://<cluster>.<region>.kusto.windows.net, or local; a sign-in is chosen by --auth.",
+        )
+    return f"{parts.scheme}://{parts.netloc}"
