@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
@@ -19,6 +20,8 @@ DEADLINE: Final = 60.0
 _PAUSE: Final = 0.5
 # Answers by which a service says that it did nothing. A 5xx proves nothing, nor does an answer that is not Kusto's.
 _REFUSALS: Final = range(400, 500)
+# What stands on the way answers with these too, whether it passed the request on or not: then Kusto's code is missing.
+_OF_GATEWAYS: Final = frozenset({408, 429})
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,7 @@ def apply_plan(
     seen: set[Scope] = set()
     for step in plan.steps:
         if step.scope not in seen:
-            _refuse_drift(connection, step, ())
+            _refuse_drift(connection, step, (), begun=False)
         seen.add(step.scope)
     done: tuple[StepResult, ...] = ()
     if plan.steps:
@@ -127,8 +130,18 @@ def apply_plan(
     return Applied(plan, done)
 
 
-def _refuse_drift(connection: Connection, step: Step, done: tuple[StepResult, ...]) -> None:
-    current = read_policy(connection, step.scope)
+def _refuse_drift(connection: Connection, step: Step, done: tuple[StepResult, ...], *, begun: bool = True) -> None:
+    try:
+        current = read_policy(connection, step.scope)
+    except (ConnectionFailedError, ServiceError) as error:
+        if not begun:
+            raise
+        raise ApplyError(
+            f"The policy of the {step.scope} could not be read before its change: {error.message}",
+            outcome="partly applied" if done else "not applied",
+            steps=done,
+            hint=error.hint,
+        ) from error
     if _grants(current) != _grants(step.before):
         writer = last_writer(connection, step.scope, current)
         by = f" by {writer}" if writer else ""
@@ -163,20 +176,23 @@ def _run(
         answer = connection.execute(step.command, step.scope.name, timeout=deadline, client_request_id=request)
         return StepResult(step, "applied", policy_of(answer), request), None
     except (ConnectionFailedError, ServiceError, KeyboardInterrupt) as error:
-        if _nothing_happened(error):
+        if nothing_happened(error):
             return StepResult(step, "not applied", step.before, request), error
         # After a time-out the request may still be on its way, and no deadline of the server runs for it yet.
-        broke = isinstance(error, ConnectionFailedError) and not isinstance(error, RequestTimeoutError)
-        if broke:
+        waits = not isinstance(error, RequestTimeoutError | KeyboardInterrupt)
+        if waits:
             tell(f"The answer was lost. Reading the policy of the {step.scope} again, for {deadline:g} s at most…")
-        result = replace(_settled(connection, step, start + deadline if broke else None), client_request_id=request)
+        result = replace(_settled(connection, step, start + deadline if waits else None), client_request_id=request)
         return result, None if result.outcome == "applied" else error
 
 
-def _nothing_happened(error: BaseException) -> bool:
+def nothing_happened(error: BaseException) -> bool:
+    """Tell whether an error proves that a command was not carried out: it never left, or the service refused it."""
     if isinstance(error, ConnectionFailedError):
         return not error.sent
-    return isinstance(error, ServiceError) and error.status in _REFUSALS
+    if not isinstance(error, ServiceError) or error.status not in _REFUSALS:
+        return False
+    return bool(error.code) or error.status not in _OF_GATEWAYS
 
 
 def _settled(connection: Connection, step: Step, until: float | None) -> StepResult:
@@ -184,18 +200,29 @@ def _settled(connection: Connection, step: Step, until: float | None) -> StepRes
 
     The old state proves nothing while the command may still be carried out; ``until`` is when it no longer can be.
     """
-    try:
-        while True:
-            policy = read_policy(connection, step.scope)
-            if _grants(policy) == _grants(step.after) != _grants(step.before):
-                return StepResult(step, "applied", policy)
-            if until is None or _grants(policy) != _grants(step.before):
-                return StepResult(step, "unknown", policy)
-            if time.monotonic() >= until:
-                return StepResult(step, "not applied", policy)
+    found = StepResult(step, "unknown")
+    with suppress(KeyboardInterrupt):
+        while found.outcome == "unknown":
+            # Asked before the read: what lands while it runs is not in it.
+            late = until is not None and time.monotonic() >= until
+            with suppress(ConnectionFailedError, ServiceError):
+                found = _seen(step, read_policy(connection, step.scope), late=late)
+            if until is None or late:
+                break
             time.sleep(min(_PAUSE, max(0.0, until - time.monotonic())))
-    except (ConnectionFailedError, ServiceError, KeyboardInterrupt):
-        return StepResult(step, "unknown")
+    return found
+
+
+def _seen(step: Step, policy: Policy | None, *, late: bool) -> StepResult:
+    before, after, now = (_state(step, one) for one in (step.before, step.after, policy))
+    if now == after:
+        return StepResult(step, "applied", policy)
+    return StepResult(step, "not applied" if late and now == before else "unknown", policy)
+
+
+def _state(step: Step, policy: Policy | None) -> frozenset[Grant] | bool:
+    """Give what tells the policy after a step from the one before: its grants, or else whether there is one at all."""
+    return _grants(policy) if step.changes else policy is None
 
 
 def _with_evidence(connection: Connection, result: StepResult, window: float) -> StepResult:

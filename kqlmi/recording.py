@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from kqlmi.apply import DEADLINE, Applied, StepResult, apply_plan
+from kqlmi.apply import DEADLINE, Applied, StepResult, apply_plan, nothing_happened
 from kqlmi.cluster.connection import Connection, new_client_request_id
 from kqlmi.cluster.policies import holds_policy, policy_of, read_policy
 from kqlmi.cluster.table import Table
@@ -113,9 +113,9 @@ class Recorder:
         try:
             answer = self.connection.execute(text, database or None, timeout=timeout, client_request_id=request)
         except (ConnectionFailedError, ServiceError) as error:
-            refused = isinstance(error, ServiceError) and 400 <= (error.status or 0) < 500  # noqa: PLR2004
-            unsent = isinstance(error, ConnectionFailedError) and not error.sent
-            self._close(entry.with_step(0, replace(step, outcome="not applied" if refused or unsent else "unknown")))
+            self._close(
+                entry.with_step(0, replace(step, outcome="not applied" if nothing_happened(error) else "unknown"))
+            )
             raise
         with suppress(KqlmiError):
             # The command was carried out: what cannot be read back leaves the expected state in the entry.

@@ -121,8 +121,12 @@ def find_identity(identities: Iterable[Identity], text: str) -> ObjectId:
     wanted, known = text.strip().casefold(), list(identities)
     if wanted == SYSTEM:
         return SYSTEM
+    guid = _GUID.fullmatch(wanted)
     found = [one for one in known if wanted in (one.object_id, one.principal_id)] or [
-        one for one in known if wanted in (one.client_id.casefold(), one.display_name.casefold())
+        # A GUID is never a display name: whoever names an identity must not catch what is meant for another.
+        one
+        for one in known
+        if wanted == one.client_id.casefold() or (not guid and wanted == one.display_name.casefold())
     ]
     if len(found) == 1:
         return found[0].object_id
@@ -130,7 +134,7 @@ def find_identity(identities: Iterable[Identity], text: str) -> ObjectId:
         raise InputError(
             f"{text!r} names several identities: {', '.join(map(str, found))}.", hint="Give the object ID."
         )
-    if _GUID.fullmatch(wanted):
+    if guid:
         return ObjectId(wanted)
     hint = did_you_mean(text, [one.display_name for one in known if one.display_name]) if known else ""
     raise InputError(f"No policy names an identity {text!r}.", hint=hint or "Give its object ID.")

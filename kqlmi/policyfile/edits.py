@@ -39,9 +39,9 @@ def _escape(char: str) -> str:
 def flow(value: Value) -> str:
     """Give a value on one line."""
     if isinstance(value, Raw):
-        # In JSON, line ends stand between tokens only; delete is the one character that it leaves and that does not show.
+        # It is ASCII without control characters, and line ends stand between its tokens only.
         line = re.sub(r"(?<=[\[{])\n *|\n *(?=[]}])", "", value)
-        return re.sub(r"\n *", " ", line).replace("\x7f", "\\u007f")
+        return re.sub(r"\n *", " ", line)
     if isinstance(value, str):
         return scalar(value)
     if isinstance(value, Mapping):
