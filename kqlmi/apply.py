@@ -202,12 +202,12 @@ def _settled(connection: Connection, step: Step, until: float | None) -> StepRes
     """
     found = StepResult(step, "unknown")
     with suppress(KeyboardInterrupt):
-        while found.outcome == "unknown":
+        while True:
             # Asked before the read: what lands while it runs is not in it.
             late = until is not None and time.monotonic() >= until
             with suppress(ConnectionFailedError, ServiceError):
                 found = _seen(step, read_policy(connection, step.scope), late=late)
-            if until is None or late:
+            if found.outcome != "unknown" or until is None or late:
                 break
             time.sleep(min(_PAUSE, max(0.0, until - time.monotonic())))
     return found

@@ -22,6 +22,11 @@ from collections.abc import Sequence
 from typing import Any
 
 
+def printable(text: str) -> str:
+    """Give ``text`` for people: what would not show, or would change how the rest shows, is written as an escape."""
+    return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)
+
+
 class KqlmiError(Exception):
     """One sentence that says what is wrong, and a hint that says what to do next."""
 
@@ -32,8 +37,8 @@ class KqlmiError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        """Give the sentence and the hint on one line."""
-        return f"{self.message} {self.hint}".strip()
+        """Give the sentence and the hint on one line; what came from a cluster can neither break nor colour it."""
+        return printable(" ".join(f"{self.message} {self.hint}".split()))
 
     def _render_traceback_(self) -> list[str]:
         """Give IPython one short line in place of a traceback."""

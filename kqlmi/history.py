@@ -12,10 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
-from kqlmi.errors import InputError, KqlmiError
+from kqlmi.errors import InputError, KqlmiError, printable
 from kqlmi.model.entities import Scope
 from kqlmi.model.policy import Policy
-from kqlmi.model.quoting import printable
 
 Outcome = Literal["open", "applied", "partly applied", "not applied", "unknown"]
 Source = Literal["plan", "cell"]

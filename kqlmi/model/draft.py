@@ -5,7 +5,7 @@ from typing import Self
 
 from kqlmi.errors import InputError
 from kqlmi.model.access import covered_by, without_effect
-from kqlmi.model.entities import ALL, Scope, checked_usage, did_you_mean, object_id
+from kqlmi.model.entities import ALL, ObjectId, Scope, checked_usage, did_you_mean, object_id, usage_name
 from kqlmi.model.plan import Plan, make_plan
 from kqlmi.model.policy import Policy, Snapshot
 from kqlmi.model.usages import USAGES
@@ -55,7 +55,8 @@ class Draft:
 
     def cell(self, identity: str, usage: str) -> Cell:
         """Give the state of one identity × usage in the scope."""
-        grant = (identity, usage)
+        grant = (self.holder(identity), usage_name(usage))
+        identity, usage = grant
         granted = grant in self.wanted.grants(self.scope)
         return Cell(
             granted=granted,
@@ -66,7 +67,8 @@ class Draft:
 
     def tick(self, identity: str, *, usage: str = "", workflow: str = "") -> Self:
         """Give the draft with a grant, named by its usage or by a workflow that needs it (its ID or title)."""
-        return self._set(self._policy.grant(identity, self._usage(usage, workflow), also=self.usages))
+        name = self._usage(usage, workflow)
+        return self._set(self._policy.grant(self.holder(identity), name, also=self.usages))
 
     def untick(self, identity: str, *, usage: str = "", workflow: str = "") -> Self:
         """Give the draft without a grant.
@@ -75,13 +77,19 @@ class Draft:
             InputError: The usage would stay allowed through ``All`` in the same scope: use ``replace_all``.
         """
         name = self._usage(usage, workflow)
-        holder = object_id(identity)
+        holder = self.holder(identity)
         if (self.scope, ALL) in covered_by(self.wanted, self.scope, holder, name):
             raise InputError(
                 f"{holder} may use {name} through All, so unticking {name} would change nothing.",
                 hint=f"Replace All by the usages to keep: replace_all({str(holder)!r}, without={name!r}).",
             )
-        return self._set(self._policy.revoke(identity, name))
+        return self._set(self._policy.revoke(holder, name, also=self.usages))
+
+    def holder(self, identity: str) -> ObjectId:
+        """Give an identity as grants compare it; the system identity's own GUID, where a policy tells it, is ``system``."""
+        found = object_id(identity)
+        same = (one.object_id for one in self.read.identities.values() if found == one.principal_id)
+        return next(same, found)
 
     def kept_usages(self, without: str) -> tuple[str, ...]:
         """Give the known usages that ``replace_all`` grants in place of ``All``."""
@@ -89,9 +97,15 @@ class Draft:
         return tuple(name for name in names if name not in {ALL, without} and not without_effect(self.scope, name))
 
     def replace_all(self, identity: str, *, without: str) -> Self:
-        """Give the draft in which ``All`` is replaced by every known usage but one; future usages end."""
-        name = self._usage(without, "")
-        policy = self._policy.revoke(identity, name) if name != ALL else self._policy
+        """Give the draft in which ``All`` is replaced by every known usage but one; future usages end.
+
+        Raises:
+            InputError: The identity does not hold ``All`` in the scope.
+        """
+        name, identity = self._usage(without, ""), self.holder(identity)
+        if (identity, ALL) not in self.wanted.grants(self.scope):
+            raise InputError(f"{identity} does not hold All in the {self.scope}.", hint="There is nothing to replace.")
+        policy = self._policy.revoke(identity, name, also=self.usages) if name != ALL else self._policy
         # The grants go first: an identity that holds only All would otherwise lose its object, extra properties included.
         return self._set(policy.grant(identity, *self.kept_usages(name)).revoke(identity, ALL))
 

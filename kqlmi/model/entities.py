@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, NewType, Self
 
-from kqlmi.errors import InputError, PolicyError
-from kqlmi.model.quoting import printable
+from kqlmi.errors import InputError, PolicyError, printable
 from kqlmi.model.usages import USAGES, Usage
 
 ObjectId = NewType("ObjectId", str)
@@ -53,7 +52,9 @@ def checked_usage(name: str, also: Iterable[str] = ()) -> str:
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """Give a hint with the choice nearest to ``word``, or with all of them."""
     by_case = {choice.casefold(): choice for choice in choices}
-    near = difflib.get_close_matches(word.casefold(), by_case, n=1)
+    near = difflib.get_close_matches(word.casefold(), by_case, n=1) or [
+        choice for choice in by_case if all(part in choice for part in word.casefold().split())
+    ]
     return f"Did you mean {by_case[near[0]]}?" if near else f"Known: {', '.join(by_case.values())}."
 
 

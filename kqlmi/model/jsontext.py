@@ -7,7 +7,8 @@ from typing import Any
 
 from kqlmi.errors import PolicyError
 
-_STRINGS = re.compile(r""""(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'""", re.DOTALL)
+# A string that is not closed reaches to the end, so that no text is gone over twice.
+_STRINGS = re.compile(r""""(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?""", re.DOTALL)
 
 
 class Raw(str):
@@ -61,7 +62,7 @@ def _refuse(constant: str) -> None:
 
 
 def _double_quoted(match: re.Match[str]) -> str:
-    if match[0].startswith('"'):
+    if match[0].startswith('"') or len(match[0]) == 1 or not match[0].endswith("'"):
         return match[0]
     # A pair of characters at a time, so that a backslash is never taken for the escape of what follows its pair.
     return '"' + re.sub(r"\\'|\\.|\"", lambda m: {"\\'": "'", '"': '\\"'}.get(m[0], m[0]), match[0][1:-1]) + '"'

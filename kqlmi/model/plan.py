@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
+from kqlmi.errors import printable
 from kqlmi.model import commands
 from kqlmi.model.diff import Change, diff
 from kqlmi.model.entities import Scope, usage_name
 from kqlmi.model.policy import Entry, Grant, Policy, Snapshot
-from kqlmi.model.quoting import printable
 
 Verb = Literal["alter-merge", "alter", "delete"]
 

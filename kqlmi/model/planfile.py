@@ -5,13 +5,12 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, cast
 
-from kqlmi.errors import InputError, KqlmiError
+from kqlmi.errors import InputError, KqlmiError, printable
 from kqlmi.model import jsontext
 from kqlmi.model.diff import Change
 from kqlmi.model.entities import Scope
 from kqlmi.model.plan import Plan, Step
 from kqlmi.model.policy import Policy
-from kqlmi.model.quoting import printable
 
 _FORMAT = 1
 

@@ -73,7 +73,10 @@ class Policy:
         value = jsontext.load(text)
         if not isinstance(value, list):
             raise PolicyError("A ManagedIdentity policy is a JSON array.", hint="Put the objects between [ and ].")
-        return cls(tuple(_entry(item, place) for place, item in enumerate(value, 1)))
+        try:
+            return cls(tuple(_entry(item, place) for place, item in enumerate(value, 1)))
+        except RecursionError:
+            raise PolicyError("A property of the policy is nested too deep.") from None
 
     def to_json(self) -> str:
         """Give the JSON array that a command sends: ObjectId, AllowedUsages and the properties that nobody knows.
@@ -93,7 +96,8 @@ class Policy:
 
     def usages(self, identity: str) -> frozenset[str]:
         """Give the names of the usages granted to an identity."""
-        return frozenset(usage for holder, usage in self.grants if holder == self._identity(identity))
+        wanted = self._identity(identity.strip().lower())
+        return frozenset(usage for holder, usage in self.grants if holder == wanted)
 
     def grant(self, identity: str, *usages: str, also: Iterable[str] = ()) -> Self:
         """Give the policy with more usages for an identity, given by its object ID or ``system``.
@@ -102,7 +106,7 @@ class Policy:
             PolicyError: The object ID is malformed, or neither the catalogue nor this policy nor ``also`` holds a usage.
         """
         also = {*also, *(usage for _, usage in self.grants)}
-        return self._with(Entry(object_id(identity), tuple(checked_usage(usage, also) for usage in usages)))
+        return self.merge(Policy((Entry(object_id(identity), tuple(checked_usage(usage, also) for usage in usages)),)))
 
     def revoke(self, identity: str, *usages: str, also: Iterable[str] = ()) -> Self:
         """Give the policy without some usages of an identity; an object that has none left goes too.
@@ -119,10 +123,25 @@ class Policy:
 
     def merge(self, other: "Policy") -> Self:
         """Give what ``.alter-merge`` makes of this policy: more identities and usages, and nothing removed."""
-        merged = self
-        for entry in other.entries:
-            merged = merged._with(entry)
-        return merged
+        entries = list(self.entries)
+        same = {entry.object_id: entry.identity for entry in entries}
+        places: dict[ObjectId, int] = {}
+        held: dict[ObjectId, set[str]] = {}
+        for place, entry in enumerate(entries):
+            places.setdefault(entry.identity, place)
+            held.setdefault(entry.identity, set()).update(map(usage_name, entry.usages))
+        for added in other.entries:
+            holder = SYSTEM if added.is_system else same.get(added.object_id, added.object_id)
+            known = held.setdefault(holder, set())
+            more = tuple(dict.fromkeys(usage for usage in map(usage_name, added.usages) if usage not in known))
+            known.update(more)
+            if holder not in places:
+                places[holder] = len(entries)
+                entries.append(replace(added, usages=more))
+            elif more:
+                old = entries[places[holder]]
+                entries[places[holder]] = replace(old, usages=old.usages + more)
+        return replace(self, entries=tuple(entries))
 
     @property
     def identities(self) -> Iterator[Identity]:
@@ -141,20 +160,6 @@ class Policy:
         return next(
             (entry.identity for entry in self.entries if identity in (entry.object_id, entry.identity)), identity
         )
-
-    def _with(self, added: Entry) -> Self:
-        holder = SYSTEM if added.is_system else self._identity(added.object_id)
-        known = self.usages(holder)
-        more = tuple(dict.fromkeys(usage for usage in map(usage_name, added.usages) if usage not in known))
-        entries = list(self.entries)
-        for place, entry in enumerate(entries):
-            if entry.identity == holder:
-                if more:
-                    entries[place] = replace(entry, usages=entry.usages + more)
-                break
-        else:
-            entries.append(replace(added, usages=more))
-        return replace(self, entries=tuple(entries))
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,13 @@ from collections.abc import Iterable
 from html import escape
 from typing import Any
 
+from kqlmi.errors import printable
 from kqlmi.model.access import access, covered_by
 from kqlmi.model.diff import Change
 from kqlmi.model.draft import Cell, Draft
 from kqlmi.model.entities import ALL, SYSTEM, Scope, known_usage
 from kqlmi.model.plan import Plan
 from kqlmi.model.policy import Snapshot
-from kqlmi.model.quoting import printable
 from kqlmi.model.workflows import WORKFLOWS
 
 _UNKNOWN = "The catalogue does not know this usage; it is kept as it is."

@@ -24,6 +24,10 @@ def keep_empty_body(lines: list[str]) -> list[str]:
     return [lines[0].rstrip("\n") + "\n", "\n"] if alone else lines
 
 
+# IPython asks this of transformers that must not run while a line is still being typed.
+keep_empty_body.has_side_effects = True  # type: ignore[attr-defined]
+
+
 @magics_class
 class KqlMagics(Magics):
     """The magic of one shell, with the sessions that it holds open."""

@@ -7,13 +7,12 @@ from typing import Any
 import anywidget
 import traitlets
 
-from kqlmi.errors import ApplyError, InputError, KqlmiError
+from kqlmi.errors import ApplyError, InputError, KqlmiError, printable
 from kqlmi.model.access import covered_by
 from kqlmi.model.draft import Draft
 from kqlmi.model.entities import ALL, Scope, object_id
 from kqlmi.model.plan import Plan
 from kqlmi.model.policy import Snapshot
-from kqlmi.model.quoting import printable
 from kqlmi.notebook import display
 from kqlmi.session import Applied, Session
 

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from kqlmi.errors import InputError
-from kqlmi.model.quoting import printable
+from kqlmi.errors import InputError, printable
 
 # A cluster of 10,000 databases takes about a megabyte. The parser's time grows with the square of the depth.
 MAX_LENGTH = 4_000_000

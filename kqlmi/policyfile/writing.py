@@ -3,10 +3,10 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from kqlmi.errors import printable
 from kqlmi.model import jsontext
 from kqlmi.model.entities import SYSTEM, Identity, ObjectId, Scope, known_usage, usage_name
 from kqlmi.model.policy import Policy, Snapshot
-from kqlmi.model.quoting import printable
 from kqlmi.policyfile import edits
 from kqlmi.policyfile.document import (
     PolicyFile,

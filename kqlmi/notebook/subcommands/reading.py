@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from kqlmi.errors import CellError
+from kqlmi.errors import CellError, printable
 from kqlmi.model.entities import Scope, did_you_mean
-from kqlmi.model.quoting import printable
 from kqlmi.model.usages import USAGES
 from kqlmi.model.workflows import WORKFLOWS
 from kqlmi.notebook.frames import policy_frame

@@ -3,11 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from kqlmi.errors import ApplyError, CellError, ForbiddenError
+from kqlmi.errors import ApplyError, CellError, ForbiddenError, printable
 from kqlmi.model import edits, planfile
 from kqlmi.model.entities import Scope, did_you_mean
 from kqlmi.model.plan import Plan
-from kqlmi.model.quoting import printable
 from kqlmi.notebook.frames import access_frame, access_matrix, history_frame
 from kqlmi.notebook.subcommands.registry import Context, subcommand
 from kqlmi.session import Session, write
