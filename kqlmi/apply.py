@@ -1,7 +1,7 @@
 """Carrying out a plan: check that nothing moved, record, execute, verify, and settle what was left open."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final, Literal
@@ -10,7 +10,7 @@ from kqlmi.cluster.connection import Connection, new_client_request_id
 from kqlmi.cluster.evidence import Overwritten, last_writer, overwritten_by
 from kqlmi.cluster.policies import policy_of, read_policy
 from kqlmi.errors import ApplyError, ConnectionFailedError, KqlmiError, RequestTimeoutError, ServiceError
-from kqlmi.model.entities import Scope
+from kqlmi.model.entities import ObjectId, Scope
 from kqlmi.model.plan import Plan, Step
 from kqlmi.model.policy import Grant, Policy
 
@@ -155,8 +155,9 @@ def _refuse_drift(connection: Connection, step: Step, done: tuple[StepResult, ..
 
 def _refuse_surprise(result: StepResult, done: tuple[StepResult, ...]) -> None:
     """Refuse an answer without what the step wanted; a merge may meet more, which another writer granted."""
-    wanted, found = _grants(result.step.after), _grants(result.policy)
-    granted = {(change.identity, change.usage) for change in result.step.changes}
+    found = _grants(result.policy)
+    wanted = _as_found(_grants(result.step.after), result.policy)
+    granted = _as_found({(change.identity, change.usage) for change in result.step.changes}, result.policy)
     if not (granted <= found if result.step.verb == "alter-merge" else wanted == found):
         raise ApplyError(
             f"The command ran, but the policy of the {result.step.scope} is not what the plan expected:"
@@ -215,7 +216,7 @@ def _settled(connection: Connection, step: Step, until: float | None) -> StepRes
 
 def _seen(step: Step, policy: Policy | None, *, late: bool) -> StepResult:
     before, after, now = (_state(step, one) for one in (step.before, step.after, policy))
-    if now == after:
+    if now == (after if isinstance(after, bool) else _as_found(after, policy)):
         return StepResult(step, "applied", policy)
     return StepResult(step, "not applied" if late and now == before else "unknown", policy)
 
@@ -223,6 +224,12 @@ def _seen(step: Step, policy: Policy | None, *, late: bool) -> StepResult:
 def _state(step: Step, policy: Policy | None) -> frozenset[Grant] | bool:
     """Give what tells the policy after a step from the one before: its grants, or else whether there is one at all."""
     return _grants(policy) if step.changes else policy is None
+
+
+def _as_found(grants: Iterable[Grant], policy: Policy | None) -> frozenset[Grant]:
+    """Give grants with the system identity's GUID as ``system``, where the policy that came back tells whose it is."""
+    same = {entry.object_id: entry.identity for entry in (policy.entries if policy else ())}
+    return frozenset((same.get(ObjectId(identity), identity), usage) for identity, usage in grants)
 
 
 def _with_evidence(connection: Connection, result: StepResult, window: float) -> StepResult:

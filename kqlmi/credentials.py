@@ -89,12 +89,13 @@ def sign_in(mode: str = "default", *, token: str | None = None, credential: Any 
     Raises:
         InputError: The mode is not known, or the environment lacks what it needs.
     """
-    if token is not None:
-        return SignIn("token", token=token)
+    if token is not None or (mode == "token" and credential is None):
+        found = (_environment("KQLMI_TOKEN") if token is None else token).strip()
+        if not found or not found.isascii() or not found.isprintable():
+            raise InputError("That is not a token: it is empty, or holds a character that no header can carry.")
+        return SignIn("token", token=found)
     if credential is not None:
         return SignIn(type(credential).__name__, credential=credential)
-    if mode == "token":
-        return SignIn(mode, token=_environment("KQLMI_TOKEN"))
     if mode == "none":
         return SignIn(mode)
     if mode not in _MODES:

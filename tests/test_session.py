@@ -68,6 +68,23 @@ def test_the_system_identity_that_was_asked_for_by_word_is_the_one_that_is_echoe
     assert policy.entries[0].object_id != "system"
 
 
+def test_the_system_identity_may_be_named_by_its_guid(cluster: LocalCluster, session: Session) -> None:
+    guid = cluster.identities[1].object_id
+    done = session.apply(session.plan({SAMPLES: Policy.empty().grant(guid, "ExternalTable")}))
+    assert done.outcome == "applied"
+    for name in (guid, guid.upper(), "system"):
+        assert session.access(name, "externaltable", database="samples").allowed
+
+
+def test_access_gives_no_verdict_on_what_does_not_exist(session: Session) -> None:
+    with pytest.raises(InputError, match="Did you mean Samples"):
+        session.access("system", "ExternalTable", database="Sampels")
+    with pytest.raises(InputError, match="Did you mean ExternalTable"):
+        session.access("system", "ExternalTables")
+    with pytest.raises(InputError, match="nobody"):
+        session.access("nobody", "ExternalTable")
+
+
 def test_policies_that_may_not_be_read_do_not_fail_the_rest(cluster: LocalCluster) -> None:
     with kqlmi.connect(cluster.url, token=cluster.token_for("viewer", database="Samples")) as viewer:
         reading = viewer.read()
@@ -119,6 +136,11 @@ def test_databases_are_found_by_glob(session: Session) -> None:
         "https://user:secret@cluster.invalid",
         "https://cluster.invalid;AppKey=secret",
         "https://cluster.invalid?sig=secret",
+        "https://cluster.invalid/secret",
+        "https://a b",
+        "https://a=b",
+        "http://[::1",
+        "https://x:99999",
     ],
 )
 def test_a_url_that_may_hold_a_secret_is_refused_and_not_repeated(url: str) -> None:

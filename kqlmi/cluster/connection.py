@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import urlsplit
 
@@ -79,8 +80,7 @@ class KustoConnection:
             )
         if parts.scheme == "http" and not loopback and target.sign_in.mode != "none":
             raise InputError("A token is sent over https only.", hint=f"Write https://{parts.netloc}.")
-        if not 0 < timeout <= _LONGEST:
-            raise InputError(f"A timeout of {timeout} seconds is not possible.", hint="Give up to 3600 seconds.")
+        _deadline(timeout)
         self._target, self._timeout, self._read_only = target, timeout, read_only
         self._client = _client(target, trust_environment=not loopback)
 
@@ -100,14 +100,13 @@ class KustoConnection:
 
         properties = ClientRequestProperties()
         properties.client_request_id = client_request_id or new_client_request_id()
-        properties.set_option(properties.request_timeout_option_name, timedelta(seconds=timeout or self._timeout))
+        deadline = _deadline(self._timeout if timeout is None else timeout)
+        properties.set_option(properties.request_timeout_option_name, deadline)
         if self._read_only:
             properties.set_option("request_readonly", value=True)
         run = self._client.execute_mgmt if is_management(text) else self._client.execute_query
         with _translated(properties.client_request_id, self._target):
             results = run(database or "NetDefaultDB", text, properties).primary_results
-        if not results:
-            return Table((), ())
         columns = tuple(
             Column.of(column["ColumnName"], column.get("ColumnType") or column.get("DataType") or "string")
             for column in results[0].raw_columns
@@ -117,6 +116,12 @@ class KustoConnection:
     def close(self) -> None:
         """Close the client, and with it the credential that it was given."""
         self._client.close()
+
+
+def _deadline(seconds: object) -> timedelta:
+    if not isinstance(seconds, int | float) or not 0 < seconds <= _LONGEST:
+        raise InputError(f"A timeout of {seconds!r} seconds is not possible.", hint="Give up to 3600 seconds.")
+    return timedelta(seconds=seconds)
 
 
 def _client(target: Target, *, trust_environment: bool) -> "KustoClient":
@@ -130,6 +135,7 @@ def _client(target: Target, *, trust_environment: bool) -> "KustoClient":
         @staticmethod
         def _kusto_parse_by_endpoint(endpoint: str, response_json: Any) -> Any:
             _refuse_late_errors(response_json)
+            _refuse_part(response_json)
             return KustoClient._kusto_parse_by_endpoint(endpoint, response_json)  # noqa: SLF001
 
     client = Client(_builder(KustoConnectionStringBuilder, target))
@@ -146,9 +152,25 @@ def _builder(builder: "type[KustoConnectionStringBuilder]", target: Target) -> "
     elif target.sign_in.credential is not None:
         made = builder.with_azure_token_credential(target.query_url, target.sign_in.credential)
     else:
-        made = builder.with_no_authentication(target.query_url)
+        # Without anything further, the client sends no credentials; its own way of saying so takes plain http only.
+        made = builder(target.query_url)
     made._set_connector_details("kqlmi", __version__, send_user=False)  # noqa: SLF001
     return made
+
+
+class _PartialError(Exception):
+    """An answer that is not whole, or not in the form that was asked for."""
+
+
+def _refuse_part(answer: Any) -> None:
+    """Refuse a v2 answer that does not end, or that comes in pieces, and any answer without a table."""
+    if isinstance(answer, list):
+        kinds = [frame.get("FrameType") for frame in answer]
+        whole = kinds[-1:] == ["DataSetCompletion"] and "DataTable" in kinds and "TableFragment" not in kinds
+    else:
+        whole = bool(answer.get("Tables"))
+    if not whole:
+        raise _PartialError
 
 
 class _LateError(Exception):
@@ -191,19 +213,29 @@ def _translated(client_request_id: str, target: Target) -> Iterator[None]:
     except sdk.KustoAuthenticationError as error:
         raise _sign_in_error(error.exception, target) from error
     except sdk.KustoServiceError as error:
-        response = error.http_response
-        raise _service_error(_body(response), getattr(response, "status_code", None), client_request_id) from error
+        raise _refusal(error.http_response, host, client_request_id) from error
     except sdk.KustoClosedError as error:
         raise NotConnectedError("The connection is closed.", hint="Connect again.") from error
     except requests.RequestException as error:
         raise _network_error(error, host, client_request_id) from error
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        # What the SDK raises over a body that is no Kusto answer.
-        raise ServiceError(
-            f"{host} gave an answer that is not Kusto's.",
-            hint="Is this the URL of a cluster, and no proxy in between?",
-            client_request_id=client_request_id,
-        ) from error
+    except (_PartialError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        # The last five are what the SDK raises over a body that is no Kusto answer.
+        raise _not_kusto(host, client_request_id) from error
+
+
+def _refusal(response: Any, host: str, client_request_id: str) -> ServiceError:
+    status = getattr(response, "status_code", None)
+    if status == HTTPStatus.OK:
+        return _not_kusto(host, client_request_id)
+    return _service_error(_body(response), status, client_request_id)
+
+
+def _not_kusto(host: str, client_request_id: str) -> ServiceError:
+    return ServiceError(
+        f"{host} gave an answer that is not Kusto's, or not whole.",
+        hint="Is this the URL of a cluster, and no proxy in between?",
+        client_request_id=client_request_id,
+    )
 
 
 def _one_api(errors: Sequence[Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Final
 
 from kqlmi.cluster.connection import Connection
 from kqlmi.cluster.table import Table
-from kqlmi.errors import KqlmiError, ServiceError
+from kqlmi.errors import KqlmiError, PolicyError, ServiceError
 from kqlmi.model import commands
 from kqlmi.model.entities import Scope
 from kqlmi.model.policy import Policy, Snapshot
@@ -34,24 +34,33 @@ def holds_policy(answer: Table) -> bool:
 
 
 def read_policy(connection: Connection, scope: Scope) -> Policy | None:
-    """Read the policy of one scope."""
-    return policy_of(connection.execute(commands.show(scope), scope.name))
+    """Read the policy of one scope; PolicyError names the scope whose policy cannot be understood."""
+    answer = connection.execute(commands.show(scope), scope.name)
+    try:
+        return policy_of(answer)
+    except PolicyError as error:
+        raise PolicyError(f"The policy of the {scope} cannot be understood: {error.message}") from error
 
 
-def read_policies(connection: Connection, scopes: Iterable[Scope]) -> tuple[Snapshot, dict[Scope, ServiceError]]:
-    """Read several policies at a time; give those that could be read, and the refusal of each other one."""
-    wanted, refused = list(dict.fromkeys(scopes)), {}
+def read_policies(connection: Connection, scopes: Iterable[Scope]) -> tuple[Snapshot, dict[Scope, KqlmiError]]:
+    """Read several policies at a time; give those that could be read, and what stood against each other one.
 
-    def read(scope: Scope) -> Policy | ServiceError | None:
+    Raises:
+        ConnectionFailedError: The cluster does not answer at all.
+    """
+    wanted = list(dict.fromkeys(scopes))
+    refused: dict[Scope, KqlmiError] = {}
+
+    def read(scope: Scope) -> Policy | KqlmiError | None:
         try:
             return read_policy(connection, scope)
-        except ServiceError as error:
+        except (PolicyError, ServiceError) as error:
             return error
 
     policies: dict[Scope, Policy | None] = {}
     with ThreadPoolExecutor(_WIDTH) as pool:
         for scope, found in zip(wanted, pool.map(read, wanted), strict=True):
-            if isinstance(found, ServiceError):
+            if isinstance(found, KqlmiError):
                 refused[scope] = found
             else:
                 policies[scope] = found

@@ -167,8 +167,8 @@ def _integers(bits: int) -> Callable[[Sequence[Any]], "pd.Series[Any]"]:
 def _numbers(values: Sequence[Any]) -> list[float | None]:
     try:
         return [None if value is None else float(value) for value in values]
-    except (TypeError, ValueError) as error:
-        raise _CannotHoldError("has values that are not numbers") from error
+    except (OverflowError, TypeError, ValueError) as error:
+        raise _CannotHoldError("has values that are not numbers of 64 bits") from error
 
 
 def _nullable_reals(values: Sequence[Any]) -> "pd.Series[Any]":
@@ -214,7 +214,10 @@ def _datetimes(unit: str) -> Callable[[Sequence[Any]], "pd.Series[Any]"]:
                 raise _CannotHoldError("has times finer than a microsecond, beyond the range of nanoseconds")
         digits = len("yyyy-mm-ddThh:mm:ss.") + {"ns": 7, "us": 6}[unit]
         texts = ["NaT" if value is None else value.removesuffix("Z")[:digits] for value in values]
-        return pd.Series(np.array(texts, dtype=f"datetime64[{unit}]")).dt.tz_localize("UTC")
+        try:
+            return pd.Series(np.array(texts, dtype=f"datetime64[{unit}]")).dt.tz_localize("UTC")
+        except ValueError as error:
+            raise _CannotHoldError("has values that are no times") from error
 
     return convert
 

@@ -5,6 +5,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final, Literal
 
 from kqlmi.errors import CellError
@@ -127,19 +128,19 @@ def _second_command(text: str, found: Sequence[Token]) -> str:
     words = [token.text for token in found]
     if words[:2] == [".", "execute"] and "script" in words:
         return ""
+    if words[:3] == [".", "ingest", "inline"]:
+        # What follows is data.
+        found = found[: next((place for place, pair in enumerate(pairwise(words)) if pair == ("<", "|")), None)]
     depth = 0
-    for place, token in enumerate(found[:-1]):
-        depth += (token.text in _OPEN) - (token.text in _CLOSE)
-        after = found[place + 1]
-        line_start = max(text.rfind("\n", 0, token.start), text.rfind("\r", 0, token.start)) + 1
+    for before, token, after in zip(found, found[1:], found[2:], strict=False):
+        depth += (before.text in _OPEN) - (before.text in _CLOSE)
         if (
-            place
+            token.text == "."
             and depth == 0
-            and token.text == "."
             and after.start == token.end
             and after.text in _VERBS
-            and not text[line_start : token.start].strip()
-            and found[place - 1].text not in _UNFINISHED
+            and before.text not in _UNFINISHED
+            and not {"\n", "\r"}.isdisjoint(text[before.end : token.start])
         ):
-            return text[line_start:].splitlines()[0].strip()[:60]
+            return text[token.start :].splitlines()[0].strip()[:60]
     return ""

@@ -43,6 +43,8 @@ class Panel(anywidget.AnyWidget):
         """Read the cluster's policy and that of ``scope``, and show the latter."""
         super().__init__()
         self._session, self._scopes = session, (Scope.cluster(), *map(Scope.database, session.databases()))
+        if scope not in self._scopes:
+            scope = session.database_scope(str(scope.name))
         self._added: tuple[str, ...] = ()
         self._shown: Plan | None = None
         self.draft = self._read(scope)
@@ -209,7 +211,7 @@ class Panel(anywidget.AnyWidget):
         self.draft = self._read(self._scopes[int(request["scope"])], keep=self._draft)
 
     def _add(self, request: dict[str, Any]) -> None:
-        identity = object_id(str(request["identity"]))
+        identity = self._draft.holder(str(request["identity"]))
         if identity not in (*self._added, *self._draft.read.identities):
             self._added = (*self._added, identity)
         self._show()

@@ -1,5 +1,6 @@
 """Opening a session: where a cluster is, and how to sign in."""
 
+import re
 from contextlib import ExitStack
 from typing import Any
 from urllib.parse import urlsplit
@@ -8,6 +9,9 @@ from kqlmi.cluster.connection import DEFAULT_TIMEOUT, KustoConnection, Target
 from kqlmi.credentials import sign_in
 from kqlmi.errors import InputError, MissingExtraError
 from kqlmi.session.session import Session
+
+_URL = re.compile(r"(?P<url>https?://(?:[a-z0-9.-]+|\[::1\])(?::(?P<port>\d{1,5}))?)/?", re.IGNORECASE)
+_LAST_PORT = 65535
 
 
 def connect(
@@ -70,11 +74,11 @@ def _connect_local(name: str, timeout: float, *, database: str, read_only: bool,
 
 
 def _url(cluster: str) -> str:
-    """Give a cluster's URL without path; what might hold a secret is not repeated in the error."""
-    parts = urlsplit(cluster.strip())
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or ";" in cluster or parts.query:
+    """Give a cluster's URL; what might hold a secret is not repeated in the error."""
+    found = _URL.fullmatch(cluster.strip())
+    if found is None or int(found["port"] or 0) > _LAST_PORT:
         raise InputError(
             "That is not the URL of a cluster.",
-            hint="Write https://<cluster>.<region>.kusto.windows.net, or local; a sign-in is chosen by --auth.",
+            hint="Write https://<cluster>.<region>.kusto.windows.net, or local; --database and --auth say the rest.",
         )
-    return f"{parts.scheme}://{parts.netloc}"
+    return found["url"]

@@ -12,11 +12,11 @@ from kqlmi.apply import DEADLINE, Applied, apply_plan
 from kqlmi.cluster import policies
 from kqlmi.cluster.connection import Connection
 from kqlmi.cluster.table import Table
-from kqlmi.errors import InputError, ServiceError
+from kqlmi.errors import InputError, KqlmiError, ServiceError
 from kqlmi.history import Entry, History, Reading
 from kqlmi.model import commands, edits
 from kqlmi.model.access import Access, access
-from kqlmi.model.entities import ObjectId, Scope, did_you_mean, find_identity, object_id
+from kqlmi.model.entities import ObjectId, Scope, checked_usage, did_you_mean, find_identity
 from kqlmi.model.lexing import is_write
 from kqlmi.model.plan import Plan, make_plan
 from kqlmi.model.policy import Policy, Snapshot
@@ -28,7 +28,7 @@ class Policies:
     """Policies that were read, and the refusal of each scope that could not be."""
 
     snapshot: Snapshot
-    refused: Mapping[Scope, ServiceError]
+    refused: Mapping[Scope, KqlmiError]
 
 
 class Session:
@@ -264,6 +264,12 @@ class Session:
         return self._recorder.apply(plan, deadline=deadline, tell=tell)
 
     def access(self, identity: str, usage: str, *, database: str = "") -> Access:
-        """Tell whether an identity may be used for something in a database, or in all by the cluster's policy, and why."""
-        scope = Scope.database(database) if database else Scope.cluster()
-        return access(self.read({Scope.cluster(), scope}).snapshot, object_id(identity), usage, scope)
+        """Tell whether an identity may be used for something in a database, or in all by the cluster's policy, and why.
+
+        Raises:
+            InputError: The database, the identity's name or the usage is not known.
+        """
+        scope = self.database_scope(database) if database else Scope.cluster()
+        found = self.read([Scope.cluster(), scope]).snapshot
+        held = {name for place in found.policies for _, name in found.grants(place)}
+        return access(found, find_identity(found.identities.values(), identity), checked_usage(usage, held), scope)

@@ -197,6 +197,10 @@ def test_an_error_that_comes_late_is_an_error(service: Service, connection: Kust
         (200, b"<html>Sign in to the guest network</html>"),
         (200, b'{"Tables": []}'),
         (200, b"{}"),
+        (200, b"[]"),
+        (200, b"[" * 100_000),
+        (200, json.dumps(v2([[1]])[:-1]).encode()),
+        (200, json.dumps([{"FrameType": "DataSetHeader"}, {"FrameType": "TableFragment"}, *v2([[1]])]).encode()),
         (200, b'{"Tables": [{"TableName": "T"'),
         (400, b'{"message": "no error key"}'),
         (502, b"<html>Bad gateway</html>"),
@@ -284,10 +288,13 @@ def test_what_is_no_url_is_refused(url: str) -> None:
         KustoConnection(Target(url, sign_in("none")))
 
 
-@pytest.mark.parametrize("timeout", [0, -1, 86400])
+@pytest.mark.parametrize("timeout", [0, -1, 86400, float("inf"), float("nan"), "5"])
 def test_a_timeout_that_the_client_would_get_wrong_is_refused(timeout: float) -> None:
+    target = Target("https://example.invalid", sign_in("none"))
     with pytest.raises(InputError, match="timeout"):
-        KustoConnection(Target("https://example.invalid", sign_in("none")), timeout=timeout)
+        KustoConnection(target, timeout=timeout)
+    with closing(KustoConnection(target)) as connection, pytest.raises(InputError, match="timeout"):
+        connection.execute("print 1", timeout=timeout)
 
 
 def test_a_proxy_of_the_environment_is_not_used_for_this_machine(

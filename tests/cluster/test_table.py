@@ -120,7 +120,17 @@ def test_dynamic_is_python_objects_whether_it_came_as_json_or_as_its_text() -> N
 
 @pytest.mark.parametrize(
     ("type_name", "value"),
-    [("bool", 2), ("int", 1.5), ("real", "x"), ("decimal", "x"), ("datetime", "soon"), ("timespan", 5), ("string", 5)],
+    [
+        ("bool", 2),
+        ("int", 1.5),
+        ("real", "x"),
+        ("decimal", "x"),
+        ("datetime", "soon"),
+        ("datetime", "2024-13-45T00:00:00Z"),
+        ("real", 10**400),
+        ("timespan", 5),
+        ("string", 5),
+    ],
 )
 def test_a_value_that_is_none_of_its_type_is_kept_and_said(type_name: str, value: Any) -> None:
     assert fallback(type_name, value).tolist() == [value]

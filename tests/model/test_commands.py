@@ -22,6 +22,11 @@ def test_a_literal_reads_back_as_its_text(text: str) -> None:
     assert literal_value(quoting.fence(text)) == text
 
 
+@given(HOSTILE)
+def test_a_literal_shows_everything_that_is_in_it(text: str) -> None:
+    assert quoting.literal(text).isprintable()
+
+
 @given(NAMES)
 def test_a_command_stays_one_command_whatever_the_name(name: str) -> None:
     policy = Policy.empty().grant("system", "ExternalTable")

@@ -60,6 +60,16 @@ def test_replacing_all_keeps_unknown_usages_and_properties() -> None:
     assert policy.entries[0].extra == (("Note", '"keep"'),)
 
 
+def test_only_all_is_replaced() -> None:
+    with pytest.raises(InputError, match="does not hold All"):
+        draft(cluster="All").replace_all(LOADER, without="SqlRequest")
+
+
+def test_a_workflow_is_suggested_by_words_of_its_title() -> None:
+    with pytest.raises(InputError, match="Did you mean External artifacts of the python plugin"):
+        draft().tick(LOADER, workflow="python plugin")
+
+
 def test_a_cell_tells_what_covers_it() -> None:
     cell = draft(cluster="All").cell(LOADER, "ExternalTable")
     assert cell.allowed

@@ -68,6 +68,7 @@ def test_two_commands_are_refused(text: str) -> None:
         ".show databases |\n.5",
         "print (1\n.show\n)",
         ".show\ndatabases",
+        ".ingest inline into table T <|\na,1\n.get,2",
     ],
 )
 def test_when_in_doubt_it_is_one_command(text: str) -> None:

@@ -170,6 +170,10 @@ def test_the_help_lists_every_subcommand(notebook: Notebook, capsys: pytest.Capt
     assert all(f"%kqlmi {name} " in shown for name in SUBCOMMANDS)
 
 
+def test_a_cell_can_be_typed_line_by_line_in_a_terminal(notebook: Notebook) -> None:
+    assert notebook.shell.check_complete("%%kqlmi df <<\n")[0] == "incomplete"
+
+
 def test_a_cell_explains_itself(notebook: Notebook, capsys: pytest.CaptureFixture[str]) -> None:
     notebook.run("%%kqlmi --help")
     assert "[name <<]" in capsys.readouterr().out

@@ -172,6 +172,20 @@ def test_an_identity_is_added_by_its_object_id(session: Session) -> None:
     assert panel.view["rows"][-1]["identity"] == new
 
 
+def test_the_system_identity_is_one_by_whatever_name_it_is_added(session: Session, world: LocalCluster) -> None:
+    guid = world.identities[2].object_id
+    panel = Panel(session, SAMPLES)
+    ask(panel, "add", identity=guid)
+    assert [row["identity"] for row in panel.view["rows"]].count("system") == 1
+    assert guid not in [row["identity"] for row in panel.view["rows"]]
+    assert panel.draft.cell(guid.upper(), "all").granted
+
+
+def test_a_database_that_does_not_exist_is_refused(session: Session) -> None:
+    with pytest.raises(InputError, match="Did you mean Samples"):
+        Panel(session, Scope.database("Sample"))
+
+
 def test_a_refusal_stands_where_the_user_looks_and_loses_no_tick(session: Session) -> None:
     panel, before = Panel(session, SAMPLES), grants(session)
     unassigned = "11111111-2222-3333-4444-555555555555"
