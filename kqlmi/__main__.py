@@ -13,7 +13,7 @@ from kqlmi.model import planfile
 from kqlmi.model.plan import Plan
 from kqlmi.session import MODES, Session, connect, write
 
-_CHANGES, _PARTLY = 2, 3
+_CHANGES, _PARTLY, _INTERRUPTED = 2, 3, 130
 _STATUS = """\
 export and plan end with 1 for an error. plan ends with 0 where there is nothing to do, and with 2 where there are changes.
 apply ends with 0 where the cluster holds what the file wants, with 1 where nothing was sent or nothing was changed, and with
@@ -59,6 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KqlmiError, OSError) as error:
         print(f"kqlmi: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return _INTERRUPTED
 
 
 def _command(
