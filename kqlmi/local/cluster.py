@@ -5,12 +5,14 @@ import secrets
 from types import TracebackType
 from typing import Self
 
+from kqlmi.errors import InputError
 from kqlmi.local.identities import Identity
 from kqlmi.local.principals import Caller, Role, new_app
 from kqlmi.local.server import Server
 from kqlmi.local.service import Service
 from kqlmi.local.state import Grant, State
 
+_PORTS = 65_536
 _ROLES = {
     "admin": Role.ADMINS,
     "monitor": Role.MONITORS,
@@ -27,7 +29,7 @@ class LocalCluster:
     def __init__(self, state: State, port: int) -> None:
         """Serve a state on a port; 0 lets the system choose one."""
         self._state = state
-        self._server: Server | None = Server(Service(state), port)
+        self._server: Server | None = _serve(state, port)
         self.url = state.url
         self.token = self._new_token(Caller(new_app("kqlmi local admin"), frozenset({Role.ADMINS})))
         # DuckDB complains at exit about connections that are open.
@@ -83,3 +85,15 @@ class LocalCluster:
         with self._state.lock:
             self._state.callers = {**self._state.callers, token: caller}
         return token
+
+
+def _serve(state: State, port: int) -> Server:
+    if port not in range(_PORTS):
+        raise InputError(f"The port {port} does not exist.", hint=f"Choose one from 1 to {_PORTS - 1}, or 0 for any.")
+    try:
+        return Server(Service(state), port)
+    except OSError as error:
+        why = (error.strerror or str(error)).partition(" (")[0]
+        raise InputError(
+            f"The port {port} cannot be used: {why}.", hint="Choose another, or 0 for any that is free."
+        ) from error

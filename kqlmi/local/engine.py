@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from kqlmi.local import kqltext, results, translation
 from kqlmi.local.activity import Run
+from kqlmi.local.faults import KustoError, bad_request
 from kqlmi.local.state import Database
 from kqlmi.local.tables import Column, Table
 
@@ -56,20 +57,26 @@ class Engine:
         parameters: Mapping[str, Any],
     ) -> Table:
         """Run a query; ``readable`` gives another database by name, or refuses."""
-        prepared = kqltext.for_engine(text, lambda name: _alias(readable(name)))
-        alias = _alias(context)
-        cursor = self._cursor()
+        named = {_alias(context)}
+
+        def name_of(database: str) -> str:
+            alias = _alias(readable(database))
+            named.add(alias)
+            return alias
+
+        prepared = kqltext.for_engine(text, name_of)
+        cursor = self._cursor(named)
         try:
-            return _execute(cursor, (prepared, alias, self._schema(), parameters), run, seconds)
+            return _execute(cursor, (prepared, _alias(context), self._schema(named), parameters), run, seconds)
         finally:
             cursor.close()
 
     def pipe(self, table: Table, operators: str, *, run: Run, seconds: float) -> Table:
         """Run query operators, such as ``| count``, over rows that a command gave."""
         prepared = kqltext.for_engine(operators, lambda _name: "")
-        cursor = self._cursor()
+        cursor = self._cursor(set())
         try:
-            _create(cursor, f'TEMP TABLE "{_PIPED}"', f'temp."{_PIPED}"', table)
+            _load(cursor, f'TEMP TABLE "{_PIPED}"', f'temp."{_PIPED}"', table)
             schema = {f"temp.{_PIPED}": [column.name for column in table.columns]}
             return _execute(cursor, (f"database('temp').{_PIPED} {prepared}", None, schema, {}), run, seconds)
         finally:
@@ -83,29 +90,33 @@ class Engine:
                 self._connection = None
                 self._loaded.clear()
 
-    def _cursor(self) -> "DuckDBPyConnection":
+    def _cursor(self, named: set[str]) -> "DuckDBPyConnection":
         with self._lock:
             if self._connection is None:
                 import duckdb_kql  # heavy
 
                 self._connection = duckdb_kql.connect(config=_LIMITS)
-            self._follow(self._connection)
+                for macro in translation.MACROS:
+                    self._connection.execute(macro)
+            self._follow(self._connection, named)
             return self._connection.cursor()
 
-    def _schema(self) -> translation.Schema:
+    def _schema(self, named: set[str]) -> translation.Schema:
         with self._lock:
             return {
                 f"{alias}.{name}": [column.name for column in table.columns]
-                for alias, tables in self._loaded.items()
-                for name, table in tables.items()
+                for alias in named & self._loaded.keys()
+                for name, table in self._loaded[alias].items()
             }
 
-    def _follow(self, connection: "DuckDBPyConnection") -> None:
+    def _follow(self, connection: "DuckDBPyConnection", named: set[str]) -> None:
+        """Bring the databases that a query names up to date; what another one holds cannot break the query."""
         current = {_alias(database): database for database in self._databases().values()}
         for alias in self._loaded.keys() - current.keys():
             connection.execute(f'DETACH "{alias}"')
             del self._loaded[alias]
-        for alias, database in current.items():
+        for alias in named & current.keys():
+            database = current[alias]
             if alias not in self._loaded:
                 connection.execute(f"ATTACH ':memory:' AS \"{alias}\"")
                 self._loaded[alias] = {}
@@ -116,7 +127,7 @@ class Engine:
             for name, table in database.tables.items():
                 if loaded.get(name) is not table:
                     target = f'"{alias}".{_identifier(name)}'
-                    _create(connection, f"OR REPLACE TABLE {target}", target, table)
+                    _load(connection, f"OR REPLACE TABLE {target}", target, table)
                     loaded[name] = table
 
 
@@ -127,6 +138,20 @@ def _alias(database: Database) -> str:
 def _identifier(name: str) -> str:
     doubled = name.replace('"', '""')
     return f'"{doubled}"'
+
+
+def _load(connection: "DuckDBPyConnection", what: str, target: str, table: Table) -> None:
+    connection.begin()  # no query sees a table that is half loaded
+    try:
+        _create(connection, what, target, table)
+        connection.commit()
+    except KustoError:
+        connection.rollback()
+        raise
+    except Exception as error:  # whatever DuckDB, or the encoding of a text, says of values that it does not take
+        connection.rollback()
+        shown = target.partition(".")[2]
+        raise bad_request(f"the engine of the local cluster cannot hold the table {shown}: {error}") from error
 
 
 def _create(connection: "DuckDBPyConnection", what: str, target: str, table: Table) -> None:

@@ -2,22 +2,28 @@ r"""Queries rewritten so that the engine reads them as Kusto does.
 
 The engine takes some literals for something else: it keeps the ``h`` of ``h'…'`` and the fences of multi-line
 literals, and it drops the backslash of ``\x41``, ``\101`` and ``\u0041``. So every literal becomes a plain ``'…'``,
-and every comment and rare kind of white space becomes a blank. What the engine would round, or would fill
-the memory with, is refused.
+and every comment and rare kind of white space becomes a blank. It takes ``bool(1)`` for false, a datetime that it
+cannot read for null, and ``a = b`` in a predicate for ``b``. What it would round or take for something else is refused.
 """
 
 import re
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 
-from kqlmi.local.faults import bad_request, semantic_error
+from kqlmi.local import literals, results, ticks
+from kqlmi.local.faults import bad_request, semantic_error, syntax_error
 from kqlmi.local.lexer import Kind, Token, tokens
+from kqlmi.local.tables import kusto_type
 
 _DIGITS = re.compile(r":\d\d\.\d{6}[1-9]")
 _MOMENTS = frozenset({"datetime", "date", "time", "timespan", "todatetime", "totimespan"})
 _DECIMALS = frozenset({"decimal", "todecimal"})
-_RANGE = re.compile(r"\brange \S+ from (\d+) to (\d+) step (\d+)")
-_LONGEST_RANGE = 50_000_000
+_REAL_RANGE = re.compile(
+    r"\brange \S+ from (?:\S+ to (?:\S+ step )?)?-? ?\d+(?:\.\d+(?:[eE][+-]?\d+)?|[eE][+-]?\d+)(?!\w)"
+)
+_PREDICATES = frozenset({"case", "iff", "iif", "not"})
+_FILTERS = frozenset({"where", "filter"})
+_SOURCES = frozenset({"print", "datatable", "union", "range", "externaldata", "find", "search"})
 
 
 def substitute(text: str, calls: Mapping[str, str]) -> str:
@@ -36,6 +42,7 @@ def for_engine(text: str, database: Callable[[str], str]) -> str:
     """Give the text in the form the engine reads right; ``database`` gives the engine's name for a database."""
     found = list(tokens(text))
     _refuse_harm(text, found)
+    _refuse_assignments(found)
     pieces: list[str] = []
     end = 0
     index = 0
@@ -49,6 +56,9 @@ def for_engine(text: str, database: Callable[[str], str]) -> str:
             value = "".join(part.value for part in found[index:stop])
             named = _calls(found, index, "database") and stop < len(found) and found[stop].text == ")"
             pieces.append(quote(database(value) if named else value))
+        elif literal := _literal(text, found, index):
+            stop, written = literal
+            pieces.append(written)
         else:
             _refuse_elsewhere(found, index)
             pieces.append(token.text)
@@ -74,6 +84,57 @@ def _calls(found: list[Token], index: int, name: str) -> bool:
     return index > 1 and found[index - 1].text == "(" and found[index - 2].text == name
 
 
+def _literal(text: str, found: list[Token], index: int) -> tuple[int, str] | None:
+    """Give where a bool or datetime literal ends, and how the engine reads it right."""
+    kind = kusto_type(found[index].text)
+    if kind not in {"bool", "datetime"} or index + 1 == len(found) or found[index + 1].text != "(":
+        return None
+    stop = next((n for n in range(index + 2, len(found)) if found[n].text == ")"), None)
+    if stop is None:
+        return None
+    content = text[found[index + 1].end : found[stop].start].strip()
+    if content == "null":
+        return stop + 1, f"{kind}(null)"
+    try:
+        value = literals.parse(kind, content)
+    except ValueError:
+        raise semantic_error(f"{content[:60]!r} is no {kind} literal that the local cluster reads") from None
+    if kind == "bool":
+        return stop + 1, "true" if value else "false"
+    exact = results.to_microseconds(value) * 10
+    return stop + 1, f"datetime({ticks.format_datetime(exact)[:-2]}Z)"
+
+
+def _refuse_assignments(found: list[Token]) -> None:
+    """Refuse ``=`` where only ``==`` compares; each bracket says anew whether a predicate stands in it."""
+    frames = [False]
+    for before, token, after in zip([None, *found], found, [*found[1:], None], strict=False):
+        word = before.text if before else ""
+        if token.kind is Kind.STRING:
+            continue
+        if token.text in {"(", "[", "{"}:
+            frames.append(token.text != "{" and (frames[-1] or word in _PREDICATES or word.endswith("if")))
+        elif token.text in {")", "]", "}"} and len(frames) > 1:
+            frames.pop()
+        elif token.text in {"|", ";"} or (token.text in _SOURCES and word == "("):
+            frames[-1] = False
+        elif token.text in _FILTERS and word in {"|", "(", "{"}:
+            frames[-1] = True
+        elif (
+            token.text == "="
+            and frames[-1]
+            and not _touches(before, token, "=!<>")
+            and not _touches(token, after, "=~>")
+        ):
+            raise syntax_error(f"'=' at offset {token.start} compares nothing; write '=='")
+
+
+def _touches(one: Token | None, two: Token | None, symbols: str) -> bool:
+    if one is None or two is None or one.end != two.start:
+        return False
+    return (one if two.text == "=" and one.text != "=" else two).text in symbols
+
+
 def _refuse_elsewhere(found: list[Token], index: int) -> None:
     token = found[index]
     following = found[index + 1 : index + 3]
@@ -92,9 +153,8 @@ def _refuse_harm(text: str, found: list[Token]) -> None:
             "the local cluster takes decimal values only as plain literals in print and datatable: "
             "its engine computes with binary floating point"
         )
-    for start, stop, step in _RANGE.findall(" ".join(token.text for token in found)):
-        if (int(stop) - int(start)) // max(int(step), 1) > _LONGEST_RANGE:  # the engine would fill the memory first
-            raise bad_request(f"the local cluster refuses a range of more than {_LONGEST_RANGE} values")
+    if _REAL_RANGE.search(" ".join(token.text for token in found)):
+        raise bad_request("the local cluster takes no range of reals: its engine would compute it with integers")
     code = "".join(text[one.end : two.start] + two.text for one, two in pairwise(found))
     if words & _MOMENTS and _DIGITS.search(code):
         raise bad_request(

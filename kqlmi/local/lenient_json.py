@@ -1,7 +1,9 @@
 """JSON as the service reads it: strict JSON, and strings in single quotes."""
 
 import json
+import math
 import re
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 _SPACE = re.compile(r"[ \t\r\n\ufeff]*")
@@ -13,6 +15,8 @@ _ESCAPE = re.compile(r"\\(u[0-9A-Fa-f]{4}|.)")
 _LETTERS = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _WORDS = {"true": True, "false": False, "null": None}
 _MAX_DEPTH = 64
+_MAX_DIGITS = 1000
+_SHOWN = 40
 
 
 class LenientJsonError(ValueError):
@@ -20,7 +24,10 @@ class LenientJsonError(ValueError):
 
 
 def loads(text: str) -> Any:
-    """Give the value of a JSON text; a key that an object repeats is an error."""
+    """Give the value of a JSON text; a key that an object repeats is an error.
+
+    A number is an int, a float, or a Decimal where a float would be another number.
+    """
     reader = _Reader(text)
     value = reader.value(0)
     reader.end()
@@ -28,8 +35,12 @@ def loads(text: str) -> Any:
 
 
 def dumps(value: Any) -> str:
-    """Write compact JSON."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    """Write compact JSON; a Decimal is a number."""
+    if isinstance(value, dict):
+        return f"{{{','.join(f'{dumps(name)}:{dumps(held)}' for name, held in value.items())}}}"
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(dumps, value))}]"
+    return str(value) if isinstance(value, Decimal) else json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
 class _Reader:
@@ -67,7 +78,7 @@ class _Reader:
             return self.string()
         if match := _NUMBER.match(self.text, self.position):
             self.position = match.end()
-            return json.loads(match[0])
+            return _number(match[0])
         for word, meaning in _WORDS.items():
             if self.text.startswith(word, self.position):
                 self.position += len(word)
@@ -110,7 +121,23 @@ class _Reader:
             raise self.fail(f"a string that ends with {quote}")
         self.position = match.end()
         value = _ESCAPE.sub(_decode, match[1])
-        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+        try:
+            return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+        except UnicodeDecodeError:
+            raise LenientJsonError("a string holds half of a surrogate pair, which is no character") from None
+
+
+def _number(text: str) -> int | float | Decimal:
+    shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+    if len(text) > _MAX_DIGITS or not math.isfinite(float(text)):
+        raise LenientJsonError(f"the number {shown} is out of range")
+    if text.lstrip("-").isdigit():
+        return int(text)
+    try:
+        exact = Decimal(text)
+    except InvalidOperation:
+        raise LenientJsonError(f"the number {shown} is out of range") from None
+    return float(text) if Decimal(repr(float(text))) == exact else exact
 
 
 def _decode(match: re.Match[str]) -> str:

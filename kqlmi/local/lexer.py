@@ -123,8 +123,10 @@ def _unescape(body: str) -> str:
     if "\\" not in body:
         return body
     value = _ESCAPE.sub(_decode, body)
-    # Two \uHHHH may be the halves of one character.
-    return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+    try:  # two \uHHHH may be the halves of one character
+        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+    except UnicodeDecodeError:
+        raise syntax_error("a string literal holds half of a surrogate pair, which is no character") from None
 
 
 def _decode(match: re.Match[str]) -> str:

@@ -18,6 +18,8 @@ INT_RANGE = range(-(2**31), 2**31)
 LONG_RANGE = range(-(2**63), 2**63)
 DECIMAL_DIGITS = 34
 
+# Python converts no integer of more than 4300 digits.
+_LONGEST = 1000
 _INTEGER = re.compile(r"[+-]?(?:0[xX][0-9A-Fa-f]+|[0-9]+)")
 _REAL = re.compile(r"[+-]?[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?")
 _REAL_WORDS = {"nan": math.nan, "+inf": math.inf, "inf": math.inf, "-inf": -math.inf}
@@ -54,6 +56,8 @@ def read(reader: Reader) -> Literal | None:
 
 def parse(kind: str, text: str) -> Any:
     """Give the value that a text has in a type, as ``kind(text)`` would; raise ValueError where it has none."""
+    if kind not in {"string", "dynamic"} and len(text) > _LONGEST:
+        raise ValueError(f"{text[:40]}…")
     return _PARSERS[kind](text)
 
 
@@ -82,6 +86,8 @@ def _typed(kind: str, reader: Reader) -> Literal | None:
 
 
 def _number(text: str) -> Literal | None:
+    if len(text) > _LONGEST:
+        raise _out_of_range("numeric", f"{text[:40]}…")
     if _INTEGER.fullmatch(text):
         return Literal("long", checked_long(_integer(text)))
     if _REAL.fullmatch(text):

@@ -13,6 +13,7 @@ from kqlmi.local.literals import checked_long
 from kqlmi.local.tables import Column, Table
 
 _TICKS_A_MICROSECOND = 10
+_RAISED = re.compile(r"(?:\w+ )*Error: (the local cluster .*)")
 _MISSING_TABLE = re.compile(r"Table with name (.+?) does not exist")
 _MISSING_COLUMN = re.compile(r"""(?:column|Column) "?([^"\s]+)"? (?:not found|referenced)""")
 
@@ -54,11 +55,17 @@ def refusal(error: Exception) -> KustoError:
         return syntax_error(message)
     if isinstance(error, KqlUnsupportedError):
         return bad_request(f"the engine of the local cluster refuses this: {message}")
+    if match := _RAISED.match(message):
+        return bad_request(match[1])
+    return semantic_error(_unresolved(message) or message.partition("\n")[0])
+
+
+def _unresolved(message: str) -> str:
     if match := _MISSING_TABLE.search(message):
-        return semantic_error(f"'table' operator: Failed to resolve table expression named '{match[1]}'")
+        return f"'table' operator: Failed to resolve table expression named '{match[1]}'"
     if match := _MISSING_COLUMN.search(message):
-        return semantic_error(f"Failed to resolve column or scalar expression named '{match[1]}'")
-    return semantic_error(message.partition("\n")[0])
+        return f"Failed to resolve column or scalar expression named '{match[1]}'"
+    return ""
 
 
 def _kusto(kind: str) -> str:

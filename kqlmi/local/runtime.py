@@ -13,6 +13,7 @@ from pathlib import Path
 from platformdirs import user_runtime_path
 
 from kqlmi import local
+from kqlmi.errors import InputError
 
 _NAME = "local-cluster.json"
 _SECONDS = 5
@@ -31,9 +32,19 @@ def find() -> tuple[str, str] | None:
 
 
 def serve(*, port: int = 0) -> None:
-    """Start a cluster, write the file, and wait for an interrupt; then delete the file and stop."""
+    """Start a cluster unless one runs, write the file, and wait for an interrupt; then delete the file and stop."""
+    if running := find():
+        raise InputError(
+            f"A local cluster runs already at {running[0]}.", hint="Join it by %kqlmi connect local, or stop it first."
+        )
     with local.start(port=port) as cluster:
-        _write(cluster.url, cluster.token)
+        try:
+            _write(cluster.url, cluster.token)
+        except OSError as error:
+            raise InputError(
+                f"The file {path()} cannot be written: {error.strerror}.",
+                hint="Set XDG_RUNTIME_DIR to a folder that you own.",
+            ) from error
         try:
             print(f"The local cluster runs at {cluster.url}", flush=True)  # noqa: T201 - the command's own output
             print(f"Its token is in {path()}; stop it with Ctrl+C", flush=True)  # noqa: T201

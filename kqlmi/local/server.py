@@ -4,6 +4,8 @@ import asyncio
 import hmac
 import json
 import logging
+import math
+import socket
 import threading
 import uuid
 from collections.abc import Callable
@@ -12,7 +14,6 @@ from typing import Any
 
 from tornado.httpserver import HTTPServer
 from tornado.iostream import IOStream
-from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler, stream_request_body
 
 from kqlmi.local import wire
@@ -45,8 +46,9 @@ class Server:
 
     def __init__(self, service: Service, port: int) -> None:
         """Bind, then serve until ``stop``."""
-        self._sockets = bind_sockets(port, HOST)
-        self.port: int = self._sockets[0].getsockname()[1]
+        self._socket = socket.create_server((HOST, port))  # unlike tornado's own, it is closed where binding fails
+        self._socket.settimeout(0)
+        self.port: int = self._socket.getsockname()[1]
         service.state.url = f"http://{HOST}:{self.port}"
         self._service = service
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="kqlmi-local")
@@ -90,7 +92,7 @@ class Server:
         # Bodies are counted as they come, so that a large one is refused with an answer; beyond four times the limit
         # the connection is closed.
         server = _PromptServer(application, max_body_size=4 * MAX_BODY)
-        server.add_sockets(self._sockets)
+        server.add_sockets([self._socket])
         return server
 
 
@@ -139,6 +141,8 @@ class _Handler(RequestHandler):
             body = await asyncio.get_running_loop().run_in_executor(self.pool, work)
         except KustoError as fault:
             self.refuse(fault)
+        except RecursionError:
+            self.refuse(http_error(400, "BadRequest", "The request is nested too deep."))
         except Exception:  # noqa: BLE001 - the client must get an answer, whatever went wrong
             _LOG.exception("a request to the local cluster failed")
             self.refuse(http_error(500, "InternalServiceError", "The local cluster failed; see its log."))
@@ -224,8 +228,6 @@ class _Execute(_Handler):
         text, database = fields.get("csl"), fields.get("db")
         if not isinstance(text, str) or not isinstance(database, str | None):
             raise http_error(400, "BadRequest", "The body needs the texts 'csl' and 'db'.")
-        if any("\ud800" <= character <= "\udfff" for character in text):
-            raise http_error(400, "BadRequest", "'csl' holds half of a surrogate pair, which is no character.")
         properties = _object(fields.get("properties"))
         options = dict(_object(properties.get("Options")))
         if read_only or self.request.headers.get("x-ms-readonly", "").lower() == "true":
@@ -270,7 +272,11 @@ def _object(value: Any) -> dict[str, Any]:
     """Give a JSON object that may come as such or as text; nothing is the empty object."""
     if isinstance(value, str | bytes) and value:
         try:
-            value = json.loads(value)
+            value = json.loads(value, parse_constant=_no_number, parse_float=_finite)
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            what = "The request holds half of a surrogate pair, which is no character."
+            raise http_error(400, "BadRequest", what) from error
         except ValueError as error:
             raise http_error(400, "BadRequest", f"The request is not JSON: {error}") from error
     if not value and not isinstance(value, list | bool | int):
@@ -278,3 +284,12 @@ def _object(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise http_error(400, "BadRequest", "A JSON object is expected in the request.")
     return value
+
+
+def _no_number(word: str) -> float:
+    raise ValueError(f"{word} is no number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _no_number(text)

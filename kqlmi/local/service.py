@@ -18,7 +18,7 @@ from kqlmi.local.tables import Table
 _QUERY_SECONDS = 240.0
 _COMMAND_SECONDS = 600.0
 _MOST_SECONDS = 3600.0
-_SPAN = re.compile(r"(?:(\d+)(?:\.| days?, ))?(\d{1,2}):(\d{2}):(\d{2}(?:\.\d{1,7})?)", re.ASCII)
+_SPAN = re.compile(r"(?:(\d{1,9})(?:\.| days?, ))?(\d{1,2}):(\d{2}):(\d{2}(?:\.\d{1,7})?)", re.ASCII)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,22 @@ _NAME = r'"((?:[^"]|"")*)"'
 # A text; a column that keeps its name; another name, after AS or not.
 _QUOTED = re.compile(rf"'(?:[^']|'')*'|{_NAME} AS \"\1\"|(AS\s+)?{_NAME}")
 
+_SERIES = re.compile(r"'(?:[^']|'')*'|UNNEST\(generate_series\((CAST\()?")
+_LONGEST = 1_000_000
+_BOUNDED = (
+    "generate_series(first, CASE WHEN {} > {} THEN error('the local cluster refuses a range of more than {} values') "
+    "ELSE last END, step)"
+)
+_DISTANCE = {
+    "kqlmi_longs": "(CAST(last AS HUGEINT) - first) // nullif(step, 0)",
+    "kqlmi_moments": "(epoch_us(last) - epoch_us(first)) // nullif(epoch_us(step), 0)",
+}
+MACROS = tuple(
+    f"CREATE MACRO {name}(first, last, step) AS {_BOUNDED.format(distance, _LONGEST, _LONGEST)}"
+    for name, distance in _DISTANCE.items()
+)
+"""What a connection needs before it runs the SQL: DuckDB does not heed an interrupt while it makes one long list."""
+
 Schema = Mapping[str, Sequence[str]]
 """Column names by table name, where a table is written as ``alias.Table``."""
 
@@ -32,7 +48,13 @@ def to_sql(
     if translated.unbound:
         raise semantic_error(f"the query parameter '{translated.unbound[0]}' has no value")
     _refuse_other_case(str(translated), schema)
-    return str(translated), dict(translated.parameters)
+    return _SERIES.sub(_bounded, str(translated)), dict(translated.parameters)
+
+
+def _bounded(match: re.Match[str]) -> str:
+    if match[0].startswith("'"):
+        return match[0]
+    return f"UNNEST(kqlmi_longs({match[1]}" if match[1] else "UNNEST(kqlmi_moments("
 
 
 def _refuse_other_case(sql: str, schema: Schema) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kqlmi.local import ticks
-from kqlmi.local.faults import KustoError
+from kqlmi.local.faults import KustoError, bad_request
 from kqlmi.local.tables import Column, Table, columns
 
 _NET_TYPES = {
@@ -124,6 +124,15 @@ def _real(value: float) -> float | str:
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
+def _dynamic(text: str) -> Any:
+    try:
+        value = json.loads(text)
+        json.dumps(value, allow_nan=False)
+    except ValueError as error:
+        raise bad_request(f"a dynamic value cannot be written as JSON: {error}") from error
+    return value
+
+
 def _same(value: Any) -> Any:
     return value
 
@@ -138,6 +147,6 @@ _V2: dict[str, Callable[[Any], Any]] = {
     "datetime": ticks.format_datetime,
     "timespan": ticks.format_timespan,
     "guid": _same,
-    "dynamic": json.loads,
+    "dynamic": _dynamic,
 }
 _V1: dict[str, Callable[[Any], Any]] = {**_V2, "bool": int, "dynamic": _same}

@@ -76,6 +76,14 @@ def test_a_query_fills_a_table(client: Any) -> None:
         (".ingest inline into table T <| one", "'one'"),
         (".ingest inline into table T <| 1,2", "columns"),
         (".set-or-append W <| print t = 1tick", "seventh"),
+        (".create table V ([''] : int)", "empty"),
+        (".create table [''] (x: int)", "empty"),
+        (r".create table V (['a\ud800b']: int)", "surrogate"),
+        (r".create table ['a\ud800b'] (x: int)", "surrogate"),
+        (r".set V <| print x = '\ud800'", "surrogate"),
+        (r'.set V <| print x = dynamic({"a": "\ud800"})', "surrogate"),
+        (".ingest inline into table T <| 1\r2", "CSV"),
+        (f".ingest inline into table T <| {'1' * 5000}", "no long"),
     ],
 )
 def test_what_the_engine_would_change_is_refused(client: Any, text: str, says: str) -> None:
@@ -266,3 +274,14 @@ def test_concurrent_merges_are_all_kept(client: Any) -> None:
         thread.join()
     (held,) = json.loads(client.policy())
     assert sorted(held["AllowedUsages"].split(", ")) == sorted(usages)
+
+
+@pytest.mark.parametrize(
+    ("text", "culprit"),
+    [(".whoami", "'whoami'"), (".show table A", "'table'"), (".show", "ends too early"), (".alter x y", "'x'")],
+)
+def test_a_typo_is_answered_by_the_word_that_was_not_understood(reader: Any, text: str, culprit: str) -> None:
+    said = reader.refusal(text).description
+    assert culprit in said
+    assert "expected" not in said
+    assert len(said) < 200

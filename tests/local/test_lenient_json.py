@@ -1,4 +1,5 @@
 import json
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -29,5 +30,22 @@ def test_a_text_in_single_quotes_is_the_same_text(value: str) -> None:
     ["", "[", "[1,]", "{a: 1}", "{'a' 1}", "{'a': 1,}", "01", "1.", "NaN", "'a", "'a\nb'", "tru", "[1] 2", "'\\x41'"],
 )
 def test_what_is_no_json_is_refused(text: str) -> None:
+    with pytest.raises(lenient_json.LenientJsonError):
+        lenient_json.loads(text)
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**300), max_value=10**300, places=40))
+@settings(deadline=None)
+def test_a_number_is_written_as_the_number_that_was_read(value: Decimal) -> None:
+    assert Decimal(lenient_json.dumps(lenient_json.loads(str(value)))) == value
+
+
+def test_numbers_survive_in_arrays_and_objects() -> None:
+    text = '{"a":[0.1000000000000000000001,0.1,9007199254740993,-0.0],"é":{"b":1E-999}}'
+    assert lenient_json.dumps(lenient_json.loads(text)) == text
+
+
+@pytest.mark.parametrize("text", ["1e999", "-1e999", "1" * 5000, "1e-99999999999999999999", '"\\ud800"', "'\\udc00x'"])
+def test_a_number_without_value_and_half_a_character_are_refused(text: str) -> None:
     with pytest.raises(lenient_json.LenientJsonError):
         lenient_json.loads(text)

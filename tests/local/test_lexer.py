@@ -67,3 +67,9 @@ def test_a_verbatim_literal_keeps_everything_but_doubled_quotes(value: str) -> N
 def test_hidden_literals_are_masked_and_the_rest_is_kept() -> None:
     assert mask_hidden(".x h'secret' 'plain' h@\"s\"") == ".x h'****' 'plain' h'****'"
     assert "secret" not in mask_hidden(".x h'secret")
+
+
+@pytest.mark.parametrize("broken", [r"'\ud800'", r"'a\udc00b'", r'"\ude00\ud83d"', r"'\ud83d' '\ude00'"])
+def test_half_of_a_surrogate_pair_is_a_syntax_error(broken: str) -> None:
+    with pytest.raises(KustoError, match="surrogate"):
+        list(tokens(broken))

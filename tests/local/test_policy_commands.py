@@ -281,7 +281,13 @@ def test_a_reserved_word_is_a_name_in_brackets(connect: Any) -> None:
         ('[{"ObjectId": "system", "AllowedUsages": ""}]', "AllowedUsages"),
         ('[{"ObjectId": "system", "AllowedUsages": "All,"}]', "''"),
         ('[{"ObjectId": "system", "AllowedUsages": ["All"]}]', "AllowedUsages"),
-        ('[{"ObjectId": "system", "AllowedUsages": "ExternalTables"}]', "did you mean 'ExternalTable'"),
+        (
+            '[{"ObjectId": "system", "AllowedUsages": "ExternalTables"}]',
+            "'ExternalTables' is no usage that this cluster knows",
+        ),
+        ('[{"ObjectId": "system", "AllowedUsages": "All", "x": 1e999}]', "1e999"),
+        (f'[{{"ObjectId": "system", "AllowedUsages": "All", "x": {"1" * 5000}}}]', "out of range"),
+        ('[{"ObjectId": "system", "AllowedUsages": "All", "x": "\\ud800"}]', "surrogate"),
         ('[{"ObjectId": "system", "AllowedUsages": "Zzz"}]', "'Zzz'"),
         ('[{"ObjectId": "system", "ObjectId": "system", "AllowedUsages": "All"}]', "twice"),
         ('[{"ObjectId": "system", "AllowedUsages": "All"},]', "JSON"),
@@ -299,6 +305,21 @@ def test_a_payload_that_is_refused_names_the_culprit_and_changes_nothing(
     assert (error.status, error.code) == (400, "General_BadRequest")
     assert says in error.description
     assert client.policy() == before
+
+
+def test_a_number_of_a_property_that_nobody_knows_is_kept_to_the_last_digit(client: Any) -> None:
+    array = payload({**entry("system", "All"), "x": 7}).replace(": 7", ": 0.1000000000000000000001")
+    client.mgmt(f".alter cluster policy managed_identity {array}")
+    assert '"x":0.1000000000000000000001}' in client.policy()
+    (row,) = client.mgmt(".show cluster policy managed_identity | project Policy")
+    assert row["Policy"] == client.policy()
+
+
+def test_a_refused_usage_is_named_without_a_suggestion_which_is_the_clients_part(client: Any) -> None:
+    array = payload(entry("system", "ExternalTables"))
+    said = client.refusal(f".alter cluster policy managed_identity {array}").description
+    assert "'ExternalTables'" in said
+    assert "did you mean" not in said.lower()
 
 
 def test_one_identity_that_is_not_assigned_refuses_the_whole_array(client: Any) -> None:

@@ -98,6 +98,11 @@ def test_a_literal_out_of_range_is_refused(reader: Any, text: str) -> None:
         "print now() > datetime(2020-01-01T00:00:00.0000001)",
         "print todatetime('9999-12-31') + 10d",
         "range x from 1 to 100000000000 step 1 | count",
+        "range x from 1 to 45000000 step 1 | count",
+        "let n = 45000000; range x from 1 to n step 1 | count",
+        "range x from 45000000 to 1 step -1 | count",
+        "range t from datetime(1970-01-01) to now() step 1s | count",
+        "print x = parse_json('1e999')",
     ],
 )
 def test_what_would_be_rounded_or_fill_the_memory_is_refused(reader: Any, text: str) -> None:
@@ -196,3 +201,43 @@ def test_a_query_that_lasts_too_long_ends_at_servertimeout(reader: Any) -> None:
 def test_decimals_travel_as_text(reader: Any) -> None:
     table = reader.sdk.execute_query("Samples", "print decimal(1.10)").primary_results[0]
     assert table.rows[0][0] == Decimal("1.10")
+
+
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ("print bool(1), 1==1", [[True, True]]),
+        ("print x = bool(2) | extend y = 1", [[True, 1]]),
+        ("datatable(a: bool) [bool(1), bool(0)] | extend y = 1", [[True, 1], [False, 1]]),
+        ("range x from 1 to 1000000 step 1 | count", [[1_000_000]]),
+        ("range x from 5 to 1 step -2", [[5], [3], [1]]),
+        ("range t from datetime(2020-01-01) to datetime(2020-01-02) step 1h | count", [[25]]),
+        ("range t from bin(now(), 1h) to now() step 1h | count", [[1]]),
+        ("print x = 'UNNEST(generate_series(' | extend y = 1", [["UNNEST(generate_series(", 1]]),
+    ],
+)
+def test_what_the_engine_would_take_for_something_else_is_right(reader: Any, text: str, rows: list[Any]) -> None:
+    assert [[*row.values()] for row in reader.query(text)] == rows
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "StormEvents | where DeathsDirect = 0",
+        "print datetime(2020) | extend y = 1",
+        "print datetime('bad')",
+        "print x = {digits}",
+        "print x = 1 + {digits}",
+        "print x = -{digits}d",
+        "print x = 1.{digits}",
+        "print x = 0x{digits}",
+        "print x = int({digits})",
+        "print x = timespan({digits})",
+        "range x from 1 to {digits} step 1",
+        "print x = parse_json('{digits}')",
+        "print x = {nested}",
+    ],
+)
+def test_what_has_no_right_answer_is_400(reader: Any, text: str) -> None:
+    written = text.format(digits="1" * 5000, nested="(" * 5000 + "1" + ")" * 5000)
+    assert reader.refusal(written, query=True).status == 400

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from kqlmi import local
+from kqlmi.errors import InputError
 from kqlmi.local import runtime
 from kqlmi.local.cluster import LocalCluster
 
@@ -75,3 +76,33 @@ def test_serve_writes_the_file_prints_where_and_cleans_up(tmp_path: Path) -> Non
     token = lines[2].removeprefix("TOKEN ")
     assert lines[3] == "EXISTS False"
     assert token not in lines[0] + lines[1] + done.stderr
+
+
+def test_a_second_cluster_is_refused_and_leaves_the_file_of_the_first(file: Path, world: LocalCluster) -> None:
+    runtime._write(world.url, world.token)
+    with pytest.raises(InputError, match=f"A local cluster runs already at {world.url}.") as refused:
+        local.serve()
+    assert refused.value.hint == "Join it by %kqlmi connect local, or stop it first."
+    assert json.loads(file.read_text(encoding="utf-8")) == {"url": world.url, "token": world.token}
+
+
+@pytest.mark.parametrize("port", [-1, 65_536, 10**9])
+def test_a_port_that_does_not_exist_is_refused(file: Path, port: int) -> None:
+    with pytest.raises(InputError, match=f"The port {port} does not exist") as refused:
+        local.serve(port=port)
+    assert refused.value.hint
+    assert not file.exists()
+
+
+def test_a_busy_port_is_refused(file: Path, world: LocalCluster) -> None:
+    with pytest.raises(InputError, match="cannot be used") as refused:
+        local.serve(port=int(world.url.rpartition(":")[2]))
+    assert refused.value.hint
+    assert not file.exists()
+
+
+def test_a_runtime_folder_that_cannot_be_written_is_refused(file: Path) -> None:
+    file.parent.write_text("a file where the folder should be", encoding="utf-8")
+    with pytest.raises(InputError, match="cannot be written") as refused:
+        local.serve()
+    assert "XDG_RUNTIME_DIR" in refused.value.hint

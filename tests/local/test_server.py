@@ -239,3 +239,24 @@ def test_the_package_is_light_and_the_engine_comes_with_the_first_query() -> Non
     )
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr, done.returncode) == ("left open\n", "", 0)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 200_000,
+        b'{"a":' * 200_000,
+        b'{"csl": "print 1", "db": "\\ud800"}',
+        b'{"csl": "print 1", "properties": {"Options": {"a": 1e999}}}',
+        b'{"csl": "print 1", "properties": {"Options": {"a": NaN}}}',
+        b'{"csl": "print 1", "properties": "{\\"Options\\": {\\"a\\": \\"\\\\ud800\\"}}"}',
+        b'{"csl": "print 1", "properties": {"Options": {"a": ' + b"1" * 5000 + b"}}}",
+        b'{"csl": "print 1", "properties": {"Options": {"servertimeout": "' + b"1" * 5000 + b'.00:00:01"}}}',
+    ],
+)
+def test_a_body_that_python_cannot_read_is_400_and_breaks_nothing_after_it(
+    world: Any, body: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert send(world, "POST", "/v2/rest/query", body)[0] == 400
+    assert mgmt(world, ".show queries | count")[0] == 200
+    assert not caplog.records

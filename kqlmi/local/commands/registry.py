@@ -8,6 +8,7 @@ from typing import Any
 from kqlmi.local import reserved, ticks
 from kqlmi.local.activity import Change, Run
 from kqlmi.local.faults import forbidden_operation, syntax_error
+from kqlmi.local.lexer import next_token
 from kqlmi.local.principals import Caller, Role
 from kqlmi.local.queries import Queries
 from kqlmi.local.reader import Mismatch, Reader
@@ -128,8 +129,12 @@ def match(text: str) -> Matched:
             else:
                 return Matched(candidate, args, operators)
     furthest = max(mismatch.position for mismatch in mismatches)
-    expected = dict.fromkeys(one.expected for one in mismatches if one.position == furthest)
-    raise Mismatch(furthest, f"{' or '.join(expected)} (the local cluster knows no other command)").as_fault(text)
+    expected = {one.expected for one in mismatches if one.position == furthest}
+    if len(expected) == 1:
+        raise Mismatch(furthest, expected.pop()).as_fault(text)
+    word = next_token(text, furthest).text
+    what = f"{word!r} at offset {furthest} is not understood" if word else "the command ends too early"
+    raise syntax_error(f"{what}; the local cluster knows no such command")
 
 
 def _expand(pattern: str) -> list[str]:

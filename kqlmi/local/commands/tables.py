@@ -3,6 +3,7 @@
 import csv
 import io
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 from kqlmi.local import literals
@@ -87,7 +88,7 @@ def table_ingest_inline(call: Call) -> Rows:
         database = call.context()
         call.require(INGEST, database)
         table = database.table(call.args["table"])
-        rows = tuple(_csv_row(table, line) for line in csv.reader(io.StringIO(call.args["data"].lstrip())) if line)
+        rows = tuple(_csv_row(table, line) for line in _csv_lines(call.args["data"].lstrip()) if line)
         ((extent, *_),) = _append(call, database, table, table.with_rows(rows))
     return [(extent, "inline", "00:00:00", "False", str(uuid.uuid4()))]
 
@@ -120,8 +121,8 @@ def _put(call: Call, database: Database, name: str, table: Table, event: str) ->
 
 
 def _refuse_what_the_engine_cannot_hold(database: Database, name: str, table: Table) -> None:
-    if not name:
-        raise bad_request("a table name must not be empty")
+    if not name or not all(column.name for column in table.columns):
+        raise bad_request("the name of a table or column must not be empty")
     if any(column.type == "decimal" for column in table.columns):
         raise bad_request("the local cluster keeps no decimal columns: its engine would compute them inexactly")
     for what, names in (("table", [*database.tables, name]), ("column", [column.name for column in table.columns])):
@@ -143,6 +144,13 @@ def _drop(call: Call, *, may_miss: bool) -> Rows:
             database = state.put(database.with_table(name, None))
             call.record("DROP-TABLE", database, entity=name, before=name)
     return [(held, database.name) for held in database.tables]
+
+
+def _csv_lines(text: str) -> Iterator[list[str]]:
+    try:
+        yield from csv.reader(io.StringIO(text))
+    except csv.Error as error:
+        raise bad_request(f"the data is no CSV: {error}") from error
 
 
 def _csv_row(table: Table, line: list[str]) -> tuple[Any, ...]:
