@@ -38,7 +38,10 @@ class KqlmiError(Exception):
 
     def __str__(self) -> str:
         """Give the sentence and the hint on one line; what came from a cluster can neither break nor colour it."""
-        return printable(" ".join(f"{self.message} {self.hint}".split()))
+        message = self.message.strip()
+        # A service's sentence need not end in a full stop; before a hint it does.
+        stop = "." if message[-1:].isalnum() and self.hint else ""
+        return printable(" ".join(f"{message}{stop} {self.hint}".split()))
 
     def _render_traceback_(self) -> list[str]:
         """Give IPython one short line in place of a traceback."""
