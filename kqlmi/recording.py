@@ -26,6 +26,7 @@ from kqlmi.model.entities import Scope
 from kqlmi.model.plan import Plan, make_plan
 from kqlmi.model.policy import Policy, Snapshot
 
+_UNSETTLED = frozenset({"open", "unknown"})
 _WHO = "print cluster = current_cluster_endpoint(), principal = current_principal()"
 
 
@@ -131,27 +132,11 @@ class Recorder:
         settled = []
         for entry in self.read().unfinished:
             late = (datetime.now(UTC) - entry.time).total_seconds() > deadline
-            steps = list(entry.steps)
-            applied: set[Scope] = set()
-            # From the last: what a later step of the same scope presumes has happened, or its own state shows.
-            for place in reversed(range(len(steps))):
-                outcome = steps[place].outcome
-                if outcome in {"open", "unknown"}:
-                    outcome = "applied" if steps[place].scope in applied else self._seen(steps[place], late=late)
-                steps[place] = replace(steps[place], outcome=outcome)
-                if outcome == "applied":
-                    applied.add(steps[place].scope)
-            done = replace(entry, steps=tuple(steps))
-            settled.append(self._close(done))
+            steps = entry.steps
+            for scope in dict.fromkeys(step.scope for step in steps if step.outcome in _UNSETTLED):
+                steps = _seen(steps, scope, read_policy(self.connection, scope), late=late)
+            settled.append(self._close(replace(entry, steps=steps)))
         return tuple(settled)
-
-    def _seen(self, step: StepRecord, *, late: bool) -> Outcome:
-        now, before, after = (
-            _grants(one) for one in (read_policy(self.connection, step.scope), step.before, step.after)
-        )
-        if now == after:
-            return "applied"
-        return "not applied" if now == before and late else "unknown"
 
     def undo(self, prefix: str = "") -> Plan:
         """Give the plan that takes back an entry, by the beginning of its ID, or the last change that stands.
@@ -230,6 +215,26 @@ def _outcome(text: str) -> Outcome:
         "not applied": "not applied",
     }
     return outcomes.get(text, "unknown")
+
+
+def _seen(steps: tuple[StepRecord, ...], scope: Scope, now: Policy | None, *, late: bool) -> tuple[StepRecord, ...]:
+    """Give the steps with the outcomes of those of a scope that are not settled, by what its policy is now.
+
+    One leads on from another: the last that left this policy has happened, with those before it, and none after it.
+    """
+    places = [place for place, step in enumerate(steps) if step.scope == scope and step.outcome in _UNSETTLED]
+    left = [_shows(steps[place], steps[place].after, now) for place in places]
+    landed = max((count for count, found in enumerate(left, 1) if found), default=0)
+    known = landed or _shows(steps[places[0]], steps[places[0]].before, now)
+    rest: Outcome = "not applied" if known and late else "unknown"
+    outcomes: dict[int, Outcome] = {place: "applied" if at < landed else rest for at, place in enumerate(places)}
+    return tuple(replace(step, outcome=outcomes.get(place, step.outcome)) for place, step in enumerate(steps))
+
+
+def _shows(step: StepRecord, state: Policy | None, now: Policy | None) -> bool:
+    """Tell whether a policy is in a state of a step; where that changes no grant, whether there is one tells them apart."""
+    changes = _grants(step.before) != _grants(step.after)
+    return _grants(state) == _grants(now) and (changes or (state is None) == (now is None))
 
 
 def _grants(policy: Policy | None) -> frozenset[tuple[str, str]]:

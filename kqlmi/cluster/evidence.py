@@ -1,6 +1,7 @@
 """What a cluster's own records tell about other writers of a policy."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from kqlmi.cluster.connection import Connection
 from kqlmi.cluster.table import Table
@@ -47,46 +48,80 @@ def overwritten_by(
 
 def last_writer(connection: Connection, scope: Scope, policy: Policy | None) -> str:
     """Give who left ``policy`` in a scope, and when, by the journal; empty where it does not tell."""
+    found = policy.grants if policy else frozenset()
     try:
-        journal = connection.execute(_JOURNAL, scope.name)
-        rows = zip(*map(journal.column, ("UpdatedEntityState", "Principal", "EventTimestamp")), strict=True)
-        found = policy.grants if policy else frozenset()
-        writers = [f"{who} at {when}" for state, who, when in rows if _states(state) and _grants(str(state)) == found]
+        writes = _writes(connection.execute(_JOURNAL, scope.name))
     except KqlmiError:
         return ""
+    here = (write for write in writes if write.database.casefold() == (scope.name or "").casefold())
+    writers = [
+        f"{one.principal} at {one.time}" for one in here if _states(one.updated) and _grants(one.updated) == found
+    ]
     return writers[-1] if writers else ""
 
 
-def _states(state: object) -> bool:
+class _Write(NamedTuple):
+    """A row of the journal, its fields in the order of ``_COLUMNS``."""
+
+    time: str
+    request: str
+    database: str
+    entity: str
+    original: str
+    updated: str
+    principal: str
+
+
+_COLUMNS = (
+    "EventTimestamp",
+    "ClientRequestId",
+    "Database",
+    "EntityName",
+    "OriginalEntityState",
+    "UpdatedEntityState",
+    "Principal",
+)
+
+
+def _writes(journal: Table) -> list[_Write]:
+    """Give the rows of the journal, the oldest first."""
+    rows = zip(*map(journal.column, _COLUMNS), strict=True)
+    return sorted((_Write(*(str(value or "") for value in row)) for row in rows), key=lambda write: write.time)
+
+
+def _states(state: str) -> bool:
     """Tell the state of a policy, an array or null, from that of anything else that the journal holds."""
-    return isinstance(state, str) and state[:1] in {"[", "n"}
+    return state[:1] in {"[", "n"}
 
 
 def _by_journal(journal: Table, scope: Scope, own: str, before: frozenset[Grant]) -> Overwritten | None:
-    columns = ("ClientRequestId", "OriginalEntityState", "UpdatedEntityState", "Principal")
-    rows = list(zip(*map(journal.column, columns), strict=True))
-    replaced = next((str(original or "") for request, original, _, _ in rows if request == own), None)
-    if replaced is None:
+    writes = _writes(journal)
+    mine = next((write for write in writes if write.request == own), None)
+    if mine is None:
         raise ServiceError("The journal does not show the write.")
-    found = _grants(replaced)
+    found = _grants(mine.original)
     if found == before:
         return None
-    writers = [str(who) for request, _, updated, who in rows if request != own and str(updated or "") == replaced]
+    # Another database may hold the same, and a later write may have left the same once more.
+    others = (one for one in writes[: writes.index(mine)] if (one.database, one.entity) == (mine.database, mine.entity))
+    writers = [one.principal for one in others if one.updated == mine.original]
     return Overwritten(scope, writers[-1] if writers else "", found - before, before - found)
 
 
 def _by_commands(listed: Table, scope: Scope, own: str, window: float) -> Overwritten | None:
     import pandas as pd
 
-    frame = listed.to_dataframe()[["ClientActivityId", "Text", "Database", "StartedOn", "User"]]
+    names = ["ClientActivityId", "Text", "Database", "StartedOn", "LastUpdatedOn", "State", "User"]
+    frame = listed.to_dataframe()[names]
     mine = frame[frame.ClientActivityId == own]
     if mine.empty:
         raise ServiceError("The list of commands does not show the write.")
-    start = mine.StartedOn.iloc[0]
+    # When a command was carried out is not told, only when it began and ended: what overlaps may have come between.
     others = frame[
         (frame.ClientActivityId != own)
-        & (frame.StartedOn >= start - pd.Timedelta(seconds=window))
-        & (frame.StartedOn <= start)
+        & (frame.State != "Failed")
+        & (frame.LastUpdatedOn >= mine.StartedOn.iloc[0] - pd.Timedelta(seconds=window))
+        & (frame.StartedOn <= mine.LastUpdatedOn.iloc[0])
     ]
     for row in others.itertuples():
         command = commands.read(str(row.Text))

@@ -1,0 +1,285 @@
+"""Whatever happens to a command on its way, what is said of it is what the cluster holds afterwards."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import partial
+
+import pytest
+
+import kqlmi
+from kqlmi.errors import ApplyError, ServiceError
+from kqlmi.local.cluster import LocalCluster
+from kqlmi.model.entities import Scope
+from kqlmi.model.plan import Plan
+from kqlmi.session import Session
+
+from .plain import CLUSTER, Plain, State
+from .proxy import Answer, Exchange, Fault, Proxy
+
+SCOPES = ("First", "Second", CLUSTER)
+BEFORE: dict[str, dict[str, frozenset[str]]] = {
+    "First": {"system": frozenset({"SqlRequest"})},
+    "Second": {"system": frozenset({"SqlRequest", "ExternalTable"})},
+    CLUSTER: {"system": frozenset({"AzureAI"})},
+}
+# One step of each kind: a grant, a revoke, and no policy any more.
+AFTER: dict[str, State] = {
+    "First": {"system": frozenset({"SqlRequest", "ExternalTable"})},
+    "Second": {"system": frozenset({"ExternalTable"})},
+    CLUSTER: None,
+}
+VERBS = ["alter-merge", "alter", "delete"]
+# Long enough for what comes late to come in time, and short where it is waited for.
+PATIENT, SHORT = 30, 1
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A session whose requests go through a proxy, a plan of three steps, and the plain client that sees the truth."""
+
+    cluster: LocalCluster
+    plain: Plain
+    proxy: Proxy
+    session: Session
+    plan: Plan
+
+    def apply(self, deadline: float) -> tuple[str, list[str]]:
+        """Give the outcome that is reported, and that of each step; what never began is not told: it is not applied."""
+        try:
+            applied = self.session.apply(self.plan, deadline=deadline)
+            outcome, steps = str(applied.outcome), [str(step.outcome) for step in applied.steps]
+        except ApplyError as error:
+            outcome, steps = error.outcome, [step.outcome for step in error.steps]
+        return outcome, steps + ["not applied"] * (len(VERBS) - len(steps))
+
+    def recorded(self) -> tuple[str, list[str]]:
+        """Give what another session finds in the history."""
+        with kqlmi.connect(self.cluster.url, token=self.cluster.token) as other:
+            entry = other.recorded().entries[-1]
+        return entry.outcome, [step.outcome for step in entry.steps]
+
+    def held(self) -> list[str]:
+        """Give for each step whether its scope holds what it leads to, or what was there before."""
+        states = {scope: self.plain.state(scope) for scope in SCOPES}
+        assert all(state in (BEFORE[scope], AFTER[scope]) for scope, state in states.items())
+        return ["applied" if state == AFTER[scope] else "not applied" for scope, state in states.items()]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[LocalCluster]:
+    with kqlmi.local.start(databases=["First", "Second"], identities=["system"]) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def plain(cluster: LocalCluster) -> Iterator[Plain]:
+    with Plain(cluster.url, cluster.token) as opened:
+        yield opened
+
+
+@pytest.fixture
+def bench(cluster: LocalCluster, plain: Plain, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    # It takes most of the time, and no crash is tested here.
+    monkeypatch.setattr("os.fsync", lambda _: None)
+    # Where it matters a deadline is one second, the least that the client's own clock can tell.
+    monkeypatch.setattr("kqlmi.cluster.connection._GRACE", timedelta(0))
+    for scope, state in BEFORE.items():
+        plain.alter(scope, state)
+    with Proxy(cluster.url) as proxy, kqlmi.connect(proxy.url, token=cluster.token) as session:
+        plan = session.plan(
+            {
+                Scope.database("First"): kqlmi.Policy.empty().grant("system", "SqlRequest", "ExternalTable"),
+                Scope.database("Second"): kqlmi.Policy.empty().grant("system", "ExternalTable"),
+                Scope.cluster(): None,
+            }
+        )
+        assert [step.verb for step in plan.steps] == VERBS
+        yield Bench(cluster, plain, proxy, session, plan)
+
+
+def kustos(status: int) -> Answer:
+    """Give an error as the service itself writes it."""
+    error = {"code": "General_Error", "message": "No.", "@type": "Some.Exception", "@message": "No."}
+    body = json.dumps({"error": {**error, "@permanent": status == 400}}).encode()
+    return Answer(status, body, {"Content-Type": "application/json"})
+
+
+def gateways(status: int) -> Answer:
+    """Give an error as something on the way writes it."""
+    return Answer(status, b"<html>Something on the way</html>", {"Content-Type": "text/html"})
+
+
+def answer(made_up: Answer, exchange: Exchange) -> None:
+    exchange.reply(made_up)
+
+
+def answer_after_the_commit(made_up: Answer, exchange: Exchange) -> None:
+    exchange.forward()
+    exchange.reply(made_up)
+
+
+def reset(exchange: Exchange) -> None:
+    exchange.reset()
+
+
+def reset_after_the_commit(exchange: Exchange) -> None:
+    exchange.forward()
+    exchange.reset()
+
+
+def truncate(exchange: Exchange) -> None:
+    whole = exchange.forward()
+    half = whole.body[: len(whole.body) // 2]
+    exchange.reply(Answer(whole.status, half, whole.headers), length=len(whole.body), more=False)
+
+
+def truncate_unnoticed(exchange: Exchange) -> None:
+    whole = exchange.forward()
+    exchange.reply(Answer(whole.status, whole.body[: len(whole.body) // 2], whole.headers))
+
+
+def reset_and_forward(exchange: Exchange) -> None:
+    exchange.reset()
+    time.sleep(0.1)
+    exchange.forward()
+
+
+def give_up_and_forward(exchange: Exchange) -> None:
+    exchange.reply(gateways(504), more=False)
+    time.sleep(0.1)
+    exchange.forward()
+
+
+def forward_late(reported: threading.Event, exchange: Exchange) -> None:
+    exchange.outwait()
+    assert reported.wait(30)
+    exchange.forward()
+
+
+NO_GATEWAY: Fault = partial(answer, gateways(503))
+LANDS: dict[str, Fault] = {
+    "reset after the commit": reset_after_the_commit,
+    "truncated": truncate,
+    "truncated unnoticed": truncate_unnoticed,
+    "reset, then forwarded in time": reset_and_forward,
+    "504 of a gateway, then forwarded in time": give_up_and_forward,
+    "500 after the commit": partial(answer_after_the_commit, kustos(500)),
+    "503 of a gateway after the commit": partial(answer_after_the_commit, gateways(503)),
+    "429 of a gateway after the commit": partial(answer_after_the_commit, gateways(429)),
+}
+FAILS: dict[str, Fault] = {
+    "refused": partial(answer, kustos(400)),
+    "forbidden": partial(answer, kustos(403)),
+    "reset before the request": reset,
+    "429": partial(answer, kustos(429)),
+    "429 of a gateway": partial(answer, gateways(429)),
+    "500": partial(answer, kustos(500)),
+    "503 of a gateway": NO_GATEWAY,
+}
+
+
+def told(landed: int, then: str = "not applied") -> list[str]:
+    """Give the outcomes of the steps where so many landed, and what became of the next."""
+    return (["applied"] * landed + [then] + ["not applied"] * len(VERBS))[: len(VERBS)]
+
+
+def in_all(steps: list[str]) -> str:
+    return steps[0] if len(set(steps)) == 1 else "partly applied"
+
+
+@pytest.mark.parametrize("step", [1, 2, 3], ids=VERBS)
+@pytest.mark.parametrize("fault", LANDS.values(), ids=LANDS.keys())
+def test_a_command_that_landed_is_called_applied_whatever_became_of_its_answer(
+    bench: Bench, fault: Fault, step: int
+) -> None:
+    bench.proxy.fail(step, fault)
+    assert bench.apply(PATIENT) == ("applied", told(3))
+    assert bench.held() == told(3)
+    assert bench.recorded() == ("applied", told(3))
+    assert bench.proxy.writes == [one.command for one in bench.plan.steps]
+
+
+@pytest.mark.parametrize("step", [1, 2, 3], ids=VERBS)
+@pytest.mark.parametrize("fault", FAILS.values(), ids=FAILS.keys())
+def test_a_command_that_did_not_land_is_called_not_applied_and_ends_the_plan(
+    bench: Bench, fault: Fault, step: int
+) -> None:
+    bench.proxy.fail(step, fault)
+    steps = told(step - 1)
+    assert bench.apply(SHORT) == (in_all(steps), steps)
+    assert bench.held() == steps
+    assert bench.recorded() == (in_all(steps), steps)
+    assert bench.proxy.writes == [one.command for one in bench.plan.steps[:step]]
+
+
+@pytest.mark.parametrize("step", [1, 2, 3], ids=VERBS)
+def test_a_command_that_lands_after_the_client_gave_up_is_unknown_until_it_shows(bench: Bench, step: int) -> None:
+    reported = threading.Event()
+    bench.proxy.fail(step, partial(forward_late, reported))
+    assert bench.apply(SHORT) == ("unknown", told(step - 1, "unknown"))
+    assert bench.recorded() == ("unknown", told(step - 1, "unknown"))
+    assert bench.held() == told(step - 1)
+    reported.set()
+    assert bench.proxy.over.wait(30)
+    assert bench.held() == told(step)
+    bench.session.settle()
+    assert bench.recorded() == (in_all(told(step)), told(step))
+
+
+@pytest.mark.parametrize("landed", [1, 2])
+def test_reading_back_goes_on_while_the_connection_stays_broken(bench: Bench, landed: int) -> None:
+    broken: Iterator[Fault] = iter([reset if landed == 1 else reset_after_the_commit, reset, NO_GATEWAY])
+    bench.proxy.fault = lambda _, count: next(broken, None) if count == 2 else None
+    steps = told(1) if landed == 1 else told(3)
+    assert bench.apply(2 if landed == 1 else PATIENT) == (in_all(steps), steps)
+    assert bench.held() == steps
+    assert bench.recorded() == (in_all(steps), steps)
+
+
+@pytest.mark.parametrize(("scope", "step"), [("database ['Second']", 2), ("cluster", 3)])
+def test_where_a_policy_cannot_be_read_before_its_change_the_plan_ends_and_says_what_landed(
+    bench: Bench, scope: str, step: int
+) -> None:
+    bench.proxy.fault = lambda exchange, count: (
+        reset if count == step - 1 and exchange.text.startswith(f".show {scope} policy") else None
+    )
+    steps = told(step - 1)
+    assert bench.apply(SHORT) == ("partly applied", steps)
+    assert bench.held() == steps
+    assert bench.recorded() == ("partly applied", steps)
+
+
+@pytest.mark.parametrize(("fault", "outcome"), [(reset_after_the_commit, "applied"), (reset, "not applied")])
+def test_whether_an_empty_policy_went_is_told_though_both_grant_the_same(
+    bench: Bench, fault: Fault, outcome: str
+) -> None:
+    bench.plain.alter("First", {})
+    plan = bench.session.plan({Scope.database("First"): None})
+    bench.proxy.fail(1, fault)
+    found, _ = replace(bench, plan=plan).apply(SHORT)
+    assert found == outcome
+    assert bench.plain.state("First") == (None if outcome == "applied" else {})
+
+
+@pytest.mark.parametrize(
+    ("fault", "outcome"),
+    [
+        (partial(answer, kustos(400)), "not applied"),
+        (partial(answer, kustos(429)), "not applied"),
+        (partial(answer_after_the_commit, gateways(429)), "unknown"),
+        (partial(answer_after_the_commit, gateways(503)), "unknown"),
+    ],
+)
+def test_a_command_of_a_cell_is_recorded_as_its_answer_proves(bench: Bench, fault: Fault, outcome: str) -> None:
+    bench.proxy.fail(1, fault)
+    with pytest.raises(ServiceError):
+        bench.session.run(".delete cluster policy managed_identity")
+    assert bench.recorded() == (outcome, [outcome])
+    truth = "applied" if bench.plain.state(CLUSTER) is None else "not applied"
+    assert truth == ("applied" if outcome == "unknown" else "not applied")
+    bench.session.settle()
+    assert bench.recorded() == (truth, [truth])

@@ -1,0 +1,239 @@
+"""Many sessions change the same policies at once: what a command overwrote of others is told, or that it may have."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from threading import Barrier
+from typing import Any
+
+import pytest
+
+import kqlmi
+from kqlmi.apply import StepResult
+from kqlmi.cluster.connection import Connection
+from kqlmi.cluster.evidence import overwritten_by
+from kqlmi.cluster.table import Column, Table
+from kqlmi.errors import ApplyError, ServiceError
+from kqlmi.local.cluster import LocalCluster
+from kqlmi.model import commands
+from kqlmi.model.entities import Scope
+
+from .plain import Grants, Plain, grants, parse
+
+SESSIONS = 200
+# Two databases with the same policy, so that what is told of one may be confused with the other.
+DATABASES = ("First", "Second")
+USAGES = tuple(f"Flow{place:03}" for place in range(SESSIONS // len(DATABASES)))
+LOADER, EXPORTER = (
+    kqlmi.local.Identity(name, f"{place}0000000-0000-4000-8000-000000000000")
+    for place, name in enumerate(("loader", "exporter"), 1)
+)
+
+
+class Racing:
+    """A connection that keeps what its session read last, waits before it writes, and may be refused the records."""
+
+    def __init__(self, behind: Connection, before_write: Callable[[], object], unreadable: tuple[str, ...]) -> None:
+        self.behind, self.before_write, self.unreadable = behind, before_write, unreadable
+        self.read: Grants = frozenset()
+
+    def execute(
+        self, text: str, database: str | None = None, *, timeout: float | None = None, client_request_id: str = ""
+    ) -> Table:
+        if self.unreadable and text.startswith(self.unreadable):
+            raise ServiceError("No.", status=403, code="Forbidden")
+        command = commands.read(text)
+        if command and command.verb != "show":
+            self.before_write()
+        answer = self.behind.execute(text, database, timeout=timeout, client_request_id=client_request_id)
+        if command and command.verb == "show":
+            self.read = grants(parse(answer.column("Policy")[0]))
+        return answer
+
+    def close(self) -> None:
+        self.behind.close()
+
+
+@dataclass(frozen=True)
+class Written:
+    """An ``.alter`` that was carried out: what its session said of it, and what that had read before."""
+
+    result: StepResult
+    told: str
+    read: Grants
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalCluster]:
+    monkeypatch.setattr("os.fsync", lambda _: None)  # it takes most of the time, and no crash is tested here
+    with kqlmi.local.start(databases=DATABASES, identities=[LOADER, EXPORTER], usages=USAGES) as started:
+        yield started
+
+
+def race(
+    cluster: LocalCluster, *, widened: bool, unreadable: tuple[str, ...] = (), sessions: int = SESSIONS
+) -> list[Written]:
+    """Start many sessions at once, each with one change planned from the same policies; give the ``.alter`` that ran.
+
+    Of five sessions four revoke by ``.alter`` and one grants by ``.alter-merge``. Where nothing ``widened`` the time
+    between a session's own re-read and its write, most of them find that another was faster. To widen it, each waits
+    just before it writes until all are there.
+    """
+    with Plain(cluster.url, cluster.token) as plain:
+        for database in DATABASES:
+            plain.alter(database, {LOADER.object_id: USAGES})
+    tokens = [cluster.token_for("admin") for _ in range(sessions)]
+    start, gate = Barrier(sessions, timeout=120), Barrier(sessions, timeout=120)
+
+    def work(place: int) -> Written | None:
+        usage, scope = USAGES[place // 2], Scope.database(DATABASES[place % 2])
+        revokes = place % 10 < 8
+        with kqlmi.connect(cluster.url, token=tokens[place]) as session:
+            connection = Racing(session.connection, gate.wait if widened else lambda: None, unreadable)
+            session.connection = connection
+            policy = session.policy(scope)
+            assert policy is not None
+            change = policy.revoke(LOADER.object_id, usage) if revokes else policy.grant(EXPORTER.object_id, usage)
+            plan = session.plan({scope: change})
+            start.wait()
+            with suppress(ApplyError):
+                done = session.apply(plan)
+                return Written(done.steps[0], str(done), connection.read) if revokes else None
+            assert not widened
+        return None
+
+    with ThreadPoolExecutor(sessions) as pool:
+        return [written for written in pool.map(work, range(sessions)) if written]
+
+
+def journal_of(cluster: LocalCluster) -> dict[str, tuple[Grants, str]]:
+    """Give for each ``.alter`` of a session what it replaced and who had written that, by client request ID."""
+    found: dict[str, tuple[Grants, str]] = {}
+    writers: dict[str, str] = {}
+    with Plain(cluster.url, cluster.token) as plain:
+        for row in plain.rows(".show journal"):
+            if row["ClientRequestId"].startswith("kqlmi;") and row["ChangeCommand"].startswith(".alter "):
+                replaced = grants(parse(row["OriginalEntityState"]))
+                found[row["ClientRequestId"]] = (replaced, writers[row["Database"]])
+            writers[row["Database"]] = row["Principal"]
+    return found
+
+
+@pytest.mark.parametrize("widened", [False, True], ids=["as it comes", "between the read and the write of all"])
+def test_every_overwritten_grant_and_revoke_is_reported_with_its_writer(
+    cluster: LocalCluster, capsys: pytest.CaptureFixture[str], widened: bool  # noqa: FBT001
+) -> None:  # fmt: skip
+    written = race(cluster, widened=widened)
+    journal = journal_of(cluster)
+    assert journal.keys() == {one.result.client_request_id for one in written}
+    happened = 0
+    for one in written:
+        replaced, writer = journal[one.result.client_request_id]
+        lost, brought_back = replaced - one.read, one.read - replaced
+        found = one.result.overwritten
+        assert (found is not None) == bool(lost or brought_back)
+        assert one.result.unseen is None
+        if found:
+            assert (found.granted, found.revoked, found.principal) == (lost, brought_back, writer)
+            assert all(f"+ {identity} {usage}" in one.told for identity, usage in lost)
+            assert all(f"- {identity} {usage}" in one.told for identity, usage in brought_back)
+            happened += 1
+    with capsys.disabled():
+        print(f"\n{SESSIONS} sessions, {len(written)} .alter, {happened} overwrote another's change")  # noqa: T201
+    assert happened or not widened
+
+
+def test_where_only_the_list_of_commands_can_be_read_every_overwrite_is_reported_too(cluster: LocalCluster) -> None:
+    # Fewer, because each reads all that the others sent.
+    written = race(cluster, widened=True, unreadable=(".show journal",), sessions=SESSIONS // 5)
+    journal = journal_of(cluster)
+    overwrote = [one for one in written if journal[one.result.client_request_id][0] != one.read]
+    assert overwrote
+    assert all(one.result.overwritten and one.result.overwritten.command for one in overwrote)
+
+
+def test_where_neither_can_be_read_every_alter_says_that_a_write_could_not_be_ruled_out(cluster: LocalCluster) -> None:
+    written = race(cluster, widened=True, unreadable=(".show journal", ".show commands"))
+    assert len(written) == SESSIONS * 4 // 5
+    assert all("could not be ruled out" in one.told and one.result.unseen is not None for one in written)
+
+
+class Listing:
+    """A connection to a cluster whose list of commands holds an ``.alter`` of one's own, and another's."""
+
+    START = datetime(2024, 5, 6, 12, tzinfo=UTC)
+
+    def __init__(self, started: float, ended: float, state: str) -> None:
+        self.rows = [self._row("mine", 0, 0.2, "Completed"), self._row("other", started, ended, state)]
+
+    def _row(self, request: str, started: float, ended: float, state: str) -> list[Any]:
+        moments = (f"{self.START + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%S.%fZ}" for seconds in (started, ended))
+        return [request, ".delete database First policy managed_identity", "First", *moments, request, state]
+
+    def execute(self, text: str, *_: object, **__: object) -> Table:
+        if text.startswith(".show journal"):
+            raise ServiceError("No.", status=403)
+        names = ("ClientActivityId", "Text", "Database", "StartedOn", "LastUpdatedOn", "User", "State")
+        kinds = {"StartedOn": "datetime", "LastUpdatedOn": "datetime"}
+        return Table(tuple(Column.of(name, kinds.get(name, "string")) for name in names), tuple(self.rows))
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("started", "ended", "state", "told"),
+    [
+        (-0.5, -0.4, "Completed", True),
+        (-5, -0.1, "Completed", True),  # began before the re-read, and was carried out after it
+        (0.1, 0.15, "Completed", True),  # came a moment later, and was faster
+        (-5, -4, "Completed", False),
+        (0.3, 0.4, "Completed", False),
+        (-0.5, -0.4, "Failed", False),
+    ],
+)
+def test_in_a_list_of_commands_every_write_counts_that_may_have_come_between(
+    started: float, ended: float, state: str, told: bool  # noqa: FBT001
+) -> None:  # fmt: skip
+    listing = Listing(started, ended, state)
+    found = overwritten_by(listing, Scope.database("First"), "mine", frozenset(), 1)
+    assert (found is not None) == told
+
+
+def test_who_changed_a_policy_is_not_confused_with_who_changed_another_database_alike(cluster: LocalCluster) -> None:
+    first, second = (cluster.token_for("admin") for _ in range(2))
+    with kqlmi.connect(cluster.url, token=cluster.token) as session:
+        plan = session.plan({Scope.database("First"): kqlmi.Policy.empty().grant(EXPORTER.object_id, "All")})
+        for token, database in ((first, "First"), (second, "Second")):
+            with Plain(cluster.url, token) as plain:
+                plain.alter(database, {LOADER.object_id: ["All"]})
+        principals = session.run(".show journal").column("Principal")
+        with pytest.raises(ApplyError, match=f"by {principals[-2]}"):
+            session.apply(plan)
+
+
+def test_who_was_overwritten_is_not_confused_with_who_wrote_the_same_again_afterwards(cluster: LocalCluster) -> None:
+    with (
+        kqlmi.connect(cluster.url, token=cluster.token) as session,
+        Plain(cluster.url, cluster.token_for("admin")) as first,
+        Plain(cluster.url, cluster.token_for("admin")) as second,
+    ):
+        first.alter("First", {LOADER.object_id: USAGES[:2]})
+        plan = session.plan({Scope.database("First"): kqlmi.Policy.empty()})
+
+        def overwrite(by: Plain) -> None:
+            by.alter("First", {LOADER.object_id: USAGES[:3]})
+
+        class Restored(Racing):
+            def execute(self, text: str, *args: Any, **options: Any) -> Table:
+                if text.startswith(".show journal"):
+                    overwrite(second)
+                return super().execute(text, *args, **options)
+
+        session.connection = Restored(session.connection, lambda: overwrite(first), ())
+        [result] = session.apply(plan).steps
+        assert result.overwritten
+        assert result.overwritten.granted == {(LOADER.object_id, USAGES[2])}
+        assert result.overwritten.principal == session.run(".show journal").column("Principal")[0]
