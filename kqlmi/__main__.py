@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from kqlmi import __version__
 from kqlmi.errors import ApplyError, InputError, KqlmiError
-from kqlmi.model import planfile
+from kqlmi.model import edits, planfile
 from kqlmi.model.plan import Plan
 from kqlmi.session import MODES, Session, connect, write
 
@@ -107,6 +107,8 @@ def _apply(options: argparse.Namespace) -> int:
         except ApplyError as error:
             if options.json:
                 print(_outcome(plan, error.outcome, [result.outcome for result in error.steps]))
+            if orphans := edits.named_in(plan, error.message):
+                print(f"kqlmi: {planfile.to_warning(orphans)}", file=sys.stderr)
             raise
     if options.json:
         print(_outcome(plan, applied.outcome, [result.outcome for result in applied.steps]))

@@ -1,7 +1,7 @@
 """A plan as text for others: JSON that can be applied later, Markdown for a review, a script to paste."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -107,6 +107,14 @@ def to_kql(plan: Plan) -> str:
 FORMATS: Mapping[str, Callable[[Plan], str]] = MappingProxyType(
     {"json": to_json, "markdown": to_markdown, "kql": to_kql}
 )
+
+
+def to_warning(orphans: Iterable[str]) -> str:
+    """Say of identities that are not assigned to the cluster what that means for a plan."""
+    return (
+        f"Not assigned to the cluster, by its answer: {', '.join(orphans)}. What they were granted cannot be restored"
+        " until they are assigned again."
+    )
 
 
 def to_request(plan: Plan) -> str:

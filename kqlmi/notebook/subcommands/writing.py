@@ -174,7 +174,7 @@ def _offer(session: Session, plan: Plan, error: ApplyError) -> None:
     if isinstance(error.__cause__, ForbiddenError):
         print(planfile.to_request(plan))
     elif orphans := edits.named_in(plan, error.message):
-        print(f"Not assigned to the cluster, by its answer: {', '.join(orphans)}. Without them:\n")
+        print(f"{planfile.to_warning(orphans)} Without them:\n")
         _show(session, session.without(plan, orphans))
 
 

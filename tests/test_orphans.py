@@ -1,0 +1,68 @@
+"""A scope that holds an identity which is no longer assigned: what repeats it is refused whole, and a way on is found."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+import kqlmi
+from kqlmi.errors import ApplyError
+from kqlmi.local.cluster import LocalCluster
+from kqlmi.model import edits
+from kqlmi.model.entities import Scope
+from kqlmi.model.plan import Plan
+from kqlmi.session import Session
+
+SAMPLES = Scope.database("Samples")
+ORPHAN, LOADER = (kqlmi.local.Identity(name) for name in ("orphan", "loader"))
+
+
+@pytest.fixture
+def cluster() -> Iterator[LocalCluster]:
+    with kqlmi.local.start(databases=["Samples"], identities=[ORPHAN, LOADER]) as started:
+        yield started
+
+
+@pytest.fixture
+def session(cluster: LocalCluster) -> Iterator[Session]:
+    with kqlmi.connect(cluster.url, token=cluster.token) as opened:
+        opened.apply(opened.grant(ORPHAN.object_id, "ExternalTable", databases=["Samples"]))
+        opened.apply(opened.grant(LOADER.object_id, "SqlRequest", databases=["Samples"]))
+        opened.apply(opened.grant(LOADER.object_id, "AzureAI", databases=["Samples"]))
+        cluster._state.identities = (LOADER,)
+        yield opened
+
+
+def by_revoke(session: Session) -> Plan:
+    return session.revoke("loader", "AzureAI", databases=["Samples"])
+
+
+def by_undo(session: Session) -> Plan:
+    return session.undo_plan()
+
+
+def by_file(session: Session) -> Plan:
+    return session.plan_file(session.export().replace("[SqlRequest, AzureAI]", "[SqlRequest]"))[0]
+
+
+@pytest.mark.parametrize("make", [by_revoke, by_undo, by_file])
+def test_a_plan_that_repeats_an_orphan_is_refused_whole_and_goes_through_without_it(
+    session: Session, make: Callable[[Session], Plan]
+) -> None:
+    before, plan = session.policy(SAMPLES), make(session)
+    with pytest.raises(ApplyError, match="refused and changed nothing") as caught:
+        session.apply(plan)
+    assert caught.value.outcome == "not applied"
+    assert session.policy(SAMPLES) == before
+    orphans = edits.named_in(plan, caught.value.message)
+    assert orphans == (ORPHAN.object_id,)
+    second = session.without(plan, orphans)
+    assert f"- orphan ({ORPHAN.object_id}) ExternalTable" in str(second)
+    session.apply(second)
+    policy = session.policy(SAMPLES)
+    assert policy is not None
+    assert policy.grants == {(LOADER.object_id, "SqlRequest")}
+
+
+def test_what_an_export_finds_of_an_orphan_plans_unchanged(session: Session) -> None:
+    plan, unmanaged = session.plan_file(session.export())
+    assert (plan.steps, unmanaged) == ((), ())
