@@ -127,11 +127,13 @@ class Recorder:
     def settle(self, *, deadline: float = DEADLINE) -> tuple[Entry, ...]:
         """Give the entries that were left open or unknown, with what the policies show of them by now.
 
-        An entry younger than ``deadline`` whose change does not show stays unknown: its command may still arrive.
+        An entry younger than ``deadline`` for each of its steps, whose change does not show, stays unknown: a command
+        may still arrive.
         """
         settled = []
         for entry in self.read().unfinished:
-            late = (datetime.now(UTC) - entry.time).total_seconds() > deadline
+            # The last step may have begun when those before it had used up their deadlines.
+            late = (datetime.now(UTC) - entry.time).total_seconds() > deadline * len(entry.steps)
             steps = entry.steps
             for scope in dict.fromkeys(step.scope for step in steps if step.outcome in _UNSETTLED):
                 steps = _seen(steps, scope, read_policy(self.connection, scope), late=late)

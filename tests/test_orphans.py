@@ -57,6 +57,7 @@ def test_a_plan_that_repeats_an_orphan_is_refused_whole_and_goes_through_without
     assert orphans == (ORPHAN.object_id,)
     second = session.without(plan, orphans)
     assert f"- orphan ({ORPHAN.object_id}) ExternalTable" in str(second)
+    assert second.undoes == plan.undoes
     session.apply(second)
     policy = session.policy(SAMPLES)
     assert policy is not None

@@ -164,7 +164,7 @@ class Session:
 
     def without(self, plan: Plan, identities: Iterable[str]) -> Plan:
         """Give a plan that leaves identities out of what a plan sends, for those that are not assigned any more."""
-        return self.plan(edits.without(plan, identities).policies)
+        return replace(self.plan(edits.without(plan, identities).policies), undoes=plan.undoes)
 
     def export(self, document: str | bytes = "") -> str:
         """Give every policy as a policy file; of an existing ``document``, what did not change stays as it is written.
