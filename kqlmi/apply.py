@@ -12,7 +12,7 @@ from kqlmi.cluster.policies import policy_of, read_policy
 from kqlmi.errors import ApplyError, ConnectionFailedError, KqlmiError, RequestTimeoutError, ServiceError
 from kqlmi.model.entities import ObjectId, Scope
 from kqlmi.model.plan import Plan, Step
-from kqlmi.model.policy import Grant, Policy
+from kqlmi.model.policy import Grant, Policy, grants_of
 
 Outcome = Literal["applied", "partly applied", "not applied", "unknown"]
 
@@ -79,9 +79,8 @@ class Applied:
 
 def _told(found: Overwritten) -> str:
     who = f" of {found.principal}" if found.principal else ""
-    changes = [f"+ {identity} {usage}" for identity, usage in sorted(found.granted)]
-    changes += [f"- {identity} {usage}" for identity, usage in sorted(found.revoked)]
-    return f"Overwrote a change{who} in the {found.scope}: {', '.join(changes) or found.command}"
+    changes = _changes(found.granted, found.revoked)
+    return f"Overwrote a change{who} in the {found.scope}: {changes or found.command}"
 
 
 def apply_plan(
@@ -142,7 +141,7 @@ def _refuse_drift(connection: Connection, step: Step, done: tuple[StepResult, ..
             steps=done,
             hint=error.hint,
         ) from error
-    if _grants(current) != _grants(step.before):
+    if grants_of(current) != grants_of(step.before):
         writer = last_writer(connection, step.scope, current)
         by = f" by {writer}" if writer else ""
         raise ApplyError(
@@ -155,8 +154,8 @@ def _refuse_drift(connection: Connection, step: Step, done: tuple[StepResult, ..
 
 def _refuse_surprise(result: StepResult, done: tuple[StepResult, ...]) -> None:
     """Refuse an answer without what the step wanted; a merge may meet more, which another writer granted."""
-    found = _grants(result.policy)
-    wanted = _as_found(_grants(result.step.after), result.policy)
+    found = grants_of(result.policy)
+    wanted = _as_found(grants_of(result.step.after), result.policy)
     granted = _as_found({(change.identity, change.usage) for change in result.step.changes}, result.policy)
     if not (granted <= found if result.step.verb == "alter-merge" else wanted == found):
         raise ApplyError(
@@ -223,7 +222,7 @@ def _seen(step: Step, policy: Policy | None, *, late: bool) -> StepResult:
 
 def _state(step: Step, policy: Policy | None) -> frozenset[Grant] | bool:
     """Give what tells the policy after a step from the one before: its grants, or else whether there is one at all."""
-    return _grants(policy) if step.changes else policy is None
+    return grants_of(policy) if step.changes else policy is None
 
 
 def _as_found(grants: Iterable[Grant], policy: Policy | None) -> frozenset[Grant]:
@@ -238,7 +237,7 @@ def _with_evidence(connection: Connection, result: StepResult, window: float) ->
         return result
     try:
         found = overwritten_by(
-            connection, result.step.scope, result.client_request_id, _grants(result.step.before), window
+            connection, result.step.scope, result.client_request_id, grants_of(result.step.before), window
         )
     except KqlmiError:
         return replace(result, unseen=window)
@@ -258,12 +257,11 @@ def _failure(problem: BaseException, done: tuple[StepResult, ...]) -> ApplyError
     return ApplyError(f"{told}: {reason}{before}", outcome=outcome, steps=done, hint=hint)
 
 
-def _grants(policy: Policy | None) -> frozenset[Grant]:
-    return policy.grants if policy else frozenset()
-
-
 def _difference(expected: Policy | None, found: Policy | None) -> str:
-    added, gone = _grants(found) - _grants(expected), _grants(expected) - _grants(found)
-    parts = [f"+ {identity} {usage}" for identity, usage in sorted(added)]
-    parts += [f"- {identity} {usage}" for identity, usage in sorted(gone)]
+    return _changes(grants_of(found) - grants_of(expected), grants_of(expected) - grants_of(found))
+
+
+def _changes(granted: frozenset[Grant], revoked: frozenset[Grant]) -> str:
+    parts = [f"+ {identity} {usage}" for identity, usage in sorted(granted)]
+    parts += [f"- {identity} {usage}" for identity, usage in sorted(revoked)]
     return ", ".join(parts)

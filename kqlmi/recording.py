@@ -21,10 +21,10 @@ from kqlmi.errors import (
 from kqlmi.history import Entry, History, HistoryError, Outcome, Reading, StepRecord, new_entry
 from kqlmi.model import commands
 from kqlmi.model.commands import PolicyCommand
-from kqlmi.model.diff import diff
+from kqlmi.model.diff import Change, diff
 from kqlmi.model.entities import Scope
 from kqlmi.model.plan import Plan, make_plan
-from kqlmi.model.policy import Policy, Snapshot
+from kqlmi.model.policy import Policy, Snapshot, grants_of
 
 _UNSETTLED = frozenset({"open", "unknown"})
 _WHO = "print cluster = current_cluster_endpoint(), principal = current_principal()"
@@ -166,14 +166,10 @@ class Recorder:
         current = Snapshot({scope: read_policy(self.connection, scope) for scope in before})
         left = Snapshot(after)
         if since := diff(left, current):
-            told = ", ".join(f"{'+' if one.kind == 'grant' else '-'} {one.identity} {one.usage}" for one in since)
-            did = ", ".join(
-                f"{'+' if one.kind == 'grant' else '-'} {one.identity} {one.usage}"
-                for one in diff(Snapshot(before), left)
-            )
+            did = _changes(diff(Snapshot(before), left))
             raise InputError(
                 f"Entry {entry.id} cannot be taken back: it made {did or 'no change of grants'}, and since then"
-                f" somebody made {told} in the {since[0].scope}.",
+                f" somebody made {_changes(since)} in the {since[0].scope}.",
                 hint="Plan what you want from the policies as they are now.",
             )
         return make_plan(current, Snapshot(before), cluster=self.name, exactly=True, undoes=entry.id)
@@ -210,6 +206,10 @@ class Recorder:
         return str(self.connection.execute("print name = current_database()").column("name")[0])
 
 
+def _changes(changes: Sequence[Change]) -> str:
+    return ", ".join(f"{'+' if one.kind == 'grant' else '-'} {one.identity} {one.usage}" for one in changes)
+
+
 def _outcome(text: str) -> Outcome:
     outcomes: dict[str, Outcome] = {
         "applied": "applied",
@@ -235,9 +235,5 @@ def _seen(steps: tuple[StepRecord, ...], scope: Scope, now: Policy | None, *, la
 
 def _shows(step: StepRecord, state: Policy | None, now: Policy | None) -> bool:
     """Tell whether a policy is in a state of a step; where that changes no grant, whether there is one tells them apart."""
-    changes = _grants(step.before) != _grants(step.after)
-    return _grants(state) == _grants(now) and (changes or (state is None) == (now is None))
-
-
-def _grants(policy: Policy | None) -> frozenset[tuple[str, str]]:
-    return policy.grants if policy else frozenset()
+    changes = grants_of(step.before) != grants_of(step.after)
+    return grants_of(state) == grants_of(now) and (changes or (state is None) == (now is None))

@@ -8,7 +8,7 @@ from kqlmi.cluster.table import Table
 from kqlmi.errors import KqlmiError, ServiceError
 from kqlmi.model import commands
 from kqlmi.model.entities import Scope
-from kqlmi.model.policy import Grant, Policy
+from kqlmi.model.policy import Grant, Policy, grants_of
 
 _JOURNAL = ".show journal | where EventTimestamp > ago(10m)"
 _COMMANDS = ".show commands-and-queries | where StartedOn > ago(10m)"
@@ -48,7 +48,7 @@ def overwritten_by(
 
 def last_writer(connection: Connection, scope: Scope, policy: Policy | None) -> str:
     """Give who left ``policy`` in a scope, and when, by the journal; empty where it does not tell."""
-    found = policy.grants if policy else frozenset()
+    found = grants_of(policy)
     try:
         writes = _writes(connection.execute(_JOURNAL, scope.name))
     except KqlmiError:
@@ -131,5 +131,4 @@ def _by_commands(listed: Table, scope: Scope, own: str, window: float) -> Overwr
 
 
 def _grants(state: str) -> frozenset[Grant]:
-    policy = Policy.parse(state)
-    return policy.grants if policy else frozenset()
+    return grants_of(Policy.parse(state))

@@ -174,8 +174,7 @@ class Snapshot:
 
     def grants(self, scope: Scope) -> frozenset[Grant]:
         """Give the grants of a scope; none where there is no policy or it was not read."""
-        policy = self.policies.get(scope)
-        return policy.grants if policy else frozenset()
+        return grants_of(self.policies.get(scope))
 
     def with_policy(self, scope: Scope, policy: Policy | None) -> Self:
         """Give a snapshot in which one scope holds ``policy``."""
@@ -190,6 +189,11 @@ class Snapshot:
                 if not found.get(identity.object_id, identity).display_name or identity.object_id not in found:
                     found[identity.object_id] = identity
         return found
+
+
+def grants_of(policy: Policy | None) -> frozenset[Grant]:
+    """Give the grants of a policy; none where there is no policy."""
+    return policy.grants if policy else frozenset()
 
 
 def _payload(entry: Entry, *, complete: bool = False) -> dict[str, Any]:

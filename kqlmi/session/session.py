@@ -110,7 +110,7 @@ class Session:
     def databases(self, pattern: str = "*") -> tuple[str, ...]:
         """Give the names of the databases that the caller may see and that match a glob, without letter case."""
         names = map(str, self.connection.execute(".show databases").column("DatabaseName"))
-        return tuple(name for name in names if fnmatch.fnmatchcase(name.casefold(), pattern.casefold()))
+        return _matching(names, pattern)
 
     def database_scope(self, name: str) -> Scope:
         """Give the scope of an existing database, in its own spelling; InputError with a suggestion if there is none."""
@@ -200,7 +200,7 @@ class Session:
         scopes = [Scope.cluster()] if cluster else []
         known = self.databases()
         for pattern in databases:
-            found = [name for name in known if fnmatch.fnmatchcase(name.casefold(), pattern.casefold())]
+            found = _matching(known, pattern)
             scopes += map(Scope.database, found) if found else [self.database_scope(pattern)]
         if not scopes:
             raise InputError("No scope is said.", hint="Say --database NAME (or a glob), or --cluster.")
@@ -273,3 +273,8 @@ class Session:
         found = self.read([Scope.cluster(), scope]).snapshot
         held = {name for place in found.policies for _, name in found.grants(place)}
         return access(found, find_identity(found.identities.values(), identity), checked_usage(usage, held), scope)
+
+
+def _matching(names: Iterable[str], pattern: str) -> tuple[str, ...]:
+    """Give the names that match a glob, without letter case."""
+    return tuple(name for name in names if fnmatch.fnmatchcase(name.casefold(), pattern.casefold()))
