@@ -3,7 +3,7 @@
 import threading
 import uuid
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -31,6 +31,46 @@ class Change:
     principal: Principal
     client_request_id: str
     activity_id: str
+
+
+@dataclass(frozen=True)
+class IngestionFailure:
+    """Rows that did not reach a table."""
+
+    database: str
+    table: str
+    source: str
+    details: str
+    error_code: str
+    is_permanent: bool
+    is_from_update_policy: bool
+    principal: str
+    activity_id: str
+    timestamp: int = field(default_factory=ticks.now)
+    operation_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+
+
+@dataclass(frozen=True)
+class ExportRuns:
+    """What a continuous export has done so far.
+
+    ``exported`` counts the rows of each fact table that are done with; ``artifacts`` are (time, URL, number of rows),
+    ``failures`` are (time, operation ID, last success or None, details); times are ticks.
+    """
+
+    exported: Mapping[str, int]
+    created: int = field(default_factory=ticks.now)
+    last_run: int | None = None
+    last_success: int | None = None
+    last_result: str = ""
+    exported_to: int | None = None
+    is_running: bool = False
+    artifacts: tuple[tuple[int, str, int], ...] = ()
+    failures: tuple[tuple[int, str, int | None, str], ...] = ()
+
+    def next_run(self, interval: int) -> int:
+        """Give when the next run is due."""
+        return (self.last_run or self.created) + interval
 
 
 @dataclass

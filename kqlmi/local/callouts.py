@@ -32,6 +32,12 @@ class Callout:
 
 Callouts = tuple[Callout, ...]
 
+# Documented as preconfigured on every cluster, for the types of callout that the local cluster carries out or checks.
+PREDEFINED: Callouts = (
+    Callout("external_data", ".*", can_call=True),
+    Callout("sql", r"[a-z0-9][a-z0-9\-]{0,61}[a-z0-9]?\.database\.windows\.net/?$", can_call=True),
+)
+
 _PROPERTIES = {"CalloutType": "callout_type", "CalloutUriRegex": "uri_regex", "CanCall": "can_call"}
 
 
@@ -50,6 +56,16 @@ def merge(held: Callouts | None, addition: Callouts) -> Callouts:
     """Give the rules with others added; the same type and expression takes the new ``CanCall``."""
     rules = {(rule.callout_type, rule.uri_regex): rule for rule in (*(held or ()), *addition)}
     return tuple(rules.values())
+
+
+def permits(callouts: Callouts | None, callout_type: str, url: str) -> bool:
+    """Tell whether a URL may be called: a rule must allow it, and none that matches may deny it."""
+    matching = [
+        rule.can_call
+        for rule in (*PREDEFINED, *(callouts or ()))
+        if rule.callout_type == callout_type and re.search(rule.uri_regex, url)
+    ]
+    return bool(matching) and all(matching)
 
 
 def render(callouts: Callouts | None) -> str:

@@ -2,15 +2,20 @@
 
 import atexit
 import secrets
+from collections.abc import Callable
+from os import PathLike
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from kqlmi.errors import InputError
+from kqlmi.local.faults import KustoError
 from kqlmi.local.identities import Identity
 from kqlmi.local.principals import Caller, Role, new_app
 from kqlmi.local.server import Server
 from kqlmi.local.service import Service
 from kqlmi.local.state import Grant, State
+from kqlmi.local.storage import Storage
 
 _PORTS = 65_536
 _ROLES = {
@@ -73,12 +78,38 @@ class LocalCluster:
                 state.grant(held, Grant(_ROLES[role], principal))
         return self._new_token(Caller(principal))
 
+    def add_storage(self, url: str, folder: str | PathLike[str]) -> None:
+        """Let a folder of this machine be a container, such as ``https://acct.blob.core.windows.net/data``.
+
+        Nobody may open it before ``assign_role``. Nothing outside the folder is read or written.
+        """
+        path = Path(folder)
+        if not path.is_dir():
+            raise InputError(f"The folder {path} does not exist.", hint="Create it first.")
+        self._change_storage(lambda held: held.with_container(url, path))
+
+    def assign_role(self, object_id: str, url: str, role: str) -> None:
+        """Assign an Azure role on a container to a principal, such as ``Storage Blob Data Reader``."""
+        self._change_storage(lambda held: held.with_role(object_id, url, role))
+
+    def unassign_role(self, object_id: str, url: str, role: str) -> None:
+        """Take an Azure role on a container away from a principal."""
+        self._change_storage(lambda held: held.without_role(object_id, url, role))
+
     def stop(self) -> None:
         """Stop the cluster; a second call does nothing."""
         server, self._server = self._server, None
         if server is not None:
             atexit.unregister(self.stop)
             server.stop()
+
+    def _change_storage(self, change: Callable[[Storage], Storage]) -> None:
+        with self._state.lock:
+            try:
+                self._state.storage = change(self._state.storage)
+            except KustoError as error:
+                what = error.detail.partition("cannot be executed: ")[2]
+                raise InputError(f"{what[:1].upper()}{what[1:]}.", hint="Nothing was changed.") from error
 
     def _new_token(self, caller: Caller) -> str:
         token = secrets.token_urlsafe(32)

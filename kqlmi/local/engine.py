@@ -1,14 +1,17 @@
 """KQL queries over the cluster's tables, run by duckdb-kql on an in-memory DuckDB."""
 
+import re
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from kqlmi.local import kqltext, results, translation
+from kqlmi.local import kqltext, loading, results, translation
 from kqlmi.local.activity import Run
-from kqlmi.local.faults import KustoError, bad_request
-from kqlmi.local.state import Database
-from kqlmi.local.tables import Column, Table
+from kqlmi.local.expansion import PLACEHOLDER, Expansion, Source
+from kqlmi.local.faults import bad_request
+from kqlmi.local.state import Database, key
+from kqlmi.local.tables import Table
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -22,18 +25,10 @@ _LIMITS = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
 }
-# How a column travels: a list of values in this DuckDB type, then an expression that gives the stored value.
-_STORED = {
-    "bool": ("BOOLEAN", "BOOLEAN", "{}"),
-    "int": ("INTEGER", "INTEGER", "{}"),
-    "long": ("BIGINT", "BIGINT", "{}"),
-    "real": ("DOUBLE", "DOUBLE", "{}"),
-    "string": ("VARCHAR", "VARCHAR", "{}"),
-    "guid": ("VARCHAR", "UUID", "CAST({} AS UUID)"),
-    "dynamic": ("VARCHAR", "JSON", "CAST({} AS JSON)"),
-    "datetime": ("BIGINT", "TIMESTAMP", "make_timestamp({})"),
-    "timespan": ("BIGINT", "INTERVAL", "to_microseconds({})"),
-}
+
+
+_TEXT = re.compile(r"'(?:[^']|'')*'")
+_PLACED = re.compile(rf'"\w+"\."({PLACEHOLDER.pattern})"')
 
 
 class Engine:
@@ -45,42 +40,52 @@ class Engine:
         self._connection: DuckDBPyConnection | None = None
         self._loaded: dict[str, dict[str, Table]] = {}
         self._lock = threading.Lock()
+        self._used: Counter[str] = Counter()
 
     def query(
-        self,
-        text: str,
-        *,
-        run: Run,
-        seconds: float,
-        context: Database,
-        readable: Callable[[str], Database],
-        parameters: Mapping[str, Any],
+        self, text: str, context: Database, expansion: Expansion, functions: Mapping[str, Iterable[str]]
     ) -> Table:
-        """Run a query; ``readable`` gives another database by name, or refuses."""
-        named = {_alias(context)}
+        """Run a query, with the definitions of the functions that it calls by the name of their database."""
+        question, sources = expansion.question, expansion.sources
+        named = {_alias(context): context}
 
         def name_of(database: str) -> str:
-            alias = _alias(readable(database))
-            named.add(alias)
-            return alias
+            found = (
+                context if key(database) == key(context.name) else question.reads(expansion.state.database(database))
+            )
+            named[_alias(found)] = found
+            return _alias(found)
 
         prepared = kqltext.for_engine(text, name_of)
+        defined: dict[str | None, list[str]] = {
+            name_of(owner): [kqltext.for_engine(one, name_of) for one in definitions]
+            for owner, definitions in functions.items()
+        }
         cursor = self._cursor(named)
         try:
-            return _execute(cursor, (prepared, _alias(context), self._schema(named), parameters), run, seconds)
+            schema = self._schema(named)
+            for name, source in sources.items():
+                schema |= {f"{alias}.{name}": [column.name for column in source.columns] for alias in named}
+
+            def fill(sql: str) -> str:
+                return _with_sources(cursor, sql, sources)
+
+            asked = translation.Query(prepared, _alias(context), schema, question.parameters, defined)
+            return _execute(cursor, asked, question.run, question.seconds, fill)
         finally:
-            cursor.close()
+            self._release(cursor, named)
 
     def pipe(self, table: Table, operators: str, *, run: Run, seconds: float) -> Table:
         """Run query operators, such as ``| count``, over rows that a command gave."""
         prepared = kqltext.for_engine(operators, lambda _name: "")
-        cursor = self._cursor(set())
+        cursor = self._cursor({})
         try:
-            _load(cursor, f'TEMP TABLE "{_PIPED}"', f'temp."{_PIPED}"', table)
+            loading.load(cursor, f'TEMP TABLE "{_PIPED}"', f'temp."{_PIPED}"', table)
             schema = {f"temp.{_PIPED}": [column.name for column in table.columns]}
-            return _execute(cursor, (f"database('temp').{_PIPED} {prepared}", None, schema, {}), run, seconds)
+            asked = translation.Query(f"database('temp').{_PIPED} {prepared}", None, schema)
+            return _execute(cursor, asked, run, seconds)
         finally:
-            cursor.close()
+            self._release(cursor, {})
 
     def close(self) -> None:
         """Close DuckDB."""
@@ -90,7 +95,7 @@ class Engine:
                 self._connection = None
                 self._loaded.clear()
 
-    def _cursor(self, named: set[str]) -> "DuckDBPyConnection":
+    def _cursor(self, named: Mapping[str, Database]) -> "DuckDBPyConnection":
         with self._lock:
             if self._connection is None:
                 import duckdb_kql  # heavy
@@ -99,35 +104,41 @@ class Engine:
                 for macro in translation.MACROS:
                     self._connection.execute(macro)
             self._follow(self._connection, named)
+            self._used.update(named.keys())
             return self._connection.cursor()
 
-    def _schema(self, named: set[str]) -> translation.Schema:
+    def _release(self, cursor: "DuckDBPyConnection", named: Mapping[str, Database]) -> None:
+        cursor.close()
+        with self._lock:
+            self._used.subtract(named.keys())
+            self._used += Counter()  # keeps what is above zero
+
+    def _schema(self, named: Mapping[str, Database]) -> dict[str, list[str]]:
         with self._lock:
             return {
                 f"{alias}.{name}": [column.name for column in table.columns]
-                for alias in named & self._loaded.keys()
+                for alias in named.keys() & self._loaded.keys()
                 for name, table in self._loaded[alias].items()
             }
 
-    def _follow(self, connection: "DuckDBPyConnection", named: set[str]) -> None:
+    def _follow(self, connection: "DuckDBPyConnection", named: Mapping[str, Database]) -> None:
         """Bring the databases that a query names up to date; what another one holds cannot break the query."""
-        current = {_alias(database): database for database in self._databases().values()}
-        for alias in self._loaded.keys() - current.keys():
+        current = {_alias(database) for database in self._databases().values()}
+        for alias in self._loaded.keys() - current - named.keys() - self._used.keys():
             connection.execute(f'DETACH "{alias}"')
             del self._loaded[alias]
-        for alias in named & current.keys():
-            database = current[alias]
+        for alias, database in named.items():
             if alias not in self._loaded:
                 connection.execute(f"ATTACH ':memory:' AS \"{alias}\"")
                 self._loaded[alias] = {}
             loaded = self._loaded[alias]
             for name in loaded.keys() - database.tables.keys():
-                connection.execute(f'DROP TABLE "{alias}".{_identifier(name)}')
+                connection.execute(f'DROP TABLE "{alias}".{loading.identifier(name)}')
                 del loaded[name]
             for name, table in database.tables.items():
                 if loaded.get(name) is not table:
-                    target = f'"{alias}".{_identifier(name)}'
-                    _load(connection, f"OR REPLACE TABLE {target}", target, table)
+                    target = f'"{alias}".{loading.identifier(name)}'
+                    loading.load(connection, f"OR REPLACE TABLE {target}", target, table)
                     loaded[name] = table
 
 
@@ -135,55 +146,26 @@ def _alias(database: Database) -> str:
     return f"db_{database.database_id.replace('-', '')}"
 
 
-def _identifier(name: str) -> str:
-    doubled = name.replace('"', '""')
-    return f'"{doubled}"'
-
-
-def _load(connection: "DuckDBPyConnection", what: str, target: str, table: Table) -> None:
-    connection.begin()  # no query sees a table that is half loaded
-    try:
-        _create(connection, what, target, table)
-        connection.commit()
-    except KustoError:
-        connection.rollback()
-        raise
-    except Exception as error:  # whatever DuckDB, or the encoding of a text, says of values that it does not take
-        connection.rollback()
-        shown = target.partition(".")[2]
-        raise bad_request(f"the engine of the local cluster cannot hold the table {shown}: {error}") from error
-
-
-def _create(connection: "DuckDBPyConnection", what: str, target: str, table: Table) -> None:
-    stored = [_STORED[column.type] for column in table.columns]
-    declared = (
-        f"{_identifier(column.name)} {kind}" for column, (_, kind, _) in zip(table.columns, stored, strict=True)
-    )
-    connection.execute(f"CREATE {what} ({', '.join(declared)})")
-    if not table.rows:
-        return
-    values = (shape.format(f"unnest(CAST(${n} AS {sent}[]))") for n, (sent, _, shape) in enumerate(stored, 1))
-    lists = [_sent(column, (row[index] for row in table.rows)) for index, column in enumerate(table.columns)]
-    connection.execute(f"INSERT INTO {target} SELECT {', '.join(values)}", lists)
-
-
-def _sent(column: Column, values: Iterable[Any]) -> list[Any]:
-    if column.type == "datetime":
-        return [None if value is None else results.to_epoch_microseconds(value) for value in values]
-    if column.type == "timespan":
-        return [None if value is None else results.to_microseconds(value) for value in values]
-    return list(values)
+def _with_sources(cursor: "DuckDBPyConnection", sql: str, sources: Mapping[str, Source]) -> str:
+    """Fetch the rows that a statement needs, and name the tables that hold them."""
+    if any(name in text for text in _TEXT.findall(sql) for name in sources):
+        raise bad_request("the local cluster gives external data and plugin results no table name")
+    for name in dict.fromkeys(PLACEHOLDER.findall(sql)):
+        loading.load(cursor, f'TEMP TABLE "{name}"', f'temp."{name}"', sources[name].rows())
+    return _PLACED.sub(r'temp."\1"', sql)
 
 
 def _execute(
     cursor: "DuckDBPyConnection",
-    question: tuple[str, str | None, translation.Schema, Mapping[str, Any]],
+    asked: translation.Query,
     run: Run,
     seconds: float,
+    fill: Callable[[str], str] = str,
 ) -> Table:
     with run.watch(seconds, cursor.interrupt):
         try:
-            sql, values = translation.to_sql(*question)
+            sql, values = translation.to_sql(asked)
+            sql = fill(sql)
             cursor.execute("SET TimeZone='UTC'")  # the translated SQL relies on it
             answer = cursor.execute(sql, values) if values else cursor.execute(sql)
             return results.from_duckdb([(name, str(kind)) for name, kind, *_ in answer.description], answer.fetchall())

@@ -1,15 +1,18 @@
 """Refusals in Kusto's own error shape; where the service's words are not published, the words are kqlmi's."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
 class Inner:
-    """What the service puts into ``innererror``."""
+    """What the service puts into ``innererror``; ``details`` is kqlmi's own, for programs that explain the refusal."""
 
     code: str
     message: str
     type_name: str
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 class KustoError(Exception):

@@ -36,11 +36,14 @@ def loads(text: str) -> Any:
 
 def dumps(value: Any) -> str:
     """Write compact JSON; a Decimal is a number."""
-    if isinstance(value, dict):
-        return f"{{{','.join(f'{dumps(name)}:{dumps(held)}' for name, held in value.items())}}}"
-    if isinstance(value, list | tuple):
-        return f"[{','.join(map(dumps, value))}]"
-    return str(value) if isinstance(value, Decimal) else json.dumps(value, ensure_ascii=False, allow_nan=False)
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except TypeError:  # a Decimal, somewhere
+        if isinstance(value, dict):
+            return f"{{{','.join(f'{dumps(name)}:{dumps(held)}' for name, held in value.items())}}}"
+        if isinstance(value, list | tuple):
+            return f"[{','.join(map(dumps, value))}]"
+        return str(value)
 
 
 class _Reader:

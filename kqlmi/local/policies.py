@@ -3,11 +3,12 @@
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from kqlmi.local import lenient_json
 from kqlmi.local.faults import KustoError, bad_request
-from kqlmi.local.identities import Identity, find
+from kqlmi.local.identities import Identity
 
 _FILLED_IN = frozenset({"ObjectId", "AllowedUsages", "ClientId", "TenantId", "DisplayName", "IsSystem"})
 
@@ -19,6 +20,21 @@ class Entry:
     identity: Identity
     usages: tuple[str, ...]
     extra: Mapping[str, Any]
+
+    @cached_property
+    def text(self) -> str:
+        """The entry as the service shows it; a policy of a thousand entries is shown again and again."""
+        identity = self.identity
+        properties = {
+            "ObjectId": identity.object_id,
+            "ClientId": identity.client_id,
+            "TenantId": identity.tenant_id,
+            "DisplayName": identity.display_name,
+            "IsSystem": identity.is_system,
+            "AllowedUsages": ", ".join(self.usages),
+            **self.extra,
+        }
+        return lenient_json.dumps(properties)
 
     def merged(self, other: "Entry") -> "Entry":
         """Give this entry with the usages and properties of another added."""
@@ -43,7 +59,7 @@ def render(policy: Policy | None) -> str:
     """Write a policy as the service shows it; no policy is ``null``."""
     if policy is None:
         return "null"
-    return lenient_json.dumps([_properties(entry) for entry in policy])
+    return f"[{','.join(entry.text for entry in policy)}]"
 
 
 def parse(text: str, identities: Iterable[Identity], usages: Iterable[str]) -> Policy:
@@ -55,35 +71,24 @@ def parse(text: str, identities: Iterable[Identity], usages: Iterable[str]) -> P
     if not isinstance(items, list):
         raise _refused(f"a JSON array of policy objects is expected, not {lenient_json.dumps(items)[:60]}")
     known = {usage.strip().lower(): usage for usage in usages}
-    entries = tuple(_entry(item, tuple(identities), known) for item in items)
+    by_id = {identity.object_id.lower(): identity for identity in identities}
+    by_id |= {"system": one for one in list(by_id.values()) if one.is_system}  # noqa: B035 - there is one at most
+    entries = tuple(_entry(item, by_id, known) for item in items)
     return merge(None, entries)
-
-
-def _properties(entry: Entry) -> dict[str, Any]:
-    identity = entry.identity
-    return {
-        "ObjectId": identity.object_id,
-        "ClientId": identity.client_id,
-        "TenantId": identity.tenant_id,
-        "DisplayName": identity.display_name,
-        "IsSystem": identity.is_system,
-        "AllowedUsages": ", ".join(entry.usages),
-        **entry.extra,
-    }
 
 
 def _refused(what: str) -> KustoError:
     return bad_request(f"ManagedIdentity policy: {what}")
 
 
-def _entry(item: Any, identities: tuple[Identity, ...], known: Mapping[str, str]) -> Entry:
+def _entry(item: Any, by_id: Mapping[str, Identity], known: Mapping[str, str]) -> Entry:
     if not isinstance(item, dict):
         raise _refused(f"each element must be an object, not {lenient_json.dumps(item)[:60]}")
     object_id = _text(item, "ObjectId")
     if object_id.strip().lower() != "system" and not _is_guid(object_id):
         raise _refused(f"ObjectId '{object_id}' is neither a GUID nor 'system'")
     usages = _usages(_text(item, "AllowedUsages"), known)
-    identity = find(identities, object_id)
+    identity = by_id.get(object_id.strip().lower())
     if identity is None:
         raise _refused(
             f"the managed identity '{object_id}' is not assigned to this cluster (the wording is the local cluster's)"

@@ -78,6 +78,13 @@ def new_app(display_name: str) -> Principal:
     return Principal("aadapp", str(uuid.uuid4()), display_name, other_id=str(uuid.uuid4()))
 
 
+def of_identity(identity: Identity) -> Principal:
+    """Give a managed identity as a principal, which can hold roles in databases."""
+    return Principal(
+        "aadapp", identity.object_id, identity.display_name, identity.tenant_id, other_id=identity.client_id
+    )
+
+
 def parse_fqn(text: str, known: Iterable[Principal], identities: Iterable[Identity]) -> Principal:
     """Read ``aadapp=<id>;<tenant>``, ``aaduser=…`` or ``aadgroup=…``; known principals keep their names."""
     kind, equals, rest = text.partition("=")
@@ -87,8 +94,5 @@ def parse_fqn(text: str, known: Iterable[Principal], identities: Iterable[Identi
             f"'{text}' is no principal; write aadapp=<object ID>;<tenant>, aaduser=<name> or aadgroup=<name>"
         )
     given = Principal(kind.strip().lower(), name.strip(), name.strip(), tenant.strip())
-    apps = (
-        Principal("aadapp", one.object_id, one.display_name, one.tenant_id, other_id=one.client_id)
-        for one in identities
-    )
+    apps = map(of_identity, identities)
     return next((principal for principal in (*known, *apps) if principal.is_same(given)), given)

@@ -7,6 +7,7 @@ from typing import Any
 from kqlmi.local import constants, kqltext, lenient_json
 from kqlmi.local.activity import Run
 from kqlmi.local.engine import Engine
+from kqlmi.local.expansion import Expansion, Question
 from kqlmi.local.faults import bad_request, forbidden_database, wrong_endpoint
 from kqlmi.local.lexer import next_token
 from kqlmi.local.principals import Caller, Principal
@@ -50,18 +51,17 @@ class Queries:
             raise wrong_endpoint()
         context = self.state.readable(caller, self.context(caller, database))
         run.database = context.name
-        text = kqltext.substitute(text, _about(caller.principal, context, self.state))
-        exact = constants.evaluate(text)
-        if exact is not None:
-            return exact
-        return self._engine.query(
-            text,
-            run=run,
-            seconds=seconds,
-            context=context,
-            readable=lambda name: self.state.readable(caller, self.state.database(name)),
-            parameters=parameters,
-        )
+        question = Question(caller, run, seconds, lambda one: self.state.readable(caller, one), parameters)
+        return self.ask(question, text, context)
+
+    def ask(self, question: Question, text: str, context: Database) -> Table:
+        """Run a query over a database as it is given, which need not be one of the cluster's."""
+
+        def prepare(part: str, database: Database) -> str:
+            return kqltext.substitute(part, _about(question.caller.principal, database, self.state))
+
+        text = prepare(text, context)
+        return self._answer(Expansion(self.state, question, self._answer, prepare), text, context)
 
     def pipe(self, table: Table, operators: str, caller: Caller, *, run: Run, seconds: float) -> Table:
         """Run query operators over rows that a command gave."""
@@ -71,6 +71,14 @@ class Queries:
     def close(self) -> None:
         """Close the engine."""
         self._engine.close()
+
+    def _answer(self, expansion: Expansion, text: str, context: Database) -> Table:
+        exact = constants.evaluate(text)
+        if exact is not None:
+            return exact
+        expanded = expansion.expand(text, context)
+        functions = expansion.functions(expanded, context)
+        return self._engine.query(expanded, context, expansion, functions)
 
 
 def _about(principal: Principal, database: Database | None, state: State) -> dict[str, str]:

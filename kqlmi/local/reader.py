@@ -8,6 +8,8 @@ from kqlmi.local.lexer import Kind, Token, next_token
 from kqlmi.local.tables import Column, kusto_type
 
 _IDENTIFIER = re.compile(r"[A-Za-z_$][A-Za-z0-9_]*|[0-9]+[A-Za-z_][A-Za-z0-9_]*")
+_OPENING = frozenset("([{")
+_CLOSING = frozenset(")]}")
 _UNQUOTED = re.compile(r"[^\[\]\r\n]+")
 
 
@@ -112,6 +114,40 @@ class Reader:
             raise self.mismatch("a name and ']'")
         self.position = unquoted.end() + 1
         return unquoted[0].strip()
+
+    def expressions(self, opening: str, closing: str) -> tuple[str, ...]:
+        """Take ``(a, b, …)``, or the same in other brackets, and give the texts between the commas."""
+        self.expect(opening)
+        found: list[str] = []
+        start = self.position
+        depth = 0
+        while True:
+            token = self.next()
+            if token.kind is Kind.END:
+                raise Mismatch(token.start, f"'{closing}'")
+            if token.kind is not Kind.STRING and token.text in _OPENING:
+                depth += 1
+            elif token.kind is not Kind.STRING and token.text in _CLOSING and depth:
+                depth -= 1
+            elif depth == 0 and token.text in {",", closing}:
+                piece = self.text[start : token.start].strip()
+                if piece or found or token.text == ",":
+                    found.append(piece)
+                start = token.end
+                if token.text == closing:
+                    return tuple(found)
+
+    def properties(self) -> dict[str, str]:
+        """Take ``(name = value, …)`` and give the texts of the values, names in lower case."""
+        found: dict[str, str] = {}
+        for text in self.expressions("(", ")"):
+            reader = Reader(text)
+            name = reader.name().lower()
+            reader.expect("=")
+            if name in found:
+                raise syntax_error(f"the property '{name}' is given twice")
+            found[name] = text[reader.position :].strip()
+        return found
 
     def schema(self) -> tuple[Column, ...]:
         """Take ``(name: type, …)``."""

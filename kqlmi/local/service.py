@@ -8,6 +8,7 @@ from typing import Any
 
 from kqlmi.local import commands, lenient_json
 from kqlmi.local.activity import Run
+from kqlmi.local.exporting import Scheduler
 from kqlmi.local.faults import bad_request, syntax_error
 from kqlmi.local.lexer import Kind, mask_hidden, next_token
 from kqlmi.local.principals import Caller
@@ -42,6 +43,7 @@ class Service:
         """Serve a state."""
         self.state = state
         self.queries = Queries(state)
+        self._scheduler = Scheduler(self.queries)
 
     def begin(self, request: Request, *, is_query: bool) -> Run:
         """Record that a request starts."""
@@ -104,7 +106,8 @@ class Service:
             run.cancel("the local cluster stops")
 
     def close(self) -> None:
-        """Close the engine."""
+        """End the continuous exports, and close the engine."""
+        self._scheduler.stop()
         self.queries.close()
 
     @contextmanager

@@ -4,19 +4,22 @@ import threading
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from kqlmi.local import ticks
-from kqlmi.local.activity import Activity, Change
+from kqlmi.local.activity import Activity, Change, ExportRuns, IngestionFailure
+from kqlmi.local.entities import ContinuousExport, ExternalTable, Function, UpdatePolicy
 from kqlmi.local.faults import database_not_found, entity_not_found, forbidden_database
 from kqlmi.local.identities import Identity
 from kqlmi.local.policies import Policy
 from kqlmi.local.principals import READ_DATA, READ_SCHEMA, Caller, Principal, Role
+from kqlmi.local.storage import Storage
 from kqlmi.local.tables import Table
 
 if TYPE_CHECKING:
     from kqlmi.local.callouts import Callouts
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -32,11 +35,15 @@ class Database:
     """A database as it is at one moment."""
 
     name: str
-    tables: Mapping[str, Table] = field(default_factory=lambda: MappingProxyType({}))
+    tables: Mapping[str, Table] = field(default_factory=dict)
     policy: Policy | None = None
     grants: tuple[Grant, ...] = ()
     database_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     version: int = 1
+    external_tables: Mapping[str, ExternalTable] = field(default_factory=dict)
+    functions: Mapping[str, Function] = field(default_factory=dict)
+    update_policies: Mapping[str, tuple[UpdatePolicy, ...]] = field(default_factory=dict)
+    exports: Mapping[str, ContinuousExport] = field(default_factory=dict)
 
     def table(self, name: str) -> Table:
         """Give a table, or refuse a name that does not exist."""
@@ -44,10 +51,16 @@ class Database:
             raise entity_not_found(name, "Table")
         return self.tables[name]
 
+    def external_table(self, name: str) -> ExternalTable:
+        """Give an external table, or refuse a name that does not exist."""
+        if name not in self.external_tables:
+            raise entity_not_found(name, "ExternalTable")
+        return self.external_tables[name]
+
     def with_table(self, name: str, table: Table | None) -> "Database":
         """Give the database with a table set, or dropped."""
-        tables = {held: rows for held, rows in self.tables.items() if held != name}
-        return replace(self, tables=tables if table is None else {**tables, name: table})
+        policies = {held: policy for held, policy in self.update_policies.items() if table is not None or held != name}
+        return replace(self, tables=with_entry(self.tables, name, table), update_policies=policies)
 
 
 class State:
@@ -70,6 +83,11 @@ class State:
         self.usages = tuple(usages)
         self.policy = policy
         self.callouts: Callouts | None = None
+        self.storage = Storage()
+        self.plugins: frozenset[str] = frozenset()
+        self.exports_changed = threading.Event()
+        self.export_runs: Mapping[tuple[str, str], ExportRuns] = {}
+        self.ingestion_failures: tuple[IngestionFailure, ...] = ()
         self.databases: Mapping[str, Database] = {key(database.name): database for database in databases}
         self.callers: Mapping[str, Caller] = {}
         self.started = ticks.now()
@@ -102,6 +120,8 @@ class State:
 
     def roles(self, caller: Caller, database: Database) -> frozenset[Role]:
         """Give the roles that a caller has in a database."""
+        if not database.grants:
+            return caller.roles
         granted = (grant.role for grant in database.grants if grant.principal.is_same(caller.principal))
         return caller.roles | frozenset(granted)
 
@@ -114,6 +134,13 @@ class State:
         if not self.roles(caller, database) & READ_DATA:
             raise forbidden_database(caller.principal.fqn, database.name)
         return database
+
+
+def with_entry(held: Mapping[str, T], name: str, value: T | None) -> dict[str, T]:
+    """Give a mapping with an entry set, or dropped; an entry that is there keeps its place."""
+    if value is None:
+        return {one: kept for one, kept in held.items() if one != name}
+    return {**held, name: value}
 
 
 def key(name: str) -> str:

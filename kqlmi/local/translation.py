@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -33,18 +34,33 @@ Schema = Mapping[str, Sequence[str]]
 """Column names by table name, where a table is written as ``alias.Table``."""
 
 
-def to_sql(
-    text: str, database: str | None, schema: Schema, parameters: Mapping[str, Any]
-) -> tuple[str, dict[str, Any]]:
+@dataclass(frozen=True)
+class Query:
+    """A query in the form the engine reads, with what it refers to; ``functions`` are definitions by database."""
+
+    text: str
+    database: str | None
+    schema: Schema
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    functions: Mapping[str | None, list[str]] = field(default_factory=dict)
+
+
+def to_sql(query: Query) -> tuple[str, dict[str, Any]]:
     """Give the SQL of a query and the values it needs."""
     import duckdb_kql  # heavy
 
-    shapes = {table: list(columns) for table, columns in schema.items()}
-    translated = duckdb_kql.to_sql(text, shapes, database=database, allow_write=False)
+    def translate(values: dict[str, Any] | None = None) -> Any:
+        shapes = {table: list(columns) for table, columns in query.schema.items()}
+        return duckdb_kql.to_sql(
+            query.text, shapes, values, query.database, allow_write=False, functions=query.functions
+        )
+
+    schema = query.schema
+    translated = translate()
     if translated.declarations:
         declared = {one.name: one.type for one in translated.declarations}
-        values = {name: _value(name, declared[name], given) for name, given in parameters.items() if name in declared}
-        translated = duckdb_kql.to_sql(text, shapes, values, database, allow_write=False)
+        given = query.parameters.items()
+        translated = translate({name: _value(name, declared[name], one) for name, one in given if name in declared})
     if translated.unbound:
         raise semantic_error(f"the query parameter '{translated.unbound[0]}' has no value")
     _refuse_other_case(str(translated), schema)

@@ -90,6 +90,7 @@ def error(fault: KustoError, *, client_request_id: str, activity_id: str, servic
             "@type": fault.inner.type_name,
             "@message": fault.inner.message,
             "@errorCode": fault.inner.code,
+            **({"@details": dict(fault.inner.details)} if fault.inner.details else {}),
         }
     return json.dumps({"error": body})
 

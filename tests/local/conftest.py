@@ -32,13 +32,13 @@ class Client:
         return str(self.mgmt(f".show {scope} policy managed_identity")[0]["Policy"])
 
     def refusal(self, text: str, database: str | None = "Samples", *, query: bool = False, **options: Any) -> Any:
-        """Give the error of a request that must be refused; ``status`` is the HTTP status."""
+        """Give the error of a request that must be refused; ``status`` and ``response`` are those of HTTP."""
         run = self.query if query else self.mgmt
         with pytest.raises(KustoApiError) as caught:
             run(text, database, **options)
         error: Any = caught.value.error
         response: Any = caught.value.http_response
-        error.status = response.status_code
+        error.status, error.response = response.status_code, response
         return error
 
     @staticmethod

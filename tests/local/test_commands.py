@@ -253,7 +253,8 @@ def test_the_cluster_says_what_it_is(reader: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [".show capacity", ".show databases details", ".create function f() { 1 }", ".drop tables"]
+    "text",
+    [".show capacity", ".show databases details", ".create materialized-view V on table T { T }", ".drop tables"],
 )
 def test_a_command_that_it_does_not_know_is_refused(reader: Any, text: str) -> None:
     error = reader.refusal(text)
@@ -278,7 +279,7 @@ def test_concurrent_merges_are_all_kept(client: Any) -> None:
 
 @pytest.mark.parametrize(
     ("text", "culprit"),
-    [(".whoami", "'whoami'"), (".show table A", "'table'"), (".show", "ends too early"), (".alter x y", "'x'")],
+    [(".whoami", "'whoami'"), (".show tabel A", "'tabel'"), (".show", "ends too early"), (".alter x y", "'x'")],
 )
 def test_a_typo_is_answered_by_the_word_that_was_not_understood(reader: Any, text: str, culprit: str) -> None:
     said = reader.refusal(text).description

@@ -1,6 +1,33 @@
 """The management commands of the local cluster; importing this package registers them all."""
 
-from kqlmi.local.commands import callouts, databases, policies, requests, roles, show, tables
+from kqlmi.local import flows
+from kqlmi.local.commands import (
+    callouts,
+    databases,
+    functions,
+    plugins,
+    policies,
+    requests,
+    roles,
+    schema,
+    show,
+    tables,
+)
 from kqlmi.local.commands.registry import Call, Command, match
 
-__all__ = ["Call", "Command", "callouts", "databases", "match", "policies", "requests", "roles", "show", "tables"]
+__all__ = [
+    "Call",
+    "Command",
+    "callouts",
+    "databases",
+    "flows",
+    "functions",
+    "match",
+    "plugins",
+    "policies",
+    "requests",
+    "roles",
+    "schema",
+    "show",
+    "tables",
+]

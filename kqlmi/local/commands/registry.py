@@ -75,9 +75,8 @@ class Call:
 
 @dataclass(frozen=True)
 class Command:
-    """A command: the shapes of its text, the columns it gives, and what it does."""
+    """A command: the columns it gives, and what it does."""
 
-    patterns: tuple[str, ...]
     columns: tuple[Column, ...]
     function: Callable[[Call], Rows]
     operation: str
@@ -97,7 +96,10 @@ class Matched:
     operators: str
 
 
-_COMMANDS: list[Command] = []
+Shape = Callable[[Reader, str], Any]
+
+_COMMANDS: dict[str, list[tuple[str, Command]]] = {}
+_SHAPES: dict[str, Shape] = {}
 
 
 def command(
@@ -105,13 +107,25 @@ def command(
 ) -> Callable[[Callable[[Call], Rows]], Callable[[Call], Rows]]:
     """Register a function for texts of the given shapes.
 
-    A pattern is words and ``{shape:argument}``; a part in brackets may be missing. Shapes: see ``_SHAPES``.
+    A pattern is words and ``{shape:argument}``; a part in brackets may be missing. Shapes: see ``shape``.
     """
-    expanded = tuple(shape for pattern in patterns for shape in _expand(pattern))
+    expanded = tuple(one for pattern in patterns for one in _expand(pattern))
 
     def register(function: Callable[[Call], Rows]) -> Callable[[Call], Rows]:
         operation = "".join(word.capitalize() for word in function.__name__.split("_")) + "Command"
-        _COMMANDS.append(Command(expanded, columns(gives), function, operation, writes))
+        declared = Command(columns(gives), function, operation, writes)
+        for one in expanded:
+            _COMMANDS.setdefault(one.removeprefix(".").partition(" ")[0], []).append((one, declared))
+        return function
+
+    return register
+
+
+def shape(name: str) -> Callable[[Shape], Shape]:
+    """Register a function that takes a part of a pattern, ``{name:argument}``, from a reader; it also gets the verb."""
+
+    def register(function: Shape) -> Shape:
+        _SHAPES[name] = function
         return function
 
     return register
@@ -119,16 +133,18 @@ def command(
 
 def match(text: str) -> Matched:
     """Find the command that a text is; raise a syntax error where it is none."""
+    reader = Reader(text)
+    reader.expect(".")
     mismatches: list[Mismatch] = []
-    for candidate in _COMMANDS:
-        for pattern in candidate.patterns:
-            try:
-                args, operators = _read(pattern, text)
-            except Mismatch as mismatch:
-                mismatches.append(mismatch)
-            else:
-                return Matched(candidate, args, operators)
-    furthest = max(mismatch.position for mismatch in mismatches)
+    verb = next((verb for verb in _COMMANDS if Reader(text, reader.position).take(verb)), "")
+    for pattern, candidate in _COMMANDS.get(verb, ()):
+        try:
+            args, operators = _read(pattern, text)
+        except Mismatch as mismatch:
+            mismatches.append(mismatch)
+        else:
+            return Matched(candidate, args, operators)
+    furthest = max((mismatch.position for mismatch in mismatches), default=reader.peek().start)
     expected = {one.expected for one in mismatches if one.position == furthest}
     if len(expected) == 1:
         raise Mismatch(furthest, expected.pop()).as_fault(text)
@@ -153,8 +169,8 @@ def _read(pattern: str, text: str) -> tuple[dict[str, Any], str]:
     reader.expect(verb)
     for part in parts:
         if part.startswith("{"):
-            shape, name = part.strip("{}").split(":")
-            args[name] = _SHAPES[shape](reader, verb)
+            kind, name = part.strip("{}").split(":")
+            args[name] = _SHAPES[kind](reader, verb)
         else:
             reader.expect(part)
     if reader.at_end():
@@ -164,19 +180,23 @@ def _read(pattern: str, text: str) -> tuple[dict[str, Any], str]:
     return args, text[reader.position :]
 
 
+@shape("name")
 def _name(reader: Reader, verb: str) -> str:
     return reader.name(reserved.BY_VERB.get(verb, reserved.EVERYWHERE))
 
 
+@shape("names")
 def _names(reader: Reader, verb: str) -> tuple[str, ...]:
-    return _listed(reader, lambda: _name(reader, verb))
+    return listed(reader, lambda: _name(reader, verb))
 
 
+@shape("strings")
 def _strings(reader: Reader, _verb: str) -> tuple[str, ...]:
-    return _listed(reader, reader.string)
+    return listed(reader, reader.string)
 
 
-def _listed(reader: Reader, take: Callable[[], str]) -> tuple[str, ...]:
+def listed(reader: Reader, take: Callable[[], str]) -> tuple[str, ...]:
+    """Take ``(a, b, …)``."""
     reader.expect("(")
     found = [take()]
     while reader.take(","):
@@ -185,14 +205,17 @@ def _listed(reader: Reader, take: Callable[[], str]) -> tuple[str, ...]:
     return tuple(found)
 
 
+@shape("string")
 def _string(reader: Reader, _verb: str) -> str:
     return reader.string()
 
 
+@shape("schema")
 def _schema(reader: Reader, _verb: str) -> tuple[Column, ...]:
     return reader.schema()
 
 
+@shape("role")
 def _role(reader: Reader, _verb: str) -> Role:
     for role in Role:
         if reader.take(role.value):
@@ -200,6 +223,7 @@ def _role(reader: Reader, _verb: str) -> Role:
     raise reader.mismatch(f"a role ({', '.join(Role)})")
 
 
+@shape("rest")
 def _query(reader: Reader, _verb: str) -> str:
     reader.expect("<|")
     text = reader.text[reader.position :]
@@ -209,12 +233,6 @@ def _query(reader: Reader, _verb: str) -> str:
     return text
 
 
-_SHAPES: dict[str, Callable[[Reader, str], Any]] = {
-    "name": _name,
-    "names": _names,
-    "string": _string,
-    "strings": _strings,
-    "schema": _schema,
-    "role": _role,
-    "rest": _query,
-}
+@shape("properties")
+def _properties(reader: Reader, _verb: str) -> dict[str, str]:
+    return reader.properties()

@@ -1,0 +1,132 @@
+"""Rows added to tables, and what update policies make of them."""
+
+import uuid
+from collections.abc import Iterator
+
+from kqlmi.local.activity import IngestionFailure
+from kqlmi.local.commands.registry import Call
+from kqlmi.local.entities import UpdatePolicy
+from kqlmi.local.faults import KustoError, already_exists, bad_request
+from kqlmi.local.onbehalf import Unattended
+from kqlmi.local.principals import CREATE, INGEST
+from kqlmi.local.results import to_microseconds
+from kqlmi.local.state import Database
+from kqlmi.local.tables import Table
+
+_DEEPEST = 10
+
+
+def append(call: Call, name: str, rows: Table, *, creates: bool | None = False) -> tuple[str, int]:
+    """Add rows to a table; give the ID of the new extent and the number of the rows.
+
+    ``creates`` says whether the table must be new (True), must be there (False) or either (None). The rows that update
+    policies derive are added with them, or nothing is where a transactional one fails.
+    """
+    database = call.context()
+    held = _target(call, database, name, rows, creates=creates)
+    derived = list(_derive(call, database, name, held.with_rows(rows.rows), 1)) if held else []
+    with call.state.lock:
+        database = call.context()
+        held = _target(call, database, name, rows, creates=creates)
+        keep(call, database, name, held.with_rows((*held.rows, *rows.rows)) if held else rows, is_new=held is None)
+        for target, made in derived:
+            database = call.context()
+            if target in database.tables:
+                table = database.tables[target]
+                keep(call, database, target, table.with_rows((*table.rows, *made.rows)), is_new=False)
+    return str(uuid.uuid4()), len(rows.rows)
+
+
+def keep(call: Call, database: Database, name: str, table: Table, *, is_new: bool) -> None:
+    """Keep a new state of a table, and note it in the journal."""
+    if is_new:
+        _refuse_what_the_engine_cannot_hold(database, name, table)
+    kept = call.state.put(database.with_table(name, table))
+    shown = ", ".join(f"{column.name}:{column.type}" for column in table.columns)
+    call.record("CREATE-TABLE" if is_new else "INGEST", kept, entity=name, after=shown)
+
+
+def note_failure(call: Call, table: str, error: KustoError, *, source: str = "", policy: bool = False) -> None:
+    """Note a failed ingestion for ``.show ingestion failures``."""
+    failure = IngestionFailure(
+        database=call.run.database or call.context().name,
+        table=table,
+        source=source,
+        details=error.detail,
+        error_code=error.code,
+        is_permanent=error.permanent,
+        is_from_update_policy=policy,
+        principal=call.caller.principal.fqn,
+        activity_id=call.run.activity_id,
+    )
+    with call.state.lock:
+        call.state.ingestion_failures = (*call.state.ingestion_failures[-9_999:], failure)
+
+
+def _target(call: Call, database: Database, name: str, rows: Table, *, creates: bool | None) -> Table | None:
+    """Give the table that rows can be added to, or None where it must be created; refuse everything else."""
+    held = database.tables.get(name)
+    call.require(CREATE if creates or (held is None and creates is None) else INGEST, database)
+    if creates and held:
+        raise already_exists(name, "Table")
+    if creates is False:
+        held = database.table(name)
+    if held:
+        _refuse_other_types(held, rows, "the query")
+    for column, values in zip(rows.columns, zip(*rows.rows, strict=True), strict=False):
+        if column.type in {"datetime", "timespan"}:
+            for value in values:
+                to_microseconds(value or 0)
+    return held
+
+
+def _refuse_other_types(held: Table, rows: Table, what: str) -> None:
+    if [column.type for column in held.columns] != [column.type for column in rows.columns]:
+        shown = ", ".join(f"{column.name}:{column.type}" for column in rows.columns)
+        raise bad_request(f"Query schema does not match table schema: {what} gives ({shown})")
+
+
+def _derive(call: Call, database: Database, source: str, rows: Table, depth: int) -> Iterator[tuple[str, Table]]:
+    """Give what update policies make of new rows, the policies of the tables that these fill included."""
+    due = [
+        (target, policy)
+        for target, policies in database.update_policies.items()
+        for policy in policies
+        if policy.is_enabled and policy.source == source and rows.rows
+    ]
+    if due and depth > _DEEPEST:
+        raise bad_request(f"update policies lead from table to table more than {_DEEPEST} times, or in a circle")
+    for target, policy in due:
+        try:
+            made = run_policy(call, database, target, policy, rows)
+        except KustoError as error:
+            note_failure(call, target, error, policy=True)
+            if policy.is_transactional:
+                raise
+        else:
+            yield target, made
+            yield from _derive(call, database, target, made, depth + 1)
+
+
+def run_policy(call: Call, database: Database, target: str, policy: UpdatePolicy, rows: Table) -> Table:
+    """Give what an update policy makes of rows of its source, run on behalf of its managed identity if it has one."""
+    flow = Unattended("update_policy", database, policy.managed_identity, is_confined=True)
+    made = flow.ask(call.queries, policy.query, {policy.source: rows}, run=call.run, seconds=call.seconds)
+    held = database.table(target)
+    _refuse_other_types(held, made, f"the update policy of '{target}'")
+    return held.with_rows(made.rows)
+
+
+def _refuse_what_the_engine_cannot_hold(database: Database, name: str, table: Table) -> None:
+    if not name or not all(column.name for column in table.columns):
+        raise bad_request("the name of a table or column must not be empty")
+    if any(column.type == "decimal" for column in table.columns):
+        raise bad_request("the local cluster keeps no decimal columns: its engine would compute them inexactly")
+    if name in database.external_tables:
+        raise already_exists(name, "ExternalTable")
+    for what, names in (("table", [*database.tables, name]), ("column", [column.name for column in table.columns])):
+        lowered = [one.lower() for one in names]
+        if len(set(lowered)) < len(lowered):
+            raise bad_request(
+                f"the local cluster cannot hold two {what} names that differ only in case: {', '.join(names)}"
+            )

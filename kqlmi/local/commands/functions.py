@@ -1,0 +1,133 @@
+"""Stored functions: creating, showing and dropping them; they are understood when a query calls them."""
+
+from dataclasses import replace
+from typing import Any
+
+from kqlmi.local.commands.registry import Call, Rows, command, shape
+from kqlmi.local.entities import Function
+from kqlmi.local.faults import already_exists, bad_request, entity_not_found
+from kqlmi.local.lexer import mask_hidden
+from kqlmi.local.principals import ADMIN, CREATE, READ_SCHEMA
+from kqlmi.local.reader import Reader
+from kqlmi.local.state import Database, with_entry
+
+_GIVES = "Name: string, Parameters: string, Body: string, Folder: string, DocString: string"
+_KNOWN = {"folder", "docstring", "skipvalidation"}
+
+
+@shape("function")
+def function_definition(reader: Reader, _verb: str) -> Function:
+    """Take ``[with (…)] Name(parameters) { body }``."""
+    properties = reader.properties() if reader.take("with") else {}
+    if unknown := sorted(properties.keys() - _KNOWN):
+        raise bad_request(f"a function: the local cluster knows no property '{unknown[0]}'")
+    name = reader.name()
+    parameters, body = _bracketed(reader, "(", ")"), _bracketed(reader, "{", "}")
+    told = {one: Reader(properties[one]).string() if one in properties else "" for one in ("folder", "docstring")}
+    return Function(name, parameters, body, **told)
+
+
+@command(".create function {function:function}", gives=_GIVES, writes=True)
+def function_create(call: Call) -> Rows:
+    """Create a function that is not there."""
+    database = call.context()
+    if call.args["function"].name in database.functions:
+        raise already_exists(call.args["function"].name, "Function")
+    return _define(call)
+
+
+@command(".create function ifnotexists {function:function}", gives=_GIVES, writes=True)
+def function_create_if_not_exists(call: Call) -> Rows:
+    """Create a function unless it is there."""
+    held = call.context().functions.get(call.args["function"].name)
+    return [_row(held)] if held else _define(call)
+
+
+@command(".create-or-alter function {function:function}", gives=_GIVES, writes=True)
+def function_create_or_alter(call: Call) -> Rows:
+    """Define a function, whether it is there or not."""
+    return _define(call)
+
+
+@command(".alter function {function:function}", gives=_GIVES, writes=True)
+def function_alter(call: Call) -> Rows:
+    """Define a function anew."""
+    _held(call.context(), call.args["function"].name)
+    return _define(call)
+
+
+@command(".drop function {name:function}", gives="Name: string", writes=True)
+def function_drop(call: Call) -> Rows:
+    """Drop a function, and give the names of those that remain."""
+    return _drop(call, may_miss=False)
+
+
+@command(".drop function {name:function} ifexists", gives="Name: string", writes=True)
+def function_drop_if_exists(call: Call) -> Rows:
+    """Drop a function if it is there."""
+    return _drop(call, may_miss=True)
+
+
+@command(".show functions", gives=_GIVES)
+def functions_show(call: Call) -> Rows:
+    """Give the functions of the database in context, hidden strings masked."""
+    database = call.context()
+    call.require(READ_SCHEMA, database)
+    return [_row(function) for function in database.functions.values()]
+
+
+@command(".show function {name:function} [with {properties:properties}]", gives=_GIVES)
+def function_show(call: Call) -> Rows:
+    """Give one function; a database admin may ask for its hidden strings."""
+    database = call.context()
+    call.require(READ_SCHEMA, database)
+    function = _held(database, call.args["function"])
+    wants = call.args.get("properties", {}).get("showobfuscatedstrings") == "true"
+    is_admin = bool(call.state.roles(call.caller, database) & ADMIN)
+    return [_row(function, is_masked=not (wants and is_admin))]
+
+
+def _bracketed(reader: Reader, opening: str, closing: str) -> str:
+    start = reader.peek().start
+    reader.expressions(opening, closing)
+    return reader.text[start : reader.position]
+
+
+def _define(call: Call) -> Rows:
+    function: Function = call.args["function"]
+    with call.state.lock:
+        database = call.context()
+        call.require(CREATE, database)
+        _put(call, database, function.name, function, "CREATE-FUNCTION")
+    return [_row(function)]
+
+
+def _drop(call: Call, *, may_miss: bool) -> Rows:
+    with call.state.lock:
+        database = call.context()
+        call.require(ADMIN, database)
+        name = call.args["function"]
+        if name in database.functions or not may_miss:
+            _held(database, name)
+            database = _put(call, database, name, None, "DROP-FUNCTION")
+    return [(held,) for held in database.functions]
+
+
+def _put(call: Call, database: Database, name: str, function: Function | None, event: str) -> Database:
+    changed = call.state.put(replace(database, functions=with_entry(database.functions, name, function)))
+    before, after = (
+        mask_hidden(held.functions[name].body) if name in held.functions else "" for held in (database, changed)
+    )
+    call.record(event, changed, entity=name, before=before, after=after)
+    return changed
+
+
+def _held(database: Database, name: str) -> Function:
+    if name not in database.functions:
+        raise entity_not_found(name, "Function")
+    return database.functions[name]
+
+
+def _row(function: Function, *, is_masked: bool = True) -> tuple[Any, ...]:
+    body = mask_hidden(function.body) if is_masked else function.body
+    return (function.name, function.parameters, body, function.folder, function.docstring)

@@ -1,0 +1,37 @@
+"""Plugins that are off until somebody enables them."""
+
+from kqlmi.local.commands.registry import Call, Rows, command
+from kqlmi.local.faults import bad_request
+from kqlmi.local.principals import ADMIN
+
+_GIVES = "PluginName: string, IsEnabled: bool"
+_KNOWN = ("python",)
+
+
+@command(".show plugins", gives=_GIVES)
+def plugins_show(call: Call) -> Rows:
+    """Give the plugins that can be enabled."""
+    return [(name, name in call.state.plugins) for name in _KNOWN]
+
+
+@command(".enable plugin {name:plugin}", gives=_GIVES, writes=True)
+def plugin_enable(call: Call) -> Rows:
+    """Enable a plugin; on a real cluster, python is a language extension that the portal or Azure Resource Manager sets."""
+    return _set(call, enables=True)
+
+
+@command(".disable plugin {name:plugin}", gives=_GIVES, writes=True)
+def plugin_disable(call: Call) -> Rows:
+    """Disable a plugin."""
+    return _set(call, enables=False)
+
+
+def _set(call: Call, *, enables: bool) -> Rows:
+    call.require(ADMIN)
+    name = call.args["plugin"]
+    if name not in _KNOWN:
+        raise bad_request(f"the local cluster has no plugin '{name}' to enable or disable")
+    with call.state.lock:
+        rest = call.state.plugins - {name}
+        call.state.plugins = rest | {name} if enables else rest
+    return plugins_show(call)

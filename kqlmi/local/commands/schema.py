@@ -1,0 +1,113 @@
+"""What a database is made of, as rows and as a script."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from kqlmi.local import ticks
+from kqlmi.local.commands.registry import Call, Rows, command
+from kqlmi.local.entities import ContinuousExport, ExternalTable
+from kqlmi.local.flows import update_policies
+from kqlmi.local.kqltext import quote
+from kqlmi.local.lexer import mask_hidden
+from kqlmi.local.principals import READ_SCHEMA
+from kqlmi.local.state import Database
+from kqlmi.local.tables import Column
+
+
+@command(
+    ".show databases entities",
+    gives="DatabaseName: string, EntityType: string, EntityName: string, DocString: string, Folder: string, "
+    "CslInputSchema: string, Content: string, CslOutputSchema: string, Properties: dynamic",
+)
+def databases_entities_show(call: Call) -> Rows:
+    """Give the tables, external tables and functions of all databases that the caller may see."""
+    for database in call.state.visible(call.caller):
+        for name, table in database.tables.items():
+            yield (database.name, "Table", name, "", "", "", "", _schema(table.columns), "{}")
+        for one in database.external_tables.values():
+            schema = _schema(one.columns)
+            yield (database.name, "ExternalTable", one.name, one.docstring, one.folder, "", "", schema, "{}")
+        for function in database.functions.values():
+            told = (function.docstring, function.folder, function.parameters, mask_hidden(function.body))
+            yield (database.name, "Function", function.name, *told, "", "{}")
+
+
+@command(".show database {name:database} schema as csl script", gives="DatabaseSchemaScript: string")
+def database_schema_script_show(call: Call) -> Rows:
+    """Give the commands that make the database again, hidden strings masked."""
+    database = call.database()
+    call.require(READ_SCHEMA, database)
+    return [(text,) for text in script(database)]
+
+
+@command(".show external table * policy query_acceleration", gives=update_policies.GIVES)
+def query_acceleration_policies_show(call: Call) -> Rows:
+    """Give the query acceleration policies of the external tables; the local cluster has none."""
+    database = call.context()
+    call.require(READ_SCHEMA, database)
+    return [
+        ("QueryAccelerationPolicy", f"[{database.name}].[{name}]", "null", "", "ExternalTable")
+        for name in database.external_tables
+    ]
+
+
+@command(
+    ".show ingestion failures",
+    gives="OperationId: guid, Database: string, Table: string, FailedOn: datetime, IngestionSourcePath: string, "
+    "Details: string, FailureKind: string, RootActivityId: guid, OperationKind: string, "
+    "OriginatesFromUpdatePolicy: bool, ErrorCode: string, Principal: string, ShouldRetry: bool, User: string, "
+    "IngestionProperties: string",
+)
+def ingestion_failures_show(call: Call) -> Rows:
+    """Give the ingestions that failed, in the databases that the caller may see."""
+    visible = {database.name for database in call.state.visible(call.caller)}
+    for one in call.state.ingestion_failures:
+        if one.database in visible:
+            kind = "Permanent" if one.is_permanent else "Transient"
+            yield (
+                *(one.operation_id, one.database, one.table, one.timestamp, one.source, one.details, kind),
+                *(one.activity_id, "DataIngestPull", one.is_from_update_policy, one.error_code, one.principal),
+                *(not one.is_permanent, "", ""),
+            )
+
+
+def script(database: Database) -> Iterator[str]:
+    """Give the commands that make the tables, functions, exports and policies of a database."""
+    for name, table in database.tables.items():
+        yield f".create-merge table {_name(name)} ({_declared(table.columns)})"
+    for function in database.functions.values():
+        yield f".create-or-alter function {_name(function.name)}{function.parameters} {mask_hidden(function.body)}"
+    for external in database.external_tables.values():
+        yield _external(external)
+    for name, policies in database.update_policies.items():
+        yield f".alter table {_name(name)} policy update {quote(update_policies.render(policies))}"
+    for export in database.exports.values():
+        yield _export(export)
+
+
+def _external(table: ExternalTable) -> str:
+    strings = ", ".join(f"h{quote(location.shown)}" for location in table.locations)
+    told = f"folder={quote(table.folder)}, docstring={quote(table.docstring)}"
+    shape = f"({_declared(table.columns)}) kind=storage dataformat={table.layout.format}"
+    return f".create-or-alter external table {_name(table.name)} {shape} ({strings}) with ({told})"
+
+
+def _export(export: ContinuousExport) -> str:
+    properties = [f"intervalBetweenRuns=time({ticks.format_timespan(export.interval)})"]
+    if export.managed_identity:
+        properties.append(f"managedIdentity={quote(export.managed_identity)}")
+    over = ", ".join(map(_name, export.over))
+    where = f"over ({over}) to table {_name(export.external_table)} with ({', '.join(properties)})"
+    return f".create-or-alter continuous-export {_name(export.name)} {where} <| {mask_hidden(export.query)}"
+
+
+def _name(name: str) -> str:
+    return f"[{quote(name)}]"
+
+
+def _declared(columns: Iterable[Column]) -> str:
+    return ", ".join(f"{_name(column.name)}: {column.type}" for column in columns)
+
+
+def _schema(columns: Iterable[Column]) -> Any:
+    return ", ".join(f"{column.name}:{column.type}" for column in columns)

@@ -1,0 +1,106 @@
+"""Storage connection strings: where the data is, and on whose behalf it is opened."""
+
+import re
+from dataclasses import dataclass, replace
+from urllib.parse import quote, unquote, urlsplit
+
+from kqlmi.local.faults import KustoError, bad_request
+
+_ACCOUNT = re.compile(r"[a-z0-9]{3,24}")
+_CONTAINER = re.compile(r"[a-z0-9](?:-?[a-z0-9]){2,62}|\$(?:web|root|logs)")
+_HOST = re.compile(r"([^.]*)\.(blob|dfs)\.core\.windows\.net")
+# What a file system, DuckDB's file names or a shell would take for something else.
+_ODD = re.compile(r'[\x00-\x1f\x7f\\:*?"<>|\[\]{}]')
+_IDENTITY = "managed_identity="
+_KINDS = "https://<account>.blob.core.windows.net/<container> or abfss://<container>@<account>.dfs.core.windows.net/"
+
+
+@dataclass(frozen=True)
+class Location:
+    """A container, or a folder or blob in it.
+
+    ``root`` is the URL of the container; ``path`` is decoded, and empty for the container itself. ``identity`` is an
+    object ID or ``system``; a location without it that does not impersonate names nobody who could open it.
+    """
+
+    account: str
+    container: str
+    root: str
+    path: str
+    identity: str = ""
+    impersonates: bool = False
+
+    @property
+    def url(self) -> str:
+        """The URL, without credentials."""
+        return f"{self.root}/{quote(self.path)}" if self.path else self.root
+
+    @property
+    def shown(self) -> str:
+        """The connection string: it can name an identity, which is no secret."""
+        if self.identity:
+            return f"{self.url};{_IDENTITY}{self.identity}"
+        return f"{self.url};impersonate" if self.impersonates else self.url
+
+    def blob(self, path: str) -> "Location":
+        """Give the location of a blob by its path in the container."""
+        return replace(self, path=path)
+
+
+def parse(text: str) -> Location:
+    """Read a connection string; credentials that this cluster does not take are never repeated in the refusal."""
+    url, semicolon, credentials = text.strip().partition(";")
+    location = _located(url)
+    if not semicolon:
+        return location
+    if credentials == "impersonate":
+        return replace(location, impersonates=True)
+    identity = credentials.removeprefix(_IDENTITY).strip()
+    if identity == credentials or ";" in identity:
+        raise _refused(
+            "the local cluster's storage takes ';managed_identity=<object ID>', ';managed_identity=system' and "
+            "';impersonate', and no keys or tokens"
+        )
+    if not identity:
+        raise _refused("'managed_identity=' must be followed by 'system' or by the object ID of an identity")
+    return replace(location, identity=identity)
+
+
+def _located(url: str) -> Location:
+    if "?" in url or "#" in url:
+        raise _refused("the local cluster's storage takes no shared access signatures, and no '?' or '#' in a URL")
+    try:
+        parts = urlsplit(url)
+        host = _HOST.fullmatch(parts.netloc.rpartition("@")[2].lower())
+    except ValueError:
+        host = None
+    if not host or parts.scheme not in {"https", "abfss"}:
+        raise _refused(f"the local cluster knows no other storage than {_KINDS}")
+    account, kind = host.groups()
+    if parts.scheme == "abfss":
+        container, path = parts.netloc.rpartition("@")[0], parts.path[1:]
+        root = f"abfss://{container}@{account}.dfs.core.windows.net"
+    else:
+        container, _, path = parts.path[1:].partition("/")
+        root = f"https://{account}.{kind}.core.windows.net/{container}"
+    is_odd = kind == "blob" if parts.scheme == "abfss" else "@" in parts.netloc
+    if is_odd or not _ACCOUNT.fullmatch(account) or not _CONTAINER.fullmatch(container):
+        raise _refused(f"the URL names no account and container; write {_KINDS}")
+    return Location(account, container, root, _path(path))
+
+
+def _path(encoded: str) -> str:
+    try:
+        path = unquote(encoded, errors="strict").removesuffix("/")
+    except UnicodeDecodeError:
+        raise _refused("the path of the URL is no UTF-8") from None
+    segments = path.split("/") if path else []
+    if any(
+        segment in {"", ".", ".."} or segment != segment.strip(" .") or _ODD.search(segment) for segment in segments
+    ):
+        raise _refused('the path of a blob has no empty, "." or ".." parts and none of \\ : * ? " < > | [ ] { }')
+    return path
+
+
+def _refused(what: str) -> KustoError:
+    return bad_request(f"Storage connection string: {what}")

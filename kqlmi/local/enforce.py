@@ -1,0 +1,114 @@
+"""May this identity do this here? The one check, asked where a store is opened or a flow runs on somebody's behalf."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from kqlmi.local import callouts, identities
+from kqlmi.local.faults import Inner, KustoError
+from kqlmi.local.identities import Identity
+from kqlmi.local.policies import Policy
+from kqlmi.local.principals import Principal
+from kqlmi.model.workflows import WORKFLOWS, Workflow
+
+if TYPE_CHECKING:
+    from kqlmi.local.state import State
+
+_WORKFLOWS = {workflow.id: workflow for workflow in WORKFLOWS}
+_ALL = "All"
+_OWN_WORDS = "(the wording is the local cluster's)"
+DISABLED = "Authentication with a Managed Identity is disabled for this flow"
+
+
+@dataclass(frozen=True)
+class Use:
+    """What somebody is about to do, and in which database.
+
+    ``flow`` is the ID of a workflow; any other word is a flow that takes no managed identity. ``principal`` is whom
+    ``;impersonate`` stands for; None where nobody asks, as in an unattended flow.
+    """
+
+    flow: str
+    database: str
+    principal: Principal | None = None
+
+
+def permit(state: "State", use: Use, identity: str) -> Identity:
+    """Give the managed identity that an object ID or ``system`` names, or refuse it for this use."""
+    workflow = _WORKFLOWS.get(use.flow)
+    if workflow is None:
+        raise _refused(use, identity, "flow", DISABLED)
+    found = identities.find(state.identities, identity)
+    if found is None:
+        raise _refused(use, identity, "assignment", _unassigned(state, identity))
+    if not _allows(state.policy, found, workflow) and (
+        workflow.cluster_only or not _allows(state.database(use.database).policy, found, workflow)
+    ):
+        raise _refused(use, identity, "grant", _ungranted(state, use, workflow, found))
+    return found
+
+
+def permit_callout(state: "State", use: Use, url: str) -> None:
+    """Refuse a URL that the callout policy does not let this flow call."""
+    workflow = _WORKFLOWS.get(use.flow)
+    kind = workflow.callout if workflow else ""
+    if kind and not callouts.permits(state.callouts, kind, url):
+        what = f"the callout policy of the cluster does not let '{kind}' call {url} {_OWN_WORDS}"
+        raise _refused(use, "", "callout", what, {"calloutType": kind, "url": url})
+
+
+def refuse_role(use: Use, identity: str, who: str, *, roles: tuple[str, ...], url: str) -> KustoError:
+    """Give the refusal of a store for lack of an Azure role; the storage role is not the policy's matter."""
+    what = f"the storage refuses {who}: {roles[0]} is needed on {url} {_OWN_WORDS}"
+    return _refused(use, identity, "azure role", what, {"roles": list(roles), "url": url})
+
+
+def _allows(policy: Policy | None, identity: Identity, workflow: Workflow) -> bool:
+    wanted = {workflow.usage, _ALL}
+    return any(entry.identity.object_id == identity.object_id and wanted & set(entry.usages) for entry in policy or ())
+
+
+def _unassigned(state: "State", identity: str) -> str:
+    for one in state.identities:
+        if one.client_id.lower() == identity.strip().lower():
+            hint = f"it is the client ID of '{one.display_name}', whose object ID is {one.object_id}"
+            return (
+                f"no managed identity with the object ID '{identity}' is assigned to this cluster; {hint} {_OWN_WORDS}"
+            )
+    return f"the managed identity '{identity}' is not assigned to this cluster {_OWN_WORDS}"
+
+
+def _ungranted(state: "State", use: Use, workflow: Workflow, identity: Identity) -> str:
+    what = f"the managed identity '{identity.display_name}' ({identity.object_id}) may not be used for {workflow.usage}"
+    held = state.database(use.database)
+    if not workflow.cluster_only:
+        return (
+            f"{what}: neither the policy of the cluster nor that of the database '{held.name}' allows it {_OWN_WORDS}"
+        )
+    useless = ", and in that of a database it has no effect" if _allows(held.policy, identity, workflow) else ""
+    return f"{what}: the policy of the cluster does not allow it{useless} {_OWN_WORDS}"
+
+
+def _refused(use: Use, identity: str, missing: str, what: str, more: dict[str, Any] | None = None) -> KustoError:
+    """Give the refusal, with what is missing also for programs."""
+    workflow = _WORKFLOWS.get(use.flow)
+    details: dict[str, Any] = {"missing": missing, "flow": use.flow, "identity": identity, "database": use.database}
+    if workflow:
+        details |= {
+            "usage": workflow.usage,
+            "scopes": ["cluster"] if workflow.cluster_only else ["cluster", "database"],
+        }
+    code, type_name = _KINDS[missing]
+    if missing == "azure role" and use.flow.startswith("ingest."):
+        code = "Download_Forbidden"  # documented for ingestion
+    inner = Inner(code, what, type_name, details | (more or {}))
+    return KustoError(400, code, type_name, what, message="Access to an external resource was refused.", inner=inner)
+
+
+# The names that are known: an error code of ingestion, and an exception that a third party's comment names.
+_KINDS = {
+    "flow": ("BadRequest", "Kusto.Data.Exceptions.KustoBadRequestException"),
+    "assignment": ("BadRequest_InvalidManagedIdentity", "Kusto.Data.Exceptions.KustoBadRequestException"),
+    "grant": ("BadRequest_InvalidManagedIdentity", "ManagedIdentityNotAllowedByPolicyException"),
+    "callout": ("BadRequest", "Kusto.Data.Exceptions.KustoBadRequestException"),
+    "azure role": ("BadRequest", "Kusto.Data.Exceptions.KustoBadRequestException"),
+}

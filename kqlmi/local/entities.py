@@ -1,0 +1,75 @@
+"""What a database keeps beside its tables: external tables, functions, update policies, continuous exports."""
+
+from dataclasses import dataclass
+
+from kqlmi.local import lenient_json
+from kqlmi.local.connectionstrings import Location
+from kqlmi.local.tables import Column
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How files are named and laid out; ``headers`` is ``all``, ``firstfile`` or ``none``."""
+
+    format: str
+    prefix: str = ""
+    extension: str = ""
+    headers: str = "none"
+    is_compressed: bool = False
+
+    def takes(self, blob: Location) -> bool:
+        """Tell whether a file of a folder belongs to the layout."""
+        name = blob.path.rpartition("/")[2]
+        return name.startswith(self.prefix) and name.removesuffix(".gz").endswith(self.extension.removesuffix(".gz"))
+
+
+@dataclass(frozen=True)
+class ExternalTable:
+    """A table whose rows are files."""
+
+    name: str
+    columns: tuple[Column, ...]
+    layout: Layout
+    locations: tuple[Location, ...]
+    folder: str = ""
+    docstring: str = ""
+
+
+@dataclass(frozen=True)
+class Function:
+    """A stored function; ``parameters`` and ``body`` are text, with their brackets and braces."""
+
+    name: str
+    parameters: str
+    body: str
+    folder: str = ""
+    docstring: str = ""
+
+    def defined_as(self, body: str) -> str:
+        """Give the text that defines the function with another body."""
+        return f"function [{lenient_json.dumps(self.name)}]{self.parameters} {body}"
+
+
+@dataclass(frozen=True)
+class UpdatePolicy:
+    """A query that runs over what is ingested into ``source``, and fills the table that the policy belongs to."""
+
+    source: str
+    query: str
+    is_enabled: bool = True
+    is_transactional: bool = False
+    propagates: bool = False
+    managed_identity: str = ""
+
+
+@dataclass(frozen=True)
+class ContinuousExport:
+    """A query whose new rows go to an external table, again and again; ``interval`` is a number of ticks."""
+
+    name: str
+    external_table: str
+    query: str
+    over: tuple[str, ...]
+    interval: int
+    managed_identity: str = ""
+    is_disabled: bool = False

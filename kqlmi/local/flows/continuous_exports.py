@@ -1,0 +1,200 @@
+"""Continuous exports: defining them, and showing what they did."""
+
+from dataclasses import replace
+from typing import Any
+
+from kqlmi.local import exporting, lenient_json, ticks
+from kqlmi.local.activity import ExportRuns
+from kqlmi.local.commands.registry import Call, Rows, command
+from kqlmi.local.entities import ContinuousExport
+from kqlmi.local.faults import bad_request, entity_not_found
+from kqlmi.local.flows import exports, transfer
+from kqlmi.local.lexer import Kind, tokens
+from kqlmi.local.principals import ADMIN, MONITOR, READ_SCHEMA
+from kqlmi.local.state import Database, with_entry
+
+_GIVES = (
+    "Name: string, ExternalTableName: string, Query: string, ForcedLatency: timespan, IntervalBetweenRuns: timespan, "
+    "CursorScopedTables: string, ExportProperties: string, LastRunTime: datetime, StartCursor: string, "
+    "IsDisabled: bool, LastRunResult: string, ExportedTo: datetime, IsRunning: bool"
+)
+_SHORTEST = ticks.SECOND  # a minute on a real cluster
+_PROPERTIES = {"intervalbetweenruns", "managedidentity", "isdisabled", "sizelimit", "distributed", "distribution"}
+
+
+@command(
+    ".create-or-alter continuous-export {name:export} [over {names:over}] to table {name:table} "
+    "[with {properties:properties}] {rest:query}",
+    gives=_GIVES,
+    writes=True,
+)
+def continuous_export_create_or_alter(call: Call) -> Rows:
+    """Define a continuous export; it exports what is ingested from now on."""
+    state = call.state
+    database = call.context()
+    call.require(ADMIN, database)
+    export = _defined(call, database)
+    rows = {name: database.table(name).with_rows(()) for name in export.over}
+    table = database.external_table(export.external_table)
+    exports.require_schema(table, exporting.query(call.queries, database, export, rows, call.run))
+    if any(location.impersonates for location in table.locations) and not export.managed_identity:
+        raise bad_request(f"the external table '{table.name}' impersonates, so the export needs a managedIdentity")
+    with state.lock:
+        place = (database.database_id, export.name)
+        held = state.export_runs.get(place)
+        now = {name: len(database.table(name).rows) for name in export.over}
+        runs = replace(held, exported=now | dict(held.exported)) if held else ExportRuns(now)
+        state.export_runs = {**state.export_runs, place: runs}
+    return _put(call, export.name, export, "CREATE-CONTINUOUS-EXPORT")
+
+
+@command(".enable continuous-export {name:export}", gives=_GIVES, writes=True)
+def continuous_export_enable(call: Call) -> Rows:
+    """Let a continuous export run; it goes on from where it stopped."""
+    return _switch(call, is_disabled=False)
+
+
+@command(".disable continuous-export {name:export}", gives=_GIVES, writes=True)
+def continuous_export_disable(call: Call) -> Rows:
+    """Let a continuous export rest."""
+    return _switch(call, is_disabled=True)
+
+
+@command(".drop continuous-export {name:export}", gives=_GIVES, writes=True)
+def continuous_export_drop(call: Call) -> Rows:
+    """Forget a continuous export, and give those that remain."""
+    state = call.state
+    database = call.context()
+    call.require(ADMIN, database)
+    name = _export(call, database).name
+    _put(call, name, None, "DROP-CONTINUOUS-EXPORT")
+    with state.lock:
+        place = (database.database_id, name)
+        state.export_runs = {held: runs for held, runs in state.export_runs.items() if held != place}
+    return continuous_exports_show(call)
+
+
+@command(".show continuous-exports", gives=_GIVES)
+def continuous_exports_show(call: Call) -> Rows:
+    """Give the continuous exports of the database in context."""
+    database = call.context()
+    call.require(READ_SCHEMA, database)
+    return [_row(call, database, export) for export in database.exports.values()]
+
+
+@command(".show continuous-export {name:export}", gives=_GIVES)
+def continuous_export_show(call: Call) -> Rows:
+    """Give one continuous export."""
+    database = call.context()
+    call.require(READ_SCHEMA, database)
+    return [_row(call, database, _export(call, database))]
+
+
+@command(
+    ".show continuous-export {name:export} exported-artifacts",
+    gives="Timestamp: datetime, ExternalTableName: string, Path: string, NumRecords: long",
+)
+def continuous_export_artifacts_show(call: Call) -> Rows:
+    """Give the files that a continuous export has written."""
+    export, runs = _runs(call)
+    return [(moment, export.external_table, url, count) for moment, url, count in runs.artifacts]
+
+
+@command(
+    ".show continuous-export {name:export} failures",
+    gives="Timestamp: datetime, OperationId: string, Name: string, LastSuccessRun: datetime, FailureKind: string, "
+    "Details: string",
+)
+def continuous_export_failures_show(call: Call) -> Rows:
+    """Give the failed runs of a continuous export."""
+    export, runs = _runs(call)
+    return [(moment, run, export.name, last, "Failure", details) for moment, run, last, details in runs.failures]
+
+
+def _defined(call: Call, database: Database) -> ContinuousExport:
+    properties: dict[str, str] = call.args.get("properties", {})
+    if unknown := sorted(properties.keys() - _PROPERTIES):
+        raise bad_request(f"continuous export: the local cluster knows no property '{unknown[0]}'")
+    interval = transfer.value(properties, "intervalbetweenruns")
+    if not isinstance(interval, int) or interval < _SHORTEST:
+        raise bad_request("continuous export: intervalBetweenRuns must be a timespan of one second or more, such as 5m")
+    query = call.args["query"].strip()
+    over = call.args.get("over") or _tables(database, query)
+    if not over:
+        raise bad_request("continuous export: the query names no table of the database, and 'over' is missing")
+    for name in over:
+        database.table(name)
+    return ContinuousExport(
+        call.args["export"],
+        call.args["table"],
+        query,
+        over,
+        interval,
+        managed_identity=str(transfer.value(properties, "managedidentity", "")),
+        is_disabled=transfer.value(properties, "isdisabled", default=False) is True,
+    )
+
+
+def _tables(database: Database, query: str) -> tuple[str, ...]:
+    """Give the tables that a query names: without ``over``, all of them are fact tables."""
+    named = {token.value or token.text: None for token in tokens(query) if token.kind in {Kind.WORD, Kind.STRING}}
+    return tuple(name for name in named if name in database.tables)
+
+
+def _export(call: Call, database: Database) -> ContinuousExport:
+    name = call.args["export"]
+    if name not in database.exports:
+        raise entity_not_found(name, "ContinuousExport")
+    return database.exports[name]
+
+
+def _runs(call: Call) -> tuple[ContinuousExport, ExportRuns]:
+    database = call.context()
+    call.require(MONITOR, database)
+    export = _export(call, database)
+    return export, call.state.export_runs[database.database_id, export.name]
+
+
+def _switch(call: Call, *, is_disabled: bool) -> Rows:
+    database = call.context()
+    call.require(ADMIN, database)
+    export = replace(_export(call, database), is_disabled=is_disabled)
+    return _put(call, export.name, export, "ALTER-CONTINUOUS-EXPORT")
+
+
+def _put(call: Call, name: str, export: ContinuousExport | None, event: str) -> Rows:
+    state = call.state
+    with state.lock:
+        database = call.context()
+        before = database.exports.get(name)
+        changed = state.put(replace(database, exports=with_entry(database.exports, name, export)))
+        call.record(event, changed, entity=name, before=_state(before), after=_state(export))
+    state.exports_changed.set()
+    return [_row(call, changed, export)] if export else []
+
+
+def _state(export: ContinuousExport | None) -> str:
+    return lenient_json.dumps(_properties(export)) if export else ""
+
+
+def _properties(export: ContinuousExport) -> dict[str, Any]:
+    return {"ManagedIdentity": export.managed_identity} if export.managed_identity else {}
+
+
+def _row(call: Call, database: Database, export: ContinuousExport) -> tuple[Any, ...]:
+    runs = call.state.export_runs[database.database_id, export.name]
+    return (
+        export.name,
+        export.external_table,
+        export.query,
+        None,
+        export.interval,
+        lenient_json.dumps([f"['{database.name}'].['{name}']" for name in export.over]),
+        lenient_json.dumps(_properties(export)),
+        runs.last_run,
+        str(runs.created),
+        export.is_disabled,
+        runs.last_result,
+        runs.exported_to,
+        runs.is_running,
+    )

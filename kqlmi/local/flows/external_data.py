@@ -1,0 +1,43 @@
+"""Files that a query names itself: the operators ``externaldata`` and ``inline_external_table``."""
+
+from kqlmi.local import connectionstrings
+from kqlmi.local.cutting import Site
+from kqlmi.local.enforce import Use
+from kqlmi.local.entities import Layout
+from kqlmi.local.expansion import Expansion, Source
+from kqlmi.local.faults import bad_request
+from kqlmi.local.files import format_of
+from kqlmi.local.flows import transfer
+from kqlmi.local.flows.registry import reader
+from kqlmi.local.state import Database
+
+
+@reader("externaldata")
+def externaldata(expansion: Expansion, site: Site, context: Database) -> Source:
+    """Carry out ``externaldata (columns) ['connection string', …] with (format = …)``."""
+    if unknown := sorted(site.options.keys() - {"format", "ignorefirstrecord"}):
+        raise bad_request(f"externaldata: the local cluster knows no property '{unknown[0]}'")
+    skips = transfer.value(site.options, "ignorefirstrecord", default=False) is True
+    given = str(transfer.value(site.options, "format", ""))
+    return _source(expansion, site, context, Layout(given, headers="all" if skips else "none"))
+
+
+@reader("inline_external_table")
+def inline_external_table(expansion: Expansion, site: Site, context: Database) -> Source:
+    """Carry out ``inline_external_table (columns) kind = storage dataformat = … ('connection string', …)``."""
+    return _source(expansion, site, context, transfer.layout(format_of("", site.format), site.options))
+
+
+def _source(expansion: Expansion, site: Site, context: Database, laid: Layout) -> Source:
+    """Give the rows of the files; without a format, the extension of the first tells it."""
+    use = Use(site.kind, context.name, expansion.question.principal)
+    texts = [expansion.text(site, argument, context) for argument in site.arguments]
+    locations = [connectionstrings.parse(text) for text in texts]
+    if not locations:
+        raise bad_request(f"{site.kind} needs a connection string")
+    told = Layout(format_of(locations[0].path, laid.format), laid.prefix, laid.extension, laid.headers)
+    folders = site.kind == "inline_external_table"
+    return Source(
+        site.columns,
+        lambda: transfer.read(expansion.state, locations, use, told, site.columns, folders=folders),
+    )

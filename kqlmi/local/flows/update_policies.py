@@ -1,0 +1,123 @@
+"""Update policies: defining the queries that run when rows are ingested."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from kqlmi.local import appending, enforce, lenient_json
+from kqlmi.local.commands.registry import Call, Rows, command
+from kqlmi.local.enforce import Use
+from kqlmi.local.entities import UpdatePolicy
+from kqlmi.local.faults import KustoError, bad_request
+from kqlmi.local.principals import ADMIN, READ_SCHEMA
+from kqlmi.local.state import Database, with_entry
+
+Policies = tuple[UpdatePolicy, ...]
+
+GIVES = "PolicyName: string, EntityName: string, Policy: string, ChildEntities: string, EntityType: string"
+_FIELDS = {
+    "IsEnabled": ("is_enabled", bool, True),
+    "Source": ("source", str, None),
+    "Query": ("query", str, None),
+    "IsTransactional": ("is_transactional", bool, False),
+    "PropagateIngestionProperties": ("propagates", bool, False),
+    "ManagedIdentity": ("managed_identity", str, ""),
+}
+
+
+@command(".show table {name:table} policy update", gives=GIVES)
+def table_update_policy_show(call: Call) -> Rows:
+    """Give the update policies of a table."""
+    database = call.context()
+    call.require(READ_SCHEMA, database)
+    database.table(call.args["table"])
+    return [_row(database, call.args["table"])]
+
+
+@command(".show table * policy update", gives=GIVES)
+def tables_update_policy_show(call: Call) -> Rows:
+    """Give the update policies of all tables."""
+    database = call.context()
+    call.require(READ_SCHEMA, database)
+    return [_row(database, name) for name in database.tables]
+
+
+@command(".alter table {name:table} policy update {string:payload}", gives=GIVES, writes=True)
+def table_update_policy_alter(call: Call) -> Rows:
+    """Replace the update policies of a table."""
+    return _change(call, lambda _held: parse(call.args["payload"]))
+
+
+@command(".alter-merge table {name:table} policy update {string:payload}", gives=GIVES, writes=True)
+def table_update_policy_alter_merge(call: Call) -> Rows:
+    """Add to the update policies of a table."""
+    return _change(call, lambda held: (*held, *parse(call.args["payload"])))
+
+
+@command(".delete table {name:table} policy update", gives=GIVES, writes=True)
+def table_update_policy_delete(call: Call) -> Rows:
+    """Remove the update policies of a table."""
+    return _change(call, lambda _held: ())
+
+
+def parse(text: str) -> Policies:
+    """Read the payload of a command."""
+    try:
+        items = lenient_json.loads(text)
+    except lenient_json.LenientJsonError as error:
+        raise _refused(f"the text is not JSON: {error}") from error
+    if not isinstance(items, list):
+        raise _refused("a JSON array of policy objects is expected")
+    return tuple(_policy(item) for item in items)
+
+
+def render(policies: Policies) -> str:
+    """Write policies as the service shows them; none are ``null``."""
+    shown = [
+        {name: getattr(policy, kept) or None if kept == "managed_identity" else getattr(policy, kept)
+         for name, (kept, _, _) in _FIELDS.items()}
+        for policy in policies
+    ]  # fmt: skip
+    return lenient_json.dumps(shown) if shown else "null"
+
+
+def _policy(item: Any) -> UpdatePolicy:
+    if not isinstance(item, dict) or not item.keys() <= _FIELDS.keys():
+        raise _refused(f"each element must be an object of {', '.join(_FIELDS)}, not {lenient_json.dumps(item)[:200]}")
+    given: dict[str, Any] = {}
+    for name, (kept, kind, default) in _FIELDS.items():
+        value = item.get(name, default)
+        given[kept] = default if value is None else value
+        if not isinstance(given[kept], kind):
+            raise _refused(f"{name} must be a {'text' if kind is str else 'bool'} in {lenient_json.dumps(item)[:200]}")
+    return UpdatePolicy(**given)
+
+
+def _refused(what: str) -> KustoError:
+    return bad_request(f"Update policy: {what}")
+
+
+def _change(call: Call, change: Callable[[Policies], Policies]) -> Rows:
+    state, name = call.state, call.args["table"]
+    with state.lock:
+        database = call.context()
+        call.require(ADMIN, database)
+        database.table(name)
+        held = database.update_policies.get(name, ())
+        policies = change(held)
+        for policy in policies:
+            if policy.managed_identity:
+                enforce.permit(state, Use("update_policy", database.name), policy.managed_identity)
+            source = database.table(policy.source)
+            if policy.is_enabled:  # documented: what the query gives is validated, at creation too
+                appending.run_policy(call, database, name, policy, source.with_rows(()))
+        changed = state.put(
+            replace(database, update_policies=with_entry(database.update_policies, name, policies or None))
+        )
+        call.record("ALTER-TABLE-POLICY", changed, entity="UpdatePolicy", before=render(held), after=render(policies))
+        return [_row(changed, name)]
+
+
+def _row(database: Database, name: str) -> tuple[str, ...]:
+    policy = render(database.update_policies.get(name, ()))
+    return ("UpdatePolicy", f"[{database.name}].[{name}]", policy, "", "Table")

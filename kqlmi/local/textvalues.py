@@ -1,0 +1,39 @@
+"""Values as the text that files hold: read from it into a type, written to it without loss."""
+
+from collections.abc import Callable
+from typing import Any
+
+from kqlmi.local import literals, ticks
+from kqlmi.local.faults import bad_request
+from kqlmi.local.tables import Column
+
+_SHOWN = 60
+
+
+def read(column: Column, text: str | None) -> Any:
+    """Give the value that a text has in a column; nothing is null, but the empty text in a string column."""
+    if column.type == "string":
+        return text or ""
+    if text is None or not text.strip():
+        return None
+    try:
+        return literals.parse(column.type, text.strip())
+    except ValueError:
+        shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+        raise bad_request(f"{shown!r} is no {column.type} for the column {column.name!r}") from None
+
+
+def write(column: Column, value: Any) -> str | None:
+    """Give the text of a value, which ``read`` takes back; null is None."""
+    return None if value is None else _WRITERS.get(column.type, str)(value)
+
+
+def _bool(value: bool) -> str:  # noqa: FBT001 - the value itself
+    return "true" if value else "false"
+
+
+_WRITERS: dict[str, Callable[[Any], str]] = {
+    "bool": _bool,
+    "datetime": ticks.format_datetime,
+    "timespan": ticks.format_timespan,
+}
