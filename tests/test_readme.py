@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from kqlmi.model.usages import USAGES
 from kqlmi.notebook.subcommands import SUBCOMMANDS
 
@@ -21,12 +23,26 @@ def test_every_subcommand_has_its_row() -> None:
     assert re.findall(r"^\| `%kqlmi (\w+)` \|", README, re.MULTILINE) == list(SUBCOMMANDS)
 
 
-def test_the_python_example_runs(tmp_path: Path) -> None:
-    [example] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.mark.parametrize(
+    ("example", "prints", "ends"),
+    list(
+        zip(
+            EXAMPLES,
+            ["1 to grant, 0 to revoke", "may not be used for ExternalDataRequest"],
+            ["grants ExternalTable')", "1  south  2"],
+            strict=True,
+        )
+    ),
+)
+def test_the_python_examples_run(tmp_path: Path, example: str, prints: str, ends: str) -> None:
     environment = {**os.environ, "HOME": str(tmp_path)}
+    command = [sys.executable, "-c", example]
     done = subprocess.run(
-        [sys.executable, "-c", example], capture_output=True, text=True, check=True, timeout=120, env=environment
+        command, capture_output=True, text=True, check=True, timeout=120, env=environment, cwd=tmp_path
     )
-    assert "1 to grant, 0 to revoke" in done.stdout
-    assert done.stdout.rstrip().endswith("grants ExternalTable')")
+    assert prints in done.stdout
+    assert done.stdout.rstrip().endswith(ends)
     assert done.stderr == ""

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from kqlmi.errors import MissingExtraError
@@ -22,7 +24,7 @@ def start(
 ) -> "LocalCluster":
     """Start a cluster in this process; use it in a ``with`` statement, or call its ``stop``.
 
-    Without arguments it holds a small sample world. ``databases`` names empty databases without a policy instead;
+    Without arguments it holds a small sample world, with a container of files. ``databases`` names empty databases without a policy instead;
     ``identities`` are the managed identities that are assigned to it, names or ``Identity`` values, ``system`` being
     the cluster's own; ``usages`` are those that it knows beyond the documented ten. Port 0 lets the system choose.
     """
@@ -31,7 +33,12 @@ def start(
     from kqlmi.local import world  # heavy
     from kqlmi.local.cluster import LocalCluster  # heavy
 
-    return LocalCluster(world.build(databases, identities, usages), port)
+    state = world.build(databases, identities, usages)
+    if databases is not None:
+        return LocalCluster(state, port)
+    folder = TemporaryDirectory(prefix="kqlmi-local-", ignore_cleanup_errors=True)
+    state.storage = world.storage(Path(folder.name))
+    return LocalCluster(state, port, folder)
 
 
 def find() -> tuple[str, str] | None:

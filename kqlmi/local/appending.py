@@ -28,22 +28,23 @@ def append(call: Call, name: str, rows: Table, *, creates: bool | None = False) 
     with call.state.lock:
         database = call.context()
         held = _target(call, database, name, rows, creates=creates)
-        keep(call, database, name, held.with_rows((*held.rows, *rows.rows)) if held else rows, is_new=held is None)
+        keep(call, database, name, held.with_rows((*held.rows, *rows.rows)) if held else rows)
         for target, made in derived:
             database = call.context()
             if target in database.tables:
                 table = database.tables[target]
-                keep(call, database, target, table.with_rows((*table.rows, *made.rows)), is_new=False)
+                keep(call, database, target, table.with_rows((*table.rows, *made.rows)))
     return str(uuid.uuid4()), len(rows.rows)
 
 
-def keep(call: Call, database: Database, name: str, table: Table, *, is_new: bool) -> None:
-    """Keep a new state of a table, and note it in the journal."""
-    if is_new:
+def keep(call: Call, database: Database, name: str, table: Table) -> None:
+    """Keep a new table, or a new state of one, and note it in the journal."""
+    held = database.tables.get(name)
+    if held is None or held.columns != table.columns:
         _refuse_what_the_engine_cannot_hold(database, name, table)
     kept = call.state.put(database.with_table(name, table))
     shown = ", ".join(f"{column.name}:{column.type}" for column in table.columns)
-    call.record("CREATE-TABLE" if is_new else "INGEST", kept, entity=name, after=shown)
+    call.record("CREATE-TABLE" if held is None else "INGEST", kept, entity=name, after=shown)
 
 
 def note_failure(call: Call, table: str, error: KustoError, *, source: str = "", policy: bool = False) -> None:
@@ -124,7 +125,8 @@ def _refuse_what_the_engine_cannot_hold(database: Database, name: str, table: Ta
         raise bad_request("the local cluster keeps no decimal columns: its engine would compute them inexactly")
     if name in database.external_tables:
         raise already_exists(name, "ExternalTable")
-    for what, names in (("table", [*database.tables, name]), ("column", [column.name for column in table.columns])):
+    others = [held for held in database.tables if held != name]
+    for what, names in (("table", [*others, name]), ("column", [column.name for column in table.columns])):
         lowered = [one.lower() for one in names]
         if len(set(lowered)) < len(lowered):
             raise bad_request(

@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Self
 
@@ -31,9 +32,10 @@ _ROLES = {
 class LocalCluster:
     """A cluster on loopback; ``url`` is its address, ``token`` belongs to an AllDatabasesAdmin."""
 
-    def __init__(self, state: State, port: int) -> None:
-        """Serve a state on a port; 0 lets the system choose one."""
+    def __init__(self, state: State, port: int, folder: TemporaryDirectory[str] | None = None) -> None:
+        """Serve a state on a port; 0 lets the system choose one. ``folder`` is removed with the cluster."""
         self._state = state
+        self._folder = folder
         self._server: Server | None = _serve(state, port)
         self.url = state.url
         self.token = self._new_token(Caller(new_app("kqlmi local admin"), frozenset({Role.ADMINS})))
@@ -102,6 +104,8 @@ class LocalCluster:
         if server is not None:
             atexit.unregister(self.stop)
             server.stop()
+        if self._folder is not None:
+            self._folder.cleanup()
 
     def _change_storage(self, change: Callable[[Storage], Storage]) -> None:
         with self._state.lock:

@@ -1,13 +1,16 @@
 """What a cluster holds at its start: the sample world, or what the caller names."""
 
 import uuid
+import zipfile
 from collections.abc import Iterable
+from pathlib import Path
 
 from kqlmi.local import identities as identities_module
 from kqlmi.local import literals, policies
 from kqlmi.local.faults import KustoError
 from kqlmi.local.identities import Identity
 from kqlmi.local.state import Database, State, key
+from kqlmi.local.storage import Storage
 from kqlmi.local.tables import Table, columns
 from kqlmi.model.usages import USAGES
 
@@ -65,6 +68,40 @@ _TABLES = {
         ),
     },
 }
+
+
+CONTAINER = "https://kqlmisamples.blob.core.windows.net/landing"
+"""The container of the sample world."""
+
+_BLOBS = {
+    "storms/2007-10.csv": """2007-10-04T13:00:00Z,TEXAS,Hail,0,1500
+2007-10-18T21:30:00Z,KENTUCKY,Tornado,0,2300000
+2007-10-31T02:15:00Z,FLORIDA,"High Surf, Rip Current",1,0
+""",
+    "visits.csv": "2025-02-11,Bergen,A. Solberg,true\n2025-02-13,Oulu,J. Virtanen,true\n",
+}
+_MODULE = """def of(damage):
+    return "major" if damage > 1_000_000 else "minor" if damage else "none"
+"""
+_HOLDERS = {
+    "mi-adx-ingest": "Storage Blob Data Reader",
+    "mi-adx-export": "Storage Blob Data Contributor",
+    "mi-ml-artifacts": "Storage Blob Data Reader",
+}
+
+
+def storage(folder: Path) -> Storage:
+    """Give the storage of the sample world, its files put into a folder; the system identity may not open them."""
+    for path, content in _BLOBS.items():
+        target = folder / path
+        target.parent.mkdir(exist_ok=True)
+        target.write_text(content, encoding="utf-8", newline="")
+    with zipfile.ZipFile(folder / "severity.zip", "w") as zipped:
+        zipped.writestr("severity.py", _MODULE)
+    held = Storage().with_container(CONTAINER, folder)
+    for name, role in _HOLDERS.items():
+        held = held.with_role(_stable(name), CONTAINER, role)
+    return held
 
 
 def build(databases: Iterable[str] | None, identities: Iterable[str | Identity] | None, usages: Iterable[str]) -> State:

@@ -286,3 +286,15 @@ def test_a_typo_is_answered_by_the_word_that_was_not_understood(reader: Any, tex
     assert culprit in said
     assert "expected" not in said
     assert len(said) < 200
+
+
+def test_a_table_gains_columns_and_keeps_its_rows(client: Any) -> None:
+    client.mgmt(".create-merge table T (a: string)")
+    client.mgmt(".ingest inline into table T <| x")
+    assert (
+        client.mgmt(".create-merge table T (a: string, n: long, s: string)")[0]["Schema"] == "a:string,n:long,s:string"
+    )
+    assert client.query("T") == [{"a": "x", "n": None, "s": ""}]
+    assert client.refusal(".create-merge table T (a: long)").code == "BadRequest"
+    assert "differ only in case" in client.refusal(".create-merge table T (N: long)").description
+    assert client.mgmt(".create-merge table T (n: long)")[0]["Schema"] == "a:string,n:long,s:string"

@@ -1,9 +1,14 @@
 import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kqlmi import local
+from kqlmi.errors import InputError
+from kqlmi.local import world as world_module
 
 
 def test_the_sample_world_has_something_of_everything(world: Any, reader: Any) -> None:
@@ -54,3 +59,38 @@ def test_databases_that_are_given_start_without_policy_and_tables(connect: Any) 
 def test_what_cannot_be_told_apart_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="must"):
         local.start(**wrong)
+
+
+def test_the_sample_world_has_files_and_takes_them_with_it(connect: Any) -> None:
+    blob = f"{world_module.CONTAINER}/storms/2007-10.csv"
+    with local.start() as cluster:
+        reader, folder = connect(cluster), (cluster._state.storage.containers["kqlmisamples", "landing"])
+        object_id = cluster.identities[1].object_id
+        text = f"externaldata (t: datetime, s: string) [h'{blob};managed_identity={object_id}'] | count"
+        assert reader.query(text, "Telemetry") == [{"Count": 3}]
+        assert "Contributor" in str(cluster._state.storage.roles)
+        assert folder.is_dir()
+    assert not folder.exists()
+
+
+def test_a_folder_or_role_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    url = "https://acct.blob.core.windows.net/data"
+    with local.start(databases=["D"], identities=["mine"]) as cluster:
+        for wrong, folder in ((url, tmp_path / "none"), (f"{url}/a.csv", tmp_path), ("https://a.example/b", tmp_path)):
+            with pytest.raises(InputError):
+                cluster.add_storage(wrong, folder)
+        for wrong, role in ((url, "Storage Blob Data Wizard"), (f"{url};impersonate", "Storage Blob Data Reader")):
+            with pytest.raises(InputError):
+                cluster.assign_role("mine", wrong, role)
+        cluster.add_storage(url, tmp_path)
+        cluster.assign_role("mine", url, "Owner")
+        cluster.unassign_role("mine", url, "Owner")
+        assert cluster._state.storage.roles == frozenset()
+
+
+def test_starting_loads_neither_the_engine_nor_pandas() -> None:
+    code = (
+        "import sys, kqlmi; kqlmi.local.start().stop(); print({'duckdb', 'duckdb_kql', 'pandas'} & sys.modules.keys())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -29,8 +29,29 @@ def table_create(call: Call) -> Rows:
         if held and held.columns != columns:
             raise already_exists(name, "Table")
         if not held:
-            appending.keep(call, database, name, Table(columns), is_new=True)
+            appending.keep(call, database, name, Table(columns))
     schema = ",".join(f"{column.name}:{column.type}" for column in columns)
+    return [(name, schema, database.name, "", "")]
+
+
+@command(".create-merge table {name:table} {schema:columns}", gives=_CREATED, writes=True)
+def table_create_merge(call: Call) -> Rows:
+    """Create a table, or add the columns that it lacks; in the rows that it holds these are null."""
+    name, columns = call.args["table"], call.args["columns"]
+    with call.state.lock:
+        database = call.context()
+        call.require(CREATE, database)
+        held = database.tables.get(name, Table(()))
+        kinds = {column.name: column.type for column in held.columns}
+        added = tuple(column for column in columns if column.name not in kinds)
+        if any(kinds.get(column.name, column.type) != column.type for column in columns):
+            raise already_exists(name, "Table")
+        if added:
+            nulls = tuple(textvalues.read(column, None) for column in added)
+            rows = tuple((*row, *nulls) for row in held.rows)
+            merged = Table((*held.columns, *added), rows)
+            appending.keep(call, database, name, merged)
+    schema = ",".join(f"{column.name}:{column.type}" for column in call.context().table(name).columns)
     return [(name, schema, database.name, "", "")]
 
 

@@ -42,7 +42,12 @@ def infer_storage_schema(expansion: Expansion, site: Site, context: Database) ->
 
 def property_bag(value: Any, what: str) -> dict[str, Any]:
     """Give a dynamic value, which travels as JSON text, as the object that it must be."""
-    found = json.loads(value) if isinstance(value, str) else value
+    found = value
+    if isinstance(value, str):
+        try:
+            found = json.loads(value)
+        except ValueError:
+            found = None
     if not isinstance(found, dict):
         raise bad_request(f"{what}: a property bag is expected")
     return found
