@@ -37,7 +37,7 @@ def start(
     if databases is not None:
         return LocalCluster(state, port)
     folder = TemporaryDirectory(prefix="kqlmi-local-", ignore_cleanup_errors=True)
-    state.storage = world.storage(Path(folder.name))
+    world.furnish(state, Path(folder.name))
     return LocalCluster(state, port, folder)
 
 

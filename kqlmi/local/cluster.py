@@ -2,21 +2,23 @@
 
 import atexit
 import secrets
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from kqlmi.errors import InputError
+from kqlmi.local import loopback, resources
 from kqlmi.local.faults import KustoError
+from kqlmi.local.hubs import Hub
 from kqlmi.local.identities import Identity
 from kqlmi.local.principals import Caller, Role, new_app
 from kqlmi.local.server import Server
 from kqlmi.local.service import Service
 from kqlmi.local.state import Grant, State
-from kqlmi.local.storage import Storage
 
 _PORTS = 65_536
 _ROLES = {
@@ -80,6 +82,40 @@ class LocalCluster:
                 state.grant(held, Grant(_ROLES[role], principal))
         return self._new_token(Caller(principal))
 
+    @property
+    def ingest_url(self) -> str:
+        """The address for azure-kusto-ingest."""
+        return self._state.ingest_url
+
+    @property
+    def subscription_id(self) -> str:
+        """The subscription that the cluster belongs to."""
+        return resources.SUBSCRIPTION
+
+    @property
+    def resource_group(self) -> str:
+        """The resource group that the cluster belongs to."""
+        return resources.GROUP
+
+    @property
+    def name(self) -> str:
+        """The name of the cluster in its resource group."""
+        return self._state.name
+
+    @property
+    def resource_id(self) -> str:
+        """The resource ID of the cluster, which stands for its system identity too."""
+        return resources.cluster_id(self._state.name)
+
+    @property
+    def arm_options(self) -> dict[str, Any]:
+        """Keyword arguments for the clients of azure-mgmt-kusto and azure-mgmt-msi, beside ``subscription_id``."""
+        return loopback.options(self.url, self._state.arm_token)
+
+    def hub(self, namespace: str, name: str) -> Hub:
+        """Give an event hub, which is made if it is not there."""
+        return Hub(self._state, namespace, name)
+
     def add_storage(self, url: str, folder: str | PathLike[str]) -> None:
         """Let a folder of this machine be a container, such as ``https://acct.blob.core.windows.net/data``.
 
@@ -88,15 +124,21 @@ class LocalCluster:
         path = Path(folder)
         if not path.is_dir():
             raise InputError(f"The folder {path} does not exist.", hint="Create it first.")
-        self._change_storage(lambda held: held.with_container(url, path))
+        with _as_input(), self._state.lock:
+            self._state.storage = self._state.storage.with_container(url, path)
 
     def assign_role(self, object_id: str, url: str, role: str) -> None:
-        """Assign an Azure role on a container to a principal, such as ``Storage Blob Data Reader``."""
-        self._change_storage(lambda held: held.with_role(object_id, url, role))
+        """Assign an Azure role on a container or an event hub to a principal, such as ``Storage Blob Data Reader``.
+
+        A hub is named by its resource ID, or as ``sb://namespace.servicebus.windows.net/hub``.
+        """
+        with _as_input(), self._state.lock:
+            self._state.azure_roles = self._state.azure_roles.assigned(object_id, url, role)
 
     def unassign_role(self, object_id: str, url: str, role: str) -> None:
-        """Take an Azure role on a container away from a principal."""
-        self._change_storage(lambda held: held.without_role(object_id, url, role))
+        """Take an Azure role away from a principal."""
+        with _as_input(), self._state.lock:
+            self._state.azure_roles = self._state.azure_roles.unassigned(object_id, url, role)
 
     def stop(self) -> None:
         """Stop the cluster; a second call does nothing."""
@@ -107,19 +149,21 @@ class LocalCluster:
         if self._folder is not None:
             self._folder.cleanup()
 
-    def _change_storage(self, change: Callable[[Storage], Storage]) -> None:
-        with self._state.lock:
-            try:
-                self._state.storage = change(self._state.storage)
-            except KustoError as error:
-                what = error.detail.partition("cannot be executed: ")[2]
-                raise InputError(f"{what[:1].upper()}{what[1:]}.", hint="Nothing was changed.") from error
-
     def _new_token(self, caller: Caller) -> str:
         token = secrets.token_urlsafe(32)
         with self._state.lock:
             self._state.callers = {**self._state.callers, token: caller}
         return token
+
+
+@contextmanager
+def _as_input() -> Iterator[None]:
+    """Raise what the cluster would refuse as a wrong argument."""
+    try:
+        yield
+    except KustoError as error:
+        what = error.detail.partition("cannot be executed: ")[2] or error.detail
+        raise InputError(f"{what[:1].upper()}{what[1:]}.", hint="Nothing was changed.") from error
 
 
 def _serve(state: State, port: int) -> Server:

@@ -12,6 +12,11 @@ _HOST = re.compile(r"([^.]*)\.(blob|dfs)\.core\.windows\.net")
 # What a file system, DuckDB's file names or a shell would take for something else.
 _ODD = re.compile(r'[\x00-\x1f\x7f\\:*?"<>|\[\]{}]')
 _IDENTITY = "managed_identity="
+_STORAGE_IDENTITY = re.compile(r";managed_identity=([^;]*)")
+_SQL_USER = re.compile(r"(?:^|;)\s*User Id\s*=\s*\"?([^;\"]*)", re.IGNORECASE)
+_SQL_IDENTITY = re.compile(
+    r"(?:^|;)\s*Authentication\s*=\s*\"?Active Directory Managed Identity\"?\s*(?:;|$)", re.IGNORECASE
+)
 _KINDS = "https://<account>.blob.core.windows.net/<container> or abfss://<container>@<account>.dfs.core.windows.net/"
 
 
@@ -64,6 +69,15 @@ def parse(text: str) -> Location:
     if not identity:
         raise _refused("'managed_identity=' must be followed by 'system' or by the object ID of an identity")
     return replace(location, identity=identity)
+
+
+def named_identities(connection: str) -> list[str]:
+    """Give the managed identities that a connection string of any service names."""
+    found = _STORAGE_IDENTITY.findall(connection)
+    if _SQL_IDENTITY.search(connection):
+        user = _SQL_USER.search(connection)
+        found.append(user[1].strip() if user else "system")
+    return found
 
 
 def _located(url: str) -> Location:

@@ -1,9 +1,12 @@
 """What a database keeps beside its tables: external tables, functions, update policies, continuous exports."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from kqlmi.local import lenient_json
 from kqlmi.local.connectionstrings import Location
+from kqlmi.local.principals import Caller
 from kqlmi.local.tables import Column
 
 
@@ -73,3 +76,32 @@ class ContinuousExport:
     interval: int
     managed_identity: str = ""
     is_disabled: bool = False
+
+
+@dataclass(frozen=True)
+class DataConnection:
+    """Events of a hub that go to a table; ``identity`` is the resource ID of whom it runs as.
+
+    ``hub`` is (namespace, hub) in lower case, ``offset`` the number of its events that are done with.
+    """
+
+    name: str
+    database: str
+    table: str
+    hub: tuple[str, str]
+    identity: str
+    properties: Mapping[str, Any]
+    offset: int = 0
+
+
+@dataclass(frozen=True)
+class IngestionJob:
+    """A file that waits to be ingested; ``caller`` asked for it."""
+
+    database: str
+    table: str
+    source: str
+    properties: Mapping[str, Any]
+    caller: Caller
+    flow: str
+    source_id: str

@@ -108,6 +108,17 @@ def wrong_endpoint() -> KustoError:
     )
 
 
+def other_endpoint(asked: str, query_url: str, ingest_url: str) -> KustoError:
+    """Refuse what the other service of the cluster carries out."""
+    right = query_url if asked == "ingest" else ingest_url
+    return KustoError(
+        400,
+        "BadRequest",
+        "Kusto.Common.Svc.Exceptions.AdminCommandWrongEndpointException",
+        f"The {asked} endpoint does not take this; send it to {right}.",
+    )
+
+
 def forbidden_operation(principal: str, operation: str, url: str) -> KustoError:
     """Refuse an operation for lack of a role."""
     return KustoError(

@@ -38,12 +38,21 @@ def read(root: Path, path: str, kind: str, columns: tuple[Column, ...], *, skips
     """Give the rows of a file with the declared columns; ``path`` is relative to the folder ``root``.
 
     Delimited files are matched by position and have no header, JSON and Parquet files are matched by name. As
-    documented, what is missing is null, and what no column is declared for is passed over. A value that its column cannot hold is refused.
+    documented, what is missing is null, and what no column is declared for is passed over. A value that its column
+    cannot hold is refused.
     """
     with _locked(root) as connection, _failing("read", path):
         if not (root / path).is_file():
             raise bad_request(f"there is no blob '{path}'")
         return Table(columns, tuple(_READERS[kind](connection, str(root / path), _Shape(kind, columns, skips_first))))
+
+
+def read_text(text: str, kind: str, columns: tuple[Column, ...]) -> list[tuple[Any, ...]]:
+    """Give the rows of a text that is no file, such as an event of a hub."""
+    if kind in _DELIMITED:
+        return list(_delimited(text, _Shape(kind, columns, skips_first=False)))
+    found = _record(text)
+    return [_from_record(one, columns) for one in (found if isinstance(found, list) else [found])]
 
 
 def read_bytes(root: Path, path: str, most: int) -> bytes:
@@ -139,12 +148,15 @@ def _endings(name: str) -> list[str]:
 def _read_delimited(connection: "DuckDBPyConnection", path: str, shape: _Shape) -> Iterator[tuple[Any, ...]]:
     # DuckDB gives the bytes only: reading rows of unequal length, it drops those after an open quote without a word.
     ((content,),) = connection.execute("SELECT content FROM read_blob(?)", [path]).fetchall()
-    text = _decoded(content, is_compressed=path.lower().endswith(".gz"))
+    yield from _delimited(_decoded(content, is_compressed=path.lower().endswith(".gz")), shape)
+
+
+def _delimited(text: str, shape: _Shape) -> Iterator[tuple[Any, ...]]:
     lines = _csv_lines(text) if shape.kind == "csv" else (line.split("\t") for line in re.split("\r?\n", text))
     for number, line in enumerate(lines):
         if line not in ([], [""]) and not (number == 0 and shape.skips_first):
             padded = [*line, *[None] * len(shape.columns)]
-            yield tuple(textvalues.read(column, text) for column, text in zip(shape.columns, padded, strict=False))
+            yield tuple(textvalues.read(column, value) for column, value in zip(shape.columns, padded, strict=False))
 
 
 def _csv_lines(text: str) -> Iterator[list[str]]:
@@ -171,14 +183,20 @@ def _decoded(content: bytes, *, is_compressed: bool) -> str:
 def _read_json(connection: "DuckDBPyConnection", path: str, shape: _Shape) -> Iterator[tuple[Any, ...]]:
     layout = "newline_delimited" if shape.kind == "json" else "auto"
     rows = connection.execute(f"SELECT json FROM read_json_objects(?, format='{layout}')", [path]).fetchall()  # noqa: S608
-    for (text,) in rows:
-        try:
-            record = lenient_json.loads(text)
-        except lenient_json.LenientJsonError as error:
-            raise bad_request(f"a record is no JSON that the local cluster reads: {error}") from error
-        if not isinstance(record, dict):
-            raise bad_request("each record must be a JSON object")
-        yield tuple(_from_json(column, record.get(column.name)) for column in shape.columns)
+    yield from (_from_record(_record(text), shape.columns) for (text,) in rows)
+
+
+def _record(text: str) -> Any:
+    try:
+        return lenient_json.loads(text)
+    except lenient_json.LenientJsonError as error:
+        raise bad_request(f"a record is no JSON that the local cluster reads: {error}") from error
+
+
+def _from_record(record: Any, columns: tuple[Column, ...]) -> tuple[Any, ...]:
+    if not isinstance(record, dict):
+        raise bad_request("each record must be a JSON object")
+    return tuple(_from_json(column, record.get(column.name)) for column in columns)
 
 
 def _from_json(column: Column, value: Any) -> Any:

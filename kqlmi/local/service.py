@@ -4,12 +4,16 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from kqlmi.local import commands, lenient_json
 from kqlmi.local.activity import Run
+from kqlmi.local.commands.registry import Endpoint
 from kqlmi.local.exporting import Scheduler
-from kqlmi.local.faults import bad_request, syntax_error
+from kqlmi.local.faults import bad_request, other_endpoint, syntax_error
+from kqlmi.local.ingesting import Ingestor
 from kqlmi.local.lexer import Kind, mask_hidden, next_token
 from kqlmi.local.principals import Caller
 from kqlmi.local.queries import Queries
@@ -34,6 +38,7 @@ class Request:
     user: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    endpoint: Endpoint = Endpoint.QUERY
 
 
 class Service:
@@ -43,7 +48,10 @@ class Service:
         """Serve a state."""
         self.state = state
         self.queries = Queries(state)
+        self._uploads = TemporaryDirectory(prefix="kqlmi-uploads-", ignore_cleanup_errors=True)
+        self.uploads = Path(self._uploads.name).resolve()
         self._scheduler = Scheduler(self.queries)
+        self._ingestor = Ingestor(self.queries, self.uploads)
 
     def begin(self, request: Request, *, is_query: bool) -> Run:
         """Record that a request starts."""
@@ -68,6 +76,8 @@ class Service:
                 raise syntax_error(empty)
             matched = commands.match(request.text)
             run.command_type = matched.command.operation.removesuffix("Command")
+            if request.endpoint not in matched.command.endpoints:
+                raise other_endpoint(request.endpoint, self.state.url, self.state.ingest_url)
             if matched.command.writes and _is_on(request.options, "request_readonly"):
                 raise bad_request(f"request_readonly is set, and {run.command_type} writes")
             seconds = _seconds(request.options, _COMMAND_SECONDS)
@@ -79,6 +89,7 @@ class Service:
                 seconds=seconds,
                 operation=matched.command.operation,
                 args=matched.args,
+                endpoint=request.endpoint,
             )
             table = matched.command(call)
             if matched.operators:
@@ -88,6 +99,8 @@ class Service:
     def query(self, request: Request, run: Run) -> Table:
         """Run a query."""
         with self._recorded(run):
+            if request.endpoint is Endpoint.INGEST:
+                raise other_endpoint(request.endpoint, self.state.url, self.state.ingest_url)
             if next_token(request.text, 0).kind is Kind.END:
                 raise syntax_error("the text is empty")
             seconds = _seconds(request.options, _QUERY_SECONDS)
@@ -106,8 +119,10 @@ class Service:
             run.cancel("the local cluster stops")
 
     def close(self) -> None:
-        """End the continuous exports, and close the engine."""
+        """End what runs in the background, and close the engine."""
         self._scheduler.stop()
+        self._ingestor.stop()
+        self._uploads.cleanup()
         self.queries.close()
 
     @contextmanager

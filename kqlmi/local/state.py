@@ -1,14 +1,23 @@
 """What the local cluster holds: identities, databases, policies, callers; changed under one lock."""
 
+import secrets
 import threading
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
-from kqlmi.local import ticks
+from kqlmi.local import resources, ticks
 from kqlmi.local.activity import Activity, Change, ExportRuns, IngestionFailure
-from kqlmi.local.entities import ContinuousExport, ExternalTable, Function, UpdatePolicy
+from kqlmi.local.azureroles import AzureRoles
+from kqlmi.local.entities import (
+    ContinuousExport,
+    DataConnection,
+    ExternalTable,
+    Function,
+    IngestionJob,
+    UpdatePolicy,
+)
 from kqlmi.local.faults import database_not_found, entity_not_found, forbidden_database
 from kqlmi.local.identities import Identity
 from kqlmi.local.policies import Policy
@@ -78,12 +87,24 @@ class State:
         """Start with what is given, no callers and nothing recorded."""
         self.name = name
         self.id = str(uuid.uuid4())
-        self.url = ""
+        self.url = self.ingest_url = ""
         self.identities = tuple(identities)
         self.usages = tuple(usages)
         self.policy = policy
         self.callouts: Callouts | None = None
         self.storage = Storage()
+        self.azure_roles = AzureRoles()
+        self.user_assigned: Mapping[str, Identity] = {
+            resources.identity_id(one.display_name).lower(): one for one in self.identities if not one.is_system
+        }
+        self.operations: Mapping[str, str] = {}
+        self.hubs: Mapping[tuple[str, str], tuple[str, ...]] = {}
+        self.connections: Mapping[tuple[str, str], DataConnection] = {}
+        self.jobs: tuple[IngestionJob, ...] = ()
+        self.work = threading.Event()
+        self.arm_token = secrets.token_urlsafe(32)
+        self.signature = secrets.token_urlsafe(32)
+        self.authorizations: Mapping[str, Caller] = {}
         self.plugins: frozenset[str] = frozenset()
         self.exports_changed = threading.Event()
         self.export_runs: Mapping[tuple[str, str], ExportRuns] = {}

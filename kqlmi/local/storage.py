@@ -1,12 +1,13 @@
-"""Storage accounts: containers that are folders of this machine, and who holds which Azure role on them."""
+"""Storage accounts: containers that are folders of this machine."""
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kqlmi.local import connectionstrings, enforce
+from kqlmi.local import azureroles, enforce
+from kqlmi.local.azureroles import READERS, WRITERS
 from kqlmi.local.connectionstrings import Location
 from kqlmi.local.enforce import Use
 from kqlmi.local.faults import bad_request
@@ -14,37 +15,18 @@ from kqlmi.local.faults import bad_request
 if TYPE_CHECKING:
     from kqlmi.local.state import State
 
-READERS = ("Storage Blob Data Reader", "Storage Blob Data Contributor", "Storage Blob Data Owner")
-WRITERS = READERS[1:]
-# Documented as not enough: they manage the account and do not open its data.
-MANAGERS = ("Owner", "Contributor", "Reader")
-
 
 @dataclass(frozen=True)
 class Storage:
-    """What exists, and who may open it; a container's key is (account, container), a role's is its scope."""
+    """The containers that exist, as folders; a key is (account, container)."""
 
     containers: Mapping[tuple[str, str], Path] = field(default_factory=dict)
-    roles: frozenset[tuple[str, tuple[str, str], str]] = frozenset()
 
     def with_container(self, url: str, folder: Path) -> "Storage":
         """Give the storage with a container that a folder backs."""
-        return replace(self, containers={**self.containers, _key(url): folder.resolve(strict=True)})
-
-    def with_role(self, object_id: str, url: str, role: str) -> "Storage":
-        """Give the storage with a role assigned to a principal on a container."""
-        if role not in {*READERS, *MANAGERS}:
-            raise bad_request(f"'{role}' is no role that the local cluster's storage knows: {', '.join(READERS)}")
-        return replace(self, roles=self.roles | {(object_id.strip().lower(), _key(url), role)})
-
-    def without_role(self, object_id: str, url: str, role: str) -> "Storage":
-        """Give the storage without a role of a principal on a container."""
-        return replace(self, roles=self.roles - {(object_id.strip().lower(), _key(url), role)})
-
-    def grants(self, object_id: str, location: Location, roles: tuple[str, ...]) -> bool:
-        """Tell whether a principal holds one of some roles on a container."""
-        key = (location.account, location.container)
-        return any((object_id.lower(), key, role) in self.roles for role in roles)
+        location = azureroles.container(url)
+        place = (location.account, location.container)
+        return Storage({**self.containers, place: folder.resolve(strict=True)})
 
 
 @dataclass(frozen=True)
@@ -79,7 +61,7 @@ def open_location(state: "State", location: Location, use: Use, *, writes: bool 
     if root is None:
         raise bad_request(f"the local cluster has no container {location.root}; add it with cluster.add_storage")
     roles = WRITERS if writes else READERS
-    if not state.storage.grants(object_id, location, roles):
+    if not state.azure_roles.holds(object_id, azureroles.container_scope(location), roles):
         raise enforce.refuse_role(use, who, name, roles=roles, url=location.root)
     path = (root / location.path).resolve()
     if not path.is_relative_to(root):  # a link that leads out of the folder
@@ -96,10 +78,3 @@ def _opener(state: "State", location: Location, use: Use) -> tuple[str, str, str
     if use.principal is None:
         raise bad_request(f"nobody is there to impersonate for {location.url}; this flow needs a managed identity")
     return "", use.principal.object_id, f"'{use.principal.display_name}'"
-
-
-def _key(url: str) -> tuple[str, str]:
-    location = connectionstrings.parse(url)
-    if location.path or location.shown != location.url:
-        raise bad_request(f"{location.url} is no container; write https://<account>.blob.core.windows.net/<container>")
-    return (location.account, location.container)

@@ -10,7 +10,6 @@ from kqlmi.local import literals, policies
 from kqlmi.local.faults import KustoError
 from kqlmi.local.identities import Identity
 from kqlmi.local.state import Database, State, key
-from kqlmi.local.storage import Storage
 from kqlmi.local.tables import Table, columns
 from kqlmi.model.usages import USAGES
 
@@ -90,18 +89,17 @@ _HOLDERS = {
 }
 
 
-def storage(folder: Path) -> Storage:
-    """Give the storage of the sample world, its files put into a folder; the system identity may not open them."""
+def furnish(state: State, folder: Path) -> None:
+    """Put the files of the sample world into a folder, its container; the system identity may not open it."""
     for path, content in _BLOBS.items():
         target = folder / path
         target.parent.mkdir(exist_ok=True)
         target.write_text(content, encoding="utf-8", newline="")
     with zipfile.ZipFile(folder / "severity.zip", "w") as zipped:
         zipped.writestr("severity.py", _MODULE)
-    held = Storage().with_container(CONTAINER, folder)
+    state.storage = state.storage.with_container(CONTAINER, folder)
     for name, role in _HOLDERS.items():
-        held = held.with_role(_stable(name), CONTAINER, role)
-    return held
+        state.azure_roles = state.azure_roles.assigned(_stable(name), CONTAINER, role)
 
 
 def build(databases: Iterable[str] | None, identities: Iterable[str | Identity] | None, usages: Iterable[str]) -> State:

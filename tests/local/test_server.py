@@ -14,7 +14,7 @@ from azure.kusto.data.exceptions import KustoServiceError
 from azure.kusto.data.helpers import dataframe_from_result_table
 
 from kqlmi import local
-from kqlmi.local import server
+from kqlmi.local import handlers
 
 
 def send(cluster: Any, method: str, path: str, body: object = None, **headers: str) -> tuple[int, Any, Any]:
@@ -92,7 +92,7 @@ def test_localhost_is_a_name_for_it(world: Any) -> None:
 
 
 def test_a_body_that_is_too_large_is_413(world: Any) -> None:
-    body = b" " * (server.MAX_BODY + 1)
+    body = b" " * (handlers.MAX_BODY + 1)
     assert send(world, "POST", "/v1/rest/mgmt", body)[0] == 413
 
 

@@ -68,7 +68,7 @@ def test_the_sample_world_has_files_and_takes_them_with_it(connect: Any) -> None
         object_id = cluster.identities[1].object_id
         text = f"externaldata (t: datetime, s: string) [h'{blob};managed_identity={object_id}'] | count"
         assert reader.query(text, "Telemetry") == [{"Count": 3}]
-        assert "Contributor" in str(cluster._state.storage.roles)
+        assert "Contributor" in str(cluster._state.azure_roles)
         assert folder.is_dir()
     assert not folder.exists()
 
@@ -85,7 +85,7 @@ def test_a_folder_or_role_that_does_not_exist_is_refused(tmp_path: Path) -> None
         cluster.add_storage(url, tmp_path)
         cluster.assign_role("mine", url, "Owner")
         cluster.unassign_role("mine", url, "Owner")
-        assert cluster._state.storage.roles == frozenset()
+        assert cluster._state.azure_roles.assignments == frozenset()
 
 
 def test_starting_loads_neither_the_engine_nor_pandas() -> None:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from kqlmi.local import reserved, ticks
@@ -18,6 +19,13 @@ from kqlmi.local.tables import Column, Table, columns
 Rows = Iterable[tuple[Any, ...]]
 
 
+class Endpoint(StrEnum):
+    """The two services of a cluster, each at a URL of its own."""
+
+    QUERY = "query"
+    INGEST = "ingest"
+
+
 @dataclass(frozen=True)
 class Call:
     """One call of a command: its arguments, who calls, and where."""
@@ -29,6 +37,7 @@ class Call:
     seconds: float
     operation: str
     args: dict[str, Any]
+    endpoint: Endpoint = Endpoint.QUERY
 
     @property
     def state(self) -> State:
@@ -81,6 +90,7 @@ class Command:
     function: Callable[[Call], Rows]
     operation: str
     writes: bool
+    endpoints: frozenset[Endpoint]
 
     def __call__(self, call: Call) -> Table:
         """Carry the command out."""
@@ -103,17 +113,18 @@ _SHAPES: dict[str, Shape] = {}
 
 
 def command(
-    *patterns: str, gives: str, writes: bool = False
+    *patterns: str, gives: str, writes: bool = False, endpoints: Iterable[Endpoint] = (Endpoint.QUERY,)
 ) -> Callable[[Callable[[Call], Rows]], Callable[[Call], Rows]]:
     """Register a function for texts of the given shapes.
 
     A pattern is words and ``{shape:argument}``; a part in brackets may be missing. Shapes: see ``shape``.
+    ``endpoints`` are the services that take the command.
     """
     expanded = tuple(one for pattern in patterns for one in _expand(pattern))
 
     def register(function: Callable[[Call], Rows]) -> Callable[[Call], Rows]:
         operation = "".join(word.capitalize() for word in function.__name__.split("_")) + "Command"
-        declared = Command(columns(gives), function, operation, writes)
+        declared = Command(columns(gives), function, operation, writes, frozenset(endpoints))
         for one in expanded:
             _COMMANDS.setdefault(one.removeprefix(".").partition(" ")[0], []).append((one, declared))
         return function

@@ -3,13 +3,15 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from kqlmi.local import ticks
+from kqlmi.local import enforce, lenient_json, ticks
 from kqlmi.local.commands.registry import Call, Rows, command
+from kqlmi.local.enforce import Use
 from kqlmi.local.entities import ContinuousExport, ExternalTable
+from kqlmi.local.faults import bad_request
 from kqlmi.local.flows import update_policies
 from kqlmi.local.kqltext import quote
 from kqlmi.local.lexer import mask_hidden
-from kqlmi.local.principals import READ_SCHEMA
+from kqlmi.local.principals import ADMIN, READ_SCHEMA
 from kqlmi.local.state import Database
 from kqlmi.local.tables import Column
 
@@ -49,6 +51,26 @@ def query_acceleration_policies_show(call: Call) -> Rows:
         ("QueryAccelerationPolicy", f"[{database.name}].[{name}]", "null", "", "ExternalTable")
         for name in database.external_tables
     ]
+
+
+@command(
+    ".alter external table {name:table} policy query_acceleration {string:payload}",
+    gives=update_policies.GIVES,
+    writes=True,
+)
+def query_acceleration_policy_alter(call: Call) -> Rows:
+    """Refuse to accelerate: for the identity that may not be used, or as not carried out."""
+    database = call.context()
+    call.require(ADMIN, database)
+    database.external_table(call.args["table"])
+    try:
+        policy = lenient_json.loads(call.args["payload"])
+    except lenient_json.LenientJsonError as error:
+        raise bad_request(f"Query acceleration policy: the text is not JSON: {error}") from error
+    identity = policy.get("ManagedIdentity") if isinstance(policy, dict) else None
+    if identity:
+        enforce.permit(call.state, Use("query_acceleration", database.name), str(identity))
+    raise bad_request("the local cluster does not carry out query acceleration")
 
 
 @command(

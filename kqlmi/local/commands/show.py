@@ -4,10 +4,11 @@ import os
 import platform
 from importlib.metadata import version
 
-from kqlmi.local.commands.registry import Call, Rows, command
+from kqlmi.local.commands.registry import Call, Endpoint, Rows, command
 from kqlmi.local.faults import KustoError
 from kqlmi.local.principals import MONITOR, READ_SCHEMA
 
+_SERVICES = {Endpoint.QUERY: "Engine", Endpoint.INGEST: "DataManagement"}
 _DATABASES = (
     "DatabaseName: string, PersistentStorage: string, Version: string, IsCurrent: bool, DatabaseAccessMode: string, "
     "PrettyName: string, ReservedSlot1: bool, DatabaseId: guid, InTransitionTo: string, SuspensionState: string"
@@ -27,12 +28,14 @@ def databases_show(call: Call) -> Rows:
 
 
 @command(
-    ".show version", gives="BuildVersion: string, BuildTime: datetime, ServiceType: string, ProductVersion: string"
+    ".show version",
+    gives="BuildVersion: string, BuildTime: datetime, ServiceType: string, ProductVersion: string",
+    endpoints=tuple(Endpoint),
 )
 def version_show(call: Call) -> Rows:
     """Say that this is kqlmi's local cluster, and which version."""
     product = f"kqlmi local cluster {version('kqlmi')}"
-    yield (version("kqlmi"), call.state.started, "Engine", product)
+    yield (version("kqlmi"), call.state.started, _SERVICES[call.endpoint], product)
 
 
 @command(

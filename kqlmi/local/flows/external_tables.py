@@ -1,15 +1,16 @@
 """External tables: defining them, and reading the rows of their files."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kqlmi.local import connectionstrings, enforce, lenient_json
 from kqlmi.local.commands.registry import Call, Rows, command, listed, shape
+from kqlmi.local.connectionstrings import named_identities
 from kqlmi.local.cutting import Site, storage_kind
 from kqlmi.local.enforce import Use
 from kqlmi.local.entities import ExternalTable
 from kqlmi.local.expansion import Expansion, Source
-from kqlmi.local.faults import already_exists, bad_request
+from kqlmi.local.faults import KustoError, already_exists, bad_request
 from kqlmi.local.files import format_of
 from kqlmi.local.flows import transfer
 from kqlmi.local.flows.registry import reader
@@ -25,10 +26,22 @@ _GIVES = (
 _OWN = ("folder", "docstring")
 
 
+@dataclass(frozen=True)
+class Elsewhere:
+    """An external table of a kind that is not carried out; who it would be read as is asked for all the same."""
+
+    flow: str
+    identities: tuple[str, ...]
+
+
 @shape("external")
-def external_definition(reader: Reader, _verb: str) -> ExternalTable:
-    """Take ``(schema) kind = storage dataformat = … ('connection string', …) [with (…)]``."""
-    columns = reader.schema()
+def external_definition(reader: Reader, _verb: str) -> ExternalTable | Elsewhere:
+    """Take ``(schema) kind = storage dataformat = … ('connection string', …) [with (…)]``, or the same of another kind."""
+    columns = reader.schema() if reader.peek().text == "(" else ()
+    ahead = Reader(reader.text, reader.position)
+    if ahead.take("kind") and ahead.take("=") and ahead.peek().text in {"delta", "sql"}:
+        reader.position = ahead.position
+        return _elsewhere(reader)
     kind = storage_kind(reader)
     locations = tuple(map(connectionstrings.parse, listed(reader, reader.string)))
     properties = reader.properties() if reader.take("with") else {}
@@ -112,6 +125,8 @@ def external_table_rows(expansion: Expansion, site: Site, context: Database) -> 
 def _define(call: Call, *, may_exist: bool, must_exist: bool) -> Rows:
     state = call.state
     name = call.args["table"]
+    if isinstance(call.args["definition"], Elsewhere):
+        raise _refusal(call, call.args["definition"])
     definition = replace(call.args["definition"], name=name)
     identities = [location.identity for location in definition.locations if location.identity]
     with state.lock:
@@ -129,6 +144,33 @@ def _define(call: Call, *, may_exist: bool, must_exist: bool) -> Rows:
             raise bad_request(f"'{name}' cannot name an external table: it is empty, or names a table")
         changed = _put(call, database, name, definition, "ALTER-EXTERNAL-TABLE")
     return [_row(changed.external_tables[name])]
+
+
+def _elsewhere(reader: Reader) -> Elsewhere:
+    kind = reader.next().text
+    if reader.take("table"):
+        reader.expect("=")
+        reader.name()
+    texts = listed(reader, reader.string)
+    properties = reader.properties() if reader.take("with") else {}
+    dialect = str(transfer.value(properties, "sqldialect", "")).lower()
+    if kind == "delta":
+        flow = "external_table.delta"
+    elif dialect in {"mysql", "postgresql"}:
+        flow = f"external_table.{dialect}"  # takes no managed identity
+    else:
+        is_cosmos = any("accountendpoint=" in text.lower() for text in texts)
+        flow = "external_table.cosmosdb" if is_cosmos else "external_table.sql"
+    return Elsewhere(flow, tuple(one for text in texts for one in named_identities(text)))
+
+
+def _refusal(call: Call, table: Elsewhere) -> KustoError:
+    """Give the refusal of a kind that is not carried out, or of an identity that it may not use."""
+    database = call.context()
+    call.require(CREATE, database)
+    for identity in table.identities:
+        enforce.permit(call.state, Use(table.flow, database.name), identity)
+    return bad_request(f"the local cluster does not carry out external tables of this kind ({table.flow})")
 
 
 def _drop(call: Call, *, may_miss: bool) -> Rows:

@@ -1,20 +1,16 @@
 """Plugins that call outside services: none is carried out, and those that take a managed identity ask for it first."""
 
-import re
+import json
+from collections.abc import Iterator
 
 from kqlmi.local import enforce
+from kqlmi.local.connectionstrings import named_identities
 from kqlmi.local.cutting import Site
 from kqlmi.local.enforce import Use
 from kqlmi.local.expansion import Expansion, Source
-from kqlmi.local.faults import bad_request
+from kqlmi.local.faults import KustoError, bad_request
 from kqlmi.local.flows.registry import plugin
 from kqlmi.local.state import Database
-
-_STORAGE = re.compile(r";managed_identity=([^;]*)")
-_SQL = re.compile(r"(?:^|;)\s*User Id\s*=\s*\"?([^;\"]*)", re.IGNORECASE)
-_SQL_IDENTITY = re.compile(
-    r"(?:^|;)\s*Authentication\s*=\s*\"?Active Directory Managed Identity\"?\s*(?:;|$)", re.IGNORECASE
-)
 
 
 @plugin(
@@ -36,15 +32,26 @@ def outside(expansion: Expansion, site: Site, context: Database) -> Source:
     flow = "r.external_artifacts" if site.kind == "r" else site.kind
     use = Use(flow, context.name, expansion.question.principal)
     for argument in site.arguments:
-        for identity in identities(str(expansion.value(site, argument, context))):
+        try:
+            value = str(expansion.value(site, argument, context))
+        except KustoError:  # a column, or typeof(…): no connection string
+            continue
+        for identity in (one for text in _texts(value) for one in named_identities(text)):
             enforce.permit(expansion.state, use, identity)
     raise bad_request(f"the local cluster does not carry out the plugin '{site.kind}'")
 
 
-def identities(connection: str) -> list[str]:
-    """Give the managed identities that a connection string, or a property bag of them, names."""
-    found = _STORAGE.findall(connection)
-    if _SQL_IDENTITY.search(connection):
-        user = _SQL.search(connection)
-        found.append(user[1].strip() if user else "system")
-    return found
+def _texts(value: str) -> Iterator[str]:
+    """Give a text, or those of the property bag that it is the JSON of."""
+    try:
+        found = json.loads(value)
+    except ValueError:
+        yield value
+        return
+    waiting = [found]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, dict | list):
+            waiting += one.values() if isinstance(one, dict) else one

@@ -48,6 +48,14 @@ class World:
     def assign(self, object_id: str, role: str) -> None:
         self.cluster.assign_role(object_id, CONTAINER, role)
 
+    def ingest(self, text: str) -> list[dict[str, Any]]:
+        """Run a command at the ingestion endpoint."""
+        client = Client(self.cluster.ingest_url, self.cluster.token)
+        try:
+            return client.mgmt(text)
+        finally:
+            client.sdk.close()
+
     def rows(self, text: str, database: str = "Samples", **options: Any) -> list[Any]:
         return [[*row.values()] for row in self.client.query(text, database, **options)]
 

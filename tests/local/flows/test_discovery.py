@@ -143,8 +143,9 @@ def test_rights_on_external_tables_are_those_that_are_documented(here: World, co
 def test_formats_and_kinds_that_are_not_carried_out_are_refused(here: World) -> None:
     where = f"(h'{CONTAINER};managed_identity={here.store}')"
     for shape, says in {
-        f"(a: string) kind=delta {where}": "no other kind",
-        f"(a: string) kind=sql table=x {where}": "no other kind",
+        f"(a: string) kind=delta {where}": "external_table.delta",
+        f"(a: string) kind=sql table=x {where}": "external_table.sql",
+        f"(a: string) kind=adx {where}": "no other kind",
         f"(a: string) kind=storage dataformat=avro {where}": "'avro'",
         f"(a: string) kind=storage partition by (d: string) dataformat=csv {where}": "no partitions",
         f"(a: string) kind=storage dataformat=csv {where} with (dryRun=true)": "'dryrun'",

@@ -1,0 +1,83 @@
+"""The endpoints of Azure beside Kusto: Azure Resource Manager, the ingestion queue, and uploads."""
+
+import json
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from urllib.parse import unquote
+
+from kqlmi.local import arm, queueing
+from kqlmi.local.assignments import ArmError
+from kqlmi.local.faults import http_error
+from kqlmi.local.handlers import Handler
+
+_BLOB = re.compile(r"[A-Za-z0-9_][\w.-]*", re.ASCII)
+
+
+class Arm(Handler):
+    """Azure Resource Manager, which has a token and an error shape of its own."""
+
+    async def get(self) -> None:
+        await self.answer(self.manage)
+
+    post = put = patch = delete = get
+
+    def manage(self) -> str:
+        request, state = self.request, self.service.state
+        self.bearer({state.arm_token: True})
+        query = {name: self.get_query_argument(name) for name in request.query_arguments}
+        try:
+            path = unquote(request.path)
+            given = arm.handle(state, request.method or "", path, query=query, body=bytes(self.body))
+        except ArmError as error:
+            self.set_status(error.status)
+            return json.dumps({"error": {"code": error.code, "message": error.message}})
+        self.set_status(given.status)
+        for name, value in given.headers.items():
+            self.set_header(name, value)
+        return "" if given.body is None else json.dumps(given.body)
+
+
+class _Signed(Handler):
+    """A storage service, which trusts the signature of the URL and answers as Azure Storage does."""
+
+    async def answer_signed(self, work: Callable[[], str]) -> None:
+        def checked() -> str:
+            queueing.require_signature(self.service.state, self.get_query_argument("sig", ""))
+            return work()
+
+        await self.answer(checked)
+
+    def write_json(self, status: int, body: str) -> None:
+        self.set_status(status)
+        self.set_header("Content-Type", "application/xml" if body.startswith("<") else "application/json")
+        self.set_header("Last-Modified", format_datetime(datetime.now(UTC), usegmt=True))
+        self.set_header("ETag", f'"{self.activity_id}"')
+        self.finish(body or None)
+
+
+class Queue(_Signed):
+    """The queue that clients of ingestion send messages to."""
+
+    async def post(self) -> None:
+        def work() -> str:
+            answer = queueing.accept(self.service.state, bytes(self.body))
+            self.set_status(201)
+            return answer
+
+        await self.answer_signed(work)
+
+
+class Upload(_Signed):
+    """The container that clients of ingestion upload files to."""
+
+    async def put(self, name: str) -> None:
+        def work() -> str:
+            if not _BLOB.fullmatch(name) or self.get_query_argument("comp", ""):
+                raise http_error(400, "InvalidInput", "The local cluster takes plain names and blobs in one piece.")
+            (self.service.uploads / name).write_bytes(bytes(self.body))
+            self.set_status(201)
+            return ""
+
+        await self.answer_signed(work)

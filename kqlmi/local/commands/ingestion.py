@@ -1,0 +1,180 @@
+"""The commands of the ingestion endpoint: what clients need to queue files, and queueing by a command."""
+
+import secrets
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from kqlmi.local import connectionstrings, lenient_json
+from kqlmi.local.commands.registry import Call, Endpoint, Rows, command, listed, shape
+from kqlmi.local.connectionstrings import Location
+from kqlmi.local.enforce import Use
+from kqlmi.local.entities import IngestionJob
+from kqlmi.local.faults import bad_request, forbidden_operation
+from kqlmi.local.flows import transfer
+from kqlmi.local.ingesting import UPLOADS
+from kqlmi.local.lexer import Kind
+from kqlmi.local.principals import INGEST
+from kqlmi.local.reader import Reader
+from kqlmi.local.storage import Opened, open_location
+
+QUEUE = "kqlmi-ingest"
+_HERE = (Endpoint.INGEST,)
+_MOST = 1000
+_NAMED = {"EnableTracking": bool, "SkipBatching": bool, "CompressionFactor": float}
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Which blobs are asked for."""
+
+    locations: tuple[Location, ...]
+    suffix: str = ""
+    most: int | None = None
+
+
+@shape("blobs")
+def blobs(reader: Reader, _verb: str) -> Listing:
+    """Take ``('connection string') [Suffix=…] [MaxFiles=…]``."""
+    locations = tuple(map(connectionstrings.parse, listed(reader, reader.string)))
+    given: dict[str, Any] = {}
+    while (word := reader.peek().text) in {"Suffix", "MaxFiles", "PathFormat"}:
+        reader.next()
+        reader.expect("=")
+        if word == "PathFormat":
+            raise bad_request("the local cluster does not carry out PathFormat")
+        given[word] = reader.string() if word == "Suffix" else _number(reader)
+    if len(locations) != 1 or any(location.impersonates for location in locations):
+        raise bad_request(".list blobs takes one connection string, and cannot impersonate: nobody is there later on")
+    return Listing(locations, given.get("Suffix", ""), given.get("MaxFiles"))
+
+
+@shape("source")
+def source(reader: Reader, verb: str) -> Listing:
+    """Take ``<| .list blobs (…)``, or ``<|`` and string literals."""
+    reader.expect("<|")
+    if reader.take("."):
+        reader.expect("list")
+        reader.expect("blobs")
+        listing: Listing = blobs(reader, verb)
+        return listing
+    texts = [reader.string()]
+    while reader.peek().kind is Kind.STRING:
+        texts.append(reader.string())
+    return Listing(tuple(map(connectionstrings.parse, texts)))
+
+
+@shape("target")
+def target(reader: Reader, _verb: str) -> tuple[str | None, str]:
+    """Take ``[database('D').]T [EnableTracking=…] …`` and give database and table."""
+    database = None
+    if reader.take("database"):
+        reader.expect("(")
+        database = reader.name()
+        reader.expect(")")
+        reader.expect(".")
+    table = reader.name()
+    while reader.peek().text in _NAMED:  # they change nothing that can be seen here
+        reader.next()
+        reader.expect("=")
+        reader.next()
+    return database, table
+
+
+@command(
+    ".get ingestion resources",
+    gives="ResourceTypeName: string, StorageRoot: string",
+    endpoints=_HERE,
+)
+def ingestion_resources_get(call: Call) -> Rows:
+    """Give where clients upload files and queue them; a client wants one of each kind."""
+    _require_ingestor(call)
+    state = call.state
+    for kind, name in {
+        "SecuredReadyForAggregationQueue": QUEUE,
+        "TempStorage": UPLOADS,
+        "FailedIngestionsQueue": "kqlmi-failed",
+        "SuccessfulIngestionsQueue": "kqlmi-successful",
+        "IngestionsStatusTable": "kqlmistatus",
+    }.items():
+        yield (kind, f"{state.ingest_url}/{name}?sv=kqlmi&sig={state.signature}")
+
+
+@command(".get kusto identity token", gives="AuthorizationContext: string", endpoints=_HERE)
+def kusto_identity_token_get(call: Call) -> Rows:
+    """Give what a queued message carries to say who asks."""
+    token = secrets.token_urlsafe(32)
+    with call.state.lock:
+        call.state.authorizations = {**call.state.authorizations, token: call.caller}
+    return [(token,)]
+
+
+@command(
+    ".list blobs {blobs:blobs}",
+    gives="BlobUri: string, SizeInBytes: long, CapturedVariables: dynamic",
+    endpoints=_HERE,
+)
+def blobs_list(call: Call) -> Rows:
+    """Give the blobs of a container or folder."""
+    _require_ingestor(call)
+    rows = [
+        (blob.url, (opened.root / blob.path).stat().st_size, "{}")
+        for opened, blob in _found(call, call.args["blobs"], call.context().name)
+    ]
+    return rows[:_MOST]
+
+
+@command(
+    ".ingest-from-storage-queued into table {target:target} [with {properties:properties}] {source:source}",
+    gives="IngestionOperationId: string, ClientRequestId: string, OperationInfo: string",
+    writes=True,
+    endpoints=_HERE,
+)
+def ingest_from_storage_queued(call: Call) -> Rows:
+    """Queue blobs for ingestion."""
+    state = call.state
+    given, table = call.args["target"]
+    database = call.context() if given is None else state.database(given)
+    call.require(INGEST, database)
+    database.table(table)
+    properties = {name: transfer.value(call.args["properties"], name) for name in call.args.get("properties", {})}
+    if unknown := sorted(properties.keys() - {"format", "ignorefirstrecord"}):
+        raise bad_request(f"the local cluster knows no ingestion property '{unknown[0]}'")
+    named = {"format": "format", "ignorefirstrecord": "ignoreFirstRecord"}
+    kept = {named[name]: held for name, held in properties.items()}
+    operation = str(uuid.uuid4())
+    jobs = tuple(
+        IngestionJob(database.name, table, blob.shown, kept, call.caller, "ingest.queued_cmd", operation)
+        for _, blob in _found(call, call.args["source"], database.name, flow="ingest.queued_cmd")
+    )
+    with state.lock:
+        state.jobs = (*state.jobs, *jobs)
+    state.work.set()
+    return [(operation, call.run.client_request_id, "")]
+
+
+def _found(
+    call: Call, listing: Listing, database: str, *, flow: str = "list_blobs"
+) -> Iterator[tuple[Opened, Location]]:
+    left = listing.most
+    for location in listing.locations:
+        opened = open_location(call.state, location, Use(flow, database))
+        if not opened.path.exists():
+            raise bad_request(f"there is no blob {location.url}")
+        for blob in opened.blobs():
+            if blob.path.endswith(listing.suffix) and left != 0:
+                left = None if left is None else left - 1
+                yield opened, blob
+
+
+def _require_ingestor(call: Call) -> None:
+    if not any(call.state.roles(call.caller, one) & INGEST for one in call.state.databases.values()):
+        raise forbidden_operation(call.caller.principal.fqn, call.operation, call.state.ingest_url)
+
+
+def _number(reader: Reader) -> int:
+    token = reader.next()
+    if token.kind is not Kind.NUMBER or not token.text.isdecimal():
+        raise bad_request(f"MaxFiles must be a number, not {lenient_json.dumps(token.text)}")
+    return int(token.text)

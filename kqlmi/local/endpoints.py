@@ -1,0 +1,119 @@
+"""The endpoints that a Kusto client calls: management, queries, and how to sign in."""
+
+import json
+import math
+from typing import Any
+
+from kqlmi.local import wire
+from kqlmi.local.activity import Run
+from kqlmi.local.faults import http_error
+from kqlmi.local.handlers import AUTHORITY, Handler
+from kqlmi.local.principals import Caller
+from kqlmi.local.service import Request
+from kqlmi.local.tables import Table
+
+_METADATA = {
+    "AzureAD": {
+        "LoginEndpoint": "https://login.microsoftonline.com",
+        "LoginMfaRequired": False,
+        "KustoClientAppId": "db662dc1-0cfe-4e1c-a843-19a68e65be58",
+        "KustoClientRedirectUri": "https://microsoft/kustoclient",
+        "KustoServiceResourceId": "https://kusto.kusto.windows.net",
+        "FirstPartyAuthorityUrl": AUTHORITY,
+    }
+}
+
+
+class Metadata(Handler):
+    """Where to sign in."""
+
+    async def get(self) -> None:
+        await self.answer(lambda: json.dumps(_METADATA))
+
+
+class _Execute(Handler):
+    """An endpoint that takes ``db``, ``csl`` and ``properties``."""
+
+    is_query = True
+
+    def run(self, fields: dict[str, Any], read_only: bool = False) -> str:  # noqa: FBT001, FBT002
+        request = self.read(self.bearer(self.service.state.callers), fields, read_only=read_only)
+        run = self.service.begin(request, is_query=self.is_query)
+        self.activity_id = run.activity_id
+        table = self.service.query(request, run) if self.is_query else self.service.manage(request, run)
+        return self.write_table(table, run)
+
+    def read(self, caller: Caller, fields: dict[str, Any], *, read_only: bool) -> Request:
+        text, database = fields.get("csl"), fields.get("db")
+        if not isinstance(text, str) or not isinstance(database, str | None):
+            raise http_error(400, "BadRequest", "The body needs the texts 'csl' and 'db'.")
+        properties = _object(fields.get("properties"))
+        options = dict(_object(properties.get("Options")))
+        if read_only or self.request.headers.get("x-ms-readonly", "").lower() == "true":
+            options["request_readonly"] = True
+        headers = self.request.headers
+        return Request(
+            caller=caller,
+            text=text,
+            database=database,
+            client_request_id=self.client_request_id,
+            application=headers.get("x-ms-app", ""),
+            user=headers.get("x-ms-user", ""),
+            options=options,
+            parameters=_object(properties.get("Parameters")),
+            endpoint=self.endpoint,
+        )
+
+    def write_table(self, table: Table, _run: Run) -> str:
+        return wire.v1(table)
+
+    async def post(self) -> None:
+        await self.answer(lambda: self.run(_object(bytes(self.body))))
+
+
+class Manage(_Execute):
+    """Management commands."""
+
+    is_query = False
+
+
+class QueryV1(_Execute):
+    """Queries, answered as v1."""
+
+
+class QueryV2(_Execute):
+    """Queries, answered as v2."""
+
+    def write_table(self, table: Table, run: Run) -> str:
+        return wire.v2(table, client_request_id=run.client_request_id, activity_id=run.activity_id)
+
+    async def get(self) -> None:
+        fields = {name: self.get_query_argument(name, None) for name in ("db", "csl", "properties")}
+        await self.answer(lambda: self.run(fields, read_only=True))
+
+
+def _object(value: Any) -> dict[str, Any]:
+    """Give a JSON object that may come as such or as text; nothing is the empty object."""
+    if isinstance(value, str | bytes) and value:
+        try:
+            value = json.loads(value, parse_constant=_no_number, parse_float=_finite)
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            what = "The request holds half of a surrogate pair, which is no character."
+            raise http_error(400, "BadRequest", what) from error
+        except ValueError as error:
+            raise http_error(400, "BadRequest", f"The request is not JSON: {error}") from error
+    if not value and not isinstance(value, list | bool | int):
+        return {}
+    if not isinstance(value, dict):
+        raise http_error(400, "BadRequest", "A JSON object is expected in the request.")
+    return value
+
+
+def _no_number(word: str) -> float:
+    raise ValueError(f"{word} is no number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _no_number(text)

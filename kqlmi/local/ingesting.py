@@ -1,0 +1,136 @@
+"""What is ingested in the background: queued files, and the events of data connections."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from kqlmi.local import appending, connections, connectionstrings, files
+from kqlmi.local.activity import Run
+from kqlmi.local.commands.registry import Call
+from kqlmi.local.enforce import Use
+from kqlmi.local.entities import DataConnection, IngestionJob, Layout
+from kqlmi.local.faults import KustoError, bad_request
+from kqlmi.local.flows import transfer
+from kqlmi.local.principals import INGEST, Caller, Principal, Role
+from kqlmi.local.queries import Queries
+from kqlmi.local.tables import Table
+
+_SECONDS = 60.0
+_AGAIN = 0.5
+_LOG = logging.getLogger(__name__)
+_READ = frozenset({"format", "ignoreFirstRecord", "authorizationContext"})
+_SERVICE = Caller(Principal("aadapp", "data connections", "data connections"), frozenset({Role.INGESTORS}))
+
+
+class Ingestor:
+    """A thread that ingests what waits, one piece after another."""
+
+    def __init__(self, queries: Queries, uploads: Path) -> None:
+        """Start the thread, which sleeps until there is work; ``uploads`` holds what clients have uploaded."""
+        self._queries = queries
+        self._state = queries.state
+        self._uploads = uploads
+        self._stopped = False
+        self._run: Run | None = None
+        self._thread = threading.Thread(target=self._loop, name="kqlmi-local-ingestion", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread, and what it does."""
+        self._stopped = True
+        self._state.work.set()
+        if self._run is not None:
+            self._run.cancel("the local cluster stops")
+        self._thread.join()
+
+    def _loop(self) -> None:
+        while not self._stopped:
+            # An event that may not be received now may be later: nothing tells when a policy changes.
+            self._state.work.wait(_AGAIN if self._is_waiting() else None)
+            self._state.work.clear()
+            while self._state.jobs and not self._stopped:
+                job = self._state.jobs[0]
+                self._guard(lambda job=job: self._ingest(job))  # type: ignore[misc]
+                with self._state.lock:
+                    self._state.jobs = self._state.jobs[1:]
+            for connection in list(self._state.connections.values()):
+                if not self._stopped:
+                    self._guard(lambda connection=connection: self._receive(connection))  # type: ignore[misc]
+
+    def _guard(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception:  # noqa: BLE001 - the next piece may go well
+            _LOG.exception("an ingestion of the local cluster failed")
+
+    def _is_waiting(self) -> bool:
+        state = self._state
+        return any(one.offset < len(state.hubs.get(one.hub, ())) for one in state.connections.values())
+
+    def _ingest(self, job: IngestionJob) -> None:
+        call = self._call(job.caller, job.database)
+        shown = job.source.partition(";")[0].partition("?")[0]
+        try:
+            database = self._state.database(job.database)
+            call.require(INGEST, database)
+            table = database.table(job.table)
+            if unknown := sorted(job.properties.keys() - _READ):
+                raise bad_request(f"the local cluster knows no ingestion property '{unknown[0]}'")
+            appending.append(call, job.table, table.with_rows(self._rows(job, table)))
+        except KustoError as error:
+            appending.note_failure(call, job.table, error, source=shown)
+
+    def _rows(self, job: IngestionJob, table: Table) -> tuple[tuple[Any, ...], ...]:
+        given = str(job.properties.get("format") or "")
+        skips = str(job.properties.get("ignoreFirstRecord", "")).lower() == "true"
+        uploaded = f"{self._state.ingest_url}/{UPLOADS}/"
+        if job.source.startswith(uploaded):
+            name = job.source.removeprefix(uploaded).partition("?")[0]
+            kind = files.format_of(name, given)
+            return files.read(self._uploads, name, kind, table.columns, skips_first=skips).rows
+        location = connectionstrings.parse(job.source)
+        laid = Layout(files.format_of(location.path, given), headers="all" if skips else "none")
+        # Nobody is there to impersonate: the request is long over.
+        return transfer.read(self._state, [location], Use(job.flow, job.database), laid, table.columns).rows
+
+    def _receive(self, connection: DataConnection) -> None:
+        """Ingest the new events of a data connection; where it may not receive them, they wait, silently as in life."""
+        state = self._state
+        events = state.hubs.get(connection.hub, ())[connection.offset :]
+        if not events:
+            return
+        try:
+            connections.receiver(state, connection)
+            table = state.database(connection.database).table(connection.table)
+        except KustoError:
+            return
+        call = self._call(_SERVICE, connection.database)
+        rows = tuple(self._read(call, connection, table, events))
+        appending.append(call, connection.table, table.with_rows(rows))
+        place = (connection.database.lower(), connection.name.lower())
+        with state.lock:
+            held = state.connections.get(place)
+            if held and held.hub == connection.hub:
+                done = replace(held, offset=connection.offset + len(events))
+                state.connections = {**state.connections, place: done}
+
+    def _read(
+        self, call: Call, connection: DataConnection, table: Table, events: tuple[str, ...]
+    ) -> Iterator[tuple[Any, ...]]:
+        kind = str(connection.properties["dataFormat"])
+        for event in events:
+            try:
+                yield from files.read_text(event, kind, table.columns)
+            except KustoError as error:
+                appending.note_failure(call, connection.table, error, source="/".join(connection.hub))
+
+    def _call(self, caller: Caller, database: str) -> Call:
+        self._run = Run(is_query=False, text="", principal=caller.principal, database=database)
+        return Call(self._queries, caller, self._run, database, _SECONDS, "DataIngestPull", {})
+
+
+UPLOADS = "kqlmi-uploads"
+"""The container that clients upload files to."""

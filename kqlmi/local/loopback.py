@@ -1,0 +1,44 @@
+"""What azure-mgmt clients need to talk to the local cluster: a credential, and how it travels over plain http."""
+
+import time
+from typing import Any
+from urllib.parse import urlsplit
+
+_HOUR = 3600
+_SCOPE = "https://management.azure.com/.default"
+
+
+class Credential:
+    """Gives the one token of the local cluster's Azure Resource Manager routes."""
+
+    def __init__(self, token: str) -> None:
+        """Keep the token."""
+        self._token = token
+
+    def __repr__(self) -> str:
+        """Never give the token."""
+        return "<credential of a kqlmi local cluster>"
+
+    def get_token(self, *_scopes: str, **_options: Any) -> Any:
+        """Give an ``azure.core.credentials.AccessToken``."""
+        from azure.core.credentials import AccessToken  # heavy
+
+        return AccessToken(self._token, int(time.time()) + _HOUR)
+
+
+def options(url: str, token: str) -> dict[str, Any]:
+    """Give keyword arguments for azure-mgmt clients; their own authentication takes https only."""
+    from azure.core.pipeline.policies import SansIOHTTPPolicy  # heavy
+
+    class Bearer(SansIOHTTPPolicy[Any, Any]):
+        def on_request(self, request: Any) -> None:
+            if urlsplit(request.http_request.url).hostname == "127.0.0.1":
+                request.http_request.headers["Authorization"] = f"Bearer {token}"
+
+    return {
+        "credential": Credential(token),
+        "base_url": url,
+        "credential_scopes": [_SCOPE],
+        "authentication_policy": Bearer(),
+        "polling_interval": 0,
+    }
