@@ -37,8 +37,12 @@ def start(
     if databases is not None:
         return LocalCluster(state, port)
     folder = TemporaryDirectory(prefix="kqlmi-local-", ignore_cleanup_errors=True)
-    world.furnish(state, Path(folder.name))
-    return LocalCluster(state, port, folder)
+    try:
+        world.furnish(state, Path(folder.name))
+        return LocalCluster(state, port, folder)
+    except BaseException:
+        folder.cleanup()
+        raise
 
 
 def find() -> tuple[str, str] | None:

@@ -54,11 +54,11 @@ class IngestionFailure:
 class ExportRuns:
     """What a continuous export has done so far.
 
-    ``exported`` counts the rows of each fact table that are done with; ``artifacts`` are (time, URL, number of rows),
+    ``exported`` says for each fact table what is done with: its ID and a number of rows; ``artifacts`` are (time, URL, number of rows),
     ``failures`` are (time, operation ID, last success or None, details); times are ticks.
     """
 
-    exported: Mapping[str, int]
+    exported: Mapping[str, tuple[str, int]]
     created: int = field(default_factory=ticks.now)
     last_run: int | None = None
     last_success: int | None = None

@@ -14,6 +14,7 @@ from kqlmi.local.state import Database
 from kqlmi.local.tables import Table
 
 _DEEPEST = 10
+_ATTEMPTS = 5
 
 
 def append(call: Call, name: str, rows: Table, *, creates: bool | None = False) -> tuple[str, int]:
@@ -22,19 +23,27 @@ def append(call: Call, name: str, rows: Table, *, creates: bool | None = False) 
     ``creates`` says whether the table must be new (True), must be there (False) or either (None). The rows that update
     policies derive are added with them, or nothing is where a transactional one fails.
     """
-    database = call.context()
-    held = _target(call, database, name, rows, creates=creates)
-    derived = list(_derive(call, database, name, held.with_rows(rows.rows), 1)) if held else []
-    with call.state.lock:
-        database = call.context()
-        held = _target(call, database, name, rows, creates=creates)
-        keep(call, database, name, held.with_rows((*held.rows, *rows.rows)) if held else rows)
-        for target, made in derived:
+    for _ in range(_ATTEMPTS):
+        before = call.context()
+        held = _target(call, before, name, rows, creates=creates)
+        derived = list(_derive(call, before, name, held.with_rows(rows.rows), 1)) if held else []
+        with call.state.lock:
             database = call.context()
-            if target in database.tables:
-                table = database.tables[target]
-                keep(call, database, target, table.with_rows((*table.rows, *made.rows)))
-    return str(uuid.uuid4()), len(rows.rows)
+            held = _target(call, database, name, rows, creates=creates)
+            if _shape(database) == _shape(before) or not derived:
+                keep(call, database, name, held.with_rows((*held.rows, *rows.rows)) if held else rows)
+                for target, made in derived:
+                    database = call.context()
+                    table = database.table(target)
+                    keep(call, database, target, table.with_rows((*table.rows, *made.rows)))
+                return str(uuid.uuid4()), len(rows.rows)
+    raise bad_request("the tables or update policies changed again and again while the rows were derived")
+
+
+def _shape(database: Database) -> object:
+    """Give what the rows that update policies derive depend on, beside rows."""
+    columns = {name: (database.table_ids.get(name), table.columns) for name, table in database.tables.items()}
+    return columns, database.update_policies
 
 
 def keep(call: Call, database: Database, name: str, table: Table) -> None:

@@ -169,9 +169,11 @@ def _as_input() -> Iterator[None]:
 def _serve(state: State, port: int) -> Server:
     if port not in range(_PORTS):
         raise InputError(f"The port {port} does not exist.", hint=f"Choose one from 1 to {_PORTS - 1}, or 0 for any.")
+    service = Service(state)
     try:
-        return Server(Service(state), port)
+        return Server(service, port)
     except OSError as error:
+        service.close()
         why = (error.strerror or str(error)).partition(" (")[0]
         raise InputError(
             f"The port {port} cannot be used: {why}.", hint="Choose another, or 0 for any that is free."

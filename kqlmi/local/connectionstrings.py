@@ -12,6 +12,8 @@ _HOST = re.compile(r"([^.]*)\.(blob|dfs)\.core\.windows\.net")
 # What a file system, DuckDB's file names or a shell would take for something else.
 _ODD = re.compile(r'[\x00-\x1f\x7f\\:*?"<>|\[\]{}]')
 _IDENTITY = "managed_identity="
+_LONGEST = 1024
+_LONGEST_PART = 200
 _STORAGE_IDENTITY = re.compile(r";managed_identity=([^;]*)")
 _SQL_USER = re.compile(r"(?:^|;)\s*User Id\s*=\s*\"?([^;\"]*)", re.IGNORECASE)
 _SQL_IDENTITY = re.compile(
@@ -108,11 +110,18 @@ def _path(encoded: str) -> str:
         path = unquote(encoded, errors="strict").removesuffix("/")
     except UnicodeDecodeError:
         raise _refused("the path of the URL is no UTF-8") from None
-    segments = path.split("/") if path else []
-    if any(
-        segment in {"", ".", ".."} or segment != segment.strip(" .") or _ODD.search(segment) for segment in segments
-    ):
-        raise _refused('the path of a blob has no empty, "." or ".." parts and none of \\ : * ? " < > | [ ] { }')
+    return checked_path(path)
+
+
+def checked_path(path: str) -> str:
+    """Give the path of a blob or folder, or refuse what a file system or DuckDB would take for something else."""
+    for segment in path.split("/") if path else []:
+        if segment in {"", ".", ".."} or segment != segment.strip(" .") or _ODD.search(segment):
+            raise _refused('the path of a blob has no empty, "." or ".." parts and none of \\ : * ? " < > | [ ] { }')
+        if len(segment.encode()) > _LONGEST_PART or len(path) > _LONGEST:
+            raise _refused(
+                f"a blob's path has {_LONGEST} characters, and {_LONGEST_PART} bytes between slashes, at most"
+            )
     return path
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from kqlmi.local.faults import bad_request
 from kqlmi.local.lexer import Kind, Token, tokens
 from kqlmi.local.reader import Mismatch, Reader
 from kqlmi.local.tables import Column
@@ -42,15 +43,19 @@ def find(text: str, position: int, plugins: frozenset[str]) -> Site | None:
         if token.start < position or token.kind is not Kind.WORD:
             continue
         following = found[index + 1].text if index + 1 < len(found) else ""
+        site = None
         try:
             if token.text in READERS and following == "(":
-                return _reader_site(text, found, index)
-            if token.text == "evaluate" and (index == 0 or found[index - 1].text in _BEFORE_EVALUATE):
+                site = _reader_site(text, found, index)
+            elif token.text == "evaluate" and (index == 0 or found[index - 1].text in _BEFORE_EVALUATE):
                 site = _plugin_site(text, found, index, plugins)
-                if site:
-                    return site
         except Mismatch as mismatch:
             raise mismatch.as_fault(text) from None
+        if site and _is_in_braces(found, index):
+            # Its arguments may be parameters, or names of the inside, which cannot be told here.
+            raise bad_request(f"the local cluster takes no {site.kind} in a function that a query defines itself")
+        if site:
+            return site
     return None
 
 
@@ -126,6 +131,11 @@ def _plugin_site(text: str, found: list[Token], index: int, plugins: frozenset[s
         start = _pipe_start(found, index, statement)
         source = text[start : found[index - 1].start]
     return Site(name.text, start, reader.position, text[:statement], arguments, source=source)
+
+
+def _is_in_braces(found: list[Token], index: int) -> bool:
+    opened = [token.text for token in found[:index] if token.kind is not Kind.STRING and token.text in {"{", "}"}]
+    return opened.count("{") > opened.count("}")
 
 
 def _statement(found: list[Token], index: int) -> int:

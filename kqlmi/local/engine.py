@@ -41,6 +41,7 @@ class Engine:
         self._loaded: dict[str, dict[str, Table]] = {}
         self._lock = threading.Lock()
         self._used: Counter[str] = Counter()
+        self._versions: dict[str, int] = {}
 
     def query(
         self, text: str, context: Database, expansion: Expansion, functions: Mapping[str, Iterable[str]]
@@ -94,6 +95,7 @@ class Engine:
                 self._connection.close()
                 self._connection = None
                 self._loaded.clear()
+                self._versions.clear()
 
     def _cursor(self, named: Mapping[str, Database]) -> "DuckDBPyConnection":
         with self._lock:
@@ -126,8 +128,11 @@ class Engine:
         current = {_alias(database) for database in self._databases().values()}
         for alias in self._loaded.keys() - current - named.keys() - self._used.keys():
             connection.execute(f'DETACH "{alias}"')
-            del self._loaded[alias]
+            del self._loaded[alias], self._versions[alias]
         for alias, database in named.items():
+            if database.version < self._versions.get(alias, 0):
+                continue  # another query has loaded a newer state, and nothing goes back
+            self._versions[alias] = database.version
             if alias not in self._loaded:
                 connection.execute(f"ATTACH ':memory:' AS \"{alias}\"")
                 self._loaded[alias] = {}

@@ -4,19 +4,22 @@ import re
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from kqlmi.local import cutting
+from kqlmi.local import constants, cutting
 from kqlmi.local.activity import Run
 from kqlmi.local.cutting import Site
-from kqlmi.local.faults import bad_request
+from kqlmi.local.faults import KustoError, bad_request
 from kqlmi.local.lexer import Kind, tokens
 from kqlmi.local.principals import Caller, Principal
-from kqlmi.local.tables import Column, Table
+from kqlmi.local.tables import KUSTO_TYPES, TYPE_ALIASES, Column, Table
 
 if TYPE_CHECKING:
     from kqlmi.local.state import Database, State
 
+KINDS = frozenset({*KUSTO_TYPES, *TYPE_ALIASES})
+_MOST_CALLS = 500
 PLACEHOLDER = re.compile(r"kqlmi_[0-9a-f]{32}")
 
 
@@ -59,9 +62,13 @@ class Expansion:
     answer: Callable[["Expansion", str, "Database"], Table]
     prepare: Callable[[str, "Database"], str]
     sources: dict[str, Source] = field(default_factory=dict)
+    doubtful: dict[str, KustoError] = field(default_factory=dict)
 
-    def expand(self, text: str, context: "Database") -> str:
-        """Give the text with a name in place of each site; the names are keys of ``sources``."""
+    def expand(self, text: str, context: "Database", parameters: frozenset[str] = frozenset()) -> str:
+        """Give the text with a name in place of each site; the names are keys of ``sources``.
+
+        A site cannot use the parameters of the function that a text belongs to: their values are known to the engine.
+        """
         from kqlmi.local import flows  # the flows ask queries themselves
 
         position = 0
@@ -70,34 +77,60 @@ class Expansion:
                 raise bad_request(
                     f"an update policy's query can use no external data and no plugin, such as {site.kind}"
                 )
+            if named := parameters & _words(" ".join((*site.arguments, site.source or "", site.prelude))):
+                raise bad_request(
+                    f"{site.kind}: the local cluster cannot use the parameter '{min(named)}' of a stored function here"
+                )
             name = f"kqlmi_{uuid.uuid4().hex}"
             self.sources[name] = (flows.READERS | flows.PLUGINS)[site.kind](self, site, context)
             text = text[: site.start] + name + text[site.end :]
             position = site.start + len(name)
-        if self.sources and cutting.has_wildcard_union(text):
-            raise bad_request("the local cluster takes no wildcard of tables beside external data and plugins")
         return text
 
     def functions(self, text: str, context: "Database") -> dict[str, list[str]]:
-        """Give the definitions of the stored functions that a text calls, directly or not, by the database's name."""
-        definitions: dict[tuple[str, str], str] = {}
-        waiting = [(text, context)]
-        while waiting:
-            body, database = waiting.pop()
-            for owner, name in self._called(body, database):
-                if (owner.name, name) not in definitions:
-                    function = owner.functions[name]
-                    inner = self.expand(self.prepare(function.body.strip()[1:-1], owner), owner)
-                    definitions[owner.name, name] = function.defined_as(f"{{{inner}\n}}")
-                    waiting.append((inner, owner))
+        """Give the definitions of the stored functions that a text calls, directly or not, by the database's name.
+
+        A bare name may be a function or a column; one that cannot be a function is kept in ``doubtful``.
+        """
+        calls: dict[tuple[str, str], list[tuple[str, str]]] = {}
         found: dict[str, list[str]] = {}
-        for (owner_name, _), definition in definitions.items():
-            found.setdefault(owner_name, []).append(definition)
+
+        def add(body: str, database: "Database") -> list[tuple[str, str]]:
+            called = []
+            for owner, name, is_call in self._called(body, database):
+                called.append((owner.name, name))
+                if (owner.name, name) in calls:
+                    continue
+                calls[owner.name, name] = []
+                try:
+                    definition, inner = self._definition(owner, name)
+                    calls[owner.name, name] = add(inner, owner)
+                except KustoError as error:
+                    if is_call:
+                        raise
+                    self.doubtful[name] = error
+                else:
+                    found.setdefault(owner.name, []).append(definition)
+            return called
+
+        _refuse_explosion(add(text, context), calls)
+        definitions = [one for several in found.values() for one in several]
+        if self.sources and any(map(cutting.has_wildcard_union, (text, *definitions))):
+            raise bad_request("the local cluster takes no wildcard of tables beside external data and plugins")
         return found
+
+    def _definition(self, owner: "Database", name: str) -> tuple[str, str]:
+        function = owner.functions[name]
+        parameters = _words(function.parameters) - KINDS
+        inner = self.expand(self.prepare(function.body.strip()[1:-1], owner), owner, parameters)
+        return function.defined_as(f"{{{inner}\n}}"), inner
 
     def value(self, site: Site, expression: str, context: "Database") -> Any:
         """Give the value of a scalar expression that stands in a site, evaluated with the statements before it."""
-        table = self.answer(self, f"{site.prelude}\nprint kqlmi_value = {expression}", context)
+        asked = f"print kqlmi_value = {expression}"
+        table = constants.evaluate(asked) or self.answer(self, f"{site.prelude}\n{asked}", context)
+        if not table.rows or len(table.columns) != 1:
+            raise bad_request(f"{site.kind}: {expression[:60]!r} is no single value")
         return table.rows[0][0]
 
     def text(self, site: Site, expression: str, context: "Database") -> str:
@@ -107,16 +140,40 @@ class Expansion:
             raise bad_request(f"{site.kind}: a string is expected, not {value!r}")
         return value
 
-    def _called(self, text: str, context: "Database") -> list[tuple["Database", str]]:
+    def _called(self, text: str, context: "Database") -> list[tuple["Database", str, bool]]:
+        """Give each stored function that a text names: its database, its name, and whether it is called for certain."""
         found = list(tokens(text))
+        own = {after.text for word, after in pairwise(found) if word.text == "let" and word.kind is Kind.WORD}
         called = []
         for index, token in enumerate(found):
+            is_call = index + 1 < len(found) and found[index + 1].text == "("
             owner = context
             if index and found[index - 1].text == ".":
                 parts = found[max(index - 5, 0) : index]
                 if [part.text for part in parts if part.kind is not Kind.STRING] != ["database", "(", ")", "."]:
                     continue
                 owner = self.question.reads(self.state.database(parts[2].value))
+                is_call = True
+            elif token.text in own:
+                continue
             if token.kind is Kind.WORD and token.text in owner.functions:
-                called.append((owner, token.text))
+                called.append((owner, token.text, is_call))
         return called
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(token.text for token in tokens(text) if token.kind is Kind.WORD)
+
+
+def _refuse_explosion(called: list[tuple[str, str]], calls: Mapping[tuple[str, str], list[tuple[str, str]]]) -> None:
+    """Refuse functions that call one another so often that the engine would write one out without end."""
+    counts: dict[tuple[str, str], int] = {}
+
+    def count(one: tuple[str, str]) -> int:
+        if one not in counts:
+            counts[one] = 1  # also ends a circle, which the engine refuses
+            counts[one] += sum(map(count, calls.get(one, ())))
+        return counts[one]
+
+    if sum(map(count, called)) > _MOST_CALLS:
+        raise bad_request(f"the stored functions of this query come to more than {_MOST_CALLS} calls when written out")

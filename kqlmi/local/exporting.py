@@ -39,6 +39,7 @@ class Scheduler:
         self._state = queries.state
         self._stopped = False
         self._run: Run | None = None
+        self._created = 0
         self._thread = threading.Thread(target=self._loop, name="kqlmi-local-exports", daemon=True)
         self._thread.start()
 
@@ -74,6 +75,7 @@ class Scheduler:
         export = database.exports.get(name) if database else None
         if not database or not export or export.is_disabled:
             return
+        self._created = self._state.export_runs[database_id, name].created
         self._run = Run(is_query=True, text=export.query, principal=_NOBODY, database=database.name)
         started = ticks.now()
         self._note(database, export, lambda runs: replace(runs, is_running=True, last_run=started))
@@ -102,20 +104,20 @@ class Scheduler:
 
     def _export(
         self, database: Database, export: ContinuousExport, run: Run
-    ) -> tuple[dict[str, int], list[tuple[str, int]]]:
+    ) -> tuple[dict[str, tuple[str, int]], list[tuple[str, int]]]:
         """Write what is new since the last run; the rows of a table that was made anew are all new."""
         done = self._state.export_runs[database.database_id, export.name].exported
         rows: dict[str, Table] = {}
         for name in export.over:
             facts = database.table(name)
-            count = done.get(name, 0)
-            rows[name] = facts.with_rows(facts.rows[count:] if count <= len(facts.rows) else facts.rows)
+            identity, count = done.get(name, ("", 0))
+            rows[name] = facts.with_rows(facts.rows[count:] if identity == database.position(name)[0] else facts.rows)
         made = query(self._queries, database, export, rows, run)
         principal = Unattended(FLOW, database, export.managed_identity).principal(self._state)
         table = database.external_table(export.external_table)
         use = Use("export.to_external_table", database.name, principal)
         artifacts = exports.append(self._state, table, use, made)
-        return {name: len(database.tables[name].rows) for name in export.over}, artifacts
+        return {name: database.position(name) for name in export.over}, artifacts
 
     def _fail(self, database: Database, export: ContinuousExport, details: str) -> None:
         def failed(runs: ExportRuns) -> ExportRuns:
@@ -128,5 +130,6 @@ class Scheduler:
     def _note(self, database: Database, export: ContinuousExport, change: Callable[[ExportRuns], ExportRuns]) -> None:
         state, place = self._state, (database.database_id, export.name)
         with state.lock:
-            if place in state.export_runs:
-                state.export_runs = {**state.export_runs, place: change(state.export_runs[place])}
+            runs = state.export_runs.get(place)
+            if runs and runs.created == self._created:  # it may have been dropped and made anew meanwhile
+                state.export_runs = {**state.export_runs, place: change(runs)}

@@ -105,6 +105,22 @@ def mask_hidden(text: str) -> str:
         position = token.end
 
 
+def hidden_values(text: str) -> set[str]:
+    """Give the values of the ``h'…'`` literals of a text, as far as it can be read."""
+    found: set[str] = set()
+    position = 0
+    while True:
+        try:
+            token = next_token(text, position)
+        except KustoError:
+            return found
+        if token.kind is Kind.END:
+            return found
+        if token.hidden:
+            found.add(token.value)
+        position = token.end
+
+
 def _string(text: str, opening: re.Match[str]) -> Token:
     prefix, at, quote = opening.groups()
     if len(quote) > 1:

@@ -121,7 +121,7 @@ def _out_of_range(kind: str, value: object) -> KustoError:
 def _real(text: str) -> float:
     if text.lower() in _REAL_WORDS:
         return _REAL_WORDS[text.lower()]
-    if not _REAL.fullmatch(text):
+    if not _REAL.fullmatch(text) or math.isinf(float(text)):
         raise ValueError(text)
     return float(text)
 

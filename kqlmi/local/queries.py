@@ -8,7 +8,7 @@ from kqlmi.local import constants, kqltext, lenient_json
 from kqlmi.local.activity import Run
 from kqlmi.local.engine import Engine
 from kqlmi.local.expansion import Expansion, Question
-from kqlmi.local.faults import bad_request, forbidden_database, wrong_endpoint
+from kqlmi.local.faults import KustoError, bad_request, forbidden_database, wrong_endpoint
 from kqlmi.local.lexer import next_token
 from kqlmi.local.principals import Caller, Principal
 from kqlmi.local.state import Database, State
@@ -78,7 +78,13 @@ class Queries:
             return exact
         expanded = expansion.expand(text, context)
         functions = expansion.functions(expanded, context)
-        return self._engine.query(expanded, context, expansion, functions)
+        try:
+            return self._engine.query(expanded, context, expansion, functions)
+        except KustoError as error:
+            for name, doubt in expansion.doubtful.items():
+                if f"'{name}'" in error.detail:  # it was a function after all
+                    raise doubt from error
+            raise
 
 
 def _about(principal: Principal, database: Database | None, state: State) -> dict[str, str]:

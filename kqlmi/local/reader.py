@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection
 
 from kqlmi.local.faults import KustoError, syntax_error
-from kqlmi.local.lexer import Kind, Token, next_token
+from kqlmi.local.lexer import Kind, Token, mask_hidden, next_token
 from kqlmi.local.tables import Column, kusto_type
 
 _IDENTIFIER = re.compile(r"[A-Za-z_$][A-Za-z0-9_]*|[0-9]+[A-Za-z_][A-Za-z0-9_]*")
@@ -24,7 +24,8 @@ class Mismatch(Exception):  # noqa: N818 - it steers the matching of patterns an
 
     def as_fault(self, text: str) -> KustoError:
         """Give the syntax error that says so."""
-        found = repr(text[self.position : self.position + 40]) if self.position < len(text) else "the end of the text"
+        rest = mask_hidden(text[self.position :])[:40]
+        found = repr(rest) if self.position < len(text) else "the end of the text"
         return syntax_error(f"at offset {self.position}: expected {self.expected}, found {found}")
 
 
@@ -131,7 +132,9 @@ class Reader:
                 depth -= 1
             elif depth == 0 and token.text in {",", closing}:
                 piece = self.text[start : token.start].strip()
-                if piece or found or token.text == ",":
+                if not piece and (found or token.text == ","):
+                    raise Mismatch(token.start, "an expression")
+                if piece:
                     found.append(piece)
                 start = token.end
                 if token.text == closing:
@@ -160,6 +163,8 @@ class Reader:
             if kind is None:
                 raise self.mismatch("a Kusto type")
             self.next()
+            if not name or name in {column.name for column in found}:
+                raise syntax_error(f"the column name {name!r} is empty, or given twice")
             found.append(Column(name, kind))
         self.expect(")")
         return tuple(found)

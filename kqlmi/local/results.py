@@ -53,6 +53,8 @@ def refusal(error: Exception) -> KustoError:
     message = str(error)
     if isinstance(error, KqlSyntaxError):
         return syntax_error(message)
+    if isinstance(error, OSError):  # its text can hold a path of this machine
+        return bad_request(f"the local cluster failed: {error.strerror or type(error).__name__}")
     if isinstance(error, KqlUnsupportedError):
         return bad_request(f"the engine of the local cluster refuses this: {message}")
     if match := _RAISED.match(message):

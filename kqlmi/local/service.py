@@ -12,9 +12,9 @@ from kqlmi.local import commands, lenient_json
 from kqlmi.local.activity import Run
 from kqlmi.local.commands.registry import Endpoint
 from kqlmi.local.exporting import Scheduler
-from kqlmi.local.faults import bad_request, other_endpoint, syntax_error
+from kqlmi.local.faults import KustoError, bad_request, other_endpoint, syntax_error
 from kqlmi.local.ingesting import Ingestor
-from kqlmi.local.lexer import Kind, mask_hidden, next_token
+from kqlmi.local.lexer import Kind, hidden_values, mask_hidden, next_token
 from kqlmi.local.principals import Caller
 from kqlmi.local.queries import Queries
 from kqlmi.local.state import State
@@ -23,6 +23,7 @@ from kqlmi.local.tables import Table
 _QUERY_SECONDS = 240.0
 _COMMAND_SECONDS = 600.0
 _MOST_SECONDS = 3600.0
+_SHORTEST_SECRET = 4
 _SPAN = re.compile(r"(?:(\d{1,9})(?:\.| days?, ))?(\d{1,2}):(\d{2}):(\d{2}(?:\.\d{1,7})?)", re.ASCII)
 
 
@@ -69,7 +70,7 @@ class Service:
 
     def manage(self, request: Request, run: Run) -> Table:
         """Carry a management command out."""
-        with self._recorded(run):
+        with self._recorded(run, request.text):
             first = next_token(request.text, 0)
             if first.text != ".":
                 empty = "the text is empty" if first.kind is Kind.END else "a management command begins with '.'"
@@ -98,7 +99,7 @@ class Service:
 
     def query(self, request: Request, run: Run) -> Table:
         """Run a query."""
-        with self._recorded(run):
+        with self._recorded(run, request.text):
             if request.endpoint is Endpoint.INGEST:
                 raise other_endpoint(request.endpoint, self.state.url, self.state.ingest_url)
             if next_token(request.text, 0).kind is Kind.END:
@@ -126,13 +127,30 @@ class Service:
         self.queries.close()
 
     @contextmanager
-    def _recorded(self, run: Run) -> Iterator[None]:
+    def _recorded(self, run: Run, text: str) -> Iterator[None]:
         try:
             yield
+        except KustoError as error:
+            shown = _masked(error, text)
+            self.state.activity.end(run, shown)
+            raise shown from error
         except BaseException as error:
             self.state.activity.end(run, error)
             raise
         self.state.activity.end(run, None)
+
+
+def _masked(error: KustoError, text: str) -> KustoError:
+    """Give the refusal without the values of hidden literals, which the engine may quote."""
+    detail = error.detail
+    for value in sorted(hidden_values(text), key=len, reverse=True):
+        # The URL of a connection string tells what is wrong, and is no secret; what follows it may be one.
+        secret = value.partition("?")[2] or value.partition(";")[2] or value
+        if len(secret) >= _SHORTEST_SECRET and not secret.startswith("managed_identity="):
+            detail = detail.replace(secret, "****")
+    if detail == error.detail:
+        return error
+    return KustoError(error.status, error.code, error.type_name, detail, message=error.message, inner=error.inner)
 
 
 def _is_on(options: Mapping[str, Any], name: str) -> bool:

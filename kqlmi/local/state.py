@@ -53,12 +53,17 @@ class Database:
     functions: Mapping[str, Function] = field(default_factory=dict)
     update_policies: Mapping[str, tuple[UpdatePolicy, ...]] = field(default_factory=dict)
     exports: Mapping[str, ContinuousExport] = field(default_factory=dict)
+    table_ids: Mapping[str, str] = field(default_factory=dict)
 
     def table(self, name: str) -> Table:
         """Give a table, or refuse a name that does not exist."""
         if name not in self.tables:
             raise entity_not_found(name, "Table")
         return self.tables[name]
+
+    def position(self, name: str) -> tuple[str, int]:
+        """Give where a table ends: its ID, which is another one after it was dropped, and its number of rows."""
+        return self.table_ids.get(name, ""), len(self.table(name).rows)
 
     def external_table(self, name: str) -> ExternalTable:
         """Give an external table, or refuse a name that does not exist."""
@@ -68,8 +73,14 @@ class Database:
 
     def with_table(self, name: str, table: Table | None) -> "Database":
         """Give the database with a table set, or dropped."""
+        made = None if table is None else self.table_ids.get(name) or str(uuid.uuid4())
         policies = {held: policy for held, policy in self.update_policies.items() if table is not None or held != name}
-        return replace(self, tables=with_entry(self.tables, name, table), update_policies=policies)
+        return replace(
+            self,
+            tables=with_entry(self.tables, name, table),
+            update_policies=policies,
+            table_ids=with_entry(self.table_ids, name, made),
+        )
 
 
 class State:

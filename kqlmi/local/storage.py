@@ -1,19 +1,24 @@
 """Storage accounts: containers that are folders of this machine."""
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kqlmi.local import azureroles, enforce
+from kqlmi.local import azureroles, connectionstrings, enforce
 from kqlmi.local.azureroles import READERS, WRITERS
 from kqlmi.local.connectionstrings import Location
 from kqlmi.local.enforce import Use
 from kqlmi.local.faults import bad_request
+from kqlmi.local.files import DRAFT
 
 if TYPE_CHECKING:
     from kqlmi.local.state import State
+
+
+_GLOB = re.compile(r"[*?\[\]]")
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,8 @@ class Storage:
         """Give the storage with a container that a folder backs."""
         location = azureroles.container(url)
         place = (location.account, location.container)
+        if _GLOB.search(str(folder.resolve())):
+            raise bad_request(f"the path of the folder {folder} has one of * ? [ ], which DuckDB takes for a pattern")
         return Storage({**self.containers, place: folder.resolve(strict=True)})
 
 
@@ -41,13 +48,14 @@ class Opened:
         """Give the blob that the location names, or those of the folder that it names, in order of their names."""
         if self.path.is_file():
             return [self.location]
-        found = (
-            Path(folder, name).relative_to(self.root).as_posix()
-            for folder, _, names in os.walk(self.path)  # follows no links
-            for name in names
-            if not Path(folder, name).is_symlink()
-        )
-        return [self.location.blob(path) for path in sorted(found)]
+        return [self.location.blob(connectionstrings.checked_path(path)) for path in sorted(self._paths())]
+
+    def _paths(self) -> Iterator[str]:
+        for folder, _, names in os.walk(self.path):  # follows no links
+            for name in names:
+                path = Path(folder, name)
+                if not name.startswith(DRAFT) and path.is_file() and not path.is_symlink():
+                    yield path.relative_to(self.root).as_posix()
 
 
 def open_location(state: "State", location: Location, use: Use, *, writes: bool = False) -> Opened:
@@ -63,7 +71,10 @@ def open_location(state: "State", location: Location, use: Use, *, writes: bool 
     roles = WRITERS if writes else READERS
     if not state.azure_roles.holds(object_id, azureroles.container_scope(location), roles):
         raise enforce.refuse_role(use, who, name, roles=roles, url=location.root)
-    path = (root / location.path).resolve()
+    try:
+        path = (root / location.path).resolve()
+    except (OSError, RuntimeError):  # a link that leads to itself
+        path = root.parent
     if not path.is_relative_to(root):  # a link that leads out of the folder
         raise bad_request(f"the local cluster's storage has no blob {location.url}")
     return Opened(location, root, path)

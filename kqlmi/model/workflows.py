@@ -85,6 +85,7 @@ WORKFLOWS: tuple[Workflow, ...] = (
         external="write role of the table's store",
         example=".export to table T <| MyTable",
         doc="kusto/management/data-export/export-data-to-an-external-table.md:16; kusto/management/delete-managed-identity-policy-command.md:16",
+        callout="external_data",
     ),
     Workflow(
         id="continuous_export",
@@ -251,6 +252,7 @@ WORKFLOWS: tuple[Workflow, ...] = (
         external="Storage Blob Data Reader",
         example='inline_external_table(x:long) kind=storage dataformat=parquet (h@"https://acct.blob.core.windows.net/c;managed_identity=system")',
         doc="kusto/query/inline-external-table-operator.md:153",
+        callout="external_data",
     ),
     Workflow(
         id="infer_storage_schema",

@@ -2,6 +2,7 @@
 
 import gzip
 import math
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def rows(text: st.SearchStrategy[str]) -> st.SearchStrategy[list[tuple[Any, ...]
 @given(data=st.data())
 def test_what_is_written_is_read_again(tmp_path: Path, kind: str, *, is_compressed: bool, data: st.DataObject) -> None:
     table = Table(COLUMNS, tuple(data.draw(rows(PLAIN if kind == "tsv" else TEXT))))
-    path = f"x/f.{kind}{'.gz' if is_compressed and kind != 'parquet' else ''}"
+    path = f"x/{uuid.uuid4()}.{kind}{'.gz' if is_compressed and kind != 'parquet' else ''}"
     files.write(tmp_path, path, kind, table, gzip=is_compressed)
     assert files.read(tmp_path, path, kind, COLUMNS) == table
 

@@ -109,13 +109,24 @@ def script(database: Database) -> Iterator[str]:
 
 def _external(table: ExternalTable) -> str:
     strings = ", ".join(f"h{quote(location.shown)}" for location in table.locations)
-    told = f"folder={quote(table.folder)}, docstring={quote(table.docstring)}"
+    laid = table.layout
+    texts = {
+        "folder": table.folder,
+        "docstring": table.docstring,
+        "namePrefix": laid.prefix,
+        "fileExtension": laid.extension,
+        "includeHeaders": laid.headers,
+    }
+    told = ", ".join(f"{name}={quote(text)}" for name, text in texts.items())
+    told += f", compressed={'true' if laid.is_compressed else 'false'}"
     shape = f"({_declared(table.columns)}) kind=storage dataformat={table.layout.format}"
     return f".create-or-alter external table {_name(table.name)} {shape} ({strings}) with ({told})"
 
 
 def _export(export: ContinuousExport) -> str:
     properties = [f"intervalBetweenRuns=time({ticks.format_timespan(export.interval)})"]
+    if export.is_disabled:
+        properties.append("isDisabled=true")
     if export.managed_identity:
         properties.append(f"managedIdentity={quote(export.managed_identity)}")
     over = ", ".join(map(_name, export.over))

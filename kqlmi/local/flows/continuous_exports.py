@@ -9,7 +9,7 @@ from kqlmi.local.commands.registry import Call, Rows, command
 from kqlmi.local.entities import ContinuousExport
 from kqlmi.local.faults import bad_request, entity_not_found
 from kqlmi.local.flows import exports, transfer
-from kqlmi.local.lexer import Kind, tokens
+from kqlmi.local.lexer import Kind, mask_hidden, tokens
 from kqlmi.local.principals import ADMIN, MONITOR, READ_SCHEMA
 from kqlmi.local.state import Database, with_entry
 
@@ -42,7 +42,7 @@ def continuous_export_create_or_alter(call: Call) -> Rows:
     with state.lock:
         place = (database.database_id, export.name)
         held = state.export_runs.get(place)
-        now = {name: len(database.table(name).rows) for name in export.over}
+        now = {name: database.position(name) for name in export.over}
         runs = replace(held, exported=now | dict(held.exported)) if held else ExportRuns(now)
         state.export_runs = {**state.export_runs, place: runs}
     return _put(call, export.name, export, "CREATE-CONTINUOUS-EXPORT")
@@ -186,7 +186,7 @@ def _row(call: Call, database: Database, export: ContinuousExport) -> tuple[Any,
     return (
         export.name,
         export.external_table,
-        export.query,
+        mask_hidden(export.query),
         None,
         export.interval,
         lenient_json.dumps([f"['{database.name}'].['{name}']" for name in export.over]),

@@ -47,7 +47,7 @@ def export_to_external_table(call: Call) -> Rows:
     database = call.context()
     call.require(ADMIN, database)
     table = database.external_table(call.args["table"])
-    transfer.layout(table.layout.format, call.args.get("properties", {}))
+    transfer.require_hints(call.args.get("properties", {}))
     rows = _queried(call)
     use = Use("export.to_external_table", database.name, call.caller.principal)
     return [(table.name, url, str(count)) for url, count in append(call.state, table, use, rows)]
@@ -57,6 +57,8 @@ def append(state: State, table: ExternalTable, use: Use, rows: Table) -> list[tu
     """Write rows to an external table, whose columns they must have; give the new files and their numbers of rows."""
     if table.layout.format not in WRITTEN_FORMATS:
         raise bad_request(f"an external table of the format {table.layout.format} cannot be exported to")
+    if table.layout.headers == "firstfile":
+        raise bad_request("the local cluster exports to tables with includeHeaders all or none only")
     require_schema(table, rows)
     return transfer.write(state, table.locations, use, table.layout, rows)
 

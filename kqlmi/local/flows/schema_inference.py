@@ -64,7 +64,7 @@ def _infer(opened: list[Opened], kind: str, options: dict[str, Any]) -> tuple[Co
     if not wanted:
         raise bad_request("infer_storage_schema: no file was found")
     mode = options.get("Mode", "last")
-    if mode not in {"any", "last", "all"}:
+    if mode not in ("any", "last", "all"):
         raise bad_request("infer_storage_schema: Mode must be any, last or all")
     if mode == "any":
         wanted = wanted[:1]

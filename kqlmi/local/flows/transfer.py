@@ -1,5 +1,6 @@
 """Rows read from the files of a location and written to them."""
 
+import re
 import uuid
 from collections.abc import Iterable, Mapping
 
@@ -13,6 +14,7 @@ from kqlmi.local.state import State
 from kqlmi.local.storage import open_location
 from kqlmi.local.tables import Column, Table
 
+_PLAIN = re.compile(r"[\w.-]{0,100}", re.ASCII)
 _HEADERS = ("all", "firstfile", "none")
 # Hints about speed, which change nothing that can be seen here.
 _HINTS = {
@@ -31,13 +33,22 @@ def layout(kind: str, properties: Mapping[str, str], *, also: Iterable[str] = ()
     headers = str(value(properties, "includeheaders", "none")).lower()
     if headers not in _HEADERS:
         raise bad_request(f"includeHeaders must be one of {', '.join(_HEADERS)}, not '{headers}'")
+    prefix, extension = (str(value(properties, name, "")) for name in ("nameprefix", "fileextension"))
+    if not _PLAIN.fullmatch(prefix + extension):
+        raise bad_request("namePrefix and fileExtension take letters, digits, '.', '_' and '-' only")
     return Layout(
         format=kind,
-        prefix=str(value(properties, "nameprefix", "")),
-        extension=str(value(properties, "fileextension", "")),
+        prefix=prefix,
+        extension=extension,
         headers=headers,
         is_compressed=compressed or value(properties, "compressed", default=False) is True,
     )
+
+
+def require_hints(properties: Mapping[str, str]) -> None:
+    """Refuse properties that change more than how fast a table is exported to."""
+    if unknown := sorted(properties.keys() - _HINTS):
+        raise bad_request(f"an export to an external table has no property '{unknown[0]}'")
 
 
 def value(properties: Mapping[str, str], name: str, default: object = None) -> object:

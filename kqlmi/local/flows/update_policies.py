@@ -9,6 +9,7 @@ from kqlmi.local.commands.registry import Call, Rows, command
 from kqlmi.local.enforce import Use
 from kqlmi.local.entities import UpdatePolicy
 from kqlmi.local.faults import KustoError, bad_request
+from kqlmi.local.lexer import mask_hidden
 from kqlmi.local.principals import ADMIN, READ_SCHEMA
 from kqlmi.local.state import Database, with_entry
 
@@ -72,12 +73,18 @@ def parse(text: str) -> Policies:
 
 
 def render(policies: Policies) -> str:
-    """Write policies as the service shows them; none are ``null``."""
+    """Write policies as the service shows them, hidden strings masked; none are ``null``."""
     shown = [
-        {name: getattr(policy, kept) or None if kept == "managed_identity" else getattr(policy, kept)
-         for name, (kept, _, _) in _FIELDS.items()}
+        {
+            "IsEnabled": policy.is_enabled,
+            "Source": policy.source,
+            "Query": mask_hidden(policy.query),
+            "IsTransactional": policy.is_transactional,
+            "PropagateIngestionProperties": policy.propagates,
+            "ManagedIdentity": policy.managed_identity or None,
+        }
         for policy in policies
-    ]  # fmt: skip
+    ]
     return lenient_json.dumps(shown) if shown else "null"
 
 
@@ -99,23 +106,31 @@ def _refused(what: str) -> KustoError:
 
 def _change(call: Call, change: Callable[[Policies], Policies]) -> Rows:
     state, name = call.state, call.args["table"]
+    database = call.context()
+    call.require(ADMIN, database)
+    database.table(name)
+    for policy in change(database.update_policies.get(name, ())):
+        _validate(call, database, name, policy)
     with state.lock:
         database = call.context()
-        call.require(ADMIN, database)
         database.table(name)
         held = database.update_policies.get(name, ())
         policies = change(held)
-        for policy in policies:
-            if policy.managed_identity:
-                enforce.permit(state, Use("update_policy", database.name), policy.managed_identity)
-            source = database.table(policy.source)
-            if policy.is_enabled:  # documented: what the query gives is validated, at creation too
-                appending.run_policy(call, database, name, policy, source.with_rows(()))
         changed = state.put(
             replace(database, update_policies=with_entry(database.update_policies, name, policies or None))
         )
         call.record("ALTER-TABLE-POLICY", changed, entity="UpdatePolicy", before=render(held), after=render(policies))
         return [_row(changed, name)]
+
+
+def _validate(call: Call, database: Database, name: str, policy: UpdatePolicy) -> None:
+    if policy.managed_identity:
+        enforce.permit(call.state, Use("update_policy", database.name), policy.managed_identity)
+    if policy.source == name:
+        raise _refused(f"the table '{name}' cannot be its own source")
+    source = database.table(policy.source)
+    if policy.is_enabled:  # documented: what the query gives is validated, at creation too
+        appending.run_policy(call, database, name, policy, source.with_rows(()))
 
 
 def _row(database: Database, name: str) -> tuple[str, ...]:
