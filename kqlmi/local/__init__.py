@@ -6,11 +6,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from kqlmi.errors import MissingExtraError
+from kqlmi.errors import InputError, MissingExtraError
 from kqlmi.local.identities import Identity
 
 if TYPE_CHECKING:
+    from os import PathLike
+
     from kqlmi.local.cluster import LocalCluster
+    from kqlmi.local.persistence import Store
+    from kqlmi.local.state import State
 
 __all__ = ["Identity", "find", "serve", "start"]
 
@@ -21,19 +25,33 @@ def start(
     identities: Iterable[str | Identity] | None = None,
     usages: Iterable[str] = (),
     port: int = 0,
+    path: "str | PathLike[str] | None" = None,
 ) -> "LocalCluster":
     """Start a cluster in this process; use it in a ``with`` statement, or call its ``stop``.
 
     Without arguments it holds a small sample world, with a container of files. ``databases`` names empty databases without a policy instead;
     ``identities`` are the managed identities that are assigned to it, names or ``Identity`` values, ``system`` being
     the cluster's own; ``usages`` are those that it knows beyond the documented ten. Port 0 lets the system choose.
+    ``path`` is a folder that keeps the state: what is there already is opened again, and after a kill at any moment it
+    holds the state before a change or the one after it. Without it the state ends with the cluster.
     """
     if not all(find_spec(module) for module in ("duckdb", "duckdb_kql", "tornado")):
         raise MissingExtraError("The local cluster is not installed.", hint="Run: pip install 'kqlmi[local]'")
     from kqlmi.local import world  # heavy
     from kqlmi.local.cluster import LocalCluster  # heavy
 
+    given = [name for name, one in {"databases": databases, "identities": identities, "usages": usages}.items() if one]
     state = world.build(databases, identities, usages)
+    if path is not None:
+        from kqlmi.local.persistence import Store  # seldom needed
+
+        store = Store(Path(path).resolve())
+        try:
+            _open(store, state, given, is_sample=databases is None)
+            return LocalCluster(state, port, store=store)
+        except BaseException:
+            store.close()
+            raise
     if databases is not None:
         return LocalCluster(state, port)
     folder = TemporaryDirectory(prefix="kqlmi-local-", ignore_cleanup_errors=True)
@@ -43,6 +61,25 @@ def start(
     except BaseException:
         folder.cleanup()
         raise
+
+
+def _open(store: "Store", state: "State", given: list[str], *, is_sample: bool) -> None:
+    """Give a state what a folder keeps, or let the folder keep a new one."""
+    from kqlmi.local import world  # heavy
+
+    if store.exists and given:
+        raise InputError(
+            f"The folder {store.folder} holds a cluster already, and {given[0]} would start another.",
+            hint="Start with the path alone, or with another one.",
+        )
+    if store.exists:
+        store.restore(state)
+        return
+    if is_sample:
+        folder = store.folder / "landing"
+        folder.mkdir(exist_ok=True)
+        world.furnish(state, folder)
+    store.save(state)
 
 
 def find() -> tuple[str, str] | None:

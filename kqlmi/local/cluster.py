@@ -15,6 +15,7 @@ from kqlmi.local import loopback, resources
 from kqlmi.local.faults import KustoError
 from kqlmi.local.hubs import Hub
 from kqlmi.local.identities import Identity
+from kqlmi.local.persistence import Store
 from kqlmi.local.principals import Caller, Role, new_app
 from kqlmi.local.server import Server
 from kqlmi.local.service import Service
@@ -34,10 +35,19 @@ _ROLES = {
 class LocalCluster:
     """A cluster on loopback; ``url`` is its address, ``token`` belongs to an AllDatabasesAdmin."""
 
-    def __init__(self, state: State, port: int, folder: TemporaryDirectory[str] | None = None) -> None:
+    def __init__(
+        self,
+        state: State,
+        port: int,
+        folder: TemporaryDirectory[str] | None = None,
+        *,
+        store: Store | None = None,
+    ) -> None:
         """Serve a state on a port; 0 lets the system choose one. ``folder`` is removed with the cluster."""
         self._state = state
-        self._folder = folder
+        self._folder, self._store = folder, store
+        if store is not None:
+            state.keep = lambda: store.save(state)
         self._server: Server | None = _serve(state, port)
         self.url = state.url
         self.token = self._new_token(Caller(new_app("kqlmi local admin"), frozenset({Role.ADMINS})))
@@ -80,6 +90,7 @@ class LocalCluster:
         with state.lock:
             for held in [state.database(database)] if database is not None else list(state.databases.values()):
                 state.grant(held, Grant(_ROLES[role], principal))
+            state.keep()
         return self._new_token(Caller(principal))
 
     @property
@@ -126,6 +137,7 @@ class LocalCluster:
             raise InputError(f"The folder {path} does not exist.", hint="Create it first.")
         with _as_input(), self._state.lock:
             self._state.storage = self._state.storage.with_container(url, path)
+            self._state.keep()
 
     def assign_role(self, object_id: str, url: str, role: str) -> None:
         """Assign an Azure role on a container or an event hub to a principal, such as ``Storage Blob Data Reader``.
@@ -134,11 +146,13 @@ class LocalCluster:
         """
         with _as_input(), self._state.lock:
             self._state.azure_roles = self._state.azure_roles.assigned(object_id, url, role)
+            self._state.keep()
 
     def unassign_role(self, object_id: str, url: str, role: str) -> None:
         """Take an Azure role away from a principal."""
         with _as_input(), self._state.lock:
             self._state.azure_roles = self._state.azure_roles.unassigned(object_id, url, role)
+            self._state.keep()
 
     def stop(self) -> None:
         """Stop the cluster; a second call does nothing."""
@@ -148,6 +162,8 @@ class LocalCluster:
             server.stop()
         if self._folder is not None:
             self._folder.cleanup()
+        if self._store is not None:
+            self._store.close()
 
     def _new_token(self, caller: Caller) -> str:
         token = secrets.token_urlsafe(32)

@@ -59,6 +59,7 @@ class Scheduler:
                 self._state.exports_changed.clear()
             elif due:
                 self._start(*due[1:])
+                self._state.keep()
 
     def _due(self) -> tuple[int, str, str] | None:
         """Give when the next export is due, the ID of its database, and its name."""

@@ -61,7 +61,7 @@ class Handler(RequestHandler):
         """Write what ``work`` gives, run in the pool."""
         try:
             self.admit()
-            body = await asyncio.get_running_loop().run_in_executor(self.pool, work)
+            body = await asyncio.get_running_loop().run_in_executor(self.pool, self.kept, work)
         except KustoError as fault:
             self.refuse(fault)
         except RecursionError:
@@ -71,6 +71,13 @@ class Handler(RequestHandler):
             self.refuse(http_error(500, "InternalServiceError", "The local cluster failed; see its log."))
         else:
             self.write_json(self.get_status(), body)
+
+    def kept(self, work: Callable[[], str]) -> str:
+        """Do the work; what it changed survives before it is answered, whether it succeeded or not."""
+        try:
+            return work()
+        finally:
+            self.service.state.keep()
 
     def admit(self) -> None:
         """Refuse what does not come from this machine on purpose: a web page may point its own name at loopback."""

@@ -20,6 +20,7 @@ class Hub:
         self._place = (namespace.lower(), name.lower())
         with state.lock:
             state.hubs = {self._place: (), **state.hubs}
+        state.keep()
 
     def __repr__(self) -> str:
         """Give namespace and name."""
@@ -30,6 +31,7 @@ class Hub:
         texts = tuple(_text(event) for event in events)
         with self._state.lock:
             self._state.hubs = {**self._state.hubs, self._place: (*self._state.hubs[self._place], *texts)}
+        self._state.keep()
         self._state.work.set()
 
 

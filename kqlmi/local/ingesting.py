@@ -62,7 +62,10 @@ class Ingestor:
 
     def _guard(self, work: Callable[[], None]) -> None:
         try:
-            work()
+            try:
+                work()
+            finally:
+                self._state.keep()
         except Exception:  # noqa: BLE001 - the next piece may go well
             _LOG.exception("an ingestion of the local cluster failed")
 

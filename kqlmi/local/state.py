@@ -3,7 +3,7 @@
 import secrets
 import threading
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -116,6 +116,8 @@ class State:
         self.arm_token = secrets.token_urlsafe(32)
         self.signature = secrets.token_urlsafe(32)
         self.authorizations: Mapping[str, Caller] = {}
+        self.elsewhere: Mapping[str, str] = {}
+        """URLs of ingestion resources that another service provides, by their type."""
         self.plugins: frozenset[str] = frozenset()
         self.exports_changed = threading.Event()
         self.export_runs: Mapping[tuple[str, str], ExportRuns] = {}
@@ -126,6 +128,8 @@ class State:
         self.activity = Activity()
         self.journal: tuple[Change, ...] = ()
         self.lock = threading.RLock()
+        self.keep: Callable[[], None] = _forget
+        """Lets what has changed survive the process, where the cluster was asked for that."""
 
     def database(self, name: str) -> Database:
         """Give a database by its name without case, or refuse it."""
@@ -166,6 +170,10 @@ class State:
         if not self.roles(caller, database) & READ_DATA:
             raise forbidden_database(caller.principal.fqn, database.name)
         return database
+
+
+def _forget() -> None:
+    """Keep nothing: the state ends with the process."""
 
 
 def with_entry(held: Mapping[str, T], name: str, value: T | None) -> dict[str, T]:

@@ -20,6 +20,13 @@ from kqlmi.local.reader import Reader
 from kqlmi.local.storage import Opened, open_location
 
 QUEUE = "kqlmi-ingest"
+_RESOURCES = {
+    "SecuredReadyForAggregationQueue": QUEUE,
+    "TempStorage": UPLOADS,
+    "FailedIngestionsQueue": "kqlmi-failed",
+    "SuccessfulIngestionsQueue": "kqlmi-successful",
+    "IngestionsStatusTable": "kqlmistatus",
+}
 _HERE = (Endpoint.INGEST,)
 _MOST = 1000
 _NAMED = {"EnableTracking": bool, "SkipBatching": bool, "CompressionFactor": float}
@@ -91,14 +98,9 @@ def ingestion_resources_get(call: Call) -> Rows:
     """Give where clients upload files and queue them; a client wants one of each kind."""
     _require_ingestor(call)
     state = call.state
-    for kind, name in {
-        "SecuredReadyForAggregationQueue": QUEUE,
-        "TempStorage": UPLOADS,
-        "FailedIngestionsQueue": "kqlmi-failed",
-        "SuccessfulIngestionsQueue": "kqlmi-successful",
-        "IngestionsStatusTable": "kqlmistatus",
-    }.items():
-        yield (kind, f"{state.ingest_url}/{name}?sv=kqlmi&sig={state.signature}")
+    for kind, name in _RESOURCES.items():
+        url = f"{state.ingest_url}/{name}?sv=kqlmi&sig={state.signature}"
+        yield (kind, state.elsewhere.get(kind, url))
 
 
 @command(".get kusto identity token", gives="AuthorizationContext: string", endpoints=_HERE)
