@@ -1,8 +1,9 @@
 """Rows added to tables, and what update policies make of them."""
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+from kqlmi.local import masking
 from kqlmi.local.activity import IngestionFailure
 from kqlmi.local.commands.registry import Call
 from kqlmi.local.entities import UpdatePolicy
@@ -17,11 +18,19 @@ _DEEPEST = 10
 _ATTEMPTS = 5
 
 
-def append(call: Call, name: str, rows: Table, *, creates: bool | None = False) -> tuple[str, int]:
+def append(
+    call: Call,
+    name: str,
+    rows: Table,
+    *,
+    creates: bool | None = False,
+    then: Callable[[], None] = lambda: None,
+) -> tuple[str, int]:
     """Add rows to a table; give the ID of the new extent and the number of the rows.
 
     ``creates`` says whether the table must be new (True), must be there (False) or either (None). The rows that update
-    policies derive are added with them, or nothing is where a transactional one fails.
+    policies derive are added with them, or nothing is where a transactional one fails. What ``then`` changes belongs to
+    the same change of the state.
     """
     for _ in range(_ATTEMPTS):
         before = call.context()
@@ -36,6 +45,7 @@ def append(call: Call, name: str, rows: Table, *, creates: bool | None = False) 
                     database = call.context()
                     table = database.table(target)
                     keep(call, database, target, table.with_rows((*table.rows, *made.rows)))
+                then()
                 return str(uuid.uuid4()), len(rows.rows)
     raise bad_request("the tables or update policies changed again and again while the rows were derived")
 
@@ -62,7 +72,7 @@ def note_failure(call: Call, table: str, error: KustoError, *, source: str = "",
         database=call.run.database or call.context().name,
         table=table,
         source=source,
-        details=error.detail,
+        details=masking.masked(error.detail, masking.kept(call.state)),
         error_code=error.code,
         is_permanent=error.permanent,
         is_from_update_policy=policy,
@@ -83,11 +93,16 @@ def _target(call: Call, database: Database, name: str, rows: Table, *, creates: 
         held = database.table(name)
     if held:
         _refuse_other_types(held, rows, "the query")
+    require_microseconds(rows)
+    return held
+
+
+def require_microseconds(rows: Table) -> None:
+    """Refuse values that the engine cannot hold."""
     for column, values in zip(rows.columns, zip(*rows.rows, strict=True), strict=False):
         if column.type in {"datetime", "timespan"}:
             for value in values:
                 to_microseconds(value or 0)
-    return held
 
 
 def _refuse_other_types(held: Table, rows: Table, what: str) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from kqlmi.local import assignments, connections, resources
+from kqlmi.local import assignments, connections, lenient_json, resources
 from kqlmi.local.assignments import LOCATION, ArmError
+from kqlmi.local.entities import DataConnection
 from kqlmi.local.faults import KustoError
 from kqlmi.local.identities import Identity
 from kqlmi.local.resources import GROUP, SUBSCRIPTION
@@ -60,7 +61,7 @@ def handle(state: State, method: str, path: str, *, query: Mapping[str, str], bo
     for wanted, pattern, function in _ROUTES:
         found = pattern.fullmatch(path)
         if found and wanted == method:
-            provider = "microsoft.kusto" if "microsoft.kusto" in path.lower() else "microsoft.managedidentity"
+            provider = path.lower().partition("/providers/")[2].partition("/")[0]
             version = _version(provider, query)
             captured = found.groupdict()
             _require_own(state, captured)
@@ -90,8 +91,8 @@ def cluster(asked: Asked) -> Answer:
 def update_cluster(asked: Asked) -> Answer:
     """Change the identities of the cluster, and leave everything else."""
     block = asked.body.get("identity")
-    if unknown := asked.body.keys() - {"identity", "location", "tags", "sku", "properties", "zones"}:
-        raise ArmError(400, "InvalidRequestContent", f"The body has an unknown property '{min(unknown)}'.")
+    if other := asked.body.keys() - {"identity", "location"}:
+        raise ArmError(400, "InvalidRequestContent", f"The local cluster changes no '{min(other)}', only the identity.")
     if block is not None:
         with asked.state.lock:
             asked.state.identities = assignments.assigned(asked.state, block)
@@ -165,28 +166,51 @@ def data_connections(asked: Asked) -> Answer:
 @route("GET", f"{_CONNECTIONS}/{{connection}}")
 def data_connection(asked: Asked) -> Answer:
     """Give one data connection."""
-    place = (_database(asked).lower(), asked.path["connection"].lower())
-    if place not in asked.state.connections:
-        raise ArmError(404, "ResourceNotFound", f"There is no data connection {asked.path['connection']}.")
-    return Answer(body=connections.render(asked.state, asked.state.connections[place]))
+    return Answer(body=connections.render(asked.state, _held(asked)))
+
+
+@route("PUT", f"{_CONNECTIONS}/{{connection}}")
+def put_data_connection(asked: Asked) -> Answer:
+    """Create a data connection, or replace it."""
+    if unknown := asked.body.keys() - {"kind", "location", "properties", "id", "name", "type"}:
+        raise ArmError(400, "InvalidRequestContent", f"The body has an unknown property '{min(unknown)}'.")
+    if not isinstance(asked.body.get("location"), str):
+        raise ArmError(400, "InvalidRequestContent", "A data connection needs a location.")
+    return _keep(asked, asked.body)
 
 
 @route("PATCH", f"{_CONNECTIONS}/{{connection}}")
-@route("PUT", f"{_CONNECTIONS}/{{connection}}")
-def put_data_connection(asked: Asked) -> Answer:
-    """Create a data connection, or change it."""
+def update_data_connection(asked: Asked) -> Answer:
+    """Change some properties of a data connection that is there."""
+    held = _held(asked)
+    given = asked.body.get("properties") or {}
+    if not isinstance(given, dict):
+        raise ArmError(400, "InvalidRequestContent", "properties must be an object.")
+    return _keep(asked, {**asked.body, "properties": {**held.properties, **given}})
+
+
+def _keep(asked: Asked, body: dict[str, Any]) -> Answer:
     state, name = asked.state, asked.path["connection"]
     try:
-        made = connections.parse(state, _database(asked), name, asked.body)
+        made = connections.parse(state, _database(asked), name, body)
     except KustoError as error:
         raise ArmError(400, "BadRequest", error.detail) from error
     with state.lock:
         place = (made.database.lower(), name.lower())
         held = state.connections.get(place)
-        kept = replace(made, offset=held.offset) if held and held.hub == made.hub else made
+        # As documented, a new connection begins with the events that are sent from now on.
+        offset = held.offset if held and held.hub == made.hub else len(state.hubs[made.hub])
+        kept = replace(made, offset=offset)
         state.connections = {**state.connections, place: kept}
     state.work.set()
     return _accepted(asked, connections.render(state, kept), status=200 if held else 201)
+
+
+def _held(asked: Asked) -> DataConnection:
+    place = (_database(asked).lower(), asked.path["connection"].lower())
+    if place not in asked.state.connections:
+        raise ArmError(404, "ResourceNotFound", f"There is no data connection {asked.path['connection']}.")
+    return asked.state.connections[place]
 
 
 @route("DELETE", f"{_CONNECTIONS}/{{connection}}")
@@ -237,8 +261,8 @@ def _json(body: bytes) -> Any:
         return {}
     try:
         found = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ArmError(400, "InvalidRequestContent", f"The request is not JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise ArmError(400, "InvalidRequestContent", "The request must be a JSON object.")
+    if not isinstance(found, dict) or not lenient_json.is_text(found):
+        raise ArmError(400, "InvalidRequestContent", "The request must be a JSON object of whole characters.")
     return found

@@ -9,10 +9,11 @@ from urllib.parse import unquote
 
 from kqlmi.local import arm, queueing
 from kqlmi.local.assignments import ArmError
+from kqlmi.local.commands.registry import Endpoint
 from kqlmi.local.faults import http_error
 from kqlmi.local.handlers import Handler
 
-_BLOB = re.compile(r"[A-Za-z0-9_][\w.-]*", re.ASCII)
+_BLOB = re.compile(r"[A-Za-z0-9_][\w.-]{0,200}", re.ASCII)
 
 
 class Arm(Handler):
@@ -72,11 +73,22 @@ class Queue(_Signed):
 class Upload(_Signed):
     """The container that clients of ingestion upload files to."""
 
+    async def get(self, _name: str = "") -> None:
+        await self.answer(self.nothing)
+
+    async def post(self, _name: str = "") -> None:
+        await self.answer(self.nothing)
+
     async def put(self, name: str) -> None:
         def work() -> str:
-            if not _BLOB.fullmatch(name) or self.get_query_argument("comp", ""):
+            if self.endpoint is not Endpoint.INGEST:
+                self.nothing()
+            if not _BLOB.fullmatch(name) or any(self.get_query_arguments("comp")):
                 raise http_error(400, "InvalidInput", "The local cluster takes plain names and blobs in one piece.")
-            (self.service.uploads / name).write_bytes(bytes(self.body))
+            target = self.service.uploads / name
+            if target.exists() and self.request.headers.get("If-None-Match") == "*":
+                raise http_error(409, "BlobAlreadyExists", "The blob is there already.")
+            target.write_bytes(bytes(self.body))
             self.set_status(201)
             return ""
 

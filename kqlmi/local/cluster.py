@@ -48,7 +48,7 @@ class LocalCluster:
         self._folder, self._store = folder, store
         if store is not None:
             state.keep = lambda: store.save(state)
-        self._server: Server | None = _serve(state, port)
+        self._server: Server | None = _serve(state, port, store.folder / "uploads" if store else None)
         self.url = state.url
         self.token = self._new_token(Caller(new_app("kqlmi local admin"), frozenset({Role.ADMINS})))
         # DuckDB complains at exit about connections that are open.
@@ -163,6 +163,7 @@ class LocalCluster:
         if self._folder is not None:
             self._folder.cleanup()
         if self._store is not None:
+            self._state.keep = lambda: None  # the folder may be another cluster's by now
             self._store.close()
 
     def _new_token(self, caller: Caller) -> str:
@@ -182,10 +183,10 @@ def _as_input() -> Iterator[None]:
         raise InputError(f"{what[:1].upper()}{what[1:]}.", hint="Nothing was changed.") from error
 
 
-def _serve(state: State, port: int) -> Server:
+def _serve(state: State, port: int, uploads: Path | None) -> Server:
     if port not in range(_PORTS):
         raise InputError(f"The port {port} does not exist.", hint=f"Choose one from 1 to {_PORTS - 1}, or 0 for any.")
-    service = Service(state)
+    service = Service(state, uploads)
     try:
         return Server(service, port)
     except OSError as error:

@@ -29,7 +29,7 @@ _AS_IF_NOT_THERE: tuple[object, ...] = (None, "", [], "None", "Single")
 def parse(state: State, database: str, name: str, body: dict[str, Any]) -> DataConnection:
     """Read the body of a data connection, and refuse an identity that may not be used for it."""
     kind, properties = body.get("kind"), body.get("properties")
-    if kind not in FLOWS:
+    if not isinstance(kind, str) or kind not in FLOWS:
         raise bad_request(f"a data connection needs the 'kind' {', '.join(FLOWS)}; the body has {kind!r}")
     if not isinstance(properties, dict):
         raise bad_request("a data connection needs 'properties'")
@@ -40,20 +40,26 @@ def parse(state: State, database: str, name: str, body: dict[str, Any]) -> DataC
     enforce.permit(state, use, _object_id(state, resource_id))
     if kind != "EventHub":
         raise bad_request(f"the local cluster does not carry out data connections of the kind {kind}")
-    if unknown := sorted(properties.keys() - _KNOWN):
-        raise bad_request(f"a data connection has no property '{unknown[0]}' that the local cluster knows")
-    for one in ("compression", "databaseRouting", "eventSystemProperties", "mappingRuleName", "retrievalStartDate"):
-        if properties.get(one) not in _AS_IF_NOT_THERE:
-            raise bad_request(f"the local cluster does not carry out the property '{one}' of a data connection")
+    _refuse_unknown(properties)
     hub = resources.parse_hub(str(properties.get("eventHubResourceId")))
     if hub not in state.hubs:
         raise bad_request(f"there is no hub {'/'.join(hub)}; cluster.hub makes it")
+    if not properties.get("consumerGroup"):
+        raise bad_request("a data connection needs a 'consumerGroup'")
     table = str(properties.get("tableName") or "")
     state.database(database).table(table)
     written = format_of("", str(properties.get("dataFormat") or "csv"))
     if written not in FORMATS:
         raise bad_request(f"the local cluster reads events in {', '.join(FORMATS)}")
     return DataConnection(name, database, table, hub, resource_id, {**properties, "dataFormat": written})
+
+
+def _refuse_unknown(properties: dict[str, Any]) -> None:
+    if unknown := sorted(properties.keys() - _KNOWN):
+        raise bad_request(f"a data connection has no property '{unknown[0]}' that the local cluster knows")
+    for one in ("compression", "databaseRouting", "eventSystemProperties", "mappingRuleName", "retrievalStartDate"):
+        if properties.get(one) not in _AS_IF_NOT_THERE:
+            raise bad_request(f"the local cluster does not carry out the property '{one}' of a data connection")
 
 
 def render(state: State, connection: DataConnection) -> dict[str, Any]:

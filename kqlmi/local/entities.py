@@ -9,6 +9,11 @@ from kqlmi.local.connectionstrings import Location
 from kqlmi.local.principals import Caller
 from kqlmi.local.tables import Column
 
+UPLOADS = "kqlmi-uploads"
+"""The container that clients of ingestion upload files to."""
+UPLOADED = f"{UPLOADS}:"
+"""How the source of a job begins that is such a file."""
+
 
 @dataclass(frozen=True)
 class Layout:

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 
-from kqlmi.local import ticks
+from kqlmi.local import masking, ticks
 from kqlmi.local.activity import ExportRuns, Run
 from kqlmi.local.enforce import Use
 from kqlmi.local.entities import ContinuousExport
@@ -59,7 +59,10 @@ class Scheduler:
                 self._state.exports_changed.clear()
             elif due:
                 self._start(*due[1:])
-                self._state.keep()
+                try:
+                    self._state.keep()
+                except OSError:  # a full disk, perhaps; the next run tries again
+                    _LOG.exception("the state of the local cluster could not be kept")
 
     def _due(self) -> tuple[int, str, str] | None:
         """Give when the next export is due, the ID of its database, and its name."""
@@ -83,7 +86,7 @@ class Scheduler:
         try:
             exported, artifacts = self._export(database, export, self._run)
         except KustoError as error:
-            self._fail(database, export, error.detail)
+            self._fail(database, export, masking.masked(error.detail, masking.kept(self._state)))
         except Exception:  # noqa: BLE001 - the next run may go well, and the other exports must run
             _LOG.exception("a continuous export of the local cluster failed")
             self._fail(database, export, "the local cluster failed; see its log")

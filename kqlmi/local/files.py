@@ -225,8 +225,8 @@ def _values(text: str) -> Iterator[str]:
     while position < len(text):
         try:
             _, end = decoder.raw_decode(text, position)
-        except ValueError as error:
-            raise bad_request(f"the data is no JSON: {error}") from error
+        except (ValueError, RecursionError) as error:
+            raise bad_request(f"the data is no JSON, or nested too deep: {error}") from error
         yield text[position:end]
         following = _SPACE.match(text, end)
         position = following.end() if following else end

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from tornado.web import RequestHandler, stream_request_body
+from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from kqlmi.local import wire
 from kqlmi.local.commands.registry import Endpoint
@@ -64,6 +64,8 @@ class Handler(RequestHandler):
             body = await asyncio.get_running_loop().run_in_executor(self.pool, self.kept, work)
         except KustoError as fault:
             self.refuse(fault)
+        except HTTPError as error:  # tornado's own, as for a query argument that is no UTF-8
+            self.refuse(http_error(error.status_code, "BadRequest", "The request is malformed."))
         except RecursionError:
             self.refuse(http_error(400, "BadRequest", "The request is nested too deep."))
         except Exception:  # noqa: BLE001 - the client must get an answer, whatever went wrong

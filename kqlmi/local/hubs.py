@@ -29,6 +29,8 @@ class Hub:
     def send(self, events: Iterable[Any]) -> None:
         """Send events: texts as they are, anything else as JSON. They wait until a data connection may receive them."""
         texts = tuple(_text(event) for event in events)
+        if not all(map(lenient_json.is_text, texts)):
+            raise InputError("An event holds half of a surrogate pair, which is no character.")
         with self._state.lock:
             self._state.hubs = {**self._state.hubs, self._place: (*self._state.hubs[self._place], *texts)}
         self._state.keep()

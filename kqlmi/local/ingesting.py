@@ -1,9 +1,11 @@
 """What is ingested in the background: queued files, and the events of data connections."""
 
 import logging
+import re
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from kqlmi.local import appending, connections, connectionstrings, files
 from kqlmi.local.activity import Run
 from kqlmi.local.commands.registry import Call
 from kqlmi.local.enforce import Use
-from kqlmi.local.entities import DataConnection, IngestionJob, Layout
+from kqlmi.local.entities import UPLOADED, DataConnection, IngestionJob, Layout
 from kqlmi.local.faults import KustoError, bad_request
 from kqlmi.local.flows import transfer
 from kqlmi.local.principals import INGEST, Caller, Principal, Role
@@ -35,6 +37,8 @@ class Ingestor:
         self._uploads = uploads
         self._stopped = False
         self._run: Run | None = None
+        if self._state.jobs:
+            self._state.work.set()
         self._thread = threading.Thread(target=self._loop, name="kqlmi-local-ingestion", daemon=True)
         self._thread.start()
 
@@ -52,13 +56,10 @@ class Ingestor:
             self._state.work.wait(_AGAIN if self._is_waiting() else None)
             self._state.work.clear()
             while self._state.jobs and not self._stopped:
-                job = self._state.jobs[0]
-                self._guard(lambda job=job: self._ingest(job))  # type: ignore[misc]
-                with self._state.lock:
-                    self._state.jobs = self._state.jobs[1:]
+                self._guard(partial(self._ingest, self._state.jobs[0]))
             for connection in list(self._state.connections.values()):
                 if not self._stopped:
-                    self._guard(lambda connection=connection: self._receive(connection))  # type: ignore[misc]
+                    self._guard(partial(self._receive, connection))
 
     def _guard(self, work: Callable[[], None]) -> None:
         try:
@@ -75,23 +76,30 @@ class Ingestor:
 
     def _ingest(self, job: IngestionJob) -> None:
         call = self._call(job.caller, job.database)
-        shown = job.source.partition(";")[0].partition("?")[0]
         try:
             database = self._state.database(job.database)
             call.require(INGEST, database)
             table = database.table(job.table)
             if unknown := sorted(job.properties.keys() - _READ):
                 raise bad_request(f"the local cluster knows no ingestion property '{unknown[0]}'")
-            appending.append(call, job.table, table.with_rows(self._rows(job, table)))
+            rows = table.with_rows(self._rows(job, table))
+            appending.append(call, job.table, rows, then=partial(self._done, job))
         except KustoError as error:
-            appending.note_failure(call, job.table, error, source=shown)
+            appending.note_failure(call, job.table, error, source=_shown(job.source))
+        finally:  # whatever went wrong, it would go wrong again
+            self._done(job)
+            if job.source.startswith(UPLOADED):
+                (self._uploads / job.source.removeprefix(UPLOADED)).unlink(missing_ok=True)
+
+    def _done(self, job: IngestionJob) -> None:
+        with self._state.lock:
+            self._state.jobs = tuple(one for one in self._state.jobs if one is not job)
 
     def _rows(self, job: IngestionJob, table: Table) -> tuple[tuple[Any, ...], ...]:
         given = str(job.properties.get("format") or "")
         skips = str(job.properties.get("ignoreFirstRecord", "")).lower() == "true"
-        uploaded = f"{self._state.ingest_url}/{UPLOADS}/"
-        if job.source.startswith(uploaded):
-            name = job.source.removeprefix(uploaded).partition("?")[0]
+        if job.source.startswith(UPLOADED):
+            name = job.source.removeprefix(UPLOADED)
             kind = files.format_of(name, given)
             return files.read(self._uploads, name, kind, table.columns, skips_first=skips).rows
         location = connectionstrings.parse(job.source)
@@ -112,13 +120,20 @@ class Ingestor:
             return
         call = self._call(_SERVICE, connection.database)
         rows = tuple(self._read(call, connection, table, events))
-        appending.append(call, connection.table, table.with_rows(rows))
+        done = partial(self._received, connection, len(events))
+        try:
+            appending.append(call, connection.table, table.with_rows(rows), then=done)
+        except KustoError as error:  # a permanent failure: the events are lost, and it is noted
+            appending.note_failure(call, connection.table, error, source="/".join(connection.hub))
+            done()
+
+    def _received(self, connection: DataConnection, count: int) -> None:
         place = (connection.database.lower(), connection.name.lower())
-        with state.lock:
-            held = state.connections.get(place)
+        with self._state.lock:
+            held = self._state.connections.get(place)
             if held and held.hub == connection.hub:
-                done = replace(held, offset=connection.offset + len(events))
-                state.connections = {**state.connections, place: done}
+                done = replace(held, offset=connection.offset + count)
+                self._state.connections = {**self._state.connections, place: done}
 
     def _read(
         self, call: Call, connection: DataConnection, table: Table, events: tuple[str, ...]
@@ -126,7 +141,9 @@ class Ingestor:
         kind = str(connection.properties["dataFormat"])
         for event in events:
             try:
-                yield from files.read_text(event, kind, table.columns)
+                rows = files.read_text(event, kind, table.columns)
+                appending.require_microseconds(table.with_rows(rows))
+                yield from rows
             except KustoError as error:
                 appending.note_failure(call, connection.table, error, source="/".join(connection.hub))
 
@@ -135,5 +152,8 @@ class Ingestor:
         return Call(self._queries, caller, self._run, database, _SECONDS, "DataIngestPull", {})
 
 
-UPLOADS = "kqlmi-uploads"
-"""The container that clients upload files to."""
+def _shown(source: str) -> str:
+    """Give the address of a file without whatever could be a credential."""
+    scheme, colon, rest = re.split(r"[;?#]", source, maxsplit=1)[0].partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{colon}{host.rpartition('@')[2]}{slash}{path}"

@@ -46,6 +46,15 @@ def dumps(value: Any) -> str:
         return str(value)
 
 
+def is_text(value: Any) -> bool:
+    """Tell whether every text in a JSON value is made of whole characters, and can be written as UTF-8."""
+    try:
+        json.dumps(value, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 class _Reader:
     def __init__(self, text: str) -> None:
         self.text = text

@@ -83,7 +83,7 @@ class Store:
                     hint="Use the version that wrote it.",
                 )
             self._written = _decode(Saved, content["state"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (ArithmeticError, AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError) as error:
             raise InputError(f"The state in {self.folder} cannot be read.", hint="Nothing was changed.") from error
         for name in _NAMES:
             setattr(state, name, getattr(self._written, name))
@@ -104,7 +104,9 @@ class Store:
 
     def _write(self, text: str) -> None:
         draft = self.folder / f"{_FILE}.draft"
-        with draft.open("w", encoding="utf-8") as file:
+        # Only for whoever started the cluster: it holds what is hidden elsewhere.
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
@@ -184,6 +186,8 @@ def _inner(arguments: tuple[Any, ...], count: int) -> tuple[Any, ...]:
 def _plain(value: Any) -> Any:
     if isinstance(value, Decimal):
         return {"$decimal": str(value)}
+    if isinstance(value, Mapping) and any(str(name).startswith("$") for name in value):
+        return {"$object": [[name, _plain(held)] for name, held in value.items()]}
     if isinstance(value, Mapping):
         return {name: _plain(held) for name, held in value.items()}
     return [_plain(held) for held in value] if isinstance(value, list | tuple) else value
@@ -191,5 +195,8 @@ def _plain(value: Any) -> Any:
 
 def _restored(data: Any) -> Any:
     if isinstance(data, dict):
-        return Decimal(data["$decimal"]) if data.keys() == {"$decimal"} else {k: _restored(v) for k, v in data.items()}
+        if "$decimal" in data:
+            return Decimal(data["$decimal"])
+        pairs = data["$object"] if "$object" in data else data.items()
+        return {name: _restored(held) for name, held in pairs}
     return [_restored(held) for held in data] if isinstance(data, list) else data

@@ -10,7 +10,8 @@ from email.utils import format_datetime
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from kqlmi.local.entities import IngestionJob
+from kqlmi.local import lenient_json
+from kqlmi.local.entities import UPLOADED, UPLOADS, IngestionJob
 from kqlmi.local.faults import http_error
 from kqlmi.local.state import State
 
@@ -44,14 +45,15 @@ def accept(state: State, body: bytes) -> str:
 
 
 def _message(body: bytes) -> dict[str, Any]:
-    if b"<!" in body:  # neither entities nor a document type belong here
-        raise http_error(400, "InvalidXmlDocument", "The message must be plain XML.")
     try:
-        text = ET.fromstring(body).findtext("MessageText") or ""  # noqa: S314 - see above
-        found = json.loads(base64.b64decode(text, validate=True))
-    except (ET.ParseError, binascii.Error, ValueError) as error:
-        raise http_error(400, "InvalidXmlDocument", "The message must be JSON, in base64, in XML.") from error
-    if not isinstance(found, dict):
+        text = body.decode("utf-8")
+        if "<!" in text:  # neither entities nor a document type belong here
+            raise http_error(400, "InvalidXmlDocument", "The message must be plain XML.")
+        content = ET.fromstring(text).findtext("MessageText") or ""  # noqa: S314 - see above
+        found = json.loads(base64.b64decode(content, validate=True))
+    except (ET.ParseError, binascii.Error, ValueError, RecursionError) as error:
+        raise http_error(400, "InvalidXmlDocument", "The message must be JSON, in base64, in XML, in UTF-8.") from error
+    if not isinstance(found, dict) or not lenient_json.is_text(found):
         raise http_error(400, "InvalidInput", "The message must be a JSON object.")
     return found
 
@@ -65,4 +67,9 @@ def _job(state: State, message: dict[str, Any]) -> IngestionJob:
     caller = state.authorizations.get(str(properties.get("authorizationContext")))
     if caller is None:
         raise http_error(403, "AuthenticationFailed", "The message carries no identity token of this local cluster.")
+    uploaded = f"{state.ingest_url}/{UPLOADS}/"
+    if str(source).startswith(uploaded):
+        source = UPLOADED + str(source).removeprefix(uploaded).partition("?")[0]
+    elif str(source).startswith(UPLOADED):
+        raise http_error(400, "InvalidInput", "BlobPath must be a URL.")
     return IngestionJob(str(database), str(table), str(source), properties, caller, _FLOW, str(message.get("Id", "")))

@@ -12,8 +12,8 @@ from tornado.web import Application
 
 from kqlmi.local import azureendpoints, endpoints
 from kqlmi.local.commands.ingestion import QUEUE
+from kqlmi.local.entities import UPLOADS
 from kqlmi.local.handlers import HOST, MAX_BODY, Nothing
-from kqlmi.local.ingesting import UPLOADS
 from kqlmi.local.service import Service
 
 _THREADS = 16

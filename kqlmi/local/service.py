@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from kqlmi.local import commands, lenient_json
+from kqlmi.local import commands, lenient_json, masking
 from kqlmi.local.activity import Run
 from kqlmi.local.commands.registry import Endpoint
 from kqlmi.local.exporting import Scheduler
@@ -23,7 +23,6 @@ from kqlmi.local.tables import Table
 _QUERY_SECONDS = 240.0
 _COMMAND_SECONDS = 600.0
 _MOST_SECONDS = 3600.0
-_SHORTEST_SECRET = 4
 _SPAN = re.compile(r"(?:(\d{1,9})(?:\.| days?, ))?(\d{1,2}):(\d{2}):(\d{2}(?:\.\d{1,7})?)", re.ASCII)
 
 
@@ -45,12 +44,13 @@ class Request:
 class Service:
     """The cluster behind the endpoints."""
 
-    def __init__(self, state: State) -> None:
-        """Serve a state."""
+    def __init__(self, state: State, uploads: Path | None = None) -> None:
+        """Serve a state; ``uploads`` is where what clients upload survives, a temporary folder by default."""
         self.state = state
         self.queries = Queries(state)
-        self._uploads = TemporaryDirectory(prefix="kqlmi-uploads-", ignore_cleanup_errors=True)
-        self.uploads = Path(self._uploads.name).resolve()
+        self._temporary = None if uploads else TemporaryDirectory(prefix="kqlmi-uploads-", ignore_cleanup_errors=True)
+        self.uploads = (uploads or Path(self._temporary.name if self._temporary else "")).resolve()
+        self.uploads.mkdir(exist_ok=True)
         self._scheduler = Scheduler(self.queries)
         self._ingestor = Ingestor(self.queries, self.uploads)
 
@@ -123,34 +123,28 @@ class Service:
         """End what runs in the background, and close the engine."""
         self._scheduler.stop()
         self._ingestor.stop()
-        self._uploads.cleanup()
+        if self._temporary:
+            self._temporary.cleanup()
         self.queries.close()
+
+    def _masked(self, error: KustoError, text: str) -> KustoError:
+        detail = masking.masked(error.detail, hidden_values(text) | masking.kept(self.state))
+        if detail == error.detail:
+            return error
+        return KustoError(error.status, error.code, error.type_name, detail, message=error.message, inner=error.inner)
 
     @contextmanager
     def _recorded(self, run: Run, text: str) -> Iterator[None]:
         try:
             yield
         except KustoError as error:
-            shown = _masked(error, text)
+            shown = self._masked(error, text)
             self.state.activity.end(run, shown)
             raise shown from error
         except BaseException as error:
             self.state.activity.end(run, error)
             raise
         self.state.activity.end(run, None)
-
-
-def _masked(error: KustoError, text: str) -> KustoError:
-    """Give the refusal without the values of hidden literals, which the engine may quote."""
-    detail = error.detail
-    for value in sorted(hidden_values(text), key=len, reverse=True):
-        # The URL of a connection string tells what is wrong, and is no secret; what follows it may be one.
-        secret = value.partition("?")[2] or value.partition(";")[2] or value
-        if len(secret) >= _SHORTEST_SECRET and not secret.startswith("managed_identity="):
-            detail = detail.replace(secret, "****")
-    if detail == error.detail:
-        return error
-    return KustoError(error.status, error.code, error.type_name, detail, message=error.message, inner=error.inner)
 
 
 def _is_on(options: Mapping[str, Any], name: str) -> bool:

@@ -83,7 +83,7 @@ def open_location(state: "State", location: Location, use: Use, *, writes: bool 
 def _opener(state: "State", location: Location, use: Use) -> tuple[str, str, str]:
     if location.identity:
         identity = enforce.permit(state, use, location.identity)
-        return location.identity, identity.object_id, f"the managed identity '{identity.display_name}'"
+        return identity.object_id, identity.object_id, f"the managed identity '{identity.display_name}'"
     if not location.impersonates:
         raise bad_request(f"{location.url} names nobody who opens it; add ';managed_identity=…' or ';impersonate'")
     if use.principal is None:

@@ -139,9 +139,11 @@ def test_a_model_of_the_client_does_the_same(arm: Arm, cluster: LocalCluster) ->
     assert "newcomer" in names(cluster)
 
 
-def test_an_update_without_identity_changes_none(arm: Arm, cluster: LocalCluster) -> None:
+def test_an_update_of_anything_else_is_refused(arm: Arm, cluster: LocalCluster) -> None:
     before = cluster.identities
-    arm.kusto.clusters.begin_update(*arm.place, ClusterUpdate(tags={"a": "b"})).wait()
+    with pytest.raises(HttpResponseError, match="'tags'"):
+        arm.kusto.clusters.begin_update(*arm.place, ClusterUpdate(tags={"a": "b"})).wait()
+    arm.kusto.clusters.begin_update(*arm.place, ClusterUpdate(location="local")).wait()
     assert cluster.identities == before
 
 
@@ -262,7 +264,11 @@ def test_data_connections_are_created_shown_changed_and_deleted(arm: Arm, grante
     assert made.name == f"{granted.name}/Samples/dc"
     assert made.managed_identity_object_id == granted.identities[0].object_id
     assert [one.name for one in arm.kusto.data_connections.list_by_database(*place)] == [made.name]
-    changed: Any = arm.kusto.data_connections.begin_update(*place, "dc", connection(granted, dataFormat="CSV")).result()
+    partial = {"kind": "EventHub", "properties": {"dataFormat": "CSV"}}
+    changed: Any = arm.kusto.data_connections.begin_update(*place, "dc", partial).result()
+    assert changed.table_name == "T"
+    with pytest.raises(ResourceNotFoundError):
+        arm.kusto.data_connections.begin_update(*place, "none", partial).result()
     assert changed.data_format == "CSV"
     assert arm.kusto.data_connections.get(*place, "DC").kind == "EventHub"
     arm.kusto.data_connections.begin_delete(*place, "dc").wait()
@@ -285,6 +291,11 @@ def test_the_client_of_this_version_leaves_the_kind_out_and_is_refused(arm: Arm)
     [
         ({"kind": None}, "'kind'"),
         ({"kind": "Fax"}, "'kind'"),
+        ({"kind": []}, "'kind'"),
+        ({"consumerGroup": ""}, "consumerGroup"),
+        ({"consumerGroup": "\ud800"}, "whole characters"),
+        ({"location": None}, "location"),
+        ({"tags": {}}, "tags"),
         ({"kind": "EventGrid"}, "does not carry out"),
         ({"kind": "CosmosDb"}, "does not carry out"),
         ({"kind": "IotHub"}, "disabled for this flow"),
@@ -301,12 +312,24 @@ def test_the_client_of_this_version_leaves_the_kind_out_and_is_refused(arm: Arm)
 def test_a_wrong_data_connection_is_refused(arm: Arm, granted: LocalCluster, change: dict[str, Any], says: str) -> None:
     body = connection(granted)
     for name, value in change.items():
-        (body if name in {"kind", "properties"} else body["properties"])[name] = value
+        (body if name in {"kind", "properties", "location", "tags"} else body["properties"])[name] = value
     path = f"{granted.resource_id}/databases/Samples/dataConnections/dc?{API}"
     status, answer = arm.ask("PUT", path, body)
     assert status == 400
     assert says.lower() in answer["error"]["message"].lower()
     assert list(arm.kusto.data_connections.list_by_database(*arm.place, "Samples")) == []
+
+
+def test_an_identity_may_be_named_like_a_provider(arm: Arm) -> None:
+    assert arm.create("microsoft.kusto").name == "microsoft.kusto"
+
+
+def test_a_data_connection_goes_with_its_database(arm: Arm, granted: LocalCluster, client: Client) -> None:
+    place = (*arm.place, "Samples")
+    arm.kusto.data_connections.begin_create_or_update(*place, "dc", connection(granted)).wait()
+    client.mgmt(".drop database Samples", "My other db")
+    client.mgmt(".create database Samples", "My other db")
+    assert list(arm.kusto.data_connections.list_by_database(*place)) == []
 
 
 def test_a_body_that_is_no_json_object_is_refused(arm: Arm, cluster: LocalCluster) -> None:

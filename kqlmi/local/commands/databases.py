@@ -36,6 +36,9 @@ def database_drop(call: Call) -> Rows:
     with state.lock:
         database = call.database()
         state.remove(database)
+        gone = key(database.name)
+        state.connections = {place: one for place, one in state.connections.items() if place[0] != gone}
+        state.export_runs = {at: runs for at, runs in state.export_runs.items() if at[0] != database.database_id}
         call.record("DROP-DATABASE", database, before=database.name)
         return [(one.name,) for one in state.databases.values()]
 

@@ -10,10 +10,9 @@ from kqlmi.local import connectionstrings, lenient_json
 from kqlmi.local.commands.registry import Call, Endpoint, Rows, command, listed, shape
 from kqlmi.local.connectionstrings import Location
 from kqlmi.local.enforce import Use
-from kqlmi.local.entities import IngestionJob
+from kqlmi.local.entities import UPLOADS, IngestionJob
 from kqlmi.local.faults import bad_request, forbidden_operation
 from kqlmi.local.flows import transfer
-from kqlmi.local.ingesting import UPLOADS
 from kqlmi.local.lexer import Kind
 from kqlmi.local.principals import INGEST
 from kqlmi.local.reader import Reader
@@ -106,6 +105,7 @@ def ingestion_resources_get(call: Call) -> Rows:
 @command(".get kusto identity token", gives="AuthorizationContext: string", endpoints=_HERE)
 def kusto_identity_token_get(call: Call) -> Rows:
     """Give what a queued message carries to say who asks."""
+    _require_ingestor(call)
     token = secrets.token_urlsafe(32)
     with call.state.lock:
         call.state.authorizations = {**call.state.authorizations, token: call.caller}
