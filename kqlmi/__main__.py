@@ -9,15 +9,17 @@ from typing import NoReturn
 
 from kqlmi import __version__
 from kqlmi.errors import ApplyError, InputError, KqlmiError
-from kqlmi.model import edits, planfile
-from kqlmi.model.plan import Plan
+from kqlmi.model import auditreport, edits, planfile
+from kqlmi.model.audit import SEVERITIES, Audit
+from kqlmi.model.plan import Plan, Step
 from kqlmi.session import MODES, Session, connect, write
 
 _CHANGES, _PARTLY, _INTERRUPTED = 2, 3, 130
 _STATUS = """\
 export and plan end with 1 for an error. plan ends with 0 where there is nothing to do, and with 2 where there are changes.
 apply ends with 0 where the cluster holds what the file wants, with 1 where nothing was sent or nothing was changed, and with
-3 where a part of it landed, or where that is not known.
+3 where a part of it landed, or where that is not known. audit ends with 0 where it finds nothing as severe as --fail-on
+(accepted findings do not count), with 2 where it does, and with 1 for an error.
 """
 
 
@@ -44,6 +46,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     apply.add_argument("--yes", action="store_true", help="do not ask; needed where there is no terminal")
     apply.add_argument("--json", action="store_true", help="the outcome as JSON")
     apply.add_argument("--no-history", action="store_true", help="keep no record, so that undo cannot take it back")
+    audit = _command(commands, "audit", "find what policies lack, and what they allow without need", _audit)
+    audit.add_argument("--policy-file", type=Path, metavar="FILE", help="its accepted findings do not count")
+    audit.add_argument(
+        "--fail-on", choices=SEVERITIES, default="low", help="the least severity that ends with 2 (default: low)"
+    )
+    audit.add_argument("--json", dest="format", action="store_const", const="json", default="text", help="for programs")
+    audit.add_argument("--sarif", dest="format", action="store_const", const="sarif", help="for code scanning")
     local = commands.add_parser("local", help="the embedded local cluster")
     serve = local.add_subparsers(required=True, metavar="COMMAND").add_parser(
         "serve", help="run a local cluster that notebooks join by %%kqlmi connect local"
@@ -115,6 +124,28 @@ def _apply(options: argparse.Namespace) -> int:
     elif plan.steps:
         print(f"\n{applied}")
     return 0
+
+
+def _audit(options: argparse.Namespace) -> int:
+    document = options.policy_file.read_bytes() if options.policy_file else b""
+    with _session(options) as session:
+        found = session.audit(document)
+    forms = {"json": auditreport.to_json, "sarif": lambda one: auditreport.to_sarif(one, __version__), "text": _page}
+    print(forms[options.format](found))
+    return _CHANGES if found.worst(options.fail_on) else 0
+
+
+def _page(found: Audit) -> str:
+    """Give an audit with the commands that mend each finding."""
+    lines = [str(found)]
+    for one in found.findings:
+        lines += ["", found.explain(one), *(f"  {step.command}" for step in _steps(found, one.id))]
+    return "\n".join(lines)
+
+
+def _steps(found: Audit, finding: str) -> Sequence[Step]:
+    plan = found.plans.get(finding)
+    return plan.steps if plan else ()
 
 
 def _ask() -> None:

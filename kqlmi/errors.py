@@ -18,7 +18,7 @@ KqlmiError
 └── ApplyError                  a plan that did not go through; says what landed
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -40,7 +40,7 @@ class KqlmiError(Exception):
         """Give the sentence and the hint on one line; what came from a cluster can neither break nor colour it."""
         message = self.message.strip()
         # A service's sentence need not end in a full stop; before a hint it does.
-        stop = "." if message[-1:].isalnum() and self.hint else ""
+        stop = "." if self.hint and (message[-1:].isalnum() or message.endswith((")", "'"))) else ""
         return printable(" ".join(f"{message}{stop} {self.hint}".split()))
 
     def _render_traceback_(self) -> list[str]:
@@ -99,14 +99,19 @@ class ServiceError(KqlmiError):
         status: int | None = None,
         permanent: bool | None = None,
         client_request_id: str = "",
+        details: Mapping[str, Any] | None = None,
     ) -> None:
-        """Keep what the service said: code, exception type, HTTP status, permanence and client request ID."""
+        """Keep what the service said: code, exception type, HTTP status, permanence and client request ID.
+
+        ``details`` is what a local cluster adds for programs: which gate refused, for which identity and usage.
+        """
         super().__init__(message, hint=hint)
         self.code = code
         self.type_name = type_name
         self.status = status
         self.permanent = permanent
         self.client_request_id = client_request_id
+        self.details = dict(details or {})
 
 
 class UnauthorizedError(ServiceError):

@@ -262,6 +262,8 @@ def _service_error(error: dict[str, Any], status: int | None, client_request_id:
         404: (EndpointNotFoundError, "Is this the URL of a cluster's query endpoint?"),
     }
     kind, hint = kinds.get(status or 0, (ServiceError, ""))
+    inner = error.get("innererror")
+    details = inner.get("@details") if isinstance(inner, dict) else None
     return kind(
         text[:_ERROR_LENGTH],
         hint=hint,
@@ -270,6 +272,7 @@ def _service_error(error: dict[str, Any], status: int | None, client_request_id:
         status=status,
         permanent=error.get("@permanent"),
         client_request_id=client_request_id,
+        details=details if isinstance(details, dict) else None,
     )
 
 

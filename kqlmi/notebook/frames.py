@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from kqlmi.model.access import access, without_effect
 from kqlmi.model.draft import Draft
 from kqlmi.model.entities import SYSTEM, Identity, ObjectId, Scope, checked_usage
+from kqlmi.model.explanation import Verdict
 from kqlmi.model.policy import Snapshot
 from kqlmi.notebook.display import mark, rows
 
@@ -37,6 +38,33 @@ def policy_frame(policies: Snapshot) -> "pd.DataFrame":
     ]
     names = ["scope", "display_name", "object_id", "is_system", "usages", "without_effect"]
     return pd.DataFrame(rows, columns=names).astype({"is_system": bool})
+
+
+def check_frame(verdicts: Iterable[Verdict], text: str) -> "pd.DataFrame":
+    """Give one row for each identity that a text uses.
+
+    Columns: ``workflow``, ``identity`` (missing where the text does not tell), ``usage``, ``scope``, ``allowed`` (missing
+    where it cannot be told), ``reason``, ``also_needs`` (a list: the gates beside the policy, and what is inferred),
+    ``target`` and ``line`` (of the text, from 1).
+    """
+    import pandas as pd
+
+    rows = [
+        (
+            one.reference.workflow.title if one.reference.workflow else one.reference.flow,
+            one.reference.identity,
+            one.reference.workflow.usage if one.reference.workflow else None,
+            str(one.scope),
+            one.access.allowed,
+            one.access.reason,
+            list(one.needs),
+            one.reference.target,
+            text.count("\n", 0, one.reference.start) + 1,
+        )
+        for one in verdicts
+    ]
+    names = ["workflow", "identity", "usage", "scope", "allowed", "reason", "also_needs", "target", "line"]
+    return pd.DataFrame(rows, columns=names).astype({"allowed": "boolean"})
 
 
 def access_frame(snapshot: Snapshot, identity: str, usage: str, databases: Iterable[str]) -> "pd.DataFrame":

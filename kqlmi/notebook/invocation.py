@@ -12,10 +12,10 @@ from kqlmi.errors import CellError
 from kqlmi.model.entities import did_you_mean
 from kqlmi.model.lexing import Token, tokens
 
-_ASSIGNMENT = re.compile(r"\s*(?P<name>\w+)\s*<<(?=\s|$)")
+ASSIGNMENT = re.compile(r"\s*(?P<name>\w+)\s*<<(?=\s|$)")
 Kind = Literal["flag", "value", "values"]
 
-_OPTIONS: Final[Mapping[str, Kind]] = {"database": "value", "on": "value", "raw": "flag", "help": "flag"}
+CELL_OPTIONS: Final[Mapping[str, Kind]] = {"database": "value", "on": "value", "raw": "flag", "help": "flag"}
 # A line that begins with one of these behind a dot begins a command; anything else may be the rest of a query.
 _VERBS: Final = frozenset(
     {"add", "alter", "append", "assert", "attach", "cancel", "clear", "create", "delete", "detach", "disable", "drop", "enable", "execute", "export", "get", "grant", "import", "ingest", "join", "kill", "list", "merge", "move", "redirect", "rename", "replace", "restore", "revoke", "run", "save", "seal", "set", "show", "undo"}
@@ -26,7 +26,7 @@ _UNFINISHED: Final = frozenset("|<>=,+-*/([{.:")
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A ``%%kqlmi`` cell: ``text`` is one command or query, as it was typed."""
+    """A ``%%kqlmi`` cell: ``text`` is one command or query, as it was typed; ``check`` only looks at it."""
 
     text: str
     name: str = ""
@@ -34,6 +34,7 @@ class Cell:
     on: str = ""
     raw: bool = False
     help: bool = False
+    check: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,21 +46,21 @@ class Words:
 
 
 def parse_cell(line: str, text: str) -> Cell:
-    """Read a cell: ``[name <<] [--database D] [--on N] [--raw]``, and its text.
+    """Read a cell: ``[name <<] [check] [--database D] [--on N] [--raw]``, and its text.
 
     Raises:
         CellError: The first line is wrong, or the text is not one command or query.
     """
     name = ""
-    if assignment := _ASSIGNMENT.match(line):
+    if assignment := ASSIGNMENT.match(line):
         name, line = assignment["name"], line[assignment.end() :]
         if not name.isidentifier() or keyword.iskeyword(name):
             raise CellError(f"{name!r} cannot be the name of a variable.")
-    words = parse_words(split(line), _OPTIONS)
-    if words.positional:
+    words = parse_words(split(line), CELL_OPTIONS)
+    if words.positional not in ((), ("check",)):
         raise CellError(
             f"{words.positional[0]!r} has no place on the first line of a cell.",
-            hint="Put the command on the line below: %%kqlmi [name <<] [--database D] [--on N] [--raw].",
+            hint="Put the command on the line below: %%kqlmi [name <<] [check] [--database D] [--on N] [--raw].",
         )
     options = words.options
     if not options.get("help"):
@@ -71,6 +72,7 @@ def parse_cell(line: str, text: str) -> Cell:
         str(options.get("on", "")),
         raw=bool(options.get("raw")),
         help=bool(options.get("help")),
+        check=bool(words.positional),
     )
 
 

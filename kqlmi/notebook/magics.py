@@ -7,7 +7,7 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_exp
 from kqlmi.errors import PolicyError
 from kqlmi.model.policy import Snapshot
 from kqlmi.notebook import subcommands
-from kqlmi.notebook.frames import policy_frame
+from kqlmi.notebook.frames import check_frame, policy_frame
 from kqlmi.notebook.invocation import Cell, parse_cell
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ class KqlMagics(Magics):
 
     def _run(self, cell: Cell) -> "pd.DataFrame | None":
         session = self.sessions.get(cell.on)
+        if cell.check:
+            return self._kept(cell, check_frame(session.check(cell.text, cell.database), cell.text))
         table = session.run(cell.text, cell.database)
         found, note = None, ""
         if not cell.raw:
@@ -60,12 +62,16 @@ class KqlMagics(Magics):
                 # The command was carried out: what came back is shown as it is, and not called a failure.
                 note = f"The policy is shown as it came: {error}"
         frame = table.to_dataframe() if found is None else policy_frame(found)
+        note = note or (_absence(found) if found else "")
+        if note and not (cell.name and self.shell):
+            print(note)
+        return self._kept(cell, frame)
+
+    def _kept(self, cell: Cell, frame: "pd.DataFrame") -> "pd.DataFrame | None":
+        """Give a result, or keep it in the variable that the cell names."""
         if cell.name and self.shell:
             self.shell.user_ns[cell.name] = frame
             return None
-        note = note or (_absence(found) if found else "")
-        if note:
-            print(note)
         return frame
 
 

@@ -244,6 +244,7 @@ function render({ model, el }) {
     preview.replaceChildren(
       make("p", { className: "kqlmi-name", textContent: `Plan ${plan.id} on ${plan.cluster}: ${plan.summary}` }),
       make("ul", {}, ...changes),
+      ...(plan.impact.length ? [make("ul", {}, ...plan.impact.map((line) => make("li", { textContent: line })))] : []),
       ...plan.commands.map((command) => make("pre", { textContent: command, tabIndex: 0 })),
       make("div", { className: "kqlmi-bar" }, execute),
     );

@@ -219,7 +219,8 @@ class Panel(anywidget.AnyWidget):
 
     def _preview(self, _request: dict[str, Any]) -> None:
         self._shown = self.plan
-        self.preview = display.plan(self._shown, self._draft)
+        stops = self._session.impact(self._shown).lines if self._shown.revokes else ()
+        self.preview = display.plan(self._shown, self._draft) | {"impact": list(stops)}
 
     def _discard(self, _request: dict[str, Any]) -> None:
         self._reread()

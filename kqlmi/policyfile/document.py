@@ -6,6 +6,7 @@ from typing import Literal
 
 from kqlmi.errors import InputError, PolicyError
 from kqlmi.model.entities import ObjectId, Scope, checked_usage, did_you_mean, find_identity, object_id, usage_name
+from kqlmi.model.findings import Acceptance
 from kqlmi.model.policy import Entry, Policy, Snapshot
 from kqlmi.policyfile.nodes import Node, PolicyFileError, Slot
 
@@ -49,7 +50,8 @@ class PolicyFile:
     """A policy file that was read.
 
     ``complete`` governs whole scopes, ``partial`` the identities that it lists in them. ``names`` are the file's own, by
-    case-folded name. ``clears_unlisted`` wants no policy in the databases that it does not list.
+    case-folded name. ``clears_unlisted`` wants no policy in the databases that it does not list. ``accepted`` are the
+    findings of an audit that somebody accepts.
     """
 
     mode: Literal["complete", "partial"]
@@ -58,6 +60,7 @@ class PolicyFile:
     unknown_usages: frozenset[str]
     sections: Mapping[Scope, Section]
     fields: Mapping[str, Slot] = field(repr=False)
+    accepted: tuple[Acceptance, ...] = ()
 
     def scopes(self, databases: Iterable[str]) -> tuple[Scope, ...]:
         """Give the scopes that the file governs, in the cluster's spelling: those whose policies ``desired`` needs.

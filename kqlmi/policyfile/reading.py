@@ -5,11 +5,12 @@ from collections.abc import Iterator, Mapping
 from kqlmi.errors import PolicyError
 from kqlmi.model import jsontext
 from kqlmi.model.entities import ObjectId, Scope, did_you_mean, usage_name
+from kqlmi.policyfile.acceptances import acceptances
 from kqlmi.policyfile.document import PolicyFile, Properties, Row, Section, as_object_id
 from kqlmi.policyfile.nodes import Node, Slot, decode, parse
 
 FORMAT = 1
-KEYS = ("kqlmi", "mode", "unlisted-databases", "identities", "unknown-usages", "cluster", "databases")
+KEYS = ("kqlmi", "mode", "unlisted-databases", "identities", "unknown-usages", "accepted", "cluster", "databases")
 Fields = Mapping[str, Slot]
 
 _USAGES_HINT = "List usages between brackets, for example [NativeIngestion, ExternalTable], or [] for none."
@@ -31,7 +32,7 @@ def read(document: str | bytes) -> PolicyFile:
     for name, slot in fields.items():
         if name not in KEYS:
             raise slot.key.error(f"{name!r} is not a key of a policy file.", did_you_mean(name, KEYS))
-    if not {"cluster", "databases"} & fields.keys():
+    if not {"accepted", "cluster", "databases"} & fields.keys():
         raise root.error(
             "the file has neither cluster: nor databases:.", "Is it half-written? Export writes a whole one."
         )
@@ -50,6 +51,7 @@ def read(document: str | bytes) -> PolicyFile:
         frozenset(usage_name(item.text) for item in unknown),
         dict(_sections(fields, names, partial=mode == "partial")),
         fields,
+        tuple(acceptances(fields["accepted"].value, names)) if "accepted" in fields else (),
     )
 
 

@@ -17,10 +17,14 @@ from kqlmi.history import Entry, History, Reading
 from kqlmi.model import commands, edits
 from kqlmi.model.access import Access, access
 from kqlmi.model.entities import ObjectId, Scope, checked_usage, did_you_mean, find_identity
+from kqlmi.model.explanation import Verdict
 from kqlmi.model.lexing import is_write
 from kqlmi.model.plan import Plan, make_plan
 from kqlmi.model.policy import Policy, Snapshot
 from kqlmi.recording import Recorder
+from kqlmi.session import auditing, impact
+from kqlmi.session.explaining import Refusal, check, explain
+from kqlmi.session.met import Met
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,8 @@ class Policies:
 class Session:
     """A connection to one cluster.
 
-    ``name`` names the cluster in every preview, result and error. ``database`` is the database in context.
+    ``name`` names the cluster in every preview, result and error. ``database`` is the database in context. ``met`` holds
+    the names that were read so far.
     """
 
     def __init__(
@@ -50,7 +55,8 @@ class Session:
         self.name, self.connection, self.database, self.read_only = name, connection, database, read_only
         self.history = History() if history else None
         self.plans: dict[str, Plan] = {}
-        self._names: dict[str, str] = {}
+        self.refusal: Refusal | None = None
+        self.met = Met()
         self._held = ExitStack()
         self._held.callback(connection.close)
 
@@ -93,7 +99,16 @@ class Session:
         except ServiceError as error:
             if command and not error.hint:
                 error.hint = commands.fault(command)
+            self.refusal = explain(self, error, text, name)
+            if (explained := self.refusal.explanation) and explained.mends and explained.certain:
+                # A mend that is a cell of its own does not fit on the line of an error.
+                mend = explained.mends[0]
+                error.hint = f"To mend it: {'%kqlmi explain' if chr(10) in mend else mend}"
             raise
+
+    def check(self, text: str, database: str = "") -> tuple[Verdict, ...]:
+        """Tell for each identity that a command or query uses whether it would be allowed now; nothing is executed."""
+        return check(self, text, database or self.database)
 
     def policy_in(self, answer: Table, text: str, database: str = "") -> Snapshot | None:
         """Give the policy that ``text`` was answered with; None where that is no policy command, or its answer is piped.
@@ -105,11 +120,14 @@ class Session:
         if command is None or command.piped or not policies.holds_policy(answer):
             return None
         name = database or self.database or str(answer.column("EntityName")[0])
-        return Snapshot({command.scope or Scope.database(name): policies.policy_of(answer)})
+        found = Snapshot({command.scope or Scope.database(name): policies.policy_of(answer)})
+        self.met = self.met.reading(found)
+        return found
 
     def databases(self, pattern: str = "*") -> tuple[str, ...]:
         """Give the names of the databases that the caller may see and that match a glob, without letter case."""
-        names = map(str, self.connection.execute(".show databases").column("DatabaseName"))
+        names = tuple(map(str, self.connection.execute(".show databases").column("DatabaseName")))
+        self.met = replace(self.met, databases=names)
         return _matching(names, pattern)
 
     def database_scope(self, name: str) -> Scope:
@@ -128,7 +146,7 @@ class Session:
         if scopes is None:
             scopes = [Scope.cluster(), *map(Scope.database, self.databases())]
         found = Policies(*policies.read_policies(self.connection, scopes))
-        self._names.update({one.object_id: one.display_name for one in found.snapshot.identities.values()})
+        self.met = self.met.reading(found.snapshot)
         return found
 
     def plan(self, desired: Mapping[Scope, Policy | None]) -> Plan:
@@ -192,8 +210,10 @@ class Session:
         file, databases = policyfile.read(document), self.databases()
         current = self._readable(file.scopes(databases))
         desired = file.desired(current, databases)
-        plan = make_plan(current, desired.snapshot, cluster=self.name, exactly=True, names=self._names)
+        plan = make_plan(current, desired.snapshot, cluster=self.name, exactly=True, names=self.met.identities)
         return plan, desired.unmanaged
+
+    discover, audit, tighten, impact = auditing.discover, auditing.audit, auditing.tighten, impact.impact
 
     def _in(self, databases: Iterable[str], *, cluster: bool) -> Snapshot:
         """Read the policies of the scopes that were said."""
@@ -214,12 +234,12 @@ class Session:
         return reading.snapshot
 
     def _plan(self, current: Snapshot, desired: Snapshot) -> Plan:
-        return make_plan(current, desired, cluster=self.name, names=self._names)
+        return make_plan(current, desired, cluster=self.name, names=self.met.identities)
 
     def undo_plan(self, entry: str = "") -> Plan:
         """Give the plan that takes back a history entry, by the beginning of its ID, or the last change that stands."""
         plan = self._recorder.undo(entry)
-        return replace(plan, names={**self._names, **plan.names})
+        return replace(plan, names={**self.met.identities, **plan.names})
 
     def undo(self, entry: str = "") -> Applied:
         """Take back a history entry, or the last change that stands; a second undo is not a redo."""

@@ -1,6 +1,16 @@
 """The subcommands of ``%kqlmi``."""
 
-from kqlmi.notebook.subcommands import reading, writing
+# In the order of the help and of the README.
+from kqlmi.notebook.subcommands import reading
+
+# isort: split
+from kqlmi.notebook.subcommands import writing
+
+# isort: split
+from kqlmi.notebook.subcommands import explaining
+
+# isort: split
+from kqlmi.notebook.subcommands import auditing
 from kqlmi.notebook.subcommands.registry import CELL_HELP, SUBCOMMANDS, Sessions, run
 
-__all__ = ["CELL_HELP", "SUBCOMMANDS", "Sessions", "reading", "run", "writing"]
+__all__ = ["CELL_HELP", "SUBCOMMANDS", "Sessions", "auditing", "explaining", "reading", "run", "writing"]

@@ -143,7 +143,8 @@ def _option(parameter: inspect.Parameter) -> str:
 
 
 CELL_HELP = """\
-%%kqlmi [name <<] [--database D] [--on N] [--raw]
+%%kqlmi [name <<] [check] [--database D] [--on N] [--raw]
     Run the cell: ONE command or query, sent as it is typed. The result is a pandas DataFrame, kept in name.
     A policy command gives one row for each identity; --raw gives the service's own row.
+    check sends nothing of the cell: it tells for each identity that it uses whether that would be allowed, and why.
 """

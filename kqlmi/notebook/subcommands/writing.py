@@ -15,6 +15,8 @@ from kqlmi.session import Session, write
 def _show(session: Session, plan: Plan) -> None:
     """Print a plan, and keep it, so that ``apply`` runs exactly what was seen."""
     print(plan)
+    if plan.revokes:
+        print(f"\n{session.impact(plan)}")
     if plan.steps:
         session.plans[plan.id] = plan
         print(f"\nNothing was sent. To carry it out: %kqlmi apply {plan.id}{' --revoke' if plan.revokes else ''}")

@@ -1,0 +1,271 @@
+"""Why an identity was refused, or would be: the gate that is closed, and the narrowest line that opens it."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from kqlmi.errors import printable
+from kqlmi.model import quoting
+from kqlmi.model.access import Access, access
+from kqlmi.model.entities import SYSTEM, Scope, known_usage
+from kqlmi.model.policy import Snapshot
+from kqlmi.model.references import Reference
+
+Gate = Literal["flow", "assignment", "grant", "callout", "azure role", "database role"]
+
+DISABLED = "Authentication with a Managed Identity is disabled for this flow"
+"""The one sentence about managed identities that the service's documentation quotes."""
+
+_NOT_ALLOWED = "ManagedIdentityNotAllowedByPolicyException"
+_INVALID = "BadRequest_InvalidManagedIdentity"
+_NO_DATABASE = "UnauthorizedDatabaseAccessException"
+# As published: Principal 'aadapp=<id>;<tenant>' is not authorized to read database '<name>'.
+_READER = re.compile(
+    r"Principal '(aadapp=[0-9a-f-]{36}(?:;[0-9a-f-]{36})?)' is not authorized to read database '(.+)'\."
+)
+_ROLE = re.compile(r"(?:Storage Blob|Azure Event Hubs) Data \w+")
+_PLAIN_URL = re.compile(r"[a-z]+://[A-Za-z0-9$._/@-]+")
+_KIND = re.compile(r"[a-z_]+")
+# Errors that say in their own words what is wrong, and are never about an identity.
+_OTHER = ("SyntaxException", "SemanticException", "EntityNotFoundException", "DatabaseNotFoundException",
+          "EntityAlreadyExistsException", "UnauthorizedOperationException")  # fmt: skip
+_OTHER_CODES = ("BadRequest_SyntaxError", "BadRequest_EntityNotFound", "BadRequest_DatabaseNotExist")
+_GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_STORAGE = re.compile(r"(?:https://([a-z0-9]+)\.(?:blob|dfs)[^/]*/|abfss://)([^/@;?]+)(?:@([a-z0-9]+)\.)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A refusal explained.
+
+    ``mends`` are lines to run, the narrowest first, or a cell of two lines; none where none can be written. ``certain`` says that the cluster
+    named the gate; otherwise it follows from the text and the policies, and another gate may be closed as well.
+    """
+
+    gate: Gate
+    sentence: str
+    mends: tuple[str, ...] = ()
+    certain: bool = True
+
+    def __str__(self) -> str:
+        """Give the sentence and the lines, for people."""
+        said = self.sentence if self.certain else f"Probably: {self.sentence}"
+        return "\n".join([said, *(f"    {line}" for mend in self.mends for line in mend.splitlines())])
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A reference of a text, and whether it would be allowed; ``needs`` are the gates beside the policy."""
+
+    reference: Reference
+    access: Access
+    scope: Scope
+    needs: tuple[str, ...]
+
+
+def judge(reference: Reference, snapshot: Snapshot, database: str) -> Verdict:
+    """Tell whether a reference would be allowed in a database now, and what else it needs."""
+    scope = Scope.database(reference.database or database) if reference.database or database else Scope.cluster()
+    workflow = reference.workflow
+    if workflow is None:
+        return Verdict(reference, Access(allowed=False, reason=DISABLED), scope, ())
+    needs = tuple(
+        f"{what}: {told}"
+        for what, told in (
+            ("Azure role", workflow.external),
+            ("callout policy", workflow.callout),
+            ("Kusto role", workflow.kusto),
+            ("required when", workflow.required_when),
+            ("note", workflow.note),
+            ("usage", "inferred, not documented" if workflow.sure != "documented" else ""),
+        )
+        if told
+    )
+    holder = _holder(reference.identity, snapshot)
+    if reference.identity is None:
+        answer = Access(allowed=None, reason="the text does not tell which identity it is")
+    elif holder is None:
+        answer = Access(allowed=False, reason=f"{printable(reference.identity)} is neither an object ID nor 'system'")
+    else:
+        answer = access(snapshot, holder, workflow.usage, scope)
+    return Verdict(reference, answer, scope, needs)
+
+
+def from_verdict(verdict: Verdict, on: str = "") -> Explanation | None:
+    """Give what is missing for a reference that would be refused; None for one that would not, or cannot be told."""
+    workflow, identity = verdict.reference.workflow, verdict.reference.identity
+    if verdict.access.allowed is not False:
+        return None
+    if workflow is None:
+        return Explanation("flow", f"{printable(verdict.reference.flow)} takes no managed identity.", certain=False)
+    who = "the system identity" if identity == SYSTEM else f"the managed identity {printable(str(identity))}"
+    what = f"{who} may not be used for {workflow.usage}, because {verdict.access.reason}."
+    return Explanation("grant", what, grant_lines(str(identity), workflow.usage, verdict.scope, on), certain=False)
+
+
+def from_refusal(
+    error: Mapping[str, Any],
+    details: Mapping[str, Any],
+    snapshot: Snapshot,
+    verdicts: tuple[Verdict, ...],
+    on: str = "",
+) -> Explanation | None:
+    """Explain what a cluster answered, from its fields and from what the text uses; None where no identity is to blame.
+
+    ``error`` has ``message``, ``code`` and ``type_name``; ``details`` is what a local cluster adds for programs; ``on`` is
+    the name of the connection, so that a line mends this cluster and no other.
+    """
+    told = _from_details(details, on)
+    if told:
+        return told
+    if error["message"] == DISABLED:
+        return Explanation("flow", "This flow takes no managed identity.")
+    if error["type_name"].endswith(_NO_DATABASE):
+        return _reader(error["message"], snapshot, on)
+    if error["code"] in _OTHER_CODES or error["type_name"].endswith(_OTHER):
+        return None
+    refused = next(filter(None, (from_verdict(one, on) for one in verdicts)), None)
+    if refused:
+        return replace(refused, certain=error["type_name"].endswith(_NOT_ALLOWED))
+    return _by_code(error["code"], verdicts[0].reference) if len(verdicts) == 1 else None
+
+
+def grant_lines(identity: str, usage: str, scope: Scope, on: str = "") -> tuple[str, ...]:
+    """Give the ``%kqlmi grant`` line for one usage, at the database unless it counts at the cluster only.
+
+    None where no line can be written that is safe to copy: an identity that is none, or a name that a line cannot hold.
+    """
+    known = known_usage(usage)
+    is_cluster = scope.is_cluster or (known is not None and known.cluster_only)
+    words = ["%kqlmi grant", identity, usage, "--cluster" if is_cluster else f"--database={_word(str(scope.name))}"]
+    if on:
+        words.append(f"--on={_word(on)}")
+    is_safe = is_identity(identity) and usage.isalnum() and not any(word.endswith("=") for word in words)
+    return (" ".join(words),) if is_safe else ()
+
+
+def is_identity(text: str) -> bool:
+    """Tell an object ID and ``system`` from any other text."""
+    return text == SYSTEM or bool(_GUID.fullmatch(text))
+
+
+def _by_code(code: str, reference: Reference) -> Explanation | None:
+    """Explain the documented error codes of ingestion, for the one identity of a text, which the policies allow."""
+    if code == _INVALID:
+        return replace(_unassigned(str(reference.identity)), certain=False)
+    if code == "Download_Forbidden":
+        role = _ROLE.search(reference.workflow.external if reference.workflow else "")
+        told = _azure_role(str(reference.identity), role[0] if role else "", reference.target)
+        return replace(told, certain=False)
+    return None
+
+
+def _from_details(details: Mapping[str, Any], on: str) -> Explanation | None:
+    """Explain what a local cluster names; what is not of its form is passed over."""
+    told = {name: value for name, value in details.items() if isinstance(value, str)}
+    identity, missing = told.get("identity", ""), told.get("missing", "")
+    roles, scopes = (details.get(name) for name in ("roles", "scopes"))
+    if missing == "flow":
+        return Explanation("flow", "This flow takes no managed identity.")
+    if missing == "assignment" and identity:
+        return _unassigned(identity)
+    if missing == "grant" and {"usage", "database"} <= told.keys():
+        return _ungranted(identity, told["usage"], told["database"], on, is_cluster=scopes == ["cluster"])
+    if missing == "callout" and {"calloutType", "url"} <= told.keys():
+        return _callout(told["calloutType"], told["url"], on)
+    if missing == "azure role" and "url" in told and isinstance(roles, list) and roles:
+        return _azure_role(identity, str(roles[0]), told["url"])
+    return None
+
+
+def _unassigned(identity: str) -> Explanation:
+    sentence = (
+        f"The managed identity {printable(identity)} is not assigned to the cluster. That is an Azure resource operation, "
+        "in the portal or by Azure Resource Manager, where the type that is sent names what remains."
+    )
+    return Explanation("assignment", sentence)
+
+
+def _ungranted(identity: str, usage: str, database: str, on: str, *, is_cluster: bool) -> Explanation:
+    scope = Scope.cluster() if is_cluster or not database else Scope.database(database)
+    sentence = f"{printable(identity)} may not be used for {printable(usage)} in the database {printable(database)}."
+    if is_cluster:
+        sentence += f" {printable(usage)} counts in the cluster's policy only."
+    return Explanation("grant", sentence, grant_lines(identity, usage, scope, on))
+
+
+def _callout(kind: str, url: str, on: str) -> Explanation:
+    sentence = f"The callout policy does not let '{printable(kind)}' call {printable(url)}."
+    if not _KIND.fullmatch(kind) or not _PLAIN_URL.fullmatch(url):
+        return Explanation("callout", sentence)
+    pattern = f"^{re.escape(url)}$".replace("\\", "\\\\")
+    payload = f'[{{"CalloutType": "{kind}", "CalloutUriRegex": "{pattern}", "CanCall": true}}]'
+    command = f".alter-merge cluster policy callout {quoting.literal(payload)}"
+    return Explanation("callout", sentence, _cell(command, on))
+
+
+def _cell(command: str, on: str) -> tuple[str, ...]:
+    """Give a command as the cell to run it in."""
+    name = f" --on={_word(on)}" if on else ""
+    return (f"%%kqlmi{name}\n{command}",) if not name.endswith("=") else ()
+
+
+def _azure_role(identity: str, role: str, url: str) -> Explanation:
+    sentence = f"The identity lacks the Azure role {printable(role)} on {printable(url)}."
+    scope = _azure_scope(url)
+    if not scope or not _ROLE.fullmatch(role):
+        return Explanation("azure role", sentence)
+    who = identity if _GUID.fullmatch(identity) else "<object ID>"
+    line = (
+        f"az role assignment create --assignee-object-id {who} --assignee-principal-type ServicePrincipal "
+        f'--role "{role}" --scope "{scope}"'
+    )
+    return Explanation("azure role", sentence, (line,))
+
+
+def _azure_scope(url: str) -> str:
+    """Give the scope of a container or hub, whose subscription and group are not known here; empty for any other."""
+    group = "/subscriptions/<subscription>/resourceGroups/<group>/providers"
+    if not _PLAIN_URL.fullmatch(url):
+        return ""
+    if found := _STORAGE.match(url):
+        account, container = found[1] or found[3], found[2]
+        return f"{group}/Microsoft.Storage/storageAccounts/{account}/blobServices/default/containers/{container}"
+    if url.startswith("sb://"):
+        host, _, hub = url.removeprefix("sb://").partition("/")
+        return f"{group}/Microsoft.EventHub/namespaces/{host.partition('.')[0]}/eventhubs/{hub}"
+    return ""
+
+
+def _reader(message: str, snapshot: Snapshot, on: str) -> Explanation | None:
+    found = _READER.fullmatch(message)
+    if not found:
+        return None
+    principal, database = found.groups()
+    identity = principal.removeprefix("aadapp=").partition(";")[0]
+    known = {one.principal_id or one.object_id: one for one in snapshot.identities.values()}
+    if identity not in known:
+        return None  # a person, or an application
+    command = f".add database {quoting.name(database)} viewers ({quoting.literal(principal)})"
+    sentence = f"The managed identity {known[identity]} is no viewer of the database {printable(database)}."
+    return Explanation("database role", sentence, _cell(command, on))
+
+
+def _holder(identity: str | None, snapshot: Snapshot) -> str | None:
+    """Give an identity as grants compare it."""
+    if identity is None or not is_identity(identity):
+        return None
+    for one in snapshot.identities.values():
+        if identity in {one.object_id, one.principal_id}:
+            return one.object_id
+    return identity
+
+
+def _word(text: str) -> str:
+    """Write the value of an option, which is a glob too, and cut at blanks outside quotes; empty if a line cannot hold it."""
+    if not text.isprintable() or set(text) & set("*?[]") or {"'", '"'} <= set(text):
+        return ""
+    if re.fullmatch(r"[\w.-]+", text):
+        return text
+    return f'"{text}"' if '"' not in text else f"'{text}'"

@@ -1,0 +1,51 @@
+"""What a plan would stop: the discovered uses that are allowed before it and not after it, and what cannot be known."""
+
+from dataclasses import dataclass
+
+from kqlmi.errors import printable
+from kqlmi.model import edits
+from kqlmi.model.access import access
+from kqlmi.model.needs import Discovery, Need
+from kqlmi.model.plan import Plan
+from kqlmi.model.policy import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Impact:
+    """The uses that would stop, and for each revoked grant why silence about it proves nothing."""
+
+    stops: tuple[Need, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Give it for people, a line each."""
+        stops = (f"Would stop: {printable(str(one.identity))} {one.usage} in the {one.scope}" for one in self.stops)
+        told = tuple(f"{line}: {one.evidence[0]}" for line, one in zip(stops, self.stops, strict=True))
+        return (*told, *(f"Cannot be known: {why}" for why in self.unknown))
+
+    def __str__(self) -> str:
+        """Give the lines, or the sentence that nothing was found."""
+        return "\n".join(self.lines) or "No use was found that would stop."
+
+
+def impact(plan: Plan, current: Snapshot, discovery: Discovery) -> Impact:
+    """Tell what of the discovered use a plan would stop; ``current`` holds the policies of all scopes that decide."""
+    after = edits.after(current, plan)
+    stops = tuple(
+        need
+        for need in discovery.needs
+        if need.identity is not None
+        and need.state != "refused"
+        and access(current, need.identity, need.usage, need.scope).allowed
+        and not access(after, need.identity, need.usage, need.scope).allowed
+    )
+    unknown = {
+        f"whether {printable(plan.names.get(change.identity, '') or change.identity)} uses {printable(change.usage)} "
+        f"in the {change.scope}, because {why}": None
+        for change in plan.changes
+        if change.kind == "revoke"
+        and change.effect == "effective"
+        and (why := discovery.doubt(change.usage, change.scope))
+    }
+    return Impact(stops, tuple(unknown))

@@ -1,0 +1,106 @@
+"""The subcommands that audit the policies of a cluster, and that tighten them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kqlmi.errors import CellError, printable
+from kqlmi.model.audit import Audit
+from kqlmi.model.plan import Plan
+from kqlmi.notebook.subcommands.registry import Context, subcommand
+from kqlmi.session import Session
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@subcommand
+def audit(context: Context, finding: str = "", /, *, policy_file: str = "") -> Any:
+    """Audit the policies against what is really used: what is missing, unused, too broad or wrong, and how to mend it.
+
+    Prints a page and gives one row for each finding. With the ID of a finding: shows its evidence and the plan that
+    mends it, which %kqlmi apply ID then carries out. --policy-file F leaves out the findings that F accepts. What cannot
+    be proven unused is never called unused; what was not read is named.
+    """
+    session = context.session
+    found = session.audit(_read(policy_file) if policy_file else b"")
+    if not finding:
+        print(found)
+        if found.findings:
+            print("To see the evidence of a finding and the plan that mends it: %kqlmi audit ID")
+        return findings_frame(found)
+    one = found.finding(finding)
+    print(found.explain(one))
+    plan = found.plans.get(one.id)
+    if plan:
+        print()
+        _show(session, plan, one.id)
+    return None
+
+
+@subcommand
+def tighten(context: Context, /, *, also_unproven: bool = False) -> None:
+    """Plan the smallest policies that keep everything that identities are really used for.
+
+    Each grant that stays or goes is given its reason, with the evidence. What cannot be proven unused, as ingestion by
+    an SDK, stays; --also-unproven takes that away too. Nothing is granted that was not allowed before.
+    """
+    session = context.session
+    found = session.tighten(also_unproven=also_unproven)
+    if reasons := str(found.reasons):
+        print(f"{reasons}\n")
+    _show(session, found.plan, found.plan.id)
+
+
+def findings_frame(found: Audit) -> "pd.DataFrame":
+    """Give one row for each finding, by severity.
+
+    Columns: ``finding`` (its ID), ``severity``, ``rule``, ``scope``, ``object_id``, ``usage``, ``message``, ``evidence`` (a
+    list: each with its source and window), ``mended_by`` (the plan's summary, empty where there is none) and ``why_not``.
+    """
+    import pandas as pd
+
+    rows = [
+        (
+            one.id,
+            one.severity,
+            one.rule,
+            str(one.scope),
+            one.identity,
+            one.usage,
+            one.message,
+            list(map(str, one.evidence)),
+            found.plans[one.id].summary if one.id in found.plans else "",
+            one.mend.why_not,
+        )
+        for one in found.findings
+    ]
+    names = [
+        "finding",
+        "severity",
+        "rule",
+        "scope",
+        "object_id",
+        "usage",
+        "message",
+        "evidence",
+        "mended_by",
+        "why_not",
+    ]
+    return pd.DataFrame(rows, columns=names)
+
+
+def _show(session: Session, plan: Plan, key: str) -> None:
+    """Print a plan, and keep it under ``key``, so that ``apply`` runs exactly what was seen."""
+    print(plan)
+    if plan.steps:
+        session.plans[key] = plan
+        print(f"\nNothing was sent. To carry it out: %kqlmi apply {key}{' --revoke' if plan.revokes else ''}")
+
+
+def _read(file: str) -> bytes:
+    try:
+        return Path(file).read_bytes()
+    except OSError as error:
+        raise CellError(
+            f"{printable(file)!r} cannot be read: {error.strerror}.", hint="%kqlmi export FILE writes a policy file."
+        ) from None

@@ -1,0 +1,23 @@
+"""The subcommand that explains a refusal."""
+
+from kqlmi.errors import CellError, printable
+from kqlmi.notebook.subcommands.registry import Context, subcommand
+
+
+@subcommand
+def explain(context: Context, /) -> None:
+    """Explain why the last command or query was refused, and print what mends it.
+
+    The gates are told apart: the identity is assigned, a policy allows the usage, the callout policy allows the target,
+    the Azure role on it, the role in the database. A mend is a line to run as it stands; a grant is planned first.
+    """
+    refusal = context.session.refusal
+    if refusal is None:
+        raise CellError(f"Nothing was refused on {context.session.name} yet.", hint="%%kqlmi check looks ahead.")
+    print(printable(refusal.error.message))
+    print(refusal.explanation or "No identity seems to be the reason.")
+    for verdict in refusal.verdicts:
+        workflow = verdict.reference.workflow
+        if workflow:
+            print(f"\n{workflow.title} needs, beside {workflow.usage}:")
+            print(*(f"    {printable(need)}" for need in verdict.needs), sep="\n")

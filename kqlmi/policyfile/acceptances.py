@@ -1,0 +1,66 @@
+"""The findings of an audit that a policy file accepts, each with a reason and an end."""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from datetime import date
+
+from kqlmi.model.audit import RULES
+from kqlmi.model.entities import ObjectId, did_you_mean
+from kqlmi.model.findings import Acceptance
+from kqlmi.policyfile.nodes import Node
+
+_KEYS = ("rule", "identity", "scope", "usage", "reason", "until")
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_NEEDED = ("rule", "scope", "reason", "until")
+_HINT = "Write - {rule: …, identity: …, scope: …, usage: …, reason: …, until: 2026-12-31}, as the audit shows them."
+
+
+def acceptances(node: Node, names: Mapping[str, ObjectId]) -> Iterator[Acceptance]:
+    """Give the acceptances of a list; ``names`` are the file's own names of identities.
+
+    Raises:
+        PolicyFileError: One has no reason or no end, or names a rule, a scope or a day that there is not.
+    """
+    if node.kind != "sequence":
+        raise node.error("accepted is not a list.", _HINT)
+    for item in node.items:
+        slots = {slot.key.text: slot for slot in item.mapping("An accepted finding", _HINT)}
+        for name, slot in slots.items():
+            if name not in _KEYS:
+                raise slot.key.error(f"{name!r} is not a key of an accepted finding.", did_you_mean(name, _KEYS))
+        for name in _NEEDED:
+            if name not in slots:
+                raise item.error(f"an accepted finding has no {name}.", _HINT)
+        text = {
+            name: slot.value.scalar(f"the {name} of an accepted finding", _HINT).strip() for name, slot in slots.items()
+        }
+        for name in _NEEDED:
+            if not text[name]:
+                raise slots[name].value.error(f"an accepted finding has no {name}.", _HINT)
+        _check(slots["rule"].value, slots["scope"].value)
+        identity = text.get("identity", "")
+        yield Acceptance(
+            text["rule"],
+            text["scope"],
+            names.get(identity.casefold(), identity),
+            text.get("usage", ""),
+            text["reason"],
+            _day(slots["until"].value),
+        )
+
+
+def _check(rule: Node, scope: Node) -> None:
+    if rule.text not in RULES:
+        raise rule.error(f"{rule.text!r} is not a rule of the audit.", did_you_mean(rule.text, RULES))
+    kind, _, name = scope.text.partition(" ")
+    if scope.text.casefold() != "cluster" and (kind.casefold() != "database" or not name.strip()):
+        raise scope.error(f"{scope.text!r} is not a scope.", "Write scope: cluster, or scope: database NAME.")
+
+
+def _day(node: Node) -> str:
+    # Python reads 20261231 and 2026-W53-4 as well; text that is compared has one form.
+    if _DAY.fullmatch(node.text):
+        with suppress(ValueError):
+            return date.fromisoformat(node.text).isoformat()
+    raise node.error(f"{node.text!r} is not a day.", "Write it as 2026-12-31; that day still counts.")

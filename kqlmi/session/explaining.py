@@ -1,0 +1,56 @@
+"""What a command or query needs of identities, and why one was refused: read from text, policies and refusals."""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from kqlmi.errors import KqlmiError, ServiceError
+from kqlmi.model.entities import Scope
+from kqlmi.model.explanation import Explanation, Verdict, from_refusal, judge
+from kqlmi.model.policy import Snapshot
+from kqlmi.model.references import Reference, references
+
+if TYPE_CHECKING:
+    from kqlmi.session.session import Session
+
+
+_MOST = 8  # references of a refused text whose databases are looked at
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A text that was refused, by which words, and why; ``explanation`` is None where no identity is to blame."""
+
+    text: str
+    error: ServiceError
+    explanation: Explanation | None
+    verdicts: tuple[Verdict, ...]
+
+
+def check(session: "Session", text: str, database: str = "") -> tuple[Verdict, ...]:
+    """Tell for each identity that a text uses whether it would be allowed now; nothing of the text is executed."""
+    found = references(text)
+    snapshot = _snapshot(session, found, database) if found else Snapshot()
+    return tuple(judge(one, snapshot, database or session.database) for one in found)
+
+
+def explain(session: "Session", error: ServiceError, text: str, database: str = "") -> Refusal:
+    """Explain a refusal; what cannot be read for that leaves it less certain, and never hides it."""
+    found = references(text)
+    snapshot = Snapshot()
+    # Only these answers can be about an identity; an answer about anything else costs no further request.
+    if error.status not in {HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN}:
+        found = ()
+    elif found or error.status == HTTPStatus.FORBIDDEN:
+        try:
+            snapshot = _snapshot(session, found[:_MOST], database)
+        except KqlmiError:
+            found = ()
+    verdicts = tuple(judge(one, snapshot, database or session.database) for one in found)
+    fields = {"message": error.message, "code": error.code, "type_name": error.type_name}
+    return Refusal(text, error, from_refusal(fields, error.details, snapshot, verdicts, session.name), verdicts)
+
+
+def _snapshot(session: "Session", found: tuple[Reference, ...], database: str) -> Snapshot:
+    names = dict.fromkeys(filter(None, (database or session.database, *(one.database for one in found))))
+    return session.read([Scope.cluster(), *map(Scope.database, names)]).snapshot

@@ -1,0 +1,159 @@
+"""Which gate is closed, and the line that opens it."""
+
+from typing import Any
+
+import pytest
+
+from kqlmi.model.entities import Scope
+from kqlmi.model.explanation import DISABLED, Explanation, from_refusal, from_verdict, grant_lines, judge
+from kqlmi.model.policy import Policy, Snapshot
+from kqlmi.model.references import references
+from kqlmi.notebook.invocation import parse_words, split
+
+MINE = "11111111-2222-3333-4444-555555555555"
+TENANT = "99999999-2222-3333-4444-555555555555"
+READ = f"externaldata (a: string) [h'https://acct.blob.core.windows.net/c/a.csv;managed_identity={MINE}']"
+NOTHING = Snapshot({Scope.cluster(): None, Scope.database("D"): None})
+GRANTED = NOTHING.with_policy(Scope.database("D"), Policy.empty().grant(MINE, "ExternalDataRequest"))
+
+
+def refusal(message: str = "no", code: str = "", type_name: str = "") -> dict[str, str]:
+    return {"message": message, "code": code, "type_name": type_name}
+
+
+def explained(
+    fields: dict[str, str], snapshot: Snapshot = NOTHING, text: str = READ, **details: Any
+) -> Explanation | None:
+    verdicts = tuple(judge(one, snapshot, "D") for one in references(text))
+    return from_refusal(fields, details, snapshot, verdicts)
+
+
+@pytest.mark.parametrize(
+    ("usage", "scope", "where"),
+    [
+        ("ExternalTable", Scope.database("D"), "--database=D"),
+        ("ExternalTable", Scope.database("My db"), '--database="My db"'),
+        ("ExternalTable", Scope.database('a "b"'), "--database='a \"b\"'"),
+        ("ExternalTable", Scope.database("--cluster"), "--database=--cluster"),
+        ("SandboxArtifacts", Scope.database("D"), "--cluster"),
+        ("ExternalTable", Scope.cluster(), "--cluster"),
+    ],
+)
+def test_a_grant_is_as_narrow_as_its_usage_lets_it_be(usage: str, scope: Scope, where: str) -> None:
+    (line,) = grant_lines(MINE, usage, scope, "prod")
+    assert line == f"%kqlmi grant {MINE} {usage} {where} --on=prod"
+    words = parse_words(
+        split(line.removeprefix("%kqlmi grant ")), {"database": "value", "cluster": "flag", "on": "value"}
+    )
+    assert words.options.get("database", scope.name) == scope.name or usage == "SandboxArtifacts"
+
+
+@pytest.mark.parametrize("name", ["Te*t", "a'b\"c", "x\nprint(1) #", "a?b"])
+def test_a_name_that_a_line_cannot_hold_gives_no_line(name: str) -> None:
+    assert grant_lines(MINE, "ExternalTable", Scope.database(name)) == ()
+    assert grant_lines(MINE, "ExternalTable", Scope.database("D"), name) == ()
+
+
+@pytest.mark.parametrize(
+    "details",
+    [
+        {"missing": "grant"},
+        {"missing": ["x"]},
+        {"missing": "azure role", "url": "https://a/b", "roles": []},
+        {"missing": "callout", "calloutType": 1, "url": 2},
+        {"missing": "nothing"},
+    ],
+)
+def test_details_of_another_form_are_passed_over(details: dict[str, Any]) -> None:
+    assert explained(refusal(), text="print 1", **details) is None
+
+
+@pytest.mark.parametrize(
+    "details",
+    [
+        {"missing": "grant", "identity": "system All --cluster\n%kqlmi apply x", "usage": "All", "database": "D"},
+        {"missing": "grant", "identity": MINE, "usage": "All --cluster", "database": "D"},
+        {"missing": "callout", "calloutType": 'sql","CalloutUriRegex":".*', "url": "https://a.b/c"},
+        {"missing": "callout", "calloutType": "sql", "url": "https://a.b/c'`$(x)"},
+        {"missing": "azure role", "identity": MINE, "roles": ["Owner"], "url": "https://acct.blob.core.windows.net/c"},
+        {
+            "missing": "azure role",
+            "identity": MINE,
+            "roles": ["Storage Blob Data Reader"],
+            "url": "https://x.blob/$(x)",
+        },
+    ],
+)
+def test_nothing_hostile_stands_in_a_line_to_copy(details: dict[str, Any]) -> None:
+    told = explained(refusal(), text="print 1", **details)
+    assert told
+    assert told.mends == ()
+
+
+def test_what_a_local_cluster_tells_is_certain() -> None:
+    told = explained(refusal(), missing="grant", identity="system", usage="All", database="D", scopes=["cluster"])
+    assert told
+    assert (told.gate, told.certain, told.mends) == ("grant", True, ("%kqlmi grant system All --cluster",))
+    callout = explained(refusal(), missing="callout", calloutType="sandbox_artifacts", url="https://a.b/c")
+    assert callout
+    (line,) = callout.mends
+    pattern = "^https://a\\\\\\\\.b/c$"
+    payload = f'[{{"CalloutType": "sandbox_artifacts", "CalloutUriRegex": "{pattern}", "CanCall": true}}]'
+    assert line == f"%%kqlmi\n.alter-merge cluster policy callout '{payload}'"
+
+
+def test_without_that_the_policies_tell_what_is_probable() -> None:
+    told = explained(refusal())
+    assert told
+    assert (told.gate, told.certain) == ("grant", False)
+    assert str(told).startswith("Probably: ")
+    named = explained(refusal(type_name="X.ManagedIdentityNotAllowedByPolicyException"))
+    assert named
+    assert named.certain
+    assert explained(refusal(), GRANTED) is None
+
+
+def test_documented_codes_are_told_apart_for_an_identity_that_is_allowed() -> None:
+    invalid = explained(refusal(code="BadRequest_InvalidManagedIdentity"), GRANTED)
+    assert invalid
+    assert (invalid.gate, invalid.certain) == ("assignment", False)
+    forbidden = explained(refusal(code="Download_Forbidden"), GRANTED)
+    assert forbidden
+    assert (forbidden.gate, forbidden.certain) == ("azure role", False)
+    assert forbidden.mends[0].endswith('storageAccounts/acct/blobServices/default/containers/c"')
+    assert '--role "Storage Blob Data Reader"' in forbidden.mends[0]
+
+
+def test_the_published_sentence_is_a_flow_that_takes_none() -> None:
+    told = explained(refusal(DISABLED), text="print 1")
+    assert told
+    assert (told.gate, told.mends) == ("flow", ())
+
+
+def test_a_viewer_is_added_for_an_identity_and_for_nobody_else() -> None:
+    message = f"Principal 'aadapp={MINE};{TENANT}' is not authorized to read database 'O'Brien''."
+    fields = refusal(message, type_name="Kusto.DataNode.Exceptions.UnauthorizedDatabaseAccessException")
+    told = explained(fields, GRANTED, text="print 1")
+    assert told
+    assert told.mends == (f"%%kqlmi\n.add database ['O\\'Brien\\''] viewers ('aadapp={MINE};{TENANT}')",)
+    assert explained(fields, NOTHING, text="print 1") is None
+    assert explained(refusal("Principal 'aaduser=x' …", type_name=fields["type_name"]), GRANTED, text="print 1") is None
+
+
+def test_a_text_that_hides_its_identity_is_not_judged() -> None:
+    (hidden,) = references("declare query_parameters(u: string); externaldata (a: string) [u]")
+    verdict = judge(hidden, NOTHING, "D")
+    assert verdict.access.allowed is None
+    assert from_verdict(verdict) is None
+
+
+def test_an_unread_policy_blames_nobody() -> None:
+    (one,) = references(READ)
+    assert from_verdict(judge(one, Snapshot(), "D")) is None
+
+
+def test_the_system_identity_is_found_behind_its_object_id() -> None:
+    text = f'[{{"ObjectId": "{MINE}", "IsSystem": true, "AllowedUsages": "ExternalDataRequest"}}]'
+    snapshot = NOTHING.with_policy(Scope.cluster(), Policy.parse(text))
+    (one,) = references(READ)
+    assert judge(one, snapshot, "D").access.allowed is True

@@ -1,0 +1,93 @@
+"""Auditing and tightening by line magics: shown first, carried out by their ID."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import kqlmi
+from kqlmi.errors import CellError, InputError
+from kqlmi.local.cluster import LocalCluster
+from kqlmi.policyfile import PolicyFileError
+from tests.notebook.conftest import Notebook
+
+
+@pytest.fixture
+def cluster() -> Iterator[LocalCluster]:
+    with kqlmi.local.start() as started:
+        yield started
+
+
+def test_an_audit_prints_a_page_and_gives_a_row_for_each_finding(
+    connected: Notebook, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frame = connected.run("%kqlmi audit")
+    page = capsys.readouterr().out
+    assert page.startswith("Audit of test: 0 high, 4 medium, 1 low.")
+    assert "Not checked: orphans" in page
+    assert set(frame.rule) == {"unused", "over-broad", "redundant"}
+    assert all(f"{one}  " in page for one in frame.finding)
+    assert all(isinstance(one, list) and one for one in frame.evidence)
+    assert all(frame.mended_by)
+
+
+def test_a_finding_is_shown_with_its_plan_and_mended_by_its_id(
+    connected: Notebook, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frame = connected.run("%kqlmi audit")
+    one = frame[frame.rule == "over-broad"].finding.iloc[0]
+    with pytest.raises(CellError, match="No plan"):
+        connected.run(f"%kqlmi apply {one} --revoke")
+    capsys.readouterr()
+    connected.run(f"%kqlmi audit {one}")
+    shown = capsys.readouterr().out
+    assert "evidence: All, by .show database ['Telemetry'] policy managed_identity" in shown
+    assert ".alter database ['Telemetry'] policy managed_identity" in shown
+    [command] = re.findall(r"To carry it out: (%kqlmi apply .*)", shown)
+    assert command == f"%kqlmi apply {one} --revoke"
+    connected.run(command)
+    assert "Applied and verified" in capsys.readouterr().out
+    assert one not in set(connected.run("%kqlmi audit").finding)
+    with pytest.raises(InputError, match=f"no finding '{one}'"):
+        connected.run(f"%kqlmi audit {one}")
+    connected.run("%kqlmi undo")
+
+
+def test_findings_that_a_policy_file_accepts_are_left_out(connected: Notebook, tmp_path: Path) -> None:
+    frame = connected.run("%kqlmi audit")
+    row = frame[frame.rule == "redundant"].iloc[0]
+    path = tmp_path / "policy.yaml"
+    fields = f"rule: redundant, identity: {row.object_id}, scope: {row['scope']}, usage: {row.usage}"
+    path.write_text(f"kqlmi: 1\nmode: partial\naccepted:\n- {{{fields}, reason: kept on purpose, until: 9999-12-31}}\n")
+    assert row.finding not in set(connected.run(f"%kqlmi audit --policy-file {path}").finding)
+    path.write_text(f"kqlmi: 1\nmode: partial\naccepted:\n- {{{fields}, until: 9999-12-31}}\n")
+    with pytest.raises(PolicyFileError, match="no reason"):
+        connected.run(f"%kqlmi audit --policy-file {path}")
+    with pytest.raises(CellError, match="cannot be read"):
+        connected.run("%kqlmi audit --policy-file nowhere.yaml")
+
+
+def test_tightening_gives_its_reasons_and_is_carried_out_by_its_id(
+    connected: Notebook, capsys: pytest.CaptureFixture[str]
+) -> None:
+    connected.run("%kqlmi tighten")
+    shown = capsys.readouterr().out
+    assert re.search(r"Kept: .* NativeIngestion at the database Samples: cannot be proven unused", shown)
+    assert re.search(r"Taken: .* All at the database Telemetry", shown)
+    [command] = re.findall(r"To carry it out: (%kqlmi apply .*)", shown)
+    connected.run(command)
+    capsys.readouterr()
+    connected.run("%kqlmi tighten")
+    assert "Nothing to do on test." in capsys.readouterr().out
+    connected.run("%kqlmi tighten --also-unproven")
+    shown = capsys.readouterr().out
+    assert re.search(r"Taken: .* NativeIngestion .* not seen, though not proven unused", shown)
+    assert "--revoke" in shown
+
+
+def test_help_tells_of_both(connected: Notebook, capsys: pytest.CaptureFixture[str]) -> None:
+    connected.run("%kqlmi help")
+    shown = capsys.readouterr().out
+    assert "%kqlmi audit" in shown
+    assert "%kqlmi tighten" in shown

@@ -1,0 +1,57 @@
+"""Checking a cell, and explaining a refusal, in a shell."""
+
+import pytest
+
+from kqlmi.errors import CellError, ServiceError
+from tests.notebook.conftest import Notebook
+
+EXPORT = "7b574bf6-2b96-580c-a411-e28963900e20"
+BLOB = "https://kqlmisamples.blob.core.windows.net/landing/visits.csv"
+QUERY = f"externaldata (d: string)\n[h'{BLOB};managed_identity={EXPORT}']"
+
+
+def test_check_gives_a_row_for_each_identity_and_runs_nothing(connected: Notebook) -> None:
+    frame = connected.run(f"%%kqlmi check\n{QUERY}")
+    assert list(frame.columns) == [
+        *("workflow", "identity", "usage", "scope", "allowed", "reason", "also_needs", "target", "line"),
+    ]
+    row = frame.iloc[0]
+    assert (row.workflow, row.usage, row.scope) == ("externaldata operator", "ExternalDataRequest", "database Samples")
+    assert (bool(row.allowed), row.line, row.target) == (False, 2, BLOB)
+    assert "callout policy: external_data" in row.also_needs
+    assert connected.run("%%kqlmi found << check --database Sales\n.drop database Sales") is None
+    assert len(connected.shell.user_ns["found"]) == 0
+    assert "Sales" in connected.run("%%kqlmi\n.show databases").DatabaseName.tolist()
+
+
+def test_a_word_that_is_not_check_has_no_place_there(connected: Notebook) -> None:
+    with pytest.raises(CellError, match="'chek'"):
+        connected.run("%%kqlmi chek\nprint 1")
+
+
+def test_a_refused_cell_ends_with_its_mend_and_explain_repeats_it(
+    connected: Notebook, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(ServiceError) as caught:
+        connected.run(f"%%kqlmi\n{QUERY}")
+    mend = f"%kqlmi grant {EXPORT} ExternalDataRequest --database=Samples --on=test"
+    assert str(caught.value).endswith(f"To mend it: {mend}")
+    capsys.readouterr()
+    connected.run("%kqlmi explain")
+    said = capsys.readouterr().out
+    assert f"    {mend}\n" in said
+    assert "Storage Blob Data Reader" in said
+
+
+def test_explain_without_a_refusal_says_so(notebook: Notebook) -> None:
+    notebook.run("%kqlmi connect local")
+    with pytest.raises(CellError, match="Nothing was refused"):
+        notebook.run("%kqlmi explain")
+
+
+def test_a_refusal_of_another_kind_blames_no_identity(connected: Notebook, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ServiceError):
+        connected.run("%%kqlmi\nprint nope")
+    capsys.readouterr()
+    connected.run("%kqlmi explain")
+    assert "No identity seems to be the reason." in capsys.readouterr().out

@@ -1,0 +1,236 @@
+"""Refusals are explained on the local cluster, and every printed mend mends."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import kqlmi
+from kqlmi.errors import ServiceError
+from kqlmi.local.cluster import LocalCluster
+from kqlmi.session import Session
+
+CONTAINER = "https://acct.blob.core.windows.net/data"
+CALLOUT = "sandbox_artifacts"
+
+
+class World:
+    """A cluster where the identity ``mine`` may do nothing yet."""
+
+    def __init__(self, cluster: LocalCluster, session: Session, folder: Path) -> None:
+        self.cluster, self.session, self.folder = cluster, session, folder
+        self.mine, self.store = (one.object_id for one in cluster.identities)
+        cluster.add_storage(CONTAINER, folder)
+        (folder / "a.csv").write_text("x,1\ny,2\n")
+        cluster.assign_role(self.store, CONTAINER, "Storage Blob Data Contributor")
+        for text in (
+            f'.alter cluster policy managed_identity \'[{{"ObjectId": "{self.store}", "AllowedUsages": "All"}}]\'',
+            ".create table R (a: string, b: long)",
+            ".create table Made (a: string, b: long)",
+            ".create database ['My other db']",
+            ".enable plugin python",
+        ):
+            session.run(text)
+
+    def refusal(self, text: str, database: str = "") -> ServiceError:
+        with pytest.raises(ServiceError) as caught:
+            self.session.run(text, database or None)
+        return caught.value
+
+    def mend(self, line: str) -> None:
+        """Carry a printed line out as it stands; what Azure would do, the local cluster does."""
+        head, _, command = line.partition("\n")
+        words = shlex.split(head.removeprefix("%kqlmi "))
+        options = dict(word.removeprefix("--").split("=") for word in words if "=" in word)
+        assert options.get("on", "here") == "here"
+        if head.startswith("%kqlmi grant"):
+            where: dict[str, Any] = {"cluster": True} if "--cluster" in words else {"databases": [options["database"]]}
+            self.session.apply(self.session.grant(words[1], words[2], **where))
+        elif line.startswith("az role assignment create"):
+            told = dict(zip(words[4::2], words[5::2], strict=True))
+            account, container = re.findall(
+                r"storageAccounts/(\w+)/blobServices/default/containers/(.+)", told["--scope"]
+            )[0]
+            url = f"https://{account}.blob.core.windows.net/{container}"
+            self.cluster.assign_role(told["--assignee-object-id"], url, told["--role"])
+        else:
+            assert head == "%%kqlmi --on=here"
+            self.session.run(command)
+
+    def mend_until_it_works(self, text: str) -> list[str]:
+        """Run a text, mend what its refusal prints, and run it again; give the gates that were closed."""
+        gates: list[str] = []
+        for _ in range(6):
+            try:
+                self.session.run(text)
+            except ServiceError:
+                assert self.session.refusal
+                explained = self.session.refusal.explanation
+                assert explained
+                assert explained.certain
+                gates.append(explained.gate)
+                self.mend(explained.mends[0])
+            else:
+                return gates
+        raise AssertionError(gates)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    folder = tmp_path / "container"
+    folder.mkdir()
+    with kqlmi.local.start(databases=["My db"], identities=["mine", "store"]) as cluster:
+        session = kqlmi.connect(cluster.url, token=cluster.token, database="My db", name="here")
+        yield World(cluster, session, folder)
+        session.close()
+
+
+def at(identity: str, path: str = "") -> str:
+    return f"h@'{CONTAINER}{path};managed_identity={identity}'"
+
+
+SHAPE = "(a: string, b: long) kind=storage dataformat=csv"
+READ, WRITE = ["grant", "azure role"], ["grant", "azure role"]
+FLOWS: dict[str, tuple[str, list[str], str]] = {
+    # a text, the gates that it meets one after another, and what is run before
+    "externaldata": ("externaldata (a: string, b: long) [{0}]", READ, ""),
+    "inline": (f"inline_external_table {SHAPE} ({{1}})", READ, ""),
+    "infer": ("evaluate infer_storage_schema(dynamic({{'StorageContainers': [{1}], 'DataFormat': 'csv'}}))", READ, ""),
+    "ingest": (".ingest into table R ({0}) with (format='csv')", READ, ""),
+    "export": (".export to csv ({2}) <| print a = 'x'", WRITE, ""),
+    "define": (f".create-or-alter external table T {SHAPE} ({{1}})", ["grant"], ""),
+    "read table": ("external_table('T')", ["grant", "azure role"], "table"),
+    "export to table": (".export to table T <| print a = 'x', b = 1", ["grant", "azure role"], "table"),
+    "python": (
+        "print a = 'x' | evaluate python(typeof(*), 'result = df', external_artifacts=bag_pack('a', {0}))",
+        ["grant", "callout", "azure role"],
+        "",
+    ),
+    "update policy": (
+        '.alter table Made policy update \'[{{"Source": "R", "Query": "R", "ManagedIdentity": "{3}"}}]\'',
+        ["grant", "database role"],
+        "",
+    ),
+    "continuous export": (
+        ".create-or-alter continuous-export E over (R) to table S with (managedIdentity='{3}', intervalBetweenRuns=1h) <| R",
+        ["grant", "database role"],
+        "store",
+    ),
+}
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+def test_each_printed_mend_opens_its_gate_and_the_text_then_succeeds(world: World, flow: str) -> None:
+    text, gates, before = FLOWS[flow]
+    places = (at(world.mine, "/a.csv"), at(world.mine), at(world.mine, "/out"), world.mine)
+    if before == "table":
+        grant = world.session.grant(world.mine, "ExternalTable", databases=["My db"])
+        world.session.apply(grant)
+        world.session.run(f".create external table T {SHAPE} ({at(world.mine)})")
+        world.session.undo()
+    if before == "store":
+        world.session.run(f".create external table S {SHAPE} ({at(world.store, '/s')})")
+    assert world.mend_until_it_works(text.format(*places)) == gates
+
+
+def test_the_error_of_a_cell_ends_with_the_narrowest_grant(world: World) -> None:
+    error = world.refusal(f"externaldata (a: string) [{at(world.mine, '/a.csv')}]")
+    assert str(error).endswith(
+        f'To mend it: %kqlmi grant {world.mine} ExternalDataRequest --database="My db" --on=here'
+    )
+    artifact = f"external_artifacts=bag_pack('a', {at(world.mine, '/a.csv')})"
+    error = world.refusal(f"print 1 | evaluate python(typeof(*), 'result = df', {artifact})")
+    assert error.hint.endswith(f"%kqlmi grant {world.mine} SandboxArtifacts --cluster --on=here")
+
+
+def test_an_identity_that_is_not_assigned_and_a_flow_that_takes_none_are_told_apart(world: World) -> None:
+    stranger = "11111111-2222-3333-4444-555555555555"
+    assert gate(world, f"externaldata (a: string) [{at(stranger, '/a.csv')}]") == ("assignment", ())
+    assert gate(world, "evaluate http_request('https://example.org;managed_identity=system')") == ("flow", ())
+
+
+def gate(world: World, text: str) -> tuple[str, tuple[str, ...]]:
+    world.refusal(text)
+    assert world.session.refusal
+    assert world.session.refusal.explanation
+    return world.session.refusal.explanation.gate, world.session.refusal.explanation.mends
+
+
+def test_a_refusal_for_another_reason_blames_no_identity(world: World) -> None:
+    assert world.refusal("print nope").hint == ""
+    assert world.session.refusal
+    assert world.session.refusal.explanation is None
+
+
+def test_without_the_words_of_a_local_cluster_the_policies_still_tell(world: World) -> None:
+    error = world.refusal(f"externaldata (a: string) [{at(world.mine, '/a.csv')}]")
+    bare = ServiceError("Access denied", code="BadRequest", type_name="Some.Exception", status=400)
+    text = f"externaldata (a: string) [{at(world.mine, '/a.csv')}]"
+    from kqlmi.session.explaining import explain
+
+    guessed = explain(world.session, bare, text).explanation
+    assert guessed
+    assert (guessed.gate, guessed.certain) == ("grant", False)
+    assert guessed.mends[0] in error.hint
+    for unrelated in (401, 429, 500):
+        other = ServiceError("no", status=unrelated)
+        assert explain(world.session, other, text).explanation is None
+    named = ServiceError("Denied", type_name="X.ManagedIdentityNotAllowedByPolicyException", status=400)
+    certain = explain(world.session, named, text).explanation
+    assert certain
+    assert certain.certain
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ".ingest into table Nope ({0})",
+        "externaldata (a: string) [{0}] | | take 1",
+        "Nope | union (externaldata (a: string) [{0}])",
+    ],
+)
+def test_an_error_of_its_own_is_not_blamed_on_the_missing_grant(world: World, text: str) -> None:
+    assert "grant" not in world.refusal(text.format(at(world.mine, "/a.csv"))).hint
+
+
+def test_check_tells_what_would_be_allowed_and_sends_nothing(world: World) -> None:
+    text = f"externaldata (a: string) [{at(world.mine, '/a.csv')}] | union (external_table('T'))"
+    (verdict,) = world.session.check(text)
+    assert verdict.access.allowed is False
+    assert any("Storage Blob Data Reader" in need for need in verdict.needs)
+    world.session.apply(world.session.grant(world.mine, "ExternalDataRequest", databases=["My db"]))
+    assert world.session.check(text)[0].access.allowed is True
+    assert world.session.check(text, "My other db")[0].access.allowed is False
+    ran = [row[0] for row in world.session.run(".show queries | project Text").rows]
+    assert not any("externaldata" in str(one) for one in ran)
+
+
+def test_check_says_what_cannot_be_told_and_what_takes_no_identity(world: World) -> None:
+    unknown, none = world.session.check(
+        "declare query_parameters(u: string); externaldata (a: string) [u] "
+        "| union (evaluate http_request('https://example.org;managed_identity=system'))"
+    )
+    assert (unknown.access.allowed, none.access.allowed) == (None, False)
+    assert "disabled" in none.access.reason
+    (name,) = world.session.check(f"externaldata (a: string) [{at('loader', '/a.csv')}]")
+    assert "neither an object ID nor" in name.access.reason
+    assert world.session.check("print 1") == ()
+
+
+def test_check_reads_only_the_policies_that_decide(world: World) -> None:
+    before = len(world.session.run(".show commands").rows)
+    world.session.check("print 1")
+    assert len(world.session.run(".show commands").rows) == before + 1
+    world.session.check(f"externaldata (a: string) [{at(world.mine, '/a.csv')}]")
+    assert len(world.session.run(".show commands").rows) == before + 4
+
+
+def test_whoever_may_read_no_policy_is_told_so(world: World) -> None:
+    token = world.cluster.token_for("ingestor", database="My db")
+    with kqlmi.connect(world.cluster.url, token=token, database="My db") as session:
+        (verdict,) = session.check(f"externaldata (a: string) [{at(world.mine, '/a.csv')}]")
+    assert verdict.access.allowed is None
+    assert "was not read" in verdict.access.reason
