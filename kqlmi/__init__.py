@@ -56,17 +56,21 @@ def load_ipython_extension(shell: "InteractiveShell") -> None:
     """Register the magic ``kqlmi``."""
     import atexit
 
+    from kqlmi.notebook.completion import matcher
     from kqlmi.notebook.magics import KqlMagics, keep_empty_body
 
     magics = KqlMagics(shell)
     shell.register_magics(magics)
     shell.input_transformers_cleanup.append(keep_empty_body)
+    matcher.install(shell, magics.sessions)
     atexit.register(magics.sessions.close)
 
 
 def unload_ipython_extension(shell: "InteractiveShell") -> None:
     """Close every session of the shell."""
+    from kqlmi.notebook.completion import matcher
     from kqlmi.notebook.magics import keep_empty_body
 
+    matcher.remove(shell)
     shell.input_transformers_cleanup.remove(keep_empty_body)
     shell.magics_manager.registry["KqlMagics"].sessions.close()

@@ -1,0 +1,164 @@
+"""What fits into a cell: policy commands and a few others, database names, and what stands in their literals."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Final
+
+from kqlmi.model import commands, quoting
+from kqlmi.model.entities import Scope
+from kqlmi.model.lexing import Token, tokens
+from kqlmi.model.policy import Policy
+from kqlmi.notebook.completion.offers import NOTHING, Candidate, Names, Offers, begins, bracketed, object_ids
+from kqlmi.notebook.completion.payload import OPENING, complete_payload
+
+_NAME, _PAYLOAD = "['']", "```[]```"
+# Documented commands beside those of the policy; a name in brackets stands for any.
+_OTHERS: Final = (
+    ".show databases",
+    f".show database {_NAME} principals",
+    ".show cluster principals",
+    ".show cluster policy callout",
+    ".show commands",
+    ".show commands-and-queries",
+    ".show continuous-exports",
+    ".show external tables",
+    ".show functions",
+    ".show journal",
+    ".show operations",
+    ".show queries",
+    ".show tables",
+    ".show version",
+)
+_OPENER: Final = re.compile(r"```|~~~|['\"]")
+_VERBATIM: Final = re.compile(r"(?P<prefix>[hH]?@)(?P<quote>['\"])")
+_COMMENT: Final = re.compile(r"//[^\r\n\u2028\u2029]*\Z")
+# Words that stand behind these name an identity, in connection strings and in the policies of other things.
+_IDENTITY: Final = re.compile(r"managed_?identity\\?[\"']?\s*[=:]\s*\\?[\"']?(?P<fragment>[^;\"',=]*)\Z", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Typed:
+    """A command up to the cursor: its complete words and names, and what is being typed.
+
+    ``opened`` is what opened the literal that the cursor is in, with the text ``before`` it and ``inside`` it.
+    """
+
+    units: tuple[str, ...]
+    fragment: str
+    opened: str = ""
+    before: str = ""
+    inside: str = ""
+
+
+def complete_body(body: str, after: str, names: Names) -> Offers:
+    """Give what fits at the end of a cell's text."""
+    typed = _read(body)
+    if typed is None:
+        return NOTHING
+    if typed.opened:
+        command = commands.read(typed.before)
+        if command and command.payload is None and command.verb in {"alter", "alter-merge"}:
+            return complete_payload(typed.inside, after, names, command.scope, typed.opened)
+        if named := _IDENTITY.search(body):
+            return Offers(named["fragment"], object_ids(names, named["fragment"]))
+    return _command(typed, names)
+
+
+def _read(text: str) -> _Typed | None:
+    """Cut a text at the cursor; None where nothing can be completed: in a comment, or behind a broken literal."""
+    found: list[Token] = []
+    for token in tokens(text):
+        if token.kind == "mark" and (opener := _OPENER.match(text, token.start)):
+            return _opened(found, text, token.start, opener[0])
+        if (verbatim := _VERBATIM.match(token.text)) and text.startswith(verbatim["quote"], token.end):
+            # A verbatim literal ends at its first doubled quote only where it has no end yet.
+            found.append(Token("mark", verbatim["prefix"], token.start))
+            return _opened(found, text, token.start + verbatim.end("prefix"), verbatim["quote"])
+        found.append(token)
+    units = list(_units(found))
+    end = found[-1].end if found else 0
+    if _COMMENT.search(text[end:]):
+        return None
+    goes_on = units and (end == len(text) or _is_unclosed(units[-1]))
+    start = units.pop()[0].start if goes_on else len(text)
+    return _Typed(_texts(units, text), text[start:])
+
+
+def _opened(found: list[Token], text: str, start: int, opener: str) -> _Typed | None:
+    """Cut a text of which the last literal is not closed."""
+    if len(opener) == 1 and not {"\n", "\r"}.isdisjoint(text[start:]):
+        return None
+    literal = start
+    while found and found[-1].end == literal and found[-1].text in {"@", "h@", "H@", "h", "H"}:
+        literal = found.pop().start
+    units, begin = list(_units(found)), literal
+    if units and _is_unclosed(units[-1]):
+        begin = units.pop()[0].start
+    inside = start + len(opener)
+    opened = text[literal:inside].lstrip("hH")
+    return _Typed(_texts(units, text), text[begin:], opened, text[:literal], text[inside:])
+
+
+def _units(found: Sequence[Token]) -> Iterator[list[Token]]:
+    """Give the words of a command as they are read: with their dots and hyphens, and names with their brackets."""
+    unit: list[Token] = []
+    for token in found:
+        bracket = bool(unit) and _is_unclosed(unit)
+        adjacent = bool(unit) and unit[-1].end == token.start and not {unit[-1].text, token.text}.isdisjoint({".", "-"})
+        if unit and not bracket and not adjacent:
+            yield unit
+            unit = []
+        unit.append(token)
+    if unit:
+        yield unit
+
+
+def _is_unclosed(unit: Sequence[Token]) -> bool:
+    return unit[0].text == "[" and unit[-1].text != "]"
+
+
+def _texts(units: Sequence[Sequence[Token]], text: str) -> tuple[str, ...]:
+    return tuple(text[unit[0].start : unit[-1].end] for unit in units)
+
+
+@cache
+def _templates() -> tuple[tuple[str, ...], ...]:
+    """Give the commands that are offered as their words, with a sign for any name and any payload."""
+    texts = []
+    for scope in (Scope.cluster(), Scope.database("D")):
+        texts += [commands.show(scope), commands.alter(scope, Policy.empty())]
+        texts += [commands.alter_merge(scope, Policy.empty()), commands.delete(scope)]
+    named = [text.replace(quoting.name("D"), _NAME) for text in texts]
+    return tuple(_texts(list(_units(list(tokens(text)))), text) for text in (*named, *_OTHERS))
+
+
+def _command(typed: _Typed, names: Names) -> Offers:
+    """Give the commands that go on from what is typed; a name alone where one is being typed."""
+    found = []
+    for template in _templates():
+        place = len(typed.units)
+        if place >= len(template) or not all(map(_fits, typed.units, template)):
+            continue
+        if template[place] == _NAME:
+            return bracketed(names, typed.fragment)
+        if template[place] == _PAYLOAD:
+            return Offers("", (Candidate(OPENING, "policy"),) if not typed.fragment else ())
+        if begins(template[place], typed.fragment):
+            found.append(Candidate(_filled(template[place:], names), "command"))
+    return Offers(typed.fragment, tuple(dict.fromkeys(found)))
+
+
+def _fits(unit: str, word: str) -> bool:
+    return word in {unit, _NAME}
+
+
+def _filled(template: Sequence[str], names: Names) -> str:
+    """Write the rest of a command, on the database in context; without one it ends before the name."""
+    words: list[str] = []
+    for word in template:
+        if word == _PAYLOAD or (word == _NAME and not names.database):
+            break
+        words.append(quoting.name(names.database) if word == _NAME else word)
+    return " ".join(words)

@@ -1,0 +1,59 @@
+"""The matcher that IPython asks at TAB."""
+
+from typing import TYPE_CHECKING, Any, Final
+
+from kqlmi.notebook.completion import Known, Names, Offers, complete
+from kqlmi.notebook.subcommands import Sessions
+
+if TYPE_CHECKING:
+    from IPython.core.completer import CompletionContext
+    from IPython.core.interactiveshell import InteractiveShell
+
+_IDENTIFIER: Final = "kqlmi"
+# Before IPython's own, which then need not look for what would be left out.
+_PRIORITY: Final = 100
+# JupyterLab breaks what it shows beside a completion at these, over the lines below.
+_UNBROKEN: Final = str.maketrans({" ": "\u00a0", "-": "\u2011"})
+
+
+def install(shell: "InteractiveShell", sessions: Sessions) -> None:
+    """Let a shell complete our lines and cells; IPython below 8.6 has no such matchers, and goes without."""
+    try:
+        from IPython.core.completer import SimpleCompletion, context_matcher
+    except ImportError:
+        return
+
+    def match(context: "CompletionContext") -> dict[str, Any]:
+        offers = _offers(context, sessions)
+        found = [SimpleCompletion(one.text, type=one.note.translate(_UNBROKEN)) for one in offers.candidates]
+        fragment, alone = (offers.fragment, offers.alone) if found else ("", False)
+        return {"completions": found, "matched_fragment": fragment, "suppress": alone, "ordered": True}
+
+    remove(shell)
+    shell.Completer.custom_matchers.append(context_matcher(identifier=_IDENTIFIER, priority=_PRIORITY)(match))
+
+
+def remove(shell: "InteractiveShell") -> None:
+    """Take the matcher away."""
+    matchers = shell.Completer.custom_matchers
+    matchers[:] = [one for one in matchers if getattr(one, "matcher_identifier", "") != _IDENTIFIER]
+
+
+def _offers(context: "CompletionContext", sessions: Sessions) -> Offers:
+    try:
+        lines = context.full_text.split("\n")
+        line, column = lines[context.cursor_line], context.cursor_position
+        before = "\n".join([*lines[: context.cursor_line], line[:column]])
+        return complete(before, line[column:], _known(sessions))
+    except Exception:  # noqa: BLE001 - IPython would print the traceback between the lines that are being typed
+        return Offers()
+
+
+def _known(sessions: Sessions) -> Known:
+    """Give the names that the sessions have met; nothing is asked of a cluster."""
+    connections = {}
+    for name, session in sessions.by_name.items():
+        met = session.met
+        plans = {key: plan.summary for key, plan in session.plans.items()}
+        connections[name] = Names(met.databases, met.identities, met.usages, plans, session.database)
+    return Known(connections, sessions.current)

@@ -1,0 +1,91 @@
+"""What fits into the JSON of a policy that is being typed: keys, identities, usages that are not listed yet."""
+
+import re
+from dataclasses import dataclass, field
+from typing import Final
+
+from kqlmi.model.entities import Scope
+from kqlmi.notebook.completion.offers import NOTHING, Candidate, Names, Offers, choose, object_ids, usages
+
+OPENING: Final = '```[{"ObjectId": "'
+_KEYS: Final = ("ObjectId", "AllowedUsages")
+_PIECE: Final = re.compile(
+    r"""(?P<string>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|(?P<open>["'].*)|(?P<mark>[\[\]{}:,])|(?P<word>[^\s\[\]{}:,"']+)""",
+    re.DOTALL,
+)
+_REST: Final = re.compile(r"[^\"'`\\\r\n]*")
+# By what opened the literal: how a double quote is written in it, and how the quote that it must escape.
+_WRITTEN: Final = {'"': ('\\"', '\\"'), "'": ('"', "\\'"), '@"': ('""', '""'), "@'": ('"', "''")}
+
+
+@dataclass(slots=True)
+class _Place:
+    """Where in the JSON the cursor is: the brackets around it, the keys of its object, and what is being typed."""
+
+    brackets: str = ""
+    keys: list[str] = field(default_factory=list)
+    is_key: bool = False
+    # What may stand here: a key or a value. Behind one, only a mark may.
+    free: bool = True
+    fragment: str = ""
+    in_string: bool = False
+
+
+def complete_payload(text: str, after: str, names: Names, scope: Scope | None, opened: str) -> Offers:
+    """Give what fits at the end of ``text``, the payload up to the cursor in a literal that ``opened`` opened.
+
+    A scope of None is the database in context.
+    """
+    quote, escaped = _WRITTEN.get(opened, ('"', ""))
+    place = _place(text.replace(escaped, escaped[-1]) if escaped else text)
+    if place.brackets != "[{" or not place.free:
+        return NOTHING
+    if place.is_key:
+        said = {key.casefold() for key in place.keys}
+        keys = [Candidate(key, "key") for key in _KEYS if key.casefold() not in said]
+        offers = choose(place.fragment, keys)
+    elif place.keys[-1:] and place.keys[-1].casefold() == "objectid":
+        offers = Offers(place.fragment, object_ids(names, place.fragment))
+    elif place.keys[-1:] and place.keys[-1].casefold() == "allowedusages":
+        return _usages(place, after, names, scope, quote)
+    else:
+        return NOTHING
+    return offers if place.in_string else _quoted(offers, quote)
+
+
+def _usages(place: _Place, after: str, names: Names, scope: Scope | None, quote: str) -> Offers:
+    before, _, fragment = place.fragment.rpartition(",")
+    # What stands behind the cursor belongs to the string up to its end; the first piece, to the word being typed.
+    rest = _REST.match(after) if place.in_string else None
+    listed = [*before.split(","), *(rest[0].split(",")[1:] if rest else ())]
+    offers = choose(fragment.lstrip(), usages(names, listed, scope or Scope.database("in context")))
+    return offers if place.in_string else _quoted(offers, quote)
+
+
+def _quoted(offers: Offers, quote: str) -> Offers:
+    candidates = tuple(Candidate(f"{quote}{one.text}{quote}", one.note) for one in offers.candidates)
+    return Offers(offers.fragment, candidates)
+
+
+def _place(text: str) -> _Place:
+    """Read JSON up to its end, which may be anywhere."""
+    place, objects = _Place(), []
+    for piece in _PIECE.finditer(text):
+        kind, found = piece.lastgroup, piece[0]
+        if kind == "open" or (kind == "word" and piece.end() == len(text)):
+            place.in_string = kind == "open"
+            place.fragment = found[1:] if place.in_string else found
+            return place
+        if kind in {"string", "word"}:
+            if place.is_key:
+                place.keys.append(found.strip("\"'"))
+            place.free = False
+        elif found in "[{":
+            objects.append(place.keys)
+            place = _Place(place.brackets + found, [], is_key=found == "{")
+        elif found in "]}":
+            place = _Place(place.brackets[:-1], objects.pop() if objects else [], free=False)
+        else:
+            place.is_key = found == "," and place.brackets.endswith("{")
+            place.free = True
+    return place

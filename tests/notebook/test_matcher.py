@@ -1,0 +1,262 @@
+"""TAB in a real shell, in a real kernel, and in a terminal, without a word to the cluster."""
+
+import contextlib
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import IPython
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from IPython.core.completer import provisionalcompleter
+from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
+
+import kqlmi
+from kqlmi.cluster.table import Table
+from kqlmi.errors import KqlmiError
+from kqlmi.local.cluster import LocalCluster
+from kqlmi.notebook.completion import matcher
+from kqlmi.notebook.subcommands import Sessions
+from kqlmi.session import Session
+from tests.notebook.conftest import Notebook
+
+# Older ones have no matchers, and TAB is then what it was without us.
+HAS_MATCHERS = IPython.version_info >= (8, 6)
+SAMPLES = "['Samples']"
+PAYLOAD = f"%%kqlmi\n.alter-merge database {SAMPLES} policy managed_identity ```"
+# IPython fails on its own where the line ends in certain control characters.
+TYPED = st.characters(exclude_categories=("Cc", "Cs"))
+LOADER = "aaaaaaaa-1111-2222-3333-444444444444"
+
+
+class Silent:
+    """A connection that must not be spoken to."""
+
+    def execute(self, text: str, *_: object, **__: object) -> Table:
+        raise AssertionError(f"asked while typing: {text}")
+
+    def close(self) -> None:
+        pass
+
+
+def offered(shell: InteractiveShell, text: str, after: str = "") -> list[str]:
+    """Give what TAB makes of the text up to the cursor, for each completion."""
+    with provisionalcompleter():
+        found = list(shell.Completer.completions(text + after, len(text)))
+    return [text[: one.start] + one.text for one in found]
+
+
+@pytest.fixture
+def silent(notebook: Notebook) -> InteractiveShell:
+    """Give a shell with a session that knows names, and whose cluster must not be asked."""
+    magics: Any = notebook.shell.magics_manager.registry["KqlMagics"]
+    session = Session("test", Silent(), history=False)
+    session.met = type(session.met)(("Samples", "Field Reports"), {LOADER: "<b>mi</b>"}, ("Fresh",))
+    magics.sessions.add(session)
+    return notebook.shell
+
+
+@pytest.mark.skipif(HAS_MATCHERS, reason="this IPython has matchers")
+def test_an_old_ipython_goes_without(silent: InteractiveShell) -> None:
+    assert silent.Completer.custom_matchers == []
+    assert offered(silent, "%kqlmi wor") == []
+
+
+needs_matchers = pytest.mark.skipif(not HAS_MATCHERS, reason="this IPython has no matchers")
+
+
+@needs_matchers
+@pytest.mark.parametrize("jedi", [True, False])
+def test_our_lines_and_cells_are_completed_without_a_word_to_the_cluster(silent: InteractiveShell, jedi: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    silent.Completer.use_jedi = jedi
+    assert offered(silent, "%kqlmi sh") == ["%kqlmi show"]
+    assert offered(silent, "x = 1\n%kqlmi show --database F") == ['x = 1\n%kqlmi show --database "Field Reports"']
+    assert offered(silent, "%%kqlmi --database S", "\n.show") == ["%%kqlmi --database Samples"]
+    assert offered(silent, "%%kqlmi\n.show jou", "\n// end") == ["%%kqlmi\n.show journal"]
+    assert offered(silent, PAYLOAD + '[{"ObjectId": "<b>', '"}]```') == [f'{PAYLOAD}[{{"ObjectId": "{LOADER}']
+    assert offered(silent, PAYLOAD + '[\n  {"AllowedUsages": "Fr') == [PAYLOAD + '[\n  {"AllowedUsages": "Fresh']
+
+
+@needs_matchers
+def test_others_guesses_are_left_out_of_ours_only(silent: InteractiveShell, tmp_path: Path) -> None:
+    silent.user_ns["samples_of_python"] = 1
+    (tmp_path / "samples.yaml").touch()
+    with contextlib.chdir(tmp_path):
+        assert "samples_of_python" in offered(silent, "sam")
+        assert offered(silent, "%kqlmi show --database sam") == ["%kqlmi show --database Samples"]
+        assert offered(silent, "%kqlmi plan sam") == ["%kqlmi plan samples.yaml"]
+        assert "%kqlmi plan samples.yaml" in offered(silent, "%kqlmi plan ")
+        assert offered(silent, "%%kqlmi\nsamples_o") == ["%%kqlmi\nsamples_of_python"]
+    assert "%kqlmi" in offered(silent, "%kqlm")
+    assert "%%kqlmi" in offered(silent, "%%kqlm")
+
+
+@needs_matchers
+@pytest.mark.filterwarnings("ignore:`Completer.complete` is pending:PendingDeprecationWarning")
+def test_the_older_way_to_ask_works_on_a_line(silent: InteractiveShell) -> None:
+    assert silent.complete("", "%kqlmi sh", 9) == ("sh", ["show"])
+
+
+@needs_matchers
+@given(st.text(TYPED, max_size=20), st.text(TYPED, max_size=5))
+def test_no_text_breaks_the_tab_of_ipython(text: str, after: str) -> None:
+    shell = InteractiveShell(config=Config(HistoryManager={"enabled": False}))
+    sessions = Sessions()
+    sessions.add(Session("test", Silent(), history=False))
+    matcher.install(shell, sessions)
+    # What IPython itself makes of odd text is not asked here.
+    [ours] = shell.Completer.custom_matchers
+    shell.Completer.disable_matchers = [
+        getattr(one, "matcher_identifier", one.__qualname__) for one in shell.Completer.matchers if one is not ours
+    ]
+    for start in ("%kqlmi ", "%%kqlmi\n", PAYLOAD, ""):
+        assert all(done.startswith(start) for done in offered(shell, start + text, after))
+
+
+@needs_matchers
+def test_an_error_gives_nothing_and_says_nothing(
+    silent: InteractiveShell, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object) -> None:
+        raise KqlmiError("broken")
+
+    monkeypatch.setattr(matcher, "complete", broken)
+    assert offered(silent, "%kqlmi wor") == []
+    assert capsys.readouterr() == ("", "")
+
+
+@needs_matchers
+def test_loading_again_leaves_one_matcher_and_unloading_none(notebook: Notebook) -> None:
+    notebook.shell.run_line_magic("reload_ext", "kqlmi")
+    assert len(notebook.shell.Completer.custom_matchers) == 1
+    notebook.shell.run_line_magic("unload_ext", "kqlmi")
+    assert notebook.shell.Completer.custom_matchers == []
+    notebook.shell.run_line_magic("load_ext", "kqlmi")
+
+
+@needs_matchers
+def test_names_come_from_what_the_magics_read(connected: Notebook) -> None:
+    shell = connected.shell
+    assert offered(shell, "%kqlmi show --database fie") == ['%kqlmi show --database "Field Reports"']
+    assert "%kqlmi grant mi-adx-ingest" not in offered(shell, "%kqlmi grant mi-adx-i")
+    connected.run(f"%%kqlmi\n.show database {SAMPLES} policy managed_identity")
+    assert offered(shell, "%kqlmi grant mi-adx-i") == ["%kqlmi grant mi-adx-ingest"]
+    connected.run("%kqlmi grant mi-adx-ingest SqlRequest --database Samples")
+    [plan] = shell.magics_manager.registry["KqlMagics"].sessions.get().plans
+    assert f"%kqlmi apply {plan}" in offered(shell, "%kqlmi apply ")
+
+
+@pytest.mark.notebook
+def test_a_kernel_answers_complete_requests(
+    cluster: LocalCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from jupyter_client.manager import start_new_kernel
+
+    monkeypatch.setenv("KQLMI_TOKEN", cluster.token)
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
+    manager, client = start_new_kernel(kernel_name="python3")
+    try:
+        connect = f"%load_ext kqlmi\n%kqlmi connect {cluster.url} --auth token --name test\n%kqlmi show"
+        assert client.execute_interactive(connect, timeout=60, store_history=False)["content"]["status"] == "ok"
+        for jedi in (True, False):
+            client.execute_interactive(f"get_ipython().Completer.use_jedi = {jedi}", timeout=60)
+            for text, whole in [
+                ("%kqlmi wor", "%kqlmi workflows"),
+                (PAYLOAD + '[{"ObjectId": "sys', PAYLOAD + '[{"ObjectId": "system'),
+                ("%%kqlmi\n.show database ['Fie", "%%kqlmi\n.show database ['Field Reports"),
+            ]:
+                reply = client.complete(text + "']", len(text), reply=True, timeout=60)["content"]
+                done = [text[: reply["cursor_start"]] + match for match in reply["matches"]]
+                assert reply["cursor_end"] == len(text)
+                assert done == [whole] if HAS_MATCHERS else whole not in done
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+
+
+_CONTROLS = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|\][^\x07]*\x07)")
+
+
+class Terminal:
+    """IPython in a terminal, as a person has it before their eyes; of what is shown already, only changes are written."""
+
+    def __init__(self, home: Path, token: str) -> None:
+        import pty
+        import termios
+
+        self.screen, end = pty.openpty()
+        # Wide enough that no line is broken.
+        termios.tcsetwinsize(end, (40, 250))
+        environment = os.environ | {
+            "HOME": str(home),
+            "IPYTHONDIR": str(home),
+            "KQLMI_TOKEN": token,
+            "TERM": "xterm",
+            # No answer comes to where the cursor is.
+            "PROMPT_TOOLKIT_NO_CPR": "1",
+        }
+        command = [
+            sys.executable,
+            "-m",
+            "IPython",
+            "--no-banner",
+            "--no-confirm-exit",
+            "--HistoryManager.enabled=False",
+        ]
+        self.process = subprocess.Popen(
+            command, stdin=end, stdout=end, stderr=end, env=environment, start_new_session=True
+        )
+        os.close(end)
+        self.shown = ""
+
+    def type(self, keys: str, until: str, seconds: float = 60) -> None:
+        """Type keys, and wait until something is shown."""
+        read, self.shown = b"", ""
+        os.write(self.screen, keys.encode())
+        deadline = time.monotonic() + seconds
+        while until not in self.shown:
+            left = deadline - time.monotonic()
+            assert left > 0, f"{until!r} is not shown after {keys!r}:\n{self.shown}"
+            if select.select([self.screen], [], [], left)[0]:
+                read += os.read(self.screen, 65536)
+                self.shown = _CONTROLS.sub("", read.decode(errors="replace"))
+
+    def close(self) -> None:
+        """Leave."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+        os.close(self.screen)
+
+
+@needs_matchers
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+def test_tab_in_a_terminal(cluster: LocalCluster, tmp_path: Path) -> None:
+    identity = next(one for one in cluster.identities if one.display_name == "mi-adx-ingest")
+    terminal = Terminal(tmp_path, cluster.token)
+    try:
+        terminal.type("%load_ext kqlmi\r", "In [2]")
+        terminal.type(f"%kqlmi connect {cluster.url} --auth token --name test\r", "In [3]")
+        terminal.type("%kqlmi wor\t", "kflows")
+        terminal.type(" python external\r", "In [4]")
+        terminal.type("%kqlmi show\r", "In [5]")
+        terminal.type("%%kqlmi\r.alter-merge database ['Fi\t", "eld Reports'")
+        terminal.type(" po\t", "managed_identity")
+        terminal.type(" \t", 'ObjectId": "')
+        terminal.type("mi-adx-i\t", identity.object_id[-12:])
+        terminal.type('", \t', 'AllowedUsages"')
+        terminal.type(': "Az\t', "ureAI")
+        terminal.type('"}]```\x1b\r', "In [6]")
+    finally:
+        terminal.close()
+    with kqlmi.connect(cluster.url, token=cluster.token, history=False) as session:
+        policy = session.policy(kqlmi.Scope.database("Field Reports"))
+        assert policy
+        assert (identity.object_id, "AzureAI") in policy.grants
