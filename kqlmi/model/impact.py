@@ -1,6 +1,7 @@
 """What a plan would stop: the discovered uses that are allowed before it and not after it, and what cannot be known."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from kqlmi.errors import printable
 from kqlmi.model import edits
@@ -16,13 +17,16 @@ class Impact:
 
     stops: tuple[Need, ...] = ()
     unknown: tuple[str, ...] = ()
+    who: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @property
     def lines(self) -> tuple[str, ...]:
         """Give it for people, a line each."""
-        stops = (f"Would stop: {printable(str(one.identity))} {one.usage} in the {one.scope}" for one in self.stops)
-        told = tuple(f"{line}: {one.evidence[0]}" for line, one in zip(stops, self.stops, strict=True))
-        return (*told, *(f"Cannot be known: {why}" for why in self.unknown))
+        stops = (
+            f"Would stop: {self.who[str(one.identity)]} {one.usage} in the {one.scope}: {one.evidence[0]}"
+            for one in self.stops
+        )
+        return (*stops, *(f"Cannot be known: {why}" for why in self.unknown))
 
     def __str__(self) -> str:
         """Give the lines, or the sentence that nothing was found."""
@@ -41,11 +45,10 @@ def impact(plan: Plan, current: Snapshot, discovery: Discovery) -> Impact:
         and not access(after, need.identity, need.usage, need.scope).allowed
     )
     unknown = {
-        f"whether {printable(plan.names.get(change.identity, '') or change.identity)} uses {printable(change.usage)} "
-        f"in the {change.scope}, because {why}": None
+        f"whether {plan.who(change.identity)} uses {printable(change.usage)} in the {change.scope}, because {why}": None
         for change in plan.changes
         if change.kind == "revoke"
         and change.effect == "effective"
         and (why := discovery.doubt(change.usage, change.scope))
     }
-    return Impact(stops, tuple(unknown))
+    return Impact(stops, tuple(unknown), {str(one.identity): plan.who(str(one.identity)) for one in stops})

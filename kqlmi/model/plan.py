@@ -31,8 +31,9 @@ class Step:
 class Plan:
     """The steps of a change, in the order in which they run.
 
-    ``cluster`` names where, ``names`` gives display names by object ID, for people. ``unchanged`` counts the grants that stay, in the scopes that the steps change. ``undoes``
-    is the history entry that the plan takes back, empty for any other plan.
+    ``cluster`` names where, ``names`` gives display names by object ID, for people. ``unchanged`` counts the grants that
+    stay, in the scopes that the steps change. ``undoes`` is the history entry that the plan takes back, empty for any
+    other plan.
     """
 
     cluster: str
@@ -72,10 +73,13 @@ class Plan:
 
     def describe(self, change: Change) -> str:
         """Give a change on one line: ``+ loader (<object ID>) ExternalTable``, and its effect where it is not full."""
-        name = printable(self.names.get(change.identity, ""))
-        who = f"{name} ({change.identity})" if name else change.identity
         note = "" if change.effect == "effective" else f" ({change.effect})"
-        return f"{'+' if change.kind == 'grant' else '-'} {who} {printable(change.usage)}{note}"
+        return f"{'+' if change.kind == 'grant' else '-'} {self.who(change.identity)} {printable(change.usage)}{note}"
+
+    def who(self, identity: str) -> str:
+        """Give an identity for people: its display name, where one is known, and its object ID."""
+        name = printable(self.names.get(identity, ""))
+        return f"{name} ({identity})" if name else printable(identity)
 
     def __str__(self) -> str:
         """Give the summary, the changes and the commands, for people."""

@@ -112,7 +112,9 @@ def _taken(
     facts: Facts, scope: Scope, identity: str, usage: str, wanted: dict[Scope, dict[tuple[str, str], str]]
 ) -> str:
     if usage == ALL:
-        return "what is used of it, or cannot be proven unused, is granted by name"
+        places = wanted if scope.is_cluster else (scope, Scope.cluster())
+        stays = any(holder == identity for place in places for holder, _ in wanted.get(place, {}))
+        return "what has to stay of it is granted by name" if stays else "no use of it was seen"
     if without_effect(scope, usage):
         return "it has no effect there"
     if (identity, usage) in wanted.get(Scope.cluster(), {}):

@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from kqlmi.errors import CellError, printable
 from kqlmi.model.audit import Audit
-from kqlmi.model.plan import Plan
+from kqlmi.notebook.subcommands.offering import offer
 from kqlmi.notebook.subcommands.registry import Context, subcommand
-from kqlmi.session import Session
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +32,7 @@ def audit(context: Context, finding: str = "", /, *, policy_file: str = "") -> A
     plan = found.plans.get(one.id)
     if plan:
         print()
-        _show(session, plan, one.id)
+        offer(session, plan, one.id)
     return None
 
 
@@ -48,7 +47,7 @@ def tighten(context: Context, /, *, also_unproven: bool = False) -> None:
     found = session.tighten(also_unproven=also_unproven)
     if reasons := str(found.reasons):
         print(f"{reasons}\n")
-    _show(session, found.plan, found.plan.id)
+    offer(session, found.plan)
 
 
 def findings_frame(found: Audit) -> "pd.DataFrame":
@@ -87,14 +86,6 @@ def findings_frame(found: Audit) -> "pd.DataFrame":
         "why_not",
     ]
     return pd.DataFrame(rows, columns=names)
-
-
-def _show(session: Session, plan: Plan, key: str) -> None:
-    """Print a plan, and keep it under ``key``, so that ``apply`` runs exactly what was seen."""
-    print(plan)
-    if plan.steps:
-        session.plans[key] = plan
-        print(f"\nNothing was sent. To carry it out: %kqlmi apply {key}{' --revoke' if plan.revokes else ''}")
 
 
 def _read(file: str) -> bytes:

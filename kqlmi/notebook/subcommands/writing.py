@@ -8,18 +8,14 @@ from kqlmi.model import edits, planfile
 from kqlmi.model.entities import Scope, did_you_mean
 from kqlmi.model.plan import Plan
 from kqlmi.notebook.frames import access_frame, access_matrix, history_frame
+from kqlmi.notebook.subcommands.offering import offer
 from kqlmi.notebook.subcommands.registry import Context, subcommand
 from kqlmi.session import Session, write
 
 
 def _show(session: Session, plan: Plan) -> None:
-    """Print a plan, and keep it, so that ``apply`` runs exactly what was seen."""
-    print(plan)
-    if plan.revokes:
-        print(f"\n{session.impact(plan)}")
-    if plan.steps:
-        session.plans[plan.id] = plan
-        print(f"\nNothing was sent. To carry it out: %kqlmi apply {plan.id}{' --revoke' if plan.revokes else ''}")
+    """Show a plan, with the uses that it would stop."""
+    offer(session, plan, told=str(session.impact(plan)) if plan.revokes else "")
 
 
 @subcommand
