@@ -1,5 +1,6 @@
 """A shell with the extension loaded, and with a local cluster of its own."""
 
+import atexit
 from collections.abc import Iterator
 from typing import Any
 
@@ -33,6 +34,8 @@ def notebook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Notebook]:
     shell.run_line_magic("load_ext", "kqlmi")
     yield Notebook(shell)
     shell.run_line_magic("unload_ext", "kqlmi")
+    # At the exit each shell would collect garbage, and hundreds of them take minutes.
+    atexit.unregister(shell.atexit_operations)
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """TAB in a real shell, in a real kernel, and in a terminal, without a word to the cluster."""
 
+import atexit
 import contextlib
 import os
 import re
@@ -8,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -105,10 +107,19 @@ def test_the_older_way_to_ask_works_on_a_line(silent: InteractiveShell) -> None:
     assert silent.complete("", "%kqlmi sh", 9) == ("sh", ["show"])
 
 
-@needs_matchers
-@given(st.text(TYPED, max_size=20), st.text(TYPED, max_size=5))
-def test_no_text_breaks_the_tab_of_ipython(text: str, after: str) -> None:
+@pytest.fixture(scope="module")
+def bare() -> Iterator[InteractiveShell]:
+    """One shell for all examples: each collects garbage at the exit."""
     shell = InteractiveShell(config=Config(HistoryManager={"enabled": False}))
+    yield shell
+    atexit.unregister(shell.atexit_operations)
+
+
+@needs_matchers
+@given(text=st.text(TYPED, max_size=20), after=st.text(TYPED, max_size=5))
+def test_no_text_breaks_the_tab_of_ipython(bare: InteractiveShell, text: str, after: str) -> None:
+    shell = bare
+    matcher.remove(shell)
     sessions = Sessions()
     sessions.add(Session("test", Silent(), history=False))
     matcher.install(shell, sessions)
