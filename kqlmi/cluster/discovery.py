@@ -1,9 +1,9 @@
 """What a cluster shows of where identities are really used."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 from kqlmi.cluster.connection import Connection
 from kqlmi.cluster.sources import SOURCES, Found, Looked, externals
@@ -41,7 +41,7 @@ def discover(connection: Connection) -> Discovery:
     """
     listed = connection.execute(".show databases")
     names = [str(name) for name in listed.column("DatabaseName")]
-    modes = listed.column("DatabaseAccessMode") if _has(listed, "DatabaseAccessMode") else [""] * len(names)
+    modes = listed.column("DatabaseAccessMode") if listed.has("DatabaseAccessMode") else [""] * len(names)
     jobs = [(row, name) for row in SOURCES for name in ([""] if row.everywhere else names)]
     with ThreadPoolExecutor(_WIDTH) as pool:
         answers = dict(
@@ -77,7 +77,7 @@ def _externals(answers: Mapping[Key, Table | KqlmiError], names: Iterable[str]) 
     known: dict[Scope, dict[str, External]] = {}
     for name in names:
         answer = answers[EXTERNAL_TABLES, name]
-        if isinstance(answer, Table) and _has(answer, "ConnectionStrings"):
+        if isinstance(answer, Table) and answer.has("ConnectionStrings"):
             known[Scope.database(name)] = externals(answer, Place(EXTERNAL_TABLES, "", name))
     return known
 
@@ -120,12 +120,4 @@ def _with(discovery: Discovery, shown: list[Found], repeated: list[Found]) -> Di
 
 
 def _masks(answer: Table) -> bool:
-    return any("***" in text for row in answer.rows for text in _texts(row))
-
-
-def _texts(row: Iterable[Any]) -> Iterator[str]:
-    yield from (value if isinstance(value, str) else str(value) for value in row if value is not None)
-
-
-def _has(answer: Table, name: str) -> bool:
-    return any(column.name == name for column in answer.columns)
+    return any("***" in str(value) for row in answer.rows for value in row)

@@ -29,8 +29,7 @@ def policy_of(answer: Table) -> Policy | None:
 
 def holds_policy(answer: Table) -> bool:
     """Tell whether an answer has the shape that policy commands give."""
-    names = {column.name for column in answer.columns}
-    return "EntityName" in names and bool(names & {"Policy", "Policies"})
+    return answer.has("EntityName") and (answer.has("Policy") or answer.has("Policies"))
 
 
 def read_policy(connection: Connection, scope: Scope) -> Policy | None:

@@ -94,8 +94,7 @@ def _accelerated(table: str, policy: Any, reason: str, place: Place) -> Iterator
 
 
 def _exports(answer: Table, place: Place) -> Iterator[Found]:
-    has_query = any(column.name == "Query" for column in answer.columns)
-    names = ("Name", "ExternalTableName", "ExportProperties", "IsDisabled", *(["Query"] if has_query else []))
+    names = ("Name", "ExternalTableName", "ExportProperties", "IsDisabled", *(["Query"] if answer.has("Query") else []))
     for row in _rows(answer, *names):
         what, table = f"continuous export {row['Name']}", str(row["ExternalTableName"])
         state: State = "idle" if row["IsDisabled"] in (True, 1, "true", "1") else "standing"
@@ -151,8 +150,7 @@ def _requests(answer: Table, place: Place) -> Iterator[Found]:
 
 
 def _failures(answer: Table, place: Place) -> Iterator[Found]:
-    names = {column.name for column in answer.columns}
-    policies = answer.column("OriginatesFromUpdatePolicy") if "OriginatesFromUpdatePolicy" in names else []
+    policies = answer.column("OriginatesFromUpdatePolicy") if answer.has("OriginatesFromUpdatePolicy") else []
     for at, row in enumerate(_rows(answer, "Database", "Table", "Details")):
         usage = "AutomatedFlows" if policies and policies[at] in (True, 1) else "NativeIngestion"
         evidence = place.evidence(f"failed ingestion into table {row['Table']} ({_INVALID})", "refused", inferred=True)

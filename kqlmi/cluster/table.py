@@ -69,6 +69,10 @@ class Table:
         """Give the number of rows."""
         return len(self.rows)
 
+    def has(self, name: str) -> bool:
+        """Tell whether there is a column of a name."""
+        return any(column.name == name for column in self.columns)
+
     def column(self, *names: str) -> list[Any]:
         """Give the values of the first column that has one of ``names``; KqlmiError if there is none."""
         for name in names:

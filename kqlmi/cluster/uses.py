@@ -1,13 +1,14 @@
 """The needs that stand in a cluster's texts: definitions, policies, and requests that ran."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any, Final
 
 from kqlmi.errors import InputError, PolicyError
 from kqlmi.model import jsontext, quoting
 from kqlmi.model.entities import Scope
-from kqlmi.model.lexing import is_management, literal_value, tokens
+from kqlmi.model.lexing import Token, is_management, literal_value, tokens
 from kqlmi.model.needs import Evidence, Need, State
 from kqlmi.model.references import references
 
@@ -121,18 +122,18 @@ def strings(value: Any) -> list[str]:
 
 def request(text: str, place: Place, state: State) -> Iterator[Need]:
     """Give the needs of a command or query that ran; a command that defines something has none of its own."""
-    words = [token.text.casefold() for _, token in zip(range(64), tokens(text), strict=False)]
+    head = list(islice(tokens(text), 64))
+    words = [token.text.casefold() for token in head]
     if not is_management(text):
         yield from uses(text, place, "a query", state)
     elif words[1:2] and words[1] in _CARRY_OUT:
         yield from uses(text, place, f"the command .{words[1]}", state)
-        if words[1] == "export" and (table := _exported_to(text)):
+        if words[1] == "export" and (table := _exported_to(head)):
             yield from through_external_table(table, place, "the command .export to table", state)
 
 
-def _exported_to(text: str) -> str:
+def _exported_to(found: Sequence[Token]) -> str:
     """Give the name of the external table that ``.export to table`` writes to; empty for any other export."""
-    found = [token for _, token in zip(range(64), tokens(text), strict=False)]
     words = [token.text.casefold() for token in found]
     start = next((at + 2 for at in range(len(words) - 2) if words[at : at + 2] == ["to", "table"]), None)
     if start is None:

@@ -4,7 +4,7 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from kqlmi.local import lenient_json
+from kqlmi.local import lenient_json, payloads
 from kqlmi.local.faults import KustoError, bad_request
 
 TYPES = (
@@ -43,13 +43,7 @@ _PROPERTIES = {"CalloutType": "callout_type", "CalloutUriRegex": "uri_regex", "C
 
 def parse(text: str) -> Callouts:
     """Read the payload of a command."""
-    try:
-        items = lenient_json.loads(text)
-    except lenient_json.LenientJsonError as error:
-        raise _refused(f"the text is not JSON: {error}") from error
-    if not isinstance(items, list):
-        raise _refused("a JSON array of policy objects is expected")
-    return merge(None, tuple(_callout(item) for item in items))
+    return merge(None, tuple(_callout(item) for item in payloads.read_array("Callout", text)))
 
 
 def merge(held: Callouts | None, addition: Callouts) -> Callouts:

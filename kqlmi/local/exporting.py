@@ -1,12 +1,12 @@
 """Continuous exports as they run: one run of one export, and the thread that starts those that are due."""
 
 import logging
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 
 from kqlmi.local import masking, ticks
 from kqlmi.local.activity import ExportRuns, Run
+from kqlmi.local.background import Worker
 from kqlmi.local.enforce import Use
 from kqlmi.local.entities import ContinuousExport
 from kqlmi.local.faults import KustoError
@@ -30,33 +30,20 @@ def query(queries: Queries, database: Database, export: ContinuousExport, rows: 
     return flow.ask(queries, export.query, rows, run=run, seconds=_SECONDS)
 
 
-class Scheduler:
+class Scheduler(Worker):
     """A thread that runs each continuous export at its interval, one after another."""
 
     def __init__(self, queries: Queries) -> None:
         """Start the thread, which sleeps until there is an export."""
-        self._queries = queries
-        self._state = queries.state
-        self._stopped = False
-        self._run: Run | None = None
         self._created = 0
-        self._thread = threading.Thread(target=self._loop, name="kqlmi-local-exports", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End the thread, and what it runs."""
-        self._stopped = True
-        self._state.exports_changed.set()
-        if self._run is not None:
-            self._run.cancel("the local cluster stops")
-        self._thread.join()
+        super().__init__("exports", queries, queries.state.exports_changed)
 
     def _loop(self) -> None:
         while not self._stopped:
             due = self._due()
             wait = max(due[0] - ticks.now(), 0) / ticks.SECOND if due else None
-            if self._state.exports_changed.wait(wait):
-                self._state.exports_changed.clear()
+            if self._wakes.wait(wait):
+                self._wakes.clear()
             elif due:
                 self._start(*due[1:])
                 try:

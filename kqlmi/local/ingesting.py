@@ -2,7 +2,6 @@
 
 import logging
 import re
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -11,6 +10,7 @@ from typing import Any
 
 from kqlmi.local import appending, connections, connectionstrings, files
 from kqlmi.local.activity import Run
+from kqlmi.local.background import Worker
 from kqlmi.local.commands.registry import Call
 from kqlmi.local.enforce import Use
 from kqlmi.local.entities import UPLOADED, DataConnection, IngestionJob, Layout
@@ -27,34 +27,21 @@ _READ = frozenset({"format", "ignoreFirstRecord", "authorizationContext"})
 _SERVICE = Caller(Principal("aadapp", "data connections", "data connections"), frozenset({Role.INGESTORS}))
 
 
-class Ingestor:
+class Ingestor(Worker):
     """A thread that ingests what waits, one piece after another."""
 
     def __init__(self, queries: Queries, uploads: Path) -> None:
         """Start the thread, which sleeps until there is work; ``uploads`` holds what clients have uploaded."""
-        self._queries = queries
-        self._state = queries.state
         self._uploads = uploads
-        self._stopped = False
-        self._run: Run | None = None
-        if self._state.jobs:
-            self._state.work.set()
-        self._thread = threading.Thread(target=self._loop, name="kqlmi-local-ingestion", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End the thread, and what it does."""
-        self._stopped = True
-        self._state.work.set()
-        if self._run is not None:
-            self._run.cancel("the local cluster stops")
-        self._thread.join()
+        if queries.state.jobs:
+            queries.state.work.set()
+        super().__init__("ingestion", queries, queries.state.work)
 
     def _loop(self) -> None:
         while not self._stopped:
             # An event that may not be received now may be later: nothing tells when a policy changes.
-            self._state.work.wait(_AGAIN if self._is_waiting() else None)
-            self._state.work.clear()
+            self._wakes.wait(_AGAIN if self._is_waiting() else None)
+            self._wakes.clear()
             while self._state.jobs and not self._stopped:
                 self._guard(partial(self._ingest, self._state.jobs[0]))
             for connection in list(self._state.connections.values()):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from kqlmi.local import lenient_json
+from kqlmi.local import lenient_json, payloads
 from kqlmi.local.faults import KustoError, bad_request
 from kqlmi.local.identities import Identity
 
@@ -64,10 +64,7 @@ def render(policy: Policy | None) -> str:
 
 def parse(text: str, identities: Iterable[Identity], usages: Iterable[str]) -> Policy:
     """Read the payload of a command; raise what the service would refuse it for."""
-    try:
-        items = lenient_json.loads(text)
-    except lenient_json.LenientJsonError as error:
-        raise _refused(f"the text is not JSON: {error}") from error
+    items = payloads.read("ManagedIdentity", text)
     if not isinstance(items, list):
         raise _refused(f"a JSON array of policy objects is expected, not {lenient_json.dumps(items)[:60]}")
     known = {usage.strip().lower(): usage for usage in usages}

@@ -40,6 +40,12 @@ def covered_by(snapshot: Snapshot, scope: Scope, identity: str, usage: str) -> t
     return tuple((where, name) for where, name in candidates if (identity, name) in snapshot.grants(where))
 
 
+def covered_by_cluster(snapshot: Snapshot, scope: Scope, identity: str, usage: str) -> str:
+    """Give the cluster's usage that allows a database grant all the same; empty if none does, or at the cluster."""
+    covers = () if scope.is_cluster else covered_by(snapshot, scope, identity, usage)
+    return next((name for where, name in covers if where.is_cluster), "")
+
+
 def access(snapshot: Snapshot, identity: str, usage: str, scope: Scope) -> Access:
     """Tell whether ``identity`` may be used for ``usage`` in ``scope``, by the documented rule: the policies add up."""
     usage = usage_name(usage)

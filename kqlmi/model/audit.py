@@ -1,8 +1,7 @@
 """An audit: every rule over the facts of a cluster, with the plan that mends each finding."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
 
 from kqlmi.errors import InputError, printable
 from kqlmi.model import grantrules, userules
@@ -19,8 +18,6 @@ from kqlmi.model.findings import (
 )
 from kqlmi.model.needs import Source
 from kqlmi.model.plan import Plan
-
-_MANY: Final = 5
 
 __all__ = ["RULES", "SEVERITIES", "Audit", "Unproven", "audit", "grantrules", "userules"]
 
@@ -123,13 +120,10 @@ def _line(finding: Finding) -> str:
 
 def _together(sources: Iterable[Source]) -> Iterator[str]:
     """Give one line for the sources of a name that ended alike, whatever the database."""
-    found: dict[tuple[str, str, str, str], list[str]] = {}
+    found: dict[Source, list[str]] = {}
     for one in sources:
-        found.setdefault((one.name, one.outcome, one.window, one.detail), []).append(printable(one.database))
-    for (name, outcome, window, detail), databases in found.items():
-        more = f" and {len(databases) - _MANY} more" if len(databases) > _MANY else ""
-        where = f" in {', '.join(databases[:_MANY])}{more}" if databases[0] else ""
-        yield f"{name}{where}: {outcome}{f': {printable(detail)}' if detail else ''} ({window})"
+        found.setdefault(replace(one, database=""), []).extend(filter(None, [one.database]))
+    yield from (one.line(databases) for one, databases in found.items())
 
 
 def _page(found: Audit) -> Iterator[str]:

@@ -22,12 +22,17 @@ _BY_NAME = {usage.name.casefold(): usage for usage in USAGES}
 def object_id(text: str) -> ObjectId:
     """Give ``text`` as an object ID; anything but a GUID or ``system`` raises PolicyError."""
     value = text.strip().lower()
-    if value == SYSTEM or _GUID.fullmatch(value):
+    if value == SYSTEM or is_guid(value):
         return ObjectId(value)
     raise PolicyError(
         f"ObjectId {text!r} is neither a GUID nor the word system.",
         hint="Give the identity's object (principal) ID, for example 11111111-2222-3333-4444-555555555555.",
     )
+
+
+def is_guid(text: str) -> bool:
+    """Tell a lower-case GUID from any other text."""
+    return bool(_GUID.fullmatch(text))
 
 
 def known_usage(name: str) -> Usage | None:
@@ -122,7 +127,7 @@ def find_identity(identities: Iterable[Identity], text: str) -> ObjectId:
     wanted, known = text.strip().casefold(), list(identities)
     if wanted == SYSTEM:
         return SYSTEM
-    guid = _GUID.fullmatch(wanted)
+    guid = is_guid(wanted)
     found = [one for one in known if wanted in (one.object_id, one.principal_id)] or [
         # A GUID is never a display name: whoever names an identity must not catch what is meant for another.
         one

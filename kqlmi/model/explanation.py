@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from kqlmi.errors import printable
 from kqlmi.model import quoting
-from kqlmi.model.access import Access, access
-from kqlmi.model.entities import SYSTEM, Scope, known_usage
+from kqlmi.model.access import Access, access, without_effect
+from kqlmi.model.entities import SYSTEM, Scope, is_guid
 from kqlmi.model.policy import Snapshot
 from kqlmi.model.references import Reference
 
@@ -31,7 +31,6 @@ _KIND = re.compile(r"[a-z_]+")
 _OTHER = ("SyntaxException", "SemanticException", "EntityNotFoundException", "DatabaseNotFoundException",
           "EntityAlreadyExistsException", "UnauthorizedOperationException")  # fmt: skip
 _OTHER_CODES = ("BadRequest_SyntaxError", "BadRequest_EntityNotFound", "BadRequest_DatabaseNotExist")
-_GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _STORAGE = re.compile(r"(?:https://([a-z0-9]+)\.(?:blob|dfs)[^/]*/|abfss://)([^/@;?]+)(?:@([a-z0-9]+)\.)?")
 
 
@@ -39,8 +38,9 @@ _STORAGE = re.compile(r"(?:https://([a-z0-9]+)\.(?:blob|dfs)[^/]*/|abfss://)([^/
 class Explanation:
     """A refusal explained.
 
-    ``mends`` are lines to run, the narrowest first, or a cell of two lines; none where none can be written. ``certain`` says that the cluster
-    named the gate; otherwise it follows from the text and the policies, and another gate may be closed as well.
+    ``mends`` are lines to run, the narrowest first, or a cell of two lines; none where none can be written. ``certain``
+    says that the cluster named the gate; otherwise it follows from the text and the policies, and another gate may be
+    closed as well.
     """
 
     gate: Gate
@@ -134,10 +134,9 @@ def from_refusal(
 def grant_lines(identity: str, usage: str, scope: Scope, on: str = "") -> tuple[str, ...]:
     """Give the ``%kqlmi grant`` line for one usage, at the database unless it counts at the cluster only.
 
-    None where no line can be written that is safe to copy: an identity that is none, or a name that a line cannot hold.
+    Empty where no line can be written that is safe to copy: an identity that is none, or a name that a line cannot hold.
     """
-    known = known_usage(usage)
-    is_cluster = scope.is_cluster or (known is not None and known.cluster_only)
+    is_cluster = scope.is_cluster or without_effect(scope, usage)
     words = ["%kqlmi grant", identity, usage, "--cluster" if is_cluster else f"--database={_word(str(scope.name))}"]
     if on:
         words.append(f"--on={_word(on)}")
@@ -147,7 +146,7 @@ def grant_lines(identity: str, usage: str, scope: Scope, on: str = "") -> tuple[
 
 def is_identity(text: str) -> bool:
     """Tell an object ID and ``system`` from any other text."""
-    return text == SYSTEM or bool(_GUID.fullmatch(text))
+    return text == SYSTEM or is_guid(text)
 
 
 def _by_code(code: str, reference: Reference) -> Explanation | None:
@@ -216,7 +215,7 @@ def _azure_role(identity: str, role: str, url: str) -> Explanation:
     scope = _azure_scope(url)
     if not scope or not _ROLE.fullmatch(role):
         return Explanation("azure role", sentence)
-    who = identity if _GUID.fullmatch(identity) else "<object ID>"
+    who = identity if is_guid(identity) else "<object ID>"
     line = (
         f"az role assignment create --assignee-object-id {who} --assignee-principal-type ServicePrincipal "
         f'--role "{role}" --scope "{scope}"'

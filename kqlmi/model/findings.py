@@ -85,21 +85,20 @@ class Facts:
 
     def is_orphan(self, entry: Entry) -> bool:
         """Tell whether an object is of an identity that is not assigned to the cluster; never where that is not known."""
-        if self.assigned is None:
-            return False
-        ids = {one.object_id for one in self.assigned} | {one.principal_id for one in self.assigned}
-        return entry.object_id not in ids
+        return self.assigned is not None and entry.object_id not in self._assigned_ids
 
     def is_assigned(self, identity: str) -> bool | None:
         """Tell whether an identity is assigned to the cluster; None where that is not known."""
         return None if self.assigned is None else any(one.object_id == identity for one in self.assigned)
 
-    @property
-    def grants(self) -> Iterator[tuple[Scope, str, str]]:
+    @cached_property
+    def grants(self) -> tuple[tuple[Scope, str, str], ...]:
         """Give every grant as (scope, identity, usage)."""
-        for scope in self.live.policies:
-            for identity, usage in sorted(self.live.grants(scope)):
-                yield scope, identity, usage
+        return tuple((scope, *grant) for scope in self.live.policies for grant in sorted(self.live.grants(scope)))
+
+    @cached_property
+    def _assigned_ids(self) -> frozenset[str]:
+        return frozenset(held for one in self.assigned or () for held in (one.object_id, one.principal_id))
 
     @property
     def databases(self) -> tuple[Scope, ...]:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from kqlmi.model.access import without_effect
+from kqlmi.model.access import covered_by_cluster, without_effect
 from kqlmi.model.entities import ALL, Scope, known_usage
 from kqlmi.model.findings import Facts, Finding, Mend, rule
 from kqlmi.model.needs import Evidence
@@ -21,7 +21,7 @@ _NO_LETTER: Final = re.compile(r"[^a-z]")
 def over_broad(facts: Facts) -> Iterator[Finding]:
     """A grant of All, which covers every usage, those that do not exist yet included."""
     for scope, identity, usage in facts.grants:
-        if usage != ALL or _covers(facts, scope, identity, usage):
+        if usage != ALL or covered_by_cluster(facts.live, scope, identity, usage):
             continue
         kept = in_place_of_all(facts, scope, identity)
         edits = {place: _granting(facts, place, identity, names) for place, names in kept.items()}
@@ -73,7 +73,7 @@ def _granting(facts: Facts, scope: Scope, identity: str, usages: tuple[str, ...]
 def redundant(facts: Facts) -> Iterator[Finding]:
     """A database grant that the cluster already gives."""
     for scope, identity, usage in facts.grants:
-        by = _covers(facts, scope, identity, usage)
+        by = covered_by_cluster(facts.live, scope, identity, usage)
         if not by or _outlives(facts, scope, identity, usage, by):
             continue
         yield Finding(
@@ -93,14 +93,6 @@ def _outlives(facts: Facts, scope: Scope, identity: str, usage: str, by: str) ->
     if by == ALL and usage != ALL:
         return usage in in_place_of_all(facts, Scope.cluster(), identity).get(scope, ())
     return only_home(facts, identity, usage) == scope
-
-
-def _covers(facts: Facts, scope: Scope, identity: str, usage: str) -> str:
-    """Give the cluster's usage that allows a database grant all the same; empty if none does."""
-    if scope.is_cluster or without_effect(scope, usage):
-        return ""
-    held = facts.live.grants(Scope.cluster())
-    return next((name for name in (usage, ALL) if (identity, name) in held), "")
 
 
 @rule("ineffective")

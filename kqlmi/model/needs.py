@@ -89,11 +89,16 @@ class Source:
     window: str = NOW
     detail: str = ""
 
-    def __str__(self) -> str:
-        """Give it on one line."""
-        where = f" in {printable(self.database)}" if self.database else ""
+    def line(self, databases: Iterable[str]) -> str:
+        """Give it on one line, for all the databases where it ended alike; none is the whole cluster."""
+        names = listed(databases)
+        where = f" in {names}" if names else ""
         why = f": {printable(self.detail)}" if self.detail else ""
         return f"{self.name}{where}: {self.outcome}{why} ({self.window})"
+
+    def __str__(self) -> str:
+        """Give it on one line."""
+        return self.line([self.database] if self.database else [])
 
 
 @dataclass(frozen=True)
@@ -134,7 +139,7 @@ class Discovery:
             places = self.databases if scope.is_cluster else (scope,)
             sources = dict.fromkeys(one for place in places if (one := self._source(name, place)))
             where = [one.database for one in sources if one.database]
-            says = f"no use in {_list(where)}" if where else "no use"
+            says = f"no use in {listed(where)}" if where else "no use"
             found += [Evidence(name, says, one.window) for one in list(sources)[:1]]
         return tuple(found)
 
@@ -174,7 +179,8 @@ def merged(needs: Iterable[Need]) -> tuple[Need, ...]:
     )
 
 
-def _list(names: Iterable[str]) -> str:
+def listed(names: Iterable[str]) -> str:
+    """Give the first names for people, and how many more there are."""
     shown = [printable(name) for name in names]
     most = 5
     more = f" and {len(shown) - most} more" if len(shown) > most else ""

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from kqlmi.errors import PolicyError
-from kqlmi.model.access import access, effect
+from kqlmi.model.access import access, covered_by_cluster, without_effect
 from kqlmi.model.entities import ALL, Scope, known_usage, object_id
 from kqlmi.model.findings import Facts, Finding, Mend, Severity, rule
 from kqlmi.model.needs import Evidence, Need, State
@@ -25,8 +25,7 @@ def missing(facts: Facts) -> Iterator[Finding]:
     wanted: dict[tuple[str, str, Scope], list[Need]] = {}
     for need in facts.discovery.needs:
         if need.identity is not None and access(facts.live, need.identity, need.usage, need.scope).allowed is False:
-            known = known_usage(need.usage)
-            scope = Scope.cluster() if known and known.cluster_only else need.scope
+            scope = Scope.cluster() if without_effect(need.scope, need.usage) else need.scope
             wanted.setdefault((need.identity, need.usage, scope), []).append(need)
     for (identity, usage, scope), needs in wanted.items():
         state = min((need.state for need in needs), key=list(_SEVERITY).index)
@@ -62,9 +61,9 @@ def _granting(facts: Facts, identity: str, usage: str, scope: Scope) -> Mend:
 def unused(facts: Facts) -> Iterator[Finding]:
     """A grant of which it is proven that nothing uses it; what cannot be proven is never called unused."""
     for scope, identity, usage in facts.grants:
-        if usage == ALL or not known_usage(usage) or effect(facts.live, scope, identity, usage) == "without effect":
+        if usage == ALL or not known_usage(usage) or without_effect(scope, usage):
             continue
-        if _given_by_cluster(facts, scope, identity, usage) or facts.discovery.uses(identity, usage, scope):
+        if covered_by_cluster(facts.live, scope, identity, usage) or facts.discovery.uses(identity, usage, scope):
             continue
         if not facts.discovery.doubt(usage, scope):
             yield Finding(
@@ -127,11 +126,6 @@ def impersonation(facts: Facts) -> Iterator[Finding]:
             Mend(why_not="a policy cannot mend it: define it anew with a managedIdentity, then grant AutomatedFlows"),
             gap.subject,
         )
-
-
-def _given_by_cluster(facts: Facts, scope: Scope, identity: str, usage: str) -> bool:
-    held = facts.live.grants(Scope.cluster())
-    return not scope.is_cluster and bool({(identity, usage), (identity, ALL)} & held)
 
 
 def _elsewhere(facts: Facts, usage: str) -> tuple[Evidence, ...]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from kqlmi.local import enforce, lenient_json, ticks
+from kqlmi.local import enforce, payloads, ticks
 from kqlmi.local.commands.registry import Call, Rows, command
 from kqlmi.local.enforce import Use
 from kqlmi.local.entities import ContinuousExport, ExternalTable
@@ -63,10 +63,7 @@ def query_acceleration_policy_alter(call: Call) -> Rows:
     database = call.context()
     call.require(ADMIN, database)
     database.external_table(call.args["table"])
-    try:
-        policy = lenient_json.loads(call.args["payload"])
-    except lenient_json.LenientJsonError as error:
-        raise bad_request(f"Query acceleration policy: the text is not JSON: {error}") from error
+    policy = payloads.read("Query acceleration", call.args["payload"])
     identity = policy.get("ManagedIdentity") if isinstance(policy, dict) else None
     if identity:
         enforce.permit(call.state, Use("query_acceleration", database.name), str(identity))

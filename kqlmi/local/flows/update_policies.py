@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from kqlmi.local import appending, enforce, lenient_json
+from kqlmi.local import appending, enforce, lenient_json, payloads
 from kqlmi.local.commands.registry import Call, Rows, command
 from kqlmi.local.enforce import Use
 from kqlmi.local.entities import UpdatePolicy
@@ -63,13 +63,7 @@ def table_update_policy_delete(call: Call) -> Rows:
 
 def parse(text: str) -> Policies:
     """Read the payload of a command."""
-    try:
-        items = lenient_json.loads(text)
-    except lenient_json.LenientJsonError as error:
-        raise _refused(f"the text is not JSON: {error}") from error
-    if not isinstance(items, list):
-        raise _refused("a JSON array of policy objects is expected")
-    return tuple(_policy(item) for item in items)
+    return tuple(_policy(item) for item in payloads.read_array("Update", text))
 
 
 def render(policies: Policies) -> str:
