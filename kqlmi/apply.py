@@ -43,11 +43,15 @@ class StepResult:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """A plan that went through: every step was carried out, and its answer is what the plan expected."""
+    """A plan that went through: every step was carried out, and its answer is what the plan expected.
+
+    ``entry`` is the ID of the history entry, empty where none was made.
+    """
 
     plan: Plan
     steps: tuple[StepResult, ...]
     outcome: Outcome = "applied"
+    entry: str = ""
 
     @property
     def repair(self) -> Mapping[Scope, Policy]:

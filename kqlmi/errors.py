@@ -138,7 +138,8 @@ class ThrottledError(ServiceError):
 class ApplyError(KqlmiError):
     """A plan did not go through.
 
-    ``outcome`` is ``partly applied``, ``not applied`` or ``unknown``; ``steps`` are the step results, in order.
+    ``outcome`` is ``partly applied``, ``not applied`` or ``unknown``; ``steps`` are the step results, in order; ``entry``
+    is the ID of the history entry, empty where none was made.
     """
 
     def __init__(self, message: str, *, outcome: str, steps: Sequence[Any] = (), hint: str = "") -> None:
@@ -146,3 +147,4 @@ class ApplyError(KqlmiError):
         super().__init__(message, hint=hint)
         self.outcome = outcome
         self.steps = tuple(steps)
+        self.entry = ""

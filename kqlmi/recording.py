@@ -54,7 +54,14 @@ class Recorder:
         """Give what is recorded of the cluster."""
         return self.history.read(self.cluster)
 
-    def apply(self, plan: Plan, *, deadline: float, tell: Callable[[str], None]) -> Applied:
+    def apply(
+        self,
+        plan: Plan,
+        *,
+        deadline: float,
+        tell: Callable[[str], None],
+        progress: Callable[[tuple[StepResult, ...]], None],
+    ) -> Applied:
         """Carry out a plan, with a history entry that is begun before the first command.
 
         Raises:
@@ -65,12 +72,11 @@ class Recorder:
         entry = self._entry("plan", steps, undoes=plan.undoes)
         begun = False
 
-        def progress(done: tuple[StepResult, ...]) -> None:
+        def record(done: tuple[StepResult, ...]) -> None:
             nonlocal entry, begun
             if not begun:
                 self.history.begin(entry)
                 begun = True
-                return
             for place, result in enumerate(done):
                 after = result.policy if result.outcome == "applied" else entry.steps[place].after
                 entry = entry.with_step(
@@ -82,17 +88,20 @@ class Recorder:
                         client_request_id=result.client_request_id,
                     ),
                 )
-            self._update(entry)
+            if done:
+                self._update(entry)
+            progress(done)
 
         try:
-            applied = apply_plan(self.connection, plan, deadline=deadline, progress=progress, tell=tell)
+            applied = apply_plan(self.connection, plan, deadline=deadline, progress=record, tell=tell)
         except ApplyError as error:
             if begun:
                 self._close(entry, _outcome(error.outcome))
+                error.entry = entry.id
             raise
         if begun:
             self._close(entry, "applied")
-        return applied
+        return replace(applied, entry=entry.id if begun else "")
 
     def run(self, command: PolicyCommand, text: str, database: str, *, timeout: float | None) -> Table:
         """Send a writing policy command as it stands, with the policy read before and after it, and an entry."""

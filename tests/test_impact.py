@@ -77,7 +77,7 @@ def test_the_panel_lists_it_in_the_preview(used: tuple[Session, str]) -> None:
     session, mine = used
     panel = Panel(session, D)
     panel.untick(mine, usage="ExternalTable")
-    panel._preview({})
+    panel.request = {"id": "a-1", "action": "preview"}
     (line,) = panel.preview["impact"]
     assert "Would stop" in line
     panel.close()

@@ -1,7 +1,8 @@
 """The policies of a cluster as its answers hold them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Final
 
 from kqlmi.cluster.connection import Connection
@@ -11,7 +12,16 @@ from kqlmi.model import commands
 from kqlmi.model.entities import Scope
 from kqlmi.model.policy import Policy, Snapshot
 
-_WIDTH: Final = 8
+WIDTH: Final = 8
+"""So many policies are read at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """Policies that were read, and the refusal of each scope that could not be."""
+
+    snapshot: Snapshot
+    refused: Mapping[Scope, KqlmiError]
 
 
 def policy_of(answer: Table) -> Policy | None:
@@ -41,7 +51,7 @@ def read_policy(connection: Connection, scope: Scope) -> Policy | None:
         raise PolicyError(f"The policy of the {scope} cannot be understood: {error.message}") from error
 
 
-def read_policies(connection: Connection, scopes: Iterable[Scope]) -> tuple[Snapshot, dict[Scope, KqlmiError]]:
+def read_policies(connection: Connection, scopes: Iterable[Scope]) -> Policies:
     """Read several policies at a time; give those that could be read, and what stood against each other one.
 
     Raises:
@@ -57,10 +67,10 @@ def read_policies(connection: Connection, scopes: Iterable[Scope]) -> tuple[Snap
             return error
 
     policies: dict[Scope, Policy | None] = {}
-    with ThreadPoolExecutor(_WIDTH) as pool:
+    with ThreadPoolExecutor(WIDTH) as pool:
         for scope, found in zip(wanted, pool.map(read, wanted), strict=True):
             if isinstance(found, KqlmiError):
                 refused[scope] = found
             else:
                 policies[scope] = found
-    return Snapshot(policies), refused
+    return Policies(Snapshot(policies), refused)

@@ -1,12 +1,21 @@
 """Effective access: what the policies of cluster and database together allow, with the reason."""
 
+from collections.abc import Container
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from kqlmi.model.entities import ALL, Scope, known_usage, usage_name
-from kqlmi.model.policy import Snapshot
+from kqlmi.model.policy import Grant, Snapshot
 
 Effect = Literal["effective", "redundant", "without effect"]
+
+
+class Granting(Protocol):
+    """What tells the grants of each scope: a snapshot, or a draft."""
+
+    def grants(self, scope: Scope, /) -> Container[Grant]:
+        """Give the grants of a scope."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,26 +32,25 @@ def without_effect(scope: Scope, usage: str) -> bool:
     return not scope.is_cluster and known is not None and known.cluster_only
 
 
-def effect(snapshot: Snapshot, scope: Scope, identity: str, usage: str) -> Effect:
+def effect(snapshot: Granting, scope: Scope, identity: str, usage: str) -> Effect:
     """Tell what a grant at ``scope`` adds to the other grants of ``snapshot``."""
     if without_effect(scope, usage):
         return "without effect"
     return "redundant" if covered_by(snapshot, scope, identity, usage) else "effective"
 
 
-def covered_by(snapshot: Snapshot, scope: Scope, identity: str, usage: str) -> tuple[tuple[Scope, str], ...]:
+def covered_by(snapshot: Granting, scope: Scope, identity: str, usage: str) -> tuple[tuple[Scope, str], ...]:
     """Give the grants, as (scope, usage), that allow ``usage`` at ``scope`` apart from a plain grant there."""
-    if without_effect(scope, usage):
-        return ()
-    candidates = [(scope, ALL)] if usage != ALL else []
+    # A cluster-only usage is allowed everywhere by the cluster's policy, and by that alone.
+    candidates = [(scope, ALL)] if usage != ALL and not without_effect(scope, usage) else []
     if not scope.is_cluster:
         candidates += [(Scope.cluster(), name) for name in dict.fromkeys((usage, ALL))]
     return tuple((where, name) for where, name in candidates if (identity, name) in snapshot.grants(where))
 
 
 def covered_by_cluster(snapshot: Snapshot, scope: Scope, identity: str, usage: str) -> str:
-    """Give the cluster's usage that allows a database grant all the same; empty if none does, or at the cluster."""
-    covers = () if scope.is_cluster else covered_by(snapshot, scope, identity, usage)
+    """Give the cluster's usage that makes a database grant redundant; empty if none does, or at the cluster."""
+    covers = () if scope.is_cluster or without_effect(scope, usage) else covered_by(snapshot, scope, identity, usage)
     return next((name for where, name in covers if where.is_cluster), "")
 
 

@@ -1,15 +1,22 @@
 """An edit in progress: ticks over a snapshot, for one scope at a time."""
 
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Self
 
 from kqlmi.errors import InputError
-from kqlmi.model.access import covered_by, without_effect
-from kqlmi.model.entities import ALL, ObjectId, Scope, checked_usage, did_you_mean, object_id, usage_name
-from kqlmi.model.plan import Plan, make_plan
-from kqlmi.model.policy import Policy, Snapshot
+from kqlmi.model.access import covered_by, effect, without_effect
+from kqlmi.model.diff import Change
+from kqlmi.model.entities import ALL, SYSTEM, ObjectId, Scope, checked_usage, did_you_mean, object_id, usage_name
+from kqlmi.model.plan import Plan, make_plan, summary
+from kqlmi.model.policy import Entry, Grant, Policy, Snapshot
 from kqlmi.model.usages import USAGES
 from kqlmi.model.workflows import WORKFLOWS
+
+Tick = tuple[Scope, str, str]
+"""A cell of a scope's matrix: the scope, the identity as grants compare it, and the usage's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,42 +40,50 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """The policies that were read, and those that are wanted; every change gives a new draft."""
+    """Ticks over the policies that were read; every change gives a new draft.
+
+    ``ticks`` holds what is wanted otherwise than read, as (scope, identity, usage): whether it is granted. So a tick costs
+    the same however many identities there are.
+    """
 
     scope: Scope
     read: Snapshot
-    wanted: Snapshot
+    ticks: Mapping[Tick, bool] = field(default_factory=dict)
 
     @classmethod
     def start(cls, snapshot: Snapshot, scope: Scope) -> Self:
         """Begin with what was read."""
-        return cls(scope, snapshot, snapshot)
+        return cls(scope, snapshot)
 
     @property
     def usages(self) -> tuple[str, ...]:
         """Give the columns: the catalogue, then the unknown usages that any of the policies holds."""
         known = tuple(usage.name for usage in USAGES)
-        seen = {
-            usage for scope in self.wanted.policies for _, usage in self.wanted.grants(scope) | self.read.grants(scope)
-        }
+        seen = self.read.usages.union(usage for _, _, usage in self.ticks)
         return known + tuple(sorted(seen.difference(known)))
+
+    def grants(self, scope: Scope) -> Container[Grant]:
+        """Give the wanted grants of a scope."""
+        return _Wanted(self, scope)
+
+    def wants(self, scope: Scope, identity: str, usage: str) -> bool:
+        """Tell whether a scope is to grant a usage to an identity, both as grants compare them."""
+        return self.ticks.get((scope, identity, usage), (identity, usage) in self.read.grants(scope))
 
     def cell(self, identity: str, usage: str) -> Cell:
         """Give the state of one identity × usage in the scope."""
-        grant = (self.holder(identity), usage_name(usage))
-        identity, usage = grant
-        granted = grant in self.wanted.grants(self.scope)
+        identity, usage = self.holder(identity), usage_name(usage)
         return Cell(
-            granted=granted,
-            covered_by=covered_by(self.wanted, self.scope, identity, usage),
+            granted=self.wants(self.scope, identity, usage),
+            covered_by=covered_by(self, self.scope, identity, usage),
             without_effect=without_effect(self.scope, usage),
-            changed=granted != (grant in self.read.grants(self.scope)),
+            changed=(self.scope, identity, usage) in self.ticks,
         )
 
     def tick(self, identity: str, *, usage: str = "", workflow: str = "") -> Self:
         """Give the draft with a grant, named by its usage or by a workflow that needs it (its ID or title)."""
         name = self._usage(usage, workflow)
-        return self._set(self._policy.grant(self.holder(identity), name, also=self.usages))
+        return self._set(self.holder(identity), {name: True})
 
     def untick(self, identity: str, *, usage: str = "", workflow: str = "") -> Self:
         """Give the draft without a grant.
@@ -78,18 +93,18 @@ class Draft:
         """
         name = self._usage(usage, workflow)
         holder = self.holder(identity)
-        if (self.scope, ALL) in covered_by(self.wanted, self.scope, holder, name):
+        if (self.scope, ALL) in covered_by(self, self.scope, holder, name):
             raise InputError(
                 f"{holder} may use {name} through All, so unticking {name} would change nothing.",
                 hint=f"Replace All by the usages to keep: replace_all({str(holder)!r}, without={name!r}).",
             )
-        return self._set(self._policy.revoke(holder, name, also=self.usages))
+        return self._set(holder, {name: False})
 
     def holder(self, identity: str) -> ObjectId:
         """Give an identity as grants compare it; the system identity's own GUID, where a policy tells it, is ``system``."""
         found = object_id(identity)
-        same = (one.object_id for one in self.read.identities.values() if found == one.principal_id)
-        return next(same, found)
+        system = self.read.identities.get(SYSTEM)
+        return SYSTEM if system and found == system.principal_id else found
 
     def kept_usages(self, without: str) -> tuple[str, ...]:
         """Give the known usages that ``replace_all`` grants in place of ``All``."""
@@ -102,42 +117,76 @@ class Draft:
         Raises:
             InputError: The identity does not hold ``All`` in the scope.
         """
-        name, identity = self._usage(without, ""), self.holder(identity)
-        if (identity, ALL) not in self.wanted.grants(self.scope):
-            raise InputError(f"{identity} does not hold All in the {self.scope}.", hint="There is nothing to replace.")
-        policy = self._policy.revoke(identity, name, also=self.usages) if name != ALL else self._policy
-        # The grants go first: an identity that holds only All would otherwise lose its object, extra properties included.
-        return self._set(policy.grant(identity, *self.kept_usages(name)).revoke(identity, ALL))
+        name, holder = self._usage(without, ""), self.holder(identity)
+        if not self.wants(self.scope, holder, ALL):
+            raise InputError(f"{holder} does not hold All in the {self.scope}.", hint="There is nothing to replace.")
+        return self._set(holder, {ALL: False, name: False, **dict.fromkeys(self.kept_usages(name), True)})
 
     def at(self, scope: Scope) -> Self:
         """Give the draft at another scope that was read; ticks elsewhere stay."""
         return replace(self, scope=scope)
 
-    def reading(self, snapshot: Snapshot) -> Self:
-        """Give the draft with the policies of further scopes; those that it has stay as they were read."""
-        new = {scope: policy for scope, policy in snapshot.policies.items() if scope not in self.read.policies}
-        return replace(
-            self,
-            read=Snapshot({**self.read.policies, **new}),
-            wanted=Snapshot({**self.wanted.policies, **new}),
+    def rebase(self, snapshot: Snapshot) -> Self:
+        """Give the draft over policies that were read anew or in addition; a tick that they meet already goes."""
+        new = replace(self, read=Snapshot({**self.read.policies, **snapshot.policies}), ticks={})
+        ticks = {(scope, new.holder(identity), usage): on for (scope, identity, usage), on in self.ticks.items()}
+        return replace(new, ticks={tick: on for tick, on in ticks.items() if new.wants(*tick) != on})
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """Give the changes that the ticks make, in the order in which they were made."""
+        return tuple(
+            Change("grant" if on else "revoke", scope, identity, usage, effect(self, scope, identity, usage))
+            for (scope, identity, usage), on in self.ticks.items()
         )
+
+    @property
+    def summary(self) -> str:
+        """Give the counts of the changes on one line, as ``plan().summary`` would, and empty without any."""
+        if not self.ticks:
+            return ""
+        held = sum(len(self.read.grants(scope)) for scope in self.scopes)
+        return summary(self.changes, held - sum(not on for on in self.ticks.values()))
+
+    @property
+    def scopes(self) -> tuple[Scope, ...]:
+        """Give the scopes that have ticks."""
+        return tuple(dict.fromkeys(scope for scope, _, _ in self.ticks))
 
     def desired(self) -> Snapshot:
         """Give the wanted policies."""
-        return self.wanted
+        policies = dict(self.read.policies)
+        for scope in self.scopes:
+            granted, revoked = self._split(scope)
+            read = policies[scope]
+            # The grants go first: an identity that holds only All would otherwise lose its object, extra properties included.
+            added = Policy(tuple(Entry(ObjectId(one), tuple(usages)) for one, usages in granted.items()))
+            policy = (read or Policy.empty()).merge(added).without(revoked)
+            policies[scope] = policy if policy.entries or read is not None else None
+        return Snapshot(policies)
 
-    def plan(self, cluster: str = "") -> Plan:
-        """Give the plan that leads from what was read to what is wanted."""
-        return make_plan(self.read, self.wanted, cluster=cluster)
+    def plan(self, cluster: str = "", names: Mapping[str, str] = MappingProxyType({})) -> Plan:
+        """Give the plan that leads from what was read to what is wanted; ``names`` adds to the display names read."""
+        return make_plan(self.read, self.desired(), cluster=cluster, names=names)
 
-    @property
-    def _policy(self) -> Policy:
-        return self.wanted.policies.get(self.scope) or Policy.empty()
+    def _split(self, scope: Scope) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+        """Give what is to be granted and what revoked in a scope, by identity."""
+        granted: dict[str, list[str]] = defaultdict(list)
+        revoked: dict[str, list[str]] = defaultdict(list)
+        for (where, identity, usage), on in self.ticks.items():
+            if where == scope:
+                (granted if on else revoked)[identity].append(usage)
+        return granted, revoked
 
-    def _set(self, policy: Policy) -> Self:
-        if not policy.entries and self.read.policies.get(self.scope) is None:
-            return replace(self, wanted=self.wanted.with_policy(self.scope, None))
-        return replace(self, wanted=self.wanted.with_policy(self.scope, policy))
+    def _set(self, identity: ObjectId, usages: Mapping[str, bool]) -> Self:
+        if self.scope not in self.read.policies:
+            raise InputError(f"The policy of the {self.scope} was not read.", hint="Read it before you change it.")
+        ticks = dict(self.ticks)
+        for usage, on in usages.items():
+            ticks.pop((self.scope, identity, usage), None)
+            if ((identity, usage) in self.read.grants(self.scope)) != on:
+                ticks[self.scope, identity, usage] = on
+        return replace(self, ticks=ticks)
 
     def _usage(self, usage: str, workflow: str) -> str:
         if bool(usage) == bool(workflow):
@@ -152,3 +201,14 @@ class Draft:
         raise InputError(
             f"Workflow {workflow!r} is not known.", hint=did_you_mean(workflow, [row.title for row in WORKFLOWS])
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted(Container[Grant]):
+    """The wanted grants of a scope, of which nothing but membership is asked."""
+
+    draft: Draft
+    scope: Scope
+
+    def __contains__(self, grant: object) -> bool:
+        return isinstance(grant, tuple) and self.draft.wants(self.scope, *grant)

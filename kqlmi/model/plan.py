@@ -1,7 +1,8 @@
 """A plan: the commands that lead from one snapshot to another, each with what stands before and after it."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
@@ -61,15 +62,8 @@ class Plan:
 
     @property
     def summary(self) -> str:
-        """Give the counts on one line; changes without an effect are counted apart."""
-        effective = [change.kind for change in self.changes if change.effect == "effective"]
-        parts = [f"{effective.count('grant')} to grant", f"{effective.count('revoke')} to revoke"]
-        parts += [
-            f"{count} {effect}"
-            for effect in ("redundant", "without effect")
-            if (count := sum(change.effect == effect for change in self.changes))
-        ]
-        return ", ".join([*parts, f"{self.unchanged} unchanged"])
+        """Give the counts on one line."""
+        return summary(self.changes, self.unchanged)
 
     def describe(self, change: Change) -> str:
         """Give a change on one line: ``+ loader (<object ID>) ExternalTable``, and its effect where it is not full."""
@@ -95,6 +89,14 @@ class Plan:
                 step.command,
             ]
         return "\n".join(lines)
+
+
+def summary(changes: Iterable[Change], unchanged: int) -> str:
+    """Give the counts of changes on one line; those without an effect are counted apart."""
+    kinds = Counter((change.kind if change.effect == "effective" else change.effect) for change in changes)
+    parts = [f"{kinds['grant']} to grant", f"{kinds['revoke']} to revoke"]
+    parts += [f"{kinds[effect]} {effect}" for effect in ("redundant", "without effect") if kinds[effect]]
+    return ", ".join([*parts, f"{unchanged} unchanged"])
 
 
 def make_plan(

@@ -1,6 +1,6 @@
 """The ManagedIdentity policy of one scope, and a snapshot of several."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
@@ -14,6 +14,7 @@ Grant = tuple[str, str]
 """An identity (a lower-case GUID, or ``system``) and a usage's name."""
 
 _FILLED_IN = ("ClientId", "TenantId", "DisplayName", "IsSystem")
+_KNOWN = frozenset({"ObjectId", "AllowedUsages", *_FILLED_IN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +36,6 @@ class Entry:
     def identity(self) -> ObjectId:
         """Give the identity as grants compare it: ``system`` whether it was read as the word or by ``IsSystem``."""
         return SYSTEM if self.is_system else self.object_id
-
-    @property
-    def grants(self) -> frozenset[Grant]:
-        """Give the grants of this object alone."""
-        return frozenset((self.identity, usage_name(usage)) for usage in self.usages)
 
     def without(self, usages: Iterable[str]) -> Self:
         """Give the entry without some usages."""
@@ -92,12 +88,20 @@ class Policy:
     @cached_property
     def grants(self) -> frozenset[Grant]:
         """Give every (identity, usage) that the policy grants."""
-        return frozenset().union(*(entry.grants for entry in self.entries))
+        return frozenset((identity, usage) for identity, usages in self.held.items() for usage in usages)
+
+    @cached_property
+    def held(self) -> Mapping[str, frozenset[str]]:
+        """Give the names of the usages granted to each identity."""
+        found: dict[str, frozenset[str]] = {}
+        for entry in self.entries:
+            usages = frozenset(map(usage_name, entry.usages))
+            found[entry.identity] = found.get(entry.identity, frozenset()) | usages
+        return MappingProxyType(found)
 
     def usages(self, identity: str) -> frozenset[str]:
         """Give the names of the usages granted to an identity."""
-        wanted = self._identity(identity.strip().lower())
-        return frozenset(usage for holder, usage in self.grants if holder == wanted)
+        return self.held.get(self._identity(identity.strip().lower()), frozenset())
 
     def grant(self, identity: str, *usages: str, also: Iterable[str] = ()) -> Self:
         """Give the policy with more usages for an identity, given by its object ID or ``system``.
@@ -115,8 +119,11 @@ class Policy:
             PolicyError: As for ``grant``.
         """
         also = {*also, *(usage for _, usage in self.grants)}
-        gone, holder = {checked_usage(usage, also) for usage in usages}, self._identity(object_id(identity))
-        rest = (entry.without(gone) if entry.identity == holder else entry for entry in self.entries)
+        return self.without({self._identity(object_id(identity)): {checked_usage(usage, also) for usage in usages}})
+
+    def without(self, grants: Mapping[str, Collection[str]]) -> Self:
+        """Give the policy without the usages that ``grants`` lists for each identity, as grants compare them."""
+        rest = [entry.without(grants[entry.identity]) if entry.identity in grants else entry for entry in self.entries]
         return replace(
             self, entries=tuple(new for new, old in zip(rest, self.entries, strict=True) if new.usages or new == old)
         )
@@ -143,11 +150,11 @@ class Policy:
                 entries[places[holder]] = replace(old, usages=old.usages + more)
         return replace(self, entries=tuple(entries))
 
-    @property
-    def identities(self) -> Iterator[Identity]:
+    @cached_property
+    def identities(self) -> tuple[Identity, ...]:
         """Give the identities of the policy, described as the service filled them in."""
-        for entry in self.entries:
-            yield Identity(
+        return tuple(
+            Identity(
                 entry.identity,
                 entry.display_name,
                 entry.client_id,
@@ -155,6 +162,8 @@ class Policy:
                 is_system=entry.identity == SYSTEM,
                 principal_id="" if entry.object_id == SYSTEM else entry.object_id,
             )
+            for entry in self.entries
+        )
 
     def _identity(self, identity: str) -> str:
         return next(
@@ -179,6 +188,17 @@ class Snapshot:
     def with_policy(self, scope: Scope, policy: Policy | None) -> Self:
         """Give a snapshot in which one scope holds ``policy``."""
         return replace(self, policies={**self.policies, scope: policy})
+
+    def held(self, scope: Scope, identity: str) -> frozenset[str]:
+        """Give the usages that an identity, as grants compare it, holds in a scope."""
+        policy = self.policies.get(scope)
+        return policy.held.get(identity, frozenset()) if policy else frozenset()
+
+    @cached_property
+    def usages(self) -> frozenset[str]:
+        """Give every usage that any of the policies grants."""
+        found = (usages for policy in self.policies.values() if policy for usages in policy.held.values())
+        return frozenset().union(*found)
 
     @cached_property
     def identities(self) -> Mapping[str, Identity]:
@@ -214,7 +234,6 @@ def _entry(item: Any, place: int) -> Entry:
             raise PolicyError(f"Object {place} of the policy has no {name} (a string).", hint=_spelling(item, name))
     usages = (usage.strip() for usage in item["AllowedUsages"].split(","))
     filled = {name: item.get(name) for name in _FILLED_IN}
-    known = {"ObjectId", "AllowedUsages", *_FILLED_IN}
     return Entry(
         object_id=object_id(item["ObjectId"]),
         usages=tuple(usage for usage in usages if usage),
@@ -222,7 +241,7 @@ def _entry(item: Any, place: int) -> Entry:
         tenant_id=str(filled["TenantId"] or ""),
         display_name=str(filled["DisplayName"] or ""),
         is_system=str(filled["IsSystem"]).lower() == "true",
-        extra=tuple((name, jsontext.dump(value)) for name, value in item.items() if name not in known),
+        extra=tuple((name, jsontext.dump(value)) for name, value in item.items() if name not in _KNOWN),
     )
 
 

@@ -8,7 +8,7 @@ from kqlmi.model.draft import Draft
 from kqlmi.model.entities import SYSTEM, Identity, ObjectId, Scope, checked_usage
 from kqlmi.model.explanation import Verdict
 from kqlmi.model.policy import Snapshot
-from kqlmi.notebook.display import mark, rows
+from kqlmi.notebook import matrix
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,10 +100,10 @@ def access_matrix(snapshot: Snapshot, identity: str, usage: str, databases: Iter
     shown = [checked_usage(usage, usages)] if usage else list(usages)
     for scope in map(Scope.database, databases):
         draft = Draft.start(snapshot, scope)
-        for row in rows(draft):
-            cells = dict(zip(draft.usages, map(mark, row["cells"]), strict=True))
-            if identity in ("", row["identity"]):
-                found.append((scope.name, row["name"], row["identity"], *(cells[name] for name in shown)))
+        for holder, name, marks in matrix.marks(draft):
+            cells = dict(zip(draft.usages, marks, strict=True))
+            if identity in ("", holder):
+                found.append((scope.name, name, holder, *(cells[usage] for usage in shown)))
     return pd.DataFrame(found, columns=["database", "display_name", "object_id", *shown])
 
 

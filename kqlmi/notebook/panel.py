@@ -1,54 +1,66 @@
 """The panel: a widget over a draft, in which identities are ticked for workflows."""
 
+import uuid
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from pathlib import Path
-from typing import Any
+from threading import RLock
+from typing import Any, Final
 
-import anywidget
 import traitlets
 
 from kqlmi.errors import ApplyError, InputError, KqlmiError, printable
-from kqlmi.model.access import covered_by
+from kqlmi.model import edits
 from kqlmi.model.draft import Draft
-from kqlmi.model.entities import ALL, Scope, object_id
+from kqlmi.model.entities import Identity, ObjectId, Scope
 from kqlmi.model.plan import Plan
 from kqlmi.model.policy import Snapshot
-from kqlmi.notebook import display
-from kqlmi.session import Applied, Session
+from kqlmi.notebook import display, matrix, words
+from kqlmi.notebook.reader import Reader
+from kqlmi.notebook.requests import Requests, alone
+from kqlmi.notebook.view import View
+from kqlmi.session import Applied, Session, StepResult
 
-_HERE = Path(__file__).parent
-# Up to so many databases are read when the panel opens, so that it knows the identities of all of them.
-_FEW = 20
+ALL_SCOPES: Final = -1
 
 
-class Panel(anywidget.AnyWidget):
-    """Ticks over the policies of a cluster, with preview, execution and verification.
+class Panel(View):
+    """Ticks over the policies of a cluster, with preview, execution, verification and undo.
 
     ``draft`` holds the ticks; set it, or let ``tick`` and ``untick`` do so, and the view follows. ``plan`` is what
     Execute would carry out, and ``apply`` carries it out.
     """
 
-    _esm = _HERE / "panel.js"
-    _css = _HERE / "panel.css"
+    def __init__(self, session: Session, scope: Scope, *, assigned: Iterable[Identity] | None = None) -> None:
+        """Read the cluster's policy and that of ``scope``, and show the latter.
 
-    # The browser writes `request` alone: {"id", "action", …}. All else is written here, and is the whole truth.
-    request = traitlets.Dict().tag(sync=True)
-    acknowledged = traitlets.Int(0).tag(sync=True)
-    view = traitlets.Dict().tag(sync=True)
-    preview = traitlets.Any(None).tag(sync=True)
-    question = traitlets.Any(None).tag(sync=True)
-    status = traitlets.Dict().tag(sync=True)
+        ``assigned`` are the identities that are assigned to the cluster; by default Azure Resource Manager is asked, where
+        the session knows the cluster's resource ID. Without them it is not told which ones are orphans.
 
-    def __init__(self, session: Session, scope: Scope) -> None:
-        """Read the cluster's policy and that of ``scope``, and show the latter."""
-        super().__init__()
-        self._session, self._scopes = session, (Scope.cluster(), *map(Scope.database, session.databases()))
-        if scope not in self._scopes:
+        Raises:
+            InputError: There is no such database.
+            ServiceError: The policy of ``scope`` may not be read.
+        """
+        self._session = session
+        self._reader = Reader(session, (Scope.cluster(), *map(Scope.database, session.databases())))
+        if scope not in self._reader.scopes:
             scope = session.database_scope(str(scope.name))
+        self._assigned = None if assigned is None else {str(one.object_id): one for one in assigned}
+        self._asks_assigned = assigned is None and session.resource is not None
         self._added: tuple[str, ...] = ()
         self._shown: Plan | None = None
-        self.draft = self._read(scope)
-        self.observe(self._on_request, names="request")
+        self._overview = False
+        self._draft, _ = self._reader.read(Draft(scope, Snapshot()), [Scope.cluster(), scope])
+        if scope in self._reader.refused:
+            raise self._reader.refused[scope]
+        self.panel_id, self.cluster = uuid.uuid4().hex, printable(session.name)
+        self.scopes = [str(one) for one in self._reader.scopes]
+        if denial := session.denial():
+            self.denial = {"reason": denial.reason, "certain": denial.certain}
+        self._put(self._draft, anew=True)
+        self.lock = RLock()
+        self._requests = Requests(self)
+        # Last, so that one message opens the panel with all that it shows.
+        super().__init__()
 
     @property
     def draft(self) -> Draft:
@@ -56,182 +68,240 @@ class Panel(anywidget.AnyWidget):
         return self._draft
 
     @draft.setter
+    @alone
     def draft(self, draft: Draft) -> None:
-        self._draft = draft
-        # A preview that no longer is what the ticks say must not stay executable.
-        self._shown, self.preview, self.question, self.status = None, None, None, {}
-        self._show()
+        with self.hold_sync():
+            # A preview that no longer is what the ticks say must not stay executable.
+            self.close_preview()
+            self.question, self.status = None, {}
+            self._put(draft)
 
     @property
     def plan(self) -> Plan:
         """Give the plan that leads from the policies that were read to the ticks."""
-        return self._draft.plan(self._session.name)
+        return self._draft.plan(self._session.name, self.names)
 
+    @property
+    def names(self) -> Mapping[str, str]:
+        """Give the display names that are known, by identity."""
+        assigned = {one: identity.display_name for one, identity in (self._assigned or {}).items()}
+        return {**assigned, **{one: name for one, name in self._reader.names.items() if name}}
+
+    @alone
     def tick(self, identity: str, *, usage: str = "", workflow: str = "") -> None:
         """Tick a usage, or the usage of a workflow, for an identity."""
-        self.draft = self.draft.tick(identity, usage=usage, workflow=workflow)
+        self.draft = self._draft.tick(identity, usage=usage, workflow=workflow)
 
+    @alone
     def untick(self, identity: str, *, usage: str = "", workflow: str = "") -> None:
         """Take a tick away; InputError if the usage would stay allowed through ``All``."""
-        self.draft = self.draft.untick(identity, usage=usage, workflow=workflow)
+        self.draft = self._draft.untick(identity, usage=usage, workflow=workflow)
 
+    @alone
+    def add(self, identity: str) -> ObjectId:
+        """Give an identity a row, by its object ID, and show all rows; PolicyError if it is none."""
+        holder = self._draft.holder(identity)
+        self._added = (*self._added, holder)
+        with self.hold_sync():
+            self.search, self.row_filter = "", "all"
+            self._put(self._draft, anew=True)
+        return holder
+
+    @alone
+    def choose(self, scope: Scope | None) -> None:
+        """Show another scope, which is read now; None is the effective view across all that were read."""
+        draft, others = (self._draft, []) if scope is None else self._reader.read(self._draft, [scope])
+        with self.hold_sync():
+            self._overview = scope is None
+            self.question, self.status = None, {}
+            self._tell_of(others, ticks=bool(draft.ticks))
+            self._put(draft.at(scope) if scope else draft, anew=True)
+
+    def choose_at(self, place: int) -> None:
+        """Show the scope at a place in ``scopes``, or the effective view at -1."""
+        self.choose(None if place == ALL_SCOPES else self._reader.scopes[place])
+
+    @alone
+    def read_more(self) -> bool:
+        """Read which identities are assigned, then the policies of the next few scopes; False where none is left."""
+        wanted = self._reader.next(self._draft)
+        if self._asks_assigned:
+            self._asks_assigned = False
+            try:
+                self._assigned = {str(one.object_id): one for one in self._session.assigned()}
+            except KqlmiError as error:
+                self.assignments = f"Which identities are orphans is not known. {error}"
+            self._put(self._draft, anew=True)
+        elif wanted:
+            # What is read in addition changes no plan that is shown.
+            draft, _ = self._reader.read(self._draft, wanted)
+            self._put(draft, anew=True)
+        return self.more
+
+    @alone
+    def read_again(self) -> None:
+        """Read again what is shown and what the ticks stand on, put the ticks over it, and tell what others changed."""
+        more = self._draft.read.policies if self._overview else ()
+        self._take(*self._reader.read_again(self._draft, more=more))
+
+    @alone
+    def show(self, plan: Plan) -> None:
+        """Show a plan, which may then be executed once it is known what it would stop."""
+        wanted = edits.after(self._draft.read, plan)
+        shown = words.plan(plan, wanted, self._reader.unread(wanted))
+        with self.hold_sync():
+            self._shown, self.question, self.status, self.progress = plan, None, {}, []
+            self.preview = {**shown, "impact": None}
+        try:
+            impact = list(self._session.impact(plan).lines)
+        except Exception as error:  # noqa: BLE001 - whatever it was, it must not be taken for "nothing stops"
+            impact = [f"Cannot be known: what would stop, because {printable(str(error))}"]
+        except BaseException:
+            self.close_preview()
+            raise
+        self.preview = {**shown, "impact": impact}
+
+    @alone
+    def close_preview(self) -> None:
+        """Show no plan, so that none can be executed."""
+        self._shown, self.preview, self.progress = None, None, []
+
+    @alone
+    def execute(self, plan_id: str, *, confirmed: bool = False) -> None:
+        """Carry out the plan that is shown; what takes something away wants to be confirmed.
+
+        Raises:
+            InputError: Another plan is shown, or none, or it was not confirmed.
+            ApplyError: It did not go through; the error says what landed.
+        """
+        plan = self._shown
+        if plan is None or plan.id != plan_id or self.preview["impact"] is None:
+            raise InputError("This preview is out of date.", hint="Preview the change again.")
+        if plan.revokes and not confirmed:
+            raise InputError("The change takes something away.", hint="Confirm it to go on.")
+        self._carry_out(plan)
+
+    @alone
     def apply(self) -> Applied:
-        """Carry out ``plan``, and read the policies again.
+        """Carry out ``plan``, and show what was read back.
 
         Raises:
             ApplyError: It did not go through; the error says what landed.
         """
         return self._carry_out(self.plan)
 
+    @alone
+    def undo(self) -> None:
+        """Show the plan that takes back what the panel applied last; InputError if somebody changed it since."""
+        if not self.undoable:
+            raise InputError("There is nothing to undo here.", hint="%kqlmi history lists the changes.")
+        plan = self._session.undo_plan(self.undoable)
+        self._take(*self._reader.read(self._draft, dict.fromkeys(step.scope for step in plan.steps)))
+        self.show(plan)
+
+    @alone
+    def discard(self) -> None:
+        """Take every tick away, and read again what is shown."""
+        self.draft, self.theirs = Draft(self._draft.scope, self._draft.read), []
+        self.read_again()
+
+    @property
+    def place(self) -> int:
+        """Give the place of the scope that is shown in ``scopes``; -1 is the effective view across all."""
+        return ALL_SCOPES if self._overview else self._reader.scopes.index(self._draft.scope)
+
+    @traitlets.validate("scope")
+    def _is_place(self, proposal: dict[str, Any]) -> int:
+        if not ALL_SCOPES <= proposal["value"] < len(self._reader.scopes):
+            raise traitlets.TraitError(f"There is no scope at {proposal['value']}.")
+        return int(proposal["value"])
+
+    @traitlets.observe("scope")
+    def _follow(self, change: dict[str, Any]) -> None:
+        """Choose the scope that a notebook sets by its place; where it cannot be, what is shown stays."""
+        if change["new"] != self.place:
+            try:
+                self.choose_at(change["new"])
+            finally:
+                self.scope = self.place
+
     def _repr_mimebundle_(self, **options: Any) -> Any:
         bundle = super()._repr_mimebundle_(**options)
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle or {}, {})
         texts = {
-            "text/plain": display.draft_text(self._draft, self._session.name),
-            "text/html": display.draft_html(self._draft, self._session.name),
+            "text/plain": display.text(self._draft, self._session.name),
+            "text/html": display.html(self._draft, self._session.name),
         }
         return {**data, **texts}, metadata
 
-    def _read(self, scope: Scope, keep: Draft | None = None) -> Draft:
-        """Read the policies that a view of ``scope`` needs; those of other scopes may be withheld from the caller."""
-        known = keep.read.policies if keep else {}
-        wanted = self._scopes if len(self._scopes) <= _FEW else (Scope.cluster(), scope)
-        reading = self._session.read(scope for scope in wanted if scope not in known)
-        if scope in reading.refused:
-            raise reading.refused[scope]
-        return keep.reading(reading.snapshot).at(scope) if keep else Draft.start(reading.snapshot, scope)
+    def _take(self, draft: Draft, others: list[str]) -> None:
+        """Draw a draft over policies that were read again; a preview stays only where nothing moved."""
+        with self.hold_sync():
+            if others:
+                self.close_preview()
+            self._tell_of(others)
+            self._put(draft, anew=True)
+
+    def _tell_of(self, others: list[str], *, ticks: bool = True) -> None:
+        """Keep what others changed until it was seen; without ticks, that it is drawn is enough."""
+        self.theirs = [*self.theirs, *(others if ticks else ())]
 
     def _carry_out(self, plan: Plan) -> Applied:
+        """Carry out a plan; the ticks that it meets go, by what was read back."""
+
+        def progress(done: tuple[StepResult, ...]) -> None:
+            outcomes = [one.outcome for one in done] + [""] * (len(plan.steps) - len(done))
+            self.progress = [
+                {"scope": str(step.scope), "outcome": outcome}
+                for step, outcome in zip(plan.steps, outcomes, strict=True)
+            ]
+
         try:
-            applied = self._session.apply(plan)
+            applied = self._session.apply(plan, progress=progress, tell=self._tell)
         except ApplyError as error:
-            if error.outcome != "not applied":
-                # That it could not be read again must not hide what happened to the plan.
-                with suppress(KqlmiError):
-                    self._reread()
+            if error.entry and any(one.outcome == "applied" for one in error.steps):
+                self.undoable = error.entry
+            # The steps stay to be seen, and none of them is carried out a second time.
+            done, self._shown = self.progress, None
+            # That it cannot be read again must not hide what happened to the plan.
+            with suppress(KqlmiError):
+                more = dict.fromkeys(step.scope for step in plan.steps)
+                self._take(*self._reader.read_again(self._draft, plan.changes, more))
+            self.progress = done
             raise
-        policies = {result.step.scope: result.policy for result in applied.steps}
-        self.draft = Draft.start(Snapshot({**self._draft.read.policies, **policies}), self._draft.scope)
+        now = Snapshot({one.step.scope: one.policy for one in applied.steps})
+        others = self._reader.foreign(self._draft.read, now, plan.changes)
+        self.draft = self._draft.rebase(now)
+        self._tell_of(others)
+        if plan.steps:
+            self.undoable = "" if plan.undoes else applied.entry
+        if applied.repair:
+            with suppress(KqlmiError):
+                self.show(self._session.plan(applied.repair))
+        self.status = {"kind": "done", "text": str(applied), "hint": ""}
         return applied
 
-    def _reread(self) -> None:
-        reading = self._session.read(self._draft.read.policies)
-        if self._draft.scope in reading.refused:
-            raise reading.refused[self._draft.scope]
-        self.draft = Draft.start(reading.snapshot, self._draft.scope)
+    def _tell(self, text: str) -> None:
+        if self.working:
+            self.working = {**self.working, "text": text}
 
-    def _show(self) -> None:
-        draft = self._draft
-        self.view = {
-            "cluster": printable(self._session.name),
-            "read_only": self._session.read_only,
-            "scope": self._scopes.index(draft.scope),
-            "scopes": [str(scope) for scope in self._scopes],
-            "unread": [] if Scope.cluster() in draft.read.policies else [str(Scope.cluster())],
-            "columns": display.columns(draft),
-            "rows": display.rows(draft, self._added),
-            "summary": self.plan.summary if self.plan.steps else "",
-        }
-
-    def _on_request(self, change: dict[str, Any]) -> None:
-        """Carry out what the browser asks; an error here belongs to no cell, so the panel shows it."""
-        request = change["new"]
-        try:
-            self._perform(request)
-        except KqlmiError as error:
-            self._show()
-            self.status = {"kind": "error", "text": printable(error.message), "hint": printable(error.hint)}
-        except Exception as error:  # noqa: BLE001 - nothing above this would show it
-            self._show()
-            self.status = {
-                "kind": "error",
-                "text": f"{type(error).__name__}: {error}",
-                "hint": "This is a bug in kqlmi.",
-            }
-        finally:
-            self.acknowledged = int(request.get("id", 0))
-
-    def _perform(self, request: dict[str, Any]) -> None:
-        actions = {
-            "toggle": self._toggle,
-            "replace_all": self._replace_all,
-            "remove": self._remove,
-            "dismiss": self._dismiss,
-            "scope": self._choose_scope,
-            "add": self._add,
-            "preview": self._preview,
-            "discard": self._discard,
-            "execute": self._execute,
-        }
-        actions[request["action"]](request)
-
-    def _cell(self, request: dict[str, Any]) -> tuple[str, str]:
-        """Give the identity and usage of a request, which names the usage as it was shown."""
-        shown = {printable(usage): usage for usage in self._draft.usages}
-        return object_id(str(request["identity"])), shown[str(request["usage"])]
-
-    def _toggle(self, request: dict[str, Any]) -> None:
-        identity, usage = self._cell(request)
-        cell = self._draft.cell(identity, usage)
-        if not cell.granted and not cell.covered_by:
-            self.tick(identity, usage=usage)
-            self.status = {"kind": "note", "text": display.tick_text(self._draft, identity, usage), "hint": ""}
-        elif not cell.covered_by:
-            self.untick(identity, usage=usage)
-        else:
-            self._ask(identity, usage)
-
-    def _ask(self, identity: str, usage: str) -> None:
-        """Ask before a tick is taken away that would change nothing, and offer what would change something."""
-        draft = self._draft
-        here = (draft.scope, ALL) in covered_by(draft.wanted, draft.scope, identity, usage)
-        offers = []
-        if here:
-            kept = len(draft.kept_usages(usage))
-            offers.append(["replace_all", f"Replace All by the {kept} known usages you keep (future usages end)"])
-        elif draft.cell(identity, usage).granted:
-            offers.append(["remove", "Remove the redundant grant (it stays allowed)"])
-        text = display.cover_text(draft, identity, usage)
-        if not here:
-            text += " Choose the scope cluster to revoke it there."
-        self.question = {"text": text, "identity": identity, "usage": printable(usage), "offers": offers}
-
-    def _replace_all(self, request: dict[str, Any]) -> None:
-        identity, usage = self._cell(request)
-        self.draft = self._draft.replace_all(identity, without=usage)
-
-    def _remove(self, request: dict[str, Any]) -> None:
-        identity, usage = self._cell(request)
-        self.untick(identity, usage=usage)
-
-    def _dismiss(self, _request: dict[str, Any]) -> None:
-        self.question = None
-
-    def _choose_scope(self, request: dict[str, Any]) -> None:
-        self.draft = self._read(self._scopes[int(request["scope"])], keep=self._draft)
-
-    def _add(self, request: dict[str, Any]) -> None:
-        identity = self._draft.holder(str(request["identity"]))
-        if identity not in (*self._added, *self._draft.read.identities):
-            self._added = (*self._added, identity)
-        self._show()
-        self.status = {"kind": "note", "text": f"{identity} has a row now.", "hint": "Tick what it may be used for."}
-
-    def _preview(self, _request: dict[str, Any]) -> None:
-        self._shown = self.plan
-        stops = self._session.impact(self._shown).lines if self._shown.revokes else ()
-        self.preview = display.plan(self._shown, self._draft) | {"impact": list(stops)}
-
-    def _discard(self, _request: dict[str, Any]) -> None:
-        self._reread()
-        self.status = {"kind": "note", "text": "The ticks were discarded, and the policies read again.", "hint": ""}
-
-    def _execute(self, request: dict[str, Any]) -> None:
-        plan = self._shown
-        if plan is None or plan.id != request["plan"]:
-            raise InputError("This preview is out of date.", hint="Preview the change again.")
-        if plan.revokes and not request.get("confirmed"):
-            raise InputError("The change takes something away.", hint="Confirm it to go on.")
-        self.status = {"kind": "busy", "text": "Executing…", "hint": ""}
-        applied = self._carry_out(plan)
-        self.status = {"kind": "done", "text": str(applied), "hint": ""}
+    def _put(self, draft: Draft, *, anew: bool = False) -> None:
+        """Draw a draft; all of it where other policies or another scope are to be seen, and else just the ticks."""
+        anew = anew or draft.read is not self._draft.read or draft.scope != self._draft.scope
+        self._draft, refused = draft, self._reader.refused
+        with self.hold_sync():
+            if anew:
+                self._cells = matrix.OfAll(draft.read) if self._overview else matrix.OfScope(draft.scope)
+                self.scope = self.place
+                self.refusal = str(refused[draft.scope]) if draft.scope in refused and not self._overview else ""
+                self.columns = matrix.columns(draft)
+                assigned = self._assigned and {draft.holder(one): row for one, row in self._assigned.items()}
+                more = map(draft.holder, (*self._added, *(identity for _, identity, _ in draft.ticks)))
+                self.identities = matrix.identities(draft.read, [*more], assigned, self.names)
+                readable = self._overview or draft.scope in draft.read.policies
+                self.cells = matrix.rows(self._cells, draft, self.identities) if readable else []
+            self.edited = {} if self._overview else matrix.edited(self._cells, draft)
+            self.legend = list(self._cells.legend.states)
+            self.summary = draft.summary
+            self.more = self._asks_assigned or bool(self._reader.next(draft))
+            self.scope_states = matrix.scope_states(self._reader.scopes, draft, refused)

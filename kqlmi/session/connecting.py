@@ -1,14 +1,18 @@
 """Opening a session: where a cluster is, and how to sign in."""
 
 import re
+from collections.abc import Mapping
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from kqlmi.cluster.connection import DEFAULT_TIMEOUT, KustoConnection, Target
 from kqlmi.credentials import sign_in
 from kqlmi.errors import InputError, MissingExtraError
 from kqlmi.session.session import Session
+
+if TYPE_CHECKING:
+    from kqlmi.arm.identities import ClusterResource
 
 _URL = re.compile(r"(?P<url>https?://(?:[a-z0-9.-]+|\[::1\])(?::(?P<port>\d{1,5}))?)/?", re.IGNORECASE)
 _LAST_PORT = 65535
@@ -25,6 +29,8 @@ def connect(
     timeout: float = DEFAULT_TIMEOUT,
     read_only: bool = False,
     history: bool = True,
+    resource_id: str = "",
+    arm_options: Mapping[str, Any] | None = None,
 ) -> Session:
     """Open a session on a cluster.
 
@@ -39,6 +45,8 @@ def connect(
         timeout: The server's deadline for each request, in seconds.
         read_only: Refuse changes.
         history: Record changes, so that they can be taken back.
+        resource_id: The cluster's resource ID, by which Azure Resource Manager tells the assigned identities.
+        arm_options: Keyword arguments for the clients of azure-mgmt-kusto; by default they sign in as the session does.
 
     Raises:
         InputError: The URL, the mode or the timeout is wrong.
@@ -48,9 +56,17 @@ def connect(
         return _connect_local(name or "local", timeout, database=database, read_only=read_only, history=history)
     url = _url(cluster)
     target = Target(url, sign_in(auth, token=token, credential=credential))
+    options = arm_options or ({"credential": target.sign_in.credential} if target.sign_in.credential else None)
+    resource = _resource(resource_id, options) if resource_id and options else None
     connection = KustoConnection(target, timeout=timeout, read_only=read_only)
     label = name or urlsplit(url).netloc
-    return Session(label, connection, database=database, read_only=read_only, history=history)
+    return Session(label, connection, database=database, read_only=read_only, history=history, resource=resource)
+
+
+def _resource(resource_id: str, options: Mapping[str, Any]) -> "ClusterResource":
+    from kqlmi.arm.identities import ClusterResource
+
+    return ClusterResource(resource_id, options)
 
 
 def _connect_local(name: str, timeout: float, *, database: str, read_only: bool, history: bool) -> Session:
@@ -58,13 +74,15 @@ def _connect_local(name: str, timeout: float, *, database: str, read_only: bool,
         from kqlmi import local
 
         with ExitStack() as held:
-            found = local.find()
+            found, resource = local.find(), None
             if found is None:
                 started = held.enter_context(local.start())
-                found = (started.url, started.token)
+                found, resource = (started.url, started.token), _resource(started.resource_id, started.arm_options)
             target = Target(found[0], sign_in(token=found[1]))
             connection = KustoConnection(target, timeout=timeout, read_only=read_only)
-            session = Session(name, connection, database=database, read_only=read_only, history=history)
+            session = Session(
+                name, connection, database=database, read_only=read_only, history=history, resource=resource
+            )
             session._held.push(held.pop_all())  # noqa: SLF001 - the session stops what was started for it
             return session
     except ModuleNotFoundError as error:

@@ -19,7 +19,5 @@ class Met:
         """Give what is known once policies were read as well."""
         # An entry without a display name must not take away the one that another policy told.
         told = {key: one.display_name or self.identities.get(key, "") for key, one in found.identities.items()}
-        held = {usage for scope in found.policies for _, usage in found.grants(scope)}
-        return replace(
-            self, identities={**self.identities, **told}, usages=(*self.usages, *sorted(held.difference(self.usages)))
-        )
+        new = sorted(found.usages.difference(self.usages))
+        return replace(self, identities={**self.identities, **told}, usages=(*self.usages, *new))

@@ -3,16 +3,16 @@
 import fnmatch
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from kqlmi.apply import DEADLINE, Applied, apply_plan
+from kqlmi.apply import DEADLINE, Applied, StepResult, apply_plan
 from kqlmi.cluster import policies
 from kqlmi.cluster.connection import Connection
 from kqlmi.cluster.table import Table
-from kqlmi.errors import InputError, KqlmiError, ServiceError
+from kqlmi.errors import InputError, ServiceError
 from kqlmi.history import Entry, History, Reading
 from kqlmi.model import commands, edits
 from kqlmi.model.access import Access, access
@@ -23,16 +23,13 @@ from kqlmi.model.plan import Plan, make_plan
 from kqlmi.model.policy import Policy, Snapshot
 from kqlmi.recording import Recorder
 from kqlmi.session import auditing, impact
+from kqlmi.session.assigned import assigned
 from kqlmi.session.explaining import Refusal, check, explain
 from kqlmi.session.met import Met
+from kqlmi.session.rights import denial
 
-
-@dataclass(frozen=True, slots=True)
-class Policies:
-    """Policies that were read, and the refusal of each scope that could not be."""
-
-    snapshot: Snapshot
-    refused: Mapping[Scope, KqlmiError]
+if TYPE_CHECKING:
+    from kqlmi.arm.identities import ClusterResource
 
 
 class Session:
@@ -50,8 +47,10 @@ class Session:
         database: str = "",
         read_only: bool = False,
         history: bool = True,
+        resource: "ClusterResource | None" = None,
     ) -> None:
         """Hold a connection; ``connect`` makes one."""
+        self.resource = resource
         self.name, self.connection, self.database, self.read_only = name, connection, database, read_only
         self.history = History() if history else None
         self.plans: dict[str, Plan] = {}
@@ -141,11 +140,11 @@ class Session:
         """Read the policy of a scope; None where there is none."""
         return policies.read_policy(self.connection, scope)
 
-    def read(self, scopes: Iterable[Scope] | None = None) -> Policies:
+    def read(self, scopes: Iterable[Scope] | None = None) -> policies.Policies:
         """Read the policies of some scopes, or of the cluster and every database; a refusal does not fail the rest."""
         if scopes is None:
             scopes = [Scope.cluster(), *map(Scope.database, self.databases())]
-        found = Policies(*policies.read_policies(self.connection, scopes))
+        found = policies.read_policies(self.connection, scopes)
         self.met = self.met.reading(found.snapshot)
         return found
 
@@ -214,6 +213,7 @@ class Session:
         return plan, desired.unmanaged
 
     discover, audit, tighten, impact = auditing.discover, auditing.audit, auditing.tighten, impact.impact
+    assigned, denial = assigned, denial
 
     def _in(self, databases: Iterable[str], *, cluster: bool) -> Snapshot:
         """Read the policies of the scopes that were said."""
@@ -266,10 +266,12 @@ class Session:
         deadline: float = DEADLINE,
         record: bool = True,
         tell: Callable[[str], None] = lambda _: None,
+        progress: Callable[[tuple[StepResult, ...]], None] = lambda _: None,
     ) -> Applied:
         """Carry out exactly ``plan``, each command within ``deadline`` seconds, and record it.
 
-        ``tell`` is called with a sentence when a lost answer has to be waited for.
+        ``tell`` is called with a sentence when a lost answer has to be waited for; ``progress`` before the first command
+        and after each step, with the results so far.
 
         Raises:
             ApplyError: It did not go through; the error says what landed.
@@ -280,8 +282,8 @@ class Session:
         if plan.cluster != self.name:
             raise InputError(f"The plan was made for {plan.cluster}, and this session is on {self.name}.")
         if self.history is None or not record or not plan.steps:
-            return apply_plan(self.connection, plan, deadline=deadline, tell=tell)
-        return self._recorder.apply(plan, deadline=deadline, tell=tell)
+            return apply_plan(self.connection, plan, deadline=deadline, tell=tell, progress=progress)
+        return self._recorder.apply(plan, deadline=deadline, tell=tell, progress=progress)
 
     def access(self, identity: str, usage: str, *, database: str = "") -> Access:
         """Tell whether an identity may be used for something in a database, or in all by the cluster's policy, and why.

@@ -1,8 +1,10 @@
-"""Fixtures: JupyterLab and Chromium, once for this folder; a tab for each test."""
+"""Fixtures: JupyterLab, Notebook 7 and Chromium, once for this folder; a tab for each test."""
 
 import importlib.util
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,11 +17,16 @@ if TYPE_CHECKING:
 
 # Of the package, not of the session: Playwright's event loop would be in the way of other tests' own.
 @pytest.fixture(scope="package")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Give a running JupyterLab."""
-    if importlib.util.find_spec("jupyterlab") is None:
-        pytest.skip("JupyterLab is not installed")
-    with serve(tmp_path_factory.mktemp("jupyterlab")) as server:
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Server]]:
+    """Give what gives a running ``jupyterlab`` or ``notebook``, each started once."""
+    with ExitStack() as held:
+
+        @cache
+        def server(module: str) -> Server:
+            if importlib.util.find_spec(module) is None:
+                pytest.skip(f"{module} is not installed")
+            return held.enter_context(serve(tmp_path_factory.mktemp(module), module))
+
         yield server
 
 
@@ -45,8 +52,12 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[BrowserContex
 
 
 @pytest.fixture
-def lab(request: pytest.FixtureRequest, browser: "BrowserContext", server: Server) -> Iterator[Lab]:
-    """Give an empty tab; at the end, nothing may have gone wrong in it, and nothing may have left this machine."""
+def lab(request: pytest.FixtureRequest, browser: "BrowserContext", servers: Callable[[str], Server]) -> Iterator[Lab]:
+    """Give an empty tab, on JupyterLab or on what the test names; at the end, nothing may have gone wrong in it.
+
+    Nor may anything have left this machine.
+    """
+    server = servers(getattr(request, "param", "jupyterlab"))
     lab = Lab(server, browser, re.sub(r"\W+", "-", request.node.name))
     yield lab
     lab.close()

@@ -380,6 +380,8 @@ def test_a_script_that_never_ends_is_stopped(script: str, monkeypatch: pytest.Mo
     begin = time.monotonic()
     assert refusal(script) == " was stopped after 1.5 seconds"
     assert time.monotonic() - begin < 5
+    # A busy machine may take longer than that for any script.
+    monkeypatch.undo()
     assert run_script(result("1")) == [(1,)]
 
 

@@ -1,8 +1,11 @@
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kqlmi.errors import InputError, PolicyError
+from kqlmi.model.access import access
 from kqlmi.model.draft import Draft
 from kqlmi.model.entities import Scope
 from kqlmi.model.policy import Policy, Snapshot
@@ -92,9 +95,7 @@ def test_unknown_usages_have_their_column() -> None:
 
 def test_ticks_stay_when_another_scope_is_chosen() -> None:
     other = Scope.database("Sales")
-    moved = (
-        draft().tick(LOADER, usage="All").reading(Snapshot({other: None})).at(other).tick(LOADER, usage="SqlRequest")
-    )
+    moved = draft().tick(LOADER, usage="All").rebase(Snapshot({other: None})).at(other).tick(LOADER, usage="SqlRequest")
     assert [str(step.scope) for step in moved.plan().steps] == ["database Samples", "database Sales"]
 
 
@@ -109,3 +110,43 @@ def test_an_unknown_workflow_or_usage_is_refused_with_a_suggestion() -> None:
         draft().tick(LOADER, workflow="continous export")
     with pytest.raises(PolicyError, match="Did you mean ExternalTable"):
         draft().tick(LOADER, usage="ExternalTables")
+
+
+TICKS = st.lists(st.tuples(IDENTITIES, KNOWN, st.booleans()), max_size=8)
+
+
+@given(st.none() | POLICIES, st.none() | POLICIES, TICKS)
+def test_a_draft_tells_the_same_as_the_plan_that_it_makes(
+    cluster: Policy | None, database: Policy | None, ticks: list[tuple[str, str, bool]]
+) -> None:
+    start = Draft.start(Snapshot({CLUSTER: cluster, DATABASE: database}), DATABASE)
+    made = start
+    for identity, usage, on in ticks:
+        with suppress(InputError):
+            made = made.tick(identity, usage=usage) if on else made.untick(identity, usage=usage)
+    plan = made.plan()
+    assert made.summary == (plan.summary if plan.steps else "")
+    assert set(made.changes) == set(plan.changes)
+    for identity in {identity for identity, _, _ in ticks}:
+        for usage in made.usages:
+            cell = made.cell(identity, usage)
+            holder = made.holder(identity)
+            assert cell.granted == ((holder, usage) in made.desired().grants(DATABASE))
+            assert cell.allowed == bool(access(made.desired(), holder, usage, DATABASE).allowed)
+
+
+@given(st.none() | POLICIES, POLICIES, IDENTITIES, KNOWN.filter(lambda usage: usage != "All"))
+def test_ticks_stand_on_top_of_what_somebody_else_made(
+    read: Policy | None, theirs: Policy, identity: str, usage: str
+) -> None:
+    start = Draft.start(Snapshot({DATABASE: read}), DATABASE)
+    before = start.tick(identity, usage=usage)
+    ticked = before.rebase(Snapshot({DATABASE: theirs}))
+    mine = {(ticked.holder(identity), usage)} if before.ticks else set()
+    assert ticked.desired().grants(DATABASE) == theirs.grants | mine
+    assert ticked.rebase(ticked.desired()).ticks == {}
+
+
+def test_a_scope_that_was_not_read_cannot_be_ticked() -> None:
+    with pytest.raises(InputError, match="was not read"):
+        draft().at(Scope.database("Sales")).tick(LOADER, usage="SqlRequest")

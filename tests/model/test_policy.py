@@ -99,9 +99,9 @@ def test_an_empty_policy_is_not_no_policy() -> None:
 
 def test_single_quoted_json_is_read_as_the_service_reads_it() -> None:
     text = "[ { 'ObjectId' : 'SYSTEM', 'AllowedUsages' : 'externaltable , All', 'Note': 'it\\'s \"so\" \\\\' } ]"
-    entry = parsed(text).entries[0]
-    assert entry.grants == {("system", "ExternalTable"), ("system", "All")}
-    assert json.loads(entry.extra[0][1]) == 'it\'s "so" \\'
+    policy = parsed(text)
+    assert policy.grants == {("system", "ExternalTable"), ("system", "All")}
+    assert json.loads(policy.entries[0].extra[0][1]) == 'it\'s "so" \\'
 
 
 def test_the_system_identity_is_the_same_by_word_and_by_flag() -> None:

@@ -29,6 +29,7 @@ KNOWN = Known(
 )
 USAGE_NAMES = [usage.name for usage in USAGES]
 OPTIONS = ["--on", "--help"]
+CONNECT = ["database", "auth", "name", "read-only", "no-history", "resource-id"]
 GRANT = ["--database", "--cluster", *OPTIONS]
 CELL = ["check", "--database", "--on", "--raw", "--help"]
 EIGHT = [
@@ -93,7 +94,7 @@ LINES = [
     ("%kqlmi show --on 'the other' --database ", "", ["Elsewhere"]),
     ("%kqlmi grant --on 'the other' load", "load", ['"loader there"']),
     ("%kqlmi show --on nowhere --database ", "", []),
-    ("%kqlmi connect ", "", ["local", "--database", "--auth", "--name", "--read-only", "--no-history", *OPTIONS]),
+    ("%kqlmi connect ", "", ["local", *(f"--{name}" for name in CONNECT), *OPTIONS]),
     ("%kqlmi connect https://c.kusto.windows.net --auth ", "", [*MODES]),
     ("%kqlmi connect https://c.kusto.windows.net --auth=dev", "dev", ["device-code"]),
     ("%kqlmi apply ", "", ["a1b2c3", "--revoke", "--no-history", *OPTIONS]),

@@ -129,6 +129,9 @@ def test_no_text_breaks_the_tab_of_ipython(bare: InteractiveShell, text: str, af
         getattr(one, "matcher_identifier", one.__qualname__) for one in shell.Completer.matchers if one is not ours
     ]
     for start in ("%kqlmi ", "%%kqlmi\n", PAYLOAD, ""):
+        line = (start + text).rpartition("\n")[2]
+        if line and not line.split():
+            continue  # of a line of blanks, IPython 9 wants to unpack a first word, before any matcher is asked
         assert all(done.startswith(start) for done in offered(shell, start + text, after))
 
 

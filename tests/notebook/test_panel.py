@@ -1,19 +1,23 @@
 """The panel without a browser: requests go in as the browser sends them, and the traits are what it would show."""
 
 import json
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from traitlets import TraitError
 
 import kqlmi
-from kqlmi.errors import ApplyError, ForbiddenError, InputError, PolicyError
+from kqlmi.errors import ApplyError, ForbiddenError, InputError, KqlmiError, PolicyError
 from kqlmi.local.cluster import LocalCluster
-from kqlmi.model.entities import Scope
-from kqlmi.model.policy import Policy
+from kqlmi.model.draft import Draft
+from kqlmi.model.entities import Identity, ObjectId, Scope
+from kqlmi.model.policy import Entry, Policy, Snapshot
 from kqlmi.notebook.panel import Panel
 from kqlmi.session import Session
 
+TWINS = ("22222222-2222-3333-4444-555555555555", "33333333-2222-3333-4444-555555555555")
 SAMPLES, CLUSTER = Scope.database("Samples"), Scope.cluster()
 
 
@@ -51,10 +55,11 @@ def exporter(world: LocalCluster) -> str:
 
 def ask(panel: Panel, action: str, **fields: Any) -> dict[str, Any]:
     """Send what the browser sends, and give the status."""
-    number = panel.acknowledged + 1
-    panel.request = {"id": number, "action": action, **fields}
-    assert panel.acknowledged == number
-    json.dumps([panel.view, panel.preview, panel.question, panel.status])
+    key = uuid.uuid4().hex
+    panel.request = {"id": key, "action": action, **fields}
+    assert panel.acknowledged == key
+    assert panel.working == {}
+    json.dumps(panel.get_state(panel.keys))
     return dict(panel.status)
 
 
@@ -63,9 +68,15 @@ def grants(session: Session, scope: Scope = SAMPLES) -> frozenset[tuple[str, str
     return policy.grants if policy else frozenset()
 
 
+def rows(panel: Panel) -> list[str]:
+    return [identity for identity, _, _ in panel.identities]
+
+
 def cell(panel: Panel, identity: str, usage: str) -> dict[str, Any]:
-    column = [column["usage"] for column in panel.view["columns"]].index(usage)
-    return next(dict(row["cells"][column]) for row in panel.view["rows"] if row["identity"] == identity)
+    """Give what the view draws for a cell."""
+    column = [column["usage"] for column in panel.columns].index(usage)
+    row = panel.edited.get(identity, panel.cells[rows(panel).index(identity)])
+    return dict(panel.legend[ord(row[column]) - ord("0")])
 
 
 def test_a_tick_a_preview_and_an_execution_change_the_policy_as_shown(session: Session, loader: str) -> None:
@@ -75,11 +86,11 @@ def test_a_tick_a_preview_and_an_execution_change_the_policy_as_shown(session: S
     ask(panel, "preview")
     assert grants(session) == before
     assert panel.preview["summary"] == "1 to grant, 0 to revoke, 2 unchanged"
-    assert panel.preview["commands"] == [step.command for step in panel.plan.steps]
+    assert [step["command"] for step in panel.preview["steps"]] == [step.command for step in panel.plan.steps]
     status = ask(panel, "execute", plan=panel.preview["id"])
     assert status["kind"] == "done"
     assert grants(session) == before | {(loader, "AutomatedFlows")}
-    assert panel.preview is None
+    assert not panel.preview
     assert panel.plan.steps == ()
 
 
@@ -99,7 +110,7 @@ def test_only_what_was_previewed_is_executed(session: Session, loader: str) -> N
     ask(panel, "preview")
     shown = panel.preview["id"]
     ask(panel, "toggle", identity=loader, usage="AzureAI")
-    assert panel.preview is None
+    assert not panel.preview
     assert "out of date" in ask(panel, "execute", plan=shown)["text"]
     assert grants(session) == before
 
@@ -111,26 +122,34 @@ def test_unticking_what_all_covers_asks_and_offers_to_replace_all(session: Sessi
     assert text == "Replace All by the 7 known usages you keep (future usages end)"
     assert panel.plan.steps == ()
     ask(panel, action, identity="system", usage="SqlRequest")
-    assert panel.question is None
+    assert not panel.question
     assert not cell(panel, "system", "SqlRequest")["allowed"]
     assert cell(panel, "system", "AzureAI")["granted"]
 
 
-def test_what_the_cluster_grants_is_explained_and_not_offered(session: Session, exporter: str) -> None:
+def test_what_the_cluster_grants_is_explained_and_can_be_granted_in_the_database_too(
+    session: Session, exporter: str
+) -> None:
     panel = Panel(session, SAMPLES)
-    assert cell(panel, exporter, "ExternalTable")["state"] == "through the cluster"
+    assert cell(panel, exporter, "ExternalTable")["text"] == "through the cluster"
     ask(panel, "toggle", identity=exporter, usage="ExternalTable")
-    assert panel.question["offers"] == []
     assert "the policy of the cluster grants ExternalTable" in panel.question["text"]
     ask(panel, "dismiss")
-    assert panel.question is None
+    assert not panel.question
+    ask(panel, "toggle", identity=exporter, usage="ExternalTable")
+    [[action, _]] = panel.question["offers"]
+    ask(panel, action, identity=exporter, usage="ExternalTable")
+    assert cell(panel, exporter, "ExternalTable")["text"] == "redundant, through the cluster"
+    ask(panel, "choose", scope=0)
+    ask(panel, "toggle", identity=exporter, usage="ExternalTable")
+    assert panel.summary == "1 to grant, 1 to revoke, 2 unchanged"
 
 
 def test_a_redundant_grant_is_shown_not_counted_and_can_be_removed(session: Session, exporter: str) -> None:
     panel = Panel(session, SAMPLES)
     panel.tick(exporter, usage="ExternalTable")
     assert panel.plan.summary.startswith("0 to grant, 0 to revoke, 1 redundant")
-    assert cell(panel, exporter, "ExternalTable")["state"].startswith("redundant")
+    assert cell(panel, exporter, "ExternalTable")["text"].startswith("redundant")
     ask(panel, "toggle", identity=exporter, usage="ExternalTable")
     [[action, _]] = panel.question["offers"]
     ask(panel, action, identity=exporter, usage="ExternalTable")
@@ -140,7 +159,7 @@ def test_a_redundant_grant_is_shown_not_counted_and_can_be_removed(session: Sess
 def test_a_cluster_only_usage_is_marked_at_a_database(session: Session, loader: str) -> None:
     panel = Panel(session, SAMPLES)
     assert "no effect" in ask(panel, "toggle", identity=loader, usage="SandboxArtifacts")["text"]
-    assert cell(panel, loader, "SandboxArtifacts")["state"] == "no effect here"
+    assert cell(panel, loader, "SandboxArtifacts")["text"] == "no effect here"
     ask(panel, "preview")
     assert panel.preview["changes"][0]["note"] == "without effect"
 
@@ -150,14 +169,18 @@ def test_a_revoke_at_the_cluster_tells_where_the_usage_stays(session: Session, e
     panel = Panel(session, CLUSTER)
     ask(panel, "toggle", identity=exporter, usage="ExternalTable")
     ask(panel, "preview")
+    assert panel.preview["changes"][0]["note"] == "2 databases were not read"
+    while panel.read_more():
+        pass
+    ask(panel, "preview")
     assert panel.preview["changes"][0]["note"] == "stays allowed in the database Sales"
 
 
 def test_the_scope_is_chosen_and_ticks_elsewhere_stay(session: Session, loader: str) -> None:
     panel = Panel(session, SAMPLES)
     panel.tick(loader, workflow="Continuous export")
-    assert panel.view["scopes"] == ["cluster", "database Samples", "database Sales"]
-    ask(panel, "scope", scope=2)
+    assert panel.scopes == ["cluster", "database Samples", "database Sales"]
+    ask(panel, "choose", scope=2)
     ask(panel, "toggle", identity=loader, usage="SqlRequest")
     assert [str(step.scope) for step in panel.plan.steps] == ["database Samples", "database Sales"]
     panel.apply()
@@ -169,15 +192,15 @@ def test_an_identity_is_added_by_its_object_id(session: Session) -> None:
     assert "neither a GUID" in ask(panel, "add", identity="<b>x</b>")["text"]
     new = "11111111-2222-3333-4444-555555555555"
     ask(panel, "add", identity=new.upper())
-    assert panel.view["rows"][-1]["identity"] == new
+    assert rows(panel)[-1] == new
 
 
 def test_the_system_identity_is_one_by_whatever_name_it_is_added(session: Session, world: LocalCluster) -> None:
     guid = world.identities[2].object_id
     panel = Panel(session, SAMPLES)
     ask(panel, "add", identity=guid)
-    assert [row["identity"] for row in panel.view["rows"]].count("system") == 1
-    assert guid not in [row["identity"] for row in panel.view["rows"]]
+    assert rows(panel).count("system") == 1
+    assert guid not in rows(panel)
     assert panel.draft.cell(guid.upper(), "all").granted
 
 
@@ -207,7 +230,7 @@ def test_what_somebody_else_changed_is_not_overwritten(session: Session, loader:
     assert "changed since" in ask(panel, "execute", plan=panel.preview["id"], confirmed=True)["text"]
     assert session.policy(SAMPLES) is None
     ask(panel, "discard")
-    assert loader not in [row["identity"] for row in panel.view["rows"]]
+    assert loader not in rows(panel)
 
 
 def test_a_viewer_sees_his_database_and_that_the_cluster_was_not_read(world: LocalCluster, session: Session) -> None:
@@ -215,9 +238,12 @@ def test_a_viewer_sees_his_database_and_that_the_cluster_was_not_read(world: Loc
     token = world.token_for("viewer", database="Samples")
     with kqlmi.connect(world.url, token=token) as viewer:
         panel = Panel(viewer, SAMPLES)
-        assert panel.view["unread"] == ["cluster"]
-        assert ask(panel, "scope", scope=0)["kind"] == "error"
-        assert panel.view["scope"] == 1
+        assert panel.scope_states[0] == "x"
+        ask(panel, "choose", scope=0)
+        assert "not authorized" in panel.refusal
+        assert panel.cells == []
+        assert "was not read" in ask(panel, "toggle", identity="system", usage="SqlRequest", scope=0)["text"]
+        ask(panel, "choose", scope=1)
         with pytest.raises(ForbiddenError):
             Panel(viewer, CLUSTER)
         panel.tick("system", usage="SqlRequest")
@@ -258,3 +284,439 @@ def test_where_no_widget_shows_there_is_an_escaped_table() -> None:
     assert "<i>" not in data["text/html"]
     assert "a&lt;b&gt;&amp;c" in data["text/html"]
     assert "application/vnd.jupyter.widget-view+json" in data
+
+
+def other(world: LocalCluster) -> Session:
+    return kqlmi.connect(world.url, token=world.token)
+
+
+def test_a_change_of_somebody_else_is_seen_at_the_preview_and_the_ticks_stand_on_it(
+    session: Session, world: LocalCluster, loader: str, exporter: str
+) -> None:
+    panel = Panel(session, SAMPLES)
+    ask(panel, "toggle", identity=loader, usage="SqlRequest")
+    ask(panel, "toggle", identity=loader, usage="NativeIngestion")
+    with other(world) as somebody:
+        theirs = Policy.empty().grant(exporter, "AzureAI").grant("system", "All")
+        somebody.apply(somebody.plan({SAMPLES: theirs}))
+    ask(panel, "preview")
+    assert sorted(panel.theirs) == [
+        f"+ exporter ({exporter}) AzureAI in the database Samples",
+        f"- loader ({loader}) NativeIngestion in the database Samples",
+    ]
+    assert panel.preview["summary"] == "1 to grant, 0 to revoke, 2 unchanged"
+    assert [loader, "loader", ""] in panel.identities
+    ask(panel, "execute", plan=panel.preview["id"])
+    assert grants(session) == theirs.grants | {(loader, "SqlRequest")}
+    assert len(panel.theirs) == 2  # until they were seen
+    ask(panel, "dismiss")
+    assert panel.theirs == []
+
+
+def test_a_change_between_preview_and_execution_is_shown_and_not_overwritten(
+    session: Session, world: LocalCluster, loader: str
+) -> None:
+    panel = Panel(session, SAMPLES)
+    ask(panel, "toggle", identity=loader, usage="NativeIngestion")
+    ask(panel, "preview")
+    with other(world) as somebody:
+        somebody.apply(somebody.plan({SAMPLES: Policy.empty().grant(loader, "NativeIngestion", "AzureAI")}))
+    status = ask(panel, "execute", plan=panel.preview["id"], confirmed=True)
+    assert "changed since" in status["text"]
+    assert f"+ loader ({loader}) AzureAI in the database Samples" in panel.theirs
+    assert not panel.preview
+    assert panel.summary == "0 to grant, 1 to revoke, 1 unchanged"
+    assert (loader, "NativeIngestion") in grants(session)
+    ask(panel, "preview")
+    ask(panel, "execute", plan=panel.preview["id"], confirmed=True)
+    assert grants(session) == {(loader, "AzureAI")}
+
+
+def test_a_tick_that_somebody_else_made_already_leaves_nothing_to_preview(
+    session: Session, world: LocalCluster, loader: str
+) -> None:
+    panel = Panel(session, SAMPLES)
+    ask(panel, "toggle", identity=loader, usage="SqlRequest")
+    with other(world) as somebody:
+        somebody.apply(somebody.grant(loader, "SqlRequest", databases=["Samples"]))
+    ask(panel, "preview")
+    assert not panel.preview
+    assert panel.summary == ""
+    assert len(panel.theirs) == 1
+
+
+def test_what_the_panel_applied_is_undone_in_place(session: Session, loader: str) -> None:
+    panel, before = Panel(session, SAMPLES), grants(session)
+    assert ask(panel, "undo")["kind"] == "error"
+    ask(panel, "toggle", identity=loader, usage="SqlRequest")
+    ask(panel, "preview")
+    ask(panel, "execute", plan=panel.preview["id"])
+    assert panel.undoable
+    ask(panel, "undo")
+    assert grants(session) != before
+    assert panel.preview["undoes"] == panel.undoable
+    assert "Cannot be known: whether loader" in panel.preview["impact"][0]
+    ask(panel, "execute", plan=panel.preview["id"], confirmed=True)
+    assert grants(session) == before
+    assert not panel.undoable
+    assert not cell(panel, loader, "SqlRequest")["granted"]
+
+
+def test_undo_is_refused_when_somebody_changed_the_policy_since(
+    session: Session, world: LocalCluster, loader: str
+) -> None:
+    panel = Panel(session, SAMPLES)
+    panel.tick(loader, usage="SqlRequest")
+    panel.apply()
+    with other(world) as somebody:
+        somebody.apply(somebody.grant(loader, "AzureAI", databases=["Samples"]))
+    assert "cannot be taken back" in ask(panel, "undo")["text"]
+    assert not panel.preview
+
+
+def test_the_progress_of_each_step_is_told(session: Session, loader: str) -> None:
+    panel = Panel(session, SAMPLES)
+    told: list[list[str]] = []
+    panel.observe(lambda change: told.append([step["outcome"] for step in change["new"]]), names="progress")
+    panel.tick(loader, usage="SqlRequest")
+    panel.choose(CLUSTER)
+    panel.tick(loader, usage="AzureAI")
+    ask(panel, "preview")
+    ask(panel, "execute", plan=panel.preview["id"])
+    assert told == [["", ""], ["applied", ""], ["applied", "applied"], []]
+
+
+def test_a_failure_half_way_says_which_step_landed_and_keeps_the_other_tick(session: Session, loader: str) -> None:
+    panel = Panel(session, SAMPLES)
+    unassigned = "11111111-2222-3333-4444-555555555555"
+    panel.tick(unassigned, usage="AzureAI")
+    panel.choose(CLUSTER)
+    panel.tick(loader, usage="SqlRequest")
+    ask(panel, "preview")
+    status = ask(panel, "execute", plan=panel.preview["id"])
+    assert status["kind"] == "error"
+    assert "The 1 before it landed" in status["text"]
+    assert [step["outcome"] for step in panel.progress] == ["applied", "not applied"]
+    assert panel.theirs == []
+    assert panel.summary.startswith("1 to grant, 0 to revoke")
+    assert panel.undoable
+
+
+def test_a_request_that_waited_longer_than_the_browser_is_not_carried_out(
+    session: Session, loader: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel = Panel(session, SAMPLES)
+    now = 1000.0
+    monkeypatch.setattr("kqlmi.notebook.requests.time.monotonic", lambda: now)
+    panel.request = {"id": "page-1", "after": "", "since": 99999.0, "action": "hello"}
+    toggle = {"action": "toggle", "identity": loader, "usage": "SqlRequest"}
+    now += 3
+    panel.request = {"id": "page-2", "after": "page-1", "since": 500.0, **toggle}
+    assert "too late" in panel.status["text"]
+    assert panel.acknowledged == "page-2"
+    assert panel.summary == ""
+    now += 1
+    panel.request = {"id": "page-3", "after": "page-2", "since": 900.0, **toggle}
+    assert panel.summary.startswith("1 to grant")
+    # However many other pages were heard meanwhile.
+    for other_page in range(200):
+        panel.request = {"id": f"{other_page}-1", "after": "", "since": 0, "action": "hello"}
+    panel.request = {"id": "page-4", "after": "page-3", "since": 1.0, **toggle}
+    assert panel.summary.startswith("1 to grant")
+    assert "too late" in panel.status["text"]
+
+
+def test_a_click_on_another_scope_than_the_one_shown_changes_nothing(session: Session, loader: str) -> None:
+    panel = Panel(session, SAMPLES)
+    assert "Another scope" in ask(panel, "toggle", identity=loader, usage="SqlRequest", scope=0)["text"]
+    assert panel.summary == ""
+
+
+def test_an_unread_scope_is_unread_and_read_when_it_is_chosen(session: Session) -> None:
+    panel = Panel(session, SAMPLES)
+    assert panel.scope_states == "rru"
+    ask(panel, "choose", scope=2)
+    assert panel.scope_states == "rrr"
+    assert ask(panel, "more") == {}
+    assert not panel.read_more()
+
+
+def test_other_scopes_are_read_in_the_background_without_closing_a_preview(session: Session, loader: str) -> None:
+    panel = Panel(session, SAMPLES)
+    panel.tick(loader, usage="SqlRequest")
+    ask(panel, "preview")
+    shown = panel.preview
+    ask(panel, "more")
+    assert panel.scope_states == "rcr"
+    assert panel.preview == shown
+    assert ask(panel, "execute", plan=shown["id"])["kind"] == "done"
+
+
+def test_the_view_of_all_scopes_tells_what_is_in_force(session: Session, loader: str, exporter: str) -> None:
+    panel = Panel(session, SAMPLES)
+    while panel.read_more():
+        pass
+    panel.tick(loader, usage="AzureAI")
+    ask(panel, "choose", scope=-1)
+    assert panel.scope == -1
+    assert cell(panel, exporter, "ExternalTable")["text"] == "everywhere"
+    assert cell(panel, loader, "NativeIngestion")["text"] == "in 1 of 2 databases"
+    assert cell(panel, "system", "SqlRequest")["text"] == "in 1 of 2 databases"
+    assert cell(panel, "system", "SandboxArtifacts")["text"] == ""
+    assert cell(panel, loader, "AzureAI")["text"] == ""
+    told = ask(panel, "where", identity="system", usage="SqlRequest", scope=-1)["text"]
+    assert told == "system may use SqlRequest by the policy of: database Samples, through All."
+    assert panel.summary.startswith("1 to grant")
+
+
+def test_identities_are_told_from_orphans_where_assignments_are_known(
+    session: Session, world: LocalCluster, loader: str, exporter: str
+) -> None:
+    third = "22222222-2222-3333-4444-555555555555"
+    assigned = [Identity(ObjectId(loader), "loader"), Identity(ObjectId(third), "unused")]
+    panel = Panel(session, SAMPLES, assigned=assigned)
+    badges = {identity: badge for identity, _, badge in panel.identities}
+    assert badges == {"system": "orphan", exporter: "orphan", loader: "assigned", third: "assigned"}
+    assert {badge for _, _, badge in Panel(session, SAMPLES).identities} == {""}
+    assert world.identities
+
+
+def test_who_has_no_administrators_role_is_told_so_and_gets_a_request(world: LocalCluster, session: Session) -> None:
+    assert Panel(session, SAMPLES).denial == {}
+    token = world.token_for("viewer", database="Samples")
+    with kqlmi.connect(world.url, token=token, name="prod") as viewer:
+        panel = Panel(viewer, SAMPLES)
+        assert not panel.denial["certain"]
+        panel.tick("system", usage="SqlRequest")
+        ask(panel, "preview")
+        request = panel.preview["request"]
+        assert request.startswith("Please run this on prod; it needs AllDatabasesAdmin.")
+        assert panel.plan.steps[0].command in request
+    with kqlmi.connect(world.url, token=world.token, read_only=True) as reader:
+        assert Panel(reader, SAMPLES).denial["certain"]
+
+
+def test_traits_set_from_python_are_followed(session: Session) -> None:
+    panel = Panel(session, SAMPLES)
+    panel.scope = 0
+    assert panel.draft.scope == CLUSTER
+    panel.scope = -1
+    assert cell(panel, "system", "SqlRequest")["text"] == "in 1 of 1 databases"
+    for place in (3, -2):
+        with pytest.raises(TraitError):
+            panel.scope = place
+    assert panel.scope == panel.place == -1
+    with pytest.raises(TraitError):
+        panel.row_filter = "x"
+
+
+def test_a_closed_preview_is_not_executed(session: Session, loader: str) -> None:
+    panel, before = Panel(session, SAMPLES), grants(session)
+    panel.tick(loader, usage="SqlRequest")
+    ask(panel, "preview")
+    shown = panel.preview["id"]
+    ask(panel, "close")
+    assert ask(panel, "execute", plan=shown)["kind"] == "error"
+    assert grants(session) == before
+
+
+def test_the_messages_of_a_tick_do_not_grow_with_the_identities() -> None:
+    sizes: dict[int, list[int]] = {}
+    for count in (3, 300):
+        identities = [kqlmi.local.Identity(f"identity {n}") for n in range(count)]
+        with (
+            kqlmi.local.start(databases=["D"], identities=identities) as world,
+            kqlmi.connect(world.url, token=world.token) as session,
+        ):
+            policy = Policy.empty()
+            for one in identities:
+                policy = policy.grant(one.object_id, "ExternalTable")
+            session.apply(session.plan({Scope.database("D"): policy}))
+            panel = Panel(session, Scope.database("D"))
+            sent: list[dict[str, Any]] = []
+            panel._send = lambda message, sent=sent, **_: sent.append(message)
+            ask(panel, "toggle", identity=identities[0].object_id, usage="SqlRequest")
+            sizes[count] = [len(json.dumps(message)) for message in sent]
+    assert len(sizes[3]) == 2  # the echo, and the answer
+    assert sizes[3] == pytest.approx(sizes[300], abs=20)
+
+
+def test_undo_takes_back_the_change_of_the_panel_and_no_other(
+    session: Session, world: LocalCluster, loader: str, exporter: str
+) -> None:
+    panel = Panel(session, SAMPLES)
+    panel.tick(loader, usage="SqlRequest")
+    panel.apply()
+    mine = panel.undoable
+    with other(world) as somebody:
+        somebody.apply(somebody.grant(exporter, "AzureAI", databases=["Sales"]))
+    panel.apply()  # nothing to do, and so nothing to undo
+    assert panel.undoable == mine
+    ask(panel, "undo")
+    assert [change["usage"] for change in panel.preview["changes"]] == ["SqlRequest"]
+
+
+def test_a_choice_reads_the_policy_as_it_is_now(session: Session, world: LocalCluster, loader: str) -> None:
+    panel = Panel(session, SAMPLES)
+    with other(world) as somebody:
+        somebody.apply(somebody.grant(loader, "AzureAI", databases=["Samples"]))
+    ask(panel, "choose", scope=1)
+    assert cell(panel, loader, "AzureAI")["granted"]
+    assert panel.theirs == []
+    with other(world) as somebody:
+        somebody.apply(somebody.grant(loader, "SqlRequest", databases=["Samples"]))
+    assert "just now" in ask(panel, "read_again")["text"]
+    assert cell(panel, loader, "SqlRequest")["granted"]
+
+
+def test_that_a_usage_stays_allowed_is_said_by_what_stands_now(
+    session: Session, world: LocalCluster, exporter: str
+) -> None:
+    sales = Scope.database("Sales")
+    session.apply(session.plan({sales: Policy.empty().grant(exporter, "ExternalTable")}))
+    panel = Panel(session, CLUSTER)
+    while panel.read_more():
+        pass
+    with other(world) as somebody:
+        somebody.apply(somebody.plan({sales: None}))
+    ask(panel, "toggle", identity=exporter, usage="ExternalTable")
+    ask(panel, "preview")
+    assert panel.preview["changes"][0]["note"] == ""
+    assert panel.theirs == [f"- exporter ({exporter}) ExternalTable in the database Sales"]
+
+
+def test_a_policy_that_was_written_anew_with_the_same_grants_is_told_and_kept(
+    session: Session, world: LocalCluster, loader: str
+) -> None:
+    show = ".alter database ['Samples'] policy managed_identity "
+    texts = [f'[{{"ObjectId":"{loader}","AllowedUsages":"AzureAI","Note":"{note}"}}]' for note in ("one", "two")]
+    session.run(f"{show}'{texts[0]}'", "Samples")
+    panel = Panel(session, SAMPLES)
+    panel.tick(loader, usage="SqlRequest")
+    panel.untick(loader, usage="AzureAI")
+    with other(world) as somebody:
+        somebody.run(f"{show}'{texts[1]}'", "Samples")
+    ask(panel, "preview")
+    assert panel.theirs == ["The policy of the database Samples was written anew, with the same grants."]
+    assert '"Note": "two"' in panel.preview["steps"][0]["command"]
+
+
+def test_one_system_identity_is_one_row_by_whatever_name_it_came(session: Session, world: LocalCluster) -> None:
+    guid = world.identities[2].object_id
+    for scope in (CLUSTER, SAMPLES):
+        session.apply(session.plan({scope: None}))
+    session.apply(session.plan({Scope.database("Sales"): Policy.empty().grant("system", "SqlRequest")}))
+    nobody = "11111111-2222-3333-4444-555555555555"
+    panel = Panel(session, SAMPLES, assigned=[Identity(ObjectId(guid), "adx")])
+    ask(panel, "add", identity=guid)
+    ask(panel, "toggle", identity=guid, usage="AzureAI")
+    ask(panel, "add", identity=nobody)
+    ask(panel, "choose", scope=2)
+    assert sorted(rows(panel)) == sorted([nobody, "system"])
+    assert cell(panel, "system", "SqlRequest")["granted"]
+    assert not cell(panel, nobody, "SqlRequest")["granted"]
+    assert ["system", "assigned"] in [[identity, badge] for identity, _, badge in panel.identities]
+
+
+def test_a_scope_that_cannot_be_read_is_not_edited_under_another_name(session: Session, loader: str) -> None:
+    panel = Panel(session, SAMPLES)
+    session.close()
+    with pytest.raises(KqlmiError):
+        panel.scope = 2
+    assert panel.scope == 1
+    assert "closed" in ask(panel, "choose", scope=2)["text"]
+    assert panel.scope == 1
+    ask(panel, "toggle", identity=loader, usage="SqlRequest", scope=1)
+    assert panel.draft.changes[0].scope == SAMPLES
+
+
+def test_what_cannot_be_read_in_the_background_stops_it_and_says_why(session: Session) -> None:
+    panel = Panel(session, SAMPLES)
+    panel.status = {"kind": "done", "text": "kept", "hint": ""}
+    session.close()
+    assert ask(panel, "more")["text"] == "kept"
+    assert "closed" in panel.halted
+
+
+@pytest.mark.parametrize("fault", [KeyboardInterrupt, KeyError("x")])
+def test_no_revoke_is_carried_out_before_it_is_known_what_it_stops(
+    session: Session, loader: str, monkeypatch: pytest.MonkeyPatch, fault: BaseException
+) -> None:
+    panel = Panel(session, SAMPLES)
+    panel.untick(loader, usage="NativeIngestion")
+    plan = panel.plan
+
+    def impact(_plan: object) -> None:
+        assert panel.preview["impact"] is None
+        with pytest.raises(InputError, match="out of date"):
+            panel.execute(plan.id, confirmed=True)
+        raise fault
+
+    monkeypatch.setattr(session, "impact", impact)
+    if isinstance(fault, KeyError):
+        panel.show(plan)
+        assert panel.preview["impact"] == ["Cannot be known: what would stop, because 'x'"]
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            panel.show(plan)
+        assert panel.preview is None
+
+
+def test_a_revoke_says_when_the_policy_of_the_cluster_was_not_read(world: LocalCluster, session: Session) -> None:
+    del session
+    with kqlmi.connect(world.url, token=world.token_for("viewer", database="Samples")) as viewer:
+        panel = Panel(viewer, SAMPLES)
+        panel.untick("system", usage="All")
+        ask(panel, "preview")
+        assert "may stay allowed" in panel.preview["changes"][0]["note"]
+
+
+def test_a_usage_that_vanishes_under_a_tick_keeps_its_column() -> None:
+    with (
+        kqlmi.local.start(databases=["D"], identities=["a", "b"], usages=["FutureFlow"]) as newer,
+        kqlmi.connect(newer.url, token=newer.token) as own,
+    ):
+        one, two = (identity.object_id for identity in newer.identities)
+        payload = f'[{{"ObjectId":"{one}","AllowedUsages":"FutureFlow"}}]'
+        own.run(f".alter database ['D'] policy managed_identity '{payload}'", "D")
+        panel = Panel(own, Scope.database("D"))
+        panel.tick(two, usage="FutureFlow")
+        own.run(".delete database ['D'] policy managed_identity", "D")
+        ask(panel, "read_again")
+        assert cell(panel, two, "FutureFlow")["changed"]
+        ask(panel, "toggle", identity=two, usage="FutureFlow")
+        assert panel.summary == ""
+        assert "no usage" in ask(panel, "toggle", identity=two, usage="FutureFlow")["text"]
+
+
+def test_names_that_look_the_same_are_told_apart_by_their_place(session: Session, loader: str) -> None:
+    usages = ["Odd\u200bUse", "Odd\\u200bUse"]
+    entry = Entry(ObjectId(loader), tuple(usages))
+    panel = Panel(session, SAMPLES)
+    panel.draft = Draft.start(Snapshot({CLUSTER: None, SAMPLES: Policy((entry,))}), SAMPLES)
+    shown = [column["usage"] for column in panel.columns][-2:]
+    assert shown[0] == shown[1]
+    for place in (0, 1):
+        ask(panel, "toggle", identity=loader, usage=shown[0], among=place)
+        assert panel.draft.changes[0].usage == sorted(usages)[place]
+        ask(panel, "toggle", identity=loader, usage=shown[0], among=place)
+
+
+def test_a_cluster_only_usage_is_drawn_as_access_tells_it(session: Session, loader: str) -> None:
+    session.apply(session.grant(loader, "SandboxArtifacts", cluster=True))
+    panel = Panel(session, SAMPLES)
+    assert session.access(loader, "SandboxArtifacts", database="Samples").allowed
+    assert cell(panel, loader, "SandboxArtifacts") == {
+        "granted": False,
+        "allowed": True,
+        "changed": False,
+        "text": "through the cluster",
+    }
+
+
+def test_two_identities_of_one_name_are_told_by_their_object_ids(session: Session, loader: str, exporter: str) -> None:
+    panel = Panel(session, SAMPLES, assigned=[Identity(ObjectId(one), "twin") for one in (loader, exporter, *TWINS)])
+    status = ask(panel, "toggle", identity=TWINS[0], usage="SqlRequest")
+    assert status["text"].startswith(f"twin ({TWINS[0]}): SqlRequest opens")
+    ask(panel, "preview")
+    assert panel.preview["changes"][0]["who"] == f"twin ({TWINS[0]})"

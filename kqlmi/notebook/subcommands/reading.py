@@ -24,15 +24,25 @@ def connect_(
     name: str = "",
     read_only: bool = False,
     no_history: bool = False,
+    resource_id: str = "",
 ) -> None:
     """Connect to a cluster, by its URL, or to local.
 
     --database sets the database in context. --auth is one of default, interactive, device-code, azure-cli,
     managed-identity, service-principal (its secret comes from AZURE_CLIENT_SECRET), token (from KQLMI_TOKEN) and
     none. --name gives the connection a name for --on. --read-only refuses changes. --no-history keeps no record of
-    changes, so that undo cannot take them back.
+    changes, so that undo cannot take them back. --resource-id is the cluster's in Azure, by which the panel learns
+    which identities are assigned.
     """
-    session = connect(cluster, database=database, auth=auth, name=name, read_only=read_only, history=not no_history)
+    session = connect(
+        cluster,
+        database=database,
+        auth=auth,
+        name=name,
+        read_only=read_only,
+        history=not no_history,
+        resource_id=resource_id,
+    )
     try:
         names = session.databases()
         if database:

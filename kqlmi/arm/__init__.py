@@ -1,0 +1,1 @@
+"""What kqlmi asks of Azure Resource Manager, through azure-mgmt-kusto."""

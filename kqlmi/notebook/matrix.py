@@ -1,0 +1,199 @@
+"""The matrix as a view gets it: usages, identities, and for each cell the place of its state in a legend."""
+
+from collections import Counter, defaultdict
+from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, Protocol
+
+from kqlmi.errors import printable
+from kqlmi.model.access import without_effect
+from kqlmi.model.draft import Draft
+from kqlmi.model.entities import ALL, SYSTEM, Identity, Scope, known_usage
+from kqlmi.model.policy import Snapshot
+from kqlmi.model.workflows import WORKFLOWS
+from kqlmi.notebook import words
+
+State = dict[str, Any]
+"""What a cell shows: ``granted``, ``allowed``, ``changed``, and ``text`` for what is special about it."""
+
+_FIRST = "0"
+_UNKNOWN = "The catalogue does not know this usage; it is kept as it is."
+
+
+def columns(draft: Draft) -> list[dict[str, Any]]:
+    """Give the columns: each usage with the workflows that it opens."""
+    return [_column(usage) for usage in draft.usages]
+
+
+def _column(usage: str) -> dict[str, Any]:
+    known = known_usage(usage)
+    # All opens every workflow; to list them once more would hide the column that a search is after.
+    rows = [] if usage == ALL else [row for row in WORKFLOWS if row.usage == usage]
+    return {
+        "usage": printable(usage),
+        "summary": known.summary if known else _UNKNOWN,
+        "known": known is not None,
+        "cluster_only": known is not None and known.cluster_only,
+        "workflows": [{"title": row.title, "sure": row.sure} for row in rows],
+    }
+
+
+def identities(
+    snapshot: Snapshot,
+    more: Iterable[str] = (),
+    assigned: Mapping[str, Identity] | None = None,
+    names: Mapping[str, str] = MappingProxyType({}),
+) -> list[list[str]]:
+    """Give the rows as [object ID, name, badge]: the system identity, those of policies and assignments, then ``more``.
+
+    ``badge`` is ``assigned`` or ``orphan``, and empty where ``assigned`` is None, which is to say not known. ``names``
+    gives display names that were read before.
+    """
+    known = {**(assigned or {}), **snapshot.identities}
+    called = {one: words.label(known.get(one), names.get(one, "")) for one in (*known, *more)}
+    order = sorted(known, key=lambda one: (one != SYSTEM, called[one].casefold(), one))
+    return [[one, called[one], _badge(snapshot, one, assigned)] for one in dict.fromkeys((*order, *more))]
+
+
+def _badge(snapshot: Snapshot, identity: str, assigned: Mapping[str, Identity] | None) -> str:
+    """Tell an assigned identity from an orphan; a system identity that was turned off and on again is another one."""
+    if assigned is None:
+        return ""
+    guids = {one.principal_id for one in (snapshot.identities.get(identity), assigned.get(identity)) if one}
+    return "assigned" if identity in assigned and len(guids - {""}) <= 1 else "orphan"
+
+
+class Cells(Protocol):
+    """What fills the rows of a matrix; ``legend`` only grows, so that a place in it keeps its meaning."""
+
+    legend: "Legend"
+
+    def row(self, draft: Draft, identity: str) -> str:
+        """Give the row of an identity: for each usage of the draft a character, the place of its state from "0" on."""
+        ...
+
+
+@dataclass
+class Legend:
+    """The states in use, each once."""
+
+    states: list[State] = field(default_factory=list)
+    _places: dict[tuple[Any, ...], str] = field(default_factory=dict)
+
+    def place(self, state: State) -> str:
+        """Give the place of a state as a character: the widget protocol walks every list, and numbers take it longer."""
+        key = tuple(state.values())
+        if key not in self._places:
+            self._places[key] = chr(ord(_FIRST) + len(self.states))
+            self.states.append(state)
+        return self._places[key]
+
+    def read(self, row: str) -> list[State]:
+        """Give the states of a row."""
+        return [self.states[ord(place) - ord(_FIRST)] for place in row]
+
+
+@dataclass
+class OfScope:
+    """The cells of one scope; rows that hold the same are made once."""
+
+    scope: Scope
+    legend: Legend = field(default_factory=Legend)
+    _rows: dict[tuple[Any, ...], str] = field(default_factory=dict)
+
+    def row(self, draft: Draft, identity: str) -> str:
+        """Give the row of an identity, as it is wanted."""
+        if draft.ticks:
+            return self._made(draft, identity)
+        read, usages, identity = draft.read, draft.usages, draft.holder(identity)
+        key = (read.held(self.scope, identity), read.held(Scope.cluster(), identity), usages)
+        if key not in self._rows:
+            self._rows[key] = self._made(draft, identity)
+        return self._rows[key]
+
+    def _made(self, draft: Draft, identity: str) -> str:
+        return "".join(self.legend.place(self._state(draft, identity, usage)) for usage in draft.usages)
+
+    def _state(self, draft: Draft, identity: str, usage: str) -> State:
+        cell = draft.cell(identity, usage)
+        return {
+            "granted": cell.granted,
+            "allowed": cell.allowed,
+            "changed": cell.changed,
+            "text": words.state(cell, self.scope),
+        }
+
+
+class OfAll:
+    """Where each usage is in force, over all scopes that were read; ticks that were not applied do not count."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        """Count the databases in which each identity holds each usage."""
+        self.legend = Legend()
+        self._databases = [scope for scope in snapshot.policies if not scope.is_cluster]
+        self._counts: dict[str, Counter[str]] = defaultdict(Counter)
+        for scope in self._databases:
+            policy = snapshot.policies[scope]
+            for identity, usages in policy.held.items() if policy else ():
+                self._counts[identity].update(usages)
+
+    def row(self, draft: Draft, identity: str) -> str:
+        """Give the row of an identity."""
+        read = draft.read
+        cluster = read.held(Scope.cluster(), identity)
+        return "".join(self.legend.place(self._state(read, cluster, identity, usage)) for usage in draft.usages)
+
+    def _state(self, snapshot: Snapshot, cluster: frozenset[str], identity: str, usage: str) -> State:
+        text = ""
+        if usage in cluster or ALL in cluster:
+            text = "everywhere"
+        elif found := self._count(snapshot, identity, usage):
+            text = f"in {found} of {len(self._databases)} databases"
+        return {"granted": False, "allowed": bool(text), "changed": False, "text": text}
+
+    def _count(self, snapshot: Snapshot, identity: str, usage: str) -> int:
+        known, counts = known_usage(usage), self._counts.get(identity)
+        if counts is None or (known and known.cluster_only):
+            return 0
+        if usage == ALL or not counts[ALL]:
+            return counts[usage]
+        return sum(not snapshot.held(scope, identity).isdisjoint({usage, ALL}) for scope in self._databases)
+
+
+def marks(draft: Draft) -> Iterator[tuple[str, str, list[str]]]:
+    """Give each identity of the policies with its name, and for each usage what was read, in a word or two."""
+    cells, read = OfScope(draft.scope), replace(draft, ticks={})
+    for identity, name, _ in identities(draft.read):
+        states = cells.legend.read(cells.row(read, identity))
+        yield identity, name, [state["text"] or ("granted" if state["granted"] else "") for state in states]
+
+
+def where(snapshot: Snapshot, identity: str, usage: str) -> list[str]:
+    """Give the grants by which an identity may be used for a usage somewhere, a line each."""
+    return [
+        str(scope) + ("" if name == usage else f", through {name}")
+        for scope in snapshot.policies
+        for name in dict.fromkeys((usage, ALL))
+        if name in snapshot.held(scope, identity) and not without_effect(scope, usage)
+    ]
+
+
+def rows(cells: Cells, draft: Draft, listed: Iterable[list[str]]) -> list[str]:
+    """Give the rows as they were read."""
+    read = replace(draft, ticks={})
+    return [cells.row(read, identity) for identity, _, _ in listed]
+
+
+def edited(cells: Cells, draft: Draft) -> dict[str, str]:
+    """Give the rows that ticks change, by identity: few, so that a tick is a short message."""
+    touched = {identity for scope, identity, _ in draft.ticks if scope in (draft.scope, Scope.cluster())}
+    return {identity: cells.row(draft, identity) for identity in touched}
+
+
+def scope_states(scopes: Iterable[Scope], draft: Draft, refused: Container[Scope]) -> str:
+    """Give a letter for each scope: ``u`` unread, ``x`` refused, ``r`` read, ``c`` with changes that were not applied."""
+    read, changed = draft.read.policies, {*draft.scopes}
+    return "".join(
+        "x" if scope in refused else "u" if scope not in read else "c" if scope in changed else "r" for scope in scopes
+    )

@@ -1,0 +1,136 @@
+"""What the panel says: of cells, ticks and plans, in plain text."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from kqlmi.errors import printable
+from kqlmi.model.access import access
+from kqlmi.model.diff import Change
+from kqlmi.model.draft import Cell, Draft
+from kqlmi.model.entities import ALL, SYSTEM, Identity, Scope
+from kqlmi.model.lexing import tokens
+from kqlmi.model.plan import Plan
+from kqlmi.model.policy import Snapshot
+from kqlmi.model.workflows import WORKFLOWS
+
+_MOST = 12
+NO_NAME = "(no name)"
+RIGHT = "AllDatabasesAdmin"
+"""What creating or altering a ManagedIdentity policy needs, by its documentation page."""
+
+
+def label(identity: Identity | None, known: str = "") -> str:
+    """Give an identity's display name, or else one that was ``known`` before, or what stands in for one."""
+    name = printable((identity.display_name if identity else "") or known)
+    return name or ("system" if identity and identity.object_id == SYSTEM else NO_NAME)
+
+
+def state(cell: Cell, scope: Scope) -> str:
+    """Say what is special about a cell; a plain grant and an empty cell are not."""
+    names = [
+        f"the {where}" if usage != ALL else ALL if where == scope else f"{ALL} at the {where}"
+        for where, usage in cell.covered_by
+    ]
+    plain = "no effect here" if cell.without_effect else "redundant" if names else ""
+    parts = [plain if cell.granted else "", f"through {' and '.join(names)}" if names else ""]
+    return ", ".join(filter(None, parts))
+
+
+def tick(draft: Draft, name: str, identity: str, usage: str) -> str:
+    """Say what a tick opens, and where it does nothing."""
+    opened = ", ".join(row.title for row in WORKFLOWS if row.usage == usage)
+    if draft.cell(identity, usage).without_effect:
+        return f"{usage} counts in the cluster's policy only: in the {draft.scope} it has no effect."
+    if usage == ALL:
+        return f"{name}: All opens every workflow, those that do not exist yet included."
+    return f"{name}: {printable(usage)} opens {opened or 'what this catalogue does not know'}."
+
+
+def cover(name: str, scope: Scope, usage: str, through: Iterable[tuple[Scope, str]]) -> str:
+    """Say why unticking a cell would not take the usage away."""
+    grants = " and ".join(f"the policy of the {where} grants {granted}" for where, granted in through)
+    return f"{name} may use {printable(usage)} in the {scope}, because {grants}."
+
+
+def where(name: str, usage: str, grants: list[str]) -> str:
+    """Say by which grants an identity may be used for a usage, in the policies that were read."""
+    more = len(grants) - _MOST
+    rest = f"; and {more} more" if more > 0 else ""
+    if not grants:
+        return f"No policy that was read allows {printable(usage)} to {name}."
+    return f"{name} may use {printable(usage)} by the policy of: {'; '.join(grants[:_MOST])}{rest}."
+
+
+def plan(value: Plan, wanted: Snapshot, unread: int) -> dict[str, Any]:
+    """Give a plan for a view: its summary, its changes, and the exact commands as (kind, text) pieces.
+
+    ``wanted`` are the policies as it leaves them, ``unread`` counts the databases that are not in it.
+    """
+    return {
+        "id": value.id,
+        "cluster": printable(value.cluster),
+        "summary": value.summary,
+        "undoes": value.undoes,
+        "revokes": sum(change.kind == "revoke" for change in value.changes),
+        "changes": [
+            {
+                "kind": change.kind,
+                "scope": str(change.scope),
+                "who": value.who(change.identity),
+                "usage": printable(change.usage),
+                "note": _note(change, wanted, unread),
+            }
+            for change in value.changes
+        ],
+        "steps": [
+            {"scope": str(step.scope), "command": step.command, "pieces": pieces(step.command)} for step in value.steps
+        ],
+        "request": request(value),
+    }
+
+
+def change(value: Change, names: Mapping[str, str]) -> str:
+    """Give a change that somebody else made, on one line."""
+    name = printable(names.get(value.identity, "")) or NO_NAME
+    sign = "+" if value.kind == "grant" else "-"
+    return f"{sign} {name} ({value.identity}) {printable(value.usage)} in the {value.scope}"
+
+
+def _note(change: Change, wanted: Snapshot, unread: int) -> str:
+    """Say what a change does not do, as far as the policies that were read tell."""
+    if change.effect != "effective":
+        return change.effect if change.kind == "grant" else f"{change.effect}: what it allowed does not change"
+    if change.kind == "grant":
+        return ""
+    if not change.scope.is_cluster:
+        read = Scope.cluster() in wanted.policies
+        return "" if read else "the policy of the cluster was not read: it may stay allowed"
+    still = [
+        str(scope)
+        for scope in wanted.policies
+        if not scope.is_cluster and access(wanted, change.identity, change.usage, scope).allowed
+    ]
+    notes = [f"stays allowed in the {', '.join(still)}"] if still else []
+    return "; ".join(notes + ([f"{unread} databases were not read"] if unread else []))
+
+
+def pieces(command: str) -> list[list[str]]:
+    """Give a command in pieces, each with its kind: ``word``, ``literal``, or nothing. Joined, they are the command."""
+    found: list[list[str]] = []
+    end = 0
+    for token in tokens(command):
+        kind = "" if token.kind == "mark" else token.kind
+        if token.start > end or not found or found[-1][0] != kind:
+            found.append([kind, ""])
+        found[-1][1] += command[end : token.end]
+        end = token.end
+    return [*found, ["", command[end:]]] if command[end:] else found
+
+
+def request(value: Plan) -> str:
+    """Give the text by which somebody with the right can be asked to carry a plan out."""
+    commands = "\n\n".join(step.command for step in value.steps)
+    changes = "\n".join(
+        f"{value.describe(change)} in the {change.scope}" for step in value.steps for change in step.changes
+    )
+    return f"Please run this on {printable(value.cluster)}; it needs {RIGHT}.\n\n{changes}\n\n{commands}\n"

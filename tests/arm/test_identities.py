@@ -1,0 +1,100 @@
+"""The assigned identities, read by Azure's own client from the local cluster's strict routes."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from azure.mgmt.kusto import KustoManagementClient
+
+import kqlmi
+from kqlmi.arm.identities import ClusterResource, assigned
+from kqlmi.errors import InputError, KqlmiError
+from kqlmi.local.cluster import LocalCluster
+from kqlmi.model.entities import Scope
+from kqlmi.model.policy import Policy
+from kqlmi.notebook.panel import Panel
+from kqlmi.session import Session
+
+SAMPLES = Scope.database("Samples")
+
+
+@pytest.fixture
+def cluster() -> Iterator[LocalCluster]:
+    with kqlmi.local.start(databases=["Samples"], identities=["loader", "exporter", "system"]) as started:
+        yield started
+
+
+@pytest.fixture
+def session(cluster: LocalCluster) -> Iterator[Session]:
+    with kqlmi.connect(
+        cluster.url, token=cluster.token, resource_id=cluster.resource_id, arm_options=cluster.arm_options
+    ) as opened:
+        yield opened
+
+
+def test_the_system_identity_and_the_user_assigned_ones_are_listed(cluster: LocalCluster, session: Session) -> None:
+    found = {one.display_name: one for one in session.assigned()}
+    loader, _, system = cluster.identities
+    assert found["loader"].object_id == loader.object_id
+    assert found["loader"].client_id == loader.client_id
+    assert {one.principal_id for one in found.values() if one.is_system} == {system.object_id}
+    assert len(found) == 3
+
+
+def test_the_panel_tells_orphans_once_it_read_what_is_assigned(cluster: LocalCluster, session: Session) -> None:
+    loader, exporter, _ = (one.object_id for one in cluster.identities)
+    policy = Policy.empty().grant(loader, "ExternalTable").grant("system", "All")
+    session.apply(session.plan({SAMPLES: policy}))
+    block = {"type": "SystemAssigned, UserAssigned", "userAssignedIdentities": {resource_of(cluster, "loader"): None}}
+    with KustoManagementClient(subscription_id=cluster.subscription_id, **cluster.arm_options) as client:
+        client.clusters.begin_update(cluster.resource_group, cluster.name, {"identity": block}).result()
+    panel = Panel(session, SAMPLES)
+    assert {badge for _, _, badge in panel.identities} == {""}
+    while panel.read_more():
+        pass
+    assert {one: badge for one, _, badge in panel.identities} == {
+        loader: "orphan",
+        exporter: "assigned",
+        "system": "assigned",
+    }
+
+
+def resource_of(cluster: LocalCluster, name: str) -> str:
+    with KustoManagementClient(subscription_id=cluster.subscription_id, **cluster.arm_options) as client:
+        block: Any = client.clusters.get(cluster.resource_group, cluster.name).identity
+    return next(str(one) for one in block.user_assigned_identities if one.endswith(f"/{name}"))
+
+
+def test_where_assignments_may_not_be_read_the_panel_says_so_and_goes_on(cluster: LocalCluster) -> None:
+    options = {**cluster.arm_options, "base_url": "http://127.0.0.1:9", "retry_total": 0}
+    with kqlmi.connect(
+        cluster.url, token=cluster.token, resource_id=cluster.resource_id, arm_options=options
+    ) as session:
+        panel = Panel(session, SAMPLES)
+        panel.read_more()
+        assert "Which identities are orphans is not known" in panel.assignments
+        assert not panel.more
+
+
+def test_a_session_that_does_not_know_the_resource_says_how_to_tell_it(cluster: LocalCluster) -> None:
+    with kqlmi.connect(cluster.url, token=cluster.token) as session:
+        with pytest.raises(InputError, match="--resource-id"):
+            session.assigned()
+        assert Panel(session, SAMPLES).assignments == ""
+
+
+def test_a_session_on_local_knows_the_resource() -> None:
+    with kqlmi.connect("local") as session:
+        assert len(session.assigned()) == 4
+
+
+def test_what_is_no_resource_id_is_refused(cluster: LocalCluster) -> None:
+    with pytest.raises(InputError, match="resource ID of a cluster"):
+        ClusterResource("/subscriptions/x", cluster.arm_options)
+
+
+def test_no_token_shows_and_a_refusal_is_one_sentence(cluster: LocalCluster) -> None:
+    resource = ClusterResource(cluster.resource_id + "x", cluster.arm_options)
+    assert "token" not in repr(resource).lower()
+    with pytest.raises(KqlmiError, match="does not tell which identities are assigned"):
+        assigned(resource)

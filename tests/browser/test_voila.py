@@ -1,0 +1,67 @@
+"""The panel in Voilà, which shows a notebook's outputs without its cells."""
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import nbformat
+import pytest
+from playwright.sync_api import expect
+
+import kqlmi
+
+from .lab import ARTIFACTS, SECONDS, isolated
+from .panels import box
+
+if TYPE_CHECKING:
+    from playwright.sync_api import BrowserContext
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> Iterator[str]:
+    """Give the address of a panel that Voilà serves."""
+    pytest.importorskip("voila", reason="Voilà is not installed")
+    with kqlmi.local.start() as cluster, socket.socket() as free:
+        setup = f"import kqlmi\nsession = kqlmi.connect({cluster.url!r}, token={cluster.token!r})"
+        cell = f"{setup}\nkqlmi.Panel(session, kqlmi.Scope.database('Samples'))"
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell)])
+        notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+        nbformat.write(notebook, tmp_path / "panel.ipynb")
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        free.close()
+        options = ["--no-browser", "--Voila.ip=127.0.0.1", f"--port={port}", str(tmp_path / "panel.ipynb")]
+        with (tmp_path / "log").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "voila", *options], env=isolated(tmp_path), stdout=log, stderr=log
+            )
+        try:
+            deadline = time.monotonic() + SECONDS
+            while time.monotonic() < deadline and "is running at" not in (tmp_path / "log").read_text():
+                time.sleep(0.1)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.wait(SECONDS)
+
+
+def test_the_panel_works_in_voila(url: str, browser: "BrowserContext") -> None:
+    page = browser.new_page()
+    foreign: list[str] = []
+    page.on("request", lambda request: foreign.append(request.url))
+    page.goto(url)
+    panel = page.locator(".kqlmi")
+    ticked = box(panel, "mi-adx-export: AutomatedFlows")
+    expect(ticked).to_be_visible(timeout=SECONDS * 1000)
+    ticked.check()
+    expect(panel.get_by_role("status")).to_contain_text("Update policy")
+    page.screenshot(path=ARTIFACTS / "voila.png")
+    page.close()
+    # Voilà's own page asks for a font; nothing else leaves this machine.
+    assert [one for one in foreign if "127.0.0.1" not in one and "/npm/@fortawesome/" not in one] == []

@@ -1,0 +1,67 @@
+"""What the view draws is what the draft says, cell for cell."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kqlmi.model.access import access
+from kqlmi.model.draft import Draft
+from kqlmi.model.entities import Scope
+from kqlmi.model.policy import Policy, Snapshot
+from kqlmi.notebook import matrix, words
+from tests.model.test_policy import IDENTITIES, KNOWN, POLICIES
+
+CLUSTER = Scope.cluster()
+DATABASES = [Scope.database(name) for name in "ABC"]
+MAYBE = st.none() | POLICIES
+
+
+@given(MAYBE, MAYBE, st.lists(st.tuples(IDENTITIES, KNOWN), max_size=4), st.sampled_from([CLUSTER, DATABASES[0]]))
+def test_each_cell_is_drawn_as_the_draft_says(
+    cluster: Policy | None, database: Policy | None, ticks: list[tuple[str, str]], scope: Scope
+) -> None:
+    draft = Draft.start(Snapshot({CLUSTER: cluster, DATABASES[0]: database}), scope)
+    for identity, usage in ticks:
+        draft = draft.tick(identity, usage=usage)
+    cells = matrix.OfScope(scope)
+    listed = matrix.identities(draft.read, [identity for _, identity, _ in draft.ticks])
+    rows, edited = matrix.rows(cells, draft, listed), matrix.edited(cells, draft)
+    for (identity, _, _), read in zip(listed, rows, strict=True):
+        states = cells.legend.read(edited.get(identity, read))
+        for usage, state in zip(draft.usages, states, strict=True):
+            cell = draft.cell(identity, usage)
+            assert (state["granted"], state["allowed"], state["changed"]) == (cell.granted, cell.allowed, cell.changed)
+            assert state["text"] == words.state(cell, scope)
+
+
+@given(MAYBE, st.tuples(MAYBE, MAYBE, MAYBE))
+def test_the_effective_view_counts_what_access_allows(cluster: Policy | None, held: tuple[Policy | None, ...]) -> None:
+    snapshot = Snapshot({CLUSTER: cluster, **dict(zip(DATABASES, held, strict=True))})
+    draft = Draft.start(snapshot, CLUSTER)
+    cells = matrix.OfAll(snapshot)
+    for identity, _, _ in matrix.identities(snapshot):
+        for usage, state in zip(draft.usages, cells.legend.read(cells.row(draft, identity)), strict=True):
+            allowed = [bool(access(snapshot, identity, usage, scope).allowed) for scope in DATABASES]
+            everywhere = bool(access(snapshot, identity, usage, CLUSTER).allowed)
+            expected = "everywhere" if everywhere else f"in {sum(allowed)} of 3 databases" if any(allowed) else ""
+            assert state["text"] == expected
+            assert bool(matrix.where(snapshot, identity, usage)) == bool(expected)
+
+
+@given(st.text())
+def test_the_pieces_of_a_command_are_the_command(text: str) -> None:
+    assert "".join(piece for _, piece in words.pieces(text)) == text
+
+
+def test_a_command_is_cut_into_words_and_literals() -> None:
+    assert words.pieces(".alter database ['A b'] policy x ```[]``` // end") == [
+        ["", "."],
+        ["word", "alter"],
+        ["word", " database"],
+        ["", " ["],
+        ["literal", "'A b'"],
+        ["", "]"],
+        ["word", " policy"],
+        ["word", " x"],
+        ["literal", " ```[]```"],
+        ["", " // end"],
+    ]
