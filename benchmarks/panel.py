@@ -23,7 +23,7 @@ from playwright.sync_api import Error, sync_playwright
 import kqlmi
 from kqlmi.local.cluster import LocalCluster
 from kqlmi.model.usages import USAGES
-from tests.browser.lab import CHROMIUM, Lab, Server, find_chromium, isolated, serve
+from tests.browser.lab import Lab, Server, chromium, find_chromium, serve
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext
@@ -192,15 +192,10 @@ def main() -> None:
         home = Path(folder)
         for name in ("server", "browser"):
             (home / name).mkdir()
-        with serve(home / "server", "jupyterlab", *UNLIMITED) as server:
-            browser = playwright.chromium.launch_persistent_context(
-                home / "browser" / "profile",
-                executable_path=find_chromium(),
-                headless=True,
-                args=CHROMIUM,
-                env={**isolated(home / "browser")},
-                viewport={"width": 1280, "height": 960},
-            )
+        with (
+            serve(home / "server", "jupyterlab", *UNLIMITED) as server,
+            chromium(playwright, find_chromium(), home / "browser") as browser,
+        ):
             for count in IDENTITIES:
                 with filled(count) as cluster:
                     panel = measure(server, browser, cluster, stock=False)
@@ -210,7 +205,6 @@ def main() -> None:
                         row(count, "checkboxes", stock)
                         ratio = statistics.median(stock.opened) / statistics.median(panel.opened)
                         print(f"{'':12}the panel opens {ratio:.0f} times as fast")
-            browser.close()
 
 
 def row(count: int, name: str, measured: Measured) -> None:

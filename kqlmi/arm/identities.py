@@ -27,11 +27,18 @@ class ClusterResource:
 
     def __post_init__(self) -> None:
         """Refuse what is no resource ID of a cluster."""
-        if not _RESOURCE_ID.fullmatch(self.resource_id):
+        _ = self.parts
+
+    @property
+    def parts(self) -> re.Match[str]:
+        """Give ``subscription``, ``group`` and ``name``."""
+        found = _RESOURCE_ID.fullmatch(self.resource_id)
+        if found is None:
             raise InputError(
                 f"{self.resource_id!r} is not the resource ID of a cluster.",
                 hint="Write /subscriptions/…/resourceGroups/…/providers/Microsoft.Kusto/clusters/…",
             )
+        return found
 
 
 def assigned(cluster: ClusterResource) -> tuple[Identity, ...]:
@@ -48,9 +55,7 @@ def assigned(cluster: ClusterResource) -> tuple[Identity, ...]:
         raise MissingExtraError(
             "Assigned identities are read by azure-mgmt-kusto.", hint="Install it: pip install 'kqlmi[azure]'."
         ) from error
-    found = _RESOURCE_ID.fullmatch(cluster.resource_id)
-    if found is None:
-        raise InputError(f"{cluster.resource_id!r} is not the resource ID of a cluster.")
+    found = cluster.parts
     try:
         with KustoManagementClient(subscription_id=found["subscription"], **cluster.options) as client:
             block = client.clusters.get(found["group"], found["name"]).identity

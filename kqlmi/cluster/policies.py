@@ -12,8 +12,7 @@ from kqlmi.model import commands
 from kqlmi.model.entities import Scope
 from kqlmi.model.policy import Policy, Snapshot
 
-WIDTH: Final = 8
-"""So many policies are read at a time."""
+_WIDTH: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,7 @@ def read_policies(connection: Connection, scopes: Iterable[Scope]) -> Policies:
             return error
 
     policies: dict[Scope, Policy | None] = {}
-    with ThreadPoolExecutor(WIDTH) as pool:
+    with ThreadPoolExecutor(_WIDTH) as pool:
         for scope, found in zip(wanted, pool.map(read, wanted), strict=True):
             if isinstance(found, KqlmiError):
                 refused[scope] = found

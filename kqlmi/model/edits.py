@@ -11,11 +11,10 @@ from kqlmi.model.policy import Policy, Snapshot
 
 def grant(current: Snapshot, identity: str, usages: Iterable[str]) -> Snapshot:
     """Grant usages to an identity in every scope of ``current``; a usage that any of its policies holds is known."""
-    also = {usage for scope in current.policies for _, usage in current.grants(scope)}
     wanted = tuple(usages)
     return Snapshot(
         {
-            scope: (policy or Policy.empty()).grant(identity, *wanted, also=also)
+            scope: (policy or Policy.empty()).grant(identity, *wanted, also=current.usages)
             for scope, policy in current.policies.items()
         }
     )
@@ -23,10 +22,13 @@ def grant(current: Snapshot, identity: str, usages: Iterable[str]) -> Snapshot:
 
 def revoke(current: Snapshot, identity: str, usages: Iterable[str]) -> Snapshot:
     """Take usages from an identity in every scope of ``current`` that has a policy."""
-    also = {usage for scope in current.policies for _, usage in current.grants(scope)}
     gone = tuple(usages)
     return Snapshot(
-        {scope: policy.revoke(identity, *gone, also=also) for scope, policy in current.policies.items() if policy}
+        {
+            scope: policy.revoke(identity, *gone, also=current.usages)
+            for scope, policy in current.policies.items()
+            if policy
+        }
     )
 
 

@@ -208,7 +208,7 @@ function render({ model, el }) {
     make("div", { className: "kqlmi-top", attributes: { role: "rowgroup" } }, head),
     body,
   );
-  const scroll = make("div", { className: "kqlmi-scroll", onscroll: drawRows }, grid);
+  const scroll = make("div", { className: "kqlmi-scroll", onscroll: () => drawRows() }, grid);
   const instead = make("div", { className: "kqlmi-instead", hidden: true });
   const note = make("div", { className: "kqlmi-small kqlmi-note" });
 
@@ -373,7 +373,7 @@ function render({ model, el }) {
   let shape = "";
 
   const codes = (place) => model.get("edited")[model.get("identities")[place][0]] ?? model.get("cells")[place] ?? "";
-  const stateOf = (place, column) => model.get("legend")[codes(place).charCodeAt(column) - 48] ?? {};
+  const statesOf = (place) => [...codes(place)].map((code) => model.get("legend")[code.charCodeAt(0) - 48]);
 
   /** Tell which rows and columns the search, the filter and the order leave. */
   function arrange() {
@@ -391,14 +391,13 @@ function render({ model, el }) {
     columns = foundColumns.length > 0 ? foundColumns : chosen;
     const searched = found.length > 0 ? found : identities.map((identity, place) => place);
 
-    const any = (place, test) => [...codes(place)].some((code) => test(model.get("legend")[code.charCodeAt(0) - 48]));
     const filters = {
       all: () => true,
-      granted: (place) => any(place, (state) => state.granted || state.allowed),
-      changed: (place) => any(place, (state) => state.changed),
+      granted: (place) => statesOf(place).some((state) => state.granted || state.allowed),
+      changed: (place) => statesOf(place).some((state) => state.changed),
       orphan: (place) => identities[place][2] === "orphan",
     };
-    const held = (place) => [...codes(place)].filter((code) => model.get("legend")[code.charCodeAt(0) - 48].allowed).length;
+    const held = (place) => statesOf(place).filter((state) => state.allowed).length;
     const orders = {
       name: () => 0,
       granted: (one, other) => held(other) - held(one),
@@ -519,13 +518,14 @@ function render({ model, el }) {
   function fillRow(element, row) {
     const [identity, name, badge] = model.get("identities")[rows[row]];
     const [first, ...cells] = element.children;
+    const states = statesOf(rows[row]);
     element.style.transform = `translateY(${row * ROW}px)`;
     element.ariaRowIndex = String(row + 2);
     first.title = `${name}\n${identity}`;
     first.firstChild.textContent = badge ? `${name} · ${badge}` : name;
     first.lastChild.textContent = identity === "system" ? "the cluster's own: system" : identity;
     cells.forEach((cell, column) => {
-      const state = stateOf(rows[row], columns[column]);
+      const state = states[columns[column]] ?? {};
       const { usage } = model.get("columns")[columns[column]];
       const change = state.changed ? (state.granted ? "to grant" : "to revoke") : "";
       const text = [change, state.text].filter(Boolean).join(", ");
@@ -548,7 +548,8 @@ function render({ model, el }) {
     });
   }
 
-  function drawRows() {
+  /** Draw the rows that show; those that are drawn already are filled again only where they hold something else. */
+  function drawRows({ anew = false } = {}) {
     const top = Math.floor(scroll.scrollTop / ROW) - BEYOND;
     const end = Math.ceil((scroll.scrollTop + (scroll.clientHeight || TALLEST) - HEAD) / ROW) + BEYOND;
     const wanted = new Set();
@@ -558,7 +559,10 @@ function render({ model, el }) {
     const free = [...drawn].filter(([row]) => !wanted.has(row));
     for (const [row] of free) drawn.delete(row);
     for (const row of wanted) {
-      if (drawn.has(row)) continue;
+      if (drawn.has(row)) {
+        if (anew) fillRow(drawn.get(row), row);
+        continue;
+      }
       const [, element] = free.pop() ?? [row, body.appendChild(emptyRow())];
       drawn.set(row, element);
       fillRow(element, row);
@@ -597,8 +601,7 @@ function render({ model, el }) {
     grid.ariaRowCount = String(rows.length + 1);
     // The height follows all identities, not those that pass a filter: what stands below must not jump.
     scroll.style.height = `${Math.min(HEAD + model.get("identities").length * ROW + SCROLLBAR, TALLEST)}px`;
-    drawRows();
-    refill();
+    drawRows({ anew: true });
     if (focused) focusCell(active.row, active.column);
 
     const refusal = model.get("refusal");
@@ -901,10 +904,11 @@ function render({ model, el }) {
   line.views.add(heard);
 
   window.addEventListener("keydown", onKey, true);
-  // Drawn before it is in the page, where each measure would lay it out once more.
-  for (const [draw] of draws) draw();
+  // Drawn before it is in the page, where each measure would lay it out once more; and each part once.
+  const parts = [drawView, drawScopes, drawBanner, drawTheirs, drawQuestion, drawPreview, drawControls, drawStatus];
+  for (const draw of parts) draw();
   el.append(root);
-  const sizes = new ResizeObserver(drawRows);
+  const sizes = new ResizeObserver(() => drawRows());
   sizes.observe(scroll);
   // After the first paint, which it would only delay.
   requestAnimationFrame(() => setTimeout(line.meet));

@@ -300,8 +300,8 @@ class Panel(View):
                 self.identities = matrix.identities(draft.read, [*more], assigned, self.names)
                 readable = self._overview or draft.scope in draft.read.policies
                 self.cells = matrix.rows(self._cells, draft, self.identities) if readable else []
+                self.more = self._asks_assigned or bool(self._reader.next(draft))
             self.edited = {} if self._overview else matrix.edited(self._cells, draft)
             self.legend = list(self._cells.legend.states)
             self.summary = draft.summary
-            self.more = self._asks_assigned or bool(self._reader.next(draft))
             self.scope_states = matrix.scope_states(self._reader.scopes, draft, refused)

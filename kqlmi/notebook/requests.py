@@ -6,7 +6,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 
 from kqlmi.errors import InputError, KqlmiError, printable
-from kqlmi.model.access import covered_by
+from kqlmi.model.draft import Cell
 from kqlmi.model.entities import ALL, object_id
 from kqlmi.notebook import matrix, words
 
@@ -152,7 +152,7 @@ def _toggle(panel: "Panel", request: Request) -> None:
     identity, usage = _cell(panel, request)
     cell = panel.draft.cell(identity, usage)
     if cell.covered_by:
-        _ask(panel, identity, usage)
+        _ask(panel, identity, usage, cell)
     elif cell.granted:
         panel.untick(identity, usage=usage)
     else:
@@ -160,19 +160,18 @@ def _toggle(panel: "Panel", request: Request) -> None:
         panel.status = _note(words.tick(panel.draft, _name(panel, identity), identity, usage))
 
 
-def _ask(panel: "Panel", identity: str, usage: str) -> None:
+def _ask(panel: "Panel", identity: str, usage: str, cell: Cell) -> None:
     """Ask before a tick is taken away that would change nothing, and offer what would change something."""
     draft, offers = panel.draft, []
-    through = covered_by(draft, draft.scope, identity, usage)
-    if (draft.scope, ALL) in through:
+    if (draft.scope, ALL) in cell.covered_by:
         kept = len(draft.kept_usages(usage))
         offers.append(["replace_all", f"Replace All by the {kept} known usages you keep (future usages end)"])
-    elif draft.cell(identity, usage).granted:
+    elif cell.granted:
         offers.append(["remove", "Remove the redundant grant (it stays allowed)"])
-    elif usage != ALL or not draft.scope.is_cluster:
+    else:
         offers.append(["grant_too", f"Grant it in the {draft.scope} too (redundant while that stands)"])
-    text = words.cover(_name(panel, identity), draft.scope, usage, through)
-    if any(where != draft.scope for where, _ in through):
+    text = words.cover(_name(panel, identity), draft.scope, usage, cell.covered_by)
+    if any(where != draft.scope for where, _ in cell.covered_by):
         text += " What the cluster grants is revoked at the cluster: choose that scope."
     panel.question = {"text": text, "identity": identity, "usage": printable(usage), "offers": offers}
 

@@ -293,8 +293,9 @@ class Session:
         """
         scope = self.database_scope(database) if database else Scope.cluster()
         found = self.read([Scope.cluster(), scope]).snapshot
-        held = {name for place in found.policies for _, name in found.grants(place)}
-        return access(found, find_identity(found.identities.values(), identity), checked_usage(usage, held), scope)
+        return access(
+            found, find_identity(found.identities.values(), identity), checked_usage(usage, found.usages), scope
+        )
 
 
 def _matching(names: Iterable[str], pattern: str) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .lab import CHROMIUM, Lab, Server, find_chromium, isolated, serve
+from .lab import Lab, Server, chromium, find_chromium, serve
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext
@@ -38,17 +38,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[BrowserContex
     if path is None:
         pytest.skip("no Chromium: install it (Debian: apt-get install chromium), or set CHROMIUM to its path")
     home = tmp_path_factory.mktemp("chromium")
-    with playwright.sync_playwright() as driver:
-        context = driver.chromium.launch_persistent_context(
-            home / "profile",
-            executable_path=path,
-            headless=True,
-            args=CHROMIUM,
-            env=isolated(home),
-            viewport={"width": 1280, "height": 960},
-        )
+    with playwright.sync_playwright() as driver, chromium(driver, path, home) as context:
         yield context
-        context.close()
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import nbformat
 
 if TYPE_CHECKING:
-    from playwright.sync_api import BrowserContext, Locator, Page
+    from playwright.sync_api import BrowserContext, Locator, Page, Playwright
 
 ARTIFACTS = Path(os.environ.get("KQLMI_ARTIFACTS") or Path(__file__).parents[2] / "build" / "screenshots")
 SECONDS = 60
@@ -75,6 +75,23 @@ def isolated(home: Path) -> dict[str, str]:
     """Give an environment in which nothing of the user's is read or written."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("IPYTHON", "JUPYTER", "XDG_"))}
     return kept | {"HOME": str(home), "XDG_RUNTIME_DIR": str(home)}
+
+
+@contextlib.contextmanager
+def chromium(driver: "Playwright", path: str | None, home: Path) -> "Iterator[BrowserContext]":
+    """Run a Chromium that has a profile and a home of its own."""
+    context = driver.chromium.launch_persistent_context(
+        home / "profile",
+        executable_path=path,
+        headless=True,
+        args=CHROMIUM,
+        env={**isolated(home)},
+        viewport={"width": 1280, "height": 960},
+    )
+    try:
+        yield context
+    finally:
+        context.close()
 
 
 @contextlib.contextmanager
