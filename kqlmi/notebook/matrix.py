@@ -69,8 +69,8 @@ class Cells(Protocol):
 
     legend: "Legend"
 
-    def row(self, draft: Draft, identity: str) -> str:
-        """Give the row of an identity: for each usage of the draft a character, the place of its state from "0" on."""
+    def row(self, draft: Draft, identity: str, usages: Iterable[str]) -> str:
+        """Give the row of an identity: for each usage a character, the place of its state from "0" on."""
         ...
 
 
@@ -102,18 +102,18 @@ class OfScope:
     legend: Legend = field(default_factory=Legend)
     _rows: dict[tuple[Any, ...], str] = field(default_factory=dict)
 
-    def row(self, draft: Draft, identity: str) -> str:
+    def row(self, draft: Draft, identity: str, usages: Iterable[str]) -> str:
         """Give the row of an identity, as it is wanted."""
         if draft.ticks:
-            return self._made(draft, identity)
-        read, usages, identity = draft.read, draft.usages, draft.holder(identity)
+            return self._made(draft, identity, usages)
+        read, usages, identity = draft.read, tuple(usages), draft.holder(identity)
         key = (read.held(self.scope, identity), read.held(Scope.cluster(), identity), usages)
         if key not in self._rows:
-            self._rows[key] = self._made(draft, identity)
+            self._rows[key] = self._made(draft, identity, usages)
         return self._rows[key]
 
-    def _made(self, draft: Draft, identity: str) -> str:
-        return "".join(self.legend.place(self._state(draft, identity, usage)) for usage in draft.usages)
+    def _made(self, draft: Draft, identity: str, usages: Iterable[str]) -> str:
+        return "".join(self.legend.place(self._state(draft, identity, usage)) for usage in usages)
 
     def _state(self, draft: Draft, identity: str, usage: str) -> State:
         cell = draft.cell(identity, usage)
@@ -138,11 +138,11 @@ class OfAll:
             for identity, usages in policy.held.items() if policy else ():
                 self._counts[identity].update(usages)
 
-    def row(self, draft: Draft, identity: str) -> str:
+    def row(self, draft: Draft, identity: str, usages: Iterable[str]) -> str:
         """Give the row of an identity."""
         read = draft.read
         cluster = read.held(Scope.cluster(), identity)
-        return "".join(self.legend.place(self._state(read, cluster, identity, usage)) for usage in draft.usages)
+        return "".join(self.legend.place(self._state(read, cluster, identity, usage)) for usage in usages)
 
     def _state(self, snapshot: Snapshot, cluster: frozenset[str], identity: str, usage: str) -> State:
         text = ""
@@ -163,9 +163,9 @@ class OfAll:
 
 def marks(draft: Draft) -> Iterator[tuple[str, str, list[str]]]:
     """Give each identity of the policies with its name, and for each usage what was read, in a word or two."""
-    cells, read = OfScope(draft.scope), replace(draft, ticks={})
-    for identity, name, _ in identities(draft.read):
-        states = cells.legend.read(cells.row(read, identity))
+    cells, listed = OfScope(draft.scope), identities(draft.read)
+    for (identity, name, _), row in zip(listed, rows(cells, draft, listed), strict=True):
+        states = cells.legend.read(row)
         yield identity, name, [state["text"] or ("granted" if state["granted"] else "") for state in states]
 
 
@@ -180,15 +180,16 @@ def where(snapshot: Snapshot, identity: str, usage: str) -> list[str]:
 
 
 def rows(cells: Cells, draft: Draft, listed: Iterable[list[str]]) -> list[str]:
-    """Give the rows as they were read."""
-    read = replace(draft, ticks={})
-    return [cells.row(read, identity) for identity, _, _ in listed]
+    """Give the rows as they were read, with a place for each usage of the draft."""
+    read, usages = replace(draft, ticks={}), draft.usages
+    return [cells.row(read, identity, usages) for identity, _, _ in listed]
 
 
 def edited(cells: Cells, draft: Draft) -> dict[str, str]:
     """Give the rows that ticks change, by identity: few, so that a tick is a short message."""
     touched = {identity for scope, identity, _ in draft.ticks if scope in (draft.scope, Scope.cluster())}
-    return {identity: cells.row(draft, identity) for identity in touched}
+    usages = draft.usages
+    return {identity: cells.row(draft, identity, usages) for identity in touched}
 
 
 def scope_states(scopes: Iterable[Scope], draft: Draft, refused: Container[Scope]) -> str:

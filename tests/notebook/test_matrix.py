@@ -39,7 +39,7 @@ def test_the_effective_view_counts_what_access_allows(cluster: Policy | None, he
     draft = Draft.start(snapshot, CLUSTER)
     cells = matrix.OfAll(snapshot)
     for identity, _, _ in matrix.identities(snapshot):
-        for usage, state in zip(draft.usages, cells.legend.read(cells.row(draft, identity)), strict=True):
+        for usage, state in zip(draft.usages, cells.legend.read(cells.row(draft, identity, draft.usages)), strict=True):
             allowed = [bool(access(snapshot, identity, usage, scope).allowed) for scope in DATABASES]
             everywhere = bool(access(snapshot, identity, usage, CLUSTER).allowed)
             expected = "everywhere" if everywhere else f"in {sum(allowed)} of 3 databases" if any(allowed) else ""
@@ -65,3 +65,17 @@ def test_a_command_is_cut_into_words_and_literals() -> None:
         ["literal", " ```[]```"],
         ["", " // end"],
     ]
+
+
+def test_a_column_that_only_a_tick_holds_moves_no_other() -> None:
+    one = Policy.parse('[{"ObjectId":"system","AllowedUsages":"Future, Zeta"}]')
+    left = Policy.parse('[{"ObjectId":"system","AllowedUsages":"Zeta"}]')
+    other = "11111111-2222-3333-4444-555555555555"
+    read = Draft.start(Snapshot({DATABASES[0]: one}), DATABASES[0])
+    draft = read.tick(other, usage="Future").rebase(Snapshot({DATABASES[0]: left}))
+    assert draft.usages[-2:] == ("Future", "Zeta")
+    cells = matrix.OfScope(DATABASES[0])
+    [row] = matrix.rows(cells, draft, matrix.identities(draft.read))
+    granted = [state["granted"] for state in cells.legend.read(row)]
+    assert granted[-2:] == [False, True]
+    assert len(granted) == len(draft.usages)
