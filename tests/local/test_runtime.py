@@ -63,6 +63,8 @@ def test_serve_writes_the_file_prints_where_and_cleans_up(tmp_path: Path) -> Non
         "        time.sleep(0.05)\n"
         "    print('TOKEN', local.find()[1], flush=True)\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
+        # A shell starts what runs in the background deaf to this signal.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "threading.Thread(target=end, daemon=True).start()\n"
         "local.serve()\n"
         "print('EXISTS', target.exists())\n"
