@@ -73,4 +73,6 @@ def unload_ipython_extension(shell: "InteractiveShell") -> None:
 
     matcher.remove(shell)
     shell.input_transformers_cleanup.remove(keep_empty_body)
-    shell.magics_manager.registry["KqlMagics"].sessions.close()
+    magics = shell.magics_manager.registry["KqlMagics"]
+    shell.configurables.remove(magics.settings)
+    magics.sessions.close()

@@ -76,10 +76,10 @@ def _command(
     commands: "argparse._SubParsersAction[_Parser]", name: str, text: str, run: Callable[[argparse.Namespace], int]
 ) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=text, epilog=_STATUS)
-    parser.add_argument("--cluster", required=True, metavar="URL", help="the cluster's URL, or local")
     parser.add_argument(
-        "--auth", choices=MODES, default="default", help="how to sign in; token is read from KQLMI_TOKEN"
+        "--cluster", default="", help="its URL, its short name, a name of yours, or local (default: KQLMI_CLUSTER)"
     )
+    parser.add_argument("--auth", choices=MODES, default="", help="how to sign in; token is read from KQLMI_TOKEN")
     parser.set_defaults(run=run)
     return parser
 

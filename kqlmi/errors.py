@@ -14,6 +14,7 @@ KqlmiError
 │   ├── UnauthorizedError       401: the token was not accepted
 │   ├── ForbiddenError          403: a Kusto role is missing
 │   ├── EndpointNotFoundError   404: no Kusto endpoint at this URL
+│   ├── NoSuchPolicyError       there is no ManagedIdentity policy here, as far as the cluster tells
 │   └── ThrottledError          429
 └── ApplyError                  a plan that did not go through; says what landed
 """
@@ -124,6 +125,10 @@ class ForbiddenError(ServiceError):
 
 class EndpointNotFoundError(ServiceError):
     """There is no such Kusto endpoint at this URL (404)."""
+
+
+class NoSuchPolicyError(ServiceError):
+    """The cluster does not know the ManagedIdentity policy."""
 
 
 class ThrottledError(ServiceError):

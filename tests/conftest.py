@@ -19,9 +19,10 @@ settings.load_profile("kqlmi")
 
 
 @pytest.fixture(autouse=True)
-def _own_history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the history of a test out of the user's."""
+def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the history of a test out of the user's, and the user's configuration out of a test."""
     monkeypatch.setenv("KQLMI_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv("KQLMI_CONFIG", str(tmp_path / "config.toml"))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -132,7 +132,7 @@ def test_databases_are_found_by_glob(session: Session) -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "mycluster",
+        "a" * 41,
         "https://user:secret@cluster.invalid",
         "https://cluster.invalid;AppKey=secret",
         "https://cluster.invalid?sig=secret",

@@ -7,7 +7,7 @@ from typing import Final
 
 from kqlmi.cluster.connection import Connection
 from kqlmi.cluster.table import Table
-from kqlmi.errors import KqlmiError, PolicyError, ServiceError
+from kqlmi.errors import KqlmiError, NoSuchPolicyError, PolicyError, ServiceError
 from kqlmi.model import commands
 from kqlmi.model.entities import Scope
 from kqlmi.model.policy import Policy, Snapshot
@@ -41,9 +41,31 @@ def holds_policy(answer: Table) -> bool:
     return answer.has("EntityName") and (answer.has("Policy") or answer.has("Policies"))
 
 
+def no_such_policy(error: ServiceError) -> NoSuchPolicyError | None:
+    """Give what the refusal of a well-formed policy command means, where it is one of its syntax; otherwise None.
+
+    What a cluster without this policy answers is not published: one that does not know a command calls it a fault of
+    syntax.
+    """
+    if error.code != "BadRequest_SyntaxError":
+        return None
+    return NoSuchPolicyError(
+        "The cluster does not know the ManagedIdentity policy.",
+        hint="The documentation gives it to Azure Data Explorer alone: a free cluster and an Eventhouse have none.",
+        code=error.code,
+        type_name=error.type_name,
+        status=error.status,
+        permanent=error.permanent,
+        client_request_id=error.client_request_id,
+    )
+
+
 def read_policy(connection: Connection, scope: Scope) -> Policy | None:
     """Read the policy of one scope; PolicyError names the scope whose policy cannot be understood."""
-    answer = connection.execute(commands.show(scope), scope.name)
+    try:
+        answer = connection.execute(commands.show(scope), scope.name)
+    except ServiceError as error:
+        raise no_such_policy(error) or error from error
     try:
         return policy_of(answer)
     except PolicyError as error:
@@ -55,6 +77,7 @@ def read_policies(connection: Connection, scopes: Iterable[Scope]) -> Policies:
 
     Raises:
         ConnectionFailedError: The cluster does not answer at all.
+        NoSuchPolicyError: It knows no such policy.
     """
     wanted = list(dict.fromkeys(scopes))
     refused: dict[Scope, KqlmiError] = {}
@@ -72,4 +95,8 @@ def read_policies(connection: Connection, scopes: Iterable[Scope]) -> Policies:
                 refused[scope] = found
             else:
                 policies[scope] = found
+    for error in refused.values():
+        # Once is enough.
+        if isinstance(error, NoSuchPolicyError):
+            raise error
     return Policies(Snapshot(policies), refused)

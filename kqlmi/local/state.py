@@ -54,6 +54,7 @@ class Database:
     update_policies: Mapping[str, tuple[UpdatePolicy, ...]] = field(default_factory=dict)
     exports: Mapping[str, ContinuousExport] = field(default_factory=dict)
     table_ids: Mapping[str, str] = field(default_factory=dict)
+    pretty_name: str = ""
 
     def table(self, name: str) -> Table:
         """Give a table, or refuse a name that does not exist."""

@@ -9,6 +9,7 @@ from kqlmi.model.policy import Snapshot
 from kqlmi.notebook import subcommands
 from kqlmi.notebook.frames import check_frame, policy_frame
 from kqlmi.notebook.invocation import Cell, parse_cell
+from kqlmi.notebook.settings import KqlMI
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +36,8 @@ class KqlMagics(Magics):
     def __init__(self, shell: "InteractiveShell") -> None:
         """Begin without a session."""
         super().__init__(shell)
+        self.settings = KqlMI(parent=shell)
+        shell.configurables.append(self.settings)  # type: ignore[arg-type] # IPython means any Configurable
         self.sessions = subcommands.Sessions()
 
     @no_var_expand
@@ -42,7 +45,7 @@ class KqlMagics(Magics):
     def kqlmi(self, line: str, cell: str | None = None) -> Any:
         """Run a subcommand (``%kqlmi help``), or the command or query of a cell."""
         if cell is None:
-            return subcommands.run(self.sessions, line)
+            return subcommands.run(self.sessions, line, self.settings)
         parsed = parse_cell(line, cell)
         if parsed.help:
             print(subcommands.CELL_HELP)
@@ -55,7 +58,7 @@ class KqlMagics(Magics):
             return self._kept(cell, check_frame(session.check(cell.text, cell.database), cell.text))
         table = session.run(cell.text, cell.database)
         found, note = None, ""
-        if not cell.raw:
+        if not (cell.raw or self.settings.raw):
             try:
                 found = session.policy_in(table, cell.text, cell.database)
             except PolicyError as error:

@@ -1,6 +1,5 @@
 """Opening a session: where a cluster is, and how to sign in."""
 
-import re
 from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -9,24 +8,24 @@ from urllib.parse import urlsplit
 from kqlmi.cluster.connection import DEFAULT_TIMEOUT, KustoConnection, Target
 from kqlmi.credentials import sign_in
 from kqlmi.errors import InputError, MissingExtraError
+from kqlmi.model.entities import did_you_mean
+from kqlmi.session import configuration
+from kqlmi.session.addresses import is_name, url_of
 from kqlmi.session.session import Session
 
 if TYPE_CHECKING:
     from kqlmi.arm.identities import ClusterResource
 
-_URL = re.compile(r"(?P<url>https?://(?:[a-z0-9.-]+|\[::1\])(?::(?P<port>\d{1,5}))?)/?", re.IGNORECASE)
-_LAST_PORT = 65535
-
 
 def connect(
-    cluster: str,
+    cluster: str = "",
     *,
-    auth: str = "default",
+    auth: str = "",
     token: str | None = None,
     credential: Any = None,
     database: str = "",
     name: str = "",
-    timeout: float = DEFAULT_TIMEOUT,
+    timeout: float | None = None,
     read_only: bool = False,
     history: bool = True,
     resource_id: str = "",
@@ -35,32 +34,70 @@ def connect(
     """Open a session on a cluster.
 
     Args:
-        cluster: The cluster's URL, or ``local``: a local cluster that runs already (``kqlmi local serve``), otherwise
-            one that this session starts, and stops when it is closed.
-        auth: A sign-in mode of ``kqlmi.credentials``, where neither ``token`` nor ``credential`` is given.
+        cluster: The cluster's URL, its short name as ``mycluster.westeurope``, a connection of the configuration file, or
+            ``local``: a local cluster that runs already (``kqlmi local serve``), otherwise one that this session
+            starts, and stops when it is closed. Where it is not said, it is that of ``$KQLMI_CLUSTER``.
+        auth: A sign-in mode of ``kqlmi.credentials``, where neither ``token`` nor ``credential`` is given; by default
+            that of the configuration file, of ``$KQLMI_AUTH``, or ``default``.
         token: A bearer token.
         credential: Any azure-identity credential; the session closes it.
         database: The database in context.
-        name: What previews, results and errors call the cluster; its host by default.
-        timeout: The server's deadline for each request, in seconds.
+        name: What previews, results and errors call the cluster; by default its name in the configuration file, or its
+            host.
+        timeout: The server's deadline for each request, in seconds; 240 where nothing says otherwise.
         read_only: Refuse changes.
         history: Record changes, so that they can be taken back.
         resource_id: The cluster's resource ID, by which Azure Resource Manager tells the assigned identities.
         arm_options: Keyword arguments for the clients of azure-mgmt-kusto; by default they sign in as the session does.
 
     Raises:
-        InputError: The URL, the mode or the timeout is wrong.
+        InputError: The URL, the mode, the timeout or the configuration file is wrong.
         MissingExtraError: ``local`` needs the extra ``kqlmi[local]``.
     """
+    said = _said(cluster)
+    cluster, name = said.get("cluster", ""), name or said.get("name", "")
+    database, resource_id = database or said.get("database", ""), resource_id or said.get("resource_id", "")
+    timeout = said.get("timeout", DEFAULT_TIMEOUT) if timeout is None else timeout
+    read_only, history = read_only or said.get("read_only", False), history and said.get("history", True)
     if cluster == "local":
         return _connect_local(name or "local", timeout, database=database, read_only=read_only, history=history)
-    url = _url(cluster)
-    target = Target(url, sign_in(auth, token=token, credential=credential))
+    url = url_of(cluster)
+    target = Target(url, sign_in(auth or said.get("auth", "default"), token=token, credential=credential))
     options = arm_options or ({"credential": target.sign_in.credential} if target.sign_in.credential else None)
     resource = _resource(resource_id, options) if resource_id and options else None
     connection = KustoConnection(target, timeout=timeout, read_only=read_only)
-    label = name or urlsplit(url).netloc
-    return Session(label, connection, database=database, read_only=read_only, history=history, resource=resource)
+    return Session(
+        name or urlsplit(url).netloc,
+        connection,
+        target=target,
+        database=database,
+        read_only=read_only,
+        history=history,
+        resource=resource,
+    )
+
+
+def _said(cluster: str) -> dict[str, Any]:
+    """Give what the configuration file or the environment says of a cluster, by the parameters of ``connect``."""
+    from_environment = configuration.environment()
+    # The database of the environment is one of its cluster.
+    auth = {key: value for key, value in from_environment.items() if key == "auth"}
+    if not cluster:
+        if "cluster" not in from_environment:
+            raise InputError(
+                "No cluster is said.",
+                hint="Write %kqlmi connect local, mycluster.westeurope or a URL, or set KQLMI_CLUSTER.",
+            )
+        return {**_said(from_environment.pop("cluster")), **from_environment}
+    if cluster == "local" or not is_name(cluster):
+        return {**auth, "cluster": cluster}
+    found = configuration.connections()
+    if cluster not in found:
+        raise InputError(
+            f"There is no connection {cluster!r} in the configuration file.",
+            hint=f"{did_you_mean(cluster, ['local', *found])} A cluster's short name has its region: {cluster}.westeurope.",
+        )
+    return {**auth, "name": cluster, **found[cluster]}
 
 
 def _resource(resource_id: str, options: Mapping[str, Any]) -> "ClusterResource":
@@ -81,7 +118,13 @@ def _connect_local(name: str, timeout: float, *, database: str, read_only: bool,
             target = Target(found[0], sign_in(token=found[1]))
             connection = KustoConnection(target, timeout=timeout, read_only=read_only)
             session = Session(
-                name, connection, database=database, read_only=read_only, history=history, resource=resource
+                name,
+                connection,
+                target=target,
+                database=database,
+                read_only=read_only,
+                history=history,
+                resource=resource,
             )
             session._held.push(held.pop_all())  # noqa: SLF001 - the session stops what was started for it
             return session
@@ -89,14 +132,3 @@ def _connect_local(name: str, timeout: float, *, database: str, read_only: bool,
         raise MissingExtraError(
             f"The local cluster needs {error.name}.", hint="Install it: pip install 'kqlmi[local]'."
         ) from error
-
-
-def _url(cluster: str) -> str:
-    """Give a cluster's URL; what might hold a secret is not repeated in the error."""
-    found = _URL.fullmatch(cluster.strip())
-    if found is None or int(found["port"] or 0) > _LAST_PORT:
-        raise InputError(
-            "That is not the URL of a cluster.",
-            hint="Write https://<cluster>.<region>.kusto.windows.net, or local; --database and --auth say the rest.",
-        )
-    return found["url"]

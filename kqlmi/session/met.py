@@ -1,19 +1,53 @@
 """The names that a session has met, which can be offered while somebody types without asking the cluster."""
 
+import fnmatch
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Self
 
+from kqlmi.cluster.table import Table
 from kqlmi.model.policy import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
 class Met:
-    """Databases, the display names of identities by object ID, and the usages that policies hold."""
+    """Databases, the display names of identities by object ID, and the usages that policies hold.
+
+    ``pretty`` has the pretty names of databases by their names, ``following`` the databases that follow a leader.
+    """
 
     databases: tuple[str, ...] = ()
     identities: Mapping[str, str] = field(default_factory=dict)
     usages: tuple[str, ...] = ()
+    pretty: Mapping[str, str] = field(default_factory=dict)
+    following: frozenset[str] = frozenset()
+
+    def listing(self, answer: Table) -> Self:
+        """Give what is known once ``.show databases`` was answered."""
+        names = tuple(map(str, answer.column("DatabaseName")))
+        pretty = answer.column("PrettyName") if answer.has("PrettyName") else ()
+        modes = answer.column("DatabaseAccessMode") if answer.has("DatabaseAccessMode") else ()
+        return replace(
+            self,
+            databases=names,
+            pretty={name: str(one) for name, one in zip(names, pretty, strict=False) if one},
+            following=frozenset(name for name, mode in zip(names, modes, strict=False) if mode == "ReadOnlyFollowing"),
+        )
+
+    def matching(self, pattern: str) -> tuple[str, ...]:
+        """Give the databases that match a glob without letter case, or the only one whose pretty name it is."""
+        wanted = pattern.casefold()
+        found = [name for name in self.databases if fnmatch.fnmatchcase(name.casefold(), wanted)]
+        # A name in brackets is a glob that does not match itself.
+        found = found or [name for name in self.databases if name.casefold() == wanted]
+        called = [name for name, pretty in self.pretty.items() if pretty.casefold() == wanted]
+        return tuple(found or (called if len(called) == 1 else ()))
+
+    def database(self, name: str) -> str:
+        """Give the database that a name or a pretty name names, in its own spelling; the text itself if none is known."""
+        names = {one.casefold(): one for one in self.databases}
+        called = [one for one, pretty in self.pretty.items() if pretty.casefold() == name.casefold()]
+        return names.get(name.casefold()) or (called[0] if len(called) == 1 else name)
 
     def reading(self, found: Snapshot) -> Self:
         """Give what is known once policies were read as well."""

@@ -1,6 +1,5 @@
 """What a notebook holds open: a connection to one cluster, and what can be done over it."""
 
-import fnmatch
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from kqlmi.apply import DEADLINE, Applied, StepResult, apply_plan
 from kqlmi.cluster import policies
-from kqlmi.cluster.connection import Connection
+from kqlmi.cluster.connection import Connection, Target
 from kqlmi.cluster.table import Table
 from kqlmi.errors import InputError, ServiceError
 from kqlmi.history import Entry, History, Reading
@@ -26,6 +25,7 @@ from kqlmi.session import auditing, impact
 from kqlmi.session.assigned import assigned
 from kqlmi.session.explaining import Refusal, check, explain
 from kqlmi.session.met import Met
+from kqlmi.session.places import notes
 from kqlmi.session.rights import denial
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 class Session:
     """A connection to one cluster.
 
-    ``name`` names the cluster in every preview, result and error. ``database`` is the database in context. ``met`` holds
-    the names that were read so far.
+    ``name`` names the cluster in every preview, result and error. ``target`` is where it is. ``database`` is the database
+    in context. ``met`` holds the names that were read so far.
     """
 
     def __init__(
@@ -47,10 +47,11 @@ class Session:
         database: str = "",
         read_only: bool = False,
         history: bool = True,
+        target: Target | None = None,
         resource: "ClusterResource | None" = None,
     ) -> None:
         """Hold a connection; ``connect`` makes one."""
-        self.resource = resource
+        self.target, self.resource = target, resource
         self.name, self.connection, self.database, self.read_only = name, connection, database, read_only
         self.history = History() if history else None
         self.plans: dict[str, Plan] = {}
@@ -90,7 +91,7 @@ class Session:
         command = commands.read(text)
         if self.read_only and is_write(text):
             raise InputError(f"The session on {self.name} is read-only.", hint="Connect without --read-only to write.")
-        name = database or self.database
+        name = self.met.database(database or self.database)
         try:
             if command and command.verb != "show" and not command.piped and self.history:
                 return self._recorder.run(command, text, name, timeout=timeout)
@@ -98,6 +99,8 @@ class Session:
         except ServiceError as error:
             if command and not error.hint:
                 error.hint = commands.fault(command)
+            if command and not error.hint and (unknown := policies.no_such_policy(error)):
+                raise unknown from error
             self.refusal = explain(self, error, text, name)
             if (explained := self.refusal.explanation) and explained.mends and explained.certain:
                 # A mend that is a cell of its own does not fit on the line of an error.
@@ -124,17 +127,24 @@ class Session:
         return found
 
     def databases(self, pattern: str = "*") -> tuple[str, ...]:
-        """Give the names of the databases that the caller may see and that match a glob, without letter case."""
-        names = tuple(map(str, self.connection.execute(".show databases").column("DatabaseName")))
-        self.met = replace(self.met, databases=names)
-        return _matching(names, pattern)
+        """Give the names of the databases that the caller may see and that match a glob, without letter case.
+
+        The pretty name of a database stands for its name where it is the only one.
+        """
+        self.met = self.met.listing(self.connection.execute(".show databases"))
+        return self.met.matching(pattern)
 
     def database_scope(self, name: str) -> Scope:
-        """Give the scope of an existing database, in its own spelling; InputError with a suggestion if there is none."""
-        names = {found.casefold(): found for found in self.databases()}
-        if name.casefold() not in names:
-            raise InputError(f"There is no database {name!r} on {self.name}.", hint=did_you_mean(name, names.values()))
-        return Scope.database(names[name.casefold()])
+        """Give the scope of an existing database, in its own spelling; InputError with a suggestion if there is none.
+
+        The pretty name of a database stands for its name where it is the only one.
+        """
+        self.databases()
+        found = self.met.database(name)
+        if found not in self.met.databases:
+            hint = did_you_mean(name, [*self.met.databases, *self.met.pretty.values()])
+            raise InputError(f"There is no database {name!r} on {self.name}.", hint=hint)
+        return Scope.database(found)
 
     def policy(self, scope: Scope) -> Policy | None:
         """Read the policy of a scope; None where there is none."""
@@ -213,14 +223,14 @@ class Session:
         return plan, desired.unmanaged
 
     discover, audit, tighten, impact = auditing.discover, auditing.audit, auditing.tighten, impact.impact
-    assigned, denial = assigned, denial
+    assigned, denial, notes = assigned, denial, notes
 
     def _in(self, databases: Iterable[str], *, cluster: bool) -> Snapshot:
         """Read the policies of the scopes that were said."""
         scopes = [Scope.cluster()] if cluster else []
-        known = self.databases()
+        self.databases()
         for pattern in databases:
-            found = _matching(known, pattern)
+            found = self.met.matching(pattern)
             scopes += map(Scope.database, found) if found else [self.database_scope(pattern)]
         if not scopes:
             raise InputError("No scope is said.", hint="Say --database NAME (or a glob), or --cluster.")
@@ -279,6 +289,11 @@ class Session:
         """
         if self.read_only:
             raise InputError(f"The session on {self.name} is read-only.", hint="Connect without read_only to write.")
+        if followers := [step.scope for step in plan.steps if step.scope.name in self.met.following]:
+            raise InputError(
+                f"The {followers[0]} follows that of another cluster, and its policy is changed there.",
+                hint="Connect to the leader's cluster.",
+            )
         if plan.cluster != self.name:
             raise InputError(f"The plan was made for {plan.cluster}, and this session is on {self.name}.")
         if self.history is None or not record or not plan.steps:
@@ -296,8 +311,3 @@ class Session:
         return access(
             found, find_identity(found.identities.values(), identity), checked_usage(usage, found.usages), scope
         )
-
-
-def _matching(names: Iterable[str], pattern: str) -> tuple[str, ...]:
-    """Give the names that match a glob, without letter case."""
-    return tuple(name for name in names if fnmatch.fnmatchcase(name.casefold(), pattern.casefold()))

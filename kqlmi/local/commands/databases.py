@@ -1,11 +1,14 @@
 """Creating and dropping databases."""
 
+from dataclasses import replace
+
 from kqlmi.local.commands.registry import Call, Rows, command
 from kqlmi.local.faults import already_exists, bad_request
 from kqlmi.local.principals import ADMIN
 from kqlmi.local.state import Database, key
 
 _LONGEST_NAME = 1024
+_PRETTY = "DatabaseName: string, PrettyName: string, Status: string"
 
 
 @command(
@@ -41,6 +44,26 @@ def database_drop(call: Call) -> Rows:
         state.export_runs = {at: runs for at, runs in state.export_runs.items() if at[0] != database.database_id}
         call.record("DROP-DATABASE", database, before=database.name)
         return [(one.name,) for one in state.databases.values()]
+
+
+@command(".alter database {name:database} prettyname {string:pretty}", gives=_PRETTY, writes=True)
+def database_alter_pretty_name(call: Call) -> Rows:
+    """Give a database a name for people."""
+    return _call(call, call.args["pretty"])
+
+
+@command(".drop database {name:database} prettyname", gives=_PRETTY, writes=True)
+def database_drop_pretty_name(call: Call) -> Rows:
+    """Take the name for people from a database."""
+    return _call(call, "")
+
+
+def _call(call: Call, pretty: str) -> Rows:
+    with call.state.lock:
+        database = call.database()
+        call.require(ADMIN, database)
+        call.record("ALTER-DATABASE-PRETTY-NAME", call.state.put(replace(database, pretty_name=pretty)), after=pretty)
+        return [(database.name, pretty, "Complete")]
 
 
 def _create(call: Call, *, may_exist: bool) -> Rows:

@@ -24,7 +24,18 @@ def databases_show(call: Call) -> Rows:
         current = ""
     for one in call.state.visible(call.caller):
         is_current = one.name == current
-        yield (one.name, "", f"v{one.version}.0", is_current, "ReadWrite", "", None, one.database_id, "", "")
+        yield (
+            one.name,
+            "",
+            f"v{one.version}.0",
+            is_current,
+            "ReadWrite",
+            one.pretty_name,
+            None,
+            one.database_id,
+            "",
+            "",
+        )
 
 
 @command(

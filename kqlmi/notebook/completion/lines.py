@@ -170,6 +170,10 @@ def _connections(fragment: str, _typed: _Typed, known: Known) -> _Pairs:
     return _fitting(fragment, ((name, "connection") for name in known.connections))
 
 
+def _clusters(fragment: str, _typed: _Typed, known: Known) -> _Pairs:
+    return _fitting(fragment, [("local", ""), *((name, "configured") for name in known.configured)])
+
+
 def _fixed(*values: str) -> "_Values":
     return lambda fragment, _typed, _known: _fitting(fragment, ((value, "") for value in values))
 
@@ -186,7 +190,8 @@ def _summaries() -> _Pairs:
 _Values = Callable[[str, _Typed, Known], _Pairs]
 # What stands for a parameter, by the name that every subcommand gives it.
 _WORDS: Final[Mapping[str, _Values]] = {
-    "cluster": _fixed("local"),
+    "cluster": _clusters,
+    "connection": _connections,
     "file": _plans,
     "identity": _identities,
     "name": _subcommands,

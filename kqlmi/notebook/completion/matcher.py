@@ -1,9 +1,12 @@
 """The matcher that IPython asks at TAB."""
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
+from kqlmi.errors import KqlmiError
 from kqlmi.notebook.completion import Known, Names, Offers, complete
 from kqlmi.notebook.subcommands import Sessions
+from kqlmi.session import configuration
 
 if TYPE_CHECKING:
     from IPython.core.completer import CompletionContext
@@ -56,4 +59,7 @@ def _known(sessions: Sessions) -> Known:
         met = session.met
         plans = {key: plan.summary for key, plan in session.plans.items()}
         connections[name] = Names(met.databases, met.identities, met.usages, plans, session.database)
-    return Known(connections, sessions.current)
+    configured: tuple[str, ...] = ()
+    with suppress(KqlmiError):
+        configured = tuple(configuration.connections())
+    return Known(connections, sessions.current, configured)

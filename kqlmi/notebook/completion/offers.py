@@ -44,10 +44,11 @@ class Names:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """The names of every connection, by its name, and which one is current."""
+    """The names of every connection, by its name, which one is current, and the connections that are configured."""
 
     connections: Mapping[str, Names] = field(default_factory=dict)
     current: str = ""
+    configured: tuple[str, ...] = ()
 
     def on(self, name: str) -> Names:
         """Give the names of a connection, or of the current one; none where there is no such connection."""

@@ -8,7 +8,7 @@ from kqlmi.model.usages import USAGES
 from kqlmi.model.workflows import WORKFLOWS
 from kqlmi.notebook.frames import policy_frame
 from kqlmi.notebook.subcommands.registry import CELL_HELP, SUBCOMMANDS, Context, subcommand
-from kqlmi.session import Session, connect
+from kqlmi.session import Session, configuration, connect
 
 _MANY = 8
 
@@ -16,19 +16,20 @@ _MANY = 8
 @subcommand
 def connect_(
     context: Context,
-    cluster: str,
+    cluster: str = "",
     /,
     *,
     database: str = "",
-    auth: str = "default",
+    auth: str = "",
     name: str = "",
     read_only: bool = False,
     no_history: bool = False,
     resource_id: str = "",
 ) -> None:
-    """Connect to a cluster, by its URL, or to local.
+    """Connect to a cluster, by its URL, its short name as mycluster.westeurope or a name of yours, or to local.
 
-    --database sets the database in context. --auth is one of default, interactive, device-code, azure-cli,
+    Names of yours stand in the configuration file (%kqlmi connections says where it is); without CLUSTER it is that of
+    KQLMI_CLUSTER. --database sets the database in context. --auth is one of default, interactive, device-code, azure-cli,
     managed-identity, service-principal (its secret comes from AZURE_CLIENT_SECRET), token (from KQLMI_TOKEN) and
     none. --name gives the connection a name for --on. --read-only refuses changes. --no-history keeps no record of
     changes, so that undo cannot take them back. --resource-id is the cluster's in Azure, by which the panel learns
@@ -39,25 +40,35 @@ def connect_(
         database=database,
         auth=auth,
         name=name,
-        read_only=read_only,
+        timeout=context.settings.timeout,
+        read_only=read_only or context.settings.read_only,
         history=not no_history,
         resource_id=resource_id,
     )
     try:
         names = session.databases()
-        if database:
-            session.database = session.database_scope(database).name or ""
+        if session.database:
+            session.database = session.database_scope(session.database).name or ""
     except BaseException:
         session.close()
         raise
     context.sessions.add(session)
-    shown = ", ".join(map(printable, names)) if len(names) <= _MANY else f"{len(names)} of them"
+    shown = ", ".join(_called(session, one) for one in names) if len(names) <= _MANY else f"{len(names)} of them"
     print(
-        f"Connected to {session.name}{' (read-only)' if read_only else ''}. Databases: {shown or 'none that you may see'}."
+        f"Connected to {printable(session.name)}{' (read-only)' if session.read_only else ''}. Databases: "
+        f"{shown or 'none that you may see'}."
     )
+    for note in session.notes():
+        print(note)
     _settle(session)
     if session.database:
         print(f"Commands run in the database {printable(session.database)}.")
+
+
+def _called(session: Session, database: str) -> str:
+    """Give the name of a database, with its pretty name beside it."""
+    pretty = session.met.pretty.get(database)
+    return printable(f"{database} ({pretty})" if pretty else database)
 
 
 def _settle(session: Session) -> None:
@@ -72,6 +83,40 @@ def _settle(session: Session) -> None:
 
 
 @subcommand
+def connections(context: Context, connection: str = "", /) -> Any:
+    """List the connections that are open, and those of the configuration file; with CONNECTION, make that one current.
+
+    The file holds what connect takes, and no secrets: [connections.prod], and below it cluster, database, auth,
+    read_only, history, timeout and resource_id. KQLMI_CONFIG names another file.
+    """
+    import pandas as pd
+
+    sessions = context.sessions
+    if connection:
+        sessions.current = sessions.get(connection).name
+    rows = [
+        (
+            one.name,
+            one.target.query_url if one.target else "",
+            one.database,
+            one.target.sign_in.mode if one.target else "",
+            one.read_only,
+            "current" if one.name == sessions.current else "open",
+        )
+        for one in sessions.by_name.values()
+    ]
+    rows += [
+        (key, one["cluster"], one.get("database", ""), one.get("auth", ""), one.get("read_only", False), "configured")
+        for key, one in configuration.connections().items()
+        if key not in sessions.by_name
+    ]
+    if not rows:
+        print(f"No cluster is connected, and none is configured in {printable(str(configuration.path()))}.")
+        return None
+    return pd.DataFrame(rows, columns=["name", "cluster", "database", "auth", "read_only", "state"])
+
+
+@subcommand
 def show(context: Context, /, *, database: str = "", cluster: bool = False) -> Any:
     """Show who may do what: one row for each identity of each policy.
 
@@ -82,7 +127,7 @@ def show(context: Context, /, *, database: str = "", cluster: bool = False) -> A
     if database or not cluster:
         scopes += map(Scope.database, session.databases(database or "*"))
     if not scopes:
-        session.database_scope(database)
+        scopes = [session.database_scope(database)]
     reading = session.read(scopes)
     for scope, error in reading.refused.items():
         print(f"Not read: the policy of the {scope}. {error}")

@@ -8,6 +8,7 @@ from typing import Any
 from kqlmi.errors import CellError, NotConnectedError
 from kqlmi.model.entities import did_you_mean
 from kqlmi.notebook.invocation import Kind, parse_words, split
+from kqlmi.notebook.settings import KqlMI
 from kqlmi.session import Session
 
 
@@ -43,9 +44,10 @@ class Sessions:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a subcommand works with: the notebook's sessions, and the name that ``--on`` gave."""
+    """What a subcommand works with: the notebook's sessions and settings, and the name that ``--on`` gave."""
 
     sessions: Sessions
+    settings: KqlMI
     on: str = ""
 
     @property
@@ -111,7 +113,7 @@ def subcommand(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def run(sessions: Sessions, line: str) -> Any:
+def run(sessions: Sessions, line: str, settings: KqlMI) -> Any:
     """Carry out a ``%kqlmi`` line and give its result, None where it only prints."""
     words = split(line)
     name = words[0] if words else "help"
@@ -126,8 +128,8 @@ def run(sessions: Sessions, line: str) -> Any:
     parsed = parse_words(words[1:], found.options)
     options = dict(parsed.options)
     if options.pop("help", False):
-        return SUBCOMMANDS["help"].run(Context(sessions), name)
-    context = Context(sessions, str(options.pop("on", "")))
+        return SUBCOMMANDS["help"].run(Context(sessions, settings), name)
+    context = Context(sessions, settings, str(options.pop("on", "")))
     names = {_option(parameter): parameter.name for parameter in found.parameters}
     try:
         bound = inspect.signature(found.run).bind(

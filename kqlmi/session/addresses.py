@@ -1,0 +1,39 @@
+"""The URL of a cluster, from what people call it."""
+
+import re
+from typing import Final
+
+from kqlmi.errors import InputError
+
+_URL: Final = re.compile(r"(?P<url>https?://(?:[a-z0-9.-]+|\[::1\])(?::(?P<port>\d{1,5}))?)/?", re.IGNORECASE)
+# A cluster's name has lower-case letters and digits; behind it stands its region, or all of its host.
+_SHORT: Final = re.compile(r"[a-z][a-z0-9]{2,62}\.[a-z0-9]+")
+_HOST: Final = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)?\.kusto(?:\.[a-z]+)+", re.IGNORECASE)
+# No longer than a name is: an error quotes it, and no key.
+_NAME: Final = re.compile(r"[\w-]{1,40}")
+_LAST_PORT: Final = 65535
+
+
+def is_name(cluster: str) -> bool:
+    """Tell whether a text can only be the name of a connection: it has neither a scheme nor a dot."""
+    return _NAME.fullmatch(cluster) is not None
+
+
+def url_of(cluster: str) -> str:
+    """Give a cluster's URL from itself, from its host, or from a short name as ``mycluster.westeurope``.
+
+    Raises:
+        InputError: It is none of these. What might hold a secret is not repeated.
+    """
+    said = cluster.strip()
+    if _SHORT.fullmatch(said):
+        return f"https://{said}.kusto.windows.net"
+    if _HOST.fullmatch(said):
+        return f"https://{said}"
+    found = _URL.fullmatch(said)
+    if found is None or int(found["port"] or 0) > _LAST_PORT:
+        raise InputError(
+            "That is not the URL of a cluster.",
+            hint="Write mycluster.westeurope, its URL, or local; --database and --auth say the rest.",
+        )
+    return found["url"]

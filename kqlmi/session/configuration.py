@@ -1,0 +1,84 @@
+"""The connections that the user's configuration file names, and what the environment says of one."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from kqlmi.errors import InputError, printable
+from kqlmi.model.entities import did_you_mean
+from kqlmi.session.addresses import is_name
+
+# What a connection in the file may say, by the parameters of `connect`. None of it is a secret.
+KEYS: Final[Mapping[str, type]] = {
+    "cluster": str,
+    "database": str,
+    "auth": str,
+    "read_only": bool,
+    "history": bool,
+    "timeout": float,
+    "resource_id": str,
+}
+_ENVIRONMENT: Final = {"KQLMI_CLUSTER": "cluster", "KQLMI_DATABASE": "database", "KQLMI_AUTH": "auth"}
+
+
+def path() -> Path:
+    """Give where the file is: what ``$KQLMI_CONFIG`` names, or ``config.toml`` in the user's configuration folder."""
+    from platformdirs import user_config_path
+
+    chosen = os.environ.get("KQLMI_CONFIG")
+    return Path(chosen) if chosen else user_config_path("kqlmi", appauthor=False) / "config.toml"
+
+
+def environment() -> dict[str, Any]:
+    """Give what KQLMI_CLUSTER, KQLMI_DATABASE and KQLMI_AUTH say, by the parameters of ``connect``."""
+    return {key: os.environ[name] for name, key in _ENVIRONMENT.items() if os.environ.get(name)}
+
+
+def connections() -> dict[str, dict[str, Any]]:
+    """Give the connections of the file by name, each with what it says; none where there is no file.
+
+    Raises:
+        InputError: The file cannot be read, or says something that a connection does not have.
+    """
+    try:
+        with path().open("rb") as file:
+            found = tomllib.load(file)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise _wrong(f"cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        # The place, but no text of the file: somebody may have written a secret into it.
+        place = str(error).rpartition("(at ")[2].rstrip(")")
+        raise _wrong(f"is not TOML, at {place}") from None
+    for key in found.keys() - {"connections"}:
+        raise _wrong(f"says {printable(key)!r}, which is nothing to configure")
+    named = found.get("connections", {})
+    if not isinstance(named, dict) or not all(isinstance(one, dict) for one in named.values()):
+        raise _wrong("has no tables below [connections]")
+    return {name: _checked(name, said) for name, said in named.items()}
+
+
+def _checked(name: str, said: Mapping[str, Any]) -> dict[str, Any]:
+    where = f"[connections.{printable(name)}]"
+    if not is_name(name):
+        raise _wrong(f"has a connection {printable(name)!r}, which nobody can type")
+    for key, value in said.items():
+        if key not in KEYS:
+            hint = f"{did_you_mean(key, KEYS)} Secrets have no place in it."
+            raise _wrong(f"says {printable(key)!r} in {where}, which no connection has", hint=hint)
+        # In TOML, 60 is no float.
+        if type(value) is not KEYS[key] and not (KEYS[key] is float and type(value) is int):
+            raise _wrong(f"says {key} in {where} as something else than a {KEYS[key].__name__}")
+    if not said.get("cluster"):
+        raise _wrong(f"does not say the cluster of {where}")
+    return dict(said)
+
+
+def _wrong(what: str, hint: str = "") -> InputError:
+    return InputError(
+        f"The configuration file {printable(str(path()))} {what}.",
+        hint=hint or 'Write [connections.prod], and below it cluster = "mycluster.westeurope".',
+    )

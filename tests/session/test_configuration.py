@@ -1,0 +1,107 @@
+"""How a cluster is named: by URL, short name, the configuration file or the environment."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+import kqlmi
+from kqlmi.errors import InputError
+from kqlmi.local.cluster import LocalCluster
+from kqlmi.session import configuration
+from kqlmi.session.addresses import url_of
+
+
+def configure(text: str) -> None:
+    Path(os.environ["KQLMI_CONFIG"]).write_text(text, encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("said", "url"),
+    [
+        ("mycluster.westeurope", "https://mycluster.westeurope.kusto.windows.net"),
+        ("help.kusto.windows.net", "https://help.kusto.windows.net"),
+        ("mycluster.westeurope.kusto.windows.net", "https://mycluster.westeurope.kusto.windows.net"),
+        ("trd-1234.z0.kusto.fabric.microsoft.com", "https://trd-1234.z0.kusto.fabric.microsoft.com"),
+        ("https://mycluster.westeurope.kusto.windows.net/", "https://mycluster.westeurope.kusto.windows.net"),
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+    ],
+)
+def test_a_cluster_is_named_by_its_url_its_host_or_a_short_name(said: str, url: str) -> None:
+    assert url_of(said) == url
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "https://user:hunter2@c.kusto.windows.net",
+        "https://c.kusto.windows.net?token=hunter2",
+        "c;Secret=hunter2",
+        "a.b",
+    ],
+)
+def test_what_is_no_cluster_is_refused_without_repeating_it(said: str) -> None:
+    with pytest.raises(InputError, match="not the URL of a cluster") as caught:
+        kqlmi.connect(said)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_connection_of_the_file_says_what_the_line_does_not(
+    world: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(f'[connections.prod]\ncluster = "{world.url}"\nauth = "token"\ndatabase = "Sales"\nread_only = true\n')
+    monkeypatch.setenv("KQLMI_TOKEN", world.token)
+    with kqlmi.connect("prod") as session:
+        assert (session.name, session.database, session.read_only) == ("prod", "Sales", True)
+    with kqlmi.connect("prod", database="Samples", name="mine") as session:
+        assert (session.name, session.database) == ("mine", "Samples")
+
+
+def test_the_environment_says_what_neither_line_nor_file_does(
+    world: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(f'[connections.prod]\ncluster = "{world.url}"\nauth = "azure-cli"\ntimeout = 60\n')
+    for name, value in {"CLUSTER": "prod", "DATABASE": "Sales", "AUTH": "token", "TOKEN": world.token}.items():
+        monkeypatch.setenv(f"KQLMI_{name}", value)
+    with kqlmi.connect() as session:
+        assert (session.name, session.database) == ("prod", "Sales")
+        assert session.target
+        assert session.target.sign_in.mode == "token"
+    # The database of the environment belongs to its cluster; the way to sign in does not.
+    with kqlmi.connect(world.url) as session:
+        assert session.database == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[connections.prod\n", "not TOML, at line 1"),
+        ("[connections.prod]\ntoken = 'hunter2'\ncluster = 'a.b'", "says 'token' in [connections.prod]"),
+        ("[connections.prod]\nclient_secret = 'hunter2'", "Secrets have no place in it"),
+        ("[connections.prod]\ndatabase = 'x'", "does not say the cluster"),
+        ("[connections.prod]\ncluster = 'a.b'\nread_only = 'hunter2'", "as something else than a bool"),
+        ("[connections]\nprod = 'hunter2'", "no tables"),
+        ("password = 'hunter2'", "says 'password'"),
+        ("[connections.'my prod']\ncluster = 'a.b'", "nobody can type"),
+    ],
+)
+def test_a_file_that_is_wrong_is_refused_and_its_values_are_not_repeated(text: str, says: str) -> None:
+    configure(text)
+    with pytest.raises(InputError) as caught:
+        kqlmi.connect("prod")
+    assert says in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_a_name_that_nobody_gave_has_a_suggestion() -> None:
+    configure('[connections.prod]\ncluster = "mycluster.westeurope"\n')
+    with pytest.raises(InputError, match="Did you mean prod"):
+        kqlmi.connect("prd")
+    with pytest.raises(InputError, match="KQLMI_CLUSTER"):
+        kqlmi.connect()
+
+
+def test_the_file_has_a_place_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KQLMI_CONFIG")
+    assert configuration.path().parts[-2:] == ("kqlmi", "config.toml")
