@@ -84,6 +84,11 @@ class KustoConnection:
         self._target, self._timeout, self._read_only = target, timeout, read_only
         self._client = _client(target, trust_environment=not loopback)
 
+    @property
+    def url(self) -> str:
+        """Give the cluster's URL."""
+        return self._target.query_url
+
     def execute(
         self, text: str, database: str | None = None, *, timeout: float | None = None, client_request_id: str = ""
     ) -> Table:
