@@ -49,7 +49,7 @@ def continuous_export(values: Values) -> str:
         f".create-or-alter continuous-export {values.name('name')}\n"
         f"over ({values.name('source')})\n"
         f"to table {values.name('table')}\n"
-        f"with (managedIdentity={quoting.literal(values.identity.object_id)}, intervalBetweenRuns={_span(values['every'])}) <|\n"
+        f"with (managedIdentity={quoting.literal(values.identity.object_id)}, intervalBetweenRuns={values['every']}) <|\n"
         f"{values.query()}"
     )
 
@@ -101,16 +101,8 @@ def _payload(policy: object) -> str:
     return quoting.fence(json.dumps(policy, indent=2, ensure_ascii=False))
 
 
-def _span(text: str) -> str:
-    """Give an interval as a literal of a timespan."""
-    return f"time({text})" if ":" in text else text
-
-
 def _timespan(text: str) -> str:
     """Give an interval as JSON holds it: ``d.hh:mm:ss``."""
-    if ":" in text:
-        return text
-    number, unit = int(text.rstrip("dhms")), text.lstrip("0123456789")
-    seconds = number * {"d": 86400, "h": 3600, "m": 60, "s": 1}[unit]
+    seconds = int(text[:-1]) * {"d": 86400, "h": 3600, "m": 60, "s": 1}[text[-1]]
     days, rest = divmod(seconds, 86400)
     return f"{days}.{rest // 3600:02}:{rest // 60 % 60:02}:{rest % 60:02}"

@@ -22,7 +22,7 @@ _TYPES: Final = frozenset(
     | {"time", "timespan", "uniqueid", "uuid"}
 )
 _SHORTEST: Final = 3  # name, colon and type
-_INTERVAL: Final = re.compile(r"\d+(?:d|h|m|s)|(?:\d+\.)?\d{1,2}:\d{2}:\d{2}")
+_INTERVAL: Final = re.compile(r"\d+[dhms]")
 _URI: Final = re.compile(r"(?:https|abfss|adl)://(?P<rest>[^\s;#]+)")
 _ENDPOINT: Final = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+/?")
 _RESOURCE: Final = re.compile(r"/subscriptions/[^/\s]+/resourceGroups/[^/\s]+/providers/[^\s'\"`$\\]+", re.IGNORECASE)
@@ -176,7 +176,7 @@ _CHECKS: Final[Mapping[FieldKind, Callable[[str, str], str]]] = {
     "value": _value,
     "schema": _schema,
     "format": _format,
-    "interval": _fits(_INTERVAL, "1h, 30m or 1.00:00:00"),
+    "interval": _fits(_INTERVAL, "1h, 30m or 2d"),
     "endpoint": _fits(_ENDPOINT, "https://ingest-<cluster>.<region>.kusto.windows.net"),
     "resource": _fits(_RESOURCE, "/subscriptions/…/resourceGroups/…/providers/…"),
     "guid": _guid,
@@ -191,7 +191,7 @@ QUERY: Final = Field("query", "query", "the query")
 SCHEMA: Final = Field("schema", "schema", "the columns, as x: int, y: string")
 FORMAT: Final = Field("format", "format", "the format of the files", default="csv")
 EVERY: Final = Field("every", "interval", "the time between runs", default="1h")
-HOT: Final = Field("hot", "interval", "how far back data is cached", default="1.00:00:00")
+HOT: Final = Field("hot", "interval", "how far back data is cached", default="1d")
 SERVER: Final = Field("server", "value", "the SQL server, as s.database.windows.net")
 CATALOG: Final = Field("catalog", "value", "the database there")
 COLLECTION: Final = Field("collection", "value", "the collection of the Cosmos DB database")

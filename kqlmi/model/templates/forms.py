@@ -136,6 +136,7 @@ _ALL: Final = (
         "continuous_export",
         (NAME.called("the name of the export"), _EXTERNAL, SOURCE, QUERY.maybe(), EVERY),
         commands.continuous_export,
+        notes=("It replaces a continuous export of the same name.",),
     ),
     Form(
         "update_policy",

@@ -77,6 +77,10 @@ def fill(
     row = form.workflow
     gates = tuple(items(form, values, place, snapshot, assigned))
     is_elsewhere = any(one.gate == "endpoint" and one.state != "done" for one in gates)
+    unsaid = "the first line of a cell cannot hold the database's name: make it the one in context"
+    is_unsaid = form.kind == "kql" and not word(values.database)
+    line = form.line(values) if form.line else ""
+    on = word(place.on)
     required = f"an identity is required when: {row.required_when}" if row.required_when else ""
     return Template(
         row,
@@ -85,9 +89,9 @@ def fill(
         identity,
         values.database,
         gates,
-        form.line(values) if form.line else "",
+        f"{line} --on={on}" if line and on else line,
         {one.option: checked[one.name] for one in form.fields if one.name in checked and not said.get(one.name)},
-        tuple(filter(None, (required, row.note, *form.notes))),
+        tuple(filter(None, (required, row.note, *form.notes, unsaid if is_unsaid else ""))),
         # The connection to the ingestion endpoint will be the current one.
         "" if is_elsewhere else place.on,
     )

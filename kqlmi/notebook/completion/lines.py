@@ -114,8 +114,10 @@ def _options(typed: _Typed, options: Mapping[str, Kind]) -> list[Candidate]:
 def _fitting_options(found: Subcommand, typed: _Typed) -> Mapping[str, Kind]:
     """Give the options of a subcommand, without those that the flow which is its first word does not take."""
     form = FORMS.get(typed.positional[0]) if found.more and typed.positional else None
-    taken = {one.option.removeprefix("--") for one in form.fields} if form else ()
-    return {name: kind for name, kind in found.options.items() if name not in found.more or name in taken}
+    taken: dict[str, Kind] = {one.option.removeprefix("--"): "value" for one in form.fields} if form else {}
+    own = {name: kind for name, kind in found.options.items() if name not in found.more}
+    everywhere = {name: own.pop(name) for name in ("on", "help")}
+    return {**own, **taken, **everywhere}
 
 
 def _word(typed: _Typed, found: Subcommand, options: Mapping[str, Kind], known: Known) -> Offers:

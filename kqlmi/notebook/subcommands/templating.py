@@ -1,17 +1,19 @@
 """The subcommand that writes a flow into the next cell."""
 
+from collections.abc import Callable
 from typing import Any
 
 from kqlmi.errors import CellError, InputError
 from kqlmi.model import templates
-from kqlmi.model.templates import FORMS
+from kqlmi.model.templates import FORMS, Form
 from kqlmi.notebook.subcommands.registry import Context, subcommand_with
 
 _OPTIONS = tuple(dict.fromkeys(one.option.removeprefix("--") for form in FORMS.values() for one in form.fields))
 
 
 def _about(flow: str) -> str:
-    return templates.form(flow).help
+    found: Form = _as_cell_error(templates.form, flow)
+    return found.help
 
 
 @subcommand_with(more=_OPTIONS, about=_about)
@@ -57,7 +59,7 @@ def flows_frame() -> Any:
     return pd.DataFrame(rows, columns=["flow", "workflow", "usage", "kind", "options"])
 
 
-def _as_cell_error(function: Any, *words: str, **options: str) -> Any:
+def _as_cell_error(function: Callable[..., Any], *words: str, **options: str) -> Any:
     """Call what is told by the line; what is wrong with it is wrong with the line."""
     try:
         return function(*words, **options)
