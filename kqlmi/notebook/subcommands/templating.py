@@ -44,7 +44,7 @@ def new(
     if print_ or not _set_next_cell(found.cell):
         print(f"\n{found.cell}")
     else:
-        print("\nThe next cell holds it, and nothing was sent. If it does not show, say --print.")
+        print("\nThe next cell holds it; nothing of it was run. If it does not show, say --print.")
     return None
 
 
