@@ -1,10 +1,7 @@
 """Refusals are explained on the local cluster, and every printed mend mends."""
 
-import re
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,6 +9,7 @@ import kqlmi
 from kqlmi.errors import ServiceError
 from kqlmi.local.cluster import LocalCluster
 from kqlmi.session import Session
+from tests.mending import carry_out
 
 CONTAINER = "https://acct.blob.core.windows.net/data"
 CALLOUT = "sandbox_artifacts"
@@ -41,24 +39,7 @@ class World:
         return caught.value
 
     def mend(self, line: str) -> None:
-        """Carry a printed line out as it stands; what Azure would do, the local cluster does."""
-        head, _, command = line.partition("\n")
-        words = shlex.split(head.removeprefix("%kqlmi "))
-        options = dict(word.removeprefix("--").split("=") for word in words if "=" in word)
-        assert options.get("on", "here") == "here"
-        if head.startswith("%kqlmi grant"):
-            where: dict[str, Any] = {"cluster": True} if "--cluster" in words else {"databases": [options["database"]]}
-            self.session.apply(self.session.grant(words[1], words[2], **where))
-        elif line.startswith("az role assignment create"):
-            told = dict(zip(words[4::2], words[5::2], strict=True))
-            account, container = re.findall(
-                r"storageAccounts/(\w+)/blobServices/default/containers/(.+)", told["--scope"]
-            )[0]
-            url = f"https://{account}.blob.core.windows.net/{container}"
-            self.cluster.assign_role(told["--assignee-object-id"], url, told["--role"])
-        else:
-            assert head == "%%kqlmi --on=here"
-            self.session.run(command)
+        carry_out(self.cluster, self.session, line)
 
     def mend_until_it_works(self, text: str) -> list[str]:
         """Run a text, mend what its refusal prints, and run it again; give the gates that were closed."""

@@ -26,6 +26,7 @@ _READER = re.compile(
 )
 _ROLE = re.compile(r"(?:Storage Blob|Azure Event Hubs) Data \w+")
 _PLAIN_URL = re.compile(r"[a-z]+://[A-Za-z0-9$._/@-]+")
+_RESOURCE = re.compile(r"/subscriptions/[A-Za-z0-9$._/-]+")
 _KIND = re.compile(r"[a-z_]+")
 # Errors that say in their own words what is wrong, and are never about an identity.
 _OTHER = ("SyntaxException", "SemanticException", "EntityNotFoundException", "DatabaseNotFoundException",
@@ -137,9 +138,9 @@ def grant_lines(identity: str, usage: str, scope: Scope, on: str = "") -> tuple[
     Empty where no line can be written that is safe to copy: an identity that is none, or a name that a line cannot hold.
     """
     is_cluster = scope.is_cluster or without_effect(scope, usage)
-    words = ["%kqlmi grant", identity, usage, "--cluster" if is_cluster else f"--database={_word(str(scope.name))}"]
+    words = ["%kqlmi grant", identity, usage, "--cluster" if is_cluster else f"--database={word(str(scope.name))}"]
     if on:
-        words.append(f"--on={_word(on)}")
+        words.append(f"--on={word(on)}")
     is_safe = is_identity(identity) and usage.isalnum() and not any(word.endswith("=") for word in words)
     return (" ".join(words),) if is_safe else ()
 
@@ -155,7 +156,7 @@ def _by_code(code: str, reference: Reference) -> Explanation | None:
         return replace(_unassigned(str(reference.identity)), certain=False)
     if code == "Download_Forbidden":
         role = _ROLE.search(reference.workflow.external if reference.workflow else "")
-        told = _azure_role(str(reference.identity), role[0] if role else "", reference.target)
+        told = azure_role(str(reference.identity), role[0] if role else "", reference.target)
         return replace(told, certain=False)
     return None
 
@@ -172,9 +173,9 @@ def _from_details(details: Mapping[str, Any], on: str) -> Explanation | None:
     if missing == "grant" and {"usage", "database"} <= told.keys():
         return _ungranted(identity, told["usage"], told["database"], on, is_cluster=scopes == ["cluster"])
     if missing == "callout" and {"calloutType", "url"} <= told.keys():
-        return _callout(told["calloutType"], told["url"], on)
+        return callout(told["calloutType"], told["url"], on)
     if missing == "azure role" and "url" in told and isinstance(roles, list) and roles:
-        return _azure_role(identity, str(roles[0]), told["url"])
+        return azure_role(identity, str(roles[0]), told["url"])
     return None
 
 
@@ -194,23 +195,25 @@ def _ungranted(identity: str, usage: str, database: str, on: str, *, is_cluster:
     return Explanation("grant", sentence, grant_lines(identity, usage, scope, on))
 
 
-def _callout(kind: str, url: str, on: str) -> Explanation:
+def callout(kind: str, url: str, on: str, *, whole: bool = True) -> Explanation:
+    """Tell that a callout is not allowed; the mend allows the URL, or if not ``whole`` what begins with it."""
     sentence = f"The callout policy does not let '{printable(kind)}' call {printable(url)}."
     if not _KIND.fullmatch(kind) or not _PLAIN_URL.fullmatch(url):
         return Explanation("callout", sentence)
-    pattern = f"^{re.escape(url)}$".replace("\\", "\\\\")
+    pattern = f"^{re.escape(url)}{'$' if whole else ''}".replace("\\", "\\\\")
     payload = f'[{{"CalloutType": "{kind}", "CalloutUriRegex": "{pattern}", "CanCall": true}}]'
     command = f".alter-merge cluster policy callout {quoting.literal(payload)}"
-    return Explanation("callout", sentence, _cell(command, on))
+    return Explanation("callout", sentence, cell(command, on))
 
 
-def _cell(command: str, on: str) -> tuple[str, ...]:
+def cell(command: str, on: str) -> tuple[str, ...]:
     """Give a command as the cell to run it in."""
-    name = f" --on={_word(on)}" if on else ""
+    name = f" --on={word(on)}" if on else ""
     return (f"%%kqlmi{name}\n{command}",) if not name.endswith("=") else ()
 
 
-def _azure_role(identity: str, role: str, url: str) -> Explanation:
+def azure_role(identity: str, role: str, url: str) -> Explanation:
+    """Tell that an Azure role is missing on a container, a hub, or a resource by its ID."""
     sentence = f"The identity lacks the Azure role {printable(role)} on {printable(url)}."
     scope = _azure_scope(url)
     if not scope or not _ROLE.fullmatch(role):
@@ -224,7 +227,9 @@ def _azure_role(identity: str, role: str, url: str) -> Explanation:
 
 
 def _azure_scope(url: str) -> str:
-    """Give the scope of a container or hub, whose subscription and group are not known here; empty for any other."""
+    """Give the scope of a container or hub, whose subscription and group are not known here, or of a resource ID."""
+    if _RESOURCE.fullmatch(url):
+        return url
     group = "/subscriptions/<subscription>/resourceGroups/<group>/providers"
     if not _PLAIN_URL.fullmatch(url):
         return ""
@@ -248,7 +253,7 @@ def _reader(message: str, snapshot: Snapshot, on: str) -> Explanation | None:
         return None  # a person, or an application
     command = f".add database {quoting.name(database)} viewers ({quoting.literal(principal)})"
     sentence = f"The managed identity {known[identity]} is no viewer of the database {printable(database)}."
-    return Explanation("database role", sentence, _cell(command, on))
+    return Explanation("database role", sentence, cell(command, on))
 
 
 def _holder(identity: str | None, snapshot: Snapshot) -> str | None:
@@ -261,7 +266,7 @@ def _holder(identity: str | None, snapshot: Snapshot) -> str | None:
     return identity
 
 
-def _word(text: str) -> str:
+def word(text: str) -> str:
     """Write the value of an option, which is a glob too, and cut at blanks outside quotes; empty if a line cannot hold it."""
     if not text.isprintable() or set(text) & set("*?[]") or {"'", '"'} <= set(text):
         return ""

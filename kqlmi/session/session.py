@@ -27,6 +27,7 @@ from kqlmi.session.explaining import Refusal, check, explain
 from kqlmi.session.met import Met
 from kqlmi.session.places import notes
 from kqlmi.session.rights import denial
+from kqlmi.session.templating import new
 
 if TYPE_CHECKING:
     from kqlmi.arm.identities import ClusterResource
@@ -223,7 +224,7 @@ class Session:
         return plan, desired.unmanaged
 
     discover, audit, tighten, impact = auditing.discover, auditing.audit, auditing.tighten, impact.impact
-    assigned, denial, notes = assigned, denial, notes
+    assigned, denial, new, notes = assigned, denial, new, notes
 
     def _in(self, databases: Iterable[str], *, cluster: bool) -> Snapshot:
         """Read the policies of the scopes that were said."""

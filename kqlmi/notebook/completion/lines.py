@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from kqlmi.model.planfile import FORMATS
+from kqlmi.model.templates import FORMS
+from kqlmi.model.templates.fields import FORMATS as FILE_FORMATS
 from kqlmi.notebook.completion.offers import (
     NOTHING,
     Candidate,
@@ -46,9 +48,10 @@ def complete_line(line: str, known: Known) -> Offers:
     if found is None:
         return NOTHING
     typed = _read(words[1:], fragment, found.options)
+    options = _fitting_options(found, typed)
     if typed.fragment.startswith("-"):
-        return _value(typed, known) or choose(fragment, _options(typed, found.options))
-    return _value(typed, known) or _word(typed, found, known)
+        return _value(typed, known) or choose(fragment, _options(typed, options))
+    return _value(typed, known) or _word(typed, found, options, known)
 
 
 def complete_first_line(line: str, known: Known) -> Offers:
@@ -108,7 +111,16 @@ def _options(typed: _Typed, options: Mapping[str, Kind]) -> list[Candidate]:
     return [Candidate(f"--{name}", "option") for name in free]
 
 
-def _word(typed: _Typed, found: Subcommand, known: Known) -> Offers:
+def _fitting_options(found: Subcommand, typed: _Typed) -> Mapping[str, Kind]:
+    """Give the options of a subcommand, without those that the flow which is its first word does not take."""
+    form = FORMS.get(typed.positional[0]) if found.more and typed.positional else None
+    taken: dict[str, Kind] = {one.option.removeprefix("--"): "value" for one in form.fields} if form else {}
+    own = {name: kind for name, kind in found.options.items() if name not in found.more}
+    everywhere = {name: own.pop(name) for name in ("on", "help")}
+    return {**own, **taken, **everywhere}
+
+
+def _word(typed: _Typed, found: Subcommand, options: Mapping[str, Kind], known: Known) -> Offers:
     """Give the words for the parameter that is next, and the options where nothing of it is typed yet."""
     alone = [p.name for p in found.parameters if p.kind is p.POSITIONAL_ONLY]
     rest = [p.name for p in found.parameters if p.kind is p.VAR_POSITIONAL]
@@ -118,7 +130,7 @@ def _word(typed: _Typed, found: Subcommand, known: Known) -> Offers:
         fragment = fragment.rpartition(",")[2]
     candidates = [*_written(fragment, _WORDS.get(name, _none)(_bare(fragment), typed, known))]
     if not typed.fragment:
-        candidates += _options(typed, found.options)
+        candidates += _options(typed, options)
     # A file is IPython's to complete.
     return Offers(fragment, tuple(candidates), alone=name not in {"file", "plan"})
 
@@ -178,6 +190,16 @@ def _fixed(*values: str) -> "_Values":
     return lambda fragment, _typed, _known: _fitting(fragment, ((value, "") for value in values))
 
 
+def _flows(fragment: str, _typed: _Typed, _known: Known) -> _Pairs:
+    return _fitting(fragment, ((flow, form.workflow.title) for flow, form in FORMS.items()))
+
+
+def _formats(fragment: str, typed: _Typed, _known: Known) -> _Pairs:
+    """Give the formats of files for a flow, or those in which a plan is written."""
+    is_flow = typed.positional[:1] and typed.positional[0] in FORMS
+    return _fitting(fragment, ((one, "") for one in (FILE_FORMATS if is_flow else ("text", *FORMATS))))
+
+
 def _subcommands(fragment: str, _typed: _Typed, _known: Known) -> _Pairs:
     return _fitting(fragment, _summaries())
 
@@ -193,6 +215,7 @@ _WORDS: Final[Mapping[str, _Values]] = {
     "cluster": _clusters,
     "connection": _connections,
     "file": _plans,
+    "flow": _flows,
     "identity": _identities,
     "name": _subcommands,
     "plan": _plans,
@@ -202,7 +225,8 @@ _WORDS: Final[Mapping[str, _Values]] = {
 _VALUES: Final[Mapping[str, _Values]] = {
     "auth": _fixed(*MODES),
     "database": _databases,
-    "format": _fixed("text", *FORMATS),
+    "format": _formats,
+    "identity": _identities,
     "on": _connections,
     "with": _identities,
 }

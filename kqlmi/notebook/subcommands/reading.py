@@ -193,12 +193,13 @@ def workflows(_context: Context, /, *words: str) -> Any:
 
 
 @subcommand
-def help_(_context: Context, name: str = "", /) -> None:
-    """List the subcommands, or explain one."""
+def help_(_context: Context, name: str = "", /, *words: str) -> None:
+    """List the subcommands, or explain one; %kqlmi help new FLOW explains the options of a flow."""
     if name:
         if name not in SUBCOMMANDS:
             raise CellError(f"There is no subcommand {name!r}.", hint=did_you_mean(name, SUBCOMMANDS))
-        print(f"{SUBCOMMANDS[name].usage}\n\n{SUBCOMMANDS[name].help}")
+        row = SUBCOMMANDS[name]
+        print((row.about(words[0]) if words else "") or f"{row.usage}\n\n{row.help}")
         return
     print(CELL_HELP)
     width = max(map(len, SUBCOMMANDS))

@@ -58,9 +58,14 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Subcommand:
-    """A function of this module as a subcommand: its parameters are the words and options of the line."""
+    """A function of this module as a subcommand: its parameters are the words and options of the line.
+
+    ``more`` are options that the function takes as ``**said``, and ``about`` tells more of a first word in the help.
+    """
 
     run: Callable[..., Any]
+    more: tuple[str, ...] = ()
+    about: Callable[[str], str] = lambda _word: ""
 
     @property
     def name(self) -> str:
@@ -69,15 +74,16 @@ class Subcommand:
 
     @property
     def parameters(self) -> list[inspect.Parameter]:
-        """Give the parameters behind the context."""
-        return list(inspect.signature(self.run).parameters.values())[1:]
+        """Give the parameters behind the context, without the one that takes ``more``."""
+        found = list(inspect.signature(self.run).parameters.values())[1:]
+        return [p for p in found if p.kind is not p.VAR_KEYWORD]
 
     @property
     def options(self) -> dict[str, Kind]:
         """Give the names of the options, each with what it takes."""
         kinds: dict[object, Kind] = {bool: "flag", str: "value"}
         own = {_option(p): kinds.get(p.annotation, "values") for p in self.parameters if p.kind is p.KEYWORD_ONLY}
-        return {**own, "on": "value", "help": "flag"}
+        return {**own, **dict.fromkeys(self.more, "value"), "on": "value", "help": "flag"}
 
     @property
     def usage(self) -> str:
@@ -90,7 +96,7 @@ class Subcommand:
             else:
                 name = p.name.upper() + ("…" if p.kind is p.VAR_POSITIONAL else "")
                 parts.append(name if p.default is p.empty and p.kind is not p.VAR_POSITIONAL else f"[{name}]")
-        return " ".join(parts)
+        return " ".join([*parts, *(["[--OPTION VALUE]…"] if self.more else [])])
 
     @property
     def summary(self) -> str:
@@ -108,9 +114,20 @@ SUBCOMMANDS: dict[str, Subcommand] = {}
 
 def subcommand(function: Callable[..., Any]) -> Callable[..., Any]:
     """Register a function under its name."""
-    row = Subcommand(function)
-    SUBCOMMANDS[row.name] = row
-    return function
+    return subcommand_with()(function)
+
+
+def subcommand_with(
+    *, more: tuple[str, ...] = (), about: Callable[[str], str] = lambda _word: ""
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a function that takes ``more`` options as ``**said``; ``about`` adds to the help of a first word."""
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        row = Subcommand(function, more, about)
+        SUBCOMMANDS[row.name] = row
+        return function
+
+    return register
 
 
 def run(sessions: Sessions, line: str, settings: KqlMI) -> Any:
@@ -128,9 +145,10 @@ def run(sessions: Sessions, line: str, settings: KqlMI) -> Any:
     parsed = parse_words(words[1:], found.options)
     options = dict(parsed.options)
     if options.pop("help", False):
-        return SUBCOMMANDS["help"].run(Context(sessions, settings), name)
+        return SUBCOMMANDS["help"].run(Context(sessions, settings), name, *parsed.positional[:1])
     context = Context(sessions, settings, str(options.pop("on", "")))
-    names = {_option(parameter): parameter.name for parameter in found.parameters}
+    names = {option: option.replace("-", "_") for option in found.more}
+    names |= {_option(parameter): parameter.name for parameter in found.parameters}
     try:
         bound = inspect.signature(found.run).bind(
             context, *parsed.positional, **{names[option]: value for option, value in options.items()}

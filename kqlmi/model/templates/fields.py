@@ -1,0 +1,207 @@
+"""Fields: what a template can be told, one row each."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final, Literal, Self
+
+from kqlmi.errors import InputError, printable
+from kqlmi.model.entities import did_you_mean, is_guid
+from kqlmi.model.lexing import Token, is_management, literal_value, tokens
+
+FieldKind = Literal[
+    "name", "text", "query", "uri", "model uri", "endpoint", "schema", "format", "interval", "value", "resource", "guid"
+]
+
+FORMATS: Final = (
+    *("csv", "tsv", "tsve", "psv", "scsv", "sohsv", "txt", "raw", "json", "multijson"),
+    *("parquet", "avro", "apacheavro", "orc", "w3clogfile", "sstream"),
+)
+_TYPES: Final = frozenset(
+    {"bool", "boolean", "date", "datetime", "decimal", "double", "dynamic", "guid", "int", "long", "real", "string"}
+    | {"time", "timespan", "uniqueid", "uuid"}
+)
+_SHORTEST: Final = 3  # name, colon and type
+_INTERVAL: Final = re.compile(r"\d+[dhms]")
+_URI: Final = re.compile(r"(?:https|abfss|adl)://(?P<rest>[^\s;#]+)")
+_ENDPOINT: Final = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+/?")
+_RESOURCE: Final = re.compile(r"/subscriptions/[^/\s]+/resourceGroups/[^/\s]+/providers/[^\s'\"`$\\]+", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A parameter of a flow: its option is ``name`` with hyphens.
+
+    ``default`` fills it where nothing is said, and is shown then; a field without one must be said, unless it is
+    ``optional``.
+    """
+
+    name: str
+    kind: FieldKind
+    help: str
+    default: str = ""
+    optional: bool = False
+
+    @property
+    def option(self) -> str:
+        """Give the option to type."""
+        return f"--{self.name.replace('_', '-')}"
+
+    @property
+    def usage(self) -> str:
+        """Give the option with its value as it is shown, in brackets where it need not be said."""
+        shown = f"{self.option} {self.name.upper()}"
+        return f"[{shown}]" if self.default or self.optional else shown
+
+    def or_(self, default: str) -> Self:
+        """Give the field with a default."""
+        return replace(self, default=default)
+
+    def maybe(self) -> Self:
+        """Give the field as one that may be missing."""
+        return replace(self, optional=True)
+
+    def called(self, text: str) -> Self:
+        """Give the field with another meaning."""
+        return replace(self, help=text)
+
+    def checked(self, value: str) -> str:
+        """Give a value that fits the field; what may hold a credential is not repeated in the error.
+
+        Raises:
+            InputError: It does not fit.
+        """
+        if not value.strip():
+            raise InputError(f"{self.option} is empty.", hint=f"It is {self.help}.")
+        return _CHECKS.get(self.kind, _any)(self.option, value)
+
+
+def columns(text: str) -> tuple[tuple[str, str], ...]:
+    """Read a schema, ``x: int, ['y, too']: string``, as names and types.
+
+    Raises:
+        InputError: It is none.
+    """
+    found: list[tuple[str, str]] = []
+    piece: list[Token] = []
+    for token in (*tokens(text), Token("mark", ",", len(text))):
+        if token.text != ",":
+            piece.append(token)
+            continue
+        found.append(_column(text, piece))
+        piece = []
+    names = [name for name, _ in found]
+    if twice := next((name for name in names if names.count(name) > 1), ""):
+        raise InputError(f"The schema has the column {twice!r} twice.")
+    return tuple(found)
+
+
+def _column(text: str, piece: list[Token]) -> tuple[str, str]:
+    if len(piece) < _SHORTEST or piece[-2].text != ":":
+        raise InputError(f"{text!r} is no schema.", hint="Write --schema \"x: int, ['y z']: string\".")
+    name, kind = piece[:-2], piece[-1].text
+    if kind not in _TYPES:
+        raise InputError(f"{kind!r} is no type of a column.", hint=did_you_mean(kind, sorted(_TYPES)))
+    inner = name[1:-1] if (name[0].text, name[-1].text) == ("[", "]") else name
+    is_literal = len(inner) == 1 and inner[0].kind == "literal"
+    written = literal_value(inner[0].text) if is_literal else text[inner[0].start : inner[-1].end] if inner else ""
+    if not written:
+        raise InputError(f"A column of the schema {text!r} has no name.")
+    return written, kind
+
+
+def _any(_option: str, value: str) -> str:
+    return value
+
+
+def _query(option: str, value: str) -> str:
+    if is_management(value):
+        raise InputError(f"{option} takes a query, and this is a command.")
+    return value.strip()
+
+
+def _uri(option: str, value: str, *, query: bool = False) -> str:
+    found = _URI.fullmatch(value.strip())
+    host = found["rest"].partition("/")[0] if found and value.startswith("https") else ""
+    if found is None or not value.strip().isprintable() or "@" in host or ("?" in value and not query):
+        raise InputError(
+            f"{option} takes a bare URL, without a key, a signature or a way to sign in: the identity takes their place.",
+            hint="Write https://<account>.blob.core.windows.net/<container>/<path>.",
+        )
+    if re.search(r"[?&](?:sig|api-key|key|code|token)=", value, re.IGNORECASE):
+        raise InputError(f"{option} carries a credential.", hint="Leave it out: the identity takes its place.")
+    return value.strip()
+
+
+def _model_uri(option: str, value: str) -> str:
+    return _uri(option, value, query=True)
+
+
+def _value(option: str, value: str) -> str:
+    if set(value) & set(";\"'={}") or not value.isprintable():
+        raise InputError(f"{option} {printable(value)!r} cannot stand in a connection string.")
+    return value.strip()
+
+
+def _schema(_option: str, value: str) -> str:
+    columns(value)
+    return value
+
+
+def _format(option: str, value: str) -> str:
+    if value.casefold() not in FORMATS:
+        raise InputError(f"{option} {value!r} is no format of files.", hint=did_you_mean(value, FORMATS))
+    return value.casefold()
+
+
+def _fits(pattern: re.Pattern[str], hint: str) -> Callable[[str, str], str]:
+    def check(option: str, value: str) -> str:
+        if not pattern.fullmatch(value.strip()):
+            raise InputError(f"{option} is not written like that.", hint=f"Write {hint}.")
+        return value.strip()
+
+    return check
+
+
+def _guid(option: str, value: str) -> str:
+    if not is_guid(value.strip().lower()):
+        raise InputError(f"{option} {value!r} is no GUID.")
+    return value.strip().lower()
+
+
+_CHECKS: Final[Mapping[FieldKind, Callable[[str, str], str]]] = {
+    "query": _query,
+    "uri": _uri,
+    "model uri": _model_uri,
+    "value": _value,
+    "schema": _schema,
+    "format": _format,
+    "interval": _fits(_INTERVAL, "1h, 30m or 2d"),
+    "endpoint": _fits(_ENDPOINT, "https://ingest-<cluster>.<region>.kusto.windows.net"),
+    "resource": _fits(_RESOURCE, "/subscriptions/…/resourceGroups/…/providers/…"),
+    "guid": _guid,
+}
+
+NAME: Final = Field("name", "name", "the name of what is made")
+TABLE: Final = Field("table", "name", "the table")
+SOURCE: Final = Field("source", "name", "the table that rows come from")
+URI: Final = Field("uri", "uri", "the URL of the container, folder or file, without credentials")
+MODEL: Final = Field("uri", "model uri", "the URL of the deployed model, with its api-version")
+QUERY: Final = Field("query", "query", "the query")
+SCHEMA: Final = Field("schema", "schema", "the columns, as x: int, y: string")
+FORMAT: Final = Field("format", "format", "the format of the files", default="csv")
+EVERY: Final = Field("every", "interval", "the time between runs", default="1h")
+HOT: Final = Field("hot", "interval", "how far back data is cached", default="1d")
+SERVER: Final = Field("server", "value", "the SQL server, as s.database.windows.net")
+CATALOG: Final = Field("catalog", "value", "the database there")
+COLLECTION: Final = Field("collection", "value", "the collection of the Cosmos DB database")
+ACCOUNT: Final = Field("uri", "uri", "the endpoint of the Cosmos DB account, as https://a.documents.azure.com/")
+SCRIPT: Final = Field("script", "text", "the script")
+TEXT: Final = Field("text", "text", "the text for the model", default="hello")
+HUB: Final = Field("hub", "resource", "the resource ID of the event hub")
+STORAGE: Final = Field("storage", "resource", "the resource ID of the storage account")
+COSMOS: Final = Field("account", "resource", "the resource ID of the Cosmos DB account")
+GROUP: Final = Field("consumer_group", "text", "the consumer group of the hub", default="$Default")
+RESOURCE: Final = Field("resource_id", "resource", "the resource ID of the cluster")
+INGESTION: Final = Field("ingest_uri", "endpoint", "the ingestion endpoint of the cluster")
+CLIENT: Final = Field("client_id", "guid", "the client ID of the identity", optional=True)

@@ -1,0 +1,123 @@
+"""The flows that no command starts: Python for the Azure SDKs, and a line for a shell."""
+
+from typing import Any
+
+from kqlmi.errors import InputError
+from kqlmi.model.entities import SYSTEM
+from kqlmi.model.explanation import word
+from kqlmi.model.templates.values import Values
+
+# Neither sh, nor cmd, nor IPython's ! reads these as themselves, between double quotes.
+_UNSAFE = frozenset('"$`\\%!{}\n\r')
+
+
+def queue(values: Values) -> str:
+    """Give Python that queues a file for ingestion."""
+    return f"""\
+from azure.identity import DefaultAzureCredential
+from azure.kusto.data import DataFormat, KustoConnectionStringBuilder
+from azure.kusto.ingest import BlobDescriptor, IngestionProperties, QueuedIngestClient
+
+builder = KustoConnectionStringBuilder.with_azure_token_credential({values["ingest_uri"]!r}, DefaultAzureCredential())
+with QueuedIngestClient(builder) as client:
+    # The size is that of the raw data in bytes, 0 where it is not known.
+    blob = BlobDescriptor({values.storage!r}, size=0)
+    client.ingest_from_blob(blob, IngestionProperties({values.database!r}, {values["table"]!r}, DataFormat.{values["format"].upper()}))"""
+
+
+def line(values: Values) -> str:
+    """Give the line that queues a file for ingestion; empty where it cannot say the same."""
+    uri, table, database = (word(text) for text in (values["uri"], values["table"], values.database))
+    if not (uri and table and database) or values["format"] != "csv":
+        return ""
+    return f"%kqlmi ingest {uri} into {table} --identity {values.identity.object_id} --database {database}"
+
+
+def lightingest(values: Values) -> str:
+    """Give the line of a shell that runs LightIngest.
+
+    Raises:
+        InputError: A name cannot be written the same way for every shell.
+    """
+    words = [
+        f"{values['ingest_uri']};Fed=True",
+        f"-database:{values.database}",
+        f"-table:{values['table']}",
+        f"-source:{values['uri']}",
+        f"-format:{values['format']}",
+        f"-ingestmi:{values.client_id}",
+    ]
+    for one in words:
+        if unsafe := sorted(_UNSAFE & set(one)):
+            raise InputError(
+                f"{one!r} cannot be written for a shell, because of {unsafe[0]!r}.", hint="Take ingest.sdk_queued."
+            )
+    return " ".join(["LightIngest", *(f'"{one}"' for one in words)])
+
+
+def event_hub(values: Values) -> str:
+    """Give Python that makes an Event Hubs data connection."""
+    return _connection(values, "EventHub", _hub(values))
+
+
+def event_grid(values: Values) -> str:
+    """Give Python that makes an Event Grid data connection."""
+    return _connection(values, "EventGrid", {"storageAccountResourceId": values["storage"], **_hub(values)})
+
+
+def cosmos(values: Values) -> str:
+    """Give Python that makes an Azure Cosmos DB data connection."""
+    return _connection(
+        values,
+        "CosmosDb",
+        {
+            "cosmosDbAccountResourceId": values["account"],
+            "cosmosDbDatabase": values["catalog"],
+            "cosmosDbContainer": values["collection"],
+        },
+    )
+
+
+def _hub(values: Values) -> dict[str, str]:
+    return {
+        "eventHubResourceId": values["hub"],
+        "consumerGroup": values["consumer_group"],
+        "dataFormat": values["format"].upper(),
+    }
+
+
+def _connection(values: Values, kind: str, properties: dict[str, Any]) -> str:
+    """Give Python that makes a data connection.
+
+    The identity is named by its resource ID, the system identity by the cluster's; ``kind`` must be in the body, as
+    azure-mgmt-kusto 4.0.0 does not add it.
+    """
+    where = values.cluster
+    rows = {"tableName": values["table"], **properties}
+    written = "\n".join(f"            {name!r}: {value!r}," for name, value in rows.items())
+    if values.identity.object_id == SYSTEM:
+        identity = "    identity = cluster.id  # stands for the system identity"
+    else:
+        identity = (
+            "    assigned = cluster.identity.user_assigned_identities or {}\n"
+            f"    identity = next(key for key, one in assigned.items() if one.principal_id == {values.principal_id!r})"
+        )
+    return f"""\
+from azure.identity import DefaultAzureCredential
+from azure.mgmt.kusto import KustoManagementClient
+
+options = {{"credential": DefaultAzureCredential()}}
+group, name = {where["group"]!r}, {where["name"]!r}
+with KustoManagementClient(subscription_id={where["subscription"]!r}, **options) as client:
+    cluster = client.clusters.get(group, name)
+{identity}
+    connection = {{
+        "kind": {kind!r},
+        "location": cluster.location,
+        "properties": {{
+{written}
+            "managedIdentityResourceId": identity,
+        }},
+    }}
+    place = (group, name, {values.database!r}, {values["name"]!r})
+    client.data_connections.begin_create_or_update(*place, connection).wait()"""

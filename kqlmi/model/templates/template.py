@@ -1,0 +1,97 @@
+"""The template of a flow: its text for one identity in one database, and the checklist of its gates."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from kqlmi.errors import printable
+from kqlmi.model.entities import Identity, Scope
+from kqlmi.model.explanation import word
+from kqlmi.model.policy import Snapshot
+from kqlmi.model.templates.checklist import Item, items
+from kqlmi.model.templates.forms import Form, Kind
+from kqlmi.model.templates.values import Place, Values
+from kqlmi.model.workflows import Workflow
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A flow written out.
+
+    ``text`` is one command or query, Python, or a line of a shell, by ``kind``. ``line`` is a ``%kqlmi`` line that does
+    the same; empty where there is none. ``filled`` are the options that were not said, with what stands for them.
+    """
+
+    workflow: Workflow
+    text: str
+    kind: Kind
+    identity: Identity
+    database: str
+    checklist: tuple[Item, ...]
+    line: str = ""
+    filled: Mapping[str, str] | None = None
+    notes: tuple[str, ...] = ()
+    on: str = ""
+
+    @property
+    def cell(self) -> str:
+        """Give the text as a cell of a notebook: the line where there is one."""
+        if self.line:
+            return self.line
+        if self.kind == "shell":
+            return f"!{self.text}"
+        if self.kind == "python":
+            return self.text
+        words = [f"--{name}={word(value)}" for name, value in (("database", self.database), ("on", self.on)) if value]
+        return "\n".join([" ".join(["%%kqlmi", *(one for one in words if not one.endswith("="))]), self.text])
+
+    def __str__(self) -> str:
+        """Give what it is, the checklist and the notes, for people; not the text."""
+        row = self.workflow
+        usage = f"{row.usage} ({'documented' if row.sure == 'documented' else 'inferred, no page names the usage'})"
+        where = Scope.database(self.database)
+        filled = [f"Filled in: {name} {printable(value)}" for name, value in (self.filled or {}).items()]
+        notes = [f"Note: {note}" for note in self.notes]
+        head = f"{row.title}: {usage}, for {self.identity} in the {where}."
+        return "\n".join([head, *map(str, self.checklist), *notes, *filled, f"Source: {row.doc}"])
+
+
+def fill(
+    form: Form,
+    said: Mapping[str, str],
+    identity: Identity,
+    scope: Scope,
+    *,
+    place: Place,
+    snapshot: Snapshot,
+    assigned: Collection[str] | None = None,
+) -> Template:
+    """Write a flow for an identity in a database.
+
+    ``snapshot`` has the policies that decide, ``assigned`` the object IDs that are assigned, None where not known.
+
+    Raises:
+        InputError: A field is missing, does not fit, or is none of this flow.
+    """
+    checked = form.checked(said, place)
+    values = Values(identity, str(scope.name), checked)
+    row = form.workflow
+    gates = tuple(items(form, values, place, snapshot, assigned))
+    is_elsewhere = any(one.gate == "endpoint" and one.state != "done" for one in gates)
+    unsaid = "the first line of a cell cannot hold the database's name: make it the one in context"
+    is_unsaid = form.kind == "kql" and not word(values.database)
+    line = form.line(values) if form.line else ""
+    on = word(place.on)
+    required = f"an identity is required when: {row.required_when}" if row.required_when else ""
+    return Template(
+        row,
+        form.write(values),
+        form.kind,
+        identity,
+        values.database,
+        gates,
+        f"{line} --on={on}" if line and on else line,
+        {one.option: checked[one.name] for one in form.fields if one.name in checked and not said.get(one.name)},
+        tuple(filter(None, (required, row.note, *form.notes, unsaid if is_unsaid else ""))),
+        # The connection to the ingestion endpoint will be the current one.
+        "" if is_elsewhere else place.on,
+    )

@@ -1,0 +1,122 @@
+"""The values that fill a template, and how they are written in it."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from kqlmi.errors import InputError
+from kqlmi.model import quoting
+from kqlmi.model.entities import SYSTEM, Identity, is_guid
+from kqlmi.model.templates.fields import columns
+
+_RESOURCE = re.compile(r"/subscriptions/(?P<subscription>[^/]+)/resourceGroups/(?P<group>[^/]+)/.*/(?P<name>[^/]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a template is to run: the session's name, the cluster's URL and its resource ID; empty where not known."""
+
+    on: str = ""
+    url: str = ""
+    resource_id: str = ""
+
+    @property
+    def fields(self) -> Mapping[str, str]:
+        """Give the fields that it tells."""
+        known = {"resource_id": self.resource_id, "ingest_uri": self.ingest_uri}
+        return {name: value for name, value in known.items() if value}
+
+    @property
+    def ingest_uri(self) -> str:
+        """Give the ingestion endpoint, as it is documented for a cluster's URL; empty where that does not tell."""
+        host = urlsplit(self.url).netloc
+        if not self.url.startswith("https://") or not host:
+            return ""
+        return f"https://{host}" if host.startswith("ingest-") else f"https://ingest-{host}"
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """The identity, the database and the checked fields of one template."""
+
+    identity: Identity
+    database: str
+    fields: Mapping[str, str]
+
+    def __getitem__(self, name: str) -> str:
+        """Give the value of a field; empty where it was not said."""
+        return self.fields.get(name, "")
+
+    def name(self, field: str) -> str:
+        """Give a field as an entity's name."""
+        return quoting.name(self[field])
+
+    def literal(self, field: str) -> str:
+        """Give a field as a string literal."""
+        return quoting.literal(self[field])
+
+    def query(self, field: str = "source") -> str:
+        """Give the query, or all rows of the table in a field where none was said."""
+        return self["query"] or self.name(field)
+
+    def columns(self, opening: str = "(") -> str:
+        """Give the schema in brackets; empty where there is none."""
+        if not self["schema"]:
+            return ""
+        return opening + ", ".join(f"{quoting.name(name)}: {kind}" for name, kind in columns(self["schema"])) + ")"
+
+    @property
+    def principal_id(self) -> str:
+        """Give the GUID of the identity in Entra ID; empty for a system identity of which it is not known."""
+        one = self.identity
+        return one.principal_id or (one.object_id if is_guid(one.object_id) else "")
+
+    @property
+    def client_id(self) -> str:
+        """Give the identity for LightIngest, the one program that takes a client ID.
+
+        Raises:
+            InputError: It is not known.
+        """
+        found = SYSTEM if self.identity.object_id == SYSTEM else self["client_id"] or self.identity.client_id
+        if not found:
+            raise InputError(
+                f"LightIngest takes the client ID of {self.identity}, which no policy tells.", hint="Say --client-id."
+            )
+        return found
+
+    @property
+    def storage(self) -> str:
+        """Give the connection string of the URL: ``URL;managed_identity=…``."""
+        return f"{self['uri']};managed_identity={self.identity.object_id}"
+
+    @property
+    def sql(self) -> str:
+        """Give the connection string of the SQL server."""
+        return f"Server=tcp:{self['server']},1433;Initial Catalog={self['catalog']};{self._authentication}"
+
+    @property
+    def cosmos(self) -> str:
+        """Give the connection string of the Cosmos DB account."""
+        where = f"AccountEndpoint={self['uri']};Database={self['catalog']};Collection={self['collection']};"
+        return where + self._authentication
+
+    @property
+    def _authentication(self) -> str:
+        identity = self.identity.object_id
+        user = "" if identity == SYSTEM else f"User Id={identity};"
+        return f'Authentication="Active Directory Managed Identity";{user}'
+
+    @property
+    def cluster(self) -> Mapping[str, str]:
+        """Give the subscription, the group and the name of the cluster."""
+        found = _RESOURCE.fullmatch(self["resource_id"].rstrip("/"))
+        if found is None:
+            raise InputError("--resource-id is not the resource ID of a cluster.")
+        return found.groupdict()
+
+
+def hidden(text: str) -> str:
+    """Give a literal that the service masks in its logs: ``h'…'``."""
+    return f"h{quoting.literal(text)}"
