@@ -53,7 +53,7 @@ class Panel(View):
         if scope in self._reader.refused:
             raise self._reader.refused[scope]
         self.panel_id, self.cluster = uuid.uuid4().hex, printable(session.name)
-        self.scopes = [str(one) for one in self._reader.scopes]
+        self.scopes = [session.met.label(one) for one in self._reader.scopes]
         if denial := session.denial():
             self.denial = {"reason": denial.reason, "certain": denial.certain}
         self._put(self._draft, anew=True)

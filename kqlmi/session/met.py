@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from kqlmi.cluster.table import Table
+from kqlmi.errors import printable
+from kqlmi.model.entities import Scope
 from kqlmi.model.policy import Snapshot
 
 
@@ -48,6 +50,11 @@ class Met:
         names = {one.casefold(): one for one in self.databases}
         called = [one for one, pretty in self.pretty.items() if pretty.casefold() == name.casefold()]
         return names.get(name.casefold()) or (called[0] if len(called) == 1 else name)
+
+    def label(self, scope: Scope) -> str:
+        """Give a scope for people: with the pretty name of a database beside its name."""
+        pretty = printable(self.pretty.get(scope.name or "", ""))
+        return f"{scope} ({pretty})" if pretty else str(scope)
 
     def reading(self, found: Snapshot) -> Self:
         """Give what is known once policies were read as well."""

@@ -1,6 +1,8 @@
 """The magics in a real shell, on the local cluster."""
 
 import json
+import os
+from pathlib import Path
 
 import nbformat
 import pandas as pd
@@ -195,3 +197,36 @@ def test_no_output_holds_the_token(
         connected.run("%%kqlmi\n.show nothing")
     shown = capsys.readouterr()
     assert cluster.token not in shown.out + shown.err
+
+
+def test_connections_are_listed_and_one_is_made_current(connected: Notebook, cluster: LocalCluster) -> None:
+    connected.run(f"%kqlmi connect {cluster.url} --auth token --name other --read-only")
+    Path(os.environ["KQLMI_CONFIG"]).write_text('[connections.prod]\ncluster = "mycluster.westeurope"\n')
+    frame = connected.run("%kqlmi connections test")
+    assert dict(zip(frame.name, frame.state, strict=True)) == {
+        "test": "current",
+        "other": "open",
+        "prod": "configured",
+    }
+    assert frame.read_only.tolist() == [False, True, False]
+    assert connected.run("%%kqlmi\n.show tables").DatabaseName.unique().tolist() == ["Samples"]
+
+
+def test_settings_hold_for_what_comes_after_them(connected: Notebook, cluster: LocalCluster) -> None:
+    connected.run("%config KqlMI.raw = True\n%config KqlMI.read_only = True")
+    assert "PolicyName" in connected.run(f"%%kqlmi\n{SHOW}").columns
+    connected.run(f"%kqlmi connect {cluster.url} --auth token --name other")
+    with pytest.raises(InputError, match="read-only"):
+        connected.run("%%kqlmi\n.delete cluster policy managed_identity")
+
+
+def test_a_pretty_name_is_shown_beside_the_name(
+    connected: Notebook, cluster: LocalCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    connected.run("%%kqlmi\n.alter database Sales prettyname 'Orders of the shop'")
+    connected.run(f"%kqlmi connect {cluster.url} --auth token --name test --database 'orders of the shop'")
+    out = capsys.readouterr().out
+    assert "Sales (Orders of the shop)" in out
+    assert "Commands run in the database Sales." in out
+    assert "database Sales (Orders of the shop)" in connected.run("%kqlmi panel").scopes
+    connected.run("%%kqlmi\n.drop database Sales prettyname")

@@ -53,7 +53,11 @@ def connect_(
         session.close()
         raise
     context.sessions.add(session)
-    shown = ", ".join(_called(session, one) for one in names) if len(names) <= _MANY else f"{len(names)} of them"
+    shown = (
+        ", ".join(session.met.label(Scope.database(one)).removeprefix("database ") for one in names)
+        if len(names) <= _MANY
+        else f"{len(names)} of them"
+    )
     print(
         f"Connected to {printable(session.name)}{' (read-only)' if session.read_only else ''}. Databases: "
         f"{shown or 'none that you may see'}."
@@ -63,12 +67,6 @@ def connect_(
     _settle(session)
     if session.database:
         print(f"Commands run in the database {printable(session.database)}.")
-
-
-def _called(session: Session, database: str) -> str:
-    """Give the name of a database, with its pretty name beside it."""
-    pretty = session.met.pretty.get(database)
-    return printable(f"{database} ({pretty})" if pretty else database)
 
 
 def _settle(session: Session) -> None:
