@@ -119,10 +119,12 @@ def to_warning(orphans: Iterable[str]) -> str:
 
 def to_request(plan: Plan) -> str:
     """Give a message by which somebody who may not carry out a plan hands it to somebody who may."""
-    changes = [f"  {plan.describe(change)} in the {step.scope}" for step in plan.steps for change in step.changes]
-    commands = [step.command for step in plan.steps]
-    head = f"Please run this on {printable(plan.cluster)}; it takes the role AllDatabasesAdmin. It is to:"
-    return "\n".join([head, *changes, "", "\n\n".join(commands)])
+    changes = "\n".join(
+        f"{plan.describe(change)} in the {step.scope}" for step in plan.steps for change in step.changes
+    )
+    # By the documentation of the policy.
+    head = f"Please run this on {printable(plan.cluster)}; it needs AllDatabasesAdmin."
+    return "\n\n".join([head, changes, *(step.command for step in plan.steps)])
 
 
 def _escaped(text: str) -> str:

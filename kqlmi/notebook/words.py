@@ -10,13 +10,12 @@ from kqlmi.model.draft import Cell, Draft
 from kqlmi.model.entities import ALL, SYSTEM, Identity, Scope
 from kqlmi.model.lexing import tokens
 from kqlmi.model.plan import Plan
+from kqlmi.model.planfile import to_request
 from kqlmi.model.policy import Snapshot
 from kqlmi.model.workflows import WORKFLOWS
 
 _MOST = 12
 NO_NAME = "(no name)"
-RIGHT = "AllDatabasesAdmin"
-"""What creating or altering a ManagedIdentity policy needs, by its documentation page."""
 
 
 def label(identity: Identity | None, known: str = "") -> str:
@@ -85,7 +84,7 @@ def plan(value: Plan, wanted: Snapshot, unread: int) -> dict[str, Any]:
         "steps": [
             {"scope": str(step.scope), "command": step.command, "pieces": pieces(step.command)} for step in value.steps
         ],
-        "request": request(value),
+        "request": to_request(value),
     }
 
 
@@ -125,12 +124,3 @@ def pieces(command: str) -> list[list[str]]:
         found[-1][1] += command[end : token.end]
         end = token.end
     return [*found, ["", command[end:]]] if command[end:] else found
-
-
-def request(value: Plan) -> str:
-    """Give the text by which somebody with the right can be asked to carry a plan out."""
-    commands = "\n\n".join(step.command for step in value.steps)
-    changes = "\n".join(
-        f"{value.describe(change)} in the {change.scope}" for step in value.steps for change in step.changes
-    )
-    return f"Please run this on {printable(value.cluster)}; it needs {RIGHT}.\n\n{changes}\n\n{commands}\n"

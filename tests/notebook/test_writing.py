@@ -167,7 +167,7 @@ def test_who_may_not_write_gets_the_request_to_hand_on(
     with pytest.raises(ApplyError, match="not authorized"):
         notebook.run(f"%kqlmi {command}")
     text = capsys.readouterr().out
-    assert "Please run this on viewer; it takes the role AllDatabasesAdmin" in text
+    assert "Please run this on viewer; it needs AllDatabasesAdmin" in text
     assert ".alter-merge database ['Samples'] policy managed_identity" in text
 
 
