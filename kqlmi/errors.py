@@ -15,6 +15,7 @@ KqlmiError
 │   ├── ForbiddenError          403: a Kusto role is missing
 │   ├── EndpointNotFoundError   404: no Kusto endpoint at this URL
 │   └── ThrottledError          429
+├── IngestionError              an ingestion that failed, or of which nothing was heard; says which
 └── ApplyError                  a plan that did not go through; says what landed
 """
 
@@ -133,6 +134,15 @@ class ThrottledError(ServiceError):
         """Keep the delay that the cluster asked for."""
         super().__init__(message, **fields)
         self.retry_after = retry_after
+
+
+class IngestionError(KqlmiError):
+    """A file was queued and not ingested, or nothing was heard of it; ``ingestion`` is what is known of it."""
+
+    def __init__(self, message: str, *, ingestion: Any, hint: str = "") -> None:
+        """Keep what is known; its ``outcome`` is ``failed`` or ``unknown``."""
+        super().__init__(message, hint=hint)
+        self.ingestion = ingestion
 
 
 class ApplyError(KqlmiError):

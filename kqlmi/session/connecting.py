@@ -31,6 +31,7 @@ def connect(
     history: bool = True,
     resource_id: str = "",
     arm_options: Mapping[str, Any] | None = None,
+    ingest_url: str = "",
 ) -> Session:
     """Open a session on a cluster.
 
@@ -47,6 +48,7 @@ def connect(
         history: Record changes, so that they can be taken back.
         resource_id: The cluster's resource ID, by which Azure Resource Manager tells the assigned identities.
         arm_options: Keyword arguments for the clients of azure-mgmt-kusto; by default they sign in as the session does.
+        ingest_url: Where the cluster ingests; by default what its own name tells, ``https://ingest-…``.
 
     Raises:
         InputError: The URL, the mode or the timeout is wrong.
@@ -55,12 +57,22 @@ def connect(
     if cluster == "local":
         return _connect_local(name or "local", timeout, database=database, read_only=read_only, history=history)
     url = _url(cluster)
-    target = Target(url, sign_in(auth, token=token, credential=credential))
+    target = Target(
+        url, sign_in(auth, token=token, credential=credential), _url(ingest_url) if ingest_url else _ingestion(url)
+    )
     options = arm_options or ({"credential": target.sign_in.credential} if target.sign_in.credential else None)
     resource = _resource(resource_id, options) if resource_id and options else None
     connection = KustoConnection(target, timeout=timeout, read_only=read_only)
     label = name or urlsplit(url).netloc
-    return Session(label, connection, database=database, read_only=read_only, history=history, resource=resource)
+    return Session(
+        label,
+        connection,
+        database=database,
+        read_only=read_only,
+        history=history,
+        resource=resource,
+        target=target,
+    )
 
 
 def _resource(resource_id: str, options: Mapping[str, Any]) -> "ClusterResource":
@@ -77,11 +89,18 @@ def _connect_local(name: str, timeout: float, *, database: str, read_only: bool,
             found, resource = local.find(), None
             if found is None:
                 started = held.enter_context(local.start())
-                found, resource = (started.url, started.token), _resource(started.resource_id, started.arm_options)
-            target = Target(found[0], sign_in(token=found[1]))
+                resource = _resource(started.resource_id, started.arm_options)
+            running = found or started
+            target = Target(running.url, sign_in(token=running.token), running.ingest_url)
             connection = KustoConnection(target, timeout=timeout, read_only=read_only)
             session = Session(
-                name, connection, database=database, read_only=read_only, history=history, resource=resource
+                name,
+                connection,
+                database=database,
+                read_only=read_only,
+                history=history,
+                resource=resource,
+                target=target,
             )
             session._held.push(held.pop_all())  # noqa: SLF001 - the session stops what was started for it
             return session
@@ -89,6 +108,14 @@ def _connect_local(name: str, timeout: float, *, database: str, read_only: bool,
         raise MissingExtraError(
             f"The local cluster needs {error.name}.", hint="Install it: pip install 'kqlmi[local]'."
         ) from error
+
+
+def _ingestion(url: str) -> str:
+    """Give where a cluster ingests, by the convention of its name; empty for an address, which tells nothing of it."""
+    host = urlsplit(url).hostname or ""
+    if not host.rpartition(".")[2].isalpha() or "." not in host:
+        return ""
+    return url if host.startswith("ingest-") else url.replace("://", "://ingest-", 1)
 
 
 def _url(cluster: str) -> str:

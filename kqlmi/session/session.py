@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from kqlmi.apply import DEADLINE, Applied, StepResult, apply_plan
 from kqlmi.cluster import policies
-from kqlmi.cluster.connection import Connection
+from kqlmi.cluster.connection import Connection, Target
 from kqlmi.cluster.table import Table
 from kqlmi.errors import InputError, ServiceError
 from kqlmi.history import Entry, History, Reading
@@ -25,6 +25,7 @@ from kqlmi.recording import Recorder
 from kqlmi.session import auditing, impact
 from kqlmi.session.assigned import assigned
 from kqlmi.session.explaining import Refusal, check, explain
+from kqlmi.session.ingesting import ingest
 from kqlmi.session.met import Met
 from kqlmi.session.rights import denial
 
@@ -48,9 +49,10 @@ class Session:
         read_only: bool = False,
         history: bool = True,
         resource: "ClusterResource | None" = None,
+        target: Target | None = None,
     ) -> None:
         """Hold a connection; ``connect`` makes one."""
-        self.resource = resource
+        self.resource, self.target = resource, target
         self.name, self.connection, self.database, self.read_only = name, connection, database, read_only
         self.history = History() if history else None
         self.plans: dict[str, Plan] = {}
@@ -213,7 +215,7 @@ class Session:
         return plan, desired.unmanaged
 
     discover, audit, tighten, impact = auditing.discover, auditing.audit, auditing.tighten, impact.impact
-    assigned, denial = assigned, denial
+    assigned, denial, ingest = assigned, denial, ingest
 
     def _in(self, databases: Iterable[str], *, cluster: bool) -> Snapshot:
         """Read the policies of the scopes that were said."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
+from kqlmi.model.blobs import FORMATS as DATA_FORMATS
 from kqlmi.model.planfile import FORMATS
 from kqlmi.notebook.completion.offers import (
     NOTHING,
@@ -46,9 +47,10 @@ def complete_line(line: str, known: Known) -> Offers:
     if found is None:
         return NOTHING
     typed = _read(words[1:], fragment, found.options)
+    values = {**_VALUES, **_OWN_VALUES.get(words[0], {})}
     if typed.fragment.startswith("-"):
-        return _value(typed, known) or choose(fragment, _options(typed, found.options))
-    return _value(typed, known) or _word(typed, found, known)
+        return _value(typed, known, values) or choose(fragment, _options(typed, found.options))
+    return _value(typed, known, values) or _word(typed, found, known)
 
 
 def complete_first_line(line: str, known: Known) -> Offers:
@@ -56,7 +58,7 @@ def complete_first_line(line: str, known: Known) -> Offers:
     words, fragment = _cut(ASSIGNMENT.sub("", line))
     typed = _read(words, fragment, CELL_OPTIONS)
     check = [] if typed.positional else [Candidate("check", "only look at the cell")]
-    return _value(typed, known) or choose(fragment, [*check, *_options(typed, CELL_OPTIONS)])
+    return _value(typed, known, _VALUES) or choose(fragment, [*check, *_options(typed, CELL_OPTIONS)])
 
 
 def connection_of(line: str, known: Known) -> Names:
@@ -90,7 +92,7 @@ def _read(words: Iterable[str], fragment: str, options: Mapping[str, Kind]) -> _
     return _Typed(tuple(positional), said, waiting, fragment)
 
 
-def _value(typed: _Typed, known: Known) -> Offers | None:
+def _value(typed: _Typed, known: Known, values: "Mapping[str, _Values]") -> Offers | None:
     """Give the values of an option, if one is being typed: behind the option, or behind its ``=``."""
     name, fragment = typed.waiting, typed.fragment
     if not name:
@@ -98,7 +100,7 @@ def _value(typed: _Typed, known: Known) -> Offers | None:
         name = option.removeprefix("--") if equals and option.startswith("--") else ""
     if not name:
         return None
-    pairs = _VALUES.get(name, _none)(_bare(fragment), typed, known)
+    pairs = values.get(name, _none)(_bare(fragment), typed, known)
     return Offers(fragment, tuple(_written(fragment, pairs)))
 
 
@@ -189,6 +191,7 @@ _WORDS: Final[Mapping[str, _Values]] = {
     "cluster": _fixed("local"),
     "file": _plans,
     "identity": _identities,
+    "into": _fixed("into"),
     "name": _subcommands,
     "plan": _plans,
     "usage": _usages,
@@ -197,7 +200,12 @@ _WORDS: Final[Mapping[str, _Values]] = {
 _VALUES: Final[Mapping[str, _Values]] = {
     "auth": _fixed(*MODES),
     "database": _databases,
-    "format": _fixed("text", *FORMATS),
+    "identity": _identities,
     "on": _connections,
     "with": _identities,
+}
+# Options that mean something else in each subcommand.
+_OWN_VALUES: Final[Mapping[str, Mapping[str, _Values]]] = {
+    "ingest": {"format": _fixed(*DATA_FORMATS)},
+    "plan": {"format": _fixed("text", *FORMATS)},
 }

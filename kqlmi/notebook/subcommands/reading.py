@@ -25,6 +25,7 @@ def connect_(
     read_only: bool = False,
     no_history: bool = False,
     resource_id: str = "",
+    ingest_url: str = "",
 ) -> None:
     """Connect to a cluster, by its URL, or to local.
 
@@ -32,7 +33,7 @@ def connect_(
     managed-identity, service-principal (its secret comes from AZURE_CLIENT_SECRET), token (from KQLMI_TOKEN) and
     none. --name gives the connection a name for --on. --read-only refuses changes. --no-history keeps no record of
     changes, so that undo cannot take them back. --resource-id is the cluster's in Azure, by which the panel learns
-    which identities are assigned.
+    which identities are assigned. --ingest-url is where the cluster ingests, where its name does not tell.
     """
     session = connect(
         cluster,
@@ -42,6 +43,7 @@ def connect_(
         read_only=read_only,
         history=not no_history,
         resource_id=resource_id,
+        ingest_url=ingest_url,
     )
     try:
         names = session.databases()
