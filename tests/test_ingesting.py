@@ -283,7 +283,7 @@ def test_a_missing_extra_is_named(session: Session, monkeypatch: pytest.MonkeyPa
 def test_no_secret_shows_anywhere(
     cluster: LocalCluster, session: Session, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    caplog.set_level("INFO")
+    caplog.set_level("DEBUG")
     told = list[str]()
     done = session.ingest(f"{DATA}/a.csv", "R", identity="loader", **NOW, tell=told.append)
     for uri in (
@@ -295,5 +295,6 @@ def test_no_secret_shows_anywhere(
             session.ingest(uri, "R", identity="loader", tell=told.append)
     shown = f"{caplog.text} {capfd.readouterr()} {told} {done!r} {session!r} {session.target!r}"
     assert done.source_id in shown
+    assert "sig=…" in shown
     for secret in ("PLANTED", cluster.token, cluster._state.signature, *cluster._state.authorizations):
         assert secret not in shown

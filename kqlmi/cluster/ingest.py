@@ -3,10 +3,13 @@
 import base64
 import binascii
 import json
+import logging
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from http import HTTPStatus
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
@@ -29,6 +32,8 @@ _READ: Final = 20
 _MOST: Final = 32
 """So many messages a queue shows to whoever peeks."""
 _DETAILS: Final = 2000
+_LOGGING_URLS: Final = ("urllib3.connectionpool", "urllib3.util.retry")
+_SIGNATURE: Final = re.compile(r"sig=[^&\s'\"]+", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,17 +101,23 @@ class IngestClient:
             kusto._session.trust_env = False  # noqa: SLF001
             self._proxies = {"http": None, "https": None}
             self._client._proxy_dict = self._proxies  # noqa: SLF001
+        # One of its own, which the end of another client does not remove.
+        self._filter = partial(_without_signature)
         status = KustoIngestStatusQueues(self._client)
         self._status: dict[Outcome, Any] = {"succeeded": status.success, "failed": status.failure}
 
     def __enter__(self) -> Self:
-        """Give the client itself."""
+        """Give the client itself; until it is closed, no log shows the signature of a queue."""
+        for name in _LOGGING_URLS:
+            logging.getLogger(name).addFilter(self._filter)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Close the client; the credential of the target stays open."""
+        for name in _LOGGING_URLS:
+            logging.getLogger(name).removeFilter(self._filter)
         self._client.close()
 
     def send(
@@ -209,6 +220,15 @@ class IngestClient:
             hint="Nothing was sent. A firewall may allow the cluster and not its storage queues.",
             sent=False,
         )
+
+
+def _without_signature(record: logging.LogRecord) -> bool:
+    """Take signatures out of what urllib3 logs of a URL."""
+    if isinstance(record.args, tuple):
+        record.args = tuple(
+            _SIGNATURE.sub("sig=…", str(one)) if not isinstance(one, int | float) else one for one in record.args
+        )
+    return True
 
 
 class _Lent:
