@@ -16,6 +16,7 @@ KqlmiError
 │   ├── EndpointNotFoundError   404: no Kusto endpoint at this URL
 │   ├── NoSuchPolicyError       there is no ManagedIdentity policy here, as far as the cluster tells
 │   └── ThrottledError          429
+├── IngestionError              an ingestion that failed, or of which nothing was heard; says which
 └── ApplyError                  a plan that did not go through; says what landed
 """
 
@@ -138,6 +139,15 @@ class ThrottledError(ServiceError):
         """Keep the delay that the cluster asked for."""
         super().__init__(message, **fields)
         self.retry_after = retry_after
+
+
+class IngestionError(KqlmiError):
+    """A file was queued and not ingested, or nothing was heard of it; ``ingestion`` is what is known of it."""
+
+    def __init__(self, message: str, *, ingestion: Any, hint: str = "") -> None:
+        """Keep what is known; its ``outcome`` is ``failed`` or ``unknown``."""
+        super().__init__(message, hint=hint)
+        self.ingestion = ingestion
 
 
 class ApplyError(KqlmiError):

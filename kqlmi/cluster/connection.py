@@ -57,10 +57,11 @@ def new_client_request_id() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a cluster is, and how to sign in."""
+    """Where a cluster is, and how to sign in; ``ingest_url`` is empty where it is not known."""
 
     query_url: str
     sign_in: SignIn
+    ingest_url: str = ""
 
 
 class KustoConnection:
@@ -105,7 +106,7 @@ class KustoConnection:
         if self._read_only:
             properties.set_option("request_readonly", value=True)
         run = self._client.execute_mgmt if is_management(text) else self._client.execute_query
-        with _translated(properties.client_request_id, self._target):
+        with translated(properties.client_request_id, self._target):
             results = run(database or "NetDefaultDB", text, properties).primary_results
         columns = tuple(
             Column.of(column["ColumnName"], column.get("ColumnType") or column.get("DataType") or "string")
@@ -138,13 +139,14 @@ def _client(target: Target, *, trust_environment: bool) -> "KustoClient":
             _refuse_part(response_json)
             return KustoClient._kusto_parse_by_endpoint(endpoint, response_json)  # noqa: SLF001
 
-    client = Client(_builder(KustoConnectionStringBuilder, target))
+    client = Client(connection_string(KustoConnectionStringBuilder, target))
     # A proxy or a netrc file of the environment has no business with a request to this machine.
     client._session.trust_env = trust_environment  # noqa: SLF001
     return client
 
 
-def _builder(builder: "type[KustoConnectionStringBuilder]", target: Target) -> "KustoConnectionStringBuilder":
+def connection_string(builder: "type[KustoConnectionStringBuilder]", target: Target) -> "KustoConnectionStringBuilder":
+    """Give the SDK's description of a target's query URL, and of how to sign in there."""
     from kqlmi import __version__
 
     if target.sign_in.token is not None:
@@ -192,7 +194,7 @@ def _refuse_late_errors(answer: Any) -> None:
 
 
 @contextmanager
-def _translated(client_request_id: str, target: Target) -> Iterator[None]:
+def translated(client_request_id: str, target: Target) -> Iterator[None]:
     """Turn the SDK's errors into those of kqlmi."""
     import requests
     from azure.kusto.data import exceptions as sdk

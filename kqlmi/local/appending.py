@@ -66,8 +66,10 @@ def keep(call: Call, database: Database, name: str, table: Table) -> None:
     call.record("CREATE-TABLE" if held is None else "INGEST", kept, entity=name, after=shown)
 
 
-def note_failure(call: Call, table: str, error: KustoError, *, source: str = "", policy: bool = False) -> None:
-    """Note a failed ingestion for ``.show ingestion failures``."""
+def note_failure(
+    call: Call, table: str, error: KustoError, *, source: str = "", policy: bool = False
+) -> IngestionFailure:
+    """Note a failed ingestion for ``.show ingestion failures``, and give what was noted."""
     failure = IngestionFailure(
         database=call.run.database or call.context().name,
         table=table,
@@ -81,6 +83,7 @@ def note_failure(call: Call, table: str, error: KustoError, *, source: str = "",
     )
     with call.state.lock:
         call.state.ingestion_failures = (*call.state.ingestion_failures[-9_999:], failure)
+    return failure
 
 
 def _target(call: Call, database: Database, name: str, rows: Table, *, creates: bool | None) -> Table | None:

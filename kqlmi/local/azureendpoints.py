@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from urllib.parse import unquote
 
-from kqlmi.local import arm, queueing
+from kqlmi.local import arm, queueing, statusqueues
 from kqlmi.local.assignments import ArmError
 from kqlmi.local.commands.registry import Endpoint
 from kqlmi.local.faults import http_error
@@ -65,6 +65,36 @@ class Queue(_Signed):
         def work() -> str:
             answer = queueing.accept(self.service.state, bytes(self.body))
             self.set_status(201)
+            return answer
+
+        await self.answer_signed(work)
+
+
+class StatusQueue(_Signed):
+    """A queue of reports, whose messages clients peek at, receive and delete."""
+
+    async def get(self, queue: str = "", message: str | None = None) -> None:
+        def work() -> str:
+            if message is not None:
+                self.nothing()
+            return statusqueues.read(
+                self.service.state,
+                queue,
+                count=self.get_query_argument("numofmessages", "1"),
+                hidden=self.get_query_argument("visibilitytimeout", "30"),
+                peeks=self.get_query_argument("peekonly", "") == "true",
+            )
+
+        await self.answer_signed(work)
+
+    async def post(self, _queue: str = "", _message: str | None = None) -> None:
+        await self.answer(self.nothing)
+
+    async def delete(self, queue: str, message: str | None = None) -> None:
+        def work() -> str:
+            receipt = self.get_query_argument("popreceipt", "")
+            answer = statusqueues.delete(self.service.state, queue, message or "", receipt)
+            self.set_status(204)
             return answer
 
         await self.answer_signed(work)

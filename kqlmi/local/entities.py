@@ -1,10 +1,11 @@
-"""What a database keeps beside its tables: external tables, functions, update policies, continuous exports."""
+"""What a cluster keeps beside tables: external tables, functions, policies, exports, and what ingestion waits for."""
 
+import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from kqlmi.local import lenient_json
+from kqlmi.local import lenient_json, ticks
 from kqlmi.local.connectionstrings import Location
 from kqlmi.local.principals import Caller
 from kqlmi.local.tables import Column
@@ -101,7 +102,7 @@ class DataConnection:
 
 @dataclass(frozen=True)
 class IngestionJob:
-    """A file that waits to be ingested; ``caller`` asked for it."""
+    """A file that waits to be ingested; ``caller`` asked for it, and for reports at a level of ``statusqueues``."""
 
     database: str
     table: str
@@ -110,3 +111,16 @@ class IngestionJob:
     caller: Caller
     flow: str
     source_id: str
+    report_level: int = 1
+
+
+@dataclass(frozen=True)
+class Report:
+    """A message of a status queue; whoever receives it hides it until ``visible``, and deletes it by its receipt."""
+
+    text: str
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    inserted: int = field(default_factory=ticks.now)
+    visible: int = 0
+    receipt: str = ""
+    received: int = 0

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from kqlmi.local import appending, connections, connectionstrings, files
+from kqlmi.local import appending, connections, connectionstrings, files, statusqueues
 from kqlmi.local.activity import Run
 from kqlmi.local.background import Worker
 from kqlmi.local.commands.registry import Call
@@ -62,7 +62,7 @@ class Ingestor(Worker):
         return any(one.offset < len(state.hubs.get(one.hub, ())) for one in state.connections.values())
 
     def _ingest(self, job: IngestionJob) -> None:
-        call = self._call(job.caller, job.database)
+        call, shown = self._call(job.caller, job.database), _shown(job.source)
         try:
             database = self._state.database(job.database)
             call.require(INGEST, database)
@@ -70,13 +70,18 @@ class Ingestor(Worker):
             if unknown := sorted(job.properties.keys() - _READ):
                 raise bad_request(f"the local cluster knows no ingestion property '{unknown[0]}'")
             rows = table.with_rows(self._rows(job, table))
-            appending.append(call, job.table, rows, then=partial(self._done, job))
+            appending.append(call, job.table, rows, then=partial(self._succeeded, job, shown, call))
         except KustoError as error:
-            appending.note_failure(call, job.table, error, source=_shown(job.source))
+            failure = appending.note_failure(call, job.table, error, source=shown)
+            statusqueues.failed(self._state, job, failure)
         finally:  # whatever went wrong, it would go wrong again
             self._done(job)
             if job.source.startswith(UPLOADED):
                 (self._uploads / job.source.removeprefix(UPLOADED)).unlink(missing_ok=True)
+
+    def _succeeded(self, job: IngestionJob, shown: str, call: Call) -> None:
+        statusqueues.succeeded(self._state, job, shown, call.run.activity_id)
+        self._done(job)
 
     def _done(self, job: IngestionJob) -> None:
         with self._state.lock:

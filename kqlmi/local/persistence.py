@@ -16,7 +16,7 @@ from kqlmi.errors import InputError
 from kqlmi.local.activity import Change, ExportRuns, IngestionFailure
 from kqlmi.local.azureroles import AzureRoles
 from kqlmi.local.callouts import Callouts
-from kqlmi.local.entities import DataConnection, IngestionJob
+from kqlmi.local.entities import DataConnection, IngestionJob, Report
 from kqlmi.local.identities import Identity
 from kqlmi.local.policies import Policy
 from kqlmi.local.state import Database, State
@@ -46,6 +46,7 @@ class Saved:
     export_runs: Mapping[tuple[str, str], ExportRuns]
     ingestion_failures: tuple[IngestionFailure, ...]
     journal: tuple[Change, ...]
+    reports: Mapping[str, tuple[Report, ...]] = dataclasses.field(default_factory=dict)
 
 
 _NAMES = tuple(one.name for one in dataclasses.fields(Saved))

@@ -14,6 +14,7 @@ from kqlmi.local import lenient_json
 from kqlmi.local.entities import UPLOADED, UPLOADS, IngestionJob
 from kqlmi.local.faults import http_error
 from kqlmi.local.state import State
+from kqlmi.local.statusqueues import DO_NOT_REPORT
 
 _FLOW = "ingest.sdk_queued"
 
@@ -72,4 +73,15 @@ def _job(state: State, message: dict[str, Any]) -> IngestionJob:
         source = UPLOADED + str(source).removeprefix(uploaded).partition("?")[0]
     elif str(source).startswith(UPLOADED):
         raise http_error(400, "InvalidInput", "BlobPath must be a URL.")
-    return IngestionJob(str(database), str(table), str(source), properties, caller, _FLOW, str(message.get("Id", "")))
+    level, identifier = _report_level(message), str(message.get("Id", ""))
+    return IngestionJob(str(database), str(table), str(source), properties, caller, _FLOW, identifier, level)
+
+
+def _report_level(message: dict[str, Any]) -> int:
+    """Give how much is to be reported, by queues; a message that does not say wants nothing."""
+    level, method = message.get("ReportLevel", DO_NOT_REPORT), message.get("ReportMethod", 0)
+    if level not in range(3) or isinstance(level, bool):
+        raise http_error(400, "InvalidInput", "ReportLevel must be 0, 1 or 2.")
+    if level != DO_NOT_REPORT and method != 0:
+        raise http_error(400, "InvalidInput", "The local cluster reports by queues only: ReportMethod must be 0.")
+    return int(level)

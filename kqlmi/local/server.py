@@ -15,6 +15,7 @@ from kqlmi.local.commands.ingestion import QUEUE
 from kqlmi.local.entities import UPLOADS
 from kqlmi.local.handlers import HOST, MAX_BODY, Nothing
 from kqlmi.local.service import Service
+from kqlmi.local.statusqueues import FAILED, SUCCEEDED
 
 _THREADS = 16
 
@@ -68,6 +69,7 @@ class Server:
             (r"/v1/rest/auth/metadata", endpoints.Metadata, shared),
             (r"/subscriptions/.*", azureendpoints.Arm, shared),
             (rf"/{QUEUE}/messages", azureendpoints.Queue, shared),
+            (rf"/({FAILED}|{SUCCEEDED})/messages(?:/([^/]+))?", azureendpoints.StatusQueue, shared),
             (rf"/{UPLOADS}/([^/]+)", azureendpoints.Upload, shared),
             (r".*", Nothing, shared),
         ]

@@ -16,6 +16,7 @@ from kqlmi.local.entities import (
     ExternalTable,
     Function,
     IngestionJob,
+    Report,
     UpdatePolicy,
 )
 from kqlmi.local.faults import database_not_found, entity_not_found, forbidden_database
@@ -123,6 +124,7 @@ class State:
         self.exports_changed = threading.Event()
         self.export_runs: Mapping[tuple[str, str], ExportRuns] = {}
         self.ingestion_failures: tuple[IngestionFailure, ...] = ()
+        self.reports: Mapping[str, tuple[Report, ...]] = {}
         self.databases: Mapping[str, Database] = {key(database.name): database for database in databases}
         self.callers: Mapping[str, Caller] = {}
         self.started = ticks.now()

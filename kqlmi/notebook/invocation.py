@@ -83,7 +83,7 @@ def split(line: str) -> list[str]:
     try:
         return list(lexer)
     except ValueError:
-        raise CellError(f"A quote is not closed in {line.strip()!r}.") from None
+        raise CellError("A quote is not closed on the line.") from None  # which may hold a secret
 
 
 def parse_words(words: Sequence[str], options: Mapping[str, Kind]) -> Words:

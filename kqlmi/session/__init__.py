@@ -1,10 +1,11 @@
 """What a notebook holds open, and how it is opened: the one door of the faces."""
 
 from kqlmi.apply import Applied, StepResult
+from kqlmi.cluster.ingest import Ingestion
 from kqlmi.credentials import MODES
 from kqlmi.history import Entry
 from kqlmi.session.connecting import connect
 from kqlmi.session.files import write
 from kqlmi.session.session import Session
 
-__all__ = ["MODES", "Applied", "Entry", "Session", "StepResult", "connect", "write"]
+__all__ = ["MODES", "Applied", "Entry", "Ingestion", "Session", "StepResult", "connect", "write"]

@@ -19,6 +19,7 @@ KEYS: Final[Mapping[str, type]] = {
     "history": bool,
     "timeout": float,
     "resource_id": str,
+    "ingest_url": str,
 }
 _ENVIRONMENT: Final = {"KQLMI_CLUSTER": "cluster", "KQLMI_DATABASE": "database", "KQLMI_AUTH": "auth"}
 

@@ -30,6 +30,7 @@ def connect(
     history: bool = True,
     resource_id: str = "",
     arm_options: Mapping[str, Any] | None = None,
+    ingest_url: str = "",
 ) -> Session:
     """Open a session on a cluster.
 
@@ -49,6 +50,7 @@ def connect(
         history: Record changes, so that they can be taken back.
         resource_id: The cluster's resource ID, by which Azure Resource Manager tells the assigned identities.
         arm_options: Keyword arguments for the clients of azure-mgmt-kusto; by default they sign in as the session does.
+        ingest_url: Where the cluster ingests; by default what its own name tells, ``https://ingest-…``.
 
     Raises:
         InputError: The URL, the mode, the timeout or the configuration file is wrong.
@@ -57,12 +59,17 @@ def connect(
     said = _said(cluster)
     cluster, name = said.get("cluster", ""), name or said.get("name", "")
     database, resource_id = database or said.get("database", ""), resource_id or said.get("resource_id", "")
+    ingest_url = ingest_url or said.get("ingest_url", "")
     timeout = said.get("timeout", DEFAULT_TIMEOUT) if timeout is None else timeout
     read_only, history = read_only or said.get("read_only", False), history and said.get("history", True)
     if cluster == "local":
         return _connect_local(name or "local", timeout, database=database, read_only=read_only, history=history)
     url = url_of(cluster)
-    target = Target(url, sign_in(auth or said.get("auth", "default"), token=token, credential=credential))
+    target = Target(
+        url,
+        sign_in(auth or said.get("auth", "default"), token=token, credential=credential),
+        url_of(ingest_url) if ingest_url else _ingestion(url),
+    )
     options = arm_options or ({"credential": target.sign_in.credential} if target.sign_in.credential else None)
     resource = _resource(resource_id, options) if resource_id and options else None
     connection = KustoConnection(target, timeout=timeout, read_only=read_only)
@@ -114,8 +121,9 @@ def _connect_local(name: str, timeout: float, *, database: str, read_only: bool,
             found, resource = local.find(), None
             if found is None:
                 started = held.enter_context(local.start())
-                found, resource = (started.url, started.token), _resource(started.resource_id, started.arm_options)
-            target = Target(found[0], sign_in(token=found[1]))
+                resource = _resource(started.resource_id, started.arm_options)
+            running = found or started
+            target = Target(running.url, sign_in(token=running.token), running.ingest_url)
             connection = KustoConnection(target, timeout=timeout, read_only=read_only)
             session = Session(
                 name,
@@ -132,3 +140,11 @@ def _connect_local(name: str, timeout: float, *, database: str, read_only: bool,
         raise MissingExtraError(
             f"The local cluster needs {error.name}.", hint="Install it: pip install 'kqlmi[local]'."
         ) from error
+
+
+def _ingestion(url: str) -> str:
+    """Give where a cluster ingests, by the convention of its name; empty for an address, which tells nothing of it."""
+    host = urlsplit(url).hostname or ""
+    if not host.rpartition(".")[2].isalpha() or "." not in host:
+        return ""
+    return url if host.startswith("ingest-") else url.replace("://", "://ingest-", 1)

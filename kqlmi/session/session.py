@@ -24,6 +24,7 @@ from kqlmi.recording import Recorder
 from kqlmi.session import auditing, impact
 from kqlmi.session.assigned import assigned
 from kqlmi.session.explaining import Refusal, check, explain
+from kqlmi.session.ingesting import ingest
 from kqlmi.session.met import Met
 from kqlmi.session.places import notes
 from kqlmi.session.rights import denial
@@ -224,7 +225,7 @@ class Session:
         return plan, desired.unmanaged
 
     discover, audit, tighten, impact = auditing.discover, auditing.audit, auditing.tighten, impact.impact
-    assigned, denial, new, notes = assigned, denial, new, notes
+    assigned, denial, ingest, new, notes = assigned, denial, ingest, new, notes
 
     def _in(self, databases: Iterable[str], *, cluster: bool) -> Snapshot:
         """Read the policies of the scopes that were said."""

@@ -33,10 +33,12 @@ def new(session: "Session", flow: str, *, identity: str, database: str = "", **p
 
 
 def _place(session: "Session") -> Place:
+    target, resource = session.target, session.resource
     return Place(
         session.name,
-        session.target.query_url if session.target else "",
-        session.resource.resource_id if session.resource else "",
+        target.query_url if target else "",
+        resource.resource_id if resource else "",
+        target.ingest_url if target else "",
     )
 
 

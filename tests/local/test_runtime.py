@@ -25,8 +25,10 @@ def written(file: Path, content: str) -> None:
 
 
 def test_a_running_cluster_is_found(file: Path, world: LocalCluster) -> None:
-    runtime._write(world.url, world.token)
-    assert local.find() == (world.url, world.token)
+    runtime._write(world)
+    found = local.find()
+    assert found == runtime.Running(world.url, world.token, world.ingest_url)
+    assert world.token not in repr(found)
     if os.name == "posix":
         assert file.stat().st_mode & 0o777 == 0o600
         assert file.parent.stat().st_mode & 0o777 == 0o700
@@ -61,7 +63,7 @@ def test_serve_writes_the_file_prints_where_and_cleans_up(tmp_path: Path) -> Non
         "def end():\n"
         "    while not local.find():\n"
         "        time.sleep(0.05)\n"
-        "    print('TOKEN', local.find()[1], flush=True)\n"
+        "    print('TOKEN', local.find().token, flush=True)\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
         # A shell starts what runs in the background deaf to this signal.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
@@ -81,11 +83,15 @@ def test_serve_writes_the_file_prints_where_and_cleans_up(tmp_path: Path) -> Non
 
 
 def test_a_second_cluster_is_refused_and_leaves_the_file_of_the_first(file: Path, world: LocalCluster) -> None:
-    runtime._write(world.url, world.token)
+    runtime._write(world)
     with pytest.raises(InputError, match=f"A local cluster runs already at {world.url}.") as refused:
         local.serve()
     assert refused.value.hint == "Join it by %kqlmi connect local, or stop it first."
-    assert json.loads(file.read_text(encoding="utf-8")) == {"url": world.url, "token": world.token}
+    assert json.loads(file.read_text(encoding="utf-8")) == {
+        "url": world.url,
+        "token": world.token,
+        "ingest_url": world.ingest_url,
+    }
 
 
 @pytest.mark.parametrize("port", [-1, 65_536, 10**9])

@@ -24,7 +24,7 @@ MINE = Identity(
     ObjectId("aaaaaaaa-1111-2222-3333-444444444444"), "mine", client_id="cccccccc-1111-2222-3333-444444444444"
 )
 ENGINE = Identity(SYSTEM, "engine", is_system=True)
-PLACE = Place("here", "https://c.westeurope.kusto.windows.net", "")
+PLACE = Place("here", "https://c.westeurope.kusto.windows.net", "", "https://ingest-c.westeurope.kusto.windows.net")
 DB = Scope.database("Samples")
 GROUP = "/subscriptions/s/resourceGroups/g/providers"
 VALUES = {
@@ -107,7 +107,7 @@ def test_a_hostile_name_survives_in_python(one: Form, name: str, database: str) 
     if found.line:
         assert split(found.line) == [
             *("%kqlmi", "ingest", VALUES["uri"], "into", name, "--identity", MINE.object_id),
-            *("--database", database, "--on=here"),
+            *("--database", database, "--format", "csv", "--on=here"),
         ]
 
 
@@ -249,7 +249,7 @@ def test_a_command_of_the_ingestion_endpoint_says_where_it_runs() -> None:
     ingest = "https://ingest-c.westeurope.kusto.windows.net"
     assert item(found, "endpoint").lines == (f"%kqlmi connect {ingest} --database=Samples",)
     assert found.cell.startswith("%%kqlmi --database=Samples\n")
-    there = fill(one, {"uri": VALUES["uri"]}, MINE, DB, place=Place("there", ingest), snapshot=Snapshot({}))
+    there = fill(one, {"uri": VALUES["uri"]}, MINE, DB, place=Place("there", ingest, "", ingest), snapshot=Snapshot({}))
     assert item(there, "endpoint").state == "done"
     assert found.text == there.text
     assert there.cell.startswith("%%kqlmi --database=Samples --on=there\n")

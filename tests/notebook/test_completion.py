@@ -29,7 +29,11 @@ KNOWN = Known(
 )
 USAGE_NAMES = [usage.name for usage in USAGES]
 OPTIONS = ["--on", "--help"]
-CONNECT = ["database", "auth", "name", "read-only", "no-history", "resource-id"]
+CONNECT = ["database", "auth", "name", "read-only", "no-history", "resource-id", "ingest-url"]
+INGEST = [
+    *("--identity", "--database", "--format", "--mapping", "--ignore-first-record", "--wait"),
+    *OPTIONS,
+]
 GRANT = ["--database", "--cluster", *OPTIONS]
 CELL = ["check", "--database", "--on", "--raw", "--help"]
 EIGHT = [
@@ -101,6 +105,9 @@ LINES = [
     ("%kqlmi apply a1", "a1", ["a1b2c3"]),
     ("%kqlmi apply a1b2c3 --rev", "--rev", ["--revoke"]),
     ("%kqlmi plan a1b2c3 --format m", "m", ["markdown"]),
+    ("%kqlmi ingest https://acct.blob.core.windows.net/data/a.csv ", "", ["into", *INGEST]),
+    ("%kqlmi ingest https://acct.blob.core.windows.net/data/a.csv into T --identity mi-", "mi-", ["mi-load"]),
+    ("%kqlmi ingest https://acct.blob.core.windows.net/data/a.csv into T --format pa", "pa", ["parquet"]),
     ("%kqlmi help wh", "wh", []),
     ("%kqlmi help wo", "wo", ["workflows"]),
     ("%kqlmi export pol", "pol", []),
@@ -230,7 +237,7 @@ def test_only_a_file_leaves_room_for_other_guesses() -> None:
 
 
 def test_every_parameter_of_every_subcommand_offers_something_or_is_free_text() -> None:
-    free = {"words", "entry", "finding"}
+    free = {"words", "entry", "finding", "uri", "table"}
     for row in SUBCOMMANDS.values():
         for place, parameter in enumerate(p for p in row.parameters if p.kind is not p.KEYWORD_ONLY):
             before = f"%kqlmi {row.name} {'mi-load ' * place}"

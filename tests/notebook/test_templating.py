@@ -39,7 +39,7 @@ def test_queued_ingestion_comes_as_a_line_and_as_python(
     connected.run(f"%kqlmi new ingest.sdk_queued --identity system --table T --uri {URI}/a.csv {ingest}")
     told = capsys.readouterr().out
     assert "QueuedIngestClient(builder)" in told
-    assert f'\n%kqlmi ingest "{URI}/a.csv" into T --identity system --database Samples --on=test\n' in told
+    assert f'\n%kqlmi ingest "{URI}/a.csv" into T --identity system --database Samples --format csv --on=test\n' in told
 
 
 def test_the_flows_and_their_options_are_listed(connected: Notebook, capsys: pytest.CaptureFixture[str]) -> None:

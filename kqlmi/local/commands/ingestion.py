@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from kqlmi.local import connectionstrings, lenient_json
+from kqlmi.local import connectionstrings, lenient_json, statusqueues
 from kqlmi.local.commands.registry import Call, Endpoint, Rows, command, listed, shape
 from kqlmi.local.connectionstrings import Location
 from kqlmi.local.enforce import Use
@@ -22,8 +22,8 @@ QUEUE = "kqlmi-ingest"
 _RESOURCES = {
     "SecuredReadyForAggregationQueue": QUEUE,
     "TempStorage": UPLOADS,
-    "FailedIngestionsQueue": "kqlmi-failed",
-    "SuccessfulIngestionsQueue": "kqlmi-successful",
+    "FailedIngestionsQueue": statusqueues.FAILED,
+    "SuccessfulIngestionsQueue": statusqueues.SUCCEEDED,
     "IngestionsStatusTable": "kqlmistatus",
 }
 _HERE = (Endpoint.INGEST,)

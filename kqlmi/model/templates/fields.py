@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal, Self
 
 from kqlmi.errors import InputError, printable
+from kqlmi.model.blobs import FORMATS
 from kqlmi.model.entities import did_you_mean, is_guid
 from kqlmi.model.lexing import Token, is_management, literal_value, tokens
 
@@ -13,10 +14,6 @@ FieldKind = Literal[
     "name", "text", "query", "uri", "model uri", "endpoint", "schema", "format", "interval", "value", "resource", "guid"
 ]
 
-FORMATS: Final = (
-    *("csv", "tsv", "tsve", "psv", "scsv", "sohsv", "txt", "raw", "json", "multijson"),
-    *("parquet", "avro", "apacheavro", "orc", "w3clogfile", "sstream"),
-)
 _TYPES: Final = frozenset(
     {"bool", "boolean", "date", "datetime", "decimal", "double", "dynamic", "guid", "int", "long", "real", "string"}
     | {"time", "timespan", "uniqueid", "uuid"}

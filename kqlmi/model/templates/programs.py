@@ -28,9 +28,10 @@ with QueuedIngestClient(builder) as client:
 def line(values: Values) -> str:
     """Give the line that queues a file for ingestion; empty where it cannot say the same."""
     uri, table, database = (word(text) for text in (values["uri"], values["table"], values.database))
-    if not (uri and table and database) or values["format"] != "csv":
+    if not (uri and table and database):
         return ""
-    return f"%kqlmi ingest {uri} into {table} --identity {values.identity.object_id} --database {database}"
+    identity, written = values.identity.object_id, values["format"]
+    return f"%kqlmi ingest {uri} into {table} --identity {identity} --database {database} --format {written}"
 
 
 def lightingest(values: Values) -> str:

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from kqlmi.errors import InputError
 from kqlmi.model import quoting
@@ -15,25 +14,18 @@ _RESOURCE = re.compile(r"/subscriptions/(?P<subscription>[^/]+)/resourceGroups/(
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a template is to run: the session's name, the cluster's URL and its resource ID; empty where not known."""
+    """Where a template is to run: the session's name, the cluster's URLs and its resource ID; empty where not known."""
 
     on: str = ""
     url: str = ""
     resource_id: str = ""
+    ingest_uri: str = ""
 
     @property
     def fields(self) -> Mapping[str, str]:
         """Give the fields that it tells."""
         known = {"resource_id": self.resource_id, "ingest_uri": self.ingest_uri}
         return {name: value for name, value in known.items() if value}
-
-    @property
-    def ingest_uri(self) -> str:
-        """Give the ingestion endpoint, as it is documented for a cluster's URL; empty where that does not tell."""
-        host = urlsplit(self.url).netloc
-        if not self.url.startswith("https://") or not host:
-            return ""
-        return f"https://{host}" if host.startswith("ingest-") else f"https://ingest-{host}"
 
 
 @dataclass(frozen=True, slots=True)

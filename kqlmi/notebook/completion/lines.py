@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
+from kqlmi.model.blobs import FORMATS as DATA_FORMATS
 from kqlmi.model.planfile import FORMATS
 from kqlmi.model.templates import FORMS
-from kqlmi.model.templates.fields import FORMATS as FILE_FORMATS
 from kqlmi.notebook.completion.offers import (
     NOTHING,
     Candidate,
@@ -49,9 +49,10 @@ def complete_line(line: str, known: Known) -> Offers:
         return NOTHING
     typed = _read(words[1:], fragment, found.options)
     options = _fitting_options(found, typed)
+    values = {**_VALUES, **_OWN_VALUES.get(words[0], {})}
     if typed.fragment.startswith("-"):
-        return _value(typed, known) or choose(fragment, _options(typed, options))
-    return _value(typed, known) or _word(typed, found, options, known)
+        return _value(typed, known, values) or choose(fragment, _options(typed, options))
+    return _value(typed, known, values) or _word(typed, found, options, known)
 
 
 def complete_first_line(line: str, known: Known) -> Offers:
@@ -59,7 +60,7 @@ def complete_first_line(line: str, known: Known) -> Offers:
     words, fragment = _cut(ASSIGNMENT.sub("", line))
     typed = _read(words, fragment, CELL_OPTIONS)
     check = [] if typed.positional else [Candidate("check", "only look at the cell")]
-    return _value(typed, known) or choose(fragment, [*check, *_options(typed, CELL_OPTIONS)])
+    return _value(typed, known, _VALUES) or choose(fragment, [*check, *_options(typed, CELL_OPTIONS)])
 
 
 def connection_of(line: str, known: Known) -> Names:
@@ -93,7 +94,7 @@ def _read(words: Iterable[str], fragment: str, options: Mapping[str, Kind]) -> _
     return _Typed(tuple(positional), said, waiting, fragment)
 
 
-def _value(typed: _Typed, known: Known) -> Offers | None:
+def _value(typed: _Typed, known: Known, values: "Mapping[str, _Values]") -> Offers | None:
     """Give the values of an option, if one is being typed: behind the option, or behind its ``=``."""
     name, fragment = typed.waiting, typed.fragment
     if not name:
@@ -101,7 +102,7 @@ def _value(typed: _Typed, known: Known) -> Offers | None:
         name = option.removeprefix("--") if equals and option.startswith("--") else ""
     if not name:
         return None
-    pairs = _VALUES.get(name, _none)(_bare(fragment), typed, known)
+    pairs = values.get(name, _none)(_bare(fragment), typed, known)
     return Offers(fragment, tuple(_written(fragment, pairs)))
 
 
@@ -194,12 +195,6 @@ def _flows(fragment: str, _typed: _Typed, _known: Known) -> _Pairs:
     return _fitting(fragment, ((flow, form.workflow.title) for flow, form in FORMS.items()))
 
 
-def _formats(fragment: str, typed: _Typed, _known: Known) -> _Pairs:
-    """Give the formats of files for a flow, or those in which a plan is written."""
-    is_flow = typed.positional[:1] and typed.positional[0] in FORMS
-    return _fitting(fragment, ((one, "") for one in (FILE_FORMATS if is_flow else ("text", *FORMATS))))
-
-
 def _subcommands(fragment: str, _typed: _Typed, _known: Known) -> _Pairs:
     return _fitting(fragment, _summaries())
 
@@ -217,6 +212,7 @@ _WORDS: Final[Mapping[str, _Values]] = {
     "file": _plans,
     "flow": _flows,
     "identity": _identities,
+    "into": _fixed("into"),
     "name": _subcommands,
     "plan": _plans,
     "usage": _usages,
@@ -225,8 +221,13 @@ _WORDS: Final[Mapping[str, _Values]] = {
 _VALUES: Final[Mapping[str, _Values]] = {
     "auth": _fixed(*MODES),
     "database": _databases,
-    "format": _formats,
     "identity": _identities,
     "on": _connections,
     "with": _identities,
+}
+# Options that mean something else in each subcommand.
+_OWN_VALUES: Final[Mapping[str, Mapping[str, _Values]]] = {
+    "ingest": {"format": _fixed(*DATA_FORMATS)},
+    "new": {"format": _fixed(*DATA_FORMATS)},
+    "plan": {"format": _fixed("text", *FORMATS)},
 }

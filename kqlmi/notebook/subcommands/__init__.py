@@ -14,6 +14,20 @@ from kqlmi.notebook.subcommands import auditing
 
 # isort: split
 from kqlmi.notebook.subcommands import templating
+
+# isort: split
+from kqlmi.notebook.subcommands import ingesting
 from kqlmi.notebook.subcommands.registry import CELL_HELP, SUBCOMMANDS, Sessions, run
 
-__all__ = ["CELL_HELP", "SUBCOMMANDS", "Sessions", "auditing", "explaining", "reading", "run", "templating", "writing"]
+__all__ = [
+    "CELL_HELP",
+    "SUBCOMMANDS",
+    "Sessions",
+    "auditing",
+    "explaining",
+    "ingesting",
+    "reading",
+    "run",
+    "templating",
+    "writing",
+]

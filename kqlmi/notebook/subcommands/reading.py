@@ -25,6 +25,7 @@ def connect_(
     read_only: bool = False,
     no_history: bool = False,
     resource_id: str = "",
+    ingest_url: str = "",
 ) -> None:
     """Connect to a cluster, by its URL, its short name as mycluster.westeurope or a name of yours, or to local.
 
@@ -33,7 +34,7 @@ def connect_(
     managed-identity, service-principal (its secret comes from AZURE_CLIENT_SECRET), token (from KQLMI_TOKEN) and
     none. --name gives the connection a name for --on. --read-only refuses changes. --no-history keeps no record of
     changes, so that undo cannot take them back. --resource-id is the cluster's in Azure, by which the panel learns
-    which identities are assigned.
+    which identities are assigned. --ingest-url is where the cluster ingests, where its name does not tell.
     """
     session = connect(
         cluster,
@@ -44,6 +45,7 @@ def connect_(
         read_only=read_only or context.settings.read_only,
         history=not no_history,
         resource_id=resource_id,
+        ingest_url=ingest_url,
     )
     try:
         names = session.databases()
@@ -85,7 +87,7 @@ def connections(context: Context, connection: str = "", /) -> Any:
     """List the connections that are open, and those of the configuration file; with CONNECTION, make that one current.
 
     The file holds what connect takes, and no secrets: [connections.prod], and below it cluster, database, auth,
-    read_only, history, timeout and resource_id. KQLMI_CONFIG names another file.
+    read_only, history, timeout, resource_id and ingest_url. KQLMI_CONFIG names another file.
     """
     import pandas as pd
 

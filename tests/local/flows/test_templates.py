@@ -16,7 +16,10 @@ from azure.core.exceptions import HttpResponseError
 import kqlmi
 from kqlmi.errors import ServiceError
 from kqlmi.model.templates import FORMS, Template
+from kqlmi.notebook import subcommands
 from kqlmi.notebook.invocation import parse_cell
+from kqlmi.notebook.settings import KqlMI
+from kqlmi.notebook.subcommands import Sessions
 from kqlmi.session import Session
 from tests.local.flows.carried import FILES, enable_python, impersonating_table, table_at, wait_for_rows, wait_for_run
 from tests.local.flows.conftest import CONTAINER, World
@@ -138,6 +141,7 @@ def session(here: World) -> Iterator[Session]:
     with kqlmi.connect(
         cluster.url,
         token=cluster.token,
+        ingest_url=cluster.ingest_url,
         name="here",
         resource_id=cluster.resource_id,
         arm_options=cluster.arm_options,
@@ -248,6 +252,9 @@ def test_a_template_works_as_it_is_written_after_its_own_checklist(
         elif case.rows:
             answer = run(here, where, template, tmp_path)
             assert (case.effect(here) if case.effect else answer) == case.rows
+            if template.line:
+                subcommands.run(Sessions({session.name: session}), template.line.removeprefix("%kqlmi "), KqlMI())
+                assert here.rows("R") == case.rows
         else:
             with pytest.raises((ServiceError, HttpResponseError), match="not carry out"):
                 run(here, where, template, tmp_path)

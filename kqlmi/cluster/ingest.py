@@ -1,0 +1,282 @@
+"""Queued ingestion: a blob is sent through azure-kusto-ingest, and what the cluster reports of it is read."""
+
+import base64
+import binascii
+import json
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import partial
+from http import HTTPStatus
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
+from urllib.parse import urlsplit
+
+from kqlmi.cluster.connection import LOOPBACK, Target, connection_string, translated
+from kqlmi.errors import ConnectionFailedError, InputError, MissingExtraError, ServiceError, printable
+from kqlmi.model.blobs import Blob
+
+if TYPE_CHECKING:
+    from azure.core.credentials import AccessToken, TokenCredential
+    from azure.storage.queue import QueueClient
+
+Outcome = Literal["queued", "succeeded", "failed", "unknown"]
+
+# Each request to the ingestion endpoint and to a queue; by themselves the clients wait for an hour, and for 80 seconds.
+_DEADLINE: Final = timedelta(seconds=60)
+_CONNECT: Final = 5
+_READ: Final = 20
+_MOST: Final = 32
+"""So many messages a queue shows to whoever peeks."""
+_DETAILS: Final = 2000
+_LOGGING_URLS: Final = ("urllib3.connectionpool", "urllib3.util.retry")
+_SIGNATURE: Final = re.compile(r"sig=[^&\s'\"]+", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Ingestion:
+    """What is known of a blob that was sent.
+
+    ``outcome`` is ``queued`` as long as nobody looked, and ``unknown`` where nothing was heard in time. ``source_id`` is
+    the ingestion's own; ``operation_id``, ``error_code``, ``details`` and ``may_retry`` are as the cluster reported them.
+    How many rows there were is not reported.
+    """
+
+    blob: Blob
+    database: str
+    table: str
+    source_id: str
+    outcome: Outcome = "queued"
+    operation_id: str = ""
+    error_code: str = ""
+    details: str = ""
+    may_retry: bool | None = None
+
+    def reported(self, outcome: Outcome, report: Mapping[str, Any]) -> "Ingestion":
+        """Give what is known with a message of a status queue."""
+        retry = report.get("ShouldRetry")
+        return replace(
+            self,
+            outcome=outcome,
+            operation_id=str(report.get("OperationId") or ""),
+            error_code=str(report.get("ErrorCode") or ""),
+            details=str(report.get("Details") or "")[:_DETAILS],
+            may_retry=retry if isinstance(retry, bool) else None,
+        )
+
+
+class IngestClient:
+    """Sends blobs to the ingestion endpoint of a target, and peeks at the status queues that it names.
+
+    The queues belong to everybody who ingests into the cluster, so nothing is taken out of them.
+    """
+
+    def __init__(self, target: Target) -> None:
+        """Make the client; nothing is sent yet.
+
+        Raises:
+            InputError: Where the cluster ingests is not known, or a token would go over plain http.
+            MissingExtraError: azure-kusto-ingest is not installed.
+        """
+        try:
+            from azure.kusto.data import KustoConnectionStringBuilder
+            from azure.kusto.ingest import QueuedIngestClient
+            from azure.kusto.ingest.status import KustoIngestStatusQueues
+        except ModuleNotFoundError as error:
+            raise MissingExtraError(
+                "Ingestion needs azure-kusto-ingest.", hint="Install it: pip install 'kqlmi[azure]'."
+            ) from error
+        self._target = _at_ingestion(target)
+        builder = connection_string(KustoConnectionStringBuilder, self._target)
+        self._client = QueuedIngestClient(builder, auto_correct_endpoint=False)
+        self._manager: Any = self._client._resource_manager  # noqa: SLF001 - it has no deadline of its own to set
+        kusto: Any = self._manager._kusto_client  # noqa: SLF001
+        kusto._mgmt_default_timeout = _DEADLINE  # noqa: SLF001
+        self._proxies: dict[str, Any] | None = None
+        if urlsplit(self._target.query_url).hostname in LOOPBACK:
+            # A proxy of the environment has no business with a request to this machine.
+            kusto._session.trust_env = False  # noqa: SLF001
+            self._proxies = {"http": None, "https": None}
+            self._client._proxy_dict = self._proxies  # noqa: SLF001
+        # One of its own, which the end of another client does not remove.
+        self._filter = partial(_without_signature)
+        status = KustoIngestStatusQueues(self._client)
+        self._status: dict[Outcome, Any] = {"succeeded": status.success, "failed": status.failure}
+
+    def __enter__(self) -> Self:
+        """Give the client itself; until it is closed, no log shows the signature of a queue."""
+        for name in _LOGGING_URLS:
+            logging.getLogger(name).addFilter(self._filter)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close the client; the credential of the target stays open."""
+        for name in _LOGGING_URLS:
+            logging.getLogger(name).removeFilter(self._filter)
+        self._client.close()
+
+    def send(
+        self, ingestion: Ingestion, *, data_format: str, mapping: str = "", ignore_first_record: bool = False
+    ) -> Ingestion:
+        """Queue a blob, and give what is known then: ``unknown`` where the answer of the queue was lost.
+
+        Raises:
+            ConnectionFailedError: Endpoint or queues cannot be reached; nothing was sent.
+            ServiceError: The cluster or the queue refused it.
+        """
+        from azure.kusto.data import DataFormat
+        from azure.kusto.ingest import BlobDescriptor, IngestionProperties, ReportLevel, ReportMethod
+
+        properties = IngestionProperties(
+            ingestion.database,
+            ingestion.table,
+            DataFormat[data_format.upper()],
+            ingestion_mapping_reference=mapping or None,
+            ignore_first_record=ignore_first_record,
+            report_level=ReportLevel.FailuresAndSuccesses,
+            report_method=ReportMethod.Queue,
+        )
+        with translated("", self._target):
+            # Both are kept by the client, so that only the queue itself is left to fail below.
+            queues = self._manager.get_ingestion_queues()
+            self._manager.get_authorization_context()
+        self._require_reachable(queues)
+        # The size is not known without reading the blob, and 0 says so.
+        descriptor = BlobDescriptor(str(ingestion.blob), size=0, source_id=ingestion.source_id)
+        cause = self._queue(descriptor, properties)
+        if cause is None:
+            return ingestion
+        # Raised here and not where it was caught: the text of the cause holds the signature of the queue.
+        if _is_refused(cause):
+            status = getattr(cause, "status_code", None)
+            raise ServiceError(
+                f"The ingestion queue did not take the message (status {status}).", hint="Try again.", status=status
+            )
+        return replace(ingestion, outcome="unknown")
+
+    def _queue(self, descriptor: Any, properties: Any) -> BaseException | None:
+        from azure.kusto.ingest.exceptions import KustoQueueError
+
+        try:
+            self._client.ingest_from_blob(descriptor, properties)
+        except KustoQueueError as error:
+            return error.__cause__ or error
+        return None
+
+    def report(self, ingestion: Ingestion) -> Ingestion | None:
+        """Give what is reported of an ingestion; None where nothing is, or the reports cannot be read just now."""
+        from azure.core.exceptions import AzureError
+
+        for outcome, status in self._status.items():
+            for queue in status.get_queues_func():
+                try:
+                    with self._opened(queue) as opened:
+                        messages = opened.peek_messages(max_messages=_MOST)
+                except AzureError:
+                    continue
+                for report in (_read(str(message.content)) for message in messages):
+                    if str(report.get("IngestionSourceId")).lower() == ingestion.source_id:
+                        return ingestion.reported(outcome, report)
+        return None
+
+    @contextmanager
+    def _opened(self, queue: Any) -> Iterator["QueueClient"]:
+        """Give a client of a queue that does not try for long."""
+        from azure.storage.queue import QueueServiceClient
+
+        bounds: dict[str, Any] = {"retry_total": 0, "connection_timeout": _CONNECT, "read_timeout": _READ}
+        with (
+            QueueServiceClient(queue.account_uri, proxies=self._proxies, **bounds) as service,
+            service.get_queue_client(queue.object_name) as client,
+        ):
+            yield client
+
+    def _require_reachable(self, queues: list[Any]) -> None:
+        """Refuse where none of the first queues answers at all; that a queue may not be read is an answer, too."""
+        from azure.core.exceptions import HttpResponseError, ServiceRequestError, ServiceResponseError
+
+        if not queues:
+            raise ServiceError(
+                f"{urlsplit(self._target.query_url).netloc} names no ingestion queue.", hint="Nothing was sent."
+            )
+        for queue in queues[: self._client._MAX_RETRIES]:  # noqa: SLF001 - the client tries so many
+            try:
+                with self._opened(queue) as opened:
+                    opened.get_queue_properties()
+            except (ServiceRequestError, ServiceResponseError):
+                self._manager.report_resource_usage_result(queue.storage_account_name, False)  # noqa: FBT003
+            except HttpResponseError:
+                return
+            else:
+                return
+        host = printable(queues[0].parsed.netloc)
+        raise ConnectionFailedError(
+            f"The ingestion queue at {host} cannot be reached.",
+            hint="Nothing was sent. A firewall may allow the cluster and not its storage queues.",
+            sent=False,
+        )
+
+
+def _without_signature(record: logging.LogRecord) -> bool:
+    """Take signatures out of what urllib3 logs of a URL."""
+    if isinstance(record.args, tuple):
+        record.args = tuple(
+            _SIGNATURE.sub("sig=…", str(one)) if not isinstance(one, int | float) else one for one in record.args
+        )
+    return True
+
+
+class _Lent:
+    """A credential that is the session's: the client that borrows it cannot close it."""
+
+    def __init__(self, credential: "TokenCredential") -> None:
+        self._credential = credential
+
+    def get_token(self, *scopes: str, **options: Any) -> "AccessToken":
+        """Give a token of the credential."""
+        return self._credential.get_token(*scopes, **options)
+
+    def close(self) -> None:
+        """Leave it open."""
+
+
+def _at_ingestion(target: Target) -> Target:
+    """Give the ingestion endpoint as a target of its own."""
+    parts, sign_in = urlsplit(target.ingest_url), target.sign_in
+    if not parts.hostname:
+        raise InputError(
+            "Where the cluster takes in files is not known.",
+            hint="Connect with --ingest-url, or by the cluster's name.",
+        )
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK and sign_in.mode != "none":
+        raise InputError("A token is sent over https only.", hint=f"Write https://{parts.netloc}.")
+    if sign_in.credential is not None:
+        sign_in = replace(sign_in, credential=_Lent(sign_in.credential))
+    return Target(target.ingest_url, sign_in)
+
+
+def _is_refused(cause: BaseException) -> bool:
+    """Tell whether an error proves that the queue did not take a message."""
+    from azure.core.exceptions import HttpResponseError, ServiceRequestError
+
+    if isinstance(cause, HttpResponseError):
+        return cause.status_code is not None and cause.status_code < HTTPStatus.INTERNAL_SERVER_ERROR
+    return isinstance(cause, ServiceRequestError)
+
+
+def _read(content: str) -> dict[str, Any]:
+    """Give a message of a status queue, JSON in base64 or as such; one that is neither says nothing."""
+    try:
+        text = base64.b64decode(content, validate=True).decode()
+    except (binascii.Error, ValueError):
+        text = content
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,68 @@
+"""The subcommand that ingests a blob as a managed identity."""
+
+from kqlmi.errors import CellError, printable
+from kqlmi.notebook.subcommands.registry import Context, subcommand
+
+_WAIT = "600"
+_BAR = "{desc}: {n:.0f} of at most {total:.0f} s |{bar}|"
+
+
+@subcommand
+def ingest(
+    context: Context,
+    uri: str,
+    into: str,
+    table: str,
+    /,
+    *,
+    identity: str = "",
+    database: str = "",
+    format: str = "",  # noqa: A002 - the option's name
+    mapping: str = "",
+    ignore_first_record: bool = False,
+    wait: str = _WAIT,
+) -> None:
+    """Ingest a blob into a table as a managed identity, and follow it to success or failure.
+
+    %kqlmi ingest https://… into TABLE --identity NAME. The identity is a display name, an object ID, a client ID or
+    system. Whether a policy allows it is checked first, and where none does, nothing is sent. The URI holds no key and
+    no SAS: a managed identity needs neither. --format is told by the file's ending where it is not said, --mapping names
+    an ingestion mapping, --ignore-first-record skips a header. --wait is in seconds, 0 does not follow. The status
+    queues belong to everybody who ingests, so nothing is taken out of them.
+    """
+    from tqdm.auto import tqdm
+
+    session = context.session
+    # None of the words is repeated: the one in the wrong place may be a URI with a key.
+    if into != "into":
+        raise CellError("The word into is missing.", hint="Write %kqlmi ingest URI into TABLE --identity NAME")
+    seconds = _seconds(wait)
+    bar = tqdm(total=seconds, desc=f"Waiting for {table}", unit="s", leave=False, delay=1, bar_format=_BAR)
+    with bar:
+
+        def progress(waited: float) -> None:
+            bar.update(waited - bar.n)
+
+        done = session.ingest(
+            uri,
+            table,
+            identity=identity,
+            database=database,
+            format=format,
+            mapping=mapping,
+            ignore_first_record=ignore_first_record,
+            wait=seconds,
+            tell=print,
+            progress=progress,
+        )
+    print(
+        "Not followed."
+        if done.outcome == "queued"
+        else f"Ingested into {printable(done.database)}.{printable(done.table)}, operation {printable(done.operation_id)}."
+    )
+
+
+def _seconds(text: str) -> float:
+    if not text.isdecimal() or not text.isascii():
+        raise CellError(f"--wait {text} is no number of seconds.", hint="Write --wait 600, or --wait 0 not to follow.")
+    return float(text)

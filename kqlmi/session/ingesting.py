@@ -1,0 +1,191 @@
+"""Ingestion of a blob as a managed identity: checked, sent, and followed; a method of ``Session``, which takes it over."""
+
+import re
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from kqlmi.cluster.ingest import IngestClient, Ingestion
+from kqlmi.errors import IngestionError, InputError, KqlmiError, printable
+from kqlmi.model import blobs, quoting
+from kqlmi.model.access import access
+from kqlmi.model.blobs import Blob
+from kqlmi.model.entities import SYSTEM, Identity, Scope, find_identity, is_guid
+from kqlmi.model.explanation import grant_lines
+from kqlmi.model.workflows import WORKFLOWS
+
+if TYPE_CHECKING:
+    from kqlmi.session.session import Session
+
+WAIT: Final = 600.0
+"""How long an ingestion is followed, in seconds; a cluster may collect files for five minutes before it begins."""
+
+_FIRST: Final = 0.1
+_TABLE: Final = re.compile(r"[\w .-]+")
+_USAGE: Final = "NativeIngestion"
+# The documented error codes that an identity can be the reason of.
+_ABOUT_IDENTITY: Final = frozenset({"BadRequest_InvalidManagedIdentity", "Download_Forbidden"})
+_EXTERNAL: Final = next(row.external for row in WORKFLOWS if row.id == "ingest.sdk_queued")
+
+
+def ingest(
+    session: "Session",
+    uri: str,
+    table: str,
+    *,
+    identity: str = "",
+    database: str = "",
+    format: str = "",  # noqa: A002 - the service's own name
+    mapping: str = "",
+    ignore_first_record: bool = False,
+    wait: float = WAIT,
+    interval: float = 2.0,
+    tell: Callable[[str], None] = lambda _: None,
+    progress: Callable[[float], None] = lambda _: None,
+) -> Ingestion:
+    """Ingest a blob into a table as a managed identity, and follow it to its outcome.
+
+    Args:
+        session: The session on the cluster.
+        uri: ``https://…`` or ``abfss://…`` without credentials; ``;managed_identity=…`` may name the identity already.
+        table: A table of the database.
+        identity: Display name, object ID, client ID or ``system``.
+        database: By default the database in context.
+        format: A data format of ingestion, such as ``csv``; by default that of the file's ending.
+        mapping: The name of an ingestion mapping.
+        ignore_first_record: Skip the header of the file.
+        wait: For so many seconds the outcome is waited for; 0 only queues, and gives the outcome ``queued``.
+        interval: At most so many seconds pass between two looks, fewer in the beginning.
+        tell: Called with a sentence for each thing that was done, or could not be checked.
+        progress: Called with the seconds waited so far, after each look.
+
+    Raises:
+        InputError: Something given is wrong, or no policy allows it; nothing was sent.
+        IngestionError: The file was not ingested, or nothing was heard of it in time.
+        ConnectionFailedError: It cannot be sent from here.
+    """
+    if session.read_only:
+        raise InputError(f"The session on {session.name} is read-only.", hint="Connect without --read-only to ingest.")
+    if session.target is None:
+        raise InputError("The session has no target to ingest into.", hint="Open it by kqlmi.connect.")
+    blob = blobs.blob(uri)
+    if not _TABLE.fullmatch(table):
+        # Not repeated, as it may be a URI.
+        raise InputError("That is not the name of a table.", hint="It has letters, digits, '_', ' ', '.' and '-'.")
+    data_format = blob.format(format)
+    if not (name := database or session.database):
+        raise InputError("No database is said.", hint="Say --database NAME.")
+    # Whoever may only ingest may see no database at all.
+    scope = session.database_scope(name) if session.databases() else Scope.database(name)
+    with IngestClient(session.target) as client:
+        order = Ingestion(
+            _checked(session, blob, identity, scope, tell), str(scope.name), table, str(uuid.uuid4()).lower()
+        )
+        sent = client.send(order, data_format=data_format, mapping=mapping, ignore_first_record=ignore_first_record)
+        done = "Queued" if sent.outcome == "queued" else "Sent, with the answer of the queue lost:"
+        tell(f"{done} {sent.blob} as {data_format} into {_place(sent)} on {session.name}, source ID {sent.source_id}.")
+        if wait <= 0 and sent.outcome == "queued":
+            return sent
+        found = _followed(client, sent, wait, interval, progress)
+    if found.outcome == "succeeded":
+        return found
+    raise _failure(found) if found.outcome == "failed" else _silence(session, found, wait)
+
+
+def _checked(session: "Session", blob: Blob, text: str, scope: Scope, tell: Callable[[str], None]) -> Blob:
+    """Give the blob with the identity that was said, if that may ingest into the database as far as can be known."""
+    known = text.strip().lower()
+    wide = bool(text) and known != SYSTEM and not is_guid(known)
+    # A display name may stand in the policy of any database.
+    snapshot = session.read(None if wide else [Scope.cluster(), scope]).snapshot
+    assigned = _assigned(session, tell)
+    identities = {one.object_id: one for one in (*(assigned or ()), *snapshot.identities.values())}
+    said = find_identity(identities.values(), text) if text else None
+    named = find_identity(identities.values(), blob.identity) if blob.identity else None
+    if said and named and said != named:
+        raise InputError(
+            f"The URI names {blob.identity}, and --identity another: {said}.", hint="Leave one of them away."
+        )
+    holder = said or named
+    if holder is None:
+        raise InputError("No identity is said.", hint="Say --identity NAME, or system; %kqlmi show lists them.")
+    shown = str(identities.get(holder, holder))
+    if assigned is not None and holder not in {one.object_id for one in assigned}:
+        raise InputError(
+            f"{shown} is not assigned to {session.name}, so nothing was sent.",
+            hint="Assign it first, which is an Azure resource operation.",
+        )
+    found = access(snapshot, holder, _USAGE, scope)
+    if found.allowed is False:
+        lines = grant_lines(holder, _USAGE, scope, session.name)
+        raise InputError(
+            f"{shown} may not be used for {_USAGE} in the {scope}, so nothing was sent: {found.reason}.",
+            hint=f"To mend it: {lines[0]}" if lines else "Grant it first.",
+        )
+    if found.allowed is None:
+        tell(f"Not checked whether {shown} may be used for {_USAGE}: {found.reason}.")
+    return blob if blob.identity else blob.by(holder)
+
+
+def _assigned(session: "Session", tell: Callable[[str], None]) -> tuple[Identity, ...] | None:
+    """Give the identities that are assigned; None where that is not known."""
+    if session.resource is None:
+        return None
+    try:
+        return session.assigned()
+    except KqlmiError as error:
+        tell(f"Not checked whether the identity is assigned: {error}")
+        return None
+
+
+def _followed(
+    client: IngestClient, sent: Ingestion, wait: float, interval: float, progress: Callable[[float], None]
+) -> Ingestion:
+    """Look for a report until there is one, or the time is over."""
+    begun, pause = time.monotonic(), min(_FIRST, interval)
+    while True:
+        if found := client.report(sent):
+            return found
+        waited = time.monotonic() - begun
+        progress(min(waited, wait))
+        if waited >= wait:
+            return replace(sent, outcome="unknown")
+        time.sleep(min(pause, wait - waited))
+        pause = min(2 * pause, interval)
+
+
+def _failure(found: Ingestion) -> IngestionError:
+    code = f" ({printable(found.error_code)})" if found.error_code else ""
+    hint = "The cluster says that it may be tried again." if found.may_retry else ""
+    if found.error_code in _ABOUT_IDENTITY:
+        hint = (
+            f"The policies allow it, so look at whether the identity is assigned, and at its Azure role: {_EXTERNAL}."
+        )
+    return IngestionError(
+        f"{found.blob.url} was not ingested into {_place(found)}{code}: {found.details or 'no reason was given'}",
+        ingestion=found,
+        hint=hint,
+    )
+
+
+def _silence(session: "Session", found: Ingestion, wait: float) -> IngestionError:
+    """Give the error for an ingestion of which nothing was heard, with what the cluster notes of its blob."""
+    listed = f".show ingestion failures | where IngestionSourcePath == {quoting.literal(found.blob.url)}"
+    recent = f"{listed} and Table == {quoting.literal(found.table)} and FailedOn > ago({int(wait) + 60}s)"
+    try:
+        noted = session.connection.execute(recent, found.database).column("Details")[-1:]
+    except KqlmiError:
+        noted = []
+    also = f" Of this blob, though perhaps of another attempt, the cluster notes: {noted[0]}" if noted else ""
+    return IngestionError(
+        f"Whether {found.blob.url} was ingested into {_place(found)} is not known: nothing was reported within"
+        f" {wait:g} seconds.{also}",
+        ingestion=found,
+        hint=f"It may still come: look before you send it again, in a %%kqlmi cell, by {listed}",
+    )
+
+
+def _place(ingestion: Ingestion) -> str:
+    return f"{printable(ingestion.database)}.{printable(ingestion.table)}"

@@ -1,0 +1,71 @@
+"""The address of a blob is read, and whatever could be a secret is refused without a word of it."""
+
+import pytest
+from azure.kusto.data import DataFormat
+
+from kqlmi.errors import InputError
+from kqlmi.model.blobs import FORMATS, Blob, blob
+
+ACCOUNT = "https://acct.blob.core.windows.net"
+GUID = "aaaaaaaa-1111-2222-3333-444444444444"
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        (f"{ACCOUNT}/c/f.csv", Blob(f"{ACCOUNT}/c/f.csv")),
+        (f" {ACCOUNT}/c/day=1/f%20g.csv;managed_identity=system ", Blob(f"{ACCOUNT}/c/day=1/f%20g.csv", "system")),  # type: ignore[arg-type]
+        (f"{ACCOUNT}/c/f.csv;managed_identity={GUID.upper()}", Blob(f"{ACCOUNT}/c/f.csv", GUID)),  # type: ignore[arg-type]
+        ("abfss://fs@acct.dfs.core.windows.net/f.parquet", Blob("abfss://fs@acct.dfs.core.windows.net/f.parquet")),
+    ],
+)
+def test_an_address_is_read_and_written_back(text: str, read: Blob) -> None:
+    assert blob(text) == read
+    assert blob(str(read)) == read
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{ACCOUNT}/c/f.csv?PLANTED",
+        f"{ACCOUNT}/c/f.csv?sv=1&sig=PLANTED;managed_identity=system",
+        f"{ACCOUNT}/c/f.csv;managed_identity=system?sig=PLANTED",
+        f"{ACCOUNT}/c/f.csv;managed_identity=system;PLANTED",
+        f"{ACCOUNT}/c/f.csv;managed_identity=PLANTED",
+        f"{ACCOUNT}/c/f.csv;PLANTED==",
+        f"{ACCOUNT}/c/f.csv;token=PLANTED",
+        f"{ACCOUNT}/c/f.csv%3Fsig=PLANTED",
+        f"{ACCOUNT}/c/f.csv&sig=PLANTED",
+        f"{ACCOUNT}/c/f.csv#PLANTED",
+        "https://user:PLANTED@acct.blob.core.windows.net/c/f.csv",
+        "http://acct.blob.core.windows.net/c/PLANTED",
+        "DefaultEndpointsProtocol=https;AccountName=acct;AccountKey=PLANTED",
+        f"{ACCOUNT}/c/f g.csv PLANTED",
+        f"{ACCOUNT};PLANTED",
+        "PLANTED",
+    ],
+)
+def test_what_could_be_a_secret_is_refused_and_not_repeated(text: str) -> None:
+    with pytest.raises(InputError) as caught:
+        blob(text)
+    assert "PLANTED" not in f"{caught.value} {caught.value.__cause__}"
+    assert caught.value.hint
+
+
+def test_the_formats_are_those_of_the_sdk() -> None:
+    assert {name: DataFormat[name.upper()].kusto_value for name in FORMATS} == {name: name for name in FORMATS}
+    assert len(FORMATS) == len(DataFormat)
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "told"),
+    [("f.csv", "", "csv"), ("F.TSV.GZ", "", "tsv"), ("f.json.zip", "", "json"), ("f.log", "CSV", "csv")],
+)
+def test_the_ending_tells_the_format_unless_it_is_said(name: str, said: str, told: str) -> None:
+    assert blob(f"{ACCOUNT}/c/{name}").format(said) == told
+
+
+@pytest.mark.parametrize(("name", "said"), [("f.log", ""), ("csv", ""), ("f.csv", "cvs")])
+def test_a_format_that_nobody_knows_is_refused(name: str, said: str) -> None:
+    with pytest.raises(InputError):
+        blob(f"{ACCOUNT}/c/{name}").format(said)

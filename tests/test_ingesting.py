@@ -1,0 +1,300 @@
+"""A blob is ingested as a managed identity by the real client: checked first, sent, and followed to its outcome."""
+
+import traceback
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from azure.core.credentials import AccessToken
+from azure.core.exceptions import HttpResponseError, ServiceRequestError, ServiceResponseError
+
+import kqlmi
+from kqlmi.cluster.ingest import _is_refused, _read
+from kqlmi.errors import ConnectionFailedError, IngestionError, InputError, KqlmiError, ServiceError
+from kqlmi.local.cluster import LocalCluster
+from kqlmi.local.statusqueues import SUCCEEDED
+from kqlmi.session import Session
+
+DATA = "https://acct.blob.core.windows.net/data"
+CLOSED = "https://acct.blob.core.windows.net/closed"
+NOW: dict[str, Any] = {"wait": 10, "interval": 0.01}
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
+    """A cluster where ``loader`` may ingest into Samples, and may read one container of two; ``mine`` may nothing."""
+    folder = tmp_path_factory.mktemp("container")
+    (folder / "a.csv").write_text("x,1\ny,2\n")
+    with kqlmi.local.start(databases=["Samples", "Other"], identities=["system", "loader", "mine"]) as started:
+        _, loader, mine = (one.object_id for one in started.identities)
+        for container in (DATA, CLOSED):
+            started.add_storage(container, folder)
+        started.assign_role(loader, DATA, "Storage Blob Data Reader")
+        with kqlmi.connect(started.url, token=started.token, database="Samples", history=False) as admin:
+            admin.run(".create table R (a: string, b: long)")
+            admin.apply(admin.grant(loader, "NativeIngestion", databases=["Samples"]))
+            admin.apply(admin.grant(mine, "ExternalTable", databases=["Other"]))
+        yield started
+
+
+def opened(cluster: LocalCluster, **more: Any) -> Session:
+    more = {"token": cluster.token, "ingest_url": cluster.ingest_url, **more}
+    return kqlmi.connect(cluster.url, database="Samples", name="test", history=False, **more)
+
+
+@pytest.fixture
+def session(cluster: LocalCluster) -> Iterator[Session]:
+    cluster._state.reports, cluster._state.elsewhere = {}, {}
+    with opened(cluster) as made:
+        yield made
+
+
+def rows(session: Session) -> int:
+    return int(session.run("R | count").column("Count")[0])
+
+
+def sent(cluster: LocalCluster) -> int:
+    """Tell how many clients have asked for the token that goes with a message."""
+    return len(cluster._state.authorizations)
+
+
+def test_a_blob_becomes_rows_and_the_result_says_so(
+    cluster: LocalCluster, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Nothing that goes to this machine may go through a proxy.
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    before, told, waited = rows(session), list[str](), list[float]()
+    done = session.ingest(f"{DATA}/a.csv", "R", identity="LOADER", **NOW, tell=told.append, progress=waited.append)
+    assert rows(session) == before + 2
+    assert (done.outcome, done.database, done.table, done.details) == ("succeeded", "Samples", "R", "")
+    assert done.operation_id
+    loader = cluster.identities[1].object_id
+    assert told == [
+        f"Queued {DATA}/a.csv;managed_identity={loader} as csv into Samples.R on test, source ID {done.source_id}."
+    ]
+    assert waited == sorted(waited)
+    [report] = cluster._state.reports[SUCCEEDED]
+    assert report.received == 0, "what belongs to everybody must stay in the queue, and seen by all"
+
+
+def test_an_identity_in_the_uri_is_taken_as_it_is(cluster: LocalCluster, session: Session) -> None:
+    loader, mine = (one.object_id for one in cluster.identities[1:])
+    before = rows(session)
+    uri = f"{DATA}/a.csv;managed_identity={loader}"
+    assert str(session.ingest(uri, "R", ignore_first_record=True, **NOW).blob) == uri
+    assert str(session.ingest(uri, "R", identity="loader", **NOW).blob) == uri
+    assert rows(session) == before + 3
+    with pytest.raises(InputError, match=f"names {loader}, and --identity another: {mine}"):
+        session.ingest(uri, "R", identity="mine", **NOW)
+
+
+@pytest.mark.parametrize(
+    ("identity", "database", "says"),
+    [
+        ("mine", "", "may not be used for NativeIngestion in the database Samples"),
+        ("system", "", "%kqlmi grant system NativeIngestion --database=Samples --on=test"),
+        ("loader", "other", "--database=Other"),
+        ("nobody", "", "No policy names an identity 'nobody'"),
+        ("", "", "No identity is said"),
+        ("loader", "Nowhere", "There is no database 'Nowhere'"),
+    ],
+)
+def test_what_no_policy_allows_is_refused_before_anything_is_sent(
+    cluster: LocalCluster, session: Session, identity: str, database: str, says: str
+) -> None:
+    before = sent(cluster)
+    with pytest.raises(InputError, match=r".*") as caught:
+        session.ingest(f"{DATA}/a.csv", "R", identity=identity, database=database, **NOW)
+    assert says in str(caught.value)
+    assert sent(cluster) == before
+    assert cluster._state.jobs == ()
+
+
+def test_an_identity_that_is_not_assigned_is_refused_before_anything_is_sent(cluster: LocalCluster) -> None:
+    before = sent(cluster)
+    with opened(cluster, resource_id=cluster.resource_id, arm_options=cluster.arm_options) as session:
+        with pytest.raises(InputError, match="is not assigned to test"):
+            session.ingest(f"{DATA}/a.csv", "R", identity="aaaaaaaa-1111-2222-3333-444444444444")
+        assert sent(cluster) == before
+        assert session.ingest(f"{DATA}/a.csv", "R", identity="loader", **NOW).outcome == "succeeded"
+
+
+def test_policies_that_may_not_be_read_stop_nobody_and_are_told(cluster: LocalCluster) -> None:
+    told = list[str]()
+    loader = cluster.identities[1].object_id
+    with opened(cluster, token=cluster.token_for("ingestor", database="Samples")) as session:
+        done = session.ingest(f"{DATA}/a.csv", "R", identity=loader, **NOW, tell=told.append)
+    assert done.outcome == "succeeded"
+    assert told[0].startswith(f"Not checked whether {loader} may be used for NativeIngestion: the policy of the")
+
+
+def test_a_failure_gives_the_reason_of_the_cluster(cluster: LocalCluster, session: Session) -> None:
+    with pytest.raises(IngestionError, match="Storage Blob Data Reader is needed on") as caught:
+        session.ingest(f"{CLOSED}/a.csv", "R", identity="loader", **NOW)
+    found = caught.value.ingestion
+    assert (found.outcome, found.error_code, found.may_retry) == ("failed", "Download_Forbidden", False)
+    assert "Azure role" in caught.value.hint
+    noted = session.run(".show ingestion failures").column("OperationId")
+    assert found.operation_id == noted[-1]
+    with pytest.raises(IngestionError, match="'Nowhere' of kind 'Table' was not found"):
+        session.ingest(f"{DATA}/a.csv", "Nowhere", identity="loader", **NOW)
+    with pytest.raises(IngestionError, match="ingestionMappingReference"):
+        session.ingest(f"{DATA}/a.csv", "R", identity="loader", mapping="m", **NOW)
+    assert cluster._state.reports["kqlmi-failed"][0].received == 0
+
+
+def test_silence_is_unknown_and_not_guessed(cluster: LocalCluster, session: Session) -> None:
+    # A queue of reports that nobody fills, as one where others' messages stand before.
+    empty = f"{cluster.ingest_url}/kqlmi-successful?sig={cluster._state.signature}"
+    cluster._state.elsewhere = {"FailedIngestionsQueue": empty}
+    waited = list[float]()
+    with pytest.raises(IngestionError, match=r"is not known: nothing was reported within 0\.2 seconds") as caught:
+        session.ingest(f"{CLOSED}/a.csv", "R", identity="loader", wait=0.2, interval=0.05, progress=waited.append)
+    assert caught.value.ingestion.outcome == "unknown"
+    assert "perhaps of another attempt, the cluster notes: the storage refuses" in caught.value.message
+    look = caught.value.hint.partition(" by ")[2]
+    assert len(session.run(look).rows) >= 1, "the line of the hint runs as it stands"
+    assert waited[-1] == 0.2
+    assert session.ingest(f"{DATA}/a.csv", "R", identity="loader", wait=0).outcome == "queued"
+
+
+def test_a_read_only_session_and_a_wrong_table_send_nothing(cluster: LocalCluster, session: Session) -> None:
+    before = sent(cluster)
+    with opened(cluster, read_only=True) as reading, pytest.raises(InputError, match="read-only"):
+        reading.ingest(f"{DATA}/a.csv", "R", identity="loader")
+    with pytest.raises(InputError, match="not the name of a table") as caught:
+        session.ingest(f"{DATA}/a.csv", f"{DATA}?sig=PLANTED", identity="loader")
+    assert "PLANTED" not in str(caught.value)
+    assert sent(cluster) == before
+
+
+@pytest.mark.parametrize(
+    ("url", "ingests"),
+    [
+        ("https://c.westeurope.kusto.windows.net", "https://ingest-c.westeurope.kusto.windows.net"),
+        ("https://ingest-c.westeurope.kusto.windows.net", "https://ingest-c.westeurope.kusto.windows.net"),
+        ("http://127.0.0.1:8080", ""),
+        ("http://localhost:8080", ""),
+        ("http://[::1]:8080", ""),
+    ],
+)
+def test_where_a_cluster_ingests_follows_from_its_name(url: str, ingests: str) -> None:
+    with kqlmi.connect(url, auth="none", history=False) as session:
+        assert session.target is not None
+        assert session.target.ingest_url == ingests
+
+
+def test_a_cluster_of_which_that_is_not_known_and_plain_http_are_refused(cluster: LocalCluster) -> None:
+    for url, says in (("", "is not known"), ("http://ingest-c.example.org", "https only")):
+        with opened(cluster, ingest_url=url) as session, pytest.raises(InputError, match=says):
+            session.ingest(f"{DATA}/a.csv", "R", identity="loader")
+
+
+class Credential:
+    """A credential that counts how often it was closed."""
+
+    def __init__(self, token: str) -> None:
+        self._token, self.closed = token, 0
+
+    def get_token(self, *_scopes: str, **_options: Any) -> AccessToken:
+        return AccessToken(self._token, 2**33)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def test_the_credential_of_the_session_stays_open(cluster: LocalCluster) -> None:
+    credential = Credential(cluster.token)
+    with opened(cluster, token=None, credential=credential) as session:
+        assert session.ingest(f"{DATA}/a.csv", "R", identity="loader", **NOW).outcome == "succeeded"
+        assert credential.closed == 0
+        assert rows(session)
+    assert credential.closed == 1
+
+
+@pytest.mark.parametrize(
+    ("queue", "error", "says"),
+    [
+        ("http://127.0.0.1:1/q?sig=PLANTED", ConnectionFailedError, "127.0.0.1:1 cannot be reached"),
+        ("{0}/kqlmi-ingest?sig=PLANTED", ServiceError, "did not take the message (status 403)"),
+    ],
+)
+def test_a_queue_that_fails_is_told_at_once_and_its_signature_is_not(
+    cluster: LocalCluster, session: Session, queue: str, error: type[KqlmiError], says: str
+) -> None:
+    cluster._state.elsewhere = {"SecuredReadyForAggregationQueue": queue.format(cluster.ingest_url)}
+    with pytest.raises(error) as caught:
+        session.ingest(f"{DATA}/a.csv", "R", identity="loader")
+    assert says in str(caught.value)
+    # The whole chain, with what was suppressed.
+    shown = "".join(traceback.format_exception(caught.value))
+    context: BaseException | None = caught.value
+    while context := context and context.__context__:
+        shown += repr(context)
+    assert "PLANTED" not in shown
+    assert cluster.token not in shown
+
+
+def test_an_endpoint_that_refuses_or_is_not_there_is_told(cluster: LocalCluster) -> None:
+    with opened(cluster, ingest_url=cluster.url) as session, pytest.raises(ServiceError, match="does not take this"):
+        session.ingest(f"{DATA}/a.csv", "R", identity="loader")
+    with (
+        opened(cluster, ingest_url="http://127.0.0.1:1") as session,
+        pytest.raises(ConnectionFailedError, match=r"127\.0\.0\.1:1 cannot be reached"),
+    ):
+        session.ingest(f"{DATA}/a.csv", "R", identity="loader")
+
+
+def answered(status: int) -> HttpResponseError:
+    error = HttpResponseError("refused")
+    error.status_code = status
+    return error
+
+
+@pytest.mark.parametrize(
+    ("cause", "refused"),
+    [
+        (answered(403), True),
+        (answered(500), False),
+        (ServiceRequestError("no connection"), True),
+        (ServiceResponseError("the answer broke"), False),
+        (RuntimeError(), False),
+    ],
+)
+def test_only_what_proves_that_nothing_was_queued_counts_as_refused(cause: BaseException, refused: bool) -> None:  # noqa: FBT001
+    assert _is_refused(cause) is refused
+
+
+@pytest.mark.parametrize(
+    ("content", "read"), [("eyJhIjoxfQ==", {"a": 1}), ('{"a": 1}', {"a": 1}), ("[1]", {}), ("\xff", {})]
+)
+def test_a_report_is_json_in_base64_or_as_such(content: str, read: dict[str, Any]) -> None:
+    assert _read(content) == read
+
+
+def test_a_missing_extra_is_named(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "azure.kusto.ingest", None)
+    with pytest.raises(KqlmiError, match=r"pip install 'kqlmi\[azure\]'"):
+        session.ingest(f"{DATA}/a.csv", "R", identity="loader")
+
+
+def test_no_secret_shows_anywhere(
+    cluster: LocalCluster, session: Session, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level("DEBUG")
+    told = list[str]()
+    done = session.ingest(f"{DATA}/a.csv", "R", identity="loader", **NOW, tell=told.append)
+    for uri in (
+        f"{DATA}/a.csv?sv=1&sig=PLANTED",
+        f"{DATA}/a.csv;PLANTED",
+        f"{DATA}/a.csv?sig=PLANTED;managed_identity=system",
+    ):
+        with suppress(InputError):
+            session.ingest(uri, "R", identity="loader", tell=told.append)
+    shown = f"{caplog.text} {capfd.readouterr()} {told} {done!r} {session!r} {session.target!r}"
+    assert done.source_id in shown
+    assert "sig=…" in shown
+    for secret in ("PLANTED", cluster.token, cluster._state.signature, *cluster._state.authorizations):
+        assert secret not in shown
