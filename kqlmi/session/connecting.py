@@ -1,11 +1,13 @@
 """Opening a session: where a cluster is, and how to sign in."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from kqlmi.cluster.cloud import login_endpoint
 from kqlmi.cluster.connection import DEFAULT_TIMEOUT, KustoConnection, Target
 from kqlmi.credentials import sign_in
 from kqlmi.errors import InputError, MissingExtraError
@@ -24,6 +26,9 @@ def connect(
     auth: str = "default",
     token: str | None = None,
     credential: Any = None,
+    tenant: str = "",
+    identity: str = "",
+    tell: Callable[[str], None] | None = None,
     database: str = "",
     name: str = "",
     timeout: float = DEFAULT_TIMEOUT,
@@ -39,7 +44,10 @@ def connect(
             one that this session starts, and stops when it is closed.
         auth: A sign-in mode of ``kqlmi.credentials``, where neither ``token`` nor ``credential`` is given.
         token: A bearer token.
-        credential: Any azure-identity credential; the session closes it.
+        credential: Any azure-identity credential; whoever made it closes it.
+        tenant: The tenant to sign in to, by its ID or a domain.
+        identity: For ``managed-identity``: ``system``, ``client_id=GUID``, ``object_id=GUID`` or ``resource_id=…``.
+        tell: Called with what a person has to do to sign in; written to standard error by default.
         database: The database in context.
         name: What previews, results and errors call the cluster; its host by default.
         timeout: The server's deadline for each request, in seconds.
@@ -55,7 +63,16 @@ def connect(
     if cluster == "local":
         return _connect_local(name or "local", timeout, database=database, read_only=read_only, history=history)
     url = _url(cluster)
-    target = Target(url, sign_in(auth, token=token, credential=credential))
+    found = sign_in(
+        auth,
+        token=token,
+        credential=credential,
+        tenant=tenant,
+        identity=identity,
+        tell=tell,
+        login_endpoint=partial(login_endpoint, url),
+    )
+    target = Target(url, found)
     options = arm_options or ({"credential": target.sign_in.credential} if target.sign_in.credential else None)
     resource = _resource(resource_id, options) if resource_id and options else None
     connection = KustoConnection(target, timeout=timeout, read_only=read_only)

@@ -29,7 +29,7 @@ KNOWN = Known(
 )
 USAGE_NAMES = [usage.name for usage in USAGES]
 OPTIONS = ["--on", "--help"]
-CONNECT = ["database", "auth", "name", "read-only", "no-history", "resource-id"]
+CONNECT = ["database", "auth", "tenant", "identity", "name", "read-only", "no-history", "resource-id"]
 GRANT = ["--database", "--cluster", *OPTIONS]
 CELL = ["check", "--database", "--on", "--raw", "--help"]
 EIGHT = [

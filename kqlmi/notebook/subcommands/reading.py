@@ -21,6 +21,8 @@ def connect_(
     *,
     database: str = "",
     auth: str = "default",
+    tenant: str = "",
+    identity: str = "",
     name: str = "",
     read_only: bool = False,
     no_history: bool = False,
@@ -29,8 +31,9 @@ def connect_(
     """Connect to a cluster, by its URL, or to local.
 
     --database sets the database in context. --auth is one of default, interactive, device-code, azure-cli,
-    managed-identity, service-principal (its secret comes from AZURE_CLIENT_SECRET), token (from KQLMI_TOKEN) and
-    none. --name gives the connection a name for --on. --read-only refuses changes. --no-history keeps no record of
+    managed-identity, service-principal (by AZURE_CLIENT_SECRET or AZURE_CLIENT_CERTIFICATE_PATH), workload-identity,
+    token (from KQLMI_TOKEN) and none. --tenant names the tenant. --identity chooses a managed identity of this machine:
+    system, client_id=GUID, object_id=GUID or resource_id=…; without it, AZURE_CLIENT_ID does. --name gives the connection a name for --on. --read-only refuses changes. --no-history keeps no record of
     changes, so that undo cannot take them back. --resource-id is the cluster's in Azure, by which the panel learns
     which identities are assigned.
     """
@@ -38,6 +41,9 @@ def connect_(
         cluster,
         database=database,
         auth=auth,
+        tenant=tenant,
+        identity=identity,
+        tell=print,
         name=name,
         read_only=read_only,
         history=not no_history,
