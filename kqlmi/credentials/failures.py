@@ -38,17 +38,18 @@ def failure(mode: str, error: Exception, credential: Any, hint: str) -> SignInEr
         last = _last(credential)
         refused = f"; {names[-1]} was refused: {next(_lines(tried[-1][1]), '')}" if last and names[-1] != last else ""
         reason = f"tried {', '.join(names)}{refused or ', and none is set up here'}."
-    return SignInError(f"Signing in by {mode} failed: {shown(reason)}", hint=hint)
+    reason = redacted(reason)
+    short = reason if len(reason) <= _LENGTH else f"{reason[:_LENGTH].rstrip()}…"
+    return SignInError(f"Signing in by {mode} failed: {short}", hint=hint)
 
 
-def shown(text: str) -> str:
+def redacted(text: str) -> str:
     """Give text without what it may hold of secrets: an authority may repeat what it was sent."""
     for name in _SECRET_VARIABLES:
         secret = os.environ.get(name, "").strip()
         if len(secret) >= _SHORTEST:
             text = text.replace(secret, "****")
-    text = _JWT.sub("****", _NAMED_SECRET.sub(r"\1\2****", text))
-    return text if len(text) <= _LENGTH else f"{text[:_LENGTH].rstrip()}…"
+    return _JWT.sub("****", _NAMED_SECRET.sub(r"\1\2****", text))
 
 
 def _lines(text: str) -> Iterator[str]:

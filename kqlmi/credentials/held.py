@@ -6,13 +6,34 @@ from collections.abc import Callable
 from threading import Lock
 from typing import Any, Final
 
-from kqlmi.credentials.failures import failure
+from kqlmi.credentials.failures import failure, redacted
 from kqlmi.errors import KqlmiError, NotConnectedError
 
 # So many seconds before it ends, a token is no longer used.
 _MARGIN: Final = 300
-# The library's loggers repeat an error over many lines, and without any handler Python prints them.
+_LIBRARY: Final = "azure.identity"
+# Without any handler, Python prints the many lines in which the library repeats an error.
 _SILENT: Final = logging.NullHandler()
+
+
+class _Redacting(logging.Filter):
+    """Takes out of the library's log what it may hold of secrets."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Pass every record on."""
+        record.msg, record.args = redacted(record.getMessage()), ()
+        return True
+
+
+_REDACTING: Final = _Redacting()
+
+
+def _watch_log() -> None:
+    """Keep the library's log silent and clean; a filter holds for the very logger that it is added to."""
+    logging.getLogger(_LIBRARY).addHandler(_SILENT)
+    for name in list(logging.root.manager.loggerDict):
+        if name.startswith(_LIBRARY):
+            logging.getLogger(name).addFilter(_REDACTING)
 
 
 class Held:
@@ -56,10 +77,10 @@ class Held:
             return held
 
     def _ask(self, scopes: tuple[str, ...], options: dict[str, Any]) -> Any:
-        logging.getLogger("azure.identity").addHandler(_SILENT)
         try:
             if self._inner is None:
                 self._inner = self._make()
+                _watch_log()
             return self._inner.get_token(*scopes, **options)
         except KqlmiError:
             raise
