@@ -27,6 +27,7 @@ from kqlmi.session.assigned import assigned
 from kqlmi.session.explaining import Refusal, check, explain
 from kqlmi.session.met import Met
 from kqlmi.session.rights import denial
+from kqlmi.session.whoami import whoami
 
 if TYPE_CHECKING:
     from kqlmi.arm.identities import ClusterResource
@@ -213,7 +214,7 @@ class Session:
         return plan, desired.unmanaged
 
     discover, audit, tighten, impact = auditing.discover, auditing.audit, auditing.tighten, impact.impact
-    assigned, denial = assigned, denial
+    assigned, denial, whoami = assigned, denial, whoami
 
     def _in(self, databases: Iterable[str], *, cluster: bool) -> Snapshot:
         """Read the policies of the scopes that were said."""

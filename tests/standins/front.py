@@ -87,8 +87,13 @@ def proxy(ports: Mapping[str, int]) -> Iterator[tuple[str, list[str]]]:
                 self.wfile.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
                 _join(self.connection, there)
 
-    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    class Server(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+
+        def handle_error(self, *_: Any) -> None:
+            """Leave a side alone that hangs up."""
+
+    server = Server(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
