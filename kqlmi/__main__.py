@@ -80,12 +80,24 @@ def _command(
         "--cluster", default="", help="its URL, its short name, a name of yours, or local (default: KQLMI_CLUSTER)"
     )
     parser.add_argument("--auth", choices=MODES, default="", help="how to sign in; token is read from KQLMI_TOKEN")
+    parser.add_argument("--tenant", default="", help="the tenant to sign in to, by its ID or a domain")
+    parser.add_argument(
+        "--identity",
+        default="",
+        help="for --auth managed-identity: system, client_id=GUID, object_id=GUID or resource_id=…",
+    )
     parser.set_defaults(run=run)
     return parser
 
 
 def _session(options: argparse.Namespace) -> Session:
-    return connect(options.cluster, auth=options.auth, history=not getattr(options, "no_history", False))
+    return connect(
+        options.cluster,
+        auth=options.auth,
+        tenant=options.tenant,
+        identity=options.identity,
+        history=not getattr(options, "no_history", False),
+    )
 
 
 def _export(options: argparse.Namespace) -> int:

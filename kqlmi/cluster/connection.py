@@ -16,6 +16,7 @@ from kqlmi.errors import (
     EndpointNotFoundError,
     ForbiddenError,
     InputError,
+    KqlmiError,
     NotConnectedError,
     RequestTimeoutError,
     ServiceError,
@@ -115,8 +116,9 @@ class KustoConnection:
         return Table(columns, tuple(results[0].raw_rows))
 
     def close(self) -> None:
-        """Close the client, and with it the credential that it was given."""
+        """Close the client, and then the credential, which others may have used as well."""
         self._client.close()
+        self._target.sign_in.close()
 
 
 def _deadline(seconds: object) -> timedelta:
@@ -213,16 +215,28 @@ def translated(client_request_id: str, target: Target) -> Iterator[None]:
     except sdk.KustoNetworkError as error:
         raise _network_error(error, host, client_request_id) from error
     except sdk.KustoAuthenticationError as error:
-        raise _sign_in_error(error.exception, target) from error
+        # The cause repeats in full what an authority answered.
+        raise _sign_in_error(error.exception, target) from None
     except sdk.KustoServiceError as error:
         raise _refusal(error.http_response, host, client_request_id) from error
-    except sdk.KustoClosedError as error:
-        raise NotConnectedError("The connection is closed.", hint="Connect again.") from error
+    except (sdk.KustoClosedError, sdk.KustoClientInvalidConnectionStringException) as error:
+        raise _unsent(error, host) from error
     except requests.RequestException as error:
         raise _network_error(error, host, client_request_id) from error
     except (_PartialError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         # The last five are what the SDK raises over a body that is no Kusto answer.
         raise _not_kusto(host, client_request_id) from error
+
+
+def _unsent(error: Exception, host: str) -> KqlmiError:
+    """Give the error of a request that the SDK did not send."""
+    from azure.kusto.data.exceptions import KustoClosedError
+
+    if isinstance(error, KustoClosedError):
+        return NotConnectedError("The connection is closed.", hint="Connect again.")
+    return InputError(
+        f"{host} is no address that gets a token.", hint="Is this the URL of an Azure Data Explorer cluster?"
+    )
 
 
 def _refusal(response: Any, host: str, client_request_id: str) -> ServiceError:
@@ -318,9 +332,8 @@ def _network_error(error: Exception, host: str, client_request_id: str) -> Conne
     )
 
 
-def _sign_in_error(error: Exception, target: Target) -> SignInError:
-    lines = str(error).strip().splitlines()
-    return SignInError(
-        f"Signing in by {target.sign_in.mode} failed: {lines[0] if lines else type(error).__name__}",
-        hint="Try another way, for example --auth azure-cli after az login.",
-    )
+def _sign_in_error(error: Exception, target: Target) -> KqlmiError:
+    """Give the credential's own error, which says what was tried."""
+    if isinstance(error, KqlmiError):
+        return error
+    return SignInError(f"Signing in by {target.sign_in.mode} failed: {type(error).__name__}.", hint="Connect again.")

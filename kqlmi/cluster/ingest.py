@@ -20,7 +20,6 @@ from kqlmi.errors import ConnectionFailedError, InputError, MissingExtraError, S
 from kqlmi.model.blobs import Blob
 
 if TYPE_CHECKING:
-    from azure.core.credentials import AccessToken, TokenCredential
     from azure.storage.queue import QueueClient
 
 Outcome = Literal["queued", "succeeded", "failed", "unknown"]
@@ -231,20 +230,6 @@ def _without_signature(record: logging.LogRecord) -> bool:
     return True
 
 
-class _Lent:
-    """A credential that is the session's: the client that borrows it cannot close it."""
-
-    def __init__(self, credential: "TokenCredential") -> None:
-        self._credential = credential
-
-    def get_token(self, *scopes: str, **options: Any) -> "AccessToken":
-        """Give a token of the credential."""
-        return self._credential.get_token(*scopes, **options)
-
-    def close(self) -> None:
-        """Leave it open."""
-
-
 def _at_ingestion(target: Target) -> Target:
     """Give the ingestion endpoint as a target of its own."""
     parts, sign_in = urlsplit(target.ingest_url), target.sign_in
@@ -255,8 +240,6 @@ def _at_ingestion(target: Target) -> Target:
         )
     if parts.scheme == "http" and parts.hostname not in LOOPBACK and sign_in.mode != "none":
         raise InputError("A token is sent over https only.", hint=f"Write https://{parts.netloc}.")
-    if sign_in.credential is not None:
-        sign_in = replace(sign_in, credential=_Lent(sign_in.credential))
     return Target(target.ingest_url, sign_in)
 
 

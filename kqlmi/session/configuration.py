@@ -15,6 +15,8 @@ KEYS: Final[Mapping[str, type]] = {
     "cluster": str,
     "database": str,
     "auth": str,
+    "tenant": str,
+    "identity": str,
     "read_only": bool,
     "history": bool,
     "timeout": float,

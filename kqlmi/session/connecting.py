@@ -1,10 +1,12 @@
 """Opening a session: where a cluster is, and how to sign in."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from kqlmi.cluster.cloud import login_endpoint
 from kqlmi.cluster.connection import DEFAULT_TIMEOUT, KustoConnection, Target
 from kqlmi.credentials import sign_in
 from kqlmi.errors import InputError, MissingExtraError
@@ -23,6 +25,9 @@ def connect(
     auth: str = "",
     token: str | None = None,
     credential: Any = None,
+    tenant: str = "",
+    identity: str = "",
+    tell: Callable[[str], None] | None = None,
     database: str = "",
     name: str = "",
     timeout: float | None = None,
@@ -41,7 +46,10 @@ def connect(
         auth: A sign-in mode of ``kqlmi.credentials``, where neither ``token`` nor ``credential`` is given; by default
             that of the configuration file, of ``$KQLMI_AUTH``, or ``default``.
         token: A bearer token.
-        credential: Any azure-identity credential; the session closes it.
+        credential: Any azure-identity credential; whoever made it closes it.
+        tenant: The tenant to sign in to, by its ID or a domain.
+        identity: For ``managed-identity``: ``system``, ``client_id=GUID``, ``object_id=GUID`` or ``resource_id=…``.
+        tell: Called with what a person has to do to sign in; written to standard error by default.
         database: The database in context.
         name: What previews, results and errors call the cluster; by default its name in the configuration file, or its
             host.
@@ -61,15 +69,23 @@ def connect(
     database, resource_id = database or said.get("database", ""), resource_id or said.get("resource_id", "")
     ingest_url = ingest_url or said.get("ingest_url", "")
     timeout = said.get("timeout", DEFAULT_TIMEOUT) if timeout is None else timeout
+    if auth or token or credential:
+        # What the file says of signing in goes with the way that it names.
+        said = {**said, "tenant": "", "identity": ""}
     read_only, history = read_only or said.get("read_only", False), history and said.get("history", True)
     if cluster == "local":
         return _connect_local(name or "local", timeout, database=database, read_only=read_only, history=history)
     url = url_of(cluster)
-    target = Target(
-        url,
-        sign_in(auth or said.get("auth", "default"), token=token, credential=credential),
-        url_of(ingest_url) if ingest_url else _ingestion(url),
+    found = sign_in(
+        auth or said.get("auth", "default"),
+        token=token,
+        credential=credential,
+        tenant=tenant or said.get("tenant", ""),
+        identity=identity or said.get("identity", ""),
+        tell=tell,
+        login_endpoint=partial(login_endpoint, url),
     )
+    target = Target(url, found, url_of(ingest_url) if ingest_url else _ingestion(url))
     options = arm_options or ({"credential": target.sign_in.credential} if target.sign_in.credential else None)
     resource = _resource(resource_id, options) if resource_id and options else None
     connection = KustoConnection(target, timeout=timeout, read_only=read_only)

@@ -29,6 +29,7 @@ from kqlmi.session.met import Met
 from kqlmi.session.places import notes
 from kqlmi.session.rights import denial
 from kqlmi.session.templating import new
+from kqlmi.session.whoami import whoami
 
 if TYPE_CHECKING:
     from kqlmi.arm.identities import ClusterResource
@@ -225,7 +226,7 @@ class Session:
         return plan, desired.unmanaged
 
     discover, audit, tighten, impact = auditing.discover, auditing.audit, auditing.tighten, impact.impact
-    assigned, denial, ingest, new, notes = assigned, denial, ingest, new, notes
+    assigned, denial, ingest, new, notes, whoami = assigned, denial, ingest, new, notes, whoami
 
     def _in(self, databases: Iterable[str], *, cluster: bool) -> Snapshot:
         """Read the policies of the scopes that were said."""

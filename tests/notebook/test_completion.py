@@ -29,7 +29,9 @@ KNOWN = Known(
 )
 USAGE_NAMES = [usage.name for usage in USAGES]
 OPTIONS = ["--on", "--help"]
-CONNECT = ["database", "auth", "name", "read-only", "no-history", "resource-id", "ingest-url"]
+CONNECT = [
+    *("database", "auth", "tenant", "identity", "name", "read-only", "no-history", "resource-id", "ingest-url"),
+]
 INGEST = [
     *("--identity", "--database", "--format", "--mapping", "--ignore-first-record", "--wait"),
     *OPTIONS,
@@ -108,7 +110,8 @@ LINES = [
     ("%kqlmi ingest https://acct.blob.core.windows.net/data/a.csv ", "", ["into", *INGEST]),
     ("%kqlmi ingest https://acct.blob.core.windows.net/data/a.csv into T --identity mi-", "mi-", ["mi-load"]),
     ("%kqlmi ingest https://acct.blob.core.windows.net/data/a.csv into T --format pa", "pa", ["parquet"]),
-    ("%kqlmi help wh", "wh", []),
+    ("%kqlmi help wh", "wh", ["whoami"]),
+    ("%kqlmi help wx", "wx", []),
     ("%kqlmi help wo", "wo", ["workflows"]),
     ("%kqlmi export pol", "pol", []),
     ("%kqlmi nonsense ", "", []),

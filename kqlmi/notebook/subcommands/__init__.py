@@ -17,6 +17,9 @@ from kqlmi.notebook.subcommands import templating
 
 # isort: split
 from kqlmi.notebook.subcommands import ingesting
+
+# isort: split
+from kqlmi.notebook.subcommands import whoami
 from kqlmi.notebook.subcommands.registry import CELL_HELP, SUBCOMMANDS, Sessions, run
 
 __all__ = [
@@ -29,5 +32,6 @@ __all__ = [
     "reading",
     "run",
     "templating",
+    "whoami",
     "writing",
 ]

@@ -21,6 +21,8 @@ def connect_(
     *,
     database: str = "",
     auth: str = "",
+    tenant: str = "",
+    identity: str = "",
     name: str = "",
     read_only: bool = False,
     no_history: bool = False,
@@ -31,15 +33,20 @@ def connect_(
 
     Names of yours stand in the configuration file (%kqlmi connections says where it is); without CLUSTER it is that of
     KQLMI_CLUSTER. --database sets the database in context. --auth is one of default, interactive, device-code, azure-cli,
-    managed-identity, service-principal (its secret comes from AZURE_CLIENT_SECRET), token (from KQLMI_TOKEN) and
-    none. --name gives the connection a name for --on. --read-only refuses changes. --no-history keeps no record of
-    changes, so that undo cannot take them back. --resource-id is the cluster's in Azure, by which the panel learns
+    managed-identity, service-principal (by AZURE_CLIENT_SECRET or AZURE_CLIENT_CERTIFICATE_PATH), workload-identity,
+    token (from KQLMI_TOKEN) and none. --tenant names the tenant. --identity chooses a managed identity of this machine:
+    system, client_id=GUID, object_id=GUID or resource_id=…; without it, AZURE_CLIENT_ID does. --name gives the
+    connection a name for --on. --read-only refuses changes. --no-history keeps no record of changes, so that undo
+    cannot take them back. --resource-id is the cluster's in Azure, by which the panel learns
     which identities are assigned. --ingest-url is where the cluster ingests, where its name does not tell.
     """
     session = connect(
         cluster,
         database=database,
         auth=auth,
+        tenant=tenant,
+        identity=identity,
+        tell=print,
         name=name,
         timeout=context.settings.timeout,
         read_only=read_only or context.settings.read_only,
@@ -87,7 +94,7 @@ def connections(context: Context, connection: str = "", /) -> Any:
     """List the connections that are open, and those of the configuration file; with CONNECTION, make that one current.
 
     The file holds what connect takes, and no secrets: [connections.prod], and below it cluster, database, auth,
-    read_only, history, timeout, resource_id and ingest_url. KQLMI_CONFIG names another file.
+    tenant, identity, read_only, history, timeout, resource_id and ingest_url. KQLMI_CONFIG names another file.
     """
     import pandas as pd
 

@@ -5,7 +5,8 @@ from kqlmi.errors import InputError
 
 ENVIRONMENT = {
     "AZURE_TENANT_ID": "t",
-    "AZURE_CLIENT_ID": "c",
+    "AZURE_CLIENT_ID": "11111111-2222-3333-4444-555555555555",
+    "AZURE_FEDERATED_TOKEN_FILE": "planted",
     "AZURE_CLIENT_SECRET": "planted",
     "KQLMI_TOKEN": "planted",
 }
@@ -21,8 +22,7 @@ def test_each_mode_makes_its_credential_without_a_network_and_shows_no_secret(
     assert found.mode == mode
     assert (found.token is not None, found.credential is not None) == (mode == "token", mode not in {"token", "none"})
     assert "planted" not in repr(found)
-    if found.credential is not None and hasattr(found.credential, "close"):
-        found.credential.close()
+    found.close()
 
 
 @pytest.mark.parametrize(("mode", "name"), [("token", "KQLMI_TOKEN"), ("service-principal", "AZURE_TENANT_ID")])

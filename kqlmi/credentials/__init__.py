@@ -1,0 +1,5 @@
+"""Ways to sign in."""
+
+from kqlmi.credentials.signin import MODES, SignIn, sign_in
+
+__all__ = ["MODES", "SignIn", "sign_in"]

@@ -1,0 +1,63 @@
+"""A sign-in that failed, in one line that holds no secret."""
+
+import os
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+from kqlmi.errors import SignInError
+
+_LENGTH: Final = 300
+_SECRET_VARIABLES: Final = (
+    "AZURE_CLIENT_SECRET",
+    "AZURE_CLIENT_CERTIFICATE_PASSWORD",
+    "AZURE_PASSWORD",
+    "IDENTITY_HEADER",
+    "KQLMI_TOKEN",
+    "MSI_SECRET",
+)
+# A shorter one is nobody's secret, and would be found in any sentence.
+_SHORTEST: Final = 4
+_NAMED_SECRET: Final = re.compile(
+    r"""((?:access_?|refresh_?|id_?)token|client_?(?:secret|assertion)|assertion|password)(["']?\s*[:=]\s*["']?)[^"'\s&,}]+""",
+    re.IGNORECASE,
+)
+_JWT: Final = re.compile(r"\beyJ[\w-]*\.[\w-]*(?:\.[\w-]*)?")
+_ATTEMPT: Final = re.compile(r"^\t(\w+)Credential(?::[ ](.*))?$", re.MULTILINE)
+
+
+def failure(mode: str, error: Exception, credential: Any, hint: str) -> SignInError:
+    """Give the error of a credential as one line; of a chain, the ways that were tried, and what stopped it."""
+    text = str(getattr(error, "message", "") or error)
+    tried = _ATTEMPT.findall(text) if hasattr(credential, "credentials") else []
+    if not tried:
+        reason = next(_lines(text), "") or type(error).__name__
+    else:
+        names = [name for name, _ in tried]
+        # A chain goes on while a way is not set up here, and ends at one that was refused.
+        last = _last(credential)
+        refused = f"; {names[-1]} was refused: {next(_lines(tried[-1][1]), '')}" if last and names[-1] != last else ""
+        reason = f"tried {', '.join(names)}{refused or ', and none is set up here'}."
+    reason = redacted(reason)
+    short = reason if len(reason) <= _LENGTH else f"{reason[:_LENGTH].rstrip()}…"
+    return SignInError(f"Signing in by {mode} failed: {short}", hint=hint)
+
+
+def redacted(text: str) -> str:
+    """Give text without what it may hold of secrets: an authority may repeat what it was sent."""
+    for name in _SECRET_VARIABLES:
+        secret = os.environ.get(name, "").strip()
+        if len(secret) >= _SHORTEST:
+            text = text.replace(secret, "****")
+    return _JWT.sub("****", _NAMED_SECRET.sub(r"\1\2****", text))
+
+
+def _lines(text: str) -> Iterator[str]:
+    return (line.strip() for line in text.splitlines() if line.strip())
+
+
+def _last(chain: Any) -> str:
+    """Give the name of the last way of a chain, as its errors give it."""
+    last = chain.credentials[-1]
+    name = getattr(last, "_credential_name", "") or type(last).__name__
+    return str(name).removesuffix("Credential")

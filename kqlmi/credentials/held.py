@@ -1,0 +1,101 @@
+"""The credential of a session, which several clients use and none of them closes."""
+
+import logging
+import time
+from collections.abc import Callable
+from threading import Lock
+from typing import Any, Final
+
+from kqlmi.credentials.failures import failure, redacted
+from kqlmi.errors import KqlmiError, NotConnectedError
+
+# So many seconds before it ends, a token is no longer used.
+_MARGIN: Final = 300
+_LIBRARY: Final = "azure.identity"
+# Without any handler, Python prints the many lines in which the library repeats an error.
+_SILENT: Final = logging.NullHandler()
+
+
+class _Redacting(logging.Filter):
+    """Takes out of the library's log what it may hold of secrets."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Pass every record on."""
+        record.msg, record.args = redacted(record.getMessage()), ()
+        return True
+
+
+_REDACTING: Final = _Redacting()
+
+
+def _watch_log() -> None:
+    """Keep the library's log silent and clean; a filter holds for the very logger that it is added to."""
+    logging.getLogger(_LIBRARY).addHandler(_SILENT)
+    for name in list(logging.root.manager.loggerDict):
+        if name.startswith(_LIBRARY):
+            logging.getLogger(name).addFilter(_REDACTING)
+
+
+class Held:
+    """A credential that is made when the first token is wanted.
+
+    A client's ``close`` leaves it as it is, since others use it too; ``release`` closes it. A token is kept until it is
+    about to end: the Kusto client wants one for each request, and the Azure CLI takes a second to give one. Only one is
+    asked for at a time, so that nobody has to sign in twice.
+    """
+
+    def __init__(
+        self, mode: str, make: Callable[[], Any], *, hint: str = "", tenant: str = "", own: bool = True
+    ) -> None:
+        """Keep how it is made; one that is not its ``own`` is closed by whoever made it."""
+        self._mode, self._make, self._own = mode, make, own
+        self._hint = hint or "Try another way, for example --auth azure-cli after az login."
+        self._request = {"tenant_id": tenant} if tenant else {}
+        self._inner: Any = None
+        self._closed = False
+        self._tokens: dict[tuple[str, ...], Any] = {}
+        self._lock = Lock()
+
+    def __repr__(self) -> str:
+        """Give the way; never a token."""
+        return f"<credential by {self._mode}>"
+
+    def get_token(self, *scopes: str, claims: str | None = None, tenant_id: str | None = None, **options: Any) -> Any:
+        """Give an ``azure.core.credentials.AccessToken``.
+
+        Raises:
+            SignInError: None could be had.
+        """
+        asked = {**self._request, **({"tenant_id": tenant_id} if tenant_id else {})}
+        key = (*scopes, str(asked.get("tenant_id")), str(options))
+        with self._lock:
+            if self._closed:
+                raise NotConnectedError("The session is closed.", hint="Connect again.")
+            held = self._tokens.get(key)
+            if held is None or claims or held.expires_on - _MARGIN < time.time():
+                held = self._tokens[key] = self._ask(scopes, asked | ({"claims": claims} if claims else {}) | options)
+            return held
+
+    def _ask(self, scopes: tuple[str, ...], options: dict[str, Any]) -> Any:
+        try:
+            if self._inner is None:
+                self._inner = self._make()
+                _watch_log()
+            return self._inner.get_token(*scopes, **options)
+        except KqlmiError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a credential may be anybody's, and raise anything
+            failed = failure(self._mode, error, self._inner, self._hint)
+        # Raised out here, it drags nothing along: the library's own error may repeat what was sent.
+        raise failed
+
+    def close(self) -> None:
+        """Leave it open: other clients use it."""
+
+    def release(self) -> None:
+        """Close it for good."""
+        with self._lock:
+            if self._own and not self._closed and hasattr(self._inner, "close"):
+                self._inner.close()
+            self._inner, self._closed = None, True
+            self._tokens.clear()

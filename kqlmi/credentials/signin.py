@@ -1,0 +1,94 @@
+"""How a connection signs in."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from kqlmi.credentials.authorities import PUBLIC, trusted
+from kqlmi.credentials.held import Held
+from kqlmi.credentials.ways import WAYS, Wanted, Way, checked_tenant, environment
+from kqlmi.errors import InputError
+
+MODES = (*WAYS, "token", "none")
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """How a connection signs in: ``mode`` for people, and what makes it true; no repr shows a secret.
+
+    ``credential`` can be given to every client of Azure: none of them closes it, ``close`` does.
+    """
+
+    mode: str
+    token: str | None = field(default=None, repr=False)
+    credential: Held | None = field(default=None, repr=False)
+
+    def close(self) -> None:
+        """Close the credential, unless somebody else made it."""
+        if self.credential is not None:
+            self.credential.release()
+
+
+def sign_in(
+    mode: str = "default",
+    *,
+    token: str | None = None,
+    credential: Any = None,
+    tenant: str = "",
+    identity: str = "",
+    tell: Callable[[str], None] | None = None,
+    login_endpoint: Callable[[], str] = lambda: PUBLIC,
+) -> SignIn:
+    """Give the way to sign in; nothing is sent before a token is wanted.
+
+    Args:
+        mode: One of ``MODES``; secrets come from the environment: ``AZURE_CLIENT_SECRET`` or
+            ``AZURE_CLIENT_CERTIFICATE_PATH`` and ``_PASSWORD`` for service-principal, ``KQLMI_TOKEN`` for token.
+        token: A bearer token that was had elsewhere.
+        credential: Any azure-identity credential; whoever made it closes it.
+        tenant: The tenant to sign in to, by its ID or a domain.
+        identity: For managed-identity: ``system``, ``client_id=GUID``, ``object_id=GUID`` or ``resource_id=…``.
+        tell: Called with what a person has to do, such as entering a code; written to standard error by default.
+        login_endpoint: Gives the authority of the cluster's cloud; called only for a way that asks it.
+
+    Raises:
+        InputError: The mode is not known, takes no such option, or the environment lacks what it needs.
+    """
+    checked_tenant(tenant)
+    if token is not None or (mode == "token" and credential is None):
+        _refuse("token", frozenset(), tenant=tenant, identity=identity)
+        found = (environment("KQLMI_TOKEN") if token is None else token).strip()
+        if not found or not found.isascii() or not found.isprintable():
+            raise InputError("That is not a token: it is empty, or holds a character that no header can carry.")
+        return SignIn("token", token=found)
+    if credential is not None:
+        name = type(credential).__name__
+        _refuse(name, frozenset({"tenant"}), tenant=tenant, identity=identity)
+        return SignIn(name, credential=Held(name, lambda: credential, tenant=tenant, own=False))
+    if mode == "none":
+        _refuse(mode, frozenset(), tenant=tenant, identity=identity)
+        return SignIn(mode)
+    if mode not in WAYS:
+        raise InputError(f"There is no sign-in mode {mode!r}.", hint=f"Use one of: {', '.join(MODES)}.")
+    way = WAYS[mode]
+    _refuse(mode, way.options, tenant=tenant, identity=identity)
+    wanted = Wanted(tenant, identity, tell) if tell else Wanted(tenant, identity)
+    return SignIn(mode, credential=_held(mode, way, wanted, login_endpoint))
+
+
+def _held(mode: str, way: Way, wanted: Wanted, login_endpoint: Callable[[], str]) -> Held:
+    make = way.prepare(wanted)
+    return Held(
+        mode,
+        lambda: make(trusted(login_endpoint()) if way.entra else {}),
+        hint=way.hint,
+        tenant=wanted.tenant,
+    )
+
+
+def _refuse(mode: str, taken: frozenset[str], **options: str) -> None:
+    """Refuse an option that would have no effect."""
+    for name, value in options.items():
+        if value and name not in taken:
+            modes = ", ".join(key for key, way in WAYS.items() if name in way.options)
+            raise InputError(f"Signing in by {mode} takes no --{name}.", hint=f"These take one: {modes}.")

@@ -1,0 +1,95 @@
+"""The security roles that somebody holds on a cluster, and what they let kqlmi do."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from kqlmi.errors import printable
+
+# The documented roles. How `.show principal roles` spells them is not, so that spaces, letter case and the name of the
+# database between the words make no difference.
+_CLUSTER_ROLE: Final = re.compile(r"all\s*databases\s*(admin|viewer|monitor)s?", re.IGNORECASE)
+_DATABASE_ROLE: Final = re.compile(
+    r"(?:database\s*(?:.*?\s)?)?(admin|user|unrestricted\s*viewer|viewer|ingestor|monitor)s?", re.IGNORECASE
+)
+_DATABASE: Final = re.compile(r"database\s+(.+)", re.IGNORECASE)
+
+Answer = Literal["yes", "no", "not known"]
+
+
+@dataclass(frozen=True, slots=True)
+class HeldRole:
+    """A role as a cluster told it; ``kind`` is ``admin``, ``viewer``, …, or empty where the role is not recognised.
+
+    ``database`` is empty for a role in all databases.
+    """
+
+    text: str
+    where: str
+    kind: str = ""
+    database: str = ""
+
+    @property
+    def everywhere(self) -> bool:
+        """Tell whether it holds in all databases."""
+        return bool(self.kind) and not self.database
+
+    def __str__(self) -> str:
+        """Give the role in the cluster's words."""
+        return f"{printable(self.text)} ({printable(self.where)}{'' if self.kind else ', not recognised'})"
+
+
+@dataclass(frozen=True, slots=True)
+class Ability:
+    """What kqlmi can do for somebody, and what decides it."""
+
+    what: str
+    answer: Answer
+    why: str = ""
+
+    def __str__(self) -> str:
+        """Give it as a line."""
+        return f"{self.answer:<9}  {self.what}{f': {self.why}' if self.why else ''}"
+
+
+def read_role(text: str, where: str) -> HeldRole:
+    """Give a role by its name and the scope that it is told with; one that cannot be read is kept as it is."""
+    if found := _CLUSTER_ROLE.fullmatch(text.strip()):
+        return HeldRole(text, where, found[1].lower())
+    database, role = _DATABASE.fullmatch(where.strip()), _DATABASE_ROLE.fullmatch(text.strip())
+    if database and role:
+        return HeldRole(text, where, "".join(role[1].lower().split()), database[1])
+    return HeldRole(text, where)
+
+
+def abilities(roles: Sequence[HeldRole] | None, *, read_only: bool = False) -> tuple[Ability, ...]:
+    """Give what roles let kqlmi do beyond reading policies; None where they are not known.
+
+    Changing a policy needs AllDatabasesAdmin, a database's as well, by the page of the policy.
+    """
+    change = _by_role("change policies", roles, {"admin"}, "it needs AllDatabasesAdmin")
+    if read_only:
+        change = Ability(change.what, "no", "the session is read-only")
+    return (
+        change,
+        _by_role("see what others changed, in the journal", roles, {"admin"}, "it needs AllDatabasesAdmin"),
+        _by_role(
+            "see what others ran, for the audit", roles, {"admin", "monitor"}, "it needs AllDatabasesAdmin or …Monitor"
+        ),
+        Ability(
+            "assign identities to the cluster", "not known", "a role in Azure decides, and the cluster does not tell it"
+        ),
+    )
+
+
+def _by_role(what: str, roles: Iterable[HeldRole] | None, enough: set[str], need: str) -> Ability:
+    if roles is None:
+        return Ability(what, "not known", f"{need}, and the roles are not told")
+    held = list(roles)
+    for role in held:
+        if role.everywhere and role.kind in enough:
+            return Ability(what, "yes")
+    if unread := [printable(role.text) for role in held if not role.kind]:
+        return Ability(what, "not known", f"{need}, and whether that is {', '.join(unread)} is not known")
+    return Ability(what, "no", f"{need}, which is none of the roles told")

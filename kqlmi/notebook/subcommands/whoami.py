@@ -1,0 +1,13 @@
+"""The subcommand that tells who signed in."""
+
+from kqlmi.notebook.subcommands.registry import Context, subcommand
+
+
+@subcommand
+def whoami(context: Context, /, *, database: str = "") -> None:
+    """Tell who signed in: principal, tenant, roles, and what kqlmi can therefore do.
+
+    Roles are those that the cluster tells of you, and those in the database in context, or in --database D. Policies are
+    tried to be read; the rest follows from the roles, and where these are not told it is not known. Nothing is changed.
+    """
+    print(context.session.whoami(database))

@@ -1,0 +1,142 @@
+"""Who signed in, and what kqlmi can therefore do; a method of ``Session``, which takes it over."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from kqlmi.cluster.table import Table
+from kqlmi.errors import ForbiddenError, KqlmiError, ServiceError, printable
+from kqlmi.model import quoting
+from kqlmi.model.entities import Scope
+from kqlmi.model.roles import Ability, Answer, HeldRole, abilities, read_role
+
+if TYPE_CHECKING:
+    from kqlmi.session.session import Session
+
+_KINDS: Final = {"aadapplication": "application", "aaduser": "user", "aadgroup": "group"}
+
+
+@dataclass(frozen=True, slots=True)
+class WhoAmI:
+    """The principal that signed in, as the cluster tells it; what it does not tell is empty.
+
+    ``roles`` is None where they may not be read. ``unread`` says what could not be read, and why.
+    """
+
+    cluster: str
+    display_name: str
+    object_id: str
+    kind: str
+    tenant: str
+    roles: tuple[HeldRole, ...] | None
+    abilities: tuple[Ability, ...]
+    unread: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """Give a page."""
+        name = printable(self.display_name) or "Somebody without a name"
+        what = ", ".join(filter(None, [self.kind, f"object ID {self.object_id}" if self.object_id else ""]))
+        roles = "not told" if self.roles is None else ", ".join(map(str, self.roles)) or "none"
+        lines = [
+            f"{name}{f' ({printable(what)})' if what else ''} on {self.cluster}",
+            f"tenant  {printable(self.tenant) or 'not told'}",
+            f"roles   {roles}",
+            "",
+            "What kqlmi can do with that:",
+            *(f"  {one}" for one in self.abilities),
+            *(f"Not read: {one}" for one in self.unread),
+        ]
+        return "\n".join(lines)
+
+
+def whoami(session: "Session", database: str = "") -> WhoAmI:
+    """Tell who signed in, with which roles, and what kqlmi can therefore do; what may not be read fails nothing.
+
+    ``database`` is where roles are looked for beside the caller's own list; the one in context by default, or the first.
+
+    Raises:
+        InputError: There is no such database.
+        KqlmiError: The cluster gave no answer, or nobody could sign in.
+    """
+    unread: dict[str, list[str]] = {}
+    visible = session.databases()
+    name = session.database_scope(database).name if database else session.database or next(iter(visible), "")
+    told = _details(_ask(session, "print details = current_principal_details()", "the principal", unread, name))
+    own = _ask(session, ".show principal roles", "your own list of roles", unread)
+    roles = None if own is None else _roles(_rows(own), "Scope")
+    first: Mapping[str, Any] = next(iter(_rows(own)), {}) if own else {}
+    object_id = str(told.get("ObjectId") or first.get("AADObjectID") or "")
+    if name and object_id:
+        listed = _ask(
+            session, f".show database {quoting.name(name)} principals", f"the roles in {printable(name)}", unread
+        )
+        mine = [row for row in _rows(listed) if str(row.get("PrincipalObjectId", "")).lower() == object_id.lower()]
+        roles = _merged(roles, _roles([{**row, "Scope": f"Database {name}"} for row in mine], "Scope"))
+    kind = str(told.get("Type") or "")
+    return WhoAmI(
+        session.name,
+        str(told.get("DisplayName") or first.get("DisplayName") or ""),
+        object_id,
+        _KINDS.get(kind.lower(), kind),
+        str(told.get("Authority") or ""),
+        roles,
+        (*_readings(session, name or ""), *abilities(roles, read_only=session.read_only)),
+        tuple(f"{', '.join(what)}. {why}" for why, what in unread.items()),
+    )
+
+
+def _ask(
+    session: "Session", text: str, what: str, unread: dict[str, list[str]], database: str | None = None
+) -> Table | None:
+    """Ask the cluster; what it refuses is noted under its reason."""
+    try:
+        return session.connection.execute(text, database or None)
+    except ForbiddenError as error:
+        unread.setdefault(error.hint, []).append(what)
+    except ServiceError as error:
+        unread.setdefault(str(error), []).append(what)
+    return None
+
+
+def _rows(table: Table | None) -> list[dict[str, Any]]:
+    if table is None:
+        return []
+    names = [column.name for column in table.columns]
+    return [dict(zip(names, row, strict=True)) for row in table.rows]
+
+
+def _details(table: Table | None) -> Mapping[str, Any]:
+    """Give what ``current_principal_details()`` says, which comes as an object or as its text."""
+    found = next((row["details"] for row in _rows(table)), None)
+    if isinstance(found, str):
+        try:
+            found = json.loads(found)
+        except ValueError:
+            found = None
+    return found if isinstance(found, dict) else {}
+
+
+def _roles(rows: Sequence[Mapping[str, Any]], where: str) -> tuple[HeldRole, ...]:
+    return tuple(read_role(str(row.get("Role", "")), str(row.get(where, ""))) for row in rows)
+
+
+def _merged(own: tuple[HeldRole, ...] | None, more: tuple[HeldRole, ...]) -> tuple[HeldRole, ...] | None:
+    """Add roles that are not listed yet; without the caller's own list, the roles are not all known."""
+    if own is None:
+        return None
+    known = {(role.kind, role.database.casefold()) for role in own}
+    return (*own, *(role for role in more if (role.kind, role.database.casefold()) not in known))
+
+
+def _readings(session: "Session", database: str) -> tuple[Ability, ...]:
+    """Try to read a policy of each kind."""
+    scopes = [Scope.cluster(), *([Scope.database(database)] if database else [])]
+    refused = session.read(scopes).refused
+    return tuple(Ability(f"read the policy of the {scope}", *_reading(refused.get(scope))) for scope in scopes)
+
+
+def _reading(error: KqlmiError | None) -> tuple[Answer, str]:
+    if error is None:
+        return "yes", ""
+    return ("no", "a Kusto role is missing") if isinstance(error, ForbiddenError) else ("not known", str(error))

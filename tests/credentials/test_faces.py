@@ -1,0 +1,84 @@
+"""Signing in from a notebook and from a shell."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from kqlmi.__main__ import main
+from kqlmi.errors import CellError, InputError
+from kqlmi.notebook import subcommands
+from kqlmi.notebook.settings import KqlMI
+from kqlmi.notebook.subcommands import Sessions
+from tests.standins import machine
+from tests.standins.entra import TENANT, Entra
+from tests.standins.front import Front
+from tests.standins.machine import CLIENT_ID, RESOURCE_ID, Machine
+
+
+def run(sessions: Sessions, line: str) -> None:
+    subcommands.run(sessions, line, KqlMI())
+
+
+@pytest.fixture
+def sessions() -> Iterator[Sessions]:
+    held = Sessions()
+    yield held
+    held.close()
+
+
+@pytest.fixture
+def app(fresh: Entra, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
+    with machine.app_service(Machine(fresh.token)) as running:
+        monkeypatch.setenv("IDENTITY_ENDPOINT", running.url)
+        monkeypatch.setenv("IDENTITY_HEADER", running.header)
+        yield running
+
+
+def test_a_notebook_prints_the_device_code_and_then_who_that_is(
+    endpoint: Front, fresh: Entra, sessions: Sessions, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(sessions, f"connect {endpoint.url} --auth device-code --tenant {TENANT} --no-history")
+    out, err = capsys.readouterr()
+    assert "enter the code KQL5MI7AB" in out.splitlines()[0]
+    assert out.splitlines()[1].startswith("Connected to ")
+    assert err == ""
+    assert endpoint.tokens[0] == fresh.token
+    run(sessions, "whoami")
+    out = capsys.readouterr().out
+    assert "AllDatabasesAdmin (Cluster)" in out
+    assert "yes        change policies" in out
+    assert fresh.token not in out
+
+
+@pytest.mark.parametrize(
+    ("said", "asked"), [(CLIENT_ID, "client_id"), (f"resource_id={RESOURCE_ID}", "mi_res_id"), ("system", "system")]
+)
+def test_a_notebook_chooses_an_identity_of_its_machine(
+    endpoint: Front, app: Machine, sessions: Sessions, said: str, asked: str
+) -> None:
+    run(sessions, f"connect {endpoint.url} --auth managed-identity --identity {said} --no-history")
+    assert set(app.asked) == {asked}
+
+
+@pytest.mark.parametrize("option", ["--token", "--secret", "--client-secret", "--password"])
+def test_no_secret_can_be_said_on_a_line(endpoint: Front, sessions: Sessions, option: str) -> None:
+    with pytest.raises(CellError, match="no option"):
+        run(sessions, f"connect {endpoint.url} {option} planted")
+
+
+def test_a_shell_takes_the_same_options(
+    endpoint: Front, app: Machine, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path_factory.mktemp("out") / "policy.yaml"
+    line = ["export", str(file), "--cluster", endpoint.url, "--auth", "managed-identity"]
+    assert main([*line, "--identity", f"client_id={CLIENT_ID}"]) == 0
+    assert set(app.asked) == {"client_id"}
+    assert file.exists()
+    assert main([*line, "--tenant", TENANT]) == 1
+    assert "takes no --tenant" in capsys.readouterr().err
+
+
+def test_what_was_chosen_wrongly_is_said_before_anything_is_sent(endpoint: Front, sessions: Sessions) -> None:
+    with pytest.raises(InputError, match="no managed identity"):
+        run(sessions, f"connect {endpoint.url} --auth managed-identity --identity principal_id={CLIENT_ID}")
+    assert (endpoint.tokens, endpoint.metadata) == ([], 0)
