@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from kqlmi.local.cluster import LocalCluster
     from kqlmi.local.persistence import Store
+    from kqlmi.local.runtime import Running
     from kqlmi.local.state import State
 
 __all__ = ["Identity", "find", "serve", "start"]
@@ -82,8 +83,8 @@ def _open(store: "Store", state: "State", given: list[str], *, is_sample: bool) 
     store.save(state)
 
 
-def find() -> tuple[str, str] | None:
-    """Give the URL and token of a running ``kqlmi local serve``, or None."""
+def find() -> "Running | None":
+    """Give a running ``kqlmi local serve``, or None."""
     from kqlmi.local import runtime  # seldom needed
 
     return runtime.find()

@@ -8,38 +8,57 @@ import time
 import urllib.error
 import urllib.request
 import warnings
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from platformdirs import user_runtime_path
 
 from kqlmi import local
 from kqlmi.errors import InputError
+from kqlmi.local import loopback
+from kqlmi.local.cluster import LocalCluster
 
 _NAME = "local-cluster.json"
 _SECONDS = 5
 
 
-def find() -> tuple[str, str] | None:
-    """Give the URL and token of a cluster that answers; a file that nobody serves any more is passed over."""
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A cluster that runs in another process: where it is, and the tokens for it and for Azure Resource Manager's routes."""
+
+    url: str
+    token: str = field(repr=False)
+    resource_id: str = ""
+    arm_token: str = field(default="", repr=False)
+
+    @property
+    def arm_options(self) -> dict[str, Any]:
+        """Keyword arguments for azure-mgmt clients, as a ``LocalCluster`` has them."""
+        return loopback.options(self.url, self.arm_token)
+
+
+def find() -> Running | None:
+    """Give a cluster that answers; a file that nobody serves any more is passed over."""
     try:
         if hasattr(os, "getuid") and path().stat().st_uid != os.getuid():
             return None  # whoever wrote it would read what is sent
         content = json.loads(path().read_text(encoding="utf-8"))
-        url, token = content["url"], content["token"]
-    except (OSError, ValueError, KeyError, TypeError):
+        found = Running(**content)
+    except (OSError, ValueError, TypeError):
         return None
-    return (url, token) if _answers(url, token) else None
+    return found if all(isinstance(one, str) for one in asdict(found).values()) and _answers(found) else None
 
 
 def serve(*, port: int = 0) -> None:
     """Start a cluster unless one runs, write the file, and wait for an interrupt; then delete the file and stop."""
     if running := find():
         raise InputError(
-            f"A local cluster runs already at {running[0]}.", hint="Join it by %kqlmi connect local, or stop it first."
+            f"A local cluster runs already at {running.url}.", hint="Join it by %kqlmi connect local, or stop it first."
         )
     with local.start(port=port) as cluster:
         try:
-            _write(cluster.url, cluster.token)
+            _write(cluster)
         except OSError as error:
             raise InputError(
                 f"The file {path()} cannot be written: {error.strerror}.",
@@ -63,14 +82,15 @@ def path() -> Path:
         return user_runtime_path("kqlmi", appauthor=False) / _NAME
 
 
-def _write(url: str, token: str) -> None:
+def _write(cluster: LocalCluster) -> None:
+    running = Running(cluster.url, cluster.token, cluster.resource_id, cluster.arm_token)
     target = path()
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     target.parent.chmod(0o700)
     draft = target.with_name(f"{_NAME}.{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump({"url": url, "token": token}, file)
+        json.dump(asdict(running), file)
     draft.replace(target)
 
 
@@ -81,13 +101,13 @@ def _remove(token: str) -> None:
             path().unlink()
 
 
-def _answers(url: object, token: object) -> bool:
-    if not isinstance(url, str) or not isinstance(token, str) or not url.startswith("http://127.0.0.1:"):
+def _answers(found: Running) -> bool:
+    if not found.url.startswith("http://127.0.0.1:"):
         return False
     request = urllib.request.Request(  # noqa: S310 - loopback, see above
-        f"{url}/v1/rest/mgmt",
+        f"{found.url}/v1/rest/mgmt",
         data=json.dumps({"db": None, "csl": ".show version"}).encode(),
-        headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+        headers={"Authorization": f"Bearer {found.token}", "Content-Type": "application/json"},
     )
     # A proxy of the environment must see neither the request nor the token.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -74,11 +74,9 @@ def _connect_local(name: str, timeout: float, *, database: str, read_only: bool,
         from kqlmi import local
 
         with ExitStack() as held:
-            found, resource = local.find(), None
-            if found is None:
-                started = held.enter_context(local.start())
-                found, resource = (started.url, started.token), _resource(started.resource_id, started.arm_options)
-            target = Target(found[0], sign_in(token=found[1]))
+            found = local.find() or held.enter_context(local.start())
+            resource = _resource(found.resource_id, found.arm_options) if found.resource_id else None
+            target = Target(found.url, sign_in(token=found.token))
             connection = KustoConnection(target, timeout=timeout, read_only=read_only)
             session = Session(
                 name, connection, database=database, read_only=read_only, history=history, resource=resource
