@@ -3,8 +3,21 @@
 from kqlmi.apply import Applied, StepResult
 from kqlmi.credentials import MODES
 from kqlmi.history import Entry
+from kqlmi.session.azure import ConnectionList, IdentityList
+from kqlmi.session.changing import AzurePlan
 from kqlmi.session.connecting import connect
 from kqlmi.session.files import write
 from kqlmi.session.session import Session
 
-__all__ = ["MODES", "Applied", "Entry", "Session", "StepResult", "connect", "write"]
+__all__ = [
+    "MODES",
+    "Applied",
+    "AzurePlan",
+    "ConnectionList",
+    "Entry",
+    "IdentityList",
+    "Session",
+    "StepResult",
+    "connect",
+    "write",
+]

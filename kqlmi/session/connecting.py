@@ -12,7 +12,7 @@ from kqlmi.errors import InputError, MissingExtraError
 from kqlmi.session.session import Session
 
 if TYPE_CHECKING:
-    from kqlmi.arm.identities import ClusterResource
+    from kqlmi.arm.resource import ClusterResource
 
 _URL = re.compile(r"(?P<url>https?://(?:[a-z0-9.-]+|\[::1\])(?::(?P<port>\d{1,5}))?)/?", re.IGNORECASE)
 _LAST_PORT = 65535
@@ -64,7 +64,7 @@ def connect(
 
 
 def _resource(resource_id: str, options: Mapping[str, Any]) -> "ClusterResource":
-    from kqlmi.arm.identities import ClusterResource
+    from kqlmi.arm.resource import ClusterResource
 
     return ClusterResource(resource_id, options)
 

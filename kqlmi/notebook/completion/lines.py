@@ -198,6 +198,7 @@ _VALUES: Final[Mapping[str, _Values]] = {
     "auth": _fixed(*MODES),
     "database": _databases,
     "format": _fixed("text", *FORMATS),
+    "identity": _identities,
     "on": _connections,
     "with": _identities,
 }

@@ -11,6 +11,9 @@ from kqlmi.notebook.subcommands import explaining
 
 # isort: split
 from kqlmi.notebook.subcommands import auditing
+
+# isort: split
+from kqlmi.notebook.subcommands import azure
 from kqlmi.notebook.subcommands.registry import CELL_HELP, SUBCOMMANDS, Sessions, run
 
-__all__ = ["CELL_HELP", "SUBCOMMANDS", "Sessions", "auditing", "explaining", "reading", "run", "writing"]
+__all__ = ["CELL_HELP", "SUBCOMMANDS", "Sessions", "auditing", "azure", "explaining", "reading", "run", "writing"]
