@@ -47,6 +47,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     apply.add_argument("--json", action="store_true", help="the outcome as JSON")
     apply.add_argument("--no-history", action="store_true", help="keep no record, so that undo cannot take it back")
     audit = _command(commands, "audit", "find what policies lack, and what they allow without need", _audit)
+    audit.add_argument(
+        "--resource-id",
+        default="",
+        metavar="ID",
+        help="the cluster's in Azure: then orphans and data connections count",
+    )
     audit.add_argument("--policy-file", type=Path, metavar="FILE", help="its accepted findings do not count")
     audit.add_argument(
         "--fail-on", choices=SEVERITIES, default="low", help="the least severity that ends with 2 (default: low)"
@@ -97,6 +103,7 @@ def _session(options: argparse.Namespace) -> Session:
         tenant=options.tenant,
         identity=options.identity,
         history=not getattr(options, "no_history", False),
+        resource_id=getattr(options, "resource_id", ""),
     )
 
 

@@ -9,6 +9,7 @@ KqlmiError
 ├── SignInError                 no token could be had
 ├── ConnectionFailedError       the cluster gave no answer
 │   └── RequestTimeoutError     …within the time given
+├── ResourceManagerError        Azure Resource Manager refused something, or gave no answer
 ├── HistoryError                a change cannot be recorded, or a record not be read (kqlmi.history)
 ├── ServiceError                the cluster answered with an error
 │   ├── UnauthorizedError       401: the token was not accepted
@@ -148,6 +149,20 @@ class IngestionError(KqlmiError):
         """Keep what is known; its ``outcome`` is ``failed`` or ``unknown``."""
         super().__init__(message, hint=hint)
         self.ingestion = ingestion
+
+
+class ResourceManagerError(KqlmiError):
+    """Azure Resource Manager refused something, or gave no answer.
+
+    ``status`` is the HTTP status, None where no answer came. ``nothing_happened`` is True only where that is certain.
+    """
+
+    def __init__(
+        self, message: str, *, hint: str = "", status: int | None = None, nothing_happened: bool = False
+    ) -> None:
+        """Keep the status, and whether anything may have happened."""
+        super().__init__(message, hint=hint)
+        self.status, self.nothing_happened = status, nothing_happened
 
 
 class ApplyError(KqlmiError):

@@ -16,7 +16,7 @@ from kqlmi.session.addresses import is_name, url_of
 from kqlmi.session.session import Session
 
 if TYPE_CHECKING:
-    from kqlmi.arm.identities import ClusterResource
+    from kqlmi.arm.resource import ClusterResource
 
 
 def connect(
@@ -124,7 +124,7 @@ def _said(cluster: str) -> dict[str, Any]:
 
 
 def _resource(resource_id: str, options: Mapping[str, Any]) -> "ClusterResource":
-    from kqlmi.arm.identities import ClusterResource
+    from kqlmi.arm.resource import ClusterResource
 
     return ClusterResource(resource_id, options)
 
@@ -134,12 +134,9 @@ def _connect_local(name: str, timeout: float, *, database: str, read_only: bool,
         from kqlmi import local
 
         with ExitStack() as held:
-            found, resource = local.find(), None
-            if found is None:
-                started = held.enter_context(local.start())
-                resource = _resource(started.resource_id, started.arm_options)
-            running = found or started
-            target = Target(running.url, sign_in(token=running.token), running.ingest_url)
+            found = local.find() or held.enter_context(local.start())
+            resource = _resource(found.resource_id, found.arm_options) if found.resource_id else None
+            target = Target(found.url, sign_in(token=found.token), found.ingest_url)
             connection = KustoConnection(target, timeout=timeout, read_only=read_only)
             session = Session(
                 name,

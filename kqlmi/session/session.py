@@ -21,8 +21,7 @@ from kqlmi.model.lexing import is_write
 from kqlmi.model.plan import Plan, make_plan
 from kqlmi.model.policy import Policy, Snapshot
 from kqlmi.recording import Recorder
-from kqlmi.session import auditing, impact
-from kqlmi.session.assigned import assigned
+from kqlmi.session import auditing, azure, changing, impact
 from kqlmi.session.explaining import Refusal, check, explain
 from kqlmi.session.ingesting import ingest
 from kqlmi.session.met import Met
@@ -32,7 +31,7 @@ from kqlmi.session.templating import new
 from kqlmi.session.whoami import whoami
 
 if TYPE_CHECKING:
-    from kqlmi.arm.identities import ClusterResource
+    from kqlmi.arm.resource import ClusterResource
 
 
 class Session:
@@ -57,7 +56,7 @@ class Session:
         self.target, self.resource = target, resource
         self.name, self.connection, self.database, self.read_only = name, connection, database, read_only
         self.history = History() if history else None
-        self.plans: dict[str, Plan] = {}
+        self.plans: dict[str, Plan | changing.AzurePlan] = {}
         self.refusal: Refusal | None = None
         self.met = Met()
         self._held = ExitStack()
@@ -225,8 +224,11 @@ class Session:
         plan = make_plan(current, desired.snapshot, cluster=self.name, exactly=True, names=self.met.identities)
         return plan, desired.unmanaged
 
-    discover, audit, tighten, impact = auditing.discover, auditing.audit, auditing.tighten, impact.impact
-    assigned, denial, ingest, new, notes, whoami = assigned, denial, ingest, new, notes, whoami
+    audit, tighten, impact, denial = auditing.audit, auditing.tighten, impact.impact, denial
+    assigned, identities, data_connections = azure.assigned, azure.identities, azure.data_connections
+    discover, carry_out, impact_of = azure.discover, changing.carry_out, changing.impact_of
+    assign, unassign, connect_hub = changing.assign, changing.unassign, changing.connect_hub
+    not_assigned, ingest, new, notes, whoami = azure.not_assigned, ingest, new, notes, whoami
 
     def _in(self, databases: Iterable[str], *, cluster: bool) -> Snapshot:
         """Read the policies of the scopes that were said."""

@@ -7,7 +7,8 @@ import pytest
 from azure.mgmt.kusto import KustoManagementClient
 
 import kqlmi
-from kqlmi.arm.identities import ClusterResource, assigned
+from kqlmi.arm import identities
+from kqlmi.arm.resource import ClusterResource
 from kqlmi.errors import InputError, KqlmiError
 from kqlmi.local.cluster import LocalCluster
 from kqlmi.model.entities import Scope
@@ -97,4 +98,4 @@ def test_no_token_shows_and_a_refusal_is_one_sentence(cluster: LocalCluster) -> 
     resource = ClusterResource(cluster.resource_id + "x", cluster.arm_options)
     assert "token" not in repr(resource).lower()
     with pytest.raises(KqlmiError, match="does not tell which identities are assigned"):
-        assigned(resource)
+        identities.read(resource)

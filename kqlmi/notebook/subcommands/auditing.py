@@ -45,6 +45,8 @@ def tighten(context: Context, /, *, also_unproven: bool = False) -> None:
     """
     session = context.session
     found = session.tighten(also_unproven=also_unproven)
+    if found.why_not_assigned:
+        print(f"Not checked: orphans, because {found.why_not_assigned}\n")
     if reasons := str(found.reasons):
         print(f"{reasons}\n")
     offer(session, found.plan)
