@@ -23,6 +23,18 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
     "retry_total": 2,
     "polling_interval": 5,
 }
+# The endpoints of the clouds that have their own, by how a cluster's host ends there.
+_CLOUDS: Final[Mapping[str, str]] = {
+    ".kusto.usgovcloudapi.net": "https://management.usgovcloudapi.net",
+    ".kusto.chinacloudapi.cn": "https://management.chinacloudapi.cn",
+}
+
+
+def options_for(credential: Any, host: str) -> dict[str, Any]:
+    """Give the options of azure-mgmt clients for the cloud that a cluster's host is in."""
+    endpoint = next((url for ending, url in _CLOUDS.items() if host.casefold().endswith(ending)), "")
+    cloud = {"base_url": endpoint, "credential_scopes": [f"{endpoint}/.default"]} if endpoint else {}
+    return {"credential": credential, **cloud}
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,8 +86,7 @@ def connect(
         login_endpoint=partial(login_endpoint, url),
     )
     target = Target(url, found, url_of(ingest_url) if ingest_url else _ingestion(url))
-    options = arm_options or ({"credential": target.sign_in.credential} if target.sign_in.credential else None)
-    resource = _resource(resource_id, options) if resource_id and options else None
+    resource = _resource(resource_id, target, arm_options) if resource_id else None
     connection = KustoConnection(target, timeout=timeout, read_only=read_only)
     return Session(
         name or urlsplit(url).netloc,
@@ -123,10 +122,13 @@ def _said(cluster: str) -> dict[str, Any]:
     return {**auth, "name": cluster, **found[cluster]}
 
 
-def _resource(resource_id: str, options: Mapping[str, Any]) -> "ClusterResource":
-    from kqlmi.arm.resource import ClusterResource
+def _resource(resource_id: str, target: Target, options: Mapping[str, Any] | None) -> "ClusterResource | None":
+    """Give where the cluster is in Azure Resource Manager; None where only a bare token for Kusto is at hand."""
+    from kqlmi.arm.resource import ClusterResource, options_for
 
-    return ClusterResource(resource_id, options)
+    if options is None and target.sign_in.credential:
+        options = options_for(target.sign_in.credential, urlsplit(target.query_url).hostname or "")
+    return ClusterResource(resource_id, options) if options else None
 
 
 def _connect_local(name: str, timeout: float, *, database: str, read_only: bool, history: bool) -> Session:
@@ -135,8 +137,8 @@ def _connect_local(name: str, timeout: float, *, database: str, read_only: bool,
 
         with ExitStack() as held:
             found = local.find() or held.enter_context(local.start())
-            resource = _resource(found.resource_id, found.arm_options) if found.resource_id else None
             target = Target(found.url, sign_in(token=found.token), found.ingest_url)
+            resource = _resource(found.resource_id, target, found.arm_options) if found.resource_id else None
             connection = KustoConnection(target, timeout=timeout, read_only=read_only)
             session = Session(
                 name,
