@@ -1,27 +1,27 @@
 """Carrying out a plan: check that nothing moved, record, execute, verify, and settle what was left open."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
+from kqlmi.cluster import settling
 from kqlmi.cluster.connection import Connection, new_client_request_id
 from kqlmi.cluster.evidence import Overwritten, last_writer, overwritten_by
 from kqlmi.cluster.policies import policy_of, read_policy
+from kqlmi.cluster.refusals import nothing_happened
+from kqlmi.cluster.retrying import Retrying
+from kqlmi.cluster.settling import Awaited, Settled, as_found
+from kqlmi.cluster.table import Table
 from kqlmi.errors import ApplyError, ConnectionFailedError, KqlmiError, RequestTimeoutError, ServiceError
-from kqlmi.model.entities import ObjectId, Scope
+from kqlmi.model import commands
+from kqlmi.model.entities import Scope
 from kqlmi.model.plan import Plan, Step
 from kqlmi.model.policy import Grant, Policy, grants_of
 
 Outcome = Literal["applied", "partly applied", "not applied", "unknown"]
 
 DEADLINE: Final = 60.0
-_PAUSE: Final = 0.5
-# Answers by which a service says that it did nothing. A 5xx proves nothing, nor does an answer that is not Kusto's.
-_REFUSALS: Final = range(400, 500)
-# What stands on the way answers with these too, whether it passed the request on or not: then Kusto's code is missing.
-_OF_GATEWAYS: Final = frozenset({408, 429})
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +94,7 @@ def apply_plan(
     deadline: float = DEADLINE,
     progress: Callable[[tuple[StepResult, ...]], None] = lambda _: None,
     tell: Callable[[str], None] = lambda _: None,
+    retrying: Retrying | None = None,
 ) -> Applied:
     """Carry out exactly ``plan``.
 
@@ -105,6 +106,7 @@ def apply_plan(
         progress: Called with no results once every policy was found as the plan expects, before the first command is
             sent, and after each step; what it raises stops the plan.
         tell: Called with a sentence when the end of a step takes its time.
+        retrying: What sends a command again that was proven not applied; the policy is checked again before.
 
     Raises:
         ApplyError: A policy is not what the plan was made from (nothing was sent), a step was refused or failed, or
@@ -115,21 +117,29 @@ def apply_plan(
         if step.scope not in seen:
             _refuse_drift(connection, step, (), begun=False)
         seen.add(step.scope)
+    sending = _Sending(connection, deadline, tell, retrying or Retrying())
     done: tuple[StepResult, ...] = ()
-    if plan.steps:
-        progress(done)
-    for step in plan.steps:
-        read_at = time.monotonic()
-        if step.verb != "alter-merge":
-            _refuse_drift(connection, step, done)
-        result, problem = _run(connection, step, deadline, tell)
-        if result.outcome == "applied":
-            result = _with_evidence(connection, result, time.monotonic() - read_at)
-        done = (*done, result)
-        progress(done)
-        if problem:
-            raise _failure(problem, done) from problem
-        _refuse_surprise(result, done)
+    running: Step | None = None
+    try:
+        if plan.steps:
+            progress(done)
+        for step in plan.steps:
+            read_at = time.monotonic()
+            if step.verb != "alter-merge":
+                _refuse_drift(connection, step, done)
+            running = step
+            result, problem = sending.run(step, done)
+            if result.outcome == "applied":
+                result, problem = _with_evidence(connection, result, problem, time.monotonic() - read_at)
+            done, running = (*done, result), None
+            progress(done)
+            if problem:
+                raise _failure(problem, done, plan) from problem
+            _refuse_surprise(result, done)
+    except KeyboardInterrupt as error:
+        if running:
+            done = (*done, _result(running, settling.after_timeout(connection, _awaited(running)), ""))
+        raise _failure(error, done, plan) from error
     return Applied(plan, done)
 
 
@@ -159,8 +169,8 @@ def _refuse_drift(connection: Connection, step: Step, done: tuple[StepResult, ..
 def _refuse_surprise(result: StepResult, done: tuple[StepResult, ...]) -> None:
     """Refuse an answer without what the step wanted; a merge may meet more, which another writer granted."""
     found = grants_of(result.policy)
-    wanted = _as_found(grants_of(result.step.after), result.policy)
-    granted = _as_found({(change.identity, change.usage) for change in result.step.changes}, result.policy)
+    wanted = as_found(grants_of(result.step.after), result.policy)
+    granted = as_found({(change.identity, change.usage) for change in result.step.changes}, result.policy)
     if not (granted <= found if result.step.verb == "alter-merge" else wanted == found):
         raise ApplyError(
             f"The command ran, but the policy of the {result.step.scope} is not what the plan expected:"
@@ -171,94 +181,120 @@ def _refuse_surprise(result: StepResult, done: tuple[StepResult, ...]) -> None:
         )
 
 
-def _run(
-    connection: Connection, step: Step, deadline: float, tell: Callable[[str], None]
+@dataclass(frozen=True, slots=True)
+class _Sending:
+    """What sends the command of a step; a command that was proven not applied may be sent again."""
+
+    connection: Connection
+    deadline: float
+    tell: Callable[[str], None]
+    retrying: Retrying
+
+    def run(self, step: Step, done: tuple[StepResult, ...]) -> tuple[StepResult, BaseException | None]:
+        """Carry out one step; an error comes with the result unless the step landed, an interrupt always."""
+        request, begun, again = new_client_request_id(), 0.0, False
+
+        def send(_: float) -> Table:
+            nonlocal begun, again
+            if again and step.verb != "alter-merge":
+                _refuse_drift(self.connection, step, done)
+            begun, again = time.monotonic(), True
+            try:
+                return self.connection.execute(
+                    step.command, step.scope.name, timeout=self.deadline, client_request_id=request
+                )
+            except (ConnectionFailedError, ServiceError, KeyboardInterrupt) as error:
+                begun = 0.0 if nothing_happened(error) else begun
+                raise
+
+        try:
+            answer = self.retrying.repeat(send, self.deadline)
+            return StepResult(step, "applied", policy_of(answer), request), None
+        except (ConnectionFailedError, ServiceError, KeyboardInterrupt) as error:
+            if not begun:
+                return StepResult(step, "not applied", step.before, request), error
+            result = _result(step, self._settled(step, request, begun, error), request)
+            lost = isinstance(error, KeyboardInterrupt) or result.outcome != "applied"
+            return result, error if lost else None
+
+    def _settled(self, step: Step, request: str, begun: float, error: BaseException) -> Settled:
+        awaited = _awaited(step)
+        if isinstance(error, KeyboardInterrupt):
+            self.tell(f"Interrupted. Reading the policy of the {step.scope} again…")
+            return settling.after_interrupt(self.connection, awaited, request, self.deadline)
+        if isinstance(error, RequestTimeoutError):
+            return settling.after_timeout(self.connection, awaited)
+        self.tell(
+            f"The answer was lost. Reading the policy of the {step.scope} again, for {self.deadline:g} s at most…"
+        )
+        return settling.after_break(self.connection, awaited, begun + self.deadline)
+
+
+def _awaited(step: Step) -> Awaited:
+    return Awaited(step.scope, step.before, step.after)
+
+
+def _result(step: Step, settled: Settled, client_request_id: str) -> StepResult:
+    return StepResult(step, settled.outcome, settled.policy, client_request_id)
+
+
+def _with_evidence(
+    connection: Connection, result: StepResult, problem: BaseException | None, window: float
 ) -> tuple[StepResult, BaseException | None]:
-    """Carry out one step; an error comes with the result unless the step landed all the same."""
-    request, start = new_client_request_id(), time.monotonic()
-    try:
-        answer = connection.execute(step.command, step.scope.name, timeout=deadline, client_request_id=request)
-        return StepResult(step, "applied", policy_of(answer), request), None
-    except (ConnectionFailedError, ServiceError, KeyboardInterrupt) as error:
-        if nothing_happened(error):
-            return StepResult(step, "not applied", step.before, request), error
-        # After a time-out the request may still be on its way, and no deadline of the server runs for it yet.
-        waits = not isinstance(error, RequestTimeoutError | KeyboardInterrupt)
-        if waits:
-            tell(f"The answer was lost. Reading the policy of the {step.scope} again, for {deadline:g} s at most…")
-        result = replace(_settled(connection, step, start + deadline if waits else None), client_request_id=request)
-        return result, None if result.outcome == "applied" else error
-
-
-def nothing_happened(error: BaseException) -> bool:
-    """Tell whether an error proves that a command was not carried out: it never left, or the service refused it."""
-    if isinstance(error, ConnectionFailedError):
-        return not error.sent
-    if not isinstance(error, ServiceError) or error.status not in _REFUSALS:
-        return False
-    return bool(error.code) or error.status not in _OF_GATEWAYS
-
-
-def _settled(connection: Connection, step: Step, until: float | None) -> StepResult:
-    """Read back after a lost answer.
-
-    The old state proves nothing while the command may still be carried out; ``until`` is when it no longer can be.
-    """
-    found = StepResult(step, "unknown")
-    with suppress(KeyboardInterrupt):
-        while True:
-            # Asked before the read: what lands while it runs is not in it.
-            late = until is not None and time.monotonic() >= until
-            with suppress(ConnectionFailedError, ServiceError):
-                found = _seen(step, read_policy(connection, step.scope), late=late)
-            if found.outcome != "unknown" or until is None or late:
-                break
-            time.sleep(min(_PAUSE, max(0.0, until - time.monotonic())))
-    return found
-
-
-def _seen(step: Step, policy: Policy | None, *, late: bool) -> StepResult:
-    before, after, now = (_state(step, one) for one in (step.before, step.after, policy))
-    if now == (after if isinstance(after, bool) else _as_found(after, policy)):
-        return StepResult(step, "applied", policy)
-    return StepResult(step, "not applied" if late and now == before else "unknown", policy)
-
-
-def _state(step: Step, policy: Policy | None) -> frozenset[Grant] | bool:
-    """Give what tells the policy after a step from the one before: its grants, or else whether there is one at all."""
-    return grants_of(policy) if step.changes else policy is None
-
-
-def _as_found(grants: Iterable[Grant], policy: Policy | None) -> frozenset[Grant]:
-    """Give grants with the system identity's GUID as ``system``, where the policy that came back tells whose it is."""
-    same = {entry.object_id: entry.identity for entry in (policy.entries if policy else ())}
-    return frozenset((same.get(ObjectId(identity), identity), usage) for identity, usage in grants)
-
-
-def _with_evidence(connection: Connection, result: StepResult, window: float) -> StepResult:
     """Look for a write that the step took back: after the re-read, such a write leaves no trace in the policy."""
     if result.step.verb == "alter-merge":
-        return result
+        return result, problem
     try:
         found = overwritten_by(
             connection, result.step.scope, result.client_request_id, grants_of(result.step.before), window
         )
     except KqlmiError:
-        return replace(result, unseen=window)
-    return replace(result, overwritten=found)
+        return replace(result, unseen=window), problem
+    except KeyboardInterrupt as error:
+        return replace(result, unseen=window), error
+    return replace(result, overwritten=found), problem
 
 
-def _failure(problem: BaseException, done: tuple[StepResult, ...]) -> ApplyError:
+def _failure(problem: BaseException, done: tuple[StepResult, ...], plan: Plan) -> ApplyError:
+    """Give the error of a plan that ended before its time, by what became of its steps."""
+    if isinstance(problem, KeyboardInterrupt):
+        return _stopped(done, plan)
     last, landed = done[-1], len(done) - 1
     told, outcome = f"The command for the {last.step.scope} was refused and changed nothing", "not applied"
     if last.outcome == "unknown":
         told, outcome = f"Whether the command for the {last.step.scope} landed is not known", "unknown"
     elif landed:
         outcome = "partly applied"
-    reason = problem.message if isinstance(problem, KqlmiError) else "it was interrupted."
-    hint = problem.hint if isinstance(problem, KqlmiError) else "Look at the policy before you go on."
-    before = f" The {landed} before it landed." if landed else ""
-    return ApplyError(f"{told}: {reason}{before}", outcome=outcome, steps=done, hint=hint)
+    reason = problem.message if isinstance(problem, KqlmiError) else str(problem)
+    hint = problem.hint if isinstance(problem, KqlmiError) else ""
+    request = last.client_request_id if not isinstance(problem, KqlmiError) or problem.sent else ""
+    return ApplyError(
+        f"{told}: {reason}{_before(landed)}", outcome=outcome, steps=done, hint=hint, client_request_id=request
+    )
+
+
+def _stopped(done: tuple[StepResult, ...], plan: Plan) -> ApplyError:
+    """Give the error of a plan that was interrupted."""
+    landed, rest = sum(one.outcome == "applied" for one in done), len(plan.steps) - len(done)
+    told, outcome = "Nothing was sent.", "not applied"
+    hint, request = "", done[-1].client_request_id if done else ""
+    if done and done[-1].outcome == "unknown":
+        scope, outcome = done[-1].step.scope, "unknown"
+        told = f"Whether the command for the {scope} landed is not known.{_before(landed)}"
+        hint = f"Look before you go on: {commands.show(scope)}"
+    elif landed == len(plan.steps):
+        told, outcome = "All of the plan is applied.", "applied"
+    elif landed:
+        outcome = "partly applied"
+        told = f"The first {landed} of {len(plan.steps)} commands landed, and the rest changed nothing."
+    elif done:
+        told = f"The command for the {done[-1].step.scope} changed nothing."
+    unsent = f" The {rest} after it were not sent." if outcome == "unknown" and rest else ""
+    return ApplyError(f"Interrupted. {told}{unsent}", outcome=outcome, steps=done, hint=hint, client_request_id=request)
+
+
+def _before(landed: int) -> str:
+    return f" The {landed} before it landed." if landed else ""
 
 
 def _difference(expected: Policy | None, found: Policy | None) -> str:

@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 from kqlmi.cluster import discovery
+from kqlmi.cluster.fanout import Progress, unseen
 from kqlmi.errors import InputError
 from kqlmi.model.audit import Audit, sorted_out, unproven
 from kqlmi.model.audit import audit as find
@@ -29,13 +30,13 @@ class Tightening:
     reasons: Tightened
 
 
-def discover(session: "Session") -> Discovery:
+def discover(session: "Session", *, progress: Progress = unseen) -> Discovery:
     """Give where identities are really used, as far as the caller may see it, each source with its outcome and window.
 
     Raises:
         KqlmiError: The databases cannot be listed.
     """
-    return discovery.discover(session.connection)
+    return discovery.discover(session.connection, progress)
 
 
 def audit(
@@ -44,6 +45,7 @@ def audit(
     *,
     assigned: Iterable[Identity] | None = None,
     today: date | None = None,
+    progress: Progress = unseen,
 ) -> Audit:
     """Give what is wrong with the policies, or wider than it need be, with evidence and the plan that mends it.
 
@@ -53,6 +55,7 @@ def audit(
         assigned: The identities that are assigned to the cluster, as Azure Resource Manager lists them; without them
             orphans are not looked for.
         today: The day on which acceptances are judged, in UTC; the present one by default.
+        progress: Called with how much was read, of how much, and what it is.
 
     Raises:
         PolicyFileError: The file is wrong; the error names the line.
@@ -61,8 +64,8 @@ def audit(
 
     acceptances = policyfile.read(document).accepted if document else ()
     day = (today or datetime.now(UTC).date()).isoformat()
-    reading = session.read()
-    facts = Facts.of(reading.snapshot, discover(session), assigned)
+    reading = session.read(progress=progress)
+    facts = Facts.of(reading.snapshot, discover(session, progress=progress), assigned)
     findings, accepted, expired = sorted_out(find(facts), acceptances, facts, day)
     every = (*findings, *(one for one, _ in accepted))
     return Audit(
@@ -79,7 +82,11 @@ def audit(
 
 
 def tighten(
-    session: "Session", *, also_unproven: bool = False, assigned: Iterable[Identity] | None = None
+    session: "Session",
+    *,
+    also_unproven: bool = False,
+    assigned: Iterable[Identity] | None = None,
+    progress: Progress = unseen,
 ) -> Tightening:
     """Give the plan for the smallest policies that keep all discovered use, with the reason of each grant.
 
@@ -87,16 +94,19 @@ def tighten(
         session: The session.
         also_unproven: Take away what was not seen in use too, though that does not prove it unused.
         assigned: As for ``audit``; the objects of identities that are not assigned go.
+        progress: As for ``audit``.
 
     Raises:
         InputError: A policy may not be read, so that nothing can be said of the others.
     """
-    reading = session.read()
+    reading = session.read(progress=progress)
     for scope, error in reading.refused.items():
         raise InputError(
             f"The policy of the {scope} cannot be read: {error.message}", hint="All are needed to tighten any."
         ) from error
-    reasons = least(Facts.of(reading.snapshot, discover(session), assigned), also_unproven=also_unproven)
+    reasons = least(
+        Facts.of(reading.snapshot, discover(session, progress=progress), assigned), also_unproven=also_unproven
+    )
     return Tightening(_plan(session, reading.snapshot, reasons.edits), reasons)
 
 

@@ -1,12 +1,13 @@
 """Opening a session: where a cluster is, and how to sign in."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from kqlmi.cluster.connection import DEFAULT_TIMEOUT, KustoConnection, Target
+from kqlmi.cluster.retrying import Patience, Retrying
 from kqlmi.credentials import sign_in
 from kqlmi.errors import InputError, MissingExtraError
 from kqlmi.session.session import Session
@@ -31,6 +32,8 @@ def connect(
     history: bool = True,
     resource_id: str = "",
     arm_options: Mapping[str, Any] | None = None,
+    patience: Patience | None = None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Session:
     """Open a session on a cluster.
 
@@ -47,20 +50,32 @@ def connect(
         history: Record changes, so that they can be taken back.
         resource_id: The cluster's resource ID, by which Azure Resource Manager tells the assigned identities.
         arm_options: Keyword arguments for the clients of azure-mgmt-kusto; by default they sign in as the session does.
+        patience: How long a request is tried again, where that is safe.
+        tell: Called with a sentence when that is waited for.
 
     Raises:
         InputError: The URL, the mode or the timeout is wrong.
         MissingExtraError: ``local`` needs the extra ``kqlmi[local]``.
     """
+    retrying = Retrying(patience, tell)
     if cluster == "local":
-        return _connect_local(name or "local", timeout, database=database, read_only=read_only, history=history)
+        return _connect_local(
+            name or "local", timeout, retrying, database=database, read_only=read_only, history=history
+        )
     url = _url(cluster)
     target = Target(url, sign_in(auth, token=token, credential=credential))
     options = arm_options or ({"credential": target.sign_in.credential} if target.sign_in.credential else None)
     resource = _resource(resource_id, options) if resource_id and options else None
-    connection = KustoConnection(target, timeout=timeout, read_only=read_only)
-    label = name or urlsplit(url).netloc
-    return Session(label, connection, database=database, read_only=read_only, history=history, resource=resource)
+    connection = KustoConnection(target, timeout=timeout, read_only=read_only, retrying=retrying)
+    return Session(
+        name or urlsplit(url).netloc,
+        connection,
+        database=database,
+        read_only=read_only,
+        history=history,
+        resource=resource,
+        retrying=retrying,
+    )
 
 
 def _resource(resource_id: str, options: Mapping[str, Any]) -> "ClusterResource":
@@ -69,7 +84,9 @@ def _resource(resource_id: str, options: Mapping[str, Any]) -> "ClusterResource"
     return ClusterResource(resource_id, options)
 
 
-def _connect_local(name: str, timeout: float, *, database: str, read_only: bool, history: bool) -> Session:
+def _connect_local(
+    name: str, timeout: float, retrying: Retrying, *, database: str, read_only: bool, history: bool
+) -> Session:
     try:
         from kqlmi import local
 
@@ -79,9 +96,15 @@ def _connect_local(name: str, timeout: float, *, database: str, read_only: bool,
                 started = held.enter_context(local.start())
                 found, resource = (started.url, started.token), _resource(started.resource_id, started.arm_options)
             target = Target(found[0], sign_in(token=found[1]))
-            connection = KustoConnection(target, timeout=timeout, read_only=read_only)
+            connection = KustoConnection(target, timeout=timeout, read_only=read_only, retrying=retrying)
             session = Session(
-                name, connection, database=database, read_only=read_only, history=history, resource=resource
+                name,
+                connection,
+                database=database,
+                read_only=read_only,
+                history=history,
+                resource=resource,
+                retrying=retrying,
             )
             session._held.push(held.pop_all())  # noqa: SLF001 - the session stops what was started for it
             return session

@@ -17,7 +17,7 @@ def impact(session: "Session", plan: Plan) -> Impact:
     if not plan.revokes:
         return Impact()
     try:
-        current = session.read().snapshot
+        current = session.read().permitted
         return compare(plan, current, Facts.of(current, session.discover()).discovery)
     except KqlmiError as error:
         return Impact(unknown=(f"what would stop, because {error.message}",))

@@ -44,7 +44,7 @@ def revoke(
     _show(session, plan)
     patterns = ("*",) if cluster else database
     concerned = dict.fromkeys(name for pattern in patterns for name in session.databases(pattern))
-    current = session.read().snapshot
+    current = session.read().permitted
     for told in edits.still_allowed(current, plan, session.identity(identity), names, concerned):
         print(f"Still allowed: {told}")
 

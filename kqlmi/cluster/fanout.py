@@ -1,0 +1,34 @@
+"""Many requests, a few at a time."""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, TypeVar
+
+WIDTH: Final = 8
+
+Job = TypeVar("Job")
+Given = TypeVar("Given")
+
+Progress = Callable[[int, int, str], None]
+"""Called with how much is done, of how much, and what it is."""
+
+
+def unseen(_done: int, _total: int, _what: str) -> None:
+    """Show no progress."""
+
+
+def each(ask: Callable[[Job], Given], jobs: Iterable[Job], seen: Callable[[list[Given]], None]) -> list[Given]:
+    """Give what ``ask`` gives for each job, in the order of the jobs.
+
+    ``seen`` is called after each with what there is so far. What it or ``ask`` raises, and an interrupt, leaves undone
+    what was not begun, and waits for nothing.
+    """
+    found: list[Given] = []
+    pool = ThreadPoolExecutor(WIDTH, thread_name_prefix="kqlmi-read")
+    try:
+        for future in [pool.submit(ask, job) for job in jobs]:
+            found.append(future.result())
+            seen(found)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+    return found
