@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import kqlmi
 from kqlmi.cluster.connection import KustoConnection, Target
 from kqlmi.cluster.policies import policy_of
 from kqlmi.cluster.retrying import Patience, Retrying
@@ -49,7 +50,8 @@ def test_the_first_token_after_comments_decides_and_the_text_is_sent_as_it_is(
     assert (mgmt, first["csl"], first["db"]) == ("/v1/rest/mgmt", text, "NetDefaultDB")
     assert (query, second["db"]) == ("/v2/rest/query", "Sales")
     assert headers["x-ms-client-request-id"].startswith("kqlmi;")
-    assert "kqlmi" in headers["x-ms-app"]
+    assert headers["x-ms-app"].startswith(f"Kusto.kqlmi:{{{kqlmi.__version__}}}")
+    assert headers["x-ms-user"] == "[none]"
     assert headers["Authorization"] == f"Bearer {TOKEN}"
     assert json.loads(first["properties"])["Options"]["servertimeout"] == "0:00:05"
 
