@@ -9,19 +9,17 @@ from kqlmi.apply import DEADLINE, Applied, StepResult, apply_plan
 from kqlmi.cluster import settling
 from kqlmi.cluster.connection import Connection, new_client_request_id
 from kqlmi.cluster.policies import holds_policy, policy_of, read_policy
-from kqlmi.cluster.refusals import nothing_happened
+from kqlmi.cluster.refusals import NO_SUCCESS, nothing_happened
 from kqlmi.cluster.retrying import Retrying
 from kqlmi.cluster.settling import Awaited, Settled
 from kqlmi.cluster.table import Table
 from kqlmi.errors import (
     ApplyError,
-    ConnectionFailedError,
     ForbiddenError,
     InputError,
     KqlmiError,
     PolicyError,
     RequestInterruptedError,
-    ServiceError,
 )
 from kqlmi.history import Entry, History, HistoryError, Outcome, Reading, StepRecord, new_entry
 from kqlmi.model import commands
@@ -115,28 +113,28 @@ class Recorder:
         step = StepRecord(scope, text, before, after, client_request_id=request)
         entry = self._entry("cell", (step,))
         self.history.begin(entry)
-        again = open_ = False
+        again = unclear = False
 
         def send(_: float) -> Table:
-            nonlocal step, again, open_
+            nonlocal step, again, unclear
             if again:
                 before, after = self._around(command, scope)
                 step = replace(step, before=before, after=after)
                 self._update(entry.with_step(0, step))
-            again = open_ = True
+            again = unclear = True
             try:
                 return self.connection.execute(text, database or None, timeout=timeout, client_request_id=request)
-            except (KqlmiError, KeyboardInterrupt) as error:
-                open_ = not nothing_happened(error)
+            except (*NO_SUCCESS, KeyboardInterrupt) as error:
+                unclear = not nothing_happened(error)
                 raise
 
         try:
             answer = self.retrying.repeat(send, timeout or DEADLINE)
-        except (ConnectionFailedError, ServiceError):
-            self._close(entry.with_step(0, replace(step, outcome="unknown" if open_ else "not applied")))
+        except NO_SUCCESS:
+            self._close(entry.with_step(0, replace(step, outcome="unknown" if unclear else "not applied")))
             raise
         except KeyboardInterrupt:
-            raise self._interrupted(entry, step, sent=open_) from None
+            raise self._interrupted(entry, step, sent=unclear) from None
         try:
             with suppress(KqlmiError):
                 # The command was carried out: what cannot be read back leaves the expected state in the entry.

@@ -1,10 +1,11 @@
 """Many requests, a few at a time."""
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Final, TypeVar
 
 WIDTH: Final = 8
+_TICK: Final = 0.1
 
 Job = TypeVar("Job")
 Given = TypeVar("Given")
@@ -27,6 +28,9 @@ def each(ask: Callable[[Job], Given], jobs: Iterable[Job], seen: Callable[[list[
     pool = ThreadPoolExecutor(WIDTH, thread_name_prefix="kqlmi-read")
     try:
         for future in [pool.submit(ask, job) for job in jobs]:
+            # A wait without end misses an interrupt that comes just before it, and on Windows any.
+            while not wait([future], timeout=_TICK).done:
+                pass
             found.append(future.result())
             seen(found)
     finally:

@@ -60,18 +60,18 @@ def _cancel(client_request_id: str, execute: Callable[[str], Table]) -> bool:
     It is asked in a thread, so that however the network fares nobody waits longer than a few seconds.
     """
     text = f".cancel query {literal(client_request_id)} with (reason = 'interrupted in kqlmi')"
-    cancelled = threading.Event()
+    cancelled, over = threading.Event(), threading.Event()
 
     def ask() -> None:
-        for pause in _PAUSES:
-            time.sleep(pause)
-            with suppress(KqlmiError):
+        with suppress(KqlmiError):  # then it is not known
+            for pause in _PAUSES:
+                time.sleep(pause)
                 if any(execute(text).column("RunningQueryCanceled")):
                     cancelled.set()
-                    return
+                    break
+        over.set()
 
-    thread = threading.Thread(target=ask, name="kqlmi-cancel", daemon=True)
-    thread.start()
     with suppress(KeyboardInterrupt):
-        thread.join(_WAIT)
+        threading.Thread(target=ask, name="kqlmi-cancel", daemon=True).start()
+        over.wait(_WAIT)  # an interrupted join would take the thread for ended
     return cancelled.is_set()

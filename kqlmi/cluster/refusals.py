@@ -34,11 +34,16 @@ _REFUSALS: Final = range(400, 500)
 # What stands on the way answers with these too, whether it passed the request on or not: then Kusto's code is missing.
 _OF_GATEWAYS: Final = frozenset({408, 429})
 
+NO_SUCCESS: Final = (ConnectionFailedError, NotConnectedError, ServiceError, SignInError)
+"""What a request raises that was not answered with a table."""
+
 
 def nothing_happened(error: BaseException) -> bool:
     """Tell whether an error proves that a command was not carried out: it never left, or the service refused it."""
     if isinstance(error, ConnectionFailedError | RequestInterruptedError):
         return not error.sent
+    if isinstance(error, NotConnectedError | SignInError):
+        return True
     if not isinstance(error, ServiceError) or error.status not in _REFUSALS:
         return False
     return bool(error.code) or error.status not in _OF_GATEWAYS

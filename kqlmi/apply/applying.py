@@ -1,90 +1,25 @@
 """Carrying out a plan: check that nothing moved, record, execute, verify, and settle what was left open."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Final
 
+from kqlmi.apply.results import Applied, StepResult, difference
 from kqlmi.cluster import settling
 from kqlmi.cluster.connection import Connection, new_client_request_id
-from kqlmi.cluster.evidence import Overwritten, last_writer, overwritten_by
+from kqlmi.cluster.evidence import last_writer, overwritten_by
 from kqlmi.cluster.policies import policy_of, read_policy
-from kqlmi.cluster.refusals import nothing_happened
+from kqlmi.cluster.refusals import NO_SUCCESS, nothing_happened
 from kqlmi.cluster.retrying import Retrying
 from kqlmi.cluster.settling import Awaited, Settled, as_found
 from kqlmi.cluster.table import Table
-from kqlmi.errors import ApplyError, ConnectionFailedError, KqlmiError, RequestTimeoutError, ServiceError
+from kqlmi.errors import ApplyError, KqlmiError, RequestTimeoutError
 from kqlmi.model import commands
-from kqlmi.model.entities import Scope
 from kqlmi.model.plan import Plan, Step
-from kqlmi.model.policy import Grant, Policy, grants_of
-
-Outcome = Literal["applied", "partly applied", "not applied", "unknown"]
+from kqlmi.model.policy import grants_of
 
 DEADLINE: Final = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class StepResult:
-    """What became of one step.
-
-    ``policy`` is what the scope held after it, where that is known. ``overwritten`` is another writer's change that the
-    step took back. ``unseen`` is the time in seconds in which such a write could not be ruled out; None where the
-    cluster's journal rules it out, or where the command overwrites nothing.
-    """
-
-    step: Step
-    outcome: Outcome
-    policy: Policy | None = None
-    client_request_id: str = ""
-    overwritten: Overwritten | None = None
-    unseen: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """A plan that went through: every step was carried out, and its answer is what the plan expected.
-
-    ``entry`` is the ID of the history entry, empty where none was made.
-    """
-
-    plan: Plan
-    steps: tuple[StepResult, ...]
-    outcome: Outcome = "applied"
-    entry: str = ""
-
-    @property
-    def repair(self) -> Mapping[Scope, Policy]:
-        """Give the policies that would bring back what the plan overwrote of others; plan them to see the change."""
-        wanted: dict[Scope, Policy] = {}
-        for result in self.steps:
-            if result.overwritten and (result.overwritten.granted or result.overwritten.revoked):
-                policy = result.policy or Policy.empty()
-                for identity, usage in sorted(result.overwritten.granted):
-                    policy = policy.grant(identity, usage, also=(usage,))
-                for identity, usage in sorted(result.overwritten.revoked & policy.grants):
-                    policy = policy.revoke(identity, usage)
-                wanted[result.step.scope] = policy
-        return wanted
-
-    def __str__(self) -> str:
-        """Give the outcome, and on a line each what was overwritten or could not be ruled out."""
-        lines = [f"Applied and verified on {self.plan.cluster}: {self.plan.summary}."]
-        for result in self.steps:
-            if result.overwritten:
-                lines.append(_told(result.overwritten))
-            elif result.unseen is not None:
-                lines.append(
-                    f"Another write to the policy of the {result.step.scope} in the {result.unseen * 1000:.0f} ms before"
-                    " the change could not be ruled out: neither the journal nor the list of commands shows it."
-                )
-        return "\n".join(lines)
-
-
-def _told(found: Overwritten) -> str:
-    who = f" of {found.principal}" if found.principal else ""
-    changes = _changes(found.granted, found.revoked)
-    return f"Overwrote a change{who} in the {found.scope}: {changes or found.command}"
 
 
 def apply_plan(
@@ -112,11 +47,9 @@ def apply_plan(
         ApplyError: A policy is not what the plan was made from (nothing was sent), a step was refused or failed, or
             its answer is not what the plan expected. The error's ``outcome`` and ``steps`` say what landed.
     """
-    seen: set[Scope] = set()
-    for step in plan.steps:
-        if step.scope not in seen:
-            _refuse_drift(connection, step, (), begun=False)
-        seen.add(step.scope)
+    first = {step.scope: step for step in reversed(plan.steps)}
+    for step in reversed(first.values()):
+        _refuse_drift(connection, step, (), begun=False)
     sending = _Sending(connection, deadline, tell, retrying or Retrying())
     done: tuple[StepResult, ...] = ()
     running: Step | None = None
@@ -146,7 +79,7 @@ def apply_plan(
 def _refuse_drift(connection: Connection, step: Step, done: tuple[StepResult, ...], *, begun: bool = True) -> None:
     try:
         current = read_policy(connection, step.scope)
-    except (ConnectionFailedError, ServiceError) as error:
+    except NO_SUCCESS as error:
         if not begun:
             raise
         raise ApplyError(
@@ -159,10 +92,10 @@ def _refuse_drift(connection: Connection, step: Step, done: tuple[StepResult, ..
         writer = last_writer(connection, step.scope, current)
         by = f" by {writer}" if writer else ""
         raise ApplyError(
-            f"The policy of the {step.scope} changed since this plan was made{by}: {_difference(step.before, current)}.",
+            f"The policy of the {step.scope} changed since this plan was made{by}: {difference(step.before, current)}.",
             outcome="partly applied" if done else "not applied",
             steps=done,
-            hint="Read it again, and make the plan again." if done else "Nothing was sent. Make the plan again.",
+            hint="Read it again, and make the plan again." if done else "Nothing was changed. Make the plan again.",
         )
 
 
@@ -174,7 +107,7 @@ def _refuse_surprise(result: StepResult, done: tuple[StepResult, ...]) -> None:
     if not (granted <= found if result.step.verb == "alter-merge" else wanted == found):
         raise ApplyError(
             f"The command ran, but the policy of the {result.step.scope} is not what the plan expected:"
-            f" {_difference(result.step.after, result.policy)}.",
+            f" {difference(result.step.after, result.policy)}.",
             outcome="partly applied",
             steps=done,
             hint="Somebody else may have changed it at the same time: look at it before you go on.",
@@ -203,14 +136,14 @@ class _Sending:
                 return self.connection.execute(
                     step.command, step.scope.name, timeout=self.deadline, client_request_id=request
                 )
-            except (ConnectionFailedError, ServiceError, KeyboardInterrupt) as error:
+            except (*NO_SUCCESS, KeyboardInterrupt) as error:
                 begun = 0.0 if nothing_happened(error) else begun
                 raise
 
         try:
             answer = self.retrying.repeat(send, self.deadline)
             return StepResult(step, "applied", policy_of(answer), request), None
-        except (ConnectionFailedError, ServiceError, KeyboardInterrupt) as error:
+        except (*NO_SUCCESS, KeyboardInterrupt) as error:
             if not begun:
                 return StepResult(step, "not applied", step.before, request), error
             result = _result(step, self._settled(step, request, begun, error), request)
@@ -295,13 +228,3 @@ def _stopped(done: tuple[StepResult, ...], plan: Plan) -> ApplyError:
 
 def _before(landed: int) -> str:
     return f" The {landed} before it landed." if landed else ""
-
-
-def _difference(expected: Policy | None, found: Policy | None) -> str:
-    return _changes(grants_of(found) - grants_of(expected), grants_of(expected) - grants_of(found))
-
-
-def _changes(granted: frozenset[Grant], revoked: frozenset[Grant]) -> str:
-    parts = [f"+ {identity} {usage}" for identity, usage in sorted(granted)]
-    parts += [f"- {identity} {usage}" for identity, usage in sorted(revoked)]
-    return ", ".join(parts)
