@@ -95,7 +95,9 @@ def _refuse_drift(connection: Connection, step: Step, done: tuple[StepResult, ..
             f"The policy of the {step.scope} changed since this plan was made{by}: {difference(step.before, current)}.",
             outcome="partly applied" if done else "not applied",
             steps=done,
-            hint="Read it again, and make the plan again." if done else "Nothing was changed. Make the plan again.",
+            hint=f"{'Nothing was changed' if begun else 'Nothing was sent'}. Make the plan again."
+            if not done
+            else "Read it again, and make the plan again.",
         )
 
 
