@@ -70,11 +70,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(options.run(options) or 0)
     except ApplyError as error:
         print(f"kqlmi: {error}", file=sys.stderr)
-        return 1 if error.outcome == "not applied" else _PARTLY
+        return {"not applied": 1, "applied": _INTERRUPTED}.get(error.outcome, _PARTLY)
     except (KqlmiError, OSError) as error:
         print(f"kqlmi: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
+        print(f"kqlmi: {interrupt or 'Interrupted.'}", file=sys.stderr)
         return _INTERRUPTED
 
 

@@ -15,7 +15,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
-from kqlmi.cluster.connection import LOOPBACK, Target, connection_string, translated
+from kqlmi.cluster.connection import LOOPBACK, Target, connection_string
+from kqlmi.cluster.refusals import translated
 from kqlmi.errors import ConnectionFailedError, InputError, MissingExtraError, ServiceError, printable
 from kqlmi.model.blobs import Blob
 
@@ -140,7 +141,9 @@ class IngestClient:
             report_level=ReportLevel.FailuresAndSuccesses,
             report_method=ReportMethod.Queue,
         )
-        with translated("", self._target):
+        # What went wrong here may have left: it has no ID by which that could be told.
+        host, mode = urlsplit(self._target.query_url).netloc, self._target.sign_in.mode
+        with translated(host, mode, "", {""}):
             # Both are kept by the client, so that only the queue itself is left to fail below.
             queues = self._manager.get_ingestion_queues()
             self._manager.get_authorization_context()

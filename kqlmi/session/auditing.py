@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
+from kqlmi.cluster.fanout import Progress, unseen
 from kqlmi.cluster.policies import Policies
 from kqlmi.errors import InputError
 from kqlmi.model.audit import Audit, sorted_out, unproven
@@ -39,6 +40,7 @@ def audit(
     *,
     assigned: Iterable[Identity] | None = None,
     today: date | None = None,
+    progress: Progress = unseen,
 ) -> Audit:
     """Give what is wrong with the policies, or wider than it need be, with evidence and the plan that mends it.
 
@@ -48,6 +50,7 @@ def audit(
         assigned: The identities that are assigned to the cluster; by default Azure Resource Manager is asked, where the
             session knows the cluster's resource ID. Without them orphans are not looked for.
         today: The day on which acceptances are judged, in UTC; the present one by default.
+        progress: Called with how much was read, of how much, and what it is.
 
     Raises:
         PolicyFileError: The file is wrong; the error names the line.
@@ -56,10 +59,10 @@ def audit(
 
     acceptances = policyfile.read(document).accepted if document else ()
     day = (today or datetime.now(UTC).date()).isoformat()
-    reading = session.read()
+    reading = session.read(progress=progress)
     azure = _asked(session, reading)
     listed = azure.identities if assigned is None else assigned
-    facts = Facts.of(reading.snapshot, discover(session, azure), listed)
+    facts = Facts.of(reading.snapshot, discover(session, azure, progress=progress), listed)
     findings, accepted, expired = sorted_out(find(facts), acceptances, facts, day)
     every = (*findings, *(one for one, _ in accepted))
     return Audit(
@@ -77,7 +80,11 @@ def audit(
 
 
 def tighten(
-    session: "Session", *, also_unproven: bool = False, assigned: Iterable[Identity] | None = None
+    session: "Session",
+    *,
+    also_unproven: bool = False,
+    assigned: Iterable[Identity] | None = None,
+    progress: Progress = unseen,
 ) -> Tightening:
     """Give the plan for the smallest policies that keep all discovered use, with the reason of each grant.
 
@@ -85,18 +92,21 @@ def tighten(
         session: The session.
         also_unproven: Take away what was not seen in use too, though that does not prove it unused.
         assigned: As for ``audit``; the objects of identities that are not assigned go.
+        progress: As for ``audit``.
 
     Raises:
         InputError: A policy may not be read, so that nothing can be said of the others.
     """
-    reading = session.read()
+    reading = session.read(progress=progress)
     for scope, error in reading.refused.items():
         raise InputError(
             f"The policy of the {scope} cannot be read: {error.message}", hint="All are needed to tighten any."
         ) from error
     azure = _asked(session, reading)
     listed = azure.identities if assigned is None else assigned
-    reasons = least(Facts.of(reading.snapshot, discover(session, azure), listed), also_unproven=also_unproven)
+    reasons = least(
+        Facts.of(reading.snapshot, discover(session, azure, progress=progress), listed), also_unproven=also_unproven
+    )
     why = azure.why if listed is None else ""
     return Tightening(_plan(session, reading.snapshot, reasons.edits), reasons, why)
 

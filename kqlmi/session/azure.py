@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from kqlmi.cluster.fanout import Progress, unseen
 from kqlmi.errors import ForbiddenError, InputError, KqlmiError, ResourceManagerError
 from kqlmi.model.access import Access
 from kqlmi.model.dataconnections import DataConnection, holder, needs, verdict
@@ -106,7 +107,7 @@ def ask(session: "Session", databases: tuple[str, ...] = ()) -> Azure:
         return Azure(None, str(error), _outcome(error))
 
 
-def discover(session: "Session", azure: Azure | None = None) -> Discovery:
+def discover(session: "Session", azure: Azure | None = None, *, progress: Progress = unseen) -> Discovery:
     """Give where identities are really used, as far as the caller may see it, each source with its outcome and window.
 
     Data connections are a source where the session knows the cluster's resource ID.
@@ -116,7 +117,7 @@ def discover(session: "Session", azure: Azure | None = None) -> Discovery:
     """
     from kqlmi.cluster import discovery
 
-    found = discovery.discover(session.connection)
+    found = discovery.discover(session.connection, progress)
     if session.resource is None:
         return found
     names = tuple(str(scope.name) for scope in found.databases)

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from kqlmi.cluster.cloud import login_endpoint
 from kqlmi.cluster.connection import DEFAULT_TIMEOUT, KustoConnection, Target
+from kqlmi.cluster.retrying import Patience, Retrying
 from kqlmi.credentials import sign_in
 from kqlmi.errors import InputError, MissingExtraError
 from kqlmi.model.entities import did_you_mean
@@ -36,6 +37,7 @@ def connect(
     resource_id: str = "",
     arm_options: Mapping[str, Any] | None = None,
     ingest_url: str = "",
+    patience: Patience | None = None,
 ) -> Session:
     """Open a session on a cluster.
 
@@ -49,7 +51,8 @@ def connect(
         credential: Any azure-identity credential; whoever made it closes it.
         tenant: The tenant to sign in to, by its ID or a domain.
         identity: For ``managed-identity``: ``system``, ``client_id=GUID``, ``object_id=GUID`` or ``resource_id=…``.
-        tell: Called with what a person has to do to sign in; written to standard error by default.
+        tell: Called with what a person has to do to sign in, which by default is written to standard error, and with a
+            sentence when a request is tried again after a wait.
         database: The database in context.
         name: What previews, results and errors call the cluster; by default its name in the configuration file, or its
             host.
@@ -59,6 +62,7 @@ def connect(
         resource_id: The cluster's resource ID, by which Azure Resource Manager tells the assigned identities.
         arm_options: Keyword arguments for the clients of azure-mgmt-kusto; by default they sign in as the session does.
         ingest_url: Where the cluster ingests; by default what its own name tells, ``https://ingest-…``.
+        patience: How long a request is tried again, where that is safe.
 
     Raises:
         InputError: The URL, the mode, the timeout or the configuration file is wrong.
@@ -73,8 +77,11 @@ def connect(
         # What the file says of signing in goes with the way that it names.
         said = {**said, "tenant": "", "identity": ""}
     read_only, history = read_only or said.get("read_only", False), history and said.get("history", True)
+    retrying = Retrying(patience, tell) if tell else Retrying(patience)
     if cluster == "local":
-        return _connect_local(name or "local", timeout, database=database, read_only=read_only, history=history)
+        return _connect_local(
+            name or "local", timeout, retrying, database=database, read_only=read_only, history=history
+        )
     url = url_of(cluster)
     found = sign_in(
         auth or said.get("auth", "default"),
@@ -87,7 +94,7 @@ def connect(
     )
     target = Target(url, found, url_of(ingest_url) if ingest_url else _ingestion(url))
     resource = _resource(resource_id, target, arm_options) if resource_id else None
-    connection = KustoConnection(target, timeout=timeout, read_only=read_only)
+    connection = KustoConnection(target, timeout=timeout, read_only=read_only, retrying=retrying)
     return Session(
         name or urlsplit(url).netloc,
         connection,
@@ -96,6 +103,7 @@ def connect(
         read_only=read_only,
         history=history,
         resource=resource,
+        retrying=retrying,
     )
 
 
@@ -131,7 +139,9 @@ def _resource(resource_id: str, target: Target, options: Mapping[str, Any] | Non
     return ClusterResource(resource_id, options) if options else None
 
 
-def _connect_local(name: str, timeout: float, *, database: str, read_only: bool, history: bool) -> Session:
+def _connect_local(
+    name: str, timeout: float, retrying: Retrying, *, database: str, read_only: bool, history: bool
+) -> Session:
     try:
         from kqlmi import local
 
@@ -139,7 +149,7 @@ def _connect_local(name: str, timeout: float, *, database: str, read_only: bool,
             found = local.find() or held.enter_context(local.start())
             target = Target(found.url, sign_in(token=found.token), found.ingest_url)
             resource = _resource(found.resource_id, target, found.arm_options) if found.resource_id else None
-            connection = KustoConnection(target, timeout=timeout, read_only=read_only)
+            connection = KustoConnection(target, timeout=timeout, read_only=read_only, retrying=retrying)
             session = Session(
                 name,
                 connection,
@@ -148,6 +158,7 @@ def _connect_local(name: str, timeout: float, *, database: str, read_only: bool,
                 read_only=read_only,
                 history=history,
                 resource=resource,
+                retrying=retrying,
             )
             session._held.push(held.pop_all())  # noqa: SLF001 - the session stops what was started for it
             return session

@@ -20,7 +20,7 @@ def impact(session: "Session", plan: Plan) -> Impact:
     if not plan.revokes:
         return Impact()
     try:
-        current = session.read().snapshot
+        current = session.read().permitted
         # Only where data connections may stop is it worth to ask Azure too.
         streams = any(usage_name(one.usage) in {USAGE, ALL} for one in plan.changes if one.kind == "revoke")
         found = session.discover() if streams else discovery.discover(session.connection)

@@ -8,6 +8,7 @@ from kqlmi.model import edits, planfile
 from kqlmi.model.entities import Scope, did_you_mean
 from kqlmi.model.plan import Plan
 from kqlmi.notebook.frames import access_frame, access_matrix, history_frame
+from kqlmi.notebook.progress import Progress
 from kqlmi.notebook.subcommands.offering import carry_out, offer, show_azure
 from kqlmi.notebook.subcommands.registry import Context, subcommand
 from kqlmi.session import Session, write
@@ -46,7 +47,7 @@ def revoke(
     _show(session, plan)
     patterns = ("*",) if cluster else database
     concerned = dict.fromkeys(name for pattern in patterns for name in session.databases(pattern))
-    current = session.read().snapshot
+    current = session.read().permitted
     for told in edits.still_allowed(current, plan, session.identity(identity), names, concerned):
         print(f"Still allowed: {told}")
 
@@ -79,7 +80,8 @@ def access(
     """
     session = context.session
     holder = session.identity(identity) if identity else ""
-    reading = session.read()
+    with Progress() as progress:
+        reading = session.read(progress=progress)
     for scope, error in reading.refused.items():
         print(f"Not read: the policy of the {scope}. {error}")
     frame = access_matrix if matrix else access_frame
