@@ -129,7 +129,7 @@ def test_a_second_interrupt_does_not_wait_for_the_cancelling(proxy: Proxy, sessi
 
     def hold(exchange: Exchange) -> None:
         interrupt()
-        assert got_out.wait(30)
+        assert got_out.wait(120)
         exchange.reply(exchange.forward())
 
     proxy.fault = fault
@@ -188,7 +188,7 @@ def test_an_interrupted_policy_command_of_which_nothing_shows_is_unknown_until_i
 
     def late(exchange: Exchange) -> None:
         hang(exchange)
-        assert gone.wait(30)
+        assert gone.wait(120)
         exchange.forward()
 
     on_text(proxy, ".alter-merge", late)
@@ -198,7 +198,7 @@ def test_an_interrupted_policy_command_of_which_nothing_shows_is_unknown_until_i
     assert session.recorded().entries[-1].outcome == "unknown"
     assert plain.state(CLUSTER) is None
     gone.set()
-    assert proxy.over.wait(30)
+    assert proxy.over.wait(120)
     [entry] = session.settle()
     assert entry.outcome == "applied"
     assert plain.state(CLUSTER) == {"system": frozenset({"AzureAI"})}
@@ -281,7 +281,7 @@ def test_an_interrupted_reading_of_many_policies_begins_no_more(cluster: LocalCl
         begun.append(exchange.text)
         if next(count) == 8:
             interrupt()
-        assert over.wait(30)
+        assert over.wait(120)
         exchange.reply(exchange.forward())
 
     proxy.fault = lambda _, __: hold
