@@ -12,7 +12,7 @@ CI = os.environ.get("CI") == "true"
 NEVER_SKIPPED_IN_CI = {"browser", "node", "notebook"}
 
 # No deadline: a busy machine is not a bug. In CI the same examples every time, so that a failure is the change's own.
-settings.register_profile("kqlmi", deadline=None, derandomize=CI, max_examples=200 if CI else 50)
+settings.register_profile("kqlmi", deadline=None, derandomize=CI, max_examples=100 if CI else 50)
 # For what does not depend on how far the laws search, as the bounds on dependencies.
 settings.register_profile("few", deadline=None, derandomize=True, max_examples=25)
 settings.load_profile("kqlmi")
