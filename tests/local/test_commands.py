@@ -6,10 +6,8 @@ from typing import Any
 
 import pytest
 
-ENDLESS = (
-    "range x from 1 to 1000000 step 1 | extend k = 1"
-    " | join kind=inner (range y from 1 to 1000000 step 1 | extend k = 1) on k | summarize count() by z = (x * y) % 7"
-)
+from tests.endless import ENDLESS
+
 CALLOUT = '[{"CalloutType": "sql", "CalloutUriRegex": "a\\\\\\\\.b", "CanCall": %s}]'
 
 

@@ -7,15 +7,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kqlmi.local import kqltext
+from tests.endless import ENDLESS
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 
 SLOW_ENOUGH = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-
-ENDLESS = (
-    "range x from 1 to 1000000 step 1 | extend k = 1"
-    " | join kind=inner (range y from 1 to 1000000 step 1 | extend k = 1) on k | summarize count() by z = (x * y) % 7"
-)
 
 EXTREMES = [
     ("bool", "bool(null)", None),

@@ -19,13 +19,13 @@ from kqlmi.local.cluster import LocalCluster
 from kqlmi.model.entities import Scope
 from kqlmi.model.plan import Plan
 from kqlmi.session import Session
+from tests.endless import ENDLESS
 
 from .plain import CLUSTER, Plain
 from .proxy import Exchange, Proxy
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals go to a thread on POSIX only")
 
-LONG = "range x from 1 to 100000000000 step 1 | summarize sum(x)"
 GRANT = '.alter-merge cluster policy managed_identity \'[{"ObjectId":"system","AllowedUsages":"AzureAI"}]\''
 
 
@@ -101,7 +101,7 @@ def test_an_interrupted_query_is_cancelled_on_the_cluster(
     thread = threading.Thread(target=when_it_runs)
     thread.start()
     with pytest.raises(RequestInterruptedError, match=r"The query was cancelled on the cluster. \[kqlmi;") as caught:
-        session.run(LONG)
+        session.run(ENDLESS)
     thread.join()
     assert caught.value.cancelled
     while running := plain.rows(".show running queries"):
