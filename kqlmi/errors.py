@@ -20,8 +20,10 @@ KqlmiError
 └── ApplyError                  a plan that did not go through; says what landed
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from kqlmi.redaction import redacted, redacted_values
 
 
 def printable(text: str) -> str:
@@ -33,10 +35,15 @@ class KqlmiError(Exception):
     """One sentence that says what is wrong, and a hint that says what to do next."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        """Keep ``message`` and ``hint`` apart; ``str()`` joins them."""
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        """Keep ``message`` and ``hint`` apart; ``str()`` joins them. Neither keeps what is a secret by its form."""
+        self.message, self.hint = redacted(message), redacted(hint)
+        super().__init__(self.message)
+
+    def forget(self, known: Iterable[str] = ()) -> None:
+        """Drop the errors that this one came from, whose text may repeat what was sent, and take out ``known`` secrets."""
+        self.__cause__ = self.__context__ = None
+        self.message, self.hint = redacted(self.message, known), redacted(self.hint, known)
+        self.args = (self.message,)
 
     def __str__(self) -> str:
         """Give the sentence and the hint on one line; what came from a cluster can neither break nor colour it."""
@@ -113,7 +120,12 @@ class ServiceError(KqlmiError):
         self.status = status
         self.permanent = permanent
         self.client_request_id = client_request_id
-        self.details = dict(details or {})
+        self.details: dict[str, Any] = redacted_values(dict(details or {}))
+
+    def forget(self, known: Iterable[str] = ()) -> None:
+        """Take known secrets out of the details, too."""
+        super().forget(known)
+        self.details = redacted_values(self.details, known)
 
 
 class UnauthorizedError(ServiceError):

@@ -61,11 +61,13 @@ def assigned(cluster: ClusterResource) -> tuple[Identity, ...]:
             block = client.clusters.get(found["group"], found["name"]).identity
     except AzureError as error:
         reason = printable(str(getattr(error, "message", "") or error).splitlines()[0])
-        raise KqlmiError(
-            f"Azure Resource Manager does not tell which identities are assigned: {reason}",
-            hint="It needs the right to read the cluster, as the role Reader gives it.",
-        ) from error
-    return tuple(_identities(found["name"], block))
+    else:
+        return tuple(_identities(found["name"], block))
+    # Raised out here, it drags nothing along: the library's own error may repeat what was sent.
+    raise KqlmiError(
+        f"Azure Resource Manager does not tell which identities are assigned: {reason}",
+        hint="It needs the right to read the cluster, as the role Reader gives it.",
+    )
 
 
 def _identities(cluster: str, block: Any) -> Iterator[Identity]:

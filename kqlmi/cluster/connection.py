@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import urlsplit
 
+from kqlmi.cluster.discretion import discreet
 from kqlmi.cluster.table import Column, Table
 from kqlmi.credentials import SignIn
 from kqlmi.errors import (
@@ -107,7 +108,7 @@ class KustoConnection:
         if self._read_only:
             properties.set_option("request_readonly", value=True)
         run = self._client.execute_mgmt if is_management(text) else self._client.execute_query
-        with translated(properties.client_request_id, self._target):
+        with discreet(self._target.sign_in, text), translated(properties.client_request_id, self._target):
             results = run(database or "NetDefaultDB", text, properties).primary_results
         columns = tuple(
             Column.of(column["ColumnName"], column.get("ColumnType") or column.get("DataType") or "string")
