@@ -55,6 +55,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     apply.add_argument("--json", action="store_true", help="the outcome as JSON")
     apply.add_argument("--no-history", action="store_true", help="keep no record, so that undo cannot take it back")
     audit = _command(commands, "audit", "find what policies lack, and what they allow without need", _audit)
+    audit.add_argument(
+        "--resource-id",
+        default="",
+        metavar="ID",
+        help="the cluster's in Azure: then orphans and data connections count",
+    )
     audit.add_argument("--policy-file", type=Path, metavar="FILE", help="its accepted findings do not count")
     audit.add_argument(
         "--fail-on", choices=SEVERITIES, default="low", help="the least severity that ends with 2 (default: low)"
@@ -72,11 +78,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(options.run(options) or 0)
     except ApplyError as error:
         print(f"kqlmi: {error}", file=sys.stderr)
-        return 1 if error.outcome == "not applied" else _PARTLY
+        return {"not applied": 1, "applied": _INTERRUPTED}.get(error.outcome, _PARTLY)
     except (KqlmiError, OSError) as error:
         print(f"kqlmi: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
+        print(f"kqlmi: {interrupt or 'Interrupted.'}", file=sys.stderr)
         return _INTERRUPTED
 
 
@@ -105,6 +112,7 @@ def _session(options: argparse.Namespace) -> Session:
         tenant=options.tenant,
         identity=options.identity,
         history=not getattr(options, "no_history", False),
+        resource_id=getattr(options, "resource_id", ""),
     )
 
 

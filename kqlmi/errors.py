@@ -1,4 +1,4 @@
-"""The error tree: everything that kqlmi raises.
+"""The error tree: everything that kqlmi raises, and what an interrupt becomes.
 
 KqlmiError
 ├── InputError                  what was typed or given is wrong; nothing was sent
@@ -9,6 +9,7 @@ KqlmiError
 ├── SignInError                 no token could be had
 ├── ConnectionFailedError       the cluster gave no answer
 │   └── RequestTimeoutError     …within the time given
+├── ResourceManagerError        Azure Resource Manager refused something, or gave no answer
 ├── HistoryError                a change cannot be recorded, or a record not be read (kqlmi.history)
 ├── ServiceError                the cluster answered with an error
 │   ├── UnauthorizedError       401: the token was not accepted
@@ -18,6 +19,10 @@ KqlmiError
 │   └── ThrottledError          429
 ├── IngestionError              an ingestion that failed, or of which nothing was heard; says which
 └── ApplyError                  a plan that did not go through; says what landed
+
+KeyboardInterrupt
+└── RequestInterruptedError     an interrupt during a request; no KqlmiError, so that nothing that goes on after an
+                                error goes on after an interrupt
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,13 +36,20 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)
 
 
-class KqlmiError(Exception):
-    """One sentence that says what is wrong, and a hint that says what to do next."""
+class _Sentence(BaseException):
+    """One sentence that says what is wrong, and a hint that says what to do next.
 
-    def __init__(self, message: str, *, hint: str = "") -> None:
-        """Keep ``message`` and ``hint`` apart; ``str()`` joins them. Neither keeps what is a secret by its form."""
+    ``client_request_id`` is that of the request that failed, by which it is found in ``.show commands-and-queries``;
+    empty where none was made. ``sent`` is False only where it certainly never left.
+    """
+
+    sent = True
+
+    def __init__(self, message: str, *, hint: str = "", client_request_id: str = "") -> None:
+        """Keep ``message``, ``hint`` and the client request ID apart; ``str()`` joins them. None keeps what is a secret by its form."""
         self.message, self.hint = redacted(message), redacted(hint)
         super().__init__(self.message)
+        self.client_request_id = client_request_id
 
     def forget(self, known: Iterable[str] = ()) -> None:
         """Drop the errors that this one came from, whose text may repeat what was sent, and take out ``known`` secrets."""
@@ -46,15 +58,48 @@ class KqlmiError(Exception):
         self.args = (self.message,)
 
     def __str__(self) -> str:
-        """Give the sentence and the hint on one line; what came from a cluster can neither break nor colour it."""
+        """Give the sentence, the ID of a request that was sent, and the hint, on one line.
+
+        What came from a cluster can neither break nor colour it. The hint ends it, so that what it says to type can be
+        copied.
+        """
         message = self.message.strip()
         # A service's sentence need not end in a full stop; before a hint it does.
         stop = "." if self.hint and (message[-1:].isalnum() or message.endswith((")", "'"))) else ""
-        return printable(" ".join(f"{message}{stop} {self.hint}".split()))
+        request = f"[{self.client_request_id}]" if self.client_request_id and self.sent else ""
+        return printable(" ".join(f"{message}{stop} {request} {self.hint}".split()))
 
     def _render_traceback_(self) -> list[str]:
         """Give IPython one short line in place of a traceback."""
         return [f"{type(self).__name__}: {self}"]
+
+
+class KqlmiError(_Sentence, Exception):
+    """The root of what kqlmi raises: a sentence, a hint, and the ID of the request that failed."""
+
+
+class RequestInterruptedError(_Sentence, KeyboardInterrupt):
+    """An interrupt while a request ran.
+
+    ``cancelled`` tells whether the cluster said that it ended the query. ``outcome`` is that of a policy command which
+    was read back: ``applied``, ``not applied`` or ``unknown``; empty for anything else.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        client_request_id: str = "",
+        sent: bool = True,
+        cancelled: bool = False,
+        outcome: str = "",
+    ) -> None:
+        """Keep what is known of the request."""
+        super().__init__(message, hint=hint, client_request_id=client_request_id)
+        self.sent = sent
+        self.cancelled = cancelled
+        self.outcome = outcome
 
 
 class InputError(KqlmiError):
@@ -82,13 +127,15 @@ class SignInError(KqlmiError):
 
 
 class ConnectionFailedError(KqlmiError):
-    """The cluster gave no answer; ``sent`` is False only when the request certainly never left."""
+    """The cluster gave no answer; where the failure is ``lasting``, it will meet every other request too."""
 
-    def __init__(self, message: str, *, hint: str = "", client_request_id: str = "", sent: bool = True) -> None:
-        """Keep the client request ID, which finds the request in ``.show commands-and-queries``."""
-        super().__init__(message, hint=hint)
-        self.client_request_id = client_request_id
+    def __init__(
+        self, message: str, *, hint: str = "", client_request_id: str = "", sent: bool = True, lasting: bool = False
+    ) -> None:
+        """Keep whether the request may have left, and whether another one could fare better."""
+        super().__init__(message, hint=hint, client_request_id=client_request_id)
         self.sent = sent
+        self.lasting = lasting
 
 
 class RequestTimeoutError(ConnectionFailedError):
@@ -109,18 +156,19 @@ class ServiceError(KqlmiError):
         permanent: bool | None = None,
         client_request_id: str = "",
         details: Mapping[str, Any] | None = None,
+        retry_after: float | None = None,
     ) -> None:
         """Keep what the service said: code, exception type, HTTP status, permanence and client request ID.
 
-        ``details`` is what a local cluster adds for programs: which gate refused, for which identity and usage.
+        ``retry_after`` is in seconds, None where it did not say. ``details`` is what a local cluster adds for programs: which gate refused, for which identity and usage.
         """
-        super().__init__(message, hint=hint)
+        super().__init__(message, hint=hint, client_request_id=client_request_id)
         self.code = code
         self.type_name = type_name
         self.status = status
         self.permanent = permanent
-        self.client_request_id = client_request_id
         self.details: dict[str, Any] = redacted_values(dict(details or {}))
+        self.retry_after = retry_after
 
     def forget(self, known: Iterable[str] = ()) -> None:
         """Take known secrets out of the details, too."""
@@ -145,12 +193,7 @@ class NoSuchPolicyError(ServiceError):
 
 
 class ThrottledError(ServiceError):
-    """The cluster asks to try later (429); ``retry_after`` is in seconds, or None where it did not say."""
-
-    def __init__(self, message: str, *, retry_after: float | None = None, **fields: Any) -> None:
-        """Keep the delay that the cluster asked for."""
-        super().__init__(message, **fields)
-        self.retry_after = retry_after
+    """The cluster asks to try later (429)."""
 
 
 class IngestionError(KqlmiError):
@@ -162,16 +205,42 @@ class IngestionError(KqlmiError):
         self.ingestion = ingestion
 
 
+class ResourceManagerError(KqlmiError):
+    """Azure Resource Manager refused something, or gave no answer.
+
+    ``status`` is the HTTP status, None where no answer came. ``nothing_happened`` is True only where that is certain,
+    ``ended`` only where an operation has ended with this failure.
+    """
+
+    ended = False
+
+    def __init__(
+        self, message: str, *, hint: str = "", status: int | None = None, nothing_happened: bool = False
+    ) -> None:
+        """Keep the status, and whether anything may have happened."""
+        super().__init__(message, hint=hint)
+        self.status, self.nothing_happened = status, nothing_happened
+
+
 class ApplyError(KqlmiError):
     """A plan did not go through.
 
-    ``outcome`` is ``partly applied``, ``not applied`` or ``unknown``; ``steps`` are the step results, in order; ``entry``
-    is the ID of the history entry, empty where none was made.
+    ``outcome`` is ``partly applied``, ``not applied`` or ``unknown``, or ``applied`` where an interrupt came when all of
+    it had landed; ``steps`` are the step results, in order; ``entry`` is the ID of the history entry, empty where none
+    was made.
     """
 
-    def __init__(self, message: str, *, outcome: str, steps: Sequence[Any] = (), hint: str = "") -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        outcome: str,
+        steps: Sequence[Any] = (),
+        hint: str = "",
+        client_request_id: str = "",
+    ) -> None:
         """Keep what landed."""
-        super().__init__(message, hint=hint)
+        super().__init__(message, hint=hint, client_request_id=client_request_id)
         self.outcome = outcome
         self.steps = tuple(steps)
         self.entry = ""

@@ -2,21 +2,24 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from kqlmi.apply import DEADLINE, Applied, StepResult, apply_plan, nothing_happened
+from kqlmi.apply import DEADLINE, Applied, StepResult, apply_plan
+from kqlmi.cluster import settling
 from kqlmi.cluster.connection import Connection, new_client_request_id
 from kqlmi.cluster.policies import holds_policy, policy_of, read_policy
+from kqlmi.cluster.refusals import NO_SUCCESS, nothing_happened
+from kqlmi.cluster.retrying import Retrying
+from kqlmi.cluster.settling import Awaited, Settled
 from kqlmi.cluster.table import Table
 from kqlmi.errors import (
     ApplyError,
-    ConnectionFailedError,
     ForbiddenError,
     InputError,
     KqlmiError,
     PolicyError,
-    ServiceError,
+    RequestInterruptedError,
 )
 from kqlmi.history import Entry, History, HistoryError, Outcome, Reading, StepRecord, new_entry
 from kqlmi.model import commands
@@ -40,16 +43,18 @@ class Recorder:
     name: str
     cluster: str
     principal: str
+    retrying: Retrying = field(default_factory=Retrying)
 
     @classmethod
-    def of(cls, connection: Connection, history: History, name: str) -> "Recorder":
+    def of(cls, connection: Connection, history: History, name: str, retrying: Retrying) -> "Recorder":
         """Give the recorder of the cluster behind a connection, by what that says of itself."""
         try:
             answer = connection.execute(_WHO)
         except ForbiddenError:
             # Who may not even print may not write either; the name keeps what is refused.
-            return cls(connection, history, name, name, "")
-        return cls(connection, history, name, str(answer.column("cluster")[0]), str(answer.column("principal")[0]))
+            return cls(connection, history, name, name, "", retrying)
+        cluster, principal = (str(answer.column(column)[0]) for column in ("cluster", "principal"))
+        return cls(connection, history, name, cluster, principal, retrying)
 
     def read(self) -> Reading:
         """Give what is recorded of the cluster."""
@@ -78,26 +83,19 @@ class Recorder:
             if not begun:
                 self.history.begin(entry)
                 begun = True
-            for place, result in enumerate(done):
-                after = result.policy if result.outcome == "applied" else entry.steps[place].after
-                entry = entry.with_step(
-                    place,
-                    replace(
-                        entry.steps[place],
-                        after=after,
-                        outcome=_outcome(result.outcome),
-                        client_request_id=result.client_request_id,
-                    ),
-                )
+            entry = _with_results(entry, done)
             if done:
                 self._update(entry)
             progress(done)
 
         try:
-            applied = apply_plan(self.connection, plan, deadline=deadline, progress=record, tell=tell)
+            applied = apply_plan(
+                self.connection, plan, deadline=deadline, progress=record, tell=tell, retrying=self.retrying
+            )
         except ApplyError as error:
             if begun:
-                self._close(entry, _outcome(error.outcome))
+                # An interrupt may have come before the last step was recorded.
+                self._close(_with_results(entry, error.steps), _outcome(error.outcome))
                 error.entry = entry.id
             raise
         if begun:
@@ -108,31 +106,71 @@ class Recorder:
         """Send a writing policy command as it stands, with the policy read before and after it, and an entry."""
         scope = command.scope or Scope.database(database or self._database())
         try:
-            before = read_policy(self.connection, scope)
+            before, after = self._around(command, scope)
         except ForbiddenError:
             # Who may not read a policy may not write it: the refusal of the command itself says so best.
             return self.connection.execute(text, database or None, timeout=timeout)
-        try:
-            after = commands.expected(command, before)
-        except PolicyError:
-            # The service will refuse it in its own words.
-            after = before
         request = new_client_request_id()
         step = StepRecord(scope, masked(text), before, after, client_request_id=request)
         entry = self._entry("cell", (step,))
         self.history.begin(entry)
+        again = unclear = False
+
+        def send(_: float) -> Table:
+            nonlocal step, again, unclear
+            if again:
+                before, after = self._around(command, scope)
+                step = replace(step, before=before, after=after)
+                self._update(entry.with_step(0, step))
+            again = unclear = True
+            try:
+                return self.connection.execute(text, database or None, timeout=timeout, client_request_id=request)
+            except (*NO_SUCCESS, KeyboardInterrupt) as error:
+                unclear = not nothing_happened(error)
+                raise
+
         try:
-            answer = self.connection.execute(text, database or None, timeout=timeout, client_request_id=request)
-        except (ConnectionFailedError, ServiceError) as error:
-            self._close(
-                entry.with_step(0, replace(step, outcome="not applied" if nothing_happened(error) else "unknown"))
-            )
+            answer = self.retrying.repeat(send, timeout or DEADLINE)
+        except NO_SUCCESS:
+            self._close(entry.with_step(0, replace(step, outcome="unknown" if unclear else "not applied")))
             raise
-        with suppress(KqlmiError):
-            # The command was carried out: what cannot be read back leaves the expected state in the entry.
-            after = policy_of(answer) if holds_policy(answer) else read_policy(self.connection, scope)
-        self._close(entry.with_step(0, replace(step, after=after, outcome="applied")))
+        except KeyboardInterrupt:
+            raise self._interrupted(entry, step, sent=unclear) from None
+        try:
+            with suppress(KqlmiError):
+                # The command was carried out: what cannot be read back leaves the expected state in the entry.
+                read = policy_of(answer) if holds_policy(answer) else read_policy(self.connection, scope)
+                step = replace(step, after=read)
+        finally:
+            self._close(entry.with_step(0, replace(step, outcome="applied")))
         return answer
+
+    def _around(self, command: PolicyCommand, scope: Scope) -> tuple[Policy | None, Policy | None]:
+        """Give the policy of a scope as it is, and as a command is to leave it."""
+        before = read_policy(self.connection, scope)
+        try:
+            return before, commands.expected(command, before)
+        except PolicyError:
+            # The service will refuse it in its own words.
+            return before, before
+
+    def _interrupted(self, entry: Entry, step: StepRecord, *, sent: bool) -> RequestInterruptedError:
+        """Read back what became of a command, close its entry, and give what an interrupt of it becomes."""
+        request, awaited = step.client_request_id, Awaited(step.scope, step.before, step.after)
+        settled = Settled("unknown" if sent else "not applied")
+        if settled.outcome == "unknown" and awaited.shows:
+            settled = settling.after_interrupt(self.connection, awaited, request, DEADLINE)
+        after = settled.policy if settled.outcome == "applied" else step.after
+        self._close(entry.with_step(0, replace(step, after=after, outcome=settled.outcome)))
+        told, hint = {
+            "applied": ("Interrupted, but the command was carried out.", "%kqlmi undo takes it back."),
+            "not applied": ("Interrupted. The command was not carried out.", ""),
+            "unknown": (
+                "Interrupted. Whether the command was carried out is not known.",
+                f"Look before you send it again: {commands.show(step.scope)}",
+            ),
+        }[settled.outcome]
+        return RequestInterruptedError(told, hint=hint, client_request_id=request, sent=sent, outcome=settled.outcome)
 
     def settle(self, *, deadline: float = DEADLINE) -> tuple[Entry, ...]:
         """Give the entries that were left open or unknown, with what the policies show of them by now.
@@ -218,6 +256,17 @@ class Recorder:
 
 def _changes(changes: Sequence[Change]) -> str:
     return ", ".join(f"{'+' if one.kind == 'grant' else '-'} {one.identity} {one.usage}" for one in changes)
+
+
+def _with_results(entry: Entry, done: Sequence[StepResult]) -> Entry:
+    """Give an entry with what became of its first steps."""
+    for place, result in enumerate(done):
+        step = entry.steps[place]
+        after = result.policy if result.outcome == "applied" else step.after
+        request = result.client_request_id or step.client_request_id
+        found = replace(step, after=after, outcome=_outcome(result.outcome), client_request_id=request)
+        entry = entry.with_step(place, found)
+    return entry
 
 
 def _outcome(text: str) -> Outcome:

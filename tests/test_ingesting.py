@@ -211,7 +211,7 @@ def test_the_credential_of_the_session_stays_open(cluster: LocalCluster) -> None
         assert session.ingest(f"{DATA}/a.csv", "R", identity="loader", **NOW).outcome == "succeeded"
         assert credential.closed == 0
         assert rows(session)
-    assert credential.closed == 1
+    assert credential.closed == 0, "whoever made it closes it"
 
 
 @pytest.mark.parametrize(

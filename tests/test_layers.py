@@ -33,7 +33,19 @@ MAY_IMPORT = {
 # Allowed arrows that must not cost anything at import.
 LAZY = {"session": {"local", "arm"}}
 
-HEAVY = {"pandas", "azure", "msal", "requests", "duckdb", "duckdb_kql", "anywidget", "tornado", "ipywidgets"}
+HEAVY = {
+    "pandas",
+    "azure",
+    "msal",
+    "requests",
+    "duckdb",
+    "duckdb_kql",
+    "anywidget",
+    "tornado",
+    "ipywidgets",
+    "tenacity",
+    "tqdm",
+}
 POSIX_ONLY = {"fcntl", "grp", "pwd", "resource", "termios", "tty", "pty", "posix", "syslog"}
 IMPURE = {"asyncio", "http", "io", "os", "pathlib", "random", "secrets", "shutil", "socket", "subprocess", "time"}
 

@@ -1,72 +1,111 @@
-"""The identities that are assigned to a cluster, as Azure Resource Manager lists them."""
+"""The identities of a cluster, and those that it could have, as Azure Resource Manager lists them."""
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
-from kqlmi.errors import InputError, KqlmiError, MissingExtraError, printable
-from kqlmi.model.entities import SYSTEM, Identity, object_id
+from kqlmi.arm.asking import asking
+from kqlmi.arm.resource import ClusterResource
+from kqlmi.errors import InputError, ResourceManagerError
+from kqlmi.model.assignment import IdentityBlock
+from kqlmi.model.entities import SYSTEM, Identity, ObjectId, did_you_mean, object_id
 
 _RESOURCE_ID = re.compile(
-    r"/subscriptions/(?P<subscription>[^/]+)/resourceGroups/(?P<group>[^/]+)/providers/Microsoft\.Kusto/clusters/(?P<name>[^/]+)",
+    r"/subscriptions/(?P<subscription>[^/]+)/resourceGroups/(?P<group>[^/]+)"
+    r"/providers/Microsoft\.ManagedIdentity/userAssignedIdentities/(?P<name>[^/]+)",
     re.IGNORECASE,
 )
+READER = "the role Reader on the cluster"
+_SETTLED = frozenset({"", "succeeded", "failed", "canceled"})
 
 
 @dataclass(frozen=True, slots=True)
-class ClusterResource:
-    """A cluster in Azure Resource Manager.
+class Assigned:
+    """What is assigned to a cluster: the system identity, where it is on, and the user-assigned ones.
 
-    ``options`` are the keyword arguments of azure-mgmt clients beside ``subscription_id``: ``credential``, and where it
-    is not the public cloud's, ``base_url`` and what goes with it.
+    ``changes`` tells that an operation on the cluster goes on. ``etag`` and ``location`` are the cluster's own.
     """
 
-    resource_id: str
-    options: Mapping[str, Any] = field(repr=False)
-
-    def __post_init__(self) -> None:
-        """Refuse what is no resource ID of a cluster."""
-        _ = self.parts
-
-    @property
-    def parts(self) -> re.Match[str]:
-        """Give ``subscription``, ``group`` and ``name``."""
-        found = _RESOURCE_ID.fullmatch(self.resource_id)
-        if found is None:
-            raise InputError(
-                f"{self.resource_id!r} is not the resource ID of a cluster.",
-                hint="Write /subscriptions/…/resourceGroups/…/providers/Microsoft.Kusto/clusters/…",
-            )
-        return found
+    identities: tuple[Identity, ...]
+    block: IdentityBlock
+    location: str = ""
+    etag: str = ""
+    changes: bool = False
 
 
-def assigned(cluster: ClusterResource) -> tuple[Identity, ...]:
-    """Give the system identity, where it is on, and the user-assigned ones; these by the names of their resources.
+def read(cluster: ClusterResource) -> Assigned:
+    """Give what is assigned to the cluster.
 
     Raises:
         MissingExtraError: azure-mgmt-kusto is not installed.
-        KqlmiError: The caller may not read the cluster, or Azure Resource Manager gave no answer.
+        ResourceManagerError: The caller may not read the cluster, or Azure Resource Manager gave no answer.
     """
-    try:
-        from azure.core.exceptions import AzureError
-        from azure.mgmt.kusto import KustoManagementClient
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            "Assigned identities are read by azure-mgmt-kusto.", hint="Install it: pip install 'kqlmi[azure]'."
-        ) from error
-    found = cluster.parts
-    try:
-        with KustoManagementClient(subscription_id=found["subscription"], **cluster.options) as client:
-            block = client.clusters.get(found["group"], found["name"]).identity
-    except AzureError as error:
-        reason = printable(str(getattr(error, "message", "") or error).splitlines()[0])
-    else:
-        return tuple(_identities(found["name"], block))
-    # Raised out here, it drags nothing along: the library's own error may repeat what was sent.
-    raise KqlmiError(
-        f"Azure Resource Manager does not tell which identities are assigned: {reason}",
-        hint="It needs the right to read the cluster, as the role Reader gives it.",
+    with asking("tell which identities are assigned", READER), cluster.kusto() as client:
+        found: Any = client.clusters.get(*cluster.place)
+    block: Any = found.identity
+    users = tuple(block.user_assigned_identities or {}) if block else ()
+    state = str(getattr(found.provisioning_state, "value", found.provisioning_state) or "").casefold()
+    return Assigned(
+        tuple(_identities(cluster.name, block)),
+        IdentityBlock(((block and block.principal_id) or "").lower(), users),
+        str(found.location or ""),
+        str(found.etag or ""),
+        # A cluster that runs calls itself so, in this place too.
+        state not in _SETTLED | {"running"},
+    )
+
+
+def find(cluster: ClusterResource, text: str) -> Identity:
+    """Give the user-assigned identity that ``text`` names: by resource ID, or by name in the cluster's subscription.
+
+    Of several with one name, that of the cluster's own resource group is meant.
+
+    Raises:
+        InputError: There is none, or several.
+        ResourceManagerError: They may not be read.
+    """
+    reader = "the role Reader, or Managed Identity Operator, on the identity"
+    if "/" in text:
+        place = _RESOURCE_ID.fullmatch(text)
+        if place is None:
+            raise InputError(
+                f"{text!r} is not the resource ID of a user-assigned identity.",
+                hint="Write /subscriptions/…/resourceGroups/…/providers/Microsoft.ManagedIdentity/userAssignedIdentities/…",
+            )
+        with asking(f"tell of the identity {text}", reader), cluster.msi(place["subscription"]) as client:
+            return _identity(client.user_assigned_identities.get(place["group"], place["name"]))
+    with asking(f"tell of the identity {text}", reader), cluster.msi() as client:
+        try:
+            with asking(f"tell of the identity {text}", reader):
+                return _identity(client.user_assigned_identities.get(cluster.place[0], text))
+        except ResourceManagerError as error:
+            if not error.nothing_happened:
+                raise
+        listed = list(map(_identity, client.user_assigned_identities.list_by_subscription()))
+    wanted = text.casefold()
+    found = [one for one in listed if wanted in (one.display_name.casefold(), one.object_id, one.client_id.casefold())]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise InputError(
+            f"{text!r} names several identities: {', '.join(one.resource_id for one in found)}.",
+            hint="Give the resource ID.",
+        )
+    raise InputError(
+        f"There is no user-assigned identity {text!r} in the cluster's subscription.",
+        hint=did_you_mean(text, [one.display_name for one in listed]) if listed else "Give its resource ID.",
+    )
+
+
+def _identity(found: Any) -> Identity:
+    return Identity(
+        object_id(found.principal_id),
+        found.name,
+        client_id=found.client_id or "",
+        tenant_id=found.tenant_id or "",
+        principal_id=found.principal_id.lower(),
+        resource_id=found.id,
     )
 
 
@@ -78,6 +117,12 @@ def _identities(cluster: str, block: Any) -> Iterator[Identity]:
             SYSTEM, cluster, tenant_id=block.tenant_id or "", is_system=True, principal_id=block.principal_id.lower()
         )
     for resource_id, user in (block.user_assigned_identities or {}).items():
-        if user.principal_id:
-            name = resource_id.rpartition("/")[2]
-            yield Identity(object_id(user.principal_id), name, client_id=user.client_id or "")
+        if user and user.principal_id:
+            name, principal = resource_id.rpartition("/")[2], user.principal_id.lower()
+            yield Identity(
+                ObjectId(principal),
+                name,
+                client_id=user.client_id or "",
+                principal_id=principal,
+                resource_id=resource_id,
+            )

@@ -1,11 +1,11 @@
 """What a cluster shows of where identities are really used."""
 
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Final
 
 from kqlmi.cluster.connection import Connection
+from kqlmi.cluster.fanout import Progress, each, unseen
 from kqlmi.cluster.sources import SOURCES, Found, Looked, externals
 from kqlmi.cluster.table import Table
 from kqlmi.cluster.uses import External, Place
@@ -22,7 +22,6 @@ from kqlmi.model.needs import (
     merged,
 )
 
-_WIDTH: Final = 8
 _FOLLOWING: Final = "readonlyfollowing"
 _SCRIPT: Final = ".show database schema as csl script"
 _NO_ARM: Final = Source(
@@ -33,7 +32,7 @@ Key = tuple[str, str]
 """A source's name and a database, empty for the whole cluster."""
 
 
-def discover(connection: Connection) -> Discovery:
+def discover(connection: Connection, progress: Progress = unseen) -> Discovery:
     """Give what the caller may see of the use of identities; what may not be read is named and does not fail the rest.
 
     Raises:
@@ -43,14 +42,13 @@ def discover(connection: Connection) -> Discovery:
     names = [str(name) for name in listed.column("DatabaseName")]
     modes = listed.column("DatabaseAccessMode") if listed.has("DatabaseAccessMode") else [""] * len(names)
     jobs = [(row, name) for row in SOURCES for name in ([""] if row.everywhere else names)]
-    with ThreadPoolExecutor(_WIDTH) as pool:
-        answers = dict(
-            zip(
-                ((row.name, name) for row, name in jobs),
-                pool.map(lambda job: _ask(connection, *job), jobs),
-                strict=True,
-            )
+    answers = dict(
+        zip(
+            ((row.name, name) for row, name in jobs),
+            each(lambda job: _ask(connection, *job), jobs, lambda found: progress(len(found), len(jobs), "sources")),
+            strict=True,
         )
+    )
     known = _externals(answers, names)
     sources: list[Source] = []
     found: dict[bool, list[Found]] = {True: [], False: []}

@@ -14,8 +14,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
-from kqlmi.cluster.connection import LOOPBACK, Target, connection_string, translated
+from kqlmi.cluster.connection import LOOPBACK, Target, connection_string
 from kqlmi.cluster.discretion import discreet
+from kqlmi.cluster.refusals import translated
 from kqlmi.errors import ConnectionFailedError, InputError, MissingExtraError, ServiceError, printable
 from kqlmi.model.blobs import Blob
 from kqlmi.redaction import redacted
@@ -140,7 +141,9 @@ class IngestClient:
             report_level=ReportLevel.FailuresAndSuccesses,
             report_method=ReportMethod.Queue,
         )
-        with discreet(self._target.sign_in), translated("", self._target):
+        # What went wrong here may have left: it has no ID by which that could be told.
+        host, mode = urlsplit(self._target.query_url).netloc, self._target.sign_in.mode
+        with discreet(self._target.sign_in), translated(host, mode, "", {""}):
             # Both are kept by the client, so that only the queue itself is left to fail below.
             queues = self._manager.get_ingestion_queues()
             self._manager.get_authorization_context()

@@ -1,26 +1,35 @@
 """The policies of a cluster as its answers hold them."""
 
-from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from kqlmi.cluster.connection import Connection
+from kqlmi.cluster.fanout import WIDTH, Progress, each, unseen
 from kqlmi.cluster.table import Table
-from kqlmi.errors import KqlmiError, NoSuchPolicyError, PolicyError, ServiceError
+from kqlmi.errors import ConnectionFailedError, KqlmiError, NoSuchPolicyError, PolicyError, ServiceError
 from kqlmi.model import commands
 from kqlmi.model.entities import Scope
 from kqlmi.model.policy import Policy, Snapshot
 
-_WIDTH: Final = 8
-
 
 @dataclass(frozen=True, slots=True)
 class Policies:
-    """Policies that were read, and the refusal of each scope that could not be."""
+    """Policies that were read, and of each scope that could not be, what stood against it: a refusal, or no answer."""
 
     snapshot: Snapshot
     refused: Mapping[Scope, KqlmiError]
+
+    @property
+    def permitted(self) -> Snapshot:
+        """Give the policies that were read, if no other one lacks for want of an answer.
+
+        Raises:
+            ConnectionFailedError: One does, so that what is said of the rest may be wrong.
+        """
+        for error in self.refused.values():
+            if isinstance(error, ConnectionFailedError):
+                raise error
+        return self.snapshot
 
 
 def policy_of(answer: Table) -> Policy | None:
@@ -72,31 +81,38 @@ def read_policy(connection: Connection, scope: Scope) -> Policy | None:
         raise PolicyError(f"The policy of the {scope} cannot be understood: {error.message}") from error
 
 
-def read_policies(connection: Connection, scopes: Iterable[Scope]) -> Policies:
+def read_policies(connection: Connection, scopes: Iterable[Scope], progress: Progress = unseen) -> Policies:
     """Read several policies at a time; give those that could be read, and what stood against each other one.
 
     Raises:
-        ConnectionFailedError: The cluster does not answer at all.
+        ConnectionFailedError: The cluster does not answer for any scope; with many, for none of the first few.
         NoSuchPolicyError: It knows no such policy.
     """
     wanted = list(dict.fromkeys(scopes))
-    refused: dict[Scope, KqlmiError] = {}
 
-    def read(scope: Scope) -> Policy | KqlmiError | None:
-        try:
-            return read_policy(connection, scope)
-        except (PolicyError, ServiceError) as error:
-            return error
+    def seen(found: list[Policy | KqlmiError | None]) -> None:
+        if len(found) == min(WIDTH, len(wanted)):
+            _refuse_silence(found)
+        progress(len(found), len(wanted), "policies")
 
-    policies: dict[Scope, Policy | None] = {}
-    with ThreadPoolExecutor(_WIDTH) as pool:
-        for scope, found in zip(wanted, pool.map(read, wanted), strict=True):
-            if isinstance(found, KqlmiError):
-                refused[scope] = found
-            else:
-                policies[scope] = found
-    for error in refused.values():
-        # Once is enough.
-        if isinstance(error, NoSuchPolicyError):
-            raise error
-    return Policies(Snapshot(policies), refused)
+    answers = dict(zip(wanted, each(lambda scope: _policy_or_error(connection, scope), wanted, seen), strict=True))
+    return Policies(
+        Snapshot({scope: one for scope, one in answers.items() if not isinstance(one, KqlmiError)}),
+        {scope: one for scope, one in answers.items() if isinstance(one, KqlmiError)},
+    )
+
+
+def _policy_or_error(connection: Connection, scope: Scope) -> Policy | KqlmiError | None:
+    try:
+        return read_policy(connection, scope)
+    except NoSuchPolicyError:
+        raise  # once is enough
+    except (ConnectionFailedError, PolicyError, ServiceError) as error:
+        return error
+
+
+def _refuse_silence(found: Sequence[Policy | KqlmiError | None]) -> None:
+    """Raise where no scope was answered for at all."""
+    errors = [one for one in found if isinstance(one, ConnectionFailedError)]
+    if errors and len(errors) == len(found):
+        raise errors[0]

@@ -84,7 +84,7 @@ def _open(store: "Store", state: "State", given: list[str], *, is_sample: bool) 
 
 
 def find() -> "Running | None":
-    """Give where a running ``kqlmi local serve`` is, with its token, or None."""
+    """Give a running ``kqlmi local serve``, or None."""
     from kqlmi.local import runtime  # seldom needed
 
     return runtime.find()

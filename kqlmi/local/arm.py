@@ -30,6 +30,7 @@ class Asked:
     path: Mapping[str, str]
     body: Any
     version: str
+    headers: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,17 @@ def route(method: str, pattern: str) -> Callable[[Route], Route]:
     return register
 
 
-def handle(state: State, method: str, path: str, *, query: Mapping[str, str], body: bytes) -> Answer:
+def require_role(role: str, method: str, path: str) -> None:
+    """Refuse what an Azure role does not allow: a ``Reader`` only reads, and ``none`` may do nothing."""
+    if role == "none" or (role == "Reader" and method != "GET"):
+        does = "read" if method == "GET" else "write"
+        what = f"The client has no authorization to perform action '{does}' over scope '{path}'."
+        raise ArmError(403, "AuthorizationFailed", what)
+
+
+def handle(
+    state: State, method: str, path: str, *, query: Mapping[str, str], body: bytes, headers: Mapping[str, str]
+) -> Answer:
     """Answer a request whose token has been checked, or raise ``ArmError``."""
     for wanted, pattern, function in _ROUTES:
         found = pattern.fullmatch(path)
@@ -65,7 +76,7 @@ def handle(state: State, method: str, path: str, *, query: Mapping[str, str], bo
             version = _version(provider, query)
             captured = found.groupdict()
             _require_own(state, captured)
-            return function(Asked(state, captured, _json(body), version))
+            return function(Asked(state, captured, _json(body), version, headers))
     raise ArmError(404, "InvalidResourceType", f"The local cluster has no route {method} {path}.")
 
 
@@ -93,8 +104,11 @@ def update_cluster(asked: Asked) -> Answer:
     block = asked.body.get("identity")
     if other := asked.body.keys() - {"identity", "location"}:
         raise ArmError(400, "InvalidRequestContent", f"The local cluster changes no '{min(other)}', only the identity.")
-    if block is not None:
-        with asked.state.lock:
+    with asked.state.lock:
+        only = asked.headers.get("If-Match", "*").strip('"')
+        if only not in ("*", assignments.etag(asked.state)):
+            raise ArmError(412, "PreconditionFailed", "The cluster is not the one that the If-Match header names.")
+        if block is not None:
             asked.state.identities = assignments.assigned(asked.state, block)
     return _accepted(asked)
 

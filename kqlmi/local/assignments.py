@@ -1,5 +1,6 @@
 """Which identities are assigned to the cluster: how Azure Resource Manager shows it, and how it changes it."""
 
+import hashlib
 from typing import Any
 
 from kqlmi.local import resources
@@ -66,6 +67,7 @@ def cluster_body(state: State) -> dict[str, Any]:
         "name": state.name,
         "type": "Microsoft.Kusto/Clusters",
         "location": LOCATION,
+        "etag": etag(state),
         "sku": {"name": "Dev(No SLA)_Standard_E2a_v4", "tier": "Basic", "capacity": 1},
         "identity": block,
         "properties": {
@@ -75,6 +77,12 @@ def cluster_body(state: State) -> dict[str, Any]:
             "dataIngestionUri": state.ingest_url,
         },
     }
+
+
+def etag(state: State) -> str:
+    """Give what changes with the identities of the cluster."""
+    assigned_now = "|".join(one.object_id for one in state.identities)
+    return hashlib.sha256(assigned_now.encode()).hexdigest()[:16]
 
 
 def identity_body(one: Identity) -> dict[str, Any]:

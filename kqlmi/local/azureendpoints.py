@@ -26,11 +26,14 @@ class Arm(Handler):
 
     def manage(self) -> str:
         request, state = self.request, self.service.state
-        self.bearer({state.arm_token: True})
+        role = self.bearer({state.arm_token: "Owner", **state.arm_tokens})
         query = {name: self.get_query_argument(name) for name in request.query_arguments}
         try:
             path = unquote(request.path)
-            given = arm.handle(state, request.method or "", path, query=query, body=bytes(self.body))
+            arm.require_role(role, request.method or "", path)
+            given = arm.handle(
+                state, request.method or "", path, query=query, body=bytes(self.body), headers=request.headers
+            )
         except ArmError as error:
             self.set_status(error.status)
             return json.dumps({"error": {"code": error.code, "message": error.message}})

@@ -22,6 +22,7 @@ from kqlmi.local.service import Service
 from kqlmi.local.state import Grant, State
 
 _PORTS = 65_536
+ARM_ROLES = ("Reader", "none")
 _ROLES = {
     "admin": Role.ADMINS,
     "monitor": Role.MONITORS,
@@ -127,7 +128,21 @@ class LocalCluster:
     @property
     def arm_options(self) -> dict[str, Any]:
         """Keyword arguments for the clients of azure-mgmt-kusto and azure-mgmt-msi, beside ``subscription_id``."""
-        return loopback.options(self.url, self._state.arm_token)
+        return loopback.options(self.url, self.arm_token)
+
+    @property
+    def arm_token(self) -> str:
+        """The token for the routes of Azure Resource Manager, which opens no database."""
+        return self._state.arm_token
+
+    def arm_options_for(self, role: str) -> dict[str, Any]:
+        """Give ``arm_options`` of somebody who has the Azure role ``Reader`` on the cluster's resource group, or ``none``."""
+        if role not in ARM_ROLES:
+            raise ValueError(f"role {role!r}: the roles are {', '.join(ARM_ROLES)}")
+        token = secrets.token_urlsafe(32)
+        with self._state.lock:
+            self._state.arm_tokens = {**self._state.arm_tokens, token: role}
+        return loopback.options(self.url, token)
 
     def hub(self, namespace: str, name: str) -> Hub:
         """Give an event hub, which is made if it is not there."""

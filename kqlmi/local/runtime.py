@@ -8,17 +8,16 @@ import time
 import urllib.error
 import urllib.request
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from platformdirs import user_runtime_path
 
 from kqlmi import local
 from kqlmi.errors import InputError
-
-if TYPE_CHECKING:
-    from kqlmi.local.cluster import LocalCluster
+from kqlmi.local import loopback
+from kqlmi.local.cluster import LocalCluster
 
 _NAME = "local-cluster.json"
 _SECONDS = 5
@@ -27,11 +26,18 @@ _HERE = "http://127.0.0.1:"
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A cluster that a shell runs; ``ingest_url`` is empty where it does not tell."""
+    """A cluster that runs in another process: where it is, and the tokens for it and for Azure Resource Manager's routes."""
 
     url: str
     token: str = field(repr=False)
     ingest_url: str = ""
+    resource_id: str = ""
+    arm_token: str = field(default="", repr=False)
+
+    @property
+    def arm_options(self) -> dict[str, Any]:
+        """Keyword arguments for azure-mgmt clients, as a ``LocalCluster`` has them."""
+        return loopback.options(self.url, self.arm_token)
 
 
 def find() -> Running | None:
@@ -40,12 +46,10 @@ def find() -> Running | None:
         if hasattr(os, "getuid") and path().stat().st_uid != os.getuid():
             return None  # whoever wrote it would read what is sent
         content = json.loads(path().read_text(encoding="utf-8"))
-        url, token, ingest_url = content["url"], content["token"], content.get("ingest_url", "")
-    except (OSError, ValueError, KeyError, TypeError):
+        found = Running(**content)
+    except (OSError, ValueError, TypeError):
         return None
-    if not isinstance(ingest_url, str) or not ingest_url.startswith(_HERE):
-        ingest_url = ""  # as of an older version
-    return Running(url, token, ingest_url) if _answers(url, token) else None
+    return found if all(isinstance(one, str) for one in asdict(found).values()) and _answers(found) else None
 
 
 def serve(*, port: int = 0) -> None:
@@ -80,14 +84,15 @@ def path() -> Path:
         return user_runtime_path("kqlmi", appauthor=False) / _NAME
 
 
-def _write(cluster: "LocalCluster") -> None:
+def _write(cluster: LocalCluster) -> None:
+    running = Running(cluster.url, cluster.token, cluster.ingest_url, cluster.resource_id, cluster.arm_token)
     target = path()
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     target.parent.chmod(0o700)
     draft = target.with_name(f"{_NAME}.{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump({"url": cluster.url, "token": cluster.token, "ingest_url": cluster.ingest_url}, file)
+        json.dump(asdict(running), file)
     draft.replace(target)
 
 
@@ -98,13 +103,13 @@ def _remove(token: str) -> None:
             path().unlink()
 
 
-def _answers(url: object, token: object) -> bool:
-    if not isinstance(url, str) or not isinstance(token, str) or not url.startswith(_HERE):
+def _answers(found: Running) -> bool:
+    if not all(url.startswith(_HERE) for url in (found.url, found.ingest_url or _HERE)):
         return False
     request = urllib.request.Request(  # noqa: S310 - loopback, see above
-        f"{url}/v1/rest/mgmt",
+        f"{found.url}/v1/rest/mgmt",
         data=json.dumps({"db": None, "csl": ".show version"}).encode(),
-        headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+        headers={"Authorization": f"Bearer {found.token}", "Content-Type": "application/json"},
     )
     # A proxy of the environment must see neither the request nor the token.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -116,6 +116,7 @@ class State:
         self.jobs: tuple[IngestionJob, ...] = ()
         self.work = threading.Event()
         self.arm_token = secrets.token_urlsafe(32)
+        self.arm_tokens: Mapping[str, str] = {}
         self.signature = secrets.token_urlsafe(32)
         self.authorizations: Mapping[str, Caller] = {}
         self.elsewhere: Mapping[str, str] = {}

@@ -37,7 +37,8 @@ class Audit:
     """What an audit found, by severity.
 
     ``accepted`` are findings that an acceptance takes out, ``expired`` the acceptances that count no more. ``plans`` are
-    by the finding's ID, for those that a plan can mend. ``unread`` says what stood against each policy that was not read.
+    by the finding's ID, for those that a plan can mend. ``unread`` says what stood against each policy that was not read, ``why_not_assigned`` what stood against the assigned
+    identities where they were asked for.
     """
 
     cluster: str
@@ -49,6 +50,7 @@ class Audit:
     sources: tuple[Source, ...]
     unread: tuple[str, ...]
     knows_assigned: bool
+    why_not_assigned: str = ""
 
     def worst(self, at_least: Severity) -> tuple[Finding, ...]:
         """Give the findings that are of a severity or above; those that were accepted do not count."""
@@ -139,7 +141,8 @@ def _page(found: Audit) -> Iterator[str]:
     yield f"Sources: {len(found.sources) - len(failed)} read in full; not so:" if failed else "All sources were read."
     yield from (f"  {one}" for one in _together(failed))
     if not found.knows_assigned:
-        yield "Not checked: orphans, because Azure Resource Manager was not asked which identities are assigned."
+        why = found.why_not_assigned or "Azure Resource Manager was not asked which identities are assigned."
+        yield f"Not checked: orphans, because {printable(why)}"
     if found.unproven:
         yield f"Grants that were not seen in use, and are not proven unused: {len(found.unproven)}."
         reasons = dict.fromkeys((one.usage, one.why) for one in found.unproven)

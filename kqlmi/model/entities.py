@@ -104,6 +104,7 @@ class Identity:
     """A managed identity as the service describes it; unknown fields are empty.
 
     ``object_id`` is as grants compare it: ``system`` for the cluster's own, whose GUID is in ``principal_id``.
+    ``resource_id`` is that of a user-assigned identity, where Azure Resource Manager told it.
     """
 
     object_id: ObjectId
@@ -112,6 +113,7 @@ class Identity:
     tenant_id: str = ""
     is_system: bool = False
     principal_id: str = ""
+    resource_id: str = ""
 
     def __str__(self) -> str:
         """Give the display name with the object ID."""

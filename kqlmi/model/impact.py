@@ -13,10 +13,14 @@ from kqlmi.model.policy import Snapshot
 
 @dataclass(frozen=True, slots=True)
 class Impact:
-    """The uses that would stop, and for each revoked grant why silence about it proves nothing."""
+    """The uses that would stop, and for each revoked grant why silence about it proves nothing.
+
+    ``orphans`` are the entries of policies whose identity would not be assigned any more.
+    """
 
     stops: tuple[Need, ...] = ()
     unknown: tuple[str, ...] = ()
+    orphans: tuple[str, ...] = ()
     who: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @property
@@ -26,11 +30,35 @@ class Impact:
             f"Would stop: {self.who[str(one.identity)]} {one.usage} in the {one.scope}: {one.evidence[0]}"
             for one in self.stops
         )
-        return (*stops, *(f"Cannot be known: {why}" for why in self.unknown))
+        orphans = (f"Would be left an orphan: {one}" for one in self.orphans)
+        return (*stops, *orphans, *(f"Cannot be known: {why}" for why in self.unknown))
 
     def __str__(self) -> str:
         """Give the lines, or the sentence that nothing was found."""
         return "\n".join(self.lines) or "No use was found that would stop."
+
+
+def unassigning(identity: str, who: str, current: Snapshot, discovery: Discovery) -> Impact:
+    """Tell what of the discovered use stops where an identity is no longer assigned, and which entries it leaves behind.
+
+    ``identity`` is as grants compare it.
+    """
+    stops = tuple(
+        need
+        for need in discovery.needs
+        if need.identity == identity
+        and need.state != "refused"
+        and access(current, identity, need.usage, need.scope).allowed
+    )
+    held = {scope: sorted(usages) for scope in current.policies if (usages := current.held(scope, identity))}
+    unknown = dict.fromkeys(
+        f"whether {who} uses {printable(usage)} in the {scope}, because {why}"
+        for scope, usages in held.items()
+        for usage in usages
+        if (why := discovery.doubt(usage, scope))
+    )
+    orphans = tuple(f"{who} in the policy of the {scope}: {printable(', '.join(held[scope]))}" for scope in held)
+    return Impact(stops, tuple(unknown), orphans, {identity: who})
 
 
 def impact(plan: Plan, current: Snapshot, discovery: Discovery) -> Impact:
@@ -51,4 +79,4 @@ def impact(plan: Plan, current: Snapshot, discovery: Discovery) -> Impact:
         and change.effect == "effective"
         and (why := discovery.doubt(change.usage, change.scope))
     }
-    return Impact(stops, tuple(unknown), {str(one.identity): plan.who(str(one.identity)) for one in stops})
+    return Impact(stops, tuple(unknown), who={str(one.identity): plan.who(str(one.identity)) for one in stops})

@@ -119,6 +119,11 @@ class Discovery:
         named = (replace(need, identity=principals.get(need.identity or "", need.identity)) for need in self.needs)
         return replace(self, needs=merged(named))
 
+    def learning(self, name: str, sources: Iterable[Source], needs: Iterable[Need]) -> "Discovery":
+        """Give what is known once a source was read that was not before."""
+        others = (one for one in self.sources if one.name != name)
+        return replace(self, sources=(*others, *sources), needs=merged((*self.needs, *needs)))
+
     def uses(self, identity: str, usage: str, scope: Scope) -> tuple[Need, ...]:
         """Give the needs of an identity for a usage (or, of ``All``, for any) in a database, or at the cluster in all."""
         found = self._uses.get((identity, usage_name(usage)), ())

@@ -109,10 +109,10 @@ FORMATS: Mapping[str, Callable[[Plan], str]] = MappingProxyType(
 )
 
 
-def to_warning(orphans: Iterable[str]) -> str:
-    """Say of identities that are not assigned to the cluster what that means for a plan."""
+def to_warning(orphans: Iterable[str], by: str = "its answer") -> str:
+    """Say of identities that are not assigned to the cluster what that means for a plan, and ``by`` what it is known."""
     return (
-        f"Not assigned to the cluster, by its answer: {', '.join(orphans)}. What they were granted cannot be restored"
+        f"Not assigned to the cluster, by {by}: {', '.join(orphans)}. What they were granted cannot be restored"
         " until they are assigned again."
     )
 

@@ -4,8 +4,22 @@ from kqlmi.apply import Applied, StepResult
 from kqlmi.cluster.ingest import Ingestion
 from kqlmi.credentials import MODES
 from kqlmi.history import Entry
+from kqlmi.session.azure import ConnectionList, IdentityList
+from kqlmi.session.changing import AzurePlan
 from kqlmi.session.connecting import connect
 from kqlmi.session.files import write
 from kqlmi.session.session import Session
 
-__all__ = ["MODES", "Applied", "Entry", "Ingestion", "Session", "StepResult", "connect", "write"]
+__all__ = [
+    "MODES",
+    "Applied",
+    "AzurePlan",
+    "ConnectionList",
+    "Entry",
+    "IdentityList",
+    "Ingestion",
+    "Session",
+    "StepResult",
+    "connect",
+    "write",
+]

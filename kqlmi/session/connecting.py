@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from kqlmi.cluster.cloud import login_endpoint
 from kqlmi.cluster.connection import DEFAULT_TIMEOUT, KustoConnection, Target
+from kqlmi.cluster.retrying import Patience, Retrying
 from kqlmi.credentials import sign_in
 from kqlmi.errors import InputError, MissingExtraError
 from kqlmi.model.entities import did_you_mean
@@ -16,7 +17,7 @@ from kqlmi.session.addresses import is_name, url_of
 from kqlmi.session.session import Session
 
 if TYPE_CHECKING:
-    from kqlmi.arm.identities import ClusterResource
+    from kqlmi.arm.resource import ClusterResource
 
 
 def connect(
@@ -36,6 +37,7 @@ def connect(
     resource_id: str = "",
     arm_options: Mapping[str, Any] | None = None,
     ingest_url: str = "",
+    patience: Patience | None = None,
 ) -> Session:
     """Open a session on a cluster.
 
@@ -49,7 +51,8 @@ def connect(
         credential: Any azure-identity credential; whoever made it closes it.
         tenant: The tenant to sign in to, by its ID or a domain.
         identity: For ``managed-identity``: ``system``, ``client_id=GUID``, ``object_id=GUID`` or ``resource_id=…``.
-        tell: Called with what a person has to do to sign in; written to standard error by default.
+        tell: Called with what a person has to do to sign in, which by default is written to standard error, and with a
+            sentence when a request is tried again after a wait.
         database: The database in context.
         name: What previews, results and errors call the cluster; by default its name in the configuration file, or its
             host.
@@ -59,6 +62,7 @@ def connect(
         resource_id: The cluster's resource ID, by which Azure Resource Manager tells the assigned identities.
         arm_options: Keyword arguments for the clients of azure-mgmt-kusto; by default they sign in as the session does.
         ingest_url: Where the cluster ingests; by default what its own name tells, ``https://ingest-…``.
+        patience: How long a request is tried again, where that is safe.
 
     Raises:
         InputError: The URL, the mode, the timeout or the configuration file is wrong.
@@ -73,8 +77,11 @@ def connect(
         # What the file says of signing in goes with the way that it names.
         said = {**said, "tenant": "", "identity": ""}
     read_only, history = read_only or said.get("read_only", False), history and said.get("history", True)
+    retrying = Retrying(patience, tell) if tell else Retrying(patience)
     if cluster == "local":
-        return _connect_local(name or "local", timeout, database=database, read_only=read_only, history=history)
+        return _connect_local(
+            name or "local", timeout, retrying, database=database, read_only=read_only, history=history
+        )
     url = url_of(cluster)
     found = sign_in(
         auth or said.get("auth", "default"),
@@ -86,9 +93,8 @@ def connect(
         login_endpoint=partial(login_endpoint, url),
     )
     target = Target(url, found, url_of(ingest_url) if ingest_url else _ingestion(url))
-    options = arm_options or ({"credential": target.sign_in.credential} if target.sign_in.credential else None)
-    resource = _resource(resource_id, options) if resource_id and options else None
-    connection = KustoConnection(target, timeout=timeout, read_only=read_only)
+    resource = _resource(resource_id, target, arm_options) if resource_id else None
+    connection = KustoConnection(target, timeout=timeout, read_only=read_only, retrying=retrying)
     return Session(
         name or urlsplit(url).netloc,
         connection,
@@ -97,6 +103,7 @@ def connect(
         read_only=read_only,
         history=history,
         resource=resource,
+        retrying=retrying,
     )
 
 
@@ -123,24 +130,26 @@ def _said(cluster: str) -> dict[str, Any]:
     return {**auth, "name": cluster, **found[cluster]}
 
 
-def _resource(resource_id: str, options: Mapping[str, Any]) -> "ClusterResource":
-    from kqlmi.arm.identities import ClusterResource
+def _resource(resource_id: str, target: Target, options: Mapping[str, Any] | None) -> "ClusterResource | None":
+    """Give where the cluster is in Azure Resource Manager; None where only a bare token for Kusto is at hand."""
+    from kqlmi.arm.resource import ClusterResource, options_for
 
-    return ClusterResource(resource_id, options)
+    if options is None and target.sign_in.credential:
+        options = options_for(target.sign_in.credential, urlsplit(target.query_url).hostname or "")
+    return ClusterResource(resource_id, options) if options else None
 
 
-def _connect_local(name: str, timeout: float, *, database: str, read_only: bool, history: bool) -> Session:
+def _connect_local(
+    name: str, timeout: float, retrying: Retrying, *, database: str, read_only: bool, history: bool
+) -> Session:
     try:
         from kqlmi import local
 
         with ExitStack() as held:
-            found, resource = local.find(), None
-            if found is None:
-                started = held.enter_context(local.start())
-                resource = _resource(started.resource_id, started.arm_options)
-            running = found or started
-            target = Target(running.url, sign_in(token=running.token), running.ingest_url)
-            connection = KustoConnection(target, timeout=timeout, read_only=read_only)
+            found = local.find() or held.enter_context(local.start())
+            target = Target(found.url, sign_in(token=found.token), found.ingest_url)
+            resource = _resource(found.resource_id, target, found.arm_options) if found.resource_id else None
+            connection = KustoConnection(target, timeout=timeout, read_only=read_only, retrying=retrying)
             session = Session(
                 name,
                 connection,
@@ -149,6 +158,7 @@ def _connect_local(name: str, timeout: float, *, database: str, read_only: bool,
                 read_only=read_only,
                 history=history,
                 resource=resource,
+                retrying=retrying,
             )
             session._held.push(held.pop_all())  # noqa: SLF001 - the session stops what was started for it
             return session

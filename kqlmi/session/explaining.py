@@ -52,4 +52,4 @@ def explain(session: "Session", error: ServiceError, text: str, database: str = 
 
 def _snapshot(session: "Session", found: tuple[Reference, ...], database: str) -> Snapshot:
     names = dict.fromkeys(filter(None, (database or session.database, *(one.database for one in found))))
-    return session.read([Scope.cluster(), *map(Scope.database, names)]).snapshot
+    return session.read([Scope.cluster(), *map(Scope.database, names)]).permitted

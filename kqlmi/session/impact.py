@@ -2,7 +2,10 @@
 
 from typing import TYPE_CHECKING
 
+from kqlmi.cluster import discovery
 from kqlmi.errors import KqlmiError
+from kqlmi.model.dataconnections import USAGE
+from kqlmi.model.entities import ALL, usage_name
 from kqlmi.model.findings import Facts
 from kqlmi.model.impact import Impact
 from kqlmi.model.impact import impact as compare
@@ -17,7 +20,10 @@ def impact(session: "Session", plan: Plan) -> Impact:
     if not plan.revokes:
         return Impact()
     try:
-        current = session.read().snapshot
-        return compare(plan, current, Facts.of(current, session.discover()).discovery)
+        current = session.read().permitted
+        # Only where data connections may stop is it worth to ask Azure too.
+        streams = any(usage_name(one.usage) in {USAGE, ALL} for one in plan.changes if one.kind == "revoke")
+        found = session.discover() if streams else discovery.discover(session.connection)
+        return compare(plan, current, Facts.of(current, found).discovery)
     except KqlmiError as error:
         return Impact(unknown=(f"what would stop, because {error.message}",))

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Self
 from kqlmi.apply import DEADLINE, Applied, StepResult, apply_plan
 from kqlmi.cluster import policies
 from kqlmi.cluster.connection import Connection, Target
+from kqlmi.cluster.fanout import Progress, unseen
+from kqlmi.cluster.retrying import Retrying
 from kqlmi.cluster.table import Table
 from kqlmi.errors import InputError, ServiceError
 from kqlmi.history import Entry, History, Reading
@@ -21,8 +23,7 @@ from kqlmi.model.lexing import is_write
 from kqlmi.model.plan import Plan, make_plan
 from kqlmi.model.policy import Policy, Snapshot
 from kqlmi.recording import Recorder
-from kqlmi.session import auditing, impact
-from kqlmi.session.assigned import assigned
+from kqlmi.session import auditing, azure, changing, impact
 from kqlmi.session.explaining import Refusal, check, explain
 from kqlmi.session.ingesting import ingest
 from kqlmi.session.met import Met
@@ -32,7 +33,7 @@ from kqlmi.session.templating import new
 from kqlmi.session.whoami import whoami
 
 if TYPE_CHECKING:
-    from kqlmi.arm.identities import ClusterResource
+    from kqlmi.arm.resource import ClusterResource
 
 
 class Session:
@@ -52,12 +53,13 @@ class Session:
         history: bool = True,
         target: Target | None = None,
         resource: "ClusterResource | None" = None,
+        retrying: Retrying | None = None,
     ) -> None:
         """Hold a connection; ``connect`` makes one."""
-        self.target, self.resource = target, resource
+        self.target, self.resource, self._retrying = target, resource, retrying or Retrying()
         self.name, self.connection, self.database, self.read_only = name, connection, database, read_only
         self.history = History() if history else None
-        self.plans: dict[str, Plan] = {}
+        self.plans: dict[str, Plan | changing.AzurePlan] = {}
         self.refusal: Refusal | None = None
         self.met = Met()
         self._held = ExitStack()
@@ -153,11 +155,17 @@ class Session:
         """Read the policy of a scope; None where there is none."""
         return policies.read_policy(self.connection, scope)
 
-    def read(self, scopes: Iterable[Scope] | None = None) -> policies.Policies:
-        """Read the policies of some scopes, or of the cluster and every database; a refusal does not fail the rest."""
+    def read(self, scopes: Iterable[Scope] | None = None, *, progress: Progress = unseen) -> policies.Policies:
+        """Read the policies of some scopes, or of the cluster and every database; a refusal does not fail the rest.
+
+        ``progress`` is called with the number of scopes that are done, that of all, and what they are.
+
+        Raises:
+            ConnectionFailedError: The cluster answers for none.
+        """
         if scopes is None:
             scopes = [Scope.cluster(), *map(Scope.database, self.databases())]
-        found = policies.read_policies(self.connection, scopes)
+        found = policies.read_policies(self.connection, scopes, progress)
         self.met = self.met.reading(found.snapshot)
         return found
 
@@ -167,7 +175,7 @@ class Session:
 
     def identity(self, text: str) -> ObjectId:
         """Give the identity that ``text`` names in the policies: display name, object ID, client ID or ``system``."""
-        return find_identity(self.read().snapshot.identities.values(), text)
+        return find_identity(self.read().permitted.identities.values(), text)
 
     def grant(self, identity: str, *usages: str, databases: Iterable[str] = (), cluster: bool = False) -> Plan:
         """Give the plan that grants usages to an identity, in databases (names or globs) or at the cluster.
@@ -185,7 +193,7 @@ class Session:
 
     def replace(self, identity: str, by: str) -> Plan:
         """Give the plan that moves every grant of one identity to another, in all scopes: the grants go first."""
-        current = self.read().snapshot
+        current = self.read().permitted
         old = find_identity(current.identities.values(), identity)
         new = find_identity(current.identities.values(), by)
         if old == new:
@@ -225,8 +233,11 @@ class Session:
         plan = make_plan(current, desired.snapshot, cluster=self.name, exactly=True, names=self.met.identities)
         return plan, desired.unmanaged
 
-    discover, audit, tighten, impact = auditing.discover, auditing.audit, auditing.tighten, impact.impact
-    assigned, denial, ingest, new, notes, whoami = assigned, denial, ingest, new, notes, whoami
+    audit, tighten, impact, denial = auditing.audit, auditing.tighten, impact.impact, denial
+    assigned, identities, data_connections = azure.assigned, azure.identities, azure.data_connections
+    discover, carry_out, impact_of = azure.discover, changing.carry_out, changing.impact_of
+    assign, unassign, connect_hub = changing.assign, changing.unassign, changing.connect_hub
+    not_assigned, ingest, new, notes, whoami = azure.not_assigned, ingest, new, notes, whoami
 
     def _in(self, databases: Iterable[str], *, cluster: bool) -> Snapshot:
         """Read the policies of the scopes that were said."""
@@ -270,7 +281,7 @@ class Session:
     def _recorder(self) -> Recorder:
         if self.history is None:
             raise InputError("This session keeps no history.", hint="Connect without --no-history.")
-        return Recorder.of(self.connection, self.history, self.name)
+        return Recorder.of(self.connection, self.history, self.name, self._retrying)
 
     def apply(
         self,
@@ -300,7 +311,9 @@ class Session:
         if plan.cluster != self.name:
             raise InputError(f"The plan was made for {plan.cluster}, and this session is on {self.name}.")
         if self.history is None or not record or not plan.steps:
-            return apply_plan(self.connection, plan, deadline=deadline, tell=tell, progress=progress)
+            return apply_plan(
+                self.connection, plan, deadline=deadline, tell=tell, progress=progress, retrying=self._retrying
+            )
         return self._recorder.apply(plan, deadline=deadline, tell=tell, progress=progress)
 
     def access(self, identity: str, usage: str, *, database: str = "") -> Access:
@@ -310,7 +323,7 @@ class Session:
             InputError: The database, the identity's name or the usage is not known.
         """
         scope = self.database_scope(database) if database else Scope.cluster()
-        found = self.read([Scope.cluster(), scope]).snapshot
+        found = self.read([Scope.cluster(), scope]).permitted
         return access(
             found, find_identity(found.identities.values(), identity), checked_usage(usage, found.usages), scope
         )

@@ -1,5 +1,6 @@
 """The assigned identities, read by Azure's own client from the local cluster's strict routes."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,7 +8,8 @@ import pytest
 from azure.mgmt.kusto import KustoManagementClient
 
 import kqlmi
-from kqlmi.arm.identities import ClusterResource, assigned
+from kqlmi.arm import identities
+from kqlmi.arm.resource import ClusterResource, options_for
 from kqlmi.errors import InputError, KqlmiError
 from kqlmi.local.cluster import LocalCluster
 from kqlmi.model.entities import Scope
@@ -97,4 +99,30 @@ def test_no_token_shows_and_a_refusal_is_one_sentence(cluster: LocalCluster) -> 
     resource = ClusterResource(cluster.resource_id + "x", cluster.arm_options)
     assert "token" not in repr(resource).lower()
     with pytest.raises(KqlmiError, match="does not tell which identities are assigned"):
-        assigned(resource)
+        identities.read(resource)
+
+
+class Asked(Exception):  # noqa: N818 - it is no error, it ends the request at the token
+    """A token was asked for."""
+
+
+class Asking:
+    """A credential that tells what it is asked for, and gives nothing."""
+
+    def get_token(self, *scopes: str, **_: Any) -> Any:
+        raise Asked(*scopes)
+
+
+@pytest.mark.parametrize(
+    ("host", "scope"),
+    [
+        ("c.westeurope.kusto.windows.net", "https://management.azure.com/.default"),
+        ("c.usgovvirginia.kusto.usgovcloudapi.net", "https://management.usgovcloudapi.net/.default"),
+        ("c.chinaeast2.kusto.chinacloudapi.cn", "https://management.chinacloudapi.cn/.default"),
+        ("c.kusto.usgovcloudapi.net.evil.example", "https://management.azure.com/.default"),
+    ],
+)
+def test_each_cloud_has_its_own_resource_manager(cluster: LocalCluster, host: str, scope: str) -> None:
+    resource = ClusterResource(cluster.resource_id, options_for(Asking(), host))
+    with resource.kusto() as client, pytest.raises(Asked, match=re.escape(scope)):
+        client.clusters.get(*resource.place)

@@ -2,17 +2,16 @@
 
 import json
 import socket
-import threading
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
+import kqlmi
 from kqlmi.cluster.connection import KustoConnection, Target
 from kqlmi.cluster.policies import policy_of
+from kqlmi.cluster.retrying import Patience, Retrying
 from kqlmi.credentials import SignIn, sign_in
 from kqlmi.errors import (
     ConnectionFailedError,
@@ -27,92 +26,16 @@ from kqlmi.errors import (
     UnauthorizedError,
 )
 
+from .service import RESET, Service, one_api, v1, v2
+
 TOKEN = "secret-token-0123456789"  # noqa: S105 - planted, to be looked for
-
-
-@dataclass
-class Service:
-    """What the server answers, and what it was asked."""
-
-    url: str = ""
-    status: int = 200
-    body: bytes = b""
-    headers: dict[str, str] = field(default_factory=dict)
-    asked: list[tuple[str, dict[str, Any], dict[str, str]]] = field(default_factory=list)
-
-    def answer(self, status: int, body: Any, **headers: str) -> None:
-        self.status, self.headers = status, headers
-        self.body = body if isinstance(body, bytes) else json.dumps(body).encode()
-
-
-@pytest.fixture
-def service() -> Iterator[Service]:
-    told = Service()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            # The SDK asks for the cloud's metadata before it signs in; without them it takes the public cloud.
-            self.send_error(404)
-
-        def do_POST(self) -> None:
-            length = int(self.headers["Content-Length"])
-            told.asked.append((self.path, json.loads(self.rfile.read(length)), dict(self.headers)))
-            self.send_response(told.status)
-            for name, value in {**told.headers, "Content-Length": str(len(told.body))}.items():
-                self.send_header(name.replace("_", "-"), value)
-            self.end_headers()
-            self.wfile.write(told.body)
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    told.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield told
-    server.shutdown()
-    server.server_close()
-    thread.join()
+AT_ONCE = Retrying(Patience(sleep=lambda _: None))
 
 
 @pytest.fixture
 def connection(service: Service) -> Iterator[KustoConnection]:
-    with closing(KustoConnection(Target(service.url, sign_in(token=TOKEN)), timeout=5)) as made:
+    with closing(KustoConnection(Target(service.url, sign_in(token=TOKEN)), timeout=5, retrying=AT_ONCE)) as made:
         yield made
-
-
-def v1(rows: list[list[Any]], *columns: str) -> dict[str, Any]:
-    names = [{"ColumnName": name, "DataType": "String", "ColumnType": "string"} for name in columns]
-    return {"Tables": [{"TableName": "Table_0", "Columns": names, "Rows": rows}]}
-
-
-def v2(rows: list[Any], completion: list[Any] | None = None, **closing_fields: Any) -> list[dict[str, Any]]:
-    columns = [{"ColumnName": "x", "ColumnType": "long"}]
-    info = [{"ColumnName": name, "ColumnType": "string"} for name in ("ClientRequestId", "Level", "Payload")]
-    tables = [("PrimaryResult", columns, rows), ("QueryCompletionInformation", info, completion or [])]
-    frames = [
-        {
-            "FrameType": "DataTable",
-            "TableId": place,
-            "TableKind": kind,
-            "TableName": kind,
-            "Columns": names,
-            "Rows": found,
-        }
-        for place, (kind, names, found) in enumerate(tables)
-    ]
-    return [
-        {"FrameType": "DataSetHeader", "IsProgressive": False, "Version": "v2.0"},
-        *frames,
-        {"FrameType": "DataSetCompletion", "HasErrors": False, "Cancelled": False, **closing_fields},
-    ]
-
-
-def one_api(message: str, code: str = "General_BadRequest") -> dict[str, Any]:
-    return {
-        "error": {"code": code, "message": "short", "@type": "Some.Exception", "@message": message, "@permanent": True}
-    }
 
 
 def test_the_first_token_after_comments_decides_and_the_text_is_sent_as_it_is(
@@ -127,7 +50,8 @@ def test_the_first_token_after_comments_decides_and_the_text_is_sent_as_it_is(
     assert (mgmt, first["csl"], first["db"]) == ("/v1/rest/mgmt", text, "NetDefaultDB")
     assert (query, second["db"]) == ("/v2/rest/query", "Sales")
     assert headers["x-ms-client-request-id"].startswith("kqlmi;")
-    assert "kqlmi" in headers["x-ms-app"]
+    assert headers["x-ms-app"].startswith(f"Kusto.kqlmi:{{{kqlmi.__version__}}}")
+    assert headers["x-ms-user"] == "[none]"
     assert headers["Authorization"] == f"Bearer {TOKEN}"
     assert json.loads(first["properties"])["Options"]["servertimeout"] == "0:00:05"
 
@@ -221,27 +145,19 @@ def test_an_unreachable_host_is_told_from_a_lost_answer() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
-    with closing(KustoConnection(Target(url, sign_in("none")))) as connection:
+    with closing(KustoConnection(Target(url, sign_in("none")), retrying=AT_ONCE)) as connection:
         with pytest.raises(ConnectionFailedError, match="cannot be reached") as caught:
             connection.execute(".show databases")
         assert caught.value.sent is False
 
 
-def test_an_answer_that_breaks_off_leaves_it_open_whether_it_was_carried_out() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        target = Target(f"http://127.0.0.1:{server.getsockname()[1]}", sign_in("none"))
-
-        def hang_up() -> None:
-            with server.accept()[0] as heard:
-                heard.recv(65536)
-
-        thread = threading.Thread(target=hang_up)
-        thread.start()
-        with closing(KustoConnection(target)) as connection, pytest.raises(ConnectionFailedError) as caught:
-            connection.execute(".show databases")
-        thread.join()
+def test_an_answer_that_breaks_off_leaves_it_open_whether_it_was_carried_out(
+    service: Service, connection: KustoConnection
+) -> None:
+    service.answers = [RESET]
+    with pytest.raises(ConnectionFailedError, match="look before you send it again") as caught:
+        connection.execute(".show databases")
     assert caught.value.sent is True
-    assert "look before you send it again" in str(caught.value)
 
 
 def test_a_silent_server_is_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,7 +50,9 @@ def test_a_viewer_is_told_once_what_may_not_be_read(cluster: LocalCluster) -> No
         assert answers(viewer)["read the policy of the cluster"] == "no"
         assert answers(viewer)["read the policy of the database Samples"] == "yes"
         assert answers(viewer)["change policies"] == "no"
-        assert found.unread == ("the roles in Samples. The caller lacks a Kusto role for this.",)
+        assert found.unread == (
+            "the roles in Samples. The caller lacks a Kusto role for this; one that was granted just now can take minutes.",
+        )
         assert found.display_name == "viewer of Samples"
 
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+from azure.core import MatchConditions
+from azure.core.exceptions import HttpResponseError, ResourceModifiedError, ResourceNotFoundError
 from azure.mgmt.kusto import KustoManagementClient
 from azure.mgmt.kusto.models import ClusterUpdate, EventHubDataConnection
 from azure.mgmt.kusto.models import Identity as IdentityBlock
@@ -335,3 +336,22 @@ def test_a_data_connection_goes_with_its_database(arm: Arm, granted: LocalCluste
 def test_a_body_that_is_no_json_object_is_refused(arm: Arm, cluster: LocalCluster) -> None:
     assert arm.ask("PATCH", f"{cluster.resource_id}?{API}", [1])[0] == 400
     assert arm.ask("PATCH", f"{cluster.resource_id}?{API}", {"identities": {}})[0] == 400
+
+
+def test_a_change_of_what_is_no_longer_there_is_refused(arm: Arm, cluster: LocalCluster) -> None:
+    shown: Any = arm.kusto.clusters.get(*arm.place)
+    only = {"etag": shown.etag, "match_condition": MatchConditions.IfNotModified}
+    arm.kusto.clusters.begin_update(*arm.place, {"identity": {"type": "UserAssigned"}}, **only).wait()
+    with pytest.raises(ResourceModifiedError):
+        arm.kusto.clusters.begin_update(*arm.place, {"identity": {"type": BOTH}}, **only)
+    assert names(cluster) == ["loader", "exporter"]
+
+
+def test_a_reader_reads_and_nobody_else_does(arm: Arm, cluster: LocalCluster) -> None:
+    for role, read in (("Reader", 200), ("none", 403)):
+        token = cluster.arm_options_for(role)["credential"].get_token().token
+        assert arm.ask("GET", f"{cluster.resource_id}?{API}", token=token)[0] == read
+        status, body = arm.ask("PATCH", f"{cluster.resource_id}?{API}", {"identity": {"type": "None"}}, token=token)
+        assert (status, body["error"]["code"]) == (403, "AuthorizationFailed")
+    with pytest.raises(ValueError, match="Reader, none"):
+        cluster.arm_options_for("Owner")

@@ -22,7 +22,7 @@ CONTAINER = "https://acct.blob.core.windows.net/data"
 # What belongs to the process: who may call it, what it runs, and how its threads wait.
 TRANSIENT = {
     *("name", "url", "ingest_url", "callers", "started", "activity", "lock", "keep", "operations", "work"),
-    *("exports_changed", "arm_token", "signature", "authorizations", "elsewhere"),
+    *("exports_changed", "arm_token", "arm_tokens", "signature", "authorizations", "elsewhere"),
 }
 
 

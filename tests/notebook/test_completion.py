@@ -103,7 +103,7 @@ LINES = [
     ("%kqlmi connect ", "", ["local", *(f"--{name}" for name in CONNECT), *OPTIONS]),
     ("%kqlmi connect https://c.kusto.windows.net --auth ", "", [*MODES]),
     ("%kqlmi connect https://c.kusto.windows.net --auth=dev", "dev", ["device-code"]),
-    ("%kqlmi apply ", "", ["a1b2c3", "--revoke", "--no-history", *OPTIONS]),
+    ("%kqlmi apply ", "", ["a1b2c3", "--revoke", "--confirm", "--no-history", *OPTIONS]),
     ("%kqlmi apply a1", "a1", ["a1b2c3"]),
     ("%kqlmi apply a1b2c3 --rev", "--rev", ["--revoke"]),
     ("%kqlmi plan a1b2c3 --format m", "m", ["markdown"]),
@@ -240,7 +240,7 @@ def test_only_a_file_leaves_room_for_other_guesses() -> None:
 
 
 def test_every_parameter_of_every_subcommand_offers_something_or_is_free_text() -> None:
-    free = {"words", "entry", "finding", "uri", "table"}
+    free = {"words", "entry", "finding", "uri", "table", "data_connection"}
     for row in SUBCOMMANDS.values():
         for place, parameter in enumerate(p for p in row.parameters if p.kind is not p.KEYWORD_ONLY):
             before = f"%kqlmi {row.name} {'mi-load ' * place}"

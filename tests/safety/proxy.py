@@ -35,8 +35,9 @@ class Exchange:
     def __init__(self, handler: BaseHTTPRequestHandler, target: str) -> None:
         self._handler, self._target = handler, target
         self._body = handler.rfile.read(int(handler.headers.get("Content-Length", 0)))
-        self.text = str(json.loads(self._body)["csl"]) if self._body else ""
-        self.writes = bool(_WRITE.match(self.text))
+        is_azure = handler.command in {"PATCH", "PUT"}
+        self.text = handler.command if is_azure else str(json.loads(self._body)["csl"]) if self._body else ""
+        self.writes = is_azure or bool(_WRITE.match(self.text))
 
     def forward(self) -> Answer:
         """Let the cluster carry it out, and give its answer."""
@@ -109,6 +110,12 @@ class Proxy:
                 proxy._meet(Exchange(self, target))
 
             def do_POST(self) -> None:
+                self.do_GET()
+
+            def do_PATCH(self) -> None:
+                self.do_GET()
+
+            def do_PUT(self) -> None:
                 self.do_GET()
 
             def log_message(self, *_: Any) -> None:

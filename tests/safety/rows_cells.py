@@ -6,6 +6,8 @@ import kqlmi
 from kqlmi.cluster.ingest import Ingestion
 from kqlmi.model import blobs
 from kqlmi.model.entities import Scope
+from kqlmi.notebook.completion import complete
+from kqlmi.notebook.completion.matcher import _known
 from kqlmi.notebook.panel import Panel
 from tests.safety.scene import DATA, Scene, echo, row
 from tests.standins.serving import Request
@@ -119,7 +121,10 @@ def an_error_that_repeats_the_text_and_the_token(scene: Scene) -> None:
         f" | where a == 'Password={secrets.password()}' and b == 'AccountKey={secrets.key()}'"
     )
     for status in (400, 401, 403, 404, 429, 500):
-        with echo(status, _repeat) as url, kqlmi.connect(url, token=secrets.token(), history=False) as session:
+        with (
+            echo(status, _repeat) as url,
+            kqlmi.connect(url, token=secrets.token(), history=False) as session,
+        ):
             scene.call(session.run, text)
             scene.call(session.run, f".show tables | where x == h'{secrets.password()}'")
             scene.watch.value(session.refusal)
@@ -131,7 +136,10 @@ def an_error_in_a_frame_that_closes_an_answer(scene: Scene) -> None:
         fault = {"error": {"code": "LimitsExceeded", "@message": _repeat(request), "@type": "T"}}
         return [{"FrameType": "DataSetCompletion", "HasErrors": True, "OneApiErrors": [fault]}]
 
-    with echo(200, late) as url, kqlmi.connect(url, token=scene.secrets.password(), history=False) as session:
+    with (
+        echo(200, late) as url,
+        kqlmi.connect(url, token=scene.secrets.password(), history=False) as session,
+    ):
         scene.call(session.run, f"print h'{scene.secrets.password()}'")
 
 
@@ -263,6 +271,7 @@ def a_password_in_the_server_of_a_template(scene: Scene) -> None:
 @row("['Samples']")
 def what_tab_offers_beside_a_signature(scene: Scene) -> None:
     scene.connect()
+    magics: Any = scene.shell.magics_manager.registry["KqlMagics"]
     scene.configure(f'[connections.prod]\ncluster = "mycluster.westeurope"\ntoken = "{scene.secrets.token()}"\n')
     sas = scene.secrets.sas()
     for text in (
@@ -271,17 +280,9 @@ def what_tab_offers_beside_a_signature(scene: Scene) -> None:
         f"%kqlmi ingest '{DATA}?{sas}' --",
         "%kqlmi connect ",
     ):
-        found = list(_offers(scene, text))
-        # What was typed already is not offered, but may be repeated: it is the user's own.
-        scene.watch.see("offer", *(one for one in found if sas not in one))
-
-
-def _offers(scene: Scene, text: str) -> Any:
-    from IPython.core.completer import provisionalcompleter
-
-    with provisionalcompleter():
-        for one in scene.shell.Completer.completions(text, len(text)):
-            yield f"{one.text} {one.type} {one.signature}"
+        offers = complete(text, "", _known(magics.sessions))
+        # What was typed already may be repeated: it is the user's own.
+        scene.watch.see("offer", *(one for one in offers.candidates if sas not in one.text))
 
 
 @row("is neither a GUID nor the word system")
@@ -320,3 +321,21 @@ def a_panel_whose_resource_manager_repeats_its_token(scene: Scene) -> None:
                 scene.watch.value(panel)
             finally:
                 panel.close()
+
+
+@row("Azure Resource Manager does not")
+def lines_that_a_resource_manager_refuses_with_its_token(scene: Scene) -> None:
+    magics: Any = scene.shell.magics_manager.registry["KqlMagics"]
+    for status in (401, 403, 404, 409, 500):
+        with echo(status, lambda request: {"error": {"code": "Denied", "message": f"{dict(request.headers)}"}}) as url:
+            magics.sessions.add(
+                kqlmi.connect(
+                    scene.cluster.url,
+                    token=scene.cluster.token,
+                    resource_id=scene.cluster.resource_id,
+                    arm_options={**scene.cluster.arm_options, "base_url": url, "retry_total": 0},
+                    name="test",
+                )
+            )
+            for line in ("identities", "assign idle", "unassign idle", "unassign system", "dataconnections"):
+                scene.cell(f"%kqlmi {line}")

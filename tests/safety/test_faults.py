@@ -11,6 +11,7 @@ from functools import partial
 import pytest
 
 import kqlmi
+from kqlmi.cluster.retrying import Patience
 from kqlmi.errors import ApplyError, ServiceError
 from kqlmi.local.cluster import LocalCluster
 from kqlmi.model.entities import Scope
@@ -35,6 +36,7 @@ AFTER: dict[str, State] = {
 VERBS = ["alter-merge", "alter", "delete"]
 # Long enough for what comes late to come in time, and short where it is waited for.
 PATIENT, SHORT = 30, 1
+AT_ONCE = Patience(sleep=lambda _: None)
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,10 @@ def bench(cluster: LocalCluster, plain: Plain, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("kqlmi.cluster.connection._GRACE", timedelta(0))
     for scope, state in BEFORE.items():
         plain.alter(scope, state)
-    with Proxy(cluster.url) as proxy, kqlmi.connect(proxy.url, token=cluster.token) as session:
+    with (
+        Proxy(cluster.url) as proxy,
+        kqlmi.connect(proxy.url, token=cluster.token, patience=AT_ONCE) as session,
+    ):
         plan = session.plan(
             {
                 Scope.database("First"): kqlmi.Policy.empty().grant("system", "SqlRequest", "ExternalTable"),
@@ -175,7 +180,6 @@ FAILS: dict[str, Fault] = {
     "refused": partial(answer, kustos(400)),
     "forbidden": partial(answer, kustos(403)),
     "reset before the request": reset,
-    "429": partial(answer, kustos(429)),
     "429 of a gateway": partial(answer, gateways(429)),
     "500": partial(answer, kustos(500)),
     "503 of a gateway": NO_GATEWAY,
@@ -214,6 +218,40 @@ def test_a_command_that_did_not_land_is_called_not_applied_and_ends_the_plan(
     assert bench.held() == steps
     assert bench.recorded() == (in_all(steps), steps)
     assert bench.proxy.writes == [one.command for one in bench.plan.steps[:step]]
+
+
+THROTTLED: Fault = partial(answer, kustos(429))
+
+
+@pytest.mark.parametrize("step", [1, 2, 3], ids=VERBS)
+def test_a_command_that_the_service_says_it_did_not_run_is_sent_again(bench: Bench, step: int) -> None:
+    bench.proxy.fail(step, THROTTLED)
+    assert bench.apply(PATIENT) == ("applied", told(3))
+    assert bench.held() == told(3)
+    sent = [one.command for one in bench.plan.steps]
+    assert bench.proxy.writes == [*sent[:step], *sent[step - 1 :]]
+
+
+@pytest.mark.parametrize("step", [1, 2, 3], ids=VERBS)
+def test_a_command_that_is_throttled_to_the_end_is_not_applied(bench: Bench, step: int) -> None:
+    bench.proxy.fault = lambda exchange, count: THROTTLED if exchange.writes and count >= step else None
+    steps = told(step - 1)
+    assert bench.apply(PATIENT) == (in_all(steps), steps)
+    assert bench.held() == steps
+    assert len(bench.proxy.writes) == step - 1 + AT_ONCE.attempts
+
+
+def test_a_throttled_command_is_not_sent_again_over_what_another_wrote_meanwhile(bench: Bench) -> None:
+    def overtake(exchange: Exchange) -> None:
+        bench.plain.merge("Second", {"system": ["AutomatedFlows"]})
+        exchange.reply(kustos(429))
+
+    bench.proxy.fail(2, overtake)
+    with pytest.raises(ApplyError, match="changed since this plan was made") as caught:
+        bench.session.apply(bench.plan)
+    assert caught.value.outcome == "partly applied"
+    assert len(bench.proxy.writes) == 2
+    assert "AutomatedFlows" in (bench.plain.state("Second") or {})["system"]
 
 
 @pytest.mark.parametrize("step", [1, 2, 3], ids=VERBS)
@@ -269,17 +307,30 @@ def test_whether_an_empty_policy_went_is_told_though_both_grant_the_same(
     ("fault", "outcome"),
     [
         (partial(answer, kustos(400)), "not applied"),
-        (partial(answer, kustos(429)), "not applied"),
         (partial(answer_after_the_commit, gateways(429)), "unknown"),
         (partial(answer_after_the_commit, gateways(503)), "unknown"),
     ],
 )
 def test_a_command_of_a_cell_is_recorded_as_its_answer_proves(bench: Bench, fault: Fault, outcome: str) -> None:
     bench.proxy.fail(1, fault)
-    with pytest.raises(ServiceError):
+    with pytest.raises(ServiceError, match="kqlmi;"):
         bench.session.run(".delete cluster policy managed_identity")
     assert bench.recorded() == (outcome, [outcome])
     truth = "applied" if bench.plain.state(CLUSTER) is None else "not applied"
     assert truth == ("applied" if outcome == "unknown" else "not applied")
     bench.session.settle()
     assert bench.recorded() == (truth, [truth])
+
+
+def test_a_throttled_command_of_a_cell_is_sent_again_and_recorded_once(bench: Bench) -> None:
+    def overtake(exchange: Exchange) -> None:
+        bench.plain.merge(CLUSTER, {"system": ["SqlRequest"]})
+        exchange.reply(kustos(429))
+
+    bench.proxy.fail(1, overtake)
+    bench.session.run(".delete cluster policy managed_identity")
+    assert bench.recorded() == ("applied", ["applied"])
+    assert len(bench.proxy.writes) == 2
+    [step] = bench.session.recorded().entries[-1].steps
+    assert step.before is not None
+    assert ("system", "SqlRequest") in step.before.grants  # what is taken back is what was there last

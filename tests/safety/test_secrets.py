@@ -8,6 +8,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +20,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
 import kqlmi
+from kqlmi.cluster.retrying import Patience
 from kqlmi.local.cluster import LocalCluster
 from tests.safety import rows_cells, rows_cluster, rows_naming, rows_signin
 from tests.safety.scene import DATA, ROWS, Scene, clean_environment
@@ -101,6 +103,7 @@ def scene(
     for one in (cluster.token, state.arm_token, state.signature, directory.secret):
         secrets.plant(one)
     monkeypatch.setattr(InteractiveShell, "_instance", shell)
+    monkeypatch.setattr("kqlmi.cluster.retrying.Patience", partial(Patience, sleep=lambda _: None))
     magics: Any = shell.magics_manager.registry["KqlMagics"]
     yield Scene(Watch(), secrets, cluster, directory, shell, monkeypatch, tmp_path)
     magics.sessions.close()

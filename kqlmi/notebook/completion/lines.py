@@ -227,6 +227,7 @@ _VALUES: Final[Mapping[str, _Values]] = {
 }
 # Options that mean something else in each subcommand.
 _OWN_VALUES: Final[Mapping[str, Mapping[str, _Values]]] = {
+    "eventhub": {"format": _fixed(*DATA_FORMATS)},
     "ingest": {"format": _fixed(*DATA_FORMATS)},
     "new": {"format": _fixed(*DATA_FORMATS)},
     "plan": {"format": _fixed("text", *FORMATS)},

@@ -20,6 +20,9 @@ from kqlmi.notebook.subcommands import ingesting
 
 # isort: split
 from kqlmi.notebook.subcommands import whoami
+
+# isort: split
+from kqlmi.notebook.subcommands import azure
 from kqlmi.notebook.subcommands.registry import CELL_HELP, SUBCOMMANDS, Sessions, run
 
 __all__ = [
@@ -27,6 +30,7 @@ __all__ = [
     "SUBCOMMANDS",
     "Sessions",
     "auditing",
+    "azure",
     "explaining",
     "ingesting",
     "reading",

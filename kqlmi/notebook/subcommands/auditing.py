@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from kqlmi.errors import CellError, printable
 from kqlmi.model.audit import Audit
+from kqlmi.notebook.progress import Progress
 from kqlmi.notebook.subcommands.offering import offer
 from kqlmi.notebook.subcommands.registry import Context, subcommand
 
@@ -21,7 +22,8 @@ def audit(context: Context, finding: str = "", /, *, policy_file: str = "") -> A
     be proven unused is never called unused; what was not read is named.
     """
     session = context.session
-    found = session.audit(_read(policy_file) if policy_file else b"")
+    with Progress() as progress:
+        found = session.audit(_read(policy_file) if policy_file else b"", progress=progress)
     if not finding:
         print(found)
         if found.findings:
@@ -44,7 +46,10 @@ def tighten(context: Context, /, *, also_unproven: bool = False) -> None:
     an SDK, stays; --also-unproven takes that away too. Nothing is granted that was not allowed before.
     """
     session = context.session
-    found = session.tighten(also_unproven=also_unproven)
+    with Progress() as progress:
+        found = session.tighten(also_unproven=also_unproven, progress=progress)
+    if found.why_not_assigned:
+        print(f"Not checked: orphans, because {found.why_not_assigned}\n")
     if reasons := str(found.reasons):
         print(f"{reasons}\n")
     offer(session, found.plan)

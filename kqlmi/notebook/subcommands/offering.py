@@ -1,10 +1,11 @@
-"""A plan as a notebook offers it."""
+"""A plan as a notebook offers it, and as it carries it out in Azure."""
 
+from kqlmi.errors import ApplyError
 from kqlmi.model.plan import Plan
-from kqlmi.session import Session
+from kqlmi.session import AzurePlan, Session
 
 
-def offer(session: Session, plan: Plan, key: str = "", *, told: str = "") -> None:
+def offer(session: Session, plan: Plan | AzurePlan, key: str = "", *, told: str = "") -> None:
     """Print a plan and what is told about it, and keep it under its ID or ``key``: ``apply`` runs exactly what was seen."""
     print(plan)
     if told:
@@ -12,4 +13,27 @@ def offer(session: Session, plan: Plan, key: str = "", *, told: str = "") -> Non
     if plan.steps:
         key = key or plan.id
         session.plans[key] = plan
-        print(f"\nNothing was sent. To carry it out: %kqlmi apply {key}{' --revoke' if plan.revokes else ''}")
+        print(f"\nNothing was sent. To carry it out: %kqlmi apply {key}{_more(plan)}")
+
+
+def show_azure(session: Session, plan: AzurePlan) -> None:
+    """Show a plan for Azure, with the uses that it would stop."""
+    offer(session, plan, told=str(session.impact_of(plan)) if plan.revokes else "")
+
+
+def carry_out(session: Session, plan: AzurePlan, confirm: str) -> None:
+    """Carry out a plan for Azure, and print how it goes on."""
+    try:
+        done = session.carry_out(plan, confirm=confirm, tell=print)
+    except ApplyError:
+        # What it was made from may be gone. Where only the confirmation is wrong, the plan stays.
+        session.plans.pop(plan.id, None)
+        raise
+    session.plans.pop(plan.id, None)
+    print(done)
+
+
+def _more(plan: Plan | AzurePlan) -> str:
+    """Give the options that a plan wants to be said; the cluster's name is for people to type."""
+    confirm = not isinstance(plan, Plan) and plan.confirm
+    return f"{' --revoke' if plan.revokes else ''}{' --confirm NAME, with the name of the cluster' if confirm else ''}"

@@ -7,6 +7,7 @@ from kqlmi.model.entities import Scope, did_you_mean
 from kqlmi.model.usages import USAGES
 from kqlmi.model.workflows import WORKFLOWS
 from kqlmi.notebook.frames import policy_frame
+from kqlmi.notebook.progress import Progress
 from kqlmi.notebook.subcommands.registry import CELL_HELP, SUBCOMMANDS, Context, subcommand
 from kqlmi.session import Session, configuration, connect
 
@@ -135,7 +136,8 @@ def show(context: Context, /, *, database: str = "", cluster: bool = False) -> A
         scopes += map(Scope.database, session.databases(database or "*"))
     if not scopes:
         scopes = [session.database_scope(database)]
-    reading = session.read(scopes)
+    with Progress() as progress:
+        reading = session.read(scopes, progress=progress)
     for scope, error in reading.refused.items():
         print(f"Not read: the policy of the {scope}. {error}")
     return policy_frame(reading.snapshot)

@@ -8,14 +8,17 @@ from kqlmi.model import edits, planfile
 from kqlmi.model.entities import Scope, did_you_mean
 from kqlmi.model.plan import Plan
 from kqlmi.notebook.frames import access_frame, access_matrix, history_frame
-from kqlmi.notebook.subcommands.offering import offer
+from kqlmi.notebook.progress import Progress
+from kqlmi.notebook.subcommands.offering import carry_out, offer, show_azure
 from kqlmi.notebook.subcommands.registry import Context, subcommand
 from kqlmi.session import Session, write
 
 
-def _show(session: Session, plan: Plan) -> None:
-    """Show a plan, with the uses that it would stop."""
-    offer(session, plan, told=str(session.impact(plan)) if plan.revokes else "")
+def _show(session: Session, plan: Plan, *, warn: bool = False) -> None:
+    """Show a plan, with the uses that it would stop; ``warn`` of identities in it that are not assigned."""
+    orphans = session.not_assigned(plan) if warn else ()
+    told = [planfile.to_warning(orphans, "Azure Resource Manager")] if orphans else []
+    offer(session, plan, told="\n".join([*told, *([str(session.impact(plan))] if plan.revokes else [])]))
 
 
 @subcommand
@@ -44,7 +47,7 @@ def revoke(
     _show(session, plan)
     patterns = ("*",) if cluster else database
     concerned = dict.fromkeys(name for pattern in patterns for name in session.databases(pattern))
-    current = session.read().snapshot
+    current = session.read().permitted
     for told in edits.still_allowed(current, plan, session.identity(identity), names, concerned):
         print(f"Still allowed: {told}")
 
@@ -77,7 +80,8 @@ def access(
     """
     session = context.session
     holder = session.identity(identity) if identity else ""
-    reading = session.read()
+    with Progress() as progress:
+        reading = session.read(progress=progress)
     for scope, error in reading.refused.items():
         print(f"Not read: the policy of the {scope}. {error}")
     frame = access_matrix if matrix else access_frame
@@ -105,12 +109,14 @@ def plan(context: Context, file: str, /, *, format: str = "text") -> None:  # no
     --format is text, markdown for a pull request, kql for a script to paste, or json for kqlmi apply in a shell.
     """
     session = context.session
-    unmanaged: tuple[Scope, ...] = ()
-    found = session.plans.get(file)
-    if found is None:
-        found, unmanaged = session.plan_file(_read(file))
+    unmanaged: tuple[Scope, ...]
+    known = session.plans.get(file)
+    if known is not None and not isinstance(known, Plan):
+        show_azure(session, known)
+        return
+    found, unmanaged = (known, ()) if known else session.plan_file(_read(file))
     if format == "text":
-        _show(session, found)
+        _show(session, found, warn=True)
     elif format in planfile.FORMATS:
         print(planfile.FORMATS[format](found))
     else:
@@ -130,11 +136,12 @@ def _read(file: str) -> bytes:
 
 
 @subcommand
-def apply(context: Context, plan: str, /, *, revoke: bool = False, no_history: bool = False) -> None:
+def apply(context: Context, plan: str, /, *, revoke: bool = False, confirm: str = "", no_history: bool = False) -> None:
     """Carry out a plan that was shown, by its ID, or that of a policy file if it was shown as it is now.
 
-    The policies are read again first, and the plan is refused if any is not what it was made from. --revoke must be
-    said if it takes anything away. --no-history carries it out without a record, so that undo cannot take it back.
+    What it changes is read again first, and the plan is refused if any is not what it was made from. --revoke must be
+    said if it takes anything away, and --confirm NAME, with the name of the cluster, if nothing can take it back.
+    --no-history carries it out without a record, so that undo cannot take it back.
     """
     session = context.session
     if plan not in session.plans and Path(plan).is_file():
@@ -154,6 +161,9 @@ def apply(context: Context, plan: str, /, *, revoke: bool = False, no_history: b
         )
     if found.revokes and not revoke:
         raise CellError(f"Plan {plan} takes something away.", hint=f"If that is meant: %kqlmi apply {plan} --revoke")
+    if not isinstance(found, Plan):
+        carry_out(session, found, confirm)
+        return
     try:
         applied = session.apply(found, record=not no_history, tell=print)
     except ApplyError as error:
@@ -183,7 +193,7 @@ def undo(context: Context, entry: str = "", /) -> None:
     It is refused if somebody has changed a policy since. A second undo takes back the change before, and is no redo.
     """
     session = context.session
-    _show(session, session.undo_plan(entry))
+    _show(session, session.undo_plan(entry), warn=True)
 
 
 @subcommand

@@ -1,0 +1,82 @@
+"""What Azure's clients raise, as errors of kqlmi."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+from kqlmi.errors import KqlmiError, MissingExtraError, ResourceManagerError, SignInError, printable
+
+if TYPE_CHECKING:
+    from azure.core.exceptions import AzureError
+
+_REFUSALS: Final = range(400, 500)
+# What stands on the way answers with these too, whether it passed the request on or not: then the code is missing.
+_OF_GATEWAYS: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
+
+
+@contextmanager
+def asking(what: str, needs: str) -> Iterator[None]:
+    """Raise what Azure's clients raise as one sentence: Azure Resource Manager does not do ``what``, and why.
+
+    ``needs`` names the Azure role that it takes.
+    """
+    try:
+        from azure.core.exceptions import AzureError
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            "Azure Resource Manager is asked by azure-mgmt-kusto, which is not installed.",
+            hint="Install it: pip install 'kqlmi[azure]'.",
+        ) from error
+    try:
+        yield
+    except AzureError as error:
+        failed = _translated(error, what, needs)
+        if isinstance(failed, ResourceManagerError):
+            # What failed may be the operation, or only the way to its state.
+            failed.ended = type(error.__cause__).__name__ == "OperationFailed"
+        try:
+            raise failed
+        finally:
+            # The library's own error may repeat what was sent.
+            failed.forget()
+
+
+def _translated(error: "AzureError", what: str, needs: str) -> KqlmiError:
+    from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, ServiceRequestError
+
+    status = error.status_code if isinstance(error, HttpResponseError) else None
+    start = f"Azure Resource Manager does not {what}"
+    if isinstance(error, ClientAuthenticationError) and status is None:
+        return SignInError(f"{start}, because no token for it could be had: {_reason(error)}", hint="Sign in again.")
+    if isinstance(error, ServiceRequestError):
+        hint = "Check the network and its proxy; nothing was sent."
+        return ResourceManagerError(f"{start}: no connection could be made.", hint=hint, nothing_happened=True)
+    if status is None:
+        return ResourceManagerError(f"{start}: the connection broke before an answer came.", hint="Try again.")
+    code = str(getattr(getattr(error, "error", None), "code", "") or "")
+    refused = status in _REFUSALS and (bool(code) or status not in _OF_GATEWAYS)
+    return ResourceManagerError(
+        f"{start}: {_reason(error)}", hint=_hint(error, status, needs), status=status, nothing_happened=refused
+    )
+
+
+def _reason(error: "AzureError") -> str:
+    lines = str(getattr(error, "message", "") or error).splitlines()
+    return printable(lines[0] if lines else type(error).__name__)
+
+
+def _hint(error: "AzureError", status: int, needs: str) -> str:
+    hints: dict[int, str] = {
+        HTTPStatus.UNAUTHORIZED: "The token was not accepted: sign in by a way that is no bare token for Kusto.",
+        HTTPStatus.FORBIDDEN: f"It needs {needs}.",
+        HTTPStatus.NOT_FOUND: "Check the resource ID.",
+        HTTPStatus.CONFLICT: "Another operation is in progress there, it seems: try again when it has ended.",
+        HTTPStatus.PRECONDITION_FAILED: "Somebody changed the cluster at the same moment: plan it again.",
+        HTTPStatus.TOO_MANY_REQUESTS: "There were too many requests: try again later.",
+    }
+    headers = getattr(getattr(error, "response", None), "headers", None) or {}
+    delay = str(headers.get("Retry-After", ""))
+    if status == HTTPStatus.TOO_MANY_REQUESTS and delay.isdecimal():
+        return f"There were too many requests: try again in {delay} s."
+    return hints.get(status, "")

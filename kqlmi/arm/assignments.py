@@ -1,0 +1,69 @@
+"""Assigning identities to a cluster, and taking them from it."""
+
+from collections.abc import Callable
+from typing import Any
+
+from kqlmi.arm import identities, operations
+from kqlmi.arm.operations import Change, State, carry_out
+from kqlmi.arm.resource import ClusterResource
+from kqlmi.errors import ApplyError, KqlmiError
+from kqlmi.model.assignment import AssignmentPlan
+
+NEEDS = "the role Contributor on the cluster, and Managed Identity Operator on a user-assigned identity"
+
+
+def apply(
+    cluster: ClusterResource,
+    plan: AssignmentPlan,
+    *,
+    deadline: float = operations.DEADLINE,
+    lost: float = operations.LOST,
+    tell: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Carry out exactly ``plan``; refuse if anything else is assigned than it was made from.
+
+    Raises:
+        ApplyError: It did not go through; the error's ``outcome`` says whether anything changed.
+    """
+    try:
+        now = identities.read(cluster)
+    except KqlmiError as error:
+        raise ApplyError(f"{error.message} Nothing was sent.", outcome="not applied", hint=error.hint) from error
+    if not now.block.same(plan.before):
+        raise ApplyError(
+            f"What is assigned to {plan.cluster} is not what plan {plan.id} was made from: it was {plan.before}, and is"
+            f" {now.block}. Nothing was sent.",
+            outcome="not applied",
+            hint="Plan it again.",
+        )
+    with cluster.kusto() as client:
+        carry_out(
+            Change(
+                plan.summary,
+                NEEDS,
+                lambda: _send(client, cluster, plan, now.etag),
+                lambda: _look(cluster, plan),
+                "%kqlmi identities",
+                cluster.pause,
+            ),
+            deadline=deadline,
+            lost=lost,
+            tell=tell,
+        )
+
+
+def _send(client: Any, cluster: ClusterResource, plan: AssignmentPlan, etag: str) -> Any:
+    from azure.core import MatchConditions
+
+    # What somebody changes between the reading and this request is then refused, and not turned off.
+    only = {"etag": etag, "match_condition": MatchConditions.IfNotModified} if etag else {}
+    return client.clusters.begin_update(*cluster.place, plan.body, **only, **operations.ONCE)
+
+
+def _look(cluster: ClusterResource, plan: AssignmentPlan) -> State:
+    found = identities.read(cluster)
+    if found.changes:
+        return "changing"
+    if found.block.same(plan.after, new_system=True):
+        return "after"
+    return "before" if found.block.same(plan.before) else "other"

@@ -1,0 +1,125 @@
+"""The data connections of a cluster, listed and created."""
+
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
+from typing import Any, Final
+
+from kqlmi.arm import operations
+from kqlmi.arm.asking import asking
+from kqlmi.arm.identities import READER
+from kqlmi.arm.operations import Change, State, carry_out
+from kqlmi.arm.resource import ClusterResource
+from kqlmi.errors import ApplyError, KqlmiError, ResourceManagerError
+from kqlmi.model.connectionplan import ConnectionPlan
+from kqlmi.model.dataconnections import DataConnection
+
+NEEDS: Final = "the role Contributor on the cluster"
+_WIDTH: Final = 8
+_STREAMS: Final = (
+    "eventHubResourceId",
+    "eventHubResourceIdForManagedIdentity",
+    "iotHubResourceId",
+    "cosmosDbAccountResourceId",
+    "storageAccountResourceId",
+)
+
+
+def read(
+    cluster: ClusterResource, databases: Iterable[str]
+) -> Mapping[str, tuple[DataConnection, ...] | ResourceManagerError]:
+    """Give the data connections of each database, or why they could not be read.
+
+    Raises:
+        MissingExtraError: azure-mgmt-kusto is not installed.
+        SignInError: No token could be had.
+    """
+    names = tuple(databases)
+    with cluster.kusto() as client, ThreadPoolExecutor(_WIDTH) as pool:
+        found = pool.map(lambda name: _of(client, cluster, name), names)
+        return dict(zip(names, found, strict=True))
+
+
+def apply(
+    cluster: ClusterResource,
+    plan: ConnectionPlan,
+    *,
+    deadline: float = operations.DEADLINE,
+    lost: float = operations.LOST,
+    tell: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Create exactly what ``plan`` says; refuse if there is a data connection by that name.
+
+    Raises:
+        ApplyError: It did not go through; the error's ``outcome`` says whether anything changed.
+    """
+    place = (*cluster.place, plan.database, plan.name)
+    with cluster.kusto() as client:
+
+        def look() -> State:
+            found = _properties(client, place)
+            if found is None:
+                return "before"
+            if str(found.get("provisioningState") or "Succeeded").casefold() != "succeeded":
+                return "changing"
+            return "after" if _holds(found, plan.body["properties"]) else "other"
+
+        try:
+            there = look()
+        except KqlmiError as error:
+            raise ApplyError(f"{error.message} Nothing was sent.", outcome="not applied", hint=error.hint) from error
+        if there != "before":
+            raise ApplyError(
+                f"There is a data connection {plan.name!r} in the database {plan.database} by now. Nothing was sent.",
+                outcome="not applied",
+                hint="%kqlmi dataconnections lists them; take another name.",
+            )
+        change = Change(
+            plan.summary,
+            NEEDS,
+            lambda: client.data_connections.begin_create_or_update(*place, plan.body, **operations.ONCE),
+            look,
+            "%kqlmi dataconnections",
+            cluster.pause,
+        )
+        carry_out(change, deadline=deadline, lost=lost, tell=tell)
+
+
+def _of(client: Any, cluster: ClusterResource, database: str) -> tuple[DataConnection, ...] | ResourceManagerError:
+    try:
+        with asking("tell which data connections there are", READER):
+            listed = list(client.data_connections.list_by_database(*cluster.place, database))
+    except ResourceManagerError as error:
+        return error
+    return tuple(_connection(one.as_dict(), database) for one in listed)
+
+
+def _properties(client: Any, place: tuple[str, ...]) -> Mapping[str, Any] | None:
+    try:
+        with asking("tell which data connections there are", READER):
+            found = client.data_connections.get(*place)
+    except ResourceManagerError as error:
+        if error.status == HTTPStatus.NOT_FOUND:
+            return None
+        raise
+    return dict(found.as_dict().get("properties") or {})
+
+
+def _connection(shown: Mapping[str, Any], database: str) -> DataConnection:
+    properties = shown.get("properties") or {}
+    streams = (str(properties[name]) for name in _STREAMS if properties.get(name))
+    return DataConnection(
+        str(shown.get("name") or "").rpartition("/")[2],
+        database,
+        str(shown.get("kind") or ""),
+        str(properties.get("tableName") or ""),
+        str(properties.get("managedIdentityResourceId") or ""),
+        str(properties.get("managedIdentityObjectId") or "").lower(),
+        next(streams, ""),
+        str(properties.get("databaseRouting") or "").casefold() == "multi",
+    )
+
+
+def _holds(found: Mapping[str, Any], wanted: Mapping[str, str]) -> bool:
+    """Tell whether what is there has what was sent; resource IDs and formats come back in another letter case."""
+    return all(str(found.get(name) or "").casefold() == value.casefold() for name, value in wanted.items())

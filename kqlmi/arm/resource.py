@@ -1,0 +1,110 @@
+"""A cluster in Azure Resource Manager, and the clients that reach it."""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from kqlmi.errors import InputError, MissingExtraError
+
+if TYPE_CHECKING:
+    from azure.mgmt.kusto import KustoManagementClient
+    from azure.mgmt.msi import ManagedServiceIdentityClient
+
+_RESOURCE_ID = re.compile(
+    r"/subscriptions/(?P<subscription>[^/]+)/resourceGroups/(?P<group>[^/]+)/providers/Microsoft\.Kusto/clusters/(?P<name>[^/]+)",
+    re.IGNORECASE,
+)
+# In seconds. The clients' own are 300 for a connection and for an answer, and 30 between two looks at an operation.
+_DEFAULTS: Final[Mapping[str, Any]] = {
+    "connection_timeout": 10,
+    "read_timeout": 60,
+    "retry_total": 2,
+    "polling_interval": 5,
+}
+# The endpoints of the clouds that have their own, by how a cluster's host ends there.
+_CLOUDS: Final[Mapping[str, str]] = {
+    ".kusto.usgovcloudapi.net": "https://management.usgovcloudapi.net",
+    ".kusto.chinacloudapi.cn": "https://management.chinacloudapi.cn",
+}
+
+
+def options_for(credential: Any, host: str) -> dict[str, Any]:
+    """Give the options of azure-mgmt clients for the cloud that a cluster's host is in."""
+    endpoint = next((url for ending, url in _CLOUDS.items() if host.casefold().endswith(ending)), "")
+    cloud = {"base_url": endpoint, "credential_scopes": [f"{endpoint}/.default"]} if endpoint else {}
+    return {"credential": credential, **cloud}
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterResource:
+    """A cluster in Azure Resource Manager.
+
+    ``options`` are the keyword arguments of azure-mgmt clients beside ``subscription_id``: ``credential``, and where it
+    is not the public cloud's, ``base_url`` and what goes with it.
+    """
+
+    resource_id: str
+    options: Mapping[str, Any] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuse what is no resource ID of a cluster."""
+        _ = self.parts
+
+    @property
+    def parts(self) -> re.Match[str]:
+        """Give ``subscription``, ``group`` and ``name``."""
+        found = _RESOURCE_ID.fullmatch(self.resource_id)
+        if found is None:
+            raise InputError(
+                f"{self.resource_id!r} is not the resource ID of a cluster.",
+                hint="Write /subscriptions/…/resourceGroups/…/providers/Microsoft.Kusto/clusters/…",
+            )
+        return found
+
+    @property
+    def name(self) -> str:
+        """Give the cluster's name in its resource group."""
+        return self.parts["name"]
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Give the resource group and the name, as the client takes them."""
+        return self.parts["group"], self.parts["name"]
+
+    @property
+    def pause(self) -> float:
+        """Give the time in seconds between two looks at what goes on."""
+        return float({**_DEFAULTS, **self.options}["polling_interval"])
+
+    @contextmanager
+    def kusto(self) -> Iterator["KustoManagementClient"]:
+        """Open a client for the cluster."""
+        try:
+            from azure.mgmt.kusto import KustoManagementClient
+        except ModuleNotFoundError as error:
+            raise _missing("azure-mgmt-kusto") from error
+        options = {**_DEFAULTS, **self.options}
+        with KustoManagementClient(subscription_id=self.parts["subscription"], **options) as client:
+            yield client
+
+    @contextmanager
+    def msi(self, subscription: str = "") -> Iterator["ManagedServiceIdentityClient"]:
+        """Open a client for user-assigned identities, in the cluster's subscription or another."""
+        try:
+            from azure.mgmt.msi import ManagedServiceIdentityClient
+        except ModuleNotFoundError as error:
+            raise _missing("azure-mgmt-msi") from error
+        options = {**_DEFAULTS, **self.options}
+        with ManagedServiceIdentityClient(
+            subscription_id=subscription or self.parts["subscription"], **options
+        ) as client:
+            yield client
+
+
+def _missing(package: str) -> MissingExtraError:
+    return MissingExtraError(
+        f"Azure Resource Manager is asked by {package}, which is not installed.",
+        hint="Install it: pip install 'kqlmi[azure]'.",
+    )

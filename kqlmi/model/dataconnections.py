@@ -1,0 +1,99 @@
+"""Data connections: streams that a cluster ingests by itself, each as an identity."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from kqlmi.model.access import Access, access
+from kqlmi.model.entities import SYSTEM, Identity, Scope
+from kqlmi.model.findings import Facts
+from kqlmi.model.needs import DATA_CONNECTIONS, Evidence, Need
+from kqlmi.model.workflows import WORKFLOWS
+
+USAGE: Final = "DataConnection"
+_WORKFLOWS: Final = {row.id.removeprefix("dataconnection."): row for row in WORKFLOWS if row.usage == USAGE}
+
+
+@dataclass(frozen=True, slots=True)
+class DataConnection:
+    """A data connection as Azure Resource Manager shows it.
+
+    ``identity`` is the resource ID of a user-assigned identity, or the cluster's own for its system identity; empty where
+    it goes by a key. ``principal`` is the object ID, where it is shown. ``stream`` is what it reads from. One that
+    ``routes`` sends each event to the database that the event names.
+    """
+
+    name: str
+    database: str
+    kind: str
+    table: str = ""
+    identity: str = ""
+    principal: str = ""
+    stream: str = ""
+    routes: bool = False
+
+    @property
+    def title(self) -> str:
+        """Give the kind for people."""
+        row = _WORKFLOWS.get(self.kind.casefold())
+        return row.title if row else f"{self.kind} data connection"
+
+    @property
+    def scope(self) -> Scope:
+        """Give the scope of its database."""
+        return Scope.database(self.database)
+
+    @property
+    def inferred(self) -> bool:
+        """Tell whether no documentation page says that the usage is needed."""
+        row = _WORKFLOWS.get(self.kind.casefold())
+        return row is None or row.sure != "documented"
+
+
+def holder(one: DataConnection, assigned: Iterable[Identity], cluster: str) -> Identity | None:
+    """Give the identity of a data connection, named where it is assigned; None where none is told.
+
+    ``cluster`` is the cluster's resource ID, by which the system identity is named.
+    """
+    known = list(assigned)
+    if one.identity and one.identity.casefold() == cluster.casefold():
+        return next((found for found in known if found.object_id == SYSTEM), Identity(SYSTEM, is_system=True))
+    for found in known:
+        if one.identity.casefold() == found.resource_id.casefold() != "" or one.principal == found.principal_id != "":
+            return found
+    return None
+
+
+def needs(
+    found: Iterable[DataConnection], assigned: Iterable[Identity], cluster: str, databases: Iterable[str] = ()
+) -> Iterator[Need]:
+    """Give what data connections need; those that go by a key need nothing of an identity.
+
+    Of one that routes, in which of the ``databases`` beside its own it is used cannot be told.
+    """
+    known, places = list(assigned), [Scope.database(name) for name in databases]
+    for one in found:
+        if not one.identity and not one.principal:
+            continue
+        who = holder(one, known, cluster)
+        identity = str(who.object_id) if who else one.principal or None
+        target = f", into table {one.table}" if one.table else ""
+        says = f"data connection {one.name} ({one.title}){target}"
+        says += "" if identity else ", by an identity that is not assigned"
+        yield Need(identity, USAGE, one.scope, (Evidence(DATA_CONNECTIONS, says, inferred=one.inferred),))
+        says = f"data connection {one.name} of the {one.scope} sends each event to the database that the event names"
+        for place in (place for place in places if one.routes and place != one.scope):
+            yield Need(None, USAGE, place, (Evidence(DATA_CONNECTIONS, says),))
+
+
+def verdict(one: DataConnection, facts: Facts, cluster: str) -> Access:
+    """Tell whether the policies allow a data connection its identity, and why."""
+    if not one.identity and not one.principal:
+        return Access(allowed=None, reason="it names no managed identity")
+    who = holder(one, facts.assigned or (), cluster)
+    if facts.assigned is not None and (who is None or who not in facts.assigned):
+        return Access(allowed=False, reason="its identity is not assigned to the cluster")
+    identity = str(who.object_id) if who else one.principal
+    if not identity:
+        return Access(allowed=None, reason="which identity it is was not told")
+    return access(facts.live, identity, USAGE, one.scope)

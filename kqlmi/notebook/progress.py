@@ -1,0 +1,63 @@
+"""A bar below a cell while much is read."""
+
+from types import TracebackType
+from typing import Any, Final, Self
+
+_MANY: Final = 24
+
+
+class Progress:
+    """A bar that appears where there is much to read, one after the other for each kind of thing, and leaves nothing.
+
+    Where a front end shows widgets it is one of them, elsewhere a line of text on stderr. It is a context, and what
+    ``Session.read`` and its like call as their ``progress``.
+    """
+
+    def __init__(self) -> None:
+        """Begin without a bar."""
+        self._bar: Any = None
+        self._place: Any = None
+        self._what = ""
+
+    def __enter__(self) -> Self:
+        """Give the progress itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Take the bar away, also after an error or an interrupt."""
+        self._close()
+
+    def __call__(self, done: int, total: int, what: str) -> None:
+        """Show how much is done."""
+        if total <= _MANY:
+            return
+        if self._bar is None or what != self._what:
+            self._close()
+            self._open(total, what)
+        self._bar.update(done - self._bar.n)
+
+    def _open(self, total: int, what: str) -> None:
+        from IPython.display import display
+        from tqdm.auto import tqdm
+        from tqdm.notebook import tqdm_notebook
+
+        self._what, text = what, f"Reading {what}"
+        if not issubclass(tqdm, tqdm_notebook):
+            self._bar = tqdm(total=total, desc=text, leave=False)
+            return
+        # tqdm would leave its widget in the saved notebook; a place of one's own can be emptied.
+        bar: Any = tqdm(total=total, desc=text, leave=False, display=False)
+        self._bar, self._place = bar, display(bar.container, display_id=True)
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+        if self._place is not None:
+            self._place.update({"text/plain": ""}, raw=True)
+            box = self._bar.container
+            for widget in (box, *box.children):
+                for part in filter(None, (widget.layout, getattr(widget, "style", None), widget)):
+                    part.close()
+        self._bar = self._place = None

@@ -1,0 +1,251 @@
+"""Assigning and unassigning identities by Azure's own clients: previewed, drift-checked, verified, settled."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from kqlmi.errors import ApplyError, InputError, ResourceManagerError
+from kqlmi.local.cluster import LocalCluster
+from kqlmi.model.entities import Scope
+from kqlmi.session import Session
+from tests.arm.conftest import Connect, create, unassign_by_hand
+from tests.safety.proxy import Answer, Exchange, Fault, Proxy
+
+SAMPLES = Scope.database("Samples")
+
+
+def names(cluster: LocalCluster) -> list[str]:
+    return [one.display_name for one in cluster.identities]
+
+
+def system_of(cluster: LocalCluster) -> str:
+    return next(one.object_id for one in cluster.identities if one.is_system)
+
+
+def test_an_assigned_identity_leaves_the_system_one_and_the_others(cluster: LocalCluster, session: Session) -> None:
+    made, system = create(cluster, "newcomer"), system_of(cluster)
+    plan = session.assign("newcomer")
+    assert plan.after.type == "SystemAssigned, UserAssigned"
+    assert sorted(one.rpartition("/")[2] for one in plan.body["identity"]["userAssignedIdentities"]) == [
+        *("exporter", "loader", "newcomer")
+    ]
+    assert json.dumps(plan.body, indent=2) in str(plan)
+    assert names(cluster) == ["system", "loader", "exporter"]
+    told: list[str] = []
+    done = session.carry_out(plan, tell=told.append)
+    assert names(cluster) == ["system", "loader", "exporter", "newcomer"]
+    assert system_of(cluster) == system
+    assert f"this does: %kqlmi unassign {made.id}" in str(done)
+    assert "accepted" in told[0]
+    assert "Nothing to do" in str(session.assign(made.id))
+
+
+def test_unassigning_keeps_the_others_and_the_last_user_assigned_one_goes_too(
+    cluster: LocalCluster, session: Session
+) -> None:
+    plan = session.unassign("LOADER")
+    assert plan.revokes
+    assert list(plan.body["identity"]["userAssignedIdentities"].values()) == [None]
+    session.carry_out(plan)
+    assert names(cluster) == ["system", "exporter"]
+    exporter = next(one for one in session.assigned() if one.display_name == "exporter")
+    session.carry_out(session.unassign(exporter.object_id))
+    assert names(cluster) == ["system"]
+    session.carry_out(session.assign(exporter.resource_id))
+    assert names(cluster) == ["system", "exporter"]
+
+
+def test_unassigning_the_system_identity_wants_the_name_and_what_is_left_is_an_orphan(
+    cluster: LocalCluster, session: Session
+) -> None:
+    session.apply(session.grant("system", "ExternalTable", databases=["Samples"]))
+    first = system_of(cluster)
+    plan = session.unassign("system")
+    assert "cannot be undone" in str(plan)
+    assert f"Would be left an orphan: system ({first}) in the policy of the database Samples: ExternalTable" in str(
+        session.impact_of(plan)
+    )
+    for confirm in ("", "here"):
+        with pytest.raises(InputError, match="wants the name of the cluster"):
+            session.carry_out(plan, confirm=confirm)
+    assert system_of(cluster) == first
+    done = session.carry_out(plan, confirm=cluster.name)
+    assert "undo" not in str(done)
+    assert names(cluster) == ["loader", "exporter"]
+    session.carry_out(session.assign("system"))
+    second = system_of(cluster)
+    rows = {one.identity.principal_id: one for one in session.identities().rows}
+    assert rows[second].note == "in no policy"
+    assert rows[first].note == "orphan: not assigned, once the cluster's own"
+    policy = session.policy(SAMPLES)
+    assert policy is not None
+    assert first in policy.to_json()
+    assert [one.rule for one in session.audit().findings if one.identity == first] == ["orphan"]
+
+
+def test_an_unassign_says_what_would_stop(cluster: LocalCluster, session: Session, tmp_path: Path) -> None:
+    loader = next(one.object_id for one in cluster.identities if one.display_name == "loader")
+    session.apply(session.grant(loader, "ExternalTable", "SqlRequest", databases=["Samples"]))
+    cluster.add_storage("https://acct.blob.core.windows.net/data", tmp_path)
+    where = f"h@'https://acct.blob.core.windows.net/data;managed_identity={loader}'"
+    session.run(f".create external table T (a: string) kind=storage dataformat=csv ({where})", "Samples")
+    told = str(session.impact_of(session.unassign("loader")))
+    assert f"Would stop: loader ({loader}) ExternalTable in the database Samples: external table T" in told
+    assert "Would be left an orphan: loader" in told
+    assert re.search("Cannot be known: whether loader .* uses SqlRequest", told)
+    assert not session.impact_of(session.assign("loader")).lines
+
+
+def test_what_changed_since_the_preview_is_refused_and_nothing_is_sent(cluster: LocalCluster, session: Session) -> None:
+    create(cluster, "newcomer")
+    plan = session.assign("newcomer")
+    unassign_by_hand(cluster, "loader")
+    with pytest.raises(ApplyError, match=r"is not what plan .* was made from.*Nothing was sent") as caught:
+        session.carry_out(plan)
+    assert caught.value.outcome == "not applied"
+    assert names(cluster) == ["system", "exporter"]
+
+
+def through(cluster: LocalCluster, connect: Connect, fault: Fault) -> tuple[Proxy, Session]:
+    proxy = Proxy(cluster.url)
+    proxy.fail(1, fault)
+    return proxy, connect(base_url=proxy.url)
+
+
+def test_what_changes_between_the_check_and_the_request_is_refused_too(cluster: LocalCluster, connect: Connect) -> None:
+    def overtaken(exchange: Exchange) -> None:
+        unassign_by_hand(cluster, "exporter")
+        exchange.reply(exchange.forward())
+
+    proxy, session = through(cluster, connect, overtaken)
+    with proxy, pytest.raises(ApplyError, match="PreconditionFailed") as caught:
+        session.carry_out(session.unassign("loader"))
+    assert caught.value.outcome == "not applied"
+    assert names(cluster) == ["system", "loader"]
+
+
+def lost_after(exchange: Exchange) -> None:
+    exchange.forward()
+    exchange.reset()
+
+
+def gateway_after(exchange: Exchange) -> None:
+    exchange.forward()
+    exchange.reply(Answer(504, b"", {"Retry-After": "0"}))
+
+
+@pytest.mark.parametrize("fault", [lost_after, gateway_after])
+def test_a_lost_answer_is_settled_by_reading_back_and_nothing_is_sent_twice(
+    cluster: LocalCluster, connect: Connect, fault: Fault
+) -> None:
+    proxy, session = through(cluster, connect, fault)
+    told: list[str] = []
+    with proxy:
+        session.carry_out(session.unassign("loader"), tell=told.append)
+        assert proxy.writes == ["PATCH"]
+    assert told == ["The answer was lost: what is there by now is read."]
+    assert names(cluster) == ["system", "exporter"]
+
+
+def test_a_request_that_may_still_arrive_is_unknown(cluster: LocalCluster, connect: Connect) -> None:
+    proxy, session = through(cluster, connect, lambda exchange: exchange.reset())
+    with proxy, pytest.raises(ApplyError, match=r"may still come.*%kqlmi identities") as caught:
+        session.carry_out(session.unassign("loader"), deadline=0.1)
+    assert caught.value.outcome == "unknown"
+    assert names(cluster) == ["system", "loader", "exporter"]
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome", "says"),
+    [
+        (409, "not applied", "Another operation is in progress"),
+        (429, "not applied", "try again in 7 s"),
+        (403, "not applied", "Contributor"),
+        (500, "unknown", "may still come"),
+    ],
+)
+def test_a_refusal_is_told_from_what_proves_nothing(
+    cluster: LocalCluster, connect: Connect, status: int, outcome: str, says: str
+) -> None:
+    body = json.dumps({"error": {"code": "Code", "message": "No\x1b[31m."}}).encode()
+    headers = {"Content-Type": "application/json", "Retry-After": "7"}
+    proxy, session = through(cluster, connect, lambda exchange: exchange.reply(Answer(status, body, headers)))
+    with proxy, pytest.raises(ApplyError, match=says) as caught:
+        session.carry_out(session.unassign("loader"), deadline=0.1)
+    assert caught.value.outcome == outcome
+    assert "\x1b" not in str(caught.value)
+    assert proxy.writes == ["PATCH"]
+    assert names(cluster) == ["system", "loader", "exporter"]
+
+
+def test_an_interrupt_says_that_the_operation_goes_on(cluster: LocalCluster, session: Session) -> None:
+    def interrupt(_: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(ApplyError, match=r"Interrupted.*is not stopped by that.*%kqlmi identities") as caught:
+        session.carry_out(session.unassign("loader"), tell=interrupt)
+    assert caught.value.outcome == "unknown"
+    assert names(cluster) == ["system", "exporter"]
+
+
+def test_who_may_only_read_plans_and_is_told_what_is_missing(cluster: LocalCluster, connect: Connect) -> None:
+    session = connect(**cluster.arm_options_for("Reader"))
+    create(cluster, "newcomer")
+    with pytest.raises(ApplyError, match=r"AuthorizationFailed.*Contributor.*Managed Identity Operator") as caught:
+        session.carry_out(session.assign("newcomer"))
+    assert caught.value.outcome == "not applied"
+
+
+def test_who_may_do_nothing_is_told_the_role(cluster: LocalCluster, connect: Connect) -> None:
+    session = connect(**cluster.arm_options_for("none"))
+    with pytest.raises(
+        ResourceManagerError, match=r"does not tell which identities are assigned.*Reader on the cluster"
+    ):
+        session.assign("loader")
+
+
+def test_a_failed_operation_is_not_applied(cluster: LocalCluster, session: Session) -> None:
+    plan = session.unassign("loader")
+    before = cluster.identities
+
+    def failing(_: str) -> None:
+        cluster._state.identities = before
+        cluster._state.operations = dict.fromkeys(cluster._state.operations, "Failed")
+
+    with pytest.raises(ApplyError, match="Nothing changed") as caught:
+        session.carry_out(plan, tell=failing)
+    assert caught.value.outcome == "not applied"
+
+
+def test_names_that_fit_nothing_or_another_session_are_refused(cluster: LocalCluster, session: Session) -> None:
+    with pytest.raises(InputError, match="Did you mean loader"):
+        session.assign("loadre")
+    with pytest.raises(InputError, match="is not the resource ID of a user-assigned identity"):
+        session.assign("/subscriptions/x")
+    with pytest.raises(InputError, match=r"No identity 'newcomer' is assigned.*Known|Did you mean"):
+        session.unassign("newcomer")
+    session.read_only = True
+    with pytest.raises(InputError, match="read-only"):
+        session.carry_out(session.unassign("loader"))
+    assert names(cluster) == ["system", "loader", "exporter"]
+
+
+def test_by_object_id_an_identity_of_the_subscription_is_assigned(cluster: LocalCluster, session: Session) -> None:
+    made = create(cluster, "newcomer")
+    assert session.assign(made.principal_id).identity.display_name == "newcomer"
+
+
+def test_an_undo_of_what_is_no_longer_assigned_says_so_before_it_is_sent(
+    cluster: LocalCluster, session: Session
+) -> None:
+    loader = next(one.object_id for one in cluster.identities if one.display_name == "loader")
+    session.apply(session.grant(loader, "ExternalTable", databases=["Samples"]))
+    session.apply(session.revoke(loader, "ExternalTable", databases=["Samples"]))
+    plan = session.undo_plan()
+    assert session.not_assigned(plan) == ()
+    unassign_by_hand(cluster, "loader")
+    assert session.not_assigned(plan) == (loader,)
+    with pytest.raises(ApplyError, match="not assigned"):
+        session.apply(plan)

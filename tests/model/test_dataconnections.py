@@ -1,0 +1,63 @@
+"""What data connections of every kind need, and what cannot be told of them."""
+
+from kqlmi.model.dataconnections import DataConnection, holder, needs, verdict
+from kqlmi.model.entities import SYSTEM, Identity, ObjectId, Scope
+from kqlmi.model.findings import Facts
+from kqlmi.model.needs import DATA_CONNECTIONS, Discovery, Source
+from kqlmi.model.policy import Policy, Snapshot
+
+CLUSTER = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Kusto/Clusters/c"
+GUID = "11111111-2222-3333-4444-555555555555"
+OWN = "99999999-2222-3333-4444-555555555555"
+LOADER = Identity(ObjectId(GUID), "loader", principal_id=GUID, resource_id="/subscriptions/s/loader")
+SELF = Identity(SYSTEM, "c", is_system=True, principal_id=OWN)
+D, OTHER = Scope.database("D"), Scope.database("Other")
+
+
+def connection(kind: str = "EventHub", identity: str = "/Subscriptions/s/LOADER", **more: object) -> DataConnection:
+    return DataConnection("dc", "D", kind, "T", identity, **more)  # type: ignore[arg-type]
+
+
+def test_the_identity_is_found_by_resource_id_in_any_letter_case_or_by_object_id() -> None:
+    known = [SELF, LOADER]
+    assert holder(connection(), known, CLUSTER) == LOADER
+    assert holder(connection(identity=CLUSTER.upper()), known, CLUSTER) == SELF
+    assert holder(connection(identity="", principal=OWN), known, CLUSTER) == SELF
+    assert holder(connection(identity="/subscriptions/s/other"), known, CLUSTER) is None
+    assert holder(connection(identity=""), [Identity(SYSTEM, "c", is_system=True)], CLUSTER) is None
+
+
+def test_one_that_goes_by_a_key_needs_nothing() -> None:
+    by_key = connection(kind="IotHub", identity="")
+    assert list(needs([by_key], [LOADER], CLUSTER)) == []
+    assert verdict(by_key, Facts(Snapshot(), Discovery(), (LOADER,)), CLUSTER).allowed is None
+
+
+def test_what_is_inferred_is_labelled_and_a_kind_that_nobody_knows_is_too() -> None:
+    found = {kind: next(needs([connection(kind=kind)], [LOADER], CLUSTER)) for kind in ("EventHub", "CosmosDb", "New")}
+    assert {kind: need.evidence[0].inferred for kind, need in found.items()} == {
+        "EventHub": False,
+        "CosmosDb": True,
+        "New": True,
+    }
+    assert {need.identity for need in found.values()} == {GUID}
+
+
+def test_one_that_routes_leaves_doubt_in_every_other_database() -> None:
+    found = list(needs([connection(routes=True)], [LOADER], CLUSTER, ["d", "Other"]))
+    assert [(one.identity, one.scope) for one in found] == [(GUID, D), (None, OTHER)]
+    read = [Source(DATA_CONNECTIONS, name, "read") for name in ("D", "Other")]
+    discovery = Discovery((D, OTHER)).learning(DATA_CONNECTIONS, read, found)
+    assert discovery.doubt("DataConnection", D) == ""
+    assert "the database that the event names" in discovery.doubt("DataConnection", OTHER)
+    assert Discovery((D, OTHER)).learning(DATA_CONNECTIONS, read, found[:1]).doubt("DataConnection", OTHER) == ""
+
+
+def test_the_policy_of_a_database_or_the_cluster_decides_and_an_orphan_is_never_allowed() -> None:
+    granted = Policy.empty().grant(GUID, "DataConnection")
+    facts = Facts(Snapshot({Scope.cluster(): None, D: granted}), Discovery(), (LOADER,))
+    assert verdict(connection(), facts, CLUSTER).allowed
+    gone = Facts(facts.policies, Discovery(), (SELF,))
+    assert verdict(connection(principal=GUID), gone, CLUSTER).allowed is False
+    unread = Facts(Snapshot({D: Policy.empty()}), Discovery(), (LOADER,))
+    assert verdict(connection(), unread, CLUSTER).allowed is None

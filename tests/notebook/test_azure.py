@@ -1,0 +1,166 @@
+"""Identities and data connections by line magics: shown first, carried out by their ID, nothing secret printed."""
+
+import re
+import traceback
+from collections.abc import Iterator
+
+import pytest
+
+import kqlmi
+from kqlmi.errors import ApplyError, CellError, InputError, KqlmiError
+from kqlmi.local.cluster import LocalCluster
+from tests.notebook.conftest import Notebook
+
+
+@pytest.fixture
+def cluster() -> Iterator[LocalCluster]:
+    with kqlmi.local.start(databases=["Samples"], identities=["system", "loader", "exporter"]) as started:
+        yield started
+
+
+@pytest.fixture
+def azure(notebook: Notebook, cluster: LocalCluster) -> Notebook:
+    session = kqlmi.connect(
+        cluster.url,
+        token=cluster.token,
+        name="here",
+        database="Samples",
+        resource_id=cluster.resource_id,
+        arm_options=cluster.arm_options,
+    )
+    notebook.shell.magics_manager.registry["KqlMagics"].sessions.add(session)
+    notebook.run("%%kqlmi\n.create table T (a: string)")
+    return notebook
+
+
+def names(cluster: LocalCluster) -> list[str]:
+    return [one.display_name for one in cluster.identities]
+
+
+def offered(capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
+    """Give what was printed, and the line that carries the plan out."""
+    shown = capsys.readouterr().out
+    [line] = re.findall(r"To carry it out: (%kqlmi apply \w+(?: --revoke)?)", shown)
+    return shown, line
+
+
+def test_identities_are_listed_with_what_is_wrong_between_assignment_and_policies(
+    azure: Notebook, cluster: LocalCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    azure.run("%kqlmi grant system All --database Samples")
+    azure.run(offered(capsys)[1])
+    frame = azure.run("%kqlmi identities").set_index("display_name")
+    assert frame.assigned.all()
+    assert frame.note.to_dict() == {cluster.name: "", "loader": "in no policy", "exporter": "in no policy"}
+    assert frame.policies[cluster.name] == ["database Samples: All"]
+    assert frame.resource_id["loader"].endswith("/userAssignedIdentities/loader")
+
+
+def test_unassigning_is_shown_needs_revoke_and_is_taken_back_by_the_line_that_is_printed(
+    azure: Notebook, cluster: LocalCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    azure.run("%kqlmi unassign loader")
+    shown, line = offered(capsys)
+    assert "PATCH /subscriptions/" in shown
+    assert line.endswith(" --revoke")
+    assert "No use was found that would stop." in shown
+    with pytest.raises(CellError, match="takes something away"):
+        azure.run(line.removesuffix(" --revoke"))
+    plan = line.split()[2]
+    azure.run(f"%kqlmi plan {plan}")
+    assert offered(capsys)[1] == line
+    azure.run(line)
+    shown = capsys.readouterr().out
+    assert "Done and verified on here: unassign loader" in shown
+    assert names(cluster) == ["system", "exporter"]
+    with pytest.raises(CellError, match="No plan"):
+        azure.run(line)
+    [back] = re.findall(r"this does: (%kqlmi assign \S+)", shown)
+    azure.run(back)
+    azure.run(offered(capsys)[1])
+    assert names(cluster) == ["system", "exporter", "loader"]
+
+
+def test_the_system_identity_goes_by_the_name_of_the_cluster(
+    azure: Notebook, cluster: LocalCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    azure.run("%kqlmi unassign system")
+    shown, line = offered(capsys)
+    assert f"{line} --confirm NAME, with the name of the cluster" in shown
+    with pytest.raises(InputError, match="wants the name of the cluster"):
+        azure.run(f"{line} --confirm here")
+    azure.run(f"{line} --confirm {cluster.name}")
+    assert names(cluster) == ["loader", "exporter"]
+
+
+def test_a_hub_is_received_once_the_line_that_the_plan_prints_is_run(
+    azure: Notebook, cluster: LocalCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hub = cluster.hub("ns", "hub").resource_id
+    azure.run(f"%kqlmi eventhub dc --hub {hub} --table T --identity loader --format csv")
+    shown, line = offered(capsys)
+    [grant] = re.findall(r"Before it works: (%kqlmi grant .*)", shown)
+    azure.run(grant)
+    azure.run(offered(capsys)[1])
+    azure.run(line)
+    assert "Done and verified" in capsys.readouterr().out
+    frame = azure.run("%kqlmi dataconnections")
+    assert frame.loc[0, ["database", "name", "table", "identity"]].tolist() == ["Samples", "dc", "T", "loader"]
+    assert frame.allowed.all()
+    assert "grants DataConnection" in frame.reason[0]
+
+
+def test_without_a_resource_id_the_policies_tell_what_they_can(
+    azure: Notebook, cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    azure.run("%kqlmi grant system All --database Samples")
+    azure.run(offered(capsys)[1])
+    monkeypatch.setenv("KQLMI_TOKEN", cluster.token)
+    azure.run(f"%kqlmi connect {cluster.url} --auth token --name bare")
+    capsys.readouterr()
+    frame = azure.run("%kqlmi identities")
+    assert capsys.readouterr().out.count("--resource-id") == 1
+    assert frame.assigned.isna().all()
+    assert frame.object_id.tolist() == [cluster.identities[0].object_id]
+    for line in ("dataconnections", "assign loader", "unassign loader"):
+        with pytest.raises(InputError, match="--resource-id"):
+            azure.run(f"%kqlmi {line}")
+
+
+def test_nothing_secret_shows_wherever_it_fails(
+    azure: Notebook, cluster: LocalCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session = azure.shell.magics_manager.registry["KqlMagics"].sessions.get()
+    refused = cluster.arm_options_for("none")
+    secrets = [cluster.token, cluster.arm_token, refused["credential"].get_token().token]
+    lines = ("identities", "assign loader", "unassign system", "dataconnections", "audit", "tighten")
+    shown = []
+    for options in (refused, {**cluster.arm_options, "base_url": "http://127.0.0.1:9", "retry_total": 0}):
+        session.resource = type(session.resource)(cluster.resource_id, options)
+        shown.append(repr(session.resource))
+        for line in lines:
+            try:
+                azure.run(f"%kqlmi {line}")
+            except KqlmiError as error:
+                shown += traceback.format_exception(error)
+    session.resource = type(session.resource)(cluster.resource_id, cluster.arm_options)
+    plan = session.unassign("loader")
+    session.resource = type(session.resource)(cluster.resource_id, refused)
+    with pytest.raises(ApplyError) as caught:
+        session.carry_out(plan)
+    shown += [*traceback.format_exception(caught.value), repr(plan), *capsys.readouterr()]
+    assert "AuthorizationFailed" in "".join(shown)
+    assert not [one for one in secrets if one in "".join(shown)]
+
+
+def test_an_undo_that_the_cluster_will_refuse_is_told_with_the_plan(
+    azure: Notebook, cluster: LocalCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loader = cluster.identities[1].object_id
+    for line in (f"grant {loader} AzureAI --database Samples", f"revoke {loader} AzureAI --database Samples"):
+        azure.run(f"%kqlmi {line}")
+        azure.run(offered(capsys)[1])
+    azure.run("%kqlmi unassign loader")
+    azure.run(offered(capsys)[1])
+    azure.run("%kqlmi undo")
+    assert f"Not assigned to the cluster, by Azure Resource Manager: {loader}" in capsys.readouterr().out

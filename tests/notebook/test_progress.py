@@ -1,0 +1,99 @@
+"""While much is read there is a bar, and afterwards there is none; an interrupted cell fails with one line."""
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+import kqlmi
+from kqlmi.errors import RequestInterruptedError
+from kqlmi.local.cluster import LocalCluster
+from kqlmi.notebook.progress import Progress
+
+from .conftest import Notebook
+
+MANY = 30
+
+
+@pytest.fixture(scope="module")
+def wide() -> Iterator[LocalCluster]:
+    with kqlmi.local.start(databases=[f"D{place}" for place in range(MANY)], identities=[]) as started:
+        yield started
+
+
+def test_a_terminal_shows_a_line_that_goes_away(
+    notebook: Notebook, wide: LocalCluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("KQLMI_TOKEN", wide.token)
+    notebook.run(f"%kqlmi connect {wide.url} --auth token --name wide")
+    capsys.readouterr()
+    notebook.run("%kqlmi show")
+    written = capsys.readouterr().err
+    assert "Reading policies" in written
+    assert written.rpartition("\r")[0].rpartition("\r")[2].strip() == ""  # what was there last is blank
+    notebook.run("%kqlmi show --database D1")
+    assert capsys.readouterr().err == ""
+
+
+def test_each_kind_of_thing_has_its_bar_and_an_error_takes_it_away(capsys: pytest.CaptureFixture[str]) -> None:
+    def read() -> None:
+        with Progress() as progress:
+            for what in ("policies", "sources"):
+                for done in range(1, MANY):
+                    progress(done, MANY, what)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        read()
+    written = capsys.readouterr().err
+    assert "Reading policies" in written
+    assert "Reading sources" in written
+    assert written.rpartition("\r")[0].rpartition("\r")[2].strip() == ""
+
+
+@pytest.mark.notebook
+def test_a_saved_notebook_holds_nothing_of_it(
+    wide: LocalCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KQLMI_TOKEN", wide.token)
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
+    sources = [
+        f"%load_ext kqlmi\n%kqlmi connect {wide.url} --auth token --name wide\nkept = %kqlmi show",
+        "from ipywidgets import Widget\nlen(Widget.get_manager_state()['state'])",
+    ]
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
+    NotebookClient(book, kernel_name="python3", timeout=60).execute()
+    connected, place = book.cells[0].outputs
+    assert connected.text.startswith("Connected to wide")
+    assert (place.output_type, place.data) == ("display_data", {"text/plain": ""})  # where the bar was
+    assert book.cells[1].outputs[0].data["text/plain"] == "0"
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals go to a thread on POSIX only")
+def test_an_interrupted_cell_fails_with_one_line(
+    connected: Notebook, cluster: LocalCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main = threading.main_thread().ident
+    assert main is not None
+    with kqlmi.connect(cluster.url, token=cluster.token, database="Samples") as other:
+
+        def when_it_runs() -> None:
+            while not len(other.run(".show running queries")):
+                time.sleep(0.01)
+            signal.pthread_kill(main, signal.SIGINT)
+
+        thread = threading.Thread(target=when_it_runs)
+        thread.start()
+        capsys.readouterr()
+        with pytest.raises(RequestInterruptedError):
+            connected.run("%%kqlmi\nrange x from 1 to 100000000000 step 1 | summarize sum(x)")
+        thread.join()
+    [line] = capsys.readouterr().out.splitlines()
+    assert line.startswith("RequestInterruptedError: Interrupted. The query was cancelled on the cluster. [kqlmi;")
+    assert sys.exc_info() == (None, None, None)
