@@ -25,7 +25,8 @@ _PATTERNS: Final = tuple(
         r"""(?P<keep>\w://[^\s/:@'"]*:)(?P<secret>(?!\d{1,5}(?:[/?\#\s'"]|$))[^\s'"]+)@""",
         r"""(?P<keep>\bhttps?://)(?P<secret>[^\s/:@'"?\#]+)@""",
         r"(?P<keep>)(?P<secret>\beyJ[\w-]*\.[\w-]*(?:\.[\w-]*)?)",
-        r"(?P<keep>\bBearer\s+)(?P<secret>[\w.~+/=-]{4,})",
+        # Sentences speak of a bearer token, too.
+        r"(?P<keep>\bBearer\s+)(?P<secret>(?=[\w.~+/=-]*\d|[\w.~+/=-]{20})[\w.~+/=-]{4,})",
         # The keys of storage and Cosmos DB accounts, and of event hubs; the secrets of applications in Entra ID.
         r"""(?P<keep>)(?P<secret>(?<![\w+/])(?:(?:[A-Za-z0-9+/]|%2[BF]){86}(?:==|%3D%3D)
         |(?:[A-Za-z0-9+/]|%2[BF]){43}(?:=|%3D))(?!\w))""",

@@ -4,8 +4,10 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import kqlmi
 from kqlmi import local
 from kqlmi.cluster.table import Column, Table
 from kqlmi.errors import ForbiddenError
@@ -167,6 +169,7 @@ def an_audit_on_the_command_line(scene: Scene) -> None:
 @row("kqlmi: A bearer token")
 def a_token_of_the_environment_in_a_process_of_its_own(scene: Scene) -> None:
     scene.patch.setenv("KQLMI_TOKEN", scene.secrets.token())
+    scene.patch.setenv("PYTHONPATH", str(Path(kqlmi.__file__).parents[1]))
     command = [
         sys.executable,
         "-m",

@@ -217,7 +217,7 @@ GUARDS: list[tuple[str, Any, str, str]] = [
     ("kqlmi.cluster.discretion.hidden", lambda _: (), "an_error_that_repeats_the_text_and_the_token", "error"),
     ("kqlmi.errors.KqlmiError.forget", lambda *_: None, "an_error_that_repeats_the_text_and_the_token", "context"),
     ("kqlmi.recording.masked", _open, "a_policy_command_that_is_recorded", "file"),
-    ("kqlmi.credentials.failures.redacted", _open, "the_header_of_app_service_that_is_refused_and_repeated", "log"),
+    ("kqlmi.credentials.failures.redacted", _open, "what_the_azure_cli_complains_of", "log"),
     ("kqlmi.credentials.held._Unseen", _seen, "a_credential_whose_repr_shows_its_token", "vars"),
     ("kqlmi.credentials.signin.Secret", str, "a_token_from_the_environment", "asdict"),
     ("kqlmi.cluster.uses.redacted", _open, "what_a_cluster_shows_in_the_evidence_of_an_audit", "json"),
