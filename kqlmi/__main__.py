@@ -2,10 +2,11 @@
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from kqlmi import __version__
 from kqlmi.errors import ApplyError, InputError, KqlmiError
@@ -14,6 +15,11 @@ from kqlmi.model.audit import SEVERITIES, Audit
 from kqlmi.model.plan import Plan, Step
 from kqlmi.session import MODES, Session, connect, write
 
+_TYPED: Final = re.compile(
+    r"(?<=unrecognized arguments: ).*|(?<=invalid choice: ).*(?= \(choose)|(?<=value: ).*|(?<=option: ).*(?= could)",
+    re.DOTALL,
+)
+_OPTION: Final = re.compile(r"(?<!\S)--[a-z-]+")
 _CHANGES, _PARTLY, _INTERRUPTED = 2, 3, 130
 _STATUS = """\
 export and plan end with 1 for an error. plan ends with 0 where there is nothing to do, and with 2 where there are changes.
@@ -27,7 +33,9 @@ class _Parser(argparse.ArgumentParser):
     """A parser whose own errors end with 1: 2 tells of changes."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(1, f"{self.prog}: {message}\n")
+        # What was typed in a wrong place may be a secret, and the output of a shell is often kept.
+        told = _TYPED.sub(lambda found: " ".join(_OPTION.findall(found[0])) or "what was typed", message)
+        self.exit(1, f"{self.prog}: {told}\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

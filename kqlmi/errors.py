@@ -25,8 +25,10 @@ KeyboardInterrupt
                                 error goes on after an interrupt
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from kqlmi.redaction import redacted, redacted_values
 
 
 def printable(text: str) -> str:
@@ -44,11 +46,16 @@ class _Sentence(BaseException):
     sent = True
 
     def __init__(self, message: str, *, hint: str = "", client_request_id: str = "") -> None:
-        """Keep ``message``, ``hint`` and the client request ID apart; ``str()`` joins them."""
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        """Keep ``message``, ``hint`` and the client request ID apart; ``str()`` joins them. None keeps what is a secret by its form."""
+        self.message, self.hint = redacted(message), redacted(hint)
+        super().__init__(self.message)
         self.client_request_id = client_request_id
+
+    def forget(self, known: Iterable[str] = ()) -> None:
+        """Drop the errors that this one came from, whose text may repeat what was sent, and take out ``known`` secrets."""
+        self.__cause__ = self.__context__ = None
+        self.message, self.hint = redacted(self.message, known), redacted(self.hint, known)
+        self.args = (self.message,)
 
     def __str__(self) -> str:
         """Give the sentence, the ID of a request that was sent, and the hint, on one line.
@@ -160,8 +167,13 @@ class ServiceError(KqlmiError):
         self.type_name = type_name
         self.status = status
         self.permanent = permanent
-        self.details = dict(details or {})
+        self.details: dict[str, Any] = redacted_values(dict(details or {}))
         self.retry_after = retry_after
+
+    def forget(self, known: Iterable[str] = ()) -> None:
+        """Take known secrets out of the details, too."""
+        super().forget(known)
+        self.details = redacted_values(self.details, known)
 
 
 class UnauthorizedError(ServiceError):
@@ -196,8 +208,11 @@ class IngestionError(KqlmiError):
 class ResourceManagerError(KqlmiError):
     """Azure Resource Manager refused something, or gave no answer.
 
-    ``status`` is the HTTP status, None where no answer came. ``nothing_happened`` is True only where that is certain.
+    ``status`` is the HTTP status, None where no answer came. ``nothing_happened`` is True only where that is certain,
+    ``ended`` only where an operation has ended with this failure.
     """
+
+    ended = False
 
     def __init__(
         self, message: str, *, hint: str = "", status: int | None = None, nothing_happened: bool = False

@@ -26,6 +26,7 @@ from kqlmi.model import commands
 from kqlmi.model.commands import PolicyCommand
 from kqlmi.model.diff import Change, diff
 from kqlmi.model.entities import Scope
+from kqlmi.model.hidden import masked
 from kqlmi.model.plan import Plan, make_plan
 from kqlmi.model.policy import Policy, Snapshot, grants_of
 
@@ -110,7 +111,7 @@ class Recorder:
             # Who may not read a policy may not write it: the refusal of the command itself says so best.
             return self.connection.execute(text, database or None, timeout=timeout)
         request = new_client_request_id()
-        step = StepRecord(scope, text, before, after, client_request_id=request)
+        step = StepRecord(scope, masked(text), before, after, client_request_id=request)
         entry = self._entry("cell", (step,))
         self.history.begin(entry)
         again = unclear = False

@@ -14,12 +14,13 @@ import kqlmi
 
 # What a layer may import; every layer may also import errors, and itself.
 MAY_IMPORT = {
-    "errors": set[str](),
-    "model": set(),
+    "redaction": set[str](),
+    "errors": {"redaction"},
+    "model": {"redaction"},
     "policyfile": {"model"},
     "history": {"model"},
-    "credentials": set(),
-    "cluster": {"model", "credentials"},
+    "credentials": {"redaction"},
+    "cluster": {"model", "credentials", "redaction"},
     "arm": {"model", "credentials"},
     # The second witness: the two tables of rows, and no behaviour.
     "local": {"model.usages", "model.workflows"},

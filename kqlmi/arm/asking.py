@@ -31,7 +31,15 @@ def asking(what: str, needs: str) -> Iterator[None]:
     try:
         yield
     except AzureError as error:
-        raise _translated(error, what, needs) from error
+        failed = _translated(error, what, needs)
+        if isinstance(failed, ResourceManagerError):
+            # What failed may be the operation, or only the way to its state.
+            failed.ended = type(error.__cause__).__name__ == "OperationFailed"
+        try:
+            raise failed
+        finally:
+            # The library's own error may repeat what was sent.
+            failed.forget()
 
 
 def _translated(error: "AzureError", what: str, needs: str) -> KqlmiError:

@@ -95,10 +95,8 @@ def _sent(change: Change, end: float, tell: Callable[[str], None]) -> tuple[Reso
         with asking(change.what, change.needs):
             return None, _followed(poller, end, tell)
     except KqlmiError as error:
-        # What failed may be the operation, or only the way to its state.
-        failed = type(getattr(error.__cause__, "__cause__", None)).__name__ == "OperationFailed"
-        status = error.status if isinstance(error, ResourceManagerError) else None
-        return ResourceManagerError(error.message, hint=error.hint, status=status), failed
+        status, ended = (error.status, error.ended) if isinstance(error, ResourceManagerError) else (None, False)
+        return ResourceManagerError(error.message, hint=error.hint, status=status), ended
 
 
 def _followed(poller: Any, end: float, tell: Callable[[str], None]) -> bool:

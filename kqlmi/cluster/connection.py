@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import urlsplit
 
 from kqlmi.cluster.answers import refuse_late_errors, refuse_part
+from kqlmi.cluster.discretion import discreet
 from kqlmi.cluster.interrupting import SERVER_SECONDS, interrupted
 from kqlmi.cluster.refusals import translated
 from kqlmi.cluster.retrying import Retrying
@@ -127,7 +128,7 @@ class KustoConnection:
             properties.set_option("request_readonly", value=True)
         run = self._client.execute_mgmt if is_management(text) else self._client.execute_query
         host, mode = urlsplit(self._target.query_url).netloc, self._target.sign_in.mode
-        with translated(host, mode, client_request_id, self._left.requests):
+        with discreet(self._target.sign_in, text), translated(host, mode, client_request_id, self._left.requests):
             results = run(database or "NetDefaultDB", text, properties).primary_results
         columns = tuple(
             Column.of(column["ColumnName"], column.get("ColumnType") or column.get("DataType") or "string")

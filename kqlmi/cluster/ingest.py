@@ -4,7 +4,6 @@ import base64
 import binascii
 import json
 import logging
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,9 +15,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from kqlmi.cluster.connection import LOOPBACK, Target, connection_string
+from kqlmi.cluster.discretion import discreet
 from kqlmi.cluster.refusals import translated
 from kqlmi.errors import ConnectionFailedError, InputError, MissingExtraError, ServiceError, printable
 from kqlmi.model.blobs import Blob
+from kqlmi.redaction import redacted
 
 if TYPE_CHECKING:
     from azure.storage.queue import QueueClient
@@ -33,7 +34,6 @@ _MOST: Final = 32
 """So many messages a queue shows to whoever peeks."""
 _DETAILS: Final = 2000
 _LOGGING_URLS: Final = ("urllib3.connectionpool", "urllib3.util.retry")
-_SIGNATURE: Final = re.compile(r"sig=[^&\s'\"]+", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Ingestion:
             outcome=outcome,
             operation_id=str(report.get("OperationId") or ""),
             error_code=str(report.get("ErrorCode") or ""),
-            details=str(report.get("Details") or "")[:_DETAILS],
+            details=redacted(str(report.get("Details") or ""))[:_DETAILS],
             may_retry=retry if isinstance(retry, bool) else None,
         )
 
@@ -143,7 +143,7 @@ class IngestClient:
         )
         # What went wrong here may have left: it has no ID by which that could be told.
         host, mode = urlsplit(self._target.query_url).netloc, self._target.sign_in.mode
-        with translated(host, mode, "", {""}):
+        with discreet(self._target.sign_in), translated(host, mode, "", {""}):
             # Both are kept by the client, so that only the queue itself is left to fail below.
             queues = self._manager.get_ingestion_queues()
             self._manager.get_authorization_context()
@@ -227,9 +227,7 @@ class IngestClient:
 def _without_signature(record: logging.LogRecord) -> bool:
     """Take signatures out of what urllib3 logs of a URL."""
     if isinstance(record.args, tuple):
-        record.args = tuple(
-            _SIGNATURE.sub("sig=…", str(one)) if not isinstance(one, int | float) else one for one in record.args
-        )
+        record.args = tuple(redacted(str(one)) if not isinstance(one, int | float) else one for one in record.args)
     return True
 
 

@@ -24,6 +24,8 @@ _GUID: Final = re.compile(
     r"identity\b.{0,80}?\b([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})\b", re.IGNORECASE | re.DOTALL
 )
 _BRACKETED: Final = re.compile(r"\[([^\]]*)\]")
+# Columns, properties and literals that are no names: these may hold secrets.
+_BEFORE_VALUES: Final = re.compile(r"\(|(?<!\[)[\"'](?!\])|```|~~~")
 _INVALID: Final = "BadRequest_InvalidManagedIdentity"
 
 
@@ -124,7 +126,7 @@ def _identity(properties: Any) -> str:
 
 def _script(answer: Table, place: Place) -> Iterator[Found]:
     for text in map(str, answer.column("DatabaseSchemaScript")):
-        head = " ".join(text.partition("(")[0].split())[:80]
+        head = " ".join(_BEFORE_VALUES.split(text, maxsplit=1)[0].split())[:80]
         yield from uses.uses(text, place, f"script {head}")
 
 

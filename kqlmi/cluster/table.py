@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from kqlmi.errors import KqlmiError
+from kqlmi.redaction import redacted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -117,7 +118,9 @@ def _series(column: Column, values: Sequence[Any]) -> "pd.Series[Any]":
             except _CannotHoldError:
                 continue
             warnings.warn(
-                f"Column {column.name!r} {error}; its dtype is {found.dtype}.", ColumnTypeWarning, stacklevel=3
+                f"Column {redacted(column.name)!r} {error}; its dtype is {found.dtype}.",
+                ColumnTypeWarning,
+                stacklevel=3,
             )
             return found
         raise

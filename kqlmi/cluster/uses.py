@@ -11,6 +11,7 @@ from kqlmi.model.entities import Scope
 from kqlmi.model.lexing import Token, is_management, literal_value, tokens
 from kqlmi.model.needs import Evidence, Need, State
 from kqlmi.model.references import references
+from kqlmi.redaction import redacted
 
 # The commands that use an identity themselves; every other command defines what the other sources show as it is now.
 _CARRY_OUT: Final = frozenset({"append", "export", "ingest", "list", "set"})
@@ -41,7 +42,7 @@ class Place:
 
     def evidence(self, says: str, state: State = "standing", *, inferred: bool = False) -> Evidence:
         """Give what this source says."""
-        return Evidence(self.source, says, self.window, state, inferred)
+        return Evidence(self.source, redacted(says), self.window, state, inferred)
 
     def at(self, database: str) -> "Place":
         """Give the place in a database."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from kqlmi.errors import SignInError
+from kqlmi.redaction import redacted
 
 _LENGTH: Final = 300
 _SECRET_VARIABLES: Final = (
@@ -16,13 +17,8 @@ _SECRET_VARIABLES: Final = (
     "KQLMI_TOKEN",
     "MSI_SECRET",
 )
-# A shorter one is nobody's secret, and would be found in any sentence.
-_SHORTEST: Final = 4
-_NAMED_SECRET: Final = re.compile(
-    r"""((?:access_?|refresh_?|id_?)token|client_?(?:secret|assertion)|assertion|password)(["']?\s*[:=]\s*["']?)[^"'\s&,}]+""",
-    re.IGNORECASE,
-)
-_JWT: Final = re.compile(r"\beyJ[\w-]*\.[\w-]*(?:\.[\w-]*)?")
+# It stands under another name beside.
+_DEVICE_CODE: Final = re.compile(r"""device_code["']?\s*[:=]\s*["']?([\w-]{16,})""")
 _ATTEMPT: Final = re.compile(r"^\t(\w+)Credential(?::[ ](.*))?$", re.MULTILINE)
 
 
@@ -38,18 +34,15 @@ def failure(mode: str, error: Exception, credential: Any, hint: str) -> SignInEr
         last = _last(credential)
         refused = f"; {names[-1]} was refused: {next(_lines(tried[-1][1]), '')}" if last and names[-1] != last else ""
         reason = f"tried {', '.join(names)}{refused or ', and none is set up here'}."
-    reason = redacted(reason)
+    reason = without_secrets(reason)
     short = reason if len(reason) <= _LENGTH else f"{reason[:_LENGTH].rstrip()}…"
     return SignInError(f"Signing in by {mode} failed: {short}", hint=hint)
 
 
-def redacted(text: str) -> str:
+def without_secrets(text: str) -> str:
     """Give text without what it may hold of secrets: an authority may repeat what it was sent."""
-    for name in _SECRET_VARIABLES:
-        secret = os.environ.get(name, "").strip()
-        if len(secret) >= _SHORTEST:
-            text = text.replace(secret, "****")
-    return _JWT.sub("****", _NAMED_SECRET.sub(r"\1\2****", text))
+    known = (os.environ.get(name, "").strip() for name in _SECRET_VARIABLES)
+    return redacted(text, (*known, *_DEVICE_CODE.findall(text)))
 
 
 def _lines(text: str) -> Iterator[str]:

@@ -6,22 +6,25 @@ from collections.abc import Callable
 from threading import Lock
 from typing import Any, Final
 
-from kqlmi.credentials.failures import failure, redacted
+from kqlmi.credentials.failures import failure, without_secrets
 from kqlmi.errors import KqlmiError, NotConnectedError
 
 # So many seconds before it ends, a token is no longer used.
 _MARGIN: Final = 300
 _LIBRARY: Final = "azure.identity"
+_LIBRARIES: Final = (_LIBRARY, "msal")
 # Without any handler, Python prints the many lines in which the library repeats an error.
 _SILENT: Final = logging.NullHandler()
 
 
 class _Redacting(logging.Filter):
-    """Takes out of the library's log what it may hold of secrets."""
+    """Takes out of a library's log what it may hold of secrets."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Pass every record on."""
-        record.msg, record.args = redacted(record.getMessage()), ()
+        record.msg, record.args = without_secrets(record.getMessage()), ()
+        # The message repeats the error; a traceback would repeat it as it is.
+        record.exc_info = record.exc_text = None
         return True
 
 
@@ -29,11 +32,20 @@ _REDACTING: Final = _Redacting()
 
 
 def _watch_log() -> None:
-    """Keep the library's log silent and clean; a filter holds for the very logger that it is added to."""
+    """Keep the libraries' logs silent and clean; a filter holds for the very logger that it is added to."""
     logging.getLogger(_LIBRARY).addHandler(_SILENT)
     for name in list(logging.root.manager.loggerDict):
-        if name.startswith(_LIBRARY):
+        if name.startswith(_LIBRARIES):
             logging.getLogger(name).addFilter(_REDACTING)
+
+
+class _Unseen:
+    """What the library gave, which no repr shows."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any = None) -> None:
+        self.value = value
 
 
 class Held:
@@ -51,14 +63,19 @@ class Held:
         self._mode, self._make, self._own = mode, make, own
         self._hint = hint or "Try another way, for example --auth azure-cli after az login."
         self._request = {"tenant_id": tenant} if tenant else {}
-        self._inner: Any = None
+        self._inner = _Unseen()
         self._closed = False
-        self._tokens: dict[tuple[str, ...], Any] = {}
+        self._tokens: dict[tuple[str, ...], _Unseen] = {}
         self._lock = Lock()
 
     def __repr__(self) -> str:
         """Give the way; never a token."""
         return f"<credential by {self._mode}>"
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """Give the tokens that are held."""
+        return frozenset(str(held.value.token) for held in list(self._tokens.values()))
 
     def get_token(self, *scopes: str, claims: str | None = None, tenant_id: str | None = None, **options: Any) -> Any:
         """Give an ``azure.core.credentials.AccessToken``.
@@ -72,20 +89,21 @@ class Held:
             if self._closed:
                 raise NotConnectedError("The session is closed.", hint="Connect again.")
             held = self._tokens.get(key)
-            if held is None or claims or held.expires_on - _MARGIN < time.time():
-                held = self._tokens[key] = self._ask(scopes, asked | ({"claims": claims} if claims else {}) | options)
-            return held
+            if held is None or claims or held.value.expires_on - _MARGIN < time.time():
+                more = {"claims": claims} if claims else {}
+                held = self._tokens[key] = _Unseen(self._ask(scopes, asked | more | options))
+            return held.value
 
     def _ask(self, scopes: tuple[str, ...], options: dict[str, Any]) -> Any:
         try:
-            if self._inner is None:
-                self._inner = self._make()
+            if self._inner.value is None:
+                self._inner.value = self._make()
                 _watch_log()
-            return self._inner.get_token(*scopes, **options)
+            return self._inner.value.get_token(*scopes, **options)
         except KqlmiError:
             raise
         except Exception as error:  # noqa: BLE001 - a credential may be anybody's, and raise anything
-            failed = failure(self._mode, error, self._inner, self._hint)
+            failed = failure(self._mode, error, self._inner.value, self._hint)
         # Raised out here, it drags nothing along: the library's own error may repeat what was sent.
         raise failed
 
@@ -95,7 +113,7 @@ class Held:
     def release(self) -> None:
         """Close it for good."""
         with self._lock:
-            if self._own and not self._closed and hasattr(self._inner, "close"):
-                self._inner.close()
-            self._inner, self._closed = None, True
+            if self._own and not self._closed and hasattr(self._inner.value, "close"):
+                self._inner.value.close()
+            self._inner, self._closed = _Unseen(), True
             self._tokens.clear()

@@ -1,15 +1,18 @@
 """How a connection signs in."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from kqlmi.credentials.authorities import PUBLIC, trusted
 from kqlmi.credentials.held import Held
 from kqlmi.credentials.ways import WAYS, Wanted, Way, checked_tenant, environment
 from kqlmi.errors import InputError
+from kqlmi.redaction import Secret
 
 MODES = (*WAYS, "token", "none")
+_WORD: Final = re.compile(r"[a-z-]{1,24}", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,16 @@ class SignIn:
     mode: str
     token: str | None = field(default=None, repr=False)
     credential: Held | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        """Keep the token from whatever shows or saves values."""
+        if self.token is not None:
+            object.__setattr__(self, "token", Secret(self.token))
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """Give the tokens that are held."""
+        return frozenset(filter(None, (self.token, *(self.credential.secrets if self.credential else ()))))
 
     def close(self) -> None:
         """Close the credential, unless somebody else made it."""
@@ -69,7 +82,9 @@ def sign_in(
         _refuse(mode, frozenset(), tenant=tenant, identity=identity)
         return SignIn(mode)
     if mode not in WAYS:
-        raise InputError(f"There is no sign-in mode {mode!r}.", hint=f"Use one of: {', '.join(MODES)}.")
+        # Who puts a secret there must not find it in the saved error.
+        named = f" {mode!r}" if _WORD.fullmatch(mode) else ""
+        raise InputError(f"There is no such sign-in mode{named}.", hint=f"Use one of: {', '.join(MODES)}.")
     way = WAYS[mode]
     _refuse(mode, way.options, tenant=tenant, identity=identity)
     wanted = Wanted(tenant, identity, tell) if tell else Wanted(tenant, identity)

@@ -51,7 +51,8 @@ class LocalCluster:
             state.keep = lambda: store.save(state)
         self._server: Server | None = _serve(state, port, store.folder / "uploads" if store else None)
         self.url = state.url
-        self.token = self._new_token(Caller(new_app("kqlmi local admin"), frozenset({Role.ADMINS})))
+        self._admin = Caller(new_app("kqlmi local admin"), frozenset({Role.ADMINS}))
+        self._new_token(self._admin)
         # DuckDB complains at exit about connections that are open.
         atexit.register(self.stop)
 
@@ -68,6 +69,11 @@ class LocalCluster:
     ) -> None:
         """Stop the cluster."""
         self.stop()
+
+    @property
+    def token(self) -> str:
+        """The token of an AllDatabasesAdmin; looked up, so that what shows an object's attributes shows no token."""
+        return next(token for token, caller in self._state.callers.items() if caller is self._admin)
 
     @property
     def identities(self) -> tuple[Identity, ...]:

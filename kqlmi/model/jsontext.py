@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from kqlmi.errors import PolicyError
+from kqlmi.redaction import is_secret
 
 # A string that is not closed reaches to the end, so that no text is gone over twice.
 _STRINGS = re.compile(r""""(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?""", re.DOTALL)
@@ -41,9 +42,10 @@ def load(text: str) -> Any:
         strict = _STRINGS.sub(_double_quoted, text) if "'" in text else text
         return json.loads(strict, object_pairs_hook=_object, parse_float=Decimal, parse_constant=_refuse)
     except json.JSONDecodeError as error:
-        near = text[max(0, error.pos - 12) : error.pos + 12]
+        # A piece of a secret does not show that it is one.
+        near = "" if is_secret(text) else f", near {text[max(0, error.pos - 12) : error.pos + 12]!r}"
         raise PolicyError(
-            f"That is not JSON: {error.msg} at line {error.lineno}, column {error.colno}, near {near!r}.",
+            f"That is not JSON: {error.msg} at line {error.lineno}, column {error.colno}{near}.",
             hint='A policy looks like [{"ObjectId": "<guid>", "AllowedUsages": "ExternalTable"}].',
         ) from None
     except (RecursionError, ValueError):

@@ -10,6 +10,7 @@ from kqlmi.model.mapped import Mapped
 from kqlmi.model.nesting import commands
 from kqlmi.model.queryflows import Use
 from kqlmi.model.workflows import WORKFLOWS, Workflow
+from kqlmi.redaction import redacted
 
 _BY_ID = {row.id: row for row in WORKFLOWS}
 
@@ -62,11 +63,11 @@ def _references(use: Use) -> Iterator[Reference]:
         if workflow or named.identity is not None:
             identity = None if named.identity is None else _identity(named.identity)
             place = use.text.span(named.start, named.end)
-            yield Reference(workflow, use.flow, identity, *place, connection.target, use.database)
+            yield Reference(workflow, use.flow, identity, *place, redacted(connection.target), use.database)
 
 
 def _identity(text: str) -> str:
     try:
         return object_id(text)
     except PolicyError:
-        return text
+        return redacted(text)

@@ -144,5 +144,6 @@ def _second_command(text: str, found: Sequence[Token]) -> str:
             and before.text not in _UNFINISHED
             and not {"\n", "\r"}.isdisjoint(text[before.end : token.start])
         ):
-            return text[token.start :].splitlines()[0].strip()[:60]
+            # What stands in quotes may be a secret.
+            return re.split(r"h?@?[\"'`~]", text[token.start :].splitlines()[0])[0].strip()[:60]
     return ""

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
 
-from kqlmi.errors import PolicyError
+from kqlmi.errors import KqlmiError, PolicyError
+from kqlmi.model.hidden import hidden
 from kqlmi.model.policy import Snapshot
 from kqlmi.notebook import subcommands
 from kqlmi.notebook.frames import check_frame, policy_frame
@@ -44,6 +45,14 @@ class KqlMagics(Magics):
     @line_cell_magic
     def kqlmi(self, line: str, cell: str | None = None) -> Any:
         """Run a subcommand (``%kqlmi help``), or the command or query of a cell."""
+        try:
+            return self._do(line, cell)
+        except KqlmiError as error:
+            # No notebook shows what an error came from, and it may repeat what was typed.
+            error.forget(hidden(cell or ""))
+            raise
+
+    def _do(self, line: str, cell: str | None) -> Any:
         if cell is None:
             return subcommands.run(self.sessions, line, self.settings)
         parsed = parse_cell(line, cell)

@@ -127,15 +127,19 @@ def parse(text: str) -> Node:
     try:
         for event in YAML(typ="safe", pure=True).parse(text):
             _take(event, text, open_nodes)
+        failed = None
     except MarkedYAMLError as error:
-        raise _not_yaml(error, text) from None
+        failed = _not_yaml(error, text)
     except YAMLError as error:
         # The reader refuses control characters before anything is parsed, and knows the offset only.
         place = getattr(error, "position", 0)
         line = text.count("\n", 0, place) + 1
-        raise PolicyFileError(f"character {text[place : place + 1]!r} is not text.", line=line) from None
+        failed = PolicyFileError(f"character {text[place : place + 1]!r} is not text.", line=line)
     except ValueError as error:
-        raise PolicyFileError(f"it is not YAML: {error}.", hint="Look for an escape such as \\U00110000.") from None
+        failed = PolicyFileError(f"it is not YAML: {error}.", hint="Look for an escape such as \\U00110000.")
+    if failed:
+        # Raised out here, it drags along no piece of the text.
+        raise failed
     found = open_nodes[0][1]
     if not found:
         raise PolicyFileError("it is empty.", hint="It begins with kqlmi: 1. Export writes a whole one.")

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from kqlmi.credentials import MODES
 from kqlmi.errors import InputError, printable
 from kqlmi.model.entities import did_you_mean
-from kqlmi.session.addresses import is_name
+from kqlmi.session.addresses import is_name, url_of
 
 # What a connection in the file may say, by the parameters of `connect`. None of it is a secret.
 KEYS: Final[Mapping[str, type]] = {
@@ -77,7 +78,19 @@ def _checked(name: str, said: Mapping[str, Any]) -> dict[str, Any]:
             raise _wrong(f"says {key} in {where} as something else than a {KEYS[key].__name__}")
     if not said.get("cluster"):
         raise _wrong(f"does not say the cluster of {where}")
+    # What is listed must be known to be no secret; a wrong value may be one, and is not repeated.
+    if said["cluster"] != "local" and not _is_url(said["cluster"]):
+        raise _wrong(f"says no URL and no short name as the cluster of {where}")
+    if said.get("auth", "default") not in MODES:
+        raise _wrong(f"says no way to sign in as auth in {where}", hint=f"Use one of: {', '.join(MODES)}.")
     return dict(said)
+
+
+def _is_url(cluster: str) -> bool:
+    try:
+        return bool(url_of(cluster))
+    except InputError:
+        return False
 
 
 def _wrong(what: str, hint: str = "") -> InputError:

@@ -19,9 +19,8 @@ _MOST = 8  # references of a refused text whose databases are looked at
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A text that was refused, by which words, and why; ``explanation`` is None where no identity is to blame."""
+    """The error by which a text was refused, and why; ``explanation`` is None where no identity is to blame."""
 
-    text: str
     error: ServiceError
     explanation: Explanation | None
     verdicts: tuple[Verdict, ...]
@@ -48,7 +47,7 @@ def explain(session: "Session", error: ServiceError, text: str, database: str = 
             found = ()
     verdicts = tuple(judge(one, snapshot, database or session.database) for one in found)
     fields = {"message": error.message, "code": error.code, "type_name": error.type_name}
-    return Refusal(text, error, from_refusal(fields, error.details, snapshot, verdicts, session.name), verdicts)
+    return Refusal(error, from_refusal(fields, error.details, snapshot, verdicts, session.name), verdicts)
 
 
 def _snapshot(session: "Session", found: tuple[Reference, ...], database: str) -> Snapshot:

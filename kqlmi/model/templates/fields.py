@@ -5,10 +5,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Literal, Self
 
-from kqlmi.errors import InputError, printable
+from kqlmi.errors import InputError
 from kqlmi.model.blobs import FORMATS
 from kqlmi.model.entities import did_you_mean, is_guid
 from kqlmi.model.lexing import Token, is_management, literal_value, tokens
+from kqlmi.redaction import is_secret
 
 FieldKind = Literal[
     "name", "text", "query", "uri", "model uri", "endpoint", "schema", "format", "interval", "value", "resource", "guid"
@@ -21,6 +22,7 @@ _TYPES: Final = frozenset(
 _SHORTEST: Final = 3  # name, colon and type
 _INTERVAL: Final = re.compile(r"\d+[dhms]")
 _URI: Final = re.compile(r"(?:https|abfss|adl)://(?P<rest>[^\s;#]+)")
+_CREDENTIAL: Final = re.compile(r"(?:[?&]|%3F|%26)(?:sig|api-key|key|code|token)(?:=|%3D)", re.IGNORECASE)
 _ENDPOINT: Final = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+/?")
 _RESOURCE: Final = re.compile(r"/subscriptions/[^/\s]+/resourceGroups/[^/\s]+/providers/[^\s'\"`$\\]+", re.IGNORECASE)
 
@@ -125,7 +127,7 @@ def _uri(option: str, value: str, *, query: bool = False) -> str:
             f"{option} takes a bare URL, without a key, a signature or a way to sign in: the identity takes their place.",
             hint="Write https://<account>.blob.core.windows.net/<container>/<path>.",
         )
-    if re.search(r"[?&](?:sig|api-key|key|code|token)=", value, re.IGNORECASE):
+    if _CREDENTIAL.search(value) or is_secret(value):
         raise InputError(f"{option} carries a credential.", hint="Leave it out: the identity takes its place.")
     return value.strip()
 
@@ -136,7 +138,8 @@ def _model_uri(option: str, value: str) -> str:
 
 def _value(option: str, value: str) -> str:
     if set(value) & set(";\"'={}") or not value.isprintable():
-        raise InputError(f"{option} {printable(value)!r} cannot stand in a connection string.")
+        # Not repeated: a whole connection string may hold a password.
+        raise InputError(f"{option} cannot stand in a connection string.", hint="Write it without ; \" ' = { and }.")
     return value.strip()
 
 

@@ -37,7 +37,7 @@ def ingest(
     if into != "into":
         raise CellError("The word into is missing.", hint="Write %kqlmi ingest URI into TABLE --identity NAME")
     seconds = _seconds(wait)
-    bar = tqdm(total=seconds, desc=f"Waiting for {table}", unit="s", leave=False, delay=1, bar_format=_BAR)
+    bar = tqdm(total=seconds, desc="Waiting for the outcome", unit="s", leave=False, delay=1, bar_format=_BAR)
     with bar:
 
         def progress(waited: float) -> None:

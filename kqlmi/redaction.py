@@ -1,0 +1,111 @@
+"""Secrets in text, known by their form or by the name before them, and written as asterisks."""
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any, Final, NoReturn
+
+HIDDEN: Final = "****"
+
+# A shorter one is nobody's secret, and would be found in any sentence.
+_SHORTEST: Final = 4
+# So many characters in a row of a known secret are taken for a piece of it, as errors quote pieces of what was sent.
+_PIECE: Final = 10
+_LONGEST: Final = 4096
+_IS: Final = r"""(?:\\*["'])?\s*(?:[:=]|%3D)\s*(?:\\*["'])?"""
+_PATTERNS: Final = tuple(
+    re.compile(pattern, re.IGNORECASE | re.VERBOSE)
+    for pattern in (
+        # In a connection string these may hold blanks.
+        rf"""(?P<keep>(?:password|pwd|awscredentials){_IS})
+        (?P<secret>(?<=")[^"]+|(?<=')[^']+|[^"'&;\r\n}}\\]+)""",
+        rf"""(?P<keep>(?:\bsig|(?:account|shared_?access|shared|app|application[ ]|api[_-]?|function[_-]?)key
+        |(?:client[_ ]?)?secret|(?:client[_ ]?)?assertion|(?:access|refresh|id|user|application)[_ ]?token
+        |(?<=[?&;])(?:token|key|code)){_IS})(?P<secret>[^\s"'&;,\\}}]+)""",
+        # What stands behind a host is a port, and no password.
+        r"""(?P<keep>\w://[^\s/:@'"]*:)(?P<secret>(?!\d{1,5}(?:[/?\#\s'"]|$))[^\s'"]+)@""",
+        r"""(?P<keep>\bhttps?://)(?P<secret>[^\s/:@'"?\#]+)@""",
+        r"(?P<keep>)(?P<secret>\beyJ[\w-]*\.[\w-]*(?:\.[\w-]*)?)",
+        # Sentences speak of a bearer token, too.
+        r"(?P<keep>\bBearer\s+)(?P<secret>(?=[\w.~+/=-]*\d|[\w.~+/=-]{20})[\w.~+/=-]{4,})",
+        # The keys of storage and Cosmos DB accounts, and of event hubs; the secrets of applications in Entra ID.
+        r"""(?P<keep>)(?P<secret>(?<![\w+/])(?:(?:[A-Za-z0-9+/]|%2[BF]){86}(?:==|%3D%3D)
+        |(?:[A-Za-z0-9+/]|%2[BF]){43}(?:=|%3D))(?!\w))""",
+        r"(?P<keep>)(?P<secret>(?<![\w~.-])[\w.~-]{3}\dQ~[\w.~-]{31,})",
+    )
+)
+
+
+def redacted(text: str, known: Iterable[str] = ()) -> str:
+    """Give a text with asterisks for what is a secret by its form or its name, and for pieces of the ``known`` ones."""
+    return _swept(_without_pieces(text, [one for one in known if len(one) >= _SHORTEST]), lambda _: None)
+
+
+def secrets_in(text: str) -> frozenset[str]:
+    """Give what is a secret in a text by its form or its name."""
+    found: list[str] = []
+    _swept(text, found.append)
+    return frozenset(found) - {HIDDEN}
+
+
+def _swept(text: str, note: Callable[[str], None]) -> str:
+    def hide(found: re.Match[str]) -> str:
+        note(found["secret"])
+        return f"{found['keep']}{HIDDEN}{found[0][found.end('secret') - found.start() :]}"
+
+    for pattern in _PATTERNS:
+        text = pattern.sub(hide, text)
+    return text
+
+
+def _without_pieces(text: str, known: Iterable[str]) -> str:
+    pieces: dict[int, set[str]] = {}
+    for secret in (one[:_LONGEST] for one in known):
+        size = min(len(secret), _PIECE)
+        pieces.setdefault(size, set()).update(secret[at : at + size] for at in range(len(secret) - size + 1))
+    hidden = {
+        place
+        for size, some in pieces.items()
+        for at in range(len(text) - size + 1)
+        if text[at : at + size] in some
+        for place in range(at, at + size)
+    }
+    kept = (
+        "" if at in hidden and at - 1 in hidden else HIDDEN if at in hidden else char for at, char in enumerate(text)
+    )
+    return "".join(kept) if hidden else text
+
+
+def is_secret(text: str) -> bool:
+    """Tell whether a text holds what is a secret by its form or its name."""
+    return bool(secrets_in(text))
+
+
+def redacted_values(value: Any, known: Iterable[str] = ()) -> Any:
+    """Give JSON, its texts redacted."""
+    match value:
+        case str():
+            return redacted(value, known)
+        case dict():
+            return {name: redacted_values(item, known) for name, item in value.items()}
+        case list():
+            return [redacted_values(item, known) for item in value]
+        case _:
+            return value
+
+
+class Secret(str):
+    """A text that is used as any other, and that no repr shows, no ``dataclasses.asdict`` gives and no pickle holds."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        """Give asterisks."""
+        return repr(HIDDEN)
+
+    def __deepcopy__(self, memo: Any) -> str:
+        """Give asterisks, which is what ``asdict`` takes for a value."""
+        return HIDDEN
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        """Refuse to be pickled."""
+        raise TypeError("A secret cannot be pickled: sign in again where it is needed.")
