@@ -38,8 +38,8 @@ def asking(what: str, needs: str) -> Iterator[None]:
         try:
             raise failed
         finally:
-            # The library's own error may repeat what was sent.
-            failed.forget()
+            # The library's own error may repeat what was sent, and Azure's answer too.
+            failed.forget(_token(error))
 
 
 def _translated(error: "AzureError", what: str, needs: str) -> KqlmiError:
@@ -59,6 +59,13 @@ def _translated(error: "AzureError", what: str, needs: str) -> KqlmiError:
     return ResourceManagerError(
         f"{start}: {_reason(error)}", hint=_hint(error, status, needs), status=status, nothing_happened=refused
     )
+
+
+def _token(error: "AzureError") -> frozenset[str]:
+    """Give the token that the failed request carried."""
+    request = getattr(getattr(error, "response", None), "request", None)
+    sent = str(getattr(request, "headers", {}).get("Authorization", "")).removeprefix("Bearer ")
+    return frozenset({sent} - {""})
 
 
 def _reason(error: "AzureError") -> str:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from kqlmi.errors import printable
 from kqlmi.model.entities import SYSTEM, Identity
+from kqlmi.model.explanation import word
 
 Verb = Literal["assign", "unassign"]
 
@@ -116,7 +117,8 @@ class AssignmentPlan:
             return ""
         other = "unassign" if self.verb == "assign" else "assign"
         named = SYSTEM if self.identity.object_id == SYSTEM else self.identity.resource_id
-        return f"%kqlmi {other} {named}"
+        on = word(self.cluster)
+        return f"%kqlmi {other} {named}{f' --on={on}' if on else ''}"
 
     def __str__(self) -> str:
         """Give the change, what stays, and the request, for people."""

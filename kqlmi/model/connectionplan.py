@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 
 from kqlmi.errors import printable
 from kqlmi.model.access import Access
-from kqlmi.model.entities import Identity
+from kqlmi.model.entities import Identity, Scope
+from kqlmi.model.explanation import grant_lines
 from kqlmi.model.workflows import WORKFLOWS
 
 _FLOW = next(row for row in WORKFLOWS if row.id == "dataconnection.eventhub")
@@ -72,9 +73,9 @@ class ConnectionPlan:
     @property
     def grant(self) -> str:
         """Give the line that grants what the policies do not; empty where they do."""
-        database = json.dumps(self.database, ensure_ascii=False) if " " in self.database else self.database
-        line = f"%kqlmi grant {self.identity.object_id} {_FLOW.usage} --database {database}"
-        return "" if self.allowed.allowed else line
+        scope = Scope.database(self.database)
+        lines = grant_lines(str(self.identity.object_id), _FLOW.usage, scope, self.cluster)
+        return "" if self.allowed.allowed else "".join(lines)
 
     def __str__(self) -> str:
         """Give the change, the gates, and the request, for people."""

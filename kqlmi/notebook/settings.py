@@ -12,7 +12,8 @@ class KqlMI(Configurable):
         min=1,
         max=3600,
         allow_none=True,
-        help="The deadline of each request, in seconds, of connections that are opened from now on.",
+        help="The deadline of each request, in seconds, of connections that are opened from now on, whatever the"
+        " configuration file says.",
     ).tag(config=True)
     read_only = traitlets.Bool(default_value=False, help="Open connections that refuse changes.").tag(config=True)
     raw = traitlets.Bool(

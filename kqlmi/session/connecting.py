@@ -79,6 +79,11 @@ def connect(
     read_only, history = read_only or said.get("read_only", False), history and said.get("history", True)
     retrying = Retrying(patience, tell) if tell else Retrying(patience)
     if cluster == "local":
+        if auth or token or credential or tenant or identity or resource_id or ingest_url or arm_options:
+            raise InputError(
+                "A local cluster is reached and signed in to by itself.",
+                hint="Say local without a way to sign in, a resource ID or an ingestion URL.",
+            )
         return _connect_local(
             name or "local", timeout, retrying, database=database, read_only=read_only, history=history
         )
@@ -118,7 +123,10 @@ def _said(cluster: str) -> dict[str, Any]:
                 "No cluster is said.",
                 hint="Write %kqlmi connect local, mycluster.westeurope or a URL, or set KQLMI_CLUSTER.",
             )
-        return {**_said(from_environment.pop("cluster")), **from_environment}
+        found = _said(from_environment.pop("cluster"))
+        # What the file says of signing in goes with the way that it names.
+        other = {"tenant": "", "identity": ""} if "auth" in from_environment else {}
+        return {**found, **other, **from_environment}
     if cluster == "local" or not is_name(cluster):
         return {**auth, "cluster": cluster}
     found = configuration.connections()

@@ -96,7 +96,7 @@ class Session:
         command = commands.read(text)
         if self.read_only and is_write(text):
             raise InputError(f"The session on {self.name} is read-only.", hint="Connect without --read-only to write.")
-        name = self.met.database(database or self.database)
+        name = self._named(database)
         try:
             if command and command.verb != "show" and not command.piped and self.history:
                 return self._recorder.run(command, text, name, timeout=timeout)
@@ -115,7 +115,11 @@ class Session:
 
     def check(self, text: str, database: str = "") -> tuple[Verdict, ...]:
         """Tell for each identity that a command or query uses whether it would be allowed now; nothing is executed."""
-        return check(self, text, database or self.database)
+        return check(self, text, self._named(database))
+
+    def _named(self, database: str | None) -> str:
+        """Give the database that was said, by its name or pretty name, or else the one in context."""
+        return self.met.database(database or self.database)
 
     def policy_in(self, answer: Table, text: str, database: str = "") -> Snapshot | None:
         """Give the policy that ``text`` was answered with; None where that is no policy command, or its answer is piped.
@@ -126,7 +130,7 @@ class Session:
         command = commands.read(text)
         if command is None or command.piped or not policies.holds_policy(answer):
             return None
-        name = database or self.database or str(answer.column("EntityName")[0])
+        name = self._named(database) or str(answer.column("EntityName")[0])
         found = Snapshot({command.scope or Scope.database(name): policies.policy_of(answer)})
         self.met = self.met.reading(found)
         return found
@@ -301,6 +305,8 @@ class Session:
             ApplyError: It did not go through; the error says what landed.
             HistoryError: It cannot be recorded; nothing was sent.
         """
+        if not isinstance(plan, Plan):
+            raise InputError("That plan is for Azure.", hint="Give it to session.carry_out.")
         if self.read_only:
             raise InputError(f"The session on {self.name} is read-only.", hint="Connect without read_only to write.")
         if followers := [step.scope for step in plan.steps if step.scope.name in self.met.following]:

@@ -58,7 +58,7 @@ def test_a_data_connection_is_created_as_shown_and_listed_with_its_verdict(
 def test_without_the_grant_the_plan_says_so_and_prints_it(cluster: LocalCluster, ready: Session) -> None:
     plan = planned(cluster, ready, "exporter")
     exporter = object_id(cluster, "exporter")
-    assert plan.grant == f"%kqlmi grant {exporter} DataConnection --database Samples"
+    assert plan.grant == f"%kqlmi grant {exporter} DataConnection --database=Samples --on=here"
     assert "NOT allowed" in str(plan)
     assert plan.grant in str(plan)
     with pytest.raises(ApplyError, match="may not be used for DataConnection") as caught:

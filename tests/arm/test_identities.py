@@ -1,6 +1,7 @@
 """The assigned identities, read by Azure's own client from the local cluster's strict routes."""
 
 import re
+import traceback
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +17,7 @@ from kqlmi.model.entities import Scope
 from kqlmi.model.policy import Policy
 from kqlmi.notebook.panel import Panel
 from kqlmi.session import Session
+from tests.standins.serving import Answer, Request, serve
 
 SAMPLES = Scope.database("Samples")
 
@@ -126,3 +128,15 @@ def test_each_cloud_has_its_own_resource_manager(cluster: LocalCluster, host: st
     resource = ClusterResource(cluster.resource_id, options_for(Asking(), host))
     with resource.kusto() as client, pytest.raises(Asked, match=re.escape(scope)):
         client.clusters.get(*resource.place)
+
+
+def test_a_refusal_that_repeats_the_token_is_told_without_it(cluster: LocalCluster) -> None:
+    def refuse(request: Request) -> Answer:
+        said = f"The token {request.headers['Authorization']} is not accepted."
+        return Answer(403, {"error": {"code": "InvalidToken", "message": said}})
+
+    with serve(refuse) as port:
+        resource = ClusterResource(cluster.resource_id, {**cluster.arm_options, "base_url": f"http://127.0.0.1:{port}"})
+        with pytest.raises(KqlmiError, match=r"The token .* is not accepted") as caught:
+            identities.read(resource)
+    assert cluster.arm_token not in "".join(traceback.format_exception(caught.value))

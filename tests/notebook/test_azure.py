@@ -87,6 +87,11 @@ def test_the_system_identity_goes_by_the_name_of_the_cluster(
     azure.run("%kqlmi unassign system")
     shown, line = offered(capsys)
     assert f"{line} --confirm NAME, with the name of the cluster" in shown
+    with pytest.raises(CellError, match="no other format"):
+        azure.run(f"%kqlmi plan {line.split()[2]} --format json")
+    session = azure.shell.magics_manager.registry["KqlMagics"].sessions.get()
+    with pytest.raises(InputError, match=r"session\.carry_out"):
+        session.apply(session.plans[line.split()[2]])
     with pytest.raises(InputError, match="wants the name of the cluster"):
         azure.run(f"{line} --confirm here")
     azure.run(f"{line} --confirm {cluster.name}")

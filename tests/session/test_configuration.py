@@ -105,3 +105,22 @@ def test_a_name_that_nobody_gave_has_a_suggestion() -> None:
 def test_the_file_has_a_place_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KQLMI_CONFIG")
     assert configuration.path().parts[-2:] == ("kqlmi", "config.toml")
+
+
+@pytest.mark.parametrize("said", [{"auth": "azure-cli"}, {"token": "hunter2"}, {"resource_id": "/x"}, {"tenant": "t"}])
+def test_what_has_no_effect_on_a_local_cluster_is_refused(said: dict[str, str]) -> None:
+    with pytest.raises(InputError, match="by itself") as caught:
+        kqlmi.connect("local", **said)  # type: ignore[arg-type]
+    assert "hunter2" not in str(caught.value)
+
+
+def test_the_identity_of_the_file_goes_with_its_way_of_signing_in(
+    world: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(f'[connections.prod]\ncluster = "{world.url}"\nauth = "managed-identity"\nidentity = "system"\n')
+    for name, value in {"CLUSTER": "prod", "AUTH": "token", "TOKEN": world.token}.items():
+        monkeypatch.setenv(f"KQLMI_{name}", value)
+    for session in (kqlmi.connect(), kqlmi.connect("prod", auth="token")):
+        with session:
+            assert session.target
+            assert session.target.sign_in.mode == "token"

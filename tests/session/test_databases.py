@@ -41,6 +41,10 @@ def test_a_pretty_name_stands_for_its_database(cluster: LocalCluster, session: S
     assert session.grant(loader, "All", databases=["Field reports"]).steps[0].scope == Scope.database("a1")
     session.run(".create table Here (x: int)", "Field reports")
     assert session.run(".show tables", "a1").column("TableName") == ["Here"]
+    show = ".show database policy managed_identity"
+    found = session.policy_in(session.run(show, "Field reports"), show, "Field reports")
+    assert found is not None
+    assert list(found.policies) == [Scope.database("a1")]
 
 
 def test_a_pretty_name_of_two_databases_stands_for_neither(session: Session) -> None:

@@ -38,8 +38,8 @@ def connect_(
     token (from KQLMI_TOKEN) and none. --tenant names the tenant. --identity chooses a managed identity of this machine:
     system, client_id=GUID, object_id=GUID or resource_id=…; without it, AZURE_CLIENT_ID does. --name gives the
     connection a name for --on. --read-only refuses changes. --no-history keeps no record of changes, so that undo
-    cannot take them back. --resource-id is the cluster's in Azure, by which the panel learns
-    which identities are assigned. --ingest-url is where the cluster ingests, where its name does not tell.
+    cannot take them back. --resource-id is the cluster's in Azure, by which Azure Resource Manager tells of
+    identities and data connections. --ingest-url is where the cluster ingests, where its name does not tell.
     """
     session = connect(
         cluster,

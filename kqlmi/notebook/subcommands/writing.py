@@ -112,6 +112,8 @@ def plan(context: Context, file: str, /, *, format: str = "text") -> None:  # no
     unmanaged: tuple[Scope, ...]
     known = session.plans.get(file)
     if known is not None and not isinstance(known, Plan):
+        if format != "text":
+            raise CellError(f"Plan {file} is for Azure, and has no other format than text.")
         show_azure(session, known)
         return
     found, unmanaged = (known, ()) if known else session.plan_file(_read(file))
@@ -167,10 +169,11 @@ def apply(context: Context, plan: str, /, *, revoke: bool = False, confirm: str 
     try:
         applied = session.apply(found, record=not no_history, tell=print)
     except ApplyError as error:
+        # What it was made from may be gone. Where nothing was tried, the plan stays.
+        session.plans.pop(plan)
         _offer(session, found, error)
         raise
-    finally:
-        session.plans.pop(plan)
+    session.plans.pop(plan)
     print(applied)
     if applied.repair:
         print("\nThis brings it back:")
