@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from kqlmi import __version__
-from kqlmi.errors import ApplyError, InputError, KqlmiError
+from kqlmi.errors import ApplyError, InputError, KqlmiError, ServiceError
 from kqlmi.model import auditreport, edits, planfile
 from kqlmi.model.audit import SEVERITIES, Audit
 from kqlmi.model.plan import Plan, Step
@@ -144,7 +144,7 @@ def _apply(options: argparse.Namespace) -> int:
         except ApplyError as error:
             if options.json:
                 print(_outcome(plan, error.outcome, [result.outcome for result in error.steps]))
-            if orphans := edits.named_in(plan, error.message):
+            if isinstance(error.__cause__, ServiceError) and (orphans := edits.named_in(plan, error.message)):
                 print(f"kqlmi: {planfile.to_warning(orphans)}", file=sys.stderr)
             raise
     if options.json:

@@ -30,6 +30,12 @@ def asking(what: str, needs: str) -> Iterator[None]:
         ) from error
     try:
         yield
+    except (AttributeError, LookupError, TypeError, ValueError):
+        # What Azure's clients raise over a body that is not Azure's.
+        raise ResourceManagerError(
+            f"Azure Resource Manager does not {what}: the answer is not one of its own.",
+            hint="Is there a proxy in between?",
+        ) from None
     except AzureError as error:
         failed = _translated(error, what, needs)
         if isinstance(failed, ResourceManagerError):
@@ -57,7 +63,10 @@ def _translated(error: "AzureError", what: str, needs: str) -> KqlmiError:
     code = str(getattr(getattr(error, "error", None), "code", "") or "")
     refused = status in _REFUSALS and (bool(code) or status not in _OF_GATEWAYS)
     return ResourceManagerError(
-        f"{start}: {_reason(error)}", hint=_hint(error, status, needs), status=status, nothing_happened=refused
+        f"{start}: {_reason(error) if code else f'it answers with status {status:d}'}",
+        hint=_hint(error, status, needs),
+        status=status,
+        nothing_happened=refused,
     )
 
 

@@ -88,21 +88,20 @@ def apply(
 def _of(client: Any, cluster: ClusterResource, database: str) -> tuple[DataConnection, ...] | ResourceManagerError:
     try:
         with asking("tell which data connections there are", READER):
-            listed = list(client.data_connections.list_by_database(*cluster.place, database))
+            listed = client.data_connections.list_by_database(*cluster.place, database)
+            return tuple(_connection(one.as_dict(), database) for one in listed)
     except ResourceManagerError as error:
         return error
-    return tuple(_connection(one.as_dict(), database) for one in listed)
 
 
 def _properties(client: Any, place: tuple[str, ...]) -> Mapping[str, Any] | None:
     try:
         with asking("tell which data connections there are", READER):
-            found = client.data_connections.get(*place)
+            return dict(client.data_connections.get(*place).as_dict().get("properties") or {})
     except ResourceManagerError as error:
         if error.status == HTTPStatus.NOT_FOUND:
             return None
         raise
-    return dict(found.as_dict().get("properties") or {})
 
 
 def _connection(shown: Mapping[str, Any], database: str) -> DataConnection:

@@ -42,7 +42,10 @@ def read(cluster: ClusterResource) -> Assigned:
         ResourceManagerError: The caller may not read the cluster, or Azure Resource Manager gave no answer.
     """
     with asking("tell which identities are assigned", READER), cluster.kusto() as client:
-        found: Any = client.clusters.get(*cluster.place)
+        return _assigned(cluster, client.clusters.get(*cluster.place))
+
+
+def _assigned(cluster: ClusterResource, found: Any) -> Assigned:
     block: Any = found.identity
     users = tuple(block.user_assigned_identities or {}) if block else ()
     state = str(getattr(found.provisioning_state, "value", found.provisioning_state) or "").casefold()

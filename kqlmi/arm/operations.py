@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -58,12 +59,7 @@ def carry_out(
             )
         found = _settled(change, time.monotonic() + min(lost, deadline), ended=ended)
     except KeyboardInterrupt:
-        raise ApplyError(
-            f"Interrupted: whether Azure goes on to {change.what} is not known, and an operation that it has begun is not"
-            " stopped by that.",
-            outcome="unknown",
-            hint=f"To see what is there by now: {change.look_by}",
-        ) from None
+        raise _interrupted(change) from None
     if found == "after":
         return
     why = failure.message if failure else f"Azure Resource Manager accepted to {change.what}, and it does not show"
@@ -78,6 +74,19 @@ def carry_out(
     raise ApplyError(
         f"{why.rstrip('.')}: {state}.", outcome="unknown", hint=f"To see what is there by now: {change.look_by}"
     ) from failure
+
+
+def _interrupted(change: Change) -> ApplyError:
+    """Look what is there after an interrupt, which stops no operation that Azure has begun."""
+    with suppress(KqlmiError, KeyboardInterrupt):
+        if change.look() == "after":
+            return ApplyError(f"Interrupted, and by now Azure did it: {change.what}.", outcome="applied")
+    return ApplyError(
+        f"Interrupted: whether Azure goes on to {change.what} is not known, and an operation that it has begun is not"
+        " stopped by that.",
+        outcome="unknown",
+        hint=f"To see what is there by now: {change.look_by}",
+    )
 
 
 def _sent(change: Change, end: float, tell: Callable[[str], None]) -> tuple[ResourceManagerError | None, bool]:

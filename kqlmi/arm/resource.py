@@ -23,6 +23,8 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
     "retry_total": 2,
     "polling_interval": 5,
 }
+# A longer wait than this, in seconds, is told and not waited for.
+_WAITED_FOR: Final = 10
 # The endpoints of the clouds that have their own, by how a cluster's host ends there.
 _CLOUDS: Final[Mapping[str, str]] = {
     ".kusto.usgovcloudapi.net": "https://management.usgovcloudapi.net",
@@ -85,7 +87,7 @@ class ClusterResource:
             from azure.mgmt.kusto import KustoManagementClient
         except ModuleNotFoundError as error:
             raise _missing("azure-mgmt-kusto") from error
-        options = {**_DEFAULTS, **self.options}
+        options = {**_DEFAULTS, "retry_policy": _retries(), **self.options}
         with KustoManagementClient(subscription_id=self.parts["subscription"], **options) as client:
             yield client
 
@@ -96,11 +98,25 @@ class ClusterResource:
             from azure.mgmt.msi import ManagedServiceIdentityClient
         except ModuleNotFoundError as error:
             raise _missing("azure-mgmt-msi") from error
-        options = {**_DEFAULTS, **self.options}
+        options = {**_DEFAULTS, "retry_policy": _retries(), **self.options}
         with ManagedServiceIdentityClient(
             subscription_id=subscription or self.parts["subscription"], **options
         ) as client:
             yield client
+
+
+def _retries() -> Any:
+    """Give the library's policy of retries, without those for which Azure asks to wait long."""
+    from azure.core.pipeline.policies import RetryPolicy
+
+    class Retries(RetryPolicy[Any, Any]):
+        """Waits as the library does, but not for minutes without a word."""
+
+        def is_retry(self, settings: dict[str, Any], response: Any) -> bool:
+            wait = self.get_retry_after(response) or 0
+            return wait <= _WAITED_FOR and bool(super().is_retry(settings, response))
+
+    return Retries(retry_total=_DEFAULTS["retry_total"])
 
 
 def _missing(package: str) -> MissingExtraError:

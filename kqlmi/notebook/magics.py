@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
 
-from kqlmi.errors import KqlmiError, PolicyError
+from kqlmi.errors import KqlmiError, PolicyError, RequestInterruptedError
 from kqlmi.model.hidden import hidden
 from kqlmi.model.policy import Snapshot
 from kqlmi.notebook import subcommands
@@ -51,6 +51,10 @@ class KqlMagics(Magics):
             # No notebook shows what an error came from, and it may repeat what was typed.
             error.forget(hidden(cell or ""))
             raise
+        except RequestInterruptedError:
+            raise
+        except KeyboardInterrupt:
+            raise RequestInterruptedError("Interrupted.") from None
 
     def _do(self, line: str, cell: str | None) -> Any:
         if cell is None:

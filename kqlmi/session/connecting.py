@@ -121,7 +121,7 @@ def _said(cluster: str) -> dict[str, Any]:
         if "cluster" not in from_environment:
             raise InputError(
                 "No cluster is said.",
-                hint="Write %kqlmi connect local, mycluster.westeurope or a URL, or set KQLMI_CLUSTER.",
+                hint="Name one: local, mycluster.westeurope or a URL; or set KQLMI_CLUSTER.",
             )
         found = _said(from_environment.pop("cluster"))
         # What the file says of signing in goes with the way that it names.
@@ -144,7 +144,8 @@ def _resource(resource_id: str, target: Target, options: Mapping[str, Any] | Non
 
     if options is None and target.sign_in.credential:
         options = options_for(target.sign_in.credential, urlsplit(target.query_url).hostname or "")
-    return ClusterResource(resource_id, options) if options else None
+    found = ClusterResource(resource_id, options or {})  # which refuses what is no resource ID
+    return found if options else None
 
 
 def _connect_local(

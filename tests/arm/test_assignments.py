@@ -180,14 +180,27 @@ def test_a_refusal_is_told_from_what_proves_nothing(
     assert names(cluster) == ["system", "loader", "exporter"]
 
 
-def test_an_interrupt_says_that_the_operation_goes_on(cluster: LocalCluster, session: Session) -> None:
+def test_an_interrupted_change_is_looked_for(cluster: LocalCluster, session: Session) -> None:
+    before = cluster.identities
+
     def interrupt(_: str) -> None:
         raise KeyboardInterrupt
 
-    with pytest.raises(ApplyError, match=r"Interrupted.*is not stopped by that.*%kqlmi identities") as caught:
+    with pytest.raises(ApplyError, match="Interrupted, and by now Azure did it: unassign loader") as caught:
         session.carry_out(session.unassign("loader"), tell=interrupt)
-    assert caught.value.outcome == "unknown"
+    assert caught.value.outcome == "applied"
     assert names(cluster) == ["system", "exporter"]
+
+    cluster._state.identities = before
+    plan = session.unassign("loader")
+
+    def undone(_: str) -> None:
+        cluster._state.identities = before
+        raise KeyboardInterrupt
+
+    with pytest.raises(ApplyError, match=r"Interrupted.*is not stopped by that.*%kqlmi identities") as caught:
+        session.carry_out(plan, tell=undone)
+    assert caught.value.outcome == "unknown"
 
 
 def test_who_may_only_read_plans_and_is_told_what_is_missing(cluster: LocalCluster, connect: Connect) -> None:

@@ -11,7 +11,7 @@ from azure.mgmt.kusto import KustoManagementClient
 import kqlmi
 from kqlmi.arm import identities
 from kqlmi.arm.resource import ClusterResource, options_for
-from kqlmi.errors import InputError, KqlmiError
+from kqlmi.errors import InputError, KqlmiError, ResourceManagerError
 from kqlmi.local.cluster import LocalCluster
 from kqlmi.model.entities import Scope
 from kqlmi.model.policy import Policy
@@ -140,3 +140,37 @@ def test_a_refusal_that_repeats_the_token_is_told_without_it(cluster: LocalClust
         with pytest.raises(KqlmiError, match=r"The token .* is not accepted") as caught:
             identities.read(resource)
     assert cluster.arm_token not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (Answer(200, b""), "not one of its own"),
+        (Answer(200, [1]), "not one of its own"),
+        (Answer(200, {"identity": 5}), "not one of its own"),
+        (Answer(503, b"<html>", {"Retry-After": "3600"}), "status 503"),
+        (
+            Answer(429, {"error": {"code": "TooManyRequests", "message": "Later."}}, {"Retry-After": "3600"}),
+            "in 3600 s",
+        ),
+    ],
+)
+def test_what_stands_in_between_is_told_in_one_sentence_at_once(
+    cluster: LocalCluster, answer: Answer, says: str
+) -> None:
+    asked: list[Request] = []
+
+    def give(request: Request) -> Answer:
+        asked.append(request)
+        return answer
+
+    with serve(give) as port:
+        options = {**cluster.arm_options, "base_url": f"http://127.0.0.1:{port}"}
+        with kqlmi.connect(
+            cluster.url, token=cluster.token, resource_id=cluster.resource_id, arm_options=options
+        ) as session:
+            with pytest.raises(ResourceManagerError, match=says):
+                session.assigned()
+            assert len(asked) == 1
+            [note] = session.identities().notes
+            assert says in note

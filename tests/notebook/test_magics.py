@@ -87,7 +87,7 @@ UNASSIGNED = "11111111-2222-3333-4444-555555555555"
         ("%%kqlmi\n\n", CellError, "empty"),
         ("%%kqlmi\n.show databases\n.show tables", CellError, "two commands"),
         ("%kqlmi conect local", CellError, "Did you mean connect"),
-        ("%kqlmi connect", InputError, "%kqlmi connect local"),
+        ("%kqlmi connect", InputError, "or set KQLMI_CLUSTER"),
         ("%kqlmi connect locl", InputError, "Did you mean local"),
         ("%kqlmi connections nowhere", NotConnectedError, "nowhere"),
         ("%kqlmi usages now", CellError, "%kqlmi usages"),

@@ -232,3 +232,30 @@ def test_a_policy_file_prints_what_it_leaves_alone(shown: Shown, tmp_path: Path)
     text = shown(f"plan '{path}'")
     assert ".delete database ['Sales'] policy managed_identity" in text
     assert "The file leaves alone: cluster, database Samples, database Telemetry, database Field Reports." in text
+
+
+def test_a_stale_plan_is_not_taken_for_one_of_identities_that_are_not_assigned(
+    shown: Shown, connected: Notebook, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = shown.plan("grant mi-adx-ingest SqlRequest --database Sales")
+    other = shown.plan("grant mi-adx-ingest AzureAI --database Sales")
+    connected.run(f"%kqlmi {one}")
+    capsys.readouterr()
+    with pytest.raises(ApplyError, match="SqlRequest"):
+        connected.run(f"%kqlmi {other}")
+    assert "Not assigned" not in capsys.readouterr().out
+
+
+def test_a_plan_is_carried_out_on_the_connection_that_it_was_made_on(
+    shown: Shown, connected: Notebook, cluster: LocalCluster
+) -> None:
+    connected.run(f"%kqlmi connect {cluster.url} --auth token --name other")
+    line = shown.plan("grant mi-adx-ingest SqlRequest --database Telemetry --on test")
+    connected.run(f"%kqlmi {line}")
+    frame = connected.run("%kqlmi access mi-adx-ingest SqlRequest --database Telemetry")
+    assert frame.allowed.tolist() == [True]
+
+
+def test_a_database_that_does_not_exist_allows_nothing_and_is_not_shown_so(connected: Notebook) -> None:
+    with pytest.raises(InputError, match="Did you mean Samples"):
+        connected.run("%kqlmi access --database Sampels")

@@ -13,7 +13,7 @@ def offer(session: Session, plan: Plan | AzurePlan, key: str = "", *, told: str 
     if plan.steps:
         key = key or plan.id
         session.plans[key] = plan
-        print(f"\nNothing was sent. To carry it out: %kqlmi apply {key}{_more(plan)}")
+        print(f"\nNothing was sent. To carry it out: %kqlmi apply {key}{more(plan)}")
 
 
 def show_azure(session: Session, plan: AzurePlan) -> None:
@@ -33,7 +33,7 @@ def carry_out(session: Session, plan: AzurePlan, confirm: str) -> None:
     print(done)
 
 
-def _more(plan: Plan | AzurePlan) -> str:
+def more(plan: Plan | AzurePlan) -> str:
     """Give the options that a plan wants to be said; the cluster's name is for people to type."""
     confirm = not isinstance(plan, Plan) and plan.confirm
     return f"{' --revoke' if plan.revokes else ''}{' --confirm NAME, with the name of the cluster' if confirm else ''}"

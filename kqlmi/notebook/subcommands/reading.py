@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from kqlmi.errors import CellError, printable
+from kqlmi.errors import CellError, InputError, printable
 from kqlmi.model.entities import Scope, did_you_mean
 from kqlmi.model.usages import USAGES
 from kqlmi.model.workflows import WORKFLOWS
@@ -100,6 +100,13 @@ def connections(context: Context, connection: str = "", /) -> Any:
     import pandas as pd
 
     sessions = context.sessions
+    configured: dict[str, dict[str, Any]] = {}
+    try:
+        configured = configuration.connections()
+    except InputError as error:
+        print(error)
+    if connection and connection in configured and connection not in sessions.by_name:
+        raise CellError(f"{connection!r} is configured, and not connected.", hint=f"%kqlmi connect {connection}")
     if connection:
         sessions.current = sessions.get(connection).name
     rows = [
@@ -115,7 +122,7 @@ def connections(context: Context, connection: str = "", /) -> Any:
     ]
     rows += [
         (key, one["cluster"], one.get("database", ""), one.get("auth", ""), one.get("read_only", False), "configured")
-        for key, one in configuration.connections().items()
+        for key, one in configured.items()
         if key not in sessions.by_name
     ]
     if not rows:

@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from kqlmi.errors import ApplyError, CellError, ForbiddenError, printable
+from kqlmi.errors import ApplyError, CellError, ForbiddenError, ServiceError, printable
 from kqlmi.model import edits, planfile
 from kqlmi.model.entities import Scope, did_you_mean
 from kqlmi.model.plan import Plan
 from kqlmi.notebook.frames import access_frame, access_matrix, history_frame
 from kqlmi.notebook.progress import Progress
-from kqlmi.notebook.subcommands.offering import carry_out, offer, show_azure
+from kqlmi.notebook.subcommands.offering import carry_out, more, offer, show_azure
 from kqlmi.notebook.subcommands.registry import Context, subcommand
 from kqlmi.session import Session, write
 
@@ -31,7 +31,7 @@ def grant(
     needed) or --cluster must be said. The plan is printed with its ID; %kqlmi apply ID carries it out.
     """
     session = context.session
-    _show(session, session.grant(identity, *_some(usages), databases=database, cluster=cluster))
+    _show(session, session.grant(identity, *_some(usages), databases=database, cluster=cluster), warn=True)
 
 
 @subcommand
@@ -80,12 +80,15 @@ def access(
     """
     session = context.session
     holder = session.identity(identity) if identity else ""
+    names = session.databases(database)
+    if not names and database != "*":
+        session.database_scope(database)
     with Progress() as progress:
         reading = session.read(progress=progress)
     for scope, error in reading.refused.items():
         print(f"Not read: the policy of the {scope}. {error}")
     frame = access_matrix if matrix else access_frame
-    return frame(reading.snapshot, holder, usage, session.databases(database))
+    return frame(reading.snapshot, holder, usage, names)
 
 
 @subcommand
@@ -146,6 +149,9 @@ def apply(context: Context, plan: str, /, *, revoke: bool = False, confirm: str 
     --no-history carries it out without a record, so that undo cannot take it back.
     """
     session = context.session
+    if plan not in session.plans and not context.on:
+        # The plan says which connection it was made on.
+        session = next((one for one in context.sessions.by_name.values() if plan in one.plans), session)
     if plan not in session.plans and Path(plan).is_file():
         wanted, _ = session.plan_file(_read(plan))
         if not wanted.steps:
@@ -162,7 +168,9 @@ def apply(context: Context, plan: str, /, *, revoke: bool = False, confirm: str 
             hint=did_you_mean(plan, session.plans) if session.plans else "Plan a change: %kqlmi help grant.",
         )
     if found.revokes and not revoke:
-        raise CellError(f"Plan {plan} takes something away.", hint=f"If that is meant: %kqlmi apply {plan} --revoke")
+        raise CellError(
+            f"Plan {plan} takes something away.", hint=f"If that is meant: %kqlmi apply {plan}{more(found)}"
+        )
     if not isinstance(found, Plan):
         carry_out(session, found, confirm)
         return
@@ -184,7 +192,7 @@ def _offer(session: Session, plan: Plan, error: ApplyError) -> None:
     """Print what helps on: a plan without identities that are not assigned, or a request to an administrator."""
     if isinstance(error.__cause__, ForbiddenError):
         print(planfile.to_request(plan))
-    elif orphans := edits.named_in(plan, error.message):
+    elif isinstance(error.__cause__, ServiceError) and (orphans := edits.named_in(plan, error.message)):
         print(f"{planfile.to_warning(orphans)} Without them:\n")
         _show(session, session.without(plan, orphans))
 
