@@ -1,20 +1,33 @@
 """A blob is ingested as a managed identity by the real client: checked first, sent, and followed to its outcome."""
 
+import signal
+import threading
 import traceback
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import pytest
+import requests
+import urllib3.exceptions
 from azure.core.credentials import AccessToken
 from azure.core.exceptions import HttpResponseError, ServiceRequestError, ServiceResponseError
 
 import kqlmi
-from kqlmi.cluster.ingest import _is_refused, _read
-from kqlmi.errors import ConnectionFailedError, IngestionError, InputError, KqlmiError, ServiceError
+from kqlmi.cluster import queues
+from kqlmi.cluster.ingest import _read
+from kqlmi.errors import (
+    ConnectionFailedError,
+    IngestionError,
+    InputError,
+    KqlmiError,
+    RequestInterruptedError,
+    ServiceError,
+)
 from kqlmi.local.cluster import LocalCluster
 from kqlmi.local.statusqueues import SUCCEEDED
 from kqlmi.session import Session
+from tests.standins.serving import Answer, Request, serve
 
 DATA = "https://acct.blob.core.windows.net/data"
 CLOSED = "https://acct.blob.core.windows.net/closed"
@@ -72,7 +85,8 @@ def test_a_blob_becomes_rows_and_the_result_says_so(
     assert done.operation_id
     loader = cluster.identities[1].object_id
     assert told == [
-        f"Queued {DATA}/a.csv;managed_identity={loader} as csv into Samples.R on test, source ID {done.source_id}."
+        f"Sending {DATA}/a.csv;managed_identity={loader} as csv into Samples.R on test, source ID {done.source_id}.",
+        "Queued.",
     ]
     assert waited == sorted(waited)
     [report] = cluster._state.reports[SUCCEEDED]
@@ -115,7 +129,7 @@ def test_what_no_policy_allows_is_refused_before_anything_is_sent(
 def test_an_identity_that_is_not_assigned_is_refused_before_anything_is_sent(cluster: LocalCluster) -> None:
     before = sent(cluster)
     with opened(cluster, resource_id=cluster.resource_id, arm_options=cluster.arm_options) as session:
-        with pytest.raises(InputError, match="is not assigned to test"):
+        with pytest.raises(InputError, match=r"is not assigned to test.*%kqlmi assign NAME --on=test$"):
             session.ingest(f"{DATA}/a.csv", "R", identity="aaaaaaaa-1111-2222-3333-444444444444")
         assert sent(cluster) == before
         assert session.ingest(f"{DATA}/a.csv", "R", identity="loader", **NOW).outcome == "succeeded"
@@ -148,7 +162,7 @@ def test_a_failure_gives_the_reason_of_the_cluster(cluster: LocalCluster, sessio
 def test_silence_is_unknown_and_not_guessed(cluster: LocalCluster, session: Session) -> None:
     # A queue of reports that nobody fills, as one where others' messages stand before.
     empty = f"{cluster.ingest_url}/kqlmi-successful?sig={cluster._state.signature}"
-    cluster._state.elsewhere = {"FailedIngestionsQueue": empty}
+    cluster._state.elsewhere = {"FailedIngestionsQueue": [empty]}
     waited = list[float]()
     with pytest.raises(IngestionError, match=r"is not known: nothing was reported within 0\.2 seconds") as caught:
         session.ingest(f"{CLOSED}/a.csv", "R", identity="loader", wait=0.2, interval=0.05, progress=waited.append)
@@ -224,7 +238,7 @@ def test_the_credential_of_the_session_stays_open(cluster: LocalCluster) -> None
 def test_a_queue_that_fails_is_told_at_once_and_its_signature_is_not(
     cluster: LocalCluster, session: Session, queue: str, error: type[KqlmiError], says: str
 ) -> None:
-    cluster._state.elsewhere = {"SecuredReadyForAggregationQueue": queue.format(cluster.ingest_url)}
+    cluster._state.elsewhere = {"SecuredReadyForAggregationQueue": [queue.format(cluster.ingest_url)]}
     with pytest.raises(error) as caught:
         session.ingest(f"{DATA}/a.csv", "R", identity="loader")
     assert says in str(caught.value)
@@ -247,24 +261,131 @@ def test_an_endpoint_that_refuses_or_is_not_there_is_told(cluster: LocalCluster)
         session.ingest(f"{DATA}/a.csv", "R", identity="loader")
 
 
-def answered(status: int) -> HttpResponseError:
+def test_an_endpoint_that_breaks_has_queued_nothing(cluster: LocalCluster) -> None:
+    with (
+        stand_in(None) as (url, _),
+        opened(cluster, ingest_url=url.rpartition("/")[0]) as session,
+        pytest.raises(ConnectionFailedError, match="Nothing was queued") as caught,
+    ):
+        session.ingest(f"{DATA}/a.csv", "R", identity="loader")
+    assert not caught.value.sent
+
+
+@contextmanager
+def stand_in(
+    answer: Answer | None, on_message: Callable[[], object] = lambda: None
+) -> Iterator[tuple[str, list[bytes]]]:
+    """Give the URL of a queue that keeps each message, and then answers, or hangs up where there is no answer."""
+    messages = list[bytes]()
+
+    def keep(request: Request) -> Answer:
+        if request.method == "POST":
+            messages.append(request.body)
+            on_message()
+            if answer is None:
+                raise ConnectionError
+        return answer if answer and request.method == "POST" else Answer(200, b"")
+
+    with serve(keep) as port:
+        yield f"http://127.0.0.1:{port}/q?sig=PLANTED", messages
+
+
+@pytest.mark.parametrize("answer", [None, Answer(503, b"", {"x-ms-error-code": "ServerBusy"}), Answer(429, b"")])
+def test_what_a_queue_may_have_taken_is_sent_to_no_other(
+    cluster: LocalCluster, session: Session, answer: Answer | None
+) -> None:
+    told = list[str]()
+    with ExitStack() as stack:
+        opened_queues = [stack.enter_context(stand_in(answer)) for _ in range(3)]
+        cluster._state.elsewhere = {"SecuredReadyForAggregationQueue": [url for url, _ in opened_queues]}
+        with pytest.raises(IngestionError, match="is not known") as caught:
+            session.ingest(f"{DATA}/a.csv", "R", identity="loader", wait=0, mapping="m", tell=told.append)
+    assert caught.value.ingestion.outcome == "unknown"
+    assert len([one for _, messages in opened_queues for one in messages]) == 1
+    assert "as csv with the mapping m into" in told[0]
+    assert told[1:] == ["The answer of the queue was lost."]
+
+
+@pytest.mark.parametrize("first", ["http://127.0.0.1:1/q?sig=PLANTED", "{0}/kqlmi-ingest?sig=PLANTED"])
+def test_a_queue_that_certainly_took_nothing_is_passed_over(
+    cluster: LocalCluster, session: Session, first: str
+) -> None:
+    good = f"{cluster.ingest_url}/kqlmi-ingest?sig={cluster._state.signature}"
+    cluster._state.elsewhere = {"SecuredReadyForAggregationQueue": [first.format(cluster.ingest_url), good]}
+    before = rows(session)
+    assert session.ingest(f"{DATA}/a.csv", "R", identity="loader", **NOW).outcome == "succeeded"
+    assert rows(session) == before + 2
+
+
+def test_an_interrupt_before_a_blob_is_sent_says_so(cluster: LocalCluster, session: Session) -> None:
+    told, before = list[str](), sent(cluster)
+
+    def tell(sentence: str) -> None:
+        told.append(sentence)
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(RequestInterruptedError, match=r"^Interrupted before .*: nothing was queued\.$") as caught:
+        session.ingest(f"{DATA}/a.csv", "R", identity="loader", tell=tell)
+    assert not caught.value.sent
+    assert len(told) == 1
+    assert told[0].startswith(f"Sending {DATA}/a.csv;managed_identity=")
+    assert sent(cluster) == before
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals go to a thread on POSIX only")
+def test_an_interrupt_while_a_blob_is_sent_says_that_it_may_come(cluster: LocalCluster, session: Session) -> None:
+    told, over = list[str](), threading.Event()
+
+    def interrupt() -> None:
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        over.wait()
+
+    with stand_in(None, interrupt) as (url, messages):
+        cluster._state.elsewhere = {"SecuredReadyForAggregationQueue": [url]}
+        try:
+            with pytest.raises(RequestInterruptedError, match="is not known, source ID") as caught:
+                session.ingest(f"{DATA}/a.csv", "R", identity="loader", tell=told.append)
+        finally:
+            over.set()
+    assert len(messages) == 1
+    assert caught.value.sent
+    assert "PLANTED" not in str(caught.value)
+    session.run(caught.value.hint.partition(" by ")[2])  # the line of the hint runs as it stands
+    source = told[0].rpartition(" ")[2]
+    assert source in str(caught.value)
+
+
+def test_an_interrupt_of_the_wait_says_that_the_ingestion_goes_on(cluster: LocalCluster, session: Session) -> None:
+    # A queue of reports that nobody fills.
+    empty = f"{cluster.ingest_url}/kqlmi-successful?sig={cluster._state.signature}"
+    cluster._state.elsewhere = {"FailedIngestionsQueue": [empty]}
+    with pytest.raises(RequestInterruptedError, match=r"is queued into Samples\.R, source ID .* goes on") as caught:
+        session.ingest(f"{CLOSED}/a.csv", "R", identity="loader", progress=lambda _: signal.raise_signal(signal.SIGINT))
+    assert caught.value.hint.endswith(f".show ingestion failures | where IngestionSourcePath == '{CLOSED}/a.csv'")
+
+
+def answered(status: int, code: str = "") -> HttpResponseError:
     error = HttpResponseError("refused")
     error.status_code = status
+    error.error_code = code  # type: ignore[attr-defined]  # as azure-storage-queue leaves it
     return error
 
 
 @pytest.mark.parametrize(
     ("cause", "refused"),
     [
-        (answered(403), True),
-        (answered(500), False),
-        (ServiceRequestError("no connection"), True),
+        (answered(403, "AuthenticationFailed"), True),
+        (answered(408), False),
+        (answered(500, "InternalError"), False),
+        (answered(201), False),
+        (ServiceRequestError("", error=urllib3.exceptions.ConnectTimeoutError()), True),
+        (ServiceRequestError("", error=requests.exceptions.SSLError()), False),
         (ServiceResponseError("the answer broke"), False),
         (RuntimeError(), False),
     ],
 )
 def test_only_what_proves_that_nothing_was_queued_counts_as_refused(cause: BaseException, refused: bool) -> None:  # noqa: FBT001
-    assert _is_refused(cause) is refused
+    assert queues.is_refused(cause) is refused
 
 
 @pytest.mark.parametrize(

@@ -4,16 +4,15 @@ import base64
 import binascii
 import json
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
-from http import HTTPStatus
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
+from kqlmi.cluster import queues
 from kqlmi.cluster.connection import LOOPBACK, Target, connection_string
 from kqlmi.cluster.discretion import discreet
 from kqlmi.cluster.refusals import translated
@@ -21,15 +20,12 @@ from kqlmi.errors import ConnectionFailedError, InputError, MissingExtraError, S
 from kqlmi.model.blobs import Blob
 from kqlmi.redaction import redacted
 
-if TYPE_CHECKING:
-    from azure.storage.queue import QueueClient
-
 Outcome = Literal["queued", "succeeded", "failed", "unknown"]
 
-# Each request to the ingestion endpoint and to a queue; by themselves the clients wait for an hour, and for 80 seconds.
+# Each request to the ingestion endpoint; by itself the client waits for an hour.
 _DEADLINE: Final = timedelta(seconds=60)
-_CONNECT: Final = 5
-_READ: Final = 20
+_QUEUES: Final = 3
+"""So many queues are tried, as by the SDK."""
 _MOST: Final = 32
 """So many messages a queue shows to whoever peeks."""
 _DETAILS: Final = 2000
@@ -95,12 +91,12 @@ class IngestClient:
         self._manager: Any = self._client._resource_manager  # noqa: SLF001 - it has no deadline of its own to set
         kusto: Any = self._manager._kusto_client  # noqa: SLF001
         kusto._mgmt_default_timeout = _DEADLINE  # noqa: SLF001
+        self._sent: Ingestion | None = None
         self._proxies: dict[str, Any] | None = None
         if urlsplit(self._target.query_url).hostname in LOOPBACK:
             # A proxy of the environment has no business with a request to this machine.
             kusto._session.trust_env = False  # noqa: SLF001
             self._proxies = {"http": None, "https": None}
-            self._client._proxy_dict = self._proxies  # noqa: SLF001
         # One of its own, which the end of another client does not remove.
         self._filter = partial(_without_signature)
         status = KustoIngestStatusQueues(self._client)
@@ -120,6 +116,11 @@ class IngestClient:
             logging.getLogger(name).removeFilter(self._filter)
         self._client.close()
 
+    @property
+    def sent(self) -> Ingestion | None:
+        """What is known of the last blob: ``queued``, or ``unknown`` from when its message may have left; else None."""
+        return self._sent
+
     def send(
         self, ingestion: Ingestion, *, data_format: str, mapping: str = "", ignore_first_record: bool = False
     ) -> Ingestion:
@@ -130,7 +131,7 @@ class IngestClient:
             ServiceError: The cluster or the queue refused it.
         """
         from azure.kusto.data import DataFormat
-        from azure.kusto.ingest import BlobDescriptor, IngestionProperties, ReportLevel, ReportMethod
+        from azure.kusto.ingest import IngestionProperties, ReportLevel, ReportMethod
 
         properties = IngestionProperties(
             ingestion.database,
@@ -141,34 +142,49 @@ class IngestClient:
             report_level=ReportLevel.FailuresAndSuccesses,
             report_method=ReportMethod.Queue,
         )
-        # What went wrong here may have left: it has no ID by which that could be told.
+        self._sent = None
+        found, authorization = self._resources()
+        self._require_reachable(found)
+        message, refusal = self._message(ingestion, properties, authorization), None
+        for queue in found[:_QUEUES]:
+            # Set before the message leaves, for whoever interrupts it.
+            self._sent = replace(ingestion, outcome="unknown")
+            refusal = queues.post(queue, message, self._proxies)
+            self._manager.report_resource_usage_result(queue.storage_account_name, refusal is None)
+            if refusal is None:
+                self._sent = ingestion
+                return ingestion
+            if not queues.is_refused(refusal):
+                return self._sent
+            self._sent = None
+        # Raised here and not where it was caught: the text of the cause holds the signature of the queue.
+        status = getattr(refusal, "status_code", None)
+        if status is None:
+            raise _unreachable(found)
+        raise ServiceError(
+            f"The ingestion queue did not take the message (status {status}).", hint="Try again.", status=status
+        )
+
+    def _resources(self) -> tuple[list[Any], str]:
+        """Give the queues, the best first, and what a message carries to say who asks."""
         host, mode = urlsplit(self._target.query_url).netloc, self._target.sign_in.mode
-        with discreet(self._target.sign_in), translated(host, mode, "", {""}):
-            # Both are kept by the client, so that only the queue itself is left to fail below.
-            queues = self._manager.get_ingestion_queues()
-            self._manager.get_authorization_context()
-        self._require_reachable(queues)
+        try:
+            with discreet(self._target.sign_in), translated(host, mode, "", {""}):
+                return self._manager.get_ingestion_queues(), self._manager.get_authorization_context()
+        except ConnectionFailedError as error:
+            # Whatever became of this request, it asks, and queues nothing.
+            error.sent, error.hint = False, "Nothing was queued. Check the URL and the network, and try again."
+            raise
+
+    def _message(self, ingestion: Ingestion, properties: Any, authorization: str) -> str:
+        from azure.kusto.ingest import BlobDescriptor
+        from azure.kusto.ingest.ingestion_blob_info import IngestionBlobInfo
+
         # The size is not known without reading the blob, and 0 says so.
         descriptor = BlobDescriptor(str(ingestion.blob), size=0, source_id=ingestion.source_id)
-        cause = self._queue(descriptor, properties)
-        if cause is None:
-            return ingestion
-        # Raised here and not where it was caught: the text of the cause holds the signature of the queue.
-        if _is_refused(cause):
-            status = getattr(cause, "status_code", None)
-            raise ServiceError(
-                f"The ingestion queue did not take the message (status {status}).", hint="Try again.", status=status
-            )
-        return replace(ingestion, outcome="unknown")
-
-    def _queue(self, descriptor: Any, properties: Any) -> BaseException | None:
-        from azure.kusto.ingest.exceptions import KustoQueueError
-
-        try:
-            self._client.ingest_from_blob(descriptor, properties)
-        except KustoQueueError as error:
-            return error.__cause__ or error
-        return None
+        client = self._client
+        names = client.application_for_tracing, client.client_version_for_tracing
+        return str(IngestionBlobInfo(descriptor, properties, authorization, *names).to_json())
 
     def report(self, ingestion: Ingestion) -> Ingestion | None:
         """Give what is reported of an ingestion; None where nothing is, or the reports cannot be read just now."""
@@ -177,7 +193,7 @@ class IngestClient:
         for outcome, status in self._status.items():
             for queue in status.get_queues_func():
                 try:
-                    with self._opened(queue) as opened:
+                    with queues.opened(queue, self._proxies) as opened:
                         messages = opened.peek_messages(max_messages=_MOST)
                 except AzureError:
                     continue
@@ -186,29 +202,17 @@ class IngestClient:
                         return ingestion.reported(outcome, report)
         return None
 
-    @contextmanager
-    def _opened(self, queue: Any) -> Iterator["QueueClient"]:
-        """Give a client of a queue that does not try for long."""
-        from azure.storage.queue import QueueServiceClient
-
-        bounds: dict[str, Any] = {"retry_total": 0, "connection_timeout": _CONNECT, "read_timeout": _READ}
-        with (
-            QueueServiceClient(queue.account_uri, proxies=self._proxies, **bounds) as service,
-            service.get_queue_client(queue.object_name) as client,
-        ):
-            yield client
-
-    def _require_reachable(self, queues: list[Any]) -> None:
+    def _require_reachable(self, found: list[Any]) -> None:
         """Refuse where none of the first queues answers at all; that a queue may not be read is an answer, too."""
         from azure.core.exceptions import HttpResponseError, ServiceRequestError, ServiceResponseError
 
-        if not queues:
+        if not found:
             raise ServiceError(
                 f"{urlsplit(self._target.query_url).netloc} names no ingestion queue.", hint="Nothing was sent."
             )
-        for queue in queues[: self._client._MAX_RETRIES]:  # noqa: SLF001 - the client tries so many
+        for queue in found[:_QUEUES]:
             try:
-                with self._opened(queue) as opened:
+                with queues.opened(queue, self._proxies) as opened:
                     opened.get_queue_properties()
             except (ServiceRequestError, ServiceResponseError):
                 self._manager.report_resource_usage_result(queue.storage_account_name, False)  # noqa: FBT003
@@ -216,12 +220,15 @@ class IngestClient:
                 return
             else:
                 return
-        host = printable(queues[0].parsed.netloc)
-        raise ConnectionFailedError(
-            f"The ingestion queue at {host} cannot be reached.",
-            hint="Nothing was sent. A firewall may allow the cluster and not its storage queues.",
-            sent=False,
-        )
+        raise _unreachable(found)
+
+
+def _unreachable(found: list[Any]) -> ConnectionFailedError:
+    return ConnectionFailedError(
+        f"The ingestion queue at {printable(found[0].parsed.netloc)} cannot be reached.",
+        hint="Nothing was sent. A firewall may allow the cluster and not its storage queues.",
+        sent=False,
+    )
 
 
 def _without_signature(record: logging.LogRecord) -> bool:
@@ -242,15 +249,6 @@ def _at_ingestion(target: Target) -> Target:
     if parts.scheme == "http" and parts.hostname not in LOOPBACK and sign_in.mode != "none":
         raise InputError("A token is sent over https only.", hint=f"Write https://{parts.netloc}.")
     return Target(target.ingest_url, sign_in)
-
-
-def _is_refused(cause: BaseException) -> bool:
-    """Tell whether an error proves that the queue did not take a message."""
-    from azure.core.exceptions import HttpResponseError, ServiceRequestError
-
-    if isinstance(cause, HttpResponseError):
-        return cause.status_code is not None and cause.status_code < HTTPStatus.INTERNAL_SERVER_ERROR
-    return isinstance(cause, ServiceRequestError)
 
 
 def _read(content: str) -> dict[str, Any]:

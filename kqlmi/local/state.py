@@ -3,7 +3,7 @@
 import secrets
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -119,7 +119,7 @@ class State:
         self.arm_tokens: Mapping[str, str] = {}
         self.signature = secrets.token_urlsafe(32)
         self.authorizations: Mapping[str, Caller] = {}
-        self.elsewhere: Mapping[str, str] = {}
+        self.elsewhere: Mapping[str, Sequence[str]] = {}
         """URLs of ingestion resources that another service provides, by their type."""
         self.plugins: frozenset[str] = frozenset()
         self.exports_changed = threading.Event()

@@ -6,6 +6,7 @@ from typing import Final, Self
 
 from kqlmi.errors import InputError
 from kqlmi.model.entities import ObjectId, did_you_mean, object_id
+from kqlmi.redaction import is_secret
 
 _ADDRESS: Final = re.compile(
     r"(?:https://[a-z0-9.-]+(?::\d{1,5})?|abfss://[a-z0-9$-]+@[a-z0-9.-]+)/[^\s?#;]+", re.IGNORECASE
@@ -63,7 +64,8 @@ def blob(text: str) -> Blob:
     """
     url, semicolon, rest = text.strip().partition(";")
     named = rest.strip().removeprefix(_IDENTITY)
-    if "?" in url or _SECRET.search(url) or (semicolon and (named == rest.strip() or ";" in named)):
+    is_more = bool(semicolon) and (named == rest.strip() or ";" in named)
+    if "?" in url or is_more or _SECRET.search(url) or is_secret(text):
         raise InputError(
             "The URI carries a query string or credentials, and nothing of it was sent.",
             hint=f"A managed identity needs the address alone, {_EXAMPLE}. If that was a key or a SAS, clear it from the"

@@ -129,7 +129,7 @@ def from_refusal(
     refused = next(filter(None, (from_verdict(one, on) for one in verdicts)), None)
     if refused:
         return replace(refused, certain=error["type_name"].endswith(_NOT_ALLOWED))
-    return _by_code(error["code"], verdicts[0].reference) if len(verdicts) == 1 else None
+    return _by_code(error["code"], verdicts[0].reference, on) if len(verdicts) == 1 else None
 
 
 def grant_lines(identity: str, usage: str, scope: Scope, on: str = "") -> tuple[str, ...]:
@@ -145,15 +145,21 @@ def grant_lines(identity: str, usage: str, scope: Scope, on: str = "") -> tuple[
     return (" ".join(words),) if is_safe else ()
 
 
+def assign_line(name: str, on: str = "") -> str:
+    """Give the ``%kqlmi assign`` line for ``system`` or a name; ``NAME`` stands for one that is not known, or not safe."""
+    known = name if re.fullmatch(r"\w[\w-]*", name) else "NAME"
+    return f"%kqlmi assign {known}" + (f" --on={word(on) or 'SESSION'}" if on else "")
+
+
 def is_identity(text: str) -> bool:
     """Tell an object ID and ``system`` from any other text."""
     return text == SYSTEM or is_guid(text)
 
 
-def _by_code(code: str, reference: Reference) -> Explanation | None:
+def _by_code(code: str, reference: Reference, on: str) -> Explanation | None:
     """Explain the documented error codes of ingestion, for the one identity of a text, which the policies allow."""
     if code == _INVALID:
-        return replace(_unassigned(str(reference.identity)), certain=False)
+        return replace(_unassigned(str(reference.identity), on), certain=False)
     if code == "Download_Forbidden":
         role = _ROLE.search(reference.workflow.external if reference.workflow else "")
         told = azure_role(str(reference.identity), role[0] if role else "", reference.target)
@@ -169,7 +175,7 @@ def _from_details(details: Mapping[str, Any], on: str) -> Explanation | None:
     if missing == "flow":
         return Explanation("flow", "This flow takes no managed identity.")
     if missing == "assignment" and identity:
-        return _unassigned(identity)
+        return _unassigned(identity, on)
     if missing == "grant" and {"usage", "database"} <= told.keys():
         return _ungranted(identity, told["usage"], told["database"], on, is_cluster=scopes == ["cluster"])
     if missing == "callout" and {"calloutType", "url"} <= told.keys():
@@ -179,10 +185,10 @@ def _from_details(details: Mapping[str, Any], on: str) -> Explanation | None:
     return None
 
 
-def _unassigned(identity: str) -> Explanation:
+def _unassigned(identity: str, on: str) -> Explanation:
     sentence = (
         f"The managed identity {printable(identity)} is not assigned to the cluster. That is an Azure resource operation, "
-        "in the portal or by Azure Resource Manager, where the type that is sent names what remains."
+        f"which this line plans: {assign_line(SYSTEM if identity == SYSTEM else '', on)}"
     )
     return Explanation("assignment", sentence)
 

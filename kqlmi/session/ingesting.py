@@ -3,17 +3,18 @@
 import re
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from kqlmi.cluster.ingest import IngestClient, Ingestion
-from kqlmi.errors import IngestionError, InputError, KqlmiError, printable
+from kqlmi.errors import IngestionError, InputError, KqlmiError, RequestInterruptedError, printable
 from kqlmi.model import blobs, quoting
 from kqlmi.model.access import access
 from kqlmi.model.blobs import Blob
-from kqlmi.model.entities import SYSTEM, Identity, Scope, find_identity, is_guid
-from kqlmi.model.explanation import grant_lines
+from kqlmi.model.entities import SYSTEM, Identity, ObjectId, Scope, find_identity, is_guid
+from kqlmi.model.explanation import assign_line, grant_lines
 from kqlmi.model.workflows import WORKFLOWS
 
 if TYPE_CHECKING:
@@ -58,13 +59,14 @@ def ingest(
         ignore_first_record: Skip the header of the file.
         wait: For so many seconds the outcome is waited for; 0 only queues, and gives the outcome ``queued``.
         interval: At most so many seconds pass between two looks, fewer in the beginning.
-        tell: Called with a sentence for each thing that was done, or could not be checked.
+        tell: Called with a sentence for what is sent, before it is, for what was done, and for what could not be checked.
         progress: Called with the seconds waited so far, after each look.
 
     Raises:
         InputError: Something given is wrong, or no policy allows it; nothing was sent.
         IngestionError: The file was not ingested, or nothing was heard of it in time.
         ConnectionFailedError: It cannot be sent from here.
+        RequestInterruptedError: It was interrupted; what became of the blob is told.
     """
     if session.read_only:
         raise InputError(f"The session on {session.name} is read-only.", hint="Connect without --read-only to ingest.")
@@ -79,19 +81,51 @@ def ingest(
         raise InputError("No database is said.", hint="Say --database NAME.")
     # Whoever may only ingest may see no database at all.
     scope = session.database_scope(name) if session.databases() else Scope.database(name)
-    with IngestClient(session.target) as client:
+    client = IngestClient(session.target)
+    with _interruptible(client), client:
         order = Ingestion(
             _checked(session, blob, identity, scope, tell), str(scope.name), table, str(uuid.uuid4()).lower()
         )
+        how = (
+            f" with the mapping {printable(mapping)}" * bool(mapping)
+            + ", skipping the first record" * ignore_first_record
+        )
+        tell(
+            f"Sending {order.blob} as {data_format}{how} into {_place(order)} on {session.name},"
+            f" source ID {order.source_id}."
+        )
         sent = client.send(order, data_format=data_format, mapping=mapping, ignore_first_record=ignore_first_record)
-        done = "Queued" if sent.outcome == "queued" else "Sent, with the answer of the queue lost:"
-        tell(f"{done} {sent.blob} as {data_format} into {_place(sent)} on {session.name}, source ID {sent.source_id}.")
+        tell("Queued." if sent.outcome == "queued" else "The answer of the queue was lost.")
         if wait <= 0 and sent.outcome == "queued":
             return sent
         found = _followed(client, sent, wait, interval, progress)
-    if found.outcome == "succeeded":
-        return found
-    raise _failure(found) if found.outcome == "failed" else _silence(session, found, wait)
+        if found.outcome == "succeeded":
+            return found
+        raise _failure(found) if found.outcome == "failed" else _silence(session, found, wait)
+
+
+@contextmanager
+def _interruptible(client: IngestClient) -> Iterator[None]:
+    """Have an interrupt tell what became of the blob."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise _interrupted(client.sent) from None
+
+
+def _interrupted(sent: Ingestion | None) -> RequestInterruptedError:
+    if sent is None:
+        return RequestInterruptedError("Interrupted before the blob was sent: nothing was queued.", sent=False)
+    what = f"{sent.blob.url} is queued into {_place(sent)}"
+    if sent.outcome == "queued":
+        return RequestInterruptedError(
+            f"Interrupted. {what}, source ID {sent.source_id}, and its ingestion goes on.",
+            hint=f"See in a %%kqlmi cell whether it failed, by {_listed(sent)}",
+        )
+    return RequestInterruptedError(
+        f"Interrupted. Whether {what} is not known, source ID {sent.source_id}.",
+        hint=f"It may still come: look before you send it again, in a %%kqlmi cell, by {_listed(sent)}",
+    )
 
 
 def _checked(session: "Session", blob: Blob, text: str, scope: Scope, tell: Callable[[str], None]) -> Blob:
@@ -115,7 +149,7 @@ def _checked(session: "Session", blob: Blob, text: str, scope: Scope, tell: Call
     if assigned is not None and holder not in {one.object_id for one in assigned}:
         raise InputError(
             f"{shown} is not assigned to {session.name}, so nothing was sent.",
-            hint="Assign it first, which is an Azure resource operation.",
+            hint=f"Assign it first: {_assigning(identities.get(holder), holder, session.name)}",
         )
     found = access(snapshot, holder, _USAGE, scope)
     if found.allowed is False:
@@ -127,6 +161,10 @@ def _checked(session: "Session", blob: Blob, text: str, scope: Scope, tell: Call
     if found.allowed is None:
         tell(f"Not checked whether {shown} may be used for {_USAGE}: {found.reason}.")
     return blob if blob.identity else blob.by(holder)
+
+
+def _assigning(identity: Identity | None, holder: ObjectId, on: str) -> str:
+    return assign_line(holder if holder == SYSTEM else identity.display_name if identity else "", on)
 
 
 def _assigned(session: "Session", tell: Callable[[str], None]) -> tuple[Identity, ...] | None:
@@ -172,7 +210,7 @@ def _failure(found: Ingestion) -> IngestionError:
 
 def _silence(session: "Session", found: Ingestion, wait: float) -> IngestionError:
     """Give the error for an ingestion of which nothing was heard, with what the cluster notes of its blob."""
-    listed = f".show ingestion failures | where IngestionSourcePath == {quoting.literal(found.blob.url)}"
+    listed = _listed(found)
     recent = f"{listed} and Table == {quoting.literal(found.table)} and FailedOn > ago({int(wait) + 60}s)"
     try:
         noted = session.connection.execute(recent, found.database).column("Details")[-1:]
@@ -185,6 +223,10 @@ def _silence(session: "Session", found: Ingestion, wait: float) -> IngestionErro
         ingestion=found,
         hint=f"It may still come: look before you send it again, in a %%kqlmi cell, by {listed}",
     )
+
+
+def _listed(ingestion: Ingestion) -> str:
+    return f".show ingestion failures | where IngestionSourcePath == {quoting.literal(ingestion.blob.url)}"
 
 
 def _place(ingestion: Ingestion) -> str:

@@ -36,6 +36,7 @@ def test_an_address_is_read_and_written_back(text: str, read: Blob) -> None:
         f"{ACCOUNT}/c/f.csv;token=PLANTED",
         f"{ACCOUNT}/c/f.csv%3Fsig=PLANTED",
         f"{ACCOUNT}/c/f.csv&sig=PLANTED",
+        f"{ACCOUNT}/c/f.csv&sig%3DPLANTED",
         f"{ACCOUNT}/c/f.csv#PLANTED",
         "https://user:PLANTED@acct.blob.core.windows.net/c/f.csv",
         "http://acct.blob.core.windows.net/c/PLANTED",

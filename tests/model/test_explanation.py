@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from kqlmi.model.entities import Scope
-from kqlmi.model.explanation import DISABLED, Explanation, from_refusal, from_verdict, grant_lines, judge
+from kqlmi.model.explanation import DISABLED, Explanation, assign_line, from_refusal, from_verdict, grant_lines, judge
 from kqlmi.model.policy import Policy, Snapshot
 from kqlmi.model.references import references
 from kqlmi.notebook.invocation import parse_words, split
@@ -117,11 +117,19 @@ def test_documented_codes_are_told_apart_for_an_identity_that_is_allowed() -> No
     invalid = explained(refusal(code="BadRequest_InvalidManagedIdentity"), GRANTED)
     assert invalid
     assert (invalid.gate, invalid.certain) == ("assignment", False)
+    assert invalid.sentence.endswith("which this line plans: %kqlmi assign NAME")
     forbidden = explained(refusal(code="Download_Forbidden"), GRANTED)
     assert forbidden
     assert (forbidden.gate, forbidden.certain) == ("azure role", False)
     assert forbidden.mends[0].endswith('storageAccounts/acct/blobServices/default/containers/c"')
     assert '--role "Storage Blob Data Reader"' in forbidden.mends[0]
+
+
+def test_the_line_that_assigns_is_safe_to_copy() -> None:
+    assert assign_line("system", "my cluster") == '%kqlmi assign system --on="my cluster"'
+    assert assign_line("id-1_a") == "%kqlmi assign id-1_a"
+    for unsafe in ("", "--on", "a b", "a;b"):
+        assert assign_line(unsafe, "[x]") == "%kqlmi assign NAME --on=SESSION"
 
 
 def test_the_published_sentence_is_a_flow_that_takes_none() -> None:

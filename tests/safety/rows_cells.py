@@ -232,7 +232,7 @@ def the_signatures_of_the_queues_of_a_cluster(scene: Scene) -> None:
 def the_signature_of_a_queue_that_refuses(scene: Scene) -> None:
     scene.connect(f"--ingest-url {scene.cluster.ingest_url}")
     for url in (f"{scene.cluster.ingest_url}/kqlmi-ingest", "http://127.0.0.1:1/q"):
-        elsewhere = {"SecuredReadyForAggregationQueue": f"{url}?{scene.secrets.sas()}"}
+        elsewhere = {"SecuredReadyForAggregationQueue": [f"{url}?{scene.secrets.sas()}"]}
         scene.patch.setattr(scene.cluster._state, "elsewhere", elsewhere)
         scene.fails(f"%kqlmi ingest {DATA}/a.csv into R --identity loader --wait 1")
 

@@ -99,7 +99,8 @@ def ingestion_resources_get(call: Call) -> Rows:
     state = call.state
     for kind, name in _RESOURCES.items():
         url = f"{state.ingest_url}/{name}?sv=kqlmi&sig={state.signature}"
-        yield (kind, state.elsewhere.get(kind, url))
+        for one in state.elsewhere.get(kind, (url,)):
+            yield (kind, one)
 
 
 @command(".get kusto identity token", gives="AuthorizationContext: string", endpoints=_HERE)

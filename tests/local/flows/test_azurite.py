@@ -88,7 +88,7 @@ def test_a_message_in_azurites_queue_is_ingested(here: World, queue_url: str) ->
     here.grant("database Samples", here.mine, "NativeIngestion")
     here.assign(here.mine, READER)
     state = here.cluster._state
-    state.elsewhere = {"SecuredReadyForAggregationQueue": queue_url}
+    state.elsewhere = {"SecuredReadyForAggregationQueue": [queue_url]}
     builder = KustoConnectionStringBuilder.with_aad_user_token_authentication(
         here.cluster.ingest_url, here.cluster.token
     )

@@ -1,0 +1,50 @@
+"""A storage queue of ingestion: opened for a short time, and a message put into it once."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from azure.storage.queue import QueueClient
+
+# By itself the client waits for 80 seconds.
+_CONNECT: Final = 5
+_READ: Final = 20
+_REFUSALS: Final = range(400, 500)
+
+
+@contextmanager
+def opened(queue: Any, proxies: Mapping[str, Any] | None) -> Iterator["QueueClient"]:
+    """Give a client of a queue that sends each request once, and does not wait for long."""
+    from azure.storage.queue import QueueServiceClient, TextBase64EncodePolicy
+
+    bounds: dict[str, Any] = {"retry_total": 0, "connection_timeout": _CONNECT, "read_timeout": _READ}
+    with (
+        QueueServiceClient(queue.account_uri, proxies=proxies, **bounds) as service,
+        service.get_queue_client(queue.object_name, message_encode_policy=TextBase64EncodePolicy()) as client,
+    ):
+        yield client
+
+
+def post(queue: Any, message: str, proxies: Mapping[str, Any] | None) -> Exception | None:
+    """Put a message into a queue, and give what went wrong, whose text may hold the signature of the queue."""
+    try:
+        with opened(queue, proxies) as client:
+            client.send_message(message)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the message may have left
+        return error
+    return None
+
+
+def is_refused(cause: BaseException) -> bool:
+    """Tell whether an error proves that a queue did not take a message: it never left, or the storage refused it."""
+    import requests
+    from azure.core.exceptions import HttpResponseError, ServiceRequestError
+    from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
+
+    if isinstance(cause, HttpResponseError):
+        # What stands on the way answers too, whether it passed the message on or not: then the storage's code is missing.
+        return cause.status_code in _REFUSALS and bool(getattr(cause, "error_code", ""))
+    # The class alone proves nothing: where TLS breaks while the answer is read, it is the same.
+    inner = cause.inner_exception if isinstance(cause, ServiceRequestError) else None
+    return isinstance(inner, NewConnectionError | ConnectTimeoutError | requests.ConnectTimeout)
