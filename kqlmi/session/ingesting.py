@@ -198,9 +198,7 @@ def _failure(found: Ingestion) -> IngestionError:
     code = f" ({printable(found.error_code)})" if found.error_code else ""
     hint = "The cluster says that it may be tried again." if found.may_retry else ""
     if found.error_code in _ABOUT_IDENTITY:
-        hint = (
-            f"The policies allow it, so look at whether the identity is assigned, and at its Azure role: {_EXTERNAL}."
-        )
+        hint = f"Look at the policies, at whether the identity is assigned, and at its Azure role: {_EXTERNAL}."
     return IngestionError(
         f"{found.blob.url} was not ingested into {_place(found)}{code}: {found.details or 'no reason was given'}",
         ingestion=found,

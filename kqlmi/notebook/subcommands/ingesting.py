@@ -34,7 +34,7 @@ def ingest(
 
     session = context.session
     # None of the words is repeated: the one in the wrong place may be a URI with a key.
-    if into != "into":
+    if into.casefold() != "into":
         raise CellError("The word into is missing.", hint="Write %kqlmi ingest URI into TABLE --identity NAME")
     seconds = _seconds(wait)
     bar = tqdm(total=seconds, desc="Waiting for the outcome", unit="s", leave=False, delay=1, bar_format=_BAR)
