@@ -303,18 +303,25 @@ class Session:
         """
         if self.read_only:
             raise InputError(f"The session on {self.name} is read-only.", hint="Connect without read_only to write.")
-        if followers := [step.scope for step in plan.steps if step.scope.name in self.met.following]:
-            raise InputError(
-                f"The {followers[0]} follows that of another cluster, and its policy is changed there.",
-                hint="Connect to the leader's cluster.",
-            )
         if plan.cluster != self.name:
             raise InputError(f"The plan was made for {plan.cluster}, and this session is on {self.name}.")
+        self._refuse_followers(plan)
         if self.history is None or not record or not plan.steps:
             return apply_plan(
                 self.connection, plan, deadline=deadline, tell=tell, progress=progress, retrying=self._retrying
             )
         return self._recorder.apply(plan, deadline=deadline, tell=tell, progress=progress)
+
+    def _refuse_followers(self, plan: Plan) -> None:
+        scopes = [step.scope for step in plan.steps if not step.scope.is_cluster]
+        if scopes and not self.met.databases:
+            self.databases()
+        for scope in scopes:
+            if scope in self.met.following:
+                raise InputError(
+                    f"The {scope} follows that of another cluster, and its policy is changed there.",
+                    hint="Connect to the leader's cluster.",
+                )
 
     def access(self, identity: str, usage: str, *, database: str = "") -> Access:
         """Tell whether an identity may be used for something in a database, or in all by the cluster's policy, and why.
