@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from kqlmi.apply import DEADLINE, Applied, StepResult, apply_plan
 from kqlmi.cluster import policies
-from kqlmi.cluster.connection import Connection, Target
+from kqlmi.cluster.connection import DEFAULT_TIMEOUT, Connection, Target, server_deadline
 from kqlmi.cluster.fanout import Progress, unseen
 from kqlmi.cluster.retrying import Retrying
 from kqlmi.cluster.table import Table
@@ -40,7 +40,7 @@ class Session:
     """A connection to one cluster.
 
     ``name`` names the cluster in every preview, result and error. ``target`` is where it is. ``database`` is the database
-    in context. ``met`` holds the names that were read so far.
+    in context. ``met`` holds the names that were read so far. ``timeout`` is the connection's own, in seconds.
     """
 
     def __init__(
@@ -54,11 +54,12 @@ class Session:
         target: Target | None = None,
         resource: "ClusterResource | None" = None,
         retrying: Retrying | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
     ) -> None:
         """Hold a connection; ``connect`` makes one."""
         self.target, self.resource, self._retrying = target, resource, retrying or Retrying()
         self.name, self.connection, self.database, self.read_only = name, connection, database, read_only
-        self.history = History() if history else None
+        self.history, self.timeout = History() if history else None, timeout
         self.plans: dict[str, Plan | changing.AzurePlan] = {}
         self.refusal: Refusal | None = None
         self.met = Met()
@@ -89,22 +90,26 @@ class Session:
         A policy command that writes is recorded, with the policy read before and after it, so that ``undo`` takes it back.
 
         Raises:
-            InputError: The session is read-only, and the text is a command that does not begin with .show.
+            InputError: The session is read-only, and the text is a command that does not begin with .show; or the timeout
+                is not possible.
             ServiceError: The cluster refused it.
             ConnectionFailedError: No answer came.
         """
         command = commands.read(text)
         if self.read_only and is_write(text):
             raise InputError(f"The session on {self.name} is read-only.", hint="Connect without --read-only to write.")
-        name = self.met.database(database or self.database)
+        name, limit = self.met.database(database or self.database), self.timeout if timeout is None else timeout
+        server_deadline(limit)
         try:
-            if command and command.verb != "show" and not command.piped and self.history:
-                return self._recorder.run(command, text, name, timeout=timeout)
+            if command and command.verb != "show":
+                if self.history and not command.piped:
+                    return self._recorder.run(command, text, name, timeout=limit)
+                return policies.write_policy(self.connection, text, name, timeout=limit, retrying=self._retrying)
             return self.connection.execute(text, name or None, timeout=timeout)
         except ServiceError as error:
             if command and not error.hint:
                 error.hint = commands.fault(command)
-            if command and not error.hint and (unknown := policies.no_such_policy(error)):
+            if command and not command.piped and not error.hint and (unknown := policies.no_such_policy(error)):
                 raise unknown from error
             self.refusal = explain(self, error, text, name)
             if (explained := self.refusal.explanation) and explained.mends and explained.certain:
