@@ -189,7 +189,7 @@ class EndpointNotFoundError(ServiceError):
 
 
 class NoSuchPolicyError(ServiceError):
-    """The cluster does not know the ManagedIdentity policy."""
+    """The cluster does not know the ManagedIdentity policy, as it seems from its refusal."""
 
 
 class ThrottledError(ServiceError):

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from kqlmi.apply import DEADLINE, Applied, StepResult, apply_plan
 from kqlmi.cluster import settling
 from kqlmi.cluster.connection import Connection, new_client_request_id
-from kqlmi.cluster.policies import holds_policy, policy_of, read_policy
-from kqlmi.cluster.refusals import NO_SUCCESS, nothing_happened
+from kqlmi.cluster.policies import holds_policy, policy_of, read_policy, write_policy
+from kqlmi.cluster.refusals import nothing_happened
 from kqlmi.cluster.retrying import Retrying
 from kqlmi.cluster.settling import Awaited, Settled
 from kqlmi.cluster.table import Table
@@ -102,21 +102,21 @@ class Recorder:
             self._close(entry, "applied")
         return replace(applied, entry=entry.id if begun else "")
 
-    def run(self, command: PolicyCommand, text: str, database: str, *, timeout: float | None) -> Table:
+    def run(self, command: PolicyCommand, text: str, database: str, *, timeout: float) -> Table:
         """Send a writing policy command as it stands, with the policy read before and after it, and an entry."""
         scope = command.scope or Scope.database(database or self._database())
         try:
             before, after = self._around(command, scope)
         except ForbiddenError:
             # Who may not read a policy may not write it: the refusal of the command itself says so best.
-            return self.connection.execute(text, database or None, timeout=timeout)
+            return write_policy(self.connection, text, database, timeout=timeout, retrying=self.retrying)
         request = new_client_request_id()
         step = StepRecord(scope, masked(text), before, after, client_request_id=request)
         entry = self._entry("cell", (step,))
         self.history.begin(entry)
         again = unclear = False
 
-        def send(_: float) -> Table:
+        def send(left: float) -> Table:
             nonlocal step, again, unclear
             if again:
                 before, after = self._around(command, scope)
@@ -124,14 +124,14 @@ class Recorder:
                 self._update(entry.with_step(0, step))
             again = unclear = True
             try:
-                return self.connection.execute(text, database or None, timeout=timeout, client_request_id=request)
-            except (*NO_SUCCESS, KeyboardInterrupt) as error:
+                return self.connection.execute(text, database or None, timeout=left, client_request_id=request)
+            except (KqlmiError, KeyboardInterrupt) as error:
                 unclear = not nothing_happened(error)
                 raise
 
         try:
-            answer = self.retrying.repeat(send, timeout or DEADLINE)
-        except NO_SUCCESS:
+            answer = self.retrying.repeat(send, timeout)
+        except KqlmiError:
             self._close(entry.with_step(0, replace(step, outcome="unknown" if unclear else "not applied")))
             raise
         except KeyboardInterrupt:

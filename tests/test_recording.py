@@ -112,6 +112,26 @@ def test_a_refused_command_of_a_cell_is_recorded_as_not_applied(session: Session
         session.undo()
 
 
+@pytest.mark.parametrize("seconds", [9999, 0])
+def test_a_time_that_no_server_takes_leaves_no_entry(session: Session, loader: str, seconds: float) -> None:
+    plan = session.plan({FIRST: Policy.empty().grant(loader, "All")})
+    with pytest.raises(InputError, match=f"{seconds} seconds"):
+        session.run(plan.steps[0].command, timeout=seconds)
+    with pytest.raises(InputError, match=f"{seconds} seconds"):
+        session.apply(plan, deadline=seconds)
+    assert session.recorded().entries == ()
+    assert session.policy(FIRST) is None
+
+
+def test_a_command_that_cannot_be_sent_is_recorded_as_not_applied(session: Session) -> None:
+    # An address that gets no token is refused as late as this, too.
+    command = commands.read(commands.delete(FIRST))
+    assert command
+    with pytest.raises(InputError, match="9999 seconds"):
+        session._recorder.run(command, commands.delete(FIRST), "First", timeout=9999)
+    assert session.recorded().entries[-1].outcome == "not applied"
+
+
 def test_a_command_on_the_database_in_context_is_recorded_with_its_name(cluster: LocalCluster) -> None:
     with kqlmi.connect(cluster.url, token=cluster.token, database="Second") as session:
         session.run(""".alter database policy managed_identity '[{"ObjectId":"system","AllowedUsages":"All"}]'""")

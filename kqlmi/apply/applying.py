@@ -7,7 +7,7 @@ from typing import Final
 
 from kqlmi.apply.results import Applied, StepResult, difference
 from kqlmi.cluster import settling
-from kqlmi.cluster.connection import Connection, new_client_request_id
+from kqlmi.cluster.connection import Connection, new_client_request_id, server_deadline
 from kqlmi.cluster.evidence import last_writer, overwritten_by
 from kqlmi.cluster.policies import policy_of, read_policy
 from kqlmi.cluster.refusals import NO_SUCCESS, nothing_happened
@@ -36,17 +36,19 @@ def apply_plan(
     Args:
         connection: What to send it by.
         plan: What was shown.
-        deadline: The server's deadline for each command, in seconds. After a connection that broke, the policy is read
-            again until it has passed.
+        deadline: The server's deadline for each command, in seconds, all its attempts together. After a connection that
+            broke, the policy is read again until it has passed.
         progress: Called with no results once every policy was found as the plan expects, before the first command is
             sent, and after each step; what it raises stops the plan.
         tell: Called with a sentence when the end of a step takes its time.
         retrying: What sends a command again that was proven not applied; the policy is checked again before.
 
     Raises:
+        InputError: The deadline is none that a server takes; nothing was sent.
         ApplyError: A policy is not what the plan was made from (nothing was sent), a step was refused or failed, or
             its answer is not what the plan expected. The error's ``outcome`` and ``steps`` say what landed.
     """
+    server_deadline(deadline)
     first = {step.scope: step for step in reversed(plan.steps)}
     for step in reversed(first.values()):
         _refuse_drift(connection, step, (), begun=False)
@@ -129,15 +131,13 @@ class _Sending:
         """Carry out one step; an error comes with the result unless the step landed, an interrupt always."""
         request, begun, again = new_client_request_id(), 0.0, False
 
-        def send(_: float) -> Table:
+        def send(left: float) -> Table:
             nonlocal begun, again
             if again and step.verb != "alter-merge":
                 _refuse_drift(self.connection, step, done)
             begun, again = time.monotonic(), True
             try:
-                return self.connection.execute(
-                    step.command, step.scope.name, timeout=self.deadline, client_request_id=request
-                )
+                return self.connection.execute(step.command, step.scope.name, timeout=left, client_request_id=request)
             except (*NO_SUCCESS, KeyboardInterrupt) as error:
                 begun = 0.0 if nothing_happened(error) else begun
                 raise

@@ -80,7 +80,7 @@ class KustoConnection:
             )
         if parts.scheme == "http" and not loopback and target.sign_in.mode != "none":
             raise InputError("A token is sent over https only.", hint=f"Write https://{parts.netloc}.")
-        _deadline(timeout)
+        server_deadline(timeout)
         self._target, self._timeout, self._read_only = target, timeout, read_only
         self._retrying, self._left = retrying or Retrying(), _Departures()
         self._client = _client(target, self._left, trust_environment=not loopback)
@@ -100,7 +100,7 @@ class KustoConnection:
         """
         request = client_request_id or new_client_request_id()
         seconds = self._timeout if timeout is None else timeout
-        _deadline(seconds)
+        server_deadline(seconds)
         try:
             return self._retrying.send(text, lambda left: self._send(text, database, request, left), seconds)
         except KeyboardInterrupt:
@@ -123,7 +123,7 @@ class KustoConnection:
 
         properties = ClientRequestProperties()
         properties.client_request_id = client_request_id
-        properties.set_option(properties.request_timeout_option_name, _deadline(seconds))
+        properties.set_option(properties.request_timeout_option_name, server_deadline(seconds))
         if self._read_only:
             properties.set_option("request_readonly", value=True)
         run = self._client.execute_mgmt if is_management(text) else self._client.execute_query
@@ -149,7 +149,8 @@ class _Departures:
         return request
 
 
-def _deadline(seconds: object) -> timedelta:
+def server_deadline(seconds: object) -> timedelta:
+    """Give seconds as a deadline that a server takes; InputError if they are none."""
     if not isinstance(seconds, int | float) or not 0 < seconds <= _LONGEST:
         raise InputError(f"A timeout of {seconds!r} seconds is not possible.", hint="Give up to 3600 seconds.")
     return timedelta(seconds=seconds)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
+from kqlmi.cluster import listing
 from kqlmi.cluster.connection import Connection
 from kqlmi.cluster.fanout import Progress, each, unseen
 from kqlmi.cluster.sources import SOURCES, Found, Looked, externals
@@ -22,7 +23,6 @@ from kqlmi.model.needs import (
     merged,
 )
 
-_FOLLOWING: Final = "readonlyfollowing"
 _SCRIPT: Final = ".show database schema as csl script"
 _NO_ARM: Final = Source(
     DATA_CONNECTIONS, "", "not read", detail="no Kusto command lists them, and Azure Resource Manager was not asked"
@@ -39,8 +39,7 @@ def discover(connection: Connection, progress: Progress = unseen) -> Discovery:
         KqlmiError: The databases cannot be listed.
     """
     listed = connection.execute(".show databases")
-    names = [str(name) for name in listed.column("DatabaseName")]
-    modes = listed.column("DatabaseAccessMode") if listed.has("DatabaseAccessMode") else [""] * len(names)
+    names = listing.names(listed)
     jobs = [(row, name) for row in SOURCES for name in ([""] if row.everywhere else names)]
     answers = dict(
         zip(
@@ -59,8 +58,7 @@ def discover(connection: Connection, progress: Progress = unseen) -> Discovery:
         sources.append(source)
         found[row.repeats] += items
     scopes = tuple(map(Scope.database, names))
-    following = {scope for scope, mode in zip(scopes, modes, strict=True) if str(mode).casefold() == _FOLLOWING}
-    discovery = Discovery(scopes, (*sources, _NO_ARM), followers=frozenset(following))
+    discovery = Discovery(scopes, (*sources, _NO_ARM), followers=listing.following(listed))
     return _with(discovery, found[False], found[True])
 
 

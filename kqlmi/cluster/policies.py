@@ -3,10 +3,18 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from kqlmi.cluster.connection import Connection
+from kqlmi.cluster.connection import Connection, new_client_request_id
 from kqlmi.cluster.fanout import WIDTH, Progress, each, unseen
+from kqlmi.cluster.retrying import Retrying
 from kqlmi.cluster.table import Table
-from kqlmi.errors import ConnectionFailedError, KqlmiError, NoSuchPolicyError, PolicyError, ServiceError
+from kqlmi.errors import (
+    ConnectionFailedError,
+    KqlmiError,
+    NoSuchPolicyError,
+    PolicyError,
+    RequestInterruptedError,
+    ServiceError,
+)
 from kqlmi.model import commands
 from kqlmi.model.entities import Scope
 from kqlmi.model.policy import Policy, Snapshot
@@ -51,15 +59,15 @@ def holds_policy(answer: Table) -> bool:
 
 
 def no_such_policy(error: ServiceError) -> NoSuchPolicyError | None:
-    """Give what the refusal of a well-formed policy command means, where it is one of its syntax; otherwise None.
+    """Give what the refusal of a well-formed policy command seems to mean, where it is one of its syntax; otherwise None.
 
-    What a cluster without this policy answers is not published: one that does not know a command calls it a fault of
-    syntax.
+    What a cluster without this policy answers is not published: that one which does not know a command calls it a fault
+    of syntax is inferred, so that its own words are kept.
     """
     if error.code != "BadRequest_SyntaxError":
         return None
     return NoSuchPolicyError(
-        "The cluster does not know the ManagedIdentity policy.",
+        f"It seems that the cluster does not know the ManagedIdentity policy: {error.message}",
         hint="The documentation gives it to Azure Data Explorer alone: a free cluster and an Eventhouse have none.",
         code=error.code,
         type_name=error.type_name,
@@ -79,6 +87,24 @@ def read_policy(connection: Connection, scope: Scope) -> Policy | None:
         return policy_of(answer)
     except PolicyError as error:
         raise PolicyError(f"The policy of the {scope} cannot be understood: {error.message}") from error
+
+
+def write_policy(connection: Connection, text: str, database: str, *, timeout: float, retrying: Retrying) -> Table:
+    """Send a writing policy command as it stands, and again where it was proven not applied; ``timeout`` is for all."""
+    request = new_client_request_id()
+
+    def send(left: float) -> Table:
+        return connection.execute(text, database or None, timeout=left, client_request_id=request)
+
+    try:
+        return retrying.repeat(send, timeout)
+    except RequestInterruptedError:
+        raise
+    except KeyboardInterrupt:
+        # It came in a wait, after an attempt that changed nothing.
+        raise RequestInterruptedError(
+            "Interrupted. The command was not carried out.", client_request_id=request, sent=False
+        ) from None
 
 
 def read_policies(connection: Connection, scopes: Iterable[Scope], progress: Progress = unseen) -> Policies:

@@ -44,7 +44,7 @@ def nothing_happened(error: BaseException) -> bool:
     """Tell whether an error proves that a command was not carried out: it never left, or the service refused it."""
     if isinstance(error, ConnectionFailedError | RequestInterruptedError):
         return not error.sent
-    if isinstance(error, NotConnectedError | SignInError):
+    if isinstance(error, InputError | NotConnectedError | SignInError):
         return True
     if not isinstance(error, ServiceError) or error.status not in _REFUSALS:
         return False

@@ -63,16 +63,17 @@ def read_role(text: str, where: str) -> HeldRole:
     return HeldRole(text, where)
 
 
-def abilities(roles: Sequence[HeldRole] | None, *, read_only: bool = False) -> tuple[Ability, ...]:
-    """Give what roles let kqlmi do beyond reading policies; None where they are not known.
-
-    Changing a policy needs AllDatabasesAdmin, a database's as well, by the page of the policy.
-    """
-    change = _by_role("change policies", roles, {"admin"}, "it needs AllDatabasesAdmin")
+def changing(roles: Sequence[HeldRole] | None, *, read_only: bool = False) -> Ability:
+    """Give whether roles let kqlmi change policies; that needs AllDatabasesAdmin, for a database's as well."""
     if read_only:
-        change = Ability(change.what, "no", "the session is read-only")
+        return Ability("change policies", "no", "the session is read-only")
+    return _by_role("change policies", roles, {"admin"}, "it needs AllDatabasesAdmin")
+
+
+def abilities(roles: Sequence[HeldRole] | None, *, read_only: bool = False) -> tuple[Ability, ...]:
+    """Give what roles let kqlmi do beyond reading policies; None where they are not known."""
     return (
-        change,
+        changing(roles, read_only=read_only),
         _by_role("see what others changed, in the journal", roles, {"admin"}, "it needs AllDatabasesAdmin"),
         _by_role(
             "see what others ran, for the audit", roles, {"admin", "monitor"}, "it needs AllDatabasesAdmin or …Monitor"

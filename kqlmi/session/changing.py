@@ -1,7 +1,7 @@
 """Changes in Azure Resource Manager, planned and carried out over a session; its functions are methods of ``Session``."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from kqlmi.errors import InputError, KqlmiError
@@ -102,11 +102,16 @@ def impact_of(session: "Session", plan: AzurePlan) -> Impact:
     try:
         from kqlmi.arm import identities
 
-        current, known = session.read().snapshot, identities.read(resource_of(session)).identities
-        facts = Facts.of(current, session.discover(), known)
-        return unassigning(str(plan.identity.object_id), plan.who, facts.live, facts.discovery)
+        read, known = session.read(), identities.read(resource_of(session)).identities
+        facts = Facts.of(read.snapshot, session.discover(), known)
+        found = unassigning(str(plan.identity.object_id), plan.who, facts.live, facts.discovery)
     except KqlmiError as error:
         return Impact(unknown=(f"what would stop, because {error.message}",))
+    refused = (
+        f"whether the policy of the {scope} names {plan.who}, because {error.message}"
+        for scope, error in read.refused.items()
+    )
+    return replace(found, unknown=(*found.unknown, *refused))
 
 
 def connect_hub(

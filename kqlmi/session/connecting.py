@@ -109,6 +109,7 @@ def connect(
         history=history,
         resource=resource,
         retrying=retrying,
+        timeout=timeout,
     )
 
 
@@ -168,6 +169,7 @@ def _connect_local(
                 history=history,
                 resource=resource,
                 retrying=retrying,
+                timeout=timeout,
             )
             session._held.push(held.pop_all())  # noqa: SLF001 - the session stops what was started for it
             return session

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Self
 
+from kqlmi.cluster import listing
 from kqlmi.cluster.table import Table
 from kqlmi.errors import printable
 from kqlmi.model.entities import Scope
@@ -22,18 +23,17 @@ class Met:
     identities: Mapping[str, str] = field(default_factory=dict)
     usages: tuple[str, ...] = ()
     pretty: Mapping[str, str] = field(default_factory=dict)
-    following: frozenset[str] = frozenset()
+    following: frozenset[Scope] = frozenset()
 
     def listing(self, answer: Table) -> Self:
         """Give what is known once ``.show databases`` was answered."""
-        names = tuple(map(str, answer.column("DatabaseName")))
+        names = listing.names(answer)
         pretty = answer.column("PrettyName") if answer.has("PrettyName") else ()
-        modes = answer.column("DatabaseAccessMode") if answer.has("DatabaseAccessMode") else ()
         return replace(
             self,
             databases=names,
             pretty={name: str(one) for name, one in zip(names, pretty, strict=False) if one},
-            following=frozenset(name for name, mode in zip(names, modes, strict=False) if mode == "ReadOnlyFollowing"),
+            following=listing.following(answer),
         )
 
     def matching(self, pattern: str) -> tuple[str, ...]:

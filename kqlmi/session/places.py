@@ -22,5 +22,5 @@ def notes(session: "Session") -> Iterator[str]:
             "Explorer alone."
         )
     if session.met.following:
-        shown = ", ".join(map(printable, sorted(session.met.following)))
+        shown = ", ".join(map(printable, sorted(str(one.name) for one in session.met.following)))
         yield f"These databases follow a leader, and their policies are changed on its cluster: {shown}."

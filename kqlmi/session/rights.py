@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kqlmi.errors import KqlmiError
+from kqlmi.model.roles import changing
+from kqlmi.session.whoami import told_roles
 
 if TYPE_CHECKING:
     from kqlmi.session.session import Session
@@ -21,16 +23,19 @@ def denial(session: "Session") -> Denial | None:
     """Tell why the caller may not change policies; None where he may, or where that is not known.
 
     Changing one needs AllDatabasesAdmin, by the page of the policy. How ``.show principal roles`` spells roles is not
-    documented: any role of an administrator is taken for enough, and the lack of one is no certainty.
+    documented: the lack of the role is no certainty, nor is a role that is not recognised.
     """
     if session.read_only:
         return Denial(f"The session on {session.name} is read-only.", certain=True)
     try:
-        roles = session.connection.execute(".show principal roles").column("Role")
+        ability = changing(told_roles(session.connection.execute(".show principal roles")))
     except KqlmiError:
         return None
-    if any("admin" in str(role).casefold() for role in roles):
+    if ability.answer == "yes":
         return None
+    if ability.answer == "not known":
+        return Denial(f"Whether you may change policies is not known: {ability.why}.", certain=False)
     return Denial(
-        "None of your roles is an administrator's, and changing a policy needs AllDatabasesAdmin.", certain=False
+        "None of your roles is an administrator's for all databases, and changing a policy needs AllDatabasesAdmin.",
+        certain=False,
     )

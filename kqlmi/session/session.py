@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from kqlmi.apply import DEADLINE, Applied, StepResult, apply_plan
 from kqlmi.cluster import policies
-from kqlmi.cluster.connection import Connection, Target
+from kqlmi.cluster.connection import DEFAULT_TIMEOUT, Connection, Target, server_deadline
 from kqlmi.cluster.fanout import Progress, unseen
 from kqlmi.cluster.retrying import Retrying
 from kqlmi.cluster.table import Table
@@ -40,7 +40,7 @@ class Session:
     """A connection to one cluster.
 
     ``name`` names the cluster in every preview, result and error. ``target`` is where it is. ``database`` is the database
-    in context. ``met`` holds the names that were read so far.
+    in context. ``met`` holds the names that were read so far. ``timeout`` is the connection's own, in seconds.
     """
 
     def __init__(
@@ -54,11 +54,12 @@ class Session:
         target: Target | None = None,
         resource: "ClusterResource | None" = None,
         retrying: Retrying | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
     ) -> None:
         """Hold a connection; ``connect`` makes one."""
         self.target, self.resource, self._retrying = target, resource, retrying or Retrying()
         self.name, self.connection, self.database, self.read_only = name, connection, database, read_only
-        self.history = History() if history else None
+        self.history, self.timeout = History() if history else None, timeout
         self.plans: dict[str, Plan | changing.AzurePlan] = {}
         self.refusal: Refusal | None = None
         self.met = Met()
@@ -89,22 +90,26 @@ class Session:
         A policy command that writes is recorded, with the policy read before and after it, so that ``undo`` takes it back.
 
         Raises:
-            InputError: The session is read-only, and the text is a command that does not begin with .show.
+            InputError: The session is read-only, and the text is a command that does not begin with .show; or the timeout
+                is not possible.
             ServiceError: The cluster refused it.
             ConnectionFailedError: No answer came.
         """
         command = commands.read(text)
         if self.read_only and is_write(text):
             raise InputError(f"The session on {self.name} is read-only.", hint="Connect without --read-only to write.")
-        name = self._named(database)
+        name, limit = self._named(database), self.timeout if timeout is None else timeout
+        server_deadline(limit)
         try:
-            if command and command.verb != "show" and not command.piped and self.history:
-                return self._recorder.run(command, text, name, timeout=timeout)
+            if command and command.verb != "show":
+                if self.history and not command.piped:
+                    return self._recorder.run(command, text, name, timeout=limit)
+                return policies.write_policy(self.connection, text, name, timeout=limit, retrying=self._retrying)
             return self.connection.execute(text, name or None, timeout=timeout)
         except ServiceError as error:
             if command and not error.hint:
                 error.hint = commands.fault(command)
-            if command and not error.hint and (unknown := policies.no_such_policy(error)):
+            if command and not command.piped and not error.hint and (unknown := policies.no_such_policy(error)):
                 raise unknown from error
             self.refusal = explain(self, error, text, name)
             if (explained := self.refusal.explanation) and explained.mends and explained.certain:
@@ -309,18 +314,25 @@ class Session:
             raise InputError("That plan is for Azure.", hint="Give it to session.carry_out.")
         if self.read_only:
             raise InputError(f"The session on {self.name} is read-only.", hint="Connect without read_only to write.")
-        if followers := [step.scope for step in plan.steps if step.scope.name in self.met.following]:
-            raise InputError(
-                f"The {followers[0]} follows that of another cluster, and its policy is changed there.",
-                hint="Connect to the leader's cluster.",
-            )
         if plan.cluster != self.name:
             raise InputError(f"The plan was made for {plan.cluster}, and this session is on {self.name}.")
+        self._refuse_followers(plan)
         if self.history is None or not record or not plan.steps:
             return apply_plan(
                 self.connection, plan, deadline=deadline, tell=tell, progress=progress, retrying=self._retrying
             )
         return self._recorder.apply(plan, deadline=deadline, tell=tell, progress=progress)
+
+    def _refuse_followers(self, plan: Plan) -> None:
+        scopes = [step.scope for step in plan.steps if not step.scope.is_cluster]
+        if scopes and not self.met.databases:
+            self.databases()
+        for scope in scopes:
+            if scope in self.met.following:
+                raise InputError(
+                    f"The {scope} follows that of another cluster, and its policy is changed there.",
+                    hint="Connect to the leader's cluster.",
+                )
 
     def access(self, identity: str, usage: str, *, database: str = "") -> Access:
         """Tell whether an identity may be used for something in a database, or in all by the cluster's policy, and why.

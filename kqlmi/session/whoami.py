@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from kqlmi.cluster.table import Table
-from kqlmi.errors import ForbiddenError, KqlmiError, ServiceError, printable
+from kqlmi.errors import ForbiddenError, KqlmiError, NoSuchPolicyError, ServiceError, printable
 from kqlmi.model import quoting
 from kqlmi.model.entities import Scope
 from kqlmi.model.roles import Ability, Answer, HeldRole, abilities, read_role
@@ -64,7 +64,7 @@ def whoami(session: "Session", database: str = "") -> WhoAmI:
     name = session.database_scope(database).name if database else session.database or next(iter(visible), "")
     told = _details(_ask(session, "print details = current_principal_details()", "the principal", unread, name))
     own = _ask(session, ".show principal roles", "your own list of roles", unread)
-    roles = None if own is None else _roles(_rows(own), "Scope")
+    roles = None if own is None else told_roles(own)
     first: Mapping[str, Any] = next(iter(_rows(own)), {}) if own else {}
     object_id = str(told.get("ObjectId") or first.get("AADObjectID") or "")
     if name and object_id:
@@ -72,7 +72,7 @@ def whoami(session: "Session", database: str = "") -> WhoAmI:
             session, f".show database {quoting.name(name)} principals", f"the roles in {printable(name)}", unread
         )
         mine = [row for row in _rows(listed) if str(row.get("PrincipalObjectId", "")).lower() == object_id.lower()]
-        roles = _merged(roles, _roles([{**row, "Scope": f"Database {name}"} for row in mine], "Scope"))
+        roles = _merged(roles, _roles([{**row, "Scope": f"Database {name}"} for row in mine]))
     kind = str(told.get("Type") or "")
     return WhoAmI(
         session.name,
@@ -117,8 +117,13 @@ def _details(table: Table | None) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _roles(rows: Sequence[Mapping[str, Any]], where: str) -> tuple[HeldRole, ...]:
-    return tuple(read_role(str(row.get("Role", "")), str(row.get(where, ""))) for row in rows)
+def told_roles(answer: Table) -> tuple[HeldRole, ...]:
+    """Give the roles in the answer of ``.show principal roles``."""
+    return _roles(_rows(answer))
+
+
+def _roles(rows: Sequence[Mapping[str, Any]]) -> tuple[HeldRole, ...]:
+    return tuple(read_role(str(row.get("Role", "")), str(row.get("Scope", ""))) for row in rows)
 
 
 def _merged(own: tuple[HeldRole, ...] | None, more: tuple[HeldRole, ...]) -> tuple[HeldRole, ...] | None:
@@ -132,11 +137,17 @@ def _merged(own: tuple[HeldRole, ...] | None, more: tuple[HeldRole, ...]) -> tup
 def _readings(session: "Session", database: str) -> tuple[Ability, ...]:
     """Try to read a policy of each kind."""
     scopes = [Scope.cluster(), *([Scope.database(database)] if database else [])]
-    refused = session.read(scopes).refused
+    refused: Mapping[Scope, KqlmiError]
+    try:
+        refused = session.read(scopes).refused
+    except NoSuchPolicyError as error:
+        refused = dict.fromkeys(scopes, error)
     return tuple(Ability(f"read the policy of the {scope}", *_reading(refused.get(scope))) for scope in scopes)
 
 
 def _reading(error: KqlmiError | None) -> tuple[Answer, str]:
     if error is None:
         return "yes", ""
+    if isinstance(error, NoSuchPolicyError):
+        return "no", "it seems that there is no such policy here"
     return ("no", "a Kusto role is missing") if isinstance(error, ForbiddenError) else ("not known", str(error))

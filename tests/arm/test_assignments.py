@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import kqlmi
 from kqlmi.errors import ApplyError, InputError, ResourceManagerError
 from kqlmi.local.cluster import LocalCluster
 from kqlmi.model.entities import Scope
@@ -96,6 +97,21 @@ def test_an_unassign_says_what_would_stop(cluster: LocalCluster, session: Sessio
     assert "Would be left an orphan: loader" in told
     assert re.search("Cannot be known: whether loader .* uses SqlRequest", told)
     assert not session.impact_of(session.assign("loader")).lines
+
+
+def test_a_policy_that_could_not_be_read_may_name_what_is_unassigned(cluster: LocalCluster) -> None:
+    loader = next(one.object_id for one in cluster.identities if one.display_name == "loader")
+    with kqlmi.connect(
+        cluster.url,
+        token=cluster.token_for("viewer", database="Samples"),
+        resource_id=cluster.resource_id,
+        arm_options=cluster.arm_options,
+    ) as viewer:
+        told = viewer.impact_of(viewer.unassign("loader")).lines
+    [line] = [one for one in told if "the policy of" in one]
+    assert line.startswith(
+        f"Cannot be known: whether the policy of the cluster names loader ({loader}), because Principal"
+    )
 
 
 def test_what_changed_since_the_preview_is_refused_and_nothing_is_sent(cluster: LocalCluster, session: Session) -> None:

@@ -9,10 +9,17 @@ from email.utils import format_datetime
 import pytest
 
 from kqlmi.cluster.connection import KustoConnection, Target
-from kqlmi.cluster.policies import read_policies
+from kqlmi.cluster.policies import read_policies, write_policy
 from kqlmi.cluster.retrying import Patience, Retrying, grants_role
 from kqlmi.credentials import sign_in
-from kqlmi.errors import ConnectionFailedError, ForbiddenError, KqlmiError, ServiceError, ThrottledError
+from kqlmi.errors import (
+    ConnectionFailedError,
+    ForbiddenError,
+    KqlmiError,
+    RequestInterruptedError,
+    ServiceError,
+    ThrottledError,
+)
 from kqlmi.model.entities import Scope
 
 from .service import RESET, Answer, Service, one_api, serve, v1
@@ -119,6 +126,20 @@ def test_a_policy_command_is_left_to_what_checks_the_policy_before(
     with pytest.raises(ThrottledError):
         connection.execute(".delete cluster policy managed_identity")
     assert len(service.asked) == 1
+
+
+def test_an_interrupt_while_a_policy_command_waits_says_that_it_changed_nothing(
+    service: Service, connection: KustoConnection
+) -> None:
+    def interrupt(_: float) -> None:
+        raise KeyboardInterrupt
+
+    service.answers = [THROTTLED, GOOD]
+    text, retrying = ".delete cluster policy managed_identity", Retrying(Patience(sleep=interrupt))
+    with pytest.raises(RequestInterruptedError, match="was not carried out") as caught:
+        write_policy(connection, text, "", timeout=100, retrying=retrying)
+    assert not caught.value.sent
+    assert service.texts == [text]
 
 
 def free_port() -> int:

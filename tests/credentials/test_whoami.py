@@ -6,7 +6,7 @@ import pytest
 
 import kqlmi
 from kqlmi.cluster.table import Column, Table
-from kqlmi.errors import ConnectionFailedError, ForbiddenError, InputError
+from kqlmi.errors import ConnectionFailedError, ForbiddenError, InputError, ServiceError
 from kqlmi.local.cluster import LocalCluster
 from kqlmi.session import Session
 
@@ -60,6 +60,10 @@ def test_a_database_admin_may_not_change_its_policy(cluster: LocalCluster) -> No
     with as_(cluster, "database admin", "Samples") as session:
         assert answers(session)["change policies"] == "no"
         assert [role.kind for role in session.whoami("samples").roles or ()] == ["admin"]
+        denial = session.denial()
+        assert denial
+        assert "AllDatabasesAdmin" in denial.reason
+        assert not denial.certain
 
 
 def test_a_read_only_session_changes_nothing(cluster: LocalCluster) -> None:
@@ -115,6 +119,33 @@ def test_a_role_that_nobody_documents_is_no_answer_and_cannot_colour_the_page() 
     assert "\x1b" not in str(found)
     assert "\x07" not in str(found)
     assert "not recognised" in str(found)
+    denial = session.denial()
+    assert denial
+    assert denial.reason.startswith("Whether you may change policies is not known")
+    assert "\x1b" not in denial.reason
+    assert not denial.certain
+
+
+class WithoutPolicies(Telling):
+    """A cluster that does not know the policy."""
+
+    def execute(
+        self, text: str, database: str | None = None, *, timeout: float | None = None, client_request_id: str = ""
+    ) -> Table:
+        if "policy managed_identity" in text:
+            raise ServiceError("Syntax error.", code="BadRequest_SyntaxError", status=400)
+        return super().execute(text, database, timeout=timeout, client_request_id=client_request_id)
+
+
+def test_where_there_is_no_such_policy_the_rest_is_told() -> None:
+    roles: list[list[object]] = [["Cluster", "ada", "0B-1", "AllDatabasesAdmin"]]
+    session = Session(
+        "mine", WithoutPolicies(databases=[["D"]], roles=roles, details=[['{"Type": "AadUser"}']]), history=False
+    )
+    told = str(session.whoami())
+    assert told.startswith("ada (user, object ID 0B-1) on mine\n")
+    for scope in ("cluster", "database D"):
+        assert f"no         read the policy of the {scope}: it seems that there is no such policy here\n" in told
 
 
 def test_a_cluster_that_does_not_answer_is_no_answer() -> None:

@@ -39,6 +39,11 @@ class Exchange:
         self.text = handler.command if is_azure else str(json.loads(self._body)["csl"]) if self._body else ""
         self.writes = is_azure or bool(_WRITE.match(self.text))
 
+    @property
+    def server_timeout(self) -> str:
+        """Give the server's deadline that comes with a command or query."""
+        return str(json.loads(json.loads(self._body)["properties"])["Options"]["servertimeout"])
+
     def forward(self) -> Answer:
         """Let the cluster carry it out, and give its answer."""
         connection = http.client.HTTPConnection(self._target)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 
@@ -320,6 +321,35 @@ def test_a_command_of_a_cell_is_recorded_as_its_answer_proves(bench: Bench, faul
     assert truth == ("applied" if outcome == "unknown" else "not applied")
     bench.session.settle()
     assert bench.recorded() == (truth, [truth])
+
+
+@pytest.mark.parametrize("way", ["cell", "cell without history", "plan"])
+def test_a_throttled_write_is_sent_again_in_the_time_that_is_left(
+    bench: Bench, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, limits = [0.0], list[str]()
+
+    def throttled_twice(exchange: Exchange, count: int) -> Fault | None:
+        if exchange.writes:
+            limits.append(exchange.server_timeout)
+        return THROTTLED if exchange.writes and count <= 2 else None
+
+    def pass_time(_: float) -> None:
+        now[0] += 50
+
+    monkeypatch.setattr("kqlmi.cluster.retrying.time", SimpleNamespace(monotonic=lambda: now[0]))
+    patience = Patience(sleep=pass_time)
+    with kqlmi.connect(
+        bench.proxy.url, token=bench.cluster.token, timeout=200, patience=patience, history=way == "cell"
+    ) as session:
+        plan = session.plan({Scope.cluster(): None})
+        bench.proxy.fault = throttled_twice
+        if way == "plan":
+            session.apply(plan, deadline=200)
+        else:
+            session.run(plan.steps[0].command)
+    assert limits == ["0:03:20", "0:02:30", "0:01:40"]
+    assert bench.plain.state(CLUSTER) is None
 
 
 def test_a_throttled_command_of_a_cell_is_sent_again_and_recorded_once(bench: Bench) -> None:
