@@ -1,7 +1,6 @@
 """The data connections of a cluster, listed and created."""
 
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -11,11 +10,11 @@ from kqlmi.arm.identities import READER
 from kqlmi.arm.operations import Change, State, carry_out
 from kqlmi.arm.resource import ClusterResource
 from kqlmi.errors import ApplyError, KqlmiError, ResourceManagerError
+from kqlmi.fanout import each
 from kqlmi.model.connectionplan import ConnectionPlan
 from kqlmi.model.dataconnections import DataConnection
 
 NEEDS: Final = "the role Contributor on the cluster"
-_WIDTH: Final = 8
 _STREAMS: Final = (
     "eventHubResourceId",
     "eventHubResourceIdForManagedIdentity",
@@ -35,8 +34,8 @@ def read(
         SignInError: No token could be had.
     """
     names = tuple(databases)
-    with cluster.kusto() as client, ThreadPoolExecutor(_WIDTH) as pool:
-        found = pool.map(lambda name: _of(client, cluster, name), names)
+    with cluster.kusto() as client:
+        found = each(lambda name: _of(client, cluster, name), names, lambda _: None)
         return dict(zip(names, found, strict=True))
 
 

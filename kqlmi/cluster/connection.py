@@ -13,8 +13,8 @@ from kqlmi.cluster.refusals import translated
 from kqlmi.cluster.retrying import Retrying
 from kqlmi.cluster.table import Column, Table
 from kqlmi.credentials import SignIn
-from kqlmi.errors import InputError
-from kqlmi.model.lexing import is_management
+from kqlmi.errors import ConnectionFailedError, InputError
+from kqlmi.model.lexing import is_management, is_write
 
 if TYPE_CHECKING:
     from azure.kusto.data import KustoClient, KustoConnectionStringBuilder
@@ -103,6 +103,10 @@ class KustoConnection:
         server_deadline(seconds)
         try:
             return self._retrying.send(text, lambda left: self._send(text, database, request, left), seconds)
+        except ConnectionFailedError as error:
+            if error.sent and not is_write(text):
+                error.hint = "It changes nothing: try again."
+            raise
         except KeyboardInterrupt:
             raise interrupted(
                 text,

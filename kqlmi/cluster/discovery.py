@@ -6,11 +6,11 @@ from typing import Final
 
 from kqlmi.cluster import listing
 from kqlmi.cluster.connection import Connection
-from kqlmi.cluster.fanout import Progress, each, unseen
 from kqlmi.cluster.sources import SOURCES, Found, Looked, externals
 from kqlmi.cluster.table import Table
 from kqlmi.cluster.uses import External, Place
 from kqlmi.errors import ForbiddenError, KqlmiError
+from kqlmi.fanout import Progress, each, unseen
 from kqlmi.model.entities import Scope
 from kqlmi.model.needs import (
     DATA_CONNECTIONS,

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from kqlmi.cluster.connection import Connection, new_client_request_id
-from kqlmi.cluster.fanout import WIDTH, Progress, each, unseen
 from kqlmi.cluster.retrying import Retrying
 from kqlmi.cluster.table import Table
 from kqlmi.errors import (
@@ -15,6 +14,7 @@ from kqlmi.errors import (
     RequestInterruptedError,
     ServiceError,
 )
+from kqlmi.fanout import WIDTH, Progress, each, unseen
 from kqlmi.model import commands
 from kqlmi.model.entities import Scope
 from kqlmi.model.policy import Policy, Snapshot

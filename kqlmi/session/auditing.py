@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
-from kqlmi.cluster.fanout import Progress, unseen
 from kqlmi.cluster.policies import Policies
 from kqlmi.errors import InputError
+from kqlmi.fanout import Progress, unseen
 from kqlmi.model.audit import Audit, sorted_out, unproven
 from kqlmi.model.audit import audit as find
 from kqlmi.model.entities import Identity

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from kqlmi.cluster.fanout import Progress, unseen
 from kqlmi.errors import ForbiddenError, InputError, KqlmiError, ResourceManagerError
+from kqlmi.fanout import Progress, unseen
 from kqlmi.model.access import Access
 from kqlmi.model.dataconnections import DataConnection, holder, needs, verdict
 from kqlmi.model.entities import Identity, Scope

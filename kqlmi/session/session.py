@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Self
 from kqlmi.apply import DEADLINE, Applied, StepResult, apply_plan
 from kqlmi.cluster import policies
 from kqlmi.cluster.connection import DEFAULT_TIMEOUT, Connection, Target, server_deadline
-from kqlmi.cluster.fanout import Progress, unseen
 from kqlmi.cluster.retrying import Retrying
 from kqlmi.cluster.table import Table
 from kqlmi.errors import InputError, ServiceError
+from kqlmi.fanout import Progress, unseen
 from kqlmi.history import Entry, History, Reading
 from kqlmi.model import commands, edits
 from kqlmi.model.access import Access, access

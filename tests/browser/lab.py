@@ -156,7 +156,10 @@ class Lab:
 
     def _note_error(self, text: str) -> None:
         # Notebook 7.6 has this one of its own, on an empty page too.
-        if not (self.front == "notebook" and "notebook_core" in text and "'schema'" in text):
+        of_notebook = self.front == "notebook" and "notebook_core" in text and "'schema'" in text
+        # JupyterLab's own, when a kernel dies while it is asked for a subshell.
+        of_a_dead_kernel = "Canceled future for create_subshell_request" in text
+        if not (of_notebook or of_a_dead_kernel):
             self.page_errors.append(text)
 
     def _note(self, url: str) -> None:

@@ -151,12 +151,16 @@ def test_an_unreachable_host_is_told_from_a_lost_answer() -> None:
         assert caught.value.sent is False
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [(".drop table T", "look before you send it again"), (".show databases", "changes nothing: try again")],
+)
 def test_an_answer_that_breaks_off_leaves_it_open_whether_it_was_carried_out(
-    service: Service, connection: KustoConnection
+    service: Service, connection: KustoConnection, text: str, says: str
 ) -> None:
     service.answers = [RESET]
-    with pytest.raises(ConnectionFailedError, match="look before you send it again") as caught:
-        connection.execute(".show databases")
+    with pytest.raises(ConnectionFailedError, match=says) as caught:
+        connection.execute(text)
     assert caught.value.sent is True
 
 
