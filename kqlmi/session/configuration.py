@@ -40,11 +40,11 @@ def environment() -> dict[str, Any]:
     return {key: os.environ[name] for name, key in _ENVIRONMENT.items() if os.environ.get(name)}
 
 
-def connections() -> dict[str, dict[str, Any]]:
-    """Give the connections of the file by name, each with what it says; none where there is no file.
+def connections() -> dict[str, dict[str, Any] | InputError]:
+    """Give the connections of the file by name, each with what it says, or what is wrong with it; none without a file.
 
     Raises:
-        InputError: The file cannot be read, or says something that a connection does not have.
+        InputError: The file cannot be read.
     """
     try:
         with path().open("rb") as file:
@@ -53,6 +53,8 @@ def connections() -> dict[str, dict[str, Any]]:
         return {}
     except OSError as error:
         raise _wrong(f"cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise _wrong("is not UTF-8") from None
     except ValueError as error:
         # The place, but no text of the file: somebody may have written a secret into it.
         place = str(error).rpartition("(at ")[2].rstrip(")")
@@ -62,7 +64,14 @@ def connections() -> dict[str, dict[str, Any]]:
     named = found.get("connections", {})
     if not isinstance(named, dict) or not all(isinstance(one, dict) for one in named.values()):
         raise _wrong("has no tables below [connections]")
-    return {name: _checked(name, said) for name, said in named.items()}
+    return {name: _read(name, said) for name, said in named.items()}
+
+
+def _read(name: str, said: Mapping[str, Any]) -> dict[str, Any] | InputError:
+    try:
+        return _checked(name, said)
+    except InputError as error:
+        return error
 
 
 def _checked(name: str, said: Mapping[str, Any]) -> dict[str, Any]:

@@ -136,7 +136,10 @@ def _said(cluster: str) -> dict[str, Any]:
             f"There is no connection {cluster!r} in the configuration file.",
             hint=f"{did_you_mean(cluster, ['local', *found])} A cluster's short name has its region: {cluster}.westeurope.",
         )
-    return {**auth, "name": cluster, **found[cluster]}
+    one = found[cluster]
+    if isinstance(one, InputError):
+        raise one
+    return {**auth, "name": cluster, **one}
 
 
 def _resource(resource_id: str, target: Target, options: Mapping[str, Any] | None) -> "ClusterResource | None":

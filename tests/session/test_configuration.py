@@ -12,8 +12,8 @@ from kqlmi.session import configuration
 from kqlmi.session.addresses import url_of
 
 
-def configure(text: str) -> None:
-    Path(os.environ["KQLMI_CONFIG"]).write_text(text, encoding="utf-8")
+def configure(text: str | bytes) -> None:
+    Path(os.environ["KQLMI_CONFIG"]).write_bytes(text if isinstance(text, bytes) else text.encode())
 
 
 @pytest.mark.parametrize(
@@ -82,10 +82,10 @@ def test_the_environment_says_what_neither_line_nor_file_does(
         ("[connections.prod]\ncluster = 'a.b'\nread_only = 'hunter2'", "as something else than a bool"),
         ("[connections]\nprod = 'hunter2'", "no tables"),
         ("password = 'hunter2'", "says 'password'"),
-        ("[connections.'my prod']\ncluster = 'a.b'", "nobody can type"),
+        (b"\xff", "not UTF-8"),
     ],
 )
-def test_a_file_that_is_wrong_is_refused_and_its_values_are_not_repeated(text: str, says: str) -> None:
+def test_a_file_that_is_wrong_is_refused_and_its_values_are_not_repeated(text: str | bytes, says: str) -> None:
     configure(text)
     with pytest.raises(InputError) as caught:
         kqlmi.connect("prod")
@@ -124,3 +124,14 @@ def test_the_identity_of_the_file_goes_with_its_way_of_signing_in(
         with session:
             assert session.target
             assert session.target.sign_in.mode == "token"
+
+
+def test_a_wrong_connection_stands_in_the_way_of_no_other(world: LocalCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = f'[connections.right]\ncluster = "{world.url}"\nauth = "token"\n'
+    configure(f"{right}[connections.wrong]\ncluster = 1\n[connections.'my prod']\ncluster = 'a.b'\n")
+    monkeypatch.setenv("KQLMI_TOKEN", world.token)
+    kqlmi.connect("right").close()
+    found = configuration.connections()
+    assert [name for name, one in found.items() if isinstance(one, InputError)] == ["wrong", "my prod"]
+    with pytest.raises(InputError, match="as something else than a str"):
+        kqlmi.connect("wrong")

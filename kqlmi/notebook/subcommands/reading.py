@@ -102,7 +102,11 @@ def connections(context: Context, connection: str = "", /) -> Any:
     sessions = context.sessions
     configured: dict[str, dict[str, Any]] = {}
     try:
-        configured = configuration.connections()
+        for key, found in configuration.connections().items():
+            if isinstance(found, InputError):
+                print(found)
+            else:
+                configured[key] = found
     except InputError as error:
         print(error)
     if connection and connection in configured and connection not in sessions.by_name:
