@@ -1,12 +1,14 @@
 """Changes in Azure Resource Manager, planned and carried out over a session; its functions are methods of ``Session``."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from kqlmi.errors import InputError, KqlmiError
 from kqlmi.model.access import access
 from kqlmi.model.assignment import AssignmentPlan
+from kqlmi.model.blobs import FORMATS
 from kqlmi.model.connectionplan import ConnectionPlan
 from kqlmi.model.dataconnections import USAGE
 from kqlmi.model.entities import SYSTEM, Identity, Scope, did_you_mean
@@ -19,6 +21,13 @@ if TYPE_CHECKING:
     from kqlmi.session.session import Session
 
 AzurePlan = AssignmentPlan | ConnectionPlan
+
+# What would be another place in the request's URL.
+_NAME: Final = re.compile(r"[^/\\?#%\x00-\x1f\x7f]+")
+_HUB: Final = re.compile(
+    r"/subscriptions/[^/\s]+/resourceGroups/[^/\s]+/providers/Microsoft\.EventHub/namespaces/[^/\s]+/eventhubs/[^/\s]+",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +154,11 @@ def connect_hub(
     """
     from kqlmi.arm import identities
 
-    if "/eventhubs/" not in hub.casefold() or not hub.startswith("/subscriptions/"):
+    if not _NAME.fullmatch(name):
+        raise InputError(f"{name!r} is no name of a data connection.", hint="Write a name without / \\ ? # and %.")
+    if data_format and data_format.casefold() not in FORMATS:
+        raise InputError(f"There is no data format {data_format!r}.", hint=did_you_mean(data_format, FORMATS))
+    if not _HUB.fullmatch(hub):
         raise InputError(
             f"{hub!r} is not the resource ID of an event hub.",
             hint="Write /subscriptions/…/providers/Microsoft.EventHub/namespaces/…/eventhubs/…",

@@ -68,6 +68,14 @@ def test_without_the_grant_the_plan_says_so_and_prints_it(cluster: LocalCluster,
 
 def test_wrong_names_are_refused_before_anything_is_planned(cluster: LocalCluster, ready: Session) -> None:
     hub = cluster.hub("ns", "hub").resource_id
+    for name in ("", "../../x", "a?b", "a\nb"):
+        with pytest.raises(InputError, match="no name of a data connection"):
+            ready.connect_hub(name, hub=hub, table="T", identity="system", database="Samples")
+    for wrong in (f"{hub}/../../x", f"{hub}\n", "/subscriptions/x/eventhubs/"):
+        with pytest.raises(InputError, match="not the resource ID of an event hub"):
+            ready.connect_hub("dc", hub=wrong, table="T", identity="system", database="Samples")
+    with pytest.raises(InputError, match="Did you mean csv"):
+        ready.connect_hub("dc", hub=hub, table="T", identity="system", database="Samples", data_format="csw")
     with pytest.raises(InputError, match="not the resource ID of an event hub"):
         ready.connect_hub("dc", hub="hub", table="T", identity="system", database="Samples")
     with pytest.raises(InputError, match="No database is said"):
