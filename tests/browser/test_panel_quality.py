@@ -294,7 +294,9 @@ def test_the_panel_fits_any_width_and_nothing_jumps(lab: Lab, cluster: LocalClus
 @pytest.fixture(scope="module")
 def large() -> Iterator[LocalCluster]:
     """Give a cluster of 1,000 identities, all in the policy of Samples, and 60 databases."""
-    identities = [kqlmi.local.Identity(f"identity {n:04}") for n in range(1000)]
+    # A search finds object IDs too: random ones would hold what is searched for now and then.
+    ids = [f"aaaaaaaa-aaaa-4aaa-8aaa-{n:012}" for n in range(1000)]
+    identities = [kqlmi.local.Identity(f"identity {n:04}", one) for n, one in enumerate(ids)]
     names = ["Samples", *(f"D{n}" for n in range(59))]
     with kqlmi.local.start(databases=names, identities=identities) as started:
         entries = [{"ObjectId": one.object_id, "AllowedUsages": "ExternalTable, SqlRequest"} for one in identities]
