@@ -34,6 +34,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str]
 def browser(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[BrowserContext]":
     """Give a running Chromium."""
     playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    playwright.expect.set_options(timeout=15_000)  # a busy machine is not a bug
     path = find_chromium()
     if path is None:
         pytest.skip("no Chromium: install it (Debian: apt-get install chromium), or set CHROMIUM to its path")
