@@ -26,9 +26,19 @@ KeyboardInterrupt
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from kqlmi.redaction import redacted, redacted_values
+
+# Answers by which a service says that it did nothing. A 5xx proves nothing.
+_REFUSALS: Final = range(400, 500)
+# What stands on the way answers with these too, whether it passed the request on or not: then the service's code is missing.
+_OF_GATEWAYS: Final = frozenset({408, 429})
+
+
+def is_refusal(status: int | None, code: str) -> bool:
+    """Tell whether an answer proves that a service refused a request, by its HTTP status and the service's own code."""
+    return status in _REFUSALS and (bool(code) or status not in _OF_GATEWAYS)
 
 
 def printable(text: str) -> str:

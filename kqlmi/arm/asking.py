@@ -3,16 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from kqlmi.errors import KqlmiError, MissingExtraError, ResourceManagerError, SignInError, printable
+from kqlmi.errors import KqlmiError, MissingExtraError, ResourceManagerError, SignInError, is_refusal, printable
 
 if TYPE_CHECKING:
     from azure.core.exceptions import AzureError
-
-_REFUSALS: Final = range(400, 500)
-# What stands on the way answers with these too, whether it passed the request on or not: then the code is missing.
-_OF_GATEWAYS: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
 
 
 @contextmanager
@@ -61,12 +57,11 @@ def _translated(error: "AzureError", what: str, needs: str) -> KqlmiError:
     if status is None:
         return ResourceManagerError(f"{start}: the connection broke before an answer came.", hint="Try again.")
     code = str(getattr(getattr(error, "error", None), "code", "") or "")
-    refused = status in _REFUSALS and (bool(code) or status not in _OF_GATEWAYS)
     return ResourceManagerError(
         f"{start}: {_reason(error) if code else f'it answers with status {status:d}'}",
         hint=_hint(error, status, needs),
         status=status,
-        nothing_happened=refused,
+        nothing_happened=is_refusal(status, code),
     )
 
 

@@ -55,6 +55,13 @@ class Target:
     ingest_url: str = ""
 
 
+def refuse_plain_http(url: str, sign_in: SignIn) -> None:
+    """Refuse to sign in over plain http, but to this machine."""
+    parts = urlsplit(url)
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK and sign_in.mode != "none":
+        raise InputError("A token is sent over https only.", hint=f"Write https://{parts.netloc}.")
+
+
 class KustoConnection:
     """A connection over azure-kusto-data; safe to use from several threads.
 
@@ -78,8 +85,7 @@ class KustoConnection:
                 f"{target.query_url!r} is not the URL of a cluster.",
                 hint="Write https://<cluster>.<region>.kusto.windows.net, or local.",
             )
-        if parts.scheme == "http" and not loopback and target.sign_in.mode != "none":
-            raise InputError("A token is sent over https only.", hint=f"Write https://{parts.netloc}.")
+        refuse_plain_http(target.query_url, target.sign_in)
         server_deadline(timeout)
         self._target, self._timeout, self._read_only = target, timeout, read_only
         self._retrying, self._left = retrying or Retrying(), _Departures()

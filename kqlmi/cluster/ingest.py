@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from kqlmi.cluster import queues
-from kqlmi.cluster.connection import LOOPBACK, Target, connection_string
+from kqlmi.cluster.connection import LOOPBACK, Target, connection_string, refuse_plain_http
 from kqlmi.cluster.discretion import discreet
 from kqlmi.cluster.refusals import translated
 from kqlmi.errors import ConnectionFailedError, InputError, MissingExtraError, ServiceError, printable
@@ -240,15 +240,13 @@ def _without_signature(record: logging.LogRecord) -> bool:
 
 def _at_ingestion(target: Target) -> Target:
     """Give the ingestion endpoint as a target of its own."""
-    parts, sign_in = urlsplit(target.ingest_url), target.sign_in
-    if not parts.hostname:
+    if not urlsplit(target.ingest_url).hostname:
         raise InputError(
             "Where the cluster takes in files is not known.",
             hint="Connect with --ingest-url, or by the cluster's name.",
         )
-    if parts.scheme == "http" and parts.hostname not in LOOPBACK and sign_in.mode != "none":
-        raise InputError("A token is sent over https only.", hint=f"Write https://{parts.netloc}.")
-    return Target(target.ingest_url, sign_in)
+    refuse_plain_http(target.ingest_url, target.sign_in)
+    return Target(target.ingest_url, target.sign_in)
 
 
 def _read(content: str) -> dict[str, Any]:

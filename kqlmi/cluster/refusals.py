@@ -21,6 +21,7 @@ from kqlmi.errors import (
     SignInError,
     ThrottledError,
     UnauthorizedError,
+    is_refusal,
 )
 
 _ERROR_LENGTH: Final = 2000
@@ -31,10 +32,6 @@ _KINDS: Final = {
     404: (EndpointNotFoundError, "Is this the URL of a cluster's query endpoint?"),
     429: (ThrottledError, "Try again in a while."),
 }
-# Answers by which a service says that it did nothing. A 5xx proves nothing, nor does an answer that is not Kusto's.
-_REFUSALS: Final = range(400, 500)
-# What stands on the way answers with these too, whether it passed the request on or not: then Kusto's code is missing.
-_OF_GATEWAYS: Final = frozenset({408, 429})
 
 NO_SUCCESS: Final = (ConnectionFailedError, NotConnectedError, ServiceError, SignInError)
 """What a request raises that was not answered with a table."""
@@ -46,9 +43,7 @@ def nothing_happened(error: BaseException) -> bool:
         return not error.sent
     if isinstance(error, InputError | NotConnectedError | SignInError):
         return True
-    if not isinstance(error, ServiceError) or error.status not in _REFUSALS:
-        return False
-    return bool(error.code) or error.status not in _OF_GATEWAYS
+    return isinstance(error, ServiceError) and is_refusal(error.status, error.code)
 
 
 @contextmanager

@@ -3,11 +3,12 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kqlmi.errors import InputError, KqlmiError
+from kqlmi.errors import InputError
 from kqlmi.model import templates
 from kqlmi.model.entities import Identity, find_identity
 from kqlmi.model.policy import Snapshot
 from kqlmi.model.templates import Place, Template
+from kqlmi.session.azure import ask
 
 if TYPE_CHECKING:
     from kqlmi.session.session import Session
@@ -26,7 +27,7 @@ def new(session: "Session", flow: str, *, identity: str, database: str = "", **p
     if not (database or session.database):
         raise InputError("No database is said.", hint="Say --database NAME.")
     scope = session.database_scope(database or session.database)
-    snapshot, assigned = session.read().snapshot, _assigned(session)
+    snapshot, assigned = session.read().snapshot, ask(session).identities
     found = _identity(snapshot, assigned or (), identity)
     listed = None if assigned is None else [one.object_id for one in assigned]
     return templates.fill(form, parameters, found, scope, place=_place(session), snapshot=snapshot, assigned=listed)
@@ -40,14 +41,6 @@ def _place(session: "Session") -> Place:
         resource.resource_id if resource else "",
         target.ingest_url if target else "",
     )
-
-
-def _assigned(session: "Session") -> tuple[Identity, ...] | None:
-    """Give the assigned identities; None where Azure Resource Manager cannot be asked, or does not tell."""
-    try:
-        return session.assigned()
-    except KqlmiError:
-        return None
 
 
 def _identity(snapshot: Snapshot, assigned: tuple[Identity, ...], text: str) -> Identity:
