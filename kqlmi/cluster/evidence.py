@@ -7,7 +7,7 @@ from kqlmi.cluster.connection import Connection
 from kqlmi.cluster.table import Table
 from kqlmi.errors import KqlmiError, ServiceError
 from kqlmi.model import commands
-from kqlmi.model.entities import Scope
+from kqlmi.model.entities import Scope, database_key
 from kqlmi.model.policy import Grant, Policy, grants_of
 
 _JOURNAL = ".show journal | where EventTimestamp > ago(10m)"
@@ -53,7 +53,7 @@ def last_writer(connection: Connection, scope: Scope, policy: Policy | None) -> 
         writes = _writes(connection.execute(_JOURNAL, scope.name))
     except KqlmiError:
         return ""
-    here = (write for write in writes if write.database.casefold() == (scope.name or "").casefold())
+    here = (write for write in writes if database_key(write.database) == database_key(scope.name or ""))
     writers = [
         f"{one.principal} at {one.time}" for one in here if _states(one.updated) and _grants(one.updated) == found
     ]

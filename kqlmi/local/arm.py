@@ -13,7 +13,7 @@ from kqlmi.local.entities import DataConnection
 from kqlmi.local.faults import KustoError
 from kqlmi.local.identities import Identity
 from kqlmi.local.resources import GROUP, SUBSCRIPTION
-from kqlmi.local.state import State
+from kqlmi.local.state import State, key
 
 _VERSIONS = {
     "microsoft.kusto": ("2023-08-15", "2024-04-13", "2025-02-14"),
@@ -210,7 +210,7 @@ def _keep(asked: Asked, body: dict[str, Any]) -> Answer:
     except KustoError as error:
         raise ArmError(400, "BadRequest", error.detail) from error
     with state.lock:
-        place = (made.database.lower(), name.lower())
+        place = (key(made.database), name.lower())
         held = state.connections.get(place)
         # As documented, a new connection begins with the events that are sent from now on.
         offset = held.offset if held and held.hub == made.hub else len(state.hubs[made.hub])
@@ -221,7 +221,7 @@ def _keep(asked: Asked, body: dict[str, Any]) -> Answer:
 
 
 def _held(asked: Asked) -> DataConnection:
-    place = (_database(asked).lower(), asked.path["connection"].lower())
+    place = (key(_database(asked)), asked.path["connection"].lower())
     if place not in asked.state.connections:
         raise ArmError(404, "ResourceNotFound", f"There is no data connection {asked.path['connection']}.")
     return asked.state.connections[place]
@@ -230,7 +230,7 @@ def _held(asked: Asked) -> DataConnection:
 @route("DELETE", f"{_CONNECTIONS}/{{connection}}")
 def delete_data_connection(asked: Asked) -> Answer:
     """Delete a data connection."""
-    state, place = asked.state, (_database(asked).lower(), asked.path["connection"].lower())
+    state, place = asked.state, (key(_database(asked)), asked.path["connection"].lower())
     with state.lock:
         if place not in state.connections:
             return Answer(204)

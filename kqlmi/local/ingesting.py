@@ -18,6 +18,7 @@ from kqlmi.local.faults import KustoError, bad_request
 from kqlmi.local.flows import transfer
 from kqlmi.local.principals import INGEST, Caller, Principal, Role
 from kqlmi.local.queries import Queries
+from kqlmi.local.state import key
 from kqlmi.local.tables import Table
 
 _SECONDS = 60.0
@@ -120,7 +121,7 @@ class Ingestor(Worker):
             done()
 
     def _received(self, connection: DataConnection, count: int) -> None:
-        place = (connection.database.lower(), connection.name.lower())
+        place = (key(connection.database), connection.name.lower())
         with self._state.lock:
             held = self._state.connections.get(place)
             if held and held.hub == connection.hub:

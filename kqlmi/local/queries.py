@@ -11,7 +11,7 @@ from kqlmi.local.expansion import Expansion, Question
 from kqlmi.local.faults import KustoError, bad_request, forbidden_database, wrong_endpoint
 from kqlmi.local.lexer import next_token
 from kqlmi.local.principals import Caller, Principal
-from kqlmi.local.state import Database, State
+from kqlmi.local.state import Database, State, key
 from kqlmi.local.tables import Table
 
 _DEFAULT = {"", "netdefaultdb"}
@@ -27,7 +27,7 @@ class Queries:
 
     def context(self, caller: Caller, name: str | None) -> Database:
         """Give the database that a request is about; without a name, the first that the caller may see."""
-        if name is not None and (name.lower() not in _DEFAULT or name.lower() in self.state.databases):
+        if name is not None and (name.lower() not in _DEFAULT or key(name) in self.state.databases):
             return self.state.database(name)
         visible = self.state.visible(caller)
         if visible:

@@ -188,5 +188,10 @@ def with_entry(held: Mapping[str, T], name: str, value: T | None) -> dict[str, T
 
 
 def key(name: str) -> str:
-    """Give what two spellings of one database name share."""
-    return name.lower()
+    """Return what two spellings of one database name share.
+
+    The service's folding beyond "without case" is not published: a letter counts as its capital only where the capital
+    leads back to it.
+    """
+    capitals = ((letter, letter.upper()) for letter in name)
+    return "".join(capital if capital.lower() == letter else letter for letter, capital in capitals)

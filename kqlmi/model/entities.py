@@ -63,11 +63,26 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
     return f"Did you mean {by_case[near[0]]}?" if near else f"Known: {', '.join(by_case.values())}."
 
 
+def database_key(name: str) -> str:
+    """Return what the spellings of one database name share.
+
+    The service compares database names without case; how it folds letters beyond that is not published. So only letters
+    that are the capital and the small form of each other are one: ``Ä`` and ``ä``, but neither ``ß`` and ``SS`` nor the
+    Kelvin sign and ``k``. Two databases are never taken for one; at worst a spelling is not recognised.
+    """
+    return name.lower() if name.isascii() else "".join(map(_small, name))
+
+
+def _small(letter: str) -> str:
+    small = letter.lower()
+    return small if small.upper() == letter else letter
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
     """Where a policy stands: the cluster, or one database.
 
-    Database names compare without case and keep their spelling.
+    Database names compare by ``database_key`` and keep their spelling.
     """
 
     name: str | None = field(default=None, compare=False)
@@ -77,7 +92,7 @@ class Scope:
         """Derive the key that scopes compare by; the cluster's is the empty one."""
         if self.name == "":
             raise InputError("A database name cannot be empty.", hint="Use Scope.cluster() for the cluster.")
-        object.__setattr__(self, "_key", (self.name or "").casefold())
+        object.__setattr__(self, "_key", database_key(self.name or ""))
 
     @classmethod
     def cluster(cls) -> Self:

@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from kqlmi.errors import printable
 from kqlmi.model import commands
-from kqlmi.model.entities import SYSTEM, Identity, Scope
+from kqlmi.model.entities import SYSTEM, Identity, Scope, database_key
 from kqlmi.model.needs import Discovery, Evidence
 from kqlmi.model.policy import Entry, Policy, Snapshot, grants_of
 
@@ -48,7 +48,7 @@ class Finding:
     @property
     def id(self) -> str:
         """Give a short name that stays the same as long as the finding does; it begins with ``f``."""
-        where = "" if self.scope.name is None else f"database {self.scope.name.casefold()}"
+        where = "" if self.scope.name is None else f"database {database_key(self.scope.name)}"
         parts = (self.rule, where, self.identity, self.usage, self.subject)
         text = "\0".join(parts)
         return "f" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
@@ -180,7 +180,7 @@ class Acceptance:
         names = {finding.identity.casefold()} | ({one.display_name.casefold()} - {""} if one else set())
         return (
             self.rule == finding.rule
-            and self.scope.casefold() == str(finding.scope).casefold()
+            and database_key(self.scope) == database_key(str(finding.scope))
             and self.identity.casefold() in names
             and self.usage.casefold() == finding.usage.casefold()
         )

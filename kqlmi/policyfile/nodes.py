@@ -1,6 +1,6 @@
 """The nodes of a YAML text, every scalar as text, each with its place."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -62,13 +62,13 @@ class Node:
             item.scalar(f"An item of {what}", hint)
         return self.items
 
-    def mapping(self, what: str, hint: str = "") -> Iterator["Slot"]:
-        """Give the slots of a mapping, no key twice in any letter case; anything else raises PolicyFileError."""
+    def mapping(self, what: str, hint: str = "", *, same: Callable[[str], str] = str.casefold) -> Iterator["Slot"]:
+        """Yield the slots of a mapping, of which no two keys are the ``same``; anything else raises PolicyFileError."""
         if self.kind != "mapping":
             raise self.error(f"{what} {_found(self)}, not a mapping.", hint)
         seen: dict[str, Node] = {}
         for key, value in zip(self.items[::2], self.items[1::2], strict=True):
-            first = seen.setdefault(key.scalar(f"A key of {what}").casefold(), key)
+            first = seen.setdefault(same(key.scalar(f"A key of {what}")), key)
             if first is not key:
                 raise key.twice(first, what)
             yield Slot(self, key, value)

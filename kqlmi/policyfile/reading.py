@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from kqlmi.errors import PolicyError
 from kqlmi.model import jsontext
-from kqlmi.model.entities import ObjectId, Scope, did_you_mean, usage_name
+from kqlmi.model.entities import ObjectId, Scope, database_key, did_you_mean, usage_name
 from kqlmi.policyfile.acceptances import acceptances
 from kqlmi.policyfile.document import PolicyFile, Properties, Row, Section, as_object_id
 from kqlmi.policyfile.nodes import Node, Slot, decode, parse
@@ -98,7 +98,7 @@ def _sections(fields: Fields, names: Mapping[str, ObjectId], *, partial: bool) -
     places = [(Scope.cluster(), fields["cluster"])] if "cluster" in fields else []
     if "databases" in fields:
         hint = "List databases under it. For all others to have no policy, write unlisted-databases: none."
-        slots = fields["databases"].value.mapping("databases", hint)
+        slots = fields["databases"].value.mapping("databases", hint, same=database_key)
         places += [(Scope.database(slot.key.text), slot) for slot in slots]
     for scope, slot in places:
         value = slot.value

@@ -8,7 +8,7 @@ from typing import Self
 from kqlmi.cluster import listing
 from kqlmi.cluster.table import Table
 from kqlmi.errors import printable
-from kqlmi.model.entities import Scope
+from kqlmi.model.entities import Scope, database_key
 from kqlmi.model.policy import Snapshot
 
 
@@ -37,19 +37,18 @@ class Met:
         )
 
     def matching(self, pattern: str) -> tuple[str, ...]:
-        """Give the databases that match a glob without letter case, or the only one whose pretty name it is."""
-        wanted = pattern.casefold()
-        found = [name for name in self.databases if fnmatch.fnmatchcase(name.casefold(), wanted)]
-        # A name in brackets is a glob that does not match itself.
-        found = found or [name for name in self.databases if name.casefold() == wanted]
-        called = [name for name, pretty in self.pretty.items() if pretty.casefold() == wanted]
-        return tuple(found or (called if len(called) == 1 else ()))
+        """Return the database of that name or pretty name, or else those that match it as a glob, without letter case."""
+        if (named := self.database(pattern)) in self.databases:
+            return (named,)
+        wanted = database_key(pattern)
+        return tuple(name for name in self.databases if fnmatch.fnmatchcase(database_key(name), wanted))
 
     def database(self, name: str) -> str:
-        """Give the database that a name or a pretty name names, in its own spelling; the text itself if none is known."""
-        names = {one.casefold(): one for one in self.databases}
-        called = [one for one, pretty in self.pretty.items() if pretty.casefold() == name.casefold()]
-        return names.get(name.casefold()) or (called[0] if len(called) == 1 else name)
+        """Return the database that a name or a pretty name names, in its own spelling; the text itself if none is known."""
+        wanted = database_key(name)
+        names = {database_key(one): one for one in self.databases}
+        called = [one for one, pretty in self.pretty.items() if database_key(pretty) == wanted]
+        return names.get(wanted) or (called[0] if len(called) == 1 else name)
 
     def label(self, scope: Scope) -> str:
         """Give a scope for people: with the pretty name of a database beside its name."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from kqlmi.cluster.table import Table
 from kqlmi.errors import ForbiddenError, KqlmiError, NoSuchPolicyError, ServiceError, printable
 from kqlmi.model import quoting
-from kqlmi.model.entities import Scope
+from kqlmi.model.entities import Scope, database_key
 from kqlmi.model.roles import Ability, Answer, HeldRole, abilities, read_role
 
 if TYPE_CHECKING:
@@ -130,8 +130,8 @@ def _merged(own: tuple[HeldRole, ...] | None, more: tuple[HeldRole, ...]) -> tup
     """Add roles that are not listed yet; without the caller's own list, the roles are not all known."""
     if own is None:
         return None
-    known = {(role.kind, role.database.casefold()) for role in own}
-    return (*own, *(role for role in more if (role.kind, role.database.casefold()) not in known))
+    known = {(role.kind, database_key(role.database)) for role in own}
+    return (*own, *(role for role in more if (role.kind, database_key(role.database)) not in known))
 
 
 def _readings(session: "Session", database: str) -> tuple[Ability, ...]:
