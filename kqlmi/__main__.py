@@ -13,7 +13,7 @@ from kqlmi.errors import ApplyError, InputError, KqlmiError, ServiceError
 from kqlmi.model import auditreport, edits, planfile
 from kqlmi.model.audit import SEVERITIES, Audit
 from kqlmi.model.plan import Plan, Step
-from kqlmi.session import MODES, Session, connect, write
+from kqlmi.session import MODES, Session, connect, files
 
 _TYPED: Final = re.compile(
     r"(?<=unrecognized arguments: ).*|(?<=invalid choice: ).*(?= \(choose)|(?<=value: ).*|(?<=option: ).*(?= could)",
@@ -118,7 +118,7 @@ def _session(options: argparse.Namespace) -> Session:
 
 def _export(options: argparse.Namespace) -> int:
     with _session(options) as session:
-        write(options.file, session.export(options.file.read_bytes() if options.file.exists() else b""))
+        files.write(options.file, session.export(files.read(options.file)))
     return 0
 
 

@@ -4,14 +4,13 @@ import hashlib
 import json
 import os
 import secrets
-import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
+from kqlmi import atomicfile
 from kqlmi.errors import InputError, KqlmiError, printable
 from kqlmi.model.entities import Scope
 from kqlmi.model.policy import Policy
@@ -20,7 +19,6 @@ Outcome = Literal["open", "applied", "partly applied", "not applied", "unknown"]
 Source = Literal["plan", "cell"]
 
 _FORMAT: Final = 1
-_PAUSES: Final = (0.01, 0.05, 0.2)
 
 
 class HistoryError(KqlmiError):
@@ -194,54 +192,17 @@ class History:
 
     def _put(self, entry: Entry, hint: str, *, new: bool) -> None:
         path = self._folder(entry.cluster) / f"{entry.id}.json"
-        # The fixed name lets only one process begin an entry, and what is checked while it exists stays true.
-        temporary = path.with_suffix(".new" if new else f".{secrets.token_hex(4)}")
         try:
             for folder in (self.folder, path.parent):
                 folder.mkdir(0o700, parents=True, exist_ok=True)
-            with _written(temporary, _text(entry)):
-                if new and path.exists():
-                    raise HistoryError(f"History entry {entry.id} exists already.", hint="Make a new entry.")
-                _replace(temporary, path)
-            for folder in (path.parent, self.folder, self.folder.parent):
-                _sync_folder(folder)
+            atomicfile.write(path, _text(entry).encode("ascii"), private=True, new=new)
+            for folder in (self.folder, self.folder.parent):
+                atomicfile.sync_folder(folder)
         except OSError as error:
+            if isinstance(error, FileExistsError) and error.filename == str(path):
+                raise HistoryError(f"History entry {entry.id} exists already.", hint="Make a new entry.") from error
             place = printable(str(error.filename or path.parent))
             raise HistoryError(f"The history cannot be written to {place}: {error.strerror}.", hint=hint) from error
-
-
-@contextmanager
-def _written(path: Path, text: str) -> Iterator[None]:
-    """Give a new file that is safely on the disk; if it has not been moved, it is gone at the end."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="ascii", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(descriptor)
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-
-
-def _replace(source: Path, target: Path) -> None:
-    # Windows refuses to replace a file while somebody, a virus scanner for one, has it open.
-    for pause in _PAUSES:
-        with suppress(PermissionError):
-            source.replace(target)
-            return
-        time.sleep(pause)
-    source.replace(target)
-
-
-def _sync_folder(folder: Path) -> None:
-    # Windows and some network drives cannot; a broken disk has already failed the file itself.
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _text(entry: Entry) -> str:

@@ -16,15 +16,16 @@ import kqlmi
 MAY_IMPORT = {
     "redaction": set[str](),
     "errors": {"redaction"},
+    "atomicfile": set[str](),
     "fanout": set[str](),
     "model": {"redaction"},
     "policyfile": {"model"},
-    "history": {"model"},
+    "history": {"atomicfile", "model"},
     "credentials": {"redaction"},
     "cluster": {"model", "credentials", "fanout", "redaction"},
     "arm": {"model", "credentials", "fanout"},
     # The second witness: the two tables of rows, and no behaviour.
-    "local": {"model.usages", "model.workflows"},
+    "local": {"atomicfile", "model.usages", "model.workflows"},
     "apply": {"cluster", "history", "model"},
     "recording": {"apply", "cluster", "history", "model"},
     "session": {
@@ -37,6 +38,7 @@ MAY_IMPORT = {
         "local",
         "apply",
         "recording",
+        "atomicfile",
         "fanout",
     },
     "notebook": {"session", "model"},

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import types
 import typing
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from pathlib import Path
 from threading import Lock
 from typing import IO, Any
 
+from kqlmi import atomicfile
 from kqlmi.errors import InputError
 from kqlmi.local.activity import Change, ExportRuns, IngestionFailure
 from kqlmi.local.azureroles import AzureRoles
@@ -63,11 +63,12 @@ class Store:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._held = (folder / "lock").open("a")
+            _take(self._held, folder)
+            atomicfile.remove_drafts(folder / _FILE)
         except OSError as error:
             raise InputError(
                 f"The folder {folder} cannot be used: {error.strerror}.", hint="Choose another."
             ) from error
-        _take(self._held, folder)
 
     @property
     def exists(self) -> bool:
@@ -96,28 +97,14 @@ class Store:
                 saved = Saved(**{name: getattr(state, name) for name in _NAMES})
             if self._written is not None and all(getattr(saved, one) is getattr(self._written, one) for one in _NAMES):
                 return
-            self._write(json.dumps({"format": _FORMAT, "state": _encode(Saved, saved)}, ensure_ascii=False))
+            text = json.dumps({"format": _FORMAT, "state": _encode(Saved, saved)}, ensure_ascii=False)
+            # Only for whoever started the cluster: it holds what is hidden elsewhere.
+            atomicfile.write(self.folder / _FILE, text.encode(), private=True)
             self._written = saved
 
     def close(self) -> None:
         """Let another cluster take the folder."""
         self._held.close()
-
-    def _write(self, text: str) -> None:
-        draft = self.folder / f"{_FILE}.draft"
-        # Only for whoever started the cluster: it holds what is hidden elsewhere.
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(self.folder / _FILE)
-        if hasattr(os, "O_DIRECTORY"):  # the new name must survive too
-            descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
 
 
 def _take(held: IO[str], folder: Path) -> None:

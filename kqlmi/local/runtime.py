@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import secrets
 import time
 import urllib.error
 import urllib.request
@@ -14,7 +13,7 @@ from typing import Any
 
 from platformdirs import user_runtime_path
 
-from kqlmi import local
+from kqlmi import atomicfile, local
 from kqlmi.errors import InputError
 from kqlmi.local import loopback
 from kqlmi.local.cluster import LocalCluster
@@ -89,11 +88,7 @@ def _write(cluster: LocalCluster) -> None:
     target = path()
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     target.parent.chmod(0o700)
-    draft = target.with_name(f"{_NAME}.{secrets.token_hex(8)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(asdict(running), file)
-    draft.replace(target)
+    atomicfile.write(target, json.dumps(asdict(running)).encode(), private=True)
 
 
 def _remove(token: str) -> None:

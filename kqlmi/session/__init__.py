@@ -7,7 +7,6 @@ from kqlmi.history import Entry
 from kqlmi.session.azure import ConnectionList, IdentityList
 from kqlmi.session.changing import AzurePlan
 from kqlmi.session.connecting import connect
-from kqlmi.session.files import write
 from kqlmi.session.session import Session
 
 __all__ = [
@@ -21,5 +20,4 @@ __all__ = [
     "Session",
     "StepResult",
     "connect",
-    "write",
 ]

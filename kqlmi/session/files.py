@@ -1,9 +1,23 @@
-"""Files that are written whole."""
+"""The files that a person names: read and written whole, with an error that names the file."""
 
-import os
 from pathlib import Path
 
-from kqlmi.errors import InputError
+from kqlmi import atomicfile
+from kqlmi.errors import InputError, printable
+
+
+def read(path: Path) -> bytes:
+    """Return what a file holds; nothing where there is no regular file.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    try:
+        return path.read_bytes() if path.is_file() else b""
+    except OSError as error:
+        raise InputError(
+            f"{printable(str(path))!r} cannot be read: {error.strerror}.", hint="Name another file."
+        ) from error
 
 
 def write(path: Path, text: str) -> None:
@@ -12,10 +26,9 @@ def write(path: Path, text: str) -> None:
     Raises:
         InputError: It cannot be written; nothing is lost.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
-        draft.write_text(text, encoding="utf-8", newline="\n")
-        draft.replace(path)
+        atomicfile.write(path, text.encode())
     except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise InputError(f"{str(path)!r} cannot be written: {error.strerror}.", hint="Name another file.") from error
+        raise InputError(
+            f"{printable(str(path))!r} cannot be written: {error.strerror}.", hint="Name another file."
+        ) from error

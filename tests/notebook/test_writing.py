@@ -1,5 +1,6 @@
 """Changing policies by line magics: shown first, carried out by their ID, taken back."""
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -213,6 +214,18 @@ def test_a_policy_file_is_exported_edited_shown_and_applied(shown: Shown, connec
     assert usages(connected, "Telemetry") == {"mi-adx-ingest": ["NativeIngestion"]}
     shown(f"export '{path}'")
     assert path.read_text() == edited
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no file modes")
+def test_an_export_keeps_a_files_mode_and_the_link_to_it(shown: Shown, tmp_path: Path) -> None:
+    path, link = tmp_path / "policy.yaml", tmp_path / "link.yaml"
+    path.touch()
+    path.chmod(0o600)
+    link.symlink_to(path)
+    shown(f"export '{link}'")
+    assert link.readlink() == path
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert "databases:" in path.read_text()
 
 
 def test_a_plan_is_shown_in_other_forms(shown: Shown) -> None:

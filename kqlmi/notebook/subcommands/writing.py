@@ -11,7 +11,7 @@ from kqlmi.notebook.frames import access_frame, access_matrix, history_frame
 from kqlmi.notebook.progress import Progress
 from kqlmi.notebook.subcommands.offering import carry_out, more, offer, show_azure
 from kqlmi.notebook.subcommands.registry import Context, subcommand
-from kqlmi.session import Session, write
+from kqlmi.session import Session, files
 
 
 def _show(session: Session, plan: Plan, *, warn: bool = False) -> None:
@@ -101,7 +101,7 @@ def export(context: Context, file: str = "", /) -> None:
     if not file:
         print(session.export())
         return
-    write(path, session.export(path.read_bytes() if path.exists() else b""))
+    files.write(path, session.export(files.read(path)))
     print(f"Written: {printable(file)}. To see what a change of it would do: %kqlmi plan {file}")
 
 

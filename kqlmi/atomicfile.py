@@ -1,0 +1,97 @@
+"""Files that are replaced as a whole: after a crash, a full disk or an error, the old content is there, or the new."""
+
+import errno
+import os
+import secrets
+import stat
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+_PAUSES: Final = (0.01, 0.05, 0.2)
+_PRIVATE: Final = 0o600
+
+
+def write(path: Path, data: bytes, *, private: bool = False, new: bool = False) -> None:
+    """Write a file; when this returns, its content and its name survive a crash.
+
+    A file that is there keeps its mode and its group, and a link keeps pointing where it does. ``private`` files are
+    readable by their owner only, from the first moment on. A ``new`` file is written only where there is none, whoever
+    else tries the same at this moment. A pipe or a device is written to as it is.
+
+    Raises:
+        OSError: Nothing was written, and nothing is left beside the file.
+    """
+    found = _found(path)
+    if found and new:
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+    if found and not stat.S_ISREG(found.st_mode):
+        path.write_bytes(data)
+        return
+    if found and not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+    target = path.resolve()
+    # The fixed name lets only one process make a new file, and what is checked while it exists stays true.
+    draft = target.with_name(f".{target.name}.new" if new else f".{target.name}.{secrets.token_hex(4)}.new")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE if private or found else 0o666)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            if found and not private:
+                _take_mode(descriptor, found)
+            file.write(data)
+            file.flush()
+            os.fsync(descriptor)
+        if new and target.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+        _replace(draft, target)
+    finally:
+        draft.unlink(missing_ok=True)
+    sync_folder(target.parent)
+
+
+def remove_drafts(path: Path) -> None:
+    """Remove what killed processes left beside a file; only for its single writer."""
+    for draft in path.parent.iterdir():
+        if draft.name.startswith(f".{path.name}.") and draft.suffix == ".new":
+            draft.unlink()
+
+
+def sync_folder(folder: Path) -> None:
+    """Let the names in a folder survive a crash, where the system can: Windows and some network drives cannot."""
+    # A broken disk has already failed the file itself.
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _found(path: Path) -> os.stat_result | None:
+    with suppress(FileNotFoundError):
+        return path.stat()
+    return None
+
+
+def _take_mode(descriptor: int, found: os.stat_result) -> None:
+    """Give a draft the group and the mode of the file that it replaces; another group may do nothing with it."""
+    if not hasattr(os, "fchown"):  # Windows
+        return
+    mode = stat.S_IMODE(found.st_mode)
+    if os.fstat(descriptor).st_gid != found.st_gid:
+        try:
+            os.fchown(descriptor, -1, found.st_gid)
+        except OSError:
+            mode &= ~stat.S_IRWXG
+    os.fchmod(descriptor, mode)
+
+
+def _replace(source: Path, target: Path) -> None:
+    # Windows refuses to replace a file while somebody, a virus scanner for one, has it open.
+    for pause in _PAUSES:
+        with suppress(PermissionError):
+            source.replace(target)
+            return
+        time.sleep(pause)
+    source.replace(target)
