@@ -34,6 +34,7 @@ from kqlmi.redaction import redacted, redacted_values
 _REFUSALS: Final = range(400, 500)
 # What stands on the way answers with these too, whether it passed the request on or not: then the service's code is missing.
 _OF_GATEWAYS: Final = frozenset({408, 429})
+_BASIC_PLANE: Final = 0xFFFF
 
 
 def is_refusal(status: int | None, code: str) -> bool:
@@ -42,8 +43,13 @@ def is_refusal(status: int | None, code: str) -> bool:
 
 
 def printable(text: str) -> str:
-    """Give ``text`` for people: what would not show, or would change how the rest shows, is written as an escape."""
-    return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)
+    """Return ``text`` for people: what would not show, or would change how the rest shows, is written as an escape."""
+    return "".join(char if char.isprintable() else _escape(char) for char in text)
+
+
+def _escape(char: str) -> str:
+    # Five digits behind a small u would read as an escape of four, and a digit.
+    return f"\\u{ord(char):04x}" if ord(char) <= _BASIC_PLANE else f"\\U{ord(char):08x}"
 
 
 class _Sentence(BaseException):

@@ -295,4 +295,4 @@ def _seen(steps: tuple[StepRecord, ...], scope: Scope, now: Policy | None, *, la
 def _shows(step: StepRecord, state: Policy | None, now: Policy | None) -> bool:
     """Tell whether a policy is in a state of a step; where that changes no grant, whether there is one tells them apart."""
     changes = grants_of(step.before) != grants_of(step.after)
-    return grants_of(state) == grants_of(now) and (changes or (state is None) == (now is None))
+    return settling.as_found(grants_of(state), now) == grants_of(now) and (changes or (state is None) == (now is None))

@@ -12,8 +12,14 @@ _SHORTEST: Final = 4
 _PIECE: Final = 10
 _LONGEST: Final = 4096
 _IS: Final = r"""(?:\\*["'])?\s*(?:[:=]|%3D)\s*(?:\\*["'])?"""
+_FLAGS: Final = re.IGNORECASE | re.VERBOSE
+_RUN: Final = re.compile(r"""[^\s'"]+""")
+# What stands behind a host is a port, and no password.
+_PASSWORD: Final = re.compile(
+    r"""(?P<keep>\w://[^\s/:@'"]*:)(?P<secret>(?!\d{1,5}(?:[/?\#\s'"]|$))[^\s'"]+)@""", _FLAGS
+)
 _PATTERNS: Final = tuple(
-    re.compile(pattern, re.IGNORECASE | re.VERBOSE)
+    pattern if isinstance(pattern, re.Pattern) else re.compile(pattern, _FLAGS)
     for pattern in (
         # In a connection string these may hold blanks.
         rf"""(?P<keep>(?:password|pwd|awscredentials){_IS})
@@ -21,8 +27,7 @@ _PATTERNS: Final = tuple(
         rf"""(?P<keep>(?:\bsig|(?:account|shared_?access|shared|app|application[ ]|api[_-]?|function[_-]?)key
         |(?:client[_ ]?)?secret|(?:client[_ ]?)?assertion|(?:access|refresh|id|user|application)[_ ]?token
         |(?<=[?&;])(?:token|key|code)){_IS})(?P<secret>[^\s"'&;,\\}}]+)""",
-        # What stands behind a host is a port, and no password.
-        r"""(?P<keep>\w://[^\s/:@'"]*:)(?P<secret>(?!\d{1,5}(?:[/?\#\s'"]|$))[^\s'"]+)@""",
+        _PASSWORD,
         r"""(?P<keep>\bhttps?://)(?P<secret>[^\s/:@'"?\#]+)@""",
         r"(?P<keep>)(?P<secret>\beyJ[\w-]*\.[\w-]*(?:\.[\w-]*)?)",
         # Sentences speak of a bearer token, too.
@@ -52,8 +57,13 @@ def _swept(text: str, note: Callable[[str], None]) -> str:
         note(found["secret"])
         return f"{found['keep']}{HIDDEN}{found[0][found.end('secret') - found.start() :]}"
 
+    def hide_passwords(run: re.Match[str]) -> str:
+        # Only up to the last @: the rest holds no password, and would be read to its end from each host in it.
+        before, at, rest = run[0].rpartition("@")
+        return _PASSWORD.sub(hide, before + at) + rest
+
     for pattern in _PATTERNS:
-        text = pattern.sub(hide, text)
+        text = _RUN.sub(hide_passwords, text) if pattern is _PASSWORD else pattern.sub(hide, text)
     return text
 
 

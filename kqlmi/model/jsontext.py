@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from decimal import Decimal
 from typing import Any
 
@@ -53,10 +54,11 @@ def load(text: str) -> Any:
 
 
 def _object(items: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = [name for name, _ in items]
-    if twice := next((name for name in names if names.count(name) > 1), None):
+    found = dict(items)
+    if len(found) < len(items):
+        [(twice, _)] = Counter(name for name, _ in items).most_common(1)
         raise PolicyError(f"Property {twice!r} stands twice in one object.")
-    return dict(items)
+    return found
 
 
 def _refuse(constant: str) -> None:

@@ -13,22 +13,34 @@ from kqlmi.errors import InputError
 
 BLANKS = "\t\n\f\r \u00a0\u1680\u180e" + "".join(map(chr, range(0x2000, 0x200C))) + "\u202f\u205f\u3000\ufeff"
 
+# Of a literal, only the quote that may open it.
 _TOKEN = re.compile(
     rf"""
     (?P<blank>   [{BLANKS}]+ | //[^\r\n\u2028\u2029]* )
-  | (?P<literal> [hH]? (?: ```.*?``` | ~~~.*?~~~ ) | [hH]?@'(?:[^'\r\n]|'')*' | [hH]?@"(?:[^"\r\n]|"")*"
-               | [hH]?'(?:[^'\\\r\n]|\\[^\r\n])*' | [hH]?"(?:[^"\\\r\n]|\\[^\r\n])*" )
+  | (?P<literal> [hH]? (?: ``` | ~~~ | @?['"] ) )
   | (?P<word>    [0-9]*[A-Za-z_$][A-Za-z0-9_]* | [0-9]+ )
   | (?P<mark>    . )
     """,
     re.VERBOSE | re.DOTALL,
 )
+_NO_LITERAL = re.compile(r"(?P<word>[hH][A-Za-z0-9_]*)|(?P<mark>.)")
+_CLOSED = {
+    "```": re.compile(r".*?```", re.DOTALL),
+    "~~~": re.compile(r".*?~~~", re.DOTALL),
+    "@'": re.compile(r"(?:[^'\r\n]|'')*'"),
+    '@"': re.compile(r'(?:[^"\r\n]|"")*"'),
+    "'": re.compile(r"(?:[^'\\\r\n]|\\[^\r\n])*'"),
+    '"': re.compile(r'(?:[^"\\\r\n]|\\[^\r\n])*"'),
+}
+_LINE = re.compile(r"[^\r\n]*")
+_FENCES = frozenset({"```", "~~~"})
 _PREFIX = re.compile(r"[hH]?(?P<quote>@'|@\"|```|~~~|'|\")")
 _ESCAPE = re.compile(
     r"\\(?:(?P<plain>[\\'\"abfnrtv])|u(?P<u4>[0-9A-Fa-f]{4})|U(?P<u8>[0-9A-Fa-f]{8})|x(?P<x>[0-9A-Fa-f]{2})"
     r"|(?P<octal>[0-3][0-7]{2}|[0-7]{1,2})|(?P<bad>.?))",
     re.DOTALL,
 )
+_SURROGATES = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 _PLAIN = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 
 
@@ -50,10 +62,33 @@ class Token:
 
 
 def tokens(text: str) -> Iterator[Token]:
-    """Give the tokens of ``text`` in order; a quote that opens no literal is a mark."""
-    for match in _TOKEN.finditer(text):
-        if match.lastgroup != "blank":
-            yield Token(cast("Kind", match.lastgroup), match[0], match.start())
+    """Yield the tokens of ``text`` in order; a quote that opens no literal is a mark."""
+    place, open_until = 0, dict.fromkeys(_CLOSED, 0)
+    while match := _TOKEN.match(text, place):
+        end = match.end()
+        if match.lastgroup == "literal":
+            end = _literal_end(text, match[0].lstrip("hH"), end, open_until)
+            if not end and (match := _NO_LITERAL.match(text, place)):
+                end = match.end()
+        if match and match.lastgroup != "blank":
+            yield Token(cast("Kind", match.lastgroup), text[place:end], place)
+        place = end
+
+
+def _literal_end(text: str, quote: str, start: int, open_until: dict[str, int]) -> int:
+    """Return where the literal ends whose value begins at ``start``; 0 if nothing closes it.
+
+    Whether a quote closes depends on what stands right before it, not on the one that opened the literal. So where none
+    closes this one, none closes another of its kind up to the end of the line (for a fence: of the text), and no
+    character is looked at twice for each quote before it.
+    """
+    if start < open_until[quote]:
+        return 0
+    if closed := _CLOSED[quote].match(text, start):
+        return closed.end()
+    line = _LINE.match(text, start)
+    open_until[quote] = line.end() if line and quote not in _FENCES else len(text)
+    return 0
 
 
 def literal_value(literal: str) -> str:
@@ -62,11 +97,16 @@ def literal_value(literal: str) -> str:
     if prefix is None:
         raise InputError(f"{literal!r} is not a string literal.")
     quote = prefix["quote"]
-    width = 3 if quote in {"```", "~~~"} else 1
+    width = 3 if quote in _FENCES else 1
     body = literal[prefix.end() : -width]
     if quote.startswith("@"):
         return body.replace(quote[1] * 2, quote[1])
-    return body if width > 1 else _ESCAPE.sub(_unescape, body)
+    return body if width > 1 else whole_characters(_ESCAPE.sub(_unescape, body))
+
+
+def whole_characters(text: str) -> str:
+    r"""Return ``text`` with one character for each surrogate pair, as ``\ud83d\ude00`` writes one."""
+    return _SURROGATES.sub(lambda pair: pair[0].encode("utf-16-le", "surrogatepass").decode("utf-16-le"), text)
 
 
 def _unescape(match: re.Match[str]) -> str:

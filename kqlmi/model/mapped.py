@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Self
 
 from kqlmi.errors import InputError
-from kqlmi.model.lexing import Token, literal_value
+from kqlmi.model.lexing import Token, literal_value, whole_characters
 
 UNKNOWN: Final = "\ufdd0"
 """Stands for whatever cannot be told from the text: a noncharacter, which no text has a use for."""
@@ -95,11 +95,16 @@ def json_string(body: Mapped) -> Mapped:
 
 
 def _decoded(body: Mapped, units: Iterable[tuple[re.Match[str], str | None]]) -> Mapped:
-    """Give one character for each unit of ``body``, up to the first that has none."""
-    chars, starts, ends = [], [], []
+    """Return one character for each unit of ``body``, or for two that are a surrogate pair, up to the first that has none."""
+    chars: list[str] = []
+    starts: list[int] = []
+    ends: list[int] = []
     for unit, char in units:
         if char is None:
             break
+        if chars and "\udc00" <= char <= "\udfff" and len(pair := whole_characters(chars[-1] + char)) == 1:
+            chars[-1], ends[-1] = pair, body.ends[unit.end() - 1]
+            continue
         chars.append(char)
         starts.append(body.starts[unit.start()])
         ends.append(body.ends[unit.end() - 1])

@@ -5,21 +5,14 @@ Every name is written ``['…']`` and every value ``'…'`` or between fences, s
 
 from typing import Final
 
-from kqlmi.errors import InputError
+from kqlmi.errors import InputError, printable
 
 _SHORT: Final = {"\\": "\\\\", "'": "\\'", "\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
-_BASIC_PLANE: Final = 0xFFFF
 
 
 def literal(text: str) -> str:
     """Give ``text`` as a one-line literal: ``'…'``; whatever would not show as itself is written as an escape."""
-    return "'" + "".join(_SHORT.get(char) or _shown(char) for char in text) + "'"
-
-
-def _shown(char: str) -> str:
-    if char.isprintable():
-        return char
-    return f"\\u{ord(char):04x}" if ord(char) <= _BASIC_PLANE else f"\\U{ord(char):08x}"
+    return "'" + "".join(_SHORT.get(char) or printable(char) for char in text) + "'"
 
 
 def fence(text: str) -> str:

@@ -1,0 +1,25 @@
+"""What errors show of a text that came from elsewhere."""
+
+from codecs import decode
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kqlmi.errors import printable
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("\ue0001", r"\ue0001"), ("\U000e0001", r"\U000e0001"), ("\x1b[31m", r"\u001b[31m"), ("é😀", "é😀")],
+)
+def test_what_would_not_show_is_an_escape_of_its_own_length(text: str, shown: str) -> None:
+    assert printable(text) == shown
+
+
+@given(st.text(st.characters(exclude_characters="\\")))
+def test_no_two_texts_are_shown_alike(text: str) -> None:
+    shown = printable(text)
+    assert shown.isprintable()
+    back = decode(shown.encode("ascii", "backslashreplace"), "unicode_escape")
+    assert back == text
