@@ -15,6 +15,7 @@ KqlmiError
 │   ├── UnauthorizedError       401: the token was not accepted
 │   ├── ForbiddenError          403: a Kusto role is missing
 │   ├── EndpointNotFoundError   404: no Kusto endpoint at this URL
+│   ├── AnswerError             what came is no answer of Kusto's, not whole, or not to what was asked
 │   ├── NoSuchPolicyError       there is no ManagedIdentity policy here, as far as the cluster tells
 │   └── ThrottledError          429
 ├── IngestionError              an ingestion that failed, or of which nothing was heard; says which
@@ -32,14 +33,15 @@ from kqlmi.redaction import redacted, redacted_values
 
 # Answers by which a service says that it did nothing. A 5xx proves nothing.
 _REFUSALS: Final = range(400, 500)
-# What stands on the way answers with these too, whether it passed the request on or not: then the service's code is missing.
-_OF_GATEWAYS: Final = frozenset({408, 429})
 _BASIC_PLANE: Final = 0xFFFF
 
 
-def is_refusal(status: int | None, code: str) -> bool:
-    """Tell whether an answer proves that a service refused a request, by its HTTP status and the service's own code."""
-    return status in _REFUSALS and (bool(code) or status not in _OF_GATEWAYS)
+def is_refusal(status: int | None, *, own: bool) -> bool:
+    """Return whether an answer proves that a service refused a request: by its status, if the answer is the service's own.
+
+    What stands on the way answers with any status, whether it passed the request on or not.
+    """
+    return own and status in _REFUSALS
 
 
 def printable(text: str) -> str:
@@ -186,6 +188,11 @@ class ServiceError(KqlmiError):
         self.details: dict[str, Any] = redacted_values(dict(details or {}))
         self.retry_after = retry_after
 
+    @property
+    def is_kustos(self) -> bool:
+        """Return whether Kusto itself wrote the error, and nothing in between."""
+        return bool(self.code and self.type_name)
+
     def forget(self, known: Iterable[str] = ()) -> None:
         """Take known secrets out of the details, too."""
         super().forget(known)
@@ -193,15 +200,24 @@ class ServiceError(KqlmiError):
 
 
 class UnauthorizedError(ServiceError):
-    """The cluster did not accept the token (401)."""
+    """The cluster did not accept the token (401), and said so itself: by its error, or by asking for a bearer token."""
+
+    @property
+    def is_kustos(self) -> bool:
+        """Return True: nothing else is raised as this."""
+        return True
 
 
 class ForbiddenError(ServiceError):
-    """The caller lacks a Kusto role (403)."""
+    """The caller lacks a Kusto role (403), as the cluster itself says."""
 
 
 class EndpointNotFoundError(ServiceError):
     """There is no such Kusto endpoint at this URL (404)."""
+
+
+class AnswerError(ServiceError):
+    """What came is no answer of Kusto's, not whole, or not an answer to what was asked; it proves nothing."""
 
 
 class NoSuchPolicyError(ServiceError):

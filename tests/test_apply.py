@@ -54,7 +54,7 @@ class Faulty:
 
 
 def refused(_: Connection, __: str) -> Table:
-    raise ServiceError("No.", status=400)
+    raise ServiceError("No.", status=400, code="General_BadRequest", type_name="Some.Exception")
 
 
 def never_sent(_: Connection, __: str) -> Table:

@@ -9,8 +9,8 @@ from kqlmi.apply.results import Applied, StepResult, difference
 from kqlmi.cluster import settling
 from kqlmi.cluster.connection import Connection, new_client_request_id, server_deadline
 from kqlmi.cluster.evidence import last_writer, overwritten_by
-from kqlmi.cluster.policies import policy_of, read_policy
-from kqlmi.cluster.refusals import NO_SUCCESS, nothing_happened
+from kqlmi.cluster.policies import read_policy, written_policy
+from kqlmi.cluster.refusals import nothing_happened
 from kqlmi.cluster.retrying import Retrying
 from kqlmi.cluster.settling import Awaited, Settled, as_found
 from kqlmi.cluster.table import Table
@@ -81,9 +81,7 @@ def apply_plan(
 def _refuse_drift(connection: Connection, step: Step, done: tuple[StepResult, ...], *, begun: bool = True) -> None:
     try:
         current = read_policy(connection, step.scope)
-    except NO_SUCCESS as error:
-        if not begun:
-            raise
+    except KqlmiError as error:
         raise ApplyError(
             f"The policy of the {step.scope} could not be read before its change: {error.message}",
             outcome="partly applied" if done else "not applied",
@@ -138,14 +136,16 @@ class _Sending:
             begun, again = time.monotonic(), True
             try:
                 return self.connection.execute(step.command, step.scope.name, timeout=left, client_request_id=request)
-            except (*NO_SUCCESS, KeyboardInterrupt) as error:
+            except (KqlmiError, KeyboardInterrupt) as error:
                 begun = 0.0 if nothing_happened(error) else begun
                 raise
 
         try:
             answer = self.retrying.repeat(send, self.deadline)
-            return StepResult(step, "applied", policy_of(answer), request), None
-        except (*NO_SUCCESS, KeyboardInterrupt) as error:
+            return StepResult(step, "applied", written_policy(answer, step.scope), request), None
+        except ApplyError:
+            raise  # the policy moved on before a command that was to be sent again
+        except (KqlmiError, KeyboardInterrupt) as error:
             if not begun:
                 return StepResult(step, "not applied", step.before, request), error
             result = _result(step, self._settled(step, request, begun, error), request)
@@ -160,7 +160,8 @@ class _Sending:
         if isinstance(error, RequestTimeoutError):
             return settling.after_timeout(self.connection, awaited)
         self.tell(
-            f"The answer was lost. Reading the policy of the {step.scope} again, for {self.deadline:g} s at most…"
+            f"Whether the policy of the {step.scope} was changed is not known: {_reason(error)} Reading it again, for"
+            f" {self.deadline:g} s at most…"
         )
         return settling.after_break(self.connection, awaited, begun + self.deadline)
 
@@ -195,17 +196,29 @@ def _failure(problem: BaseException, done: tuple[StepResult, ...], plan: Plan) -
     if isinstance(problem, KeyboardInterrupt):
         return _stopped(done, plan)
     last, landed = done[-1], len(done) - 1
-    told, outcome = f"The command for the {last.step.scope} was refused and changed nothing", "not applied"
-    if last.outcome == "unknown":
-        told, outcome = f"Whether the command for the {last.step.scope} landed is not known", "unknown"
-    elif landed:
-        outcome = "partly applied"
-    reason = problem.message if isinstance(problem, KqlmiError) else str(problem)
+    scope, sent = last.step.scope, getattr(problem, "sent", True)
     hint = problem.hint if isinstance(problem, KqlmiError) else ""
-    request = last.client_request_id if not isinstance(problem, KqlmiError) or problem.sent else ""
+    outcome = "partly applied" if landed else "not applied"
+    if last.outcome == "unknown":
+        told, outcome = f"Whether the command for the {scope} landed is not known", "unknown"
+        hint = f"Look before you go on: {commands.show(scope)}"
+    elif not sent:
+        told = f"The command for the {scope} was not sent"
+    elif nothing_happened(problem):
+        told = f"The command for the {scope} was refused and changed nothing"
+    else:
+        told, hint = f"The command for the {scope} failed, and its policy shows that nothing changed", ""
     return ApplyError(
-        f"{told}: {reason}{_before(landed)}", outcome=outcome, steps=done, hint=hint, client_request_id=request
+        f"{told}: {_reason(problem)}{_before(landed)}",
+        outcome=outcome,
+        steps=done,
+        hint=hint,
+        client_request_id=last.client_request_id if sent else "",
     )
+
+
+def _reason(problem: BaseException) -> str:
+    return problem.message if isinstance(problem, KqlmiError) else str(problem)
 
 
 def _stopped(done: tuple[StepResult, ...], plan: Plan) -> ApplyError:

@@ -61,7 +61,7 @@ def _translated(error: "AzureError", what: str, needs: str) -> KqlmiError:
         f"{start}: {_reason(error) if code else f'it answers with status {status:d}'}",
         hint=_hint(error, status, needs),
         status=status,
-        nothing_happened=is_refusal(status, code),
+        nothing_happened=is_refusal(status, own=bool(code)),
     )
 
 

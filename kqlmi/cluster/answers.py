@@ -1,11 +1,36 @@
 """Answers that look like a success and are none: not whole, or with an error in a frame that closes them."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
+
+# What gateways call the message of an error, the most telling first.
+_MESSAGES: Final = (
+    "@message",
+    "error_description",
+    "message",
+    "detail",
+    "details",
+    "title",
+    "error",
+    "errors",
+    "fault",
+    "faultstring",
+    "description",
+    "reason",
+)
 
 
 class PartialAnswerError(Exception):
     """An answer that is not whole, or not in the form that was asked for."""
+
+
+class RefusedError(Exception):
+    """An answer that the SDK takes for an error; ``http_response`` is all of it, of which the SDK keeps only some."""
+
+    def __init__(self, response: Any) -> None:
+        """Keep the response."""
+        super().__init__()
+        self.http_response = response
 
 
 class LateError(Exception):
@@ -50,10 +75,23 @@ def one_api(errors: Any) -> dict[str, Any]:
 
 
 def body(response: Any) -> dict[str, Any]:
-    """Give the error of a response; plain text becomes its message, and a page of markup does not."""
+    """Return the error of a response; of any other body its message, where it has one that is for people."""
     try:
-        found = one_api([response.json()])
-    except (AttributeError, ValueError):
-        found = {}
-    text = " ".join(getattr(response, "text", "").split())
-    return found or {"@message": "" if text.startswith("<") else text}
+        content = response.json()
+    except (AttributeError, RecursionError, ValueError):
+        text = " ".join(getattr(response, "text", "").split())
+        return {"@message": "" if text.startswith("<") else text}
+    found = one_api([content])
+    return {**found, "@message": found.get("@message") or found.get("message") or _message(content)}
+
+
+def _message(content: Any, depth: int = 4) -> str:
+    """Return the message of an error in JSON of any shape that gateways write; empty if none is found."""
+    if isinstance(content, str):
+        return " ".join(content.split())
+    if isinstance(content, dict) and depth:
+        by_name = {str(name).casefold(): value for name, value in content.items()}
+        content = [by_name.get(name) for name in _MESSAGES]
+    if isinstance(content, list) and depth:
+        return next(filter(None, (_message(one, depth - 1) for one in content)), "")
+    return ""

@@ -3,28 +3,29 @@
 import uuid
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 from urllib.parse import urlsplit
 
-from kqlmi.cluster.answers import refuse_late_errors, refuse_part
+from kqlmi.cluster.answers import RefusedError, refuse_late_errors, refuse_part
 from kqlmi.cluster.discretion import discreet
 from kqlmi.cluster.interrupting import SERVER_SECONDS, interrupted
-from kqlmi.cluster.refusals import translated
+from kqlmi.cluster.refusals import nothing_happened, translated
 from kqlmi.cluster.retrying import Retrying
 from kqlmi.cluster.table import Column, Table
+from kqlmi.cluster.transport import passage, watch
 from kqlmi.credentials import SignIn
-from kqlmi.errors import ConnectionFailedError, InputError
+from kqlmi.errors import ConnectionFailedError, InputError, ServiceError
 from kqlmi.model.lexing import is_management, is_write
 
 if TYPE_CHECKING:
     from azure.kusto.data import KustoClient, KustoConnectionStringBuilder
-    from requests import PreparedRequest
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 DEFAULT_TIMEOUT: Final = 240.0
 _LONGEST: Final = 3600.0
 # The client waits this much longer than the server, so that the server's own "timed out" arrives.
 _GRACE: Final = timedelta(seconds=10)
+_LOOK: Final = "Whether it was carried out is not known: look before you send it again."
 
 
 class Connection(Protocol):
@@ -88,8 +89,8 @@ class KustoConnection:
         refuse_plain_http(target.query_url, target.sign_in)
         server_deadline(timeout)
         self._target, self._timeout, self._read_only = target, timeout, read_only
-        self._retrying, self._left = retrying or Retrying(), _Departures()
-        self._client = _client(target, self._left, trust_environment=not loopback)
+        self._retrying, self._left = retrying or Retrying(), set[str]()
+        self._client = _client(target, trust_environment=not loopback)
 
     def execute(
         self, text: str, database: str | None = None, *, timeout: float | None = None, client_request_id: str = ""
@@ -109,8 +110,10 @@ class KustoConnection:
         server_deadline(seconds)
         try:
             return self._retrying.send(text, lambda left: self._send(text, database, request, left), seconds)
-        except ConnectionFailedError as error:
-            if error.sent and not is_write(text):
+        except (ConnectionFailedError, ServiceError) as error:
+            if is_write(text) and not nothing_happened(error):
+                error.hint = f"{error.hint} {_LOOK}".strip()
+            elif isinstance(error, ConnectionFailedError) and error.sent:
                 error.hint = "It changes nothing: try again."
             raise
         except KeyboardInterrupt:
@@ -118,10 +121,10 @@ class KustoConnection:
                 text,
                 request,
                 lambda cancel: self._send(cancel, database, new_client_request_id(), SERVER_SECONDS),
-                sent=request in self._left.requests,
+                sent=request in self._left,
             ) from None
         finally:
-            self._left.requests.discard(request)
+            self._left.discard(request)
 
     def close(self) -> None:
         """Close the client, and then the credential, which others may have used as well."""
@@ -138,25 +141,18 @@ class KustoConnection:
             properties.set_option("request_readonly", value=True)
         run = self._client.execute_mgmt if is_management(text) else self._client.execute_query
         host, mode = urlsplit(self._target.query_url).netloc, self._target.sign_in.mode
-        with discreet(self._target.sign_in, text), translated(host, mode, client_request_id, self._left.requests):
+        self._left.discard(client_request_id)
+        with (
+            discreet(self._target.sign_in, text),
+            passage(seconds + _GRACE.total_seconds(), lambda: self._left.add(client_request_id)) as on_its_way,
+            translated(host, mode, client_request_id, on_its_way),
+        ):
             results = run(database or "NetDefaultDB", text, properties).primary_results
-        columns = tuple(
-            Column.of(column["ColumnName"], column.get("ColumnType") or column.get("DataType") or "string")
-            for column in results[0].raw_columns
-        )
-        return Table(columns, tuple(results[0].raw_rows))
-
-
-class _Departures:
-    """The client request IDs of what may have left: the HTTP library asks it last, when signing in is over."""
-
-    def __init__(self) -> None:
-        self.requests: set[str] = set()
-
-    def __call__(self, request: "PreparedRequest") -> "PreparedRequest":
-        # Asking for the cloud's metadata, before signing in, has none.
-        self.requests.add(request.headers.get("x-ms-client-request-id", ""))
-        return request
+            columns = tuple(
+                Column.of(column["ColumnName"], column.get("ColumnType") or column.get("DataType") or "string")
+                for column in results[0].raw_columns
+            )
+            return Table(columns, tuple(results[0].raw_rows))
 
 
 def server_deadline(seconds: object) -> timedelta:
@@ -166,11 +162,11 @@ def server_deadline(seconds: object) -> timedelta:
     return timedelta(seconds=seconds)
 
 
-def _client(target: Target, departures: _Departures, *, trust_environment: bool) -> "KustoClient":
+def _client(target: Target, *, trust_environment: bool) -> "KustoClient":
     from azure.kusto.data import KustoClient, KustoConnectionStringBuilder
 
     class Client(KustoClient):
-        """The SDK's client, which by itself overlooks an error that comes only in a frame that closes an answer."""
+        """The SDK's client, which by itself overlooks an error that closes an answer, and loses the body of others."""
 
         _client_server_delta = _GRACE
 
@@ -180,10 +176,14 @@ def _client(target: Target, departures: _Departures, *, trust_environment: bool)
             refuse_part(response_json)
             return KustoClient._kusto_parse_by_endpoint(endpoint, response_json)  # noqa: SLF001
 
+        @staticmethod
+        def _handle_http_error(*words: Any) -> NoReturn:
+            raise RefusedError(words[3]) from words[0]
+
     client = Client(connection_string(KustoConnectionStringBuilder, target))
     # A proxy or a netrc file of the environment has no business with a request to this machine.
     client._session.trust_env = trust_environment  # noqa: SLF001
-    client._session.auth = departures  # noqa: SLF001
+    watch(client._session)  # noqa: SLF001
     return client
 
 

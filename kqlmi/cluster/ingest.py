@@ -169,7 +169,7 @@ class IngestClient:
         """Give the queues, the best first, and what a message carries to say who asks."""
         host, mode = urlsplit(self._target.query_url).netloc, self._target.sign_in.mode
         try:
-            with discreet(self._target.sign_in), translated(host, mode, "", {""}):
+            with discreet(self._target.sign_in), translated(host, mode, ""):
                 return self._manager.get_ingestion_queues(), self._manager.get_authorization_context()
         except ConnectionFailedError as error:
             # Whatever became of this request, it asks, and queues nothing.

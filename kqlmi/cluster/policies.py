@@ -1,12 +1,15 @@
 """The policies of a cluster as its answers hold them."""
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from kqlmi.cluster.connection import Connection, new_client_request_id
+from kqlmi.cluster.named import UnknownNameWarning, entity_name, is_about
 from kqlmi.cluster.retrying import Retrying
 from kqlmi.cluster.table import Table
 from kqlmi.errors import (
+    AnswerError,
     ConnectionFailedError,
     KqlmiError,
     NoSuchPolicyError,
@@ -40,22 +43,85 @@ class Policies:
         return self.snapshot
 
 
+def holds_policy(answer: Table) -> bool:
+    """Return whether an answer has the columns of a policy command's."""
+    return answer.has("EntityName") and (answer.has("Policy") or answer.has("Policies"))
+
+
 def policy_of(answer: Table) -> Policy | None:
-    """Give the policy in the answer of a policy command; None where there is none.
+    """Return the policy in the answer of a policy command; None where there is none.
 
     The documentation calls the column Policies, the grammar calls it Policy: both are read.
+
+    Raises:
+        AnswerError: It is not the one record that such a command returns, or its policy cannot be read.
     """
-    if not len(answer):
-        return None
+    if not holds_policy(answer) or len(answer) != 1:
+        raise AnswerError(
+            f"The answer is not that of a policy command: {len(answer)} rows of"
+            f" {', '.join(column.name for column in answer.columns)}."
+        )
     value = answer.column("Policy", "Policies")[0]
     if value is not None and not isinstance(value, str):
-        raise KqlmiError("The answer holds a policy that is not text.", hint="Look at it with --raw.")
-    return Policy.parse(value)
+        raise AnswerError("The answer holds a policy that is not text.", hint="Look at it with --raw.")
+    try:
+        return Policy.parse(value)
+    except PolicyError as error:
+        raise AnswerError(f"The policy in the answer cannot be understood: {error.message}", hint=error.hint) from error
 
 
-def holds_policy(answer: Table) -> bool:
-    """Tell whether an answer has the shape that policy commands give."""
-    return answer.has("EntityName") and (answer.has("Policy") or answer.has("Policies"))
+def written_policy(answer: Table, scope: Scope) -> Policy | None:
+    """Return the policy in the answer of a command that writes that of a scope.
+
+    Raises:
+        AnswerError: It is no such answer, or is not certainly about the scope: read the policy instead.
+    """
+    policy = policy_of(answer)
+    if not is_about(answer, scope):
+        raise AnswerError(f"The answer is not about the policy of the {scope}, as far as can be told.")
+    return policy
+
+
+def read_policy(connection: Connection, scope: Scope) -> Policy | None:
+    """Read the policy of one scope.
+
+    Raises:
+        AnswerError: What came is not the policy of the scope, or cannot be understood.
+    """
+    try:
+        answer = connection.execute(commands.show(scope), scope.name)
+    except ServiceError as error:
+        raise no_such_policy(error) or error from error
+    try:
+        policy = policy_of(answer)
+    except AnswerError as error:
+        raise AnswerError(f"The policy of the {scope} could not be read. {error.message}", hint=error.hint) from error
+    about = is_about(answer, scope)
+    name = entity_name(answer)
+    if about is False or (about is None and name and _is_another(connection, name, scope)):
+        other = f"the database {name}" if name else "another scope"
+        raise AnswerError(
+            f"The policy of the {scope} could not be read. The answer is about {other}.",
+            hint="Is there a proxy or a cache in between?",
+        )
+    if about is None and name:
+        warnings.warn(
+            f"The answer about the {scope} names it {name!r}, a form that kqlmi does not know.",
+            UnknownNameWarning,
+            stacklevel=2,
+        )
+    return policy
+
+
+def _is_another(connection: Connection, name: str, scope: Scope) -> bool:
+    """Return whether a name is that of a database, and not only another name for the one of ``scope``."""
+    listed = connection.execute(".show databases")
+    names = listed.column("DatabaseName")
+    pretty = listed.column("PrettyName") if listed.has("PrettyName") else [None] * len(names)
+    for one, other in zip(names, pretty, strict=True):
+        if Scope.database(str(one)) == Scope.database(name):
+            return not other or Scope.database(str(other)) != scope
+    return False
 
 
 def no_such_policy(error: ServiceError) -> NoSuchPolicyError | None:
@@ -75,18 +141,6 @@ def no_such_policy(error: ServiceError) -> NoSuchPolicyError | None:
         permanent=error.permanent,
         client_request_id=error.client_request_id,
     )
-
-
-def read_policy(connection: Connection, scope: Scope) -> Policy | None:
-    """Read the policy of one scope; PolicyError names the scope whose policy cannot be understood."""
-    try:
-        answer = connection.execute(commands.show(scope), scope.name)
-    except ServiceError as error:
-        raise no_such_policy(error) or error from error
-    try:
-        return policy_of(answer)
-    except PolicyError as error:
-        raise PolicyError(f"The policy of the {scope} cannot be understood: {error.message}") from error
 
 
 def write_policy(connection: Connection, text: str, database: str, *, timeout: float, retrying: Retrying) -> Table:
@@ -133,7 +187,7 @@ def _policy_or_error(connection: Connection, scope: Scope) -> Policy | KqlmiErro
         return read_policy(connection, scope)
     except NoSuchPolicyError:
         raise  # once is enough
-    except (ConnectionFailedError, PolicyError, ServiceError) as error:
+    except (ConnectionFailedError, ServiceError) as error:
         return error
 
 

@@ -1,14 +1,17 @@
-"""What the SDK raises, as errors of kqlmi, and what an error proves of the request that met it."""
+"""What the SDK raises, as errors of kqlmi, and what an error proves about the request that it ended."""
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, Final
 
-from kqlmi.cluster.answers import LateError, PartialAnswerError, body
+from kqlmi.cluster.answers import LateError, PartialAnswerError, RefusedError, body
+from kqlmi.cluster.transport import Passage
+from kqlmi.cluster.unreached import unreached
 from kqlmi.errors import (
+    AnswerError,
     ConnectionFailedError,
     EndpointNotFoundError,
     ForbiddenError,
@@ -25,82 +28,93 @@ from kqlmi.errors import (
 )
 
 _ERROR_LENGTH: Final = 2000
-_LOOK: Final = "Whether it was carried out is not known: look before you send it again."
 _KINDS: Final = {
     401: (UnauthorizedError, "Sign in again, or ask which tenant the cluster belongs to."),
     403: (ForbiddenError, "The caller lacks a Kusto role for this; one that was granted just now can take minutes."),
     404: (EndpointNotFoundError, "Is this the URL of a cluster's query endpoint?"),
     429: (ThrottledError, "Try again in a while."),
 }
+# What stands on the way writes these as well; of the others, an error that it wrote is a plain ServiceError.
+_ANYBODYS: Final = frozenset({404, 429})
+_OF_GATEWAYS: Final = {
+    407: "A proxy wants you to sign in to it: put the name and the password into the URL of HTTPS_PROXY.",
+    413: "Something on the way takes no request of this size.",
+    451: "Something on the way blocks this host.",
+}
+_GATEWAY: Final = "Not Kusto, but a proxy, a gateway or a firewall on the way answers so."
 
 NO_SUCCESS: Final = (ConnectionFailedError, NotConnectedError, ServiceError, SignInError)
 """What a request raises that was not answered with a table."""
 
 
 def nothing_happened(error: BaseException) -> bool:
-    """Tell whether an error proves that a command was not carried out: it never left, or the service refused it."""
-    if isinstance(error, ConnectionFailedError | RequestInterruptedError):
-        return not error.sent
+    """Return whether an error proves that a command had no effect: it never left, or Kusto itself refused it."""
     if isinstance(error, InputError | NotConnectedError | SignInError):
         return True
-    return isinstance(error, ServiceError) and is_refusal(error.status, error.code)
+    if isinstance(error, ServiceError):
+        return not error.sent or is_refusal(error.status, own=error.is_kustos)
+    return isinstance(error, ConnectionFailedError | RequestInterruptedError) and not error.sent
 
 
 @contextmanager
-def translated(host: str, mode: str, client_request_id: str, left: Container[str]) -> Iterator[None]:
-    """Turn the SDK's errors over a request to ``host`` into those of kqlmi.
+def translated(host: str, mode: str, client_request_id: str, passage: Passage | None = None) -> Iterator[None]:
+    """Turn the SDK's errors about a request to ``host`` into those of kqlmi.
 
-    ``mode`` is the way of signing in; ``left`` holds the IDs of the requests that may have left.
+    ``mode`` is the way of signing in; ``passage`` is that of the request, None where it may have left.
     """
     import requests
     from azure.kusto.data import exceptions as sdk
 
     try:
         yield
-    except LateError as error:
-        raise _service_error(error.error, HTTPStatus.OK, client_request_id) from error
-    except sdk.KustoMultiApiError as error:
-        fields = error.get_api_errors()
-        found = {"code": fields[0].code, "@message": fields[0].description, "@type": fields[0].type} if fields else {}
-        raise _service_error(found, HTTPStatus.OK, client_request_id) from error
-    except sdk.KustoThrottlingError as error:
-        raise _refusal(error.args[1], host, client_request_id) from error
-    except sdk.KustoNetworkError as error:
-        raise _network_error(error, host, client_request_id, left) from error
     except sdk.KustoAuthenticationError as error:
         # The cause repeats in full what an authority answered.
         raise _sign_in_error(error.exception, mode) from None
-    except sdk.KustoServiceError as error:
-        raise _refusal(error.http_response, host, client_request_id) from error
     except (sdk.KustoClosedError, sdk.KustoClientInvalidConnectionStringException) as error:
         raise _unsent(error, host) from error
-    except requests.RequestException as error:
-        raise _network_error(error, host, client_request_id, left) from error
-    except (PartialAnswerError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
-        # The last five are what the SDK raises over a body that is no Kusto answer.
-        raise _not_kusto(host, client_request_id) from error
+    except (sdk.KustoNetworkError, requests.RequestException) as error:
+        raise _network_error(error, host, client_request_id, passage) from error
+    except (sdk.KustoError, LateError, PartialAnswerError, RefusedError, *_OF_THE_SDK) as error:
+        if passage and passage.late:
+            raise _too_late(host, client_request_id, sent=passage.left) from error
+        found = _service_error(error, host, client_request_id)
+        found.sent = passage is None or passage.left
+        raise found from error
 
 
-def _refusal(response: Any, host: str, client_request_id: str) -> ServiceError:
+# What the SDK raises over a body that is no Kusto answer.
+_OF_THE_SDK: Final = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
+
+def _service_error(error: Exception, host: str, client_request_id: str) -> ServiceError:
+    from azure.kusto.data import exceptions as sdk
+
+    if isinstance(error, LateError):
+        return _kustos_error(error.error, HTTPStatus.OK, client_request_id)
+    if isinstance(error, sdk.KustoMultiApiError):
+        first = next(iter(error.get_api_errors()), None)
+        fields = {"code": first.code, "@message": first.description, "@type": first.type} if first else {}
+        return _kustos_error(fields, HTTPStatus.OK, client_request_id)
+    response = error.args[1] if isinstance(error, sdk.KustoThrottlingError) else getattr(error, "http_response", None)
     status = getattr(response, "status_code", None)
-    if status == HTTPStatus.OK:
-        return _not_kusto(host, client_request_id)
-    return _service_error(body(response), status, client_request_id, _retry_after(response))
+    if response is None or status is None or HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+        return AnswerError(
+            f"{host} gave an answer that is not Kusto's, or not whole.",
+            hint="Is this the URL of a cluster, and no proxy in between?",
+            client_request_id=client_request_id,
+        )
+    fields, after = body(response), _retry_after(response)
+    asks = str(response.headers.get("WWW-Authenticate", "")).strip().casefold().startswith("bearer")
+    if (fields.get("code") and fields.get("@type")) or (status == HTTPStatus.UNAUTHORIZED and asks):
+        return _kustos_error(fields, status, client_request_id, after)
+    return _gateways_error(fields, status, host, client_request_id, after)
 
 
-def _not_kusto(host: str, client_request_id: str) -> ServiceError:
-    return ServiceError(
-        f"{host} gave an answer that is not Kusto's, or not whole.",
-        hint="Is this the URL of a cluster, and no proxy in between?",
-        client_request_id=client_request_id,
-    )
-
-
-def _service_error(
-    error: Mapping[str, Any], status: int | None, client_request_id: str, retry_after: float | None = None
+def _kustos_error(
+    error: Mapping[str, Any], status: int, client_request_id: str, retry_after: float | None = None
 ) -> ServiceError:
     text = str(error.get("@message") or error.get("message") or f"The cluster answered with status {status}.")
-    kind, hint = _KINDS.get(status or 0, (ServiceError, ""))
+    kind, hint = _KINDS.get(status, (ServiceError, ""))
     inner = error.get("innererror")
     details = inner.get("@details") if isinstance(inner, dict) else None
     return kind(
@@ -116,8 +130,24 @@ def _service_error(
     )
 
 
+def _gateways_error(
+    error: Mapping[str, Any], status: int, host: str, client_request_id: str, retry_after: float | None
+) -> ServiceError:
+    """Return the error of an answer that Kusto did not write, whichever host it came from."""
+    text = str(error.get("@message") or "")[:_ERROR_LENGTH]
+    kind, hint = _KINDS[status] if status in _ANYBODYS else (ServiceError, _OF_GATEWAYS.get(status, _GATEWAY))
+    return kind(
+        f"{host} answered with status {status}, and not with an error of Kusto{f': {text}' if text else '.'}",
+        hint=hint if not retry_after else f"Try again in {retry_after:.0f} seconds.",
+        status=status,
+        permanent=False if status == HTTPStatus.TOO_MANY_REQUESTS else None,
+        client_request_id=client_request_id,
+        retry_after=retry_after,
+    )
+
+
 def _retry_after(response: Any) -> float | None:
-    """Give the seconds that a response asks to wait: it gives them as such, or as a date."""
+    """Return the seconds that a response asks to wait, given as such or as a date."""
     text = str(getattr(response, "headers", {}).get("Retry-After", "")).strip()
     if text.isdecimal():
         return float(text)
@@ -128,30 +158,35 @@ def _retry_after(response: Any) -> float | None:
     return max(0.0, (until.replace(tzinfo=until.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
 
 
-def _network_error(error: Exception, host: str, client_request_id: str, left: Container[str]) -> ConnectionFailedError:
+def _network_error(
+    error: Exception, host: str, client_request_id: str, passage: Passage | None
+) -> ConnectionFailedError:
     import requests
-    from urllib3 import exceptions
 
-    cause = error.__cause__ or error
-    reason = getattr(cause.args[0] if cause.args else None, "reason", None)
-    unsent = isinstance(cause, requests.ConnectTimeout) or isinstance(reason, exceptions.NewConnectionError)
-    if unsent or client_request_id not in left:
+    if passage and passage.late:
+        return _too_late(host, client_request_id, sent=passage.left)
+    if passage and not passage.left:
+        found = unreached(error, host)
         return ConnectionFailedError(
-            f"{host} cannot be reached.",
-            hint="Check the URL and the network.",
+            f"{host} cannot be reached{f', {found.why}' if found.why else ''}. Nothing was sent.",
+            hint=found.hint,
             client_request_id=client_request_id,
             sent=False,
-            # urllib3 2 tells a name that does not exist from a host that is down.
-            lasting=isinstance(reason, getattr(exceptions, "NameResolutionError", ())),
+            lasting=found.lasting,
         )
-    timed_out = isinstance(cause, requests.Timeout)
-    kind = RequestTimeoutError if timed_out else ConnectionFailedError
-    told = f"{host} gave no answer in time." if timed_out else f"The connection to {host} broke before the answer came."
-    return kind(told, hint=_LOOK, client_request_id=client_request_id)
+    if isinstance(error.__cause__ or error, requests.Timeout):
+        return _too_late(host, client_request_id, sent=True)
+    return ConnectionFailedError(
+        f"The connection to {host} broke before the answer came.", client_request_id=client_request_id
+    )
+
+
+def _too_late(host: str, client_request_id: str, *, sent: bool) -> RequestTimeoutError:
+    return RequestTimeoutError(f"{host} gave no answer in time.", client_request_id=client_request_id, sent=sent)
 
 
 def _unsent(error: Exception, host: str) -> KqlmiError:
-    """Give the error of a request that the SDK did not send."""
+    """Return the error of a request that the SDK did not send."""
     from azure.kusto.data.exceptions import KustoClosedError
 
     if isinstance(error, KustoClosedError):
@@ -162,7 +197,7 @@ def _unsent(error: Exception, host: str) -> KqlmiError:
 
 
 def _sign_in_error(error: Exception, mode: str) -> KqlmiError:
-    """Give the credential's own error, which says what was tried."""
+    """Return the credential's own error, which says what was tried."""
     if isinstance(error, KqlmiError):
         return error
     return SignInError(f"Signing in by {mode} failed: {type(error).__name__}.", hint="Connect again.")

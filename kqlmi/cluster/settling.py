@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from kqlmi.cluster.connection import Connection
 from kqlmi.cluster.policies import read_policy
-from kqlmi.errors import ConnectionFailedError, KqlmiError, ServiceError
+from kqlmi.errors import KqlmiError
 from kqlmi.model import quoting
 from kqlmi.model.entities import ObjectId, Scope
 from kqlmi.model.policy import Grant, Policy, grants_of
@@ -69,7 +69,7 @@ def _settle(connection: Connection, awaited: Awaited, until: float | None, prove
     with suppress(KeyboardInterrupt):
         while True:
             over = until is None or time.monotonic() >= until
-            with suppress(ConnectionFailedError, ServiceError):
+            with suppress(KqlmiError):
                 # Asked before the read: what lands while it runs is not in it.
                 late = proves()
                 found = _seen(awaited, read_policy(connection, awaited.scope), late=late)

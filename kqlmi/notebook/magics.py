@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
 
-from kqlmi.errors import KqlmiError, PolicyError, RequestInterruptedError
+from kqlmi.errors import AnswerError, KqlmiError, RequestInterruptedError
 from kqlmi.model.hidden import hidden
 from kqlmi.model.policy import Snapshot
 from kqlmi.notebook import subcommands
@@ -74,7 +74,7 @@ class KqlMagics(Magics):
         if not (cell.raw or self.settings.raw):
             try:
                 found = session.policy_in(table, cell.text, cell.database)
-            except PolicyError as error:
+            except AnswerError as error:
                 # The command was carried out: what came back is shown as it is, and not called a failure.
                 note = f"The policy is shown as it came: {error}"
         frame = table.to_dataframe() if found is None else policy_frame(found)

@@ -8,11 +8,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from kqlmi.apply import DEADLINE, Applied, StepResult, apply_plan
-from kqlmi.cluster import policies
+from kqlmi.cluster import named, policies
 from kqlmi.cluster.connection import DEFAULT_TIMEOUT, Connection, Target, server_deadline
 from kqlmi.cluster.retrying import Retrying
 from kqlmi.cluster.table import Table
-from kqlmi.errors import InputError, ServiceError
+from kqlmi.errors import AnswerError, InputError, ServiceError
 from kqlmi.fanout import Progress, unseen
 from kqlmi.history import Entry, History, Reading
 from kqlmi.model import commands, edits
@@ -127,16 +127,24 @@ class Session:
         return self.met.database(database or self.database)
 
     def policy_in(self, answer: Table, text: str, database: str = "") -> Snapshot | None:
-        """Give the policy that ``text`` was answered with; None where that is no policy command, or its answer is piped.
+        """Return the policy that ``text`` was answered with; None where that is no policy command, or its answer is piped.
 
         Raises:
-            PolicyError: The answer holds something that cannot be read as a policy.
+            AnswerError: The answer cannot be read as the policy of the scope that was asked for.
         """
         command = commands.read(text)
         if command is None or command.piped or not policies.holds_policy(answer):
             return None
-        name = self._named(database) or str(answer.column("EntityName")[0])
-        found = Snapshot({command.scope or Scope.database(name): policies.policy_of(answer)})
+        policy, name = policies.policy_of(answer), named.entity_name(answer)
+        database = self._named(database) or name
+        scope = command.scope or (Scope.database(database) if database else None)
+        if scope is None:
+            return None
+        called = scope if scope.is_cluster else Scope.database(self.met.database(str(scope.name)))
+        about = named.is_about(answer, called)
+        if about is False or (about is None and name in self.met.databases):
+            raise AnswerError(f"The answer is not about the policy of the {scope}.")
+        found = Snapshot({scope: policy})
         self.met = self.met.reading(found)
         return found
 

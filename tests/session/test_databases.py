@@ -88,7 +88,7 @@ class Elsewhere:
             )
         if self.error:
             raise self.error
-        return Table(tuple(Column.of(name, "string") for name in ("EntityName", "Policies")), ())
+        return Table(tuple(Column.of(name, "string") for name in ("EntityName", "Policies")), (("", None),))
 
     def close(self) -> None:
         """Hold nothing."""

@@ -1,0 +1,139 @@
+"""One request on its way: whether it left, and the time that it may take as a whole."""
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from requests import PreparedRequest, Session
+
+_ID = "x-ms-client-request-id"
+
+
+class Passage:
+    """A request on its way; ``left`` is whether it may have left, ``late`` whether its time was up before its end."""
+
+    def __init__(self, seconds: float, leave: Callable[[], Any]) -> None:
+        """Prepare for a request that may take so many seconds; ``leave`` is called before it leaves."""
+        self.left = self.late = False
+        self._seconds, self._leave, self._lock = seconds, leave, threading.Lock()
+        self._carries, self._over = False, False
+        self._connection: Any = None
+        self._socket: Any = None
+        self._timer: threading.Timer | None = None
+
+    def begin(self, *, carries: bool) -> None:
+        """Start the time; ``carries`` tells the request itself from what the SDK asks for before it."""
+        self.end()
+        self._carries, self._over = carries, False
+        self._timer = threading.Timer(self._seconds, self._break_off)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def take(self, connection: Any, *, sends: bool) -> None:
+        """Take a connection that is used now, and that ``sends`` where it is open already."""
+        # A connection lets its socket go where only the end of the connection ends an answer.
+        self._connection, self._socket = connection, connection.sock
+        if sends and self._carries and not self.left:
+            self.left = True
+            self._leave()
+
+    def end(self) -> None:
+        """Stop the time: the connection may carry something else from now on."""
+        with self._lock:
+            self._over, self._connection, self._socket = True, None, None
+        if self._timer:
+            self._timer.cancel()
+
+    def _break_off(self) -> None:
+        # A timeout of the socket begins anew with each byte that comes.
+        with self._lock:
+            if self._over:
+                return
+            self.late = True
+            found = self._socket or getattr(self._connection, "sock", None)
+            found = getattr(found, "socket", found)  # within TLS to a proxy
+            if isinstance(found, socket.socket):
+                # By the plain socket's method: that of TLS forgets its state, while another thread reads by it.
+                with suppress(OSError):
+                    socket.socket.shutdown(found, socket.SHUT_RDWR)
+
+
+_CURRENT: ContextVar[Passage | None] = ContextVar("passage", default=None)
+
+
+@contextmanager
+def passage(seconds: float, leave: Callable[[], Any]) -> Iterator[Passage]:
+    """Yield the passage of the request that is sent inside, in this thread."""
+    one = Passage(seconds, leave)
+    before = _CURRENT.set(one)
+    try:
+        yield one
+    finally:
+        _CURRENT.reset(before)
+        one.end()
+
+
+def watch(session: "Session") -> None:
+    """Have a session of the HTTP library follow the passage of each of its requests."""
+    from requests.adapters import HTTPAdapter
+
+    session.auth = _begin
+    for adapter in session.adapters.values():
+        if isinstance(adapter, HTTPAdapter):
+            adapter.poolmanager.pool_classes_by_scheme = _pools()
+            adapter.proxy_manager_for = _through_proxies(adapter.proxy_manager_for)  # type: ignore[method-assign]
+
+
+def _begin(request: "PreparedRequest") -> "PreparedRequest":
+    # The HTTP library asks this last, when signing in is over.
+    if one := _CURRENT.get():
+        one.begin(carries=_ID in request.headers)
+    return request
+
+
+def _through_proxies(made: Callable[..., Any]) -> Callable[..., Any]:
+    def manager(*words: Any, **options: Any) -> Any:
+        found = made(*words, **options)
+        found.pool_classes_by_scheme = _pools()
+        return found
+
+    return manager
+
+
+@cache
+def _pools() -> dict[str, Any]:
+    """Return urllib3's pools by scheme, with connections that report to the passage of their request."""
+    from urllib3 import connectionpool
+
+    return {
+        "http": _watched(connectionpool.HTTPConnectionPool),
+        "https": _watched(connectionpool.HTTPSConnectionPool),
+    }
+
+
+def _watched(pool: Any) -> Any:
+    class Connection(pool.ConnectionCls):  # type: ignore[misc]
+        def connect(self) -> None:
+            _take(self, sends=False)
+            super().connect()
+
+        def endheaders(self, *words: Any, **options: Any) -> None:
+            if self.sock is None:
+                self.connect()
+            _take(self, sends=True)
+            super().endheaders(*words, **options)
+
+    class Pool(pool):  # type: ignore[misc]
+        ConnectionCls = Connection
+
+    return Pool
+
+
+def _take(connection: Any, *, sends: bool) -> None:
+    if one := _CURRENT.get():
+        one.take(connection, sends=sends)

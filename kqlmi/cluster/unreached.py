@@ -1,0 +1,117 @@
+"""Why a host was not reached, from what the HTTP library raised before anything was sent."""
+
+import re
+import socket
+import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+_NETWORK: Final = "Check the URL and the network."
+_REFUSED: Final = range(400, 500)
+_PASSING: Final = frozenset({408, 429})
+# http.client raises a plain OSError over a proxy that refuses a tunnel: its text alone has the status.
+_TUNNEL: Final = re.compile(r"Tunnel connection failed: (\d{3})[ \w-]{0,60}")
+_SECONDS: Final = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Unreached:
+    """Why a host was not reached, empty where no more is known; where it is ``lasting``, it meets every request."""
+
+    why: str = ""
+    hint: str = _NETWORK
+    lasting: bool = False
+
+
+def unreached(error: BaseException, host: str) -> Unreached:
+    """Return why ``host`` was not reached, by the errors that led to one of the HTTP library."""
+    from urllib3.exceptions import ProxyError
+
+    causes = tuple(_causes(error))
+    kinds = ((ssl.SSLCertVerificationError, _of_certificate), (ProxyError, _of_proxy), (ssl.SSLError, _of_tls))
+    for kind, explain in kinds:
+        if any(isinstance(one, kind) for one in causes):
+            return explain(causes, host)
+    for other, found in _OTHERS.items():
+        if any(isinstance(one, other) for one in causes):
+            return found
+    return Unreached()
+
+
+_OTHERS: Final[Mapping[type[BaseException], Unreached]] = {
+    socket.gaierror: Unreached("because its name is not known here", lasting=True),
+    ConnectionRefusedError: Unreached("because it refuses connections"),
+    TimeoutError: Unreached("because it does not answer"),
+}
+
+
+def _of_certificate(causes: tuple[BaseException, ...], host: str) -> Unreached:
+    why = next(one.verify_message for one in causes if isinstance(one, ssl.SSLCertVerificationError))
+    return Unreached(
+        f"because its certificate{_shown(host)} is not trusted: {why}",
+        "Where a proxy inspects TLS, set REQUESTS_CA_BUNDLE to a file with its CA.",
+        lasting=True,
+    )
+
+
+def _of_tls(causes: tuple[BaseException, ...], _: str) -> Unreached:
+    return Unreached(f"because TLS failed: {next(one.reason for one in causes if isinstance(one, ssl.SSLError))}")
+
+
+def _of_proxy(causes: tuple[BaseException, ...], _: str) -> Unreached:
+    answered = next(filter(None, (_TUNNEL.search(str(one)) for one in causes if type(one) is OSError)), None)
+    if not answered:
+        return Unreached("because the proxy cannot be reached", "Check HTTPS_PROXY, and NO_PROXY.")
+    status = int(answered[1])
+    told = answered[0].removeprefix("Tunnel connection failed: ").strip()
+    hint = "Check HTTPS_PROXY, and NO_PROXY, or ask who runs the proxy."
+    if status == 407:  # noqa: PLR2004 - the proxy wants a name and a password
+        hint = "Put the name and the password for the proxy into the URL of HTTPS_PROXY."
+    return Unreached(
+        f"because the proxy refuses the connection with {told}",
+        hint,
+        lasting=status in _REFUSED and status not in _PASSING,
+    )
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and all that it came from; the HTTP library keeps some in fields and arguments."""
+    left, seen = [error], set[int]()
+    while left:
+        one = left.pop(0)
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        found = (one.__cause__, one.__context__, getattr(one, "reason", None), *one.args)
+        left += [other for other in found if isinstance(other, BaseException)]
+
+
+def _shown(host: str) -> str:
+    """Return whose certificate a host shows, and who vouches for it; empty where it cannot be looked at."""
+    import http.client
+
+    from cryptography import x509
+    from requests.utils import get_environ_proxies, select_proxy
+
+    parts = urlsplit(f"https://{host}")
+    proxy = urlsplit(select_proxy(parts.geturl(), get_environ_proxies(parts.geturl())) or "")
+    unverified = ssl.create_default_context()
+    unverified.check_hostname, unverified.verify_mode = False, ssl.CERT_NONE
+    with suppress(OSError, ValueError, http.client.HTTPException):
+        there = proxy if proxy.hostname else parts
+        connection: Any = http.client.HTTPSConnection(
+            str(there.hostname), there.port, timeout=_SECONDS, context=unverified
+        )
+        if proxy.hostname:
+            connection.set_tunnel(str(parts.hostname), parts.port or 443)
+        # Only the handshake: nothing is sent to a host that is not trusted.
+        with closing(connection):
+            connection.connect()
+            shown = x509.load_der_x509_certificate(connection.sock.getpeercert(binary_form=True))
+        subject, issuer = (one.rfc4514_string() for one in (shown.subject, shown.issuer))
+        return f" of {subject or 'no name'!r}, from {issuer!r},"
+    return ""
