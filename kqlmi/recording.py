@@ -1,17 +1,17 @@
 """The history of a cluster's policies: each change is recorded while it is made, and settled if it was left open."""
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 
 from kqlmi.apply import DEADLINE, Applied, StepResult, apply_plan
-from kqlmi.cluster import settling
+from kqlmi.cluster import listing
 from kqlmi.cluster.connection import Connection, new_client_request_id
 from kqlmi.cluster.policies import holds_policy, policy_of, read_policy, write_policy
 from kqlmi.cluster.refusals import nothing_happened
 from kqlmi.cluster.retrying import Retrying
-from kqlmi.cluster.settling import Awaited, Settled
+from kqlmi.cluster.settling import Awaited, Settled, after_interrupt
 from kqlmi.cluster.table import Table
 from kqlmi.errors import (
     ApplyError,
@@ -21,16 +21,15 @@ from kqlmi.errors import (
     PolicyError,
     RequestInterruptedError,
 )
-from kqlmi.history import Entry, History, HistoryError, Outcome, Reading, StepRecord, new_entry
+from kqlmi.history import Entry, History, HistoryError, Outcome, Reading, StepRecord, new_entry, settling
 from kqlmi.model import commands
 from kqlmi.model.commands import PolicyCommand
 from kqlmi.model.diff import Change, diff
 from kqlmi.model.entities import Scope
 from kqlmi.model.hidden import masked
 from kqlmi.model.plan import Plan, make_plan
-from kqlmi.model.policy import Policy, Snapshot, grants_of
+from kqlmi.model.policy import Policy, Snapshot
 
-_UNSETTLED = frozenset({"open", "unknown"})
 _WHO = "print cluster = current_cluster_endpoint(), principal = current_principal()"
 
 
@@ -74,7 +73,19 @@ class Recorder:
             HistoryError: The entry cannot be written; nothing was sent.
             ApplyError: The plan did not go through.
         """
-        steps = tuple(StepRecord(step.scope, step.command, step.before, step.after) for step in plan.steps)
+        ids = self._ids(step.scope for step in plan.steps)
+        requests = tuple(new_client_request_id() for _ in plan.steps)
+        steps = tuple(
+            StepRecord(
+                step.scope,
+                step.command,
+                step.before,
+                step.after,
+                client_request_id=request,
+                database_id=ids.get(step.scope, ""),
+            )
+            for step, request in zip(plan.steps, requests, strict=True)
+        )
         entry = self._entry("plan", steps, undoes=plan.undoes)
         begun = False
 
@@ -90,7 +101,13 @@ class Recorder:
 
         try:
             applied = apply_plan(
-                self.connection, plan, deadline=deadline, progress=record, tell=tell, retrying=self.retrying
+                self.connection,
+                plan,
+                deadline=deadline,
+                progress=record,
+                tell=tell,
+                retrying=self.retrying,
+                requests=requests,
             )
         except ApplyError as error:
             if begun:
@@ -102,26 +119,27 @@ class Recorder:
             self._close(entry, "applied")
         return replace(applied, entry=entry.id if begun else "")
 
-    def run(self, command: PolicyCommand, text: str, database: str, *, timeout: float) -> Table:
-        """Send a writing policy command as it stands, with the policy read before and after it, and an entry."""
-        scope = command.scope or Scope.database(database or self._database())
+    def run(self, written: Sequence[PolicyCommand], text: str, database: str, *, timeout: float) -> Table:
+        """Send a text with writing policy commands as it stands, with the policies read around it, and an entry.
+
+        Of a script that the service carries out in part, each scope has the outcome that its own policy shows.
+        """
+        context = Scope.database(database or self._database()) if any(not one.scope for one in written) else None
+        request = new_client_request_id()
         try:
-            before, after = self._around(command, scope)
+            steps = self._around(written, context, text, request)
         except ForbiddenError:
             # Who may not read a policy may not write it: the refusal of the command itself says so best.
             return write_policy(self.connection, text, database, timeout=timeout, retrying=self.retrying)
-        request = new_client_request_id()
-        step = StepRecord(scope, masked(text), before, after, client_request_id=request)
-        entry = self._entry("cell", (step,))
+        entry = self._entry("cell", steps)
         self.history.begin(entry)
         again = unclear = False
 
         def send(left: float) -> Table:
-            nonlocal step, again, unclear
+            nonlocal entry, again, unclear
             if again:
-                before, after = self._around(command, scope)
-                step = replace(step, before=before, after=after)
-                self._update(entry.with_step(0, step))
+                entry = replace(entry, steps=self._around(written, context, text, request))
+                self._update(entry)
             again = unclear = True
             try:
                 return self.connection.execute(text, database or None, timeout=left, client_request_id=request)
@@ -129,86 +147,158 @@ class Recorder:
                 unclear = not nothing_happened(error)
                 raise
 
+        command = commands.read(text)
         try:
             answer = self.retrying.repeat(send, timeout)
         except KqlmiError:
-            self._close(entry.with_step(0, replace(step, outcome="unknown" if unclear else "not applied")))
+            closed = _all(entry, "unknown" if unclear else "not applied")
+            if again and not unclear and command is None:
+                # A script that ends with an error was carried out up to there.
+                closed = self._read_back(closed)
+            self._close(closed)
             raise
         except KeyboardInterrupt:
-            raise self._interrupted(entry, step, sent=unclear) from None
+            raise self._interrupted(entry, sent=unclear) from None
+        closed = _all(entry, "applied")
         try:
-            with suppress(KqlmiError):
-                # The command was carried out: what cannot be read back leaves the expected state in the entry.
-                read = policy_of(answer) if holds_policy(answer) else read_policy(self.connection, scope)
-                step = replace(step, after=read)
+            # The command was carried out: what cannot be read back leaves the expected state in the entry.
+            if command is None or command.piped or not holds_policy(answer):
+                closed = self._read_back(closed, whole=command is not None)
+            else:
+                with suppress(KqlmiError):
+                    closed = closed.with_step(0, replace(closed.steps[0], after=policy_of(answer)))
         finally:
-            self._close(entry.with_step(0, replace(step, outcome="applied")))
+            self._close(closed)
         return answer
 
-    def _around(self, command: PolicyCommand, scope: Scope) -> tuple[Policy | None, Policy | None]:
-        """Give the policy of a scope as it is, and as a command is to leave it."""
-        before = read_policy(self.connection, scope)
-        try:
-            return before, commands.expected(command, before)
-        except PolicyError:
-            # The service will refuse it in its own words.
-            return before, before
+    def _read_back(self, entry: Entry, *, whole: bool = False) -> Entry:
+        """Return an entry with the policies as they are now; unless it was carried out as a ``whole``, what stayed was not."""
+        for place, step in enumerate(entry.steps):
+            with suppress(KqlmiError):
+                now = read_policy(self.connection, step.scope)
+                stayed = now == step.before and step.before != step.after
+                outcome: Outcome = "not applied" if stayed and not whole else "applied"
+                entry = entry.with_step(place, replace(step, after=now, outcome=outcome))
+        return entry
 
-    def _interrupted(self, entry: Entry, step: StepRecord, *, sent: bool) -> RequestInterruptedError:
-        """Read back what became of a command, close its entry, and give what an interrupt of it becomes."""
-        request, awaited = step.client_request_id, Awaited(step.scope, step.before, step.after)
-        settled = Settled("unknown" if sent else "not applied")
-        if settled.outcome == "unknown" and awaited.shows:
-            settled = settling.after_interrupt(self.connection, awaited, request, DEADLINE)
-        after = settled.policy if settled.outcome == "applied" else step.after
-        self._close(entry.with_step(0, replace(step, after=after, outcome=settled.outcome)))
+    def _around(
+        self, written: Sequence[PolicyCommand], context: Scope | None, text: str, request: str
+    ) -> tuple[StepRecord, ...]:
+        """Return a step for each scope that commands write: its policy as it is, and as they are to leave it."""
+        before: dict[Scope, Policy | None] = {}
+        after: dict[Scope, Policy | None] = {}
+        for command in written:
+            scope = command.scope or context
+            assert scope  # noqa: S101 - there is a context wherever a command names no scope
+            if scope not in before:
+                before[scope] = after[scope] = read_policy(self.connection, scope)
+            with suppress(PolicyError):  # the service will refuse it in its own words
+                after[scope] = commands.expected(command, after[scope])
+        ids = self._ids(before)
+        return tuple(
+            StepRecord(
+                scope,
+                masked(text),
+                before[scope],
+                after[scope],
+                client_request_id=request,
+                database_id=ids.get(scope, ""),
+            )
+            for scope in before
+        )
+
+    def _ids(self, scopes: Iterable[Scope]) -> settling.Ids:
+        """Read the own IDs of databases, by which one that is created again is told from the one before."""
+        if all(scope.is_cluster for scope in scopes):
+            return {}
+        return listing.database_ids(self.connection) or {}
+
+    def _interrupted(self, entry: Entry, *, sent: bool) -> RequestInterruptedError:
+        """Read back what became of a text, close its entry, and return what an interrupt of it becomes."""
+        until = time.monotonic() + DEADLINE
+        for place, step in enumerate(entry.steps):
+            awaited, found = (
+                Awaited(step.scope, step.before, step.after, step.client_request_id),
+                Settled("not applied"),
+            )
+            if sent:
+                left = max(0.0, until - time.monotonic())
+                found = after_interrupt(self.connection, awaited, left) if awaited.shows else Settled()
+            after = found.policy if found.outcome == "applied" else step.after
+            entry = entry.with_step(place, replace(step, after=after, outcome=found.outcome))
+        closed = self._close(entry)
         told, hint = {
             "applied": ("Interrupted, but the command was carried out.", "%kqlmi undo takes it back."),
+            "partly applied": ("Interrupted. The script was carried out in part.", "%kqlmi undo takes that back."),
             "not applied": ("Interrupted. The command was not carried out.", ""),
-            "unknown": (
+        }.get(
+            closed.outcome,
+            (
                 "Interrupted. Whether the command was carried out is not known.",
-                f"Look before you send it again: {commands.show(step.scope)}",
+                f"Look before you send it again: {commands.show(entry.steps[0].scope)}",
             ),
-        }[settled.outcome]
-        return RequestInterruptedError(told, hint=hint, client_request_id=request, sent=sent, outcome=settled.outcome)
+        )
+        request = entry.steps[0].client_request_id
+        return RequestInterruptedError(told, hint=hint, client_request_id=request, sent=sent, outcome=closed.outcome)
 
     def settle(self, *, deadline: float = DEADLINE) -> tuple[Entry, ...]:
-        """Give the entries that were left open or unknown, with what the policies show of them by now.
+        """Return the entries that were left open or unknown, with what the cluster shows of them by now.
 
         An entry younger than ``deadline`` for each of its steps, whose change does not show, stays unknown: a command
-        may still arrive.
+        may still arrive. What another process finished meanwhile stays as that recorded it.
         """
-        settled = []
+        found = []
         for entry in self.read().unfinished:
-            # The last step may have begun when those before it had used up their deadlines.
-            late = (datetime.now(UTC) - entry.time).total_seconds() > deadline * len(entry.steps)
-            steps = entry.steps
-            for scope in dict.fromkeys(step.scope for step in steps if step.outcome in _UNSETTLED):
-                steps = _seen(steps, scope, read_policy(self.connection, scope), late=late)
-            settled.append(self._close(replace(entry, steps=steps)))
-        return tuple(settled)
+            settled = settling.settled(self.connection, entry, deadline=deadline)
+            with suppress(HistoryError):
+                settled = self.history.settle(entry, settled)
+            found.append(settled)
+        return tuple(found)
 
     def undo(self, prefix: str = "") -> Plan:
-        """Give the plan that takes back an entry, by the beginning of its ID, or the last change that stands.
+        """Return the plan that takes back an entry, by the beginning of its ID, or the last change that stands.
 
         Raises:
-            InputError: There is no such entry, it changed nothing, or somebody has changed a policy since.
+            InputError: There is no such entry, it changed nothing, somebody has changed a policy since, or nobody knows
+                which change was the last.
         """
-        reading = self.read()
         if prefix:
-            return self._inverse(reading.entry(prefix))
+            return self._inverse(self.read().entry(prefix))
+        settled = self.settle()
+        reading = self.read().replacing(settled)
         while entry := reading.last_to_undo:
+            self._refuse_doubt(reading, entry)
             plan = self._inverse(entry)
             if plan.steps:
                 return plan
             # Nothing stands of it, as of a cell that granted what was granted already: what came before it does.
             reading = replace(reading, entries=tuple(one for one in reading.entries if one != entry))
+        self._refuse_doubt(reading, None)
         raise InputError(f"There is nothing to undo on {self.name}.", hint="%kqlmi history lists the changes.")
+
+    @staticmethod
+    def _refuse_doubt(reading: Reading, last: Entry | None) -> None:
+        """Refuse to choose an entry where another one may be the last change."""
+        hint = "Look at %kqlmi history, and name the entry to undo: %kqlmi undo ID."
+        if reading.unreadable:
+            raise InputError(f"Which change was the last is not known: {reading.unreadable[-1]}", hint=hint)
+        if doubts := reading.doubts(last):
+            one = doubts[-1]
+            scopes = ", ".join(str(step.scope) for step in one.steps)
+            raise InputError(f"Whether entry {one.id} ({scopes}) changed anything is not known yet.", hint=hint)
 
     def _inverse(self, entry: Entry) -> Plan:
         steps = [step for step in entry.steps if step.outcome == "applied"]
         if not steps:
             raise InputError(f"Entry {entry.id} changed nothing.", hint="%kqlmi history lists the changes.")
+        ids = None if all(step.scope.is_cluster for step in steps) else listing.database_ids(self.connection)
+        gone = [step for step in steps if settling.is_gone(step, ids)]
+        steps = [step for step in steps if step not in gone]
+        if not steps:
+            raise InputError(
+                f"Entry {entry.id} cannot be taken back: the {gone[0].scope} was dropped since, or created again.",
+                hint="%kqlmi history lists the changes; an older one is undone by its ID.",
+            )
         before = {step.scope: step.before for step in reversed(steps)}
         after = {step.scope: step.after for step in steps}
         current = Snapshot({scope: read_policy(self.connection, scope) for scope in before})
@@ -233,15 +323,8 @@ class Recorder:
         )
 
     def _close(self, entry: Entry, outcome: Outcome | None = None) -> Entry:
-        """Write the outcome of an entry; the steps that never began were not applied."""
-        steps = [
-            replace(step, outcome="not applied") if outcome and step.outcome == "open" else step for step in entry.steps
-        ]
-        found = {step.outcome for step in steps}
-        total: Outcome = outcome or (
-            "unknown" if found & {"unknown", "open"} else found.pop() if len(found) == 1 else "partly applied"
-        )
-        closed = replace(entry, steps=tuple(steps), outcome=total)
+        """Record the outcome of an entry."""
+        closed = settling.closed(entry, outcome)
         self._update(closed)
         return closed
 
@@ -269,6 +352,11 @@ def _with_results(entry: Entry, done: Sequence[StepResult]) -> Entry:
     return entry
 
 
+def _all(entry: Entry, outcome: Outcome) -> Entry:
+    """Return an entry all of whose steps have an outcome."""
+    return replace(entry, steps=tuple(replace(step, outcome=outcome) for step in entry.steps))
+
+
 def _outcome(text: str) -> Outcome:
     outcomes: dict[str, Outcome] = {
         "applied": "applied",
@@ -276,23 +364,3 @@ def _outcome(text: str) -> Outcome:
         "not applied": "not applied",
     }
     return outcomes.get(text, "unknown")
-
-
-def _seen(steps: tuple[StepRecord, ...], scope: Scope, now: Policy | None, *, late: bool) -> tuple[StepRecord, ...]:
-    """Give the steps with the outcomes of those of a scope that are not settled, by what its policy is now.
-
-    One leads on from another: the last that left this policy has happened, with those before it, and none after it.
-    """
-    places = [place for place, step in enumerate(steps) if step.scope == scope and step.outcome in _UNSETTLED]
-    left = [_shows(steps[place], steps[place].after, now) for place in places]
-    landed = max((count for count, found in enumerate(left, 1) if found), default=0)
-    known = landed or _shows(steps[places[0]], steps[places[0]].before, now)
-    rest: Outcome = "not applied" if known and late else "unknown"
-    outcomes: dict[int, Outcome] = {place: "applied" if at < landed else rest for at, place in enumerate(places)}
-    return tuple(replace(step, outcome=outcomes.get(place, step.outcome)) for place, step in enumerate(steps))
-
-
-def _shows(step: StepRecord, state: Policy | None, now: Policy | None) -> bool:
-    """Tell whether a policy is in a state of a step; where that changes no grant, whether there is one tells them apart."""
-    changes = grants_of(step.before) != grants_of(step.after)
-    return settling.as_found(grants_of(state), now) == grants_of(now) and (changes or (state is None) == (now is None))

@@ -35,6 +35,19 @@ def plan(session: Session) -> Plan:
     return session.plan({scope: Policy.empty().grant("system", "ExternalTable") for scope in (FIRST, SECOND)})
 
 
+class SameRequest:
+    """A connection that sends what it is given under one client request ID."""
+
+    def __init__(self, behind: Connection, client_request_id: str) -> None:
+        self.behind, self.request = behind, client_request_id
+
+    def execute(self, text: str, *_: object, **__: object) -> Table:
+        return self.behind.execute(text, client_request_id=self.request)
+
+    def close(self) -> None:
+        pass
+
+
 class Faulty:
     """A connection on which the writes to one scope meet a fault."""
 
@@ -46,7 +59,7 @@ class Faulty:
     ) -> Table:
         command = commands.read(text)
         if command and command.scope == self.scope and command.verb != "show":
-            return self.fault(self.behind, text)
+            return self.fault(SameRequest(self.behind, client_request_id), text)
         return self.behind.execute(text, database, timeout=timeout, client_request_id=client_request_id)
 
     def close(self) -> None:

@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "fanout": set[str](),
     "model": {"redaction"},
     "policyfile": {"model"},
-    "history": {"atomicfile", "model"},
+    "history": {"atomicfile", "cluster", "model"},
     "credentials": {"redaction"},
     "cluster": {"model", "credentials", "fanout", "redaction"},
     "arm": {"model", "credentials", "fanout"},

@@ -1,18 +1,26 @@
 """Changes are recorded while they are made, and can be taken back."""
 
+import errno
+import re
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import kqlmi
+from kqlmi import atomicfile
+from kqlmi.__main__ import main
+from kqlmi.cluster.connection import Connection, new_client_request_id
+from kqlmi.cluster.table import Table
 from kqlmi.errors import ApplyError, InputError, ServiceError
-from kqlmi.history import History, HistoryError
+from kqlmi.history import Entry, History, HistoryError, StepRecord, new_entry, settling
 from kqlmi.local.cluster import LocalCluster
 from kqlmi.model import commands
 from kqlmi.model.entities import Scope
+from kqlmi.model.plan import Plan
 from kqlmi.model.policy import Policy
 from kqlmi.session import Session
 
@@ -21,7 +29,7 @@ FIRST, SECOND, CLUSTER = Scope.database("First"), Scope.database("Second"), Scop
 
 @pytest.fixture
 def cluster() -> Iterator[LocalCluster]:
-    with kqlmi.local.start(databases=["First", "Second"], identities=["loader", "system"]) as started:
+    with kqlmi.local.start(databases=["First", "Second", "Third"], identities=["loader", "system"]) as started:
         yield started
 
 
@@ -128,7 +136,7 @@ def test_a_command_that_cannot_be_sent_is_recorded_as_not_applied(session: Sessi
     command = commands.read(commands.delete(FIRST))
     assert command
     with pytest.raises(InputError, match="9999 seconds"):
-        session._recorder.run(command, commands.delete(FIRST), "First", timeout=9999)
+        session._recorder.run([command], commands.delete(FIRST), "First", timeout=9999)
     assert session.recorded().entries[-1].outcome == "not applied"
 
 
@@ -219,6 +227,8 @@ def test_an_entry_that_was_left_open_is_settled_by_what_the_policy_shows(
     assert session.history is not None
     [step] = entry.steps
     time = entry.time - timedelta(hours=1) if late else entry.time
+    # The journal shows what was sent.
+    step = step if landed else replace(step, client_request_id="kqlmi;never sent")
     session.history.update(replace(entry, time=time, outcome="open", steps=(replace(step, outcome="open"),)))
     if not landed:
         session.connection.execute(commands.delete(FIRST))
@@ -246,3 +256,298 @@ def test_no_token_is_recorded(session: Session, cluster: LocalCluster, loader: s
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert files
     assert not any(cluster.token in path.read_text() for path in files)
+
+
+# What was left open
+
+
+def leave_open(session: Session, number: int = -1, **fields: Any) -> Entry:
+    """Record an entry as a process leaves it that dies before an answer comes; ``fields`` are of its one step."""
+    assert session.history is not None
+    entry = session.recorded().entries[number]
+    step = replace(entry.steps[0], outcome="open", **fields)
+    left = replace(entry, outcome="open", steps=(step, *entry.steps[1:]))
+    session.history.update(left)
+    return left
+
+
+def never_sent(session: Session, plan: Plan, *, age: timedelta = timedelta(0)) -> Entry:
+    """Record a change that is about to be made, and is not."""
+    assert session.history is not None
+    ids = session._recorder._ids(step.scope for step in plan.steps)
+    steps = [
+        StepRecord(
+            step.scope,
+            step.command,
+            step.before,
+            step.after,
+            client_request_id=new_client_request_id(),
+            database_id=ids.get(step.scope, ""),
+        )
+        for step in plan.steps
+    ]
+    recorder = session._recorder
+    entry = new_entry(cluster=recorder.cluster, name="", principal="", source="plan", steps=steps)
+    entry = replace(entry, time=entry.time - age)
+    session.history.begin(entry)
+    return entry
+
+
+@pytest.mark.parametrize("by_a_plan", [True, False])
+def test_what_is_sent_is_on_record_with_its_request_id_before_it_is_sent(
+    session: Session, loader: str, by_a_plan: bool  # noqa: FBT001
+) -> None:  # fmt: skip
+    recorded: dict[str, list[str]] = {}
+
+    class Watched:
+        def __init__(self, behind: Connection) -> None:
+            self.behind = behind
+
+        def execute(self, text: str, *args: Any, **options: Any) -> Table:
+            if commands.writes(text):
+                steps = session.recorded().entries[-1].steps
+                recorded[options["client_request_id"]] = [step.client_request_id for step in steps]
+            return self.behind.execute(text, *args, **options)
+
+        def close(self) -> None:
+            self.behind.close()
+
+    wanted = Policy.empty().grant(loader, "All")
+    plan = session.plan({FIRST: wanted, SECOND: wanted})
+    session._recorder  # noqa: B018 - it asks once who the cluster is
+    session.connection = Watched(session.connection)
+    del session._recorder
+    if by_a_plan:
+        session.apply(plan)
+    else:
+        for step in plan.steps:
+            session.run(step.command)
+    assert len(recorded) == 2
+    assert [sent in ids for sent, ids in recorded.items()] == [True, True]
+    assert len({one for ids in recorded.values() for one in ids}) == 2
+
+
+LEFT_OPEN = r"A change of .* UTC was left open \(database First\); by now it is: applied\."
+
+
+@pytest.mark.parametrize("tells", [True, False])
+def test_every_connect_settles_what_was_left_open_and_says_so(
+    session: Session, cluster: LocalCluster, loader: str, capsys: pytest.CaptureFixture[str], tells: bool  # noqa: FBT001
+) -> None:  # fmt: skip
+    session.apply(session.plan({FIRST: Policy.empty().grant(loader, "All")}))
+    leave_open(session)
+    told: list[str] = []
+    kqlmi.connect(cluster.url, token=cluster.token, tell=told.append if tells else None).close()
+    [line] = [*told, *capsys.readouterr().err.splitlines()]
+    assert re.fullmatch(LEFT_OPEN, line)
+    assert bool(told) == tells
+    assert [entry.outcome for entry in session.recorded().entries] == ["applied"]
+
+
+def test_the_command_line_settles_what_was_left_open_too(
+    session: Session, cluster: LocalCluster, loader: str, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    session.apply(session.plan({FIRST: Policy.empty().grant(loader, "All")}))
+    leave_open(session)
+    monkeypatch.setenv("KQLMI_TOKEN", cluster.token)
+    assert main(["audit", "--cluster", cluster.url, "--auth", "token"]) in {0, 2}
+    assert re.fullmatch(LEFT_OPEN, capsys.readouterr().err.strip())
+    assert [entry.outcome for entry in session.recorded().entries] == ["applied"]
+
+
+@pytest.mark.parametrize("options", [{"read_only": True}, {"history": False}])
+def test_a_session_that_changes_or_records_nothing_settles_nothing(
+    session: Session, cluster: LocalCluster, loader: str, options: Any
+) -> None:
+    session.apply(session.plan({FIRST: Policy.empty().grant(loader, "All")}))
+    leave_open(session)
+    kqlmi.connect(cluster.url, token=cluster.token, **options).close()
+    assert [entry.outcome for entry in session.recorded().entries] == ["open"]
+
+
+def test_without_a_history_a_connect_sends_nothing() -> None:
+    kqlmi.connect("http://127.0.0.1:1", token="none").close()  # noqa: S106
+
+
+@pytest.mark.parametrize("late", [True, False])
+@pytest.mark.parametrize("verb", ["alter", "alter-merge"])
+def test_somebody_elses_identical_grant_is_not_credited_to_a_change_that_never_left(
+    session: Session, loader: str, late: bool, verb: str  # noqa: FBT001
+) -> None:  # fmt: skip
+    wanted = Policy.empty().grant(loader, "All")
+    plan = session.plan({FIRST: wanted})
+    never_sent(session, plan, age=timedelta(hours=1) if late else timedelta(0))
+    session.connection.execute((commands.alter if verb == "alter" else commands.alter_merge)(FIRST, wanted))
+    [entry] = session.settle()
+    assert entry.outcome == ("not applied" if late else "unknown")
+    with pytest.raises(InputError):
+        session.undo()
+    assert grants(session, FIRST) == wanted.grants
+
+
+def test_what_was_sent_and_changed_again_since_is_applied_all_the_same(session: Session, loader: str) -> None:
+    session.apply(session.plan({FIRST: Policy.empty().grant(loader, "All")}))
+    leave_open(session)
+    session.connection.execute(commands.delete(FIRST))
+    assert [entry.outcome for entry in session.settle()] == ["applied"]
+    with pytest.raises(InputError, match="cannot be taken back"):
+        session.undo()
+
+
+def test_a_grant_by_the_guid_of_the_system_identity_settles_as_applied(
+    session: Session, cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guid = cluster.identities[1].object_id
+    assert cluster.identities[1].is_system
+    session.run(f""".alter database First policy managed_identity '[{{"ObjectId":"{guid}","AllowedUsages":"All"}}]'""")
+    leave_open(session, after=Policy.empty().grant(guid, "All"))
+    # Where the journal cannot be read, the policy alone decides.
+    monkeypatch.setattr("kqlmi.cluster.evidence.policy_writes", lambda *_: ())
+    assert [entry.outcome for entry in session.settle()] == ["applied"]
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_a_change_of_a_database_that_is_gone_never_keeps_a_session_from_being_opened(
+    session: Session, cluster: LocalCluster, loader: str, again: bool  # noqa: FBT001
+) -> None:  # fmt: skip
+    landed, lost = Policy.empty().grant(loader, "All"), Policy.empty().grant(loader, "SqlRequest")
+    session.apply(session.plan({FIRST: landed}))
+    leave_open(session)
+    never_sent(session, session.plan({SECOND: lost}), age=timedelta(hours=1))
+    for database in ("First", "Second"):
+        session.run(f".drop database {database}")
+        if again:
+            session.run(f".create database {database}")
+            session.connection.execute(
+                commands.alter(Scope.database(database), lost if database == "Second" else landed)
+            )
+    told: list[str] = []
+    with kqlmi.connect(cluster.url, token=cluster.token, tell=told.append) as other:
+        assert [entry.outcome for entry in other.recorded().entries] == ["applied", "unknown"]
+        assert "was dropped since, or created again" in told[1]
+        # What nobody will ever know is said once, and stands in no way.
+        assert other.settle() == ()
+        with pytest.raises(InputError, match="the database First was dropped since, or created again"):
+            other.undo()
+        assert again == ("First" in other.databases())
+        if again:
+            assert grants(other, FIRST) == landed.grants
+    with kqlmi.connect(cluster.url, token=cluster.token, tell=told.append):
+        assert len(told) == 2
+
+
+def test_a_plan_over_several_databases_is_taken_back_where_they_still_are(session: Session, loader: str) -> None:
+    wanted = Policy.empty().grant(loader, "All")
+    session.apply(session.plan({FIRST: wanted, SECOND: wanted}))
+    session.run(".drop database Second")
+    session.undo()
+    assert session.policy(FIRST) is None
+
+
+# Undo means the last change
+
+
+def full_disk(monkeypatch: pytest.MonkeyPatch, *, after: int = 0) -> None:
+    """Have the disk take so many more files of the history, and then none."""
+    left, write = [after], atomicfile.write
+
+    def full(path: Path, data: bytes, **options: bool) -> None:
+        if not left[0]:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        left[0] -= 1
+        write(path, data, **options)
+
+    monkeypatch.setattr(atomicfile, "write", full)
+
+
+@pytest.mark.parametrize("by_a_plan", [True, False])
+def test_with_a_full_disk_nothing_is_sent_and_undo_means_the_change_before(
+    session: Session, loader: str, monkeypatch: pytest.MonkeyPatch, by_a_plan: bool  # noqa: FBT001
+) -> None:  # fmt: skip
+    session.apply(session.plan({FIRST: Policy.empty().grant(loader, "All")}))
+    plan = session.plan({SECOND: Policy.empty().grant(loader, "All")})
+    with monkeypatch.context() as patch:
+        full_disk(patch)
+        with pytest.raises(HistoryError, match="No space left"):
+            session.apply(plan) if by_a_plan else session.run(plan.steps[0].command)
+    assert session.policy(SECOND) is None
+    session.undo()
+    assert session.policy(FIRST) is None
+
+
+@pytest.mark.parametrize("by_a_plan", [True, False])
+def test_a_change_whose_end_the_full_disk_did_not_take_is_still_the_last_one(
+    session: Session, loader: str, monkeypatch: pytest.MonkeyPatch, by_a_plan: bool  # noqa: FBT001
+) -> None:  # fmt: skip
+    session.apply(session.plan({FIRST: Policy.empty().grant(loader, "All")}))
+    plan = session.plan({SECOND: Policy.empty().grant(loader, "All")})
+    with monkeypatch.context() as patch:
+        full_disk(patch, after=1)
+        session.apply(plan) if by_a_plan else session.run(plan.steps[0].command)
+        assert session.recorded().entries[-1].outcome == "open"
+        assert {step.scope for step in session.undo_plan().steps} == {SECOND}
+    session.undo()
+    assert grants(session, FIRST) == {(loader, "All")}
+    assert session.policy(SECOND) is None
+
+
+def test_undo_means_the_last_change_whatever_the_clock_says(
+    session: Session, loader: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = session.apply(session.plan({FIRST: Policy.empty().grant(loader, "All")}))
+
+    class Earlier(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> "Earlier":
+            return super().now(tz) - timedelta(days=2)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("kqlmi.history.entries.datetime", Earlier)
+        second = session.apply(session.plan({SECOND: Policy.empty().grant(loader, "All")}))
+    assert second.entry < first.entry
+    assert [entry.id for entry in session.recorded().entries] == [first.entry, second.entry]
+    session.undo()
+    assert grants(session, FIRST) == {(loader, "All")}
+    assert session.policy(SECOND) is None
+
+
+def test_where_the_last_change_is_not_known_undo_wants_to_be_told_which(session: Session, loader: str) -> None:
+    first = session.apply(session.plan({FIRST: Policy.empty().grant(loader, "All")}))
+    open_one = never_sent(session, session.plan({SECOND: Policy.empty().grant(loader, "All")}))
+    with pytest.raises(InputError, match=rf"{open_one.id} \(database Second\) changed anything is not known.*undo ID"):
+        session.undo()
+    session.undo(first.entry)
+    assert session.policy(FIRST) is None
+
+
+def test_where_an_entry_cannot_be_read_undo_says_so_and_wants_to_be_told_which(session: Session, loader: str) -> None:
+    assert session.history is not None
+    first = session.apply(session.plan({FIRST: Policy.empty().grant(loader, "All")}))
+    second = session.apply(session.plan({SECOND: Policy.empty().grant(loader, "All")}))
+    [path] = session.history.folder.rglob(f"*.{second.entry}.json")
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(InputError, match=rf"last is not known: .*{second.entry}.json: half-written.*undo ID"):
+        session.undo()
+    session.undo(first.entry)
+    assert session.policy(FIRST) is None
+    assert grants(session, SECOND) == {(loader, "All")}
+
+
+def test_an_entry_that_another_process_finished_meanwhile_is_not_settled_over(
+    session: Session, loader: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session.apply(session.plan({FIRST: Policy.empty().grant(loader, "All")}))
+    done = session.recorded().entries[-1]
+    leave_open(session)
+    history, settled = session.history, settling.settled
+    assert history is not None
+
+    def slow(*args: Any, **options: Any) -> Entry:
+        found = settled(*args, **options)
+        history.update(done)
+        return replace(found, outcome="unknown")
+
+    monkeypatch.setattr(settling, "settled", slow)
+    assert session.settle() == (done,)
+    assert session.recorded().entries == (done,)

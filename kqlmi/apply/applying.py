@@ -1,7 +1,7 @@
 """Carrying out a plan: check that nothing moved, record, execute, verify, and settle what was left open."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -30,6 +30,7 @@ def apply_plan(
     progress: Callable[[tuple[StepResult, ...]], None] = lambda _: None,
     tell: Callable[[str], None] = lambda _: None,
     retrying: Retrying | None = None,
+    requests: Sequence[str] = (),
 ) -> Applied:
     """Carry out exactly ``plan``.
 
@@ -42,6 +43,7 @@ def apply_plan(
             sent, and after each step; what it raises stops the plan.
         tell: Called with a sentence when the end of a step takes its time.
         retrying: What sends a command again that was proven not applied; the policy is checked again before.
+        requests: The client request IDs of the commands, where whoever records them must know them before.
 
     Raises:
         InputError: The deadline is none that a server takes; nothing was sent.
@@ -52,7 +54,8 @@ def apply_plan(
     first = {step.scope: step for step in reversed(plan.steps)}
     for step in reversed(first.values()):
         _refuse_drift(connection, step, (), begun=False)
-    sending = _Sending(connection, deadline, tell, retrying or Retrying())
+    requests = requests or [new_client_request_id() for _ in plan.steps]
+    sending = _Sending(connection, deadline, tell, retrying or Retrying(), requests)
     done: tuple[StepResult, ...] = ()
     running: Step | None = None
     try:
@@ -73,7 +76,9 @@ def apply_plan(
             _refuse_surprise(result, done)
     except KeyboardInterrupt as error:
         if running:
-            done = (*done, _result(running, settling.after_timeout(connection, _awaited(running)), ""))
+            request = requests[len(done)]
+            found = settling.after_timeout(connection, _awaited(running, request))
+            done = (*done, _result(running, found, request))
         raise _failure(error, done, plan) from error
     return Applied(plan, done)
 
@@ -124,10 +129,11 @@ class _Sending:
     deadline: float
     tell: Callable[[str], None]
     retrying: Retrying
+    requests: Sequence[str]
 
     def run(self, step: Step, done: tuple[StepResult, ...]) -> tuple[StepResult, BaseException | None]:
         """Carry out one step; an error comes with the result unless the step landed, an interrupt always."""
-        request, begun, again = new_client_request_id(), 0.0, False
+        request, begun, again = self.requests[len(done)], 0.0, False
 
         def send(left: float) -> Table:
             nonlocal begun, again
@@ -153,10 +159,10 @@ class _Sending:
             return result, error if lost else None
 
     def _settled(self, step: Step, request: str, begun: float, error: BaseException) -> Settled:
-        awaited = _awaited(step)
+        awaited = _awaited(step, request)
         if isinstance(error, KeyboardInterrupt):
             self.tell(f"Interrupted. Reading the policy of the {step.scope} again…")
-            return settling.after_interrupt(self.connection, awaited, request, self.deadline)
+            return settling.after_interrupt(self.connection, awaited, self.deadline)
         if isinstance(error, RequestTimeoutError):
             return settling.after_timeout(self.connection, awaited)
         self.tell(
@@ -166,8 +172,8 @@ class _Sending:
         return settling.after_break(self.connection, awaited, begun + self.deadline)
 
 
-def _awaited(step: Step) -> Awaited:
-    return Awaited(step.scope, step.before, step.after)
+def _awaited(step: Step, client_request_id: str) -> Awaited:
+    return Awaited(step.scope, step.before, step.after, client_request_id)
 
 
 def _result(step: Step, settled: Settled, client_request_id: str) -> StepResult:

@@ -1,16 +1,19 @@
 """What a cluster's own records tell about other writers of a policy."""
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from kqlmi.cluster.connection import Connection
 from kqlmi.cluster.table import Table
-from kqlmi.errors import KqlmiError, ServiceError
+from kqlmi.errors import KqlmiError, PolicyError, ServiceError
 from kqlmi.model import commands
 from kqlmi.model.entities import Scope, database_key
 from kqlmi.model.policy import Grant, Policy, grants_of
 
-_JOURNAL = ".show journal | where EventTimestamp > ago(10m)"
+_POLICY = "ChangeCommand contains 'managed_identity'"
+_JOURNAL = f".show journal | where EventTimestamp > ago(10m) and {_POLICY}"
+_WRITES = f".show journal | where {_POLICY}"
 _COMMANDS = ".show commands-and-queries | where StartedOn > ago(10m)"
 
 
@@ -47,21 +50,33 @@ def overwritten_by(
 
 
 def last_writer(connection: Connection, scope: Scope, policy: Policy | None) -> str:
-    """Give who left ``policy`` in a scope, and when, by the journal; empty where it does not tell."""
-    found = grants_of(policy)
+    """Return who left ``policy`` in a scope, and when, by the journal; empty where it does not tell."""
     try:
         writes = _writes(connection.execute(_JOURNAL, scope.name))
     except KqlmiError:
         return ""
-    here = (write for write in writes if database_key(write.database) == database_key(scope.name or ""))
-    writers = [
-        f"{one.principal} at {one.time}" for one in here if _states(one.updated) and _grants(one.updated) == found
-    ]
+    found = grants_of(policy)
+    writers = [f"{one.principal} at {one.time}" for one in writes if one.is_in(scope) and one.left == found]
     return writers[-1] if writers else ""
 
 
-class _Write(NamedTuple):
-    """A row of the journal, its fields in the order of ``_COLUMNS``."""
+def policy_writes(connection: Connection, scope: Scope) -> "tuple[Write, ...]":
+    """Return the writes of a scope's policy that the journal shows, the oldest first; none where it cannot be read."""
+    try:
+        return tuple(one for one in _writes(connection.execute(_WRITES, scope.name)) if one.is_in(scope))
+    except KqlmiError:
+        return ()
+
+
+def is_anothers(writes: "Sequence[Write]", own: Collection[str], policy: Policy | None) -> bool:
+    """Check whether the last of a scope's ``writes`` left ``policy``, and none of them is of the ``own`` requests."""
+    if not writes or any(one.request in own for one in writes):
+        return False
+    return writes[-1].left == grants_of(policy)
+
+
+class Write(NamedTuple):
+    """A row of the journal about a policy, its fields in the order of ``_COLUMNS``; any may be empty."""
 
     time: str
     request: str
@@ -70,6 +85,21 @@ class _Write(NamedTuple):
     original: str
     updated: str
     principal: str
+    command: str
+
+    def is_in(self, scope: Scope) -> bool:
+        """Check whether it changed the policy of a scope."""
+        return database_key(self.database) == database_key(scope.name or "")
+
+    @property
+    def replaced(self) -> frozenset[Grant] | None:
+        """The grants before it; None where the journal does not write the policy as one."""
+        return _grants(self.original)
+
+    @property
+    def left(self) -> frozenset[Grant] | None:
+        """The grants after it; None where the journal does not write the policy as one."""
+        return _grants(self.updated)
 
 
 _COLUMNS = (
@@ -80,18 +110,14 @@ _COLUMNS = (
     "OriginalEntityState",
     "UpdatedEntityState",
     "Principal",
+    "ChangeCommand",
 )
 
 
-def _writes(journal: Table) -> list[_Write]:
-    """Give the rows of the journal, the oldest first."""
-    rows = zip(*map(journal.column, _COLUMNS), strict=True)
-    return sorted((_Write(*(str(value or "") for value in row)) for row in rows), key=lambda write: write.time)
-
-
-def _states(state: str) -> bool:
-    """Tell the state of a policy, an array or null, from that of anything else that the journal holds."""
-    return state[:1] in {"[", "n"}
+def _writes(journal: Table) -> list[Write]:
+    """Return the rows of the journal that policy commands left, the oldest first."""
+    rows = (Write(*(str(value or "") for value in row)) for row in zip(*map(journal.column, _COLUMNS), strict=True))
+    return sorted((row for row in rows if commands.writes(row.command)), key=lambda write: write.time)
 
 
 def _by_journal(journal: Table, scope: Scope, own: str, before: frozenset[Grant]) -> Overwritten | None:
@@ -99,7 +125,9 @@ def _by_journal(journal: Table, scope: Scope, own: str, before: frozenset[Grant]
     mine = next((write for write in writes if write.request == own), None)
     if mine is None:
         raise ServiceError("The journal does not show the write.")
-    found = _grants(mine.original)
+    found = mine.replaced
+    if found is None:
+        raise ServiceError("The journal does not show what the write replaced.")
     if found == before:
         return None
     # Another database may hold the same, and a later write may have left the same once more.
@@ -124,11 +152,14 @@ def _by_commands(listed: Table, scope: Scope, own: str, window: float) -> Overwr
         & (frame.StartedOn <= mine.LastUpdatedOn.iloc[0])
     ]
     for row in others.itertuples():
-        command = commands.read(str(row.Text))
-        if command and command.verb != "show" and (command.scope or Scope.database(str(row.Database))) == scope:
-            return Overwritten(scope, str(row.User), frozenset(), frozenset(), str(row.Text))
+        for command in commands.writes(str(row.Text)):
+            if (command.scope or Scope.database(str(row.Database))) == scope:
+                return Overwritten(scope, str(row.User), frozenset(), frozenset(), str(row.Text))
     return None
 
 
-def _grants(state: str) -> frozenset[Grant]:
-    return grants_of(Policy.parse(state))
+def _grants(state: str) -> frozenset[Grant] | None:
+    try:
+        return grants_of(Policy.parse(state))
+    except PolicyError:
+        return None

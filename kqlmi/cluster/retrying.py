@@ -74,8 +74,7 @@ class Retrying:
         A read is sent again after anything that passes, a write only where it was proven not applied. A policy command
         that writes is sent once: what sends it looks first whether the policy moved on, and calls ``repeat``.
         """
-        command = commands.read(text)
-        if command and command.verb != "show":
+        if commands.writes(text):
             return send(seconds)
         answer = self._run(send, seconds, self._not_applied if is_write(text) else self._passes)
         if grants_role(text):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from kqlmi.cluster.connection import Connection
+from kqlmi.cluster.evidence import is_anothers, policy_writes
 from kqlmi.cluster.policies import read_policy
 from kqlmi.errors import KqlmiError
 from kqlmi.model import quoting
@@ -20,11 +21,12 @@ _RUNNING: Final = frozenset({"inprogress", "running"})
 
 @dataclass(frozen=True, slots=True)
 class Awaited:
-    """A policy command: the scope that it changes, with the policy before it and the one that it is to leave."""
+    """A policy command: the scope that it changes, the policies before and after it, and its client request ID."""
 
     scope: Scope
     before: Policy | None
     after: Policy | None
+    client_request_id: str = ""
 
     def state(self, policy: Policy | None) -> frozenset[Grant] | bool:
         """Give what tells the policy after from the one before: its grants, or else whether there is one at all."""
@@ -54,13 +56,13 @@ def after_timeout(connection: Connection, awaited: Awaited) -> Settled:
     return _settle(connection, awaited, None, lambda: False)
 
 
-def after_interrupt(connection: Connection, awaited: Awaited, client_request_id: str, seconds: float) -> Settled:
+def after_interrupt(connection: Connection, awaited: Awaited, seconds: float) -> Settled:
     """Read back after an interrupt, for some ``seconds`` at most; the next interrupt ends it.
 
     The old state proves nothing while the command may still arrive: only where the cluster lists it as ended.
     """
     until = time.monotonic() + min(seconds, _AFTER_INTERRUPT)
-    return _settle(connection, awaited, until, lambda: _has_ended(connection, awaited.scope, client_request_id))
+    return _settle(connection, awaited, until, lambda: _has_ended(connection, awaited.scope, awaited.client_request_id))
 
 
 def _settle(connection: Connection, awaited: Awaited, until: float | None, proves: Callable[[], bool]) -> Settled:
@@ -73,6 +75,8 @@ def _settle(connection: Connection, awaited: Awaited, until: float | None, prove
                 # Asked before the read: what lands while it runs is not in it.
                 late = proves()
                 found = _seen(awaited, read_policy(connection, awaited.scope), late=late)
+                if found.outcome == "applied" and _is_anothers(connection, awaited, found.policy):
+                    found = Settled("not applied" if late else "unknown", found.policy)
             if found.outcome != "unknown" or until is None or over:
                 break
             time.sleep(min(_PAUSE, max(0.0, until - time.monotonic())))
@@ -93,6 +97,12 @@ def _seen(awaited: Awaited, policy: Policy | None, *, late: bool) -> Settled:
     if now == (after if isinstance(after, bool) else as_found(after, policy)):
         return Settled("applied", policy)
     return Settled("not applied" if late and now == before else "unknown", policy)
+
+
+def _is_anothers(connection: Connection, awaited: Awaited, policy: Policy | None) -> bool:
+    """Check whether the journal credits somebody else with a policy that this command would have left, too."""
+    writes = policy_writes(connection, awaited.scope)
+    return is_anothers(writes, {awaited.client_request_id}, policy)
 
 
 def as_found(grants: Iterable[Grant], policy: Policy | None) -> frozenset[Grant]:

@@ -1,10 +1,10 @@
 """The text of the policy commands: their only writer, and its reader."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, cast
 
 from kqlmi.errors import InputError, PolicyError
-from kqlmi.model import quoting
+from kqlmi.model import nesting, quoting
 from kqlmi.model.entities import Scope, checked_usage
 from kqlmi.model.lexing import Token, literal_value, tokens
 from kqlmi.model.policy import Policy
@@ -40,8 +40,8 @@ def _target(scope: Scope) -> str:
 class PolicyCommand:
     """A policy command as it was read.
 
-    ``scope`` is None for the database in context. ``payload`` is the decoded literal, None where there is none.
-    ``piped`` tells that something follows, so that the answer need not be a policy.
+    ``scope`` is None for the database in context. ``payload`` is the decoded literal, or those that stand beside each
+    other joined, None where there is none. ``piped`` says that something follows, so that the answer need not be a policy.
     """
 
     verb: Verb
@@ -51,11 +51,31 @@ class PolicyCommand:
 
 
 def read(text: str) -> PolicyCommand | None:
-    """Read a policy command in any spelling that the service accepts; None for anything else."""
-    found = list(tokens(text))
+    """Read a policy command in any spelling that the service accepts; None for anything else, a script among it."""
+    command, rest = _parse(list(tokens(text)), text)
+    if command is None or rest is None or (rest and rest[0].text not in {"|", ";"}):
+        return None
+    return replace(command, piped=any(token.text != ";" for token in rest))
+
+
+def writes(text: str) -> tuple[PolicyCommand, ...]:
+    """Return the policy commands of a text that write: one, or those of an ``.execute … script``, in their order.
+
+    What follows one decides nothing: a command that could write is one, and the service says whether it is whole.
+    """
+    parts = [nest.tokens for nest in nesting.commands(text)]
+    words = [token.text for token in parts[0][:4]]
+    if words[:2] == [".", "execute"] and words[2:] in (["database", "script"], ["cluster", "script"]):
+        parts = parts[1:]
+    found = (_parse(list(part), text)[0] for part in parts[: None if words[1:2] == ["execute"] else 1])
+    return tuple(command for command in found if command and command.verb != "show")
+
+
+def _parse(found: list[Token], text: str) -> tuple[PolicyCommand | None, list[Token] | None]:
+    """Read the policy command that tokens begin with, and what follows it; None for that where its payload is broken."""
     verb, found = _verb(found)
     if verb is None or not found:
-        return None
+        return None, None
     kind, rest = found[0].text, found[1:]
     scope: Scope | None = None
     try:
@@ -64,23 +84,27 @@ def read(text: str) -> PolicyCommand | None:
         elif kind == "database" and not _starts_policy(rest):
             name, rest = _name(rest, text)
             scope = Scope.database(name)
-        elif kind != "database":
-            return None
-        if not _starts_policy(rest):
-            return None
-        rest = rest[2:]
-        payload = literal_value(rest[0].text) if rest and rest[0].kind == "literal" else None
     except InputError:
-        return None
-    rest = rest[payload is not None :]
-    return PolicyCommand(verb, scope, payload, piped=bool(rest)) if not rest or rest[0].text == "|" else None
+        return None, None
+    if kind not in {"cluster", "database"} or not _starts_policy(rest):
+        return None, None
+    rest = rest[2:]
+    # The service joins literals that stand beside each other.
+    count = next((place for place, token in enumerate(rest) if token.kind != "literal"), len(rest))
+    try:
+        payload = "".join(literal_value(token.text) for token in rest[:count]) if count else None
+    except InputError:
+        return PolicyCommand(verb, scope, None, piped=True), None
+    return PolicyCommand(verb, scope, payload, piped=count < len(rest)), rest[count:]
 
 
 def expected(command: PolicyCommand, before: Policy | None) -> Policy | None:
     """Give the policy that a policy command leaves where it finds ``before``; PolicyError if its payload is broken."""
-    payload = Policy.parse(command.payload)
     if command.verb == "show":
         return before
+    if command.verb != "delete" and command.payload is None:
+        raise PolicyError("The command has no policy.", hint="Write it as one string literal.")
+    payload = Policy.parse(command.payload)
     if command.verb == "alter-merge":
         return (before or Policy.empty()).merge(payload or Policy.empty())
     return payload

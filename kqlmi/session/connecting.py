@@ -1,5 +1,6 @@
 """Opening a session: where a cluster is, and how to sign in."""
 
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
@@ -10,7 +11,14 @@ from kqlmi.cluster.cloud import login_endpoint
 from kqlmi.cluster.connection import DEFAULT_TIMEOUT, KustoConnection, Target
 from kqlmi.cluster.retrying import Patience, Retrying
 from kqlmi.credentials import sign_in
-from kqlmi.errors import InputError, MissingExtraError
+from kqlmi.errors import (
+    ConnectionFailedError,
+    InputError,
+    KqlmiError,
+    MissingExtraError,
+    SignInError,
+    UnauthorizedError,
+)
 from kqlmi.model.entities import did_you_mean
 from kqlmi.session import configuration
 from kqlmi.session.addresses import is_name, url_of
@@ -39,7 +47,7 @@ def connect(
     ingest_url: str = "",
     patience: Patience | None = None,
 ) -> Session:
-    """Open a session on a cluster.
+    """Open a session on a cluster, and settle what changes that were left open became, by what it shows of them now.
 
     Args:
         cluster: The cluster's URL, its short name as ``mycluster.westeurope``, a connection of the configuration file, or
@@ -52,7 +60,7 @@ def connect(
         tenant: The tenant to sign in to, by its ID or a domain.
         identity: For ``managed-identity``: ``system``, ``client_id=GUID``, ``object_id=GUID`` or ``resource_id=…``.
         tell: Called with what a person has to do to sign in, which by default is written to standard error, and with a
-            sentence when a request is tried again after a wait.
+            sentence when a request is tried again after a wait; and with what became of a change that was left open.
         database: The database in context.
         name: What previews, results and errors call the cluster; by default its name in the configuration file, or its
             host.
@@ -67,6 +75,8 @@ def connect(
     Raises:
         InputError: The URL, the mode, the timeout or the configuration file is wrong.
         MissingExtraError: ``local`` needs the extra ``kqlmi[local]``.
+        ConnectionFailedError: The cluster is asked what became of changes, and gives no answer.
+        SignInError: It is asked, and no token could be had.
     """
     said = _said(cluster)
     cluster, name = said.get("cluster", ""), name or said.get("name", "")
@@ -84,9 +94,10 @@ def connect(
                 "A local cluster is reached and signed in to by itself.",
                 hint="Say local without a way to sign in, a resource ID or an ingestion URL.",
             )
-        return _connect_local(
+        session = _connect_local(
             name or "local", timeout, retrying, database=database, read_only=read_only, history=history
         )
+        return _settled(session, tell)
     url = url_of(cluster)
     found = sign_in(
         auth or said.get("auth", "default"),
@@ -100,7 +111,7 @@ def connect(
     target = Target(url, found, url_of(ingest_url) if ingest_url else _ingestion(url))
     resource = _resource(resource_id, target, arm_options) if resource_id else None
     connection = KustoConnection(target, timeout=timeout, read_only=read_only, retrying=retrying)
-    return Session(
+    session = Session(
         name or urlsplit(url).netloc,
         connection,
         target=target,
@@ -111,6 +122,24 @@ def connect(
         retrying=retrying,
         timeout=timeout,
     )
+    return _settled(session, tell)
+
+
+def _settled(session: Session, tell: Callable[[str], None] | None) -> Session:
+    """Settle the history entries that were left open, and return the session; none of them keeps it from being opened."""
+    if session.history is None or session.read_only or session.history.is_empty:
+        return session
+    say = tell or (lambda text: sys.stderr.write(f"{text}\n"))
+    try:
+        for entry in session.settle():
+            say(entry.told)
+    except (ConnectionFailedError, SignInError, UnauthorizedError, KeyboardInterrupt):
+        # Whatever is asked next would fail the same way.
+        session.close()
+        raise
+    except KqlmiError as error:
+        say(f"What became of changes that were left open could not be told: {error}")
+    return session
 
 
 def _said(cluster: str) -> dict[str, Any]:

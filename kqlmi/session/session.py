@@ -95,15 +95,15 @@ class Session:
             ServiceError: The cluster refused it.
             ConnectionFailedError: No answer came.
         """
-        command = commands.read(text)
+        command, written = commands.read(text), commands.writes(text)
         if self.read_only and is_write(text):
             raise InputError(f"The session on {self.name} is read-only.", hint="Connect without --read-only to write.")
         name, limit = self._named(database), self.timeout if timeout is None else timeout
         server_deadline(limit)
         try:
-            if command and command.verb != "show":
-                if self.history and not command.piped:
-                    return self._recorder.run(command, text, name, timeout=limit)
+            if written:
+                if self.history:
+                    return self._recorder.run(written, text, name, timeout=limit)
                 return policies.write_policy(self.connection, text, name, timeout=limit, retrying=self._retrying)
             return self.connection.execute(text, name or None, timeout=timeout)
         except ServiceError as error:

@@ -60,8 +60,8 @@ class Bench:
         return outcome, steps + ["not applied"] * (len(VERBS) - len(steps))
 
     def recorded(self) -> tuple[str, list[str]]:
-        """Give what another session finds in the history."""
-        with kqlmi.connect(self.cluster.url, token=self.cluster.token) as other:
+        """Return what another session finds in the history, one that settles nothing."""
+        with kqlmi.connect(self.cluster.url, token=self.cluster.token, read_only=True) as other:
             entry = other.recorded().entries[-1]
         return entry.outcome, [step.outcome for step in entry.steps]
 

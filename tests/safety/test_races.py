@@ -237,3 +237,32 @@ def test_who_was_overwritten_is_not_confused_with_who_wrote_the_same_again_after
         assert result.overwritten
         assert result.overwritten.granted == {(LOADER.object_id, USAGES[2])}
         assert result.overwritten.principal == session.run(".show journal").column("Principal")[0]
+
+
+ORDINARY = (
+    ".create database Third",
+    ".alter database First prettyname '[not a policy'",
+    ".alter database First prettyname 'null and void'",
+    '.alter cluster policy callout \'[{"CalloutType": "kusto", "CalloutUriRegex": "a", "CanCall": true}]\'',
+    ".create function F () { print 'policy managed_identity' }",
+)
+
+
+def test_other_rows_of_the_journal_are_not_read_as_policies(cluster: LocalCluster) -> None:
+    with (
+        kqlmi.connect(cluster.url, token=cluster.token) as session,
+        Plain(cluster.url, cluster.token_for("admin")) as other,
+    ):
+        for text in ORDINARY:
+            session.connection.execute(text, "First")
+        for scope in (Scope.database("First"), Scope.cluster()):
+            plan = session.plan({scope: kqlmi.Policy.empty().grant(EXPORTER.object_id, "All")})
+            (other.alter if scope.name else other.merge)(scope.name or "", {LOADER.object_id: ["All"]})
+            principal = session.run(".show journal").column("Principal")[-1]
+            for text in ORDINARY[1:4]:
+                session.connection.execute(text, "First")
+            with pytest.raises(ApplyError, match=f"changed since this plan was made by {principal}"):
+                session.apply(plan)
+            again = session.plan({scope: None})
+            [result] = session.apply(again).steps
+            assert (result.overwritten, result.unseen) == (None, None)

@@ -9,7 +9,7 @@ from kqlmi.model.workflows import WORKFLOWS
 from kqlmi.notebook.frames import policy_frame
 from kqlmi.notebook.progress import Progress
 from kqlmi.notebook.subcommands.registry import CELL_HELP, SUBCOMMANDS, Context, subcommand
-from kqlmi.session import Session, configuration, connect
+from kqlmi.session import configuration, connect
 
 _MANY = 8
 
@@ -74,20 +74,8 @@ def connect_(
     )
     for note in session.notes():
         print(note)
-    _settle(session)
     if session.database:
         print(f"Commands run in the database {printable(session.database)}.")
-
-
-def _settle(session: Session) -> None:
-    """Say what became of the changes that a kernel left open."""
-    if session.history is None or session.read_only:
-        return
-    for entry in session.settle():
-        scopes = ", ".join(str(step.scope) for step in entry.steps)
-        print(
-            f"A change of {entry.time:%Y-%m-%d %H:%M:%S} UTC was left open ({scopes}); by now it is: {entry.outcome}."
-        )
 
 
 @subcommand

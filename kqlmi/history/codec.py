@@ -1,0 +1,76 @@
+"""An entry as the text of its file."""
+
+import json
+from dataclasses import fields
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from kqlmi.history.entries import Entry, StepRecord
+from kqlmi.model.entities import Scope
+from kqlmi.model.policy import Policy
+
+_FORMAT: Final = 1
+
+
+def dump(entry: Entry) -> bytes:
+    """Return the text of an entry: JSON for people, in ASCII, because a lone surrogate in a name has no UTF-8."""
+    return (json.dumps({"format": _FORMAT, **_plain(entry)}, default=_plain, indent=2) + "\n").encode("ascii")
+
+
+def parse(data: bytes) -> Entry:
+    """Read an entry; a time without a zone is UTC.
+
+    Raises:
+        ValueError: It is none.
+        KqlmiError: A name or policy in it is none.
+        RecursionError: It is nested too deep.
+    """
+    match json.loads(data):
+        case {"format": int(version)} if version > _FORMAT:
+            raise ValueError(f"written by a newer kqlmi, in format {version}; this one reads up to {_FORMAT}")
+        case {
+            "format": 1,
+            "id": str(entry_id),
+            "time": str(when),
+            "cluster": str(cluster),
+            "name": str(name),
+            "principal": str(principal),
+            "source": "plan" | "cell" as source,
+            "undoes": str() | None as undoes,
+            "outcome": "open" | "applied" | "partly applied" | "not applied" | "unknown" as outcome,
+            "steps": list(items),
+        }:
+            steps = tuple(_step(item) for item in items)
+            moment = datetime.fromisoformat(when)
+            moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+            return Entry(entry_id, moment, cluster, name, principal, source, steps, outcome, undoes)
+    raise ValueError("not a history entry")
+
+
+def _step(item: Any) -> StepRecord:
+    match item:
+        case {
+            "scope": str() | None as database,
+            "command": str(command),
+            "before": str() | None as before,
+            "after": str() | None as after,
+            "outcome": "open" | "applied" | "partly applied" | "not applied" | "unknown" as outcome,
+            "client_request_id": str(request),
+        }:
+            policies = Policy.parse(before), Policy.parse(after)
+            known = str(item.get("database_id") or ""), item.get("lost") is True
+            return StepRecord(Scope(database), command, *policies, outcome, request, *known)
+    raise ValueError("not a history entry: one of its steps is not whole")
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON holds of a value; a scope is its database, or null for the cluster."""
+    match value:
+        case datetime():
+            return value.isoformat()
+        case Scope():
+            return value.name
+        case Policy():
+            return value.to_record()  # as text, so that its numbers stay as they were read
+        case _:
+            return {item.name: getattr(value, item.name) for item in fields(value)}

@@ -1,0 +1,165 @@
+"""What is recorded of a change, and what a reading of the records tells."""
+
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, Literal, Self
+
+from kqlmi.errors import InputError, KqlmiError, printable
+from kqlmi.model.entities import Scope
+from kqlmi.model.policy import Policy
+
+Outcome = Literal["open", "applied", "partly applied", "not applied", "unknown"]
+Source = Literal["plan", "cell"]
+
+_UNSETTLED: Final = frozenset({"open", "unknown"})
+
+
+class HistoryError(KqlmiError):
+    """The history cannot be read or written."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """One command, with the policy of its scope before and after it; ``after`` is the expected one until it is read.
+
+    ``database_id`` is the database's own ID, empty where the cluster gives none. A ``lost`` step has an outcome that
+    nothing can tell any more.
+    """
+
+    scope: Scope
+    command: str
+    before: Policy | None
+    after: Policy | None
+    outcome: Outcome = "open"
+    client_request_id: str = ""
+    database_id: str = ""
+    lost: bool = False
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether its outcome is not known, and may still become known."""
+        return self.outcome in _UNSETTLED and not self.lost
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One change; ``cluster`` is the cluster's own identity and ``name`` is what people call it.
+
+    ``undoes`` is the ID of the entry that this one takes back.
+    """
+
+    id: str
+    time: datetime
+    cluster: str
+    name: str
+    principal: str
+    source: Source
+    steps: tuple[StepRecord, ...]
+    outcome: Outcome = "open"
+    undoes: str | None = None
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether its outcome is not known, and may still become known."""
+        told = self.steps and not any(step.unsettled for step in self.steps)
+        return self.outcome == "open" or (self.outcome == "unknown" and not told)
+
+    @property
+    def told(self) -> str:
+        """What became of a change that was left open, in a sentence."""
+        scopes = printable(", ".join(dict.fromkeys(str(step.scope) for step in self.steps)))
+        gone = printable(", ".join(dict.fromkeys(str(step.scope) for step in self.steps if step.lost)))
+        hint = f" The {gone} was dropped since, or created again, so that nothing tells any more." if gone else ""
+        return f"A change of {self.time:%Y-%m-%d %H:%M:%S} UTC was left open ({scopes}); by now it is: {self.outcome}.{hint}"
+
+    def with_step(self, place: int, step: StepRecord) -> Self:
+        """Give the entry with another step at a place, counted from 0."""
+        return replace(self, steps=(*self.steps[:place], step, *self.steps[place + 1 :]))
+
+
+def new_entry(
+    *, cluster: str, name: str, principal: str, source: Source, steps: Iterable[StepRecord], undoes: str | None = None
+) -> Entry:
+    """Return an open entry of this moment; no other process makes the same ID."""
+    now = datetime.now(UTC)
+    entry_id = f"{now:%Y%m%d-%H%M%S-%f}-{secrets.token_hex(4)}"
+    return Entry(entry_id, now, cluster, name, principal, source, tuple(steps), undoes=undoes)
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A file that holds no entry that can be read, and why; it is left where it is."""
+
+    path: Path
+    reason: str
+
+    @property
+    def id(self) -> str:
+        """Return the ID of the entry that its name tells."""
+        return self.path.stem.rpartition(".")[2]
+
+    def __str__(self) -> str:
+        """Give the path and the reason on one line."""
+        return f"{printable(str(self.path))}: {printable(self.reason)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the history holds of one cluster: its entries, newest last, and the files that could not be read."""
+
+    entries: tuple[Entry, ...] = ()
+    unreadable: tuple[Unreadable, ...] = ()
+
+    def entry(self, prefix: str) -> Entry:
+        """Give the entry whose ID begins with ``prefix``.
+
+        Raises:
+            InputError: No entry does, or several do.
+            HistoryError: Its file cannot be read.
+        """
+        by_id = {file.id: file for file in self.unreadable} | {entry.id: entry for entry in self.entries}
+        match [entry_id for entry_id in by_id if entry_id.startswith(prefix)]:
+            case []:
+                raise InputError(f"No history entry begins with {prefix!r}.", hint="%kqlmi history lists the entries.")
+            case [entry_id]:
+                entry = by_id[entry_id]
+            case several:
+                ids = printable(", ".join(several))
+                raise InputError(f"{prefix!r} fits several history entries: {ids}.", hint="Give more of the ID.")
+        if isinstance(entry, Unreadable):
+            raise HistoryError(f"A history entry cannot be read: {entry}.", hint="Repair the file, or move it away.")
+        return entry
+
+    @property
+    def last_to_undo(self) -> Entry | None:
+        """Give the newest entry that changed something, is no undo, and has not been taken back; None without one.
+
+        An undo takes an entry back only when all of it was applied, and no longer once it has itself been undone.
+        """
+        undone: set[str | None] = set()
+        for entry in reversed(self.entries):
+            if entry.id in undone:
+                continue
+            if entry.undoes is None and entry.outcome in {"applied", "partly applied"}:
+                return entry
+            if entry.outcome == "applied":
+                undone.add(entry.undoes)
+        return None
+
+    @property
+    def unfinished(self) -> tuple[Entry, ...]:
+        """Return the entries whose outcome is to be settled: ``open`` (their writer died, or still runs) or ``unknown``."""
+        return tuple(entry for entry in self.entries if entry.unsettled)
+
+    def doubts(self, last: Entry | None) -> tuple[Entry, ...]:
+        """Return the entries after ``last``, or all of them, of which nobody knows whether they changed anything."""
+        after = self.entries[self.entries.index(last) + 1 :] if last else self.entries
+        return tuple(entry for entry in after if entry.unsettled)
+
+    def replacing(self, entries: Iterable[Entry]) -> Self:
+        """Return the reading with other states of some of its entries."""
+        by_id = {entry.id: entry for entry in entries}
+        return replace(self, entries=tuple(by_id.get(entry.id, entry) for entry in self.entries))
