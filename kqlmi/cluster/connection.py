@@ -3,15 +3,16 @@
 import uuid
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, cast
 from urllib.parse import urlsplit
 
-from kqlmi.cluster.answers import RefusedError, refuse_late_errors, refuse_part
+from kqlmi.cluster import results
+from kqlmi.cluster.answers import RefusedError
 from kqlmi.cluster.discretion import discreet
 from kqlmi.cluster.interrupting import SERVER_SECONDS, interrupted
 from kqlmi.cluster.refusals import nothing_happened, translated
 from kqlmi.cluster.retrying import Retrying
-from kqlmi.cluster.table import Column, Table
+from kqlmi.cluster.table import Table
 from kqlmi.cluster.transport import passage, watch
 from kqlmi.credentials import SignIn
 from kqlmi.errors import ConnectionFailedError, InputError, ServiceError
@@ -34,7 +35,7 @@ class Connection(Protocol):
     def execute(
         self, text: str, database: str | None = None, *, timeout: float | None = None, client_request_id: str = ""
     ) -> Table:
-        """Execute one command or query and give its primary result."""
+        """Execute one command or query and return its first result table, with the others behind it."""
         ...
 
     def close(self) -> None:
@@ -95,7 +96,7 @@ class KustoConnection:
     def execute(
         self, text: str, database: str | None = None, *, timeout: float | None = None, client_request_id: str = ""
     ) -> Table:
-        """Execute one command or query and give its primary result.
+        """Execute one command or query and return its first result table, with the others behind it.
 
         The text is sent byte for byte. Its first token decides between management and query.
 
@@ -147,12 +148,7 @@ class KustoConnection:
             passage(seconds + _GRACE.total_seconds(), lambda: self._left.add(client_request_id)) as on_its_way,
             translated(host, mode, client_request_id, on_its_way),
         ):
-            results = run(database or "NetDefaultDB", text, properties).primary_results
-            columns = tuple(
-                Column.of(column["ColumnName"], column.get("ColumnType") or column.get("DataType") or "string")
-                for column in results[0].raw_columns
-            )
-            return Table(columns, tuple(results[0].raw_rows))
+            return cast("Table", run(database or "NetDefaultDB", text, properties))
 
 
 def server_deadline(seconds: object) -> timedelta:
@@ -166,15 +162,13 @@ def _client(target: Target, *, trust_environment: bool) -> "KustoClient":
     from azure.kusto.data import KustoClient, KustoConnectionStringBuilder
 
     class Client(KustoClient):
-        """The SDK's client, which by itself overlooks an error that closes an answer, and loses the body of others."""
+        """The SDK's client, which by itself overlooks errors in an answer and tables behind the first, and loses the body of others."""
 
         _client_server_delta = _GRACE
 
         @staticmethod
         def _kusto_parse_by_endpoint(endpoint: str, response_json: Any) -> Any:
-            refuse_late_errors(response_json)
-            refuse_part(response_json)
-            return KustoClient._kusto_parse_by_endpoint(endpoint, response_json)  # noqa: SLF001
+            return results.read(response_json, version=2 if endpoint.endswith("/v2/rest/query") else 1)
 
         @staticmethod
         def _handle_http_error(*words: Any) -> NoReturn:

@@ -98,8 +98,9 @@ def _service_error(error: Exception, host: str, client_request_id: str) -> Servi
     response = error.args[1] if isinstance(error, sdk.KustoThrottlingError) else getattr(error, "http_response", None)
     status = getattr(response, "status_code", None)
     if response is None or status is None or HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+        lacks = f": {error}" if isinstance(error, PartialAnswerError) and str(error) else ""
         return AnswerError(
-            f"{host} gave an answer that is not Kusto's, or not whole.",
+            f"{host} gave an answer that is not Kusto's, or not whole{lacks}.",
             hint="Is this the URL of a cluster, and no proxy in between?",
             client_request_id=client_request_id,
         )

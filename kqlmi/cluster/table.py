@@ -41,6 +41,10 @@ class ColumnTypeWarning(UserWarning):
     """A column holds a value that its usual dtype cannot hold, and has another one."""
 
 
+class SeveralTablesWarning(UserWarning):
+    """An answer has several tables, of which the first was returned."""
+
+
 class _CannotHoldError(Exception):
     """A dtype cannot hold a column's values exactly."""
 
@@ -61,10 +65,20 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table as it came: ``rows`` hold JSON values, in the order of ``columns``."""
+    """A table as it came: ``rows`` hold JSON values, in the order of ``columns``.
+
+    ``others`` are the tables that came behind it, if it is the first of an answer of several.
+    """
 
     columns: tuple[Column, ...]
     rows: Sequence[Sequence[Any]]
+    name: str = ""
+    others: tuple["Table", ...] = ()
+
+    @property
+    def tables(self) -> tuple["Table", ...]:
+        """Return every table of the answer, this one first."""
+        return (self, *self.others)
 
     def __len__(self) -> int:
         """Give the number of rows."""

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
 
-from kqlmi.errors import AnswerError, KqlmiError, RequestInterruptedError
+from kqlmi.errors import AnswerError, KqlmiError, RequestInterruptedError, printable
 from kqlmi.model.hidden import hidden
 from kqlmi.model.policy import Snapshot
 from kqlmi.notebook import subcommands
@@ -15,6 +15,8 @@ from kqlmi.notebook.settings import KqlMI
 if TYPE_CHECKING:
     import pandas as pd
     from IPython.core.interactiveshell import InteractiveShell
+
+    from kqlmi.session import Table
 
 
 def keep_empty_body(lines: list[str]) -> list[str]:
@@ -69,9 +71,11 @@ class KqlMagics(Magics):
         session = self.sessions.get(cell.on)
         if cell.check:
             return self._kept(cell, check_frame(session.check(cell.text, cell.database), cell.text))
-        table = session.run(cell.text, cell.database)
+        table = session.send(cell.text, cell.database)
         found, note = None, ""
-        if not (cell.raw or self.settings.raw):
+        if table.others:
+            self._show_tables(cell, table)
+        elif not (cell.raw or self.settings.raw):
             try:
                 found = session.policy_in(table, cell.text, cell.database)
             except AnswerError as error:
@@ -83,12 +87,27 @@ class KqlMagics(Magics):
             print(note)
         return self._kept(cell, frame)
 
+    def _show_tables(self, cell: Cell, first: "Table") -> None:
+        """Show each table of an answer of several under its name; the first, where the cell returns it, comes last."""
+        from IPython.display import display
+
+        count = len(first.tables)
+        for number, table in enumerate(first.tables, 1):
+            if cell.name or number > 1:
+                print(f"{_title(table)} (table {number} of {count}):")
+                display(table.to_dataframe())
+        print(f"{cell.name or 'The result of this cell'} is {_title(first)}, the first of {count} tables.")
+
     def _kept(self, cell: Cell, frame: "pd.DataFrame") -> "pd.DataFrame | None":
         """Give a result, or keep it in the variable that the cell names."""
         if cell.name and self.shell:
             self.shell.user_ns[cell.name] = frame
             return None
         return frame
+
+
+def _title(table: "Table") -> str:
+    return printable(table.name) or "(no name)"
 
 
 def _absence(found: Snapshot) -> str:

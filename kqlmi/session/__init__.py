@@ -2,6 +2,7 @@
 
 from kqlmi.apply import Applied, StepResult
 from kqlmi.cluster.ingest import Ingestion
+from kqlmi.cluster.table import Table
 from kqlmi.credentials import MODES
 from kqlmi.history import Entry
 from kqlmi.session.azure import ConnectionList, IdentityList
@@ -19,5 +20,6 @@ __all__ = [
     "Ingestion",
     "Session",
     "StepResult",
+    "Table",
     "connect",
 ]

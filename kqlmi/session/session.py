@@ -1,5 +1,6 @@
 """What a notebook holds open: a connection to one cluster, and what can be done over it."""
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
@@ -11,7 +12,7 @@ from kqlmi.apply import DEADLINE, Applied, StepResult, apply_plan
 from kqlmi.cluster import named, policies
 from kqlmi.cluster.connection import DEFAULT_TIMEOUT, Connection, Target, server_deadline
 from kqlmi.cluster.retrying import Retrying
-from kqlmi.cluster.table import Table
+from kqlmi.cluster.table import SeveralTablesWarning, Table
 from kqlmi.errors import AnswerError, InputError, ServiceError
 from kqlmi.fanout import Progress, unseen
 from kqlmi.history import Entry, History, Reading
@@ -85,9 +86,13 @@ class Session:
         self._held.close()
 
     def run(self, text: str, database: str | None = None, *, timeout: float | None = None) -> Table:
-        """Send one command or query, byte for byte, and give its table; ``timeout`` is in seconds.
+        """Send one command or query, byte for byte, and return its table; ``timeout`` is in seconds.
 
-        A policy command that writes is recorded, with the policy read before and after it, so that ``undo`` takes it back.
+        A policy command that writes is recorded, with the policy read before and after it, so that ``undo`` reverts it.
+
+        Warns:
+            SeveralTablesWarning: The answer has several tables, as that of ``fork``: they are in ``.tables``, and the
+                first is returned.
 
         Raises:
             InputError: The session is read-only, and the text is a command that does not begin with .show; or the timeout
@@ -95,6 +100,17 @@ class Session:
             ServiceError: The cluster refused it.
             ConnectionFailedError: No answer came.
         """
+        answer = self.send(text, database, timeout=timeout)
+        if answer.others:
+            warnings.warn(
+                f"The answer has {len(answer.tables)} tables, of which this is the first: see .tables.",
+                SeveralTablesWarning,
+                stacklevel=2,
+            )
+        return answer
+
+    def send(self, text: str, database: str | None = None, *, timeout: float | None = None) -> Table:
+        """Do what ``run`` does, for a caller that looks at every table of the answer."""
         command, written = commands.read(text), commands.writes(text)
         if self.read_only and is_write(text):
             raise InputError(f"The session on {self.name} is read-only.", hint="Connect without --read-only to write.")

@@ -88,7 +88,7 @@ def serve(port: int = 0) -> Iterator[Service]:
         thread.join()
 
 
-def v1(rows: list[list[Any]], *columns: str) -> dict[str, Any]:
+def v1(rows: list[Any], *columns: str) -> dict[str, Any]:
     names = [{"ColumnName": name, "DataType": "String", "ColumnType": "string"} for name in columns]
     return {"Tables": [{"TableName": "Table_0", "Columns": names, "Rows": rows}]}
 

@@ -2,7 +2,10 @@
 
 import json
 import os
+import warnings
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pandas as pd
@@ -10,6 +13,7 @@ import pytest
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
+from kqlmi.cluster.table import Column, Table
 from kqlmi.errors import CellError, InputError, KqlmiError, NotConnectedError, ServiceError
 from kqlmi.local.cluster import LocalCluster
 from kqlmi.notebook.subcommands import SUBCOMMANDS
@@ -42,6 +46,40 @@ def test_a_name_keeps_the_result_and_shows_nothing(connected: Notebook, capsys: 
     assert connected.run("%%kqlmi found << --database Samples\nStormEvents | count") is None
     assert capsys.readouterr().out == ""
     assert connected.shell.user_ns["found"].iloc[0, 0] > 0
+
+
+class Forked:
+    """A connection whose every answer has the tables of a fork."""
+
+    def execute(self, *_: Any, **__: Any) -> Table:
+        first, *others = (
+            Table((Column("x", "long"),), [[n]], name) for n, name in ((1, "low"), (2, ""), (3, "high\n"))
+        )
+        return replace(first, others=tuple(others))
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("options", ["", " --raw"])
+def test_each_table_of_an_answer_is_shown_under_its_name(
+    connected: Notebook, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], options: str
+) -> None:
+    sessions = connected.shell.magics_manager.registry["KqlMagics"].sessions
+    monkeypatch.setattr(sessions.get(), "connection", Forked())
+    capsys.readouterr()
+    with warnings.catch_warnings(record=True) as warned:
+        assert connected.run(f"%%kqlmi{options}\nT | fork low=(a) (b) high=(c)").x.tolist() == [1]
+    shown = capsys.readouterr().out
+    assert shown.index("(no name) (table 2 of 3)") < shown.index("high\\u000a (table 3 of 3)")
+    assert shown.index("The result of this cell is low, the first of 3 tables.") > shown.index("0  3")
+    assert "low (table 1 of 3)" not in shown
+    connected.run(f"%%kqlmi df <<{options}\nT | fork low=(a) (b) high=(c)")
+    shown = capsys.readouterr().out
+    assert [shown.index(f"(table {n} of 3):\n   x\n0  {n}\n") for n in (1, 2, 3)]
+    assert "df is low, the first of 3 tables." in shown
+    assert connected.shell.user_ns["df"].x.tolist() == [1]
+    assert warned == []
 
 
 def test_nothing_in_a_cell_is_expanded(connected: Notebook) -> None:
