@@ -5,7 +5,6 @@ from typing import Final
 from kqlmi.cluster.table import Table
 from kqlmi.model.entities import Scope
 
-_QUOTED: Final = ("''", '""')
 # The other documented policies, without underscores; how each is called in an answer is not documented.
 _OTHERS: Final = frozenset(
     [
@@ -43,10 +42,17 @@ class UnknownNameWarning(UserWarning):
 
 def entity_name(answer: Table) -> str:
     """Return the name in the first row of a policy command's answer, out of its brackets and quotes."""
-    name = _first(answer, "EntityName")
-    if name[:1] + name[-1:] == "[]":
-        name = name[1:-1].strip()
-    return name[1:-1] if name[:1] + name[-1:] in _QUOTED and len(name) > 1 else name
+    return _readings(_first(answer, "EntityName"))[-1]
+
+
+def _readings(name: str) -> tuple[str, ...]:
+    """Return what a name may stand for: itself, and what is in its brackets, and what is in the quotes there."""
+    found = [name]
+    for first, last in ("[]", "''", '""'):
+        inside = found[-1][1:-1]
+        if inside and found[-1] == f"{first}{inside}{last}":
+            found.append(inside)
+    return tuple(found)
 
 
 def is_about(answer: Table, scope: Scope) -> bool | None:
@@ -58,11 +64,8 @@ def is_about(answer: Table, scope: Scope) -> bool | None:
     wanted = "cluster" if scope.is_cluster else "database"
     if kind in {"cluster", "database"} - {wanted} or policy.replace("_", "").removesuffix("policy") in _OTHERS:
         return False
-    name = entity_name(answer)
-    if scope.is_cluster:
-        same = not name
-    else:
-        same = bool(name) and scope in (Scope.database(name), Scope.database(_first(answer, "EntityName")))
+    names = _readings(_first(answer, "EntityName"))
+    same = names == ("",) if scope.is_cluster else scope in {Scope.database(name) for name in names if name}
     return True if same and kind in {"", wanted} else None
 
 

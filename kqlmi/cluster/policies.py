@@ -16,6 +16,7 @@ from kqlmi.errors import (
     PolicyError,
     RequestInterruptedError,
     ServiceError,
+    printable,
 )
 from kqlmi.fanout import WIDTH, Progress, each, unseen
 from kqlmi.model import commands
@@ -96,15 +97,15 @@ def read_policy(connection: Connection, scope: Scope) -> Policy | None:
         policy = policy_of(answer)
     except AnswerError as error:
         raise AnswerError(f"The policy of the {scope} could not be read. {error.message}", hint=error.hint) from error
-    about = is_about(answer, scope)
-    name = entity_name(answer)
-    if about is False or (about is None and name and _is_another(connection, name, scope)):
-        other = f"the database {name}" if name else "another scope"
+    about, name = is_about(answer, scope), entity_name(answer)
+    called = _called(connection, name) if about is None and name else frozenset({scope})
+    if about is False or (called and scope not in called):
         raise AnswerError(
-            f"The policy of the {scope} could not be read. The answer is about {other}.",
+            f"The policy of the {scope} could not be read. The answer is about"
+            f" {f'the database {printable(name)}' if name else 'another policy'}.",
             hint="Is there a proxy or a cache in between?",
         )
-    if about is None and name:
+    if not called:
         warnings.warn(
             f"The answer about the {scope} names it {name!r}, a form that kqlmi does not know.",
             UnknownNameWarning,
@@ -113,15 +114,15 @@ def read_policy(connection: Connection, scope: Scope) -> Policy | None:
     return policy
 
 
-def _is_another(connection: Connection, name: str, scope: Scope) -> bool:
-    """Return whether a name is that of a database, and not only another name for the one of ``scope``."""
+def _called(connection: Connection, name: str) -> frozenset[Scope]:
+    """Return the database that a name names, by its name and its pretty name; empty if there is none."""
     listed = connection.execute(".show databases")
     names = listed.column("DatabaseName")
     pretty = listed.column("PrettyName") if listed.has("PrettyName") else [None] * len(names)
     for one, other in zip(names, pretty, strict=True):
         if Scope.database(str(one)) == Scope.database(name):
-            return not other or Scope.database(str(other)) != scope
-    return False
+            return frozenset(Scope.database(str(spelling)) for spelling in (one, other) if spelling)
+    return frozenset()
 
 
 def no_such_policy(error: ServiceError) -> NoSuchPolicyError | None:

@@ -42,7 +42,7 @@ def test_the_answer_is_the_resulting_policy_with_what_the_service_fills_in(clien
     assert json.loads(row.pop("Policy")) == policy
     assert row == {
         "PolicyName": "ManagedIdentityPolicy",
-        "EntityName": "Samples",
+        "EntityName": "[Samples]",
         "ChildEntities": "[]",
         "EntityType": "Database",
     }
@@ -127,7 +127,7 @@ def test_every_spelling_of_a_name_means_the_same_in_the_four_commands(client: An
         (f".alter-merge database {name} policy managed_identity '[]'", "[]"),
     ):
         (row,) = client.mgmt(text, "My other db")
-        assert (row["EntityName"], row["Policy"]) == ("Samples", policy)
+        assert (row["EntityName"], row["Policy"]) == ("[Samples]", policy)
     assert client.policy("database ['My other db']") == "null"
 
 
@@ -135,10 +135,10 @@ def test_without_a_name_the_database_in_context_is_meant(client: Any) -> None:
     client.mgmt(".alter database policy managed_identity '[]'", "My other db")
     client.mgmt(".alter-merge database policy managed_identity '[]'", "My other db")
     (row,) = client.mgmt(".show database policy managed_identity", "my OTHER db")
-    assert (row["EntityName"], row["Policy"]) == ("My other db", "[]")
+    assert (row["EntityName"], row["Policy"]) == ("[My other db]", "[]")
     assert client.policy("database Samples") == "null"
     (row,) = client.mgmt(".show database policy managed_identity", None)
-    assert row["EntityName"] == "Samples"
+    assert row["EntityName"] == "[Samples]"
 
 
 PAYLOADS = [
@@ -259,7 +259,7 @@ def test_a_reserved_word_is_a_name_in_brackets(connect: Any) -> None:
         for name in ("policy", "schema", "true"):
             assert client.policy(f"database ['{name}']") == "null"
         (row,) = client.mgmt(".delete database policy policy managed_identity", "schema")
-        assert row["EntityName"] == "policy"
+        assert row["EntityName"] == "[policy]"
 
 
 @pytest.mark.parametrize(
@@ -358,7 +358,7 @@ def test_hostile_names_survive(connect: Any, name: str, shown: str, usage: str) 
         scope = f"database [{kqltext.quote(name)}]"
         grant = payload(entry(cluster.identities[0].object_id, usage))
         (row,) = client.mgmt(f".alter-merge {scope} policy managed_identity {grant}", None)
-        assert row["EntityName"] == name
+        assert row["EntityName"] == f"[{name}]"
         (held,) = json.loads(client.policy(scope))
         assert held["DisplayName"] == shown
         assert held["AllowedUsages"].lower() == usage.strip().lower()

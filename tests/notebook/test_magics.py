@@ -37,7 +37,7 @@ def test_a_policy_command_gives_one_row_for_each_identity(connected: Notebook) -
 
 def test_raw_and_piped_answers_come_as_they_are(connected: Notebook) -> None:
     raw = connected.run(f"%%kqlmi --raw\n{SHOW}")
-    assert raw.EntityName.tolist() == ["Samples"]
+    assert raw.EntityName.tolist() == ["[Samples]"]
     assert json.loads(raw.Policy[0])[0]["DisplayName"] == "mi-adx-ingest"
     assert list(connected.run(f"%%kqlmi\n{SHOW} | project EntityName").columns) == ["EntityName"]
 

@@ -109,4 +109,4 @@ def _cluster_row(call: Call) -> tuple[str, ...]:
 def _database_row(call: Call, name: str) -> tuple[str, ...]:
     database = call.state.database(name)
     children = lenient_json.dumps(list(database.tables))
-    return ("ManagedIdentityPolicy", database.name, policies.render(database.policy), children, "Database")
+    return ("ManagedIdentityPolicy", f"[{database.name}]", policies.render(database.policy), children, "Database")
