@@ -23,6 +23,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "lexing.tokens": lambda text: list(lexing.tokens(text)),
     "nesting.commands": lambda text: list(nesting.commands(text)),
     "commands.read": commands.read,
+    "commands.writes": commands.writes,
     "hidden.hidden": hidden.hidden,
     "hidden.masked": hidden.masked,
     "references": references.references,

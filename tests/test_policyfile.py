@@ -275,6 +275,14 @@ def test_a_file_cut_anywhere_is_refused_or_means_no_more_than_its_whole_lines(
 
 
 HEAD = "kqlmi: 1\nmode: complete\n"
+
+
+def test_a_name_in_the_escapes_of_json_is_the_character_that_they_write() -> None:
+    name = "\U0001f600"
+    file = policyfile.read(f"{HEAD}databases: {json.dumps({name: {}})}\n")
+    assert Scope.database(name) in file.scopes([name])
+
+
 NOW = Snapshot(
     {CLUSTER: None, SAMPLES: parsed(f'[{{"ObjectId":"{LOADER}","AllowedUsages":"All","DisplayName":"loader"}}]')}
 )

@@ -237,20 +237,6 @@ def test_an_entry_that_was_left_open_is_settled_by_what_the_policy_shows(
     assert session.recorded().entries[0].outcome == outcome
 
 
-def test_a_grant_by_the_guid_of_the_system_identity_is_settled_as_applied(
-    session: Session, cluster: LocalCluster
-) -> None:
-    system = next(one for one in cluster.identities if one.is_system)
-    wanted = Policy.empty().grant(system.object_id, "All")
-    session.apply(session.plan({FIRST: wanted}))
-    [entry] = session.recorded().entries
-    assert session.history is not None
-    [step] = entry.steps
-    session.history.update(replace(entry, outcome="open", steps=(replace(step, after=wanted, outcome="open"),)))
-    [settled] = session.settle()
-    assert settled.outcome == "applied"
-
-
 def test_no_token_is_recorded(session: Session, cluster: LocalCluster, loader: str, tmp_path: Path) -> None:
     session.apply(session.plan({FIRST: Policy.empty().grant(loader, "All")}))
     files = [path for path in tmp_path.rglob("*") if path.is_file()]

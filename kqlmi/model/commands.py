@@ -6,7 +6,7 @@ from typing import Literal, cast
 from kqlmi.errors import InputError, PolicyError
 from kqlmi.model import nesting, quoting
 from kqlmi.model.entities import Scope, checked_usage
-from kqlmi.model.lexing import Token, literal_value, tokens
+from kqlmi.model.lexing import Token, literal_value, tokens, whole_characters
 from kqlmi.model.policy import Policy
 
 Verb = Literal["show", "alter", "alter-merge", "delete"]
@@ -92,7 +92,7 @@ def _parse(found: list[Token], text: str) -> tuple[PolicyCommand | None, list[To
     # The service joins literals that stand beside each other.
     count = next((place for place, token in enumerate(rest) if token.kind != "literal"), len(rest))
     try:
-        payload = "".join(literal_value(token.text) for token in rest[:count]) if count else None
+        payload = whole_characters("".join(literal_value(token.text) for token in rest[:count])) if count else None
     except InputError:
         return PolicyCommand(verb, scope, None, piped=True), None
     return PolicyCommand(verb, scope, payload, piped=count < len(rest)), rest[count:]
@@ -149,5 +149,5 @@ def _name(found: list[Token], text: str) -> tuple[str, list[Token]]:
         return "", found
     inside = found[1:close]
     if inside and all(token.kind == "literal" for token in inside):
-        return "".join(literal_value(token.text) for token in inside), found[close + 1 :]
+        return whole_characters("".join(literal_value(token.text) for token in inside)), found[close + 1 :]
     return text[found[0].end : found[close].start].strip(), found[close + 1 :]

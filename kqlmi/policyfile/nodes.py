@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from kqlmi.errors import InputError, printable
+from kqlmi.model.lexing import whole_characters
 
 # A cluster of 10,000 databases takes about a megabyte. The parser's time grows with the square of the depth.
 MAX_LENGTH = 4_000_000
@@ -156,7 +157,9 @@ def _take(event: Any, text: str, open_nodes: list[tuple[Any, list[Node]]]) -> No
         # A value that is missing is marked where the next one begins; the line to blame is its key's.
         of_key = mark.index == event.end_mark.index and isinstance(parent, events.MappingStartEvent) and siblings
         line = siblings[-1].line if of_key else mark.line + 1
-        siblings.append(Node("scalar", mark.index, event.end_mark.index, line, mark.column, event.value))
+        # In double quotes JSON writes an emoji as two escapes.
+        value = whole_characters(event.value)
+        siblings.append(Node("scalar", mark.index, event.end_mark.index, line, mark.column, value))
     elif isinstance(event, events.CollectionStartEvent):
         if len(open_nodes) > MAX_DEPTH:
             raise PolicyFileError(f"it is nested deeper than {MAX_DEPTH}.", line=mark.line + 1)

@@ -106,10 +106,11 @@ def test_a_json_string_has_the_value_that_json_gives_it(body: str) -> None:
     assert len(found.starts) == len(found.ends) == len(found.value)
 
 
-def test_a_database_is_one_scope_however_its_name_is_escaped() -> None:
-    command = read(f".show database ['{PAIR}'] policy managed_identity")
+@pytest.mark.parametrize("name", [f"'{PAIR}'", r"'\ud83d' '\ude00'", "'😀'", r"'\U0001f600'"])
+def test_a_database_is_one_scope_however_its_name_is_escaped(name: str) -> None:
+    command = read(f".show database [{name}] policy managed_identity")
     assert command is not None
-    assert command.scope == Scope.database("\U0001f600")
+    assert command.scope == Scope.database("😀")
 
 
 def test_properties_are_not_compared_with_each_other() -> None:
