@@ -110,7 +110,7 @@ def test_an_identity_in_the_uri_is_taken_as_it_is(cluster: LocalCluster, session
         ("mine", "", "may not be used for NativeIngestion in the database Samples"),
         ("system", "", "%kqlmi grant system NativeIngestion --database=Samples --on=test"),
         ("loader", "other", "--database=Other"),
-        ("nobody", "", "No policy names an identity 'nobody'"),
+        ("nobody", "", "Identity 'nobody' is not listed in any policy"),
         ("", "", "No identity is said"),
         ("loader", "Nowhere", "There is no database 'Nowhere'"),
     ],

@@ -9,7 +9,7 @@ from kqlmi.arm.asking import asking
 from kqlmi.arm.resource import ClusterResource
 from kqlmi.errors import InputError, ResourceManagerError
 from kqlmi.model.assignment import IdentityBlock
-from kqlmi.model.entities import SYSTEM, Identity, ObjectId, did_you_mean, object_id
+from kqlmi.model.entities import SYSTEM, Identity, ObjectId, object_id
 
 _RESOURCE_ID = re.compile(
     r"/subscriptions/(?P<subscription>[^/]+)/resourceGroups/(?P<group>[^/]+)"
@@ -17,6 +17,7 @@ _RESOURCE_ID = re.compile(
     re.IGNORECASE,
 )
 READER = "the role Reader on the cluster"
+_IDENTITY_READER = "the role Reader, or Managed Identity Operator, on the identity"
 _SETTLED = frozenset({"", "succeeded", "failed", "canceled"})
 
 
@@ -59,46 +60,36 @@ def _assigned(cluster: ClusterResource, found: Any) -> Assigned:
     )
 
 
-def find(cluster: ClusterResource, text: str) -> Identity:
-    """Give the user-assigned identity that ``text`` names: by resource ID, or by name in the cluster's subscription.
-
-    Of several with one name, that of the cluster's own resource group is meant.
+def get(cluster: ClusterResource, text: str) -> Identity | None:
+    """Read a user-assigned identity by its resource ID, or by its name in the cluster's resource group; None if not there.
 
     Raises:
-        InputError: There is none, or several.
-        ResourceManagerError: They may not be read.
+        InputError: It is a resource ID of something else.
+        ResourceManagerError: It may not be read, or a resource ID leads nowhere.
     """
-    reader = "the role Reader, or Managed Identity Operator, on the identity"
-    if "/" in text:
-        place = _RESOURCE_ID.fullmatch(text)
-        if place is None:
-            raise InputError(
-                f"{text!r} is not the resource ID of a user-assigned identity.",
-                hint="Write /subscriptions/…/resourceGroups/…/providers/Microsoft.ManagedIdentity/userAssignedIdentities/…",
-            )
-        with asking(f"tell of the identity {text}", reader), cluster.msi(place["subscription"]) as client:
-            return _identity(client.user_assigned_identities.get(place["group"], place["name"]))
-    with asking(f"tell of the identity {text}", reader), cluster.msi() as client:
-        try:
-            with asking(f"tell of the identity {text}", reader):
-                return _identity(client.user_assigned_identities.get(cluster.place[0], text))
-        except ResourceManagerError as error:
-            if not error.nothing_happened:
-                raise
-        listed = list(map(_identity, client.user_assigned_identities.list_by_subscription()))
-    wanted = text.casefold()
-    found = [one for one in listed if wanted in (one.display_name.casefold(), one.object_id, one.client_id.casefold())]
-    if len(found) == 1:
-        return found[0]
-    if found:
+    place = _RESOURCE_ID.fullmatch(text)
+    if "/" in text and place is None:
         raise InputError(
-            f"{text!r} names several identities: {', '.join(one.resource_id for one in found)}.",
-            hint="Give the resource ID.",
+            f"{text!r} is not the resource ID of a user-assigned identity.",
+            hint="Write /subscriptions/…/resourceGroups/…/providers/Microsoft.ManagedIdentity/userAssignedIdentities/…",
         )
-    raise InputError(
-        f"There is no user-assigned identity {text!r} in the cluster's subscription.",
-        hint=did_you_mean(text, [one.display_name for one in listed]) if listed else "Give its resource ID.",
-    )
+    group, name = (place["group"], place["name"]) if place else (cluster.place[0], text)
+    try:
+        with (
+            asking(f"tell of the identity {text}", _IDENTITY_READER),
+            cluster.msi(place["subscription"] if place else "") as client,
+        ):
+            return _identity(client.user_assigned_identities.get(group, name))
+    except ResourceManagerError as error:
+        if place or not error.nothing_happened:
+            raise
+        return None
+
+
+def in_subscription(cluster: ClusterResource) -> tuple[Identity, ...]:
+    """Read the user-assigned identities of the cluster's subscription; ResourceManagerError if they may not be read."""
+    with asking("tell of the identities in the subscription", _IDENTITY_READER), cluster.msi() as client:
+        return tuple(map(_identity, client.user_assigned_identities.list_by_subscription()))
 
 
 def _identity(found: Any) -> Identity:

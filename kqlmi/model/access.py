@@ -1,13 +1,14 @@
 """Effective access: what the policies of cluster and database together allow, with the reason."""
 
-from collections.abc import Container
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
-from kqlmi.model.entities import ALL, Scope, known_usage, usage_name
+from kqlmi.model.entities import ALL, SYSTEM, Scope, known_usage, usage_name
 from kqlmi.model.policy import Grant, Snapshot
 
 Effect = Literal["effective", "redundant", "without effect"]
+EARLIER: Final = "it is an earlier system identity of the cluster, which is not assigned any more"
 
 
 class Granting(Protocol):
@@ -54,9 +55,21 @@ def covered_by_cluster(snapshot: Snapshot, scope: Scope, identity: str, usage: s
     return next((name for where, name in covers if where.is_cluster), "")
 
 
+def _earlier(snapshot: Snapshot, where: Iterable[Scope], usage: str) -> Iterator[str]:
+    """Yield the earlier system identities that hold a usage."""
+    for identity in sorted(snapshot.earlier):
+        if any((identity, name) in snapshot.grants(place) for place in where for name in (usage, ALL)):
+            yield identity
+
+
 def access(snapshot: Snapshot, identity: str, usage: str, scope: Scope) -> Access:
-    """Tell whether ``identity`` may be used for ``usage`` in ``scope``, by the documented rule: the policies add up."""
+    """Return whether ``identity`` may be used for ``usage`` in ``scope``, by the documented rule: the policies add up.
+
+    A grant to an earlier system identity allows nothing, to nobody.
+    """
     usage = usage_name(usage)
+    if identity in snapshot.earlier:
+        return Access(allowed=False, reason=EARLIER)
     where = (Scope.cluster(),) if without_effect(scope, usage) else tuple(dict.fromkeys((scope, Scope.cluster())))
     found = [
         f"the policy of the {place} grants {name}" + (f", which covers {usage}" if name != usage else "")
@@ -70,6 +83,8 @@ def access(snapshot: Snapshot, identity: str, usage: str, scope: Scope) -> Acces
     if unread:
         return Access(allowed=None, reason=" and ".join(f"the policy of the {place} was not read" for place in unread))
     reason = " and ".join(f"the policy of the {place} does not grant it" for place in where)
+    if identity == SYSTEM and (dead := list(_earlier(snapshot, where, usage))):
+        reason += f"; what it grants to {' and '.join(dead)} is an earlier system identity's, and allows nothing"
     if without_effect(scope, usage):
         reason += f"; {usage} counts in the cluster's policy only"
     return Access(allowed=False, reason=reason)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from kqlmi.model.access import Access, access
+from kqlmi.model.directory import Directory
 from kqlmi.model.entities import SYSTEM, Identity, Scope
 from kqlmi.model.findings import Facts
 from kqlmi.model.needs import DATA_CONNECTIONS, Evidence, Need
@@ -43,6 +44,11 @@ class DataConnection:
         """Give the scope of its database."""
         return Scope.database(self.database)
 
+    def runs_as(self, directory: Directory, cluster: str) -> Identity | None:
+        """Return the identity, None where none is known; ``cluster`` is the resource ID that names the system identity."""
+        name = SYSTEM if self.identity and self.identity.casefold() == cluster.casefold() else self.identity
+        return directory.named(name) or directory.named(self.principal)
+
     @property
     def inferred(self) -> bool:
         """Tell whether no documentation page says that the usage is needed."""
@@ -50,32 +56,18 @@ class DataConnection:
         return row is None or row.sure != "documented"
 
 
-def holder(one: DataConnection, assigned: Iterable[Identity], cluster: str) -> Identity | None:
-    """Give the identity of a data connection, named where it is assigned; None where none is told.
-
-    ``cluster`` is the cluster's resource ID, by which the system identity is named.
-    """
-    known = list(assigned)
-    if one.identity and one.identity.casefold() == cluster.casefold():
-        return next((found for found in known if found.object_id == SYSTEM), Identity(SYSTEM, is_system=True))
-    for found in known:
-        if one.identity.casefold() == found.resource_id.casefold() != "" or one.principal == found.principal_id != "":
-            return found
-    return None
-
-
 def needs(
-    found: Iterable[DataConnection], assigned: Iterable[Identity], cluster: str, databases: Iterable[str] = ()
+    found: Iterable[DataConnection], directory: Directory, cluster: str, databases: Iterable[str] = ()
 ) -> Iterator[Need]:
     """Give what data connections need; those that go by a key need nothing of an identity.
 
     Of one that routes, in which of the ``databases`` beside its own it is used cannot be told.
     """
-    known, places = list(assigned), [Scope.database(name) for name in databases]
+    places = [Scope.database(name) for name in databases]
     for one in found:
         if not one.identity and not one.principal:
             continue
-        who = holder(one, known, cluster)
+        who = one.runs_as(directory, cluster)
         identity = str(who.object_id) if who else one.principal or None
         target = f", into table {one.table}" if one.table else ""
         says = f"data connection {one.name} ({one.title}){target}"
@@ -90,8 +82,8 @@ def verdict(one: DataConnection, facts: Facts, cluster: str) -> Access:
     """Tell whether the policies allow a data connection its identity, and why."""
     if not one.identity and not one.principal:
         return Access(allowed=None, reason="it names no managed identity")
-    who = holder(one, facts.assigned or (), cluster)
-    if facts.assigned is not None and (who is None or who not in facts.assigned):
+    who = one.runs_as(facts.directory, cluster)
+    if facts.assigned is not None and (who is None or facts.directory.state(who.object_id) == "orphan"):
         return Access(allowed=False, reason="its identity is not assigned to the cluster")
     identity = str(who.object_id) if who else one.principal
     if not identity:

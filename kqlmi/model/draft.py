@@ -9,7 +9,8 @@ from typing import Self
 from kqlmi.errors import InputError
 from kqlmi.model.access import covered_by, effect, without_effect
 from kqlmi.model.diff import Change
-from kqlmi.model.entities import ALL, SYSTEM, ObjectId, Scope, checked_usage, did_you_mean, object_id, usage_name
+from kqlmi.model.directory import Directory
+from kqlmi.model.entities import ALL, ObjectId, Scope, checked_usage, did_you_mean, object_id, usage_name
 from kqlmi.model.plan import Plan, make_plan, summary
 from kqlmi.model.policy import Entry, Grant, Policy, Snapshot
 from kqlmi.model.usages import USAGES
@@ -43,12 +44,18 @@ class Draft:
     """Ticks over the policies that were read; every change gives a new draft.
 
     ``ticks`` holds what is wanted otherwise than read, as (scope, identity, usage): whether it is granted. So a tick costs
-    the same however many identities there are.
+    the same however many identities there are. ``directory`` is who is who, by default as the policies know it.
     """
 
     scope: Scope
     read: Snapshot
     ticks: Mapping[Tick, bool] = field(default_factory=dict)
+    directory: Directory = field(default_factory=Directory, compare=False)
+
+    def __post_init__(self) -> None:
+        """Know the identities of the policies."""
+        if not self.directory.identities:
+            object.__setattr__(self, "directory", Directory.of(self.read))
 
     @classmethod
     def start(cls, snapshot: Snapshot, scope: Scope) -> Self:
@@ -72,7 +79,7 @@ class Draft:
 
     def cell(self, identity: str, usage: str) -> Cell:
         """Give the state of one identity × usage in the scope."""
-        identity, usage = self.holder(identity), usage_name(usage)
+        identity, usage = self._holder(identity), usage_name(usage)
         return Cell(
             granted=self.wants(self.scope, identity, usage),
             covered_by=covered_by(self, self.scope, identity, usage),
@@ -83,7 +90,7 @@ class Draft:
     def tick(self, identity: str, *, usage: str = "", workflow: str = "") -> Self:
         """Give the draft with a grant, named by its usage or by a workflow that needs it (its ID or title)."""
         name = self._usage(usage, workflow)
-        return self._set(self.holder(identity), {name: True})
+        return self._set(self._holder(identity), {name: True})
 
     def untick(self, identity: str, *, usage: str = "", workflow: str = "") -> Self:
         """Give the draft without a grant.
@@ -92,7 +99,7 @@ class Draft:
             InputError: The usage would stay allowed through ``All`` in the same scope: use ``replace_all``.
         """
         name = self._usage(usage, workflow)
-        holder = self.holder(identity)
+        holder = self._holder(identity)
         if (self.scope, ALL) in covered_by(self, self.scope, holder, name):
             raise InputError(
                 f"{holder} may use {name} through All, so unticking {name} would change nothing.",
@@ -100,11 +107,8 @@ class Draft:
             )
         return self._set(holder, {name: False})
 
-    def holder(self, identity: str) -> ObjectId:
-        """Give an identity as grants compare it; the system identity's own GUID, where a policy tells it, is ``system``."""
-        found = object_id(identity)
-        system = self.read.identities.get(SYSTEM)
-        return SYSTEM if system and found == system.principal_id else found
+    def _holder(self, identity: str) -> ObjectId:
+        return self.directory.key(object_id(identity))
 
     def kept_usages(self, without: str) -> tuple[str, ...]:
         """Give the known usages that ``replace_all`` grants in place of ``All``."""
@@ -117,7 +121,7 @@ class Draft:
         Raises:
             InputError: The identity does not hold ``All`` in the scope.
         """
-        name, holder = self._usage(without, ""), self.holder(identity)
+        name, holder = self._usage(without, ""), self._holder(identity)
         if not self.wants(self.scope, holder, ALL):
             raise InputError(f"{holder} does not hold All in the {self.scope}.", hint="There is nothing to replace.")
         return self._set(holder, {ALL: False, name: False, **dict.fromkeys(self.kept_usages(name), True)})
@@ -126,10 +130,15 @@ class Draft:
         """Give the draft at another scope that was read; ticks elsewhere stay."""
         return replace(self, scope=scope)
 
-    def rebase(self, snapshot: Snapshot) -> Self:
-        """Give the draft over policies that were read anew or in addition; a tick that they meet already goes."""
-        new = replace(self, read=Snapshot({**self.read.policies, **snapshot.policies}), ticks={})
-        ticks = {(scope, new.holder(identity), usage): on for (scope, identity, usage), on in self.ticks.items()}
+    def rebase(self, snapshot: Snapshot, directory: Directory | None = None) -> Self:
+        """Return the draft over policies that were read anew or in addition; a tick that they meet already goes.
+
+        ``directory`` is who is who by now. The entries of an earlier system identity are kept apart.
+        """
+        known = directory or self.directory.reading(snapshot)
+        read = Snapshot({**self.read.policies, **snapshot.policies}).marking(known.earlier)
+        new = replace(self, read=read, ticks={}, directory=known)
+        ticks = {(scope, new.directory.key(identity), usage): on for (scope, identity, usage), on in self.ticks.items()}
         return replace(new, ticks={tick: on for tick, on in ticks.items() if new.wants(*tick) != on})
 
     @property

@@ -133,31 +133,3 @@ class Identity:
     def __str__(self) -> str:
         """Give the display name with the object ID."""
         return f"{printable(self.display_name)} ({self.object_id})" if self.display_name else self.object_id
-
-
-def find_identity(identities: Iterable[Identity], text: str) -> ObjectId:
-    """Give the identity that ``text`` names: by object ID, ``system``, client ID, or display name in any letter case.
-
-    Raises:
-        InputError: No identity has the name, or several do.
-    """
-    wanted, known = text.strip().casefold(), list(identities)
-    if wanted == SYSTEM:
-        return SYSTEM
-    guid = is_guid(wanted)
-    found = [one for one in known if wanted in (one.object_id, one.principal_id)] or [
-        # A GUID is never a display name: whoever names an identity must not catch what is meant for another.
-        one
-        for one in known
-        if wanted == one.client_id.casefold() or (not guid and wanted == one.display_name.casefold())
-    ]
-    if len(found) == 1:
-        return found[0].object_id
-    if found:
-        raise InputError(
-            f"{text!r} names several identities: {', '.join(map(str, found))}.", hint="Give the object ID."
-        )
-    if guid:
-        return ObjectId(wanted)
-    hint = did_you_mean(text, [one.display_name for one in known if one.display_name]) if known else ""
-    raise InputError(f"No policy names an identity {text!r}.", hint=hint or "Give its object ID.")

@@ -8,7 +8,9 @@ from typing import Any, Literal
 from kqlmi.errors import printable
 from kqlmi.model import quoting
 from kqlmi.model.access import Access, access, without_effect
+from kqlmi.model.directory import Directory, like_system
 from kqlmi.model.entities import SYSTEM, Scope, is_guid
+from kqlmi.model.plan import Plan
 from kqlmi.model.policy import Snapshot
 from kqlmi.model.references import Reference
 
@@ -22,7 +24,7 @@ _INVALID = "BadRequest_InvalidManagedIdentity"
 _NO_DATABASE = "UnauthorizedDatabaseAccessException"
 # As published: Principal 'aadapp=<id>;<tenant>' is not authorized to read database '<name>'.
 _READER = re.compile(
-    r"Principal '(aadapp=[0-9a-f-]{36}(?:;[0-9a-f-]{36})?)' is not authorized to read database '(.+)'\."
+    r"Principal '(aadapp=[0-9a-fA-F-]{36}(?:;[0-9a-fA-F-]{36})?)' is not authorized to read database '(.+)'\."
 )
 _ROLE = re.compile(r"(?:Storage Blob|Azure Event Hubs) Data \w+")
 _PLAIN_URL = re.compile(r"[a-z]+://[A-Za-z0-9$._/@-]+")
@@ -65,8 +67,11 @@ class Verdict:
     needs: tuple[str, ...]
 
 
-def judge(reference: Reference, snapshot: Snapshot, database: str) -> Verdict:
-    """Tell whether a reference would be allowed in a database now, and what else it needs."""
+def judge(reference: Reference, snapshot: Snapshot, database: str, known: Directory | None = None) -> Verdict:
+    """Return whether a reference would be allowed in a database now, and what else it needs.
+
+    ``known`` is who is who beyond the policies.
+    """
     scope = Scope.database(reference.database or database) if reference.database or database else Scope.cluster()
     workflow = reference.workflow
     if workflow is None:
@@ -83,14 +88,21 @@ def judge(reference: Reference, snapshot: Snapshot, database: str) -> Verdict:
         )
         if told
     )
-    holder = _holder(reference.identity, snapshot)
+    return Verdict(reference, _access(reference, workflow.usage, scope, snapshot, known), scope, needs)
+
+
+def _access(reference: Reference, usage: str, scope: Scope, snapshot: Snapshot, known: Directory | None) -> Access:
+    directory = known or Directory.of(snapshot)
     if reference.identity is None:
-        answer = Access(allowed=None, reason="the text does not tell which identity it is")
-    elif holder is None:
-        answer = Access(allowed=False, reason=f"{printable(reference.identity)} is neither an object ID nor 'system'")
-    else:
-        answer = access(snapshot, holder, workflow.usage, scope)
-    return Verdict(reference, answer, scope, needs)
+        return Access(allowed=None, reason="the text does not tell which identity it is")
+    holder = directory.key(reference.identity)
+    if not is_identity(holder):
+        meant = f", by which {SYSTEM} seems to be meant" if like_system(reference.identity) else ""
+        reason = f"{printable(reference.identity)} is neither an object ID nor 'system'{meant}"
+        return Access(allowed=False, reason=reason)
+    if client := directory.client_of(holder):
+        return Access(allowed=False, reason=f"{holder} is the client ID of {client}: the text must give its object ID")
+    return access(snapshot, holder, usage, scope)
 
 
 def from_verdict(verdict: Verdict, on: str = "") -> Explanation | None:
@@ -111,6 +123,8 @@ def from_refusal(
     snapshot: Snapshot,
     verdicts: tuple[Verdict, ...],
     on: str = "",
+    *,
+    known: Directory | None = None,
 ) -> Explanation | None:
     """Explain what a cluster answered, from its fields and from what the text uses; None where no identity is to blame.
 
@@ -123,7 +137,7 @@ def from_refusal(
     if error["message"] == DISABLED:
         return Explanation("flow", "This flow takes no managed identity.")
     if error["type_name"].endswith(_NO_DATABASE):
-        return _reader(error["message"], snapshot, on)
+        return _reader(error["message"], known or Directory.of(snapshot), on)
     if error["code"] in _OTHER_CODES or error["type_name"].endswith(_OTHER):
         return None
     refused = next(filter(None, (from_verdict(one, on) for one in verdicts)), None)
@@ -137,12 +151,27 @@ def grant_lines(identity: str, usage: str, scope: Scope, on: str = "") -> tuple[
 
     Empty where no line can be written that is safe to copy: an identity that is none, or a name that a line cannot hold.
     """
-    is_cluster = scope.is_cluster or without_effect(scope, usage)
-    words = ["%kqlmi grant", identity, usage, "--cluster" if is_cluster else f"--database={word(str(scope.name))}"]
-    if on:
-        words.append(f"--on={word(on)}")
-    is_safe = is_identity(identity) and usage.isalnum() and not any(word.endswith("=") for word in words)
+    return _lines("grant", identity, (usage,), Scope.cluster() if without_effect(scope, usage) else scope, on)
+
+
+def _lines(verb: str, identity: str, usages: tuple[str, ...], scope: Scope, on: str) -> tuple[str, ...]:
+    where = "--cluster" if scope.is_cluster else f"--database={word(str(scope.name))}"
+    words = [f"%kqlmi {verb}", identity, ",".join(usages), where, *([f"--on={word(on)}"] if on else [])]
+    is_safe = is_identity(identity) and all(map(str.isalnum, usages)) and not any(one.endswith("=") for one in words)
     return (" ".join(words),) if is_safe else ()
+
+
+def left_over(plan: Plan, on: str = "") -> list[str]:
+    """Return what to drop beside a grant to the system identity: the entries of earlier ones, which allow nothing."""
+    told = []
+    for step in plan.steps:
+        grants = any(one.identity == SYSTEM and one.kind == "grant" for one in step.changes)
+        for entry in step.before.entries if step.before and grants else ():
+            if entry.is_earlier:
+                what = f"The policy of the {step.scope} also names {entry.object_id}, an earlier system identity"
+                lines = _lines("revoke", entry.object_id, entry.usages, step.scope, on)
+                told.append(f"{what}, which allows nothing.{f' To drop it: {lines[0]}' if lines else ''}")
+    return told
 
 
 def assign_line(name: str, on: str = "") -> str:
@@ -248,28 +277,18 @@ def _azure_scope(url: str) -> str:
     return ""
 
 
-def _reader(message: str, snapshot: Snapshot, on: str) -> Explanation | None:
+def _reader(message: str, directory: Directory, on: str) -> Explanation | None:
     found = _READER.fullmatch(message)
     if not found:
         return None
     principal, database = found.groups()
     identity = principal.removeprefix("aadapp=").partition(";")[0]
-    known = {one.principal_id or one.object_id: one for one in snapshot.identities.values()}
-    if identity not in known:
+    known = directory.named(identity)
+    if known is None:
         return None  # a person, or an application
     command = f".add database {quoting.name(database)} viewers ({quoting.literal(principal)})"
-    sentence = f"The managed identity {known[identity]} is no viewer of the database {printable(database)}."
+    sentence = f"The managed identity {known} is no viewer of the database {printable(database)}."
     return Explanation("database role", sentence, cell(command, on))
-
-
-def _holder(identity: str | None, snapshot: Snapshot) -> str | None:
-    """Give an identity as grants compare it."""
-    if identity is None or not is_identity(identity):
-        return None
-    for one in snapshot.identities.values():
-        if identity in {one.object_id, one.principal_id}:
-            return one.object_id
-    return identity
 
 
 def word(text: str) -> str:

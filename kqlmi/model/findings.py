@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final, Literal
 
-from kqlmi.errors import printable
 from kqlmi.model import commands
+from kqlmi.model.directory import Directory
 from kqlmi.model.entities import SYSTEM, Identity, Scope, database_key
 from kqlmi.model.needs import Discovery, Evidence
 from kqlmi.model.policy import Entry, Policy, Snapshot, grants_of
@@ -67,11 +67,19 @@ class Facts:
 
     @classmethod
     def of(cls, policies: Snapshot, discovery: Discovery, assigned: Iterable[Identity] | None = None) -> "Facts":
-        """Give the facts, the system identity called ``system`` wherever its own object ID is used."""
+        """Return the facts, the system identity called ``system`` wherever its own object ID is used.
+
+        The entries of an earlier system identity are kept apart.
+        """
         listed = None if assigned is None else tuple(assigned)
-        known = policies.identities.values() if listed is None else listed
-        principals = {one.principal_id: SYSTEM for one in known if one.object_id == SYSTEM and one.principal_id}
-        return cls(policies, discovery.with_principals(principals), listed)
+        known = Directory.of(policies, listed)
+        principals = dict.fromkeys(known.systems, SYSTEM)
+        return cls(policies.marking(known.earlier), discovery.with_principals(principals), listed)
+
+    @cached_property
+    def directory(self) -> Directory:
+        """Return who is who, by the policies and Azure Resource Manager."""
+        return Directory.of(self.policies, self.assigned)
 
     @cached_property
     def live(self) -> Snapshot:
@@ -87,10 +95,6 @@ class Facts:
         """Tell whether an object is of an identity that is not assigned to the cluster; never where that is not known."""
         return self.assigned is not None and entry.object_id not in self._assigned_ids
 
-    def is_assigned(self, identity: str) -> bool | None:
-        """Tell whether an identity is assigned to the cluster; None where that is not known."""
-        return None if self.assigned is None else any(one.object_id == identity for one in self.assigned)
-
     @cached_property
     def grants(self) -> tuple[tuple[Scope, str, str], ...]:
         """Give every grant as (scope, identity, usage)."""
@@ -104,12 +108,6 @@ class Facts:
     def databases(self) -> tuple[Scope, ...]:
         """Give the databases that were looked into."""
         return self.discovery.databases
-
-    def name(self, identity: str) -> str:
-        """Give an identity for people."""
-        found = [one for one in self.assigned or () if one.object_id == identity and one.display_name]
-        known = self.policies.identities.get(identity)
-        return str(found[0] if found else known) if found or known else printable(identity)
 
     def granted(self, scope: Scope, says: str) -> Evidence:
         """Give a policy as evidence."""

@@ -32,7 +32,7 @@ def over_broad(facts: Facts) -> Iterator[Finding]:
             scope,
             identity,
             ALL,
-            f"{facts.name(identity)} is granted All at the {scope}: every usage, those that do not exist yet included.",
+            f"{facts.directory.name(identity)} is granted All at the {scope}: every usage, those that do not exist yet included.",
             (facts.granted(scope, ALL), *_used(facts, scope, identity), *_looked(facts, scope, kept[scope])),
             facts.plan(edits, "What is used, and what cannot be proven unused, is granted by name."),
         )
@@ -82,7 +82,7 @@ def redundant(facts: Facts) -> Iterator[Finding]:
             scope,
             identity,
             usage,
-            f"{facts.name(identity)} is granted {usage} at the {scope}, which the cluster gives already by {by}.",
+            f"{facts.directory.name(identity)} is granted {usage} at the {scope}, which the cluster gives already by {by}.",
             (facts.granted(scope, usage), facts.granted(Scope.cluster(), by)),
             facts.plan({scope: facts.revoked(scope, identity, usage)}),
         )
@@ -106,7 +106,7 @@ def ineffective(facts: Facts) -> Iterator[Finding]:
                 scope,
                 identity,
                 usage,
-                f"{facts.name(identity)} is granted {usage} at the {scope}, where it has no effect: it counts at the"
+                f"{facts.directory.name(identity)} is granted {usage} at the {scope}, where it has no effect: it counts at the"
                 " cluster only.",
                 (facts.granted(scope, usage),),
                 facts.plan({scope: facts.revoked(scope, identity, usage)}),
@@ -126,7 +126,7 @@ def orphan(facts: Facts) -> Iterator[Finding]:
                 scope,
                 entry.object_id,
                 "",
-                f"The policy of the {scope} names {facts.name(entry.object_id)}, which is not assigned to the cluster, so"
+                f"The policy of the {scope} names {facts.directory.name(entry.object_id)}, which is not assigned to the cluster, so"
                 " any change that repeats it is refused.",
                 (facts.granted(scope, ", ".join(entry.usages)), *_used(facts, scope, entry.object_id)),
                 facts.plan({scope: facts.live.policies[scope]}),
@@ -155,7 +155,7 @@ def misspelt_usage(facts: Facts) -> Iterator[Finding]:
             scope,
             identity,
             usage,
-            f"{facts.name(identity)} is granted {usage} at the {scope}, by which {meant} is meant, it seems.",
+            f"{facts.directory.name(identity)} is granted {usage} at the {scope}, by which {meant} is meant, it seems.",
             (facts.granted(scope, usage),),
             facts.plan(
                 {scope: policy.grant(identity, meant) if wanted else policy}, f"That {meant} is meant is inferred."
@@ -174,7 +174,7 @@ def unknown_usage(facts: Facts) -> Iterator[Finding]:
                 scope,
                 identity,
                 usage,
-                f"{facts.name(identity)} is granted {usage} at the {scope}, a usage that this version does not know.",
+                f"{facts.directory.name(identity)} is granted {usage} at the {scope}, a usage that this version does not know.",
                 (facts.granted(scope, usage),),
                 Mend(why_not="what it opens is not known: look it up, and revoke it by name if it is not wanted"),
             )

@@ -170,7 +170,7 @@ def _merge(scope: Scope, before: Policy | None, after: Policy, grants: tuple[Cha
 def _only(policy: Policy, grants: set[Grant]) -> Policy:
     """Give the part of a policy that grants ``grants``, with what a new object carries besides."""
     entries = (
-        Entry(entry.object_id, kept, is_system=entry.is_system, extra=entry.extra)
+        Entry(entry.object_id, kept, is_system=entry.is_system, extra=entry.extra, is_earlier=entry.is_earlier)
         for entry in policy.entries
         if (kept := tuple(usage for usage in entry.usages if (entry.identity, usage_name(usage)) in grants))
     )

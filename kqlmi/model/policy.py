@@ -1,6 +1,6 @@
 """The ManagedIdentity policy of one scope, and a snapshot of several."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
@@ -22,6 +22,8 @@ class Entry:
     """One policy object: an identity and what it may be used for.
 
     ``usages`` keeps the spelling that was read. ``extra`` holds the properties that nobody knows, as JSON text by name.
+    ``is_earlier`` marks the entry of an identity that was the cluster's system identity and is no more; it is no part of
+    what was read, and so of no comparison.
     """
 
     object_id: ObjectId
@@ -31,11 +33,12 @@ class Entry:
     display_name: str = ""
     is_system: bool = False
     extra: tuple[tuple[str, str], ...] = ()
+    is_earlier: bool = field(default=False, compare=False)
 
     @property
     def identity(self) -> ObjectId:
-        """Give the identity as grants compare it: ``system`` whether it was read as the word or by ``IsSystem``."""
-        return SYSTEM if self.is_system else self.object_id
+        """Return the identity as grants compare it: ``system`` whether it was read as the word or by ``IsSystem``."""
+        return SYSTEM if self.is_system and not self.is_earlier else self.object_id
 
     def without(self, usages: Iterable[str]) -> Self:
         """Give the entry without some usages."""
@@ -84,6 +87,21 @@ class Policy:
     def to_record(self) -> str:
         """Give the JSON array with everything that was read, for keeping: ``parse`` gives an equal policy."""
         return jsontext.dump([_payload(entry, complete=True) for entry in self.entries])
+
+    def marking(self, earlier: Container[str]) -> Self:
+        """Return the policy with the entries of ``earlier`` system identities kept apart from the one of now."""
+        marks = [entry.is_earlier or (entry.is_system and entry.object_id in earlier) for entry in self.entries]
+        if marks == [entry.is_earlier for entry in self.entries]:
+            return self
+        return replace(
+            self,
+            entries=tuple(replace(entry, is_earlier=mark) for entry, mark in zip(self.entries, marks, strict=True)),
+        )
+
+    @property
+    def earlier(self) -> frozenset[str]:
+        """Return the object IDs of the earlier system identities that were told apart."""
+        return frozenset(entry.object_id for entry in self.entries if entry.is_earlier)
 
     @cached_property
     def grants(self) -> frozenset[Grant]:
@@ -138,7 +156,7 @@ class Policy:
             places.setdefault(entry.identity, place)
             held.setdefault(entry.identity, set()).update(map(usage_name, entry.usages))
         for added in other.entries:
-            holder = SYSTEM if added.is_system else same.get(added.object_id, added.object_id)
+            holder = SYSTEM if added.identity == SYSTEM else same.get(added.object_id, added.object_id)
             known = held.setdefault(holder, set())
             more = tuple(dict.fromkeys(usage for usage in map(usage_name, added.usages) if usage not in known))
             known.update(more)
@@ -188,6 +206,16 @@ class Snapshot:
     def with_policy(self, scope: Scope, policy: Policy | None) -> Self:
         """Give a snapshot in which one scope holds ``policy``."""
         return replace(self, policies={**self.policies, scope: policy})
+
+    def marking(self, earlier: Container[str]) -> Self:
+        """Return the snapshot with the entries of ``earlier`` system identities kept apart from the one of now."""
+        marked = {scope: policy and policy.marking(earlier) for scope, policy in self.policies.items()}
+        return replace(self, policies=marked) if any(marked[one] is not self.policies[one] for one in marked) else self
+
+    @cached_property
+    def earlier(self) -> frozenset[str]:
+        """Return the object IDs of the earlier system identities that were told apart."""
+        return frozenset().union(*(policy.earlier for policy in self.policies.values() if policy))
 
     def held(self, scope: Scope, identity: str) -> frozenset[str]:
         """Give the usages that an identity, as grants compare it, holds in a scope."""

@@ -63,7 +63,9 @@ def tighten(facts: Facts, *, also_unproven: bool = False) -> Tightened:
     kept = (Reason(scope, *grant, why) for scope in live.policies for grant, why in wanted[scope].items())
     gone = (grant for grant in facts.grants if grant[0] in free and grant[1:] not in wanted[grant[0]])
     taken = (Reason(*grant, _taken(facts, *grant, wanted)) for grant in gone)
-    return Tightened(edits, tuple(kept), tuple(taken), {identity: facts.name(identity) for identity in holders})
+    return Tightened(
+        edits, tuple(kept), tuple(taken), {identity: facts.directory.name(identity) for identity in holders}
+    )
 
 
 def _places(facts: Facts, identity: str, usage: str, *, also_unproven: bool) -> Iterator[tuple[Scope, str]]:

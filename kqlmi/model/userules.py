@@ -37,7 +37,7 @@ def missing(facts: Facts) -> Iterator[Finding]:
             scope,
             identity,
             usage,
-            f"{facts.name(identity)} may not be used for {usage} in the {needs[0].scope}, so {what} {_WOULD[state]}.",
+            f"{facts.directory.name(identity)} may not be used for {usage} in the {needs[0].scope}, so {what} {_WOULD[state]}.",
             evidence,
             _granting(facts, identity, usage, scope),
         )
@@ -48,10 +48,9 @@ def _granting(facts: Facts, identity: str, usage: str, scope: Scope) -> Mend:
         object_id(identity)
     except PolicyError:
         return Mend(why_not="what stands there is no object ID")
-    client = next((one for one in facts.policies.identities.values() if one.client_id == identity), None)
-    if client:
+    if client := facts.directory.client_of(identity):
         return Mend(why_not=f"that is the client ID of {client}: the text must give its object ID")
-    if facts.is_assigned(identity) is False:
+    if facts.directory.state(identity) == "orphan":
         return Mend(why_not="the identity is not assigned to the cluster: %kqlmi assign, and then grant")
     held = facts.policies.policies.get(scope) or Policy.empty()
     return facts.plan({scope: held.grant(identity, usage)})
@@ -72,7 +71,7 @@ def unused(facts: Facts) -> Iterator[Finding]:
                 scope,
                 identity,
                 usage,
-                f"{facts.name(identity)} is granted {usage} at the {scope}, and nothing there uses it.",
+                f"{facts.directory.name(identity)} is granted {usage} at the {scope}, and nothing there uses it.",
                 (facts.granted(scope, usage), *facts.discovery.looked(usage, scope)),
                 facts.plan({scope: facts.revoked(scope, identity, usage)}),
             )
@@ -94,7 +93,7 @@ def narrow(facts: Facts) -> Iterator[Finding]:
             scope,
             identity,
             usage,
-            f"{facts.name(identity)} is granted {usage} at the cluster, and only the {home} needs it.",
+            f"{facts.directory.name(identity)} is granted {usage} at the cluster, and only the {home} needs it.",
             (*(one for need in needs for one in need.evidence), *_elsewhere(facts, usage)),
             facts.plan(edits),
         )

@@ -1,11 +1,12 @@
 """Policies, access and history as pandas DataFrames."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from kqlmi.model.access import access, without_effect
 from kqlmi.model.draft import Draft
-from kqlmi.model.entities import SYSTEM, Identity, ObjectId, Scope, checked_usage
+from kqlmi.model.entities import SYSTEM, Scope, checked_usage
 from kqlmi.model.explanation import Verdict
 from kqlmi.model.policy import Snapshot
 from kqlmi.notebook import matrix
@@ -67,8 +68,14 @@ def check_frame(verdicts: Iterable[Verdict], text: str) -> "pd.DataFrame":
     return pd.DataFrame(rows, columns=names).astype({"allowed": "boolean"})
 
 
-def access_frame(snapshot: Snapshot, identity: str, usage: str, databases: Iterable[str]) -> "pd.DataFrame":
-    """Give one row for each database, identity and usage.
+def access_frame(
+    snapshot: Snapshot,
+    identity: str,
+    usage: str,
+    databases: Iterable[str],
+    names: Mapping[str, str] = MappingProxyType({}),
+) -> "pd.DataFrame":
+    """Return one row for each database, identity and usage; ``names`` has display names beyond those of the policies.
 
     Without an identity or a usage: those of the policies, and of them what is allowed or cannot be told.
     Columns: ``database``, ``display_name``, ``object_id``, ``usage``, ``allowed`` (missing where it cannot be told)
@@ -80,15 +87,15 @@ def access_frame(snapshot: Snapshot, identity: str, usage: str, databases: Itera
     for scope in map(Scope.database, databases):
         draft = Draft.start(snapshot, scope)
         usages = [checked_usage(usage, draft.usages)] if usage else draft.usages
-        known = snapshot.identities
-        for holder in [identity] if identity else known:
+        called = {**names, **{key: one.display_name for key, one in snapshot.identities.items() if one.display_name}}
+        for holder in [identity] if identity else snapshot.identities:
             for name in usages:
                 answer = access(snapshot, holder, name, scope)
                 if answer.allowed or (identity and usage):
-                    who = known.get(holder, Identity(ObjectId(holder)))
-                    found.append((scope.name, who.display_name, holder, name, answer.allowed, answer.reason))
-    names = ["database", "display_name", "object_id", "usage", "allowed", "reason"]
-    return pd.DataFrame(found, columns=names).astype({"allowed": "boolean"})
+                    who = called.get(holder, "")
+                    found.append((scope.name, who, holder, name, answer.allowed, answer.reason))
+    columns = ["database", "display_name", "object_id", "usage", "allowed", "reason"]
+    return pd.DataFrame(found, columns=columns).astype({"allowed": "boolean"})
 
 
 def access_matrix(snapshot: Snapshot, identity: str, usage: str, databases: Iterable[str]) -> "pd.DataFrame":
@@ -101,8 +108,10 @@ def access_matrix(snapshot: Snapshot, identity: str, usage: str, databases: Iter
     for scope in map(Scope.database, databases):
         draft = Draft.start(snapshot, scope)
         for holder, name, marks in matrix.marks(draft):
-            cells = dict(zip(draft.usages, marks, strict=True))
-            if identity in ("", holder):
+            # A grant to an earlier system identity allows nothing.
+            dead = holder in snapshot.earlier
+            cells = {one: "" if dead else mark for one, mark in zip(draft.usages, marks, strict=True)}
+            if identity == holder or not (identity or dead):
                 found.append((scope.name, name, holder, *(cells[usage] for usage in shown)))
     return pd.DataFrame(found, columns=["database", "display_name", "object_id", *shown])
 

@@ -1,15 +1,15 @@
 """The matrix as a view gets it: usages, identities, and for each cell the place of its state in a legend."""
 
 from collections import Counter, defaultdict
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import Any, Protocol
 
 from kqlmi.errors import printable
 from kqlmi.model.access import without_effect
+from kqlmi.model.directory import Directory
 from kqlmi.model.draft import Draft
-from kqlmi.model.entities import ALL, SYSTEM, Identity, Scope, known_usage
+from kqlmi.model.entities import ALL, SYSTEM, Scope, known_usage
 from kqlmi.model.policy import Snapshot
 from kqlmi.model.workflows import WORKFLOWS
 from kqlmi.notebook import words
@@ -39,29 +39,17 @@ def _column(usage: str) -> dict[str, Any]:
     }
 
 
-def identities(
-    snapshot: Snapshot,
-    more: Iterable[str] = (),
-    assigned: Mapping[str, Identity] | None = None,
-    names: Mapping[str, str] = MappingProxyType({}),
-) -> list[list[str]]:
-    """Give the rows as [object ID, name, badge]: the system identity, those of policies and assignments, then ``more``.
+def identities(snapshot: Snapshot, more: Iterable[str] = (), directory: Directory | None = None) -> list[list[str]]:
+    """Return the rows as [object ID, name, badge]: the system identity, those of policies and assignments, then ``more``.
 
-    ``badge`` is ``assigned`` or ``orphan``, and empty where ``assigned`` is None, which is to say not known. ``names``
-    gives display names that were read before.
+    ``badge`` is ``assigned`` or ``orphan``, and empty where that is not known. ``directory`` is who is who, by default as
+    the policies know it.
     """
-    known = {**(assigned or {}), **snapshot.identities}
-    called = {one: words.label(known.get(one), names.get(one, "")) for one in (*known, *more)}
-    order = sorted(known, key=lambda one: (one != SYSTEM, called[one].casefold(), one))
-    return [[one, called[one], _badge(snapshot, one, assigned)] for one in dict.fromkeys((*order, *more))]
-
-
-def _badge(snapshot: Snapshot, identity: str, assigned: Mapping[str, Identity] | None) -> str:
-    """Tell an assigned identity from an orphan; a system identity that was turned off and on again is another one."""
-    if assigned is None:
-        return ""
-    guids = {one.principal_id for one in (snapshot.identities.get(identity), assigned.get(identity)) if one}
-    return "assigned" if identity in assigned and len(guids - {""}) <= 1 else "orphan"
+    known = directory or Directory.of(snapshot)
+    rows = dict.fromkeys((*sorted(known.assigned or ()), *snapshot.identities))
+    called = {one: words.label(known.identities.get(one)) for one in (*rows, *more)}
+    order = sorted(rows, key=lambda one: (one != SYSTEM, called[one].casefold(), one))
+    return [[one, called[one], known.state(one)] for one in dict.fromkeys((*order, *more))]
 
 
 class Cells(Protocol):
@@ -106,7 +94,7 @@ class OfScope:
         """Give the row of an identity, as it is wanted."""
         if draft.ticks:
             return self._made(draft, identity, usages)
-        read, usages, identity = draft.read, tuple(usages), draft.holder(identity)
+        read, usages, identity = draft.read, tuple(usages), draft.directory.key(identity)
         key = (read.held(self.scope, identity), read.held(Scope.cluster(), identity), usages)
         if key not in self._rows:
             self._rows[key] = self._made(draft, identity, usages)

@@ -11,7 +11,7 @@ import traitlets
 from kqlmi.errors import ApplyError, InputError, KqlmiError, printable
 from kqlmi.model import edits
 from kqlmi.model.draft import Draft
-from kqlmi.model.entities import Identity, ObjectId, Scope
+from kqlmi.model.entities import Identity, ObjectId, Scope, object_id
 from kqlmi.model.plan import Plan
 from kqlmi.model.policy import Snapshot
 from kqlmi.notebook import display, matrix, words
@@ -41,11 +41,14 @@ class Panel(View):
             ServiceError: The policy of ``scope`` may not be read.
         """
         self._session = session
-        self._reader = Reader(session, (Scope.cluster(), *map(Scope.database, session.databases())))
+        self._reader = Reader(
+            session,
+            (Scope.cluster(), *map(Scope.database, session.databases())),
+            None if assigned is None else tuple(assigned),
+        )
         if scope not in self._reader.scopes:
             scope = session.database_scope(str(scope.name))
-        self._assigned = None if assigned is None else {str(one.object_id): one for one in assigned}
-        self._asks_assigned = assigned is None and session.resource is not None
+        self._may_ask = self._asks_assigned = assigned is None and session.resource is not None
         self._added: tuple[str, ...] = ()
         self._shown: Plan | None = None
         self._overview = False
@@ -83,9 +86,8 @@ class Panel(View):
 
     @property
     def names(self) -> Mapping[str, str]:
-        """Give the display names that are known, by identity."""
-        assigned = {one: identity.display_name for one, identity in (self._assigned or {}).items()}
-        return {**assigned, **{one: name for one, name in self._reader.names.items() if name}}
+        """Return the display names that are known, by identity."""
+        return self._reader.names
 
     @alone
     def tick(self, identity: str, *, usage: str = "", workflow: str = "") -> None:
@@ -100,7 +102,7 @@ class Panel(View):
     @alone
     def add(self, identity: str) -> ObjectId:
         """Give an identity a row, by its object ID, and show all rows; PolicyError if it is none."""
-        holder = self._draft.holder(identity)
+        holder = self._draft.directory.key(object_id(identity))
         self._added = (*self._added, holder)
         with self.hold_sync():
             self.search, self.row_filter = "", "all"
@@ -128,13 +130,17 @@ class Panel(View):
         if self._asks_assigned:
             self._asks_assigned = False
             try:
-                self._assigned = {str(one.object_id): one for one in self._session.assigned()}
+                self._session.assigned()
             except KqlmiError as error:
+                self._session.know(self._session.met.directory.unsure_of_assigned())
                 self.assignments = f"Which identities are orphans is not known. {error}"
-            self._put(self._draft, anew=True)
+            self._put(self._draft.rebase(Snapshot(), self._reader.directory), anew=True)
         elif wanted:
             # What is read in addition changes no plan that is shown.
             draft, _ = self._reader.read(self._draft, wanted)
+            # Which system identity is the one of now, where policies name several, is for Azure to tell.
+            known = self._session.met.directory
+            self._asks_assigned = self._may_ask and known.assigned is not None and len(known.systems) > 1
             self._put(draft, anew=True)
         return self.more
 
@@ -295,9 +301,9 @@ class Panel(View):
                 self.scope = self.place
                 self.refusal = str(refused[draft.scope]) if draft.scope in refused and not self._overview else ""
                 self.columns = matrix.columns(draft)
-                assigned = self._assigned and {draft.holder(one): row for one, row in self._assigned.items()}
-                more = map(draft.holder, (*self._added, *(identity for _, identity, _ in draft.ticks)))
-                self.identities = matrix.identities(draft.read, [*more], assigned, self.names)
+                known = draft.directory
+                more = map(known.key, (*self._added, *(identity for _, identity, _ in draft.ticks)))
+                self.identities = matrix.identities(draft.read, [*more], known)
                 readable = self._overview or draft.scope in draft.read.policies
                 self.cells = matrix.rows(self._cells, draft, self.identities) if readable else []
                 self.more = self._asks_assigned or bool(self._reader.next(draft))

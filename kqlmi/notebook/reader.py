@@ -6,8 +6,9 @@ from typing import Final
 
 from kqlmi.errors import KqlmiError
 from kqlmi.model.diff import Change, diff
+from kqlmi.model.directory import Directory
 from kqlmi.model.draft import Draft
-from kqlmi.model.entities import ALL, Scope
+from kqlmi.model.entities import ALL, Identity, Scope
 from kqlmi.model.policy import Snapshot
 from kqlmi.notebook import words
 from kqlmi.session import Session
@@ -17,16 +18,26 @@ _BATCH: Final = 8
 
 @dataclass
 class Reader:
-    """Reads policies into a draft; ``scopes`` are all that there are, ``refused`` those that could not be read last."""
+    """Reads policies into a draft; ``scopes`` are all that there are, ``refused`` those that could not be read last.
+
+    ``assigned`` are the assigned identities, where they were given; otherwise what the session knows of them counts.
+    """
 
     session: Session
     scopes: tuple[Scope, ...]
+    assigned: tuple[Identity, ...] | None = None
     refused: dict[Scope, KqlmiError] = field(default_factory=dict)
 
     @property
+    def directory(self) -> Directory:
+        """Return who is who by now."""
+        known = self.session.met.directory
+        return known if self.assigned is None else known.assigning(self.assigned)
+
+    @property
     def names(self) -> Mapping[str, str]:
-        """Give the display names by identity that any policy told so far."""
-        return self.session.met.identities
+        """Return the display names that are known so far, by identity."""
+        return self.directory.names
 
     def read(self, draft: Draft, scopes: Iterable[Scope], own: Iterable[Change] = ()) -> tuple[Draft, list[str]]:
         """Give a draft over policies that are read now, and, a line each, what others changed since they were read before.
@@ -37,7 +48,7 @@ class Reader:
         for scope in reading.snapshot.policies:
             self.refused.pop(scope, None)
         self.refused.update(reading.refused)
-        return draft.rebase(reading.snapshot), self.foreign(draft.read, reading.snapshot, own)
+        return draft.rebase(reading.snapshot, self.directory), self.foreign(draft.read, reading.snapshot, own)
 
     def read_again(
         self, draft: Draft, own: Iterable[Change] = (), more: Iterable[Scope] = ()
@@ -65,6 +76,7 @@ class Reader:
 
     def foreign(self, before: Snapshot, now: Snapshot, own: Iterable[Change] = ()) -> list[str]:
         """Tell what others changed between two readings, a line each."""
+        before = before.marking(now.earlier)
         read = {scope: policy for scope, policy in now.policies.items() if scope in before.policies}
         mine = {(one.kind, one.scope, one.identity, one.usage) for one in own}
         changes = diff(before, Snapshot(read))

@@ -134,7 +134,7 @@ def _cell(panel: "Panel", request: Request) -> tuple[str, str]:
         raise InputError(f"There is no usage {request['usage']!r} any more.", hint="Look, and click again.")
     # Names that look the same are told apart by their place among these.
     place = request.get("among", 0)
-    return panel.draft.holder(object_id(str(request["identity"]))), usages[place if place < len(usages) else 0]
+    return panel.draft.directory.key(object_id(str(request["identity"]))), usages[place if place < len(usages) else 0]
 
 
 def _name(panel: "Panel", identity: str) -> str:

@@ -18,9 +18,9 @@ _MOST = 12
 NO_NAME = "(no name)"
 
 
-def label(identity: Identity | None, known: str = "") -> str:
-    """Give an identity's display name, or else one that was ``known`` before, or what stands in for one."""
-    name = printable((identity.display_name if identity else "") or known)
+def label(identity: Identity | None) -> str:
+    """Return an identity's display name, or what stands in for one."""
+    name = printable(identity.display_name if identity else "")
     return name or ("system" if identity and identity.object_id == SYSTEM else NO_NAME)
 
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from kqlmi.errors import InputError, PolicyError
-from kqlmi.model.entities import ObjectId, Scope, checked_usage, did_you_mean, find_identity, object_id, usage_name
+from kqlmi.model.directory import Directory
+from kqlmi.model.entities import ObjectId, Scope, checked_usage, did_you_mean, object_id, usage_name
 from kqlmi.model.findings import Acceptance
 from kqlmi.model.policy import Entry, Policy, Snapshot
 from kqlmi.policyfile.nodes import Node, PolicyFileError, Slot
@@ -132,22 +133,21 @@ class PolicyFile:
         meant |= {entry.object_id: entry.identity for entry in entries}
         meant |= {entry.identity: entry.identity for entry in entries}
         found: dict[ObjectId, Row] = {}
+        directory = Directory.of(current)
         for row in section.rows or ():
-            identity = self._identity(row.key, current)
+            identity = self._identity(row.key, directory)
             first = found.setdefault(meant.get(identity, identity), row)
             if first is not row:
                 raise row.key.twice(first.key, f"the {scope}")
         return found
 
-    def _identity(self, key: Node, current: Snapshot) -> ObjectId:
+    def _identity(self, key: Node, directory: Directory) -> ObjectId:
         if found := self.names.get(key.text.casefold()) or as_object_id(key.text):
-            if found not in current.identities:
-                for one in current.identities.values():
-                    if one.client_id.casefold() == found:
-                        raise key.error(f"{key.text!r} is the client ID of {one}.", "Give its object ID.")
+            if client := directory.client_of(found):
+                raise key.error(f"{key.text!r} is the client ID of {client}.", "Give its object ID.")
             return found
         try:
-            return find_identity(current.identities.values(), key.text)
+            return directory.resolve(key.text).object_id
         except InputError as error:
             hint = f"{error.hint} Or add the name to identities: with its object ID."
             raise key.error(error.message, hint) from error

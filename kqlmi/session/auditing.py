@@ -70,7 +70,7 @@ def audit(
         findings,
         accepted,
         expired,
-        {one.id: _plan(session, reading.snapshot, one.mend.edits) for one in every if one.mend.edits is not None},
+        {one.id: _plan(session, facts.policies, one.mend.edits) for one in every if one.mend.edits is not None},
         tuple(unproven(facts)),
         facts.discovery.sources,
         tuple(f"the policy of the {scope}. {error}" for scope, error in reading.refused.items()),
@@ -104,11 +104,10 @@ def tighten(
         ) from error
     azure = _asked(session, reading)
     listed = azure.identities if assigned is None else assigned
-    reasons = least(
-        Facts.of(reading.snapshot, discover(session, azure, progress=progress), listed), also_unproven=also_unproven
-    )
+    facts = Facts.of(reading.snapshot, discover(session, azure, progress=progress), listed)
+    reasons = least(facts, also_unproven=also_unproven)
     why = azure.why if listed is None else ""
-    return Tightening(_plan(session, reading.snapshot, reasons.edits), reasons, why)
+    return Tightening(_plan(session, facts.policies, reasons.edits), reasons, why)
 
 
 def _asked(session: "Session", reading: Policies) -> Azure:

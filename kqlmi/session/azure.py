@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 from kqlmi.errors import ForbiddenError, InputError, KqlmiError, ResourceManagerError
 from kqlmi.fanout import Progress, unseen
 from kqlmi.model.access import Access
-from kqlmi.model.dataconnections import DataConnection, holder, needs, verdict
+from kqlmi.model.dataconnections import DataConnection, needs, verdict
+from kqlmi.model.directory import Directory
 from kqlmi.model.entities import Identity, Scope
 from kqlmi.model.findings import Facts
 from kqlmi.model.identitylist import Listed, listed
@@ -47,7 +48,9 @@ class Azure:
             for name, found in self.connections.items()
         ]
         return discovery.learning(
-            DATA_CONNECTIONS, sources, needs(self.all, self.identities, cluster, self.connections)
+            DATA_CONNECTIONS,
+            sources,
+            needs(self.all, Directory().assigning(self.identities), cluster, self.connections),
         )
 
     @property
@@ -83,7 +86,7 @@ def resource_of(session: "Session") -> "ClusterResource":
 
 
 def assigned(session: "Session") -> tuple[Identity, ...]:
-    """Give the identities that are assigned to the cluster, by Azure Resource Manager.
+    """Return the identities that are assigned to the cluster, by Azure Resource Manager, which the session then knows.
 
     Raises:
         InputError: The session does not know the cluster's resource ID.
@@ -91,7 +94,9 @@ def assigned(session: "Session") -> tuple[Identity, ...]:
     """
     from kqlmi.arm import identities
 
-    return identities.read(resource_of(session)).identities
+    found = identities.read(resource_of(session)).identities
+    session.know(session.met.directory.assigning(found))
+    return found
 
 
 def ask(session: "Session", databases: tuple[str, ...] = ()) -> Azure:
@@ -159,9 +164,10 @@ def data_connections(session: "Session") -> ConnectionList:
     resource, known = resource_of(session), assigned(session)
     found = Azure(known, connections=dataconnections.read(resource, session.databases()))
     reading = session.read([Scope.cluster(), *(Scope.database(name) for name in found.connections)])
-    facts = Facts.of(reading.snapshot, Discovery(), known)
+    facts, directory = Facts.of(reading.snapshot, Discovery(), known), Directory().assigning(known)
     rows = tuple(
-        (one, holder(one, known, resource.resource_id), verdict(one, facts, resource.resource_id)) for one in found.all
+        (one, one.runs_as(directory, resource.resource_id), verdict(one, facts, resource.resource_id))
+        for one in found.all
     )
     refused: dict[str, list[str]] = {}
     for name, error in found.connections.items():

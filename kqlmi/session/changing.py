@@ -11,6 +11,7 @@ from kqlmi.model.assignment import AssignmentPlan
 from kqlmi.model.blobs import FORMATS
 from kqlmi.model.connectionplan import ConnectionPlan
 from kqlmi.model.dataconnections import USAGE
+from kqlmi.model.directory import Directory
 from kqlmi.model.entities import SYSTEM, Identity, Scope, did_you_mean
 from kqlmi.model.findings import Facts
 from kqlmi.model.impact import Impact, unassigning
@@ -18,6 +19,7 @@ from kqlmi.model.needs import Discovery
 from kqlmi.session.azure import resource_of
 
 if TYPE_CHECKING:
+    from kqlmi.arm.resource import ClusterResource
     from kqlmi.session.session import Session
 
 AzurePlan = AssignmentPlan | ConnectionPlan
@@ -47,7 +49,8 @@ def assign(session: "Session", identity: str) -> AssignmentPlan:
 
     Args:
         session: The session.
-        identity: ``system``, or a user-assigned identity by its resource ID, or its name in the cluster's subscription.
+        identity: ``system``, or a user-assigned identity by its resource ID, or by its name, object ID or client ID in
+            the cluster's subscription.
 
     Raises:
         InputError: There is no such identity, or the session does not know the cluster's resource ID.
@@ -57,9 +60,23 @@ def assign(session: "Session", identity: str) -> AssignmentPlan:
 
     resource = resource_of(session)
     now = identities.read(resource)
-    is_system = identity.strip().casefold() == SYSTEM
-    who = Identity(SYSTEM, is_system=True) if is_system else identities.find(resource, identity.strip())
+    is_system = session.met.directory.key(identity) == SYSTEM
+    who = Identity(SYSTEM, is_system=True) if is_system else _in_azure(resource, identity.strip())
+    session.know(session.met.directory.learning([who]))
     return AssignmentPlan(session.name, resource.resource_id, "assign", who, now.block)
+
+
+def _in_azure(resource: "ClusterResource", text: str) -> Identity:
+    """Return the user-assigned identity that ``text`` names; of several, that of the cluster's own resource group."""
+    from kqlmi.arm import identities
+
+    if one := identities.get(resource, text):
+        return one
+    directory = Directory().learning(identities.in_subscription(resource))
+    if directory.find(text):
+        return directory.resolve(text)
+    hint = directory.hint(text) if directory.identities else "Give its resource ID."
+    raise InputError(f"There is no user-assigned identity {text!r} in the cluster's subscription.", hint=hint)
 
 
 def unassign(session: "Session", identity: str) -> AssignmentPlan:
@@ -78,29 +95,18 @@ def unassign(session: "Session", identity: str) -> AssignmentPlan:
     resource = resource_of(session)
     now = identities.read(resource)
     return AssignmentPlan(
-        session.name, resource.resource_id, "unassign", _held(session, now.identities, identity), now.block
+        session.name, resource.resource_id, "unassign", _assigned(session, now.identities, identity), now.block
     )
 
 
-def _held(session: "Session", known: tuple[Identity, ...], text: str) -> Identity:
-    """Give the assigned identity that ``text`` names."""
-    wanted = text.strip().casefold()
-    by_resource = [one for one in known if one.resource_id.casefold() == wanted != ""]
-    named = by_resource or [
-        one
-        for one in known
-        if wanted in (one.object_id, one.principal_id)
-        or (one.object_id != SYSTEM and wanted in (one.display_name.casefold(), one.client_id.casefold()))
-    ]
-    if len(named) == 1:
-        return named[0]
-    if named:
-        several = ", ".join(one.resource_id for one in named)
-        raise InputError(f"{text!r} names several identities: {several}.", hint="Give the resource ID.")
-    names = [SYSTEM if one.is_system else one.display_name for one in known]
+def _assigned(session: "Session", known: tuple[Identity, ...], text: str) -> Identity:
+    """Return the assigned identity that ``text`` names."""
+    directory = Directory().assigning(known)
+    if directory.find(text) and directory.state((one := directory.resolve(text)).object_id) == "assigned":
+        return one
     raise InputError(
         f"No identity {text!r} is assigned to {session.name}.",
-        hint=did_you_mean(text, names) if names else "None is assigned.",
+        hint=directory.hint(text) if known else "None is assigned.",
     )
 
 
@@ -168,7 +174,7 @@ def connect_hub(
         raise InputError("No database is said.", hint="Say --database NAME.")
     scope = session.database_scope(database or session.database)
     now = identities.read(resource)
-    who = _held(session, now.identities, identity)
+    who = _assigned(session, now.identities, identity)
     facts = Facts.of(session.read([Scope.cluster(), scope]).snapshot, Discovery(), now.identities)
     return ConnectionPlan(
         session.name,
@@ -224,6 +230,7 @@ def carry_out(
     resource, limit = resource_of(session), operations.DEADLINE if deadline is None else deadline
     lost = min(operations.LOST, limit)
     if isinstance(plan, AssignmentPlan):
+        session.know(session.met.directory.unsure_of_assigned())
         assignments.apply(resource, plan, deadline=limit, lost=lost, tell=tell)
     else:
         dataconnections.apply(resource, plan, deadline=limit, lost=lost, tell=tell)

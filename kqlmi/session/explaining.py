@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from kqlmi.errors import KqlmiError, ServiceError
 from kqlmi.model.entities import Scope
-from kqlmi.model.explanation import Explanation, Verdict, from_refusal, judge
+from kqlmi.model.explanation import Explanation, Verdict, from_refusal, is_identity, judge
 from kqlmi.model.policy import Snapshot
 from kqlmi.model.references import Reference, references
 
@@ -30,7 +30,8 @@ def check(session: "Session", text: str, database: str = "") -> tuple[Verdict, .
     """Tell for each identity that a text uses whether it would be allowed now; nothing of the text is executed."""
     found = references(text)
     snapshot = _snapshot(session, found, database) if found else Snapshot()
-    return tuple(judge(one, snapshot, database or session.database) for one in found)
+    known = session.met.directory
+    return tuple(judge(one, snapshot, database or session.database, known) for one in found)
 
 
 def explain(session: "Session", error: ServiceError, text: str, database: str = "") -> Refusal:
@@ -45,11 +46,13 @@ def explain(session: "Session", error: ServiceError, text: str, database: str = 
             snapshot = _snapshot(session, found[:_MOST], database)
         except KqlmiError:
             found = ()
-    verdicts = tuple(judge(one, snapshot, database or session.database) for one in found)
+    known = session.met.directory
+    verdicts = tuple(judge(one, snapshot, database or session.database, known) for one in found)
     fields = {"message": error.message, "code": error.code, "type_name": error.type_name}
-    return Refusal(error, from_refusal(fields, error.details, snapshot, verdicts, session.name), verdicts)
+    return Refusal(error, from_refusal(fields, error.details, snapshot, verdicts, session.name, known=known), verdicts)
 
 
 def _snapshot(session: "Session", found: tuple[Reference, ...], database: str) -> Snapshot:
     names = dict.fromkeys(filter(None, (database or session.database, *(one.database for one in found))))
-    return session.read([Scope.cluster(), *map(Scope.database, names)]).permitted
+    texts = [one.identity for one in found if one.identity and is_identity(session.met.directory.key(one.identity))]
+    return session.read([Scope.cluster(), *map(Scope.database, names)], about=texts).permitted

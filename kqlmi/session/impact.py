@@ -10,17 +10,21 @@ from kqlmi.model.findings import Facts
 from kqlmi.model.impact import Impact
 from kqlmi.model.impact import impact as compare
 from kqlmi.model.plan import Plan
+from kqlmi.model.policy import Snapshot
 
 if TYPE_CHECKING:
     from kqlmi.session.session import Session
 
 
-def impact(session: "Session", plan: Plan) -> Impact:
-    """Give the discovered uses that a plan would stop; what cannot be read is said, and never fails the plan."""
+def impact(session: "Session", plan: Plan, known: Snapshot | None = None) -> Impact:
+    """Return the discovered uses that a plan would stop; what cannot be read is named, and never fails the plan.
+
+    ``known`` are all policies, where they were read just now.
+    """
     if not plan.revokes:
         return Impact()
     try:
-        current = session.read().permitted
+        current = session.read().permitted if known is None else known
         # Only where data connections may stop is it worth to ask Azure too.
         streams = any(usage_name(one.usage) in {USAGE, ALL} for one in plan.changes if one.kind == "revoke")
         found = session.discover() if streams else discovery.discover(session.connection)

@@ -13,7 +13,7 @@ from kqlmi.errors import IngestionError, InputError, KqlmiError, RequestInterrup
 from kqlmi.model import blobs, quoting
 from kqlmi.model.access import access
 from kqlmi.model.blobs import Blob
-from kqlmi.model.entities import SYSTEM, Identity, ObjectId, Scope, find_identity, is_guid
+from kqlmi.model.entities import SYSTEM, Identity, Scope
 from kqlmi.model.explanation import assign_line, grant_lines
 from kqlmi.model.workflows import WORKFLOWS
 
@@ -130,26 +130,22 @@ def _interrupted(sent: Ingestion | None) -> RequestInterruptedError:
 
 def _checked(session: "Session", blob: Blob, text: str, scope: Scope, tell: Callable[[str], None]) -> Blob:
     """Give the blob with the identity that was said, if that may ingest into the database as far as can be known."""
-    known = text.strip().lower()
-    wide = bool(text) and known != SYSTEM and not is_guid(known)
-    # A display name may stand in the policy of any database.
-    snapshot = session.read(None if wide else [Scope.cluster(), scope]).snapshot
     assigned = _assigned(session, tell)
-    identities = {one.object_id: one for one in (*(assigned or ()), *snapshot.identities.values())}
-    said = find_identity(identities.values(), text) if text else None
-    named = find_identity(identities.values(), blob.identity) if blob.identity else None
+    snapshot = session.read([Scope.cluster(), scope], about=filter(None, (text, blob.identity))).snapshot
+    directory = session.met.directory
+    said, named = (directory.resolve(one) if one else None for one in (text, blob.identity))
     if said and named and said != named:
         raise InputError(
-            f"The URI names {blob.identity}, and --identity another: {said}.", hint="Leave one of them away."
+            f"The URI names {blob.identity}, and --identity another: {said.object_id}.", hint="Leave one of them away."
         )
-    holder = said or named
-    if holder is None:
+    who = said or named
+    if who is None:
         raise InputError("No identity is said.", hint="Say --identity NAME, or system; %kqlmi show lists them.")
-    shown = str(identities.get(holder, holder))
+    shown, holder = str(who), who.object_id
     if assigned is not None and holder not in {one.object_id for one in assigned}:
         raise InputError(
             f"{shown} is not assigned to {session.name}, so nothing was sent.",
-            hint=f"Assign it first: {_assigning(identities.get(holder), holder, session.name)}",
+            hint=f"Assign it first: {_assigning(who, session.name)}",
         )
     found = access(snapshot, holder, _USAGE, scope)
     if found.allowed is False:
@@ -163,8 +159,8 @@ def _checked(session: "Session", blob: Blob, text: str, scope: Scope, tell: Call
     return blob if blob.identity else blob.by(holder)
 
 
-def _assigning(identity: Identity | None, holder: ObjectId, on: str) -> str:
-    return assign_line(holder if holder == SYSTEM else identity.display_name if identity else "", on)
+def _assigning(identity: Identity, on: str) -> str:
+    return assign_line(SYSTEM if identity.object_id == SYSTEM else identity.display_name, on)
 
 
 def _assigned(session: "Session", tell: Callable[[str], None]) -> tuple[Identity, ...] | None:

@@ -8,19 +8,20 @@ from typing import Self
 from kqlmi.cluster import listing
 from kqlmi.cluster.table import Table
 from kqlmi.errors import printable
+from kqlmi.model.directory import Directory
 from kqlmi.model.entities import Scope, database_key
 from kqlmi.model.policy import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
 class Met:
-    """Databases, the display names of identities by object ID, and the usages that policies hold.
+    """Databases, the directory of identities, and the usages that policies hold.
 
     ``pretty`` has the pretty names of databases by their names, ``following`` the databases that follow a leader.
     """
 
     databases: tuple[str, ...] = ()
-    identities: Mapping[str, str] = field(default_factory=dict)
+    directory: Directory = field(default_factory=Directory)
     usages: tuple[str, ...] = ()
     pretty: Mapping[str, str] = field(default_factory=dict)
     following: frozenset[Scope] = frozenset()
@@ -57,7 +58,10 @@ class Met:
 
     def reading(self, found: Snapshot) -> Self:
         """Give what is known once policies were read as well."""
-        # An entry without a display name must not take away the one that another policy told.
-        told = {key: one.display_name or self.identities.get(key, "") for key, one in found.identities.items()}
         new = sorted(found.usages.difference(self.usages))
-        return replace(self, identities={**self.identities, **told}, usages=(*self.usages, *new))
+        return replace(self, directory=self.directory.reading(found), usages=(*self.usages, *new))
+
+    @property
+    def identities(self) -> Mapping[str, str]:
+        """Return the display names of identities by object ID or ``system``."""
+        return self.directory.names

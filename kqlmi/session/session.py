@@ -18,13 +18,14 @@ from kqlmi.fanout import Progress, unseen
 from kqlmi.history import Entry, History, Reading
 from kqlmi.model import commands, edits
 from kqlmi.model.access import Access, access
-from kqlmi.model.entities import ObjectId, Scope, checked_usage, did_you_mean, find_identity
+from kqlmi.model.directory import Directory
+from kqlmi.model.entities import ObjectId, Scope, checked_usage, did_you_mean
 from kqlmi.model.explanation import Verdict
 from kqlmi.model.lexing import is_write
 from kqlmi.model.plan import Plan, make_plan
 from kqlmi.model.policy import Policy, Snapshot
 from kqlmi.recording import Recorder
-from kqlmi.session import auditing, azure, changing, impact
+from kqlmi.session import auditing, azure, changing, identifying, impact
 from kqlmi.session.explaining import Refusal, check, explain
 from kqlmi.session.ingesting import ingest
 from kqlmi.session.met import Met
@@ -186,19 +187,26 @@ class Session:
 
     def policy(self, scope: Scope) -> Policy | None:
         """Read the policy of a scope; None where there is none."""
-        return policies.read_policy(self.connection, scope)
+        found = policies.read_policy(self.connection, scope)
+        return found and found.marking(self.met.directory.earlier)
 
-    def read(self, scopes: Iterable[Scope] | None = None, *, progress: Progress = unseen) -> policies.Policies:
+    def read(
+        self, scopes: Iterable[Scope] | None = None, *, about: Iterable[str] = (), progress: Progress = unseen
+    ) -> policies.Policies:
         """Read the policies of some scopes, or of the cluster and every database; a refusal does not fail the rest.
 
-        ``progress`` is called with the number of scopes that are done, that of all, and what they are.
+        ``about`` names identities: what else it takes to know them is asked too. ``progress`` is called with the number
+        of scopes that are done, that of all, and what they are.
 
         Raises:
             ConnectionFailedError: The cluster answers for none.
         """
+        if names := tuple(about):
+            return identifying.read(self, names, scopes, progress=progress)
         if scopes is None:
             scopes = [Scope.cluster(), *map(Scope.database, self.databases())]
         found = policies.read_policies(self.connection, scopes, progress)
+        found = replace(found, snapshot=found.snapshot.marking(self.met.directory.earlier))
         self.met = self.met.reading(found.snapshot)
         return found
 
@@ -206,9 +214,21 @@ class Session:
         """Give the plan that leads from the policies as they are now to ``desired``; None means no policy."""
         return self._plan(Snapshot({scope: self.policy(scope) for scope in desired}), Snapshot(desired))
 
+    def know(self, directory: Directory) -> None:
+        """Keep who is who, by what was learnt of it."""
+        self.met = replace(self.met, directory=directory)
+
     def identity(self, text: str) -> ObjectId:
-        """Give the identity that ``text`` names in the policies: display name, object ID, client ID or ``system``."""
-        return find_identity(self.read().permitted.identities.values(), text)
+        """Return the identity that ``text`` names: object ID, ``system``, display name, client ID or resource ID.
+
+        Nothing is sent for an object ID, ``system`` and a name that the session knows; otherwise Azure Resource Manager
+        is asked, where it can be, and then the policies.
+
+        Raises:
+            InputError: No identity has the name, or several do.
+        """
+        identifying.look_up(self, (text,))
+        return self.met.directory.resolve(text).object_id
 
     def grant(self, identity: str, *usages: str, databases: Iterable[str] = (), cluster: bool = False) -> Plan:
         """Give the plan that grants usages to an identity, in databases (names or globs) or at the cluster.
@@ -216,19 +236,28 @@ class Session:
         Raises:
             InputError: No scope is said, a name fits no database, or the identity or a usage is not known.
         """
-        holder, current = self.identity(identity), self._in(databases, cluster=cluster)
-        return self._plan(current, edits.grant(current, holder, usages))
+        current = self._in(databases, cluster=cluster, about=(identity,))
+        return self._plan(current, edits.grant(current, self._holder(identity), usages))
 
-    def revoke(self, identity: str, *usages: str, databases: Iterable[str] = (), cluster: bool = False) -> Plan:
-        """Give the plan that takes usages from an identity; what stays allowed through ``All`` or the cluster stays."""
-        holder, current = self.identity(identity), self._in(databases, cluster=cluster)
-        return self._plan(current, edits.revoke(current, holder, usages))
+    def revoke(
+        self,
+        identity: str,
+        *usages: str,
+        databases: Iterable[str] = (),
+        cluster: bool = False,
+        known: Snapshot | None = None,
+    ) -> Plan:
+        """Return the plan that takes usages from an identity; what stays allowed through ``All`` or the cluster stays.
+
+        Policies that are ``known``, because they were read just now, are not read again.
+        """
+        current = self._in(databases, cluster=cluster, about=(identity,), known=known)
+        return self._plan(current, edits.revoke(current, self._holder(identity), usages))
 
     def replace(self, identity: str, by: str) -> Plan:
         """Give the plan that moves every grant of one identity to another, in all scopes: the grants go first."""
-        current = self.read().permitted
-        old = find_identity(current.identities.values(), identity)
-        new = find_identity(current.identities.values(), by)
+        current = self.read(about=(identity, by)).permitted
+        old, new = self._holder(identity), self._holder(by)
         if old == new:
             raise InputError(f"{identity!r} and {by!r} are the same identity.", hint="Name the one that replaces it.")
         return self._plan(current, edits.replace(current, old, new))
@@ -272,23 +301,29 @@ class Session:
     assign, unassign, connect_hub = changing.assign, changing.unassign, changing.connect_hub
     not_assigned, ingest, new, notes, whoami = azure.not_assigned, ingest, new, notes, whoami
 
-    def _in(self, databases: Iterable[str], *, cluster: bool) -> Snapshot:
-        """Read the policies of the scopes that were said."""
-        scopes = [Scope.cluster()] if cluster else []
-        self.databases()
+    def _holder(self, text: str) -> ObjectId:
+        """Return who is meant, by all that was read for it."""
+        return self.met.directory.resolve(text).object_id
+
+    def _in(
+        self, databases: Iterable[str], *, cluster: bool, about: tuple[str, ...], known: Snapshot | None = None
+    ) -> Snapshot:
+        """Read the policies of the scopes that were named, and what tells who is meant."""
+        scopes, read = [Scope.cluster()] if cluster else [], known or Snapshot()
+        if known is None:
+            self.databases()
         for pattern in databases:
             found = self.met.matching(pattern)
             scopes += map(Scope.database, found) if found else [self.database_scope(pattern)]
         if not scopes:
             raise InputError("No scope is said.", hint="Say --database NAME (or a glob), or --cluster.")
-        return self._readable(scopes)
+        missing = [scope for scope in scopes if scope not in read.policies]
+        more = _whole(self.read(missing, about=about)) if missing else Snapshot()
+        return Snapshot({scope: {**read.policies, **more.policies}[scope] for scope in scopes})
 
     def _readable(self, scopes: Iterable[Scope]) -> Snapshot:
         """Read policies of which none may be missing."""
-        reading = self.read(scopes)
-        for error in reading.refused.values():
-            raise error
-        return reading.snapshot
+        return _whole(self.read(scopes))
 
     def _plan(self, current: Snapshot, desired: Snapshot) -> Plan:
         return make_plan(current, desired, cluster=self.name, names=self.met.identities)
@@ -365,7 +400,12 @@ class Session:
             InputError: The database, the identity's name or the usage is not known.
         """
         scope = self.database_scope(database) if database else Scope.cluster()
-        found = self.read([Scope.cluster(), scope]).permitted
-        return access(
-            found, find_identity(found.identities.values(), identity), checked_usage(usage, found.usages), scope
-        )
+        found = self.read([Scope.cluster(), scope], about=(identity,)).permitted
+        return access(found, self._holder(identity), checked_usage(usage, found.usages), scope)
+
+
+def _whole(reading: policies.Policies) -> Snapshot:
+    """Return policies of which none may be missing."""
+    for error in reading.refused.values():
+        raise error
+    return reading.snapshot

@@ -1,12 +1,10 @@
 """The template of a flow, filled in and checked against the policies; a method of ``Session``, which takes it over."""
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kqlmi.errors import InputError
 from kqlmi.model import templates
-from kqlmi.model.entities import Identity, find_identity
-from kqlmi.model.policy import Snapshot
+from kqlmi.model.entities import Scope
 from kqlmi.model.templates import Place, Template
 from kqlmi.session.azure import ask
 
@@ -27,8 +25,9 @@ def new(session: "Session", flow: str, *, identity: str, database: str = "", **p
     if not (database or session.database):
         raise InputError("No database is said.", hint="Say --database NAME.")
     scope = session.database_scope(database or session.database)
-    snapshot, assigned = session.read().snapshot, ask(session).identities
-    found = _identity(snapshot, assigned or (), identity)
+    assigned = ask(session).identities
+    snapshot = session.read([Scope.cluster(), scope], about=(identity,)).snapshot
+    found = session.met.directory.resolve(identity)
     listed = None if assigned is None else [one.object_id for one in assigned]
     return templates.fill(form, parameters, found, scope, place=_place(session), snapshot=snapshot, assigned=listed)
 
@@ -41,14 +40,3 @@ def _place(session: "Session") -> Place:
         resource.resource_id if resource else "",
         target.ingest_url if target else "",
     )
-
-
-def _identity(snapshot: Snapshot, assigned: tuple[Identity, ...], text: str) -> Identity:
-    """Give an identity with all that the policies and Azure Resource Manager tell of it."""
-    known: dict[str, Identity] = {one.object_id: one for one in assigned}
-    for one in snapshot.identities.values():
-        listed = known.get(one.object_id, one)
-        fields = ("display_name", "client_id", "tenant_id", "principal_id")
-        known[one.object_id] = replace(one, **{name: getattr(one, name) or getattr(listed, name) for name in fields})
-    wanted = find_identity(known.values(), text)
-    return known.get(wanted, Identity(wanted))

@@ -1,6 +1,7 @@
 """What data connections of every kind need, and what cannot be told of them."""
 
-from kqlmi.model.dataconnections import DataConnection, holder, needs, verdict
+from kqlmi.model.dataconnections import DataConnection, needs, verdict
+from kqlmi.model.directory import Directory
 from kqlmi.model.entities import SYSTEM, Identity, ObjectId, Scope
 from kqlmi.model.findings import Facts
 from kqlmi.model.needs import DATA_CONNECTIONS, Discovery, Source
@@ -18,23 +19,30 @@ def connection(kind: str = "EventHub", identity: str = "/Subscriptions/s/LOADER"
     return DataConnection("dc", "D", kind, "T", identity, **more)  # type: ignore[arg-type]
 
 
+def assigned(*identities: Identity) -> Directory:
+    return Directory().assigning(identities)
+
+
 def test_the_identity_is_found_by_resource_id_in_any_letter_case_or_by_object_id() -> None:
-    known = [SELF, LOADER]
-    assert holder(connection(), known, CLUSTER) == LOADER
-    assert holder(connection(identity=CLUSTER.upper()), known, CLUSTER) == SELF
-    assert holder(connection(identity="", principal=OWN), known, CLUSTER) == SELF
-    assert holder(connection(identity="/subscriptions/s/other"), known, CLUSTER) is None
-    assert holder(connection(identity=""), [Identity(SYSTEM, "c", is_system=True)], CLUSTER) is None
+    known = assigned(SELF, LOADER)
+    assert connection().runs_as(known, CLUSTER) == LOADER
+    assert connection(identity=CLUSTER.upper()).runs_as(known, CLUSTER) == SELF
+    assert connection(identity="", principal=OWN).runs_as(known, CLUSTER) == SELF
+    assert connection(identity="/subscriptions/s/other").runs_as(known, CLUSTER) is None
+    assert connection(identity="").runs_as(assigned(Identity(SYSTEM, "c", is_system=True)), CLUSTER) is None
 
 
 def test_one_that_goes_by_a_key_needs_nothing() -> None:
     by_key = connection(kind="IotHub", identity="")
-    assert list(needs([by_key], [LOADER], CLUSTER)) == []
+    assert list(needs([by_key], assigned(LOADER), CLUSTER)) == []
     assert verdict(by_key, Facts(Snapshot(), Discovery(), (LOADER,)), CLUSTER).allowed is None
 
 
 def test_what_is_inferred_is_labelled_and_a_kind_that_nobody_knows_is_too() -> None:
-    found = {kind: next(needs([connection(kind=kind)], [LOADER], CLUSTER)) for kind in ("EventHub", "CosmosDb", "New")}
+    found = {
+        kind: next(needs([connection(kind=kind)], assigned(LOADER), CLUSTER))
+        for kind in ("EventHub", "CosmosDb", "New")
+    }
     assert {kind: need.evidence[0].inferred for kind, need in found.items()} == {
         "EventHub": False,
         "CosmosDb": True,
@@ -44,7 +52,7 @@ def test_what_is_inferred_is_labelled_and_a_kind_that_nobody_knows_is_too() -> N
 
 
 def test_one_that_routes_leaves_doubt_in_every_other_database() -> None:
-    found = list(needs([connection(routes=True)], [LOADER], CLUSTER, ["d", "Other"]))
+    found = list(needs([connection(routes=True)], assigned(LOADER), CLUSTER, ["d", "Other"]))
     assert [(one.identity, one.scope) for one in found] == [(GUID, D), (None, OTHER)]
     read = [Source(DATA_CONNECTIONS, name, "read") for name in ("D", "Other")]
     discovery = Discovery((D, OTHER)).learning(DATA_CONNECTIONS, read, found)

@@ -130,7 +130,7 @@ def test_a_draft_tells_the_same_as_the_plan_that_it_makes(
     for identity in {identity for identity, _, _ in ticks}:
         for usage in made.usages:
             cell = made.cell(identity, usage)
-            holder = made.holder(identity)
+            holder = made.directory.key(identity)
             assert cell.granted == ((holder, usage) in made.desired().grants(DATABASE))
             assert cell.allowed == bool(access(made.desired(), holder, usage, DATABASE).allowed)
 
@@ -142,7 +142,7 @@ def test_ticks_stand_on_top_of_what_somebody_else_made(
     start = Draft.start(Snapshot({DATABASE: read}), DATABASE)
     before = start.tick(identity, usage=usage)
     ticked = before.rebase(Snapshot({DATABASE: theirs}))
-    mine = {(ticked.holder(identity), usage)} if before.ticks else set()
+    mine = {(ticked.directory.key(identity), usage)} if before.ticks else set()
     assert ticked.desired().grants(DATABASE) == theirs.grants | mine
     assert ticked.rebase(ticked.desired()).ticks == {}
 

@@ -1,7 +1,8 @@
 import pytest
 
 from kqlmi.errors import InputError
-from kqlmi.model.entities import SYSTEM, Identity, ObjectId, find_identity
+from kqlmi.model.directory import Directory
+from kqlmi.model.entities import SYSTEM, Identity, ObjectId
 
 ONE, TWO = ObjectId("11111111-2222-3333-4444-555555555555"), ObjectId("22222222-2222-3333-4444-555555555555")
 CLIENT, PRINCIPAL = "33333333-2222-3333-4444-555555555555", "44444444-2222-3333-4444-555555555555"
@@ -10,6 +11,10 @@ KNOWN = [
     Identity(TWO, "twin"),
     Identity(SYSTEM, "cluster", is_system=True, principal_id=PRINCIPAL),
 ]
+
+
+def resolve(known: list[Identity], text: str) -> ObjectId:
+    return Directory().assigning(known).resolve(text).object_id
 
 
 @pytest.mark.parametrize(
@@ -24,17 +29,17 @@ KNOWN = [
     ],
 )
 def test_an_identity_is_found_by_each_of_its_names(text: str, expected: str) -> None:
-    assert find_identity(KNOWN, text) == expected
+    assert resolve(KNOWN, text) == expected
 
 
 def test_a_display_name_never_catches_what_is_meant_for_another() -> None:
     meant = "99999999-2222-3333-4444-555555555555"
-    assert find_identity([Identity(ONE, meant), Identity(TWO, "system")], meant) == meant
-    assert find_identity([Identity(ONE, meant), Identity(TWO, "system")], "system") == SYSTEM
+    assert resolve([Identity(ONE, meant), Identity(TWO, "system")], meant) == meant
+    assert resolve([Identity(ONE, meant), Identity(TWO, "system")], "system") == SYSTEM
 
 
 def test_a_name_that_several_have_or_nobody_has_is_refused() -> None:
     with pytest.raises(InputError, match=f"{TWO}.*{ONE}"):
-        find_identity([KNOWN[1], Identity(ONE, "Twin")], "twin")
+        resolve([KNOWN[1], Identity(ONE, "Twin")], "twin")
     with pytest.raises(InputError, match="Did you mean Loader"):
-        find_identity(KNOWN, "loadr")
+        resolve(KNOWN, "loadr")

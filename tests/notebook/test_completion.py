@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kqlmi.model import commands
-from kqlmi.model.entities import Scope, find_identity
+from kqlmi.model.directory import Directory
+from kqlmi.model.entities import Scope
 from kqlmi.model.policy import Policy, Snapshot
 from kqlmi.model.usages import USAGES
 from kqlmi.notebook.completion import Known, Names, complete
@@ -297,7 +298,7 @@ def test_an_identity_that_is_offered_is_the_one_that_is_found(name: str) -> None
     texts = [text for text in offered("%kqlmi grant ", known)[1] if text not in {"system", *GRANT}]
     for text in texts:
         [word] = split(text)
-        assert find_identity([replace(entry, display_name=name)], word) == LOADER
+        assert Directory().learning([replace(entry, display_name=name)]).resolve(word).object_id == LOADER
     assert texts
 
 
@@ -325,4 +326,4 @@ def test_a_session_keeps_the_names_that_it_has_read() -> None:
     first = Policy.parse(f'[{{"ObjectId": "{LOADER}", "AllowedUsages": "Fresh", "DisplayName": "loader"}}]')
     bare = Policy.parse(f'[{{"ObjectId": "{LOADER}", "AllowedUsages": "All"}}]')
     met = Met(("D",)).reading(Snapshot({Scope.cluster(): first})).reading(Snapshot({Scope.database("D"): bare}))
-    assert met == Met(("D",), {LOADER: "loader"}, ("Fresh", "All"))
+    assert (met.databases, met.identities, met.usages) == (("D",), {LOADER: "loader"}, ("Fresh", "All"))

@@ -25,6 +25,8 @@ import kqlmi
 from kqlmi.cluster.table import Table
 from kqlmi.errors import KqlmiError
 from kqlmi.local.cluster import LocalCluster
+from kqlmi.model.directory import Directory
+from kqlmi.model.entities import Identity, ObjectId
 from kqlmi.notebook.completion import matcher
 from kqlmi.notebook.subcommands import Sessions
 from kqlmi.session import Session
@@ -61,7 +63,9 @@ def silent(notebook: Notebook) -> InteractiveShell:
     """Give a shell with a session that knows names, and whose cluster must not be asked."""
     magics: Any = notebook.shell.magics_manager.registry["KqlMagics"]
     session = Session("test", Silent(), history=False)
-    session.met = type(session.met)(("Samples", "Field Reports"), {LOADER: "<b>mi</b>"}, ("Fresh",))
+    session.met = type(session.met)(
+        ("Samples", "Field Reports"), Directory().learning([Identity(ObjectId(LOADER), "<b>mi</b>")]), ("Fresh",)
+    )
     magics.sessions.add(session)
     return notebook.shell
 

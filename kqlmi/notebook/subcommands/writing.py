@@ -5,8 +5,10 @@ from typing import Any
 
 from kqlmi.errors import ApplyError, CellError, ForbiddenError, ServiceError, printable
 from kqlmi.model import edits, planfile
-from kqlmi.model.entities import Scope, did_you_mean
+from kqlmi.model.entities import SYSTEM, Scope, did_you_mean
+from kqlmi.model.explanation import left_over
 from kqlmi.model.plan import Plan
+from kqlmi.model.policy import Snapshot
 from kqlmi.notebook.frames import access_frame, access_matrix, history_frame
 from kqlmi.notebook.progress import Progress
 from kqlmi.notebook.subcommands.offering import carry_out, more, offer, show_azure
@@ -14,11 +16,15 @@ from kqlmi.notebook.subcommands.registry import Context, subcommand
 from kqlmi.session import Session, files
 
 
-def _show(session: Session, plan: Plan, *, warn: bool = False) -> None:
-    """Show a plan, with the uses that it would stop; ``warn`` of identities in it that are not assigned."""
+def _show(session: Session, plan: Plan, *, warn: bool = False, known: Snapshot | None = None) -> None:
+    """Show a plan, with the uses that it would stop; ``warn`` of identities in it that are not assigned.
+
+    ``known`` are all policies, where they were read just now.
+    """
     orphans = session.not_assigned(plan) if warn else ()
     told = [planfile.to_warning(orphans, "Azure Resource Manager")] if orphans else []
-    offer(session, plan, told="\n".join([*told, *([str(session.impact(plan))] if plan.revokes else [])]))
+    told += left_over(plan, session.name)
+    offer(session, plan, told="\n".join([*told, *([str(session.impact(plan, known))] if plan.revokes else [])]))
 
 
 @subcommand
@@ -30,8 +36,12 @@ def grant(
     The identity is a display name, an object ID, a client ID or system. --database D (a name or a glob, as often as
     needed) or --cluster must be said. The plan is printed with its ID; %kqlmi apply ID carries it out.
     """
-    session = context.session
-    _show(session, session.grant(identity, *_some(usages), databases=database, cluster=cluster), warn=True)
+    session, names = context.session, _some(usages)
+    plan = session.grant(identity, *names, databases=database, cluster=cluster)
+    if session.not_assigned(plan) and session.met.directory.client_of(identity):
+        # What is assigned shows that a client ID stands there: the identity is meant.
+        plan = session.grant(identity, *names, databases=database, cluster=cluster)
+    _show(session, plan, warn=True)
 
 
 @subcommand
@@ -43,11 +53,11 @@ def revoke(
     As for grant. What stays allowed all the same, through All or through the cluster, is said.
     """
     session, names = context.session, _some(usages)
-    plan = session.revoke(identity, *names, databases=database, cluster=cluster)
-    _show(session, plan)
+    current = session.read(about=(identity,)).permitted
+    plan = session.revoke(identity, *names, databases=database, cluster=cluster, known=current)
+    _show(session, plan, known=current)
     patterns = ("*",) if cluster else database
-    concerned = dict.fromkeys(name for pattern in patterns for name in session.databases(pattern))
-    current = session.read().permitted
+    concerned = dict.fromkeys(name for pattern in patterns for name in session.met.matching(pattern))
     for told in edits.still_allowed(current, plan, session.identity(identity), names, concerned):
         print(f"Still allowed: {told}")
 
@@ -79,16 +89,17 @@ def access(
     narrows the databases by a glob. --matrix gives a column for each usage.
     """
     session = context.session
-    holder = session.identity(identity) if identity else ""
     names = session.databases(database)
     if not names and database != "*":
         session.database_scope(database)
     with Progress() as progress:
-        reading = session.read(progress=progress)
+        reading = session.read(about=(identity or SYSTEM,), progress=progress)
+    holder = session.identity(identity) if identity else ""
     for scope, error in reading.refused.items():
         print(f"Not read: the policy of the {scope}. {error}")
-    frame = access_matrix if matrix else access_frame
-    return frame(reading.snapshot, holder, usage, names)
+    if matrix:
+        return access_matrix(reading.snapshot, holder, usage, names)
+    return access_frame(reading.snapshot, holder, usage, names, session.met.identities)
 
 
 @subcommand
