@@ -17,7 +17,7 @@ from kqlmi.cluster.table import Table
 from kqlmi.errors import ApplyError, KqlmiError, RequestTimeoutError
 from kqlmi.model import commands
 from kqlmi.model.plan import Plan, Step
-from kqlmi.model.policy import grants_of
+from kqlmi.model.policy import as_read, grants_of, marked_as
 
 DEADLINE: Final = 60.0
 
@@ -85,7 +85,7 @@ def apply_plan(
 
 def _refuse_drift(connection: Connection, step: Step, done: tuple[StepResult, ...], *, begun: bool = True) -> None:
     try:
-        current = read_policy(connection, step.scope)
+        current = marked_as(read_policy(connection, step.scope), step.before)
     except KqlmiError as error:
         raise ApplyError(
             f"The policy of the {step.scope} could not be read before its change: {error.message}",
@@ -94,7 +94,7 @@ def _refuse_drift(connection: Connection, step: Step, done: tuple[StepResult, ..
             hint=error.hint,
         ) from error
     if grants_of(current) != grants_of(step.before):
-        writer = last_writer(connection, step.scope, current)
+        writer = last_writer(connection, step.scope, as_read(current))
         by = f" by {writer}" if writer else ""
         raise ApplyError(
             f"The policy of the {step.scope} changed since this plan was made{by}: {difference(step.before, current)}.",
@@ -148,7 +148,8 @@ class _Sending:
 
         try:
             answer = self.retrying.repeat(send, self.deadline)
-            return StepResult(step, "applied", written_policy(answer, step.scope), request), None
+            found = marked_as(written_policy(answer, step.scope), step.before, step.after)
+            return StepResult(step, "applied", found, request), None
         except ApplyError:
             raise  # the policy moved on before a command that was to be sent again
         except (KqlmiError, KeyboardInterrupt) as error:
@@ -188,7 +189,7 @@ def _with_evidence(
         return result, problem
     try:
         found = overwritten_by(
-            connection, result.step.scope, result.client_request_id, grants_of(result.step.before), window
+            connection, result.step.scope, result.client_request_id, grants_of(as_read(result.step.before)), window
         )
     except KqlmiError:
         return replace(result, unseen=window), problem

@@ -12,7 +12,7 @@ from kqlmi.cluster.policies import read_policy
 from kqlmi.errors import KqlmiError
 from kqlmi.model import quoting
 from kqlmi.model.entities import ObjectId, Scope
-from kqlmi.model.policy import Grant, Policy, grants_of
+from kqlmi.model.policy import Grant, Policy, grants_of, marked_as
 
 _PAUSE: Final = 0.5
 _AFTER_INTERRUPT: Final = 5.0
@@ -93,6 +93,7 @@ def _has_ended(connection: Connection, scope: Scope, client_request_id: str) -> 
 
 
 def _seen(awaited: Awaited, policy: Policy | None, *, late: bool) -> Settled:
+    policy = marked_as(policy, awaited.before, awaited.after)
     before, after, now = map(awaited.state, (awaited.before, awaited.after, policy))
     if now == (after if isinstance(after, bool) else as_found(after, policy)):
         return Settled("applied", policy)

@@ -239,6 +239,18 @@ class Snapshot:
         return found
 
 
+def marked_as(policy: Policy | None, *others: Policy | None) -> Policy | None:
+    """Return a policy with the earlier system identities kept apart as they are in others."""
+    return policy and policy.marking(frozenset().union(*(other.earlier for other in others if other)))
+
+
+def as_read(policy: Policy | None) -> Policy | None:
+    """Return a policy as any other reader has it: with no earlier system identity kept apart."""
+    if policy is None or not policy.earlier:
+        return policy
+    return replace(policy, entries=tuple(replace(entry, is_earlier=False) for entry in policy.entries))
+
+
 def grants_of(policy: Policy | None) -> frozenset[Grant]:
     """Give the grants of a policy; none where there is no policy."""
     return policy.grants if policy else frozenset()
