@@ -28,7 +28,7 @@ from kqlmi.model.diff import Change, diff
 from kqlmi.model.entities import Scope
 from kqlmi.model.hidden import masked
 from kqlmi.model.plan import Plan, make_plan
-from kqlmi.model.policy import Policy, Snapshot
+from kqlmi.model.policy import Policy, Snapshot, marked_as
 
 _WHO = "print cluster = current_cluster_endpoint(), principal = current_principal()"
 
@@ -301,7 +301,9 @@ class Recorder:
             )
         before = {step.scope: step.before for step in reversed(steps)}
         after = {step.scope: step.after for step in steps}
-        current = Snapshot({scope: read_policy(self.connection, scope) for scope in before})
+        current = Snapshot(
+            {scope: marked_as(read_policy(self.connection, scope), before[scope], after[scope]) for scope in before}
+        )
         left = Snapshot(after)
         if since := diff(left, current):
             did = _changes(diff(Snapshot(before), left))

@@ -11,7 +11,9 @@ from kqlmi.apply import apply_plan
 from kqlmi.cluster.connection import Connection
 from kqlmi.cluster.table import Table
 from kqlmi.errors import ApplyError, ConnectionFailedError
+from kqlmi.history import StepRecord
 from kqlmi.local.cluster import LocalCluster
+from kqlmi.model import edits
 from kqlmi.model.entities import SYSTEM, Scope
 from kqlmi.notebook.panel import Panel
 from kqlmi.session import Session
@@ -72,6 +74,37 @@ def test_the_cluster_does_refuse_it_and_the_grant_of_the_new_one_is_what_helps(
     policy = session.policy(SAMPLES)
     assert policy is not None
     assert policy.grants == {(before(cluster), "ExternalDataRequest"), (SYSTEM, "ExternalDataRequest")}
+
+
+def test_undo_takes_the_grant_of_the_new_one_back(session: Session) -> None:
+    session.apply(session.grant("system", "ExternalDataRequest", databases=["Samples"]))
+    plan = session.undo_plan()
+    assert [(one.kind, one.identity) for one in plan.changes] == [("revoke", SYSTEM)]
+    # As any command that repeats an orphan, it is refused, and goes through without the orphan.
+    with pytest.raises(ApplyError, match="not assigned") as caught:
+        session.apply(plan)
+    session.apply(session.without(plan, edits.named_in(plan, caught.value.message)))
+    policy = session.policy(SAMPLES)
+    assert policy is not None
+    assert policy.entries == ()
+
+
+@pytest.mark.parametrize("lands", [True, False])
+def test_a_change_that_was_left_open_is_settled_by_the_entry_of_the_new_identity(
+    session: Session, *, lands: bool
+) -> None:
+    plan = session.grant("system", "ExternalDataRequest", databases=["Samples"])
+    [step] = plan.steps
+    assert session.history
+    request = "kqlmi;of-the-change"
+    opened = session._recorder._entry(
+        "plan", [StepRecord(step.scope, step.command, step.before, step.after, client_request_id=request)]
+    )
+    session.history.begin(opened)
+    if lands:
+        session.connection.execute(step.command, "Samples", client_request_id=request)
+    [settled] = session.settle(deadline=0)
+    assert settled.outcome == ("applied" if lands else "not applied")
 
 
 def test_the_dead_entry_is_dropped_by_its_object_id_and_the_new_one_stays(

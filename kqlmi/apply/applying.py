@@ -94,7 +94,7 @@ def _refuse_drift(connection: Connection, step: Step, done: tuple[StepResult, ..
             hint=error.hint,
         ) from error
     if grants_of(current) != grants_of(step.before):
-        writer = last_writer(connection, step.scope, as_read(current))
+        writer = last_writer(connection, step.scope, current)
         by = f" by {writer}" if writer else ""
         raise ApplyError(
             f"The policy of the {step.scope} changed since this plan was made{by}: {difference(step.before, current)}.",

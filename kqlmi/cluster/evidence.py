@@ -9,7 +9,7 @@ from kqlmi.cluster.table import Table
 from kqlmi.errors import KqlmiError, PolicyError, ServiceError
 from kqlmi.model import commands
 from kqlmi.model.entities import Scope, database_key
-from kqlmi.model.policy import Grant, Policy, grants_of
+from kqlmi.model.policy import Grant, Policy, as_read, grants_of
 
 _POLICY = "ChangeCommand contains 'managed_identity'"
 _JOURNAL = f".show journal | where EventTimestamp > ago(10m) and {_POLICY}"
@@ -55,7 +55,7 @@ def last_writer(connection: Connection, scope: Scope, policy: Policy | None) -> 
         writes = _writes(connection.execute(_JOURNAL, scope.name))
     except KqlmiError:
         return ""
-    found = grants_of(policy)
+    found = grants_of(as_read(policy))
     writers = [f"{one.principal} at {one.time}" for one in writes if one.is_in(scope) and one.left == found]
     return writers[-1] if writers else ""
 
@@ -72,7 +72,7 @@ def is_anothers(writes: "Sequence[Write]", own: Collection[str], policy: Policy 
     """Check whether the last of a scope's ``writes`` left ``policy``, and none of them is of the ``own`` requests."""
     if not writes or any(one.request in own for one in writes):
         return False
-    return writes[-1].left == grants_of(policy)
+    return writes[-1].left == grants_of(as_read(policy))
 
 
 class Write(NamedTuple):

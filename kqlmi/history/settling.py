@@ -11,7 +11,7 @@ from kqlmi.cluster.settling import as_found
 from kqlmi.errors import PolicyError, ServiceError
 from kqlmi.history.entries import Entry, Outcome, StepRecord
 from kqlmi.model.entities import Scope
-from kqlmi.model.policy import Policy, grants_of
+from kqlmi.model.policy import Policy, grants_of, marked_as
 
 Ids = Mapping[Scope, str]
 
@@ -89,4 +89,5 @@ def _of_scope(
 def _shows(step: StepRecord, state: Policy | None, now: Policy | None) -> bool:
     """Check whether a policy is in a state of a step; where that changes no grant, whether there is one tells them apart."""
     changes = grants_of(step.before) != grants_of(step.after)
+    now = marked_as(now, step.before, step.after)
     return as_found(grants_of(state), now) == grants_of(now) and (changes or (state is None) == (now is None))

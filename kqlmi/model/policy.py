@@ -14,7 +14,8 @@ Grant = tuple[str, str]
 """An identity (a lower-case GUID, or ``system``) and a usage's name."""
 
 _FILLED_IN = ("ClientId", "TenantId", "DisplayName", "IsSystem")
-_KNOWN = frozenset({"ObjectId", "AllowedUsages", *_FILLED_IN})
+_EARLIER = "kqlmi.isEarlier"  # in records alone, never sent
+_KNOWN = frozenset({"ObjectId", "AllowedUsages", _EARLIER, *_FILLED_IN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +263,7 @@ def _payload(entry: Entry, *, complete: bool = False) -> dict[str, Any]:
         "ObjectId": entry.object_id,
         "AllowedUsages": ", ".join(entry.usages),
         **(dict(zip(_FILLED_IN, filled, strict=True)) if complete else {}),
+        **({_EARLIER: True} if complete and entry.is_earlier else {}),
         **{name: jsontext.Raw(text) for name, text in entry.extra},
     }
 
@@ -282,6 +284,7 @@ def _entry(item: Any, place: int) -> Entry:
         display_name=str(filled["DisplayName"] or ""),
         is_system=str(filled["IsSystem"]).lower() == "true",
         extra=tuple((name, jsontext.dump(value)) for name, value in item.items() if name not in _KNOWN),
+        is_earlier=item.get(_EARLIER) is True,
     )
 
 
