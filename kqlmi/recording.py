@@ -150,12 +150,13 @@ class Recorder:
         command = commands.read(text)
         try:
             answer = self.retrying.repeat(send, timeout)
-        except KqlmiError:
+        except KqlmiError as error:
             closed = _all(entry, "unknown" if unclear else "not applied")
-            if again and not unclear and command is None:
-                # A script that ends with an error was carried out up to there.
-                closed = self._read_back(closed)
-            self._close(closed)
+            if again and not unclear and (command is None or command.piped):
+                # It was carried out up to where it failed: a script, or a command before what follows it.
+                closed = self._read_back(closed, refused=True)
+            if self._close(closed).outcome in {"applied", "partly applied"}:
+                error.hint = "The policy was changed all the same: %kqlmi undo reverts that."
             raise
         except KeyboardInterrupt:
             raise self._interrupted(entry, sent=unclear) from None
@@ -163,7 +164,7 @@ class Recorder:
         try:
             # The command was carried out: what cannot be read back leaves the expected state in the entry.
             if command is None or command.piped or not holds_policy(answer):
-                closed = self._read_back(closed, whole=command is not None)
+                closed = self._read_back(closed, refused=False, whole=command is not None)
             else:
                 with suppress(KqlmiError):
                     closed = closed.with_step(0, replace(closed.steps[0], after=policy_of(answer)))
@@ -171,12 +172,12 @@ class Recorder:
             self._close(closed)
         return answer
 
-    def _read_back(self, entry: Entry, *, whole: bool = False) -> Entry:
+    def _read_back(self, entry: Entry, *, refused: bool, whole: bool = False) -> Entry:
         """Return an entry with the policies as they are now; unless it was carried out as a ``whole``, what stayed was not."""
         for place, step in enumerate(entry.steps):
             with suppress(KqlmiError):
                 now = read_policy(self.connection, step.scope)
-                stayed = now == step.before and step.before != step.after
+                stayed = now == step.before and (refused or step.before != step.after)
                 outcome: Outcome = "not applied" if stayed and not whole else "applied"
                 entry = entry.with_step(place, replace(step, after=now, outcome=outcome))
         return entry

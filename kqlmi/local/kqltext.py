@@ -38,6 +38,17 @@ def substitute(text: str, calls: Mapping[str, str]) -> str:
     return "".join([*pieces, text[done:]])
 
 
+def substitute_word(text: str, word: str, by: str) -> str:
+    """Return the text with another name in each place of a word."""
+    pieces: list[str] = []
+    done = 0
+    for token in tokens(text):
+        if token.kind is Kind.WORD and token.text == word:
+            pieces += [text[done : token.start], by]
+            done = token.end
+    return "".join([*pieces, text[done:]])
+
+
 def for_engine(text: str, database: Callable[[str], str]) -> str:
     """Give the text in the form the engine reads right; ``database`` gives the engine's name for a database."""
     found = list(tokens(text))

@@ -1,13 +1,14 @@
 """Queries: who may read what, and which part of the cluster evaluates them."""
 
-from collections.abc import Mapping
+import uuid
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
 from kqlmi.local import constants, kqltext, lenient_json
 from kqlmi.local.activity import Run
 from kqlmi.local.engine import Engine
-from kqlmi.local.expansion import Expansion, Question
+from kqlmi.local.expansion import Expansion, Question, Source
 from kqlmi.local.faults import KustoError, bad_request, forbidden_database, wrong_endpoint
 from kqlmi.local.lexer import next_token
 from kqlmi.local.principals import Caller, Principal
@@ -56,17 +57,26 @@ class Queries:
 
     def ask(self, question: Question, text: str, context: Database) -> Table:
         """Run a query over a database as it is given, which need not be one of the cluster's."""
+        expansion = Expansion(self.state, question, self._answer, self._prepare(question.caller))
+        return self._answer(expansion, expansion.prepare(text, context), context)
 
-        def prepare(part: str, database: Database) -> str:
-            return kqltext.substitute(part, _about(question.caller.principal, database, self.state))
-
-        text = prepare(text, context)
-        return self._answer(Expansion(self.state, question, self._answer, prepare), text, context)
+    def _prepare(self, caller: Caller) -> Callable[[str, Database], str]:
+        return lambda part, database: kqltext.substitute(part, _about(caller.principal, database, self.state))
 
     def pipe(self, table: Table, operators: str, caller: Caller, *, run: Run, seconds: float) -> Table:
         """Run query operators over rows that a command gave."""
         text = kqltext.substitute(operators, _about(caller.principal, None, self.state))
         return self._engine.pipe(table, text, run=run, seconds=seconds)
+
+    def follow(self, table: Table, text: str, caller: Caller, context: Database, *, run: Run, seconds: float) -> Table:
+        """Run a query over the rows that a command gave, which it calls ``$command_results``."""
+        context = self.state.readable(caller, context)
+        question = Question(caller, run, seconds, lambda one: self.state.readable(caller, one))
+        name = f"kqlmi_{uuid.uuid4().hex}"
+        sources = {name: Source(table.columns, lambda: table)}
+        text = kqltext.substitute_word(text, "$command_results", name)
+        expansion = Expansion(self.state, question, self._answer, self._prepare(caller), sources)
+        return self._answer(expansion, expansion.prepare(text, context), context)
 
     def close(self) -> None:
         """Close the engine."""

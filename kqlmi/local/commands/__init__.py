@@ -11,6 +11,7 @@ from kqlmi.local.commands import (
     requests,
     roles,
     schema,
+    scripts,
     show,
     tables,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "requests",
     "roles",
     "schema",
+    "scripts",
     "show",
     "tables",
 ]

@@ -9,7 +9,7 @@ from typing import Any
 from kqlmi.local import reserved, ticks
 from kqlmi.local.activity import Change, Run
 from kqlmi.local.faults import forbidden_operation, syntax_error
-from kqlmi.local.lexer import next_token
+from kqlmi.local.lexer import Kind, next_token, tokens
 from kqlmi.local.principals import Caller, Role
 from kqlmi.local.queries import Queries
 from kqlmi.local.reader import Mismatch, Reader
@@ -99,11 +99,12 @@ class Command:
 
 @dataclass(frozen=True)
 class Matched:
-    """A command found in a text, its arguments, and the query operators that follow it."""
+    """A command found in a text, its arguments, and what follows it: query operators, or a query after a ``;``."""
 
     command: Command
     args: dict[str, Any]
-    operators: str
+    operators: str = ""
+    query: str = ""
 
 
 Shape = Callable[[Reader, str], Any]
@@ -150,11 +151,11 @@ def match(text: str) -> Matched:
     verb = next((verb for verb in _COMMANDS if Reader(text, reader.position).take(verb)), "")
     for pattern, candidate in _COMMANDS.get(verb, ()):
         try:
-            args, operators = _read(pattern, text)
+            args, position = _read(pattern, text)
         except Mismatch as mismatch:
             mismatches.append(mismatch)
         else:
-            return Matched(candidate, args, operators)
+            return Matched(candidate, args, *_following(text, position))
     furthest = max((mismatch.position for mismatch in mismatches), default=reader.peek().start)
     expected = {one.expected for one in mismatches if one.position == furthest}
     if len(expected) == 1:
@@ -172,7 +173,8 @@ def _expand(pattern: str) -> list[str]:
     return [*_expand(before + optional[1] + after), *_expand(before + after)]
 
 
-def _read(pattern: str, text: str) -> tuple[dict[str, Any], str]:
+def _read(pattern: str, text: str) -> tuple[dict[str, Any], int]:
+    """Return the arguments of a command and where it ends."""
     reader = Reader(text)
     reader.expect(".")
     verb, *parts = pattern.removeprefix(".").split()
@@ -184,11 +186,27 @@ def _read(pattern: str, text: str) -> tuple[dict[str, Any], str]:
             args[name] = _SHAPES[kind](reader, verb)
         else:
             reader.expect(part)
+    if not reader.at_end() and reader.peek().text not in {"|", ";"}:
+        raise reader.mismatch("'|', ';' or the end of the command")
+    return args, reader.position
+
+
+def _following(text: str, position: int) -> tuple[str, str]:
+    """Return the operators that follow a command, and the query after a ``;``: a text has one of them at most."""
+    end = next(
+        (token for token in tokens(text[position:]) if token.text == ";" and token.kind is not Kind.STRING), None
+    )
+    operators, rest = (
+        (text[position:], "") if end is None else (text[position:][: end.start], text[position:][end.end :])
+    )
+    reader = Reader(rest)
+    while reader.take(";"):
+        pass
     if reader.at_end():
-        return args, ""
-    if reader.peek().text != "|":
-        raise reader.mismatch("'|' or the end of the command")
-    return args, text[reader.position :]
+        return operators if operators.strip() and not Reader(operators).at_end() else "", ""
+    if not Reader(operators).at_end() or reader.peek().text == ".":
+        raise Mismatch(len(text) - len(rest) + reader.peek().start, "the end of the command").as_fault(text)
+    return "", rest[reader.position :]
 
 
 @shape("name")
@@ -203,7 +221,7 @@ def _names(reader: Reader, verb: str) -> tuple[str, ...]:
 
 @shape("strings")
 def _strings(reader: Reader, _verb: str) -> tuple[str, ...]:
-    return listed(reader, reader.string)
+    return listed(reader, reader.strings)
 
 
 def listed(reader: Reader, take: Callable[[], str]) -> tuple[str, ...]:
@@ -218,7 +236,7 @@ def listed(reader: Reader, take: Callable[[], str]) -> tuple[str, ...]:
 
 @shape("string")
 def _string(reader: Reader, _verb: str) -> str:
-    return reader.string()
+    return reader.strings()
 
 
 @shape("schema")

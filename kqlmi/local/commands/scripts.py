@@ -1,0 +1,112 @@
+"""Scripts: several commands in one, at the scope of a database or of the cluster."""
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+from kqlmi.local.activity import Run
+from kqlmi.local.commands.registry import Call, Matched, Rows, command, match
+from kqlmi.local.faults import KustoError, bad_request, syntax_error
+from kqlmi.local.lexer import Kind, mask_hidden, tokens
+from kqlmi.local.principals import ADMIN
+
+_GIVES = "OperationId: guid, CommandType: string, CommandText: string, Result: string, Reason: string"
+_OPTIONS = {"continueonerrors": "ContinueOnErrors", "throwonerrors": "ThrowOnErrors"}
+_BOOLEANS = {"true": True, "false": False}
+
+
+@command(".execute database script [with {properties:properties}] {rest:script}", gives=_GIVES, writes=True)
+def database_script_execute(call: Call) -> Rows:
+    """Run commands one after another in the database in context; each has a row, and none is taken back."""
+    call.require(ADMIN, call.context())
+    return _run(call, "database")
+
+
+@command(".execute cluster script [with {properties:properties}] {rest:script}", gives=_GIVES, writes=True)
+def cluster_script_execute(call: Call) -> Rows:
+    """Run commands of the cluster's scope one after another."""
+    call.require(ADMIN)
+    return _run(call, "cluster")
+
+
+def _run(call: Call, scope: str) -> Rows:
+    options = _options(call.args.get("properties", {}))
+    rows: list[tuple[Any, ...]] = []
+    stopped = ""
+    for text in tuple(_commands(call.args["script"])):
+        kind, result, reason = "", "Skipped", stopped
+        try:
+            if not stopped:
+                matched = match(text)
+                kind = matched.command.operation.removesuffix("Command")
+                if matched.command.writes:
+                    _run_one(call, matched, text, scope)
+                    result = "Completed"
+        except KustoError as error:
+            if options.get("ThrowOnErrors"):
+                raise
+            result, reason = "Failed", error.detail
+            # That what follows has a row too is documented; the words are the local cluster's.
+            stopped = "" if options.get("ContinueOnErrors") else "A command before it failed."
+        rows.append((str(uuid.uuid4()), kind, mask_hidden(text), result, reason))
+    return rows
+
+
+def _run_one(call: Call, matched: Matched, text: str, scope: str) -> None:
+    verb, subject = _head(text)
+    if verb == "execute":
+        raise bad_request("a script holds no script")
+    if (subject == "cluster") != (scope == "cluster"):
+        raise bad_request(f"Not a {scope}-scope command")
+    outer = call.run
+    run = Run(
+        is_query=False,
+        text=mask_hidden(text),
+        principal=outer.principal,
+        database=outer.database,
+        client_request_id=outer.client_request_id,
+    )
+    inner = Call(
+        call.queries, call.caller, run, call.context_name, call.seconds, matched.command.operation, matched.args
+    )
+    outer.check()
+    tuple(matched.command.function(inner))
+
+
+def _head(text: str) -> tuple[str, str]:
+    """Return the verb of a command and the word behind it."""
+    _dot, verb, *rest = (token.text for _, token in zip(range(20), tokens(text), strict=False))
+    while rest[:1] == ["-"]:
+        verb, rest = f"{verb}-{rest[1]}", rest[2:]
+    return verb, rest[0] if rest else ""
+
+
+def _options(given: dict[str, str]) -> dict[str, bool]:
+    found = {}
+    for name, text in given.items():
+        if name not in _OPTIONS or text not in _BOOLEANS:
+            raise bad_request(f"a script has no property {name} = {text}; it has ContinueOnErrors and ThrowOnErrors")
+        found[_OPTIONS[name]] = _BOOLEANS[text]
+    if len(found) > 1:
+        raise bad_request("ContinueOnErrors and ThrowOnErrors do not work together")
+    return found
+
+
+def _commands(text: str) -> Iterator[str]:
+    """Yield the commands of a script: each begins with a dot, first on its line and in no brackets."""
+    start, end, depth = -1, 0, 0
+    for token in tokens(text):
+        gap = text[end : token.start]
+        is_first = start < 0 or "\n" in gap or "\r" in gap
+        if token.text == "." and token.kind is Kind.SYMBOL and is_first and not depth:
+            if start >= 0:
+                yield text[start:end]
+            start = token.start
+        elif start < 0:
+            raise syntax_error(f"{token.text[:40]!r} begins no command of the script; each begins with a dot")
+        elif token.kind is Kind.SYMBOL:
+            depth = max(0, depth + (token.text in "([{") - (token.text in ")]}"))
+        end = token.end
+    if start < 0:
+        raise syntax_error("the script holds no command")
+    yield text[start:end]
