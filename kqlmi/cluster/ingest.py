@@ -16,6 +16,7 @@ from kqlmi.cluster import queues
 from kqlmi.cluster.connection import LOOPBACK, Target, connection_string, refuse_plain_http
 from kqlmi.cluster.discretion import discreet
 from kqlmi.cluster.refusals import translated
+from kqlmi.cluster.transport import passage, watch
 from kqlmi.errors import ConnectionFailedError, InputError, MissingExtraError, ServiceError, printable
 from kqlmi.model.blobs import Blob
 from kqlmi.redaction import redacted
@@ -91,6 +92,7 @@ class IngestClient:
         self._manager: Any = self._client._resource_manager  # noqa: SLF001 - it has no deadline of its own to set
         kusto: Any = self._manager._kusto_client  # noqa: SLF001
         kusto._mgmt_default_timeout = _DEADLINE  # noqa: SLF001
+        watch(kusto._session)  # noqa: SLF001
         self._sent: Ingestion | None = None
         self._proxies: dict[str, Any] | None = None
         if urlsplit(self._target.query_url).hostname in LOOPBACK:
@@ -169,7 +171,11 @@ class IngestClient:
         """Give the queues, the best first, and what a message carries to say who asks."""
         host, mode = urlsplit(self._target.query_url).netloc, self._target.sign_in.mode
         try:
-            with discreet(self._target.sign_in), translated(host, mode, ""):
+            with (
+                discreet(self._target.sign_in),
+                passage(_DEADLINE.total_seconds(), lambda: None) as on_its_way,
+                translated(host, mode, "", on_its_way),
+            ):
                 return self._manager.get_ingestion_queues(), self._manager.get_authorization_context()
         except ConnectionFailedError as error:
             # Whatever became of this request, it asks, and queues nothing.
