@@ -2,9 +2,9 @@
 
 from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from kqlmi.errors import PolicyError
 from kqlmi.model import jsontext
@@ -114,8 +114,8 @@ class Policy:
         """Give the names of the usages granted to each identity."""
         found: dict[str, frozenset[str]] = {}
         for entry in self.entries:
-            usages = frozenset(map(usage_name, entry.usages))
-            found[entry.identity] = found.get(entry.identity, frozenset()) | usages
+            usages, known = _names(entry.usages), found.get(entry.identity)
+            found[entry.identity] = known | usages if known else usages
         return MappingProxyType(found)
 
     def usages(self, identity: str) -> frozenset[str]:
@@ -274,18 +274,42 @@ def _entry(item: Any, place: int) -> Entry:
     for name in ("ObjectId", "AllowedUsages"):
         if not isinstance(item.get(name), str):
             raise PolicyError(f"Object {place} of the policy has no {name} (a string).", hint=_spelling(item, name))
-    usages = (usage.strip() for usage in item["AllowedUsages"].split(","))
     filled = {name: item.get(name) for name in _FILLED_IN}
     return Entry(
-        object_id=object_id(item["ObjectId"]),
-        usages=tuple(usage for usage in usages if usage),
-        client_id=str(filled["ClientId"] or ""),
-        tenant_id=str(filled["TenantId"] or ""),
-        display_name=str(filled["DisplayName"] or ""),
+        object_id=_object_id(item["ObjectId"]),
+        usages=_usages(item["AllowedUsages"]),
+        client_id=_kept(str(filled["ClientId"] or "")),
+        tenant_id=_kept(str(filled["TenantId"] or "")),
+        display_name=_kept(str(filled["DisplayName"] or "")),
         is_system=str(filled["IsSystem"]).lower() == "true",
         extra=tuple((name, jsontext.dump(value)) for name, value in item.items() if name not in _KNOWN),
         is_earlier=item.get(_EARLIER) is True,
     )
+
+
+# The policies of a cluster repeat identities and sets of usages in each database: what is equal is kept once.
+_SHARED: Final = 8192
+
+
+@lru_cache(_SHARED)
+def _object_id(text: str) -> ObjectId:
+    return object_id(text)
+
+
+@lru_cache(_SHARED)
+def _kept(text: str) -> str:
+    return text
+
+
+@lru_cache(_SHARED)
+def _usages(text: str) -> tuple[str, ...]:
+    usages = (usage.strip() for usage in text.split(","))
+    return tuple(_kept(usage) for usage in usages if usage)
+
+
+@lru_cache(_SHARED)
+def _names(usages: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(map(usage_name, usages))
 
 
 def _spelling(item: dict[str, Any], name: str) -> str:

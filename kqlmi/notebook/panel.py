@@ -27,8 +27,11 @@ class Panel(View):
     """Ticks over the policies of a cluster, with preview, execution, verification and undo.
 
     ``draft`` holds the ticks; set it, or let ``tick`` and ``untick`` do so, and the view follows. ``plan`` is what
-    Execute would carry out, and ``apply`` carries it out.
+    Execute would carry out, and ``apply`` carries it out. A panel is open, and holds what it read, until ``close``: as long
+    as the kernel runs it can be shown again, even if no page does.
     """
+
+    closed = False
 
     def __init__(self, session: Session, scope: Scope, *, assigned: Iterable[Identity] | None = None) -> None:
         """Read the cluster's policy and that of ``scope``, and show the latter.
@@ -64,10 +67,41 @@ class Panel(View):
         self._requests = Requests(self)
         # Last, so that one message opens the panel with all that it shows.
         super().__init__()
+        self.comm.on_close(lambda _message: self.close())
+        self._own_layout = self.layout
+
+    def close(self) -> None:
+        """Close the view, and release what was read: a closed panel shows nothing and refuses what is asked of it."""
+        if self.comm is None:  # closed before, or never opened
+            return
+        with self.lock:
+            super().close()
+            self._own_layout.close()
+            self.unobserve_all()
+            for name in View.class_own_traits():
+                self.set_trait(name, self.trait_defaults(name))
+            self.closed = True
+            del self._session, self._reader, self._added, self._shown, self._draft, self._cells
+            del self._requests, self._own_layout
+
+    def open(self) -> None:
+        """Open the view, once; InputError if the panel is closed."""
+        self.check_open()
+        super().open()
+
+    def check_open(self) -> None:
+        """Raise InputError if the panel is closed."""
+        if self.closed:
+            raise InputError("The panel is closed.", hint="%kqlmi panel opens another.")
+
+    def __repr__(self) -> str:
+        """Return what it is on; the view itself is shown by ``_repr_mimebundle_``."""
+        return "<closed kqlmi panel>" if self.closed else f"<kqlmi panel on {self.cluster}>"
 
     @property
     def draft(self) -> Draft:
         """Give the ticks as they are."""
+        self.check_open()
         return self._draft
 
     @draft.setter
@@ -82,11 +116,12 @@ class Panel(View):
     @property
     def plan(self) -> Plan:
         """Give the plan that leads from the policies that were read to the ticks."""
-        return self._draft.plan(self._session.name, self.names)
+        return self.draft.plan(self._session.name, self.names)
 
     @property
     def names(self) -> Mapping[str, str]:
         """Return the display names that are known, by identity."""
+        self.check_open()
         return self._reader.names
 
     @alone
@@ -218,6 +253,7 @@ class Panel(View):
 
     @traitlets.validate("scope")
     def _is_place(self, proposal: dict[str, Any]) -> int:
+        self.check_open()
         if not ALL_SCOPES <= proposal["value"] < len(self._reader.scopes):
             raise traitlets.TraitError(f"There is no scope at {proposal['value']}.")
         return int(proposal["value"])

@@ -41,6 +41,7 @@ def alone(method: "Callable[Concatenate[Panel, Args], Given]") -> "Callable[Conc
     @wraps(method)
     def locked(panel: "Panel", /, *args: Args.args, **options: Args.kwargs) -> Given:
         with panel.lock:
+            panel.check_open()
             return method(panel, *args, **options)
 
     return locked
@@ -63,7 +64,9 @@ class Requests:
 
     def _on_request(self, change: dict[str, Any]) -> None:
         with self._panel.lock:
-            self._take(change["new"])
+            # What waited here while the panel was closed has nowhere to be shown.
+            if not self._panel.closed:
+                self._take(change["new"])
 
     def _take(self, request: Request) -> None:
         panel = self._panel

@@ -12,8 +12,10 @@ _HERE = Path(__file__).parent
 class View(anywidget.AnyWidget):
     """What Python and the browser tell each other; ``matrix`` and ``words`` give the values."""
 
-    _esm = _HERE / "panel.js"
-    _css = _HERE / "panel.css"
+    # Traits with text: of a path, anywidget keeps a watcher, which holds every widget for good.
+    _esm = traitlets.Unicode((_HERE / "panel.js").read_text(encoding="utf-8")).tag(sync=True)
+    _css = traitlets.Unicode((_HERE / "panel.css").read_text(encoding="utf-8")).tag(sync=True)
+    _anywidget_id = traitlets.Unicode(f"{__name__}.View").tag(sync=True)
 
     panel_id = traitlets.Unicode("").tag(sync=True)
     # The browser writes these, and so may a notebook. A request is {"id", "action", …}; see Requests.
@@ -48,3 +50,8 @@ class View(anywidget.AnyWidget):
     undoable = traitlets.Unicode("").tag(sync=True)
     question = traitlets.Any(None).tag(sync=True)
     status = traitlets.Dict().tag(sync=True)
+
+    def add_traits(self, **traits: Any) -> None:
+        """Add traits that the class does not have yet: each panel would otherwise be a class of its own."""
+        if missing := {name: trait for name, trait in traits.items() if not self.has_trait(name)}:
+            super().add_traits(**missing)

@@ -146,13 +146,16 @@ def show(context: Context, /, *, database: str = "", cluster: bool = False) -> A
 def panel(context: Context, /, *, database: str = "") -> Any:
     """Open the panel: tick which workflows each identity may use, preview the change, execute it.
 
-    --database D opens it on a database; otherwise it opens on the database in context, or on the cluster.
+    --database D opens it on a database; otherwise it opens on the database in context, or on the cluster. It stays open
+    while no page shows it; to run the cell again closes it, and so does its close().
     """
     from kqlmi.notebook.panel import Panel
 
     session = context.session
     name = database or session.database
-    return Panel(session, session.database_scope(name) if name else Scope.cluster())
+    opened = Panel(session, session.database_scope(name) if name else Scope.cluster())
+    context.sessions.opened.keep(opened)
+    return opened
 
 
 @subcommand

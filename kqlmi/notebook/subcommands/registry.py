@@ -8,16 +8,18 @@ from typing import Any
 from kqlmi.errors import CellError, NotConnectedError
 from kqlmi.model.entities import did_you_mean
 from kqlmi.notebook.invocation import Kind, parse_words, split
+from kqlmi.notebook.opened import Opened
 from kqlmi.notebook.settings import KqlMI
 from kqlmi.session import Session
 
 
 @dataclass(slots=True)
 class Sessions:
-    """The sessions of a notebook by name; ``current`` is the one that was connected last."""
+    """The sessions of a notebook by name, and the panels on them; ``current`` is the one that was connected last."""
 
     by_name: dict[str, Session] = field(default_factory=dict)
     current: str = ""
+    opened: Opened = field(default_factory=Opened)
 
     def get(self, name: str = "") -> Session:
         """Give a session by name, or the current one; NotConnectedError if there is none."""

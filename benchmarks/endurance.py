@@ -1,0 +1,42 @@
+"""What stays in a kernel's memory of panels that were opened, used and closed.
+
+    python benchmarks/endurance.py [PANELS] [DATABASES] [IDENTITIES]
+
+Each panel is the result of its own cell, reads every policy, shows a plan and is closed; the kernel keeps it in `Out`. The
+memory is resident, after a collection; the start is a kernel that is connected and has opened no panel, so that the
+libraries of the first one count as well.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tests.notebook.kernel import connected_kernel, filled
+
+PANELS, DATABASES, IDENTITIES = 300, 125, 200
+SHOWN = 50
+
+
+def main(panels: int = PANELS, databases: int = DATABASES, identities: int = IDENTITIES) -> None:
+    """Measure, and print the memory at the start, on the way and at the end, and the difference."""
+    with filled(databases, identities) as cluster, connected_kernel(cluster) as kernel:
+        start, began = kernel.mebibytes, time.monotonic()
+        row("start", start, start, began)
+        for count in range(1, panels + 1):
+            kernel.open_panel(f"cell {count}")
+            if count == 1:
+                row("1 open", kernel.mebibytes, start, began)
+            kernel.run("panel.close()")
+            if count == 1 or count % SHOWN == 0 or count == panels:
+                row(f"{count} closed", kernel.mebibytes, start, began)
+
+
+def row(name: str, now: float, start: float, began: float) -> None:
+    """Print a row."""
+    print(f"{name:>12}{now:>8.1f} MiB{now - start:>+8.1f} MiB{time.monotonic() - began:>8.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
