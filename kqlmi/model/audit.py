@@ -105,7 +105,7 @@ def sorted_out(
     """Give the findings that stand, those that are accepted, and the acceptances that expired before ``today``."""
     every = tuple(acceptances)
     current = [one for one in every if one.until >= today]
-    known = facts.policies.identities
+    known = facts.directory.identities
     open_, accepted = [], []
     for finding in findings:
         by = next((one for one in current if one.fits(finding, known)), None)

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import traitlets
 
-from kqlmi.errors import ApplyError, InputError, KqlmiError, printable
+from kqlmi.errors import ApplyError, InputError, KqlmiError, PolicyError, printable
 from kqlmi.model import edits
 from kqlmi.model.draft import Draft
 from kqlmi.model.entities import Identity, ObjectId, Scope, object_id
@@ -127,22 +127,42 @@ class Panel(View):
     @alone
     def tick(self, identity: str, *, usage: str = "", workflow: str = "") -> None:
         """Tick a usage, or the usage of a workflow, for an identity."""
-        self.draft = self._draft.tick(identity, usage=usage, workflow=workflow)
+        self.draft = self._draft.tick(self._who(identity), usage=usage, workflow=workflow)
 
     @alone
     def untick(self, identity: str, *, usage: str = "", workflow: str = "") -> None:
         """Take a tick away; InputError if the usage would stay allowed through ``All``."""
-        self.draft = self._draft.untick(identity, usage=usage, workflow=workflow)
+        self.draft = self._draft.untick(self._who(identity), usage=usage, workflow=workflow)
 
     @alone
     def add(self, identity: str) -> ObjectId:
-        """Give an identity a row, by its object ID, and show all rows; PolicyError if it is none."""
-        holder = self._draft.directory.key(object_id(identity))
+        """Add a row for an identity, by its object ID, client ID or name, and show all rows.
+
+        Raises:
+            PolicyError: Nobody knows an identity of that name.
+            InputError: Several identities have the name.
+        """
+        holder = self._who(identity)
         self._added = (*self._added, holder)
         with self.hold_sync():
             self.search, self.row_filter = "", "all"
             self._put(self._draft, anew=True)
         return holder
+
+    def _who(self, text: str) -> ObjectId:
+        """Return the identity that is meant; for a name that is not known yet, the session is asked."""
+        known = self._reader.directory
+        if one := known.named(text):
+            return one.object_id
+        try:
+            return known.key(object_id(text))
+        except PolicyError as error:
+            try:
+                return self._reader.directory.key(self._session.identity(text))
+            except InputError as unknown:
+                if self._reader.directory.find(text):
+                    raise
+                raise PolicyError(error.message, hint=unknown.hint) from error
 
     @alone
     def choose(self, scope: Scope | None) -> None:

@@ -30,6 +30,7 @@ _SLOW: Final = {
     "read_again": "Reading the policies…",
     "preview": "Looking at what stands now…",
     "execute": "Executing…",
+    "add": "Looking the identity up…",
     "undo": "Looking at what stands now…",
     "discard": "Reading the policies…",
 }

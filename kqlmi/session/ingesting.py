@@ -156,7 +156,8 @@ def _checked(session: "Session", blob: Blob, text: str, scope: Scope, tell: Call
         )
     if found.allowed is None:
         tell(f"Not checked whether {shown} may be used for {_USAGE}: {found.reason}.")
-    return blob if blob.identity else blob.by(holder)
+    # A client ID does not work there.
+    return blob.by(holder) if not blob.identity or directory.client_of(blob.identity) else blob
 
 
 def _assigning(identity: Identity, on: str) -> str:

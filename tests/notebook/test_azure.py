@@ -2,13 +2,19 @@
 
 import re
 import traceback
+from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 import kqlmi
+from kqlmi.cluster.connection import Connection
+from kqlmi.cluster.table import Table
 from kqlmi.errors import ApplyError, CellError, InputError, KqlmiError
 from kqlmi.local.cluster import LocalCluster
+from kqlmi.notebook.completion import Known, Names, complete
+from tests.arm.conftest import create
 from tests.notebook.conftest import Notebook
 
 
@@ -169,3 +175,65 @@ def test_an_undo_that_the_cluster_will_refuse_is_told_with_the_plan(
     azure.run(offered(capsys)[1])
     azure.run("%kqlmi undo")
     assert f"Not assigned to the cluster, by Azure Resource Manager: {loader}" in capsys.readouterr().out
+
+
+class Counting:
+    """A connection that counts the reads of each policy over another."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection, self.read = connection, Counter[str]()
+
+    def execute(self, text: str, database: str | None = None, **options: Any) -> Table:
+        if text.startswith(".show") and text.endswith(" policy managed_identity"):
+            self.read[text] += 1
+        return self.connection.execute(text, database, **options)
+
+    def close(self) -> None:
+        self.connection.close()
+
+
+def test_an_identity_is_assigned_and_a_minute_later_granted_and_used_by_its_name(
+    azure: Notebook, cluster: LocalCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = create(cluster, "mi-fresh")
+    with pytest.raises(InputError, match="nor assigned"):
+        azure.run("%kqlmi grant mi-fresh ExternalTable --database Samples")
+    azure.run("%kqlmi assign mi-fresh")
+    azure.run(offered(capsys)[1])
+    for name in ("MI-Fresh", made.principal_id.upper(), made.client_id, made.id):
+        azure.run(f"%kqlmi grant {name} ExternalTable --database Samples")
+        shown, line = offered(capsys)
+        assert f"+ mi-fresh ({made.principal_id}) ExternalTable" in shown
+    frame = azure.run("%kqlmi access mi-fresh ExternalTable")
+    assert (frame.display_name.tolist(), frame.allowed.tolist()) == (["mi-fresh"], [False])
+    azure.run(line)
+    assert azure.run("%kqlmi access mi-fresh ExternalTable").allowed.tolist() == [True]
+
+
+def test_a_client_id_that_only_azure_knows_is_answered_with_the_object_id(
+    azure: Notebook, cluster: LocalCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loader = next(one for one in cluster.identities if one.display_name == "loader")
+    azure.run(f"%kqlmi grant {loader.client_id} ExternalTable --database Samples")
+    shown, _ = offered(capsys)
+    assert f"+ loader ({loader.object_id}) ExternalTable" in shown
+    assert loader.client_id not in shown
+
+
+def test_a_name_that_was_assigned_is_offered_at_tab(azure: Notebook, cluster: LocalCluster) -> None:
+    create(cluster, "mi-fresh")
+    azure.run("%kqlmi assign mi-fresh")
+    session = azure.shell.magics_manager.registry["KqlMagics"].sessions.get()
+    known = Known({"here": Names(identities=session.met.identities)}, "here")
+    assert "mi-fresh" in {one.text for one in complete("%kqlmi grant mi", "", known).candidates}
+
+
+def test_a_revoke_reads_each_policy_once(azure: Notebook, capsys: pytest.CaptureFixture[str]) -> None:
+    azure.run("%kqlmi grant loader All --database Samples")
+    azure.run(offered(capsys)[1])
+    session = azure.shell.magics_manager.registry["KqlMagics"].sessions.get()
+    session.connection = counting = Counting(session.connection)
+    azure.run("%kqlmi revoke loader All --database Sam*")
+    assert "- loader" in offered(capsys)[0]
+    assert set(counting.read.values()) == {1}
+    assert len(counting.read) == 2

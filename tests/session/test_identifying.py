@@ -11,9 +11,10 @@ import pytest
 import kqlmi
 from kqlmi.cluster.connection import Connection
 from kqlmi.cluster.table import Table
-from kqlmi.errors import InputError
+from kqlmi.errors import InputError, PolicyError
 from kqlmi.local.cluster import LocalCluster
 from kqlmi.model.entities import ObjectId, Scope
+from kqlmi.notebook.panel import Panel
 from kqlmi.session import Session
 
 SAMPLES, OTHER = Scope.database("Samples"), Scope.database("Other")
@@ -71,7 +72,12 @@ def place(cluster: LocalCluster) -> Iterator[Place]:
     asked: list[str] = []
     options = {**cluster.arm_options, "raw_request_hook": lambda request: asked.append(request.http_request.url)}
     with kqlmi.connect(
-        cluster.url, token=cluster.token, resource_id=cluster.resource_id, arm_options=options, history=False
+        cluster.url,
+        token=cluster.token,
+        resource_id=cluster.resource_id,
+        arm_options=options,
+        ingest_url=cluster.ingest_url,
+        history=False,
     ) as session:
         session.connection = counting = Counting(session.connection)
         yield Place(cluster, session, counting, asked)
@@ -97,19 +103,60 @@ def ids(cluster: LocalCluster, name: str) -> dict[str, str]:
     }
 
 
-VERBS: dict[str, Callable[[Session, str], Any]] = {
+HUB = "/subscriptions/s/resourceGroups/g/providers/Microsoft.EventHub/namespaces/n/eventhubs/h"
+
+
+def granted(session: Session, name: str) -> str:
+    return session.grant(name, "ExternalTable", databases=["Samples"]).changes[0].identity
+
+
+def replaced(session: Session, name: str) -> str:
+    changes = session.replace("exporter", name).changes
+    return next(one.identity for one in changes if one.kind == "grant")
+
+
+def refused_access(session: Session, name: str) -> None:
+    assert session.access(name, "ExternalTable", database="Samples").allowed is False
+
+
+def refused_ingestion(session: Session, name: str) -> str:
+    """Return who may not ingest: one that is known to be assigned, and that no policy names."""
+    with pytest.raises(InputError) as caught:
+        session.ingest("https://a.blob.core.windows.net/c/x.csv", "T", identity=name, database="Samples")
+    found = re.fullmatch(r".*\((.*)\) may not be used for NativeIngestion.*", caught.value.message)
+    if found is None:
+        raise caught.value
+    return found[1]
+
+
+def written(session: Session, name: str) -> None:
+    text = session.new("update_policy", identity=name, database="Samples", table="T", source="T").text
+    assert "ManagedIdentity" in text
+
+
+def streamed(session: Session, name: str) -> str:
+    return session.connect_hub("c", hub=HUB, table="T", identity=name, database="Samples").identity.object_id
+
+
+def ticked(session: Session, name: str) -> str:
+    panel = Panel(session, SAMPLES)
+    panel.tick(name, usage="SqlRequest")
+    assert panel.add(name) == panel.plan.changes[0].identity
+    return panel.plan.changes[0].identity
+
+
+VERBS: dict[str, Callable[[Session, str], str | None]] = {
     "identity": lambda session, name: session.identity(name),
-    "grant": lambda session, name: session.grant(name, "ExternalTable", databases=["Samples"]).changes[0].identity,
-    "revoke": lambda session, name: session.revoke(name, "ExternalTable", databases=["Samples"]).changes or None,
-    "replace": lambda session, name: next(
-        one.identity for one in session.replace("exporter", name).changes if one.kind == "grant"
-    ),
-    "access": lambda session, name: session.access(name, "ExternalTable", database="Samples").reason and None,
-    "new": lambda session, name: (
-        session.new("update_policy", identity=name, database="Samples", table="T", source="T").text and None
-    ),
+    "grant": granted,
+    "revoke": lambda session, name: session.revoke(name, "ExternalTable", databases=["Samples"]).undoes or None,
+    "replace": replaced,
+    "access": refused_access,
+    "new": written,
+    "ingest": refused_ingestion,
+    "eventhub": streamed,
     "assign": lambda session, name: session.assign(name).identity.object_id,
     "unassign": lambda session, name: session.unassign(name).identity.object_id,
+    "panel": ticked,
 }
 
 
@@ -198,7 +245,7 @@ def test_a_text_that_names_a_client_id_is_answered_with_the_object_id(place: Pla
 @pytest.mark.parametrize("text", ["system_assigned", "SystemAssigned", "[system]"])
 @pytest.mark.parametrize("verb", list(VERBS))
 def test_other_words_for_the_system_identity_get_a_suggestion(place: Place, verb: str, text: str) -> None:
-    with pytest.raises(InputError) as caught:
+    with pytest.raises((InputError, PolicyError)) as caught:
         VERBS[verb](place.session, text)
     assert "Did you mean system?" in str(caught.value)
 
