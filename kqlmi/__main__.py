@@ -47,11 +47,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     export.add_argument("file", type=Path, help="a file that exists keeps its comments and the scopes that it governs")
     plan = _command(commands, "plan", "show what a policy file would change", _plan)
     plan.add_argument("file", type=Path)
-    plan.add_argument("--format", choices=["text", *planfile.FORMATS], default="text")
+    plan.add_argument("--format", choices=[*planfile.FORMATS], default="text")
     plan.add_argument("--json", dest="format", action="store_const", const="json", help="a plan that apply takes later")
     apply = _command(commands, "apply", "carry out what a policy file, or a saved plan, wants", _apply)
     apply.add_argument("file", type=Path)
     apply.add_argument("--yes", action="store_true", help="do not ask; needed where there is no terminal")
+    apply.add_argument("--revoke", action="store_true", help="needed with --yes for a plan that takes anything away")
     apply.add_argument("--json", action="store_true", help="the outcome as JSON")
     apply.add_argument("--no-history", action="store_true", help="keep no record, so that undo cannot take it back")
     audit = _command(commands, "audit", "find what policies lack, and what they allow without need", _audit)
@@ -125,7 +126,8 @@ def _export(options: argparse.Namespace) -> int:
 def _plan(options: argparse.Namespace) -> int:
     with _session(options) as session:
         plan, unmanaged = session.plan_file(options.file.read_bytes())
-    print(planfile.FORMATS[options.format](plan) if options.format != "text" else plan)
+        text = planfile.FORMATS[options.format](plan, session.live(plan))
+    print(text)
     if unmanaged:
         print(f"The file leaves alone: {', '.join(map(str, unmanaged))}.", file=sys.stderr)
     return _CHANGES if plan.steps else 0
@@ -135,10 +137,10 @@ def _apply(options: argparse.Namespace) -> int:
     document = options.file.read_bytes()
     with _session(options) as session:
         saved = options.file.suffix == ".json"
-        plan = planfile.from_json(document.decode("utf-8", "replace")) if saved else session.plan_file(document)[0]
-        print(plan, file=sys.stderr if options.json else sys.stdout)
-        if plan.steps and not options.yes:
-            _ask()
+        plan = session.saved_plan(document.decode("utf-8", "replace")) if saved else session.plan_file(document)[0]
+        print(planfile.to_text(plan, session.live(plan)), file=sys.stderr if options.json else sys.stdout)
+        if plan.steps:
+            _confirm(plan, yes=options.yes, revoke=options.revoke)
         try:
             applied = session.apply(plan, tell=lambda text: print(text, file=sys.stderr))
         except ApplyError as error:
@@ -176,10 +178,19 @@ def _steps(found: Audit, finding: str) -> Sequence[Step]:
     return plan.steps if plan else ()
 
 
-def _ask() -> None:
+def _confirm(plan: Plan, *, yes: bool, revoke: bool) -> None:
+    """Ask whether to apply a plan, unless the options say so; ``--yes`` alone never covers what takes something away."""
+    if yes and plan.revokes and not revoke:
+        raise InputError(
+            "The plan takes something away, and nothing was sent.", hint="If that is meant, use --yes --revoke."
+        )
+    if yes:
+        return
     if not sys.stdin.isatty():
-        raise InputError("Nobody can be asked here.", hint="Say --yes to carry the plan out.")
-    if input("\nCarry it out? [y/N] ").strip().lower() not in {"y", "yes"}:
+        needed = "--yes --revoke" if plan.revokes else "--yes"
+        raise InputError("Nobody can be asked here, and nothing was sent.", hint=f"Use {needed} to apply the plan.")
+    question = "It takes something away. Apply it?" if plan.revokes else "Apply it?"
+    if input(f"\n{question} [y/N] ").strip().lower() not in {"y", "yes"}:
         raise InputError("Nothing was sent.")
 
 

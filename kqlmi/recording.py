@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from kqlmi.apply import DEADLINE, Applied, StepResult, apply_plan
+from kqlmi.apply.results import difference
 from kqlmi.cluster import listing
 from kqlmi.cluster.connection import Connection, new_client_request_id
 from kqlmi.cluster.policies import holds_policy, policy_of, read_policy, write_policy
@@ -28,7 +29,7 @@ from kqlmi.model.diff import Change, diff
 from kqlmi.model.entities import Scope
 from kqlmi.model.hidden import masked
 from kqlmi.model.plan import Plan, make_plan
-from kqlmi.model.policy import Policy, Snapshot, marked_as
+from kqlmi.model.policy import Policy, Snapshot, marked_as, state_of
 
 _WHO = "print cluster = current_cluster_endpoint(), principal = current_principal()"
 
@@ -306,11 +307,13 @@ class Recorder:
             {scope: marked_as(read_policy(self.connection, scope), before[scope], after[scope]) for scope in before}
         )
         left = Snapshot(after)
-        if since := diff(left, current):
+        moved = [scope for scope, policy in after.items() if state_of(policy) != state_of(current.policies[scope])]
+        if moved:
             did = _changes(diff(Snapshot(before), left))
+            since = difference(after[moved[0]], current.policies[moved[0]])
             raise InputError(
                 f"Entry {entry.id} cannot be taken back: it made {did or 'no change of grants'}, and since then"
-                f" somebody made {_changes(since)} in the {since[0].scope}.",
+                f" somebody made {since} in the {moved[0]}.",
                 hint="Plan what you want from the policies as they are now.",
             )
         return make_plan(current, Snapshot(before), cluster=self.name, exactly=True, undoes=entry.id)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import kqlmi
+from kqlmi.__main__ import main
 from kqlmi.local.cluster import LocalCluster
 from kqlmi.model import planfile
 from kqlmi.model.entities import Scope
@@ -140,6 +141,96 @@ def test_a_plan_is_printed_for_others(shell: Shell, form: str, sign: str) -> Non
     done = shell("plan", "policy.yaml", "--format", form)
     assert done.returncode == 2
     assert done.stdout.startswith(sign)
+
+
+class Inside:
+    """The command line in this process, which is faster, with a token in its environment and no terminal."""
+
+    def __init__(self, cluster: LocalCluster, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.cluster, self.folder, self.capsys = cluster, folder, capsys
+
+    def __call__(self, command: str, file: str, *arguments: str) -> tuple[int, str, str]:
+        self.capsys.readouterr()
+        status = main([command, str(self.folder / file), *arguments, "--cluster", self.cluster.url, "--auth", "token"])
+        return status, *self.capsys.readouterr()
+
+    def write(self, file: str, text: str) -> None:
+        (self.folder / file).write_text(text)
+
+
+REVOKES = f"""
+kqlmi: 1
+mode: partial
+identities: {{loader: {LOADER}}}
+databases:
+  Samples:
+    loader: [SqlRequest]
+"""
+
+
+@pytest.fixture
+def inside(
+    cluster: LocalCluster,
+    session: Session,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Inside:
+    del session
+    monkeypatch.setenv("KQLMI_TOKEN", cluster.token)
+    found = Inside(cluster, tmp_path, capsys)
+    found.write("policy.yaml", REVOKES)
+    found.write("plan.json", found("plan", "policy.yaml", "--json")[1])
+    return found
+
+
+def test_yes_does_not_cover_what_takes_something_away(inside: Inside, session: Session) -> None:
+    for file in ("policy.yaml", "plan.json"):
+        for options in (["--yes"], ["--revoke"], []):
+            status, _, error = inside("apply", file, *options)
+            assert (status, "use --yes --revoke" in error.casefold()) == (1, True), (file, options)
+    assert grants(session, "Samples") == {(LOADER, "ExternalTable")}
+    assert inside("apply", "plan.json", "--yes", "--revoke")[0] == 0
+    assert grants(session, "Samples") == {(LOADER, "SqlRequest")}
+
+
+@pytest.mark.parametrize(("answer", "left"), [("y", "SqlRequest"), ("n", "ExternalTable"), ("", "ExternalTable")])
+def test_on_a_terminal_it_is_asked_and_what_is_asked_says_that_something_goes(
+    inside: Inside, session: Session, monkeypatch: pytest.MonkeyPatch, answer: str, left: str
+) -> None:
+    asked: list[str] = []
+
+    def ask(text: str) -> str:
+        asked.append(text)
+        return answer
+
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("builtins.input", ask)
+    assert inside("apply", "policy.yaml")[0] == (0 if answer == "y" else 1)
+    assert "takes something away" in asked[0]
+    assert grants(session, "Samples") == {(LOADER, left)}
+
+
+def test_every_form_of_a_plan_says_what_a_revoke_stops(inside: Inside, session: Session) -> None:
+    container = "https://acct.blob.core.windows.net/data"
+    inside.cluster.add_storage(container, inside.folder)
+    where = f"h@'{container};managed_identity={LOADER}'"
+    session.run(f".create external table T (a: string) kind=storage dataformat=csv ({where})", "Samples")
+    for form in planfile.FORMATS:
+        told = inside("plan", "policy.yaml", "--format", form)[1]
+        assert "Would stop: loader" in told, form
+        assert "external table" in told, form
+    assert "Would stop: loader" in inside("apply", "plan.json")[1]
+
+
+def test_a_saved_plan_with_a_hidden_command_is_refused(inside: Inside, session: Session) -> None:
+    document = json.loads((inside.folder / "plan.json").read_text())
+    document["steps"][0]["command"] = ".delete database Samples policy managed_identity"
+    inside.write("plan.json", json.dumps(document))
+    status, _, error = inside("apply", "plan.json", "--yes", "--revoke")
+    assert status == 1
+    assert "command of the database Samples is not what its policies give" in error
+    assert grants(session, "Samples") == {(LOADER, "ExternalTable")}
 
 
 @pytest.mark.parametrize(

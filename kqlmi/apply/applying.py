@@ -17,7 +17,7 @@ from kqlmi.cluster.table import Table
 from kqlmi.errors import ApplyError, KqlmiError, RequestTimeoutError
 from kqlmi.model import commands
 from kqlmi.model.plan import Plan, Step
-from kqlmi.model.policy import as_read, grants_of, marked_as
+from kqlmi.model.policy import Policy, as_read, grants_of, marked_as, state_of
 
 DEADLINE: Final = 60.0
 
@@ -68,7 +68,8 @@ def apply_plan(
             running = step
             result, problem = sending.run(step, done)
             if result.outcome == "applied":
-                result, problem = _with_evidence(connection, result, problem, time.monotonic() - read_at)
+                window = time.monotonic() - read_at
+                result, problem = _with_evidence(connection, result, _expected(step, done), problem, window)
             done, running = (*done, result), None
             progress(done)
             if problem:
@@ -93,7 +94,7 @@ def _refuse_drift(connection: Connection, step: Step, done: tuple[StepResult, ..
             steps=done,
             hint=error.hint,
         ) from error
-    if grants_of(current) != grants_of(step.before):
+    if state_of(current) != state_of(_expected(step, done)):
         writer = last_writer(connection, step.scope, current)
         by = f" by {writer}" if writer else ""
         raise ApplyError(
@@ -104,6 +105,13 @@ def _refuse_drift(connection: Connection, step: Step, done: tuple[StepResult, ..
             if not done
             else "Read it again, and make the plan again.",
         )
+
+
+def _expected(step: Step, done: tuple[StepResult, ...]) -> Policy | None:
+    """Return what a step must find: after a merge of the plan's own, its grants with what else that answered."""
+    answers = (one.policy for one in reversed(done) if one.step.scope == step.scope)
+    own = marked_as(next(answers, None), step.before)
+    return own if own and own.grants == as_found(grants_of(step.before), own) else step.before
 
 
 def _refuse_surprise(result: StepResult, done: tuple[StepResult, ...]) -> None:
@@ -182,15 +190,13 @@ def _result(step: Step, settled: Settled, client_request_id: str) -> StepResult:
 
 
 def _with_evidence(
-    connection: Connection, result: StepResult, problem: BaseException | None, window: float
+    connection: Connection, result: StepResult, before: Policy | None, problem: BaseException | None, window: float
 ) -> tuple[StepResult, BaseException | None]:
     """Look for a write that the step took back: after the re-read, such a write leaves no trace in the policy."""
     if result.step.verb == "alter-merge":
         return result, problem
     try:
-        found = overwritten_by(
-            connection, result.step.scope, result.client_request_id, grants_of(as_read(result.step.before)), window
-        )
+        found = overwritten_by(connection, result.step.scope, result.client_request_id, as_read(before), window)
     except KqlmiError:
         return replace(result, unseen=window), problem
     except KeyboardInterrupt as error:

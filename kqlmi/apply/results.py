@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kqlmi.cluster.evidence import Overwritten
+from kqlmi.errors import printable
 from kqlmi.model.entities import Scope
 from kqlmi.model.plan import Plan, Step
-from kqlmi.model.policy import Grant, Policy, grants_of
+from kqlmi.model.policy import Grant, Policy, Property, state_of
 
 Outcome = Literal["applied", "partly applied", "not applied", "unknown"]
 
@@ -46,13 +47,13 @@ class Applied:
         """Give the policies that would bring back what the plan overwrote of others; plan them to see the change."""
         wanted: dict[Scope, Policy] = {}
         for result in self.steps:
-            if result.overwritten and (result.overwritten.granted or result.overwritten.revoked):
+            if result.overwritten and _effect(result.overwritten):
                 policy = result.policy or Policy.empty()
                 for identity, usage in sorted(result.overwritten.granted):
                     policy = policy.grant(identity, usage, also=(usage,))
                 for identity, usage in sorted(result.overwritten.revoked & policy.grants):
                     policy = policy.revoke(identity, usage)
-                wanted[result.step.scope] = policy
+                wanted[result.step.scope] = policy.having(result.overwritten.written)
         return wanted
 
     def __str__(self) -> str:
@@ -71,13 +72,26 @@ class Applied:
 
 def _told(found: Overwritten) -> str:
     who = f" of {found.principal}" if found.principal else ""
-    told = changes(found.granted, found.revoked)
-    return f"Overwrote a change{who} in the {found.scope}: {told or found.command}"
+    return f"Overwrote a change{who} in the {found.scope}: {_effect(found) or found.command}"
+
+
+def _effect(found: Overwritten) -> str:
+    lines = [changes(found.granted, found.revoked), *_properties("+", found.written), *_properties("-", found.dropped)]
+    return ", ".join(filter(None, lines))
 
 
 def difference(expected: Policy | None, found: Policy | None) -> str:
-    """Give on one line what a policy grants more and less than another."""
-    return changes(grants_of(found) - grants_of(expected), grants_of(expected) - grants_of(found))
+    """Return on one line what a policy holds more and less than another: grants, unknown properties and identities."""
+    (grants, properties, held), (were, had, holders) = state_of(found), state_of(expected)
+    others = [*_properties("+", properties - had), *_properties("-", had - properties)]
+    # An identity that comes or goes without a grant.
+    named = {who for who, _ in grants ^ were} | {who for who, _, _ in properties ^ had}
+    others += [f"{'+' if who in held else '-'} {who} without a usage" for who in sorted((held ^ holders) - named)]
+    return ", ".join(filter(None, [changes(grants - were, were - grants), *others]))
+
+
+def _properties(sign: str, properties: frozenset[Property]) -> list[str]:
+    return [f"{sign} {identity} property {printable(name)}" for identity, name, _ in sorted(properties)]
 
 
 def changes(granted: frozenset[Grant], revoked: frozenset[Grant]) -> str:

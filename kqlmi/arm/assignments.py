@@ -31,7 +31,7 @@ def apply(
         raise ApplyError(f"{error.message} Nothing was sent.", outcome="not applied", hint=error.hint) from error
     if not now.block.same(plan.before):
         raise ApplyError(
-            f"What is assigned to {plan.cluster} is not what plan {plan.id} was made from: it was {plan.before}, and is"
+            f"What is assigned to {plan.cluster} is not what plan {plan.short} was made from: it was {plan.before}, and is"
             f" {now.block}. Nothing was sent.",
             outcome="not applied",
             hint="Plan it again.",

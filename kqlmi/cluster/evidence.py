@@ -9,7 +9,7 @@ from kqlmi.cluster.table import Table
 from kqlmi.errors import KqlmiError, PolicyError, ServiceError
 from kqlmi.model import commands
 from kqlmi.model.entities import Scope, database_key
-from kqlmi.model.policy import Grant, Policy, as_read, grants_of
+from kqlmi.model.policy import Grant, Policy, Property, State, as_read, state_of
 
 _POLICY = "ChangeCommand contains 'managed_identity'"
 _JOURNAL = f".show journal | where EventTimestamp > ago(10m) and {_POLICY}"
@@ -21,8 +21,9 @@ _COMMANDS = ".show commands-and-queries | where StartedOn > ago(10m)"
 class Overwritten:
     """Changes of another writer that an ``.alter`` or ``.delete`` took back.
 
-    ``granted`` and ``revoked`` are what the other had granted and revoked. Where only the other's command is known and
-    not its effect, both are empty and ``command`` holds it. ``principal`` may be empty.
+    ``granted`` and ``revoked`` are what the other had granted and revoked, ``written`` and ``dropped`` the properties that
+    nobody knows. Where only the other's command is known and not its effect, all are empty and ``command`` holds it.
+    ``principal`` may be empty.
     """
 
     scope: Scope
@@ -30,10 +31,12 @@ class Overwritten:
     granted: frozenset[Grant]
     revoked: frozenset[Grant]
     command: str = ""
+    written: frozenset[Property] = frozenset()
+    dropped: frozenset[Property] = frozenset()
 
 
 def overwritten_by(
-    connection: Connection, scope: Scope, client_request_id: str, before: frozenset[Grant], window: float
+    connection: Connection, scope: Scope, client_request_id: str, before: Policy | None, window: float
 ) -> Overwritten | None:
     """Tell whether the write ``client_request_id`` replaced something else than ``before``.
 
@@ -55,7 +58,7 @@ def last_writer(connection: Connection, scope: Scope, policy: Policy | None) -> 
         writes = _writes(connection.execute(_JOURNAL, scope.name))
     except KqlmiError:
         return ""
-    found = grants_of(as_read(policy))
+    found = state_of(as_read(policy))
     writers = [f"{one.principal} at {one.time}" for one in writes if one.is_in(scope) and one.left == found]
     return writers[-1] if writers else ""
 
@@ -72,7 +75,7 @@ def is_anothers(writes: "Sequence[Write]", own: Collection[str], policy: Policy 
     """Check whether the last of a scope's ``writes`` left ``policy``, and none of them is of the ``own`` requests."""
     if not writes or any(one.request in own for one in writes):
         return False
-    return writes[-1].left == grants_of(as_read(policy))
+    return writes[-1].left == state_of(as_read(policy))
 
 
 class Write(NamedTuple):
@@ -92,14 +95,14 @@ class Write(NamedTuple):
         return database_key(self.database) == database_key(scope.name or "")
 
     @property
-    def replaced(self) -> frozenset[Grant] | None:
-        """The grants before it; None where the journal does not write the policy as one."""
-        return _grants(self.original)
+    def replaced(self) -> State | None:
+        """The policy's state before it; None where the journal does not write the policy as one."""
+        return _state(self.original)
 
     @property
-    def left(self) -> frozenset[Grant] | None:
-        """The grants after it; None where the journal does not write the policy as one."""
-        return _grants(self.updated)
+    def left(self) -> State | None:
+        """The policy's state after it; None where the journal does not write the policy as one."""
+        return _state(self.updated)
 
 
 _COLUMNS = (
@@ -120,20 +123,28 @@ def _writes(journal: Table) -> list[Write]:
     return sorted((row for row in rows if commands.writes(row.command)), key=lambda write: write.time)
 
 
-def _by_journal(journal: Table, scope: Scope, own: str, before: frozenset[Grant]) -> Overwritten | None:
+def _by_journal(journal: Table, scope: Scope, own: str, before: Policy | None) -> Overwritten | None:
     writes = _writes(journal)
     mine = next((write for write in writes if write.request == own), None)
     if mine is None:
         raise ServiceError("The journal does not show the write.")
-    found = mine.replaced
+    found, were = mine.replaced, state_of(before)
     if found is None:
         raise ServiceError("The journal does not show what the write replaced.")
-    if found == before:
+    if found == were:
         return None
     # Another database may hold the same, and a later write may have left the same once more.
     others = (one for one in writes[: writes.index(mine)] if (one.database, one.entity) == (mine.database, mine.entity))
     writers = [one.principal for one in others if one.updated == mine.original]
-    return Overwritten(scope, writers[-1] if writers else "", found - before, before - found)
+    (grants, properties, _), (granted, had, _) = found, were
+    return Overwritten(
+        scope,
+        writers[-1] if writers else "",
+        grants - granted,
+        granted - grants,
+        written=properties - had,
+        dropped=had - properties,
+    )
 
 
 def _by_commands(listed: Table, scope: Scope, own: str, window: float) -> Overwritten | None:
@@ -158,8 +169,8 @@ def _by_commands(listed: Table, scope: Scope, own: str, window: float) -> Overwr
     return None
 
 
-def _grants(state: str) -> frozenset[Grant] | None:
+def _state(text: str) -> State | None:
     try:
-        return grants_of(Policy.parse(state))
+        return state_of(Policy.parse(text))
     except PolicyError:
         return None

@@ -1,6 +1,5 @@
 """The assignment of an identity to a cluster: what is assigned, and the plan that changes it."""
 
-import hashlib
 import json
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -8,6 +7,7 @@ from typing import Any, Literal
 from kqlmi.errors import printable
 from kqlmi.model.entities import SYSTEM, Identity
 from kqlmi.model.explanation import word
+from kqlmi.model.planid import SHOWN, plan_id
 
 Verb = Literal["assign", "unassign"]
 
@@ -94,9 +94,14 @@ class AssignmentPlan:
 
     @property
     def id(self) -> str:
-        """Give a short name of exactly this change."""
-        parts = (self.cluster, *self.steps, json.dumps(self.body, sort_keys=True), str(self.before), self.verb)
-        return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:8]
+        """Return the name of exactly this change: its whole digest."""
+        before = [self.before.system, *self.before.users]
+        return plan_id(json.dumps([self.cluster, *self.steps, self.body, before, self.verb], sort_keys=True))
+
+    @property
+    def short(self) -> str:
+        """Return the ID as it is shown."""
+        return self.id[:SHOWN]
 
     @property
     def who(self) -> str:
@@ -131,7 +136,7 @@ class AssignmentPlan:
             tuple(one for one in self.before.users if one in self.after.users),
         )
         lines = [
-            f"Plan {self.id} on {printable(self.cluster)}: {self.summary}",
+            f"Plan {self.short} on {printable(self.cluster)}: {self.summary}",
             "",
             f"  {sign} {self.who}",
             f"  stays: {stays}",

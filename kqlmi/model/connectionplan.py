@@ -1,6 +1,5 @@
 """The plan for a data connection that receives the events of an event hub."""
 
-import hashlib
 import json
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -9,6 +8,7 @@ from kqlmi.errors import printable
 from kqlmi.model.access import Access
 from kqlmi.model.entities import Identity, Scope
 from kqlmi.model.explanation import grant_lines
+from kqlmi.model.planid import SHOWN, plan_id
 from kqlmi.model.workflows import WORKFLOWS
 
 _FLOW = next(row for row in WORKFLOWS if row.id == "dataconnection.eventhub")
@@ -61,9 +61,13 @@ class ConnectionPlan:
 
     @property
     def id(self) -> str:
-        """Give a short name of exactly this change."""
-        text = "\0".join((self.cluster, *self.steps, json.dumps(self.body, sort_keys=True)))
-        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+        """Return the name of exactly this change: its whole digest."""
+        return plan_id(json.dumps([self.cluster, *self.steps, self.body], sort_keys=True))
+
+    @property
+    def short(self) -> str:
+        """Return the ID as it is shown."""
+        return self.id[:SHOWN]
 
     @property
     def summary(self) -> str:
@@ -81,7 +85,7 @@ class ConnectionPlan:
         """Give the change, the gates, and the request, for people."""
         gate = "allowed" if self.allowed.allowed else "not known" if self.allowed.allowed is None else "NOT allowed"
         lines = [
-            f"Plan {self.id} on {printable(self.cluster)}: {self.summary}",
+            f"Plan {self.short} on {printable(self.cluster)}: {self.summary}",
             "",
             f"  {_FLOW.usage} for {self.identity} is {gate}: {printable(self.allowed.reason)}.",
             *([f"  Before it works: {printable(self.grant)}"] if self.grant else []),

@@ -44,6 +44,21 @@ def replace(current: Snapshot, identity: str, by: str) -> Snapshot:
     return Snapshot(desired)
 
 
+def keeping(current: Snapshot, desired: Snapshot) -> Snapshot:
+    """Return ``desired`` with the properties that nobody knows and that it would drop from identities that it keeps."""
+
+    def kept(before: Policy, after: Policy) -> Policy:
+        named = {(identity, name) for identity, name, _ in after.properties}
+        return after.having(one for one in before.properties if one[:2] not in named)
+
+    return Snapshot(
+        {
+            scope: kept(before, after) if after and (before := current.policies[scope]) else after
+            for scope, after in desired.policies.items()
+        }
+    )
+
+
 def without(plan: Plan, identities: Iterable[str]) -> Snapshot:
     """Leave identities out of what a plan sends, for those that are no longer assigned to the cluster.
 

@@ -24,14 +24,23 @@ class Impact:
     who: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @property
-    def lines(self) -> tuple[str, ...]:
-        """Give it for people, a line each."""
+    def stopping(self) -> tuple[str, ...]:
+        """Return what would stop, and what would be left behind, a line each."""
         stops = (
             f"Would stop: {self.who[str(one.identity)]} {one.usage} in the {one.scope}: {one.evidence[0]}"
             for one in self.stops
         )
-        orphans = (f"Would be left an orphan: {one}" for one in self.orphans)
-        return (*stops, *orphans, *(f"Cannot be known: {why}" for why in self.unknown))
+        return (*stops, *(f"Would be left an orphan: {one}" for one in self.orphans))
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Return what cannot be known, a line each."""
+        return tuple(f"Cannot be known: {why}" for why in self.unknown)
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Return it for people, a line each."""
+        return (*self.stopping, *self.doubts)
 
     def __str__(self) -> str:
         """Give the lines, or the sentence that nothing was found."""

@@ -1,17 +1,18 @@
 """A plan: the commands that lead from one snapshot to another, each with what stands before and after it."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 from kqlmi.errors import printable
-from kqlmi.model import commands
+from kqlmi.model import commands, jsontext
+from kqlmi.model.access import covered_by
 from kqlmi.model.diff import Change, diff
 from kqlmi.model.entities import Scope, usage_name
-from kqlmi.model.policy import Entry, Grant, Policy, Snapshot
+from kqlmi.model.planid import SHOWN, plan_id
+from kqlmi.model.policy import Entry, Grant, Policy, Property, Snapshot, grants_of
 
 Verb = Literal["alter-merge", "alter", "delete"]
 
@@ -27,14 +28,25 @@ class Step:
     after: Policy | None
     changes: tuple[Change, ...]
 
+    @property
+    def dropped(self) -> frozenset[Property]:
+        """Return the unknown properties that are gone, or have another value, afterwards."""
+        return _properties(self.before) - _properties(self.after)
+
+    @property
+    def added(self) -> frozenset[Property]:
+        """Return the unknown properties that are new, or have another value, afterwards."""
+        return _properties(self.after) - _properties(self.before)
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """The steps of a change, in the order in which they run.
 
     ``cluster`` names where, ``names`` gives display names by object ID, for people. ``unchanged`` counts the grants that
-    stay, in the scopes that the steps change. ``undoes`` is the history entry that the plan takes back, empty for any
-    other plan.
+    stay, in the scopes that the steps change. ``undoes`` is the history entry that the plan undoes, empty for any other
+    plan. ``covering`` are the grants of the cluster's policy by which changes in databases are redundant, where no step
+    changes that policy.
     """
 
     cluster: str
@@ -42,13 +54,28 @@ class Plan:
     unchanged: int
     undoes: str = ""
     names: Mapping[str, str] = field(default_factory=dict, compare=False)
+    covering: tuple[Grant, ...] = ()
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """Return everything that the plan does, as JSON values; what is read live, such as names, is not part of it."""
+        return {
+            "cluster": self.cluster,
+            "undoes": self.undoes,
+            "unchanged": self.unchanged,
+            "covering": [list(grant) for grant in self.covering],
+            "steps": [_content(step) for step in self.steps],
+        }
 
     @property
     def id(self) -> str:
-        """Give a short name of exactly this change: the cluster, the commands, and the policies around them."""
-        states = (f"{step.command}\0{step.before}\0{step.after}" for step in self.steps)
-        text = "\0".join((self.cluster, *states))
-        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+        """Return the name of exactly this change: its whole digest."""
+        return plan_id(jsontext.dump(self.content))
+
+    @property
+    def short(self) -> str:
+        """Return the ID as it is shown."""
+        return self.id[:SHOWN]
 
     @property
     def changes(self) -> tuple[Change, ...]:
@@ -57,8 +84,8 @@ class Plan:
 
     @property
     def revokes(self) -> bool:
-        """Tell whether the plan takes anything away."""
-        return any(change.kind == "revoke" for change in self.changes)
+        """Check whether the plan takes anything away: a grant, or a property that nobody knows."""
+        return any(step.dropped or any(change.kind == "revoke" for change in step.changes) for step in self.steps)
 
     @property
     def summary(self) -> str:
@@ -70,6 +97,16 @@ class Plan:
         note = "" if change.effect == "effective" else f" ({change.effect})"
         return f"{'+' if change.kind == 'grant' else '-'} {self.who(change.identity)} {printable(change.usage)}{note}"
 
+    def lines(self, step: Step) -> list[str]:
+        """Return what a step changes, a line each: the grants, then the properties that nobody knows."""
+        properties = [
+            # Only between values does JSON that was written here have line breaks.
+            f"{sign} {self.who(identity)} property {printable(name)}: {' '.join(map(str.strip, value.splitlines()))}"
+            for sign, found in (("-", step.dropped), ("+", step.added))
+            for identity, name, value in sorted(found)
+        ]
+        return [*map(self.describe, step.changes), *properties]
+
     def who(self, identity: str) -> str:
         """Give an identity for people: its display name, where one is known, and its object ID."""
         name = printable(self.names.get(identity, ""))
@@ -79,12 +116,13 @@ class Plan:
         """Give the summary, the changes and the commands, for people."""
         if not self.steps:
             return f"Nothing to do on {printable(self.cluster)}."
-        lines = [f"Plan {self.id} on {printable(self.cluster)}: {self.summary}"]
+        lines = [f"Plan {self.short} on {printable(self.cluster)}: {self.summary}"]
+        lines += [f"It undoes the history entry {printable(self.undoes)}."] if self.undoes else []
         for step in self.steps:
             lines += [
                 "",
                 f"{step.scope}:",
-                *(f"  {self.describe(change)}" for change in step.changes),
+                *(f"  {line}" for line in self.lines(step)),
                 "",
                 step.command,
             ]
@@ -108,70 +146,113 @@ def make_plan(
     undoes: str = "",
     names: Mapping[str, str] = MappingProxyType({}),
 ) -> Plan:
-    """Give the plan with the least forceful command for each scope of ``desired`` whose grants differ.
+    """Return the plan with the least forceful command for each scope of ``desired`` that differs.
 
-    Only grants: ``.alter-merge`` with just those. A revoke: ``.alter`` with all that remains. No policy wanted:
-    ``.delete``. Over several scopes all grants go first, as ``.alter-merge``, so that nothing is missing in between.
-    ``exactly`` makes an empty policy where there is none and one is wanted, though both grant the same. ``names`` adds
-    to the display names that ``current`` knows.
+    Only grants: ``.alter-merge`` with just those. A revoke, or an unknown property that differs: ``.alter`` with all that
+    remains. No policy wanted: ``.delete``. Over several scopes all grants go first, as ``.alter-merge``, so that nothing
+    is missing in between. ``exactly`` makes an empty policy where there is none and one is wanted, though both grant the
+    same. ``names`` adds to the display names that ``current`` knows.
     """
-    changed = [scope for scope, after in desired.policies.items() if current.policies[scope] != after]
+    moving = [
+        scope for scope, after in desired.policies.items() if _moves(current.policies[scope], after, exactly=exactly)
+    ]
     changes = diff(current, desired)
     steps = [
         step
-        for scope in changed
+        for scope in moving
         for step in _steps(
             scope,
             current.policies[scope],
             desired.policies[scope],
             tuple(change for change in changes if change.scope == scope),
-            apart=len(changed) > 1,
-            exactly=exactly,
+            apart=len(moving) > 1,
         )
     ]
     steps.sort(key=lambda step: step.verb != "alter-merge")
-    scopes = dict.fromkeys(step.scope for step in steps)
-    kept = sum(len(current.grants(scope) & desired.grants(scope)) for scope in scopes)
+    kept = sum(len(current.grants(scope) & desired.grants(scope)) for scope in moving)
     described = {identity: one.display_name for identity, one in current.identities.items() if one.display_name}
-    return Plan(cluster, tuple(steps), kept, undoes, {**names, **described})
+    return Plan(cluster, tuple(steps), kept, undoes, {**names, **described}, _covering(desired, steps))
+
+
+def _moves(before: Policy | None, after: Policy | None, *, exactly: bool) -> bool:
+    """Check whether a command leads from one policy to another that is not the same."""
+    if before is None or after is None:
+        return before is not after and bool(after is None or exactly or after.grants)
+    return (before.grants, before.properties) != (after.grants, after.properties)
+
+
+def _covering(desired: Snapshot, steps: Iterable[Step]) -> tuple[Grant, ...]:
+    """Return the grants of the cluster's policy that make changes of ``steps`` redundant, unless a step changes it."""
+    if any(step.scope.is_cluster for step in steps):
+        return ()
+    changes = (change for step in steps for change in step.changes if change.effect == "redundant")
+    found = {
+        (change.identity, usage)
+        for change in changes
+        for where, usage in covered_by(desired, change.scope, change.identity, change.usage)
+        if where.is_cluster
+    }
+    return tuple(sorted(found))
 
 
 def _steps(
-    scope: Scope,
-    before: Policy | None,
-    after: Policy | None,
-    changes: tuple[Change, ...],
-    *,
-    apart: bool,
-    exactly: bool,
+    scope: Scope, before: Policy | None, after: Policy | None, changes: tuple[Change, ...], *, apart: bool
 ) -> Iterator[Step]:
-    """Give the steps of one scope; ``apart`` has its grants go before its revokes, in a command of their own."""
+    """Yield the steps of one scope; ``apart`` has its grants go before the rest, in a command of their own."""
     if after is None:
         yield Step(scope, "delete", commands.delete(scope), before, None, changes)
         return
     grants = tuple(change for change in changes if change.kind == "grant")
-    revokes = tuple(change for change in changes if change.kind == "revoke")
-    if revokes and grants and apart:
-        merge = _merge(scope, before, after, grants)
+    merge = _merge(scope, before, after, grants)
+    if grants and (grants_of(merge.after), _properties(merge.after)) == (after.grants, after.properties):
         yield merge
-        yield Step(scope, "alter", commands.alter(scope, after), merge.after, after, revokes)
-    elif revokes or (exactly and before is None and not grants):
+    elif grants and apart:
+        rest = tuple(change for change in changes if change.kind == "revoke")
+        yield merge
+        yield Step(scope, "alter", commands.alter(scope, after), merge.after, after, rest)
+    else:
         yield Step(scope, "alter", commands.alter(scope, after), before, after, changes)
-    elif grants:
-        yield _merge(scope, before, after, grants)
 
 
 def _merge(scope: Scope, before: Policy | None, after: Policy, grants: tuple[Change, ...]) -> Step:
-    added = _only(after, {(change.identity, change.usage) for change in grants})
-    merged = (before or Policy.empty()).merge(added)
+    found, new = before or Policy.empty(), {(change.identity, change.usage) for change in grants}
+    merged = found.merge(_only(after, new, found))
+    # Of what it leads to, so that the same policies give the same command, however the wanted one was written.
+    added = _only(merged, new, found)
     return Step(scope, "alter-merge", commands.alter_merge(scope, added), before, merged, grants)
 
 
-def _only(policy: Policy, grants: set[Grant]) -> Policy:
-    """Give the part of a policy that grants ``grants``, with what a new object carries besides."""
+def _only(policy: Policy, grants: set[Grant], before: Policy) -> Policy:
+    """Return the part of a policy that grants ``grants``, with the properties of objects that are new."""
     entries = (
-        Entry(entry.object_id, kept, is_system=entry.is_system, extra=entry.extra, is_earlier=entry.is_earlier)
+        Entry(
+            entry.object_id,
+            kept,
+            is_system=entry.is_system,
+            # What others wrote into an object that is there meanwhile must not be reverted.
+            extra=() if entry.identity in before.held else entry.extra,
+            is_earlier=entry.is_earlier,
+        )
         for entry in policy.entries
         if (kept := tuple(usage for usage in entry.usages if (entry.identity, usage_name(usage)) in grants))
     )
     return Policy(tuple(entries))
+
+
+def _properties(policy: Policy | None) -> frozenset[Property]:
+    return policy.properties if policy else frozenset()
+
+
+def _content(step: Step) -> dict[str, Any]:
+    changes = [
+        {"kind": change.kind, "identity": change.identity, "usage": change.usage, "effect": change.effect}
+        for change in step.changes
+    ]
+    return {
+        "scope": step.scope.name,
+        "verb": step.verb,
+        "command": step.command,
+        "before": step.before.records if step.before else None,
+        "after": step.after.records if step.after else None,
+        "changes": changes,
+    }

@@ -2,110 +2,176 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any
 
 from kqlmi.errors import InputError, KqlmiError, printable
 from kqlmi.model import jsontext
-from kqlmi.model.diff import Change
 from kqlmi.model.entities import Scope
-from kqlmi.model.plan import Plan, Step
-from kqlmi.model.policy import Policy
+from kqlmi.model.impact import Impact
+from kqlmi.model.plan import Plan, make_plan
+from kqlmi.model.policy import Policy, Snapshot
 
 _FORMAT = 1
+# In this order, so that what differs in a step is named before what is derived from all of them.
+_PROPERTIES = ("cluster", "steps", "covering", "unchanged", "summary", "undoes")
 
 
-def to_json(plan: Plan) -> str:
-    """Give a plan as a JSON document that ``from_json`` reads back as the same plan.
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What a cluster says of a plan at the moment, which is no part of the plan: warnings, and what a revoke would stop.
 
-    Properties: ``kqlmi`` (the format, 1), ``id``, ``cluster``, ``summary``, ``undoes``, ``names`` (display names by object ID), ``unchanged`` and
-    ``steps``.
-    A step has ``scope`` (a database's name, null for the cluster), ``verb``, ``command``, ``before`` and ``after``
-    (policies as arrays of objects, null for none) and ``changes`` (``kind``, ``identity``, ``usage``, ``effect``).
+    ``impact`` is None where the plan takes nothing away.
+    """
+
+    warnings: tuple[str, ...] = ()
+    impact: Impact | None = None
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Return it for people, a line each."""
+        return (*self.warnings, *(str(self.impact).splitlines() if self.impact else ()))
+
+    @property
+    def record(self) -> dict[str, list[str]]:
+        """Return it as JSON values: the texts of the warnings, of what would stop, and of what cannot be known."""
+        stops, unknown = (self.impact.stopping, self.impact.doubts) if self.impact else ((), ())
+        return {"warnings": list(self.warnings), "stops": list(stops), "unknown": list(unknown)}
+
+
+NOTHING = Live()
+
+
+def to_json(plan: Plan, live: Live = NOTHING) -> str:
+    """Return a plan as a JSON document that ``from_json`` reads back as the same plan.
+
+    Properties: ``kqlmi`` (the format, 1), ``id`` (SHA-256 of what ``Plan.content`` gives), ``summary``, ``names`` (display
+    names by object ID), ``live`` (what was read when the plan was saved: ``warnings``, ``stops`` and ``unknown``),
+    ``cluster``, ``undoes``, ``unchanged``, ``covering`` (the grants of the cluster that make changes redundant) and
+    ``steps``. A step has ``scope`` (a database's name, null for the cluster), ``verb``, ``command``, ``before`` and
+    ``after`` (policies as arrays of objects, null for none) and ``changes`` (``kind``, ``identity``, ``usage``,
+    ``effect``).
     """
     return jsontext.dump(
         {
             "kqlmi": _FORMAT,
             "id": plan.id,
-            "cluster": plan.cluster,
             "summary": plan.summary,
-            "undoes": plan.undoes,
             "names": dict(plan.names),
-            "unchanged": plan.unchanged,
-            "steps": [_step(step) for step in plan.steps],
+            "live": live.record,
+            **plan.content,
         }
     )
 
 
-def _step(step: Step) -> dict[str, Any]:
-    changes = [
-        {"kind": change.kind, "identity": change.identity, "usage": change.usage, "effect": change.effect}
-        for change in step.changes
-    ]
-    return {
-        "scope": step.scope.name,
-        "verb": step.verb,
-        "command": step.command,
-        "before": jsontext.Raw(step.before.to_record() if step.before else "null"),
-        "after": jsontext.Raw(step.after.to_record() if step.after else "null"),
-        "changes": changes,
-    }
-
-
 def from_json(text: str) -> Plan:
-    """Read a saved plan.
+    """Read a saved plan: rebuild it from its scopes with their policies before and after.
+
+    Its names are those of the file, which nobody has verified.
 
     Raises:
-        InputError: It is not a plan, of a newer format, or it was changed after it was saved.
+        InputError: It is not a plan, of a newer format, or says anything else than what its policies give.
     """
     try:
         document = jsontext.load(text)
         version = document["kqlmi"]
         if version == _FORMAT:
-            steps = tuple(_read_step(item) for item in document["steps"])
-            names = {str(identity): str(name) for identity, name in document["names"].items()}
-            plan = Plan(str(document["cluster"]), steps, int(document["unchanged"]), str(document["undoes"]), names)
-            saved = document["id"]
+            plan = _rebuilt(document)
+            differs = _difference(document, plan)
     except (AttributeError, KeyError, TypeError, ValueError, KqlmiError):
         raise InputError("That is not a whole saved plan.", hint="Save it again with kqlmi plan FILE --json.") from None
     if version != _FORMAT:
         raise InputError(
             f"The plan has format {version!r}, and this kqlmi reads {_FORMAT}.", hint="Make the plan again."
         )
-    if plan.id != saved:
-        raise InputError(f"Plan {saved!r} was changed after it was saved.", hint="Make the plan again.")
+    if differs:
+        raise InputError(
+            f"The plan was changed after it was saved: {differs} is not what its policies give.",
+            hint="Make the plan again.",
+        )
     return plan
 
 
-def _read_step(item: dict[str, Any]) -> Step:
-    scope = Scope(item["scope"])
-    changes = tuple(
-        Change(change["kind"], scope, str(change["identity"]), str(change["usage"]), change["effect"])
-        for change in item["changes"]
+def _rebuilt(document: dict[str, Any]) -> Plan:
+    """Return the plan that leads from the policies before to those after."""
+    before: dict[Scope, Policy | None] = {}
+    after: dict[Scope, Policy | None] = {}
+    for item in document["steps"]:
+        scope = Scope(item["scope"])
+        before.setdefault(scope, Policy.parse(jsontext.dump(item["before"])))
+        after[scope] = Policy.parse(jsontext.dump(item["after"]))
+    desired = {scope: after[scope] for scope in _order(document["steps"])}
+    if document["covering"]:
+        cluster = Policy.empty()
+        for identity, usage in document["covering"]:
+            cluster = cluster.grant(identity, usage, also=(usage,))
+        before.setdefault(Scope.cluster(), cluster)
+        desired.setdefault(Scope.cluster(), cluster)
+    names = {str(identity): str(name) for identity, name in document["names"].items()}
+    plan = make_plan(
+        Snapshot(before),
+        Snapshot(desired),
+        cluster=str(document["cluster"]),
+        exactly=True,
+        undoes=str(document["undoes"]),
+        names=names,
     )
-    before, after = (Policy.parse(jsontext.dump(item[name])) for name in ("before", "after"))
-    return Step(scope, cast("Any", item["verb"]), str(item["command"]), before, after, changes)
+    return replace(plan, names=names)
 
 
-def to_markdown(plan: Plan) -> str:
-    """Give a plan for a pull request: summary, changes, and the commands in fences that their text cannot close."""
-    lines = [f"### Plan {plan.id} on {_escaped(plan.cluster)}", "", plan.summary]
+def _order(steps: Iterable[dict[str, Any]]) -> list[Scope]:
+    """Return the scopes in the order in which they were planned: in it are the steps that merge, and so is the rest."""
+    found = [(Scope(item["scope"]), item["verb"] == "alter-merge") for item in steps]
+    merges, order = [scope for scope, merges in found if merges], list[Scope]()
+    for scope in (scope for scope, merges in found if not merges):
+        if scope in merges:
+            place = merges.index(scope)
+            order, merges = [*order, *merges[:place]], merges[place + 1 :]
+        order.append(scope)
+    return [*order, *merges]
+
+
+def _difference(document: dict[str, Any], plan: Plan) -> str:
+    """Name the first property of a saved plan that is not as it was rebuilt; empty where all are."""
+    rebuilt = jsontext.load(to_json(plan))
+    for key in (*_PROPERTIES, *sorted(map(str, document.keys() ^ rebuilt.keys())), "id"):
+        if key == "steps":
+            for saved, step, place in zip(document[key], rebuilt[key], plan.steps, strict=False):
+                names = dict.fromkeys((*step, *sorted(map(str, saved))))
+                if wrong := next((name for name in names if saved.get(name) != step.get(name)), ""):
+                    return f"{printable(wrong)} of the {place.scope}"
+        if document.get(key) != rebuilt.get(key):
+            return printable(key)
+    return ""
+
+
+def to_text(plan: Plan, live: Live = NOTHING) -> str:
+    """Return a plan for people, with what is known of it at the moment."""
+    return "\n".join([str(plan), *(["", *live.lines] if live.lines else [])])
+
+
+def to_markdown(plan: Plan, live: Live = NOTHING) -> str:
+    """Return a plan for a pull request: summary, changes, what would stop, and the commands in fences of their own."""
+    lines = [f"### Plan {plan.short} on {_escaped(plan.cluster)}", "", plan.summary]
+    lines += ["", f"It undoes the history entry {_escaped(plan.undoes)}."] if plan.undoes else []
+    lines += ["", *(f"- {_escaped(line)}" for line in live.lines)] if live.lines else []
     for step in plan.steps:
         lines += ["", f"**{_escaped(str(step.scope))}**", ""]
-        lines += [f"- `{plan.describe(change).replace('`', chr(39))}`" for change in step.changes]
+        lines += [f"- `{line.replace('`', chr(39))}`" for line in plan.lines(step)]
         fence = "`" * (max(3, _longest_run(step.command)) + 1)
         lines += ["", f"{fence}kql", step.command, fence]
     return "\n".join(lines) + "\n"
 
 
-def to_kql(plan: Plan) -> str:
-    """Give the commands as a script, apart by blank lines, as editors want it."""
-    head = f"// Plan {plan.id} on {printable(plan.cluster)}: {plan.summary}"
-    return "\n\n".join([head, *(step.command for step in plan.steps)]) + "\n"
+def to_kql(plan: Plan, live: Live = NOTHING) -> str:
+    """Return the commands as a script, apart by blank lines, as editors want it."""
+    head = [f"// Plan {plan.short} on {printable(plan.cluster)}: {plan.summary}", *(f"// {one}" for one in live.lines)]
+    return "\n\n".join(["\n".join(head), *(step.command for step in plan.steps)]) + "\n"
 
 
-FORMATS: Mapping[str, Callable[[Plan], str]] = MappingProxyType(
-    {"json": to_json, "markdown": to_markdown, "kql": to_kql}
+FORMATS: Mapping[str, Callable[[Plan, Live], str]] = MappingProxyType(
+    {"text": to_text, "json": to_json, "markdown": to_markdown, "kql": to_kql}
 )
 
 
@@ -118,10 +184,8 @@ def to_warning(orphans: Iterable[str], by: str = "its answer") -> str:
 
 
 def to_request(plan: Plan) -> str:
-    """Give a message by which somebody who may not carry out a plan hands it to somebody who may."""
-    changes = "\n".join(
-        f"{plan.describe(change)} in the {step.scope}" for step in plan.steps for change in step.changes
-    )
+    """Give a message by which somebody who may not apply a plan hands it to somebody who may."""
+    changes = "\n".join(f"{line} in the {step.scope}" for step in plan.steps for line in plan.lines(step))
     # By the documentation of the policy.
     head = f"Please run this on {printable(plan.cluster)}; it needs AllDatabasesAdmin."
     return "\n\n".join([head, changes, *(step.command for step in plan.steps)])

@@ -13,6 +13,9 @@ from kqlmi.model.entities import SYSTEM, Identity, ObjectId, Scope, checked_usag
 Grant = tuple[str, str]
 """An identity (a lower-case GUID, or ``system``) and a usage's name."""
 
+Property = tuple[str, str, str]
+"""An identity, the name of a property that nobody knows, and its value as JSON."""
+
 _FILLED_IN = ("ClientId", "TenantId", "DisplayName", "IsSystem")
 _EARLIER = "kqlmi.isEarlier"  # in records alone, never sent
 _KNOWN = frozenset({"ObjectId", "AllowedUsages", _EARLIER, *_FILLED_IN})
@@ -87,7 +90,12 @@ class Policy:
 
     def to_record(self) -> str:
         """Give the JSON array with everything that was read, for keeping: ``parse`` gives an equal policy."""
-        return jsontext.dump([_payload(entry, complete=True) for entry in self.entries])
+        return jsontext.dump(self.records)
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """Return everything that was read, as JSON values."""
+        return [_payload(entry, complete=True) for entry in self.entries]
 
     def marking(self, earlier: Container[str]) -> Self:
         """Return the policy with the entries of ``earlier`` system identities kept apart from the one of now."""
@@ -118,6 +126,16 @@ class Policy:
             found[entry.identity] = known | usages if known else usages
         return MappingProxyType(found)
 
+    @cached_property
+    def properties(self) -> frozenset[Property]:
+        """Return the properties that nobody knows, of every identity."""
+        return frozenset((entry.identity, name, value) for entry in self.entries for name, value in entry.extra)
+
+    @cached_property
+    def state(self) -> "State":
+        """Return everything that was read but the four properties that the service fills in, as drift compares it."""
+        return self.grants, self.properties, frozenset(self.held)
+
     def usages(self, identity: str) -> frozenset[str]:
         """Give the names of the usages granted to an identity."""
         return self.held.get(self._identity(identity.strip().lower()), frozenset())
@@ -146,6 +164,17 @@ class Policy:
         return replace(
             self, entries=tuple(new for new, old in zip(rest, self.entries, strict=True) if new.usages or new == old)
         )
+
+    def having(self, properties: Iterable[Property]) -> Self:
+        """Return the policy with other values of some unknown properties, for the identities that it has."""
+        wanted: dict[str, dict[str, str]] = {}
+        for identity, name, value in properties:
+            wanted.setdefault(identity, {})[name] = value
+        entries = (
+            replace(entry, extra=tuple({**dict(entry.extra), **wanted.pop(entry.identity, {})}.items()))
+            for entry in self.entries
+        )
+        return replace(self, entries=tuple(entries))
 
     def merge(self, other: "Policy") -> Self:
         """Give what ``.alter-merge`` makes of this policy: more identities and usages, and nothing removed."""
@@ -252,9 +281,18 @@ def as_read(policy: Policy | None) -> Policy | None:
     return replace(policy, entries=tuple(replace(entry, is_earlier=False) for entry in policy.entries))
 
 
+State = tuple[frozenset[Grant], frozenset[Property], frozenset[str]]
+"""The grants, the unknown properties and the identities of a policy."""
+
+
 def grants_of(policy: Policy | None) -> frozenset[Grant]:
     """Give the grants of a policy; none where there is no policy."""
     return policy.grants if policy else frozenset()
+
+
+def state_of(policy: Policy | None) -> State:
+    """Return the state of a policy; that of an empty one where there is no policy."""
+    return (policy or Policy.empty()).state
 
 
 def _payload(entry: Entry, *, complete: bool = False) -> dict[str, Any]:

@@ -784,7 +784,7 @@ function render({ model, el }) {
     preview.replaceChildren(
       make("p", {
         className: "kqlmi-name",
-        textContent: `${plan.undoes ? "Undo" : "Plan"} ${plan.id} on ${plan.cluster}: ${plan.summary}`,
+        textContent: `${plan.undoes ? "Undo" : "Plan"} ${plan.short} on ${plan.cluster}: ${plan.summary}`,
       }),
       list(changes) ?? "",
       ...impactOf(plan),

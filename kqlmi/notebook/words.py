@@ -67,10 +67,12 @@ def plan(value: Plan, wanted: Snapshot, unread: int) -> dict[str, Any]:
     """
     return {
         "id": value.id,
+        "short": value.short,
         "cluster": printable(value.cluster),
         "summary": value.summary,
         "undoes": value.undoes,
-        "revokes": sum(change.kind == "revoke" for change in value.changes),
+        "revokes": sum(change.kind == "revoke" for change in value.changes)
+        + sum(len(one.dropped) for one in value.steps),
         "changes": [
             {
                 "kind": change.kind,
@@ -80,6 +82,12 @@ def plan(value: Plan, wanted: Snapshot, unread: int) -> dict[str, Any]:
                 "note": _note(change, wanted, unread),
             }
             for change in value.changes
+        ]
+        + [
+            {"kind": kind, "scope": str(step.scope), "who": value.who(identity), "usage": printable(name), "note": note}
+            for step in value.steps
+            for kind, note, found in (("revoke", "a property", step.dropped), ("grant", "a property", step.added))
+            for identity, name, _ in sorted(found)
         ],
         "steps": [
             {"scope": str(step.scope), "command": step.command, "pieces": pieces(step.command)} for step in value.steps

@@ -222,7 +222,7 @@ def carry_out(
         raise InputError(f"The plan was made for {plan.cluster}, and this session is on {session.name}.")
     if confirm.casefold() != plan.confirm.casefold() and plan.confirm:
         raise InputError(
-            f"Plan {plan.id} cannot be undone, and wants the name of the cluster to confirm it.",
+            f"Plan {plan.short} cannot be undone, and wants the name of the cluster to confirm it.",
             hint="The name is the last part of the cluster's resource ID.",
         )
     if not plan.steps:

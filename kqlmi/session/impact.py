@@ -1,4 +1,4 @@
-"""What a plan would stop, as far as a session can see it; a method of ``Session``, which takes it over."""
+"""What a session can see of a plan at the moment: what it would stop, and who is not assigned; methods of ``Session``."""
 
 from typing import TYPE_CHECKING
 
@@ -6,10 +6,12 @@ from kqlmi.cluster import discovery
 from kqlmi.errors import KqlmiError
 from kqlmi.model.dataconnections import USAGE
 from kqlmi.model.entities import ALL, usage_name
+from kqlmi.model.explanation import left_over
 from kqlmi.model.findings import Facts
 from kqlmi.model.impact import Impact
 from kqlmi.model.impact import impact as compare
 from kqlmi.model.plan import Plan
+from kqlmi.model.planfile import Live, to_warning
 from kqlmi.model.policy import Snapshot
 
 if TYPE_CHECKING:
@@ -31,3 +33,13 @@ def impact(session: "Session", plan: Plan, known: Snapshot | None = None) -> Imp
         return compare(plan, current, Facts.of(current, found).discovery)
     except KqlmiError as error:
         return Impact(unknown=(f"what would stop, because {error.message}",))
+
+
+def live(session: "Session", plan: Plan, known: Snapshot | None = None, *, warn: bool = True) -> Live:
+    """Return what a plan would stop where it takes something away; ``warn`` of identities that are not assigned.
+
+    ``known`` is as for ``impact``.
+    """
+    orphans = session.not_assigned(plan) if warn else ()
+    warnings = (to_warning(orphans, "Azure Resource Manager"),) if orphans else ()
+    return Live((*warnings, *left_over(plan, session.name)), impact(session, plan, known) if plan.revokes else None)

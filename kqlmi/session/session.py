@@ -31,6 +31,7 @@ from kqlmi.session.ingesting import ingest
 from kqlmi.session.met import Met
 from kqlmi.session.places import notes
 from kqlmi.session.rights import denial
+from kqlmi.session.saved import saved_plan
 from kqlmi.session.templating import new
 from kqlmi.session.whoami import whoami
 
@@ -211,8 +212,12 @@ class Session:
         return found
 
     def plan(self, desired: Mapping[Scope, Policy | None]) -> Plan:
-        """Give the plan that leads from the policies as they are now to ``desired``; None means no policy."""
-        return self._plan(Snapshot({scope: self.policy(scope) for scope in desired}), Snapshot(desired))
+        """Return the plan that leads from the policies as they are now to ``desired``; None means no policy.
+
+        Properties that nobody knows stay with the identities that stay, unless ``desired`` has another value.
+        """
+        current = Snapshot({scope: self.policy(scope) for scope in desired})
+        return self._plan(current, edits.keeping(current, Snapshot(desired)))
 
     def know(self, directory: Directory) -> None:
         """Keep who is who, by what was learnt of it."""
@@ -295,7 +300,8 @@ class Session:
         plan = make_plan(current, desired.snapshot, cluster=self.name, exactly=True, names=self.met.identities)
         return plan, desired.unmanaged
 
-    audit, tighten, impact, denial = auditing.audit, auditing.tighten, impact.impact, denial
+    audit, tighten, denial = auditing.audit, auditing.tighten, denial
+    impact, live, saved_plan = impact.impact, impact.live, saved_plan
     assigned, identities, data_connections = azure.assigned, azure.identities, azure.data_connections
     discover, carry_out, impact_of = azure.discover, changing.carry_out, changing.impact_of
     assign, unassign, connect_hub = changing.assign, changing.unassign, changing.connect_hub

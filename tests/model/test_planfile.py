@@ -1,16 +1,21 @@
 import json
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kqlmi.errors import InputError
-from kqlmi.model import planfile
+from kqlmi.model import jsontext, planfile
 from kqlmi.model.entities import Scope
+from kqlmi.model.impact import Impact
 from kqlmi.model.plan import Plan, make_plan
+from kqlmi.model.planfile import Live
+from kqlmi.model.planid import plan_id
 from kqlmi.model.policy import Policy, Snapshot
 from tests.model.test_commands import HOSTILE
-from tests.model.test_policy import LOADER, POLICIES
+from tests.model.test_policy import EXPORTER, LOADER, POLICIES
 
 MAYBE = st.none() | POLICIES
 
@@ -29,16 +34,105 @@ def test_a_saved_plan_reads_back_as_the_same_plan(before: Policy | None, after: 
     assert planfile.from_json(text).id == plan.id
 
 
+SCOPES = st.sampled_from([Scope.cluster(), *map(Scope.database, ("A", "B", "C"))])
+
+
+@given(st.dictionaries(SCOPES, st.tuples(MAYBE, MAYBE), min_size=2), st.booleans())
+def test_a_saved_plan_over_several_scopes_is_rebuilt_as_the_same_plan(
+    policies: dict[Scope, tuple[Policy | None, Policy | None]], exactly: bool  # noqa: FBT001
+) -> None:  # fmt: skip
+    current = Snapshot({scope: before for scope, (before, _) in policies.items()})
+    desired = Snapshot({scope: after for scope, (_, after) in policies.items()})
+    plan = make_plan(current, desired, cluster="local", exactly=exactly, undoes="20260101")
+    assert planfile.from_json(planfile.to_json(plan)) == plan
+
+
 SAVED = planfile.to_json(plan_of(None, Policy.empty().grant(LOADER, "All")))
 
 
 def test_the_documented_properties_are_there() -> None:
     document = json.loads(SAVED)
-    assert list(document) == ["kqlmi", "id", "cluster", "summary", "undoes", "names", "unchanged", "steps"]
+    content = ["cluster", "undoes", "unchanged", "covering", "steps"]
+    assert list(document) == ["kqlmi", "id", "summary", "names", "live", *content]
     assert list(document["steps"][0]) == ["scope", "verb", "command", "before", "after", "changes"]
     assert document["steps"][0]["changes"] == [
         {"kind": "grant", "identity": LOADER, "usage": "All", "effect": "effective"}
     ]
+    assert len(document["id"]) == 64
+
+
+def test_what_is_read_live_stands_in_every_form_and_outside_the_id() -> None:
+    plan = plan_of(Policy.empty().grant(LOADER, "All"), None)
+    live = Live(("Beware.",), Impact(unknown=("why",)))
+    for name, form in planfile.FORMATS.items():
+        assert "Beware" in form(plan, live), name
+        assert "Cannot be known: why" in form(plan, live), name
+    assert planfile.from_json(planfile.to_json(plan, live)).id == plan.id
+    assert "No use was found that would stop" in planfile.to_markdown(plan, Live((), Impact()))
+
+
+# The cluster makes what the database grants redundant; each step has a grant and a revoke.
+REVIEWED = make_plan(
+    Snapshot({Scope.cluster(): Policy.empty().grant(LOADER, "All"), **dict.fromkeys(map(Scope.database, "AB"))}),
+    Snapshot(
+        {
+            Scope.cluster(): Policy.empty().grant(LOADER, "All"),
+            **dict.fromkeys(map(Scope.database, "AB"), Policy.empty().grant(LOADER, "AzureAI").grant(EXPORTER, "All")),
+        }
+    ),
+    cluster="local",
+)
+HIDDEN = {"kind": "revoke", "identity": EXPORTER, "usage": "SqlRequest", "effect": "effective"}
+OTHERS = [{"ObjectId": EXPORTER, "AllowedUsages": "SqlRequest"}]
+Change = Callable[[dict[str, Any]], object]
+
+
+def step(at: int, **values: Any) -> Change:
+    return lambda document: document["steps"][at].update(values)
+
+
+@pytest.mark.parametrize(
+    ("change", "culprit"),
+    [
+        (step(0, before=OTHERS), "command of the database A"),
+        (step(0, before=[*OTHERS, {"ObjectId": LOADER, "AllowedUsages": "AzureAI"}]), "command of the database A"),
+        (step(0, after=[{"ObjectId": EXPORTER, "AllowedUsages": "All"}]), "command of the database A"),
+        (step(1, command=".delete database B policy managed_identity"), "command of the database B"),
+        (step(1, command=".drop database B"), "command of the database B"),
+        (step(1, scope="C"), "command of the database C"),
+        (step(1, scope=None), "changes of the database A"),
+        (step(1, verb="alter"), "scope of the database B"),
+        (step(1, changes=[]), "changes of the database B"),
+        (lambda document: document["steps"][0]["changes"].append(HIDDEN), "changes of the database A"),
+        (lambda document: document["steps"][0]["changes"][0].update(effect="effective"), "changes of the database A"),
+        (lambda document: document["steps"][0]["changes"][1].update(effect="redundant"), "changes of the database A"),
+        (lambda document: document["steps"][0].update(note="trust me"), "note of the database A"),
+        (lambda document: document["steps"].pop(), "unchanged|summary"),
+        (lambda document: document["steps"].reverse(), None),
+        (lambda document: document["steps"].append(document["steps"][0]), "steps"),
+        (lambda document: document.update(summary="0 to grant, 0 to revoke"), "summary"),
+        (lambda document: document.update(unchanged=7), "unchanged"),
+        (lambda document: document.update(covering=[[LOADER, "All"], [EXPORTER, "All"]]), "changes of the database A"),
+        (lambda document: document.update(covering=[[LOADER, "All"], [LOADER, "SqlRequest"]]), "covering"),
+        (lambda document: document.update(more=1), "more"),
+        (lambda document: document.update(id=document["id"][:12]), "id"),
+    ],
+)
+def test_a_saved_plan_is_refused_whatever_its_id_says_and_what_differs_is_named(
+    change: Change, culprit: str | None
+) -> None:
+    document = json.loads(planfile.to_json(REVIEWED))
+    assert planfile.from_json(json.dumps(document)) == REVIEWED
+    change(document)
+    if len(document["id"]) == 64:
+        # Whoever changes a plan can give it the ID that fits.
+        content = {name: document[name] for name in ("cluster", "undoes", "unchanged", "covering", "steps")}
+        document["id"] = plan_id(jsontext.dump(content))
+    if culprit is None:
+        assert planfile.from_json(json.dumps(document)).changes != REVIEWED.changes
+        return
+    with pytest.raises(InputError, match=rf"changed after it was saved: ({culprit}) is not"):
+        planfile.from_json(json.dumps(document))
 
 
 @pytest.mark.parametrize(

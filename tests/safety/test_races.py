@@ -198,7 +198,7 @@ def test_in_a_list_of_commands_every_write_counts_that_may_have_come_between(
     started: float, ended: float, state: str, told: bool  # noqa: FBT001
 ) -> None:  # fmt: skip
     listing = Listing(started, ended, state)
-    found = overwritten_by(listing, Scope.database("First"), "mine", frozenset(), 1)
+    found = overwritten_by(listing, Scope.database("First"), "mine", None, 1)
     assert (found is not None) == told
 
 
@@ -266,3 +266,64 @@ def test_other_rows_of_the_journal_are_not_read_as_policies(cluster: LocalCluste
             again = session.plan({scope: None})
             [result] = session.apply(again).steps
             assert (result.overwritten, result.unseen) == (None, None)
+
+
+BOTH = {LOADER.object_id: USAGES[:2], EXPORTER.object_id: USAGES[:1]}
+NOTED = f'[{{"ObjectId":"{LOADER.object_id}","AllowedUsages":"{USAGES[0]}","Note":"mine"}}]'
+
+
+@pytest.mark.parametrize("verb", ["alter", "delete"])
+@pytest.mark.parametrize(
+    ("meanwhile", "told"),
+    [
+        (
+            lambda other: other.merge("First", {EXPORTER.object_id: USAGES[1:2]}),
+            [f"+ {EXPORTER.object_id} {USAGES[1]}"],
+        ),
+        (lambda other: other.alter("First", {LOADER.object_id: USAGES[:2]}), [f"- {EXPORTER.object_id} {USAGES[0]}"]),
+        (
+            lambda other: other.delete("First"),
+            [f"- {one} {usage}" for one, usages in sorted(BOTH.items()) for usage in usages],
+        ),
+        (
+            lambda other: other.rows(f".alter-merge database First policy managed_identity ```{NOTED}```"),
+            [f"+ {LOADER.object_id} property Note"],
+        ),
+    ],
+    ids=["grant", "revoke", "delete", "property"],
+)
+def test_what_another_writes_between_the_reread_and_the_write_is_named_with_its_writer(
+    cluster: LocalCluster, meanwhile: Callable[[Plain], None], told: list[str], verb: str
+) -> None:
+    with (
+        kqlmi.connect(cluster.url, token=cluster.token, history=False) as session,
+        Plain(cluster.url, cluster.token_for("admin")) as other,
+    ):
+        other.alter("First", BOTH)
+        writer = other.rows(".show journal")[-1]["Principal"]
+        scope = Scope.database("First")
+        policy = session.policy(scope)
+        assert policy is not None
+        plan = session.plan({scope: policy.revoke(LOADER.object_id, USAGES[1]) if verb == "alter" else None})
+        session.connection = Racing(session.connection, lambda: meanwhile(other), ())
+        done = session.apply(plan)
+        assert other.rows(".show journal")[-1]["Principal"] != writer
+        assert f"Overwrote a change of {writer} in the database First: {', '.join(told)}" in str(done)
+        # The plan did what it showed all the same.
+        assert (other.state("First") is None) == (verb == "delete")
+        assert grants(other.state("First")) == (plan.steps[0].after.grants if plan.steps[0].after else frozenset())
+
+
+def test_a_merge_keeps_the_property_that_another_wrote_into_the_same_object_meanwhile(cluster: LocalCluster) -> None:
+    with (
+        kqlmi.connect(cluster.url, token=cluster.token, history=False) as session,
+        Plain(cluster.url, cluster.token) as other,
+    ):
+        write = ".alter database First policy managed_identity ```{}```".format
+        other.rows(write(NOTED))
+        plan = session.grant(LOADER.object_id, "AzureAI", databases=["First"])
+        session.connection = Racing(session.connection, lambda: other.rows(write(NOTED.replace("mine", "new"))), ())
+        assert session.apply(plan).outcome == "applied"
+        [row] = other.rows(".show database First policy managed_identity")
+        assert '"new"' in row["Policy"]
+        assert "AzureAI" in row["Policy"]

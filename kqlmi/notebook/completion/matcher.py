@@ -4,6 +4,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from kqlmi.errors import KqlmiError
+from kqlmi.model.planid import SHOWN
 from kqlmi.notebook.completion import Known, Names, Offers, complete
 from kqlmi.notebook.subcommands import Sessions
 from kqlmi.session import configuration
@@ -57,7 +58,7 @@ def _known(sessions: Sessions) -> Known:
     connections = {}
     for name, session in sessions.by_name.items():
         met = session.met
-        plans = {key: plan.summary for key, plan in session.plans.items()}
+        plans = {key[:SHOWN]: plan.summary for key, plan in session.plans.items()}
         connections[name] = Names(met.databases, met.identities, met.usages, plans, session.database)
     configured: tuple[str, ...] = ()
     with suppress(KqlmiError):

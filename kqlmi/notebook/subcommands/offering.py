@@ -1,7 +1,8 @@
 """A plan as a notebook offers it, and as it carries it out in Azure."""
 
-from kqlmi.errors import ApplyError
+from kqlmi.errors import ApplyError, CellError
 from kqlmi.model.plan import Plan
+from kqlmi.model.planid import SHOWN
 from kqlmi.session import AzurePlan, Session
 
 
@@ -11,9 +12,20 @@ def offer(session: Session, plan: Plan | AzurePlan, key: str = "", *, told: str 
     if told:
         print(f"\n{told}")
     if plan.steps:
-        key = key or plan.id
-        session.plans[key] = plan
-        print(f"\nNothing was sent. To carry it out: %kqlmi apply {key}{more(plan)}")
+        session.plans[key or plan.id] = plan
+        print(f"\nNothing was sent. To carry it out: %kqlmi apply {key or plan.short}{more(plan)}")
+
+
+def shown(session: Session, text: str) -> str:
+    """Return the key of the plan that was shown under an ID, of which all or the shown characters are given; or nothing.
+
+    Raises:
+        CellError: Several begin with it.
+    """
+    found = [key for key in session.plans if key == text or (len(text) >= SHOWN and key.startswith(text))]
+    if len(found) > 1:
+        raise CellError(f"Several plans begin with {text}.", hint=f"Write the whole ID: {', '.join(found)}.")
+    return found[0] if found else ""
 
 
 def show_azure(session: Session, plan: AzurePlan) -> None:

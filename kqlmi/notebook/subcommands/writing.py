@@ -6,12 +6,12 @@ from typing import Any
 from kqlmi.errors import ApplyError, CellError, ForbiddenError, ServiceError, printable
 from kqlmi.model import edits, planfile
 from kqlmi.model.entities import SYSTEM, Scope, did_you_mean
-from kqlmi.model.explanation import left_over
 from kqlmi.model.plan import Plan
+from kqlmi.model.planid import SHOWN
 from kqlmi.model.policy import Snapshot
 from kqlmi.notebook.frames import access_frame, access_matrix, history_frame
 from kqlmi.notebook.progress import Progress
-from kqlmi.notebook.subcommands.offering import carry_out, more, offer, show_azure
+from kqlmi.notebook.subcommands.offering import carry_out, more, offer, show_azure, shown
 from kqlmi.notebook.subcommands.registry import Context, subcommand
 from kqlmi.session import Session, files
 
@@ -21,10 +21,7 @@ def _show(session: Session, plan: Plan, *, warn: bool = False, known: Snapshot |
 
     ``known`` are all policies, where they were read just now.
     """
-    orphans = session.not_assigned(plan) if warn else ()
-    told = [planfile.to_warning(orphans, "Azure Resource Manager")] if orphans else []
-    told += left_over(plan, session.name)
-    offer(session, plan, told="\n".join([*told, *([str(session.impact(plan, known))] if plan.revokes else [])]))
+    offer(session, plan, told="\n".join(session.live(plan, known, warn=warn).lines))
 
 
 @subcommand
@@ -124,7 +121,7 @@ def plan(context: Context, file: str, /, *, format: str = "text") -> None:  # no
     """
     session = context.session
     unmanaged: tuple[Scope, ...]
-    known = session.plans.get(file)
+    known = session.plans.get(shown(session, file))
     if known is not None and not isinstance(known, Plan):
         if format != "text":
             raise CellError(f"Plan {file} is for Azure, and has no other format than text.")
@@ -134,9 +131,9 @@ def plan(context: Context, file: str, /, *, format: str = "text") -> None:  # no
     if format == "text":
         _show(session, found, warn=True)
     elif format in planfile.FORMATS:
-        print(planfile.FORMATS[format](found))
+        print(planfile.FORMATS[format](found, session.live(found)))
     else:
-        raise CellError(f"There is no format {format!r}.", hint=did_you_mean(format, ["text", *planfile.FORMATS]))
+        raise CellError(f"There is no format {format!r}.", hint=did_you_mean(format, planfile.FORMATS))
     if unmanaged and format == "text":
         print(f"The file leaves alone: {', '.join(map(str, unmanaged))}.")
 
@@ -160,10 +157,10 @@ def apply(context: Context, plan: str, /, *, revoke: bool = False, confirm: str 
     --no-history carries it out without a record, so that undo cannot take it back.
     """
     session = context.session
-    if plan not in session.plans and not context.on:
+    if not shown(session, plan) and not context.on:
         # The plan says which connection it was made on.
-        session = next((one for one in context.sessions.by_name.values() if plan in one.plans), session)
-    if plan not in session.plans and Path(plan).is_file():
+        session = next((one for one in context.sessions.by_name.values() if shown(one, plan)), session)
+    if not shown(session, plan) and Path(plan).is_file():
         wanted, _ = session.plan_file(_read(plan))
         if not wanted.steps:
             print(wanted)
@@ -171,13 +168,15 @@ def apply(context: Context, plan: str, /, *, revoke: bool = False, confirm: str 
         if wanted.id not in session.plans:
             _show(session, wanted)
             raise CellError("What the file wants was not shown before.", hint="Look at the plan above, and apply it.")
-        plan = wanted.id
-    found = session.plans.get(plan)
-    if found is None:
+        plan = wanted.short
+    key = shown(session, plan)
+    if not key:
+        known = [one[:SHOWN] for one in session.plans]
         raise CellError(
             f"No plan {plan!r} was shown for {session.name}.",
-            hint=did_you_mean(plan, session.plans) if session.plans else "Plan a change: %kqlmi help grant.",
+            hint=did_you_mean(plan, known) if known else "Plan a change: %kqlmi help grant.",
         )
+    found = session.plans[key]
     if found.revokes and not revoke:
         raise CellError(
             f"Plan {plan} takes something away.", hint=f"If that is meant: %kqlmi apply {plan}{more(found)}"
@@ -189,10 +188,10 @@ def apply(context: Context, plan: str, /, *, revoke: bool = False, confirm: str 
         applied = session.apply(found, record=not no_history, tell=print)
     except ApplyError as error:
         # What it was made from may be gone. Where nothing was tried, the plan stays.
-        session.plans.pop(plan)
+        session.plans.pop(key)
         _offer(session, found, error)
         raise
-    session.plans.pop(plan)
+    session.plans.pop(key)
     print(applied)
     if applied.repair:
         print("\nThis brings it back:")

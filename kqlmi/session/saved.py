@@ -1,0 +1,63 @@
+"""A saved plan as a session takes it: rebuilt, and what it says of the cluster verified; a method of ``Session``."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from kqlmi.errors import InputError, printable
+from kqlmi.model import planfile
+from kqlmi.model.entities import Scope
+from kqlmi.model.plan import Plan
+from kqlmi.session import azure
+
+if TYPE_CHECKING:
+    from kqlmi.session.session import Session
+
+
+def saved_plan(session: "Session", text: str) -> Plan:
+    """Read a saved plan, with the names of its identities as they are now; one that cannot be verified is left out.
+
+    Raises:
+        InputError: It is not a whole plan for this cluster, it says anything else than what its policies give, or what it
+            says of identities or of the cluster's policy is not so.
+    """
+    plan = planfile.from_json(text)
+    if plan.cluster != session.name:
+        raise InputError(f"The plan was made for {plan.cluster}, and this session is on {session.name}.")
+    changed = {change.identity for change in plan.changes}
+    names = _names(session) if changed else {}
+    for identity, name in plan.names.items():
+        if identity in changed and name != names.get(identity, name):
+            raise _contradicted(identity, name, f"its name is {names[identity]!r}")
+        others = [one for one, known in names.items() if known == name]
+        if identity in changed and others and identity not in others:
+            raise _contradicted(identity, name, f"that is the name of {', '.join(others)}")
+    _refuse_uncovered(session, plan)
+    return replace(plan, names={one: name for one, name in names.items() if one in changed})
+
+
+def _names(session: "Session") -> dict[str, str]:
+    """Return the display names that Azure Resource Manager and the policies give, by identity."""
+    assigned = (azure.ask(session).identities if session.resource else None) or ()
+    known = (*assigned, *session.read().snapshot.identities.values())
+    return {str(one.object_id): one.display_name for one in known if one.display_name}
+
+
+def _contradicted(identity: str, name: str, why: str) -> InputError:
+    return InputError(
+        f"The plan calls {printable(identity)} {name!r}, and on the cluster {printable(why)}.",
+        hint="Make the plan again.",
+    )
+
+
+def _refuse_uncovered(session: "Session", plan: Plan) -> None:
+    """Refuse a plan that calls a change redundant by a grant that the cluster's policy does not hold."""
+    if not plan.covering:
+        return
+    policy = session.policy(Scope.cluster())
+    gone = sorted(set(plan.covering) - (policy.grants if policy else frozenset()))
+    if gone:
+        raise InputError(
+            f"The plan calls changes redundant, and the policy of the cluster no longer grants {gone[0][1]} to"
+            f" {gone[0][0]}.",
+            hint="Make the plan again.",
+        )
