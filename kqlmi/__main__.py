@@ -102,6 +102,7 @@ def _command(
         default="",
         help="for --auth managed-identity: system, client_id=GUID, object_id=GUID or resource_id=…",
     )
+    parser.add_argument("--audience", default="", help="what the cluster may ask a token for that is not Kusto's")
     parser.set_defaults(run=run)
     return parser
 
@@ -112,6 +113,7 @@ def _session(options: argparse.Namespace) -> Session:
         auth=options.auth,
         tenant=options.tenant,
         identity=options.identity,
+        audience=options.audience,
         history=not getattr(options, "no_history", False),
         resource_id=getattr(options, "resource_id", ""),
     )

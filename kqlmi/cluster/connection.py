@@ -188,7 +188,7 @@ def connection_string(builder: "type[KustoConnectionStringBuilder]", target: Tar
     if target.sign_in.token is not None:
         made = builder.with_aad_application_token_authentication(target.query_url, target.sign_in.token)
     elif target.sign_in.credential is not None:
-        made = builder.with_azure_token_credential(target.query_url, target.sign_in.credential)
+        made = builder.with_azure_token_credential(target.query_url, target.sign_in.for_cluster)
     else:
         # Without anything further, the client sends no credentials; its own way of saying so takes plain http only.
         made = builder(target.query_url)

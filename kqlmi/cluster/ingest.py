@@ -252,6 +252,13 @@ def _at_ingestion(target: Target) -> Target:
             hint="Connect with --ingest-url, or by the cluster's name.",
         )
     refuse_plain_http(target.ingest_url, target.sign_in)
+    own, there = (urlsplit(url).hostname or "" for url in (target.query_url, target.ingest_url))
+    local = own in LOOPBACK and there in LOOPBACK
+    if target.sign_in.token is not None and not local and there not in {own, f"ingest-{own}"}:
+        raise InputError(
+            f"The token was given for {own}, and does not go to {there}. Nothing was sent.",
+            hint="Sign in another way, as with --auth azure-cli.",
+        )
     return Target(target.ingest_url, target.sign_in)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from kqlmi.credentials.audiences import ForCluster, checked_audience
 from kqlmi.credentials.authorities import PUBLIC, trusted
 from kqlmi.credentials.held import Held
 from kqlmi.credentials.ways import WAYS, Wanted, Way, checked_tenant, environment
@@ -19,17 +20,24 @@ _WORD: Final = re.compile(r"[a-z-]{1,24}", re.IGNORECASE)
 class SignIn:
     """How a connection signs in: ``mode`` for people, and what makes it true; no repr shows a secret.
 
-    ``credential`` can be given to every client of Azure: none of them closes it, ``close`` does.
+    ``credential`` can be given to every client of Azure: none of them closes it, ``close`` does. ``audience`` is what the
+    user lets a cluster ask a token for beside Kusto.
     """
 
     mode: str
     token: str | None = field(default=None, repr=False)
     credential: Held | None = field(default=None, repr=False)
+    audience: str = ""
 
     def __post_init__(self) -> None:
         """Keep the token from whatever shows or saves values."""
         if self.token is not None:
             object.__setattr__(self, "token", Secret(self.token))
+
+    @property
+    def for_cluster(self) -> ForCluster | None:
+        """Return the credential as a cluster's client gets it."""
+        return ForCluster(self.credential, self.audience) if self.credential else None
 
     @property
     def secrets(self) -> frozenset[str]:
@@ -49,6 +57,7 @@ def sign_in(
     credential: Any = None,
     tenant: str = "",
     identity: str = "",
+    audience: str = "",
     tell: Callable[[str], None] | None = None,
     login_endpoint: Callable[[], str] = lambda: PUBLIC,
 ) -> SignIn:
@@ -61,6 +70,7 @@ def sign_in(
         credential: Any azure-identity credential; whoever made it closes it.
         tenant: The tenant to sign in to, by its ID or a domain.
         identity: For managed-identity: ``system``, ``client_id=GUID``, ``object_id=GUID`` or ``resource_id=…``.
+        audience: What a cluster may ask a token for that is not Kusto's, as its resource ID.
         tell: Called with what a person has to do, such as entering a code; written to standard error by default.
         login_endpoint: Gives the authority of the cluster's cloud; called only for a way that asks it.
 
@@ -68,6 +78,9 @@ def sign_in(
         InputError: The mode is not known, takes no such option, or the environment lacks what it needs.
     """
     checked_tenant(tenant)
+    checked_audience(audience)
+    if audience and credential is None and (token is not None or mode in {"token", "none"}):
+        raise InputError("A token that is given has its audience already.", hint="Leave out --audience.")
     if token is not None or (mode == "token" and credential is None):
         _refuse("token", frozenset(), tenant=tenant, identity=identity)
         found = (environment("KQLMI_TOKEN") if token is None else token).strip()
@@ -77,7 +90,7 @@ def sign_in(
     if credential is not None:
         name = type(credential).__name__
         _refuse(name, frozenset({"tenant"}), tenant=tenant, identity=identity)
-        return SignIn(name, credential=Held(name, lambda: credential, tenant=tenant, own=False))
+        return SignIn(name, credential=Held(name, lambda: credential, tenant=tenant, own=False), audience=audience)
     if mode == "none":
         _refuse(mode, frozenset(), tenant=tenant, identity=identity)
         return SignIn(mode)
@@ -88,7 +101,7 @@ def sign_in(
     way = WAYS[mode]
     _refuse(mode, way.options, tenant=tenant, identity=identity)
     wanted = Wanted(tenant, identity, tell) if tell else Wanted(tenant, identity)
-    return SignIn(mode, credential=_held(mode, way, wanted, login_endpoint))
+    return SignIn(mode, credential=_held(mode, way, wanted, login_endpoint), audience=audience)
 
 
 def _held(mode: str, way: Way, wanted: Wanted, login_endpoint: Callable[[], str]) -> Held:

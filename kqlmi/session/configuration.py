@@ -18,6 +18,7 @@ KEYS: Final[Mapping[str, type]] = {
     "auth": str,
     "tenant": str,
     "identity": str,
+    "audience": str,
     "read_only": bool,
     "history": bool,
     "timeout": float,

@@ -36,6 +36,7 @@ def connect(
     credential: Any = None,
     tenant: str = "",
     identity: str = "",
+    audience: str = "",
     tell: Callable[[str], None] | None = None,
     database: str = "",
     name: str = "",
@@ -59,6 +60,7 @@ def connect(
         credential: Any azure-identity credential; whoever made it closes it.
         tenant: The tenant to sign in to, by its ID or a domain.
         identity: For ``managed-identity``: ``system``, ``client_id=GUID``, ``object_id=GUID`` or ``resource_id=…``.
+        audience: What the cluster may ask a token for that is not Kusto's, as its resource ID.
         tell: Called with what a person has to do to sign in, which by default is written to standard error, and with a
             sentence when a request is tried again after a wait; and with what became of a change that was left open.
         database: The database in context.
@@ -85,11 +87,11 @@ def connect(
     timeout = said.get("timeout", DEFAULT_TIMEOUT) if timeout is None else timeout
     if auth or token or credential:
         # What the file says of signing in goes with the way that it names.
-        said = {**said, "tenant": "", "identity": ""}
+        said = {**said, "tenant": "", "identity": "", "audience": ""}
     read_only, history = read_only or said.get("read_only", False), history and said.get("history", True)
     retrying = Retrying(patience, tell) if tell else Retrying(patience)
     if cluster == "local":
-        if auth or token or credential or tenant or identity or resource_id or ingest_url or arm_options:
+        if auth or token or credential or tenant or identity or audience or resource_id or ingest_url or arm_options:
             raise InputError(
                 "A local cluster is reached and signed in to by itself.",
                 hint="Say local without a way to sign in, a resource ID or an ingestion URL.",
@@ -105,9 +107,12 @@ def connect(
         credential=credential,
         tenant=tenant or said.get("tenant", ""),
         identity=identity or said.get("identity", ""),
+        audience=audience or said.get("audience", ""),
         tell=tell,
         login_endpoint=partial(login_endpoint, url),
     )
+    if found.token is not None and not (auth or token):
+        _refuse_other_cluster(url)
     target = Target(url, found, url_of(ingest_url) if ingest_url else _ingestion(url))
     resource = _resource(resource_id, target, arm_options) if resource_id else None
     connection = KustoConnection(target, timeout=timeout, read_only=read_only, retrying=retrying)
@@ -155,7 +160,7 @@ def _said(cluster: str) -> dict[str, Any]:
             )
         found = _said(from_environment.pop("cluster"))
         # What the file says of signing in goes with the way that it names.
-        other = {"tenant": "", "identity": ""} if "auth" in from_environment else {}
+        other = {"tenant": "", "identity": "", "audience": ""} if "auth" in from_environment else {}
         return {**found, **other, **from_environment}
     if cluster == "local" or not is_name(cluster):
         return {**auth, "cluster": cluster}
@@ -169,6 +174,18 @@ def _said(cluster: str) -> dict[str, Any]:
     if isinstance(one, InputError):
         raise one
     return {**auth, "name": cluster, **one}
+
+
+def _refuse_other_cluster(url: str) -> None:
+    """Refuse to send KQLMI_TOKEN elsewhere than to KQLMI_CLUSTER, where that is set and nobody asked for it."""
+    if "cluster" not in configuration.environment():
+        return
+    own = _said("")["cluster"]
+    if own == "local" or urlsplit(url_of(own)).netloc.casefold() != urlsplit(url).netloc.casefold():
+        raise InputError(
+            f"KQLMI_TOKEN was given for the cluster of KQLMI_CLUSTER, and does not go to {urlsplit(url).netloc}.",
+            hint="If it is meant for this one, connect with --auth token.",
+        )
 
 
 def _resource(resource_id: str, target: Target, options: Mapping[str, Any] | None) -> "ClusterResource | None":

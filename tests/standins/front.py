@@ -18,7 +18,7 @@ from tests.standins.serving import Answer, Request, serve
 
 @dataclass
 class Front:
-    """An endpoint that passes everything on to a cluster, and tells itself where to sign in.
+    """An endpoint that passes everything on to a cluster, and tells itself where to sign in, and what the token is for.
 
     ``login_endpoint`` is None where it has no metadata, as some proxies have none. ``tokens`` are the bearer tokens that
     arrived; ``metadata`` counts how often it was asked for them.
@@ -30,11 +30,16 @@ class Front:
     port: int = 0
     tokens: list[str] = field(default_factory=list)
     metadata: int = 0
+    resource_id: str = "https://kusto.kusto.windows.net"
 
     def answer(self, request: Request) -> Answer:
         if request.route == "/v1/rest/auth/metadata":
             self.metadata += 1
-            return Answer(404, b"") if self.login_endpoint is None else Answer(200, _metadata(self.login_endpoint))
+            return (
+                Answer(404, b"")
+                if self.login_endpoint is None
+                else Answer(200, _metadata(self.login_endpoint, self.resource_id))
+            )
         self.tokens.append(request.headers.get("Authorization", "").removeprefix("Bearer "))
         kept = {name: value for name, value in request.headers.items() if name.lower() not in {"host", "connection"}}
         connection = http.client.HTTPConnection(urlsplit(self.cluster).netloc)
@@ -55,14 +60,14 @@ def before(cluster: str, login_endpoint: str | None = None, tls: ssl.SSLContext 
         yield front
 
 
-def _metadata(login_endpoint: str) -> dict[str, Any]:
+def _metadata(login_endpoint: str, resource_id: str) -> dict[str, Any]:
     return {
         "AzureAD": {
             "LoginEndpoint": login_endpoint,
             "LoginMfaRequired": False,
             "KustoClientAppId": "db662dc1-0cfe-4e1c-a843-19a68e65be58",
             "KustoClientRedirectUri": "https://microsoft/kustoclient",
-            "KustoServiceResourceId": "https://kusto.kusto.windows.net",
+            "KustoServiceResourceId": resource_id,
             "FirstPartyAuthorityUrl": f"{login_endpoint}/f8cdef31-a31e-4b4a-93e4-5f571e91255a",
         }
     }

@@ -24,6 +24,7 @@ def connect_(
     auth: str = "",
     tenant: str = "",
     identity: str = "",
+    audience: str = "",
     name: str = "",
     read_only: bool = False,
     no_history: bool = False,
@@ -36,10 +37,11 @@ def connect_(
     KQLMI_CLUSTER. --database sets the database in context. --auth is one of default, interactive, device-code, azure-cli,
     managed-identity, service-principal (by AZURE_CLIENT_SECRET or AZURE_CLIENT_CERTIFICATE_PATH), workload-identity,
     token (from KQLMI_TOKEN) and none. --tenant names the tenant. --identity chooses a managed identity of this machine:
-    system, client_id=GUID, object_id=GUID or resource_id=…; without it, AZURE_CLIENT_ID does. --name gives the
-    connection a name for --on. --read-only refuses changes. --no-history keeps no record of changes, so that undo
-    cannot take them back. --resource-id is the cluster's in Azure, by which Azure Resource Manager tells of
-    identities and data connections. --ingest-url is where the cluster ingests, where its name does not tell.
+    system, client_id=GUID, object_id=GUID or resource_id=…; without it, AZURE_CLIENT_ID does. --audience is what the
+    cluster may ask a token for that is not Kusto's. --name gives the connection a name for --on. --read-only refuses
+    changes. --no-history keeps no record of changes, so that undo cannot take them back. --resource-id is the cluster's
+    in Azure, by which Azure Resource Manager tells of identities and data connections. --ingest-url is where the cluster
+    ingests, where its name does not tell.
     """
     session = connect(
         cluster,
@@ -47,6 +49,7 @@ def connect_(
         auth=auth,
         tenant=tenant,
         identity=identity,
+        audience=audience,
         tell=print,
         name=name,
         timeout=context.settings.timeout,
@@ -83,7 +86,7 @@ def connections(context: Context, connection: str = "", /) -> Any:
     """List the connections that are open, and those of the configuration file; with CONNECTION, make that one current.
 
     The file holds what connect takes, and no secrets: [connections.prod], and below it cluster, database, auth,
-    tenant, identity, read_only, history, timeout, resource_id and ingest_url. KQLMI_CONFIG names another file.
+    tenant, identity, audience, read_only, history, timeout, resource_id and ingest_url. KQLMI_CONFIG names another file.
     """
     import pandas as pd
 
