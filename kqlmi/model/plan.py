@@ -58,10 +58,12 @@ class Plan:
 
     @property
     def content(self) -> dict[str, Any]:
-        """Return everything that the plan does, as JSON values; what is read live, such as names, is not part of it."""
+        """Return everything that the plan does, as JSON values.
+
+        What is read live, such as names, is not part of it, nor is ``undoes``: the same change has the same ID each time.
+        """
         return {
             "cluster": self.cluster,
-            "undoes": self.undoes,
             "unchanged": self.unchanged,
             "covering": [list(grant) for grant in self.covering],
             "steps": [_content(step) for step in self.steps],
@@ -117,7 +119,6 @@ class Plan:
         if not self.steps:
             return f"Nothing to do on {printable(self.cluster)}."
         lines = [f"Plan {self.short} on {printable(self.cluster)}: {self.summary}"]
-        lines += [f"It undoes the history entry {printable(self.undoes)}."] if self.undoes else []
         for step in self.steps:
             lines += [
                 "",

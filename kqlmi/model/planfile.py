@@ -15,7 +15,7 @@ from kqlmi.model.policy import Policy, Snapshot
 
 _FORMAT = 1
 # In this order, so that what differs in a step is named before what is derived from all of them.
-_PROPERTIES = ("cluster", "steps", "covering", "unchanged", "summary", "undoes")
+_PROPERTIES = ("cluster", "steps", "covering", "unchanged", "summary")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +46,9 @@ NOTHING = Live()
 def to_json(plan: Plan, live: Live = NOTHING) -> str:
     """Return a plan as a JSON document that ``from_json`` reads back as the same plan.
 
-    Properties: ``kqlmi`` (the format, 1), ``id`` (SHA-256 of what ``Plan.content`` gives), ``summary``, ``names`` (display
-    names by object ID), ``live`` (what was read when the plan was saved: ``warnings``, ``stops`` and ``unknown``),
-    ``cluster``, ``undoes``, ``unchanged``, ``covering`` (the grants of the cluster that make changes redundant) and
+    Properties: ``kqlmi`` (the format, 1), ``id`` (SHA-256 of what ``Plan.content`` gives), ``summary``, ``undoes``,
+    ``names`` (display names by object ID), ``live`` (what was read when the plan was saved: ``warnings``, ``stops`` and
+    ``unknown``), ``cluster``, ``unchanged``, ``covering`` (the grants of the cluster that make changes redundant) and
     ``steps``. A step has ``scope`` (a database's name, null for the cluster), ``verb``, ``command``, ``before`` and
     ``after`` (policies as arrays of objects, null for none) and ``changes`` (``kind``, ``identity``, ``usage``,
     ``effect``).
@@ -58,6 +58,7 @@ def to_json(plan: Plan, live: Live = NOTHING) -> str:
             "kqlmi": _FORMAT,
             "id": plan.id,
             "summary": plan.summary,
+            "undoes": plan.undoes,
             "names": dict(plan.names),
             "live": live.record,
             **plan.content,
@@ -68,7 +69,7 @@ def to_json(plan: Plan, live: Live = NOTHING) -> str:
 def from_json(text: str) -> Plan:
     """Read a saved plan: rebuild it from its scopes with their policies before and after.
 
-    Its names are those of the file, which nobody has verified.
+    Its names and what it undoes are those of the file, which nobody has verified.
 
     Raises:
         InputError: It is not a plan, of a newer format, or says anything else than what its policies give.
@@ -154,7 +155,6 @@ def to_text(plan: Plan, live: Live = NOTHING) -> str:
 def to_markdown(plan: Plan, live: Live = NOTHING) -> str:
     """Return a plan for a pull request: summary, changes, what would stop, and the commands in fences of their own."""
     lines = [f"### Plan {plan.short} on {_escaped(plan.cluster)}", "", plan.summary]
-    lines += ["", f"It undoes the history entry {_escaped(plan.undoes)}."] if plan.undoes else []
     lines += ["", *(f"- {_escaped(line)}" for line in live.lines)] if live.lines else []
     for step in plan.steps:
         lines += ["", f"**{_escaped(str(step.scope))}**", ""]

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kqlmi.errors import InputError, printable
+from kqlmi.errors import InputError, KqlmiError, printable
 from kqlmi.model import planfile
 from kqlmi.model.entities import Scope
 from kqlmi.model.plan import Plan
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 
 def saved_plan(session: "Session", text: str) -> Plan:
-    """Read a saved plan, with the names of its identities as they are now; one that cannot be verified is left out.
+    """Read a saved plan, with the names of its identities as they are now.
+
+    A name that cannot be verified is left out, and so is the history entry that it undoes.
 
     Raises:
         InputError: It is not a whole plan for this cluster, it says anything else than what its policies give, or what it
@@ -32,7 +34,16 @@ def saved_plan(session: "Session", text: str) -> Plan:
         if identity in changed and others and identity not in others:
             raise _contradicted(identity, name, f"that is the name of {', '.join(others)}")
     _refuse_uncovered(session, plan)
-    return replace(plan, names={one: name for one, name in names.items() if one in changed})
+    undoes = plan.undoes if plan.undoes and _undoes(session, plan) else ""
+    return replace(plan, undoes=undoes, names={one: name for one, name in names.items() if one in changed})
+
+
+def _undoes(session: "Session", plan: Plan) -> bool:
+    """Check whether a plan is what undoes the history entry that it names."""
+    try:
+        return session.undo_plan(plan.undoes).id == plan.id
+    except KqlmiError:
+        return False
 
 
 def _names(session: "Session") -> dict[str, str]:

@@ -52,8 +52,8 @@ SAVED = planfile.to_json(plan_of(None, Policy.empty().grant(LOADER, "All")))
 
 def test_the_documented_properties_are_there() -> None:
     document = json.loads(SAVED)
-    content = ["cluster", "undoes", "unchanged", "covering", "steps"]
-    assert list(document) == ["kqlmi", "id", "summary", "names", "live", *content]
+    content = ["cluster", "unchanged", "covering", "steps"]
+    assert list(document) == ["kqlmi", "id", "summary", "undoes", "names", "live", *content]
     assert list(document["steps"][0]) == ["scope", "verb", "command", "before", "after", "changes"]
     assert document["steps"][0]["changes"] == [
         {"kind": "grant", "identity": LOADER, "usage": "All", "effect": "effective"}
@@ -126,7 +126,7 @@ def test_a_saved_plan_is_refused_whatever_its_id_says_and_what_differs_is_named(
     change(document)
     if len(document["id"]) == 64:
         # Whoever changes a plan can give it the ID that fits.
-        content = {name: document[name] for name in ("cluster", "undoes", "unchanged", "covering", "steps")}
+        content = {name: document[name] for name in ("cluster", "unchanged", "covering", "steps")}
         document["id"] = plan_id(jsontext.dump(content))
     if culprit is None:
         assert planfile.from_json(json.dumps(document)).changes != REVIEWED.changes

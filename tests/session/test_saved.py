@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -123,3 +124,19 @@ def test_a_property_that_goes_or_changes_is_shown_and_takes_something_away(sessi
     assert changed.changes == ()
     session.apply(changed)
     assert "new" in str(session.policy(SAMPLES))
+
+
+def test_a_saved_plan_undoes_only_the_entry_that_it_is_the_inverse_of(
+    cluster: LocalCluster, session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del session
+    monkeypatch.setenv("KQLMI_STATE", str(tmp_path))
+    with kqlmi.connect(cluster.url, token=cluster.token, name="here") as recorded:
+        first, second = (
+            recorded.apply(recorded.grant(LOADER, usage, databases=["Samples"])).entry
+            for usage in ("AzureAI", "SqlRequest")
+        )
+        plan = recorded.undo_plan(second)
+        assert recorded.saved_plan(saved(plan)).undoes == second
+        for other in (first, "20200101", ""):
+            assert recorded.saved_plan(saved(plan, undoes=other)).undoes == ""
