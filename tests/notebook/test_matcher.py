@@ -169,7 +169,7 @@ def test_names_come_from_what_the_magics_read(connected: Notebook) -> None:
     assert offered(shell, "%kqlmi grant mi-adx-i") == ["%kqlmi grant mi-adx-ingest"]
     connected.run("%kqlmi grant mi-adx-ingest SqlRequest --database Samples")
     [plan] = shell.magics_manager.registry["KqlMagics"].sessions.get().plans
-    assert f"%kqlmi apply {plan}" in offered(shell, "%kqlmi apply ")
+    assert f"%kqlmi apply {plan[:12]}" in offered(shell, "%kqlmi apply ")
 
 
 @pytest.mark.notebook
