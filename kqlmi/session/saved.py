@@ -34,6 +34,9 @@ def saved_plan(session: "Session", text: str) -> Plan:
         if identity in changed and others and identity not in others:
             raise _contradicted(identity, name, f"that is the name of {', '.join(others)}")
     _refuse_uncovered(session, plan)
+    policies = (policy for step in plan.steps for policy in (step.before, step.after) if policy)
+    for identity in sorted({one for policy in policies for one in policy.earlier} - session.met.directory.earlier):
+        raise _contradicted(identity, "an earlier system identity", "it is not known as one")
     undoes = plan.undoes if plan.undoes and _undoes(session, plan) else ""
     return replace(plan, undoes=undoes, names={one: name for one, name in names.items() if one in changed})
 
@@ -48,9 +51,10 @@ def _undoes(session: "Session", plan: Plan) -> bool:
 
 def _names(session: "Session") -> dict[str, str]:
     """Return the display names that Azure Resource Manager and the policies give, by identity."""
-    assigned = (azure.ask(session).identities if session.resource else None) or ()
-    known = (*assigned, *session.read().snapshot.identities.values())
-    return {str(one.object_id): one.display_name for one in known if one.display_name}
+    if session.resource:
+        azure.ask(session)
+    session.read()
+    return {identity: name for identity, name in session.met.identities.items() if name}
 
 
 def _contradicted(identity: str, name: str, why: str) -> InputError:

@@ -31,7 +31,18 @@ KNOWN = Known(
 USAGE_NAMES = [usage.name for usage in USAGES]
 OPTIONS = ["--on", "--help"]
 CONNECT = [
-    *("database", "auth", "tenant", "identity", "audience", "name", "read-only", "no-history", "resource-id", "ingest-url"),
+    *(
+        "database",
+        "auth",
+        "tenant",
+        "identity",
+        "audience",
+        "name",
+        "read-only",
+        "no-history",
+        "resource-id",
+        "ingest-url",
+    ),
 ]
 INGEST = [
     *("--identity", "--database", "--format", "--mapping", "--ignore-first-record", "--wait"),
