@@ -1,5 +1,6 @@
 """Files of a container read and written through DuckDB, which is locked into the container's folder."""
 
+import atexit
 import csv
 import gzip
 import io
@@ -11,6 +12,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,10 +99,10 @@ def write(root: Path, path: str, kind: str, table: Table, *, header: bool = Fals
         if not target.parent.resolve().is_relative_to(root) or target.exists():
             raise bad_request("its place is taken, or is none")
         target.parent.mkdir(parents=True, exist_ok=True)
-        loading.load(connection, 'TABLE "rows"', '"rows"', _written(table, kind))
+        loading.load(connection, 'TEMP TABLE "rows"', 'temp."rows"', _written(table, kind))
         quoted = str(draft).replace("'", "''")
         try:
-            connection.execute(f"COPY \"rows\" TO '{quoted}' ({options})")
+            connection.execute(f"COPY temp.\"rows\" TO '{quoted}' ({options})")
             draft.replace(target)
         finally:
             draft.unlink(missing_ok=True)
@@ -115,6 +117,16 @@ class _Shape:
 
 @contextmanager
 def _locked(root: Path) -> Iterator["DuckDBPyConnection"]:
+    cursor = _instance(root).cursor()
+    try:
+        yield cursor
+    finally:
+        cursor.close()
+
+
+@lru_cache(maxsize=16)
+def _instance(root: Path) -> "DuckDBPyConnection":
+    """Open a DuckDB that reads and writes below a folder only; kept, for opening one costs more than most files do."""
     import duckdb  # heavy
 
     config: dict[str, Any] = {
@@ -123,15 +135,16 @@ def _locked(root: Path) -> Iterator["DuckDBPyConnection"]:
         "autoload_known_extensions": "false",
     }
     connection = duckdb.connect(":memory:", config=config)
-    try:
-        folder = str(root).replace("'", "''")
-        connection.execute(f"SET allowed_directories=['{folder}']")
-        connection.execute("SET enable_external_access=false")
-        connection.execute("SET TimeZone='UTC'")
-        connection.execute("SET lock_configuration=true")
-        yield connection
-    finally:
-        connection.close()
+    folder = str(root).replace("'", "''")
+    connection.execute(f"SET allowed_directories=['{folder}']")
+    connection.execute("SET enable_external_access=false")
+    connection.execute("SET GLOBAL TimeZone='UTC'")
+    connection.execute("SET lock_configuration=true")
+    return connection
+
+
+# DuckDB complains at exit about connections that are open.
+atexit.register(_instance.cache_clear)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 
 from kqlmi.local import ticks
 from kqlmi.local.faults import KustoError, syntax_error
@@ -60,6 +61,7 @@ def skip_trivia(text: str, position: int) -> int:
     return match.end() if match else position
 
 
+@lru_cache(maxsize=1024)  # every pattern that a command may match reads the same tokens
 def next_token(text: str, position: int) -> Token:
     """Give the token at or after a position; raise a syntax error where a string literal is broken."""
     start = skip_trivia(text, position)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 
 from kqlmi.local import literals, results, ticks
@@ -46,25 +47,45 @@ class Query:
 
 
 def to_sql(query: Query) -> tuple[str, dict[str, Any]]:
-    """Give the SQL of a query and the values it needs."""
-    import duckdb_kql  # heavy
-
-    def translate(values: dict[str, Any] | None = None) -> Any:
-        shapes = {table: list(columns) for table, columns in query.schema.items()}
-        return duckdb_kql.to_sql(
-            query.text, shapes, values, query.database, allow_write=False, functions=query.functions
-        )
-
+    """Return the SQL of a query and the values it needs."""
     schema = query.schema
-    translated = translate()
+    translated = _translated(query.text, query.database, _frozen(schema), _frozen(query.functions))
     if translated.declarations:
         declared = {one.name: one.type for one in translated.declarations}
         given = query.parameters.items()
-        translated = translate({name: _value(name, declared[name], one) for name, one in given if name in declared})
+        values = {name: _value(name, declared[name], one) for name, one in given if name in declared}
+        translated = _translate(query.text, query.database, schema, query.functions, values)
     if translated.unbound:
         raise semantic_error(f"the query parameter '{translated.unbound[0]}' has no value")
     _refuse_other_case(str(translated), schema)
     return _SERIES.sub(_bounded, str(translated)), dict(translated.parameters)
+
+
+_Frozen = tuple[tuple[Any, tuple[str, ...]], ...]
+
+
+def _frozen(lists: Mapping[Any, Sequence[str]]) -> _Frozen:
+    return tuple((name, tuple(values)) for name, values in lists.items())
+
+
+@lru_cache(maxsize=256)
+def _translated(text: str, database: str | None, schema: _Frozen, functions: _Frozen) -> Any:
+    """Translate a query without values; kept, for a continuous export or a dashboard asks the same again and again."""
+    return _translate(text, database, dict(schema), dict(functions), None)
+
+
+def _translate(
+    text: str,
+    database: str | None,
+    schema: Schema,
+    functions: Mapping[str | None, Sequence[str]],
+    values: dict[str, Any] | None,
+) -> Any:
+    import duckdb_kql  # heavy
+
+    shapes = {table: list(columns) for table, columns in schema.items()}
+    defined = {owner: list(definitions) for owner, definitions in functions.items()}
+    return duckdb_kql.to_sql(text, shapes, values, database, allow_write=False, functions=defined)
 
 
 def _bounded(match: re.Match[str]) -> str:

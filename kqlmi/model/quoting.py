@@ -17,7 +17,7 @@ def literal(text: str) -> str:
 
 def fence(text: str) -> str:
     """Give ``text`` as a multi-line literal, or as a one-line literal where a fence cannot hold it."""
-    if "```" in text or text.endswith("`") or not all(char.isprintable() or char in "\n\t" for char in text):
+    if "```" in text or text.endswith("`") or not text.replace("\n", "").replace("\t", "").isprintable():
         return literal(text)
     return f"```{text}```"
 
