@@ -1,6 +1,7 @@
 # make demo    see it work: the quickstart notebook on the local cluster
 # make lab     the same notebooks in JupyterLab
 # make test    every test that this machine can run
+# make quick   the tests that need no browser, no kernel and no npm
 # make check   lint and types
 # make clean   remove everything that the others made
 #
@@ -11,9 +12,15 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 COPIES := $(patsubst %,build/%,$(wildcard notebooks/*.ipynb))
 
+# Tests run side by side, with one browser, and one JupyterLab, among them.
+PYTEST := $(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup
+
+# Kernels, servers and the tests' other programs start several times faster with their bytecode kept.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: demo lab test check clean
+.PHONY: demo lab test quick check clean
 
 demo: $(VENV)/ready-notebook
 	@$(RUN) notebooks/run.py notebooks/quickstart.ipynb build
@@ -25,7 +32,10 @@ lab: $(VENV)/ready-lab $(COPIES)
 	JUPYTER_PREFER_ENV_PATH=1 $(RUN) -m jupyterlab --allow-root --ip=127.0.0.1 --notebook-dir=build/notebooks
 
 test: $(VENV)/ready-dev
-	$(RUN) -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
+
+quick: $(VENV)/ready-test
+	$(PYTEST) --ignore=tests/browser -m 'not browser and not notebook and not node' --hypothesis-profile=few $(ARGS)
 
 check: $(VENV)/ready-dev
 	$(RUN) -m ruff check

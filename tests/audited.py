@@ -1,7 +1,6 @@
 """A cluster in which every workflow that the local cluster carries out runs, each with the grant that it needs."""
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from kqlmi.cluster.connection import KustoConnection, Target
 from kqlmi.credentials import sign_in
 from kqlmi.local.cluster import LocalCluster
 from kqlmi.model.entities import SYSTEM, Identity, ObjectId
+from tests.waiting import eventually
 
 CONTAINER = "https://acct.blob.core.windows.net/data"
 DATABASES = ("Samples", "Other", "Third")
@@ -209,14 +209,14 @@ class Busy:
             shown = ".show continuous-export E exported-artifacts"
             before = len(self.run(shown))
             self.run(".ingest inline into table R <| x,1")
-            wait(lambda: len(self.run(shown)) > before)
+            eventually(lambda: len(self.run(shown)) > before)
 
         def queue_by_command() -> None:
             before, listing = self.count("K"), f".list blobs ({self.where('ingester', 'queued')})"
             self.ingestion.execute(
                 f".ingest-from-storage-queued into table K with (format='csv') <| {listing}", "Samples"
             )
-            wait(lambda: self.count("K") > before)
+            eventually(lambda: self.count("K") > before)
 
         def queue_by_sdk() -> None:
             before = self.count("Q")
@@ -226,12 +226,12 @@ class Busy:
             with QueuedIngestClient(builder) as client:
                 source = BlobDescriptor(self.where("ingester", "queued/a.csv").strip("'"), size=8)
                 client.ingest_from_blob(source, IngestionProperties("Samples", "Q", DataFormat.CSV))
-            wait(lambda: self.count("Q") > before)
+            eventually(lambda: self.count("Q") > before)
 
         def data_connection() -> None:
             before = self.count("H")
             self.cluster.hub("namespace", "hub").send([{"a": "x", "b": 1}])
-            wait(lambda: self.count("H") > before)
+            eventually(lambda: self.count("H") > before)
 
         return {
             "python.external_artifacts": lambda: self.run(f"print a = '', b = 1 | evaluate {plugin}"),
@@ -251,13 +251,6 @@ class Busy:
                 run()
             except (kqlmi.KqlmiError, AssertionError) as error:
                 raise AssertionError(f"{name} stopped: {error}") from error
-
-
-def wait(holds: Callable[[], bool], seconds: float = 15) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "nothing came"
-        time.sleep(0.05)
 
 
 def start(others: tuple[str, ...] = ()) -> LocalCluster:

@@ -1,7 +1,9 @@
-"""What holds for every test: how long the laws search, and no silent skips in CI."""
+"""What holds for every test: how far the laws search, what one worker runs alone, and no silent skips."""
 
 import os
-from collections.abc import Generator
+import sys
+from collections import Counter
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,11 +13,12 @@ CI = os.environ.get("CI") == "true"
 # What a developer's machine may lack, and CI may not.
 NEVER_SKIPPED_IN_CI = {"browser", "node", "notebook"}
 
-# No deadline: a busy machine is not a bug. In CI the same examples every time, so that a failure is the change's own.
-settings.register_profile("kqlmi", deadline=None, derandomize=CI, max_examples=100 if CI else 50)
-# For what does not depend on how far the laws search, as the bounds on dependencies.
+# How far the laws search. No deadline: a busy machine is not a bug. The same examples every time where a failure must be
+# the change's own: in CI, and in the quick run.
 settings.register_profile("few", deadline=None, derandomize=True, max_examples=25)
-settings.load_profile("kqlmi")
+settings.register_profile("usual", deadline=None, derandomize=CI, max_examples=100 if CI else 50)
+settings.register_profile("deep", deadline=None, max_examples=1000)
+settings.load_profile("usual")
 
 
 @pytest.fixture(autouse=True)
@@ -23,6 +26,14 @@ def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the history of a test out of the user's, and the user's configuration out of a test."""
     monkeypatch.setenv("KQLMI_STATE", str(tmp_path / "state"))
     monkeypatch.setenv("KQLMI_CONFIG", str(tmp_path / "config.toml"))
+
+
+@pytest.fixture(autouse=True)
+def _own_clouds() -> Iterator[None]:
+    """Forget how to sign in at a port: the next test may have it for another server."""
+    yield
+    if "azure.kusto.data._cloud_settings" in sys.modules:
+        sys.modules["azure.kusto.data._cloud_settings"].CloudSettings._cloud_cache.clear()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -36,3 +47,25 @@ def pytest_runtest_makereport(
         report.outcome = "failed"
         report.longrepr = f"CI must not skip a {needs.pop()} test: {call.excinfo.value}"
     return report
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let one worker run everything that is in a browser, so that there is one browser and one JupyterLab."""
+    for item in items:
+        if item.get_closest_marker("browser"):
+            item.add_marker(pytest.mark.xdist_group("browser"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say at the end what this machine lacks, and how many tests that kept from running."""
+    skipped: list[pytest.TestReport] = terminalreporter.stats.get("skipped", [])
+    lacking = Counter(
+        (needs, report.longrepr[2].removeprefix("Skipped: "))
+        for report in skipped
+        for needs in sorted(NEVER_SKIPPED_IN_CI & report.keywords.keys())
+        if isinstance(report.longrepr, tuple)
+    )
+    if lacking:
+        terminalreporter.section("not run, for this machine lacks what they need", yellow=True)
+    for (needs, reason), count in lacking.items():
+        terminalreporter.write_line(f"{count} × {needs}: {reason}", yellow=True)

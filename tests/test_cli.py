@@ -5,8 +5,9 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from kqlmi.model import planfile
 from kqlmi.model.entities import Scope
 from kqlmi.model.policy import Policy
 from kqlmi.session import Session
+from tests.waiting import eventually
 
 LOADER = "11111111-2222-3333-4444-555555555555"
 
@@ -37,25 +39,31 @@ def session(cluster: LocalCluster) -> Iterator[Session]:
 
 
 class Shell:
-    """A shell with a token in its environment and no terminal."""
+    """The command line with a token in its environment and no terminal, run in this process."""
 
     def __init__(self, cluster: LocalCluster, folder: Path) -> None:
         self.cluster, self.folder = cluster, folder
 
-    def __call__(self, command: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        done = subprocess.run(
-            [sys.executable, "-m", "kqlmi", command, *arguments, "--cluster", self.cluster.url, "--auth", "token"],
-            cwd=self.folder,
-            env={**os.environ, "KQLMI_TOKEN": self.cluster.token},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert self.cluster.token not in done.stdout + done.stderr
-        assert "Traceback" not in done.stderr
-        return done
+    def arguments(self, command: str, *more: str) -> list[str]:
+        return [command, *more, "--cluster", self.cluster.url, "--auth", "token"]
+
+    def __call__(self, command: str, *more: str) -> "subprocess.CompletedProcess[str]":
+        arguments, out, err = self.arguments(command, *more), StringIO(), StringIO()
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            redirect_stdout(out),
+            redirect_stderr(err),
+            open(os.devnull, encoding="utf-8") as nothing,  # noqa: PTH123 - a device
+        ):
+            patch.chdir(self.folder)
+            patch.setenv("KQLMI_TOKEN", self.cluster.token)
+            patch.setattr("sys.stdin", nothing)
+            try:
+                status = main(arguments)
+            except SystemExit as ended:
+                status = int(ended.code or 0)
+        assert self.cluster.token not in out.getvalue() + err.getvalue()
+        return subprocess.CompletedProcess(arguments, status, out.getvalue(), err.getvalue())
 
 
 @pytest.fixture
@@ -260,6 +268,29 @@ def test_a_missing_file_and_a_wrong_option_end_with_1(shell: Shell) -> None:
     assert shell("plan", "--nonsense").returncode == 1
 
 
+@pytest.mark.parametrize(
+    ("command", "status", "stream"), [("plan", 2, "stdout"), ("apply", 1, "stderr"), ("--nonsense", 1, "stderr")]
+)
+def test_a_real_shell_gets_the_same_texts_and_the_same_status(
+    shell: Shell, command: str, status: int, stream: str
+) -> None:
+    edit(shell)
+    here = shell(command, "policy.yaml")
+    there = subprocess.run(
+        [sys.executable, "-m", "kqlmi", *shell.arguments(command, "policy.yaml")],
+        cwd=shell.folder,
+        env={**os.environ, "KQLMI_TOKEN": shell.cluster.token},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (there.returncode, there.stdout, there.stderr) == (here.returncode, here.stdout, here.stderr)
+    assert here.returncode == status
+    assert getattr(here, stream)
+
+
 def test_an_export_that_cannot_be_written_loses_nothing(shell: Shell) -> None:
     (shell.folder / "policy.yaml").mkdir()
     done = shell("export", "policy.yaml")
@@ -289,7 +320,4 @@ def test_a_local_cluster_is_served_joined_and_stopped(tmp_path: Path, monkeypatc
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
         process.stdout.close()
-    deadline = time.monotonic() + 10
-    while file.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not file.exists()
+    eventually(lambda: not file.exists())

@@ -1,9 +1,9 @@
 """The panel in Voilà, which shows a notebook's outputs without its cells."""
 
-import socket
+import os
+import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ import pytest
 from playwright.sync_api import expect
 
 import kqlmi
+from tests.waiting import eventually
 
 from .lab import ARTIFACTS, SECONDS, isolated
 from .panels import box
@@ -27,25 +28,25 @@ pytestmark = pytest.mark.browser
 def url(tmp_path: Path) -> Iterator[str]:
     """Give the address of a panel that Voilà serves."""
     pytest.importorskip("voila", reason="Voilà is not installed")
-    with kqlmi.local.start() as cluster, socket.socket() as free:
+    with kqlmi.local.start() as cluster:
         setup = f"import kqlmi\nsession = kqlmi.connect({cluster.url!r}, token={cluster.token!r})"
         cell = f"{setup}\nkqlmi.Panel(session, kqlmi.Scope.database('Samples'))"
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell)])
         notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
         nbformat.write(notebook, tmp_path / "panel.ipynb")
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-        free.close()
+        # The first port that is free from here on; no system gives one of these to who asks for any.
+        port = 20_000 + os.getpid() % 10_000
         options = ["--no-browser", "--Voila.ip=127.0.0.1", f"--port={port}", str(tmp_path / "panel.ipynb")]
         with (tmp_path / "log").open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "voila", *options], env=isolated(tmp_path), stdout=log, stderr=log
             )
         try:
-            deadline = time.monotonic() + SECONDS
-            while time.monotonic() < deadline and "is running at" not in (tmp_path / "log").read_text():
-                time.sleep(0.1)
-            yield f"http://127.0.0.1:{port}"
+            running = re.compile(r"is running at:?\s+http://[^:\s]+:(\d+)")
+            eventually(lambda: process.poll() is not None or running.search((tmp_path / "log").read_text()))
+            found = running.search((tmp_path / "log").read_text())
+            assert found, (tmp_path / "log").read_text()
+            yield f"http://127.0.0.1:{found[1]}"
         finally:
             process.terminate()
             process.wait(SECONDS)

@@ -47,7 +47,7 @@ class Service:
 
 
 @contextmanager
-def serve(port: int = 0) -> Iterator[Service]:
+def serve(listener: socket.socket | None = None) -> Iterator[Service]:
     told, lock = Service(), threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
@@ -76,7 +76,13 @@ def serve(port: int = 0) -> Iterator[Service]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler, bind_and_activate=not listener)
+    if listener:
+        server.socket.close()
+        server.socket = listener
+        server.server_address = listener.getsockname()
+        server.server_port = server.server_address[1]
+        server.server_activate()
     told.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()

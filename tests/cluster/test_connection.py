@@ -145,10 +145,12 @@ def test_an_unreachable_host_is_told_from_a_lost_answer() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
-    with closing(KustoConnection(Target(url, sign_in("none")), retrying=AT_ONCE)) as connection:
-        with pytest.raises(ConnectionFailedError, match="cannot be reached") as caught:
+        with (
+            closing(KustoConnection(Target(url, sign_in("none")), retrying=AT_ONCE)) as connection,
+            pytest.raises(ConnectionFailedError, match="cannot be reached") as caught,
+        ):
             connection.execute(".show databases")
-        assert caught.value.sent is False
+    assert caught.value.sent is False
 
 
 @pytest.mark.parametrize(

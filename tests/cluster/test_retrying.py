@@ -142,30 +142,37 @@ def test_an_interrupt_while_a_policy_command_waits_says_that_it_changed_nothing(
     assert service.texts == [text]
 
 
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+@pytest.fixture
+def held() -> Iterator[socket.socket]:
+    """A port where nothing listens, and that is nobody else's meanwhile."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound
+
+
+def at(held: socket.socket) -> Target:
+    return Target(f"http://127.0.0.1:{held.getsockname()[1]}", sign_in("none"))
 
 
 @pytest.mark.parametrize("text", [READ, WRITE])
-def test_what_never_left_is_sent_when_the_cluster_is_back(text: str) -> None:
-    port, back = free_port(), []
+def test_what_never_left_is_sent_when_the_cluster_is_back(text: str, held: socket.socket) -> None:
+    back = []
 
     def start(_: float) -> None:
-        back.append(held.enter_context(serve(port)))
+        back.append(running.enter_context(serve(held)))
         back[0].answers = [GOOD]
 
-    target = Target(f"http://127.0.0.1:{port}", sign_in("none"))
-    with ExitStack() as held, closing(KustoConnection(target, retrying=Retrying(Patience(sleep=start)))) as made:
+    with (
+        ExitStack() as running,
+        closing(KustoConnection(at(held), retrying=Retrying(Patience(sleep=start)))) as made,
+    ):
         assert made.execute(text).rows == (["a"],)
     assert back[0].texts == [text]
 
 
-def test_a_host_that_stays_away_is_tried_a_few_times_and_was_not_sent_to(waits: Waits) -> None:
-    target = Target(f"http://127.0.0.1:{free_port()}", sign_in("none"))
+def test_a_host_that_stays_away_is_tried_a_few_times_and_was_not_sent_to(waits: Waits, held: socket.socket) -> None:
     with (
-        closing(KustoConnection(target, retrying=waits.retrying())) as made,
+        closing(KustoConnection(at(held), retrying=waits.retrying())) as made,
         pytest.raises(ConnectionFailedError, match="cannot be reached") as caught,
     ):
         made.execute(WRITE)

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from azure.kusto.data._cloud_settings import CloudSettings
 
 import kqlmi
 from kqlmi.local.cluster import LocalCluster
@@ -38,7 +37,7 @@ def directory(cluster: LocalCluster, authority: Authority) -> Iterator[Entra]:
 
 
 @pytest.fixture(autouse=True)
-def _clean(monkeypatch: pytest.MonkeyPatch, authority: Authority, tmp_path: Path) -> Iterator[None]:
+def _clean(monkeypatch: pytest.MonkeyPatch, authority: Authority, tmp_path: Path) -> None:
     """Take away what the machine of the tests may offer, and trust the CA."""
     for name in list(os.environ):
         if name.startswith(("AZURE_", "IDENTITY_", "IMDS_", "MSI_")) or name.upper().endswith("_PROXY"):
@@ -47,10 +46,6 @@ def _clean(monkeypatch: pytest.MonkeyPatch, authority: Authority, tmp_path: Path
     (tmp_path / "bin").mkdir()
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
     monkeypatch.delenv("KQLMI_TOKEN", raising=False)
-    # A port may have been another cluster's before.
-    CloudSettings._cloud_cache.clear()
-    yield
-    CloudSettings._cloud_cache.clear()
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 import zipfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +23,7 @@ from kqlmi.local.activity import Run
 from kqlmi.local.faults import KustoError
 from kqlmi.local.principals import Principal
 from kqlmi.local.tables import Column, Table, columns
+from tests.waiting import eventually
 
 LAST = ticks.parse_datetime("9999-12-31T23:59:59.9999999Z")
 NOON = ticks.parse_datetime("2024-02-29T12:00:00.1234567Z")
@@ -377,9 +377,7 @@ def test_a_script_that_fills_the_memory_bit_by_bit_is_told_of_the_limit(monkeypa
 @pytest.mark.parametrize("script", ["import time\ntime.sleep(1000)", "while True:\n    pass"])
 def test_a_script_that_never_ends_is_stopped(script: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sandbox, "SCRIPT_SECONDS", 1.5)
-    begin = time.monotonic()
     assert refusal(script) == " was stopped after 1.5 seconds"
-    assert time.monotonic() - begin < 5
     # A busy machine may take longer than that for any script.
     monkeypatch.undo()
     assert run_script(result("1")) == [(1,)]
@@ -395,10 +393,8 @@ def test_a_request_that_is_cancelled_ends_its_script() -> None:
     run = new_run()
     timer = threading.Timer(0.7, run.cancel, ["enough"])
     timer.start()
-    begin = time.monotonic()
     with pytest.raises(KustoError, match=r"Query was canceled: enough"):
         run_script("import time\ntime.sleep(1000)", run=run)
-    assert time.monotonic() - begin < 5
     with pytest.raises(KustoError, match="Query was canceled"):
         run_script(result("1"), run=run)
 
@@ -470,17 +466,12 @@ def test_a_script_does_not_outlive_the_cluster(tmp_path: Path) -> None:
     before = processes(tmp_path)
     cluster = subprocess.Popen([sys.executable, "-c", program], env=place)
     try:
-        deadline = time.monotonic() + 20
-        while not list(tmp_path.glob("kqlmi-python-*/work/here")) and time.monotonic() < deadline:
-            time.sleep(0.05)
+        eventually(lambda: list(tmp_path.glob("kqlmi-python-*/work/here")))
         assert processes(tmp_path) - before - {str(cluster.pid)} != set()
     finally:
         cluster.send_signal(signal.SIGKILL)
         cluster.wait()
-    deadline = time.monotonic() + 5
-    while processes(tmp_path) - before and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert processes(tmp_path) - before == set()
+    eventually(lambda: processes(tmp_path) - before == set())
 
 
 CALLS = [

@@ -1,9 +1,11 @@
 import http.client
 import json
 import logging
+import os
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -14,7 +16,9 @@ from azure.kusto.data.exceptions import KustoServiceError
 from azure.kusto.data.helpers import dataframe_from_result_table
 
 from kqlmi import local
+from kqlmi.errors import InputError
 from kqlmi.local import handlers
+from kqlmi.local.cluster import LocalCluster
 
 
 def send(cluster: Any, method: str, path: str, body: object = None, **headers: str) -> tuple[int, Any, Any]:
@@ -207,8 +211,16 @@ def test_sign_in_metadata_is_open_and_a_credential_works(world: Any) -> None:
         assert client.execute_mgmt("Samples", ".show version").primary_results[0].rows_count == 1
 
 
+def on_a_port_of_its_own() -> LocalCluster:
+    """Start a cluster on a port that no system gives to who asks for any, so that nobody else takes it meanwhile."""
+    for port in range(20_000 + os.getpid() % 10_000, 32_768):
+        with suppress(InputError):
+            return local.start(databases=["D"], port=port)
+    raise AssertionError("no port is free")
+
+
 def test_stop_releases_the_port_ends_what_runs_and_may_be_called_twice() -> None:
-    cluster = local.start(databases=["D"])
+    cluster = on_a_port_of_its_own()
     host, port = urlsplit(cluster.url).hostname, urlsplit(cluster.url).port
     cluster.stop()
     cluster.stop()

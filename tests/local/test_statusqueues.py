@@ -2,7 +2,6 @@
 
 import base64
 import json
-import time
 from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
@@ -19,6 +18,7 @@ from kqlmi.local.cluster import LocalCluster
 from kqlmi.local.faults import KustoError
 from kqlmi.local.queueing import accept
 from tests.local.conftest import Client
+from tests.waiting import eventually
 
 CONTAINER = "https://acct.blob.core.windows.net/data"
 
@@ -55,10 +55,7 @@ def queue(cluster: LocalCluster, client: QueuedIngestClient, which: int, level: 
     blob = f"{CONTAINER}/a.csv;managed_identity={cluster.identities[which].object_id}"
     told = IngestionProperties("Samples", "R", report_level=level)
     client.ingest_from_blob(BlobDescriptor(blob, size=0, source_id=source), told)
-    deadline = time.monotonic() + 10
-    while cluster._state.jobs:
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+    eventually(lambda: not cluster._state.jobs)
     return source
 
 

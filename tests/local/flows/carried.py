@@ -1,7 +1,6 @@
 """The rows of the catalogue that the local cluster carries out, as a test uses each."""
 
 import json
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,8 @@ from azure.kusto.data import DataFormat, KustoConnectionStringBuilder
 from azure.kusto.ingest import BlobDescriptor, IngestionProperties, QueuedIngestClient
 from azure.mgmt.kusto import KustoManagementClient
 
-from tests.local.flows.conftest import CONTAINER, CONTRIBUTOR, READER, World
+from tests.local.flows.conftest import CONTAINER, CONTRIBUTOR, INTERVAL, READER, World
+from tests.waiting import eventually
 
 FILES = [["x", 1], ["y", 2]]
 SCRIPT = "result = df.assign(a=open('Temp/a.txt').read().strip())"
@@ -117,7 +117,7 @@ def give_viewer(here: World, identity: str) -> None:
 
 def define_export(here: World, identity: str) -> None:
     text = ".create-or-alter continuous-export E over (R) to table T "
-    here.client.mgmt(f'{text} with (managedIdentity="{identity}", intervalBetweenRuns=1s) <| R')
+    here.client.mgmt(f'{text} with (managedIdentity="{identity}", {INTERVAL}) <| R')
 
 
 def impersonating_table(here: World) -> None:
@@ -131,16 +131,19 @@ def wait_for_run(here: World, _identity: str) -> list[Any]:
     before = len(here.client.mgmt(shown))
     seen = len(here.client.mgmt(".show continuous-export E exported-artifacts"))
     here.client.mgmt(".ingest inline into table R <| x,1")
-    for _ in range(100):
-        failures = here.client.mgmt(shown)
-        if len(failures) > before:
-            raise RunFailedError(failures[-1]["Details"])
-        artifacts = here.client.mgmt(".show continuous-export E exported-artifacts")
-        if len(artifacts) > seen:
-            path = here.folder / artifacts[-1]["Path"].removeprefix(CONTAINER)[1:]
-            return [line.split(",") for line in path.read_text().split()]
-        time.sleep(0.1)
-    raise AssertionError("the continuous export did not run")
+    failed: list[Any] = []
+    exported: list[Any] = []
+
+    def ran() -> bool:
+        failed[:] = here.client.mgmt(shown)[before:]
+        exported[:] = here.client.mgmt(".show continuous-export E exported-artifacts")[seen:]
+        return bool(failed or exported)
+
+    eventually(ran)
+    if failed:
+        raise RunFailedError(failed[-1]["Details"])
+    path = here.folder / exported[-1]["Path"].removeprefix(CONTAINER)[1:]
+    return [line.split(",") for line in path.read_text().split()]
 
 
 class RunFailedError(Exception):
@@ -176,19 +179,20 @@ def queue_by_sdk(here: World, identity: str) -> list[Any]:
     return wait_for_rows(here, before)
 
 
-def wait_for_rows(here: World, failed: int, seconds: float = 5) -> list[Any]:
-    """Give what arrives in R, which is emptied; raise the failure that is noted instead, or silence."""
-    for _ in range(int(seconds / 0.05)):
-        rows = here.rows("R | order by b asc")
-        failures = here.client.mgmt(".show ingestion failures")
-        if rows:
-            here.client.mgmt(".drop table R")
-            here.client.mgmt(".create table R (a: string, b: long)")
-            return rows
-        if len(failures) > failed:
-            raise RunFailedError(failures[-1]["Details"])
-        time.sleep(0.05)
-    raise RunFailedError("silence")
+def wait_for_rows(here: World, failed: int) -> list[Any]:
+    """Give what arrived in R once nothing is queued; raise the failure that is noted instead, or silence."""
+    eventually(lambda: not here.cluster._state.jobs)
+    return arrived(here, failed)
+
+
+def arrived(here: World, failed: int) -> list[Any]:
+    rows = here.rows("R | order by b asc")
+    failures = here.client.mgmt(".show ingestion failures")
+    if not rows:
+        raise RunFailedError(failures[-1]["Details"] if len(failures) > failed else "silence")
+    here.client.mgmt(".drop table R")
+    here.client.mgmt(".create table R (a: string, b: long)")
+    return rows
 
 
 def connect_hub(here: World, identity: str, kind: str = "EventHub") -> None:
@@ -210,9 +214,11 @@ def connect_hub(here: World, identity: str, kind: str = "EventHub") -> None:
 
 
 def send(here: World, _identity: str) -> list[Any]:
+    seen = len(here.tries)
     here.cluster.hub("namespace", "hub").send([{"a": "x", "b": 1}])
-    rows = wait_for_rows(here, 0, seconds=1.5)
-    return rows[-1:]  # those that waited arrive with it
+    # Once it was tried for in vain, it waits.
+    eventually(lambda: len(here.tries) >= seen + 2 or here.rows("R | count") != [[0]])
+    return arrived(here, 0)[-1:]  # those that waited arrive with it
 
 
 def give_receiver(here: World, identity: str) -> None:

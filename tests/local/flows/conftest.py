@@ -2,25 +2,32 @@
 
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kqlmi import local
+from kqlmi.local import ticks
 from kqlmi.local.cluster import LocalCluster
+from kqlmi.local.entities import DataConnection
+from kqlmi.local.ingesting import Ingestor
 from tests.local.conftest import Client, Connect
 
 CONTAINER = "https://acct.blob.core.windows.net/data"
+INTERVAL = "intervalBetweenRuns=100ms"  # which ``here`` allows: nobody waits for a second
 READER, CONTRIBUTOR = "Storage Blob Data Reader", "Storage Blob Data Contributor"
 
 
 class World:
-    """A cluster whose container ``data`` is ``folder``; ``store`` may do everything, ``mine`` nothing yet."""
+    """A cluster whose container ``data`` is ``folder``; ``store`` may do everything, ``mine`` nothing yet.
 
-    def __init__(self, cluster: LocalCluster, client: Client, folder: Path) -> None:
-        self.cluster, self.client, self.folder = cluster, client, folder
+    ``tries`` gets an item when a data connection has tried to receive, with or without success.
+    """
+
+    def __init__(self, cluster: LocalCluster, client: Client, folder: Path, tries: Sequence[object] = ()) -> None:
+        self.cluster, self.client, self.folder, self.tries = cluster, client, folder, tries
         self.system, self.mine, self.store = (one.object_id for one in cluster.identities)
         cluster.add_storage(CONTAINER, folder)
         self.assign(self.store, CONTRIBUTOR)
@@ -76,11 +83,20 @@ def error_body(error: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def here(connect: Connect, tmp_path: Path) -> Iterator[World]:
+def here(connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    monkeypatch.setattr("kqlmi.local.flows.continuous_exports._SHORTEST", ticks.SECOND // 10)
+    monkeypatch.setattr("kqlmi.local.ingesting._AGAIN", 0.05)
+    receive, tries = Ingestor._receive, []
+
+    def counted(ingestor: Ingestor, connection: DataConnection) -> None:
+        receive(ingestor, connection)
+        tries.append(connection)
+
+    monkeypatch.setattr(Ingestor, "_receive", counted)
     folder = tmp_path / "container"
     folder.mkdir()
     with local.start(databases=["Samples", "My other db"], identities=["system", "mine", "store"]) as cluster:
-        yield World(cluster, connect(cluster), folder)
+        yield World(cluster, connect(cluster), folder, tries)
 
 
 @pytest.fixture

@@ -4,16 +4,14 @@ import base64
 import os
 import shutil
 import signal
-import socket
 import subprocess
-import time
 import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
-from azure.core.exceptions import AzureError
 from azure.kusto.data import DataFormat, KustoConnectionStringBuilder
 from azure.kusto.ingest import BlobDescriptor, IngestionProperties, QueuedIngestClient
 from azure.storage.queue import (
@@ -24,9 +22,11 @@ from azure.storage.queue import (
 )
 
 from tests.local.flows.conftest import CONTAINER, READER, World
+from tests.waiting import eventually
 
-pytestmark = pytest.mark.node
+pytestmark = [pytest.mark.node, pytest.mark.xdist_group("azurite")]
 
+AZURITE = "azurite@3.35.0"
 ACCOUNT = "devstoreaccount1"
 # Azurite's own, published for development.
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
@@ -34,46 +34,41 @@ KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr
 
 @pytest.fixture(scope="module")
 def queue_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL, with a signature, of an empty queue of an Azurite of our own."""
-    npm = shutil.which("npm")
-    if not npm:
-        pytest.skip("npm is not here")
+    """The URL, with a signature, of an empty queue of an Azurite of our own, on a port that it chooses."""
+    program = [str(_installed() / "node_modules/.bin/azurite-queue"), "--queueHost", "127.0.0.1", "--queuePort", "0"]
+    options = ["--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry"]
     folder = tmp_path_factory.mktemp("azurite")
-    install: list[Any] = [
-        npm,
-        "install",
-        "--silent",
-        "--no-audit",
-        "--no-fund",
-        "--prefix",
-        folder,
-        "azurite@3.35.0",
-    ]
-    installed = subprocess.run(install, check=False, capture_output=True, text=True, timeout=300)
-    if installed.returncode:
-        pytest.skip(f"azurite cannot be installed: {installed.stderr[-200:]}")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    program = [str(folder / "node_modules/.bin/azurite-queue"), "--queueHost", "127.0.0.1", "--queuePort", str(port)]
-    options = ["--inMemoryPersistence", "--skipApiVersionCheck", "--silent", "--disableTelemetry"]
-    process = subprocess.Popen([*program, *options], cwd=folder, start_new_session=True)
+    process = subprocess.Popen(
+        [*program, *options], cwd=folder, start_new_session=True, stdout=subprocess.PIPE, text=True
+    )
     try:
-        yield _queue(f"http://127.0.0.1:{port}/{ACCOUNT}")
+        assert process.stdout
+        # Its first lines, the last of them this one.
+        listens = next((line for line in process.stdout if "successfully listens on" in line), None)
+        assert listens, "Azurite ended before it listened"
+        with process.stdout:
+            yield _queue(f"{listens.split()[-1]}/{ACCOUNT}")
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait()
 
 
+def _installed() -> Path:
+    """Give the folder that Azurite is installed in, which later runs find again."""
+    if not (shutil.which("node") and shutil.which("npm")):
+        pytest.skip("no Node.js: install it (Debian: apt-get install nodejs npm)")
+    folder = Path(__file__).parents[3] / "build" / AZURITE.replace("@", "-")
+    if not (folder / "node_modules/.bin/azurite-queue").exists():
+        install = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder), AZURITE]
+        done = subprocess.run(install, check=False, capture_output=True, text=True, timeout=300)
+        if done.returncode:
+            pytest.skip(f"azurite cannot be installed: {done.stderr[-200:]}")
+    return folder
+
+
 def _queue(account: str) -> str:
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            with QueueServiceClient(account, credential=KEY, retry_total=0) as service:
-                service.create_queue("ready")
-            break
-        except AzureError:
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
+    with QueueServiceClient(account, credential=KEY) as service:
+        service.create_queue("ready")
     signature = generate_account_sas(
         ACCOUNT,
         KEY,
@@ -104,7 +99,4 @@ def test_a_message_in_azurites_queue_is_ingested(here: World, queue_url: str) ->
     url = f"{here.cluster.ingest_url}/kqlmi-ingest/messages?sig={state.signature}"
     with urllib.request.urlopen(urllib.request.Request(url, data=forwarded, method="POST")) as answer:  # noqa: S310
         assert answer.status == 201
-    deadline = time.monotonic() + 10
-    while here.rows("R") != [["x", 1], ["y", 2]]:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    eventually(lambda: here.rows("R") == [["x", 1], ["y", 2]])

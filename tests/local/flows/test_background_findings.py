@@ -2,10 +2,8 @@
 
 import base64
 import json
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +17,7 @@ from kqlmi.errors import InputError
 from kqlmi.local.cluster import LocalCluster
 from tests.local.flows.carried import connect_hub, give_receiver
 from tests.local.flows.conftest import World
-
-
-def eventually(holds: Callable[[], bool], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.05)
+from tests.waiting import eventually
 
 
 def count(cluster: LocalCluster, table: str = "T") -> int:
@@ -46,12 +38,13 @@ def test_a_queued_file_is_ingested_once_however_often_the_cluster_starts(tmp_pat
             session.run(".create table T (n: long)")
         queue(cluster, tmp_path / "f.csv")
         eventually(lambda: count(cluster) == 2)
-    for _ in range(2):
+    (tmp_path / "later.csv").write_text("3\n")
+    for rows in (3, 4):
         with local.start(path=tmp_path / "kept") as cluster:
-            cluster.hub("ns", "hub").send(["wake"])
-            time.sleep(0.3)
-            assert count(cluster) == 2
-            assert list((tmp_path / "kept" / "uploads").iterdir()) == []
+            queue(cluster, tmp_path / "later.csv")  # whatever waits is ingested before it
+            eventually(lambda rows=rows: count(cluster) >= rows)  # type: ignore[misc]
+            assert count(cluster) == rows
+            eventually(lambda: list((tmp_path / "kept" / "uploads").iterdir()) == [])
 
 
 def test_what_was_queued_before_a_stop_is_ingested_after_it(tmp_path: Path) -> None:
@@ -159,11 +152,10 @@ def test_a_failing_update_policy_loses_the_events_and_says_so_once(here: World) 
     here.client.mgmt(f".drop database Samples viewers ('aadapp={here.mine}')")
     here.cluster.hub("namespace", "hub").send([{"a": "x", "b": 1}])
     eventually(lambda: len(here.client.mgmt(".show ingestion failures")) == 2)
-    time.sleep(1.2)
-    assert len(here.client.mgmt(".show ingestion failures")) == 2
     here.client.mgmt(f".add database Samples viewers ('aadapp={here.mine}')")
     here.cluster.hub("namespace", "hub").send([{"a": "y", "b": 2}])
     eventually(lambda: here.rows("R") == [["y", 2]])
+    assert len(here.client.mgmt(".show ingestion failures")) == 2
 
 
 def test_a_hidden_string_of_a_function_is_shown_to_nobody(here: World, connect: Any) -> None:

@@ -1,7 +1,6 @@
 """Files that are queued and events that are sent become rows, while their identity may be used."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
@@ -12,15 +11,15 @@ from azure.mgmt.kusto import KustoManagementClient
 
 from tests.local.conftest import Client, Connect
 from tests.local.flows.conftest import CONTAINER, READER, World, details
+from tests.waiting import eventually
 
 RECEIVER = "Azure Event Hubs Data Receiver"
 
 
-def eventually(holds: Callable[[], bool], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
+def await_tries(here: World) -> None:
+    """Wait until events have been tried for twice more, so that one try began in between."""
+    seen = len(here.tries)
+    eventually(lambda: len(here.tries) >= seen + 2)
 
 
 def failures(here: World) -> list[dict[str, Any]]:
@@ -198,7 +197,7 @@ def test_events_arrive_while_it_is_granted_and_wait_in_silence_while_it_is_not(c
     here.grant("database Samples", here.mine, "DataConnection")
     connected.create()
     connected.hub.send([{"a": "too early", "b": 0}])
-    time.sleep(1)
+    await_tries(here)
     assert here.rows("R") == []
     here.cluster.assign_role(here.mine, connected.hub.resource_id, RECEIVER)
     eventually(lambda: here.rows("R") == [["too early", 0]])
@@ -206,7 +205,7 @@ def test_events_arrive_while_it_is_granted_and_wait_in_silence_while_it_is_not(c
     eventually(lambda: here.rows("R | count") == [[3]])
     here.revoke("database Samples")
     connected.hub.send([{"a": "z", "b": 2}])
-    time.sleep(1)
+    await_tries(here)
     assert here.rows("R | count") == [[3]]
     assert failures(here) == []
     here.grant("cluster", here.mine, "All")

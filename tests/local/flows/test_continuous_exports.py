@@ -1,15 +1,13 @@
 """A continuous export exports each new row once, on behalf of its identity, and says when it cannot."""
 
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.local.flows.conftest import CONTAINER, World
-
-INTERVAL = "intervalBetweenRuns=1s"
+from tests.local.flows.conftest import CONTAINER, INTERVAL, World
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -21,24 +19,26 @@ def exporting(here: World) -> World:
     return here
 
 
-def define(here: World, query: str = "R", over: str = "over (R)", more: str = "") -> list[dict[str, Any]]:
+def define(
+    here: World, query: str = "R", over: str = "over (R)", more: str = "", name: str = "E"
+) -> list[dict[str, Any]]:
     properties = f"with (managedIdentity='{here.mine}', {INTERVAL}{more})"
-    return here.client.mgmt(f".create-or-alter continuous-export E {over} to table T {properties} <| {query}")
+    return here.client.mgmt(f".create-or-alter continuous-export {name} {over} to table T {properties} <| {query}")
 
 
 def exported(here: World) -> list[list[Any]]:
     return here.rows("external_table('T') | order by a asc, b asc")
 
 
-def eventually(holds: Callable[[], bool], seconds: float = 15) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.05)
+def shown(here: World, name: str = "E") -> dict[str, Any]:
+    return here.client.mgmt(f".show continuous-export {name}")[0]
 
 
-def shown(here: World) -> dict[str, Any]:
-    return here.client.mgmt(".show continuous-export E")[0]
+def await_runs(here: World, name: str = "E") -> None:
+    """Wait until two more runs of a continuous export have begun, so that a whole one is over."""
+    for _ in range(2):
+        last = shown(here, name)["LastRunTime"]
+        eventually(lambda last=last: shown(here, name)["LastRunTime"] != last)  # type: ignore[misc]
 
 
 def failures(here: World) -> list[dict[str, Any]]:
@@ -98,7 +98,9 @@ def test_it_rests_while_it_is_disabled_and_goes_on_where_it_stopped(exporting: W
     here = exporting
     define(here, more=", isDisabled=true")
     here.client.mgmt(".ingest inline into table R <| x,1")
-    time.sleep(1.5)
+    define(here, name="Enabled")  # whose turn comes after the other's would have come
+    await_runs(here, "Enabled")
+    here.client.mgmt(".drop continuous-export Enabled")
     assert exported(here) == []
     assert here.client.mgmt(".enable continuous-export E")[0]["IsDisabled"] == 0
     eventually(lambda: exported(here) == [["x", 1]])
@@ -122,7 +124,7 @@ def test_no_row_is_lost_or_repeated_while_many_are_ingested(exporting: World) ->
     for thread in threads:
         thread.join()
     eventually(lambda: len(exported(here)) >= rows)
-    time.sleep(1.2)
+    await_runs(here)
     assert exported(here) == [["x", n] for n in range(rows)]
 
 

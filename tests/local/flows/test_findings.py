@@ -2,7 +2,6 @@
 
 import gzip
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,8 @@ import pytest
 from kqlmi.local import files, parquet
 from kqlmi.local.faults import KustoError
 from kqlmi.local.tables import Table, columns
-from tests.local.flows.conftest import CONTAINER, World
+from tests.local.flows.conftest import CONTAINER, INTERVAL, World
+from tests.waiting import eventually
 
 READ = "externaldata (a: string, b: long)"
 
@@ -95,18 +95,13 @@ def test_functions_that_multiply_are_refused(here: World) -> None:
 def test_a_table_that_is_made_anew_is_exported_from_its_first_row(here: World) -> None:
     client = here.client
     client.mgmt(f".create external table T (a: string, b: long) kind=storage dataformat=csv ({at(here, 'out')})")
-    client.mgmt(".create-or-alter continuous-export E over (R) to table T with (intervalBetweenRuns=1s) <| R")
+    client.mgmt(f".create-or-alter continuous-export E over (R) to table T with ({INTERVAL}) <| R")
     client.mgmt(".ingest inline into table R <| x,1\nx,2\nx,3")
-    deadline = time.monotonic() + 10
-    while here.rows("external_table('T') | count") != [[3]]:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    eventually(lambda: here.rows("external_table('T') | count") == [[3]])
     client.mgmt(".drop table R")
     client.mgmt(".create table R (a: string, b: long)")
     client.mgmt(".ingest inline into table R <| n,1\nn,2\nn,3\nn,4\nn,5")
-    while here.rows("external_table('T') | where a == 'n' | count") != [[5]]:
-        assert time.monotonic() < deadline + 10
-        time.sleep(0.1)
+    eventually(lambda: here.rows("external_table('T') | where a == 'n' | count") == [[5]])
 
 
 def test_a_query_sees_what_was_acknowledged_before_it(here: World) -> None:

@@ -1,0 +1,46 @@
+"""What a machine lacks is said at the end of the run, and fails it in CI."""
+
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+NEEDS = """
+import pytest
+
+@pytest.fixture
+def browser():
+    pytest.skip("no Chromium: install it")
+
+@pytest.mark.browser
+@pytest.mark.parametrize("page", range(3))
+def test_page(browser, page): ...
+
+@pytest.mark.skip("on Windows only")
+def test_other(): ...
+"""
+
+
+@pytest.fixture
+def suite(pytester: pytest.Pytester) -> pytest.Pytester:
+    pytester.makeconftest((Path(__file__).parent / "conftest.py").read_text(encoding="utf-8"))
+    pytester.makeini("[pytest]\nmarkers =\n    browser\n    xdist_group")
+    pytester.makepyfile(NEEDS)
+    return pytester
+
+
+def test_what_the_machine_lacks_is_said_once_with_what_it_kept_from_running(
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CI", "")
+    result = suite.runpytest_subprocess()
+    result.assert_outcomes(skipped=4)
+    result.stdout.fnmatch_lines(["*not run, for this machine lacks*", "3 × browser: no Chromium: install it"])
+
+
+def test_in_ci_what_the_machine_lacks_is_a_failure_and_what_it_cannot_run_is_not(
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CI", "true")
+    suite.runpytest_subprocess().assert_outcomes(errors=3, skipped=1)
