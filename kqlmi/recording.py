@@ -178,7 +178,7 @@ class Recorder:
         for place, step in enumerate(entry.steps):
             with suppress(KqlmiError):
                 now = read_policy(self.connection, step.scope)
-                stayed = now == step.before and (refused or step.before != step.after)
+                stayed = now == step.before and (refused or Awaited(step.scope, step.before, step.after).shows)
                 outcome: Outcome = "not applied" if stayed and not whole else "applied"
                 entry = entry.with_step(place, replace(step, after=now, outcome=outcome))
         return entry

@@ -1,0 +1,32 @@
+"""A connection straight into a local cluster: the same commands, roles and answers, without HTTP."""
+
+from kqlmi.cluster.table import Column, Table
+from kqlmi.errors import ServiceError
+from kqlmi.local.cluster import LocalCluster
+from kqlmi.local.faults import KustoError
+from kqlmi.local.service import Request, Service
+
+
+class Inside:
+    """A connection for what needs many requests and no network; of a journal all rows come, whatever follows it."""
+
+    def __init__(self, cluster: LocalCluster, service: Service) -> None:
+        self._caller, self._service = cluster._state.callers[cluster.token], service
+
+    def execute(
+        self, text: str, database: str | None = None, *, timeout: float | None = None, client_request_id: str = ""
+    ) -> Table:
+        del timeout
+        if text.startswith(".show journal | where"):
+            text = ".show journal"
+        is_query = not text.lstrip().startswith((".", "//"))
+        request = Request(self._caller, text, database, client_request_id or "none")
+        run = self._service.begin(request, is_query=is_query)
+        try:
+            found = self._service.query(request, run) if is_query else self._service.manage(request, run)
+        except KustoError as fault:
+            raise ServiceError(fault.detail, code=fault.code, type_name=fault.type_name, status=fault.status) from fault
+        return Table(tuple(Column.of(one.name, one.type) for one in found.columns), found.rows)
+
+    def close(self) -> None:
+        pass
