@@ -153,8 +153,8 @@ class Directory:
 
     def client_of(self, text: str) -> Identity | None:
         """Return the identity whose client ID stands where an object ID belongs, or None."""
-        found = self.named(text)
-        return found if found and found.client_id.casefold() == text.strip().casefold() != found.object_id else None
+        wanted, found = self.key(text), self.named(text)
+        return found if found and is_guid(wanted) and found.object_id != wanted else None
 
     def name(self, identity: str) -> str:
         """Return an identity for people, by its object ID or ``system``."""

@@ -29,7 +29,9 @@ class Refusal:
 def check(session: "Session", text: str, database: str = "") -> tuple[Verdict, ...]:
     """Tell for each identity that a text uses whether it would be allowed now; nothing of the text is executed."""
     found = references(text)
-    snapshot = _snapshot(session, found, database) if found else Snapshot()
+    key = session.met.directory.key
+    about = [one.identity for one in found if one.identity and is_identity(key(one.identity))]
+    snapshot = session.read(_scopes(session, found, database), about=about).permitted if found else Snapshot()
     known = session.met.directory
     return tuple(judge(one, snapshot, database or session.database, known) for one in found)
 
@@ -43,7 +45,8 @@ def explain(session: "Session", error: ServiceError, text: str, database: str = 
         found = ()
     elif found or error.status == HTTPStatus.FORBIDDEN:
         try:
-            snapshot = _snapshot(session, found[:_MOST], database)
+            # Azure is not asked: an error does not wait for it.
+            snapshot = session.read(_scopes(session, found[:_MOST], database)).permitted
         except KqlmiError:
             found = ()
     known = session.met.directory
@@ -52,7 +55,6 @@ def explain(session: "Session", error: ServiceError, text: str, database: str = 
     return Refusal(error, from_refusal(fields, error.details, snapshot, verdicts, session.name, known=known), verdicts)
 
 
-def _snapshot(session: "Session", found: tuple[Reference, ...], database: str) -> Snapshot:
+def _scopes(session: "Session", found: tuple[Reference, ...], database: str) -> list[Scope]:
     names = dict.fromkeys(filter(None, (database or session.database, *(one.database for one in found))))
-    texts = [one.identity for one in found if one.identity and is_identity(session.met.directory.key(one.identity))]
-    return session.read([Scope.cluster(), *map(Scope.database, names)], about=texts).permitted
+    return [Scope.cluster(), *map(Scope.database, names)]

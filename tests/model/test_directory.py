@@ -81,6 +81,8 @@ def test_a_client_id_is_known_for_one() -> None:
     known = Directory().assigning([LOADER])
     assert known.client_of(CLIENT.upper()) == LOADER
     assert [known.client_of(text) for text in (ONE, "loader", "system", NOW)] == [None] * 4
+    odd = Identity(SYSTEM, client_id=NOW, is_system=True, principal_id=NOW)
+    assert Directory().assigning([odd]).client_of(NOW) is None
 
 
 def test_what_a_policy_calls_an_identity_does_not_go_before_its_name_in_azure() -> None:
