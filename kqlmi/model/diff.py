@@ -22,7 +22,9 @@ class Change:
 def diff(current: Snapshot, desired: Snapshot) -> tuple[Change, ...]:
     """Give the changes that lead from ``current`` to ``desired``, in the order of scope, identity and usage."""
     changes: list[Change] = []
-    for scope in desired.policies:
+    for scope, policy in desired.policies.items():
+        if current.policies.get(scope) is policy:
+            continue
         before, after = current.grants(scope), desired.grants(scope)
         for identity, usage in sorted(before ^ after):
             kind: Literal["grant", "revoke"] = "grant" if (identity, usage) in after else "revoke"

@@ -202,14 +202,7 @@ class Policy:
     def identities(self) -> tuple[Identity, ...]:
         """Give the identities of the policy, described as the service filled them in."""
         return tuple(
-            Identity(
-                entry.identity,
-                entry.display_name,
-                entry.client_id,
-                entry.tenant_id,
-                is_system=entry.identity == SYSTEM,
-                principal_id="" if entry.object_id == SYSTEM else entry.object_id,
-            )
+            _described(entry.identity, entry.object_id, entry.display_name, entry.client_id, entry.tenant_id)
             for entry in self.entries
         )
 
@@ -313,25 +306,33 @@ def _entry(item: Any, place: int) -> Entry:
         if not isinstance(item.get(name), str):
             raise PolicyError(f"Object {place} of the policy has no {name} (a string).", hint=_spelling(item, name))
     filled = {name: item.get(name) for name in _FILLED_IN}
-    return Entry(
+    extra = tuple((name, jsontext.dump(value)) for name, value in item.items() if name not in _KNOWN)
+    return (Entry if extra else _plain_entry)(
         object_id=_object_id(item["ObjectId"]),
         usages=_usages(item["AllowedUsages"]),
         client_id=_kept(str(filled["ClientId"] or "")),
         tenant_id=_kept(str(filled["TenantId"] or "")),
         display_name=_kept(str(filled["DisplayName"] or "")),
         is_system=str(filled["IsSystem"]).lower() == "true",
-        extra=tuple((name, jsontext.dump(value)) for name, value in item.items() if name not in _KNOWN),
+        extra=extra,
         is_earlier=item.get(_EARLIER) is True,
     )
 
 
 # The policies of a cluster repeat identities and sets of usages in each database: what is equal is kept once.
 _SHARED: Final = 8192
+_plain_entry = lru_cache(_SHARED)(Entry)
 
 
 @lru_cache(_SHARED)
 def _object_id(text: str) -> ObjectId:
     return object_id(text)
+
+
+@lru_cache(_SHARED)
+def _described(identity: ObjectId, own_id: ObjectId, name: str, client_id: str, tenant_id: str) -> Identity:
+    principal_id = "" if own_id == SYSTEM else own_id
+    return Identity(identity, name, client_id, tenant_id, is_system=identity == SYSTEM, principal_id=principal_id)
 
 
 @lru_cache(_SHARED)

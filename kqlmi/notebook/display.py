@@ -7,8 +7,8 @@ from kqlmi.errors import printable
 from kqlmi.model.draft import Draft
 from kqlmi.notebook import matrix
 
-# A saved notebook is to stay small, and %kqlmi show has all of it.
-_MOST = 50
+# A saved notebook is to stay small, and so is what IPython keeps of each display; %kqlmi show has all of it.
+_MOST = 25
 
 
 def text(draft: Draft, cluster: str) -> str:

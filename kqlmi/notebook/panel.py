@@ -325,8 +325,8 @@ class Panel(View):
                 self.undoable = error.entry
             # The steps stay to be seen, and none of them is carried out a second time.
             done, self._shown = self.progress, None
-            # That it cannot be read again must not hide what happened to the plan.
-            with suppress(KqlmiError):
+            # That it cannot be read again, or is interrupted, must not hide what happened to the plan.
+            with suppress(KqlmiError, KeyboardInterrupt):
                 more = dict.fromkeys(step.scope for step in plan.steps)
                 self._take(*self._reader.read_again(self._draft, plan.changes, more))
             self.progress = done
@@ -338,7 +338,7 @@ class Panel(View):
         if plan.steps:
             self.undoable = "" if plan.undoes else applied.entry
         if applied.repair:
-            with suppress(KqlmiError):
+            with suppress(KqlmiError, KeyboardInterrupt):
                 self.show(self._session.plan(applied.repair))
         self.status = {"kind": "done", "text": str(applied), "hint": ""}
         return applied

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 
-from kqlmi.errors import InputError, KqlmiError, printable
+from kqlmi.errors import InputError, KqlmiError, RequestInterruptedError, printable
 from kqlmi.model.draft import Cell
 from kqlmi.model.entities import ALL, object_id
 from kqlmi.notebook import matrix, words
@@ -107,18 +107,25 @@ class Requests:
             del self._heard[next(iter(self._heard))]
 
     def _try(self, request: Request) -> None:
-        """Carry a request out; an error here belongs to no cell, so the panel shows it."""
-        panel = self._panel
+        """Run a request; an error or an interrupt here belongs to no cell, so the panel shows it."""
         try:
-            _ACTIONS[request["action"]](panel, request)
-        except KqlmiError as error:
-            if request["action"] == "more":
-                panel.halted = printable(error.message)
-                return
-            panel.status = {"kind": "error", "text": printable(error.message), "hint": printable(error.hint)}
+            _ACTIONS[request["action"]](self._panel, request)
+        except (KqlmiError, RequestInterruptedError) as error:
+            self._fail(request, error.message, error.hint)
+            if isinstance(error, KeyboardInterrupt):
+                raise
+        except KeyboardInterrupt:
+            self._fail(request, "Interrupted.")
+            raise
         except Exception as error:  # noqa: BLE001 - nothing above this would show it
-            text = printable(f"{type(error).__name__}: {error}")
-            panel.status = {"kind": "error", "text": text, "hint": "This is a bug in kqlmi."}
+            self._fail(request, f"{type(error).__name__}: {error}", "This is a bug in kqlmi.")
+
+    def _fail(self, request: Request, text: str, hint: str = "") -> None:
+        """Show what went wrong; reading in the background stops, since the browser would ask for it again at once."""
+        if request.get("action") == "more":
+            self._panel.halted = printable(f"{text} {hint}".strip())
+        else:
+            self._panel.status = {"kind": "error", "text": printable(text), "hint": printable(hint)}
 
 
 def _page(request: Request) -> str:

@@ -164,3 +164,16 @@ def test_database_names_compare_without_case_and_keep_their_spelling() -> None:
     assert Scope.database("Samples") == Scope.database("sAMPLES") != Scope.cluster()
     assert str(Scope.database("sAMPLES")) == "database sAMPLES"
     assert len({Scope.database("a"), Scope.database("A"), Scope.cluster()}) == 2
+
+
+def test_policies_that_repeat_what_another_said_share_it_and_mix_nothing_up() -> None:
+    text = json.dumps([{"ObjectId": LOADER, "AllowedUsages": "All, Odd", "DisplayName": "adx", "IsSystem": True}])
+    one, other = Policy.parse(text), Policy.parse(text)
+    assert one
+    assert other
+    assert one.entries[0] is other.entries[0]
+    assert one.identities[0] is other.identities[0]
+    earlier = Policy.parse(one.marking({LOADER}).to_record())
+    assert earlier
+    assert [policy.entries[0].identity for policy in (one, earlier)] == [SYSTEM, LOADER]
+    assert [policy.held for policy in (one, earlier)] == [{SYSTEM: {"All", "Odd"}}, {LOADER: {"All", "Odd"}}]

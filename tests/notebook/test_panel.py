@@ -2,20 +2,27 @@
 
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from traitlets import TraitError
 
 import kqlmi
-from kqlmi.errors import ApplyError, ForbiddenError, InputError, KqlmiError, PolicyError
+from kqlmi.errors import (
+    ApplyError,
+    ForbiddenError,
+    InputError,
+    KqlmiError,
+    PolicyError,
+    RequestInterruptedError,
+)
 from kqlmi.local.cluster import LocalCluster
 from kqlmi.model.draft import Draft
 from kqlmi.model.entities import Identity, ObjectId, Scope
 from kqlmi.model.policy import Entry, Policy, Snapshot
 from kqlmi.notebook.panel import Panel
-from kqlmi.session import Session
+from kqlmi.session import Applied, Session
 
 TWINS = ("22222222-2222-3333-4444-555555555555", "33333333-2222-3333-4444-555555555555")
 SAMPLES, CLUSTER = Scope.database("Samples"), Scope.cluster()
@@ -720,3 +727,88 @@ def test_two_identities_of_one_name_are_told_by_their_object_ids(session: Sessio
     assert status["text"].startswith(f"twin ({TWINS[0]}): SqlRequest opens")
     ask(panel, "preview")
     assert panel.preview["changes"][0]["who"] == f"twin ({TWINS[0]})"
+
+
+# Interrupts and bugs
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (KeyboardInterrupt(), "Interrupted."),
+        (RequestInterruptedError("Interrupted while it was sent."), "Interrupted while it was sent."),
+        (ZeroDivisionError("x"), "ZeroDivisionError: x"),
+        (InputError("It is closed."), "It is closed."),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("action", ["more", "choose", "read_again", "preview"])
+def test_what_ends_a_request_is_shown_and_background_reading_waits_to_be_asked_again(
+    session: Session, monkeypatch: pytest.MonkeyPatch, action: str, fault: BaseException, told: str
+) -> None:
+    panel = Panel(session, SAMPLES)
+
+    def read(*_: object, **__: object) -> None:
+        raise fault
+
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "read", read)
+        if isinstance(fault, KeyboardInterrupt):
+            with pytest.raises(type(fault)):
+                ask(panel, action, scope=0)
+        else:
+            ask(panel, action, scope=0)
+    assert panel.working == {}
+    assert told in (panel.halted if action == "more" else panel.status["text"])
+    assert bool(panel.halted) == (action == "more")
+    ask(panel, "more")
+    assert panel.halted == ""
+    assert not panel.more
+
+
+@pytest.mark.parametrize("fault", [KeyboardInterrupt(), InputError("It is closed.")])
+def test_an_interrupt_after_a_plan_failed_does_not_hide_what_happened_to_it(
+    session: Session, loader: str, monkeypatch: pytest.MonkeyPatch, fault: BaseException
+) -> None:
+    panel = Panel(session, SAMPLES)
+    panel.tick(loader, usage="SqlRequest")
+    ask(panel, "preview")
+    failure = ApplyError("It did not go through.", outcome="not applied")
+
+    def failing(error: BaseException) -> Callable[..., None]:
+        def raises(*_: object, **__: object) -> None:
+            raise error
+
+        return raises
+
+    monkeypatch.setattr(session, "apply", failing(failure))
+    monkeypatch.setattr(session, "read", failing(fault))
+    assert ask(panel, "execute", plan=panel.preview["id"])["text"] == "It did not go through."
+
+
+def test_an_interrupt_after_a_plan_was_applied_does_not_hide_that_it_was(
+    session: Session, loader: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel = Panel(session, SAMPLES)
+    panel.tick(loader, usage="SqlRequest")
+    ask(panel, "preview")
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Applied, "repair", property(lambda _: {SAMPLES: None}))
+    monkeypatch.setattr(session, "impact", interrupted)
+    assert ask(panel, "execute", plan=panel.preview["id"])["kind"] == "done"
+    assert panel.preview is None
+
+
+def test_a_closed_session_executes_nothing_and_says_so(session: Session, world: LocalCluster, loader: str) -> None:
+    panel = Panel(session, SAMPLES)
+    panel.tick(loader, usage="SqlRequest")
+    ask(panel, "preview")
+    session.close()
+    status = ask(panel, "execute", plan=panel.preview["id"])
+    assert status["kind"] == "error"
+    assert "closed" in status["text"]
+    with kqlmi.connect(world.url, token=world.token) as other:
+        assert (loader, "SqlRequest") not in grants(other)
