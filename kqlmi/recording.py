@@ -9,6 +9,7 @@ from kqlmi.apply import DEADLINE, Applied, StepResult, apply_plan
 from kqlmi.apply.results import difference
 from kqlmi.cluster import listing
 from kqlmi.cluster.connection import Connection, new_client_request_id
+from kqlmi.cluster.evidence import is_anothers, policy_writes
 from kqlmi.cluster.policies import holds_policy, policy_of, read_policy, write_policy
 from kqlmi.cluster.refusals import nothing_happened
 from kqlmi.cluster.retrying import Retrying
@@ -21,6 +22,7 @@ from kqlmi.errors import (
     KqlmiError,
     PolicyError,
     RequestInterruptedError,
+    ServiceError,
 )
 from kqlmi.history import Entry, History, HistoryError, Outcome, Reading, StepRecord, new_entry, settling
 from kqlmi.model import commands
@@ -153,9 +155,9 @@ class Recorder:
             answer = self.retrying.repeat(send, timeout)
         except KqlmiError as error:
             closed = _all(entry, "unknown" if unclear else "not applied")
-            if again and not unclear and (command is None or command.piped):
+            if isinstance(error, ServiceError) and not unclear and (command is None or command.piped):
                 # It was carried out up to where it failed: a script, or a command before what follows it.
-                closed = self._read_back(closed, refused=True)
+                closed = self._read_back(closed, refused=True, script=command is None)
             if self._close(closed).outcome in {"applied", "partly applied"}:
                 error.hint = "The policy was changed all the same: %kqlmi undo reverts that."
             raise
@@ -165,7 +167,7 @@ class Recorder:
         try:
             # The command was carried out: what cannot be read back leaves the expected state in the entry.
             if command is None or command.piped or not holds_policy(answer):
-                closed = self._read_back(closed, refused=False, whole=command is not None)
+                closed = self._read_back(closed, refused=False, script=command is None)
             else:
                 with suppress(KqlmiError):
                     closed = closed.with_step(0, replace(closed.steps[0], after=policy_of(answer)))
@@ -173,13 +175,17 @@ class Recorder:
             self._close(closed)
         return answer
 
-    def _read_back(self, entry: Entry, *, refused: bool, whole: bool = False) -> Entry:
-        """Return an entry with the policies as they are now; unless it was carried out as a ``whole``, what stayed was not."""
+    def _read_back(self, entry: Entry, *, refused: bool, script: bool) -> Entry:
+        """Return an entry with the policies as they are now; where not all may have been carried out, they tell what was."""
         for place, step in enumerate(entry.steps):
             with suppress(KqlmiError):
                 now = read_policy(self.connection, step.scope)
                 stayed = now == step.before and (refused or Awaited(step.scope, step.before, step.after).shows)
-                outcome: Outcome = "not applied" if stayed and not whole else "applied"
+                if refused and not script:
+                    # The journal may show the commands of a script under IDs of their own.
+                    writes = policy_writes(self.connection, step.scope)
+                    stayed = stayed or is_anothers(writes, {step.client_request_id}, now)
+                outcome: Outcome = "not applied" if stayed and (refused or script) else "applied"
                 entry = entry.with_step(place, replace(step, after=now, outcome=outcome))
         return entry
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from filelock import FileLock
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -617,3 +618,36 @@ def test_what_is_to_be_undone_took_effect_is_no_undo_and_was_not_taken_back_by_a
 def test_what_is_open_or_unknown_is_unfinished() -> None:
     entries = tuple(change(outcome) for outcome in get_args(Outcome))
     assert [entry.outcome for entry in Reading(entries).unfinished] == ["open", "unknown"]
+
+
+# The lock
+
+
+@pytest.mark.usefixtures("unsynced")
+def test_where_another_process_holds_the_lock_nothing_is_written_and_the_hint_helps(
+    history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = change()
+    (path,) = recorded(history, entry)
+    monkeypatch.setattr("kqlmi.history.store._LOCKED_SECONDS", 0.01)
+    with FileLock(path.with_name("history.lock")):
+        for write, given in ((history.begin, change()), (history.update, replace(entry, outcome="applied"))):
+            with pytest.raises(HistoryError, match="Another process holds the history") as caught:
+                write(given)
+            assert caught.value.hint
+        # Reading needs no lock.
+        assert history.read(CLUSTER) == Reading((entry,))
+    history.update(replace(entry, outcome="applied"))
+
+
+@pytest.mark.usefixtures("unsynced")
+def test_on_a_drive_without_locks_nothing_is_written_and_the_hint_names_another_place(
+    history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*_: object) -> None:
+        raise NotImplementedError
+
+    monkeypatch.setattr(FileLock, "_acquire", none)
+    with pytest.raises(HistoryError, match="no locks") as caught:
+        history.begin(change())
+    assert "KQLMI_STATE" in caught.value.hint

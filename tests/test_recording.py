@@ -431,6 +431,34 @@ def test_a_plan_over_several_databases_is_taken_back_where_they_still_are(sessio
     assert session.policy(FIRST) is None
 
 
+@pytest.mark.parametrize("lands", [True, False])
+def test_a_piped_command_that_was_refused_is_not_credited_with_what_somebody_else_wrote(
+    session: Session, loader: str, lands: bool  # noqa: FBT001
+) -> None:  # fmt: skip
+    class Refusing:
+        def __init__(self, behind: Connection) -> None:
+            self.behind = behind
+
+        def execute(self, text: str, *args: Any, **options: Any) -> Table:
+            if not commands.writes(text):
+                return self.behind.execute(text, *args, **options)
+            self.behind.execute(commands.alter(FIRST, Policy.empty().grant("system", "All")))
+            if lands:
+                self.behind.execute(text.partition("|")[0], *args, **options)
+            raise ServiceError("Semantic error.", code="General_BadRequest", type_name="Kusto.Error", status=400)
+
+        def close(self) -> None:
+            self.behind.close()
+
+    session.connection = Refusing(session.connection)
+    text = commands.alter_merge(FIRST, Policy.empty().grant(loader, "All"))
+    with pytest.raises(ServiceError) as caught:
+        session.run(f"{text} | project Nothing")
+    assert ("changed all the same" in str(caught.value)) == lands
+    assert session.recorded().entries[-1].outcome == ("applied" if lands else "not applied")
+    assert len(grants(session, FIRST)) == 1 + lands
+
+
 # Undo means the last change
 
 
