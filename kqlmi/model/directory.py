@@ -56,7 +56,7 @@ class Directory:
             held = known.get(one.object_id)
             if held is None:
                 known[one.object_id] = one
-            elif held is not one:
+            elif held != one:
                 # What a policy calls an identity never goes before its name in Azure.
                 azure = held.resource_id or one.object_id in (self.assigned or ())
                 known[one.object_id] = _merged(one, held) if azure else _merged(held, one)

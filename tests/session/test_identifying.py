@@ -259,3 +259,11 @@ def test_two_identities_of_one_name_are_refused_with_both(place: Place) -> None:
             VERBS[verb](place.session, "loader")
         for part in (again, ids(place.cluster, "loader")["object ID"], "/userAssignedIdentities/loader"):
             assert part in str(caught.value)
+
+
+def test_a_client_id_is_known_from_the_policy_that_is_read_for_the_change(alone: Place) -> None:
+    wanted = ids(alone.cluster, "exporter")
+    for text in (wanted["client ID"], wanted["client ID"].lower()):
+        [change] = alone.session.grant(text, "AzureAI", databases=["Samples"]).changes
+        assert change.identity == wanted["object ID"]
+        assert alone.counts() == ({"Samples": 1}, 0)

@@ -28,8 +28,8 @@ def identities(context: Context, /) -> Any:
 def assign(context: Context, identity: str, /) -> None:
     """Plan to assign an identity to the cluster; those that are assigned stay.
 
-    The identity is system, or a user-assigned one by its resource ID, or by its name in the cluster's subscription. The
-    plan is printed with its ID and the request; %kqlmi apply ID carries it out.
+    The identity is system, or a user-assigned one by its resource ID, or by its name, object ID or client ID in the
+    cluster's subscription. The plan is printed with its ID and the request; %kqlmi apply ID carries it out.
     """
     session = context.session
     show_azure(session, session.assign(identity))
