@@ -177,8 +177,10 @@ def make_plan(
 
 def _moves(before: Policy | None, after: Policy | None, *, exactly: bool) -> bool:
     """Check whether a command leads from one policy to another that is not the same."""
+    if before is after:  # as in most databases of a panel
+        return False
     if before is None or after is None:
-        return before is not after and bool(after is None or exactly or after.grants)
+        return bool(after is None or exactly or after.grants)
     return (before.grants, before.properties) != (after.grants, after.properties)
 
 

@@ -90,3 +90,13 @@ def test_the_text_holds_the_summary_the_changes_and_the_command() -> None:
     assert "1 to grant" in text
     assert f"+ {LOADER} All" in text
     assert ".alter-merge database ['Samples'] policy managed_identity" in text
+
+
+@given(POLICIES, POLICIES)
+def test_a_plan_computes_nothing_of_a_policy_that_stays_as_it_is(policy: Policy, other: Policy) -> None:
+    # Read anew, because what hypothesis gives may have been asked before.
+    same, scopes = Policy.parse(policy.to_record()), [Scope.database("A"), Scope.database("B")]
+    assert same
+    current, desired = (Snapshot(dict(zip(scopes, (same, one), strict=True))) for one in (policy, other))
+    assert all(step.scope == scopes[1] for step in make_plan(current, desired).steps)
+    assert "grants" not in vars(same)
