@@ -67,6 +67,28 @@ def test_an_applied_plan_is_recorded_whole(session: Session, loader: str) -> Non
     assert entry.principal.startswith("aadapp=")
 
 
+def test_an_undo_brings_a_property_back_and_reverts_none_that_somebody_wrote_since(
+    session: Session, loader: str
+) -> None:
+    write = (
+        ".alter database First policy managed_identity"
+        ' ```[{{"ObjectId":"{}","AllowedUsages":"ExternalTable","Note":"{}"}}]```'
+    ).format
+    session.run(write(loader, "old"))
+    session.run(write(loader, "new"))
+    plan = session.undo_plan()
+    assert (plan.changes, plan.revokes) == ((), True)
+    assert "+ loader" in str(plan)
+    session.apply(plan)
+    policy = session.policy(FIRST)
+    assert policy is not None
+    assert policy.properties == {(loader, "Note", '"old"')}
+    done = session.apply(session.grant(loader, "SqlRequest", databases=["First"]))
+    session.connection.execute(write(loader, "theirs").replace("ExternalTable", "ExternalTable, SqlRequest"), "First")
+    with pytest.raises(InputError, match=rf"somebody made \+ {loader} property Note, - {loader} property Note"):
+        session.undo_plan(done.entry)
+
+
 def test_an_undo_restores_what_was_before_and_a_second_one_is_no_redo(session: Session, loader: str) -> None:
     session.apply(session.plan({FIRST: Policy.empty().grant(loader, "ExternalTable")}))
     session.apply(

@@ -151,6 +151,8 @@ def _by_commands(listed: Table, scope: Scope, own: str, window: float) -> Overwr
     import pandas as pd
 
     names = ["ClientActivityId", "Text", "Database", "StartedOn", "LastUpdatedOn", "State", "User"]
+    if not all(map(listed.has, names)):
+        raise ServiceError("The list of commands has other columns than are documented.")
     frame = listed.to_dataframe()[names]
     mine = frame[frame.ClientActivityId == own]
     if mine.empty:
