@@ -2,7 +2,7 @@
 
 import errno
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
@@ -15,7 +15,7 @@ from kqlmi import atomicfile
 from kqlmi.__main__ import main
 from kqlmi.cluster.connection import Connection, new_client_request_id
 from kqlmi.cluster.table import Table
-from kqlmi.errors import ApplyError, InputError, ServiceError
+from kqlmi.errors import ApplyError, InputError, RequestInterruptedError, ServiceError
 from kqlmi.history import Entry, History, HistoryError, StepRecord, new_entry, settling
 from kqlmi.local.cluster import LocalCluster
 from kqlmi.model import commands
@@ -282,7 +282,7 @@ def leave_open(session: Session, number: int = -1, **fields: Any) -> Entry:
 def never_sent(session: Session, plan: Plan, *, age: timedelta = timedelta(0)) -> Entry:
     """Record a change that is about to be made, and is not."""
     assert session.history is not None
-    ids = session._recorder._ids(step.scope for step in plan.steps)
+    ids = session._recorder.ids(step.scope for step in plan.steps)
     steps = [
         StepRecord(
             step.scope,
@@ -587,3 +587,41 @@ def test_an_entry_that_another_process_finished_meanwhile_is_not_settled_over(
     monkeypatch.setattr(settling, "settled", slow)
     assert session.settle() == (done,)
     assert session.recorded().entries == (done,)
+
+
+@pytest.mark.parametrize("way", ["plan", "cell"])
+@pytest.mark.parametrize("moment", ["begin", "close"])
+def test_an_interrupt_while_the_history_is_written_hides_no_outcome(
+    session: Session, loader: str, monkeypatch: pytest.MonkeyPatch, way: str, moment: str
+) -> None:
+    begin, update = History.begin, History.update
+    pressed: list[str] = []
+
+    def interrupted(write: Callable[[History, Entry], None], when: str) -> Callable[[History, Entry], None]:
+        def writing(history: History, entry: Entry) -> None:
+            press = when == moment and (when == "begin" or entry.outcome == "applied") and not pressed
+            if when == "begin" or not press:
+                write(history, entry)
+            if press:
+                pressed.append(when)
+                raise KeyboardInterrupt
+
+        return writing
+
+    plan = session.plan({FIRST: Policy.empty().grant(loader, "All")})
+    monkeypatch.setattr(History, "begin", interrupted(begin, "begin"))
+    monkeypatch.setattr(History, "update", interrupted(update, "close"))
+    landed = moment == "close"
+    if way == "plan":
+        with pytest.raises(ApplyError, match=r"^Interrupted\.") as caught:
+            session.apply(plan)
+        assert caught.value.outcome == ("applied" if landed else "not applied")
+    else:
+        with pytest.raises(
+            RequestInterruptedError, match="was carried out" if landed else "not carried out"
+        ) as interrupt:
+            session.run(plan.steps[0].command)
+        assert interrupt.value.outcome == ("applied" if landed else "not applied")
+    assert pressed == [moment]
+    assert (session.policy(FIRST) is not None) is landed
+    assert [entry.outcome for entry in session.recorded().entries] == ["applied" if landed else "not applied"]

@@ -1,5 +1,6 @@
 """What became of a policy command whose answer is missing, read back from the policy itself."""
 
+import math
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -46,9 +47,13 @@ class Settled:
     policy: Policy | None = None
 
 
-def after_break(connection: Connection, awaited: Awaited, until: float) -> Settled:
-    """Read back after a connection broke: the command may still be carried out ``until`` its deadline."""
-    return _settle(connection, awaited, until, lambda: time.monotonic() >= until)
+def after_break(connection: Connection, awaited: Awaited, until: float, longest: float = math.inf) -> Settled:
+    """Read back after a connection broke: the command may still be carried out ``until`` its deadline.
+
+    It ends after ``longest`` seconds at most; before the deadline, the old state proves nothing.
+    """
+    end = min(until, time.monotonic() + longest)
+    return _settle(connection, awaited, end, lambda: time.monotonic() >= until)
 
 
 def after_timeout(connection: Connection, awaited: Awaited) -> Settled:

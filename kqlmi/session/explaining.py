@@ -41,7 +41,8 @@ def explain(session: "Session", error: ServiceError, text: str, database: str = 
     found = references(text)
     snapshot = Snapshot()
     # Only these answers can be about an identity; an answer about anything else costs no further request.
-    if error.status not in {HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN}:
+    is_gateways = not (error.code or error.type_name)
+    if is_gateways or error.status not in {HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN}:
         found = ()
     elif found or error.status == HTTPStatus.FORBIDDEN:
         try:

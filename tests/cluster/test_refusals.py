@@ -3,8 +3,8 @@
 import itertools
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from kqlmi.errors import (
     UnauthorizedError,
 )
 from tests.standins.serving import Answer as Served
-from tests.standins.serving import certify
+from tests.standins.serving import certify, talker
 from tests.standins.serving import serve as serve_tls
 
 from .service import Service, one_api, serve
@@ -155,34 +155,6 @@ def test_a_certificate_that_is_not_trusted_is_named_and_nothing_was_sent(tmp_pat
     assert "is not trusted: " in error.message
     assert "REQUESTS_CA_BUNDLE" in error.hint
     assert asked == []
-
-
-@contextmanager
-def talker(talk: Callable[[socket.socket], None]) -> Iterator[int]:
-    """Serve each connection by a function, on a port of this machine."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        threads: list[threading.Thread] = []
-
-        def handle(there: socket.socket) -> None:
-            with there, suppress(OSError):
-                talk(there)
-
-        def accept() -> None:
-            with suppress(OSError):
-                while True:
-                    there, _ = server.accept()
-                    threads.append(threading.Thread(target=handle, args=(there,)))
-                    threads[-1].start()
-
-        accepting = threading.Thread(target=accept)
-        accepting.start()
-        try:
-            yield server.getsockname()[1]
-        finally:
-            server.shutdown(socket.SHUT_RDWR)
-            accepting.join()
-            for thread in threads:
-                thread.join()
 
 
 @pytest.mark.parametrize(

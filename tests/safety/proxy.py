@@ -75,6 +75,20 @@ class Exchange:
         self._handler.close_connection = True
         assert self._handler.connection.recv(1) == b""
 
+    def drip(self) -> None:
+        """Give the client one byte after the other, until it has given up."""
+        self._handler.close_connection = True
+        self._handler.send_response(200)
+        self._handler.end_headers()
+        there = self._handler.connection
+        there.settimeout(0.02)
+        with suppress(OSError):
+            while True:
+                there.sendall(b" ")
+                with suppress(TimeoutError):
+                    if not there.recv(1):
+                        break
+
     def _hang_up(self) -> None:
         self._handler.close_connection = True
         self._handler.rfile.close()

@@ -3,10 +3,11 @@
 import datetime as dt
 import ipaddress
 import json
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -91,6 +92,34 @@ def serve(answer: Callable[[Request], Answer], tls: ssl.SSLContext | None = None
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@contextmanager
+def talker(talk: Callable[[socket.socket], None]) -> Iterator[int]:
+    """Serve each connection by a function, on a port of this machine."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threads: list[threading.Thread] = []
+
+        def handle(there: socket.socket) -> None:
+            with there, suppress(OSError):
+                talk(there)
+
+        def accept() -> None:
+            with suppress(OSError):
+                while True:
+                    there, _ = server.accept()
+                    threads.append(threading.Thread(target=handle, args=(there,)))
+                    threads[-1].start()
+
+        accepting = threading.Thread(target=accept)
+        accepting.start()
+        try:
+            yield server.getsockname()[1]
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            accepting.join()
+            for thread in threads:
+                thread.join()
 
 
 @dataclass(frozen=True)
