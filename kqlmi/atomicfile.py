@@ -13,27 +13,23 @@ _PAUSES: Final = (0.01, 0.05, 0.2)
 _PRIVATE: Final = 0o600
 
 
-def write(path: Path, data: bytes, *, private: bool = False, new: bool = False) -> None:
+def write(path: Path, data: bytes, *, private: bool = False) -> None:
     """Write a file; when this returns, its content and its name survive a crash.
 
     A file that is there keeps its mode and its group, and a link keeps pointing where it does. ``private`` files are
-    readable by their owner only, from the first moment on. A ``new`` file is written only where there is none, whoever
-    else tries the same at this moment. A pipe or a device is written to as it is.
+    readable by their owner only, from the first moment on. A pipe or a device is written to as it is.
 
     Raises:
         OSError: Nothing was written, and nothing is left beside the file.
     """
     found = _found(path)
-    if found and new:
-        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
     if found and not stat.S_ISREG(found.st_mode):
         path.write_bytes(data)
         return
     if found and not os.access(path, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
     target = path.resolve()
-    # The fixed name lets only one process make a new file, and what is checked while it exists stays true.
-    draft = target.with_name(f".{target.name}.new" if new else f".{target.name}.{secrets.token_hex(4)}.new")
+    draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}.new")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE if private or found else 0o666)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -42,8 +38,6 @@ def write(path: Path, data: bytes, *, private: bool = False, new: bool = False) 
             file.write(data)
             file.flush()
             os.fsync(descriptor)
-        if new and target.exists():
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
         _replace(draft, target)
     finally:
         draft.unlink(missing_ok=True)

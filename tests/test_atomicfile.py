@@ -2,10 +2,9 @@
 
 import errno
 import os
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -40,7 +39,7 @@ def test_what_is_written_is_there_to_the_byte_and_alone(
     path = tmp_path / "file"
     if old is not None:
         path.write_bytes(old)
-    atomicfile.write(path, data, private=private, new=old is None)
+    atomicfile.write(path, data, private=private)
     assert path.read_bytes() == data
     assert [*tmp_path.iterdir()] == [path]
 
@@ -212,27 +211,9 @@ def test_a_failure_at_any_step_leaves_what_was_there_and_nothing_else(
     assert {one: one.read_bytes() for one in tmp_path.iterdir()} == ({} if old is None else {path: old})
 
 
-def test_a_new_file_is_written_by_one_only_and_one_that_is_there_stays(tmp_path: Path) -> None:
-    barrier = threading.Barrier(8)
-
-    def attempt(n: int) -> bytes | None:
-        barrier.wait()
-        with suppress(FileExistsError):
-            atomicfile.write(tmp_path / "file", b"%d" % n, new=True)
-            return b"%d" % n
-        return None
-
-    with ThreadPoolExecutor(8) as pool:
-        (winner,) = filter(None, pool.map(attempt, range(8)))
-    assert (tmp_path / "file").read_bytes() == winner
-    with pytest.raises(FileExistsError):
-        atomicfile.write(tmp_path / "file", b"later", new=True)
-    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == {tmp_path / "file": winner}
-
-
 def test_only_the_drafts_of_that_file_are_removed(tmp_path: Path) -> None:
     kept = {"file", ".file.new.mine", ".other.0a1b2c3d.new", "file.new", ".file.yaml"}
-    for name in (*kept, ".file.0a1b2c3d.new", ".file.new"):
+    for name in (*kept, ".file.0a1b2c3d.new"):
         (tmp_path / name).touch()
     atomicfile.remove_drafts(tmp_path / "file")
     assert {path.name for path in tmp_path.iterdir()} == kept

@@ -1,9 +1,11 @@
 """A closed panel holds nothing: however many were opened in a kernel, their memory comes back."""
 
 import gc
+import threading
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import ipywidgets
@@ -131,6 +133,52 @@ def test_a_closed_panel_refuses_what_is_asked_of_it(session: Session, use: Calla
     assert not any(getattr(panel, name) for name in ("identities", "cells", "scopes", "cluster"))
     with pytest.raises(InputError, match=r"The panel is closed\. %kqlmi panel opens another\."):
         use(panel)
+
+
+def test_closing_waits_for_the_request_that_runs_and_drops_those_behind_it(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel, runs, may_end = Panel(session, SAMPLES), threading.Event(), threading.Event()
+    read, seen, on_request = session.read, [], panel._requests._on_request
+
+    def slow(*args: Any, **options: Any) -> Any:
+        runs.set()
+        assert may_end.wait(30)
+        seen.append(panel.closed)
+        return read(*args, **options)
+
+    monkeypatch.setattr(session, "read", slow)
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(ask, panel, "choose", scope=0)
+        assert runs.wait(30)
+        closing = pool.submit(panel.close)
+        behind = pool.submit(setattr, panel, "request", {"id": "later", "action": "choose", "scope": 1})
+        may_end.set()
+        for one in (first, closing, behind):
+            one.exception(30)
+    assert closing.exception() is behind.exception() is None
+    assert panel.closed
+    assert not any(seen)
+    on_request({"new": {"id": "last", "action": "choose", "scope": 1}})
+    assert panel.acknowledged == ""
+
+
+def test_two_panels_on_one_session_execute_and_close_apart(session: Session) -> None:
+    one, other = used(session), Panel(session, SAMPLES)
+    for panel in (one, other):
+        ask(panel, "toggle", identity="system", usage="SqlRequest")
+        ask(panel, "preview")
+    assert ask(one, "execute", plan=one.preview["id"])["kind"] == "done"
+    refused = ask(other, "execute", plan=other.preview["id"])
+    assert refused["kind"] == "error"
+    assert "changed" in refused["text"]
+    one.close()
+    ask(other, "read_again")
+    assert other.plan.steps == ()
+    other.untick("system", usage="SqlRequest")
+    ask(other, "preview")
+    assert ask(other, "execute", plan=other.preview["id"], confirmed=True)["kind"] == "done"
+    other.close()
 
 
 def test_a_layout_that_the_user_gave_stays_his(session: Session) -> None:
