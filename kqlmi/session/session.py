@@ -166,13 +166,13 @@ class Session:
         self.met = self.met.reading(found)
         return found
 
-    def databases(self, pattern: str = "*") -> tuple[str, ...]:
-        """Give the names of the databases that the caller may see and that match a glob, without letter case.
+    def databases(self, pattern: str = "") -> tuple[str, ...]:
+        """Return the names of the databases that the caller may see, or of those that match a glob, without letter case.
 
         The pretty name of a database stands for its name where it is the only one.
         """
         self.met = self.met.listing(self.connection.execute(".show databases"))
-        return self.met.matching(pattern)
+        return self.met.matching(pattern) if pattern else self.met.databases
 
     def database_scope(self, name: str) -> Scope:
         """Give the scope of an existing database, in its own spelling; InputError with a suggestion if there is none.

@@ -135,7 +135,7 @@ def show(context: Context, /, *, database: str = "", cluster: bool = False) -> A
     session = context.session
     scopes = [Scope.cluster()] if cluster or not database else []
     if database or not cluster:
-        scopes += map(Scope.database, session.databases(database or "*"))
+        scopes += map(Scope.database, session.databases(database))
     if not scopes:
         scopes = [session.database_scope(database)]
     with Progress() as progress:

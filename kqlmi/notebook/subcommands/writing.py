@@ -53,8 +53,8 @@ def revoke(
     current = session.read(about=(identity,)).permitted
     plan = session.revoke(identity, *names, databases=database, cluster=cluster, known=current)
     _show(session, plan, known=current)
-    patterns = ("*",) if cluster else database
-    concerned = dict.fromkeys(name for pattern in patterns for name in session.met.matching(pattern))
+    matching = (name for pattern in database for name in session.met.matching(pattern))
+    concerned = session.met.databases if cluster else tuple(dict.fromkeys(matching))
     for told in edits.still_allowed(current, plan, session.identity(identity), names, concerned):
         print(f"Still allowed: {told}")
 
@@ -78,7 +78,7 @@ def replace(context: Context, identity: str, /, *, with_: str) -> None:
 
 @subcommand
 def access(
-    context: Context, identity: str = "", usage: str = "", /, *, database: str = "*", matrix: bool = False
+    context: Context, identity: str = "", usage: str = "", /, *, database: str = "", matrix: bool = False
 ) -> Any:
     """Show what identities may be used for, by the policies of cluster and database together, and why.
 
@@ -87,7 +87,7 @@ def access(
     """
     session = context.session
     names = session.databases(database)
-    if not names and database != "*":
+    if not names and database:
         session.database_scope(database)
     with Progress() as progress:
         reading = session.read(about=(identity or SYSTEM,), progress=progress)
