@@ -101,6 +101,24 @@ def test_a_tick_a_preview_and_an_execution_change_the_policy_as_shown(session: S
     assert panel.plan.steps == ()
 
 
+def test_the_preview_shows_a_property_that_goes_and_the_plan_by_the_id_that_is_compared_whole(
+    session: Session, loader: str
+) -> None:
+    noted = f'[{{"ObjectId":"{loader}","AllowedUsages":"AzureAI","Note":"kept"}}]'
+    session.run(f".alter database Sales policy managed_identity ```{noted}```")
+    panel = Panel(session, Scope.database("Sales"))
+    ask(panel, "toggle", identity=loader, usage="AzureAI")
+    ask(panel, "preview")
+    shown = panel.preview
+    assert [(one["kind"], one["usage"], one["note"]) for one in shown["changes"]] == [
+        ("revoke", "AzureAI", ""),
+        ("revoke", "Note", "a property"),
+    ]
+    assert (shown["revokes"], shown["short"]) == (2, panel.plan.id[:12])
+    assert ask(panel, "execute", plan=shown["short"], confirmed=True)["kind"] == "error"
+    assert ask(panel, "execute", plan=panel.plan.id, confirmed=True)["kind"] == "done"
+
+
 def test_a_revoke_wants_a_second_word(session: Session, loader: str) -> None:
     panel = Panel(session, SAMPLES)
     ask(panel, "toggle", identity=loader, usage="NativeIngestion")
