@@ -1,0 +1,19 @@
+"""What an error of Azure Resource Manager proves: its own refusal alone shows that nothing happened."""
+
+from types import SimpleNamespace
+
+import pytest
+from azure.core.exceptions import HttpResponseError
+
+from kqlmi.arm.asking import asking
+from kqlmi.errors import ResourceManagerError
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 407, 413, 451, 500, 503])
+@pytest.mark.parametrize("code", ["AuthorizationFailed", ""])
+def test_a_refusal_without_azures_own_code_proves_nothing(status: int, code: str) -> None:
+    error = HttpResponseError("<html>Blocked</html>")
+    error.status_code, error.error = status, SimpleNamespace(code=code)  # type: ignore[assignment]
+    with pytest.raises(ResourceManagerError) as caught, asking("assign", "a role"):
+        raise error
+    assert caught.value.nothing_happened is (bool(code) and status < 500)
