@@ -21,11 +21,23 @@ settings.register_profile("deep", deadline=None, max_examples=1000)
 settings.load_profile("usual")
 
 
+def _set_folders(patch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Keep the history of a test out of the user's, and the user's configuration out of a test."""
+    patch.setenv("KQLMI_STATE", str(folder / "state"))
+    patch.setenv("KQLMI_CONFIG", str(folder / "config.toml"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _shared_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Set the folders for what is prepared for several tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        _set_folders(patch, tmp_path_factory.mktemp("shared"))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the history of a test out of the user's, and the user's configuration out of a test."""
-    monkeypatch.setenv("KQLMI_STATE", str(tmp_path / "state"))
-    monkeypatch.setenv("KQLMI_CONFIG", str(tmp_path / "config.toml"))
+    _set_folders(monkeypatch, tmp_path)
 
 
 @pytest.fixture(autouse=True)
