@@ -90,7 +90,7 @@ def race(
     def work(place: int) -> Written | None:
         usage, scope = USAGES[place // 2], Scope.database(DATABASES[place % 2])
         revokes = place % 10 < 8
-        with kqlmi.connect(cluster.url, token=tokens[place]) as session:
+        with kqlmi.connect(cluster.url, token=tokens[place], history=False) as session:
             connection = Racing(session.connection, gate.wait if widened else lambda: None, unreadable)
             session.connection = connection
             policy = session.policy(scope)
