@@ -1,7 +1,7 @@
 # make demo    see it work: the quickstart notebook on the local cluster
 # make lab     the same notebooks in JupyterLab
 # make test    every test that this machine can run
-# make quick   the tests that need no browser, no kernel and no npm
+# make quick   the tests that are fast, and need no browser, no kernel and no npm
 # make check   lint and types
 # make clean   remove everything that the others made
 #
@@ -35,7 +35,7 @@ test: $(VENV)/ready-dev
 	$(PYTEST) $(ARGS)
 
 quick: $(VENV)/ready-test
-	$(PYTEST) --ignore=tests/browser -m 'not browser and not notebook and not node' --hypothesis-profile=few $(ARGS)
+	$(PYTEST) --ignore=tests/browser -m 'not browser and not notebook and not node and not slow' --hypothesis-profile=few $(ARGS)
 
 check: $(VENV)/ready-dev
 	$(RUN) -m ruff check

@@ -13,6 +13,21 @@ CI = os.environ.get("CI") == "true"
 # What a developer's machine may lack, and CI may not.
 NEVER_SKIPPED_IN_CI = {"browser", "node", "notebook"}
 
+# Whole workflows, programs that are started and killed, hundreds of sessions: together they take most of the time.
+SLOW = (
+    "tests/local/flows/",
+    "tests/local/test_persistence.py",
+    "tests/local/test_sandbox.py",
+    "tests/notebook/test_endurance.py",
+    "tests/safety/",
+    "tests/test_acceptances.py",
+    "tests/test_audit.py",
+    "tests/test_explaining.py",
+    "tests/test_history.py",
+    "tests/test_spellings.py",
+    "tests/test_tighten.py",
+)
+
 # How far the laws search. No deadline: a busy machine is not a bug. The same examples every time where a failure must be
 # the change's own: in CI, and in the quick run.
 settings.register_profile("few", deadline=None, derandomize=True, max_examples=25)
@@ -62,8 +77,10 @@ def pytest_runtest_makereport(
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let one worker run everything that is in a browser, so that there is one browser and one JupyterLab."""
+    """Mark what is slow, and let one worker run everything in a browser, so that there is one browser and one JupyterLab."""
     for item in items:
+        if item.nodeid.startswith(SLOW):
+            item.add_marker(pytest.mark.slow)
         if item.get_closest_marker("browser"):
             item.add_marker(pytest.mark.xdist_group("browser"))
 

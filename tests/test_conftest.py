@@ -25,7 +25,7 @@ def test_other(): ...
 @pytest.fixture
 def suite(pytester: pytest.Pytester) -> pytest.Pytester:
     pytester.makeconftest((Path(__file__).parent / "conftest.py").read_text(encoding="utf-8"))
-    pytester.makeini("[pytest]\nmarkers =\n    browser\n    xdist_group")
+    pytester.makeini("[pytest]\nmarkers =\n    browser\n    slow\n    xdist_group")
     pytester.makepyfile(NEEDS)
     return pytester
 
