@@ -69,7 +69,7 @@ def _found(path: Path) -> os.stat_result | None:
 
 
 def _take_mode(descriptor: int, found: os.stat_result) -> None:
-    """Give a draft the group and the mode of the file that it replaces; another group may do nothing with it."""
+    """Set the group and mode of a draft to those of the file that it replaces; another group may do nothing with it."""
     if not hasattr(os, "fchown"):  # Windows
         return
     mode = stat.S_IMODE(found.st_mode)

@@ -86,7 +86,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say at the end what this machine lacks, and how many tests that kept from running."""
+    """Report at the end what this machine lacks, and how many tests that kept from running."""
     skipped: list[pytest.TestReport] = terminalreporter.stats.get("skipped", [])
     lacking = Counter(
         (needs, report.longrepr[2].removeprefix("Skipped: "))

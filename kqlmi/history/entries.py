@@ -76,7 +76,7 @@ class Entry:
         return f"A change of {self.time:%Y-%m-%d %H:%M:%S} UTC was left open ({scopes}); by now it is: {self.outcome}.{hint}"
 
     def with_step(self, place: int, step: StepRecord) -> Self:
-        """Give the entry with another step at a place, counted from 0."""
+        """Return the entry with another step at a place, counted from 0."""
         return replace(self, steps=(*self.steps[:place], step, *self.steps[place + 1 :]))
 
 
@@ -102,7 +102,7 @@ class Unreadable:
         return self.path.stem.rpartition(".")[2]
 
     def __str__(self) -> str:
-        """Give the path and the reason on one line."""
+        """Return the path and the reason on one line."""
         return f"{printable(str(self.path))}: {printable(self.reason)}"
 
 
@@ -114,7 +114,7 @@ class Reading:
     unreadable: tuple[Unreadable, ...] = ()
 
     def entry(self, prefix: str) -> Entry:
-        """Give the entry whose ID begins with ``prefix``.
+        """Return the entry whose ID begins with ``prefix``.
 
         Raises:
             InputError: No entry does, or several do.
@@ -135,7 +135,7 @@ class Reading:
 
     @property
     def last_to_undo(self) -> Entry | None:
-        """Give the newest entry that changed something, is no undo, and has not been taken back; None without one.
+        """Return the newest entry that changed something, is no undo, and has not been taken back; None without one.
 
         An undo takes an entry back only when all of it was applied, and no longer once it has itself been undone.
         """

@@ -184,7 +184,7 @@ def to_warning(orphans: Iterable[str], by: str = "its answer") -> str:
 
 
 def to_request(plan: Plan) -> str:
-    """Give a message by which somebody who may not apply a plan hands it to somebody who may."""
+    """Return a message by which somebody who may not apply a plan hands it to somebody who may."""
     changes = "\n".join(f"{line} in the {step.scope}" for step in plan.steps for line in plan.lines(step))
     # By the documentation of the policy.
     head = f"Please run this on {printable(plan.cluster)}; it needs AllDatabasesAdmin."

@@ -37,7 +37,7 @@ class Recorder:
 
     @classmethod
     def of(cls, connection: Connection, history: History, name: str, retrying: Retrying) -> "Recorder":
-        """Give the recorder of the cluster behind a connection, by what that says of itself."""
+        """Return the recorder of the cluster behind a connection, by what that says of itself."""
         try:
             answer = connection.execute(_WHO)
         except ForbiddenError:
@@ -47,7 +47,7 @@ class Recorder:
         return cls(connection, history, name, cluster, principal, retrying)
 
     def read(self) -> Reading:
-        """Give what is recorded of the cluster."""
+        """Return what is recorded of the cluster."""
         return self.history.read(self.cluster)
 
     def apply(
@@ -251,7 +251,7 @@ def _changes(changes: Sequence[Change]) -> str:
 
 
 def _with_results(entry: Entry, done: Sequence[StepResult]) -> Entry:
-    """Give an entry with what became of its first steps."""
+    """Return an entry with what became of its first steps."""
     for place, result in enumerate(done):
         step = entry.steps[place]
         after = result.policy if result.outcome == "applied" else step.after

@@ -56,7 +56,7 @@ class Kernel:
 
     @property
     def mebibytes(self) -> float:
-        """Give its resident memory after a collection."""
+        """Return its resident memory after a collection."""
         return int(self.run(MEMORY)) / 2**20
 
     def open_panel(self, cell: str) -> None:

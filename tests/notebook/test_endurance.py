@@ -49,7 +49,7 @@ def alive(*classes: type) -> Counter[type]:
 
 
 def used(session: Session) -> Panel:
-    """Give a panel that did everything that a panel does, errors included."""
+    """Return a panel that did everything that a panel does, errors included."""
     panel = Panel(session, SAMPLES)
     while panel.read_more():
         pass

@@ -67,7 +67,7 @@ def fixed(status: int, body: bytes, **headers: str) -> Shape:
 
 
 def told(columns: str, *rows: Callable[[Asked], tuple[Any, ...]], cut: float = 1.0) -> Shape:
-    """Give a table of Kusto's v1 protocol, the whole of it or a part."""
+    """Return a table of Kusto's v1 protocol, the whole of it or a part."""
 
     def shape(asked: Asked) -> Answer:
         names = [{"ColumnName": name, "DataType": "String", "ColumnType": "string"} for name in columns.split()]
@@ -91,7 +91,7 @@ FIVE, TWO = "PolicyName EntityName Policy ChildEntities EntityType", "EntityName
 
 
 def of(scope: Callable[[str], str], policy: str = "ManagedIdentityPolicy") -> Callable[[Asked], tuple[Any, ...]]:
-    """Give a row about a scope, that holds what is not the truth."""
+    """Return a row about a scope, that holds what is not the truth."""
 
     def row(asked: Asked) -> tuple[Any, ...]:
         found = scope(asked.scope)

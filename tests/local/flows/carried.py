@@ -126,7 +126,7 @@ def impersonating_table(here: World) -> None:
 
 
 def wait_for_run(here: World, _identity: str) -> list[Any]:
-    """Give the rows of what the next run writes, or raise the failure that it notes."""
+    """Return the rows of what the next run writes, or raise the failure that it notes."""
     shown = ".show continuous-export E failures"
     before = len(here.client.mgmt(shown))
     seen = len(here.client.mgmt(".show continuous-export E exported-artifacts"))
@@ -180,7 +180,7 @@ def queue_by_sdk(here: World, identity: str) -> list[Any]:
 
 
 def wait_for_rows(here: World, failed: int) -> list[Any]:
-    """Give what arrived in R once nothing is queued; raise the failure that is noted instead, or silence."""
+    """Return what arrived in R once nothing is queued; raise the failure that is noted instead, or silence."""
     eventually(lambda: not here.cluster._state.jobs)
     return arrived(here, failed)
 

@@ -54,7 +54,7 @@ def queue_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def _installed() -> Path:
-    """Give the folder that Azurite is installed in, which later runs find again."""
+    """Return the folder that Azurite is installed in, which later runs find again."""
     if not (shutil.which("node") and shutil.which("npm")):
         pytest.skip("no Node.js: install it (Debian: apt-get install nodejs npm)")
     folder = Path(__file__).parents[3] / "build" / AZURITE.replace("@", "-")
