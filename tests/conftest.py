@@ -31,7 +31,7 @@ SLOW = (
 # How far the laws search. No deadline: a busy machine is not a bug. The same examples every time where a failure must be
 # the change's own: in CI, and in the quick run.
 settings.register_profile("few", deadline=None, derandomize=True, max_examples=25)
-settings.register_profile("usual", deadline=None, derandomize=CI, max_examples=100 if CI else 50)
+settings.register_profile("usual", deadline=None, derandomize=CI, max_examples=50)
 settings.register_profile("deep", deadline=None, max_examples=1000)
 settings.load_profile("usual")
 
