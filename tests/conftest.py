@@ -85,7 +85,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("browser"))
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter") -> None:
     """Report at the end what this machine lacks, and how many tests that kept from running."""
     skipped: list[pytest.TestReport] = terminalreporter.stats.get("skipped", [])
     lacking = Counter(
