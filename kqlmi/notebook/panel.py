@@ -27,7 +27,7 @@ class Panel(View):
     """Ticks over the policies of a cluster, with preview, execution, verification and undo.
 
     ``draft`` holds the ticks; set it, or let ``tick`` and ``untick`` do so, and the view follows. ``plan`` is what
-    Execute would carry out, and ``apply`` carries it out. A panel is open, and holds what it read, until ``close``: as long
+    Execute would apply, and ``apply`` applies it. A panel is open, and holds what it read, until ``close``: as long
     as the kernel runs it can be shown again, even if no page does.
     """
 

@@ -14,6 +14,18 @@ State = Mapping[str, frozenset[str]] | None
 CLUSTER = ""
 """The scope of the cluster, beside the names of databases."""
 
+BEFORE: dict[str, Mapping[str, frozenset[str]]] = {
+    "First": {"system": frozenset({"SqlRequest"})},
+    "Second": {"system": frozenset({"SqlRequest", "ExternalTable"})},
+    CLUSTER: {"system": frozenset({"AzureAI"})},
+}
+# One step of each kind: a grant, a revoke, and no policy any more.
+AFTER: dict[str, State] = {
+    "First": {"system": frozenset({"SqlRequest", "ExternalTable"})},
+    "Second": {"system": frozenset({"ExternalTable"})},
+    CLUSTER: None,
+}
+
 
 class Plain:
     """A client without kqlmi; a scope is a database's name, or ``CLUSTER``."""

@@ -19,21 +19,10 @@ from kqlmi.model.entities import Scope
 from kqlmi.model.plan import Plan
 from kqlmi.session import Session
 
-from .plain import CLUSTER, Plain, State
+from .plain import AFTER, BEFORE, CLUSTER, Plain
 from .proxy import Answer, Exchange, Fault, Proxy
 
 SCOPES = ("First", "Second", CLUSTER)
-BEFORE: dict[str, dict[str, frozenset[str]]] = {
-    "First": {"system": frozenset({"SqlRequest"})},
-    "Second": {"system": frozenset({"SqlRequest", "ExternalTable"})},
-    CLUSTER: {"system": frozenset({"AzureAI"})},
-}
-# One step of each kind: a grant, a revoke, and no policy any more.
-AFTER: dict[str, State] = {
-    "First": {"system": frozenset({"SqlRequest", "ExternalTable"})},
-    "Second": {"system": frozenset({"ExternalTable"})},
-    CLUSTER: None,
-}
 VERBS = ["alter-merge", "alter", "delete"]
 # Long enough for what comes late to come in time, and short where it is waited for.
 PATIENT, SHORT = 30, 1

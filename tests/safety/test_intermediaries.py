@@ -35,19 +35,9 @@ from kqlmi.session import Session
 from tests.standins.serving import Answer as Served
 from tests.standins.serving import certify, serve, talker
 
-from .plain import CLUSTER, Plain, State
+from .plain import AFTER, BEFORE, CLUSTER, Plain, State
 from .proxy import Answer, Exchange, Proxy
 
-BEFORE: dict[str, State] = {
-    "First": {"system": frozenset({"SqlRequest"})},
-    "Second": {"system": frozenset({"SqlRequest", "ExternalTable"})},
-    CLUSTER: {"system": frozenset({"AzureAI"})},
-}
-AFTER: dict[str, State] = {
-    "First": {"system": frozenset({"SqlRequest", "ExternalTable"})},
-    "Second": {"system": frozenset({"ExternalTable"})},
-    CLUSTER: None,
-}
 STEPS = {"grant": "First", "revoke": "Second", "delete": CLUSTER}
 OTHER = {"First": "Second", "Second": "First", CLUSTER: "First"}
 

@@ -193,12 +193,9 @@ def _read(pattern: str, text: str) -> tuple[dict[str, Any], int]:
 
 def _following(text: str, position: int) -> tuple[str, str]:
     """Return the operators that follow a command, and the query after a ``;``: a text has one of them at most."""
-    end = next(
-        (token for token in tokens(text[position:]) if token.text == ";" and token.kind is not Kind.STRING), None
-    )
-    operators, rest = (
-        (text[position:], "") if end is None else (text[position:][: end.start], text[position:][end.end :])
-    )
+    tail = text[position:]
+    end = next((token for token in tokens(tail) if token.text == ";" and token.kind is not Kind.STRING), None)
+    operators, rest = (tail, "") if end is None else (tail[: end.start], tail[end.end :])
     reader = Reader(rest)
     while reader.take(";"):
         pass
