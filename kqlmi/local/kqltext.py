@@ -21,6 +21,7 @@ _DECIMALS = frozenset({"decimal", "todecimal"})
 _REAL_RANGE = re.compile(
     r"\brange \S+ from (?:\S+ to (?:\S+ step )?)?-? ?\d+(?:\.\d+(?:[eE][+-]?\d+)?|[eE][+-]?\d+)(?!\w)"
 )
+_OPENING, _CLOSING = frozenset("([{"), frozenset(")]}")
 _PREDICATES = frozenset({"case", "iff", "iif", "not"})
 _FILTERS = frozenset({"where", "filter"})
 _SOURCES = frozenset({"print", "datatable", "union", "range", "externaldata", "find", "search"})
@@ -56,10 +57,12 @@ def for_engine(text: str, database: Callable[[str], str]) -> str:
     _refuse_assignments(found)
     pieces: list[str] = []
     end = 0
-    index = 0
+    index = inside = 0
     while index < len(found):
         token = found[index]
         pieces.append(_gap(text[end : token.start]))
+        if inside or _calls(found, index + 1, "dynamic"):
+            inside += (token.text in _OPENING) - (token.text in _CLOSING)
         stop = index + 1
         if token.kind is Kind.STRING:
             while stop < len(found) and found[stop].kind is Kind.STRING:
@@ -67,7 +70,9 @@ def for_engine(text: str, database: Callable[[str], str]) -> str:
             value = "".join(part.value for part in found[index:stop])
             named = _calls(found, index, "database") and stop < len(found) and found[stop].text == ")"
             pieces.append(quote(database(value) if named else value))
-        elif literal := _literal(text, found, index):
+        elif inside and token.kind is Kind.NUMBER and (span := ticks.parse_timespan(token.text)) is not None:
+            pieces.append(quote(ticks.format_timespan(span)))  # the engine would write a number of ticks
+        elif literal := _literal(text, found, index, {"bool", "datetime", *(["timespan"] if inside else [])}):
             stop, written = literal
             pieces.append(written)
         else:
@@ -95,10 +100,10 @@ def _calls(found: list[Token], index: int, name: str) -> bool:
     return index > 1 and found[index - 1].text == "(" and found[index - 2].text == name
 
 
-def _literal(text: str, found: list[Token], index: int) -> tuple[int, str] | None:
-    """Give where a bool or datetime literal ends, and how the engine reads it right."""
+def _literal(text: str, found: list[Token], index: int, kinds: set[str]) -> tuple[int, str] | None:
+    """Return where a literal of one of some types ends, and how the engine reads it right."""
     kind = kusto_type(found[index].text)
-    if kind not in {"bool", "datetime"} or index + 1 == len(found) or found[index + 1].text != "(":
+    if kind not in kinds or index + 1 == len(found) or found[index + 1].text != "(":
         return None
     stop = next((n for n in range(index + 2, len(found)) if found[n].text == ")"), None)
     if stop is None:
@@ -110,6 +115,8 @@ def _literal(text: str, found: list[Token], index: int) -> tuple[int, str] | Non
         value = literals.parse(kind, content)
     except ValueError:
         raise semantic_error(f"{content[:60]!r} is no {kind} literal that the local cluster reads") from None
+    if kind == "timespan":
+        return stop + 1, quote(ticks.format_timespan(value))
     if kind == "bool":
         return stop + 1, "true" if value else "false"
     exact = results.to_microseconds(value) * 10

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import uuid
 from dataclasses import replace
 from datetime import UTC
@@ -21,6 +22,7 @@ SUCCEEDED: Final = "kqlmi-successful"
 FAILURES_ONLY, DO_NOT_REPORT, FAILURES_AND_SUCCESSES = range(3)
 """The levels at which a client asks for reports."""
 
+_NUMBER = re.compile(r"[0-9]{1,9}")
 _MOST = 32
 _LONGEST_HIDDEN = 7 * 24 * 3600
 _LIFE = 7 * 24 * 3600 * ticks.SECOND
@@ -114,7 +116,7 @@ def delete(state: State, queue: str, message: str, receipt: str) -> str:
 
 
 def _number(name: str, text: str, allowed: range) -> int:
-    if not text.isdecimal() or not text.isascii() or int(text) not in allowed:
+    if not _NUMBER.fullmatch(text) or int(text) not in allowed:
         raise http_error(
             400, "OutOfRangeQueryParameterValue", f"{name} must be from {allowed.start} to {allowed.stop - 1}."
         )

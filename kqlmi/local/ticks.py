@@ -13,13 +13,16 @@ EPOCH = (date(1970, 1, 1).toordinal() - 1) * DAY
 MAX_TIMESPAN = 2**63 - 1
 MIN_TIMESPAN = -(2**63)
 
+_MAX_OFFSET = 14 * 3600 * SECOND
+_END = date.max.toordinal() * DAY
 _START = datetime(1, 1, 1)  # noqa: DTZ001 - ticks have no zone
 
 _DATETIME = re.compile(
-    r"(\d{4})-(\d{1,2})-(\d{1,2})(?:[T ]+(\d{1,2}):(\d{2})(?::(\d{2})(?:\.(\d{1,7}))?)?)?\s*(Z|[+-]00:00)?", re.ASCII
+    r"(\d{4})-(\d{1,2})-(\d{1,2})(?:[T ]+(\d{1,2}):(\d{2})(?::(\d{2})(?:\.(\d{1,7}))?)?)?\s*(?:Z|([+-])(\d{2}):?(\d{2}))?",
+    re.ASCII,
 )
-_CLOCK = re.compile(r"(-)?(?:(\d+)\.)?(\d{1,2}):(\d{2})(?::(\d{2})(?:\.(\d{1,7}))?)?", re.ASCII)
-_UNIT = re.compile(r"(\d+(?:\.\d+)?)([a-z]+)", re.ASCII)
+_CLOCK = re.compile(r"(-)?(?:(\d{1,20})\.)?(\d{1,2}):(\d{2})(?::(\d{2})(?:\.(\d{1,7}))?)?", re.ASCII)
+_UNIT = re.compile(r"(\d{1,40}(?:\.\d{1,40})?)([a-z]+)", re.ASCII)
 
 _UNITS = {
     Fraction(DAY): "d day days",
@@ -35,7 +38,7 @@ UNITS = {name: length for length, names in _UNITS.items() for name in names.spli
 
 
 def parse_datetime(text: str) -> int | None:
-    """Give the ticks of an ISO 8601 text in UTC, or None where this is no such text."""
+    """Return the ticks of an ISO 8601 text, moved to UTC by its offset, or None where this is no such text."""
     match = _DATETIME.fullmatch(text.strip())
     if not match:
         return None
@@ -44,8 +47,10 @@ def parse_datetime(text: str) -> int | None:
         moment = datetime(year, month, day, hour, minute, second)  # noqa: DTZ001 - ticks have no zone
     except ValueError:
         return None
-    fraction = (match[7] or "").ljust(7, "0")
-    return from_datetime(moment) + int(fraction)
+    sign, hours, minutes = match.groups()[7:]
+    offset = (int(hours or 0) * 60 + int(minutes or 0)) * (-60 if sign == "-" else 60) * SECOND
+    found = from_datetime(moment) + int((match[7] or "").ljust(7, "0")) - offset
+    return found if abs(offset) <= _MAX_OFFSET and 0 <= found < _END else None
 
 
 def parse_timespan(text: str) -> int | None:

@@ -126,12 +126,19 @@ def _real(value: float) -> float | str:
 
 
 def _dynamic(text: str) -> Any:
+    """Return a dynamic value as JSON; what JSON has no form for is text, as the service gives it."""
     try:
-        value = json.loads(text)
-        json.dumps(value, allow_nan=False)
-    except ValueError as error:
+        return json.loads(text, parse_constant=str, parse_float=_finite)
+    except json.JSONDecodeError:
+        return text
+    except (ValueError, RecursionError) as error:
         raise bad_request(f"a dynamic value cannot be written as JSON: {error}") from error
-    return value
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(float(text)):
+        raise ValueError(f"the number {text} is out of range")
+    return float(text)
 
 
 def _same(value: Any) -> Any:

@@ -38,6 +38,7 @@ EXTREMES = [
     ("datetime", "datetime(null)", None),
     ("datetime", "datetime(0001-01-01)", "0001-01-01T00:00:00.0000000Z"),
     ("datetime", "datetime(9999-12-31T23:59:59.9999999Z)", "9999-12-31T23:59:59.9999999Z"),
+    ("datetime", "datetime(2020-02-29T12:34:56+02:00)", "2020-02-29T10:34:56.0000000Z"),
     ("datetime", "datetime(2020-02-29 12:34:56.1234567)", "2020-02-29T12:34:56.1234567Z"),
     ("timespan", "timespan(null)", None),
     ("timespan", "timespan(10675199.02:48:05.4775807)", "10675199.02:48:05.4775807"),
@@ -225,6 +226,7 @@ def test_what_the_engine_would_take_for_something_else_is_right(reader: Any, tex
         "print x = {digits}",
         "print x = 1 + {digits}",
         "print x = -{digits}d",
+        "print x = dynamic([{digits}d]), y = 1 + 1",
         "print x = 1.{digits}",
         "print x = 0x{digits}",
         "print x = int({digits})",
@@ -237,3 +239,24 @@ def test_what_the_engine_would_take_for_something_else_is_right(reader: Any, tex
 def test_what_has_no_right_answer_is_400(reader: Any, text: str) -> None:
     written = text.format(digits="1" * 5000, nested="(" * 5000 + "1" + ")" * 5000)
     assert reader.refusal(written, query=True).status == 400
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [
+        # The SDK's own tests have the first five, with the answers of the service.
+        ("dynamic(123)", 123),
+        ('dynamic("123")', "123"),
+        ('dynamic("test bad json")', "test bad json"),
+        ("dynamic('{\"rowId\":2}')", '{"rowId":2}'),
+        ('dynamic({"rowId":2,"arr":[0,2]})', {"rowId": 2, "arr": [0, 2]}),
+        # Documented: what JSON has no form for becomes text.
+        ('dynamic({"a": 1d, "b": [1.5h, time(2)], "c": timespan(1.00:00:01)})',
+         {"a": "1.00:00:00", "b": ["01:30:00", "2.00:00:00"], "c": "1.00:00:01"}),
+        ('dynamic({"a": datetime(2020-01-01)})', {"a": "2020-01-01T00:00:00.0000000Z"}),
+        ('bag_pack("a", real(nan), "b", real(-inf))', {"a": "NaN", "b": "-Infinity"}),
+    ],
+)  # fmt: skip
+def test_dynamic_values_arrive_as_the_service_gives_them(reader: Any, expression: str, value: object) -> None:
+    assert reader.query(f"print x = {expression}, y = tostring(1h)") == [{"x": value, "y": "01:00:00"}]
+    assert reader.query(f"print x = {expression}")[0]["x"] == value

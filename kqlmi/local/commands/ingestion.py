@@ -1,5 +1,6 @@
 """The commands of the ingestion endpoint: what clients need to queue files, and queueing by a command."""
 
+import re
 import secrets
 import uuid
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ _RESOURCES = {
 }
 _HERE = (Endpoint.INGEST,)
 _MOST = 1000
+_NUMBER = re.compile(r"[0-9]{1,18}")
 _NAMED = {"EnableTracking": bool, "SkipBatching": bool, "CompressionFactor": float}
 
 
@@ -178,6 +180,6 @@ def _require_ingestor(call: Call) -> None:
 
 def _number(reader: Reader) -> int:
     token = reader.next()
-    if token.kind is not Kind.NUMBER or not token.text.isdecimal():
-        raise bad_request(f"MaxFiles must be a number, not {lenient_json.dumps(token.text)}")
+    if not _NUMBER.fullmatch(token.text):
+        raise bad_request(f"MaxFiles must be a number, not {lenient_json.dumps(token.text[:60])}")
     return int(token.text)
