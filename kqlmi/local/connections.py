@@ -7,7 +7,7 @@ from kqlmi.local.azureroles import RECEIVERS
 from kqlmi.local.enforce import Use
 from kqlmi.local.entities import DataConnection
 from kqlmi.local.faults import bad_request
-from kqlmi.local.files import format_of
+from kqlmi.local.formats import format_of
 from kqlmi.local.identities import Identity
 from kqlmi.local.state import State
 

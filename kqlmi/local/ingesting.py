@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from kqlmi.local import appending, connections, connectionstrings, files, statusqueues
+from kqlmi.local import appending, connections, connectionstrings, files, formats, statusqueues
 from kqlmi.local.activity import Run
 from kqlmi.local.background import Worker
 from kqlmi.local.commands.registry import Call
@@ -93,10 +93,10 @@ class Ingestor(Worker):
         skips = str(job.properties.get("ignoreFirstRecord", "")).lower() == "true"
         if job.source.startswith(UPLOADED):
             name = job.source.removeprefix(UPLOADED)
-            kind = files.format_of(name, given)
+            kind = formats.format_of(name, given)
             return files.read(self._uploads, name, kind, table.columns, skips_first=skips).rows
         location = connectionstrings.parse(job.source)
-        laid = Layout(files.format_of(location.path, given), headers="all" if skips else "none")
+        laid = Layout(formats.format_of(location.path, given), headers="all" if skips else "none")
         # Nobody is there to impersonate: the request is long over.
         return transfer.read(self._state, [location], Use(job.flow, job.database), laid, table.columns).rows
 

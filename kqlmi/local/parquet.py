@@ -59,4 +59,6 @@ def _converted(wanted: Column, held: Column, value: Any, is_nanoseconds: bool) -
         if rest:
             raise bad_request(f"the column {wanted.name!r} has a moment that is finer than 100 ns")
         held, value = Column(held.name, "datetime"), count + ticks.EPOCH
+    if wanted.type == "timespan" and held.type in {"int", "long"}:
+        return value  # documented: a timespan is stored as a number of ticks
     return value if wanted.type == held.type else textvalues.read(wanted, textvalues.write(held, value))

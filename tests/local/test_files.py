@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kqlmi.local import files, ticks
+from kqlmi.local import files, formats, ticks
 from kqlmi.local.faults import KustoError
 from kqlmi.local.tables import Table, columns
 
@@ -40,7 +40,7 @@ def rows(text: st.SearchStrategy[str]) -> st.SearchStrategy[list[tuple[Any, ...]
     return st.lists(st.tuples(*nullable), min_size=1, max_size=4)
 
 
-@pytest.mark.parametrize("kind", files.WRITTEN_FORMATS)
+@pytest.mark.parametrize("kind", formats.WRITTEN_FORMATS)
 @pytest.mark.parametrize("is_compressed", [False, True])
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(data=st.data())
@@ -75,7 +75,7 @@ def test_what_is_written_is_read_again(tmp_path: Path, kind: str, *, is_compress
 )
 def test_files_are_read_as_kusto_reads_them(tmp_path: Path, name: str, content: str, found: list[Any]) -> None:
     (tmp_path / name).write_text(content, encoding="utf-8", newline="")
-    table = files.read(tmp_path, name, files.format_of(name), columns("a: string, b: long"))
+    table = files.read(tmp_path, name, formats.format_of(name), columns("a: string, b: long"))
     assert list(table.rows) == found
 
 
@@ -97,7 +97,7 @@ def test_files_are_read_as_kusto_reads_them(tmp_path: Path, name: str, content: 
 def test_what_is_not_as_declared_is_refused_without_a_path(tmp_path: Path, name: str, content: str | bytes) -> None:
     (tmp_path / name).write_bytes(content.encode() if isinstance(content, str) else content)
     with pytest.raises(KustoError) as caught:
-        files.read(tmp_path, name, files.format_of(name), columns("a: string, b: long"))
+        files.read(tmp_path, name, formats.format_of(name), columns("a: string, b: long"))
     assert name in caught.value.detail
     assert str(tmp_path) not in caught.value.detail
 

@@ -5,8 +5,8 @@ from kqlmi.local.commands.registry import Call, Rows, command, shape
 from kqlmi.local.enforce import Use
 from kqlmi.local.entities import ExternalTable
 from kqlmi.local.faults import bad_request
-from kqlmi.local.files import WRITTEN_FORMATS
 from kqlmi.local.flows import transfer
+from kqlmi.local.formats import WRITTEN_FORMATS
 from kqlmi.local.principals import ADMIN
 from kqlmi.local.reader import Reader
 from kqlmi.local.state import State

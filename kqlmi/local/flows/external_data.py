@@ -6,9 +6,9 @@ from kqlmi.local.enforce import Use
 from kqlmi.local.entities import Layout
 from kqlmi.local.expansion import Expansion, Source
 from kqlmi.local.faults import bad_request
-from kqlmi.local.files import format_of
 from kqlmi.local.flows import transfer
 from kqlmi.local.flows.registry import reader
+from kqlmi.local.formats import format_of
 from kqlmi.local.state import Database
 
 

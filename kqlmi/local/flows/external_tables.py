@@ -11,9 +11,9 @@ from kqlmi.local.enforce import Use
 from kqlmi.local.entities import ExternalTable
 from kqlmi.local.expansion import Expansion, Source
 from kqlmi.local.faults import KustoError, already_exists, bad_request
-from kqlmi.local.files import format_of
 from kqlmi.local.flows import transfer
 from kqlmi.local.flows.registry import reader
+from kqlmi.local.formats import format_of
 from kqlmi.local.principals import ADMIN, CREATE, READ_SCHEMA
 from kqlmi.local.reader import Reader
 from kqlmi.local.state import Database, with_entry

@@ -8,8 +8,8 @@ from kqlmi.local.connectionstrings import Location
 from kqlmi.local.enforce import Use
 from kqlmi.local.entities import Layout
 from kqlmi.local.faults import KustoError, bad_request
-from kqlmi.local.files import format_of
 from kqlmi.local.flows import transfer
+from kqlmi.local.formats import format_of
 from kqlmi.local.principals import INGEST
 from kqlmi.local.tables import Table
 

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from kqlmi.local import connectionstrings, files
+from kqlmi.local import connectionstrings, files, formats
 from kqlmi.local.cutting import Site
 from kqlmi.local.enforce import Use
 from kqlmi.local.expansion import Expansion, Source
@@ -28,7 +28,7 @@ def infer_storage_schema(expansion: Expansion, site: Site, context: Database) ->
     containers = options.get("StorageContainers")
     if not isinstance(containers, list) or not containers or not all(isinstance(one, str) for one in containers):
         raise bad_request("infer_storage_schema: StorageContainers must be an array of connection strings")
-    kind = files.format_of("", str(options.get("DataFormat", "")))
+    kind = formats.format_of("", str(options.get("DataFormat", "")))
     use = Use("infer_storage_schema", context.name, expansion.question.principal)
     locations = [connectionstrings.parse(one) for one in containers]
 
