@@ -6,7 +6,7 @@ from kqlmi.local import azureroles, enforce, identities, resources
 from kqlmi.local.azureroles import RECEIVERS
 from kqlmi.local.enforce import Use
 from kqlmi.local.entities import DataConnection
-from kqlmi.local.faults import bad_request
+from kqlmi.local.faults import bad_request, not_carried_out
 from kqlmi.local.formats import format_of
 from kqlmi.local.identities import Identity
 from kqlmi.local.state import State
@@ -39,7 +39,7 @@ def parse(state: State, database: str, name: str, body: dict[str, Any]) -> DataC
     use = Use(FLOWS[kind], database)
     enforce.permit(state, use, _object_id(state, resource_id))
     if kind != "EventHub":
-        raise bad_request(f"the local cluster does not carry out data connections of the kind {kind}")
+        raise not_carried_out(f"data connections of the kind {kind}")
     _refuse_unknown(properties)
     hub = resources.parse_hub(str(properties.get("eventHubResourceId")))
     if hub not in state.hubs:
@@ -59,7 +59,7 @@ def _refuse_unknown(properties: dict[str, Any]) -> None:
         raise bad_request(f"a data connection has no property '{unknown[0]}' that the local cluster knows")
     for one in ("compression", "databaseRouting", "eventSystemProperties", "mappingRuleName", "retrievalStartDate"):
         if properties.get(one) not in _AS_IF_NOT_THERE:
-            raise bad_request(f"the local cluster does not carry out the property '{one}' of a data connection")
+            raise not_carried_out(f"the property '{one}' of a data connection")
 
 
 def render(state: State, connection: DataConnection) -> dict[str, Any]:

@@ -68,6 +68,11 @@ def bad_request(what: str) -> KustoError:
     )
 
 
+def not_carried_out(feature: str) -> KustoError:
+    """Refuse what the documentation describes and the local cluster does not do."""
+    return bad_request(f"the local cluster does not carry out {feature}")
+
+
 def database_not_found(name: str) -> KustoError:
     """Refuse a database that does not exist; 400, because clients hide what a 404 says."""
     return KustoError(

@@ -12,7 +12,7 @@ from kqlmi.local.commands.registry import Call, Endpoint, Rows, command, listed,
 from kqlmi.local.connectionstrings import Location
 from kqlmi.local.enforce import Use
 from kqlmi.local.entities import UPLOADS, IngestionJob
-from kqlmi.local.faults import bad_request, forbidden_operation
+from kqlmi.local.faults import bad_request, forbidden_operation, not_carried_out
 from kqlmi.local.flows import transfer
 from kqlmi.local.lexer import Kind
 from kqlmi.local.principals import INGEST
@@ -51,7 +51,7 @@ def blobs(reader: Reader, _verb: str) -> Listing:
         reader.next()
         reader.expect("=")
         if word == "PathFormat":
-            raise bad_request("the local cluster does not carry out PathFormat")
+            raise not_carried_out("PathFormat")
         given[word] = reader.string() if word == "Suffix" else _number(reader)
     if len(locations) != 1 or any(location.impersonates for location in locations):
         raise bad_request(".list blobs takes one connection string, and cannot impersonate: nobody is there later on")

@@ -7,7 +7,7 @@ from kqlmi.local import enforce, payloads, ticks
 from kqlmi.local.commands.registry import Call, Rows, command
 from kqlmi.local.enforce import Use
 from kqlmi.local.entities import ContinuousExport, ExternalTable
-from kqlmi.local.faults import bad_request
+from kqlmi.local.faults import not_carried_out
 from kqlmi.local.flows import update_policies
 from kqlmi.local.kqltext import quote
 from kqlmi.local.lexer import mask_hidden
@@ -67,7 +67,7 @@ def query_acceleration_policy_alter(call: Call) -> Rows:
     identity = policy.get("ManagedIdentity") if isinstance(policy, dict) else None
     if identity:
         enforce.permit(call.state, Use("query_acceleration", database.name), str(identity))
-    raise bad_request("the local cluster does not carry out query acceleration")
+    raise not_carried_out("query acceleration")
 
 
 @command(

@@ -10,7 +10,7 @@ from kqlmi.local.cutting import Site, storage_kind
 from kqlmi.local.enforce import Use
 from kqlmi.local.entities import ExternalTable
 from kqlmi.local.expansion import Expansion, Source
-from kqlmi.local.faults import KustoError, already_exists, bad_request
+from kqlmi.local.faults import KustoError, already_exists, bad_request, not_carried_out
 from kqlmi.local.flows import transfer
 from kqlmi.local.flows.registry import reader
 from kqlmi.local.formats import format_of
@@ -170,7 +170,7 @@ def _refusal(call: Call, table: Elsewhere) -> KustoError:
     call.require(CREATE, database)
     for identity in table.identities:
         enforce.permit(call.state, Use(table.flow, database.name), identity)
-    return bad_request(f"the local cluster does not carry out external tables of this kind ({table.flow})")
+    return not_carried_out(f"external tables of this kind ({table.flow})")
 
 
 def _drop(call: Call, *, may_miss: bool) -> Rows:

@@ -8,7 +8,7 @@ from kqlmi.local.connectionstrings import named_identities
 from kqlmi.local.cutting import Site
 from kqlmi.local.enforce import Use
 from kqlmi.local.expansion import Expansion, Source
-from kqlmi.local.faults import KustoError, bad_request
+from kqlmi.local.faults import KustoError, not_carried_out
 from kqlmi.local.flows.registry import plugin
 from kqlmi.local.state import Database
 
@@ -38,7 +38,7 @@ def outside(expansion: Expansion, site: Site, context: Database) -> Source:
             continue
         for identity in (one for text in _texts(value) for one in named_identities(text)):
             enforce.permit(expansion.state, use, identity)
-    raise bad_request(f"the local cluster does not carry out the plugin '{site.kind}'")
+    raise not_carried_out(f"the plugin '{site.kind}'")
 
 
 def _texts(value: str) -> Iterator[str]:
