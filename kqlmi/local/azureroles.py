@@ -50,6 +50,8 @@ def scope_of(url: str) -> str:
 def container(url: str) -> Location:
     """Read the URL of a container, which names no blob and nobody."""
     location = connectionstrings.parse(url)
+    if location.is_onelake:
+        raise bad_request("the local cluster does not carry out data in OneLake, where Fabric's own rights decide")
     if location.path or location.shown != location.url:
         raise bad_request(f"{location.url} is no container; write https://<account>.blob.core.windows.net/<container>")
     return location

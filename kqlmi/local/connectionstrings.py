@@ -8,13 +8,17 @@ from kqlmi.local.faults import KustoError, bad_request
 
 _ACCOUNT = re.compile(r"[a-z0-9]{3,24}")
 _CONTAINER = re.compile(r"[a-z0-9](?:-?[a-z0-9]){2,62}|\$(?:web|root|logs)")
-_HOST = re.compile(r"([^.]*)\.(blob|dfs)\.core\.windows\.net")
+_HOST = re.compile(r"([^.]*)\.(blob|dfs)\.core\.(windows\.net|usgovcloudapi\.net|chinacloudapi\.cn)")
+_PUBLIC = "windows.net"
+_ONELAKE = re.compile(r"(?:[a-z0-9-]*-)?onelake\.(?:blob|dfs)\.fabric\.microsoft\.com")
+_ELSEWHERE = re.compile(r"[^.]*\.azuredatalakestore\.net|.*\.amazonaws\.com")
 # What a file system, DuckDB's file names or a shell would take for something else.
 _ODD = re.compile(r'[\x00-\x1f\x7f\\:*?"<>|\[\]{}]')
 _IDENTITY = "managed_identity="
+_NAMED = re.compile(r"\s*managed_?identity\s*=\s*([^;]*?)\s*", re.IGNORECASE)
 _LONGEST = 1024
 _LONGEST_PART = 200
-_STORAGE_IDENTITY = re.compile(r";managed_identity=([^;]*)")
+_STORAGE_IDENTITY = re.compile(rf";{_NAMED.pattern}(?=;|$)", re.IGNORECASE)
 _SQL_USER = re.compile(r"(?:^|;)\s*User Id\s*=\s*\"?([^;\"]*)", re.IGNORECASE)
 _SQL_IDENTITY = re.compile(
     r"(?:^|;)\s*Authentication\s*=\s*\"?Active Directory Managed Identity\"?\s*(?:;|$)", re.IGNORECASE
@@ -24,9 +28,9 @@ _KINDS = "https://<account>.blob.core.windows.net/<container> or abfss://<contai
 
 @dataclass(frozen=True)
 class Location:
-    """A container, or a folder or blob in it.
+    """A container, or a folder or blob in it; of OneLake a workspace, or a path in it.
 
-    ``root`` is the URL of the container; ``path`` is decoded, and empty for the container itself. ``identity`` is an
+    ``account`` names the cloud too where it is not the public one. ``root`` is the URL of the container; ``path`` is decoded, and empty for the container itself. ``identity`` is an
     object ID or ``system``; a location without it that does not impersonate names nobody who could open it.
     """
 
@@ -36,6 +40,11 @@ class Location:
     path: str
     identity: str = ""
     impersonates: bool = False
+
+    @property
+    def is_onelake(self) -> bool:
+        """Whether it lies in OneLake, whose data is not carried out."""
+        return _ONELAKE.fullmatch(self.account) is not None
 
     @property
     def url(self) -> str:
@@ -57,24 +66,24 @@ class Location:
 def parse(text: str) -> Location:
     """Read a connection string; credentials that this cluster does not take are never repeated in the refusal."""
     url, semicolon, credentials = text.strip().partition(";")
-    location = _located(url)
+    location = _located(url.strip())
     if not semicolon:
         return location
-    if credentials == "impersonate":
+    if credentials.strip() == "impersonate":
         return replace(location, impersonates=True)
-    identity = credentials.removeprefix(_IDENTITY).strip()
-    if identity == credentials or ";" in identity:
+    named = _NAMED.fullmatch(credentials)
+    if not named:
         raise _refused(
-            "the local cluster's storage takes ';managed_identity=<object ID>', ';managed_identity=system' and "
-            "';impersonate', and no keys or tokens"
+            "the local cluster does not carry out keys and tokens; it takes ';managed_identity=<object ID>', "
+            "';managed_identity=system' and ';impersonate'"
         )
-    if not identity:
+    if not named[1]:
         raise _refused("'managed_identity=' must be followed by 'system' or by the object ID of an identity")
-    return replace(location, identity=identity)
+    return replace(location, identity=named[1])
 
 
 def named_identities(connection: str) -> list[str]:
-    """Give the managed identities that a connection string of any service names."""
+    """Return the managed identities that a connection string of any service names."""
     found = _STORAGE_IDENTITY.findall(connection)
     if _SQL_IDENTITY.search(connection):
         user = _SQL_USER.search(connection)
@@ -84,25 +93,32 @@ def named_identities(connection: str) -> list[str]:
 
 def _located(url: str) -> Location:
     if "?" in url or "#" in url:
-        raise _refused("the local cluster's storage takes no shared access signatures, and no '?' or '#' in a URL")
+        raise _refused("the local cluster does not carry out shared access signatures: no '?' or '#' in a URL")
     try:
         parts = urlsplit(url)
-        host = _HOST.fullmatch(parts.netloc.rpartition("@")[2].lower())
+        name = parts.netloc.rpartition("@")[2].lower()
     except ValueError:
-        host = None
-    if not host or parts.scheme not in {"https", "abfss"}:
+        name = ""
+    host, is_onelake = _HOST.fullmatch(name), bool(_ONELAKE.fullmatch(name))
+    if _ELSEWHERE.fullmatch(name):
+        raise _refused(f"the local cluster does not carry out storage of this kind, only {_KINDS}")
+    if not (host or is_onelake) or parts.scheme not in {"https", "abfss"}:
         raise _refused(f"the local cluster knows no other storage than {_KINDS}")
-    account, kind = host.groups()
     if parts.scheme == "abfss":
         container, path = parts.netloc.rpartition("@")[0], parts.path[1:]
-        root = f"abfss://{container}@{account}.dfs.core.windows.net"
+        root = f"abfss://{container}@{name}"
     else:
         container, _, path = parts.path[1:].partition("/")
-        root = f"https://{account}.{kind}.core.windows.net/{container}"
-    is_odd = kind == "blob" if parts.scheme == "abfss" else "@" in parts.netloc
+        root = f"https://{name}/{container}"
+    is_odd = ".blob." in name if parts.scheme == "abfss" else "@" in parts.netloc
+    if is_onelake:
+        if is_odd or not checked_path(unquote(container)) or "/" in unquote(container):
+            raise _refused("the URL names no workspace of OneLake")
+        return Location(name, container, root, _path(path))
+    account, _, cloud = host.groups() if host else ("", "", "")
     if is_odd or not _ACCOUNT.fullmatch(account) or not _CONTAINER.fullmatch(container):
         raise _refused(f"the URL names no account and container; write {_KINDS}")
-    return Location(account, container, root, _path(path))
+    return Location(account if cloud == _PUBLIC else f"{account}.{cloud}", container, root, _path(path))
 
 
 def _path(encoded: str) -> str:

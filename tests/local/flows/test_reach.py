@@ -167,3 +167,16 @@ def test_the_callout_policy_closes_storage_too(here: World) -> None:
     denied = '[{"CalloutType": "external_data", "CalloutUriRegex": "acct", "CanCall": false}]'
     here.client.mgmt(f".alter cluster policy callout '{denied}'")
     assert here.missing(text) == "callout"
+
+
+def test_onelake_asks_for_the_grant_before_it_is_refused_as_not_carried_out(here: World) -> None:
+    where = f"https://onelake.dfs.fabric.microsoft.com/W/L.Lakehouse/Files/a.csv; managed_identity = {here.mine}"
+    for text in (
+        f"{READ} [h'{where}']",
+        f"{READ} with (format=csv) [h'{where}']",
+        f"{READ} [h'{where}'] with (format=csv)",
+    ):
+        here.revoke("cluster")
+        assert here.missing(text) == "grant"
+        here.grant("cluster", here.mine, "ExternalDataRequest")
+        assert "does not carry out data in OneLake" in str(here.client.refusal(text, query=True).description)

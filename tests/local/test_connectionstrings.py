@@ -1,0 +1,83 @@
+"""Connection strings are read as the documentation writes them, and never on behalf of somebody else."""
+
+import pytest
+
+from kqlmi.local import connectionstrings
+from kqlmi.local.connectionstrings import Location, named_identities
+from kqlmi.local.faults import KustoError
+
+ID = "12345678-1234-1234-1234-1234567890ab"
+URL = "https://fabrikam.blob.core.windows.net/container/path/to/file.csv"
+ONELAKE = "onelake.dfs.fabric.microsoft.com"
+
+
+@pytest.mark.parametrize(
+    ("credentials", "identity"),
+    [
+        (";managed_identity=system", "system"),
+        (f";managed_identity={ID}", ID),
+        (f"; managed_identity={ID}", ID),
+        (f" ; managed_identity = {ID} ", ID),
+        (f";managedIdentity={ID}", ID),
+        (f";ManagedIdentity={ID}", ID),
+    ],
+)
+def test_an_identity_may_be_written_in_each_documented_way(credentials: str, identity: str) -> None:
+    location = connectionstrings.parse(URL + credentials)
+    assert (location.identity, location.url) == (identity, URL)
+    assert location == connectionstrings.parse(location.shown)
+    assert named_identities(URL + credentials) == [identity]
+
+
+@pytest.mark.parametrize(
+    ("url", "container", "path"),
+    [
+        ("https://acct.blob.core.usgovcloudapi.net/data/a.csv", "data", "a.csv"),
+        ("https://acct.dfs.core.chinacloudapi.cn/data", "data", ""),
+        ("abfss://data@acct.dfs.core.usgovcloudapi.net/in/a.csv", "data", "in/a.csv"),
+        (
+            f"https://{ONELAKE}/My%20Workspace/Lake.Lakehouse/Files/a.csv",
+            "My%20Workspace",
+            "Lake.Lakehouse/Files/a.csv",
+        ),
+        (f"abfss://{ID}@{ONELAKE}/{ID}/Files", ID, f"{ID}/Files"),
+        ("https://onelake.blob.fabric.microsoft.com/W/L.Lakehouse", "W", "L.Lakehouse"),
+        ("https://msit-onelake.dfs.fabric.microsoft.com/W/L.Lakehouse/Files/x.zip", "W", "L.Lakehouse/Files/x.zip"),
+    ],
+)
+def test_sovereign_clouds_and_onelake_are_read(url: str, container: str, path: str) -> None:
+    location = connectionstrings.parse(f"{url};managed_identity=system")
+    assert (location.container, location.path, location.url) == (container, path, url)
+    assert location.is_onelake == ("onelake" in url)
+
+
+def test_an_account_of_another_cloud_is_another_account() -> None:
+    ends = ("windows.net", "usgovcloudapi.net", "chinacloudapi.cn")
+    assert len({connectionstrings.parse(f"https://acct.blob.core.{end}/data").account for end in ends}) == len(ends)
+    assert not Location("myonelake", "data", "https://myonelake.blob.core.windows.net/data", "").is_onelake
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (f"{URL};sharedkey=secret", "does not carry out keys"),
+        (f"{URL};secret==", "does not carry out keys"),
+        (f"{URL};token=secret", "does not carry out keys"),
+        (f"{URL};managed_identity=system;secret", "does not carry out keys"),
+        (f"{URL}?sv=1&sig=secret", "does not carry out shared access"),
+        ("adl://acct.azuredatalakestore.net/secret", "does not carry out storage"),
+        ("https://b.s3.us-east-1.amazonaws.com/f.csv;AwsCredentials=A,secret", "does not carry out storage"),
+        (f"{URL};managed_identity = ", "must be followed"),
+        (f"https://{ONELAKE}", "no workspace"),
+        (f"https://{ONELAKE}/../x", "parts"),
+        (f"https://{ONELAKE}/a%2fb/x", "no workspace"),
+        (f"https://{ONELAKE}/W/%2e%2e/x", "parts"),
+        (f"https://x@{ONELAKE}/W/x", "no workspace"),
+        ("https://acct.blob.core.windows.net.evil.example/data", "no other storage"),
+        (f"https://{ONELAKE}.evil.example/W/x", "no other storage"),
+    ],
+)
+def test_what_is_not_carried_out_is_refused_as_known_and_not_repeated(text: str, told: str) -> None:
+    with pytest.raises(KustoError, match=told) as caught:
+        connectionstrings.parse(text)
+    assert "secret" not in caught.value.detail
