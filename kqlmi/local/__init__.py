@@ -34,7 +34,8 @@ def start(
     ``identities`` are the managed identities that are assigned to it, names or ``Identity`` values, ``system`` being
     the cluster's own; ``usages`` are those that it knows beyond the documented ten. Port 0 lets the system choose.
     ``path`` is a folder that keeps the state: what is there already is opened again, and after a kill at any moment it
-    holds the state before a change or the one after it. Without it the state ends with the cluster.
+    holds the state before a change or the one after it. Only this user may read it. Without ``path`` the state ends with
+    the cluster.
     """
     if not all(find_spec(module) for module in ("duckdb", "duckdb_kql", "tornado")):
         raise MissingExtraError("The local cluster is not installed.", hint="Run: pip install 'kqlmi[local]'")
@@ -78,7 +79,7 @@ def _open(store: "Store", state: "State", given: list[str], *, is_sample: bool) 
         return
     if is_sample:
         folder = store.folder / "landing"
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
         world.furnish(state, folder)
     store.save(state)
 

@@ -97,7 +97,7 @@ class LocalCluster:
         with state.lock:
             for held in [state.database(database)] if database is not None else list(state.databases.values()):
                 state.grant(held, Grant(_ROLES[role], principal))
-            state.keep()
+        state.keep()
         return self._new_token(Caller(principal))
 
     @property
@@ -158,7 +158,7 @@ class LocalCluster:
             raise InputError(f"The folder {path} does not exist.", hint="Create it first.")
         with _as_input(), self._state.lock:
             self._state.storage = self._state.storage.with_container(url, path)
-            self._state.keep()
+        self._state.keep()
 
     def assign_role(self, object_id: str, url: str, role: str) -> None:
         """Assign an Azure role on a container or an event hub to a principal, such as ``Storage Blob Data Reader``.
@@ -167,13 +167,13 @@ class LocalCluster:
         """
         with _as_input(), self._state.lock:
             self._state.azure_roles = self._state.azure_roles.assigned(object_id, url, role)
-            self._state.keep()
+        self._state.keep()
 
     def unassign_role(self, object_id: str, url: str, role: str) -> None:
         """Take an Azure role away from a principal."""
         with _as_input(), self._state.lock:
             self._state.azure_roles = self._state.azure_roles.unassigned(object_id, url, role)
-            self._state.keep()
+        self._state.keep()
 
     def stop(self) -> None:
         """Stop the cluster; a second call does nothing."""

@@ -19,7 +19,7 @@ class Hub:
         self._state = state
         self._place = (namespace.lower(), name.lower())
         with state.lock:
-            state.hubs = {self._place: (), **state.hubs}
+            state.hubs = {**state.hubs, self._place: state.hubs.get(self._place, ())}
         state.keep()
 
     def __repr__(self) -> str:

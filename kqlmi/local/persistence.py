@@ -1,29 +1,30 @@
-"""A cluster's state kept in a folder: written as a whole after each change, so that a kill leaves the old or the new."""
+"""A cluster's state kept in a folder: each change is one transaction, so that a kill leaves the old or the new."""
 
 import dataclasses
-import json
-import types
-import typing
-from collections.abc import Mapping
-from decimal import Decimal
-from enum import StrEnum
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
-from typing import IO, Any
+from typing import Final
 
-from kqlmi import atomicfile
 from kqlmi.errors import InputError
 from kqlmi.local.activity import Change, ExportRuns, IngestionFailure
 from kqlmi.local.azureroles import AzureRoles
 from kqlmi.local.callouts import Callouts
+from kqlmi.local.cells import Cells
 from kqlmi.local.entities import DataConnection, IngestionJob, Report
 from kqlmi.local.identities import Identity
 from kqlmi.local.policies import Policy
 from kqlmi.local.state import Database, State
 from kqlmi.local.storage import Storage
+from kqlmi.local.tables import Table
 
-_FORMAT = 1
-_FILE = "state.json"
+_FORMAT: Final = 2
+_FILE: Final = "state.db"
+_FIRST_FILE: Final = "state.json"
+"""What held a state of the format 1."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +54,7 @@ _NAMES = tuple(one.name for one in dataclasses.fields(Saved))
 
 
 class Store:
-    """A folder that one cluster at a time keeps its state in."""
+    """A folder that one cluster at a time keeps its state in; only its owner may read what is written there."""
 
     def __init__(self, folder: Path) -> None:
         """Take the folder, which is made if it is not there."""
@@ -61,130 +62,103 @@ class Store:
         self._written: Saved | None = None
         self._lock = Lock()
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._held = (folder / "lock").open("a")
-            _take(self._held, folder)
-            atomicfile.remove_drafts(folder / _FILE)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # SQLite gives the mode of this file to those that it adds. One that is there is not opened here: closing it
+            # would let go of the lock of another cluster in this process.
+            with suppress(FileExistsError):
+                os.close(os.open(folder / _FILE, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         except OSError as error:
             raise InputError(
                 f"The folder {folder} cannot be used: {error.strerror}.", hint="Choose another."
             ) from error
+        with self._explained():
+            self._connection = sqlite3.connect(folder / _FILE, timeout=0, isolation_level=None, check_same_thread=False)
+        try:
+            self._take()
+        except BaseException:
+            self._connection.close()
+            raise
 
-    @property
-    def exists(self) -> bool:
-        """Whether a state is kept here."""
-        return (self.folder / _FILE).exists()
+    def _take(self) -> None:
+        """Lock the file, and refuse one that holds something else."""
+        self._cells = self._new_cells()
+        with self._explained():
+            self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+            [found] = self._connection.execute("PRAGMA user_version").fetchone()
+            self.exists = bool(self._connection.execute("SELECT * FROM sqlite_master").fetchall())
+            if not self.exists and (self.folder / _FIRST_FILE).exists():
+                self.exists, found = True, 1
+            if self.exists and found != _FORMAT:
+                raise InputError(
+                    f"The state in {self.folder} has the format {found}.", hint="Use the version that wrote it."
+                )
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = FULL")
+            with self._transaction():  # which takes the lock
+                pass
+
+    def _new_cells(self) -> Cells:
+        return Cells(self._connection, Saved, frozenset({Saved, Database, Table}))
 
     def restore(self, state: State) -> None:
         """Give a state what is kept."""
-        try:
-            content = json.loads((self.folder / _FILE).read_text(encoding="utf-8"))
-            if content["format"] != _FORMAT:
-                raise InputError(
-                    f"The state in {self.folder} has the format {content['format']}.",
-                    hint="Use the version that wrote it.",
-                )
-            self._written = _decode(Saved, content["state"])
-        except (ArithmeticError, AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError) as error:
-            raise InputError(f"The state in {self.folder} cannot be read.", hint="Nothing was changed.") from error
+        with self._explained():
+            self._written = self._cells.read()
         for name in _NAMES:
             setattr(state, name, getattr(self._written, name))
 
     def save(self, state: State) -> None:
-        """Keep a state, unless it is what was kept last; when this returns, it survives."""
+        """Keep a state, unless it is what was kept last; when this returns, it survives.
+
+        Raises:
+            OSError: The state could not be written, such as to a full disk. The next call writes all of it.
+        """
         with self._lock:
             with state.lock:
                 saved = Saved(**{name: getattr(state, name) for name in _NAMES})
             if self._written is not None and all(getattr(saved, one) is getattr(self._written, one) for one in _NAMES):
                 return
-            text = json.dumps({"format": _FORMAT, "state": _encode(Saved, saved)}, ensure_ascii=False)
-            # Only for whoever started the cluster: it holds what is hidden elsewhere.
-            atomicfile.write(self.folder / _FILE, text.encode(), private=True)
-            self._written = saved
+            try:
+                with self._transaction():
+                    if not self.exists:
+                        self._cells.create()
+                        self._connection.execute(f"PRAGMA user_version = {_FORMAT}")
+                    self._cells.write(saved)
+            except sqlite3.Error as error:
+                raise OSError(f"the state in {self.folder} could not be written: {error}") from error
+            self._written, self.exists = saved, True
 
     def close(self) -> None:
         """Let another cluster take the folder."""
-        self._held.close()
+        with self._lock:
+            self._connection.close()
 
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._connection.execute("COMMIT")
+        except BaseException:
+            self._connection.rollback()
+            self._cells = self._new_cells()
+            raise
 
-def _take(held: IO[str], folder: Path) -> None:
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        held.close()
-        raise InputError(f"Another local cluster keeps its state in {folder}.", hint="Stop it first.") from error
-
-
-def _encode(hint: Any, value: Any) -> Any:
-    """Give a value as JSON has it, by its type; ``Any`` is JSON already, with decimals in an object of their own."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if value is None or hint in {str, int, bool, float}:
-        return value
-    if hint is Any:
-        return _plain(value)
-    if origin in {types.UnionType, typing.Union}:
-        return _encode(next(one for one in arguments if one is not types.NoneType), value)
-    if dataclasses.is_dataclass(hint):
-        hints = typing.get_type_hints(hint)
-        return {one.name: _encode(hints[one.name], getattr(value, one.name)) for one in dataclasses.fields(hint)}
-    return _encode_several(origin, arguments, value)
-
-
-def _encode_several(origin: Any, arguments: tuple[Any, ...], value: Any) -> Any:
-    if origin is Mapping:
-        return [[_encode(arguments[0], name), _encode(arguments[1], held)] for name, held in value.items()]
-    if origin in {tuple, frozenset}:
-        inner = _inner(arguments, len(value))
-        return [_encode(one, held) for one, held in zip(inner, value, strict=True)]
-    return str(value)
-
-
-def _decode(hint: Any, data: Any) -> Any:
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if data is None or hint in {str, int, bool, float}:
-        return data
-    if hint is Any:
-        return _restored(data)
-    if origin in {types.UnionType, typing.Union}:
-        return _decode(next(one for one in arguments if one is not types.NoneType), data)
-    if dataclasses.is_dataclass(hint):
-        hints = typing.get_type_hints(hint)
-        return typing.cast("type", hint)(**{name: _decode(hints[name], held) for name, held in data.items()})
-    if hint is Path or (isinstance(hint, type) and issubclass(hint, StrEnum)):
-        return hint(data)
-    return _decode_several(origin, arguments, data)
-
-
-def _decode_several(origin: Any, arguments: tuple[Any, ...], data: Any) -> Any:
-    if origin is Mapping:
-        return {_decode(arguments[0], name): _decode(arguments[1], held) for name, held in data}
-    if origin in {tuple, frozenset}:
-        return origin(_decode(one, held) for one, held in zip(_inner(arguments, len(data)), data, strict=True))
-    raise TypeError(f"no value of the type {origin} is kept")
-
-
-def _inner(arguments: tuple[Any, ...], count: int) -> tuple[Any, ...]:
-    return (arguments[0],) * count if len(arguments) == 1 or arguments[-1] is Ellipsis else arguments
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return {"$decimal": str(value)}
-    if isinstance(value, Mapping) and any(str(name).startswith("$") for name in value):
-        return {"$object": [[name, _plain(held)] for name, held in value.items()]}
-    if isinstance(value, Mapping):
-        return {name: _plain(held) for name, held in value.items()}
-    return [_plain(held) for held in value] if isinstance(value, list | tuple) else value
-
-
-def _restored(data: Any) -> Any:
-    if isinstance(data, dict):
-        if "$decimal" in data:
-            return Decimal(data["$decimal"])
-        pairs = data["$object"] if "$object" in data else data.items()
-        return {name: _restored(held) for name, held in pairs}
-    return [_restored(held) for held in data] if isinstance(data, list) else data
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (
+            ArithmeticError,
+            AttributeError,
+            LookupError,
+            RecursionError,
+            TypeError,
+            ValueError,
+            sqlite3.Error,
+        ) as error:
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
+                what, hint = f"Another local cluster keeps its state in {self.folder}.", "Stop it first."
+            else:
+                what, hint = f"The state in {self.folder} cannot be read.", "Nothing was changed."
+            raise InputError(what, hint=hint) from error

@@ -50,7 +50,7 @@ class Service:
         self.queries = Queries(state)
         self._temporary = None if uploads else TemporaryDirectory(prefix="kqlmi-uploads-", ignore_cleanup_errors=True)
         self.uploads = (uploads or Path(self._temporary.name if self._temporary else "")).resolve()
-        self.uploads.mkdir(exist_ok=True)
+        self.uploads.mkdir(mode=0o700, exist_ok=True)
         self._scheduler = Scheduler(self.queries)
         self._ingestor = Ingestor(self.queries, self.uploads)
 

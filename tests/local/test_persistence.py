@@ -3,20 +3,35 @@
 import json
 import os
 import random
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kqlmi import local
 from kqlmi.errors import InputError
 from kqlmi.local import persistence
-from kqlmi.local.state import State
+from kqlmi.local.activity import IngestionFailure
+from kqlmi.local.entities import Report
+from kqlmi.local.persistence import Store
+from kqlmi.local.state import Database, State, key
+from kqlmi.local.tables import Table, columns
 from tests.local.conftest import Client, Connect
+from tests.work import calls
 
 CONTAINER = "https://acct.blob.core.windows.net/data"
 # What belongs to the process: who may call it, what it runs, and how its threads wait.
@@ -109,12 +124,90 @@ def test_a_folder_holds_one_cluster_at_a_time(tmp_path: Path) -> None:
     local.start(path=tmp_path).stop()
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"format": 99}', '{"format": 1, "state": {"id": "x"}}'])
-def test_a_file_that_is_no_state_is_refused_and_stays(tmp_path: Path, content: str) -> None:
-    (tmp_path / "state.json").write_text(content)
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("state.db", b"{}"), ("state.db", bytes(range(256)) * 64), ("state.json", b'{"format": 1, "state": {"id": "x"}}')],
+)
+def test_a_file_that_is_no_state_is_refused_and_stays(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError):
         local.start(path=tmp_path)
-    assert (tmp_path / "state.json").read_text() == content
+    assert (tmp_path / name).read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "change", ["PRAGMA user_version = 99", "DROP TABLE cell", "DELETE FROM cell WHERE place LIKE '%id\"'"]
+)
+def test_a_database_that_is_no_state_is_refused_and_stays(tmp_path: Path, change: str) -> None:
+    local.start(databases=["D"], path=tmp_path).stop()
+    with closing(sqlite3.connect(tmp_path / "state.db")) as foreign:
+        foreign.execute("CREATE TABLE somebodys (value)")
+        foreign.execute(change)
+        foreign.commit()
+    content = (tmp_path / "state.db").read_bytes()
+    with pytest.raises(InputError):
+        local.start(path=tmp_path)
+    assert (tmp_path / "state.db").read_bytes() == content
+
+
+def test_a_start_that_was_killed_before_it_wrote_anything_left_nothing(tmp_path: Path) -> None:
+    (tmp_path / "state.db").touch()
+    local.start(databases=["D"], path=tmp_path).stop()
+    with local.start(path=tmp_path) as cluster:
+        assert [one.name for one in cluster._state.databases.values()] == ["D"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs the modes of POSIX")
+@pytest.mark.parametrize("is_made", [False, True])
+def test_nobody_else_can_open_what_is_kept(tmp_path: Path, *, is_made: bool) -> None:
+    folder = tmp_path / "kept"
+    before = os.umask(0)
+    try:
+        if is_made:
+            folder.mkdir()
+        with local.start(path=folder) as cluster:
+            url = f"{cluster.ingest_url}/kqlmi-uploads/x.csv?sig={cluster._state.signature}"
+            with urllib.request.urlopen(urllib.request.Request(url, b"1", method="PUT")) as answer:  # noqa: S310 - loopback
+                assert answer.status == 201
+            assert {"state.db", "state.db-wal", "landing", "uploads"} <= {path.name for path in folder.iterdir()}
+            shown = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if is_open(path, folder)}
+    finally:
+        os.umask(before)
+    assert not shown
+    assert is_made or folder.stat().st_mode & 0o777 == 0o700
+
+
+def is_open(path: Path, folder: Path) -> bool:
+    """Check whether others may use a file, and no folder that was made around it keeps them away."""
+    return all(one.stat().st_mode & 0o077 for one in (path, *path.parents) if one.is_relative_to(folder))
+
+
+def test_a_change_holds_no_lock_while_it_is_kept(tmp_path: Path) -> None:
+    """Two threads that change and keep would otherwise wait for each other."""
+    with (
+        local.start(databases=["D"], identities=["mine"], path=tmp_path / "kept") as cluster,
+        ThreadPoolExecutor() as pool,
+    ):
+        state, free = cluster._state, []
+        keep = state.keep
+
+        def watched() -> None:
+            free.append(pool.submit(is_free).result())
+            keep()
+
+        def is_free() -> bool:
+            taken = state.lock.acquire(blocking=False)
+            if taken:
+                state.lock.release()
+            return taken
+
+        state.keep = watched
+        cluster.add_storage(CONTAINER, tmp_path)
+        cluster.assign_role(cluster.identities[0].object_id, CONTAINER, "Storage Blob Data Reader")
+        cluster.unassign_role(cluster.identities[0].object_id, CONTAINER, "Storage Blob Data Reader")
+        cluster.token_for("viewer", database="D")
+        cluster.hub("ns", "hub").send(["x"])
+    assert free == [True] * 6
 
 
 def test_a_place_that_is_no_folder_is_refused(tmp_path: Path) -> None:
@@ -144,7 +237,7 @@ with kqlmi.local.start(path=sys.argv[1], databases=sys.argv[2:]) as cluster:
 def test_a_kill_at_any_moment_leaves_the_old_or_the_new(tmp_path: Path, connect: Connect) -> None:
     acknowledged = 0
     chance = random.Random(7)  # noqa: S311 - moments, not secrets
-    for round_ in range(6):
+    for round_ in range(3):
         command = [sys.executable, "-c", VICTIM, str(tmp_path), *(["D"] if round_ == 0 else [])]
         victim = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert victim.stdout
@@ -161,3 +254,158 @@ def test_a_kill_at_any_moment_leaves_the_old_or_the_new(tmp_path: Path, connect:
         assert rows == made == list(range(len(rows)))
         assert len(rows) in {acknowledged, acknowledged + 1}
         acknowledged = len(rows)
+
+
+def state_of(count: int) -> State:
+    return State((), [Database(f"db{number}") for number in range(count)], ["ExternalTable"])
+
+
+def snapshot(state: State) -> dict[str, Any]:
+    return {name: getattr(state, name) for name in persistence._NAMES}
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[Store]:
+    with closing(Store(folder)) as store:
+        store._connection.execute("PRAGMA synchronous = OFF")  # no machine fails here
+        yield store
+
+
+def restored(folder: Path) -> dict[str, Any]:
+    with opened(folder) as store:
+        state = state_of(0)
+        store.restore(state)
+        return snapshot(state)
+
+
+ROWS = columns("n: long, d: dynamic")
+
+
+def add_rows(state: State, name: str, count: int) -> None:
+    database = state.databases.get(key(name)) or Database(name)
+    held = database.tables.get("T") or Table(ROWS)
+    added = ((number, json.dumps({"é": number})) for number in range(count))
+    state.put(database.with_table("T", held.with_rows((*held.rows, *added))))
+
+
+def replace_rows(state: State, name: str, count: int) -> None:
+    database = state.databases.get(key(name)) or Database(name)
+    state.put(database.with_table("T", Table(ROWS, tuple((number, None) for number in range(count)))))
+
+
+def drop(state: State, name: str, _count: int) -> None:
+    state.databases = {one: held for one, held in state.databases.items() if one != key(name)}
+
+
+def drop_table(state: State, name: str, _count: int) -> None:
+    database = state.databases.get(key(name)) or Database(name)
+    state.put(database.with_table("T", None))
+
+
+def drop_and_add(state: State, name: str, count: int) -> None:
+    drop(state, name, count)
+    add_rows(state, name, count)
+
+
+def lose_first(state: State, name: str, count: int) -> None:
+    failure = IngestionFailure(
+        name, "T", "", "\ud800", "", is_permanent=True, is_from_update_policy=False, principal="", activity_id=""
+    )
+    state.ingestion_failures = (*state.ingestion_failures[count:], failure)
+
+
+def report(state: State, name: str, count: int) -> None:
+    held = state.reports.get(name, ())
+    taken = tuple(replace(one, received=count) if number == count else one for number, one in enumerate(held))
+    state.reports = {**state.reports, name: (*taken, Report("x"))}
+
+
+CHANGES: list[Callable[[State, str, int], None]] = [
+    *(add_rows, replace_rows, drop, drop_table, drop_and_add, lose_first, report),
+]
+# Names that a way of joining or ordering them could take for one another.
+NAMES = ["a", "A b", 'a"', "a\nb", "a\x0b", "é", "\ud800"]
+
+
+@given(
+    st.lists(
+        st.lists(st.tuples(st.sampled_from(CHANGES), st.sampled_from(NAMES), st.integers(0, 3)), max_size=3), max_size=4
+    )
+)
+def test_whatever_changes_between_two_saves_comes_back_in_its_order(steps: list[list[tuple[Any, str, int]]]) -> None:
+    state = state_of(1)
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        with opened(folder) as store:
+            store.save(state)
+        for changes in steps:
+            with opened(folder) as store:
+                again = state_of(0)
+                store.restore(again)
+                assert snapshot(again) == snapshot(state)
+                for place in ("databases", "reports"):
+                    assert list(getattr(again, place)) == list(getattr(state, place))
+                state = again
+                for change, database, count in changes:
+                    change(state, database, count)
+                    store.save(state)
+                for change, database, count in changes:
+                    change(state, database, count)
+                store.save(state)
+        assert restored(folder) == snapshot(state)
+
+
+def test_a_log_that_ends_anywhere_holds_one_of_the_states(tmp_path: Path) -> None:
+    """A kill, or a machine that fails, cuts the log off at any byte."""
+    chance = random.Random(7)  # noqa: S311 - places, not secrets
+    state = state_of(2)
+    states = [snapshot(state)]
+    with opened(tmp_path / "kept") as store:
+        store.save(state)
+        created = (tmp_path / "kept" / "state.db-wal").stat().st_size
+        for number in range(8):
+            for database in ("db0", "db1"):  # which change together
+                add_rows(state, database, number)
+            store.save(state)
+            states.append(snapshot(state))
+        shutil.copytree(tmp_path / "kept", tmp_path / "killed")
+    log = (tmp_path / "killed" / "state.db-wal").read_bytes()
+    found = []
+    for end in sorted([created, len(log), *(chance.randrange(created, len(log)) for _ in range(20))]):
+        folder = tmp_path / str(end)
+        shutil.copytree(tmp_path / "killed", folder)
+        (folder / "state.db-wal").write_bytes(log[:end])
+        found.append(states.index(restored(folder)))
+    assert found == sorted(found)
+    assert (found[0], found[-1]) == (0, 8)
+    assert len(set(found)) > 3
+
+
+def test_what_could_not_be_written_is_written_with_the_next_change(tmp_path: Path) -> None:
+    state = state_of(1)
+    with opened(tmp_path) as store:
+        store.save(state)
+        [pages] = store._connection.execute("PRAGMA page_count").fetchone()
+        store._connection.execute(f"PRAGMA max_page_count = {pages}")  # the disk is full
+        add_rows(state, "db0", 2000)
+        with pytest.raises(OSError, match="full"):
+            store.save(state)
+        store._connection.execute("PRAGMA max_page_count = 100000")
+        add_rows(state, "other", 1)
+        store.save(state)
+    assert restored(tmp_path) == snapshot(state)
+
+
+def test_a_change_writes_as_much_beside_a_thousand_databases_as_beside_four(tmp_path: Path) -> None:
+    def work(count: int) -> tuple[int, int]:
+        state = state_of(count)
+        with opened(tmp_path / str(count)) as store:
+            store.save(state)
+            add_rows(state, "db1", 2)
+            store.save(state)
+            add_rows(state, "db1", 2)
+            before = store._connection.total_changes
+            return calls(lambda: store.save(state)), store._connection.total_changes - before
+
+    assert work(1000) == work(4)
+    assert work(4)[1] == 3  # two rows and the version

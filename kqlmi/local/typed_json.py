@@ -1,0 +1,82 @@
+"""Values as JSON by their types, and back: dataclasses, mappings, tuples and enumerations survive."""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from decimal import Decimal
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+_JSON: Final = frozenset({str, int, bool, float, Any})
+
+
+@cache
+def fields(kind: type) -> Mapping[str, Any]:
+    """Return the types of a dataclass's fields by name."""
+    hints = typing.get_type_hints(kind)
+    return {one.name: hints[one.name] for one in dataclasses.fields(kind)}
+
+
+def encode(kind: Any, value: Any) -> Any:
+    """Return a value of a type as JSON; ``Any`` is JSON already, with decimals in an object of their own."""
+    if value is None or kind in _JSON:
+        return _plain(value)
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in {types.UnionType, typing.Union}:
+        return encode(_present(arguments), value)
+    if dataclasses.is_dataclass(kind):
+        return {name: encode(one, getattr(value, name)) for name, one in fields(typing.cast("type", kind)).items()}
+    if origin is Mapping:
+        return [[encode(arguments[0], name), encode(arguments[1], held)] for name, held in value.items()]
+    if origin in {tuple, frozenset}:
+        return [encode(one, held) for one, held in zip(_inner(arguments, len(value)), value, strict=True)]
+    return str(value)
+
+
+def decode(kind: Any, data: Any) -> Any:
+    """Return the value of a type that JSON stands for."""
+    if data is None or kind in _JSON:
+        return _restored(data)
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in {types.UnionType, typing.Union}:
+        return decode(_present(arguments), data)
+    if dataclasses.is_dataclass(kind):
+        hints = fields(typing.cast("type", kind))
+        return typing.cast("type", kind)(**{name: decode(hints[name], held) for name, held in data.items()})
+    if kind is Path or (isinstance(kind, type) and issubclass(kind, StrEnum)):
+        return kind(data)
+    if origin is Mapping:
+        return {decode(arguments[0], name): decode(arguments[1], held) for name, held in data}
+    if origin in {tuple, frozenset}:
+        return origin(decode(one, held) for one, held in zip(_inner(arguments, len(data)), data, strict=True))
+    raise TypeError(f"no value of the type {origin} is kept")
+
+
+def _present(arguments: tuple[Any, ...]) -> Any:
+    return next(one for one in arguments if one is not types.NoneType)
+
+
+def _inner(arguments: tuple[Any, ...], count: int) -> tuple[Any, ...]:
+    return (arguments[0],) * count if len(arguments) == 1 or arguments[-1] is Ellipsis else arguments
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return {"$decimal": str(value)}
+    if isinstance(value, Mapping) and any(str(name).startswith("$") for name in value):
+        return {"$object": [[name, _plain(held)] for name, held in value.items()]}
+    if isinstance(value, Mapping):
+        return {name: _plain(held) for name, held in value.items()}
+    return [_plain(held) for held in value] if isinstance(value, list | tuple) else value
+
+
+def _restored(data: Any) -> Any:
+    if isinstance(data, dict):
+        if "$decimal" in data:
+            return Decimal(data["$decimal"])
+        pairs = data["$object"] if "$object" in data else data.items()
+        return {name: _restored(held) for name, held in pairs}
+    return [_restored(held) for held in data] if isinstance(data, list) else data
