@@ -1,7 +1,6 @@
 """The endpoints of Azure beside Kusto: Azure Resource Manager, the ingestion queue, and uploads."""
 
 import json
-import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -12,8 +11,6 @@ from kqlmi.local.assignments import ArmError
 from kqlmi.local.commands.registry import Endpoint
 from kqlmi.local.faults import http_error
 from kqlmi.local.handlers import Handler
-
-_BLOB = re.compile(r"[A-Za-z0-9_][\w.-]{0,200}", re.ASCII)
 
 
 class Arm(Handler):
@@ -116,12 +113,10 @@ class Upload(_Signed):
         def work() -> str:
             if self.endpoint is not Endpoint.INGEST:
                 self.nothing()
-            if not _BLOB.fullmatch(name) or any(self.get_query_arguments("comp")):
-                raise http_error(400, "InvalidInput", "The local cluster takes plain names and blobs in one piece.")
-            target = self.service.uploads / name
-            if target.exists() and self.request.headers.get("If-None-Match") == "*":
-                raise http_error(409, "BlobAlreadyExists", "The blob is there already.")
-            target.write_bytes(bytes(self.body))
+            if any(self.get_query_arguments("comp")):
+                raise http_error(400, "InvalidInput", "The local cluster takes blobs in one piece.")
+            replaces = self.request.headers.get("If-None-Match") != "*"
+            self.service.uploads.take(name, bytes(self.body), replaces=replaces)
             self.set_status(201)
             return ""
 

@@ -5,7 +5,6 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from kqlmi.local import appending, connections, connectionstrings, files, formats, statusqueues
@@ -20,6 +19,7 @@ from kqlmi.local.principals import INGEST, Caller, Principal, Role
 from kqlmi.local.queries import Queries
 from kqlmi.local.state import key
 from kqlmi.local.tables import Table
+from kqlmi.local.uploads import Uploads
 
 _SECONDS = 60.0
 _AGAIN = 0.5
@@ -31,8 +31,8 @@ _SERVICE = Caller(Principal("aadapp", "data connections", "data connections"), f
 class Ingestor(Worker):
     """A thread that ingests what waits, one piece after another."""
 
-    def __init__(self, queries: Queries, uploads: Path) -> None:
-        """Start the thread, which sleeps until there is work; ``uploads`` holds what clients have uploaded."""
+    def __init__(self, queries: Queries, uploads: Uploads) -> None:
+        """Start the thread, which sleeps until there is work."""
         self._uploads = uploads
         if queries.state.jobs:
             queries.state.work.set()
@@ -55,6 +55,7 @@ class Ingestor(Worker):
                 work()
             finally:
                 self._state.keep()
+                self._uploads.sweep()
         except Exception:  # noqa: BLE001 - the next piece may go well
             _LOG.exception("an ingestion of the local cluster failed")
 
@@ -77,8 +78,6 @@ class Ingestor(Worker):
             statusqueues.failed(self._state, job, failure)
         finally:  # whatever went wrong, it would go wrong again
             self._done(job)
-            if job.source.startswith(UPLOADED):
-                (self._uploads / job.source.removeprefix(UPLOADED)).unlink(missing_ok=True)
 
     def _succeeded(self, job: IngestionJob, shown: str, call: Call) -> None:
         statusqueues.succeeded(self._state, job, shown, call.run.activity_id)
@@ -87,14 +86,14 @@ class Ingestor(Worker):
     def _done(self, job: IngestionJob) -> None:
         with self._state.lock:
             self._state.jobs = tuple(one for one in self._state.jobs if one is not job)
+            if job.source.startswith(UPLOADED):
+                self._uploads.forget(job.source.removeprefix(UPLOADED))
 
     def _rows(self, job: IngestionJob, table: Table) -> tuple[tuple[Any, ...], ...]:
         given = str(job.properties.get("format") or "")
         skips = str(job.properties.get("ignoreFirstRecord", "")).lower() == "true"
         if job.source.startswith(UPLOADED):
-            name = job.source.removeprefix(UPLOADED)
-            kind = formats.format_of(name, given)
-            return files.read(self._uploads, name, kind, table.columns, skips_first=skips).rows
+            return self._uploads.read(job.source.removeprefix(UPLOADED), given, table.columns, skips_first=skips).rows
         location = connectionstrings.parse(job.source)
         laid = Layout(formats.format_of(location.path, given), headers="all" if skips else "none")
         # Nobody is there to impersonate: the request is long over.

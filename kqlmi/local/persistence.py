@@ -48,6 +48,7 @@ class Saved:
     ingestion_failures: tuple[IngestionFailure, ...]
     journal: tuple[Change, ...]
     reports: Mapping[str, tuple[Report, ...]] = dataclasses.field(default_factory=dict)
+    uploads: frozenset[str] = frozenset()
 
 
 _NAMES = tuple(one.name for one in dataclasses.fields(Saved))

@@ -19,6 +19,7 @@ from kqlmi.local.principals import Caller
 from kqlmi.local.queries import Queries
 from kqlmi.local.state import State
 from kqlmi.local.tables import Table
+from kqlmi.local.uploads import Uploads
 
 _QUERY_SECONDS = 240.0
 _COMMAND_SECONDS = 600.0
@@ -49,8 +50,7 @@ class Service:
         self.state = state
         self.queries = Queries(state)
         self._temporary = None if uploads else TemporaryDirectory(prefix="kqlmi-uploads-", ignore_cleanup_errors=True)
-        self.uploads = (uploads or Path(self._temporary.name if self._temporary else "")).resolve()
-        self.uploads.mkdir(mode=0o700, exist_ok=True)
+        self.uploads = Uploads(state, uploads or Path(self._temporary.name if self._temporary else ""))
         self._scheduler = Scheduler(self.queries)
         self._ingestor = Ingestor(self.queries, self.uploads)
 

@@ -114,6 +114,7 @@ class State:
         self.hubs: Mapping[tuple[str, str], tuple[str, ...]] = {}
         self.connections: Mapping[tuple[str, str], DataConnection] = {}
         self.jobs: tuple[IngestionJob, ...] = ()
+        self.uploads: frozenset[str] = frozenset()
         self.work = threading.Event()
         self.arm_token = secrets.token_urlsafe(32)
         self.arm_tokens: Mapping[str, str] = {}

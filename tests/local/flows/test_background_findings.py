@@ -1,7 +1,9 @@
 """What a hostile reading of identities, ingestion and kept states found once, and must not find again."""
 
 import base64
+import gzip
 import json
+import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -164,3 +166,43 @@ def test_a_hidden_string_of_a_function_is_shown_to_nobody(here: World, connect: 
     viewer = connect(here.cluster, here.cluster.token_for("viewer"))
     assert secret not in str(viewer.refusal("F()", query=True))
     assert secret not in str(viewer.mgmt(".show queries"))
+
+
+@pytest.mark.parametrize("written", ["{file}", "../../../../../../../../../..{file}", "%2e%2e/..{file}", "none.csv"])
+def test_a_message_reads_and_deletes_no_file_that_was_not_uploaded(here: World, tmp_path: Path, written: str) -> None:
+    victim = tmp_path / "victim.csv"
+    victim.write_text("x,1\n")
+    token = here.ingest(".get kusto identity token")[0]["AuthorizationContext"]
+    message = {
+        "DatabaseName": "Samples",
+        "TableName": "R",
+        "BlobPath": f"{here.cluster.ingest_url}/kqlmi-uploads/{written.format(file=victim)}?sig=x",
+        "AdditionalProperties": {"authorizationContext": token, "format": "csv"},
+    }
+    assert post(here, message) == 201
+    eventually(lambda: not here.cluster._state.jobs)
+    assert here.cluster._server
+    here.cluster._server._service._ingestor.stop()
+    assert victim.exists()
+    assert here.rows("R") == []
+    [failure] = here.client.mgmt(".show ingestion failures")
+    assert "no such blob" in failure["Details"]
+
+
+def test_an_upload_survives_a_restart_and_is_gone_once_it_is_ingested(tmp_path: Path) -> None:
+    kept, source = tmp_path / "kept", tmp_path / "f.csv.gz"
+    source.write_bytes(gzip.compress(b"1\n2\n"))
+    with local.start(databases=["D"], path=kept) as cluster:
+        with kqlmi.connect(cluster.url, token=cluster.token, database="D", history=False) as session:
+            session.run(".create table T (n: long)")
+        assert cluster._server
+        cluster._server._service._ingestor.stop()
+        queue(cluster, source)
+        [file] = (kept / "uploads").iterdir()
+        (kept / "uploads" / "of somebody else.csv").touch()
+        (kept / "uploads" / f".{file.name}.01234567.new").touch()  # as a kill leaves it
+        assert (file.stat().st_mode & 0o077) == 0 or sys.platform == "win32"
+    with local.start(path=kept) as cluster:
+        eventually(lambda: count(cluster) == 2)
+        eventually(lambda: not cluster._state.uploads)
+        eventually(lambda: [one.name for one in (kept / "uploads").iterdir()] == ["of somebody else.csv"])
