@@ -7,7 +7,7 @@ from kqlmi.local import masking
 from kqlmi.local.activity import IngestionFailure
 from kqlmi.local.commands.registry import Call
 from kqlmi.local.entities import UpdatePolicy
-from kqlmi.local.faults import KustoError, already_exists, bad_request
+from kqlmi.local.faults import KustoError, already_exists, bad_request, not_carried_out
 from kqlmi.local.onbehalf import Unattended
 from kqlmi.local.principals import CREATE, INGEST
 from kqlmi.local.results import to_microseconds
@@ -149,7 +149,7 @@ def _refuse_what_the_engine_cannot_hold(database: Database, name: str, table: Ta
     if not name or not all(column.name for column in table.columns):
         raise bad_request("the name of a table or column must not be empty")
     if any(column.type == "decimal" for column in table.columns):
-        raise bad_request("the local cluster keeps no decimal columns: its engine would compute them inexactly")
+        raise not_carried_out("decimal columns: its engine would compute them inexactly")
     if name in database.external_tables:
         raise already_exists(name, "ExternalTable")
     others = [held for held in database.tables if held != name]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kqlmi.local import formats, loading, parquet, results, textvalues
-from kqlmi.local.faults import KustoError, bad_request
+from kqlmi.local.faults import KustoError, bad_request, not_carried_out
 from kqlmi.local.formats import SEPARATORS, Shape
 from kqlmi.local.tables import Column, Table
 
@@ -73,7 +73,7 @@ def infer(root: Path, path: str, kind: str, *, has_header: bool = False) -> tupl
     elif kind in _INFERRED:
         source = _INFERRED[kind]
     else:
-        raise bad_request(f"the local cluster does not carry out schema inference for the format '{kind}'")
+        raise not_carried_out(f"schema inference for the format '{kind}'")
     with _locked(root) as connection, _failing("read", path):
         described = connection.execute(f"SELECT * FROM {source} LIMIT 0", [_existing(root, path)]).description  # noqa: S608
         found = results.from_duckdb([(name, str(shape)) for name, shape, *_ in described], []).columns

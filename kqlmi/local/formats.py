@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kqlmi.local import lenient_json, textvalues
-from kqlmi.local.faults import KustoError, bad_request
+from kqlmi.local.faults import KustoError, bad_request, not_carried_out
 from kqlmi.local.tables import Column
 
 SEPARATORS: Mapping[str, str] = {"csv": ",", "tsv": "\t", "tsve": "\t", "psv": "|", "scsv": ";", "sohsv": "\x01"}
@@ -32,7 +32,7 @@ def format_of(name: str, given: str = "") -> str:
     if not written:
         raise bad_request(f"the extension '.{extension}' belongs to no format of files; specify the format")
     if written in _REFUSED:
-        raise bad_request(f"the local cluster does not carry out the format '{written}'")
+        raise not_carried_out(f"the format '{written}'")
     if written not in READ_FORMATS:
         raise bad_request(f"the local cluster reads no '{given}' files, only {', '.join(READ_FORMATS)}")
     return written
@@ -97,13 +97,13 @@ def _separated(text: str, shape: Shape) -> Iterator[list[str]]:
                 fields = [_ESCAPE.sub(_unescaped, field) for field in fields]
             elif shape.kind != "tsv" and any(field.startswith('"') for field in fields):
                 # Only of CSV it is documented that quotes enclose a field, and of TSV that they do not.
-                raise bad_request(f"the local cluster does not carry out quotes in the format '{shape.kind}'")
+                raise not_carried_out(f"quotes in the format '{shape.kind}'")
             yield fields
 
 
 def _unescaped(match: re.Match[str]) -> str:
     if match[1] not in _ESCAPED:
-        raise bad_request(f"the local cluster does not carry out the escape {match[0]!r} of the format 'tsve'")
+        raise not_carried_out(f"the escape {match[0]!r} of the format 'tsve'")
     return _ESCAPED[match[1]]
 
 

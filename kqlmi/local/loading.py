@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from kqlmi.local import results
-from kqlmi.local.faults import KustoError, bad_request
+from kqlmi.local.faults import KustoError, bad_request, not_carried_out
 from kqlmi.local.tables import Column, Table
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def _create(connection: "DuckDBPyConnection", what: str, target: str, table: Tab
 
 def _refuse_decimals(table: Table) -> None:
     if any(column.type == "decimal" for column in table.columns):
-        raise bad_request("the local cluster keeps no decimal columns: its engine would compute them inexactly")
+        raise not_carried_out("decimal columns: its engine would compute them inexactly")
 
 
 def _sent(column: Column, values: Iterable[Any]) -> list[Any]:

@@ -19,6 +19,10 @@ FORMATS: Final = (
     *("parquet", "sstream", "orc", "raw", "w3clogfile"),
 )
 """The data formats of ingestion, as azure-kusto-data names them."""
+WRITTEN_FORMATS: Final = ("csv", "tsv", "json", "parquet")
+"""The formats that exports write. Source: the page on exporting data to storage."""
+EVENT_FORMATS: Final = tuple(one for one in FORMATS if one not in {"raw", "sstream"})
+"""The formats of events. Source: the Event Hubs overview, which excludes RAW; azure-mgmt-kusto has no SSTREAM."""
 _EXAMPLE: Final = "https://<account>.blob.core.windows.net/<container>/<blob>"
 
 

@@ -36,6 +36,8 @@ VALUES = {
     "endpoint": "https://ingest-c.westeurope.kusto.windows.net",
     "schema": "x: int",
     "format": "csv",
+    "written format": "csv",
+    "event format": "csv",
     "interval": "1h",
     "value": "s.database.windows.net",
     "guid": MINE.client_id,

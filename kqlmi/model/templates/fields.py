@@ -6,21 +6,34 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal, Self
 
 from kqlmi.errors import InputError
-from kqlmi.model.blobs import FORMATS
+from kqlmi.model.blobs import EVENT_FORMATS, FORMATS, WRITTEN_FORMATS
 from kqlmi.model.entities import did_you_mean, is_guid
 from kqlmi.model.lexing import Token, is_management, literal_value, tokens
 from kqlmi.redaction import is_secret
 
 FieldKind = Literal[
-    "name", "text", "query", "uri", "model uri", "endpoint", "schema", "format", "interval", "value", "resource", "guid"
+    "name",
+    "text",
+    "query",
+    "uri",
+    "model uri",
+    "endpoint",
+    "schema",
+    "format",
+    "written format",
+    "event format",
+    "interval",
+    "value",
+    "resource",
+    "guid",
 ]
 
-_TYPES: Final = frozenset(
+TYPES: Final = frozenset(
     {"bool", "boolean", "date", "datetime", "decimal", "double", "dynamic", "guid", "int", "long", "real", "string"}
     | {"time", "timespan", "uniqueid", "uuid"}
 )
 _SHORTEST: Final = 3  # name, colon and type
-_INTERVAL: Final = re.compile(r"\d+[dhms]")
+_INTERVAL: Final = re.compile(r"[1-9]\d{0,5}[dhms]")
 _URI: Final = re.compile(r"(?:https|abfss|adl)://(?P<rest>[^\s;#]+)")
 _CREDENTIAL: Final = re.compile(r"(?:[?&]|%3F|%26)(?:sig|api-key|key|code|token)(?:=|%3D)", re.IGNORECASE)
 _ENDPOINT: Final = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+/?")
@@ -99,8 +112,8 @@ def _column(text: str, piece: list[Token]) -> tuple[str, str]:
     if len(piece) < _SHORTEST or piece[-2].text != ":":
         raise InputError(f"{text!r} is no schema.", hint="Write --schema \"x: int, ['y z']: string\".")
     name, kind = piece[:-2], piece[-1].text
-    if kind not in _TYPES:
-        raise InputError(f"{kind!r} is no type of a column.", hint=did_you_mean(kind, sorted(_TYPES)))
+    if kind not in TYPES:
+        raise InputError(f"{kind!r} is no type of a column.", hint=did_you_mean(kind, sorted(TYPES)))
     inner = name[1:-1] if (name[0].text, name[-1].text) == ("[", "]") else name
     is_literal = len(inner) == 1 and inner[0].kind == "literal"
     written = literal_value(inner[0].text) if is_literal else text[inner[0].start : inner[-1].end] if inner else ""
@@ -148,10 +161,13 @@ def _schema(_option: str, value: str) -> str:
     return value
 
 
-def _format(option: str, value: str) -> str:
-    if value.casefold() not in FORMATS:
-        raise InputError(f"{option} {value!r} is no format of files.", hint=did_you_mean(value, FORMATS))
-    return value.casefold()
+def _format(known: tuple[str, ...], what: str) -> Callable[[str, str], str]:
+    def check(option: str, value: str) -> str:
+        if value.casefold() not in known:
+            raise InputError(f"{option} {value!r} is no format of {what}.", hint=did_you_mean(value, known))
+        return value.casefold()
+
+    return check
 
 
 def _fits(pattern: re.Pattern[str], hint: str) -> Callable[[str, str], str]:
@@ -175,7 +191,9 @@ _CHECKS: Final[Mapping[FieldKind, Callable[[str, str], str]]] = {
     "model uri": _model_uri,
     "value": _value,
     "schema": _schema,
-    "format": _format,
+    "format": _format(FORMATS, "files"),
+    "written format": _format(WRITTEN_FORMATS, "files that an export writes"),
+    "event format": _format(EVENT_FORMATS, "events"),
     "interval": _fits(_INTERVAL, "1h, 30m or 2d"),
     "endpoint": _fits(_ENDPOINT, "https://ingest-<cluster>.<region>.kusto.windows.net"),
     "resource": _fits(_RESOURCE, "/subscriptions/…/resourceGroups/…/providers/…"),
@@ -190,6 +208,8 @@ MODEL: Final = Field("uri", "model uri", "the URL of the deployed model, with it
 QUERY: Final = Field("query", "query", "the query")
 SCHEMA: Final = Field("schema", "schema", "the columns, as x: int, y: string")
 FORMAT: Final = Field("format", "format", "the format of the files", default="csv")
+WRITTEN: Final = Field("format", "written format", "the format of the files", default="csv")
+EVENTS: Final = Field("format", "event format", "the format of the events", default="json")
 EVERY: Final = Field("every", "interval", "the time between runs", default="1h")
 HOT: Final = Field("hot", "interval", "how far back data is cached", default="1d")
 SERVER: Final = Field("server", "value", "the SQL server, as s.database.windows.net")

@@ -13,6 +13,7 @@ from kqlmi.model.templates.fields import (
     CLIENT,
     COLLECTION,
     COSMOS,
+    EVENTS,
     EVERY,
     FORMAT,
     GROUP,
@@ -31,6 +32,7 @@ from kqlmi.model.templates.fields import (
     TABLE,
     TEXT,
     URI,
+    WRITTEN,
     Field,
 )
 from kqlmi.model.templates.values import Place, Values
@@ -109,7 +111,7 @@ def form(flow: str) -> Form:
 _LINE: Final = SCHEMA.or_("line: string")
 _AT_INGESTION: Final = INGESTION.maybe()
 _CONNECTION: Final = (NAME, TABLE.called("the table that events go to"), RESOURCE)
-_HUB: Final = (HUB, GROUP, FORMAT.or_("json").called("the format of the events"))
+_HUB: Final = (HUB, GROUP, EVENTS)
 _EXTERNAL: Final = TABLE.called("the external table")
 _INTO: Final = (TABLE.called("the table that rows go to"), URI, FORMAT)
 _MADE: Final = NAME.called("the name of the external table")
@@ -150,7 +152,7 @@ _ALL: Final = (
         commands.query_acceleration,
         notes=("It replaces the query acceleration policy that the table has.",),
     ),
-    Form("export.to_storage", (URI, QUERY, FORMAT), commands.export_to_storage),
+    Form("export.to_storage", (URI, QUERY, WRITTEN), commands.export_to_storage),
     Form("ingest.into", _INTO, commands.ingest),
     Form("ingest.queued_cmd", (*_INTO, _AT_INGESTION), commands.queue, is_ingestion=True),
     Form("list_blobs", (URI, _AT_INGESTION), commands.list_blobs, is_ingestion=True),
