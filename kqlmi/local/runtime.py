@@ -1,8 +1,10 @@
 """The file by which ``connect("local")`` finds a cluster that a shell runs."""
 
 import contextlib
+import errno
 import json
 import os
+import stat
 import time
 import urllib.error
 import urllib.request
@@ -21,6 +23,7 @@ from kqlmi.local.cluster import LocalCluster
 _NAME = "local-cluster.json"
 _SECONDS = 5
 _HERE = "http://127.0.0.1:"
+_OTHERS = 0o077
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +43,55 @@ class Running:
 
 
 def find() -> Running | None:
-    """Give a cluster that answers; a file that nobody serves any more is passed over."""
-    try:
-        if hasattr(os, "getuid") and path().stat().st_uid != os.getuid():
-            return None  # whoever wrote it would read what is sent
-        content = json.loads(path().read_text(encoding="utf-8"))
-        found = Running(**content)
-    except (OSError, ValueError, TypeError):
+    """Return a cluster that answers, or None where there is no file, or where nobody serves any more what it names.
+
+    Raises:
+        InputError: The file is not one that ``serve`` wrote for this user.
+    """
+    content = _read()
+    if content is None:
         return None
-    return found if all(isinstance(one, str) for one in asdict(found).values()) and _answers(found) else None
+    try:
+        found = Running(**json.loads(content))
+    except (ValueError, TypeError, RecursionError):
+        raise _strange("is not one that kqlmi local serve wrote") from None  # what it holds may be a secret
+    texts = asdict(found).values()
+    if not all(isinstance(one, str) for one in texts) or not all(
+        url.startswith(_HERE) for url in (found.url, found.ingest_url or _HERE)
+    ):
+        raise _strange("is not one that kqlmi local serve wrote")
+    return found if _answers(found) else None
+
+
+def _read() -> bytes | None:
+    """Return what the file holds: it names who gets a token and what is asked, so only this user may have written it."""
+    try:
+        # A pipe would be waited for.
+        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+        descriptor = os.open(path(), flags)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise _strange("is a link" if error.errno == errno.ELOOP else f"cannot be read: {error.strerror}") from error
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise _strange("is no ordinary file")
+        if hasattr(os, "getuid") and found.st_uid != os.getuid():
+            raise _strange("belongs to somebody else")
+        if os.name == "posix" and found.st_mode & _OTHERS:
+            raise _strange("may be read or written by others")
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)
+
+
+def _strange(why: str) -> InputError:
+    return InputError(
+        f"The file {path()}, which names the local cluster, {why}.",
+        hint="Delete it, or set XDG_RUNTIME_DIR to a folder that only you may use.",
+    )
 
 
 def serve(*, port: int = 0) -> None:
@@ -93,15 +136,13 @@ def _write(cluster: LocalCluster) -> None:
 
 def _remove(token: str) -> None:
     """Delete the file unless another cluster has written its own since."""
-    with contextlib.suppress(OSError, ValueError):
-        if json.loads(path().read_text(encoding="utf-8")).get("token") == token:
+    with contextlib.suppress(OSError, ValueError, InputError):
+        if json.loads(_read() or b"{}").get("token") == token:
             path().unlink()
 
 
 def _answers(found: Running) -> bool:
-    if not all(url.startswith(_HERE) for url in (found.url, found.ingest_url or _HERE)):
-        return False
-    request = urllib.request.Request(  # noqa: S310 - loopback, see above
+    request = urllib.request.Request(  # noqa: S310 - loopback, as find has checked
         f"{found.url}/v1/rest/mgmt",
         data=json.dumps({"db": None, "csl": ".show version"}).encode(),
         headers={"Authorization": f"Bearer {found.token}", "Content-Type": "application/json"},

@@ -23,6 +23,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def written(file: Path, content: str) -> None:
     file.parent.mkdir(exist_ok=True)
     file.write_text(content, encoding="utf-8")
+    file.chmod(0o600)
 
 
 def test_a_running_cluster_is_found(file: Path, world: LocalCluster) -> None:
@@ -38,11 +39,66 @@ def test_a_running_cluster_is_found(file: Path, world: LocalCluster) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", "{}", '{"url": 1, "token": 2}', '{"url": "http://evil.example", "token": "x"}']
+    "content",
+    [
+        *("", "{", "[]", "{}", '{"url": 1, "token": 2}', "[" * 100_000, '{"url": "http://evil.example", "token": "x"}'),
+        '{"url": "http://127.0.0.1:1", "token": "x", "ingest_url": "http://evil.example"}',
+        '{"url": "http://127.0.0.1:1", "token": "PLANTED", "another": "field"}',
+    ],
+    ids=range(9),
 )
-def test_a_file_that_says_nothing_useful_is_ignored(file: Path, content: str) -> None:
+def test_a_file_that_serve_did_not_write_is_refused_in_one_sentence(file: Path, content: str) -> None:
     written(file, content)
-    assert local.find() is None
+    refusal = refused()
+    assert "is not one that kqlmi local serve wrote" in str(refusal)
+    assert "PLANTED" not in str(refusal)
+
+
+def refused() -> InputError:
+    """Find no cluster, connect to none and serve none."""
+    for act in (local.find, lambda: kqlmi.connect("local"), local.serve):
+        with pytest.raises(InputError, match=r"local-cluster\.json") as caught:
+            act()
+        assert caught.value.hint
+        assert "\n" not in str(caught.value)
+    return caught.value
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs owners, modes and links")
+@pytest.mark.parametrize(
+    ("what", "why"),
+    [
+        ("link", "is a link"),
+        ("dangling link", "is a link"),
+        ("folder", "is no ordinary file"),
+        ("pipe", "is no ordinary file"),
+        ("readable", "may be read or written by others"),
+        ("writable", "may be read or written by others"),
+        ("foreign", "belongs to somebody else"),
+    ],
+)
+def test_a_file_that_somebody_else_could_have_written_is_refused(
+    file: Path, world: LocalCluster, monkeypatch: pytest.MonkeyPatch, what: str, why: str
+) -> None:
+    runtime._write(world)
+    if "link" in what or what in {"folder", "pipe"}:
+        file.rename(file.with_name("other"))
+    match what:
+        case "link":
+            file.symlink_to(file.with_name("other"))
+        case "dangling link":
+            file.symlink_to(file.with_name("nothing"))
+        case "folder":
+            file.mkdir()
+        case "pipe":
+            os.mkfifo(file)
+        case "readable":
+            file.chmod(0o640)
+        case "writable":
+            file.chmod(0o602)
+        case _:
+            monkeypatch.setattr(os, "getuid", lambda: file.stat().st_uid + 1)
+    assert why in str(refused())
 
 
 def test_a_stale_file_and_a_wrong_token_are_ignored(file: Path, world: LocalCluster) -> None:
