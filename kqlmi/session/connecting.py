@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -23,9 +24,12 @@ from kqlmi.model.entities import did_you_mean
 from kqlmi.session import configuration
 from kqlmi.session.addresses import is_name, url_of
 from kqlmi.session.session import Session
+from kqlmi.session.started import Started
 
 if TYPE_CHECKING:
     from kqlmi.arm.resource import ClusterResource
+    from kqlmi.local.cluster import LocalCluster
+    from kqlmi.local.runtime import Running
 
 
 def connect(
@@ -47,6 +51,8 @@ def connect(
     arm_options: Mapping[str, Any] | None = None,
     ingest_url: str = "",
     patience: Patience | None = None,
+    fresh: bool = False,
+    replaces: Mapping[str, Session] = MappingProxyType({}),
 ) -> Session:
     """Open a session on a cluster, and settle what changes that were left open became, by what it shows of them now.
 
@@ -73,6 +79,8 @@ def connect(
         arm_options: Keyword arguments for the clients of azure-mgmt-kusto; by default they sign in as the session does.
         ingest_url: Where the cluster ingests; by default what its own name tells, ``https://ingest-…``.
         patience: How long a request is tried again, where that is safe.
+        fresh: Start a new local cluster, whatever runs already.
+        replaces: Sessions by name. A local cluster that the one of the same name started is kept for the new one.
 
     Raises:
         InputError: The URL, the mode, the timeout or the configuration file is wrong.
@@ -96,10 +104,16 @@ def connect(
                 "A local cluster is reached and signed in to by itself.",
                 hint="Say local without a way to sign in, a resource ID or an ingestion URL.",
             )
+        name = name or "local"
+        kept = replaces[name].started if name in replaces and not fresh else None
         session = _connect_local(
-            name or "local", timeout, retrying, database=database, read_only=read_only, history=history
+            name, timeout, retrying, kept, database=database, read_only=read_only, history=history, fresh=fresh
         )
+        if kept and tell:
+            tell("The local cluster that runs already is kept, with all that was changed; --fresh starts a new one.")
         return _settled(session, tell)
+    if fresh:
+        raise InputError("Only a local cluster can be started anew.", hint="Use --fresh with local, or leave it out.")
     url = url_of(cluster)
     found = sign_in(
         auth or said.get("auth", "default"),
@@ -199,13 +213,25 @@ def _resource(resource_id: str, target: Target, options: Mapping[str, Any] | Non
 
 
 def _connect_local(
-    name: str, timeout: float, retrying: Retrying, *, database: str, read_only: bool, history: bool
+    name: str,
+    timeout: float,
+    retrying: Retrying,
+    kept: Started | None,
+    *,
+    database: str,
+    read_only: bool,
+    history: bool,
+    fresh: bool,
 ) -> Session:
     try:
         from kqlmi import local
 
         with ExitStack() as held:
-            found = local.find() or held.enter_context(local.start())
+            found: Running | LocalCluster | None = None if kept or fresh else local.find()
+            started = None
+            if found is None:
+                started = kept or Started(local.start())
+                found = held.enter_context(started)
             target = Target(found.url, sign_in(token=found.token), found.ingest_url)
             resource = _resource(found.resource_id, target, found.arm_options) if found.resource_id else None
             connection = KustoConnection(target, timeout=timeout, read_only=read_only, retrying=retrying)
@@ -220,6 +246,7 @@ def _connect_local(
                 retrying=retrying,
                 timeout=timeout,
             )
+            session.started = started
             session._held.push(held.pop_all())  # noqa: SLF001 - the session stops what was started for it
             return session
     except ModuleNotFoundError as error:

@@ -37,6 +37,7 @@ from kqlmi.session.whoami import whoami
 
 if TYPE_CHECKING:
     from kqlmi.arm.resource import ClusterResource
+    from kqlmi.session.started import Started
 
 
 class Session:
@@ -66,6 +67,7 @@ class Session:
         self.plans: dict[str, Plan | changing.AzurePlan] = {}
         self.refusal: Refusal | None = None
         self.met = Met()
+        self.started: Started | None = None
         self._held = ExitStack()
         self._held.callback(connection.close)
 
@@ -84,7 +86,7 @@ class Session:
         self.close()
 
     def close(self) -> None:
-        """Close the connection, and stop a local cluster that the session started."""
+        """Close the connection, and stop a local cluster that it started, unless another session has kept it."""
         self._held.close()
 
     def run(self, text: str, database: str | None = None, *, timeout: float | None = None) -> Table:

@@ -177,3 +177,12 @@ def test_a_session_that_joins_knows_what_is_assigned(world: LocalCluster) -> Non
         assert {one.principal_id or one.object_id for one in session.assigned()} == {
             one.object_id for one in world.identities
         }
+
+
+def test_a_fresh_cluster_is_started_although_one_is_served(file: Path, world: LocalCluster) -> None:
+    runtime._write(world)
+    with kqlmi.connect("local") as joined, kqlmi.connect("local", fresh=True) as own:
+        assert joined.target
+        assert own.target
+        assert joined.target.query_url == world.url != own.target.query_url
+    assert file.exists()

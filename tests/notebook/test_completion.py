@@ -42,6 +42,7 @@ CONNECT = [
         "no-history",
         "resource-id",
         "ingest-url",
+        "fresh",
     ),
 ]
 INGEST = [

@@ -17,6 +17,7 @@ from kqlmi.cluster.table import Column, Table
 from kqlmi.errors import CellError, InputError, KqlmiError, NotConnectedError, ServiceError
 from kqlmi.local.cluster import LocalCluster
 from kqlmi.notebook.subcommands import SUBCOMMANDS
+from kqlmi.session import connect
 from tests.notebook.conftest import Notebook
 
 SHOW = ".show database ['Samples'] policy managed_identity"
@@ -268,3 +269,45 @@ def test_a_pretty_name_is_shown_beside_the_name(
     assert "Commands run in the database Sales." in out
     assert "database Sales (Orders of the shop)" in connected.run("%kqlmi panel").scopes
     connected.run("%%kqlmi\n.drop database Sales prettyname")
+
+
+def marks(notebook: Notebook) -> bool:
+    """Check whether the cluster has the database that a test created on it."""
+    return "Marked" in notebook.run("%%kqlmi\n.show databases").DatabaseName.tolist()
+
+
+@pytest.mark.parametrize("name", ["", " --name mine"])
+def test_to_connect_to_local_again_keeps_the_cluster_and_says_so(
+    notebook: Notebook, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    notebook.run(f"%kqlmi connect local{name}")
+    assert "kept" not in capsys.readouterr().out
+    notebook.run("%%kqlmi\n.create database Marked")
+    with pytest.raises(KqlmiError):  # which leaves the connection that there is
+        notebook.run(f"%kqlmi connect local{name} --database Missing")
+    assert marks(notebook)
+    capsys.readouterr()
+    for line in (f"%kqlmi connect local{name} --database Samples", f"%kqlmi connect local{name} --read-only"):
+        notebook.run(line)
+        assert "that runs already is kept" in capsys.readouterr().out
+        assert marks(notebook)
+    with pytest.raises(KqlmiError):
+        notebook.run("%%kqlmi\n.drop database Marked")
+    notebook.run(f"%kqlmi connect local{name} --fresh")
+    assert "kept" not in capsys.readouterr().out
+    assert not marks(notebook)
+
+
+def test_a_cluster_that_is_not_local_is_not_started_anew(connected: Notebook, cluster: LocalCluster) -> None:
+    with pytest.raises(InputError, match="anew"):
+        connected.run(f"%kqlmi connect {cluster.url} --auth token --fresh")
+
+
+def test_the_last_session_stops_a_cluster_that_was_kept() -> None:
+    first = connect("local")
+    second = connect("local", replaces={"local": first})
+    assert (first.started, second.run(".show version").rows) == (second.started, first.run(".show version").rows)
+    first.close()
+    assert second.run(".show version").rows
+    second.close()
+    assert ", stopped" in repr(second.started.__enter__() if second.started else None)

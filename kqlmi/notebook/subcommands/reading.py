@@ -30,6 +30,7 @@ def connect_(
     no_history: bool = False,
     resource_id: str = "",
     ingest_url: str = "",
+    fresh: bool = False,
 ) -> None:
     """Connect to a cluster, by its URL, its short name as mycluster.westeurope or a name of yours, or to local.
 
@@ -41,7 +42,8 @@ def connect_(
     cluster may ask a token for that is not Kusto's. --name gives the connection a name for --on. --read-only refuses
     changes. --no-history keeps no record of changes, so that undo cannot take them back. --resource-id is the cluster's
     in Azure, by which Azure Resource Manager tells of identities and data connections. --ingest-url is where the cluster
-    ingests, where its name does not tell.
+    ingests, where its name does not tell. To connect to local again keeps the cluster that runs, with all that was
+    changed on it; --fresh starts a new one.
     """
     session = connect(
         cluster,
@@ -57,6 +59,8 @@ def connect_(
         history=not no_history,
         resource_id=resource_id,
         ingest_url=ingest_url,
+        fresh=fresh,
+        replaces=context.sessions.by_name,
     )
     try:
         names = session.databases()
