@@ -4,6 +4,8 @@ import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from itertools import count
 from typing import TYPE_CHECKING
 
 from kqlmi.local import kqltext, loading, results, translation
@@ -26,17 +28,18 @@ _LIMITS = {
     "autoload_known_extensions": "false",
 }
 
-
+_NUMBERS = count()
 _TEXT = re.compile(r"'(?:[^']|'')*'")
 _PLACED = re.compile(rf'"\w+"\."({PLACEHOLDER.pattern})"')
 
 
 class Engine:
-    """A DuckDB that follows the cluster's tables; nothing is loaded before the first query."""
+    """The cluster's tables in a DuckDB; nothing is loaded before the first query."""
 
     def __init__(self, databases: Callable[[], Mapping[str, Database]]) -> None:
         """Keep how to read the databases as they are."""
         self._databases = databases
+        self._prefix = f"c{next(_NUMBERS)}"  # two clusters may hold databases of one ID
         self._connection: DuckDBPyConnection | None = None
         self._loaded: dict[str, dict[str, Table]] = {}
         self._lock = threading.Lock()
@@ -48,14 +51,14 @@ class Engine:
     ) -> Table:
         """Run a query, with the definitions of the functions that it calls by the name of their database."""
         question, sources = expansion.question, expansion.sources
-        named = {_alias(context): context}
+        named = {self._alias(context): context}
 
         def name_of(database: str) -> str:
             found = (
                 context if key(database) == key(context.name) else question.reads(expansion.state.database(database))
             )
-            named[_alias(found)] = found
-            return _alias(found)
+            named[self._alias(found)] = found
+            return self._alias(found)
 
         prepared = kqltext.for_engine(text, name_of)
         defined: dict[str | None, list[str]] = {
@@ -71,7 +74,7 @@ class Engine:
             def fill(sql: str) -> str:
                 return _with_sources(cursor, sql, sources)
 
-            asked = translation.Query(prepared, _alias(context), schema, question.parameters, defined)
+            asked = translation.Query(prepared, self._alias(context), schema, question.parameters, defined)
             return _execute(cursor, asked, question.run, question.seconds, fill)
         finally:
             self._release(cursor, named)
@@ -89,9 +92,11 @@ class Engine:
             self._release(cursor, {})
 
     def close(self) -> None:
-        """Close DuckDB."""
+        """Drop the tables."""
         with self._lock:
             if self._connection is not None:
+                for alias in self._loaded:
+                    self._connection.execute(f'DETACH "{alias}"')
                 self._connection.close()
                 self._connection = None
                 self._loaded.clear()
@@ -100,11 +105,7 @@ class Engine:
     def _cursor(self, named: Mapping[str, Database]) -> "DuckDBPyConnection":
         with self._lock:
             if self._connection is None:
-                import duckdb_kql  # heavy
-
-                self._connection = duckdb_kql.connect(config=_LIMITS)
-                for macro in translation.MACROS:
-                    self._connection.execute(macro)
+                self._connection = _duckdb().cursor()
             self._follow(self._connection, named)
             self._used.update(named.keys())
             return self._connection.cursor()
@@ -123,9 +124,12 @@ class Engine:
                 for name, table in self._loaded[alias].items()
             }
 
+    def _alias(self, database: Database) -> str:
+        return f"{self._prefix}_{database.database_id.replace('-', '')}"
+
     def _follow(self, connection: "DuckDBPyConnection", named: Mapping[str, Database]) -> None:
         """Bring the databases that a query names up to date; what another one holds cannot break the query."""
-        current = {_alias(database) for database in self._databases().values()}
+        current = {self._alias(database) for database in self._databases().values()}
         for alias in self._loaded.keys() - current - named.keys() - self._used.keys():
             connection.execute(f'DETACH "{alias}"')
             del self._loaded[alias], self._versions[alias]
@@ -147,8 +151,15 @@ class Engine:
                     loaded[name] = table
 
 
-def _alias(database: Database) -> str:
-    return f"db_{database.database_id.replace('-', '')}"
+@cache
+def _duckdb() -> "DuckDBPyConnection":
+    """Open the DuckDB of this process: opening and closing one takes longer than most queries."""
+    import duckdb_kql  # heavy
+
+    connection = duckdb_kql.connect(config=_LIMITS)
+    for macro in translation.MACROS:
+        connection.execute(macro)
+    return connection
 
 
 def _with_sources(cursor: "DuckDBPyConnection", sql: str, sources: Mapping[str, Source]) -> str:
