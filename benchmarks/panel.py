@@ -142,7 +142,8 @@ def measure(server: Server, browser: "BrowserContext", cluster: LocalCluster, *,
     found = Measured()
     count = len(cluster.identities)
     for _ in range(REPEATED):
-        lab = Lab(server, browser, f"{'stock' if stock else 'panel'}-{count}")
+        lab = Lab(server, browser)
+        lab.begin(f"{'stock' if stock else 'panel'}-{count}")
         traffic = Traffic(lab)
         names = f"names = {[one.display_name for one in cluster.identities]!r}\nusages = range(10)\n"
         setup = SETUP.format(url=cluster.url, token=cluster.token)

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import pytest
 
 pytestmark = pytest.mark.notebook
@@ -28,6 +27,8 @@ def run(path: Path, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def read(path: Path) -> Any:
+    import nbformat  # takes two seconds of every worker otherwise
+
     return nbformat.read(path, as_version=4)
 
 
@@ -36,6 +37,8 @@ def code_cells(path: Path) -> list[Any]:
 
 
 def write(path: Path, source: str, *tags: str) -> Path:
+    import nbformat
+
     cell = nbformat.v4.new_code_cell(source, metadata={"tags": list(tags)})
     nbformat.write(nbformat.v4.new_notebook(cells=[cell]), path)
     return path

@@ -43,15 +43,30 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[BrowserContex
         yield context
 
 
-@pytest.fixture
-def lab(request: pytest.FixtureRequest, browser: "BrowserContext", servers: Callable[[str], Server]) -> Iterator[Lab]:
-    """Give an empty tab, on JupyterLab or on what the test names; at the end, nothing may have gone wrong in it.
+@pytest.fixture(scope="package")
+def tabs() -> dict[str, Lab]:
+    """Return the tabs that tests have left clean, by the module of their server: loading JupyterLab takes seconds."""
+    return {}
 
-    Nor may anything have left this machine.
+
+@pytest.fixture
+def lab(
+    request: pytest.FixtureRequest,
+    browser: "BrowserContext",
+    servers: Callable[[str], Server],
+    tabs: dict[str, Lab],
+) -> Iterator[Lab]:
+    """Return a tab without a notebook, on JupyterLab or on what the test names.
+
+    At the end, nothing may have gone wrong in it, nor may anything have left this machine.
     """
-    server = servers(getattr(request, "param", "jupyterlab"))
-    lab = Lab(server, browser, re.sub(r"\W+", "-", request.node.name))
+    module = getattr(request, "param", "jupyterlab")
+    lab = tabs.pop(module, None) or Lab(servers(module), browser)
+    lab.begin(re.sub(r"\W+", "-", request.node.name))
     yield lab
-    lab.close()
+    if lab.clear() and not lab.page_errors:
+        tabs[module] = lab
+    else:
+        lab.page.close()
     assert lab.page_errors == []
     assert lab.foreign_requests == []

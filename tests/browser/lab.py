@@ -54,6 +54,16 @@ CHROMIUM = [
     "--disable-renderer-backgrounding",
     "--disable-backgrounding-occluded-windows",
 ]
+# Notebook 7 opens each notebook in a tab of its own.
+CLOSE_NOTEBOOKS = """async () => {
+    for (const widget of [...(window.jupyterapp?.shell.widgets("main") ?? [])]) {
+        await widget.sessionContext?.shutdown()
+        widget.dispose()
+    }
+}"""
+# A test may leave a dialog of JupyterLab's, or a name in the window.
+AS_AT_FIRST = """() => window.jupyterapp?.name === "JupyterLab" && !document.querySelector(".jp-Dialog")
+    && !["ran_in_panel", "shifts"].some((name) => name in window)"""
 
 
 class Server(NamedTuple):
@@ -140,10 +150,10 @@ def await_server(process: subprocess.Popen[bytes], home: Path, log: Path) -> tup
 class Lab:
     """One browser tab on a server, which notes what goes wrong in it."""
 
-    def __init__(self, server: Server, browser: "BrowserContext", name: str) -> None:
-        """Open an empty tab; ``name`` is that of the test, and so of its notebooks."""
+    def __init__(self, server: Server, browser: "BrowserContext") -> None:
+        """Open an empty tab."""
         self.server = server
-        self.name = name
+        self.name = ""
         self.opened = 0
         self.dark = False
         self.page: Page = browser.new_page()
@@ -153,6 +163,12 @@ class Lab:
         self.page.on("pageerror", lambda error: self._note_error(error.stack or error.message))
         self.page.on("request", lambda request: self._note(request.url))
         self.page.on("websocket", lambda socket: self._note(socket.url))
+
+    def begin(self, name: str) -> None:
+        """Take the name of a test, which its notebooks get, and forget what went wrong in another."""
+        self.name, self.opened = name, 0
+        self.page_errors.clear()
+        self.foreign_requests.clear()
 
     def _note_error(self, text: str) -> None:
         # Notebook 7.6 has this one of its own, on an empty page too.
@@ -175,7 +191,12 @@ class Lab:
         node.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
         self.opened += 1
         nbformat.write(node, self.server.folder / self._file)
-        self._goto()
+        if self.page.evaluate("() => window.jupyterapp?.name") == "JupyterLab":
+            self._close_notebooks()
+            self.page.evaluate("path => jupyterapp.commands.execute('docmanager:open', { path })", self._file)
+            self._await_notebook()
+        else:
+            self._goto()
 
     @property
     def _file(self) -> str:
@@ -184,8 +205,11 @@ class Lab:
     def _goto(self) -> None:
         address = f"{self.server.url}/{self.server.path}/{self._file}?reset&token={self.server.token}"
         self.page.goto(address, wait_until="commit")
-        self.page.locator(".jp-Notebook .jp-Cell").first.wait_for()
+        self._await_notebook()
         self._await_splash()
+
+    def _await_notebook(self) -> None:
+        self.page.locator(".jp-Notebook .jp-Cell").first.wait_for()
         self.await_kernel()
 
     def _await_splash(self) -> None:
@@ -257,9 +281,17 @@ class Lab:
         self.page.screenshot(path=path)
         return path
 
-    def close(self) -> None:
-        """Stop the kernel, and close the tab."""
+    def clear(self) -> bool:
+        """Stop the kernels and close the notebooks; return whether the tab is then as it was at first."""
         if self.dark:
             self.set_theme(dark=False)  # the server remembers it
-        self.page.evaluate("() => window.jupyterapp?.shell.currentWidget?.sessionContext?.shutdown()")
+        self._close_notebooks()
+        return self.page.evaluate(AS_AT_FIRST) is True
+
+    def close(self) -> None:
+        """Stop the kernels, and close the tab."""
+        self.clear()
         self.page.close()
+
+    def _close_notebooks(self) -> None:
+        self.page.evaluate(CLOSE_NOTEBOOKS)

@@ -7,11 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import pandas as pd
 import pytest
-from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
 
 from kqlmi.cluster.table import Column, Table
 from kqlmi.errors import CellError, InputError, KqlmiError, NotConnectedError, ServiceError
@@ -159,6 +156,10 @@ def test_a_failure_is_one_short_line(connected: Notebook, capsys: pytest.Capture
 
 @pytest.mark.notebook
 def test_a_failure_leaves_a_true_error_and_stops_run_all() -> None:
+    import nbformat  # takes two seconds of every worker otherwise
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError
+
     sources = ["%load_ext kqlmi\n%kqlmi connect local", "%%kqlmi\n.show nothing", "ran = True"]
     node = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
     with pytest.raises(CellExecutionError):

@@ -7,9 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import nbformat
 import pytest
-from nbclient import NotebookClient
 
 import kqlmi
 from kqlmi.errors import RequestInterruptedError
@@ -61,6 +59,9 @@ def test_each_kind_of_thing_has_its_bar_and_an_error_takes_it_away(capsys: pytes
 def test_a_saved_notebook_holds_nothing_of_it(
     wide: LocalCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import nbformat  # takes two seconds of every worker otherwise
+    from nbclient import NotebookClient
+
     monkeypatch.setenv("KQLMI_TOKEN", wide.token)
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
     sources = [
