@@ -14,6 +14,7 @@ from kqlmi.local.commands import (
     scripts,
     show,
     tables,
+    unsupported,
 )
 from kqlmi.local.commands.registry import Call, Command, match
 
@@ -34,4 +35,5 @@ __all__ = [
     "scripts",
     "show",
     "tables",
+    "unsupported",
 ]

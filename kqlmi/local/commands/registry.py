@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from kqlmi.local import reserved, ticks
 from kqlmi.local.activity import Change, Run
-from kqlmi.local.faults import forbidden_operation, syntax_error
+from kqlmi.local.faults import forbidden_operation, not_carried_out, syntax_error
 from kqlmi.local.lexer import Kind, next_token, tokens
 from kqlmi.local.principals import Caller, Role
 from kqlmi.local.queries import Queries
@@ -111,6 +112,7 @@ Shape = Callable[[Reader, str], Any]
 
 _COMMANDS: dict[str, list[tuple[str, Command]]] = {}
 _SHAPES: dict[str, Shape] = {}
+_KNOWN: dict[str, list[tuple[str, str]]] = {}
 
 
 def command(
@@ -133,6 +135,12 @@ def command(
     return register
 
 
+def known(feature: str, *patterns: str) -> None:
+    """Register how texts begin that are documented and not carried out; ``feature`` may name an argument in braces."""
+    for one in (expanded for pattern in patterns for expanded in _expand(pattern)):
+        _KNOWN.setdefault(one.removeprefix(".").partition(" ")[0], []).append((one, feature))
+
+
 def shape(name: str) -> Callable[[Shape], Shape]:
     """Register a function that takes a part of a pattern, ``{name:argument}``, from a reader; it also gets the verb."""
 
@@ -148,7 +156,7 @@ def match(text: str) -> Matched:
     reader = Reader(text)
     reader.expect(".")
     mismatches: list[Mismatch] = []
-    verb = next((verb for verb in _COMMANDS if Reader(text, reader.position).take(verb)), "")
+    verb = next((verb for verb in (*_COMMANDS, *_KNOWN) if Reader(text, reader.position).take(verb)), "")
     for pattern, candidate in _COMMANDS.get(verb, ()):
         try:
             args, position = _read(pattern, text)
@@ -156,6 +164,9 @@ def match(text: str) -> Matched:
             mismatches.append(mismatch)
         else:
             return Matched(candidate, args, *_following(text, position))
+    for pattern, feature in _KNOWN.get(verb, ()):
+        with suppress(Mismatch):
+            raise not_carried_out(feature.format(**_read(pattern, text, is_whole=False)[0]))
     furthest = max((mismatch.position for mismatch in mismatches), default=reader.peek().start)
     expected = {one.expected for one in mismatches if one.position == furthest}
     if len(expected) == 1:
@@ -173,7 +184,7 @@ def _expand(pattern: str) -> list[str]:
     return [*_expand(before + optional[1] + after), *_expand(before + after)]
 
 
-def _read(pattern: str, text: str) -> tuple[dict[str, Any], int]:
+def _read(pattern: str, text: str, *, is_whole: bool = True) -> tuple[dict[str, Any], int]:
     """Return the arguments of a command and where it ends."""
     reader = Reader(text)
     reader.expect(".")
@@ -186,7 +197,7 @@ def _read(pattern: str, text: str) -> tuple[dict[str, Any], int]:
             args[name] = _SHAPES[kind](reader, verb)
         else:
             reader.expect(part)
-    if not reader.at_end() and reader.peek().text not in {"|", ";"}:
+    if is_whole and not reader.at_end() and reader.peek().text not in {"|", ";"}:
         raise reader.mismatch("'|', ';' or the end of the command")
     return args, reader.position
 

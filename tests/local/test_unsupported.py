@@ -1,0 +1,34 @@
+"""What is documented and not carried out is refused with its feature's name, and no syntax error."""
+
+import re
+
+import pytest
+
+from kqlmi.local.commands import match, registry
+from kqlmi.local.faults import KustoError
+
+ARGUMENTS = {
+    "name": "['T']",
+    "known_name": "['D'].['T']",
+    "known_policy": "caching",
+    "names": "(A, B)",
+    "schema": "(a: string)",
+}
+
+
+@pytest.mark.parametrize("verb", sorted(registry._KNOWN))
+def test_each_command_that_is_known_is_refused_by_its_feature(verb: str) -> None:
+    for pattern, feature in registry._KNOWN[verb]:
+        text = re.sub(r"\{(\w+):\w+\}", lambda found: ARGUMENTS[found[1]], pattern)
+        with pytest.raises(KustoError) as caught:
+            match(f"{text} whatever ('follows', 1)")
+        named = feature.format(policy="caching")
+        assert caught.value.detail.endswith(f"the local cluster does not carry out {named}"), text
+
+
+@pytest.mark.parametrize(
+    "text", [".show table T policy cachin", ".show operationz", ".alter table T", ".set T", ".shw"]
+)
+def test_what_is_not_documented_stays_a_syntax_error(text: str) -> None:
+    with pytest.raises(KustoError, match="SYN0002"):
+        match(text)
