@@ -11,6 +11,7 @@ from typing import Any, Self
 from kqlmi.local import ticks
 from kqlmi.local.faults import KustoError, cancelled, timed_out
 from kqlmi.local.principals import Principal
+from kqlmi.local.tables import Table
 
 _KEPT = 10_000
 _TEXT_LIMIT = 65_536
@@ -91,6 +92,11 @@ class Run:
     ended: int | None = None
     state: str = "InProgress"
     failure: str = ""
+    operation_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    details: Table | None = None
+    """What the operation gave, for ``.show operation … details``."""
+    hidden: frozenset[str] = field(default=frozenset(), repr=False)
+    """What the text hides."""
     _reason: KustoError | None = field(default=None, repr=False)
     _wakers: list[threading.Event] = field(default_factory=list, repr=False)
 
@@ -159,6 +165,7 @@ class Activity:
         """Start empty."""
         self._runs: deque[Run] = deque(maxlen=_KEPT)
         self._lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
 
     def begin(self, run: Run) -> Run:
         """Keep a request that starts."""
@@ -174,6 +181,18 @@ class Activity:
         if isinstance(error, KustoError) and error.code == "BadRequest_QueryCanceled":
             run.state = "Canceled"
         run.ended = ticks.now()
+
+    def start(self, work: Callable[[], None]) -> None:
+        """Do some work in the background."""
+        thread = threading.Thread(target=work, name="operation", daemon=True)
+        with self._lock:
+            self._threads = [*(one for one in self._threads if one.is_alive()), thread]
+            thread.start()
+
+    def join(self) -> None:
+        """Wait until no work is left in the background."""
+        for thread in self._threads:
+            thread.join()
 
     def runs(self) -> list[Run]:
         """Give all requests in order."""

@@ -24,11 +24,13 @@ def append(
     rows: Table,
     *,
     creates: bool | None = False,
+    replaces: bool = False,
     then: Callable[[], None] = lambda: None,
 ) -> tuple[str, int]:
     """Add rows to a table; give the ID of the new extent and the number of the rows.
 
-    ``creates`` says whether the table must be new (True), must be there (False) or either (None). The rows that update
+    ``creates`` says whether the table must be new (True), must be there (False) or either (None); ``replaces`` whether
+    the rows that it holds go. The rows that update
     policies derive are added with them, or nothing is where a transactional one fails. What ``then`` changes belongs to
     the same change of the state.
     """
@@ -40,7 +42,8 @@ def append(
             database = call.context()
             held = _target(call, database, name, rows, creates=creates)
             if _shape(database) == _shape(before) or not derived:
-                keep(call, database, name, held.with_rows((*held.rows, *rows.rows)) if held else rows)
+                before_them = held.rows if held and not replaces else ()
+                keep(call, database, name, held.with_rows((*before_them, *rows.rows)) if held else rows)
                 for target, made in derived:
                     database = call.context()
                     table = database.table(target)

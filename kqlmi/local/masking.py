@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from kqlmi.local.faults import KustoError
 from kqlmi.local.lexer import hidden_values
 
 if TYPE_CHECKING:
@@ -19,6 +20,14 @@ def masked(text: str, hidden: Iterable[str]) -> str:
         if len(secret) >= _SHORTEST and not secret.startswith("managed_identity="):
             text = text.replace(secret, "****")
     return text
+
+
+def shown(state: "State", error: KustoError, hidden: Iterable[str]) -> KustoError:
+    """Return an error without hidden values in its text."""
+    detail = masked(error.detail, {*hidden, *kept(state)})
+    if detail == error.detail:
+        return error
+    return KustoError(error.status, error.code, error.type_name, detail, message=error.message, inner=error.inner)
 
 
 def kept(state: "State") -> set[str]:

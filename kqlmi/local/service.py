@@ -59,6 +59,7 @@ class Service:
         run = Run(
             is_query=is_query,
             text=mask_hidden(request.text),
+            hidden=frozenset(hidden_values(request.text)),
             principal=request.caller.principal,
             database=request.database or "",
             client_request_id=request.client_request_id,
@@ -70,7 +71,7 @@ class Service:
 
     def manage(self, request: Request, run: Run) -> Table:
         """Carry a management command out."""
-        with self._recorded(run, request.text):
+        with self._recorded(run):
             first = next_token(request.text, 0)
             if first.text != ".":
                 empty = "the text is empty" if first.kind is Kind.END else "a management command begins with '.'"
@@ -102,7 +103,7 @@ class Service:
 
     def query(self, request: Request, run: Run) -> Table:
         """Run a query."""
-        with self._recorded(run, request.text):
+        with self._recorded(run):
             if request.endpoint is Endpoint.INGEST:
                 raise other_endpoint(request.endpoint, self.state.url, self.state.ingest_url)
             if next_token(request.text, 0).kind is Kind.END:
@@ -124,24 +125,19 @@ class Service:
 
     def close(self) -> None:
         """End what runs in the background, and close the engine."""
+        self.state.activity.join()
         self._scheduler.stop()
         self._ingestor.stop()
         if self._temporary:
             self._temporary.cleanup()
         self.queries.close()
 
-    def _masked(self, error: KustoError, text: str) -> KustoError:
-        detail = masking.masked(error.detail, hidden_values(text) | masking.kept(self.state))
-        if detail == error.detail:
-            return error
-        return KustoError(error.status, error.code, error.type_name, detail, message=error.message, inner=error.inner)
-
     @contextmanager
-    def _recorded(self, run: Run, text: str) -> Iterator[None]:
+    def _recorded(self, run: Run) -> Iterator[None]:
         try:
             yield
         except KustoError as error:
-            shown = self._masked(error, text)
+            shown = masking.shown(self.state, error, run.hidden)
             self.state.activity.end(run, shown)
             raise shown from error
         except BaseException as error:

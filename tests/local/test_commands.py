@@ -252,7 +252,7 @@ def test_the_cluster_says_what_it_is(reader: Any) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [".show capacity", ".show databases details", ".create materialized-view V on table T { T }", ".drop tables"],
+    [".show capacities", ".show databases details", ".create view V on table T { T }", ".drop tablets"],
 )
 def test_a_command_that_it_does_not_know_is_refused(reader: Any, text: str) -> None:
     error = reader.refusal(text)

@@ -13,7 +13,7 @@ from kqlmi.local.connectionstrings import Location
 from kqlmi.local.enforce import Use
 from kqlmi.local.entities import UPLOADS, IngestionJob
 from kqlmi.local.faults import bad_request, forbidden_operation, not_carried_out
-from kqlmi.local.flows import transfer
+from kqlmi.local.flows import ingestion, transfer
 from kqlmi.local.lexer import Kind
 from kqlmi.local.principals import INGEST
 from kqlmi.local.reader import Reader
@@ -29,6 +29,7 @@ _RESOURCES = {
 }
 _HERE = (Endpoint.INGEST,)
 _MOST = 1000
+_NAMES = {"format": "format", "ignorefirstrecord": "ignoreFirstRecord"}
 _NUMBER = re.compile(r"[0-9]{1,18}")
 _NAMED = {"EnableTracking": bool, "SkipBatching": bool, "CompressionFactor": float}
 
@@ -139,15 +140,13 @@ def blobs_list(call: Call) -> Rows:
 def ingest_from_storage_queued(call: Call) -> Rows:
     """Queue blobs for ingestion."""
     state = call.state
-    given, table = call.args["target"]
-    database = call.context() if given is None else state.database(given)
+    named, table = call.args["target"]
+    database = call.context() if named is None else state.database(named)
     call.require(INGEST, database)
     database.table(table)
-    properties = {name: transfer.value(call.args["properties"], name) for name in call.args.get("properties", {})}
-    if unknown := sorted(properties.keys() - {"format", "ignorefirstrecord"}):
-        raise bad_request(f"the local cluster knows no ingestion property '{unknown[0]}'")
-    named = {"format": "format", "ignorefirstrecord": "ignoreFirstRecord"}
-    kept = {named[name]: held for name, held in properties.items()}
+    given = call.args.get("properties", {})
+    transfer.require(given, {*_NAMES, "enabletracking", *ingestion.INVISIBLE}, others=ingestion.NOT_CARRIED_OUT)
+    kept = {name: transfer.value(given, one) for one, name in _NAMES.items() if one in given}
     operation = str(uuid.uuid4())
     jobs = tuple(
         IngestionJob(database.name, table, blob.shown, kept, call.caller, "ingest.queued_cmd", operation)

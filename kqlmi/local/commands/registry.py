@@ -1,15 +1,17 @@
 """How a command is declared, found by its text, and called."""
 
+import logging
 import re
+import uuid
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
-from kqlmi.local import reserved, ticks
+from kqlmi.local import lenient_json, masking, reserved, ticks
 from kqlmi.local.activity import Change, Run
-from kqlmi.local.faults import forbidden_operation, not_carried_out, syntax_error
+from kqlmi.local.faults import KustoError, bad_request, forbidden_operation, not_carried_out, syntax_error
 from kqlmi.local.lexer import Kind, next_token, tokens
 from kqlmi.local.principals import Caller, Role
 from kqlmi.local.queries import Queries
@@ -18,6 +20,7 @@ from kqlmi.local.state import Database, State
 from kqlmi.local.tables import Column, Table, columns
 
 Rows = Iterable[tuple[Any, ...]]
+Answer = TypeVar("Answer", bound=Callable[["Call"], Rows | Table])
 
 
 class Endpoint(StrEnum):
@@ -39,6 +42,7 @@ class Call:
     operation: str
     args: dict[str, Any]
     endpoint: Endpoint = Endpoint.QUERY
+    gives: tuple[Column, ...] = ()
 
     @property
     def state(self) -> State:
@@ -59,6 +63,41 @@ class Call:
         held = self.state.roles(self.caller, database) if database else self.caller.roles
         if not held & roles:
             raise forbidden_operation(self.caller.principal.fqn, self.operation, self.state.url)
+
+    def later(self, work: Callable[["Call"], Rows]) -> Rows:
+        """Do the work of a command, or let it begin in the background where the command says ``async``.
+
+        What the caller may do is asked before. The operation's ID is the whole answer then.
+        """
+        given = self.args.get("properties", {}).get("persistdetails", "").strip("'\"").lower()
+        is_async = self.args.get("async", False)
+        run = replace(self.run, operation_id=str(uuid.uuid4()), started=ticks.now()) if is_async else self.run
+
+        def do() -> Rows:
+            rows = tuple(work(replace(self, run=run)))
+            if given == "true" or (is_async and given != "false"):
+                run.details = Table(self.gives, rows)
+            return rows
+
+        if not is_async:
+            return do()
+        state = self.state
+        state.activity.begin(run)
+
+        def background() -> None:
+            failure: BaseException | None = None
+            try:
+                do()
+            except KustoError as error:
+                failure = masking.shown(state, error, run.hidden)
+            except Exception as error:  # noqa: BLE001 - nobody waits for it
+                _LOG.exception("an operation of the local cluster failed")
+                failure = error
+            state.activity.end(run, failure)
+            state.keep()
+
+        state.activity.start(background)
+        return [(run.operation_id,)]
 
     def record(
         self, event: str, database: Database | None, *, entity: str = "", before: str = "", after: str = ""
@@ -88,14 +127,17 @@ class Command:
     """A command: the columns it gives, and what it does."""
 
     columns: tuple[Column, ...]
-    function: Callable[[Call], Rows]
+    function: Callable[[Call], Rows | Table]
     operation: str
     writes: bool
     endpoints: frozenset[Endpoint]
 
     def __call__(self, call: Call) -> Table:
         """Carry the command out."""
-        return Table(self.columns, tuple(self.function(call)))
+        rows = self.function(replace(call, gives=self.columns))
+        if isinstance(rows, Table):
+            return rows
+        return Table(_OPERATION if call.args.get("async") else self.columns, tuple(rows))
 
 
 @dataclass(frozen=True)
@@ -110,6 +152,8 @@ class Matched:
 
 Shape = Callable[[Reader, str], Any]
 
+_LOG = logging.getLogger(__name__)
+_OPERATION = columns("OperationId: guid")
 _COMMANDS: dict[str, list[tuple[str, Command]]] = {}
 _SHAPES: dict[str, Shape] = {}
 _KNOWN: dict[str, list[tuple[str, str]]] = {}
@@ -117,7 +161,7 @@ _KNOWN: dict[str, list[tuple[str, str]]] = {}
 
 def command(
     *patterns: str, gives: str, writes: bool = False, endpoints: Iterable[Endpoint] = (Endpoint.QUERY,)
-) -> Callable[[Callable[[Call], Rows]], Callable[[Call], Rows]]:
+) -> Callable[[Answer], Answer]:
     """Register a function for texts of the given shapes.
 
     A pattern is words and ``{shape:argument}``; a part in brackets may be missing. Shapes: see ``shape``.
@@ -125,7 +169,7 @@ def command(
     """
     expanded = tuple(one for pattern in patterns for one in _expand(pattern))
 
-    def register(function: Callable[[Call], Rows]) -> Callable[[Call], Rows]:
+    def register(function: Answer) -> Answer:
         operation = "".join(word.capitalize() for word in function.__name__.split("_")) + "Command"
         declared = Command(columns(gives), function, operation, writes, frozenset(endpoints))
         for one in expanded:
@@ -260,6 +304,11 @@ def _role(reader: Reader, _verb: str) -> Role:
     raise reader.mismatch(f"a role ({', '.join(Role)})")
 
 
+@shape("async")
+def _async(reader: Reader, _verb: str) -> bool:
+    return reader.take("async")
+
+
 @shape("rest")
 def _query(reader: Reader, _verb: str) -> str:
     reader.expect("<|")
@@ -272,4 +321,13 @@ def _query(reader: Reader, _verb: str) -> str:
 
 @shape("properties")
 def _properties(reader: Reader, _verb: str) -> dict[str, str]:
-    return reader.properties()
+    """Take ``(name = value, …)``, or a literal that holds the same as JSON."""
+    if reader.peek().kind is not Kind.STRING:
+        return reader.properties()
+    try:
+        found = lenient_json.loads(reader.strings())
+    except lenient_json.LenientJsonError as error:
+        raise bad_request(f"the properties are not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise bad_request("the properties must be a JSON object")
+    return {name.lower(): lenient_json.dumps(value) for name, value in found.items()}

@@ -40,7 +40,7 @@ def queries_show(call: Call) -> Rows:
 def running_queries_show(call: Call) -> Rows:
     """Give the queries that run."""
     runs = call.state.activity.running()
-    return _shown(_QUERIES, [run for run in _allowed(call, runs) if run.is_query])
+    return _shown(_QUERIES, [run for run in allowed(call, runs) if run.is_query])
 
 
 @command(".show commands", gives=_COMMANDS)
@@ -83,10 +83,11 @@ def query_cancel(call: Call) -> Rows:
 
 
 def _ended(call: Call) -> list[Run]:
-    return _allowed(call, [run for run in call.state.activity.runs() if run.ended is not None])
+    return allowed(call, [run for run in call.state.activity.runs() if run.ended is not None])
 
 
-def _allowed(call: Call, runs: list[Run]) -> list[Run]:
+def allowed(call: Call, runs: list[Run]) -> list[Run]:
+    """Return the requests that the caller sent, or may monitor."""
     return [run for run in runs if _owns(call, run) or _administers(call, run.database, MONITOR)]
 
 

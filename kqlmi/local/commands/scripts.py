@@ -70,7 +70,7 @@ def _run_one(call: Call, matched: Matched, text: str, scope: str) -> None:
         call.queries, call.caller, run, call.context_name, call.seconds, matched.command.operation, matched.args
     )
     outer.check()
-    tuple(matched.command.function(inner))
+    matched.command(inner)
 
 
 def _head(text: str) -> tuple[str, str]:

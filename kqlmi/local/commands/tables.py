@@ -9,12 +9,14 @@ from typing import Any
 from kqlmi.local import appending, textvalues
 from kqlmi.local.commands.registry import Call, Rows, command
 from kqlmi.local.faults import already_exists, bad_request
+from kqlmi.local.flows import ingestion, transfer
 from kqlmi.local.principals import ADMIN, CREATE, INGEST
 from kqlmi.local.tables import Table
 
 _EXTENT = "ExtentId: guid, OriginalSize: long, ExtentSize: long, ColumnSize: long, IndexSize: long, RowCount: long"
 _INGESTED = "ExtentId: guid, ItemLoaded: string, Duration: string, HasErrors: string, OperationId: guid"
 _CREATED = "TableName: string, Schema: string, DatabaseName: string, Folder: string, DocString: string"
+_QUERY = "{async:async} {name:table} [with {properties:properties}] {rest:query}"
 _REMAINING = "TableName: string, DatabaseName: string"
 
 
@@ -67,22 +69,28 @@ def table_drop_if_exists(call: Call) -> Rows:
     return _drop(call, may_miss=True)
 
 
-@command(".set-or-append {name:table} {rest:query}", gives=_EXTENT, writes=True)
+@command(f".set-or-append {_QUERY}", gives=_EXTENT, writes=True)
 def table_set_or_append(call: Call) -> Rows:
     """Append the rows of a query to a table, which is created if it is not there."""
     return _from_query(call, creates=None)
 
 
-@command(".set {name:table} {rest:query}", gives=_EXTENT, writes=True)
+@command(f".set {_QUERY}", gives=_EXTENT, writes=True)
 def table_set(call: Call) -> Rows:
     """Create a table from the rows of a query."""
     return _from_query(call, creates=True)
 
 
-@command(".append {name:table} {rest:query}", gives=_EXTENT, writes=True)
+@command(f".append {_QUERY}", gives=_EXTENT, writes=True)
 def table_append(call: Call) -> Rows:
     """Append the rows of a query to a table that is there."""
     return _from_query(call, creates=False)
+
+
+@command(f".set-or-replace {_QUERY}", gives=_EXTENT, writes=True)
+def table_set_or_replace(call: Call) -> Rows:
+    """Replace the rows of a table by those of a query, or create it."""
+    return _from_query(call, creates=None, replaces=True)
 
 
 @command(".ingest inline into table {name:table} {rest:data}", gives=_INGESTED, writes=True)
@@ -96,11 +104,19 @@ def table_ingest_inline(call: Call) -> Rows:
     return [(extent, "inline", "00:00:00", "False", str(uuid.uuid4()))]
 
 
-def _from_query(call: Call, *, creates: bool | None) -> Rows:
-    call.require(INGEST, call.context())
-    rows = call.queries.run(call.args["query"], call.caller, call.context_name, run=call.run, seconds=call.seconds)
-    extent, count = appending.append(call, call.args["table"], rows, creates=creates)
-    return [(extent, 0, 0, 0, 0, count)]
+def _from_query(call: Call, *, creates: bool | None, replaces: bool = False) -> Rows:
+    database = call.context()
+    call.require(CREATE if replaces else INGEST, database)
+    if replaces and call.args["table"] in database.tables:
+        call.require(ADMIN, database)
+    transfer.require(call.args.get("properties", {}), ingestion.INVISIBLE, others=ingestion.NOT_CARRIED_OUT)
+
+    def work(call: Call) -> Rows:
+        rows = call.queries.run(call.args["query"], call.caller, call.context_name, run=call.run, seconds=call.seconds)
+        extent, count = appending.append(call, call.args["table"], rows, creates=creates, replaces=replaces)
+        return [(extent, 0, 0, 0, 0, count)]
+
+    return call.later(work)
 
 
 def _drop(call: Call, *, may_miss: bool) -> Rows:

@@ -1,10 +1,10 @@
 """Export: the rows of a query written to storage, or to the files of an external table."""
 
-from kqlmi.local import connectionstrings
+from kqlmi.local import connectionstrings, enforce
 from kqlmi.local.commands.registry import Call, Rows, command, shape
 from kqlmi.local.enforce import Use
 from kqlmi.local.entities import ExternalTable
-from kqlmi.local.faults import bad_request
+from kqlmi.local.faults import bad_request, not_carried_out
 from kqlmi.local.flows import transfer
 from kqlmi.local.formats import WRITTEN_FORMATS
 from kqlmi.local.principals import ADMIN
@@ -13,7 +13,7 @@ from kqlmi.local.state import State
 from kqlmi.local.tables import Table
 
 _GIVES = "Path: string, NumRecords: long"
-_TO_STORAGE = "to {format:format} {strings:targets} [with {properties:properties}] {rest:query}"
+_WITH = "[with {properties:properties}] {rest:query}"
 
 
 @shape("format")
@@ -25,20 +25,39 @@ def written_format(reader: Reader, _verb: str) -> str:
     raise reader.mismatch(f"a format ({', '.join(WRITTEN_FORMATS)})")
 
 
-@command(f".export {_TO_STORAGE}", gives=_GIVES, writes=True)
-def export_to_storage(call: Call) -> Rows:
-    """Write the rows of a query to a container."""
-    return _to_storage(call, compressed=False)
-
-
-@command(f".export compressed {_TO_STORAGE}", gives=_GIVES, writes=True)
-def export_compressed_to_storage(call: Call) -> Rows:
-    """Write the rows of a query to a container, compressed."""
-    return _to_storage(call, compressed=True)
+@shape("compressed")
+def compressed(reader: Reader, _verb: str) -> bool:
+    """Take the word ``compressed``, if it is there."""
+    return reader.take("compressed")
 
 
 @command(
-    ".export to table {name:table} [with {properties:properties}] {rest:query}",
+    f".export {{async:async}} {{compressed:compressed}} to {{format:format}} {{strings:targets}} {_WITH}",
+    gives=_GIVES,
+    writes=True,
+)
+def export_to_storage(call: Call) -> Rows:
+    """Write the rows of a query to a container."""
+    database = call.context()
+    given, is_compressed = call.args.get("properties", {}), call.args["compressed"]
+    laid = transfer.layout(call.args["format"], given, compressed=is_compressed)
+    locations = [connectionstrings.parse(text) for text in call.args["targets"]]
+    use = Use("export.to_storage", database.name, call.caller.principal)
+    return call.later(lambda call: transfer.write(call.state, locations, use, laid, _queried(call)))
+
+
+@command(f".export {{async:async}} to sql {{name:table}} {{string:target}} {_WITH}", gives=_GIVES, writes=True)
+def export_to_sql(call: Call) -> Rows:
+    """Refuse to export: no managed identity may be used here, and nothing is carried out."""
+    database = call.context()
+    call.require(ADMIN, database)
+    for identity in connectionstrings.named_identities(call.args["target"]):
+        enforce.permit(call.state, Use("export.to_sql", database.name), identity)
+    raise not_carried_out("exports to SQL")
+
+
+@command(
+    f".export {{async:async}} to table {{name:table}} {_WITH}",
     gives="ExternalTableName: string, Path: string, NumRecords: string",
     writes=True,
 )
@@ -48,9 +67,12 @@ def export_to_external_table(call: Call) -> Rows:
     call.require(ADMIN, database)
     table = database.external_table(call.args["table"])
     transfer.require_hints(call.args.get("properties", {}))
-    rows = _queried(call)
     use = Use("export.to_external_table", database.name, call.caller.principal)
-    return [(table.name, url, str(count)) for url, count in append(call.state, table, use, rows)]
+
+    def work(call: Call) -> Rows:
+        return [(table.name, url, str(count)) for url, count in append(call.state, table, use, _queried(call))]
+
+    return call.later(work)
 
 
 def append(state: State, table: ExternalTable, use: Use, rows: Table) -> list[tuple[str, int]]:
@@ -69,14 +91,6 @@ def require_schema(table: ExternalTable, rows: Table) -> None:
     if given != wanted:
         shown = ", ".join(f"{name}:{kind}" for name, kind in given)
         raise bad_request(f"the query gives ({shown}), which is not the schema of the external table '{table.name}'")
-
-
-def _to_storage(call: Call, *, compressed: bool) -> Rows:
-    database = call.context()
-    laid = transfer.layout(call.args["format"], call.args.get("properties", {}), compressed=compressed)
-    locations = [connectionstrings.parse(text) for text in call.args["targets"]]
-    use = Use("export.to_storage", database.name, call.caller.principal)
-    return transfer.write(call.state, locations, use, laid, _queried(call))
 
 
 def _queried(call: Call) -> Table:

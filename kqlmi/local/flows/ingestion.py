@@ -1,54 +1,70 @@
 """Ingestion from storage: ``.ingest into`` reads files, and appends their rows to a table."""
 
-import uuid
+from collections.abc import Iterator
 
 from kqlmi.local import appending, connectionstrings, ticks
 from kqlmi.local.commands.registry import Call, Rows, command
 from kqlmi.local.connectionstrings import Location
 from kqlmi.local.enforce import Use
 from kqlmi.local.entities import Layout
-from kqlmi.local.faults import KustoError, bad_request
+from kqlmi.local.faults import KustoError
 from kqlmi.local.flows import transfer
 from kqlmi.local.formats import format_of
 from kqlmi.local.principals import INGEST
 from kqlmi.local.tables import Table
 
 _GIVES = "ExtentId: guid, ItemLoaded: string, Duration: timespan, HasErrors: bool, OperationId: guid"
-_PROPERTIES = {"format", "ignorefirstrecord"}
+# Documented of every ingestion: what changes nothing that can be seen here, and what is not carried out.
+INVISIBLE = frozenset({"creationtime", "distributed", "persistdetails", "policy_ingestiontime", "tags"})
+NOT_CARRIED_OUT = frozenset(
+    {
+        "docstring", "extend_schema", "folder", "ingestifnotexists", "ingestionmapping", "ingestionmappingreference",
+        "recreate_schema", "treatgzasuncompressed", "validationpolicy", "zippattern",
+    }
+)  # fmt: skip
+_PROPERTIES = {"format", "ignorefirstrecord", *INVISIBLE}
+_INTO = ".ingest {async:async} into table {name:table}"
 
 
-@command(".ingest into table {name:table} {strings:sources} [with {properties:properties}]", gives=_GIVES, writes=True)
+@command(f"{_INTO} {{strings:sources}} [with {{properties:properties}}]", gives=_GIVES, writes=True)
 def table_ingest_into(call: Call) -> Rows:
     """Append the rows of files to a table; nothing is appended where one of them cannot be read."""
     return _ingest(call, call.args["sources"])
 
 
-@command(".ingest into table {name:table} {string:source} [with {properties:properties}]", gives=_GIVES, writes=True)
+@command(f"{_INTO} {{string:source}} [with {{properties:properties}}]", gives=_GIVES, writes=True)
 def table_ingest_into_from_one(call: Call) -> Rows:
     """Append the rows of one file to a table."""
     return _ingest(call, (call.args["source"],))
 
 
 def _ingest(call: Call, sources: tuple[str, ...]) -> Rows:
-    started = ticks.now()
     database = call.context()
     call.require(INGEST, database)
     name, properties = call.args["table"], call.args.get("properties", {})
     table = database.table(name)
-    if unknown := sorted(properties.keys() - _PROPERTIES):
-        raise bad_request(f".ingest into: the local cluster knows no property '{unknown[0]}'")
+    transfer.require(properties, _PROPERTIES, others=NOT_CARRIED_OUT)
     locations = [connectionstrings.parse(text) for text in sources]
     use = Use("ingest.into", database.name, call.caller.principal)
-    rows: list[tuple[object, ...]] = []
+
+    def work(call: Call) -> Rows:
+        started = ticks.now()
+        rows = tuple(_read(call, name, table, locations, use))
+        extent, _ = appending.append(call, name, table.with_rows(rows))
+        loaded = ", ".join(location.url for location in locations)
+        return [(extent, loaded, ticks.now() - started, False, call.run.operation_id)]
+
+    return call.later(work)
+
+
+def _read(call: Call, name: str, table: Table, locations: list[Location], use: Use) -> Iterator[tuple[object, ...]]:
+    properties = call.args.get("properties", {})
     for location in locations:
         try:
-            rows += transfer.read(call.state, [location], use, _layout(location, properties), table.columns)
+            yield from transfer.read(call.state, [location], use, _layout(location, properties), table.columns).rows
         except KustoError as error:
             appending.note_failure(call, name, error, source=location.url)
             raise
-    extent, _ = appending.append(call, name, Table(table.columns, tuple(rows)))
-    loaded = ", ".join(location.url for location in locations)
-    return [(extent, loaded, ticks.now() - started, False, str(uuid.uuid4()))]
 
 
 def _layout(location: Location, properties: dict[str, str]) -> Layout:

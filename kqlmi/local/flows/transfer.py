@@ -2,13 +2,13 @@
 
 import re
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from kqlmi.local import files, literals
 from kqlmi.local.connectionstrings import Location
 from kqlmi.local.enforce import Use
 from kqlmi.local.entities import Layout
-from kqlmi.local.faults import bad_request
+from kqlmi.local.faults import bad_request, not_carried_out
 from kqlmi.local.reader import Reader
 from kqlmi.local.state import State
 from kqlmi.local.storage import open_location
@@ -18,18 +18,17 @@ _PLAIN = re.compile(r"[\w.-]{0,100}", re.ASCII)
 _HEADERS = ("all", "firstfile", "none")
 # Hints about speed, which change nothing that can be seen here.
 _HINTS = {
-    "compressiontype", "concurrency", "distributed", "distribution", "distributionkind", "parquetrowgroupsize",
-    "sizelimit", "spread",
+    "compressiontype", "concurrency", "distributed", "distribution", "distributionkind", "parquetdatetimeprecision",
+    "parquetrowgroupsize", "persistdetails", "sizelimit", "spread",
 }  # fmt: skip
 
 
 def layout(kind: str, properties: Mapping[str, str], *, also: Iterable[str] = (), compressed: bool = False) -> Layout:
     """Give the layout that properties describe; ``also`` are names that the caller reads itself."""
     known = {"nameprefix", "fileextension", "includeheaders", "compressed", "encoding", *_HINTS, *also}
-    if unknown := sorted(properties.keys() - known):
-        raise bad_request(f"the local cluster knows no property '{unknown[0]}' here")
+    require(properties, known)
     if value(properties, "encoding", "UTF8NoBOM") != "UTF8NoBOM":
-        raise bad_request("the local cluster writes no other encoding than UTF8NoBOM")
+        raise not_carried_out("the encoding UTF8BOM")
     headers = str(value(properties, "includeheaders", "none")).lower()
     if headers not in _HEADERS:
         raise bad_request(f"includeHeaders must be one of {', '.join(_HEADERS)}, not '{headers}'")
@@ -47,8 +46,16 @@ def layout(kind: str, properties: Mapping[str, str], *, also: Iterable[str] = ()
 
 def require_hints(properties: Mapping[str, str]) -> None:
     """Refuse properties that change more than how fast a table is exported to."""
-    if unknown := sorted(properties.keys() - _HINTS):
-        raise bad_request(f"an export to an external table has no property '{unknown[0]}'")
+    require(properties, _HINTS)
+
+
+def require(properties: Mapping[str, str], known: Collection[str], *, others: Collection[str] = ()) -> None:
+    """Refuse a property that is not known; ``others`` are documented and not carried out, unless they are false."""
+    for name in sorted(properties.keys() - {*known}):
+        if name not in others:
+            raise bad_request(f"the local cluster knows no property '{name}' here")
+        if value(properties, name) is not False:
+            raise not_carried_out(f"the property '{name}'")
 
 
 def value(properties: Mapping[str, str], name: str, default: object = None) -> object:

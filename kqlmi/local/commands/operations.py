@@ -1,0 +1,65 @@
+"""The log of operations: the management commands that ran or run, and what those gave that keep it."""
+
+from typing import Any
+
+from kqlmi.local.activity import Run
+from kqlmi.local.commands.registry import Call, Rows, command, shape
+from kqlmi.local.commands.requests import allowed
+from kqlmi.local.faults import bad_request
+from kqlmi.local.lexer import Kind
+from kqlmi.local.reader import Reader
+from kqlmi.local.tables import Table
+
+
+@shape("operation")
+def _operation(reader: Reader, _verb: str) -> str:
+    token = reader.peek()
+    if token.kind is not Kind.GUID:
+        raise reader.mismatch("the ID of an operation")
+    reader.next()
+    return token.text.lower()
+
+
+@shape("operations")
+def _operations(reader: Reader, verb: str) -> tuple[str, ...]:
+    """Take an ID, or several in brackets."""
+    if not reader.take("("):
+        return (_operation(reader, verb),)
+    found = [_operation(reader, verb)]
+    while reader.take(","):
+        found.append(_operation(reader, verb))
+    reader.expect(")")
+    return tuple(found)
+
+
+@command(
+    ".show operations [{operations:ids}]",
+    gives="OperationId: guid, Operation: string, NodeId: string, StartedOn: datetime, LastUpdatedOn: datetime, "
+    "Duration: timespan, State: string, Status: string, RootActivityId: guid, ShouldRetry: bool, Database: string, "
+    "Principal: string, User: string, AdminEpochStartTime: datetime, VirtualCluster: string",
+)
+def operations_show(call: Call) -> Rows:
+    """Return the operations that the caller started, or may monitor; the latest state of each."""
+    wanted = call.args.get("ids")
+    return [_row(run) for run in _seen(call) if wanted is None or run.operation_id in wanted]
+
+
+@command(".show operation {operation:id} details", gives="Result: dynamic")
+def operation_details_show(call: Call) -> Table:
+    """Return what an operation gave that has completed and kept it."""
+    for run in _seen(call):
+        if run.operation_id == call.args["id"] and run.state == "Completed" and run.details:
+            return run.details
+    raise bad_request(f"no operation {call.args['id']} has completed and kept its results")
+
+
+def _seen(call: Call) -> list[Run]:
+    return allowed(call, [run for run in call.state.activity.runs() if not run.is_query])
+
+
+def _row(run: Run) -> tuple[Any, ...]:
+    updated = run.ended or run.started
+    return (
+        *(run.operation_id, run.command_type, "", run.started, updated, updated - run.started, run.state),
+        *(run.failure, run.activity_id, False, run.database, run.principal.fqn, run.user, None, ""),
+    )
