@@ -147,7 +147,10 @@ def test_what_is_revoked_after_it_was_queued_is_not_ingested(here: World, ingest
         (".list blobs ('{0};managed_identity=system') MaxFiles=many", "number"),
         (f".list blobs ('{{0}};managed_identity=system') MaxFiles={'1' * 5000}", "number"),
         (".show databases", "ingest endpoint"),
-        (".ingest-from-storage-queued into table R with (tags='x') <| '{0};managed_identity=system'", "'tags'"),
+        (
+            ".ingest-from-storage-queued into table R with (zipPattern='x') <| '{0};managed_identity=system'",
+            "'zippattern'",
+        ),
     ],
 )
 def test_the_ingestion_endpoint_refuses_what_it_does_not_carry_out(ingest: Client, text: str, says: str) -> None:
