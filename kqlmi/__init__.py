@@ -56,6 +56,7 @@ def load_ipython_extension(shell: "InteractiveShell") -> None:
     """Register the magic ``kqlmi``."""
     import atexit
 
+    from kqlmi.notebook import inert
     from kqlmi.notebook.completion import matcher
     from kqlmi.notebook.magics import KqlMagics, keep_empty_body
 
@@ -63,15 +64,18 @@ def load_ipython_extension(shell: "InteractiveShell") -> None:
     shell.register_magics(magics)
     shell.input_transformers_cleanup.append(keep_empty_body)
     matcher.install(shell, magics.sessions)
+    inert.install(shell)
     atexit.register(magics.sessions.close)
 
 
 def unload_ipython_extension(shell: "InteractiveShell") -> None:
     """Close every session of the shell."""
+    from kqlmi.notebook import inert
     from kqlmi.notebook.completion import matcher
     from kqlmi.notebook.magics import keep_empty_body
 
     matcher.remove(shell)
+    inert.remove(shell)
     shell.input_transformers_cleanup.remove(keep_empty_body)
     magics = shell.magics_manager.registry["KqlMagics"]
     shell.configurables.remove(magics.settings)

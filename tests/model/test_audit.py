@@ -1,6 +1,7 @@
 """The rules of the audit: each with what it reports, and with what comes near to that and is none."""
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -450,6 +451,17 @@ def test_a_sarif_log_has_what_the_format_asks_for() -> None:
     assert all(rules[row["ruleIndex"]]["id"] == row["ruleId"] for row in run["results"])
     assert all(row["message"]["text"] for row in run["results"])
     assert ["suppressions" in row for row in run["results"]].count(True) == 1
+
+
+def test_no_name_of_a_cluster_is_a_link_or_a_placeholder_in_a_sarif_log() -> None:
+    name = "[fix](https://evil.example) [here](0) {0} \x1b[31m\u202e"
+    log = auditreport.to_sarif(whole(facts({"A": {ONE: name}}), acceptance(identity=ONE, reason=name)), "1.2.3")
+    messages = [row["message"]["text"] for row in json.loads(log)["runs"][0]["results"]]
+    assert any("fix" in text for text in messages)
+    for text in messages:
+        assert not re.search(r"\[[^\]]*\]\(", text)
+        assert text.count("{0}") == text.count("{{0}}")
+        assert text.isprintable()
 
 
 def test_a_page_says_what_was_not_read_and_nothing_of_a_cluster_can_colour_it() -> None:
