@@ -9,7 +9,7 @@ from kqlmi.local.commands.registry import Call
 from kqlmi.local.entities import UpdatePolicy
 from kqlmi.local.faults import KustoError, already_exists, bad_request, not_carried_out
 from kqlmi.local.onbehalf import Unattended
-from kqlmi.local.principals import CREATE, INGEST
+from kqlmi.local.principals import ADMIN, CREATE, INGEST
 from kqlmi.local.results import to_microseconds
 from kqlmi.local.state import Database
 from kqlmi.local.tables import Table
@@ -35,22 +35,31 @@ def append(
     the same change of the state.
     """
     for _ in range(_ATTEMPTS):
-        before = call.context()
-        held = _target(call, before, name, rows, creates=creates)
+        before = allowed(call, name, creates=creates, replaces=replaces)
+        held = _target(before, name, rows, creates=creates)
         derived = list(_derive(call, before, name, held.with_rows(rows.rows), 1)) if held else []
         with call.state.lock:
-            database = call.context()
-            held = _target(call, database, name, rows, creates=creates)
+            database = allowed(call, name, creates=creates, replaces=replaces)
+            held = _target(database, name, rows, creates=creates)
             if _shape(database) == _shape(before) or not derived:
                 before_them = held.rows if held and not replaces else ()
                 keep(call, database, name, held.with_rows((*before_them, *rows.rows)) if held else rows)
                 for target, made in derived:
-                    database = call.context()
+                    database = call.state.database(database.name)
                     table = database.table(target)
                     keep(call, database, target, table.with_rows((*table.rows, *made.rows)))
                 then()
                 return str(uuid.uuid4()), len(rows.rows)
     raise bad_request("the tables or update policies changed again and again while the rows were derived")
+
+
+def allowed(call: Call, name: str, *, creates: bool | None, replaces: bool = False) -> Database:
+    """Return the database of a table that the caller may add rows to, replace, or create: as ``append`` is called."""
+    held = ADMIN if replaces else INGEST
+    database = call.allowed(held | CREATE if creates is None else CREATE if creates else held, table=name)
+    if creates is None:
+        call.require(held if name in database.tables else CREATE, database, f"Table {name}")
+    return database
 
 
 def _shape(database: Database) -> object:
@@ -64,7 +73,8 @@ def keep(call: Call, database: Database, name: str, table: Table) -> None:
     held = database.tables.get(name)
     if held is None or held.columns != table.columns:
         _refuse_what_the_engine_cannot_hold(database, name, table)
-    kept = call.state.put(database.with_table(name, table))
+    changed = database.with_table(name, table)
+    kept = call.state.put(changed if held else changed.with_admin(f"Table {name}", call.caller.principal))
     shown = ", ".join(f"{column.name}:{column.type}" for column in table.columns)
     call.record("CREATE-TABLE" if held is None else "INGEST", kept, entity=name, after=shown)
 
@@ -74,7 +84,7 @@ def note_failure(
 ) -> IngestionFailure:
     """Note a failed ingestion for ``.show ingestion failures``, and give what was noted."""
     failure = IngestionFailure(
-        database=call.run.database or call.context().name,
+        database=call.run.database or call.queries.context(call.caller, call.context_name),
         table=table,
         source=source,
         details=masking.masked(error.detail, masking.kept(call.state)),
@@ -89,10 +99,9 @@ def note_failure(
     return failure
 
 
-def _target(call: Call, database: Database, name: str, rows: Table, *, creates: bool | None) -> Table | None:
+def _target(database: Database, name: str, rows: Table, *, creates: bool | None) -> Table | None:
     """Give the table that rows can be added to, or None where it must be created; refuse everything else."""
     held = database.tables.get(name)
-    call.require(CREATE if creates or (held is None and creates is None) else INGEST, database)
     if creates and held:
         raise already_exists(name, "Table")
     if creates is False:

@@ -54,9 +54,7 @@ class Engine:
         named = {self._alias(context): context}
 
         def name_of(database: str) -> str:
-            found = (
-                context if key(database) == key(context.name) else question.reads(expansion.state.database(database))
-            )
+            found = context if key(database) == key(context.name) else question.reads(database)
             named[self._alias(found)] = found
             return self._alias(found)
 

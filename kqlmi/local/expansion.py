@@ -27,14 +27,14 @@ PLACEHOLDER = re.compile(r"kqlmi_[0-9a-f]{32}")
 class Question:
     """Who asks, for how long, and what it may reach.
 
-    ``reads`` gives a database whose data may be read, or refuses it. A confined question, as an update policy asks it,
+    ``reads`` returns a database by its name, if its data may be read, or refuses it. A confined question, as an update policy asks it,
     may use neither external data nor plugins that reach it; behind one that is not attended stands nobody.
     """
 
     caller: Caller
     run: Run
     seconds: float
-    reads: Callable[["Database"], "Database"]
+    reads: Callable[[str], "Database"]
     parameters: Mapping[str, Any] = field(default_factory=dict)
     is_confined: bool = False
     is_attended: bool = True
@@ -152,7 +152,7 @@ class Expansion:
                 parts = found[max(index - 5, 0) : index]
                 if [part.text for part in parts if part.kind is not Kind.STRING] != ["database", "(", ")", "."]:
                     continue
-                owner = self.question.reads(self.state.database(parts[2].value))
+                owner = self.question.reads(parts[2].value)
                 is_call = True
             elif token.text in own:
                 continue

@@ -66,9 +66,7 @@ class Ingestor(Worker):
     def _ingest(self, job: IngestionJob) -> None:
         call, shown = self._call(job.caller, job.database), _shown(job.source)
         try:
-            database = self._state.database(job.database)
-            call.require(INGEST, database)
-            table = database.table(job.table)
+            table = call.allowed(INGEST, table=job.table).table(job.table)
             if unknown := sorted(job.properties.keys() - _READ):
                 raise bad_request(f"the local cluster knows no ingestion property '{unknown[0]}'")
             rows = table.with_rows(self._rows(job, table))

@@ -41,15 +41,15 @@ class Unattended:
         principal = self.principal(state)
         caller = Caller(principal or _SERVICE)
         if principal:
-            state.readable(caller, self.database)
+            state.readable(caller, self.database.name)
         # Another ID: for the engine it is another database, whose tables hold the new rows only.
         seen = replace(self.database, tables={**self.database.tables, **rows}, database_id=str(uuid.uuid4()))
 
-        def reads(other: Database) -> Database:
-            if key(other.name) == key(seen.name):
+        def reads(other: str) -> Database:
+            if key(other) == key(seen.name):
                 return seen
             if principal is None:
-                raise forbidden_database(f"{self.flow} without a managed identity", other.name)
+                raise forbidden_database(f"{self.flow} without a managed identity", other)
             return state.readable(caller, other)
 
         question = Question(

@@ -26,7 +26,7 @@ class Role(StrEnum):
 
 READ_DATA = frozenset({Role.ADMINS, Role.USERS, Role.VIEWERS})
 READ_SCHEMA = READ_DATA | {Role.MONITORS}
-INGEST = frozenset({Role.ADMINS, Role.USERS, Role.INGESTORS})
+INGEST = frozenset({Role.ADMINS, Role.INGESTORS})
 CREATE = frozenset({Role.ADMINS, Role.USERS})
 MONITOR = frozenset({Role.ADMINS, Role.MONITORS})
 ADMIN = frozenset({Role.ADMINS})

@@ -26,13 +26,13 @@ class Queries:
         self.state = state
         self._engine = Engine(lambda: state.databases)
 
-    def context(self, caller: Caller, name: str | None) -> Database:
-        """Give the database that a request is about; without a name, the first that the caller may see."""
+    def context(self, caller: Caller, name: str | None) -> str:
+        """Return the name of the database that a request is about; without one, of the first that the caller may see."""
         if name is not None and (name.lower() not in _DEFAULT or key(name) in self.state.databases):
-            return self.state.database(name)
+            return name
         visible = self.state.visible(caller)
         if visible:
-            return visible[0]
+            return visible[0].name
         if not self.state.databases:
             raise bad_request("this cluster has no database; the request needs one")
         raise forbidden_database(caller.principal.fqn, "NetDefaultDB")
@@ -52,7 +52,7 @@ class Queries:
             raise wrong_endpoint()
         context = self.state.readable(caller, self.context(caller, database))
         run.database = context.name
-        question = Question(caller, run, seconds, lambda one: self.state.readable(caller, one), parameters)
+        question = Question(caller, run, seconds, lambda name: self.state.readable(caller, name), parameters)
         return self.ask(question, text, context)
 
     def ask(self, question: Question, text: str, context: Database) -> Table:
@@ -68,10 +68,12 @@ class Queries:
         text = kqltext.substitute(operators, _about(caller.principal, None, self.state))
         return self._engine.pipe(table, text, run=run, seconds=seconds)
 
-    def follow(self, table: Table, text: str, caller: Caller, context: Database, *, run: Run, seconds: float) -> Table:
+    def follow(
+        self, table: Table, text: str, caller: Caller, database: str | None, *, run: Run, seconds: float
+    ) -> Table:
         """Run a query over the rows that a command gave, which it calls ``$command_results``."""
-        context = self.state.readable(caller, context)
-        question = Question(caller, run, seconds, lambda one: self.state.readable(caller, one))
+        context = self.state.readable(caller, self.context(caller, database))
+        question = Question(caller, run, seconds, lambda name: self.state.readable(caller, name))
         name = f"kqlmi_{uuid.uuid4().hex}"
         sources = {name: Source(table.columns, lambda: table)}
         text = kqltext.substitute_word(text, "$command_results", name)

@@ -97,8 +97,9 @@ class Service:
             if matched.operators:
                 table = self.queries.pipe(table, matched.operators, request.caller, run=run, seconds=seconds)
             if matched.query:
-                context = self.queries.context(request.caller, request.database)
-                table = self.queries.follow(table, matched.query, request.caller, context, run=run, seconds=seconds)
+                table = self.queries.follow(
+                    table, matched.query, request.caller, request.database, run=run, seconds=seconds
+                )
             return table
 
     def query(self, request: Request, run: Run) -> Table:

@@ -34,10 +34,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Grant:
-    """A role that a principal holds in a database."""
+    """A role that a principal holds in a database, or in one of its entities, such as ``Function F``."""
 
     role: Role
     principal: Principal
+    entity: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,11 +79,19 @@ class Database:
         made = None if table is None else self.table_ids.get(name) or str(uuid.uuid4())
         policies = {held: policy for held, policy in self.update_policies.items() if table is not None or held != name}
         return replace(
-            self,
+            self if table is not None else self.without_admins(f"Table {name}"),
             tables=with_entry(self.tables, name, table),
             update_policies=policies,
             table_ids=with_entry(self.table_ids, name, made),
         )
+
+    def with_admin(self, entity: str, principal: Principal) -> "Database":
+        """Return the database with an admin of an entity: whoever creates one becomes that, as documented."""
+        return replace(self, grants=(*self.grants, Grant(Role.ADMINS, principal, entity)))
+
+    def without_admins(self, entity: str) -> "Database":
+        """Return the database without the roles in an entity, which is dropped."""
+        return replace(self, grants=tuple(grant for grant in self.grants if grant.entity != entity))
 
 
 class State:
@@ -159,22 +168,29 @@ class State:
         with self.lock:
             self.databases = {name: held for name, held in self.databases.items() if name != key(database.name)}
 
-    def roles(self, caller: Caller, database: Database) -> frozenset[Role]:
-        """Give the roles that a caller has in a database."""
-        if not database.grants:
+    def roles(self, caller: Caller, database: Database | None, entity: str = "") -> frozenset[Role]:
+        """Return the roles that a caller has in a database, those in one of its entities included where it is named.
+
+        In a database that does not exist these are the roles of the whole cluster.
+        """
+        if database is None or not database.grants:
             return caller.roles
-        granted = (grant.role for grant in database.grants if grant.principal.is_same(caller.principal))
+        granted = (
+            grant.role
+            for grant in database.grants
+            if grant.entity in {"", entity} and grant.principal.is_same(caller.principal)
+        )
         return caller.roles | frozenset(granted)
 
     def visible(self, caller: Caller) -> list[Database]:
         """Give the databases that a caller may see."""
         return [one for one in self.databases.values() if self.roles(caller, one) & READ_SCHEMA]
 
-    def readable(self, caller: Caller, database: Database) -> Database:
-        """Give a database whose data the caller may read, or refuse."""
-        if not self.roles(caller, database) & READ_DATA:
-            raise forbidden_database(caller.principal.fqn, database.name)
-        return database
+    def readable(self, caller: Caller, name: str) -> Database:
+        """Return a database whose data the caller may read; the refusal does not reveal whether there is one."""
+        if not self.roles(caller, self.databases.get(key(name))) & READ_DATA:
+            raise forbidden_database(caller.principal.fqn, name)
+        return self.database(name)
 
 
 def _forget() -> None:

@@ -37,7 +37,7 @@ def database_drop(call: Call) -> Rows:
     call.require(ADMIN)
     state = call.state
     with state.lock:
-        database = call.database()
+        database = state.database(call.args["database"])
         state.remove(database)
         gone = key(database.name)
         state.connections = {place: one for place, one in state.connections.items() if place[0] != gone}
@@ -60,8 +60,7 @@ def database_drop_pretty_name(call: Call) -> Rows:
 
 def _call(call: Call, pretty: str) -> Rows:
     with call.state.lock:
-        database = call.database()
-        call.require(ADMIN, database)
+        database = call.allowed(ADMIN)
         call.record("ALTER-DATABASE-PRETTY-NAME", call.state.put(replace(database, pretty_name=pretty)), after=pretty)
         return [(database.name, pretty, "Complete")]
 

@@ -30,30 +30,28 @@ def function_definition(reader: Reader, _verb: str) -> Function:
 @command(".create function {function:function}", gives=_GIVES, writes=True)
 def function_create(call: Call) -> Rows:
     """Create a function that is not there."""
-    database = call.context()
-    if call.args["function"].name in database.functions:
-        raise already_exists(call.args["function"].name, "Function")
     return _define(call)
 
 
 @command(".create function ifnotexists {function:function}", gives=_GIVES, writes=True)
 def function_create_if_not_exists(call: Call) -> Rows:
     """Create a function unless it is there."""
-    held = call.context().functions.get(call.args["function"].name)
-    return [_row(held)] if held else _define(call)
+    return _define(call, keeps=True)
 
 
 @command(".create-or-alter function {function:function}", gives=_GIVES, writes=True)
 def function_create_or_alter(call: Call) -> Rows:
     """Define a function, whether it is there or not."""
-    return _define(call)
+    return _define(call, replaces=True)
 
 
 @command(".alter function {function:function}", gives=_GIVES, writes=True)
 def function_alter(call: Call) -> Rows:
     """Define a function anew."""
-    _held(call.context(), call.args["function"].name)
-    return _define(call)
+    name = call.args["function"].name
+    with call.state.lock:
+        _held(call.allowed(ADMIN, function=name), name)
+        return _define(call, replaces=True)
 
 
 @command(".drop function {name:function}", gives="Name: string", writes=True)
@@ -71,16 +69,14 @@ def function_drop_if_exists(call: Call) -> Rows:
 @command(".show functions", gives=_GIVES)
 def functions_show(call: Call) -> Rows:
     """Give the functions of the database in context, hidden strings masked."""
-    database = call.context()
-    call.require(READ_SCHEMA, database)
+    database = call.allowed(READ_SCHEMA)
     return [_row(function) for function in database.functions.values()]
 
 
 @command(".show function {name:function} [with {properties:properties}]", gives=_GIVES)
 def function_show(call: Call) -> Rows:
     """Give one function; a database admin may ask for its hidden strings."""
-    database = call.context()
-    call.require(READ_SCHEMA, database)
+    database = call.allowed(READ_SCHEMA)
     function = _held(database, call.args["function"])
     wants = call.args.get("properties", {}).get("showobfuscatedstrings") == "true"
     is_admin = bool(call.state.roles(call.caller, database) & ADMIN)
@@ -93,23 +89,31 @@ def _bracketed(reader: Reader, opening: str, closing: str) -> str:
     return reader.text[start : reader.position]
 
 
-def _define(call: Call) -> Rows:
+def _define(call: Call, *, keeps: bool = False, replaces: bool = False) -> Rows:
+    """Define a function; ``keeps`` and ``replaces`` say what happens to one that is there, which is else refused."""
     function: Function = call.args["function"]
+    name = function.name
     with call.state.lock:
-        database = call.context()
-        call.require(CREATE, database)
-        _put(call, database, function.name, function, "CREATE-FUNCTION")
+        database = call.allowed(CREATE, function=name)
+        if name in database.functions:
+            if keeps:
+                return [_row(database.functions[name])]
+            if not replaces:
+                raise already_exists(name, "Function")
+            call.require(ADMIN, database, f"Function {name}")
+        else:
+            database = database.with_admin(f"Function {name}", call.caller.principal)
+        _put(call, database, name, function, "CREATE-FUNCTION")
     return [_row(function)]
 
 
 def _drop(call: Call, *, may_miss: bool) -> Rows:
     with call.state.lock:
-        database = call.context()
-        call.require(ADMIN, database)
         name = call.args["function"]
+        database = call.allowed(ADMIN, function=name)
         if name in database.functions or not may_miss:
             _held(database, name)
-            database = _put(call, database, name, None, "DROP-FUNCTION")
+            database = _put(call, database.without_admins(f"Function {name}"), name, None, "DROP-FUNCTION")
     return [(held,) for held in database.functions]
 
 

@@ -123,10 +123,10 @@ def kusto_identity_token_get(call: Call) -> Rows:
 )
 def blobs_list(call: Call) -> Rows:
     """Give the blobs of a container or folder."""
-    _require_ingestor(call)
+    database = call.allowed(INGEST)
     rows = [
         (blob.url, (opened.root / blob.path).stat().st_size, "{}")
-        for opened, blob in _found(call, call.args["blobs"], call.context().name)
+        for opened, blob in _found(call, call.args["blobs"], database.name)
     ]
     return rows[:_MOST]
 
@@ -141,8 +141,7 @@ def ingest_from_storage_queued(call: Call) -> Rows:
     """Queue blobs for ingestion."""
     state = call.state
     named, table = call.args["target"]
-    database = call.context() if named is None else state.database(named)
-    call.require(INGEST, database)
+    database = call.allowed(INGEST, database=named, table=table)
     database.table(table)
     given = call.args.get("properties", {})
     transfer.require(given, {*_NAMES, "enabletracking", *ingestion.INVISIBLE}, others=ingestion.NOT_CARRIED_OUT)

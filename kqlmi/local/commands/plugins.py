@@ -2,7 +2,7 @@
 
 from kqlmi.local.commands.registry import Call, Rows, command
 from kqlmi.local.faults import bad_request
-from kqlmi.local.principals import ADMIN
+from kqlmi.local.principals import ADMIN, READ_SCHEMA
 
 _GIVES = "PluginName: string, IsEnabled: bool"
 _KNOWN = ("python",)
@@ -11,6 +11,7 @@ _KNOWN = ("python",)
 @command(".show plugins", gives=_GIVES)
 def plugins_show(call: Call) -> Rows:
     """Give the plugins that can be enabled."""
+    call.allowed(READ_SCHEMA)
     return [(name, name in call.state.plugins) for name in _KNOWN]
 
 

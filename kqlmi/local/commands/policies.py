@@ -22,8 +22,7 @@ def cluster_policy_show(call: Call) -> Rows:
 @command(f".show {_DATABASE}", gives=_GIVES)
 def database_policy_show(call: Call) -> Rows:
     """Give a database's policy."""
-    database = call.database()
-    call.require(READ_SCHEMA, database)
+    database = call.allowed(READ_SCHEMA)
     yield _database_row(call, database.name)
 
 
@@ -88,7 +87,7 @@ def _change_database(call: Call, change: Callable[[Policy | None], Policy | None
     state = call.state
     with state.lock:
         call.require(ADMIN)  # a Database Admin is not enough
-        database = call.database()
+        database = call.allowed(ADMIN)
         changed = state.put(replace(database, policy=change(database.policy)))
         call.record(
             "ALTER-DATABASE-POLICY",

@@ -16,7 +16,7 @@ from kqlmi.local.lexer import Kind, next_token, tokens
 from kqlmi.local.principals import Caller, Role
 from kqlmi.local.queries import Queries
 from kqlmi.local.reader import Mismatch, Reader
-from kqlmi.local.state import Database, State
+from kqlmi.local.state import Database, State, key
 from kqlmi.local.tables import Column, Table, columns
 
 Rows = Iterable[tuple[Any, ...]]
@@ -49,19 +49,28 @@ class Call:
         """The cluster's state."""
         return self.queries.state
 
-    def database(self) -> Database:
-        """Give the database that the command names, or the one in context."""
-        name = self.args.get("database")
-        return self.context() if name is None else self.state.database(name)
+    def allowed(
+        self, roles: frozenset[Role], *, database: str | None = None, table: str = "", function: str = ""
+    ) -> Database:
+        """Return the database that the command names, or the one in context, where the caller has one of the roles.
 
-    def context(self) -> Database:
-        """Give the database in context."""
-        return self.queries.context(self.caller, self.context_name)
+        An admin of the table or function that the command is about has every role there. The refusal is the same
+        whether the database, and what it is about, exists or not.
+        """
+        name = self.args.get("database", database)
+        if name is None:
+            try:
+                name = self.queries.context(self.caller, self.context_name)
+            except KustoError:  # the caller may see no database
+                self.require(roles)
+                raise
+        entity = f"Table {table}" if table else f"Function {function}"
+        self.require(roles, self.state.databases.get(key(name)), entity)
+        return self.state.database(name)
 
-    def require(self, roles: frozenset[Role], database: Database | None = None) -> None:
-        """Refuse the caller unless it has one of the roles, in a database or for the whole cluster."""
-        held = self.state.roles(self.caller, database) if database else self.caller.roles
-        if not held & roles:
+    def require(self, roles: frozenset[Role], database: Database | None = None, entity: str = "") -> None:
+        """Refuse the caller unless it has one of the roles, in a database or one of its entities or for the cluster."""
+        if not self.state.roles(self.caller, database, entity) & roles:
             raise forbidden_operation(self.caller.principal.fqn, self.operation, self.state.url)
 
     def later(self, work: Callable[["Call"], Rows]) -> Rows:

@@ -28,16 +28,14 @@ def database_principals_drop(call: Call) -> Rows:
 @command(".show database {name:database} principals", gives=_GIVES)
 def database_principals_show(call: Call) -> Rows:
     """Give all roles of all principals in a database."""
-    database = call.database()
-    call.require(MONITOR, database)
+    database = call.allowed(MONITOR)
     return _rows(database, None)
 
 
 @command(".show database {name:database} {role:role}", gives=_GIVES)
 def database_role_show(call: Call) -> Rows:
     """Give the principals of one role in a database."""
-    database = call.database()
-    call.require(MONITOR, database)
+    database = call.allowed(MONITOR)
     return _rows(database, call.args["role"])
 
 
@@ -49,7 +47,7 @@ def principal_roles_show(call: Call) -> Rows:
         yield ("Cluster", caller.display_name, caller.object_id, f"AllDatabases{role.title}")
     for database in call.state.databases.values():
         for grant in database.grants:
-            if grant.principal.is_same(caller):
+            if not grant.entity and grant.principal.is_same(caller):
                 role_name = f"Database {grant.role.title}"
                 yield (f"Database {database.name}", caller.display_name, caller.object_id, role_name)
 
@@ -58,8 +56,7 @@ def _change(call: Call, change: Callable[[tuple[Grant, ...], Grant], tuple[Grant
     state = call.state
     role = call.args["role"]
     with state.lock:
-        database = call.database()
-        call.require(ADMIN, database)
+        database = call.allowed(ADMIN)
         known = [caller.principal for caller in state.callers.values()]
         grants = database.grants
         for text in call.args["principals"]:
@@ -74,15 +71,20 @@ def _added(grants: tuple[Grant, ...], grant: Grant) -> tuple[Grant, ...]:
 
 
 def _without(grants: tuple[Grant, ...], grant: Grant) -> tuple[Grant, ...]:
-    return tuple(held for held in grants if held.role is not grant.role or not held.principal.is_same(grant.principal))
+    return tuple(
+        held
+        for held in grants
+        if (held.entity, held.role) != (grant.entity, grant.role) or not held.principal.is_same(grant.principal)
+    )
 
 
 def _written(database: Database) -> str:
-    return ", ".join(f"{grant.role}: {grant.principal.fqn}" for grant in database.grants)
+    return ", ".join(f"{grant.role}: {grant.principal.fqn}" for grant in database.grants if not grant.entity)
 
 
 def _rows(database: Database, role: Role | None) -> Rows:
-    return [_row(database, grant.role, grant.principal) for grant in database.grants if role in (None, grant.role)]
+    own = [grant for grant in database.grants if not grant.entity]
+    return [_row(database, grant.role, grant.principal) for grant in own if role in (None, grant.role)]
 
 
 def _row(database: Database, role: Role, principal: Principal) -> tuple[str, ...]:

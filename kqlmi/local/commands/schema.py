@@ -37,16 +37,14 @@ def databases_entities_show(call: Call) -> Rows:
 @command(".show database {name:database} schema as csl script", gives="DatabaseSchemaScript: string")
 def database_schema_script_show(call: Call) -> Rows:
     """Give the commands that make the database again, hidden strings masked."""
-    database = call.database()
-    call.require(READ_SCHEMA, database)
+    database = call.allowed(READ_SCHEMA)
     return [(text,) for text in script(database)]
 
 
 @command(".show external table * policy query_acceleration", gives=update_policies.GIVES)
 def query_acceleration_policies_show(call: Call) -> Rows:
     """Give the query acceleration policies of the external tables; the local cluster has none."""
-    database = call.context()
-    call.require(READ_SCHEMA, database)
+    database = call.allowed(READ_SCHEMA)
     return [
         ("QueryAccelerationPolicy", f"[{database.name}].[{name}]", "null", "", "ExternalTable")
         for name in database.external_tables
@@ -60,8 +58,7 @@ def query_acceleration_policies_show(call: Call) -> Rows:
 )
 def query_acceleration_policy_alter(call: Call) -> Rows:
     """Refuse to accelerate: for the identity that may not be used, or as not carried out."""
-    database = call.context()
-    call.require(ADMIN, database)
+    database = call.allowed(ADMIN)
     database.external_table(call.args["table"])
     policy = payloads.read("Query acceleration", call.args["payload"])
     identity = policy.get("ManagedIdentity") if isinstance(policy, dict) else None

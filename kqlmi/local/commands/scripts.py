@@ -18,7 +18,7 @@ _BOOLEANS = {"true": True, "false": False}
 @command(".execute database script [with {properties:properties}] {rest:script}", gives=_GIVES, writes=True)
 def database_script_execute(call: Call) -> Rows:
     """Run commands one after another in the database in context; each has a row, and none is taken back."""
-    call.require(ADMIN, call.context())
+    call.allowed(ADMIN)
     return _run(call, "database")
 
 

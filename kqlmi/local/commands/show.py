@@ -7,6 +7,7 @@ from importlib.metadata import version
 from kqlmi.local.commands.registry import Call, Endpoint, Rows, command
 from kqlmi.local.faults import KustoError
 from kqlmi.local.principals import MONITOR, READ_SCHEMA
+from kqlmi.local.state import key
 
 _SERVICES = {Endpoint.QUERY: "Engine", Endpoint.INGEST: "DataManagement"}
 _DATABASES = (
@@ -19,11 +20,11 @@ _DATABASES = (
 def databases_show(call: Call) -> Rows:
     """Give the databases that the caller may see."""
     try:
-        current = call.context().name
+        current = key(call.queries.context(call.caller, call.context_name))
     except KustoError:
         current = ""
     for one in call.state.visible(call.caller):
-        is_current = one.name == current
+        is_current = key(one.name) == current
         yield (
             one.name,
             "",
@@ -68,8 +69,7 @@ def cluster_show(call: Call) -> Rows:
 )
 def tables_show(call: Call) -> Rows:
     """Give the tables of the database in context."""
-    database = call.context()
-    call.require(READ_SCHEMA, database)
+    database = call.allowed(READ_SCHEMA)
     wanted = call.args.get("tables", tuple(database.tables))
     for name in wanted:
         database.table(name)

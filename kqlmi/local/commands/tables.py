@@ -25,8 +25,7 @@ def table_create(call: Call) -> Rows:
     """Create a table; one of the same schema may be there already."""
     name, columns = call.args["table"], call.args["columns"]
     with call.state.lock:
-        database = call.context()
-        call.require(CREATE, database)
+        database = call.allowed(CREATE, table=name)
         held = database.tables.get(name)
         if held and held.columns != columns:
             raise already_exists(name, "Table")
@@ -41,19 +40,20 @@ def table_create_merge(call: Call) -> Rows:
     """Create a table, or add the columns that it lacks; in the rows that it holds these are null."""
     name, columns = call.args["table"], call.args["columns"]
     with call.state.lock:
-        database = call.context()
-        call.require(CREATE, database)
+        database = call.allowed(CREATE, table=name)
         held = database.tables.get(name, Table(()))
         kinds = {column.name: column.type for column in held.columns}
         added = tuple(column for column in columns if column.name not in kinds)
         if any(kinds.get(column.name, column.type) != column.type for column in columns):
             raise already_exists(name, "Table")
         if added:
+            if name in database.tables:
+                call.require(ADMIN, database, f"Table {name}")
             nulls = tuple(textvalues.read(column, None) for column in added)
             rows = tuple((*row, *nulls) for row in held.rows)
             merged = Table((*held.columns, *added), rows)
             appending.keep(call, database, name, merged)
-    schema = ",".join(f"{column.name}:{column.type}" for column in call.context().table(name).columns)
+    schema = ",".join(f"{column.name}:{column.type}" for column in call.allowed(CREATE, table=name).table(name).columns)
     return [(name, schema, database.name, "", "")]
 
 
@@ -96,19 +96,15 @@ def table_set_or_replace(call: Call) -> Rows:
 @command(".ingest inline into table {name:table} {rest:data}", gives=_INGESTED, writes=True)
 def table_ingest_inline(call: Call) -> Rows:
     """Append rows that the command itself holds as CSV."""
-    database = call.context()
-    call.require(INGEST, database)
-    table = database.table(call.args["table"])
+    name = call.args["table"]
+    table = call.allowed(INGEST, table=name).table(name)
     rows = tuple(_csv_row(table, line) for line in _csv_lines(call.args["data"].lstrip()) if line)
-    extent, _ = appending.append(call, call.args["table"], table.with_rows(rows))
+    extent, _ = appending.append(call, name, table.with_rows(rows))
     return [(extent, "inline", "00:00:00", "False", str(uuid.uuid4()))]
 
 
 def _from_query(call: Call, *, creates: bool | None, replaces: bool = False) -> Rows:
-    database = call.context()
-    call.require(CREATE if replaces else INGEST, database)
-    if replaces and call.args["table"] in database.tables:
-        call.require(ADMIN, database)
+    appending.allowed(call, call.args["table"], creates=creates, replaces=replaces)
     transfer.require(call.args.get("properties", {}), ingestion.INVISIBLE, others=ingestion.NOT_CARRIED_OUT)
 
     def work(call: Call) -> Rows:
@@ -123,8 +119,7 @@ def _drop(call: Call, *, may_miss: bool) -> Rows:
     name = call.args["table"]
     state = call.state
     with state.lock:
-        database = call.context()
-        call.require(ADMIN, database)
+        database = call.allowed(ADMIN, table=name)
         if name in database.tables or not may_miss:
             database.table(name)
             database = state.put(database.with_table(name, None))

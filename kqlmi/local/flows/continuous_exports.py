@@ -31,8 +31,7 @@ _PROPERTIES = {"intervalbetweenruns", "managedidentity", "isdisabled", "sizelimi
 def continuous_export_create_or_alter(call: Call) -> Rows:
     """Define a continuous export; it exports what is ingested from now on."""
     state = call.state
-    database = call.context()
-    call.require(ADMIN, database)
+    database = call.allowed(ADMIN)
     export = _defined(call, database)
     rows = {name: database.table(name).with_rows(()) for name in export.over}
     table = database.external_table(export.external_table)
@@ -64,8 +63,7 @@ def continuous_export_disable(call: Call) -> Rows:
 def continuous_export_drop(call: Call) -> Rows:
     """Forget a continuous export, and give those that remain."""
     state = call.state
-    database = call.context()
-    call.require(ADMIN, database)
+    database = call.allowed(ADMIN)
     name = _export(call, database).name
     _put(call, name, None, "DROP-CONTINUOUS-EXPORT")
     with state.lock:
@@ -77,16 +75,14 @@ def continuous_export_drop(call: Call) -> Rows:
 @command(".show continuous-exports", gives=_GIVES)
 def continuous_exports_show(call: Call) -> Rows:
     """Give the continuous exports of the database in context."""
-    database = call.context()
-    call.require(READ_SCHEMA, database)
+    database = call.allowed(READ_SCHEMA)
     return [_row(call, database, export) for export in database.exports.values()]
 
 
 @command(".show continuous-export {name:export}", gives=_GIVES)
 def continuous_export_show(call: Call) -> Rows:
     """Give one continuous export."""
-    database = call.context()
-    call.require(READ_SCHEMA, database)
+    database = call.allowed(READ_SCHEMA)
     return [_row(call, database, _export(call, database))]
 
 
@@ -149,15 +145,13 @@ def _export(call: Call, database: Database) -> ContinuousExport:
 
 
 def _runs(call: Call) -> tuple[ContinuousExport, ExportRuns]:
-    database = call.context()
-    call.require(MONITOR, database)
+    database = call.allowed(MONITOR)
     export = _export(call, database)
     return export, call.state.export_runs[database.database_id, export.name]
 
 
 def _switch(call: Call, *, is_disabled: bool) -> Rows:
-    database = call.context()
-    call.require(ADMIN, database)
+    database = call.allowed(ADMIN)
     export = replace(_export(call, database), is_disabled=is_disabled)
     return _put(call, export.name, export, "ALTER-CONTINUOUS-EXPORT")
 
@@ -165,7 +159,7 @@ def _switch(call: Call, *, is_disabled: bool) -> Rows:
 def _put(call: Call, name: str, export: ContinuousExport | None, event: str) -> Rows:
     state = call.state
     with state.lock:
-        database = call.context()
+        database = call.allowed(ADMIN)
         before = database.exports.get(name)
         changed = state.put(replace(database, exports=with_entry(database.exports, name, export)))
         call.record(event, changed, entity=name, before=_state(before), after=_state(export))

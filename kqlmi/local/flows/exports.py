@@ -7,7 +7,7 @@ from kqlmi.local.entities import ExternalTable
 from kqlmi.local.faults import bad_request, not_carried_out
 from kqlmi.local.flows import transfer
 from kqlmi.local.formats import WRITTEN_FORMATS
-from kqlmi.local.principals import ADMIN
+from kqlmi.local.principals import ADMIN, READ_DATA
 from kqlmi.local.reader import Reader
 from kqlmi.local.state import State
 from kqlmi.local.tables import Table
@@ -38,7 +38,7 @@ def compressed(reader: Reader, _verb: str) -> bool:
 )
 def export_to_storage(call: Call) -> Rows:
     """Write the rows of a query to a container."""
-    database = call.context()
+    database = call.allowed(READ_DATA)
     given, is_compressed = call.args.get("properties", {}), call.args["compressed"]
     laid = transfer.layout(call.args["format"], given, compressed=is_compressed)
     locations = [connectionstrings.parse(text) for text in call.args["targets"]]
@@ -49,8 +49,7 @@ def export_to_storage(call: Call) -> Rows:
 @command(f".export {{async:async}} to sql {{name:table}} {{string:target}} {_WITH}", gives=_GIVES, writes=True)
 def export_to_sql(call: Call) -> Rows:
     """Refuse to export: no managed identity may be used here, and nothing is carried out."""
-    database = call.context()
-    call.require(ADMIN, database)
+    database = call.allowed(ADMIN)
     for identity in connectionstrings.named_identities(call.args["target"]):
         enforce.permit(call.state, Use("export.to_sql", database.name), identity)
     raise not_carried_out("exports to SQL")
@@ -63,8 +62,7 @@ def export_to_sql(call: Call) -> Rows:
 )
 def export_to_external_table(call: Call) -> Rows:
     """Write the rows of a query to the files of an external table."""
-    database = call.context()
-    call.require(ADMIN, database)
+    database = call.allowed(ADMIN)
     table = database.external_table(call.args["table"])
     transfer.require_hints(call.args.get("properties", {}))
     use = Use("export.to_external_table", database.name, call.caller.principal)

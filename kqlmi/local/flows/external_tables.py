@@ -111,7 +111,7 @@ def external_table_rows(expansion: Expansion, site: Site, context: Database) -> 
     """Carry out ``external_table('T')``."""
     question = expansion.question
     if site.database:
-        context = question.reads(expansion.state.database(site.database))
+        context = question.reads(site.database)
     if len(site.arguments) != 1:
         raise bad_request("external_table takes the name of a table; the local cluster knows no mappings")
     table = context.external_table(expansion.text(site, site.arguments[0], context))
@@ -130,10 +130,11 @@ def _define(call: Call, *, may_exist: bool, must_exist: bool) -> Rows:
     definition = replace(call.args["definition"], name=name)
     identities = [location.identity for location in definition.locations if location.identity]
     with state.lock:
-        database = call.context()
         if may_exist and not must_exist and identities:
             call.require(ADMIN)  # documented: AllDatabasesAdmin, where a managed identity is used
-        call.require(ADMIN if must_exist else CREATE, database)
+        database = call.allowed(ADMIN if must_exist else CREATE)
+        if may_exist and name in database.external_tables:
+            call.require(ADMIN, database)
         for identity in identities:
             enforce.permit(state, Use(FLOW, database.name), identity)
         if name in database.external_tables and not may_exist:
@@ -166,8 +167,7 @@ def _elsewhere(reader: Reader) -> Elsewhere:
 
 def _refusal(call: Call, table: Elsewhere) -> KustoError:
     """Give the refusal of a kind that is not carried out, or of an identity that it may not use."""
-    database = call.context()
-    call.require(CREATE, database)
+    database = call.allowed(CREATE)
     for identity in table.identities:
         enforce.permit(call.state, Use(table.flow, database.name), identity)
     return not_carried_out(f"external tables of this kind ({table.flow})")
@@ -176,8 +176,7 @@ def _refusal(call: Call, table: Elsewhere) -> KustoError:
 def _drop(call: Call, *, may_miss: bool) -> Rows:
     name = call.args["table"]
     with call.state.lock:
-        database = call.context()
-        call.require(ADMIN, database)
+        database = call.allowed(ADMIN)
         if may_miss and name not in database.external_tables:
             return []
         dropped = database.external_table(name)
@@ -197,8 +196,7 @@ def _state(table: ExternalTable | None) -> str:
 
 
 def _shown(call: Call) -> list[ExternalTable]:
-    database = call.context()
-    call.require(READ_SCHEMA, database)
+    database = call.allowed(READ_SCHEMA)
     if "table" in call.args:
         return [database.external_table(call.args["table"])]
     return list(database.external_tables.values())

@@ -39,9 +39,8 @@ def table_ingest_into_from_one(call: Call) -> Rows:
 
 
 def _ingest(call: Call, sources: tuple[str, ...]) -> Rows:
-    database = call.context()
-    call.require(INGEST, database)
     name, properties = call.args["table"], call.args.get("properties", {})
+    database = call.allowed(INGEST, table=name)
     table = database.table(name)
     transfer.require(properties, _PROPERTIES, others=NOT_CARRIED_OUT)
     locations = [connectionstrings.parse(text) for text in sources]

@@ -29,8 +29,7 @@ _FIELDS = {
 @command(".show table {name:table} policy update", gives=GIVES)
 def table_update_policy_show(call: Call) -> Rows:
     """Give the update policies of a table."""
-    database = call.context()
-    call.require(READ_SCHEMA, database)
+    database = call.allowed(READ_SCHEMA)
     database.table(call.args["table"])
     return [_row(database, call.args["table"])]
 
@@ -38,8 +37,7 @@ def table_update_policy_show(call: Call) -> Rows:
 @command(".show table * policy update", gives=GIVES)
 def tables_update_policy_show(call: Call) -> Rows:
     """Give the update policies of all tables."""
-    database = call.context()
-    call.require(READ_SCHEMA, database)
+    database = call.allowed(READ_SCHEMA)
     return [_row(database, name) for name in database.tables]
 
 
@@ -100,13 +98,12 @@ def _refused(what: str) -> KustoError:
 
 def _change(call: Call, change: Callable[[Policies], Policies]) -> Rows:
     state, name = call.state, call.args["table"]
-    database = call.context()
-    call.require(ADMIN, database)
+    database = call.allowed(ADMIN, table=name)
     database.table(name)
     for policy in change(database.update_policies.get(name, ())):
         _validate(call, database, name, policy)
     with state.lock:
-        database = call.context()
+        database = call.allowed(ADMIN, table=name)
         database.table(name)
         held = database.update_policies.get(name, ())
         policies = change(held)
