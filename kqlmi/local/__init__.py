@@ -37,7 +37,7 @@ def start(
     holds the state before a change or the one after it. Only this user may read it. Without ``path`` the state ends with
     the cluster.
     """
-    if not all(find_spec(module) for module in ("duckdb", "duckdb_kql", "tornado")):
+    if not all(find_spec(module) for module in ("duckdb", "duckdb_kql", "re2", "tornado")):
         raise MissingExtraError("The local cluster is not installed.", hint="Run: pip install 'kqlmi[local]'")
     from kqlmi.local import world  # heavy
     from kqlmi.local.cluster import LocalCluster  # heavy

@@ -1,0 +1,49 @@
+"""A callout rule's regular expression is whoever's who may write the policy: it never holds the cluster."""
+
+import pytest
+
+from kqlmi.local import callouts
+from kqlmi.local.callouts import Callout
+from kqlmi.local.faults import KustoError
+
+RULE = '[{"CalloutType": "sql", "CalloutUriRegex": %s, "CanCall": true}]'
+# With these an engine that backtracks needs 2 to the power of the length, or its square, to say no.
+CATASTROPHIC = [r"^(a+)+$", r"^(a|a)*$", r"^(a|aa)+$", r"^([a-z]*)*$", r"a*a*a*a*a*a*a*b$", r"^(.*?,){9}x$"]
+
+
+@pytest.mark.parametrize("regex", CATASTROPHIC)
+def test_no_expression_takes_longer_than_its_text(regex: str) -> None:
+    rules = (Callout("sql", regex, can_call=True),)
+    assert not callouts.permits(rules, "sql", "a" * 10_000 + "!")
+
+
+@pytest.mark.parametrize(
+    "regex", [r"^(?=a)", r"^(?!a)", r"(?<=a)b", r"(?>a)", r"(a)\\1", "[a-z", "(", "a" * 10 + "{9999}"]
+)
+def test_an_expression_that_the_linear_engine_does_not_take_is_refused_as_known(
+    regex: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(KustoError, match="the local cluster does not carry out the CalloutUriRegex") as refused:
+        callouts.parse(RULE % f'"{regex}"')
+    assert (refused.value.status, refused.value.code) == (400, "General_BadRequest")
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("regex", ["1", "null", '"\\ud800"'])
+def test_what_is_no_text_is_refused(regex: str) -> None:
+    with pytest.raises(KustoError):
+        callouts.parse(RULE % regex)
+
+
+@pytest.mark.parametrize(
+    ("regex", "url", "may"),
+    [
+        (r"sqlname\.database\.azure\.com/?$", "https://sqlname.database.azure.com", True),
+        (r"sqlname\.database\.azure\.com/?$", "https://sqlname.database.azure.com.evil.example", False),
+        ("SQLNAME", "https://sqlname", False),
+        ("(?i)SQLNAME", "https://sqlname", True),
+        ("^ä+$", "ää", True),
+    ],
+)
+def test_a_rule_matches_anywhere_in_the_address(regex: str, url: str, may: bool) -> None:  # noqa: FBT001 - a table
+    assert callouts.permits((Callout("sql", regex, can_call=True),), "sql", url) is may
