@@ -40,8 +40,8 @@ class _Execute(Handler):
         request = self.read(self.bearer(self.service.state.callers), fields, read_only=read_only)
         run = self.service.begin(request, is_query=self.is_query)
         self.activity_id = run.activity_id
-        table = self.service.query(request, run) if self.is_query else self.service.manage(request, run)
-        return self.write_table(table, run)
+        tables = self.service.query(request, run) if self.is_query else self.service.manage(request, run)
+        return self.write_tables(tables, run)
 
     def read(self, caller: Caller, fields: dict[str, Any], *, read_only: bool) -> Request:
         text, database = fields.get("csl"), fields.get("db")
@@ -64,8 +64,8 @@ class _Execute(Handler):
             endpoint=self.endpoint,
         )
 
-    def write_table(self, table: Table, _run: Run) -> str:
-        return wire.v1(table)
+    def write_tables(self, tables: tuple[Table, ...], _run: Run) -> str:
+        return wire.v1(*tables)
 
     async def post(self) -> None:
         await self.answer(lambda: self.run(_object(bytes(self.body))))
@@ -84,8 +84,8 @@ class QueryV1(_Execute):
 class QueryV2(_Execute):
     """Queries, answered as v2."""
 
-    def write_table(self, table: Table, run: Run) -> str:
-        return wire.v2(table, client_request_id=run.client_request_id, activity_id=run.activity_id)
+    def write_tables(self, tables: tuple[Table, ...], run: Run) -> str:
+        return wire.v2(*tables, client_request_id=run.client_request_id, activity_id=run.activity_id)
 
     async def get(self) -> None:
         fields = {name: self.get_query_argument(name, None) for name in ("db", "csl", "properties")}

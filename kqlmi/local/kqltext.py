@@ -10,9 +10,10 @@ import re
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 
-from kqlmi.local import literals, results, ticks
-from kqlmi.local.faults import bad_request, semantic_error, syntax_error
-from kqlmi.local.lexer import Kind, Token, tokens
+from kqlmi.local import literals, ticks
+from kqlmi.local.faults import bad_request, not_carried_out, semantic_error, syntax_error
+from kqlmi.local.lexer import Kind, Token, next_token, tokens
+from kqlmi.local.results import to_microseconds
 from kqlmi.local.tables import kusto_type
 
 _DIGITS = re.compile(r":\d\d\.\d{6}[1-9]")
@@ -22,6 +23,8 @@ _REAL_RANGE = re.compile(
     r"\brange \S+ from (?:\S+ to (?:\S+ step )?)?-? ?\d+(?:\.\d+(?:[eE][+-]?\d+)?|[eE][+-]?\d+)(?!\w)"
 )
 _OPENING, _CLOSING = frozenset("([{"), frozenset(")]}")
+_MOST_RESULTS = 20
+_DECLARATIONS = frozenset({"let", "set", "declare", "alias", "restrict", "pattern"})
 _PREDICATES = frozenset({"case", "iff", "iif", "not"})
 _FILTERS = frozenset({"where", "filter"})
 _SOURCES = frozenset({"print", "datatable", "union", "range", "externaldata", "find", "search"})
@@ -48,6 +51,27 @@ def substitute_word(text: str, word: str, by: str) -> str:
             pieces += [text[done : token.start], by]
             done = token.end
     return "".join([*pieces, text[done:]])
+
+
+def results(text: str) -> list[str]:
+    """Return a text for each result that a query gives: a statement, with those before it that give none."""
+    start = depth = 0
+    prelude, found = "", []
+    for token in (*tokens(text), Token(Kind.SYMBOL, len(text), len(text), ";")):
+        if token.kind is Kind.STRING:
+            continue
+        depth += (token.text in _OPENING) - (token.text in _CLOSING)
+        if token.text == ";" and (depth == 0 or token.end == token.start):
+            statement = text[start : token.end]
+            first = next_token(statement, 0)
+            if first.text in _DECLARATIONS:
+                prelude += statement
+            elif first.kind is not Kind.END and first.text != ";":
+                found.append(prelude + text[start : token.start])
+            if len(found) > _MOST_RESULTS:
+                raise not_carried_out(f"queries of more than {_MOST_RESULTS} results")
+            start = token.end
+    return found or [text]
 
 
 def for_engine(text: str, database: Callable[[str], str]) -> str:
@@ -119,7 +143,7 @@ def _literal(text: str, found: list[Token], index: int, kinds: set[str]) -> tupl
         return stop + 1, quote(ticks.format_timespan(value))
     if kind == "bool":
         return stop + 1, "true" if value else "false"
-    exact = results.to_microseconds(value) * 10
+    exact = to_microseconds(value) * 10
     return stop + 1, f"datetime({ticks.format_datetime(exact)[:-2]}Z)"
 
 

@@ -46,14 +46,18 @@ class Queries:
         run: Run,
         seconds: float,
         parameters: Mapping[str, Any] = MappingProxyType({}),
-    ) -> Table:
-        """Run a query in a database that the caller may read."""
+    ) -> tuple[Table, ...]:
+        """Run a query in a database that the caller may read; return what each of its statements gives."""
         if next_token(text, 0).text == ".":
             raise wrong_endpoint()
         context = self.state.readable(caller, self.context(caller, database))
         run.database = context.name
         question = Question(caller, run, seconds, lambda name: self.state.readable(caller, name), parameters)
-        return self.ask(question, text, context)
+        return tuple(self.ask(question, one, context) for one in kqltext.results(text))
+
+    def first(self, text: str, caller: Caller, database: str | None, *, run: Run, seconds: float) -> Table:
+        """Run a query for a command, which takes what its first statement gives."""
+        return self.run(kqltext.results(text)[0], caller, database, run=run, seconds=seconds)[0]
 
     def ask(self, question: Question, text: str, context: Database) -> Table:
         """Run a query over a database as it is given, which need not be one of the cluster's."""

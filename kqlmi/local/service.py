@@ -69,7 +69,7 @@ class Service:
         )
         return self.state.activity.begin(run)
 
-    def manage(self, request: Request, run: Run) -> Table:
+    def manage(self, request: Request, run: Run) -> tuple[Table, ...]:
         """Carry a management command out."""
         with self._recorded(run):
             first = next_token(request.text, 0)
@@ -100,9 +100,9 @@ class Service:
                 table = self.queries.follow(
                     table, matched.query, request.caller, request.database, run=run, seconds=seconds
                 )
-            return table
+            return (table,)
 
-    def query(self, request: Request, run: Run) -> Table:
+    def query(self, request: Request, run: Run) -> tuple[Table, ...]:
         """Run a query."""
         with self._recorded(run):
             if request.endpoint is Endpoint.INGEST:

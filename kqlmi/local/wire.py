@@ -22,6 +22,7 @@ _NET_TYPES = {
     "dynamic": "Object",
 }
 _PROPERTIES = columns("TableId: int, Key: string, Value: dynamic")
+_CONTENTS = columns("Ordinal: long, Kind: string, Name: string, Id: string, PrettyName: string")
 _COMPLETION = columns(
     "Timestamp: datetime, ClientRequestId: string, ActivityId: guid, SubActivityId: guid, ParentActivityId: guid, "
     "Level: int, LevelName: string, StatusCode: int, StatusCodeName: string, EventType: int, EventTypeName: string, "
@@ -29,19 +30,22 @@ _COMPLETION = columns(
 )
 
 
-def v1(table: Table) -> str:
-    """Write a result for the v1 endpoints."""
-    declared = [
-        {"ColumnName": column.name, "DataType": _NET_TYPES[column.type], "ColumnType": column.type}
-        for column in table.columns
+def v1(*results: Table) -> str:
+    """Write results for the v1 endpoints; of several, the last table tells what the others are."""
+    contents = ((n, "QueryResult", "PrimaryResult", str(n), "") for n in range(len(results)))
+    tables = (*results, Table(_CONTENTS, tuple(contents))) if len(results) > 1 else results
+    shown = [
+        {"TableName": f"Table_{number}", "Columns": [_typed(one) for one in table.columns], "Rows": _rows(table, _V1)}
+        for number, table in enumerate(tables)
     ]
-    return json.dumps({"Tables": [{"TableName": "Table_0", "Columns": declared, "Rows": _rows(table, _V1)}]})
+    return json.dumps({"Tables": shown})
 
 
-def v2(table: Table, *, client_request_id: str, activity_id: str) -> str:
-    """Write a result for the v2 endpoint: properties, the rows, how the query ended."""
+def v2(*results: Table, client_request_id: str, activity_id: str) -> str:
+    """Write results for the v2 endpoint: properties, the rows, how the query ended."""
     visualization = json.dumps({"Visualization": None})
-    properties = Table(_PROPERTIES, ((1, "Visualization", json.dumps(visualization)),))
+    shown = ((number, "Visualization", json.dumps(visualization)) for number in range(1, len(results) + 1))
+    properties = Table(_PROPERTIES, tuple(shown))
     ended = (
         ticks.now(),
         client_request_id,
@@ -52,8 +56,10 @@ def v2(table: Table, *, client_request_id: str, activity_id: str) -> str:
     frames = [
         {"FrameType": "DataSetHeader", "IsProgressive": False, "Version": "v2.0"},
         _frame(0, "QueryProperties", "@ExtendedProperties", properties),
-        _frame(1, "PrimaryResult", "PrimaryResult", table),
-        _frame(2, "QueryCompletionInformation", "QueryCompletionInformation", Table(_COMPLETION, (ended,))),
+        *(_frame(n, "PrimaryResult", "PrimaryResult", table) for n, table in enumerate(results, 1)),
+        _frame(
+            len(results) + 1, "QueryCompletionInformation", "QueryCompletionInformation", Table(_COMPLETION, (ended,))
+        ),
         {"FrameType": "DataSetCompletion", "HasErrors": False, "Cancelled": False},
     ]
     return json.dumps(frames)
@@ -105,6 +111,10 @@ def _frame(number: int, kind: str, name: str, table: Table) -> dict[str, Any]:
         "Columns": [_column(column) for column in table.columns],
         "Rows": _rows(table, _V2),
     }
+
+
+def _typed(column: Column) -> dict[str, str]:
+    return {"ColumnName": column.name, "DataType": _NET_TYPES[column.type], "ColumnType": column.type}
 
 
 def _column(column: Column) -> dict[str, str]:

@@ -1,12 +1,15 @@
+import json
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from azure.kusto.data.response import KustoResponseDataSetV1
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kqlmi.local import kqltext
+from kqlmi.local import kqltext, wire
+from kqlmi.local.tables import Table, columns
 from tests.endless import ENDLESS
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
@@ -239,6 +242,35 @@ def test_what_the_engine_would_take_for_something_else_is_right(reader: Any, tex
 def test_what_has_no_right_answer_is_400(reader: Any, text: str) -> None:
     written = text.format(digits="1" * 5000, nested="(" * 5000 + "1" + ")" * 5000)
     assert reader.refusal(written, query=True).status == 400
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("print x = 1; print y = 'a;b'", [[1], ["a;b"]]),
+        ("let n = 1; print n; let m = 2; print n + m;", [[1], [3]]),
+        ("declare query_parameters(n: long = 3); print n; range x from n to n step 1; print n", [[3], [3], [3]]),
+        ("print x = 1;", [[1]]),
+        (";; print x = 1", [[1]]),
+        ("print x = dynamic({'a': ';'}); // ; print\n print 2", [[{"a": ";"}], [2]]),
+    ],
+)
+def test_each_statement_gives_a_result_of_its_own(reader: Any, text: str, found: list[list[object]]) -> None:
+    results = reader.sdk.execute_query("Samples", text).primary_results
+    assert [row for table in results for row in table.raw_rows] == found
+    streamed = reader.sdk.execute_streaming_query("Samples", text)
+    streamed.set_skip_incomplete_tables(True)
+    assert len(list(streamed.iter_primary_results())) == len(found)
+
+
+def test_several_results_have_a_table_of_contents_in_v1() -> None:
+    found = json.loads(wire.v1(*(Table(columns("x: long"), ((n,),)) for n in range(2))))
+    results = KustoResponseDataSetV1(found).primary_results
+    assert [[row["x"] for row in table] for table in results] == [[0], [1]]
+
+
+def test_more_results_than_a_query_may_have_are_refused(reader: Any) -> None:
+    assert "does not carry out" in reader.refusal("print 1;" * 1000, query=True).description
 
 
 @pytest.mark.parametrize(

@@ -169,7 +169,7 @@ class Near:
             text = ".show journal"  # which holds nothing but policies of a moment ago: a filter costs an engine
         request = Request(self._caller, text, database, client_request_id)
         table = self._service.manage(request, self._service.begin(request, is_query=False))
-        [found] = json.loads(wire.v1(table))["Tables"]
+        [found] = json.loads(wire.v1(*table))["Tables"]
         columns = tuple(Column.of(one["ColumnName"], one["ColumnType"]) for one in found["Columns"])
         return Table(columns, found["Rows"])
 

@@ -108,7 +108,7 @@ def _from_query(call: Call, *, creates: bool | None, replaces: bool = False) -> 
     transfer.require(call.args.get("properties", {}), ingestion.INVISIBLE, others=ingestion.NOT_CARRIED_OUT)
 
     def work(call: Call) -> Rows:
-        rows = call.queries.run(call.args["query"], call.caller, call.context_name, run=call.run, seconds=call.seconds)
+        rows = call.queries.first(call.args["query"], call.caller, call.context_name, run=call.run, seconds=call.seconds)
         extent, count = appending.append(call, call.args["table"], rows, creates=creates, replaces=replaces)
         return [(extent, 0, 0, 0, 0, count)]
 

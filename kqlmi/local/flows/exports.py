@@ -92,4 +92,4 @@ def require_schema(table: ExternalTable, rows: Table) -> None:
 
 
 def _queried(call: Call) -> Table:
-    return call.queries.run(call.args["query"], call.caller, call.context_name, run=call.run, seconds=call.seconds)
+    return call.queries.first(call.args["query"], call.caller, call.context_name, run=call.run, seconds=call.seconds)
