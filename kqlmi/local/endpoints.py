@@ -6,20 +6,21 @@ from typing import Any
 
 from kqlmi.local import wire
 from kqlmi.local.activity import Run
-from kqlmi.local.faults import http_error
-from kqlmi.local.handlers import AUTHORITY, Handler
+from kqlmi.local.faults import http_error, not_carried_out
+from kqlmi.local.handlers import Handler
 from kqlmi.local.principals import Caller
 from kqlmi.local.service import Request
 from kqlmi.local.tables import Table
 
+# Those of the public cloud, as azure-kusto-data has them.
 _METADATA = {
     "AzureAD": {
         "LoginEndpoint": "https://login.microsoftonline.com",
         "LoginMfaRequired": False,
         "KustoClientAppId": "db662dc1-0cfe-4e1c-a843-19a68e65be58",
-        "KustoClientRedirectUri": "https://microsoft/kustoclient",
+        "KustoClientRedirectUri": "http://localhost",
         "KustoServiceResourceId": "https://kusto.kusto.windows.net",
-        "FirstPartyAuthorityUrl": AUTHORITY,
+        "FirstPartyAuthorityUrl": "https://login.microsoftonline.com/f8cdef31-a31e-4b4a-93e4-5f571e91255a",
     }
 }
 
@@ -90,6 +91,21 @@ class QueryV2(_Execute):
     async def get(self) -> None:
         fields = {name: self.get_query_argument(name, None) for name in ("db", "csl", "properties")}
         await self.answer(lambda: self.run(fields, read_only=True))
+
+
+class Streaming(Handler):
+    """Streaming ingestion, which is not carried out."""
+
+    def admit(self) -> None:
+        self.request.headers.pop("Content-Encoding", None)  # clients say gzip of plain text, too
+        super().admit()
+
+    async def post(self) -> None:
+        await self.answer(self.refused)
+
+    def refused(self) -> str:
+        self.bearer(self.service.state.callers)
+        raise not_carried_out("streaming ingestion")
 
 
 def _object(value: Any) -> dict[str, Any]:

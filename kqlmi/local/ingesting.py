@@ -13,8 +13,8 @@ from kqlmi.local.background import Worker
 from kqlmi.local.commands.registry import Call
 from kqlmi.local.enforce import Use
 from kqlmi.local.entities import UPLOADED, DataConnection, IngestionJob, Layout
-from kqlmi.local.faults import KustoError, bad_request
-from kqlmi.local.flows import transfer
+from kqlmi.local.faults import KustoError, bad_request, not_carried_out
+from kqlmi.local.flows import ingestion, transfer
 from kqlmi.local.principals import INGEST, Caller, Principal, Role
 from kqlmi.local.queries import Queries
 from kqlmi.local.state import key
@@ -24,7 +24,7 @@ from kqlmi.local.uploads import Uploads
 _SECONDS = 60.0
 _AGAIN = 0.5
 _LOG = logging.getLogger(__name__)
-_READ = frozenset({"format", "ignoreFirstRecord", "authorizationContext"})
+_READ = {"format", "ignorefirstrecord", "authorizationcontext", *ingestion.INVISIBLE}
 _SERVICE = Caller(Principal("aadapp", "data connections", "data connections"), frozenset({Role.INGESTORS}))
 
 
@@ -67,8 +67,7 @@ class Ingestor(Worker):
         call, shown = self._call(job.caller, job.database), _shown(job.source)
         try:
             table = call.allowed(INGEST, table=job.table).table(job.table)
-            if unknown := sorted(job.properties.keys() - _READ):
-                raise bad_request(f"the local cluster knows no ingestion property '{unknown[0]}'")
+            _require_known({name.lower() for name, value in job.properties.items() if value not in (None, "")})
             rows = table.with_rows(self._rows(job, table))
             appending.append(call, job.table, rows, then=partial(self._succeeded, job, shown, call))
         except KustoError as error:
@@ -140,6 +139,13 @@ class Ingestor(Worker):
     def _call(self, caller: Caller, database: str) -> Call:
         self._run = Run(is_query=False, text="", principal=caller.principal, database=database)
         return Call(self._queries, caller, self._run, database, _SECONDS, "DataIngestPull", {})
+
+
+def _require_known(names: set[str]) -> None:
+    for name in sorted(names - _READ):
+        if name in {*ingestion.NOT_CARRIED_OUT, "ingestionmappingtype"}:
+            raise not_carried_out(f"the property '{name}'")
+        raise bad_request(f"the local cluster knows no ingestion property '{name}'")
 
 
 def _shown(source: str) -> str:

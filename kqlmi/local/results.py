@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from kqlmi.local import ticks
-from kqlmi.local.faults import KustoError, bad_request, semantic_error, syntax_error
+from kqlmi.local.faults import KustoError, bad_request, not_carried_out, semantic_error, syntax_error
 from kqlmi.local.literals import checked_long
 from kqlmi.local.tables import Column, Table
 
@@ -22,9 +22,7 @@ def to_microseconds(value: int) -> int:
     """Give ticks as microseconds, or refuse a value that these cannot hold."""
     microseconds, rest = divmod(value, _TICKS_A_MICROSECOND)
     if rest:
-        raise bad_request(
-            "the engine of the local cluster keeps microseconds, and a value has a seventh fractional digit"
-        )
+        raise not_carried_out("values with a seventh fractional digit: its engine keeps microseconds")
     return microseconds
 
 

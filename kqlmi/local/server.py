@@ -66,6 +66,7 @@ class Server:
             (r"/v1/rest/mgmt", endpoints.Manage, shared),
             (r"/v1/rest/query", endpoints.QueryV1, shared),
             (r"/v2/rest/query", endpoints.QueryV2, shared),
+            (r"/v1/rest/ingest/.*", endpoints.Streaming, shared),
             (r"/v1/rest/auth/metadata", endpoints.Metadata, shared),
             (r"/subscriptions/.*", azureendpoints.Arm, shared),
             (rf"/{QUEUE}/messages", azureendpoints.Queue, shared),

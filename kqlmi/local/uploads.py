@@ -13,7 +13,7 @@ from kqlmi.local.tables import Column, Table
 if TYPE_CHECKING:
     from kqlmi.local.state import State
 
-_NAME: Final = re.compile(r"[A-Za-z0-9_][\w.-]{0,200}", re.ASCII)
+_NAME: Final = re.compile(r"[A-Za-z0-9_][\w.-]{0,1023}", re.ASCII)
 _OWN: Final = re.compile(r"\.?[0-9a-f]{64}(\.gz)?(\.[0-9a-f]{8}\.new)?")
 
 

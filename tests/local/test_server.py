@@ -12,6 +12,7 @@ from urllib.parse import quote, urlsplit
 import pytest
 from azure.core.credentials import AccessToken
 from azure.kusto.data import KustoClient, KustoConnectionStringBuilder
+from azure.kusto.data._cloud_settings import CloudSettings
 from azure.kusto.data.exceptions import KustoServiceError
 from azure.kusto.data.helpers import dataframe_from_result_table
 
@@ -117,7 +118,7 @@ def test_half_of_a_surrogate_pair_is_400(world: Any) -> None:
     assert send(world, "POST", "/v2/rest/query", b'{"csl": "print \'\\ud800\'"}')[0] == 400
 
 
-@pytest.mark.parametrize(("method", "path"), [("GET", "/"), ("POST", "/v1/rest/ingest/D/T"), ("GET", "/v1/rest/mgmt")])
+@pytest.mark.parametrize(("method", "path"), [("GET", "/"), ("POST", "/v1/rest/other"), ("GET", "/v1/rest/mgmt")])
 def test_another_endpoint_is_404(world: Any, method: str, path: str) -> None:
     status, body, _ = send(world, method, path)
     assert (status, body["error"]["code"]) == (404, "NotFound")
@@ -193,6 +194,20 @@ def test_results_become_data_frames(reader: Any) -> None:
     ):
         table = response.primary_results[0]
         assert list(dataframe_from_result_table(table).columns) == [column.column_name for column in table.columns]
+
+
+def test_streaming_ingestion_is_refused_as_known_whatever_its_encoding_says(world: Any) -> None:
+    for more in ({}, {"Content_Encoding": "gzip"}):
+        status, body, _ = send(world, "POST", "/v1/rest/ingest/Samples/T?streamFormat=csv", b"x,1\n", **more)
+        assert (status, body["error"]["@message"].partition(": ")[2]) == (
+            400,
+            "the local cluster does not carry out streaming ingestion",
+        )
+    assert send(world, "POST", "/v1/rest/ingest/Samples/T", b"x", Authorization="")[0] == 401
+
+
+def test_sign_in_metadata_is_that_of_the_public_cloud(world: Any) -> None:
+    assert CloudSettings.get_cloud_info_for_cluster(world.url) == CloudSettings.DEFAULT_CLOUD
 
 
 def test_sign_in_metadata_is_open_and_a_credential_works(world: Any) -> None:

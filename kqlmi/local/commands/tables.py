@@ -1,15 +1,12 @@
 """Creating, filling and dropping tables."""
 
-import csv
-import io
 import uuid
-from collections.abc import Iterator
-from typing import Any
 
-from kqlmi.local import appending, textvalues
+from kqlmi.local import appending, formats, textvalues
 from kqlmi.local.commands.registry import Call, Rows, command
-from kqlmi.local.faults import already_exists, bad_request
+from kqlmi.local.faults import already_exists
 from kqlmi.local.flows import ingestion, transfer
+from kqlmi.local.formats import Shape
 from kqlmi.local.principals import ADMIN, CREATE, INGEST
 from kqlmi.local.tables import Table
 
@@ -98,7 +95,7 @@ def table_ingest_inline(call: Call) -> Rows:
     """Append rows that the command itself holds as CSV."""
     name = call.args["table"]
     table = call.allowed(INGEST, table=name).table(name)
-    rows = tuple(_csv_row(table, line) for line in _csv_lines(call.args["data"].lstrip()) if line)
+    rows = formats.rows(call.args["data"].lstrip(), Shape("csv", table.columns))
     extent, _ = appending.append(call, name, table.with_rows(rows))
     return [(extent, "inline", "00:00:00", "False", str(uuid.uuid4()))]
 
@@ -108,7 +105,9 @@ def _from_query(call: Call, *, creates: bool | None, replaces: bool = False) -> 
     transfer.require(call.args.get("properties", {}), ingestion.INVISIBLE, others=ingestion.NOT_CARRIED_OUT)
 
     def work(call: Call) -> Rows:
-        rows = call.queries.first(call.args["query"], call.caller, call.context_name, run=call.run, seconds=call.seconds)
+        rows = call.queries.first(
+            call.args["query"], call.caller, call.context_name, run=call.run, seconds=call.seconds
+        )
         extent, count = appending.append(call, call.args["table"], rows, creates=creates, replaces=replaces)
         return [(extent, 0, 0, 0, 0, count)]
 
@@ -125,18 +124,3 @@ def _drop(call: Call, *, may_miss: bool) -> Rows:
             database = state.put(database.with_table(name, None))
             call.record("DROP-TABLE", database, entity=name, before=name)
     return [(held, database.name) for held in database.tables]
-
-
-def _csv_lines(text: str) -> Iterator[list[str]]:
-    try:
-        yield from csv.reader(io.StringIO(text))
-    except csv.Error as error:
-        raise bad_request(f"the data is no CSV: {error}") from error
-
-
-def _csv_row(table: Table, line: list[str]) -> tuple[Any, ...]:
-    if len(line) != len(table.columns):
-        raise bad_request(
-            f"the row {','.join(line)!r} has {len(line)} values; the table has {len(table.columns)} columns"
-        )
-    return tuple(textvalues.read(column, text) for column, text in zip(table.columns, line, strict=True))

@@ -44,6 +44,7 @@ _ROWS = {
     "the statistics of query acceleration": """
         .show external table {name:_} operations; .show external tables operations""",
     "the capacity": ".show capacity",
+    "containers for exports": ".show export containers",
     "follower databases": ".show follower; .alter follower; .alter-merge follower; .add follower; .drop follower",
     "stored query results": ".set stored_query_result; .set-or-replace stored_query_result; .show stored_query_results",
     "graph models": ".create-or-alter graph_model; .show graph_model; .show graph_models; .make graph_snapshot",

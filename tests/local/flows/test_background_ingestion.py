@@ -58,8 +58,9 @@ def test_a_file_that_the_sdk_queues_becomes_rows(here: World, queue: QueuedInges
 def test_files_and_frames_that_the_sdk_uploads_become_rows(
     here: World, queue: QueuedIngestClient, tmp_path: Any
 ) -> None:
-    (tmp_path / "local.csv").write_text("f,1\n")
-    queue.ingest_from_file(str(tmp_path / "local.csv"), properties())
+    path = tmp_path / f"{'local' * 40}.csv"  # a blob's name may have 1,024 characters
+    path.write_text("f,1\n")
+    queue.ingest_from_file(str(path), properties(additional_tags=["seen nowhere"]))
     queue.ingest_from_dataframe(pd.DataFrame({"a": ["d"], "b": [2]}), properties())
     eventually(lambda: here.rows("R | order by b asc") == [["f", 1], ["d", 2]])
 
@@ -70,7 +71,7 @@ def test_a_queued_file_that_fails_is_noted_and_the_next_goes_on(here: World, que
         (blob(here.store, "none.csv"), properties()),
         (BlobDescriptor(f"{CONTAINER}/a.csv;impersonate", size=8), properties()),
         (BlobDescriptor(f"{CONTAINER}/a.csv?sv=1&sig=abcdefgh", size=8), properties()),
-        (blob(here.store), properties(additional_tags=["x"])),
+        (blob(here.store), properties(ingest_if_not_exists=["x"])),
     ):
         queue.ingest_from_blob(source, ingestion_properties=told)
     queue.ingest_from_blob(blob(here.store), IngestionProperties("Samples", "Nowhere", DataFormat.CSV))
@@ -78,6 +79,7 @@ def test_a_queued_file_that_fails_is_noted_and_the_next_goes_on(here: World, que
     eventually(lambda: here.rows("R | count") == [[2]])
     noted = failures(here)
     assert [row["Table"] for row in noted] == ["R", "R", "R", "R", "R", "Nowhere"]
+    assert "does not carry out the property 'ingestifnotexists'" in noted[4]["Details"]
     assert noted[0]["ErrorCode"] == "BadRequest_InvalidManagedIdentity"
     assert {row["IngestionSourcePath"] for row in noted} == {f"{CONTAINER}/a.csv", f"{CONTAINER}/none.csv"}
     for secret in ("abcdefgh", "managed_identity"):
