@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from kqlmi.local import kqltext, loading, results, translation
 from kqlmi.local.activity import Run
 from kqlmi.local.expansion import PLACEHOLDER, Expansion, Source
-from kqlmi.local.faults import bad_request
+from kqlmi.local.faults import bad_request, semantic_error
 from kqlmi.local.state import Database, key
 from kqlmi.local.tables import Table
 
@@ -70,6 +70,8 @@ class Engine:
                 schema |= {f"{alias}.{name}": [column.name for column in source.columns] for alias in named}
 
             def fill(sql: str) -> str:
+                # A scalar subquery names its tables alone; the macros are in the first database.
+                cursor.execute(f"SET search_path = '{self._alias(context)},memory'")
                 return _with_sources(cursor, sql, sources)
 
             asked = translation.Query(prepared, self._alias(context), schema, question.parameters, defined)
@@ -160,6 +162,20 @@ def _duckdb() -> "DuckDBPyConnection":
     return connection
 
 
+@cache
+def _catalog() -> re.Pattern[str]:
+    """Return what finds a table of DuckDB's own in SQL, where no database stands before it; or a text."""
+    own = "SELECT DISTINCT view_name FROM duckdb_views() WHERE internal AND schema_name IN ('main', 'pg_catalog')"
+    names = "|".join(re.escape(name) for (name,) in _duckdb().cursor().execute(own).fetchall())
+    return re.compile(rf"""{_TEXT.pattern}|(?<!\.)"({names})\"""", re.IGNORECASE)
+
+
+def _refuse_catalog(sql: str) -> None:
+    """Refuse to show what DuckDB holds: among it are the names in databases that the caller may not read."""
+    if found := next(filter(None, _catalog().findall(sql)), None):
+        raise semantic_error(f"'table' operator: Failed to resolve table expression named '{found}'")
+
+
 def _with_sources(cursor: "DuckDBPyConnection", sql: str, sources: Mapping[str, Source]) -> str:
     """Fetch the rows that a statement needs, and name the tables that hold them."""
     if any(name in text for text in _TEXT.findall(sql) for name in sources):
@@ -179,6 +195,7 @@ def _execute(
     with run.watch(seconds, cursor.interrupt):
         try:
             sql, values = translation.to_sql(asked)
+            _refuse_catalog(sql)
             sql = fill(sql)
             cursor.execute("SET TimeZone='UTC'")  # the translated SQL relies on it
             answer = cursor.execute(sql, values) if values else cursor.execute(sql)
