@@ -9,12 +9,15 @@ from types import TracebackType
 from typing import Any, Self
 
 from kqlmi.local import ticks
-from kqlmi.local.faults import KustoError, cancelled, timed_out
+from kqlmi.local.faults import THROTTLED, KustoError, cancelled, throttled, timed_out
 from kqlmi.local.principals import Principal
 from kqlmi.local.tables import Table
 
+MOST_OPERATIONS = 64
+"""So many run in the background at most."""
 _KEPT = 10_000
 _TEXT_LIMIT = 65_536
+_STATES = {"BadRequest_QueryCanceled": "Canceled", THROTTLED: "Throttled"}
 
 
 @dataclass(frozen=True)
@@ -98,13 +101,13 @@ class Run:
     hidden: frozenset[str] = field(default=frozenset(), repr=False)
     """What the text hides."""
     _reason: KustoError | None = field(default=None, repr=False)
-    _wakers: list[threading.Event] = field(default_factory=list, repr=False)
+    _stoppers: list[Callable[[], Any]] = field(default_factory=list, repr=False)
 
     def stop(self, reason: KustoError) -> None:
         """Ask the request to end; it then fails with ``reason``."""
         self._reason = self._reason or reason
-        for waker in self._wakers:
-            waker.set()
+        for stop in self._stoppers:
+            stop()
 
     def cancel(self, reason: str) -> None:
         """Ask the request to end because somebody cancelled it."""
@@ -115,12 +118,16 @@ class Run:
         if self._reason:
             raise self._reason
 
+    def on_stop(self, stop: Callable[[], Any]) -> None:
+        """Have ``stop`` called when the request is asked to end, at once if it was already."""
+        self._stoppers.append(stop)
+        if self._reason:
+            stop()
+
     def watch(self, seconds: float, interrupt: Callable[[], Any]) -> "Watch":
         """Give a context in which ``interrupt`` is called when the request is to end, or after some time."""
         waker = threading.Event()
-        self._wakers.append(waker)
-        if self._reason:
-            waker.set()
+        self.on_stop(waker.set)
         return Watch(self, waker, seconds, interrupt)
 
 
@@ -175,18 +182,24 @@ class Activity:
         return run
 
     def end(self, run: Run, error: BaseException | None) -> None:
-        """Note how a request ended."""
+        """Note how a request ended; what was noted first stays."""
+        if run.ended is not None:
+            return
         run.failure = str(error) if error else ""
         run.state = "Failed" if error else "Completed"
-        if isinstance(error, KustoError) and error.code == "BadRequest_QueryCanceled":
-            run.state = "Canceled"
+        if isinstance(error, KustoError):
+            run.state = _STATES.get(error.code, run.state)
         run.ended = ticks.now()
 
-    def start(self, work: Callable[[], None]) -> None:
-        """Do some work in the background."""
+    def start(self, run: Run, work: Callable[[], None]) -> None:
+        """Begin a run that does some work in the background, unless too many do."""
         thread = threading.Thread(target=work, name="operation", daemon=True)
         with self._lock:
-            self._threads = [*(one for one in self._threads if one.is_alive()), thread]
+            self._threads = [one for one in self._threads if one.is_alive()]
+            if len(self._threads) >= MOST_OPERATIONS:
+                raise throttled(MOST_OPERATIONS, run.command_type)
+            self._threads.append(thread)
+            self._runs.append(run)
             thread.start()
 
     def join(self) -> None:

@@ -1,33 +1,38 @@
 """The endpoints of Azure beside Kusto: Azure Resource Manager, the ingestion queue, and uploads."""
 
 import json
-from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from typing import Any
 from urllib.parse import unquote
 
 from kqlmi.local import arm, queueing, statusqueues
 from kqlmi.local.assignments import ArmError
 from kqlmi.local.commands.registry import Endpoint
 from kqlmi.local.faults import http_error
-from kqlmi.local.handlers import Handler
+from kqlmi.local.handlers import MAX_BODY, Handler
 
 
 class Arm(Handler):
     """Azure Resource Manager, which has a token and an error shape of its own."""
 
-    async def get(self) -> None:
+    largest = MAX_BODY
+
+    def authenticate(self) -> None:
+        state = self.service.state
+        self.role = self.bearer({state.arm_token: "Owner", **state.arm_tokens})
+
+    async def get(self, *_path: Any) -> None:
         await self.answer(self.manage)
 
     post = put = patch = delete = get
 
     def manage(self) -> str:
         request, state = self.request, self.service.state
-        role = self.bearer({state.arm_token: "Owner", **state.arm_tokens})
         query = {name: self.get_query_argument(name) for name in request.query_arguments}
         try:
             path = unquote(request.path)
-            arm.require_role(role, request.method or "", path)
+            arm.require_role(self.role, request.method or "", path)
             given = arm.handle(
                 state, request.method or "", path, query=query, body=bytes(self.body), headers=request.headers
             )
@@ -43,19 +48,17 @@ class Arm(Handler):
 class _Signed(Handler):
     """A storage service, which trusts the signature of the URL and answers as Azure Storage does."""
 
-    async def answer_signed(self, work: Callable[[], str]) -> None:
-        def checked() -> str:
-            queueing.require_signature(self.service.state, self.get_query_argument("sig", ""))
-            return work()
+    largest = MAX_BODY
 
-        await self.answer(checked)
+    def authenticate(self) -> None:
+        queueing.require_signature(self.service.state, self.get_query_argument("sig", ""))
 
     def write_json(self, status: int, body: str) -> None:
         self.set_status(status)
         self.set_header("Content-Type", "application/xml" if body.startswith("<") else "application/json")
         self.set_header("Last-Modified", format_datetime(datetime.now(UTC), usegmt=True))
         self.set_header("ETag", f'"{self.activity_id}"')
-        self.finish(body or None)
+        self.complete(body)
 
 
 class Queue(_Signed):
@@ -67,7 +70,7 @@ class Queue(_Signed):
             self.set_status(201)
             return answer
 
-        await self.answer_signed(work)
+        await self.answer(work)
 
 
 class StatusQueue(_Signed):
@@ -85,7 +88,7 @@ class StatusQueue(_Signed):
                 peeks=self.get_query_argument("peekonly", "") == "true",
             )
 
-        await self.answer_signed(work)
+        await self.answer(work)
 
     async def post(self, _queue: str = "", _message: str | None = None) -> None:
         await self.answer(self.nothing)
@@ -97,7 +100,7 @@ class StatusQueue(_Signed):
             self.set_status(204)
             return answer
 
-        await self.answer_signed(work)
+        await self.answer(work)
 
 
 class Upload(_Signed):
@@ -120,4 +123,4 @@ class Upload(_Signed):
             self.set_status(201)
             return ""
 
-        await self.answer_signed(work)
+        await self.answer(work)

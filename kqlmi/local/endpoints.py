@@ -7,8 +7,8 @@ from typing import Any
 from kqlmi.local import wire
 from kqlmi.local.activity import Run
 from kqlmi.local.faults import http_error, not_carried_out
-from kqlmi.local.handlers import Handler
-from kqlmi.local.principals import Caller
+from kqlmi.local.handlers import MAX_BODY, Handler, Later
+from kqlmi.local.lanes import Load
 from kqlmi.local.service import Request
 from kqlmi.local.tables import Table
 
@@ -36,15 +36,19 @@ class _Execute(Handler):
     """An endpoint that takes ``db``, ``csl`` and ``properties``."""
 
     is_query = True
+    largest = MAX_BODY
 
-    def run(self, fields: dict[str, Any], read_only: bool = False) -> str:  # noqa: FBT001, FBT002
-        request = self.read(self.bearer(self.service.state.callers), fields, read_only=read_only)
-        run = self.service.begin(request, is_query=self.is_query)
-        self.activity_id = run.activity_id
-        tables = self.service.query(request, run) if self.is_query else self.service.manage(request, run)
-        return self.write_tables(tables, run)
+    def authenticate(self) -> None:
+        self.caller = self.bearer(self.service.state.callers)
 
-    def read(self, caller: Caller, fields: dict[str, Any], *, read_only: bool) -> Request:
+    def run(self, fields: dict[str, Any], *, read_only: bool = False) -> str | Later:
+        """Answer what is short, and leave the rest for later."""
+        task = self.service.begin(self.read(fields, read_only=read_only), is_query=self.is_query)
+        self.activity_id = task.run.activity_id
+        later = Later(task, lambda: self.write_tables(task.work(), task.run))
+        return later.answer() if task.load is Load.SHORT else later
+
+    def read(self, fields: dict[str, Any], *, read_only: bool) -> Request:
         text, database = fields.get("csl"), fields.get("db")
         if not isinstance(text, str) or not isinstance(database, str | None):
             raise http_error(400, "BadRequest", "The body needs the texts 'csl' and 'db'.")
@@ -54,7 +58,7 @@ class _Execute(Handler):
             options["request_readonly"] = True
         headers = self.request.headers
         return Request(
-            caller=caller,
+            caller=self.caller,
             text=text,
             database=database,
             client_request_id=self.client_request_id,
@@ -96,14 +100,7 @@ class QueryV2(_Execute):
 class Streaming(Handler):
     """Streaming ingestion, which is not carried out."""
 
-    def admit(self) -> None:
-        self.request.headers.pop("Content-Encoding", None)  # clients say gzip of plain text, too
-        super().admit()
-
-    async def post(self) -> None:
-        await self.answer(self.refused)
-
-    def refused(self) -> str:
+    def authenticate(self) -> None:
         self.bearer(self.service.state.callers)
         raise not_carried_out("streaming ingestion")
 

@@ -8,7 +8,7 @@ from functools import cache
 from itertools import count
 from typing import TYPE_CHECKING
 
-from kqlmi.local import kqltext, loading, results, translation
+from kqlmi.local import kqltext, lanes, loading, results, translation
 from kqlmi.local.activity import Run
 from kqlmi.local.expansion import PLACEHOLDER, Expansion, Source
 from kqlmi.local.faults import bad_request, semantic_error
@@ -103,6 +103,7 @@ class Engine:
                 self._versions.clear()
 
     def _cursor(self, named: Mapping[str, Database]) -> "DuckDBPyConnection":
+        lanes.require_long()
         with self._lock:
             if self._connection is None:
                 self._connection = _duckdb().cursor()

@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
+
+THROTTLED: Final = "Too many requests"
+"""The code of what came while too much was running and waiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +146,25 @@ def forbidden_database(principal: str, database: str) -> KustoError:
         "Kusto.DataNode.Exceptions.UnauthorizedDatabaseAccessException",
         f"Principal '{principal}' is not authorized to read database '{database}'.",
         message="Caller is not authorized to perform this action",
+    )
+
+
+def throttled(capacity: int, command_type: str) -> KustoError:
+    """Refuse one request too many; a query has no ``command_type``.
+
+    Documented are the status, the sentence and the names of the exceptions. Code and message are as a user has published
+    them, and so is the namespace of the exception for queries; that of the other is not known.
+    """
+    what, kind, told = "query", "Query", ""
+    if command_type:
+        what, kind, told = "management command", "ControlCommand", f"CommandType: '{command_type}', "
+    return KustoError(
+        429,
+        THROTTLED,
+        f"Kusto.DataNode.Exceptions.{kind}ThrottledException",
+        f"The {what} was aborted due to throttling. Retrying after some backoff might succeed. {told}Capacity: {capacity}, "
+        "Origin: 'RequestRateLimitPolicy/WorkloadGroup/default'.",
+        message="Request is denied due to throttling.",
     )
 
 

@@ -1,11 +1,11 @@
 """What all HTTP endpoints of the local cluster share: who may call, and how answers and refusals are written."""
 
-import asyncio
 import hmac
 import logging
 import uuid
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from tornado.web import HTTPError, RequestHandler, stream_request_body
@@ -14,33 +14,99 @@ from kqlmi.local import wire
 from kqlmi.local.commands.registry import Endpoint
 from kqlmi.local.faults import KustoError, http_error
 from kqlmi.local.identities import TENANT_ID
-from kqlmi.local.service import Service
+from kqlmi.local.lanes import Lanes
+from kqlmi.local.service import Service, Task
 
 HOST = "127.0.0.1"
 MAX_BODY = 16 * 1024 * 1024
 AUTHORITY = f"https://login.microsoftonline.com/{TENANT_ID}"
+_DIGITS = len(str(MAX_BODY))
+_LINGER = 1024 * 1024
+"""So much of a body is read and dropped after the answer, before the connection is closed."""
 _LOG = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 
+@dataclass(frozen=True)
+class Later:
+    """What is left of a request that may take long, and how it is answered."""
+
+    task: Task
+    answer: Callable[[], str]
+
+
 @stream_request_body
 class Handler(RequestHandler):
-    """What all endpoints share: who may call, and how answers and refusals are written."""
+    """What all endpoints share: who may call, and how answers and refusals are written.
 
-    def initialize(self, service: Service, pool: ThreadPoolExecutor, ports: tuple[int, int]) -> None:
+    A request is admitted, or refused, before its body comes. ``largest`` is how long a body may be: where nobody has to
+    say who they are, none is taken.
+    """
+
+    largest = 0
+
+    def initialize(self, service: Service, lanes: Lanes, ports: tuple[int, int]) -> None:
         self.service = service
-        self.pool = pool
+        self.lanes = lanes
         self.hosts = {f"{host}:{port}": port for host in (HOST, "localhost") for port in ports}
         self.ingest_port = ports[1]
         self.body = bytearray()
-        self.received = 0
+        self.dropped = 0
+        self.is_coming, self.is_refused, self.is_gone = True, False, False
+        self.task: Task | None = None
         self.activity_id = str(uuid.uuid4())
 
+    def prepare(self) -> None:
+        try:
+            self.admit()
+        except KustoError as fault:
+            self.refuse(fault)
+        except HTTPError as error:
+            self.refuse(_malformed(error))
+
+    def admit(self) -> None:
+        """Refuse what does not come from this machine on purpose: a web page may point its own name at loopback."""
+        headers = self.request.headers
+        origin = headers.get("Origin")
+        if headers.get("Host", "").lower() not in self.hosts:
+            raise http_error(403, "Forbidden", "The Host header must name the loopback address and port.")
+        if origin is not None and origin.lower().removeprefix("http://") not in self.hosts:
+            raise http_error(403, "Forbidden", "The Origin header must name the loopback address and port.")
+        self.authenticate()
+        declared = headers.get("Content-Length", "").lstrip("0")
+        # One that is no number is refused by tornado.
+        if declared.isdecimal() and (len(declared) > _DIGITS or int(declared) > self.largest):
+            raise self.too_large()
+        if headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise http_error(415, "UnsupportedMediaType", "Send the body without Content-Encoding.")
+
+    def authenticate(self) -> None:
+        """Refuse who may not call."""
+
+    def too_large(self) -> KustoError:
+        return http_error(413, "PayloadTooLarge", f"A body must not be larger than {self.largest} bytes.")
+
     def data_received(self, chunk: bytes) -> None:
-        self.received += len(chunk)
-        if self.received <= MAX_BODY:
+        if not self.is_refused and len(self.body) + len(chunk) > self.largest:
+            self.body.clear()
+            self.refuse(self.too_large())
+        if not self.is_refused:
             self.body += chunk
+            return
+        self.dropped += len(chunk)
+        if self.dropped > _LINGER:
+            self.finish()
+
+    def on_connection_close(self) -> None:
+        super().on_connection_close()
+        self.is_gone = True
+        self.end_what_is_for_nobody()
+
+    def end_what_is_for_nobody(self) -> None:
+        """End a request whose client has closed the connection, if it only reads."""
+        if self.is_gone and self.task and not self.task.writes:
+            self.task.run.cancel("the client has closed the connection")
 
     @property
     def client_request_id(self) -> str:
@@ -53,19 +119,32 @@ class Handler(RequestHandler):
     async def post(self) -> None:
         await self.answer(self.nothing)
 
+    async def put(self, *_path: Any) -> None:
+        await self.answer(self.not_allowed)
+
+    head = patch = delete = options = put
+
+    def not_allowed(self) -> str:
+        """Say that the endpoint takes no such method."""
+        raise http_error(405, "MethodNotAllowed", "HTTP 405: Method Not Allowed")
+
     def nothing(self) -> str:
         """Say that there is no such endpoint."""
         raise http_error(404, "NotFound", f"There is no endpoint {self.request.method} {self.request.path}.")
 
-    async def answer(self, work: Callable[[], str]) -> None:
-        """Write what ``work`` gives, run in the pool."""
+    async def answer(self, work: Callable[[], str | Later]) -> None:
+        """Write what ``work`` gives, and do what it leaves for later in workers of its own."""
+        self.is_coming = False
+        if self.is_refused:
+            self.finish()
+            return
         try:
-            self.admit()
-            body = await asyncio.get_running_loop().run_in_executor(self.pool, self.kept, work)
+            found = await self.lanes.short(partial(self.kept, work))
+            body = found if isinstance(found, str) else await self.wait(found)
         except KustoError as fault:
             self.refuse(fault)
-        except HTTPError as error:  # tornado's own, as for a query argument that is no UTF-8
-            self.refuse(http_error(error.status_code, "BadRequest", "The request is malformed."))
+        except HTTPError as error:
+            self.refuse(_malformed(error))
         except RecursionError:
             self.refuse(http_error(400, "BadRequest", "The request is nested too deep."))
         except Exception:  # noqa: BLE001 - the client must get an answer, whatever went wrong
@@ -74,24 +153,22 @@ class Handler(RequestHandler):
         else:
             self.write_json(self.get_status(), body)
 
-    def kept(self, work: Callable[[], str]) -> str:
+    async def wait(self, later: Later) -> str:
+        """Do what may take long."""
+        self.task = task = later.task
+        self.end_what_is_for_nobody()
+        try:
+            return await self.lanes.long(task.load, task.run, partial(self.kept, later.answer))
+        except KustoError as error:
+            self.service.state.activity.end(task.run, error)  # which may not have begun
+            raise
+
+    def kept(self, work: Callable[[], T]) -> T:
         """Do the work; what it changed survives before it is answered, whether it succeeded or not."""
         try:
             return work()
         finally:
             self.service.state.keep()
-
-    def admit(self) -> None:
-        """Refuse what does not come from this machine on purpose: a web page may point its own name at loopback."""
-        origin = self.request.headers.get("Origin")
-        if self.request.headers.get("Host", "").lower() not in self.hosts:
-            raise http_error(403, "Forbidden", "The Host header must name the loopback address and port.")
-        if origin is not None and origin.lower().removeprefix("http://") not in self.hosts:
-            raise http_error(403, "Forbidden", "The Origin header must name the loopback address and port.")
-        if self.received > MAX_BODY:
-            raise http_error(413, "PayloadTooLarge", f"A body must not be larger than {MAX_BODY} bytes.")
-        if self.request.headers.get("Content-Encoding", "identity").lower() != "identity":
-            raise http_error(415, "UnsupportedMediaType", "Send the body without Content-Encoding.")
 
     @property
     def endpoint(self) -> Endpoint:
@@ -127,7 +204,21 @@ class Handler(RequestHandler):
         self.set_header("Content-Type", "application/json; charset=utf-8")
         self.set_header("x-ms-client-request-id", self.client_request_id)
         self.set_header("x-ms-activity-id", self.activity_id)
-        self.finish(body or None)
+        self.complete(body)
+
+    def complete(self, body: str) -> None:
+        """Finish the answer, or send it while some of a body may come that nobody will read.
+
+        Where a connection is closed over unread bytes, the client may never see the answer.
+        """
+        if not self.is_coming or "Expect" in self.request.headers:
+            self.finish(body or None)
+            return
+        self.is_refused = True
+        content = body.encode()
+        self.set_header("Content-Length", str(len(content)))
+        self.write(content)
+        self.flush()
 
     def write_error(self, status_code: int, **_details: Any) -> None:
         """Write what tornado itself refuses in the same shape."""
@@ -141,3 +232,11 @@ class Handler(RequestHandler):
 
 class Nothing(Handler):
     """Any other path."""
+
+    def authenticate(self) -> None:
+        self.nothing()
+
+
+def _malformed(error: HTTPError) -> KustoError:
+    """Write tornado's own refusal, as of a query argument that is no UTF-8."""
+    return http_error(error.status_code, "BadRequest", "The request is malformed.")

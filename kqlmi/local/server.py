@@ -3,7 +3,6 @@
 import asyncio
 import socket
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from tornado.httpserver import HTTPServer
@@ -13,11 +12,12 @@ from tornado.web import Application
 from kqlmi.local import azureendpoints, endpoints
 from kqlmi.local.commands.ingestion import QUEUE
 from kqlmi.local.entities import UPLOADS
-from kqlmi.local.handlers import HOST, MAX_BODY, Nothing
+from kqlmi.local.handlers import HOST, Nothing
+from kqlmi.local.lanes import Lanes
 from kqlmi.local.service import Service
 from kqlmi.local.statusqueues import FAILED, SUCCEEDED
 
-_THREADS = 16
+_ANY_SIZE = 1 << 62
 
 
 class Server:
@@ -32,7 +32,7 @@ class Server:
         self.port, self._ingest_port = (int(one.getsockname()[1]) for one in self._sockets)
         service.state.url, service.state.ingest_url = (f"http://{HOST}:{one}" for one in (self.port, self._ingest_port))
         self._service = service
-        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="kqlmi-local")
+        self._lanes = Lanes()
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, name="kqlmi-local-server", daemon=True)
@@ -44,7 +44,7 @@ class Server:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._service.cancel_all()
-        self._pool.shutdown(cancel_futures=True)
+        self._lanes.close()
         self._service.close()
 
     def _run(self) -> None:
@@ -61,7 +61,7 @@ class Server:
         self._loop.close()
 
     async def _listen(self) -> HTTPServer:
-        shared = {"service": self._service, "pool": self._pool, "ports": (self.port, self._ingest_port)}
+        shared = {"service": self._service, "lanes": self._lanes, "ports": (self.port, self._ingest_port)}
         routes = [
             (r"/v1/rest/mgmt", endpoints.Manage, shared),
             (r"/v1/rest/query", endpoints.QueryV1, shared),
@@ -75,9 +75,8 @@ class Server:
             (r".*", Nothing, shared),
         ]
         application = Application(routes, log_function=lambda _handler: None)
-        # Bodies are counted as they come, so that a large one is refused with an answer; beyond four times the limit
-        # the connection is closed.
-        server = _PromptServer(application, max_body_size=4 * MAX_BODY)
+        # Each handler refuses with an answer what is too large for it; tornado would just close the connection.
+        server = _PromptServer(application, max_body_size=_ANY_SIZE)
         server.add_sockets(self._sockets)
         return server
 

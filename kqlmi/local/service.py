@@ -1,19 +1,21 @@
 """One request, whatever the wire it came by: recorded, limited in time, and sent to its command or query."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from kqlmi.local import commands, lenient_json, masking
 from kqlmi.local.activity import Run
-from kqlmi.local.commands.registry import Endpoint
+from kqlmi.local.commands.registry import Endpoint, Matched
 from kqlmi.local.exporting import Scheduler
 from kqlmi.local.faults import KustoError, bad_request, other_endpoint, syntax_error
 from kqlmi.local.ingesting import Ingestor
+from kqlmi.local.lanes import Load
 from kqlmi.local.lexer import Kind, hidden_values, mask_hidden, next_token
 from kqlmi.local.principals import Caller
 from kqlmi.local.queries import Queries
@@ -42,6 +44,16 @@ class Request:
     endpoint: Endpoint = Endpoint.QUERY
 
 
+@dataclass(frozen=True)
+class Task:
+    """A request that was understood: its run, and the work that is left."""
+
+    run: Run
+    load: Load
+    writes: bool
+    work: Callable[[], tuple[Table, ...]]
+
+
 class Service:
     """The cluster behind the endpoints."""
 
@@ -54,8 +66,8 @@ class Service:
         self._scheduler = Scheduler(self.queries)
         self._ingestor = Ingestor(self.queries, self.uploads)
 
-    def begin(self, request: Request, *, is_query: bool) -> Run:
-        """Record that a request starts."""
+    def begin(self, request: Request, *, is_query: bool) -> Task:
+        """Record that a request starts, and find out what it asks for."""
         run = Run(
             is_query=is_query,
             text=mask_hidden(request.text),
@@ -67,21 +79,35 @@ class Service:
             user=request.user,
             properties=lenient_json.dumps({"Options": dict(request.options)}),
         )
-        return self.state.activity.begin(run)
+        self.state.activity.begin(run)
+        if is_query:
+            return Task(run, Load.QUERY, writes=False, work=partial(self._query, request, run))
+        with self._failing(run):
+            matched = self._match(request, run)
+        is_long = matched.command.is_long or matched.operators or matched.query
+        return Task(
+            run,
+            Load.COMMAND if is_long else Load.SHORT,
+            writes=matched.command.writes,
+            work=partial(self._manage, request, run, matched),
+        )
 
-    def manage(self, request: Request, run: Run) -> tuple[Table, ...]:
-        """Carry a management command out."""
+    def _match(self, request: Request, run: Run) -> Matched:
+        """Find the command that is asked for, and refuse one that may not come this way."""
+        first = next_token(request.text, 0)
+        if first.text != ".":
+            empty = "the text is empty" if first.kind is Kind.END else "a management command begins with '.'"
+            raise syntax_error(empty)
+        matched = commands.match(request.text)
+        run.command_type = matched.command.operation.removesuffix("Command")
+        if request.endpoint not in matched.command.endpoints:
+            raise other_endpoint(request.endpoint, self.state.url, self.state.ingest_url)
+        if matched.command.writes and _is_on(request.options, "request_readonly"):
+            raise bad_request(f"request_readonly is set, and {run.command_type} writes")
+        return matched
+
+    def _manage(self, request: Request, run: Run, matched: Matched) -> tuple[Table, ...]:
         with self._recorded(run):
-            first = next_token(request.text, 0)
-            if first.text != ".":
-                empty = "the text is empty" if first.kind is Kind.END else "a management command begins with '.'"
-                raise syntax_error(empty)
-            matched = commands.match(request.text)
-            run.command_type = matched.command.operation.removesuffix("Command")
-            if request.endpoint not in matched.command.endpoints:
-                raise other_endpoint(request.endpoint, self.state.url, self.state.ingest_url)
-            if matched.command.writes and _is_on(request.options, "request_readonly"):
-                raise bad_request(f"request_readonly is set, and {run.command_type} writes")
             seconds = _seconds(request.options, _COMMAND_SECONDS)
             call = commands.Call(
                 queries=self.queries,
@@ -102,8 +128,7 @@ class Service:
                 )
             return (table,)
 
-    def query(self, request: Request, run: Run) -> tuple[Table, ...]:
-        """Run a query."""
+    def _query(self, request: Request, run: Run) -> tuple[Table, ...]:
         with self._recorded(run):
             if request.endpoint is Endpoint.INGEST:
                 raise other_endpoint(request.endpoint, self.state.url, self.state.ingest_url)
@@ -134,7 +159,7 @@ class Service:
         self.queries.close()
 
     @contextmanager
-    def _recorded(self, run: Run) -> Iterator[None]:
+    def _failing(self, run: Run) -> Iterator[None]:
         try:
             yield
         except KustoError as error:
@@ -144,6 +169,12 @@ class Service:
         except BaseException as error:
             self.state.activity.end(run, error)
             raise
+
+    @contextmanager
+    def _recorded(self, run: Run) -> Iterator[None]:
+        with self._failing(run):
+            run.check()
+            yield
         self.state.activity.end(run, None)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kqlmi.local import azureroles, connectionstrings, enforce
+from kqlmi.local import azureroles, connectionstrings, enforce, lanes
 from kqlmi.local.azureroles import READERS, WRITERS
 from kqlmi.local.connectionstrings import Location
 from kqlmi.local.enforce import Use
@@ -63,6 +63,7 @@ def open_location(state: "State", location: Location, use: Use, *, writes: bool 
 
     The policy, the callout policy and the Azure role of whoever opens it must all allow it.
     """
+    lanes.require_long()
     who, object_id, name = _opener(state, location, use)
     enforce.permit_callout(state, use, location.url)
     root = state.storage.containers.get((location.account, location.container))

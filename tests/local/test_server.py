@@ -18,7 +18,6 @@ from azure.kusto.data.helpers import dataframe_from_result_table
 
 from kqlmi import local
 from kqlmi.errors import InputError
-from kqlmi.local import handlers
 from kqlmi.local.cluster import LocalCluster
 
 
@@ -94,11 +93,6 @@ def test_a_page_of_another_origin_is_refused(world: Any, origin: str, expected: 
 
 def test_localhost_is_a_name_for_it(world: Any) -> None:
     assert mgmt(world, Host=f"localhost:{urlsplit(world.url).port}")[0] == 200
-
-
-def test_a_body_that_is_too_large_is_413(world: Any) -> None:
-    body = b" " * (handlers.MAX_BODY + 1)
-    assert send(world, "POST", "/v1/rest/mgmt", body)[0] == 413
 
 
 def test_a_compressed_body_is_refused(world: Any) -> None:

@@ -21,9 +21,8 @@ class Inside:
             text = ".show journal"
         is_query = not text.lstrip().startswith((".", "//"))
         request = Request(self._caller, text, database, client_request_id or "none")
-        run = self._service.begin(request, is_query=is_query)
         try:
-            (found, *_) = self._service.query(request, run) if is_query else self._service.manage(request, run)
+            (found, *_) = self._service.begin(request, is_query=is_query).work()
         except KustoError as fault:
             raise ServiceError(fault.detail, code=fault.code, type_name=fault.type_name, status=fault.status) from fault
         return Table(tuple(Column.of(one.name, one.type) for one in found.columns), found.rows)

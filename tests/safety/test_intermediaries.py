@@ -168,8 +168,8 @@ class Near:
         if text.startswith(".show journal"):
             text = ".show journal"  # which holds nothing but policies of a moment ago: a filter costs an engine
         request = Request(self._caller, text, database, client_request_id)
-        table = self._service.manage(request, self._service.begin(request, is_query=False))
-        [found] = json.loads(wire.v1(*table))["Tables"]
+        tables = self._service.begin(request, is_query=False).work()
+        [found] = json.loads(wire.v1(*tables))["Tables"]
         columns = tuple(Column.of(one["ColumnName"], one["ColumnType"]) for one in found["Columns"])
         return Table(columns, found["Rows"])
 

@@ -119,6 +119,7 @@ def kusto_identity_token_get(call: Call) -> Rows:
 @command(
     ".list blobs {blobs:blobs}",
     gives="BlobUri: string, SizeInBytes: long, CapturedVariables: dynamic",
+    long=True,
     endpoints=_HERE,
 )
 def blobs_list(call: Call) -> Rows:
@@ -135,6 +136,7 @@ def blobs_list(call: Call) -> Rows:
     ".ingest-from-storage-queued into table {target:target} [with {properties:properties}] {source:source}",
     gives="IngestionOperationId: string, ClientRequestId: string, OperationInfo: string",
     writes=True,
+    long=True,
     endpoints=_HERE,
 )
 def ingest_from_storage_queued(call: Call) -> Rows:

@@ -91,7 +91,6 @@ class Call:
         if not is_async:
             return do()
         state = self.state
-        state.activity.begin(run)
 
         def background() -> None:
             failure: BaseException | None = None
@@ -105,7 +104,7 @@ class Call:
             state.activity.end(run, failure)
             state.keep()
 
-        state.activity.start(background)
+        state.activity.start(run, background)
         return [(run.operation_id,)]
 
     def record(
@@ -140,6 +139,7 @@ class Command:
     operation: str
     writes: bool
     endpoints: frozenset[Endpoint]
+    is_long: bool
 
     def __call__(self, call: Call) -> Table:
         """Carry the command out."""
@@ -169,18 +169,24 @@ _KNOWN: dict[str, list[tuple[str, str]]] = {}
 
 
 def command(
-    *patterns: str, gives: str, writes: bool = False, endpoints: Iterable[Endpoint] = (Endpoint.QUERY,)
+    *patterns: str,
+    gives: str,
+    writes: bool = False,
+    long: bool = False,
+    endpoints: Iterable[Endpoint] = (Endpoint.QUERY,),
 ) -> Callable[[Answer], Answer]:
     """Register a function for texts of the given shapes.
 
     A pattern is words and ``{shape:argument}``; a part in brackets may be missing. Shapes: see ``shape``.
-    ``endpoints`` are the services that take the command.
+    ``endpoints`` are the services that take the command. One that runs a query or opens storage is ``long``, as is each
+    that has a ``{rest:…}``.
     """
     expanded = tuple(one for pattern in patterns for one in _expand(pattern))
+    is_long = long or any("{rest:" in one for one in expanded)
 
     def register(function: Answer) -> Answer:
         operation = "".join(word.capitalize() for word in function.__name__.split("_")) + "Command"
-        declared = Command(columns(gives), function, operation, writes, frozenset(endpoints))
+        declared = Command(columns(gives), function, operation, writes, frozenset(endpoints), is_long)
         for one in expanded:
             _COMMANDS.setdefault(one.removeprefix(".").partition(" ")[0], []).append((one, declared))
         return function

@@ -26,13 +26,13 @@ _PROPERTIES = {"format", "ignorefirstrecord", *INVISIBLE}
 _INTO = ".ingest {async:async} into table {name:table}"
 
 
-@command(f"{_INTO} {{strings:sources}} [with {{properties:properties}}]", gives=_GIVES, writes=True)
+@command(f"{_INTO} {{strings:sources}} [with {{properties:properties}}]", gives=_GIVES, writes=True, long=True)
 def table_ingest_into(call: Call) -> Rows:
     """Append the rows of files to a table; nothing is appended where one of them cannot be read."""
     return _ingest(call, call.args["sources"])
 
 
-@command(f"{_INTO} {{string:source}} [with {{properties:properties}}]", gives=_GIVES, writes=True)
+@command(f"{_INTO} {{string:source}} [with {{properties:properties}}]", gives=_GIVES, writes=True, long=True)
 def table_ingest_into_from_one(call: Call) -> Rows:
     """Append the rows of one file to a table."""
     return _ingest(call, (call.args["source"],))

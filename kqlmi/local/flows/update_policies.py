@@ -41,13 +41,13 @@ def tables_update_policy_show(call: Call) -> Rows:
     return [_row(database, name) for name in database.tables]
 
 
-@command(".alter table {name:table} policy update {string:payload}", gives=GIVES, writes=True)
+@command(".alter table {name:table} policy update {string:payload}", gives=GIVES, writes=True, long=True)
 def table_update_policy_alter(call: Call) -> Rows:
     """Replace the update policies of a table."""
     return _change(call, lambda _held: parse(call.args["payload"]))
 
 
-@command(".alter-merge table {name:table} policy update {string:payload}", gives=GIVES, writes=True)
+@command(".alter-merge table {name:table} policy update {string:payload}", gives=GIVES, writes=True, long=True)
 def table_update_policy_alter_merge(call: Call) -> Rows:
     """Add to the update policies of a table."""
     return _change(call, lambda held: (*held, *parse(call.args["payload"])))

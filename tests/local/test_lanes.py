@@ -1,0 +1,221 @@
+"""Many long requests: what is short goes on beside them, and one too many is throttled."""
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from kqlmi import local
+from kqlmi.cluster.connection import KustoConnection, Target
+from kqlmi.cluster.refusals import nothing_happened
+from kqlmi.cluster.retrying import Patience, Retrying
+from kqlmi.credentials import SignIn
+from kqlmi.errors import ThrottledError
+from kqlmi.local import lanes
+from kqlmi.local.activity import MOST_OPERATIONS
+from kqlmi.local.cluster import LocalCluster
+from kqlmi.local.lanes import WAITING, WORKERS, Load
+from tests.endless import ENDLESS
+from tests.local import raw
+from tests.local.conftest import Client, Connect
+from tests.waiting import eventually
+
+QUERY = "range x from 1 to 3 step 1 | count"
+MGMT = "POST /v1/rest/mgmt"
+LONG = {
+    "a pipe": ".show databases | count",
+    "a query after a command": ".show databases; $command_results | count",
+    "a set": f".set-or-append T <| {QUERY}",
+    "a script": f".execute database script <| .set-or-append T <| {QUERY}",
+    "an update policy": '.alter table U policy update \'[{"Source": "T", "Query": "T"}]\'',
+}
+SHORT = [
+    ".show cluster policy managed_identity",
+    '.alter-merge cluster policy managed_identity \'[{"ObjectId": "system", "AllowedUsages": "All"}]\'',
+    ".delete database D policy managed_identity",
+    ".create table Another (a: long)",
+    ".cancel query 'nobody'",
+    ".show running queries",
+]
+
+
+class Held:
+    """A cluster whose engine does not answer until ``release``; requests to it stay open until ``leave``."""
+
+    def __init__(self, cluster: LocalCluster, client: Client) -> None:
+        assert cluster._server
+        self.cluster, self.client = cluster, client
+        self.engine = cluster._server._service.queries._engine
+        self.open = ExitStack()
+        self.engine._lock.acquire()
+
+    def ask(self, text: str, name: str = "", line: str = "POST /v2/rest/query") -> socket.socket:
+        return self.open.enter_context(raw.ask(self.cluster, text, name, line=line))
+
+    def fill(self, load: Load) -> None:
+        """Let so many requests run and wait as there may."""
+        for _ in range(WORKERS[load] + WAITING):
+            self.ask(QUERY) if load is Load.QUERY else self.ask(LONG["a pipe"], line=MGMT)
+        eventually(lambda: self.taken(load) == WORKERS[load] + WAITING)
+
+    def taken(self, load: Load) -> int:
+        assert self.cluster._server
+        return self.cluster._server._lanes._taken[load]
+
+    def release(self) -> None:
+        if self.engine._lock.locked():
+            self.engine._lock.release()
+
+
+@pytest.fixture
+def held(connect: Connect) -> Iterator[Held]:
+    with local.start(databases=["D"], identities=["system"]) as cluster:
+        client = connect(cluster)
+        for name in "TU":
+            client.mgmt(f".create table {name} (Count: long)", "D")
+        made = Held(cluster, client)
+        with made.open:
+            yield made
+            made.release()
+
+
+def test_what_is_short_runs_beside_any_number_of_long_requests(held: Held) -> None:
+    held.fill(Load.QUERY)
+    held.fill(Load.COMMAND)
+    for text in SHORT:
+        held.client.mgmt(text, "D")
+    assert len(held.client.mgmt(".show running queries", "D")) == WORKERS[Load.QUERY] + WAITING
+
+
+@pytest.mark.parametrize("text", LONG.values(), ids=LONG)
+def test_a_command_that_runs_a_query_is_no_short_one(held: Held, text: str) -> None:
+    for _ in range(WORKERS[Load.SHORT] + 1):
+        held.ask(text, line=MGMT)
+    eventually(lambda: held.taken(Load.COMMAND) == WORKERS[Load.SHORT] + 1)
+    held.client.mgmt(SHORT[0], "D")
+
+
+def test_one_query_too_many_is_throttled_as_kusto_does_it(held: Held) -> None:
+    held.fill(Load.QUERY)
+    status, body = raw.answer(held.ask(QUERY, "late"))
+    error = body["error"]
+    assert (status, error["code"], error["@permanent"]) == (429, "Too many requests", False)
+    assert error["@type"] == "Kusto.DataNode.Exceptions.QueryThrottledException"
+    assert error["@message"] == (
+        "The query was aborted due to throttling. Retrying after some backoff might succeed. Capacity: "
+        f"{WORKERS[Load.QUERY] + WAITING}, Origin: 'RequestRateLimitPolicy/WorkloadGroup/default'."
+    )
+    [run] = [one for one in held.client.mgmt(".show queries", "D") if one["ClientActivityId"] == "late"]
+    assert run["State"] == "Throttled"
+
+
+def test_one_command_too_many_is_throttled_with_its_type_and_nothing_lands(held: Held) -> None:
+    held.fill(Load.COMMAND)
+    status, body = raw.answer(held.ask(LONG["a set"], line=MGMT))
+    assert status == 429
+    assert body["error"]["@message"].startswith("The management command was aborted due to throttling.")
+    assert "CommandType: 'TableSetOrAppend'" in body["error"]["@message"]
+    held.open.close()
+    held.release()
+    assert held.client.query("T", "D") == []
+
+
+def test_one_operation_too_many_in_the_background_is_throttled_too(held: Held) -> None:
+    text = LONG["a set"].replace("append", "append async")
+    for _ in range(MOST_OPERATIONS):
+        held.client.mgmt(text, "D")
+    status, body = raw.answer(held.ask(text, line=MGMT))
+    assert (status, f"Capacity: {MOST_OPERATIONS}," in body["error"]["@message"]) == (429, True)
+    held.release()
+    eventually(lambda: held.client.query("T", "D") == [{"Count": 3}] * MOST_OPERATIONS)
+
+
+def test_queries_run_again_once_clients_have_left(held: Held) -> None:
+    held.fill(Load.QUERY)
+    held.open.close()
+    eventually(lambda: held.taken(Load.QUERY) <= WORKERS[Load.QUERY])
+    held.release()
+    eventually(lambda: held.taken(Load.QUERY) == 0)
+    assert held.client.query(QUERY, "D") == [{"Count": 3}]
+    states = {one["State"] for one in held.client.mgmt(".show queries", "D")}
+    assert states == {"Canceled", "Completed"}
+
+
+def test_a_query_that_waits_ends_at_once_when_it_is_cancelled(held: Held) -> None:
+    for _ in range(WORKERS[Load.QUERY]):
+        held.ask(QUERY)
+    eventually(lambda: held.taken(Load.QUERY) == WORKERS[Load.QUERY])
+    waiting = held.ask(QUERY, "waits")
+    eventually(lambda: held.taken(Load.QUERY) == WORKERS[Load.QUERY] + 1)
+    assert held.client.mgmt(".cancel query 'waits'", "D")[0]["RunningQueryCanceled"] == 1
+    status, body = raw.answer(waiting)
+    assert (status, body["error"]["code"]) == (400, "BadRequest_QueryCanceled")
+
+
+def test_a_query_that_runs_ends_when_its_client_leaves(held: Held, caplog: pytest.LogCaptureFixture) -> None:
+    held.release()
+    held.client.query(QUERY, "D")  # which loads the engine
+    with raw.ask(held.cluster, ENDLESS, "gone"):
+        eventually(lambda: held.client.mgmt(".show running queries", "D"))
+    eventually(lambda: not held.client.mgmt(".show running queries", "D"))
+    [run] = [one for one in held.client.mgmt(".show queries", "D") if one["ClientActivityId"] == "gone"]
+    assert (run["State"], "closed the connection" in run["FailureReason"]) == ("Canceled", True)
+    assert not caplog.records
+
+
+def test_a_command_that_writes_goes_on_when_its_client_leaves(held: Held) -> None:
+    with raw.ask(held.cluster, LONG["a set"], line=MGMT):
+        eventually(lambda: held.taken(Load.COMMAND) == 1)
+    held.release()
+    eventually(lambda: held.taken(Load.COMMAND) == 0)
+    assert held.client.query("T", "D") == [{"Count": 3}]
+
+
+def patient(held: Held, patience: Patience) -> KustoConnection:
+    target = Target(held.cluster.url, SignIn("token", token=held.cluster.token))
+    return KustoConnection(target, retrying=Retrying(patience))
+
+
+@pytest.mark.parametrize(("load", "text"), [(Load.COMMAND, LONG["a set"]), (Load.QUERY, QUERY)], ids=["write", "read"])
+def test_a_client_sends_what_was_throttled_again_and_it_lands_once(held: Held, load: Load, text: str) -> None:
+    held.fill(load)
+    waits: list[float] = []
+
+    def make_room(seconds: float) -> None:
+        waits.append(seconds)
+        held.open.close()
+        held.release()
+        eventually(lambda: held.taken(load) == 0)
+
+    connection = patient(held, Patience(sleep=make_room))
+    try:
+        connection.execute(text, "D")
+    finally:
+        connection.close()
+    assert len(waits) == 1
+    assert held.client.query("T", "D") == ([{"Count": 3}] if load is Load.COMMAND else [])
+
+
+def test_a_client_knows_that_nothing_landed_where_it_was_throttled_to_the_end(held: Held) -> None:
+    held.fill(Load.COMMAND)
+    connection = patient(held, Patience(sleep=lambda _: None))
+    try:
+        with pytest.raises(ThrottledError) as caught:
+            connection.execute(LONG["a set"], "D")
+    finally:
+        connection.close()
+    assert nothing_happened(caught.value)
+    assert (caught.value.permanent, "Whether it was carried out" in caught.value.hint) == (False, False)
+
+
+def test_a_command_that_forgets_to_say_that_it_is_long_fails_loudly() -> None:
+    workers: Any = lanes.Lanes()
+    try:
+        with pytest.raises(RuntimeError, match="not declared long"):
+            asyncio.run(workers.short(lanes.require_long))
+    finally:
+        workers.close()
+    lanes.require_long()
