@@ -50,12 +50,15 @@ OWN = {
     "SourceTableName": "name: string, tags: dynamic, fields: dynamic, timestamp: datetime",
     "MyTable": "x: int, s: string",
     "Storms": "EventId: int, StartTime: datetime, EndTime: datetime, EventType: string, Source: string, State: string",
+    "LatestDocuments": "Id: string, IsDeleted: bool, Salary: long, Area: string",
     "Purchases": "what: string, price: long",
 }
 _FENCE = re.compile(
     r"^[ \t>]*```[ \t]*(?:kusto|kql|csl)\b[^\n]*\n(.*?)^[ \t>]*```", re.DOTALL | re.MULTILINE | re.IGNORECASE
 )
-_KNOWN = re.compile(r"the local cluster does not carry out (.+)|(KQL construct '.+?')")
+_KNOWN = re.compile(
+    r"the local cluster does not carry out (.+)|(KQL construct '.+?')|Authentication with a (Managed Identity) is disabled for"
+)
 _GUID = "[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
 _FILE = re.compile(
     r"https://(\w+)\.blob\.core\.windows\.net/([\w-]+)(/[^'\";?]*\.\w+)?|abfss://([\w-]+)@(\w+)\.dfs[^/]*(/[^'\";]*\.\w+)?",
@@ -83,15 +86,15 @@ _FILLED = [
     (r"CosmosChangeFeed1", "TestTable"),
     (r"`(\w+)`", r"\1"),
     (r"(?<=\.net/)(Container|containerName2?|MobileEvents|MovileEvents)\b", "container"),
-    (r"^http://", "https://"),
+    (r"\bhttp://", "https://"),
+    (r" and Table == \"StormEvents\"", ""),
     (r"\|\s*\.\.\.\s*$", ""),
 ]
 _IDENTITY = re.compile(r"managed_?identity|Active Directory Managed Identity", re.IGNORECASE)
 _DEFINES = re.compile(
-    r"^\.(create|alter|create-or-alter) external table (?!\S+ mapping)|continuous-export \S+\s+over|policy update\s|"
-    r"^\.(alter|alter-merge) external table \S+ policy|^\.export\b|^\.ingest into|^\.ingest-from-storage-queued|"
-    r"^\.list blobs|\b(externaldata|inline_external_table)\b|infer_storage_schema"
-)  # fmt: skip
+    r"^\.(create|alter|create-or-alter) external table \S+\s+(?!mapping)|continuous-export \S+\s+over|policy update\s+\S|"
+    r"^\.(alter|alter-merge) external table \S+ policy"
+)
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,7 @@ class Example:
     @property
     def concerns_identities(self) -> bool:
         """Whether it uses an identity, or defines what one uses."""
-        return any(_IDENTITY.search(one) or _DEFINES.search(one) for one in self.requests)
+        return any(_IDENTITY.search(filled(one)) or _DEFINES.search(one) for one in self.requests)
 
 
 def examples(docs: Path) -> Iterator[Example]:
@@ -132,6 +135,13 @@ def _requests(fence: str) -> Iterator[str]:
         code = re.sub(r"\A(\s*//[^\n]*\n)*", "", part).strip()
         if code and not re.fullmatch(r"(//[^\n]*\s*)*", code):
             yield code
+
+
+def filled(text: str) -> str:
+    """Return a text with what its page leaves to the reader; words in braces are filled in later."""
+    for pattern, by in _FILLED:
+        text = re.sub(pattern, by, text, flags=re.MULTILINE | re.IGNORECASE)
+    return text
 
 
 class Scene:
@@ -181,9 +191,8 @@ class Scene:
 
     def fill(self, text: str) -> str:
         """Return a text with its placeholders filled in."""
+        text = filled(text)
         words = {"identity": self.identity, "tenant": str(uuid.UUID(int=1)), "principal": str(uuid.UUID(int=2))}
-        for pattern, by in _FILLED:
-            text = re.sub(pattern, by, text, flags=re.MULTILINE | re.IGNORECASE)
         for word, by in words.items():
             text = text.replace(f"{{{word}}}", by)
         return text
@@ -209,12 +218,21 @@ class Scene:
     def _make(self, text: str) -> None:
         """Make the entities that a text names."""
         for name in re.findall(r"(?:external table|\bto table|external_table\(.)\s*(\w+)", text):
-            self.run(f".create external table {name} ({COLUMNS}) {self._location}")
+            kind = (
+                self._location.replace("storage dataformat=csv", "delta")
+                if "delta" in text or "acceler" in text
+                else ""
+            )
+            self.run(f".create external table {name} ({COLUMNS}) {kind or self._location}")
+            if text.startswith(".alter-merge external"):
+                self.run(
+                    re.sub(r"\.alter-merge (.*?) '.*", r""".alter \1 '{"IsEnabled": false, "Hot": "1.0:0:0"}'""", text)
+                )
         named = re.findall(
             r"(?<!external )(?<!\bto )\btable\s+\(?(?:\w+\.|database ?\(.\w+.\)\.)?(\w+)|\bover \((\w+)", text
         )
         named += re.findall(r"\"Source\\?\": ?\\?\"(\w+)|<\|\s*(\w+)\s*(?:\||$)|^(\w+)\s*(?:\||$)", text.strip())
-        for name in {name for names in named for name in names if name}:
+        for name in {name for names in named for name in names if name} | {name for name in OWN if name in text}:
             self.run(f".create table {name} ({OWN.get(name, COLUMNS)})")
         if appended := re.match(r"\.append (?:async )?(\w+).*?(<\|.*)", text, re.DOTALL):
             self.run(f".set {appended[1]} {appended[2]}")

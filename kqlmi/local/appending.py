@@ -2,8 +2,9 @@
 
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
-from kqlmi.local import masking
+from kqlmi.local import kqltext, masking
 from kqlmi.local.activity import IngestionFailure
 from kqlmi.local.commands.registry import Call
 from kqlmi.local.entities import UpdatePolicy
@@ -132,13 +133,13 @@ def _derive(call: Call, database: Database, source: str, rows: Table, depth: int
         (target, policy)
         for target, policies in database.update_policies.items()
         for policy in policies
-        if policy.is_enabled and policy.source == source and rows.rows
+        if policy.is_enabled and policy.takes(source) and target != source and rows.rows
     ]
     if due and depth > _DEEPEST:
         raise bad_request(f"update policies lead from table to table more than {_DEEPEST} times, or in a circle")
     for target, policy in due:
         try:
-            made = run_policy(call, database, target, policy, rows)
+            made = run_policy(call, database, target, replace(policy, source=source), rows)
         except KustoError as error:
             note_failure(call, target, error, policy=True)
             if policy.is_transactional:
@@ -150,8 +151,14 @@ def _derive(call: Call, database: Database, source: str, rows: Table, depth: int
 
 def run_policy(call: Call, database: Database, target: str, policy: UpdatePolicy, rows: Table) -> Table:
     """Give what an update policy makes of rows of its source, run on behalf of its managed identity if it has one."""
-    flow = Unattended("update_policy", database, policy.managed_identity, is_confined=True)
-    made = flow.ask(call.queries, policy.query, {policy.source: rows}, run=call.run, seconds=call.seconds)
+
+    def of_source(text: str) -> str:
+        return kqltext.substitute_word(text, "$source_table", f"[{kqltext.quote(policy.source)}]")
+
+    functions = {name: replace(one, body=of_source(one.body)) for name, one in database.functions.items()}
+    seen = replace(database, functions=functions)
+    flow = Unattended("update_policy", seen, policy.managed_identity, is_confined=True)
+    made = flow.ask(call.queries, of_source(policy.query), {policy.source: rows}, run=call.run, seconds=call.seconds)
     held = database.table(target)
     _refuse_other_types(held, made, f"the update policy of '{target}'")
     return held.with_rows(made.rows)

@@ -49,7 +49,7 @@ class Location:
     @property
     def url(self) -> str:
         """The URL, without credentials."""
-        return f"{self.root}/{quote(self.path)}" if self.path else self.root
+        return f"{self.root}/{quote(self.path, safe='/=')}" if self.path else self.root
 
     @property
     def shown(self) -> str:

@@ -1,9 +1,11 @@
 """Where a query reaches beyond the engine: external data and plugins, found by their tokens."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from kqlmi.local.faults import bad_request
+from kqlmi.local import partitions
+from kqlmi.local.faults import bad_request, not_carried_out
 from kqlmi.local.lexer import Kind, Token, tokens
+from kqlmi.local.partitions import Partition
 from kqlmi.local.reader import Mismatch, Reader
 from kqlmi.local.tables import Column
 
@@ -27,6 +29,8 @@ class Site:
     columns: tuple[Column, ...] = ()
     properties: dict[str, str] | None = None
     format: str = ""
+    partitions: tuple[Partition, ...] = ()
+    path_format: str = ""
     database: str = ""
     source: str | None = None
 
@@ -45,7 +49,9 @@ def find(text: str, position: int, plugins: frozenset[str]) -> Site | None:
         following = found[index + 1].text if index + 1 < len(found) else ""
         site = None
         try:
-            if token.text in READERS and following == "(":
+            if token.text in READERS and (
+                following == "(" or (token.text == "inline_external_table" and following == "kind")
+            ):
                 site = _reader_site(text, found, index)
             elif token.text == "evaluate" and (index == 0 or found[index - 1].text in _BEFORE_EVALUATE):
                 site = _plugin_site(text, found, index, plugins)
@@ -84,30 +90,32 @@ def _reader_site(text: str, found: list[Token], index: int) -> Site:
         arguments = reader.expressions("(", ")")
         start, database = _qualifier(found, index)
         return Site(token.text, start, reader.position, prelude, arguments, database=database)
-    columns = reader.schema()
+    columns = reader.schema() if reader.peek().text == "(" else ()
     if token.text == "externaldata":
         given = _with(reader)
         arguments = reader.expressions("[", "]")
         properties = given or _with(reader)
         return Site(token.text, token.start, reader.position, prelude, arguments, columns, properties)
-    kind = storage_kind(reader)
+    kind, by, path_format = storage_kind(reader, columns)
     arguments = reader.expressions("(", ")")
     properties = _with(reader)
-    return Site(token.text, token.start, reader.position, prelude, arguments, columns, properties, kind)
+    site = Site(token.text, token.start, reader.position, prelude, arguments, columns, properties, kind)
+    return replace(site, partitions=by, path_format=path_format)
 
 
-def storage_kind(reader: Reader) -> str:
-    """Take ``kind = storage dataformat = csv`` and give the format."""
+def storage_kind(reader: Reader, columns: tuple[Column, ...]) -> tuple[str, tuple[Partition, ...], str]:
+    """Take ``kind = storage [partition by …] dataformat = csv`` and return the format, the partitions and their format."""
     reader.expect("kind")
     reader.expect("=")
+    if reader.take("delta"):
+        raise not_carried_out("inline external tables of the kind delta")
     if not any(reader.take(word) for word in ("storage", "blob", "adl")):
         raise reader.mismatch("'storage': the local cluster carries out no other kind of external table")
-    if reader.peek().text in {"partition", "pathformat"}:
-        raise reader.mismatch("'dataformat': the local cluster carries out no partitions")
+    by = partitions.take(reader, [column.name for column in columns])
     reader.expect("dataformat")
     reader.expect("=")
     token = reader.next()
-    return token.value if token.kind is Kind.STRING else token.text
+    return (token.value if token.kind is Kind.STRING else token.text), *by
 
 
 def _with(reader: Reader) -> dict[str, str] | None:

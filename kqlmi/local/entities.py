@@ -1,12 +1,14 @@
 """What a cluster keeps beside tables: external tables, functions, policies, exports, and what ingestion waits for."""
 
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from kqlmi.local import lenient_json, ticks
-from kqlmi.local.connectionstrings import Location
+from kqlmi.local.connectionstrings import Location, named_identities
+from kqlmi.local.partitions import Partition
 from kqlmi.local.principals import Caller
 from kqlmi.local.tables import Column
 
@@ -34,7 +36,10 @@ class Layout:
 
 @dataclass(frozen=True)
 class ExternalTable:
-    """A table whose rows are files."""
+    """A table whose rows are elsewhere: in files, or behind ``connections`` that are kept without their secrets.
+
+    ``kind`` is Blob, Delta or Sql, ``target`` the name of a table of SQL; ``acceleration`` is a policy as JSON, or empty.
+    """
 
     name: str
     columns: tuple[Column, ...]
@@ -42,6 +47,19 @@ class ExternalTable:
     locations: tuple[Location, ...]
     folder: str = ""
     docstring: str = ""
+    kind: str = "Blob"
+    flow: str = "external_table.storage"
+    connections: tuple[str, ...] = ()
+    target: str = ""
+    partitions: tuple[Partition, ...] = ()
+    path_format: str = ""
+    acceleration: str = ""
+
+    @property
+    def identities(self) -> list[str]:
+        """The managed identities that the table is opened as."""
+        named = [one for text in self.connections for one in named_identities(text)]
+        return named + [location.identity for location in self.locations if location.identity]
 
 
 @dataclass(frozen=True)
@@ -69,11 +87,21 @@ class UpdatePolicy:
     is_transactional: bool = False
     propagates: bool = False
     managed_identity: str = ""
+    is_wildcard: bool = False
+
+    def takes(self, source: str) -> bool:
+        """Tell whether the policy runs over what is ingested into a table."""
+        if not self.is_wildcard:
+            return self.source == source
+        return re.fullmatch(".*".join(map(re.escape, self.source.split("*"))), source, re.DOTALL) is not None
 
 
 @dataclass(frozen=True)
 class ContinuousExport:
-    """A query whose new rows go to an external table, again and again; ``interval`` is a number of ticks."""
+    """A query whose new rows go to an external table, again and again; ``interval`` is a number of ticks.
+
+    ``forced_latency`` is shown only: rows are exported without waiting for it.
+    """
 
     name: str
     external_table: str
@@ -82,6 +110,7 @@ class ContinuousExport:
     interval: int
     managed_identity: str = ""
     is_disabled: bool = False
+    forced_latency: int = 0
 
 
 @dataclass(frozen=True)

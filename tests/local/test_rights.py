@@ -132,6 +132,19 @@ ROWS = [
         ".show database {db} schema as csl script", SCHEMA, "show-schema-database.md: Database User, Viewer or Monitor"
     ),
     Row(".show external table * policy query_acceleration", SCHEMA, "show-query-acceleration-policy-command.md"),
+    Row(".show external table {one} policy query_acceleration", SCHEMA, "show-query-acceleration-policy-command.md"),
+    Row(
+        ".alter-merge external table {one} policy query_acceleration '{{}}'",
+        DATABASE_ADMIN,
+        "alter-merge-query-acceleration-policy-command.md",
+    ),
+    Row(
+        ".delete external table {one} policy query_acceleration",
+        DATABASE_ADMIN,
+        "delete-query-acceleration-policy-command.md",
+    ),
+    Row(".show external table {one} artifacts", CREATE, "show-external-table-artifacts.md: Database User"),
+    Row(".show external table {one} cslschema", SCHEMA, "show-external-table-schema.md"),
     Row(
         ".alter external table {one} policy query_acceleration '{{}}'",
         DATABASE_ADMIN,

@@ -10,6 +10,7 @@ from kqlmi.local.faults import KustoError
 ARGUMENTS = {
     "name": "['T']",
     "known_name": "['D'].['T']",
+    "known_bracket": "[1, 2]",
     "known_policy": "caching",
     "names": "(A, B)",
     "schema": "(a: string)",

@@ -39,6 +39,7 @@ VALUES = {
     "written format": "csv",
     "event format": "csv",
     "interval": "1h",
+    "days": "1d",
     "value": "s.database.windows.net",
     "guid": MINE.client_id,
     "resource": f"{GROUP}/Microsoft.Kusto/clusters/c",

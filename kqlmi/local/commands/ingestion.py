@@ -3,11 +3,11 @@
 import re
 import secrets
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from kqlmi.local import connectionstrings, lenient_json, statusqueues
+from kqlmi.local import connectionstrings, lenient_json, partitions, statusqueues, ticks
 from kqlmi.local.commands.registry import Call, Endpoint, Rows, command, listed, shape
 from kqlmi.local.connectionstrings import Location
 from kqlmi.local.enforce import Use
@@ -15,6 +15,7 @@ from kqlmi.local.entities import UPLOADS, IngestionJob
 from kqlmi.local.faults import bad_request, forbidden_operation, not_carried_out
 from kqlmi.local.flows import ingestion, transfer
 from kqlmi.local.lexer import Kind
+from kqlmi.local.partitions import Partition
 from kqlmi.local.principals import INGEST
 from kqlmi.local.reader import Reader
 from kqlmi.local.storage import Opened, open_location
@@ -29,6 +30,7 @@ _RESOURCES = {
 }
 _HERE = (Endpoint.INGEST,)
 _MOST = 1000
+_CREATED = (Partition("creationTime", "datetime"),)
 _NAMES = {"format": "format", "ignorefirstrecord": "ignoreFirstRecord"}
 _NUMBER = re.compile(r"[0-9]{1,18}")
 _NAMED = {"EnableTracking": bool, "SkipBatching": bool, "CompressionFactor": float}
@@ -41,6 +43,7 @@ class Listing:
     locations: tuple[Location, ...]
     suffix: str = ""
     most: int | None = None
+    path_format: str = ""
 
 
 @shape("blobs")
@@ -48,15 +51,13 @@ def blobs(reader: Reader, _verb: str) -> Listing:
     """Take ``('connection string') [Suffix=…] [MaxFiles=…]``."""
     locations = tuple(map(connectionstrings.parse, listed(reader, reader.string)))
     given: dict[str, Any] = {}
-    while (word := reader.peek().text) in {"Suffix", "MaxFiles", "PathFormat"}:
+    while (word := reader.peek().text) in _LISTED:
         reader.next()
         reader.expect("=")
-        if word == "PathFormat":
-            raise not_carried_out("PathFormat")
-        given[word] = reader.string() if word == "Suffix" else _number(reader)
+        given[word] = _LISTED[word](reader)
     if len(locations) != 1 or any(location.impersonates for location in locations):
         raise bad_request(".list blobs takes one connection string, and cannot impersonate: nobody is there later on")
-    return Listing(locations, given.get("Suffix", ""), given.get("MaxFiles"))
+    return Listing(locations, given.get("Suffix", ""), given.get("MaxFiles"), given.get("PathFormat", ""))
 
 
 @shape("source")
@@ -71,6 +72,8 @@ def source(reader: Reader, verb: str) -> Listing:
     texts = [reader.string()]
     while reader.peek().kind is Kind.STRING:
         texts.append(reader.string())
+    if any("*" in text for text in texts):
+        raise not_carried_out("wildcards in the addresses of files")
     return Listing(tuple(map(connectionstrings.parse, texts)))
 
 
@@ -126,7 +129,7 @@ def blobs_list(call: Call) -> Rows:
     """Give the blobs of a container or folder."""
     database = call.allowed(INGEST)
     rows = [
-        (blob.url, (opened.root / blob.path).stat().st_size, "{}")
+        (blob.url, (opened.root / blob.path).stat().st_size, _captured(call.args["blobs"], blob))
         for opened, blob in _found(call, call.args["blobs"], database.name)
     ]
     return rows[:_MOST]
@@ -173,9 +176,19 @@ def _found(
                 yield opened, blob
 
 
+def _captured(listing: Listing, blob: Location) -> str:
+    """Return what the path of a blob says of the time when it was made."""
+    found = partitions.values(_CREATED, listing.path_format, blob.path) if listing.path_format else None
+    return lenient_json.dumps({"CreationTime": ticks.format_datetime(found["creationTime"])}) if found else "{}"
+
+
 def _require_ingestor(call: Call) -> None:
     if not any(call.state.roles(call.caller, one) & INGEST for one in call.state.databases.values()):
         raise forbidden_operation(call.caller.principal.fqn, call.operation, call.state.ingest_url)
+
+
+def _path_format(reader: Reader) -> str:
+    return partitions.take_format(reader, _CREATED)
 
 
 def _number(reader: Reader) -> int:
@@ -183,3 +196,10 @@ def _number(reader: Reader) -> int:
     if not _NUMBER.fullmatch(token.text):
         raise bad_request(f"MaxFiles must be a number, not {lenient_json.dumps(token.text[:60])}")
     return int(token.text)
+
+
+_LISTED: dict[str, Callable[[Reader], Any]] = {
+    "Suffix": Reader.strings,
+    "MaxFiles": _number,
+    "PathFormat": _path_format,
+}

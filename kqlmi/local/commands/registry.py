@@ -281,6 +281,18 @@ def _name(reader: Reader, verb: str) -> str:
     return reader.name(reserved.BY_VERB.get(verb, reserved.EVERYWHERE))
 
 
+@shape("qualifier")
+def _qualifier(reader: Reader, verb: str) -> str | None:
+    """Take the name of a database and a dot, if they are there."""
+    ahead = Reader(reader.text, reader.position)
+    with suppress(Mismatch):
+        name: str = _name(ahead, verb)
+        if ahead.take("."):
+            reader.position = ahead.position
+            return name
+    return None
+
+
 @shape("names")
 def _names(reader: Reader, verb: str) -> tuple[str, ...]:
     return listed(reader, lambda: _name(reader, verb))

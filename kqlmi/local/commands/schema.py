@@ -3,15 +3,13 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from kqlmi.local import enforce, payloads, ticks
+from kqlmi.local import ticks
 from kqlmi.local.commands.registry import Call, Rows, command
-from kqlmi.local.enforce import Use
 from kqlmi.local.entities import ContinuousExport, ExternalTable
-from kqlmi.local.faults import not_carried_out
 from kqlmi.local.flows import update_policies
 from kqlmi.local.kqltext import quote
 from kqlmi.local.lexer import mask_hidden
-from kqlmi.local.principals import ADMIN, READ_SCHEMA
+from kqlmi.local.principals import READ_SCHEMA
 from kqlmi.local.state import Database
 from kqlmi.local.tables import Column
 
@@ -39,32 +37,6 @@ def database_schema_script_show(call: Call) -> Rows:
     """Give the commands that make the database again, hidden strings masked."""
     database = call.allowed(READ_SCHEMA)
     return [(text,) for text in script(database)]
-
-
-@command(".show external table * policy query_acceleration", gives=update_policies.GIVES)
-def query_acceleration_policies_show(call: Call) -> Rows:
-    """Give the query acceleration policies of the external tables; the local cluster has none."""
-    database = call.allowed(READ_SCHEMA)
-    return [
-        ("QueryAccelerationPolicy", f"[{database.name}].[{name}]", "null", "", "ExternalTable")
-        for name in database.external_tables
-    ]
-
-
-@command(
-    ".alter external table {name:table} policy query_acceleration {string:payload}",
-    gives=update_policies.GIVES,
-    writes=True,
-)
-def query_acceleration_policy_alter(call: Call) -> Rows:
-    """Refuse to accelerate: for the identity that may not be used, or as not carried out."""
-    database = call.allowed(ADMIN)
-    database.external_table(call.args["table"])
-    policy = payloads.read("Query acceleration", call.args["payload"])
-    identity = policy.get("ManagedIdentity") if isinstance(policy, dict) else None
-    if identity:
-        enforce.permit(call.state, Use("query_acceleration", database.name), str(identity))
-    raise not_carried_out("query acceleration")
 
 
 @command(
@@ -119,6 +91,8 @@ def _external(table: ExternalTable) -> str:
 
 def _export(export: ContinuousExport) -> str:
     properties = [f"intervalBetweenRuns=time({ticks.format_timespan(export.interval)})"]
+    if export.forced_latency:
+        properties.append(f"forcedLatency=time({ticks.format_timespan(export.forced_latency)})")
     if export.is_disabled:
         properties.append("isDisabled=true")
     if export.managed_identity:

@@ -43,6 +43,8 @@ _ROWS = {
         .show table {name:_} operations mirroring; .show database [{known_name:_}] operations mirroring""",
     "the statistics of query acceleration": """
         .show external table {name:_} operations; .show external tables operations""",
+    "rows in brackets": ".ingest inline into table {name:_} {known_bracket:_}",
+    "schemas as JSON": ".show external table {name:_} schema as json; .show table {name:_} schema as json",
     "the capacity": ".show capacity",
     "containers for exports": ".show export containers",
     "follower databases": ".show follower; .alter follower; .alter-merge follower; .add follower; .drop follower",
@@ -72,6 +74,11 @@ def _name(reader: Reader, _verb: str) -> str:
     while reader.take("."):
         name = reader.name()
     return name
+
+
+@shape("known_bracket")
+def _bracket(reader: Reader, _verb: str) -> None:
+    reader.expect("[")
 
 
 @shape("known_policy")

@@ -19,7 +19,7 @@ _GIVES = (
     "IsDisabled: bool, LastRunResult: string, ExportedTo: datetime, IsRunning: bool"
 )
 _SHORTEST = ticks.SECOND  # a minute on a real cluster
-_PROPERTIES = {"intervalbetweenruns", "managedidentity", "isdisabled", "sizelimit", "distributed", "distribution"}
+_PROPERTIES = {"forcedlatency", "intervalbetweenruns", "managedidentity", "isdisabled", *transfer.HINTS}
 
 
 @command(
@@ -109,8 +109,10 @@ def continuous_export_failures_show(call: Call) -> Rows:
 
 def _defined(call: Call, database: Database) -> ContinuousExport:
     properties: dict[str, str] = call.args.get("properties", {})
-    if unknown := sorted(properties.keys() - _PROPERTIES):
-        raise bad_request(f"continuous export: the local cluster knows no property '{unknown[0]}'")
+    transfer.require(properties, _PROPERTIES)
+    latency = transfer.value(properties, "forcedlatency", 0)
+    if not isinstance(latency, int) or latency < 0:
+        raise bad_request("continuous export: forcedLatency must be a timespan, such as 10m")
     interval = transfer.value(properties, "intervalbetweenruns")
     if not isinstance(interval, int) or interval < _SHORTEST:
         raise bad_request("continuous export: intervalBetweenRuns must be a timespan of one second or more, such as 5m")
@@ -128,6 +130,7 @@ def _defined(call: Call, database: Database) -> ContinuousExport:
         interval,
         managed_identity=str(transfer.value(properties, "managedidentity", "")),
         is_disabled=transfer.value(properties, "isdisabled", default=False) is True,
+        forced_latency=latency,
     )
 
 
@@ -181,7 +184,7 @@ def _row(call: Call, database: Database, export: ContinuousExport) -> tuple[Any,
         export.name,
         export.external_table,
         mask_hidden(export.query),
-        None,
+        export.forced_latency or None,
         export.interval,
         lenient_json.dumps([f"['{database.name}'].['{name}']" for name in export.over]),
         lenient_json.dumps(_properties(export)),

@@ -75,6 +75,10 @@ def export_to_external_table(call: Call) -> Rows:
 
 def append(state: State, table: ExternalTable, use: Use, rows: Table) -> list[tuple[str, int]]:
     """Write rows to an external table, whose columns they must have; give the new files and their numbers of rows."""
+    if table.partitions or table.kind != "Blob":
+        for identity in table.identities:
+            enforce.permit(state, use, identity)
+        raise not_carried_out("exports to external tables that are partitioned, or no storage")
     if table.layout.format not in WRITTEN_FORMATS:
         raise bad_request(f"an external table of the format {table.layout.format} cannot be exported to")
     if table.layout.headers == "firstfile":

@@ -15,8 +15,7 @@ from kqlmi.local.state import Database
 @reader("externaldata")
 def externaldata(expansion: Expansion, site: Site, context: Database) -> Source:
     """Carry out ``externaldata (columns) ['connection string', …] with (format = …)``."""
-    if unknown := sorted(site.options.keys() - {"format", "ignorefirstrecord"}):
-        raise bad_request(f"externaldata: the local cluster knows no property '{unknown[0]}'")
+    transfer.require(site.options, {"format", "ignorefirstrecord"}, others={"ingestionmapping"})
     skips = transfer.value(site.options, "ignorefirstrecord", default=False) is True
     given = str(transfer.value(site.options, "format", ""))
     return _source(expansion, site, context, Layout(given, headers="all" if skips else "none"))
@@ -36,8 +35,9 @@ def _source(expansion: Expansion, site: Site, context: Database, laid: Layout) -
     if not locations:
         raise bad_request(f"{site.kind} needs a connection string")
     told = Layout(format_of(locations[0].path, laid.format), laid.prefix, laid.extension, laid.headers)
+    by = (site.partitions, site.path_format)
     folders = site.kind == "inline_external_table"
     return Source(
-        site.columns,
-        lambda: transfer.read(expansion.state, locations, use, told, site.columns, folders=folders),
+        (*site.columns, *transfer.virtual_columns(site.columns, site.partitions)),
+        lambda: transfer.read(expansion.state, locations, use, told, site.columns, folders=folders, by=by),
     )

@@ -2,22 +2,24 @@
 
 import re
 import uuid
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any
 
-from kqlmi.local import files, literals
+from kqlmi.local import files, literals, partitions
 from kqlmi.local.connectionstrings import Location
 from kqlmi.local.enforce import Use
 from kqlmi.local.entities import Layout
 from kqlmi.local.faults import bad_request, not_carried_out
+from kqlmi.local.partitions import Partition
 from kqlmi.local.reader import Reader
 from kqlmi.local.state import State
-from kqlmi.local.storage import open_location
+from kqlmi.local.storage import Opened, open_location
 from kqlmi.local.tables import Column, Table
 
 _PLAIN = re.compile(r"[\w.-]{0,100}", re.ASCII)
 _HEADERS = ("all", "firstfile", "none")
 # Hints about speed, which change nothing that can be seen here.
-_HINTS = {
+HINTS = {
     "compressiontype", "concurrency", "distributed", "distribution", "distributionkind", "parquetdatetimeprecision",
     "parquetrowgroupsize", "persistdetails", "sizelimit", "spread",
 }  # fmt: skip
@@ -25,7 +27,7 @@ _HINTS = {
 
 def layout(kind: str, properties: Mapping[str, str], *, also: Iterable[str] = (), compressed: bool = False) -> Layout:
     """Give the layout that properties describe; ``also`` are names that the caller reads itself."""
-    known = {"nameprefix", "fileextension", "includeheaders", "compressed", "encoding", *_HINTS, *also}
+    known = {"nameprefix", "fileextension", "includeheaders", "compressed", "encoding", *HINTS, *also}
     require(properties, known)
     if value(properties, "encoding", "UTF8NoBOM") != "UTF8NoBOM":
         raise not_carried_out("the encoding UTF8BOM")
@@ -46,7 +48,7 @@ def layout(kind: str, properties: Mapping[str, str], *, also: Iterable[str] = ()
 
 def require_hints(properties: Mapping[str, str]) -> None:
     """Refuse properties that change more than how fast a table is exported to."""
-    require(properties, _HINTS)
+    require(properties, HINTS)
 
 
 def require(properties: Mapping[str, str], known: Collection[str], *, others: Collection[str] = ()) -> None:
@@ -76,18 +78,50 @@ def read(
     columns: tuple[Column, ...],
     *,
     folders: bool = False,
+    by: tuple[tuple[Partition, ...], str] = ((), ""),
 ) -> Table:
-    """Give the rows of all files of some locations, which may be folders where ``folders`` says so."""
+    """Give the rows of all files of some locations, which may be folders where ``folders`` says so.
+
+    ``by`` are partitions and their path format; those that are no columns become columns.
+    """
+    virtual = virtual_columns(columns, by[0])
     rows: list[tuple[object, ...]] = []
+    begun: set[Location] = set()
+    for opened, blob, given in files_of(state, locations, use, laid if folders else None, by):
+        more = tuple(given[column.name] for column in virtual)
+        skips = laid.headers == "all" or (laid.headers == "firstfile" and opened.location not in begun)
+        begun.add(opened.location)
+        found = files.read(opened.root, blob.path, laid.format, columns, skips_first=skips).rows
+        rows += ((*row, *more) for row in found)
+    return Table((*columns, *virtual), tuple(rows))
+
+
+def files_of(
+    state: State,
+    locations: Iterable[Location],
+    use: Use,
+    laid: Layout | None,
+    by: tuple[tuple[Partition, ...], str] = ((), ""),
+) -> Iterator[tuple[Opened, Location, Mapping[str, Any]]]:
+    """Yield the files of some locations, with the values of partitions that their paths hold.
+
+    With a layout the locations are folders; a file that is in no folder of the path format is left out.
+    """
     for location in locations:
         opened = open_location(state, location, use)
-        if not folders and not opened.path.is_file():
+        if laid is None and not opened.path.is_file():
             raise bad_request(f"there is no blob {location.url}")
-        blobs = [blob for blob in opened.blobs() if laid.takes(blob)] if folders else [location]
-        for index, blob in enumerate(blobs):
-            skips = laid.headers == "all" or (laid.headers == "firstfile" and index == 0)
-            rows += files.read(opened.root, blob.path, laid.format, columns, skips_first=skips)
-    return Table(columns, tuple(rows))
+        for blob in [location] if laid is None else filter(laid.takes, opened.blobs()):
+            path = blob.path.removeprefix(location.path).lstrip("/")
+            given = partitions.values(*by, path) if by[0] else {}
+            if given is not None:
+                yield opened, blob, given
+
+
+def virtual_columns(columns: tuple[Column, ...], by: Iterable[Partition]) -> tuple[Column, ...]:
+    """Return the partitions that are no columns of the files."""
+    own = {column.name for column in columns}
+    return tuple(Column(one.name, one.type) for one in by if one.name not in own)
 
 
 def write(state: State, locations: Iterable[Location], use: Use, laid: Layout, table: Table) -> list[tuple[str, int]]:

@@ -19,14 +19,17 @@ GIVES = "PolicyName: string, EntityName: string, Policy: string, ChildEntities: 
 _FIELDS = {
     "IsEnabled": ("is_enabled", bool, True),
     "Source": ("source", str, None),
+    "SourceIsWildCard": ("is_wildcard", bool, False),
     "Query": ("query", str, None),
     "IsTransactional": ("is_transactional", bool, False),
     "PropagateIngestionProperties": ("propagates", bool, False),
     "ManagedIdentity": ("managed_identity", str, ""),
 }
+_BOOLEANS = {"true": True, "false": False}
+_ON = "table {qualifier:database} {name:table} policy update"
 
 
-@command(".show table {name:table} policy update", gives=GIVES)
+@command(f".show {_ON}", gives=GIVES)
 def table_update_policy_show(call: Call) -> Rows:
     """Give the update policies of a table."""
     database = call.allowed(READ_SCHEMA)
@@ -41,19 +44,19 @@ def tables_update_policy_show(call: Call) -> Rows:
     return [_row(database, name) for name in database.tables]
 
 
-@command(".alter table {name:table} policy update {string:payload}", gives=GIVES, writes=True, long=True)
+@command(f".alter {_ON} {{string:payload}}", gives=GIVES, writes=True, long=True)
 def table_update_policy_alter(call: Call) -> Rows:
     """Replace the update policies of a table."""
     return _change(call, lambda _held: parse(call.args["payload"]))
 
 
-@command(".alter-merge table {name:table} policy update {string:payload}", gives=GIVES, writes=True, long=True)
+@command(f".alter-merge {_ON} {{string:payload}}", gives=GIVES, writes=True, long=True)
 def table_update_policy_alter_merge(call: Call) -> Rows:
     """Add to the update policies of a table."""
     return _change(call, lambda held: (*held, *parse(call.args["payload"])))
 
 
-@command(".delete table {name:table} policy update", gives=GIVES, writes=True)
+@command(f".delete {_ON}", gives=GIVES, writes=True)
 def table_update_policy_delete(call: Call) -> Rows:
     """Remove the update policies of a table."""
     return _change(call, lambda _held: ())
@@ -70,6 +73,7 @@ def render(policies: Policies) -> str:
         {
             "IsEnabled": policy.is_enabled,
             "Source": policy.source,
+            **({"SourceIsWildCard": True} if policy.is_wildcard else {}),
             "Query": mask_hidden(policy.query),
             "IsTransactional": policy.is_transactional,
             "PropagateIngestionProperties": policy.propagates,
@@ -87,6 +91,8 @@ def _policy(item: Any) -> UpdatePolicy:
     for name, (kept, kind, default) in _FIELDS.items():
         value = item.get(name, default)
         given[kept] = default if value is None else value
+        if kind is bool and str(value).lower() in _BOOLEANS:  # written as text too in the documentation
+            given[kept] = _BOOLEANS[str(value).lower()]
         if not isinstance(given[kept], kind):
             raise _refused(f"{name} must be a {'text' if kind is str else 'bool'} in {lenient_json.dumps(item)[:200]}")
     return UpdatePolicy(**given)
@@ -119,9 +125,13 @@ def _validate(call: Call, database: Database, name: str, policy: UpdatePolicy) -
         enforce.permit(call.state, Use("update_policy", database.name), policy.managed_identity)
     if policy.source == name:
         raise _refused(f"the table '{name}' cannot be its own source")
-    source = database.table(policy.source)
-    if policy.is_enabled:  # documented: what the query gives is validated, at creation too
-        appending.run_policy(call, database, name, policy, source.with_rows(()))
+    sources = [one for one in database.tables if policy.takes(one) and one != name]
+    if not sources and not policy.is_wildcard:
+        database.table(policy.source)
+    for source in (
+        sources if policy.is_enabled else ()
+    ):  # documented: what the query gives is validated, at creation too
+        appending.run_policy(call, database, name, replace(policy, source=source), database.table(source).with_rows(()))
 
 
 def _row(database: Database, name: str) -> tuple[str, ...]:

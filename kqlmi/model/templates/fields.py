@@ -23,6 +23,7 @@ FieldKind = Literal[
     "written format",
     "event format",
     "interval",
+    "days",
     "value",
     "resource",
     "guid",
@@ -34,6 +35,7 @@ TYPES: Final = frozenset(
 )
 _SHORTEST: Final = 3  # name, colon and type
 _INTERVAL: Final = re.compile(r"[1-9]\d{0,5}[dhms]")
+_DAYS: Final = re.compile(r"[1-9]\d{0,5}d")
 _URI: Final = re.compile(r"(?:https|abfss|adl)://(?P<rest>[^\s;#]+)")
 _CREDENTIAL: Final = re.compile(r"(?:[?&]|%3F|%26)(?:sig|api-key|key|code|token)(?:=|%3D)", re.IGNORECASE)
 _ENDPOINT: Final = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+/?")
@@ -195,6 +197,7 @@ _CHECKS: Final[Mapping[FieldKind, Callable[[str, str], str]]] = {
     "written format": _format(WRITTEN_FORMATS, "files that an export writes"),
     "event format": _format(EVENT_FORMATS, "events"),
     "interval": _fits(_INTERVAL, "1h, 30m or 2d"),
+    "days": _fits(_DAYS, "1d or 36500d"),
     "endpoint": _fits(_ENDPOINT, "https://ingest-<cluster>.<region>.kusto.windows.net"),
     "resource": _fits(_RESOURCE, "/subscriptions/…/resourceGroups/…/providers/…"),
     "guid": _guid,
@@ -211,7 +214,7 @@ FORMAT: Final = Field("format", "format", "the format of the files", default="cs
 WRITTEN: Final = Field("format", "written format", "the format of the files", default="csv")
 EVENTS: Final = Field("format", "event format", "the format of the events", default="json")
 EVERY: Final = Field("every", "interval", "the time between runs", default="1h")
-HOT: Final = Field("hot", "interval", "how far back data is cached", default="1d")
+HOT: Final = Field("hot", "days", "how far back data is cached", default="1d")
 SERVER: Final = Field("server", "value", "the SQL server, as s.database.windows.net")
 CATALOG: Final = Field("catalog", "value", "the database there")
 COLLECTION: Final = Field("collection", "value", "the collection of the Cosmos DB database")

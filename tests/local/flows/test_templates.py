@@ -49,8 +49,17 @@ class Case:
     prepare: Callable[[World], object] = lambda _here: None
 
 
-def stored_table(here: World) -> object:
-    return here.client.mgmt(table_at(here.store, "/out"))
+def delta_table(here: World) -> object:
+    where = f"h@'{CONTAINER}/out;managed_identity={here.store}'"
+    return here.client.mgmt(f".create external table D (a: string) kind=delta ({where})")
+
+
+def read(here: World, text: str) -> list[Any]:
+    return [[*row.values()] for row in here.client.mgmt(text)]
+
+
+def kinds(here: World, name: str) -> list[Any]:
+    return read(here, f".show external table {name} | project TableType")
 
 
 def exported_by_mine(here: World) -> None:
@@ -93,8 +102,8 @@ CASES: dict[str, Case] = {
         {"name": "it's \"T\"", "schema": SHAPE, **FOLDER}, FILES, lambda here: here.rows("external_table('it\\'s \"T\"')")
     ),
     "external_table.delta": Case({"name": "D", **FOLDER}),
-    "external_table.sql": Case({"name": "S", "table": "dbo.T", "schema": SHAPE, **SQL}),
-    "external_table.cosmosdb": Case({"name": "C", "schema": SHAPE, **COSMOS}),
+    "external_table.sql": Case({"name": "S", "table": "dbo.T", "schema": SHAPE, **SQL}, [["Sql"]], lambda here: kinds(here, "S")),
+    "external_table.cosmosdb": Case({"name": "C", "schema": SHAPE, **COSMOS}, [["Sql"]], lambda here: kinds(here, "C")),
     "export.to_external_table": Case(
         {"table": "T", "query": "print a = 'x', b = 1"}, [["x", "1"]], written, exported_by_mine
     ),
@@ -105,7 +114,12 @@ CASES: dict[str, Case] = {
         export_target,
     ),
     "update_policy": Case({"table": "Made", "source": "R"}, [["near", 7]], derived, made),
-    "query_acceleration": Case({"table": "T"}, prepare=stored_table),
+    "query_acceleration": Case(
+        {"table": "D"},
+        [["true"]],
+        lambda here: read(here, ".show external table D policy query_acceleration | project tostring(todynamic(Policy).IsEnabled)"),
+        prepare=delta_table,
+    ),
     "export.to_storage": Case({"uri": f"{CONTAINER}/out", "query": "print a = 'x', b = 1"}, [["x", "1"]], written),
     "ingest.into": Case({"table": "R", **FILE}, FILES, lambda here: here.rows("R")),
     "ingest.queued_cmd": Case({"table": "R", **FOLDER}, FILES, queued),

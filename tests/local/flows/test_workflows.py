@@ -166,15 +166,27 @@ CHAT = "dynamic([{{'role': 'user', 'content': 'hi'}}])"
 # Workflows that are judged, and then plainly refused: a command, or a query after 'q '.
 JUDGED = {
     "external_table.delta": f".create external table D kind=delta (h'{CONTAINER};managed_identity={{}}')",
-    "external_table.sql": f".create external table S (x: int) kind=sql table=T (h'{SQL}')",
-    "external_table.cosmosdb": f".create external table C (x: int) kind=sql (h'{COSMOS}') with (sqlDialect='CosmosDbSQL')",
-    "query_acceleration": '.alter external table T policy query_acceleration \'{{"ManagedIdentity": "{}"}}\'',
     "r.external_artifacts": f"q print 1 | evaluate r(typeof(*), 's', dynamic({{{{}}}}), bag_pack('a', '{CONTAINER}/a;managed_identity={{}}'))",
     "sql_request": f"q evaluate sql_request('{SQL}', 'select 1'): (x: long)",
     "cosmosdb_sql_request": f"q evaluate cosmosdb_sql_request('{COSMOS}', 'c.Id'): (Id: long)",
     "ai_embeddings": f"q evaluate ai_embeddings('text', '{OPENAI}')",
     "ai_chat_completion": f"q evaluate ai_chat_completion({CHAT}, '{OPENAI}')",
     "ai_chat_completion_prompt": f"q evaluate ai_chat_completion_prompt('hi', '{OPENAI}')",
+}
+# Workflows whose definition is kept: the command, and a query that is judged again.
+DEFINED = {
+    "external_table.sql": (
+        f".create-or-alter external table E (x: int) kind=sql table=T (h'{SQL}')",
+        "external_table('E')",
+    ),
+    "external_table.cosmosdb": (
+        f".create-or-alter external table E (x: int) kind=sql (h'{COSMOS}') with (sqlDialect='CosmosDbSQL')",
+        "external_table('E')",
+    ),
+    "query_acceleration": (
+        '.alter external table D policy query_acceleration \'{{"IsEnabled": true, "Hot": "1d", "ManagedIdentity": "{}"}}\'',
+        "",
+    ),
 }
 CONNECTIONS = {"dataconnection.eventgrid": "EventGrid", "dataconnection.cosmosdb": "CosmosDb"}
 
@@ -197,6 +209,27 @@ def test_a_workflow_that_is_not_carried_out_asks_for_the_grant_and_then_says_so(
     assert "not carry out" in told(here.mine).description
 
 
+@pytest.mark.parametrize("flow", DEFINED)
+def test_a_workflow_whose_data_stay_elsewhere_asks_for_the_grant_when_it_is_defined_and_when_it_is_read(
+    here: World, flow: str, stranger: str
+) -> None:
+    where = f"h@'{CONTAINER}/in;managed_identity={here.store}'"
+    here.client.mgmt(f".create external table D (x: int) kind=delta ({where})")
+    text, query = DEFINED[flow]
+    assert here.missing(text.format(stranger), query=False) == "assignment"
+    here.grant("database ['My other db']", here.mine, "All")
+    refusal = details(here.client.refusal(text.format(here.mine)))
+    assert (refusal["missing"], refusal["usage"]) == ("grant", ROWS[flow].usage)
+    here.grant("database Samples", here.mine, ROWS[flow].usage)
+    here.client.mgmt(text.format(here.mine))
+    if query:
+        assert "does not carry out reading" in here.client.refusal(query, query=True).description
+        here.revoke("database Samples")
+        assert here.missing(query) == "grant"
+        (row,) = here.client.mgmt(".show external table E")
+        assert (row["TableType"], here.mine in row["ConnectionStrings"]) == ("Sql", True)
+
+
 @pytest.mark.parametrize("flow", CONNECTIONS)
 def test_a_data_connection_that_is_not_carried_out_asks_for_the_grant_and_then_says_so(here: World, flow: str) -> None:
     for says in ("may not be used for DataConnection", "does not carry out"):
@@ -207,5 +240,5 @@ def test_a_data_connection_that_is_not_carried_out_asks_for_the_grant_and_then_s
 
 def test_every_workflow_of_the_catalogue_is_tested_here() -> None:
     program_of_its_own = {"ingest.lightingest"}  # it queues files, as the SDK does
-    tested = [*BY_ID, *JUDGED, *CONNECTIONS, *program_of_its_own]
+    tested = [*BY_ID, *JUDGED, *DEFINED, *CONNECTIONS, *program_of_its_own]
     assert sorted(tested) == sorted(ROWS)

@@ -1,0 +1,106 @@
+"""Query acceleration: its policy is kept, and asks for its identity; nothing is accelerated."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from kqlmi.local import enforce, lenient_json, payloads, textvalues
+from kqlmi.local.commands.registry import Call, Rows, command
+from kqlmi.local.enforce import Use
+from kqlmi.local.faults import KustoError, bad_request
+from kqlmi.local.flows.update_policies import GIVES
+from kqlmi.local.principals import ADMIN, READ_SCHEMA
+from kqlmi.local.state import Database, with_entry
+from kqlmi.local.tables import Column
+
+_FIELDS = {
+    "IsEnabled": bool,
+    "Hot": str,
+    "HotWindows": list,
+    "MaxAge": str,
+    "ManagedIdentity": str,
+    "HotDateTimeColumn": str,
+}
+_LEAST = {"Hot": "1.00:00:00", "MaxAge": "00:01:00"}
+_ON = "external table {name:table} policy query_acceleration"
+
+
+@command(".show external table * policy query_acceleration", gives=GIVES)
+def query_acceleration_policies_show(call: Call) -> Rows:
+    """Return the query acceleration policies of the external tables."""
+    database = call.allowed(READ_SCHEMA)
+    return [_row(database, name) for name, table in database.external_tables.items() if table.acceleration]
+
+
+@command(f".show {_ON}", gives=GIVES)
+def query_acceleration_policy_show(call: Call) -> Rows:
+    """Return the query acceleration policy of an external table."""
+    database = call.allowed(READ_SCHEMA)
+    return [_row(database, database.external_table(call.args["table"]).name)]
+
+
+@command(f".alter {_ON} {{string:payload}}", gives=GIVES, writes=True)
+def query_acceleration_policy_alter(call: Call) -> Rows:
+    """Replace the query acceleration policy of an external table."""
+    return _change(call, lambda _held: _payload(call))
+
+
+@command(f".alter-merge {_ON} {{string:payload}}", gives=GIVES, writes=True)
+def query_acceleration_policy_alter_merge(call: Call) -> Rows:
+    """Add to the query acceleration policy of an external table; hot windows are added to those that are there."""
+
+    def merged(held: dict[str, Any]) -> dict[str, Any]:
+        given = _payload(call)
+        windows = [*held.get("HotWindows", ()), *given.get("HotWindows", ())]
+        return {**held, **given, **({"HotWindows": windows} if windows else {})}
+
+    return _change(call, merged)
+
+
+@command(f".delete {_ON}", gives=GIVES, writes=True)
+def query_acceleration_policy_delete(call: Call) -> Rows:
+    """Remove the query acceleration policy of an external table."""
+    return _change(call, lambda _held: {})
+
+
+def _payload(call: Call) -> dict[str, Any]:
+    found = payloads.read("Query acceleration", call.args["payload"])
+    if not isinstance(found, dict) or not found.keys() <= _FIELDS.keys():
+        raise _refused(f"an object of {', '.join(_FIELDS)} is expected")
+    given = {name: value for name, value in found.items() if value is not None}
+    for name, value in given.items():
+        if not isinstance(value, _FIELDS[name]):
+            raise _refused(f"{name} must be a {_FIELDS[name].__name__}, not {lenient_json.dumps(value)[:100]}")
+        if name in _LEAST:
+            span = Column(name, "timespan")
+            if textvalues.read(span, str(value)) < textvalues.read(span, _LEAST[name]):
+                raise _refused(f"{name} must be {_LEAST[name]} or more")
+    return given
+
+
+def _change(call: Call, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Rows:
+    state, name = call.state, call.args["table"]
+    with state.lock:
+        database = call.allowed(ADMIN)
+        table = database.external_table(name)
+        if table.kind != "Delta":
+            raise _refused(f"'{name}' is no external delta table")
+        policy = change(lenient_json.loads(table.acceleration or "{}"))
+        if policy and not {"IsEnabled", "Hot"} <= policy.keys():
+            raise _refused("IsEnabled and Hot are required")
+        if identity := policy.get("ManagedIdentity"):
+            enforce.permit(state, Use("query_acceleration", database.name), identity)
+        after = lenient_json.dumps(policy) if policy else ""
+        changed = replace(table, acceleration=after)
+        kept = state.put(replace(database, external_tables=with_entry(database.external_tables, name, changed)))
+        call.record("ALTER-EXTERNAL-TABLE-POLICY", kept, entity=name, before=table.acceleration, after=after)
+        return [_row(kept, name)]
+
+
+def _row(database: Database, name: str) -> tuple[str, ...]:
+    policy = database.external_tables[name].acceleration or "null"
+    return ("QueryAccelerationPolicy", f"[{database.name}].[{name}]", policy, "", "ExternalTable")
+
+
+def _refused(what: str) -> KustoError:
+    return bad_request(f"Query acceleration policy: {what}")
