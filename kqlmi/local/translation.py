@@ -25,11 +25,22 @@ _DISTANCE = {
     "kqlmi_longs": "(CAST(last AS HUGEINT) - first) // nullif(step, 0)",
     "kqlmi_moments": "(epoch_us(last) - epoch_us(first)) // nullif(epoch_us(step), 0)",
 }
-MACROS = tuple(
-    f"CREATE MACRO {name}(first, last, step) AS {_BOUNDED.format(distance, _LONGEST, _LONGEST)}"
-    for name, distance in _DISTANCE.items()
+_MOST_REPEATED = 1024
+# Documented both as the number that a greater one stands for, and with greater ones allowed. DuckDB computes each branch.
+_REPEAT = f"""CREATE MACRO repeat(value, times) AS CASE WHEN times > {_MOST_REPEATED} OR times * length(value) > {_LONGEST}
+THEN error('the local cluster repeats a text up to {_MOST_REPEATED} times, and to {_LONGEST} characters')
+ELSE rpad('', CAST(least(length(value) * greatest(times, 0), {_LONGEST}) AS INTEGER), value) END"""
+MACROS = (
+    *(
+        f"CREATE MACRO {name}(first, last, step) AS {_BOUNDED.format(distance, _LONGEST, _LONGEST)}"
+        for name, distance in _DISTANCE.items()
+    ),
+    _REPEAT,
 )
-"""What a connection needs before it runs the SQL: DuckDB does not heed an interrupt while it makes one long list."""
+"""What a connection needs before it runs the SQL: DuckDB does not heed an interrupt while it makes one long value.
+
+A macro comes before a function of DuckDB's own of the same name.
+"""
 
 Schema = Mapping[str, Sequence[str]]
 """Column names by table name, where a table is written as ``alias.Table``."""

@@ -84,6 +84,11 @@ def test_the_engine_gives_a_value_unchanged_or_refuses_it(reader: Any, kind: str
         assert reader.query(text) == [{"x": value, "y": 1}]
 
 
+def test_a_text_is_repeated_as_often_as_is_asked(reader: Any) -> None:
+    text = "print a = strrep('é😀', 2), b = strlen(strrep('xy', 1024)), c = strrep('', 5), d = strrep('x', 1)"
+    assert reader.query(text) == [{"a": "é😀é😀", "b": 2048, "c": "", "d": "x"}]
+
+
 @pytest.mark.parametrize("text", ["print int(2147483648)", "print 9223372036854775808", f"print decimal({'1' * 35})"])
 def test_a_literal_out_of_range_is_refused(reader: Any, text: str) -> None:
     assert reader.refusal(text, query=True).status == 400
@@ -103,6 +108,11 @@ def test_a_literal_out_of_range_is_refused(reader: Any, text: str) -> None:
         "range x from 45000000 to 1 step -1 | count",
         "range t from datetime(1970-01-01) to now() step 1s | count",
         "print x = parse_json('1e999')",
+        "print strrep('x', 1000000000)",
+        "let n = 1000000000; print strrep('x', n)",
+        "range n from 1000000000 to 1000000001 step 1 | extend x = strrep('x', n)",
+        "print strrep(strrep(strrep('x', 1024), 1024), 1024)",
+        "print strrep('x', 1025)",
     ],
 )
 def test_what_would_be_rounded_or_fill_the_memory_is_refused(reader: Any, text: str) -> None:
