@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from kqlmi.errors import InputError, KqlmiError
 from kqlmi.model.access import access
 from kqlmi.model.assignment import AssignmentPlan
-from kqlmi.model.blobs import FORMATS
+from kqlmi.model.blobs import EVENT_FORMATS
 from kqlmi.model.connectionplan import ConnectionPlan
 from kqlmi.model.dataconnections import USAGE
 from kqlmi.model.directory import Directory
@@ -162,8 +162,8 @@ def connect_hub(
 
     if not _NAME.fullmatch(name):
         raise InputError(f"{name!r} is no name of a data connection.", hint="Write a name without / \\ ? # and %.")
-    if data_format and data_format.casefold() not in FORMATS:
-        raise InputError(f"There is no data format {data_format!r}.", hint=did_you_mean(data_format, FORMATS))
+    if data_format and data_format.casefold() not in EVENT_FORMATS:
+        raise InputError(f"There is no data format {data_format!r}.", hint=did_you_mean(data_format, EVENT_FORMATS))
     if not _HUB.fullmatch(hub):
         raise InputError(
             f"{hub!r} is not the resource ID of an event hub.",

@@ -33,6 +33,11 @@ TYPES: Final = frozenset(
     {"bool", "boolean", "date", "datetime", "decimal", "double", "dynamic", "guid", "int", "long", "real", "string"}
     | {"time", "timespan", "uniqueid", "uuid"}
 )
+_CHOICES: Final[Mapping[FieldKind, tuple[str, ...]]] = {
+    "format": FORMATS,
+    "written format": WRITTEN_FORMATS,
+    "event format": EVENT_FORMATS,
+}
 _SHORTEST: Final = 3  # name, colon and type
 _INTERVAL: Final = re.compile(r"[1-9]\d{0,5}[dhms]")
 _DAYS: Final = re.compile(r"[1-9]\d{0,5}d")
@@ -55,6 +60,11 @@ class Field:
     help: str
     default: str = ""
     optional: bool = False
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """Return the values that it takes; none where these are not listed."""
+        return _CHOICES.get(self.kind, ())
 
     @property
     def option(self) -> str:
@@ -163,7 +173,9 @@ def _schema(_option: str, value: str) -> str:
     return value
 
 
-def _format(known: tuple[str, ...], what: str) -> Callable[[str, str], str]:
+def _format(kind: FieldKind, what: str) -> Callable[[str, str], str]:
+    known = _CHOICES[kind]
+
     def check(option: str, value: str) -> str:
         if value.casefold() not in known:
             raise InputError(f"{option} {value!r} is no format of {what}.", hint=did_you_mean(value, known))
@@ -193,9 +205,9 @@ _CHECKS: Final[Mapping[FieldKind, Callable[[str, str], str]]] = {
     "model uri": _model_uri,
     "value": _value,
     "schema": _schema,
-    "format": _format(FORMATS, "files"),
-    "written format": _format(WRITTEN_FORMATS, "files that an export writes"),
-    "event format": _format(EVENT_FORMATS, "events"),
+    "format": _format("format", "files"),
+    "written format": _format("written format", "files that an export writes"),
+    "event format": _format("event format", "events"),
     "interval": _fits(_INTERVAL, "1h, 30m or 2d"),
     "days": _fits(_DAYS, "1d or 36500d"),
     "endpoint": _fits(_ENDPOINT, "https://ingest-<cluster>.<region>.kusto.windows.net"),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
+from kqlmi.model.blobs import EVENT_FORMATS
 from kqlmi.model.blobs import FORMATS as DATA_FORMATS
 from kqlmi.model.planfile import FORMATS
 from kqlmi.model.templates import FORMS
@@ -191,6 +192,12 @@ def _fixed(*values: str) -> "_Values":
     return lambda fragment, _typed, _known: _fitting(fragment, ((value, "") for value in values))
 
 
+def _formats(fragment: str, typed: _Typed, _known: Known) -> _Pairs:
+    """Return the formats that the flow before takes."""
+    form = FORMS.get(typed.positional[0]) if typed.positional else None
+    return _fitting(fragment, ((one, "") for field in (form.fields if form else ()) for one in field.choices))
+
+
 def _flows(fragment: str, _typed: _Typed, _known: Known) -> _Pairs:
     return _fitting(fragment, ((flow, form.workflow.title) for flow, form in FORMS.items()))
 
@@ -227,8 +234,8 @@ _VALUES: Final[Mapping[str, _Values]] = {
 }
 # Options that mean something else in each subcommand.
 _OWN_VALUES: Final[Mapping[str, Mapping[str, _Values]]] = {
-    "eventhub": {"format": _fixed(*DATA_FORMATS)},
+    "eventhub": {"format": _fixed(*EVENT_FORMATS)},
     "ingest": {"format": _fixed(*DATA_FORMATS)},
-    "new": {"format": _fixed(*DATA_FORMATS)},
+    "new": {"format": _formats},
     "plan": {"format": _fixed("text", *FORMATS)},
 }
