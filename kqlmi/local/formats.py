@@ -172,8 +172,23 @@ def _from_json(column: Column, value: Any) -> Any:
     return value if column.type == "dynamic" else textvalues.read(column, str(value))
 
 
+def _json_lines(text: str) -> Iterator[Any]:
+    """Return the records of lines; as documented, a malformed one is passed over."""
+    for line in filter(str.strip, text.split("\n")):
+        try:
+            yield _record(line)
+        except KustoError:
+            try:
+                json.loads(line)
+            except json.JSONDecodeError:
+                continue
+            except (ValueError, RecursionError):  # it is JSON, and too much
+                pass
+            raise
+
+
 _READERS: Mapping[str, Callable[[str], Iterable[Any]]] = {
-    "json": lambda text: (_record(one) for one in text.split("\n") if one.strip()),
+    "json": _json_lines,
     "singlejson": _single,
     "multijson": _multiple,
 }

@@ -4,23 +4,25 @@ from collections.abc import Callable
 from typing import Any
 
 from kqlmi.local import literals, ticks
-from kqlmi.local.faults import bad_request
+from kqlmi.local.faults import KustoError, not_carried_out
 from kqlmi.local.tables import Column
-
-_SHOWN = 60
 
 
 def read(column: Column, text: str | None) -> Any:
-    """Give the value that a text has in a column; nothing is null, but the empty text in a string column."""
+    """Return the value that a text has in a column; nothing is null, but the empty text in a string column.
+
+    Documented: a value that its column cannot hold is null.
+    """
     if column.type == "string":
         return text or ""
     if text is None or not text.strip():
         return None
     try:
         return literals.parse(column.type, text.strip())
-    except ValueError:
-        shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
-        raise bad_request(f"{shown!r} is no {column.type} for the column {column.name!r}") from None
+    except (ValueError, KustoError):
+        if column.type == "dynamic":  # whether it becomes null or a string is not documented
+            raise not_carried_out(f"text that is no JSON, as in the column {column.name!r}") from None
+        return None
 
 
 def write(column: Column, value: Any) -> str | None:

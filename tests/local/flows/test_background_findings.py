@@ -129,7 +129,7 @@ def test_an_odd_request_is_no_500(here: World, path: str, method: str) -> None:
     assert 400 <= caught.value.code < 500
 
 
-@pytest.mark.parametrize("bad", ['{"t": "2024-01-01T00:00:00.1234567Z"}', '{"a":' * 50_000, '{"t": "never"}'])
+@pytest.mark.parametrize("bad", ['{"t": "2024-01-01T00:00:00.1234567Z"}', '{"a":' * 50_000, '{"a": 1} x'])
 def test_a_bad_event_does_not_hold_the_good_ones_back(here: World, bad: str) -> None:
     here.client.mgmt(".drop table R")
     here.client.mgmt(".create table R (a: string, t: datetime)")
