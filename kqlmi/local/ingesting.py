@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -67,7 +67,7 @@ class Ingestor(Worker):
         call, shown = self._call(job.caller, job.database), _shown(job.source)
         try:
             table = call.allowed(INGEST, table=job.table).table(job.table)
-            _require_known({name.lower() for name, value in job.properties.items() if value not in (None, "")})
+            _require_known(name for name, value in job.properties.items() if value not in (None, ""))
             rows = table.with_rows(self._rows(job, table))
             appending.append(call, job.table, rows, then=partial(self._succeeded, job, shown, call))
         except KustoError as error:
@@ -141,11 +141,12 @@ class Ingestor(Worker):
         return Call(self._queries, caller, self._run, database, _SECONDS, "DataIngestPull", {})
 
 
-def _require_known(names: set[str]) -> None:
-    for name in sorted(names - _READ):
-        if name in {*ingestion.NOT_CARRIED_OUT, "ingestionmappingtype"}:
+def _require_known(names: Iterable[str]) -> None:
+    for name in names:
+        if name.lower() in {*ingestion.NOT_CARRIED_OUT, "ingestionmappingtype"}:
             raise not_carried_out(f"the property '{name}'")
-        raise bad_request(f"the local cluster knows no ingestion property '{name}'")
+        if name.lower() not in _READ:
+            raise bad_request(f"the local cluster knows no ingestion property '{name}'")
 
 
 def _shown(source: str) -> str:
