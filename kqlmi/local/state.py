@@ -39,6 +39,7 @@ class Grant:
     role: Role
     principal: Principal
     entity: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)

@@ -122,6 +122,16 @@ ROWS = [
     Row(".drop database {db} viewers ('aaduser=a')", DATABASE_ADMIN, "manage-database-security-roles.md"),
     Row(".show database {db} principals", MONITOR, ROLES_PAGE),
     Row(".show database {db} viewers", MONITOR, ROLES_PAGE),
+    Row(
+        ".set database {db} viewers ('aaduser=a') skip-results 'note'",
+        DATABASE_ADMIN,
+        "manage-database-security-roles.md",
+    ),
+    Row(".add table {one} ingestors ('aaduser=a')", ENTITY_ADMIN, "manage-table-security-roles.md"),
+    Row(".drop function {one} admins ('aaduser=a')", ENTITY_ADMIN, "manage-function-security-roles.md"),
+    Row(".set external table {one} admins none", DATABASE_ADMIN, "manage-external-table-security-roles.md"),
+    Row(".show database {db} principal roles", EVERYONE, "security-roles.md: one's own"),
+    Row(".show principal 'aaduser=a' roles", EVERYONE, "EngineCommandInfos.cs; of the databases one may monitor"),
     Row(".show principal roles", EVERYONE, "security-roles.md: one's own"),
     Row(
         ".show databases entities",

@@ -50,11 +50,17 @@ class Call:
         return self.queries.state
 
     def allowed(
-        self, roles: frozenset[Role], *, database: str | None = None, table: str = "", function: str = ""
+        self,
+        roles: frozenset[Role],
+        *,
+        database: str | None = None,
+        table: str = "",
+        function: str = "",
+        entity: str = "",
     ) -> Database:
         """Return the database that the command names, or the one in context, where the caller has one of the roles.
 
-        An admin of the table or function that the command is about has every role there. The refusal is the same
+        An admin of the table, function or other ``entity`` that the command is about has every role there. The refusal is the same
         whether the database, and what it is about, exists or not.
         """
         name = self.args.get("database", database)
@@ -64,7 +70,7 @@ class Call:
             except KustoError:  # the caller may see no database
                 self.require(roles)
                 raise
-        entity = f"Table {table}" if table else f"Function {function}"
+        entity = entity or (f"Table {table}" if table else f"Function {function}")
         self.require(roles, self.state.databases.get(key(name)), entity)
         return self.state.database(name)
 

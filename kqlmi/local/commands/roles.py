@@ -1,92 +1,181 @@
-"""Security roles: granting, taking away, showing."""
+"""Security roles of databases, tables, external tables and functions: granting, taking away, showing."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from kqlmi.local.commands.registry import Call, Rows, command
+from kqlmi.local.commands.registry import Call, Rows, command, listed, shape
+from kqlmi.local.faults import bad_request, entity_not_found
+from kqlmi.local.lexer import Kind
 from kqlmi.local.principals import ADMIN, MONITOR, Principal, Role, parse_fqn
+from kqlmi.local.reader import Reader
 from kqlmi.local.state import Database, Grant
+
+Grants = tuple[Grant, ...]
 
 _GIVES = (
     "Role: string, PrincipalType: string, PrincipalDisplayName: string, PrincipalObjectId: string, PrincipalFQN: string, "
     "Notes: string, RoleAssignmentIdentifier: string"
 )
+_OWN = "Scope: string, DisplayName: string, AADObjectID: string, Role: string"
+# What has roles, which ones, and where a database keeps it.
+_SECURABLES = {
+    "database": ("Database", tuple(Role), ""),
+    "table": ("Table", (Role.ADMINS, Role.INGESTORS), "tables"),
+    "external table": ("External Table", (Role.ADMINS,), "external_tables"),
+    "function": ("Function", (Role.ADMINS,), "functions"),
+}
 
 
-@command(".add database {name:database} {role:role} {strings:principals}", gives=_GIVES, writes=True)
-def database_principals_add(call: Call) -> Rows:
-    """Give principals a role in a database."""
-    return _change(call, _added)
+@dataclass(frozen=True)
+class Securable:
+    """What a role is held in; ``kind`` is written as in the names of roles."""
+
+    kind: str
+    name: str
+    roles: tuple[Role, ...]
+    held: str
+
+    @property
+    def entity(self) -> str:
+        """What the grants of a database call it; a database itself is called nothing."""
+        return f"{self.kind} {self.name}" if self.held else ""
+
+    def open(self, call: Call, roles: frozenset[Role]) -> Database:
+        """Return its database, where the caller has one of the roles there or in the entity."""
+        if not self.held:
+            return call.allowed(roles, database=self.name)
+        database = call.allowed(roles, entity=self.entity)
+        if self.name not in getattr(database, self.held):
+            raise entity_not_found(self.name, self.kind.replace(" ", ""))
+        return database
 
 
-@command(".drop database {name:database} {role:role} {strings:principals}", gives=_GIVES, writes=True)
-def database_principals_drop(call: Call) -> Rows:
-    """Take a role in a database away from principals."""
+@shape("securable")
+def securable(reader: Reader, _verb: str) -> Securable:
+    """Take ``database D``, ``table T``, ``external table T`` or ``function F``."""
+    for words, (kind, roles, held) in _SECURABLES.items():
+        ahead = Reader(reader.text, reader.position)
+        if all(ahead.take(word) for word in words.split()):
+            reader.position = ahead.position
+            return Securable(kind, reader.name({"policy", "principal", "principals"}), roles, held)
+    raise reader.mismatch("'database', 'table', 'external table' or 'function'")
+
+
+@shape("principals")
+def _principals(reader: Reader, verb: str) -> tuple[str, ...]:
+    return () if verb == "set" and reader.take("none") else listed(reader, reader.strings)
+
+
+@shape("note")
+def _note(reader: Reader, _verb: str) -> tuple[bool, str]:
+    """Take ``[skip-results] ['a note']``."""
+    skips = reader.take("skip-results")
+    return skips, reader.strings() if reader.peek().kind is Kind.STRING else ""
+
+
+@command(".add {securable:of} {role:role} {principals:principals} {note:note}", gives=_GIVES, writes=True)
+def principals_add(call: Call) -> Rows:
+    """Give principals a role."""
+    return _change(call, lambda held, named: (*_without(held, named), *named))
+
+
+@command(".drop {securable:of} {role:role} {principals:principals} {note:note}", gives=_GIVES, writes=True)
+def principals_drop(call: Call) -> Rows:
+    """Take a role away from principals."""
     return _change(call, _without)
 
 
-@command(".show database {name:database} principals", gives=_GIVES)
-def database_principals_show(call: Call) -> Rows:
-    """Give all roles of all principals in a database."""
-    database = call.allowed(MONITOR)
-    return _rows(database, None)
+@command(".set {securable:of} {role:role} {principals:principals} {note:note}", gives=_GIVES, writes=True)
+def principals_set(call: Call) -> Rows:
+    """Give a role to principals, and take it away from all others."""
+    of, role = call.args["of"], call.args["role"]
+    return _change(
+        call, lambda held, named: (*(one for one in held if (one.entity, one.role) != (of.entity, role)), *named)
+    )
 
 
-@command(".show database {name:database} {role:role}", gives=_GIVES)
-def database_role_show(call: Call) -> Rows:
-    """Give the principals of one role in a database."""
-    database = call.allowed(MONITOR)
-    return _rows(database, call.args["role"])
+@command(".show {securable:of} principals", ".show {securable:of} {role:role}", gives=_GIVES)
+def principals_show(call: Call) -> Rows:
+    """Return the principals that have roles, or one role."""
+    return _rows(call.args["of"].open(call, MONITOR), call.args["of"], call.args.get("role"))
 
 
-@command(".show principal roles", gives="Scope: string, DisplayName: string, AADObjectID: string, Role: string")
+@command(".show principal roles", ".show cluster principal roles", gives=_OWN)
 def principal_roles_show(call: Call) -> Rows:
-    """Give the caller's own roles."""
+    """Return the caller's own roles."""
     caller = call.caller.principal
     for role in sorted(call.caller.roles):
         yield ("Cluster", caller.display_name, caller.object_id, f"AllDatabases{role.title}")
     for database in call.state.databases.values():
-        for grant in database.grants:
-            if not grant.entity and grant.principal.is_same(caller):
-                role_name = f"Database {grant.role.title}"
-                yield (f"Database {database.name}", caller.display_name, caller.object_id, role_name)
+        yield from _held(database, caller, None)
 
 
-def _change(call: Call, change: Callable[[tuple[Grant, ...], Grant], tuple[Grant, ...]]) -> Rows:
-    state = call.state
-    role = call.args["role"]
+@command(
+    ".show principal {string:principal} roles", ".show {securable:of} principal {string:principal} roles", gives=_OWN
+)
+@command(".show {securable:of} principal roles", gives=_OWN)
+def roles_of_principal_show(call: Call) -> Rows:
+    """Return the roles of a principal, where the caller may see permissions; its own it sees everywhere."""
+    of: Securable | None = call.args.get("of")
+    principal = _parsed(call, call.args["principal"]) if "principal" in call.args else call.caller.principal
+    is_own = principal.is_same(call.caller.principal)
+    for one in call.state.databases.values():
+        if is_own or call.state.roles(call.caller, one) & MONITOR:
+            yield from _held(one, principal, of)
+
+
+def _change(call: Call, change: Callable[[Grants, Grants], Grants]) -> Rows:
+    state, of, role = call.state, call.args["of"], call.args["role"]
+    skips, note = call.args["note"]
+    if role not in of.roles:
+        raise bad_request(f"a role of a {of.kind.lower()} is one of {', '.join(of.roles)}")
     with state.lock:
-        database = call.allowed(ADMIN)
-        known = [caller.principal for caller in state.callers.values()]
-        grants = database.grants
-        for text in call.args["principals"]:
-            grants = change(grants, Grant(role, parse_fqn(text, known, state.identities)))
-        changed = state.put(replace(database, grants=grants))
+        database = of.open(call, ADMIN)
+        named = tuple(Grant(role, _parsed(call, text), of.entity, note) for text in call.args["principals"])
+        changed = state.put(replace(database, grants=change(database.grants, named)))
         call.record("ALTER-PRINCIPALS", changed, before=_written(database), after=_written(changed))
-    return _rows(changed, role)
+    return [] if skips else _rows(changed, of, role)
 
 
-def _added(grants: tuple[Grant, ...], grant: Grant) -> tuple[Grant, ...]:
-    return (*_without(grants, grant), grant)
+def _parsed(call: Call, text: str) -> Principal:
+    return parse_fqn(text, [caller.principal for caller in call.state.callers.values()], call.state.identities)
 
 
-def _without(grants: tuple[Grant, ...], grant: Grant) -> tuple[Grant, ...]:
+def _without(grants: Grants, named: Grants) -> Grants:
     return tuple(
         held
         for held in grants
-        if (held.entity, held.role) != (grant.entity, grant.role) or not held.principal.is_same(grant.principal)
+        if not any(
+            (held.entity, held.role) == (one.entity, one.role) and held.principal.is_same(one.principal)
+            for one in named
+        )
     )
 
 
 def _written(database: Database) -> str:
-    return ", ".join(f"{grant.role}: {grant.principal.fqn}" for grant in database.grants if not grant.entity)
+    return ", ".join(f"{_role(database, grant)}: {grant.principal.fqn}" for grant in database.grants)
 
 
-def _rows(database: Database, role: Role | None) -> Rows:
-    own = [grant for grant in database.grants if not grant.entity]
-    return [_row(database, grant.role, grant.principal) for grant in own if role in (None, grant.role)]
+def _role(database: Database, grant: Grant) -> str:
+    return f"{grant.entity or f'Database {database.name}'} {grant.role.title}"
 
 
-def _row(database: Database, role: Role, principal: Principal) -> tuple[str, ...]:
-    title = f"Database {database.name} {role.title}"
-    return (title, principal.type_name, principal.display_name, principal.object_id, principal.fqn, "", "")
+def _rows(database: Database, of: Securable, role: Role | None) -> Rows:
+    for grant in database.grants:
+        if grant.entity == of.entity and role in (None, grant.role):
+            who = grant.principal
+            named = (who.type_name, who.display_name, who.object_id, who.fqn)
+            yield (_role(database, grant), *named, grant.note, "")
+
+
+def _held(database: Database, principal: Principal, of: Securable | None) -> Rows:
+    """Yield the roles of a principal in a database, or in one thing."""
+    for grant in database.grants:
+        scope = grant.entity or f"Database {database.name}"
+        if grant.principal.is_same(principal) and _concerns(of, grant, scope):
+            role = _role(database, grant) if grant.entity else f"Database {grant.role.title}"
+            yield (scope, principal.display_name, principal.object_id, role)
+
+
+def _concerns(of: Securable | None, grant: Grant, scope: str) -> bool:
+    return not grant.entity if of is None else scope.lower() == f"{of.kind} {of.name}".lower()

@@ -43,6 +43,11 @@ _ROWS = {
         .show table {name:_} operations mirroring; .show database [{known_name:_}] operations mirroring""",
     "the statistics of query acceleration": """
         .show external table {name:_} operations; .show external tables operations""",
+    "the role unrestrictedviewers": """
+        .add database {name:_} unrestrictedviewers; .drop database {name:_} unrestrictedviewers;
+        .set database {name:_} unrestrictedviewers; .show database {name:_} unrestrictedviewers""",
+    "the principals of a cluster": ".show cluster principals; .add cluster; .drop cluster; .set cluster",
+    "the access of a principal": ".show principal access",
     "rows in brackets": ".ingest inline into table {name:_} {known_bracket:_}",
     "schemas as JSON": ".show external table {name:_} schema as json; .show table {name:_} schema as json",
     "the capacity": ".show capacity",

@@ -196,9 +196,11 @@ def _define(call: Call, *, may_exist: bool, must_exist: bool) -> Rows:
     with state.lock:
         if may_exist and not must_exist and identities and table.kind != "Sql":
             call.require(ADMIN)  # documented: AllDatabasesAdmin, where a managed identity is used
-        database = call.allowed(ADMIN if must_exist or (table.kind == "Sql" and identities) else CREATE)
+        database = call.allowed(
+            ADMIN if must_exist or (table.kind == "Sql" and identities) else CREATE, entity=f"External Table {name}"
+        )
         if may_exist and name in database.external_tables:
-            call.require(ADMIN, database)
+            call.require(ADMIN, database, f"External Table {name}")
         for identity in identities:
             enforce.permit(state, Use(table.flow, database.name), identity)
         if name in database.external_tables and not may_exist:
@@ -272,11 +274,11 @@ def _without_secrets(text: str) -> str:
 def _drop(call: Call, *, may_miss: bool) -> Rows:
     name = call.args["table"]
     with call.state.lock:
-        database = call.allowed(ADMIN)
+        database = call.allowed(ADMIN, entity=f"External Table {name}")
         if may_miss and name not in database.external_tables:
             return []
         dropped = database.external_table(name)
-        _put(call, database, name, None, "DROP-EXTERNAL-TABLE")
+        _put(call, database.without_admins(f"External Table {name}"), name, None, "DROP-EXTERNAL-TABLE")
     return [_row(dropped)]
 
 
