@@ -13,7 +13,7 @@ RUN := $(VENV)/bin/python
 COPIES := $(patsubst %,build/%,$(wildcard notebooks/*.ipynb))
 
 # Tests run side by side, with one browser, and one JupyterLab, among them.
-PYTEST := $(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup
+PYTEST := $(RUN) -m pytest --numprocesses auto --maxprocesses 8 --dist loadgroup
 
 # Kernels, servers and the tests' other programs start several times faster with their bytecode kept.
 unexport PYTHONDONTWRITEBYTECODE

@@ -63,6 +63,11 @@ def _own_clouds() -> Iterator[None]:
         sys.modules["azure.kusto.data._cloud_settings"].CloudSettings._cloud_cache.clear()
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Return two workers for each core: a test waits as long for its own server, kernel or disk as it computes."""
+    return 2 * (os.cpu_count() or 1)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
