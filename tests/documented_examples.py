@@ -84,6 +84,7 @@ _FILLED = [
     (r"https://https://", "https://"),
     (r"(?<=_timestamp:datetime)\)", ", IsDeleted:bool)"),
     (r"CosmosChangeFeed1", "TestTable"),
+    (r"aadappID=", "aadapp="),
     (r"`(\w+)`", r"\1"),
     (r"(?<=\.net/)(Container|containerName2?|MobileEvents|MovileEvents)\b", "container"),
     (r"\bhttp://", "https://"),
@@ -226,7 +227,9 @@ class Scene:
             self.run(f".create external table {name} ({COLUMNS}) {kind or self._location}")
             if text.startswith(".alter-merge external"):
                 self.run(
-                    re.sub(r"\.alter-merge (.*?) '.*", r""".alter \1 '{"IsEnabled": false, "Hot": "1.0:0:0"}'""", text)
+                    re.sub(
+                        r"\.alter-merge (.*?) '.*", r""".alter \1 '{"IsEnabled": false, "Hot": "1.00:00:00"}'""", text
+                    )
                 )
         named = re.findall(
             r"(?<!external )(?<!\bto )\btable\s+\(?(?:\w+\.|database ?\(.\w+.\)\.)?(\w+)|\bover \((\w+)", text

@@ -32,10 +32,24 @@ class Callout:
 
 Callouts = tuple[Callout, ...]
 
-# Documented as preconfigured on every cluster, for the types of callout that the local cluster carries out or checks.
-PREDEFINED: Callouts = (
-    Callout("external_data", ".*", can_call=True),
-    Callout("sql", r"[a-z0-9][a-z0-9\-]{0,61}[a-z0-9]?\.database\.windows\.net/?$", can_call=True),
+# Documented as preconfigured on every cluster.
+PREDEFINED: Callouts = tuple(
+    Callout(kind, regex, can_call=True)
+    for kind, regex in (
+        ("kusto", r"[a-z0-9]{3,22}\.(\w+\.)?kusto(mfa)?\.windows\.net/?$"),
+        (
+            "kusto",
+            r"^https://[a-z0-9]{3,22}\.[a-z0-9-]{1,50}\.(kusto\.azuresynapse|kustodev\.azuresynapse-dogfood)\.net/?$",
+        ),
+        (
+            "kusto",
+            r"^https://([A-Za-z0-9]+\.)?(ade|adx)\.(int\.|aimon\.)?(applicationinsights|loganalytics|monitor)\.(io|azure\.com)/",
+        ),
+        ("sql", r"[a-z0-9][a-z0-9\-]{0,61}[a-z0-9]?\.database\.windows\.net/?$"),
+        ("sql", r"[a-z0-9-]{0,61}?(-ondemand)?\.sql\.azuresynapse(-dogfood)?\.net/?$"),
+        ("external_data", ".*"),
+        ("azure_digital_twins", r"[A-Za-z0-9\-]{3,63}\.api\.[A-Za-z0-9]+\.digitaltwins\.azure\.net/?$"),
+    )
 )
 
 _PROPERTIES = {"CalloutType": "callout_type", "CalloutUriRegex": "uri_regex", "CanCall": "can_call"}

@@ -11,7 +11,7 @@ from kqlmi.local import constants, cutting
 from kqlmi.local.activity import Run
 from kqlmi.local.cutting import Site
 from kqlmi.local.faults import KustoError, bad_request
-from kqlmi.local.lexer import Kind, tokens
+from kqlmi.local.lexer import Kind, next_token, tokens
 from kqlmi.local.principals import Caller, Principal
 from kqlmi.local.tables import KUSTO_TYPES, TYPE_ALIASES, Column, Table
 
@@ -83,7 +83,9 @@ class Expansion:
                 )
             name = f"kqlmi_{uuid.uuid4().hex}"
             self.sources[name] = (flows.READERS | flows.PLUGINS)[site.kind](self, site, context)
-            text = text[: site.start] + name + text[site.end :]
+            is_alone = text[: site.start].rstrip().endswith("(") and next_token(text, site.end).text == ")"
+            # The engine takes a name alone in brackets for a scalar: x in ((externaldata …)).
+            text = text[: site.start] + name + (" | where true" if is_alone else "") + text[site.end :]
             position = site.start + len(name)
         return text
 

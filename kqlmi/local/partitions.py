@@ -128,7 +128,7 @@ def _pieces(text: str, kinds: Mapping[str, Partition], places: Mapping[str, int]
     reader = Reader(text)
     while not reader.at_end():
         if reader.peek().kind is Kind.STRING:
-            yield re.escape(reader.string())
+            yield re.escape(reader.strings())
         elif reader.take("datetime_pattern"):
             written, name = reader.expressions("(", ")")
             yield from _datetime(next(tokens(written)).value, _known(Reader(name).name(), kinds, text), places)

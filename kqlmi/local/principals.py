@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from kqlmi.local.faults import bad_request
+from kqlmi.local.faults import bad_request, not_carried_out
 from kqlmi.local.identities import TENANT_ID, Identity
 
 
@@ -89,6 +89,8 @@ def parse_fqn(text: str, known: Iterable[Principal], identities: Iterable[Identi
     """Read ``aadapp=<id>;<tenant>``, ``aaduser=…`` or ``aadgroup=…``; known principals keep their names."""
     kind, equals, rest = text.partition("=")
     name, _, tenant = rest.partition(";")
+    if kind.strip().lower() == "msauser":
+        raise not_carried_out("principals of the kind msauser")
     if kind.strip().lower() not in _TYPES or not equals or not name.strip():
         raise bad_request(
             f"'{text}' is no principal; write aadapp=<object ID>;<tenant>, aaduser=<name> or aadgroup=<name>"

@@ -10,10 +10,10 @@ from kqlmi.local.activity import Run
 from kqlmi.local.engine import Engine
 from kqlmi.local.expansion import Expansion, Question, Source
 from kqlmi.local.faults import KustoError, bad_request, forbidden_database, wrong_endpoint
-from kqlmi.local.lexer import next_token
+from kqlmi.local.lexer import Kind, next_token, tokens
 from kqlmi.local.principals import Caller, Principal
 from kqlmi.local.state import Database, State, key
-from kqlmi.local.tables import Table
+from kqlmi.local.tables import Table, columns
 
 _DEFAULT = {"", "netdefaultdb"}
 
@@ -54,6 +54,19 @@ class Queries:
         run.database = context.name
         question = Question(caller, run, seconds, lambda name: self.state.readable(caller, name), parameters)
         return tuple(self.ask(question, one, context) for one in kqltext.results(text))
+
+    def permitted(self, text: str, caller: Caller, database: str | None) -> Table:
+        """Return whether a caller may run a query, as far as its text tells the databases; it is not run."""
+        self.state.readable(caller, self.context(caller, database))
+        result = "OK"
+        found = list(tokens(text))
+        for word, opening, name in zip(found, found[1:], found[2:], strict=False):
+            if word.kind is Kind.WORD and word.text == "database" and opening.text == "(":
+                if name.kind is Kind.STRING:
+                    self.state.readable(caller, name.value)
+                else:
+                    result = "Incomplete"
+        return Table(columns("Result: string"), ((result,),))
 
     def first(self, text: str, caller: Caller, database: str | None, *, run: Run, seconds: float) -> Table:
         """Run a query for a command, which takes what its first statement gives."""

@@ -134,6 +134,8 @@ class Service:
                 raise other_endpoint(request.endpoint, self.state.url, self.state.ingest_url)
             if next_token(request.text, 0).kind is Kind.END:
                 raise syntax_error("the text is empty")
+            if _is_on(request.options, "validatepermissions"):
+                return (self.queries.permitted(request.text, request.caller, request.database),)
             seconds = _seconds(request.options, _QUERY_SECONDS)
             return self.queries.run(
                 request.text,

@@ -237,7 +237,11 @@ def test_callout_rules_are_shown_replaced_merged_and_deleted(client: Any) -> Non
     assert json.loads(row["Policy"]) == [{"CalloutType": "sql", "CalloutUriRegex": "a\\.b", "CanCall": True}]
     (row,) = client.mgmt(f".alter-merge cluster policy callout '{CALLOUT % 'false'}'")
     assert [one["CanCall"] for one in json.loads(row["Policy"])] == [False]
-    assert client.mgmt(".show cluster policy callout")[0]["EntityType"] == "Cluster"
+    own, *predefined = client.mgmt(".show cluster policy callout")
+    assert own["EntityType"] == "Cluster"
+    assert {row["EntityType"] for row in predefined} == {"Cluster immutable policy"}
+    types = [json.loads(row["Policy"])[0]["CalloutType"] for row in predefined]
+    assert types == ["kusto", "kusto", "kusto", "sql", "sql", "external_data", "azure_digital_twins"]
     assert client.mgmt(".delete cluster policy callout")[0]["Policy"] == "null"
     for wrong in ("{}", "[1]", '[{"CalloutType": "sql"}]', CALLOUT % "1", (CALLOUT % "true").replace("sql", "fax")):
         assert client.refusal(f".alter cluster policy callout '{wrong}'").code == "General_BadRequest"

@@ -302,3 +302,15 @@ def test_more_results_than_a_query_may_have_are_refused(reader: Any) -> None:
 def test_dynamic_values_arrive_as_the_service_gives_them(reader: Any, expression: str, value: object) -> None:
     assert reader.query(f"print x = {expression}, y = tostring(1h)") == [{"x": value, "y": "01:00:00"}]
     assert reader.query(f"print x = {expression}")[0]["x"] == value
+
+
+def test_the_permissions_of_a_query_are_validated_without_running_it(cluster: Any, connect: Any) -> None:
+    viewer = connect(cluster, cluster.token_for("viewer", database="Samples"))
+
+    def result(text: str, database: str = "Samples") -> list[Any]:
+        return [*viewer.query(text, database, validatepermissions=True)[0].values()]
+
+    assert result("NoTable | where x == 'database('") == ["OK"]
+    assert result("let d = 'My other db'; database(d).T") == ["Incomplete"]
+    for text, database in (("print 1", "My other db"), ("database('My other db').T", "Samples")):
+        assert viewer.refusal(text, database, query=True, validatepermissions=True).code == "Forbidden"

@@ -12,11 +12,13 @@ _GIVES = "PolicyName: string, EntityName: string, Policy: string, ChildEntities:
 
 @command(".show cluster policy callout", gives=_GIVES)
 def cluster_callout_policy_show(call: Call) -> Rows:
-    """Give the callout policy."""
+    """Return the callout policy, and a row for each rule that every cluster has."""
     call.require(MONITOR)
     state = call.state
     children = lenient_json.dumps([database.name for database in state.databases.values()])
     yield ("CalloutPolicy", "", callouts.render(state.callouts), children, "Cluster")
+    for rule in callouts.PREDEFINED:
+        yield ("CalloutPolicy", "", callouts.render((rule,)), children, "Cluster immutable policy")
 
 
 @command(".alter cluster policy callout {string:payload}", gives=_GIVES, writes=True)

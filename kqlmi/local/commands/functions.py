@@ -23,7 +23,7 @@ def function_definition(reader: Reader, _verb: str) -> Function:
         raise bad_request(f"a function: the local cluster knows no property '{unknown[0]}'")
     name = reader.name()
     parameters, body = _bracketed(reader, "(", ")"), _bracketed(reader, "{", "}")
-    told = {one: Reader(properties[one]).string() if one in properties else "" for one in ("folder", "docstring")}
+    told = {one: Reader(properties[one]).strings() if one in properties else "" for one in ("folder", "docstring")}
     return Function(name, parameters, body, **told)
 
 

@@ -49,7 +49,7 @@ class Listing:
 @shape("blobs")
 def blobs(reader: Reader, _verb: str) -> Listing:
     """Take ``('connection string') [Suffix=…] [MaxFiles=…]``."""
-    locations = tuple(map(connectionstrings.parse, listed(reader, reader.string)))
+    locations = tuple(map(connectionstrings.parse, listed(reader, reader.strings)))
     given: dict[str, Any] = {}
     while (word := reader.peek().text) in _LISTED:
         reader.next()

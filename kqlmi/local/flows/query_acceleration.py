@@ -72,8 +72,8 @@ def _payload(call: Call) -> dict[str, Any]:
         if not isinstance(value, _FIELDS[name]):
             raise _refused(f"{name} must be a {_FIELDS[name].__name__}, not {lenient_json.dumps(value)[:100]}")
         if name in _LEAST:
-            span = Column(name, "timespan")
-            if textvalues.read(span, str(value)) < textvalues.read(span, _LEAST[name]):
+            given_span, least = (textvalues.read(Column(name, "timespan"), str(one)) for one in (value, _LEAST[name]))
+            if given_span is None or given_span < least:
                 raise _refused(f"{name} must be {_LEAST[name]} or more")
     return given
 

@@ -126,7 +126,14 @@ def test_query_acceleration_is_kept_merged_and_deleted(here: World) -> None:
     assert policy(f".show {on}") == policy(".show external table * policy query_acceleration") == merged
     details = here.client.mgmt(".show external table D details")
     assert json.loads(details[0]["QueryAccelerationPolicy"]) == merged
-    for wrong in ('{"Hot": "1h", "IsEnabled": true}', '{"Other": 1}', "[]", '{"IsEnabled": "yes"}', '{"MaxAge": "1s"}'):
+    for wrong in (
+        '{"Hot": "1h", "IsEnabled": true}',
+        '{"Other": 1}',
+        "[]",
+        '{"IsEnabled": "yes"}',
+        '{"MaxAge": "1s"}',
+        '{"Hot": "soon"}',
+    ):
         assert "Query acceleration" in here.client.refusal(f".alter-merge {on} '{wrong}'").description
     assert policy(f".delete {on}") is None
     create(here, "dataformat=csv")

@@ -29,6 +29,7 @@ def spellings(identity: str) -> dict[str, str]:
         "let, joined": f"let T = {READ} [h'{whole}']; R | join kind=rightouter (T) on a | project a = a1, b = b1",
         "union": f"union R, ({READ} [h'{whole}'])",
         "in": f"datatable (a: string, b: long) ['x', 1, 'y', 2] | where a in (({READ} [h'{whole}'] | project a))",
+        "in, alone": f"datatable (a: string, b: long) ['x', 1] | where a in ((externaldata (a: string) [h'{whole}']))",
         "toscalar": f"let n = toscalar({READ} [h'{whole}'] | count); range b from 1 to n step 1 | project a = 'x', b",
         "comment": f"{READ} // [h'nothing']\n [h'{whole}' // ]\n]",
         "infer": f"evaluate infer_storage_schema(bag_pack('StorageContainers', pack_array('{whole}'), 'DataFormat', 'csv'))"
