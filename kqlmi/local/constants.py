@@ -24,16 +24,15 @@ def evaluate(text: str) -> Table | None:
 
 
 def _print(reader: Reader) -> Table | None:
-    columns: list[Column] = []
-    values = []
-    while not columns or reader.take(","):
-        name = _column_name(reader) or f"print_{len(columns)}"
+    found: dict[str, Literal] = {}
+    while not found or reader.take(","):
+        name = _column_name(reader) or f"print_{len(found)}"
         literal = literals.read(reader)
-        if literal is None or name in {column.name for column in columns}:
+        if literal is None or name in found:
             return None
-        columns.append(Column(name, literal.type))
-        values.append(literal.value)
-    return Table(tuple(columns), (tuple(values),))
+        found[name] = literal
+    columns = tuple(Column(name, literal.type) for name, literal in found.items())
+    return Table(columns, (tuple(literal.value for literal in found.values()),))
 
 
 def _column_name(reader: Reader) -> str:

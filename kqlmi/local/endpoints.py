@@ -2,7 +2,8 @@
 
 import json
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from kqlmi.local import wire
 from kqlmi.local.activity import Run
@@ -25,6 +26,10 @@ _METADATA = {
 }
 
 
+_SHORT = 65_536
+T = TypeVar("T")
+
+
 class Metadata(Handler):
     """Where to sign in."""
 
@@ -40,6 +45,12 @@ class _Execute(Handler):
 
     def authenticate(self) -> None:
         self.caller = self.bearer(self.service.state.callers)
+
+    async def begin(self, work: Callable[[], T]) -> T:
+        """Leave it to workers for what may take long to read a long text: seconds for each million characters."""
+        if len(self.body) <= _SHORT:
+            return await super().begin(work)
+        return await self.lanes.long(Load.QUERY if self.is_query else Load.COMMAND, work)
 
     def run(self, fields: dict[str, Any], *, read_only: bool = False) -> str | Later:
         """Answer what is short, and leave the rest for later."""

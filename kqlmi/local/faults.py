@@ -149,15 +149,14 @@ def forbidden_database(principal: str, database: str) -> KustoError:
     )
 
 
-def throttled(capacity: int, command_type: str) -> KustoError:
-    """Refuse one request too many; a query has no ``command_type``.
+def throttled(capacity: int, command_type: str = "", *, is_query: bool = False) -> KustoError:
+    """Refuse one request too many; the type of a command is not known before it was read.
 
     Documented are the status, the sentence and the names of the exceptions. Code and message are as a user has published
     them, and so is the namespace of the exception for queries; that of the other is not known.
     """
-    what, kind, told = "query", "Query", ""
-    if command_type:
-        what, kind, told = "management command", "ControlCommand", f"CommandType: '{command_type}', "
+    what, kind = ("query", "Query") if is_query else ("management command", "ControlCommand")
+    told = f"CommandType: '{command_type}', " if command_type else ""
     return KustoError(
         429,
         THROTTLED,

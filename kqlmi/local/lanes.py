@@ -42,18 +42,20 @@ class Lanes:
         """Do what waits for nothing but a lock or a disk."""
         return await asyncio.wrap_future(self._pools[Load.SHORT].submit(work))
 
-    async def long(self, load: Load, run: Run, work: Callable[[], T]) -> T:
-        """Do the work of a run; one that is stopped while it waits ends at once, and one too many is refused."""
+    async def long(self, load: Load, work: Callable[[], T], run: Run | None = None) -> T:
+        """Do work that may take long; a run that is stopped while it waits ends at once, and one too many is refused."""
         capacity = WORKERS[load] + WAITING
         if self._taken[load] >= capacity:
-            raise throttled(capacity, run.command_type)
+            raise throttled(capacity, run.command_type if run else "", is_query=load is Load.QUERY)
         self._taken[load] += 1
         future = self._pools[load].submit(work)
-        run.on_stop(future.cancel)
+        if run:
+            run.on_stop(future.cancel)
         try:
             return await asyncio.wrap_future(future)
         except asyncio.CancelledError:
-            run.check()
+            if run:
+                run.check()
             raise
         finally:
             self._taken[load] -= 1

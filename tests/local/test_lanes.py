@@ -14,7 +14,7 @@ from kqlmi.cluster.refusals import nothing_happened
 from kqlmi.cluster.retrying import Patience, Retrying
 from kqlmi.credentials import SignIn
 from kqlmi.errors import ThrottledError
-from kqlmi.local import lanes
+from kqlmi.local import endpoints, lanes
 from kqlmi.local.activity import MOST_OPERATIONS
 from kqlmi.local.cluster import LocalCluster
 from kqlmi.local.lanes import WAITING, WORKERS, Load
@@ -96,6 +96,14 @@ def test_a_command_that_runs_a_query_is_no_short_one(held: Held, text: str) -> N
         held.ask(text, line=MGMT)
     eventually(lambda: held.taken(Load.COMMAND) == WORKERS[Load.SHORT] + 1)
     held.client.mgmt(SHORT[0], "D")
+
+
+@pytest.mark.parametrize("line", [MGMT, "POST /v2/rest/query"], ids=["command", "query"])
+def test_a_long_text_is_not_read_where_policy_commands_wait(held: Held, line: str) -> None:
+    load = Load.COMMAND if line == MGMT else Load.QUERY
+    held.fill(load)
+    status, body = raw.answer(held.ask(f".show databases //{'x' * endpoints._SHORT}", line=line))
+    assert (status, body["error"]["code"]) == (429, "Too many requests")
 
 
 def test_one_query_too_many_is_throttled_as_kusto_does_it(held: Held) -> None:

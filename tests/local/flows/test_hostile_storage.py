@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from azure.kusto.data.exceptions import KustoApiError
 
+from tests.local.conftest import Client
 from tests.local.flows.conftest import CONTAINER, World
 
 OUTSIDE = "do-not-tell"
@@ -130,6 +131,18 @@ def test_links_in_a_container_are_no_blobs(trapped: World) -> None:
         f"inline_external_table (a: string, b: long) kind=storage dataformat=csv (h'{CONTAINER};managed_identity={{}}')"
     )
     assert trapped.rows(text.format(trapped.store)) == [["x", 1], ["y", 2]]
+
+
+def test_links_in_a_container_are_neither_listed_nor_queued(trapped: World) -> None:
+    def listed(path: str) -> str:
+        return f".list blobs (h'{CONTAINER}{path};managed_identity={trapped.store}')"
+
+    assert [row["BlobUri"] for row in trapped.ingest(listed(""))] == [f"{CONTAINER}/a.csv"]
+    client = Client(trapped.cluster.ingest_url, trapped.cluster.token)
+    for path in ("/link.csv", "/up", "/up/secret.csv"):
+        for text in (listed(path), f".ingest-from-storage-queued into table R <| {listed(path)}"):
+            assert "no blob" in client.refusal(text).description
+    client.sdk.close()
 
 
 def test_a_folder_that_a_link_replaces_is_not_written_through(trapped: World) -> None:
