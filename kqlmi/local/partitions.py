@@ -7,7 +7,7 @@ from typing import Any
 
 from kqlmi.local import textvalues
 from kqlmi.local.faults import bad_request
-from kqlmi.local.lexer import Kind, tokens
+from kqlmi.local.lexer import Kind
 from kqlmi.local.reader import Mismatch, Reader
 from kqlmi.local.tables import Column
 
@@ -130,8 +130,11 @@ def _pieces(text: str, kinds: Mapping[str, Partition], places: Mapping[str, int]
         if reader.peek().kind is Kind.STRING:
             yield re.escape(reader.strings())
         elif reader.take("datetime_pattern"):
-            written, name = reader.expressions("(", ")")
-            yield from _datetime(next(tokens(written)).value, _known(Reader(name).name(), kinds, text), places)
+            arguments = reader.expressions("(", ")")
+            if len(arguments) != 2:  # noqa: PLR2004 - a pattern, and a name
+                raise bad_request("datetime_pattern takes a pattern and the name of a partition")
+            written = Reader(arguments[0]).string()
+            yield from _datetime(written, _known(Reader(arguments[1]).name(), kinds, text), places)
         else:
             one = _known(reader.name(), kinds, text)
             if one.type == "datetime":

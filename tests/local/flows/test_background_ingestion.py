@@ -145,7 +145,6 @@ def test_what_is_revoked_after_it_was_queued_is_not_ingested(here: World, ingest
     [
         (".list blobs ('{0};impersonate')", "cannot impersonate"),
         (".list blobs ('{0};managed_identity=system', '{0};managed_identity=system')", "one connection string"),
-        (".list blobs ('{0};managed_identity=system') PathFormat=('a')", "PathFormat"),
         (".list blobs ('{0};managed_identity=system') MaxFiles=many", "number"),
         (f".list blobs ('{{0}};managed_identity=system') MaxFiles={'1' * 5000}", "number"),
         (".show databases", "ingest endpoint"),

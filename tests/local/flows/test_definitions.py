@@ -73,6 +73,9 @@ def test_partitions_are_shown_as_in_the_documentation(here: World) -> None:
         ("partition by (A:string = toupper(a))", "none that is documented"),
         ("partition by (A:string) pathformat=(B)", "'B', which is no partition"),
         ("partition by (A:string) pathformat=()", "expected a path format"),
+        ("partition by (A:datetime) pathformat=(datetime_pattern('yyyy'))", "datetime_pattern takes"),
+        ("partition by (A:datetime) pathformat=(datetime_pattern('yyyy' 'MM', B, A))", "datetime_pattern takes"),
+        ("partition by (A:datetime) pathformat=(datetime_pattern(//\n, A))", "Syntax error"),
     ],
 )
 def test_a_wrong_partition_is_refused(here: World, by: str, says: str) -> None:
