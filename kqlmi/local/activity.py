@@ -3,15 +3,17 @@
 import threading
 import uuid
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from kqlmi.local import ticks
 from kqlmi.local.faults import THROTTLED, KustoError, cancelled, throttled, timed_out
 from kqlmi.local.principals import Principal
 from kqlmi.local.tables import Table
+
+T = TypeVar("T")
 
 MOST_OPERATIONS = 64
 """So many run in the background at most."""
@@ -117,6 +119,12 @@ class Run:
         """Raise if the request was asked to end."""
         if self._reason:
             raise self._reason
+
+    def heed(self, rows: Iterable[T]) -> Iterator[T]:
+        """Yield rows until the request is asked to end."""
+        for row in rows:
+            self.check()
+            yield row
 
     def on_stop(self, stop: Callable[[], Any]) -> None:
         """Have ``stop`` called when the request is asked to end, at once if it was already."""

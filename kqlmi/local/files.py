@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kqlmi.local import formats, loading, parquet, results, textvalues
+from kqlmi.local.activity import Run
 from kqlmi.local.faults import KustoError, bad_request, not_carried_out
 from kqlmi.local.formats import SEPARATORS, Shape
 from kqlmi.local.tables import Column, Table
@@ -36,19 +37,28 @@ _INFERRED = {
 _MOST = 1 << 28
 
 
-def read(root: Path, path: str, kind: str, columns: tuple[Column, ...], *, skips_first: bool = False) -> Table:
+def read(
+    root: Path,
+    path: str,
+    kind: str,
+    columns: tuple[Column, ...],
+    *,
+    skips_first: bool = False,
+    run: Run | None = None,
+) -> Table:
     """Return the rows of a file with the declared columns; ``path`` is relative to the folder ``root``.
 
     Delimited files are matched by position and have no header, JSON and Parquet files are matched by name. As
     documented, what is missing is null, and what no column is declared for is passed over. A value that its column
-    cannot hold is refused.
+    cannot hold is refused. Reading ends where ``run`` is asked to end.
     """
+    heed = run.heed if run else iter
     with _locked(root) as connection, _failing("read", path):
         if kind == "parquet":
-            return Table(columns, tuple(parquet.rows(connection, _existing(root, path), columns)))
+            return Table(columns, tuple(heed(parquet.rows(connection, _existing(root, path), columns))))
         content = _content(connection, _existing(root, path), _MOST)
         text = _decoded(content, is_compressed=path.lower().endswith(".gz"))
-        return Table(columns, tuple(formats.rows(text, Shape(kind, columns, skips_first))))
+        return Table(columns, tuple(heed(formats.rows(text, Shape(kind, columns, skips_first)))))
 
 
 def read_text(text: str, kind: str, columns: tuple[Column, ...]) -> list[tuple[Any, ...]]:

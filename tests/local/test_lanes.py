@@ -2,8 +2,11 @@
 
 import asyncio
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -172,6 +175,29 @@ def test_a_query_that_runs_ends_when_its_client_leaves(held: Held, caplog: pytes
     [run] = [one for one in held.client.mgmt(".show queries", "D") if one["ClientActivityId"] == "gone"]
     assert (run["State"], "closed the connection" in run["FailureReason"]) == ("Canceled", True)
     assert not caplog.records
+
+
+def test_a_query_that_reads_files_ends_when_its_client_leaves(
+    held: Held, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held.release()
+    (tmp_path / "a.csv").touch()
+    [identity], container = held.cluster.identities, "https://acct.blob.core.windows.net/data"
+    held.cluster.add_storage(container, tmp_path)
+    held.cluster.assign_role(identity.object_id, container, "Storage Blob Data Reader")
+    held.client.mgmt(SHORT[1], "D")
+    begun = threading.Event()
+
+    def rows(*_given: object) -> Iterator[tuple[int]]:
+        while True:
+            begun.set()
+            time.sleep(0.001)
+            yield (1,)
+
+    monkeypatch.setattr("kqlmi.local.formats.rows", rows)
+    with raw.ask(held.cluster, f"externaldata (a: long) [h'{container}/a.csv;managed_identity=system']"):
+        eventually(begun.is_set)
+    eventually(lambda: held.taken(Load.QUERY) == 0)
 
 
 def test_a_command_that_writes_goes_on_when_its_client_leaves(held: Held) -> None:

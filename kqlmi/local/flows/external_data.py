@@ -39,5 +39,7 @@ def _source(expansion: Expansion, site: Site, context: Database, laid: Layout) -
     folders = site.kind == "inline_external_table"
     return Source(
         (*site.columns, *transfer.virtual_columns(site.columns, site.partitions)),
-        lambda: transfer.read(expansion.state, locations, use, told, site.columns, folders=folders, by=by),
+        lambda: transfer.read(
+            expansion.state, locations, use, told, site.columns, run=expansion.question.run, folders=folders, by=by
+        ),
     )

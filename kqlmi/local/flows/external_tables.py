@@ -175,7 +175,16 @@ def external_table_rows(expansion: Expansion, site: Site, context: Database) -> 
     by = (table.partitions, table.path_format)
     return Source(
         (*table.columns, *transfer.virtual_columns(table.columns, table.partitions)),
-        lambda: transfer.read(expansion.state, table.locations, use, table.layout, table.columns, folders=True, by=by),
+        lambda: transfer.read(
+            expansion.state,
+            table.locations,
+            use,
+            table.layout,
+            table.columns,
+            run=expansion.question.run,
+            folders=True,
+            by=by,
+        ),
     )
 
 

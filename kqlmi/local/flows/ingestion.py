@@ -60,7 +60,9 @@ def _read(call: Call, name: str, table: Table, locations: list[Location], use: U
     properties = call.args.get("properties", {})
     for location in locations:
         try:
-            yield from transfer.read(call.state, [location], use, _layout(location, properties), table.columns).rows
+            yield from transfer.read(
+                call.state, [location], use, _layout(location, properties), table.columns, run=call.run
+            ).rows
         except KustoError as error:
             appending.note_failure(call, name, error, source=location.url)
             raise

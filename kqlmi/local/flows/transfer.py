@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from kqlmi.local import files, literals, partitions
+from kqlmi.local.activity import Run
 from kqlmi.local.connectionstrings import Location
 from kqlmi.local.enforce import Use
 from kqlmi.local.entities import Layout
@@ -77,6 +78,7 @@ def read(
     laid: Layout,
     columns: tuple[Column, ...],
     *,
+    run: Run | None = None,
     folders: bool = False,
     by: tuple[tuple[Partition, ...], str] = ((), ""),
 ) -> Table:
@@ -91,7 +93,7 @@ def read(
         more = tuple(given[column.name] for column in virtual)
         skips = laid.headers == "all" or (laid.headers == "firstfile" and opened.location not in begun)
         begun.add(opened.location)
-        found = files.read(opened.root, blob.path, laid.format, columns, skips_first=skips).rows
+        found = files.read(opened.root, blob.path, laid.format, columns, skips_first=skips, run=run).rows
         rows += ((*row, *more) for row in found)
     return Table((*columns, *virtual), tuple(rows))
 
