@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from kqlmi.local import wire
@@ -49,14 +50,16 @@ class _Execute(Handler):
     async def begin(self, work: Callable[[], T]) -> T:
         """Leave it to workers for what may take long to read a long text: seconds for each million characters."""
         if len(self.body) <= _SHORT:
-            return await super().begin(work)
+            return await self.lanes.short(work)
         return await self.lanes.long(Load.QUERY if self.is_query else Load.COMMAND, work)
 
     def run(self, fields: dict[str, Any], *, read_only: bool = False) -> str | Later:
         """Answer what is short, and leave the rest for later."""
         task = self.service.begin(self.read(fields, read_only=read_only), is_query=self.is_query)
         self.activity_id = task.run.activity_id
-        later = Later(task, lambda: self.write_tables(task.work(), task.run))
+        # What only reads does not wait until another request's change is kept, which may be large.
+        work = partial(self.kept, task.work) if task.writes else task.work
+        later = Later(task, lambda: self.write_tables(work(), task.run))
         return later.answer() if task.load is Load.SHORT else later
 
     def read(self, fields: dict[str, Any], *, read_only: bool) -> Request:

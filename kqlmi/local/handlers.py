@@ -139,7 +139,7 @@ class Handler(RequestHandler):
             self.finish()
             return
         try:
-            found = await self.begin(partial(self.kept, work))
+            found = await self.begin(work)
             body = found if isinstance(found, str) else await self.wait(found)
         except KustoError as fault:
             self.refuse(fault)
@@ -155,14 +155,14 @@ class Handler(RequestHandler):
 
     async def begin(self, work: Callable[[], T]) -> T:
         """Do the first part of a request, which is short."""
-        return await self.lanes.short(work)
+        return await self.lanes.short(partial(self.kept, work))
 
     async def wait(self, later: Later) -> str:
         """Do what may take long."""
         self.task = task = later.task
         self.end_what_is_for_nobody()
         try:
-            return await self.lanes.long(task.load, partial(self.kept, later.answer), task.run)
+            return await self.lanes.long(task.load, later.answer, task.run)
         except KustoError as error:
             self.service.state.activity.end(task.run, error)  # which may not have begun
             raise

@@ -134,6 +134,18 @@ def test_one_command_too_many_is_throttled_with_its_type_and_nothing_lands(held:
     assert held.client.query("T", "D") == []
 
 
+def test_what_only_reads_does_not_wait_until_a_change_is_kept(connect: Connect, tmp_path: Path) -> None:
+    with local.start(databases=["D"], path=tmp_path) as cluster:
+        client = connect(cluster)
+        client.mgmt(".create table T (a: long)", "D")
+        assert cluster._store
+        with cluster._store._lock:
+            for text in SHORT:
+                if text.startswith((".show", ".cancel")):
+                    client.mgmt(text, "D")
+            assert client.query("T", "D") == []
+
+
 def test_one_operation_too_many_in_the_background_is_throttled_too(held: Held) -> None:
     text = LONG["a set"].replace("append", "append async")
     for _ in range(MOST_OPERATIONS):
