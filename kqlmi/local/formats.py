@@ -28,6 +28,8 @@ def format_of(name: str, given: str = "") -> str:
     """Return the format that is given, or else that of a file's extension; csv where there is no extension."""
     last = name.rpartition("/")[2].lower().removesuffix(".gz")
     extension = last.rpartition(".")[2] if "." in last else "csv"
+    if extension == "zip":
+        raise not_carried_out("zip archives")
     written = given.lower() or _EXTENSIONS.get(extension, "")
     if not written:
         raise bad_request(f"the extension '.{extension}' belongs to no format of files; specify the format")

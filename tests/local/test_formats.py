@@ -44,7 +44,13 @@ def test_a_binary_format_is_refused_as_known(name: str) -> None:
             formats.format_of(*asked)
 
 
-@pytest.mark.parametrize("name", ["f.dat", "f.csv.zip", "f.xlsx", "f."])
+@pytest.mark.parametrize("given", ["", "csv"])
+def test_a_zip_archive_is_refused_as_known(given: str) -> None:
+    with pytest.raises(KustoError, match="does not carry out zip archives"):
+        formats.format_of("f.csv.ZIP", given)
+
+
+@pytest.mark.parametrize("name", ["f.dat", "f.xlsx", "f."])
 def test_an_extension_that_tells_no_format_is_never_read_as_csv(name: str) -> None:
     with pytest.raises(KustoError, match="specify the format"):
         formats.format_of(name)
