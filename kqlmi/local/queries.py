@@ -1,7 +1,9 @@
 """Queries: who may read what, and which part of the cluster evaluates them."""
 
+import time
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -53,7 +55,11 @@ class Queries:
         context = self.state.readable(caller, self.context(caller, database))
         run.database = context.name
         question = Question(caller, run, seconds, lambda name: self.state.readable(caller, name), parameters)
-        return tuple(self.ask(question, one, context) for one in kqltext.results(text))
+        started, found = time.monotonic(), list[Table]()
+        for one in kqltext.results(text):
+            left = max(seconds - (time.monotonic() - started), 0) if found else seconds
+            found.append(self.ask(replace(question, seconds=left), one, context))
+        return tuple(found)
 
     def permitted(self, text: str, caller: Caller, database: str | None) -> Table:
         """Return whether a caller may run a query, as far as its text tells the databases; it is not run."""

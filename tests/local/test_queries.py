@@ -9,6 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kqlmi.local import kqltext, wire
+from kqlmi.local.activity import Run
+from kqlmi.local.cluster import LocalCluster
+from kqlmi.local.expansion import Question
+from kqlmi.local.queries import Queries
 from kqlmi.local.tables import Table, columns
 from tests.endless import ENDLESS
 
@@ -271,6 +275,19 @@ def test_each_statement_gives_a_result_of_its_own(reader: Any, text: str, found:
     streamed = reader.sdk.execute_streaming_query("Samples", text)
     streamed.set_skip_incomplete_tables(True)
     assert len(list(streamed.iter_primary_results())) == len(found)
+
+
+def test_the_statements_of_a_query_share_its_time(cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[float] = []
+
+    def ask(_queries: Queries, question: Question, _text: str, _context: object) -> Table:
+        given.append(question.seconds)
+        return Table(())
+
+    monkeypatch.setattr(Queries, "ask", ask)
+    run = Run(is_query=True, text="", principal=cluster._admin.principal)
+    Queries(cluster._state).run("print 1; print 2; print 3", cluster._admin, "Samples", run=run, seconds=1e-9)
+    assert given == [1e-9, 0, 0]
 
 
 def test_several_results_have_a_table_of_contents_in_v1() -> None:
