@@ -293,7 +293,7 @@ def main() -> None:
         before = [one for one in before if one.page == example.page]
         found, why = verdict(example, before)
         before.append(example)
-        feature = _KNOWN.search(why)
+        refused = _KNOWN.search(why)
         shares[example.concerns_identities][found] += 1
         rows.append(
             "\t".join(
@@ -302,13 +302,16 @@ def main() -> None:
                     str(example.ordinal),
                     str(example.concerns_identities),
                     found,
-                    next(filter(None, feature.groups())) if feature else "",
+                    next(filter(None, refused.groups())) if refused else "",
                 )
             )
         )
         if found == REFUSED:
             sys.stdout.write(f"{example.page} {example.ordinal}: {why}\n")
     RESULT.write_text("page\tordinal\tidentity\tverdict\tfeature\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    features = Counter(row.rpartition("\t")[2] for row in rows)
+    for feature, count in sorted((name, count) for name, count in features.items() if name):
+        sys.stdout.write(f"not carried out: {feature} ({count})\n")
     for concerns, counts in shares.items():
         total = sum(counts.values())
         sys.stdout.write(f"\n{'of identities' if concerns else 'others'}: {total}\n")

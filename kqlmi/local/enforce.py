@@ -36,7 +36,7 @@ def permit(state: "State", use: Use, identity: str) -> Identity:
     """Give the managed identity that an object ID or ``system`` names, or refuse it for this use."""
     workflow = _WORKFLOWS.get(use.flow)
     if workflow is None:
-        raise _refused(use, identity, "flow", DISABLED)
+        raise disabled(use.flow, identity, use.database)
     found = identities.find(state.identities, identity)
     if found is None:
         raise _refused(use, identity, "assignment", _unassigned(state, identity))
@@ -45,6 +45,11 @@ def permit(state: "State", use: Use, identity: str) -> Identity:
     ):
         raise _refused(use, identity, "grant", _ungranted(state, use, workflow, found))
     return found
+
+
+def disabled(flow: str, identity: str, database: str = "") -> KustoError:
+    """Return the refusal of a flow that takes no managed identity, in the one sentence that is published."""
+    return _refused(Use(flow, database), identity, "flow", DISABLED)
 
 
 def permit_callout(state: "State", use: Use, url: str) -> None:

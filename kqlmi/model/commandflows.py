@@ -64,7 +64,7 @@ def _each(flow: str, read: Reading, texts: Iterator[Text], database: str = "") -
 def _locators(source: Mapped, nest: Nest, place: int) -> Iterator[Text]:
     """Give the connection strings that stand at ``place``, in a group or without one.
 
-    In a command each literal stands alone: the service joins them in queries only.
+    Adjacent literals in a group are one string; without a group each is one.
     """
     if nest.at(place) != "(":
         while nest.is_literal(place):
@@ -73,7 +73,7 @@ def _locators(source: Mapped, nest: Nest, place: int) -> Iterator[Text]:
         return
     for start, end in nest.arguments(place):
         if all(nest.is_literal(each) for each in range(start, end)):
-            yield from (Text((literal(source, token),)) for token in nest.tokens[start:end])
+            yield Text(tuple(literal(source, token) for token in nest.tokens[start:end]))
         else:
             yield Expressions(source, nest).unknown(start, end)
 

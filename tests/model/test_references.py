@@ -578,3 +578,9 @@ def test_a_large_constant_is_read_once_however_often_it_is_used() -> None:
         return lambda: references(text)
 
     assert grows_no_faster_than_its_input(reading, 100)
+
+
+def test_adjacent_literals_of_a_command_are_one_connection_string() -> None:
+    text = f".export async to csv (h'https://acct.blob.core.windows.net/data;managed_' 'identity={A}', h'{URL};impersonate') <| T"
+    (found,) = references(text)
+    assert (found.flow, found.identity) == ("export.to_storage", A)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from kqlmi.local import connectionstrings, lenient_json, partitions, statusqueues, ticks
-from kqlmi.local.commands.registry import Call, Endpoint, Rows, command, listed, shape
+from kqlmi.local.commands.registry import Call, Endpoint, Rows, command, shape
+from kqlmi.local.commands.shapes import listed
 from kqlmi.local.connectionstrings import Location
 from kqlmi.local.enforce import Use
 from kqlmi.local.entities import UPLOADS, IngestionJob

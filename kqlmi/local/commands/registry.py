@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from kqlmi.local import lenient_json, masking, reserved, ticks
+from kqlmi.local import enforce, masking, ticks
 from kqlmi.local.activity import Change, Run
-from kqlmi.local.faults import KustoError, bad_request, forbidden_operation, not_carried_out, syntax_error
+from kqlmi.local.connectionstrings import named_identities
+from kqlmi.local.faults import KustoError, forbidden_operation, not_carried_out, syntax_error
 from kqlmi.local.lexer import Kind, next_token, tokens
 from kqlmi.local.principals import Caller, Role
 from kqlmi.local.queries import Queries
@@ -171,7 +172,7 @@ _LOG = logging.getLogger(__name__)
 _OPERATION = columns("OperationId: guid")
 _COMMANDS: dict[str, list[tuple[str, Command]]] = {}
 _SHAPES: dict[str, Shape] = {}
-_KNOWN: dict[str, list[tuple[str, str]]] = {}
+_KNOWN: dict[str, list[tuple[str, str, str]]] = {}
 
 
 def command(
@@ -200,10 +201,13 @@ def command(
     return register
 
 
-def known(feature: str, *patterns: str) -> None:
-    """Register how texts begin that are documented and not carried out; ``feature`` may name an argument in braces."""
+def known(feature: str, *patterns: str, flow: str = "") -> None:
+    """Register how texts begin that are documented and not carried out; ``feature`` may name an argument in braces.
+
+    ``flow`` is given where a connection string follows that may name no managed identity.
+    """
     for one in (expanded for pattern in patterns for expanded in _expand(pattern)):
-        _KNOWN.setdefault(one.removeprefix(".").partition(" ")[0], []).append((one, feature))
+        _KNOWN.setdefault(one.removeprefix(".").partition(" ")[0], []).append((one, feature, flow))
 
 
 def shape(name: str) -> Callable[[Shape], Shape]:
@@ -229,9 +233,12 @@ def match(text: str) -> Matched:
             mismatches.append(mismatch)
         else:
             return Matched(candidate, args, *_following(text, position))
-    for pattern, feature in _KNOWN.get(verb, ()):
+    for pattern, feature, flow in _KNOWN.get(verb, ()):
         with suppress(Mismatch):
-            raise not_carried_out(feature.format(**_read(pattern, text, is_whole=False)[0]))
+            args, position = _read(pattern, text, is_whole=False)
+            for identity in _identities(text[position:]) if flow else ():
+                raise enforce.disabled(flow, identity)
+            raise not_carried_out(feature.format(**args))
     furthest = max((mismatch.position for mismatch in mismatches), default=reader.peek().start)
     expected = {one.expected for one in mismatches if one.position == furthest}
     if len(expected) == 1:
@@ -239,6 +246,15 @@ def match(text: str) -> Matched:
     word = next_token(text, furthest).text
     what = f"{word!r} at offset {furthest} is not understood" if word else "the command ends too early"
     raise syntax_error(f"{what}; the local cluster knows no such command")
+
+
+def _identities(text: str) -> list[str]:
+    """Return the managed identities in the connection strings of a text, up to a literal that is broken."""
+    found: list[str] = []
+    with suppress(KustoError):
+        for token in tokens(text):
+            found += named_identities(token.value)
+    return found
 
 
 def _expand(pattern: str) -> list[str]:
@@ -280,87 +296,3 @@ def _following(text: str, position: int) -> tuple[str, str]:
     if not Reader(operators).at_end() or reader.peek().text == ".":
         raise Mismatch(len(text) - len(rest) + reader.peek().start, "the end of the command").as_fault(text)
     return "", rest[reader.position :]
-
-
-@shape("name")
-def _name(reader: Reader, verb: str) -> str:
-    return reader.name(reserved.BY_VERB.get(verb, reserved.EVERYWHERE))
-
-
-@shape("qualifier")
-def _qualifier(reader: Reader, verb: str) -> str | None:
-    """Take the name of a database and a dot, if they are there."""
-    ahead = Reader(reader.text, reader.position)
-    with suppress(Mismatch):
-        name: str = _name(ahead, verb)
-        if ahead.take("."):
-            reader.position = ahead.position
-            return name
-    return None
-
-
-@shape("names")
-def _names(reader: Reader, verb: str) -> tuple[str, ...]:
-    return listed(reader, lambda: _name(reader, verb))
-
-
-@shape("strings")
-def _strings(reader: Reader, _verb: str) -> tuple[str, ...]:
-    return listed(reader, reader.strings)
-
-
-def listed(reader: Reader, take: Callable[[], str]) -> tuple[str, ...]:
-    """Take ``(a, b, …)``."""
-    reader.expect("(")
-    found = [take()]
-    while reader.take(","):
-        found.append(take())
-    reader.expect(")")
-    return tuple(found)
-
-
-@shape("string")
-def _string(reader: Reader, _verb: str) -> str:
-    return reader.strings()
-
-
-@shape("schema")
-def _schema(reader: Reader, _verb: str) -> tuple[Column, ...]:
-    return reader.schema()
-
-
-@shape("role")
-def _role(reader: Reader, _verb: str) -> Role:
-    for role in Role:
-        if reader.take(role.value):
-            return role
-    raise reader.mismatch(f"a role ({', '.join(Role)})")
-
-
-@shape("async")
-def _async(reader: Reader, _verb: str) -> bool:
-    return reader.take("async")
-
-
-@shape("rest")
-def _query(reader: Reader, _verb: str) -> str:
-    reader.expect("<|")
-    text = reader.text[reader.position :]
-    reader.position = len(reader.text)
-    if not text.strip():
-        raise syntax_error("a query or data must follow '<|'")
-    return text
-
-
-@shape("properties")
-def _properties(reader: Reader, _verb: str) -> dict[str, str]:
-    """Take ``(name = value, …)``, or a literal that holds the same as JSON."""
-    if reader.peek().kind is not Kind.STRING:
-        return reader.properties()
-    try:
-        found = lenient_json.loads(reader.strings())
-    except lenient_json.LenientJsonError as error:
-        raise bad_request(f"the properties are not JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise bad_request("the properties must be a JSON object")
-    return {name.lower(): lenient_json.dumps(value) for name, value in found.items()}

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from kqlmi.local.commands.registry import Call, Rows, command, listed, shape
+from kqlmi.local.commands.registry import Call, Rows, command, shape
+from kqlmi.local.commands.shapes import listed
 from kqlmi.local.faults import bad_request, entity_not_found
 from kqlmi.local.lexer import Kind
 from kqlmi.local.principals import ADMIN, MONITOR, Principal, Role, parse_fqn

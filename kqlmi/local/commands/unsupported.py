@@ -32,7 +32,6 @@ _ROWS = {
         .alter external table {name:_} mapping; .drop external table {name:_} mapping;
         .show external table {name:_} mapping; .show external table {name:_} mappings""",
     "operations of queued ingestion": ".show queued ingestion; .cancel queued ingestion",
-    "the duplication of ingestion": ".dup-next-ingest; .dup-next-failed-ingest",
     "failures of streaming ingestion": ".show streamingingestion",
     "the schema cache of ingestion": ".clear database cache; .clear cluster cache",
     "the cancellation of operations": ".cancel operation",
@@ -102,5 +101,6 @@ known(
         for entity in _ENTITIES
     ),
 )
+known("the duplication of ingestion", ".dup-next-ingest", ".dup-next-failed-ingest", flow="dup_next_ingest")
 for _feature, _patterns in _ROWS.items():
     known(_feature, *(" ".join(one.split()) for one in _patterns.split(";")))
