@@ -1,4 +1,4 @@
-"""What reading a text costs at four times its length, against once: 4 where the time is that of the length alone.
+"""What reading a text costs at one, two, four and eight times its length: twice as much each time where it is linear.
 
     python benchmarks/texts.py
 
@@ -13,7 +13,8 @@ from contextlib import suppress
 
 from kqlmi import redaction
 from kqlmi.errors import KqlmiError
-from kqlmi.local import lenient_json, lexer
+from kqlmi.local import commands as local_commands
+from kqlmi.local import cutting, kqltext, lenient_json, lexer
 from kqlmi.local.faults import KustoError
 from kqlmi.model import commands, hidden, jsontext, lexing, nesting, payloads, references
 from kqlmi.model.mapped import Mapped
@@ -35,14 +36,20 @@ READERS: dict[str, Callable[[str], object]] = {
     "local.lexer.tokens": lambda text: list(lexer.tokens(text)),
     "local.lexer.mask_hidden": lexer.mask_hidden,
     "local.lenient_json.loads": lenient_json.loads,
+    "local.cutting.replaced": lambda text: cutting.replaced(text, frozenset({"r"}), lambda _site: "kqlmi_0"),
+    "local.kqltext.for_engine": lambda text: kqltext.for_engine(text, str),
+    "local.kqltext.results": kqltext.results,
+    "local.commands.match": local_commands.match,
 }
 PIECES = [
     "\\'", "'", '"', '\\"', "@'", "@'' ", "h'", "h", "```", "``` ", "~~~", "0", "1.", "a", "//", "(", "[", "{", "'\\'\n",
-    "'a' ", "'a',", '{"a":', "strcat(", ";let a=strcat(", "externaldata(x:int)[", "externaldata(x:int)['",
+    "'a' ", "'a',", '{"a":', "strcat(", ";let a=strcat(", "externaldata(x:int)[", "externaldata(x:int)['", "externaldata(x:int)['a'];",
+    ";let a=externaldata(x:int)['a']", "|evaluate r('a')", "(T|evaluate r('a')),", "bool(", "let f=(){1};",
+    ".show version;", ".create table T(a:int)", ".create function F(){1;}", ".show x ",
     "evaluate python(", "dynamic(", "\n.show ", "execute <|.show ", "x://", "a://b:c@", "https://a", "https://a:b ", "eyJ",
     "Bearer 1", "password=", "password '", "pwd\\\\", "key=", "Aa0", "3Q~", "h'https://a;managed_identity=b' ",
 ]  # fmt: skip
-SIZE = 8_000
+SIZES = (8_000, 16_000, 32_000, 64_000)
 
 
 def members(count: int) -> str:
@@ -66,17 +73,19 @@ def seconds(read: Callable[[str], object], text: str) -> float:
 def main() -> None:
     """Measure, and print a row for each reader."""
     gc.disable()
-    texts = {piece: [piece * (size // len(piece)) for size in (SIZE, 4 * SIZE)] for piece in PIECES}
-    texts["properties of one object"] = [members(count) for count in (2_000, 8_000)]
-    print(f"{'':26}{'costs most':34}{'n':>10}{'4 n':>13}   ratio")
+    texts = {piece: [piece * (size // len(piece)) for size in SIZES] for piece in PIECES}
+    texts["properties of one object"] = [members(size // 12) for size in SIZES]
+    print(f"{'':26}{'costs most':34}{'n':>10}{'2 n':>13}{'4 n':>13}{'8 n':>13}   8 n : n")
     for name, read in READERS.items():
         rows = []
-        for piece, (once, four_times) in texts.items():
-            short, long = seconds(read, once), seconds(read, four_times)
+        for piece, sizes in texts.items():
+            times = [seconds(read, text) for text in (sizes[0], sizes[2])]
             # What takes no time has no ratio.
-            rows.append((long / max(short, 1e-4), short, long, piece))
-        ratio, short, long, piece = max(rows)
-        print(f"{name:26}{piece!r:34}{short * 1000:>7.2f} ms{long * 1000:>10.2f} ms{ratio:>8.1f}", flush=True)
+            rows.append((times[1] / max(times[0], 1e-4), piece))
+        _, piece = max(rows)
+        times = [seconds(read, text) for text in texts[piece]]
+        shown = "".join(f"{one * 1000:>10.2f} ms" for one in times)
+        print(f"{name:26}{piece!r:34}{shown}{times[-1] / max(times[0], 1e-4):>10.1f}", flush=True)
 
 
 if __name__ == "__main__":

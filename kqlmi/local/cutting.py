@@ -1,10 +1,14 @@
 """Where a query reaches beyond the engine: external data and plugins, found by their tokens."""
 
+from bisect import bisect_left
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
+from operator import attrgetter, itemgetter
 
 from kqlmi.local import partitions
 from kqlmi.local.faults import bad_request, not_carried_out
-from kqlmi.local.lexer import Kind, Token, tokens
+from kqlmi.local.lexer import Kind, Token, next_token, tokens
 from kqlmi.local.partitions import Partition
 from kqlmi.local.reader import Mismatch, Reader
 from kqlmi.local.tables import Column
@@ -17,14 +21,14 @@ _BEFORE_EVALUATE = frozenset({"|", "(", "{", ";", "="})
 class Site:
     """A part of a query that the engine cannot carry out, and all that its text says.
 
-    ``prelude`` holds the statements before its own, whose names its arguments may use. ``database`` is the name in
+    ``prelude`` returns the statements before its own, whose names its arguments may use. ``database`` is the name in
     ``database('…').external_table(…)``. ``source`` is the query whose rows flow into a plugin, None where there is none.
     """
 
     kind: str
     start: int
     end: int
-    prelude: str
+    prelude: Callable[[], str]
     arguments: tuple[str, ...] = ()
     columns: tuple[Column, ...] = ()
     properties: dict[str, str] | None = None
@@ -40,28 +44,98 @@ class Site:
         return self.properties or {}
 
 
-def find(text: str, position: int, plugins: frozenset[str]) -> Site | None:
-    """Give the first site at or after a position; ``plugins`` are those whose calls are sites."""
-    found = list(tokens(text))
-    for index, token in enumerate(found):
-        if token.start < position or token.kind is not Kind.WORD:
-            continue
-        following = found[index + 1].text if index + 1 < len(found) else ""
-        site = None
-        try:
-            if token.text in READERS and (
-                following == "(" or (token.text == "inline_external_table" and following == "kind")
-            ):
-                site = _reader_site(text, found, index)
-            elif token.text == "evaluate" and (index == 0 or found[index - 1].text in _BEFORE_EVALUATE):
-                site = _plugin_site(text, found, index, plugins)
-        except Mismatch as mismatch:
-            raise mismatch.as_fault(text) from None
-        if site and _is_in_braces(found, index):
-            # Its arguments may be parameters, or names of the inside, which cannot be told here.
-            raise bad_request(f"the local cluster takes no {site.kind} in a function that a query defines itself")
-        if site:
-            return site
+def replaced(text: str, plugins: frozenset[str], by: Callable[[Site], str]) -> str:
+    """Return the text with a name in place of each site, from left to right; ``plugins`` are those whose calls are sites.
+
+    A site is told with the names of those before it. The text is read once, however many there are.
+    """
+    cut = _Cut(text)
+    done = 0
+    for index, token in enumerate(cut.found):
+        if token.start >= done and token.kind is Kind.WORD:
+            try:
+                site = _site(cut, index, plugins)
+            except Mismatch as mismatch:
+                raise mismatch.as_fault(text) from None
+            if site and cut.braces > 0:
+                # Its arguments may be parameters, or names of the inside, which cannot be told here.
+                raise bad_request(f"the local cluster takes no {site.kind} in a function that a query defines itself")
+            if site:
+                # The engine takes a name alone in brackets for a scalar: x in ((externaldata …)).
+                cut.put(site, by(site) + (" | where true" if cut.is_alone(site) else ""))
+                done = site.end
+        cut.note(token)
+    return cut.written(0, len(text))
+
+
+class _Cut:
+    """A text as far as it is read: where its statement and its brackets began, and what stands for its sites."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.found = list(tokens(text))
+        self.statement = self.depth = self.braces = 0
+        self._opened: list[int] = []
+        self._is_let: bool | None = None
+        self._equals: int | None = None
+        self._put: list[tuple[int, int, str]] = []
+
+    def note(self, token: Token) -> None:
+        """Go on behind a token."""
+        if self._is_let is None:
+            self._is_let = token.text == "let"
+        if token.text == "=" and self._equals is None:
+            self._equals = token.end
+        if token.kind is Kind.STRING:
+            return
+        if token.text in {"(", "[", "{"}:
+            self._opened.append(token.end)
+            self.depth += 1
+            self.braces += token.text == "{"
+        elif token.text in {")", "]", "}"}:
+            del self._opened[-1:]
+            self.depth -= 1
+            self.braces -= token.text == "}"
+        elif token.text == ";" and self.depth == 0:
+            self.statement = token.end
+            self._is_let = self._equals = None
+
+    def pipe_start(self) -> int:
+        """Return where the pipe that comes next starts: after its bracket, or in its statement after ``let x =``."""
+        if self._opened and self._opened[-1] > self.statement:
+            return self._opened[-1]
+        return self._equals if self._is_let and self._equals is not None else self.statement
+
+    def is_alone(self, site: Site) -> bool:
+        """Check whether a site is all that its round brackets hold."""
+        first = bisect_left(self.found, site.start, key=attrgetter("start"))
+        return first > 0 and self.found[first - 1].text == "(" and next_token(self.text, site.end).text == ")"
+
+    def put(self, site: Site, name: str) -> None:
+        """Let a name stand for a site, and for the sites in the rows that flow into it."""
+        while self._put and self._put[-1][0] >= site.start:
+            self._put.pop()
+        self._put.append((site.start, site.end, name))
+
+    def written(self, start: int, end: int) -> str:
+        """Return a part of the text as it is with the names."""
+        pieces = []
+        for place in range(bisect_left(self._put, start, key=itemgetter(0)), len(self._put)):
+            first, last, name = self._put[place]
+            if first >= end:
+                break
+            pieces += [self.text[start:first], name]
+            start = last
+        return "".join([*pieces, self.text[start:end]])
+
+
+def _site(cut: _Cut, index: int, plugins: frozenset[str]) -> Site | None:
+    token = cut.found[index]
+    following = cut.found[index + 1].text if index + 1 < len(cut.found) else ""
+    if token.text in READERS and (following == "(" or (token.text == "inline_external_table" and following == "kind")):
+        return _reader_site(cut, index)
+    if token.text == "evaluate" and (index == 0 or cut.found[index - 1].text in _BEFORE_EVALUATE):
+        return _plugin_site(cut, index, plugins)
     return None
 
 
@@ -82,13 +156,13 @@ def has_wildcard_union(text: str) -> bool:
     return False
 
 
-def _reader_site(text: str, found: list[Token], index: int) -> Site:
-    token = found[index]
-    reader = Reader(text, token.end)
-    prelude = text[: _statement(found, index)]
+def _reader_site(cut: _Cut, index: int) -> Site:
+    token = cut.found[index]
+    reader = Reader(cut.text, token.end)
+    prelude = partial(cut.written, 0, cut.statement)
     if token.text == "external_table":
         arguments = reader.expressions("(", ")")
-        start, database = _qualifier(found, index)
+        start, database = _qualifier(cut.found, index)
         return Site(token.text, start, reader.position, prelude, arguments, database=database)
     columns = reader.schema() if reader.peek().text == "(" else ()
     if token.text == "externaldata":
@@ -122,8 +196,8 @@ def _with(reader: Reader) -> dict[str, str] | None:
     return reader.properties() if reader.take("with") else None
 
 
-def _plugin_site(text: str, found: list[Token], index: int, plugins: frozenset[str]) -> Site | None:
-    reader = Reader(text, found[index].end)
+def _plugin_site(cut: _Cut, index: int, plugins: frozenset[str]) -> Site | None:
+    reader = Reader(cut.text, cut.found[index].end)
     while reader.peek().text == "hint":  # hint.distribution = per_node
         for _ in range(5):
             reader.next()
@@ -133,45 +207,11 @@ def _plugin_site(text: str, found: list[Token], index: int, plugins: frozenset[s
     arguments = reader.expressions("(", ")")
     if reader.take(":"):
         reader.schema()
-    statement = _statement(found, index)
-    start, source = found[index].start, None
-    if index and found[index - 1].text == "|":
-        start = _pipe_start(found, index, statement)
-        source = text[start : found[index - 1].start]
-    return Site(name.text, start, reader.position, text[:statement], arguments, source=source)
-
-
-def _is_in_braces(found: list[Token], index: int) -> bool:
-    opened = [token.text for token in found[:index] if token.kind is not Kind.STRING and token.text in {"{", "}"}]
-    return opened.count("{") > opened.count("}")
-
-
-def _statement(found: list[Token], index: int) -> int:
-    """Give where the statement of a token starts."""
-    depth = 0
-    start = 0
-    for token in found[:index]:
-        if token.kind is not Kind.STRING:
-            depth += (token.text in {"(", "[", "{"}) - (token.text in {")", "]", "}"})
-            if token.text == ";" and depth == 0:
-                start = token.end
-    return start
-
-
-def _pipe_start(found: list[Token], index: int, statement: int) -> int:
-    """Give where the pipe that a token belongs to starts: after its bracket, or in its statement after ``let x =``."""
-    opened: list[int] = []
-    for token in found[:index]:
-        if token.kind is not Kind.STRING and token.text in {"(", "[", "{"}:
-            opened.append(token.end)
-        elif token.kind is not Kind.STRING and token.text in {")", "]", "}"} and opened:
-            opened.pop()
-    if opened and opened[-1] > statement:
-        return opened[-1]
-    own = [token for token in found[:index] if token.start >= statement]
-    if own and own[0].text == "let":
-        return next((token.end for token in own if token.text == "="), statement)
-    return statement
+    start, source = cut.found[index].start, None
+    if index and cut.found[index - 1].text == "|":
+        start = cut.pipe_start()
+        source = cut.written(start, cut.found[index - 1].start)
+    return Site(name.text, start, reader.position, partial(cut.written, 0, cut.statement), arguments, source=source)
 
 
 def _qualifier(found: list[Token], index: int) -> tuple[int, str]:

@@ -179,7 +179,7 @@ def _refuse_catalog(sql: str) -> None:
 
 def _with_sources(cursor: "DuckDBPyConnection", sql: str, sources: Mapping[str, Source]) -> str:
     """Fetch the rows that a statement needs, and name the tables that hold them."""
-    if any(name in text for text in _TEXT.findall(sql) for name in sources):
+    if any(name in sources for text in _TEXT.findall(sql) for name in PLACEHOLDER.findall(text)):
         raise bad_request("the local cluster gives external data and plugin results no table name")
     for name in dict.fromkeys(PLACEHOLDER.findall(sql)):
         loading.load(cursor, f'TEMP TABLE "{name}"', f'temp."{name}"', sources[name].rows())

@@ -11,7 +11,7 @@ from kqlmi.local import constants, cutting
 from kqlmi.local.activity import Run
 from kqlmi.local.cutting import Site
 from kqlmi.local.faults import KustoError, bad_request
-from kqlmi.local.lexer import Kind, next_token, tokens
+from kqlmi.local.lexer import Kind, tokens
 from kqlmi.local.principals import Caller, Principal
 from kqlmi.local.tables import KUSTO_TYPES, TYPE_ALIASES, Column, Table
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 KINDS = frozenset({*KUSTO_TYPES, *TYPE_ALIASES})
 _MOST_CALLS = 500
+_DEEPEST = 100
+_MOST_REREAD = 200_000
 PLACEHOLDER = re.compile(r"kqlmi_[0-9a-f]{32}")
 
 
@@ -63,6 +65,7 @@ class Expansion:
     prepare: Callable[[str, "Database"], str]
     sources: dict[str, Source] = field(default_factory=dict)
     doubtful: dict[str, KustoError] = field(default_factory=dict)
+    reread: int = 0
 
     def expand(self, text: str, context: "Database", parameters: frozenset[str] = frozenset()) -> str:
         """Give the text with a name in place of each site; the names are keys of ``sources``.
@@ -71,23 +74,24 @@ class Expansion:
         """
         from kqlmi.local import flows  # the flows ask queries themselves
 
-        position = 0
-        while site := cutting.find(text, position, frozenset(flows.PLUGINS)):
+        known = flows.READERS | flows.PLUGINS
+
+        def source(site: Site) -> str:
             if self.question.is_confined:
                 raise bad_request(
                     f"an update policy's query can use no external data and no plugin, such as {site.kind}"
                 )
-            if named := parameters & _words(" ".join((*site.arguments, site.source or "", site.prelude))):
+            if parameters and (
+                named := parameters & _words(" ".join((*site.arguments, site.source or "", site.prelude())))
+            ):
                 raise bad_request(
                     f"{site.kind}: the local cluster cannot use the parameter '{min(named)}' of a stored function here"
                 )
             name = f"kqlmi_{uuid.uuid4().hex}"
-            self.sources[name] = (flows.READERS | flows.PLUGINS)[site.kind](self, site, context)
-            is_alone = text[: site.start].rstrip().endswith("(") and next_token(text, site.end).text == ")"
-            # The engine takes a name alone in brackets for a scalar: x in ((externaldata …)).
-            text = text[: site.start] + name + (" | where true" if is_alone else "") + text[site.end :]
-            position = site.start + len(name)
-        return text
+            self.sources[name] = known[site.kind](self, site, context)
+            return name
+
+        return cutting.replaced(text, frozenset(flows.PLUGINS), source)
 
     def functions(self, text: str, context: "Database") -> dict[str, list[str]]:
         """Give the definitions of the stored functions that a text calls, directly or not, by the database's name.
@@ -97,7 +101,9 @@ class Expansion:
         calls: dict[tuple[str, str], list[tuple[str, str]]] = {}
         found: dict[str, list[str]] = {}
 
-        def add(body: str, database: "Database") -> list[tuple[str, str]]:
+        def add(body: str, database: "Database", depth: int = 0) -> list[tuple[str, str]]:
+            if depth > _DEEPEST:
+                raise bad_request(f"the stored functions of this query call one another more than {_DEEPEST} deep")
             called = []
             for owner, name, is_call in self._called(body, database):
                 called.append((owner.name, name))
@@ -106,7 +112,7 @@ class Expansion:
                 calls[owner.name, name] = []
                 try:
                     definition, inner = self._definition(owner, name)
-                    calls[owner.name, name] = add(inner, owner)
+                    calls[owner.name, name] = add(inner, owner, depth + 1)
                 except KustoError as error:
                     if is_call:
                         raise
@@ -130,10 +136,21 @@ class Expansion:
     def value(self, site: Site, expression: str, context: "Database") -> Any:
         """Give the value of a scalar expression that stands in a site, evaluated with the statements before it."""
         asked = f"print kqlmi_value = {expression}"
-        table = constants.evaluate(asked) or self.answer(self, f"{site.prelude}\n{asked}", context)
+        table = constants.evaluate(asked) or self.before(site, asked, context)
         if not table.rows or len(table.columns) != 1:
             raise bad_request(f"{site.kind}: {expression[:60]!r} is no single value")
         return table.rows[0][0]
+
+    def before(self, site: Site, text: str, context: "Database") -> Table:
+        """Return the answer to a text that uses the statements before a site: the engine reads all of them again."""
+        text = f"{site.prelude()}\n{text}"
+        self.reread += len(text)
+        if self.reread > _MOST_REREAD:
+            raise bad_request(
+                "the arguments of this query's external data and plugins use what stands before them: with "
+                f"{_MOST_REREAD} characters of that, the engine has read what the local cluster lets it read"
+            )
+        return self.answer(self, text, context)
 
     def text(self, site: Site, expression: str, context: "Database") -> str:
         """Give the value of an expression that must be a string."""

@@ -7,6 +7,7 @@ cannot read for null, and ``a = b`` in a predicate for ``b``. What it would roun
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 
@@ -26,6 +27,8 @@ _OPENING, _CLOSING = frozenset("([{"), frozenset(")]}")
 _MOST_RESULTS = 20
 _DECLARATIONS = frozenset({"let", "set", "declare", "alias", "restrict", "pattern"})
 _PREDICATES = frozenset({"case", "iff", "iif", "not"})
+# With these many, the engine plans for a few seconds on a laptop; with twice as many joins, for half a minute.
+_MOST = {"operators": 500, "joins": 100, "united tables": 3000}
 _FILTERS = frozenset({"where", "filter"})
 _SOURCES = frozenset({"print", "datatable", "union", "range", "externaldata", "find", "search"})
 
@@ -77,7 +80,9 @@ def results(text: str) -> list[str]:
 def for_engine(text: str, database: Callable[[str], str]) -> str:
     """Give the text in the form the engine reads right; ``database`` gives the engine's name for a database."""
     found = list(tokens(text))
+    _refuse_size(found)
     _refuse_harm(text, found)
+    closing = _closing(found)
     _refuse_assignments(found)
     pieces: list[str] = []
     end = 0
@@ -96,7 +101,7 @@ def for_engine(text: str, database: Callable[[str], str]) -> str:
             pieces.append(quote(database(value) if named else value))
         elif inside and token.kind is Kind.NUMBER and (span := ticks.parse_timespan(token.text)) is not None:
             pieces.append(quote(ticks.format_timespan(span)))  # the engine would write a number of ticks
-        elif literal := _literal(text, found, index, {"bool", "datetime", *(["timespan"] if inside else [])}):
+        elif literal := _literal(text, found, index, closing, inside=bool(inside)):
             stop, written = literal
             pieces.append(written)
         else:
@@ -124,12 +129,28 @@ def _calls(found: list[Token], index: int, name: str) -> bool:
     return index > 1 and found[index - 1].text == "(" and found[index - 2].text == name
 
 
-def _literal(text: str, found: list[Token], index: int, kinds: set[str]) -> tuple[int, str] | None:
-    """Return where a literal of one of some types ends, and how the engine reads it right."""
+def _closing(found: list[Token]) -> list[int | None]:
+    """Return for each token where the next ``)`` is."""
+    places: list[int | None] = []
+    place = None
+    for index in range(len(found) - 1, -1, -1):
+        place = index if found[index].text == ")" else place
+        places.append(place)
+    return places[::-1]
+
+
+def _literal(
+    text: str, found: list[Token], index: int, closing: list[int | None], *, inside: bool
+) -> tuple[int, str] | None:
+    """Return where a literal that the engine misreads ends, and how it reads it right; ``inside`` a dynamic value or not."""
     kind = kusto_type(found[index].text)
-    if kind not in kinds or index + 1 == len(found) or found[index + 1].text != "(":
+    if (
+        kind not in {"bool", "datetime", *(["timespan"] if inside else [])}
+        or index + 1 == len(found)
+        or found[index + 1].text != "("
+    ):
         return None
-    stop = next((n for n in range(index + 2, len(found)) if found[n].text == ")"), None)
+    stop = closing[index + 1]
     if stop is None:
         return None
     content = text[found[index + 1].end : found[stop].start].strip()
@@ -145,6 +166,28 @@ def _literal(text: str, found: list[Token], index: int, kinds: set[str]) -> tupl
         return stop + 1, "true" if value else "false"
     exact = to_microseconds(value) * 10
     return stop + 1, f"datetime({ticks.format_datetime(exact)[:-2]}Z)"
+
+
+def _refuse_size(found: list[Token]) -> None:
+    """Refuse a query that the engine would plan in the square, or worse, of its operators, joins or united tables."""
+    counts: Counter[str] = Counter()
+    unions = [False]
+    for before, token in zip([None, *found], found, strict=False):
+        if token.kind is Kind.STRING:
+            continue
+        if token.text in {"(", "[", "{"}:
+            unions.append(False)
+        elif token.text in {")", "]", "}"} and len(unions) > 1:
+            unions.pop()
+        elif token.text in {"|", ";", "union"}:
+            unions[-1] = token.text == "union"
+        # Whatever reaches outside has become a table, which may have an operator of its own here.
+        counts["operators"] += token.text == "|" and not (before and before.text.startswith("kqlmi_"))
+        counts["joins"] += token.text in {"join", "lookup"}
+        counts["united tables"] += token.text == "," and unions[-1]
+    for what, most in _MOST.items():
+        if counts[what] > most:
+            raise bad_request(f"the local cluster takes at most {most} {what} in one query, not {counts[what]}")
 
 
 def _refuse_assignments(found: list[Token]) -> None:

@@ -155,7 +155,7 @@ class Reader:
     def schema(self) -> tuple[Column, ...]:
         """Take ``(name: type, …)``."""
         self.expect("(")
-        found: list[Column] = []
+        found: dict[str, Column] = {}
         while not found or self.take(","):
             name = self.name()
             self.expect(":")
@@ -163,8 +163,8 @@ class Reader:
             if kind is None:
                 raise self.mismatch("a Kusto type")
             self.next()
-            if not name or name in {column.name for column in found}:
+            if not name or name in found:
                 raise syntax_error(f"the column name {name!r} is empty, or given twice")
-            found.append(Column(name, kind))
+            found[name] = Column(name, kind)
         self.expect(")")
-        return tuple(found)
+        return tuple(found.values())

@@ -221,7 +221,7 @@ def no_connection_reaches_a_file_or_can_be_told_to() -> object:
 # What it refuses, and how that reads.
 
 
-@leaning("cutting.find")
+@leaning("cutting.replaced")
 def nothing_outside_is_reached_by_the_engine_itself() -> object:
     texts = (
         *("externaldata(x: string) ['https://x.blob.core.windows.net/c/f.csv']", "external_table('X')"),

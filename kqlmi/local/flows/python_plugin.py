@@ -26,7 +26,7 @@ def python(expansion: Expansion, site: Site, context: Database) -> Source:
     if site.source is None:
         raise bad_request("the python plugin needs rows: write T | evaluate python(…)")
     given = _arguments(site)
-    table = expansion.answer(expansion, site.prelude + site.source, context)
+    table = expansion.before(site, site.source, context)
     output = _output(given["output_schema"], table)
     script = expansion.text(site, given["script"], context)
     parameters = property_bag(expansion.value(site, given.get("script_parameters", "dynamic({})"), context), "python")
