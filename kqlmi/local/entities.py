@@ -56,6 +56,16 @@ class ExternalTable:
     acceleration: str = ""
 
     @property
+    def dialect(self) -> str:
+        """The kind of SQL, as in the ID of the flow."""
+        return self.flow.rpartition(".")[2]
+
+    @property
+    def shown(self) -> list[str]:
+        """The connection strings, without their secrets."""
+        return [*self.connections, *(location.shown for location in self.locations)]
+
+    @property
     def identities(self) -> list[str]:
         """The managed identities that the table is opened as."""
         named = [one for text in self.connections for one in named_identities(text)]

@@ -13,6 +13,9 @@ from kqlmi.local.principals import READ_SCHEMA
 from kqlmi.local.state import Database
 from kqlmi.local.tables import Column
 
+_KINDS = {"Blob": "storage", "Delta": "delta", "Sql": "sql"}
+_DIALECTS = {"cosmosdb": "CosmosDbSQL", "mysql": "MySQL", "postgresql": "PostgreSQL"}
+
 
 @command(
     ".show databases entities",
@@ -67,6 +70,8 @@ def script(database: Database) -> Iterator[str]:
         yield f".create-or-alter function {_name(function.name)}{function.parameters} {mask_hidden(function.body)}"
     for external in database.external_tables.values():
         yield _external(external)
+        if external.acceleration:
+            yield f".alter external table {_name(external.name)} policy query_acceleration {quote(external.acceleration)}"
     for name, policies in database.update_policies.items():
         yield f".alter table {_name(name)} policy update {quote(update_policies.render(policies))}"
     for export in database.exports.values():
@@ -74,19 +79,31 @@ def script(database: Database) -> Iterator[str]:
 
 
 def _external(table: ExternalTable) -> str:
-    strings = ", ".join(f"h{quote(location.shown)}" for location in table.locations)
+    strings = ", ".join(f"h{quote(text)}" for text in table.shown)
     laid = table.layout
-    texts = {
-        "folder": table.folder,
-        "docstring": table.docstring,
+    texts = {"folder": table.folder, "docstring": table.docstring}
+    head = f".create-or-alter external table {_name(table.name)} ({_declared(table.columns)}) kind={_KINDS[table.kind]}"
+    if table.kind != "Blob":
+        if table.kind == "Sql":
+            texts |= {} if table.dialect == "sql" else {"sqlDialect": _DIALECTS[table.dialect]}
+            head += f" table={_name(table.target)}" if table.target else ""
+        return f"{head} ({strings}) with ({', '.join(f'{name}={quote(text)}' for name, text in texts.items())})"
+    texts |= {
         "namePrefix": laid.prefix,
         "fileExtension": laid.extension,
         "includeHeaders": laid.headers,
     }
     told = ", ".join(f"{name}={quote(text)}" for name, text in texts.items())
     told += f", compressed={'true' if laid.is_compressed else 'false'}"
-    shape = f"({_declared(table.columns)}) kind=storage dataformat={table.layout.format}"
-    return f".create-or-alter external table {_name(table.name)} {shape} ({strings}) with ({told})"
+    if table.partitions:
+        declared = (
+            f"{_name(one.name)}:{one.type}" + (f" = {one.expression}" * bool(one.expression))
+            for one in table.partitions
+        )
+        head += f" partition by ({', '.join(declared)})" + f" pathformat=({table.path_format})" * bool(
+            table.path_format
+        )
+    return f"{head} dataformat={laid.format} ({strings}) with ({told})"
 
 
 def _export(export: ContinuousExport) -> str:

@@ -216,11 +216,7 @@ def _put(call: Call, database: Database, name: str, table: ExternalTable | None,
 
 
 def _state(table: ExternalTable | None) -> str:
-    return lenient_json.dumps(_strings(table)) if table else ""
-
-
-def _strings(table: ExternalTable) -> list[str]:
-    return [*table.connections, *(location.shown for location in table.locations)]
+    return lenient_json.dumps(table.shown) if table else ""
 
 
 def _shown(call: Call) -> list[ExternalTable]:
@@ -239,7 +235,7 @@ def _row(table: ExternalTable) -> tuple[Any, ...]:
         "Compressed": table.layout.is_compressed,
     }
     if table.kind == "Sql":
-        properties = {"TargetEntityName": table.target, "SqlDialect": table.flow.rpartition(".")[2]}
-    strings, shown = lenient_json.dumps(_strings(table)), lenient_json.dumps(properties)
+        properties = {"TargetEntityName": table.target, "SqlDialect": table.dialect}
+    strings, shown = lenient_json.dumps(table.shown), lenient_json.dumps(properties)
     by = lenient_json.dumps([{**one.shown, "Ordinal": place} for place, one in enumerate(table.partitions)])
     return (table.name, table.kind, table.folder, table.docstring, shown, strings, by, table.path_format)

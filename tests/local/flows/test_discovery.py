@@ -65,6 +65,18 @@ def test_entities_of_all_databases_are_shown_at_once(furnished: World) -> None:
 
 
 def test_the_script_of_a_database_makes_it_again(furnished: World) -> None:
+    where = f"(h'{CONTAINER}/x;managed_identity={furnished.store}')"
+    who = f'Authentication="Active Directory Managed Identity";User Id={furnished.store}'
+    by = "partition by (['b c']:string, H:long = hash(a, 3)) pathformat=(['b c'] '/' H)"
+    for text in (
+        f"P (a: string) kind=storage {by} dataformat=csv {where}",
+        f"D (a: string) kind=delta {where}",
+        f"S (a: string) kind=sql table=['dbo.T'] (h'Server=s;{who}') with (docstring='d')",
+        f"C (a: string) kind=sql (h'AccountEndpoint=c;{who}') with (sqlDialect='CosmosDbSQL')",
+    ):
+        furnished.client.mgmt(f".create external table {text}")
+    accelerated = '{"IsEnabled": true, "Hot": "1.00:00:00"}'
+    furnished.client.mgmt(f".alter external table D policy query_acceleration '{accelerated}'")
     script = [
         row["DatabaseSchemaScript"] for row in furnished.client.mgmt(".show database Samples schema as csl script")
     ]
@@ -74,6 +86,12 @@ def test_the_script_of_a_database_makes_it_again(furnished: World) -> None:
         furnished.client.mgmt(text, "Copy")
     again = [row["DatabaseSchemaScript"] for row in furnished.client.mgmt(".show database Copy schema as csl script")]
     assert again == script
+    shown = [
+        furnished.client.mgmt(".show external tables | where TableName in ('P', 'D', 'S', 'C')", name)
+        for name in ("Samples", "Copy")
+    ]
+    assert shown[0] == shown[1]
+    assert len(shown[0]) == 4
     for word in ("managed_identity=", "ManagedIdentity", "managedIdentity="):
         assert any(f"{word}" in text for text in script)
 
