@@ -1,6 +1,5 @@
 """What a cluster keeps beside tables: external tables, functions, policies, exports, and what ingestion waits for."""
 
-import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -101,9 +100,19 @@ class UpdatePolicy:
 
     def takes(self, source: str) -> bool:
         """Tell whether the policy runs over what is ingested into a table."""
-        if not self.is_wildcard:
+        if not self.is_wildcard or "*" not in self.source:
             return self.source == source
-        return re.fullmatch(".*".join(map(re.escape, self.source.split("*"))), source, re.DOTALL) is not None
+        first, *middle = self.source.split("*")
+        last = middle.pop()
+        place, end = len(first), len(source) - len(last)
+        if not source.startswith(first) or not source.endswith(last):
+            return False
+        for part in middle:  # each where it stands first: no expression could take longer than the name is
+            found = source.find(part, place, end)
+            if found < 0:
+                return False
+            place = found + len(part)
+        return place <= end
 
 
 @dataclass(frozen=True)

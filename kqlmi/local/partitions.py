@@ -3,9 +3,10 @@
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
-from kqlmi.local import textvalues
+from kqlmi.local import lenient_json, textvalues
 from kqlmi.local.faults import bad_request
 from kqlmi.local.lexer import Kind
 from kqlmi.local.reader import Mismatch, Reader
@@ -21,6 +22,7 @@ _FORMATS = {
 }
 _PARTS = {"yyyy": r"\d{4}", "MM": r"\d\d", "dd": r"\d\d", "HH": r"\d\d", "mm": r"\d\d", "ss": r"\d\d"}
 _DATETIME = re.compile(rf"'(?P<text>[^']*)'|\{{?(?P<part>{'|'.join(_PARTS)})\}}?|(?P<other>.)")
+_NAMED = re.compile(r"\(\?P<\w+>")
 _COLUMNS = ("column", "hashed", "started", "binned")
 _TYPES = ("string", "datetime", "long")
 # A column; its hash; or the beginning of what a datetime falls into.
@@ -64,6 +66,8 @@ def take(reader: Reader, columns: Collection[str]) -> tuple[tuple[Partition, ...
         return (), ""
     reader.expect("by")
     found = tuple(_partition(text, columns) for text in reader.expressions("(", ")"))
+    if len({one.name for one in found}) < len(found):
+        raise bad_request("two partitions have one name")
     if not reader.take("pathformat"):
         return found, ""
     reader.expect("=")
@@ -80,12 +84,32 @@ def take_format(reader: Reader, known: Collection[Partition]) -> str:
     return found[0]
 
 
-def pattern(partitions: Collection[Partition], path_format: str) -> re.Pattern[str]:
+def pattern(partitions: Collection[Partition], path_format: str) -> Any:
     """Return what the paths match that a path format describes; its groups are named after place and part."""
     kinds = {one.name: one for one in partitions}
-    written = path_format or ' "/" '.join(f"['{one.name}']" for one in partitions)
+    written = path_format or ' "/" '.join(f"[{lenient_json.dumps(one.name)}]" for one in partitions)
     places = {name: place for place, name in enumerate(kinds)}
-    return re.compile("".join(_pieces(written, kinds, places)))
+    seen: set[str] = set()
+
+    def once(found: re.Match[str]) -> str:
+        named = found[0] not in seen
+        seen.add(found[0])
+        return found[0] if named else "(?:"
+
+    return _compiled(_NAMED.sub(once, "".join(_pieces(written, kinds, places))))
+
+
+@lru_cache(maxsize=256)
+def _compiled(regex: str) -> Any:
+    """Compile an expression with an engine whose time is linear in the path, whoever wrote the path format."""
+    import re2  # heavy
+
+    options = re2.Options()
+    options.log_errors = False  # it would print them
+    try:
+        return re2.compile(regex, options)
+    except re2.error as error:
+        raise bad_request("the path format is too long") from error
 
 
 def values(partitions: Collection[Partition], path_format: str, path: str) -> Mapping[str, Any] | None:

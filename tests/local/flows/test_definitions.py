@@ -5,6 +5,9 @@ from typing import Any
 
 import pytest
 
+from kqlmi.local import literals, partitions
+from kqlmi.local.entities import UpdatePolicy
+from kqlmi.local.partitions import Partition
 from tests.local.flows.conftest import CONTAINER, World
 from tests.local.flows.test_workflows import SQL
 
@@ -71,6 +74,7 @@ def test_partitions_are_shown_as_in_the_documentation(here: World) -> None:
         ("partition by (A:int)", "'A' must be of the type"),
         ("partition by (A:string = nope)", "'nope', which is no column"),
         ("partition by (A:string = toupper(a))", "none that is documented"),
+        ("partition by (A:string, A:string)", "two partitions have one name"),
         ("partition by (A:string) pathformat=(B)", "'B', which is no partition"),
         ("partition by (A:string) pathformat=()", "expected a path format"),
         ("partition by (A:datetime) pathformat=(datetime_pattern('yyyy'))", "datetime_pattern takes"),
@@ -206,3 +210,30 @@ def test_continuous_exports_take_their_documented_properties(here: World) -> Non
     assert row["ForcedLatency"] == "00:10:00"
     script = here.client.mgmt(".show database Samples schema as csl script")
     assert any("forcedLatency=time(00:10:00)" in one["DatabaseSchemaScript"] for one in script)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "takes", "refuses"),
+    [
+        ("A*", ["A", "AB"], ["B", "a"]),
+        ("*a*b*", ["ab", "xaxbx"], ["ba", "a"]),
+        ("a*a", ["aa", "aba"], ["a", "ab"]),
+        ("plain", ["plain"], ["plainer"]),
+        ("*a" * 40 + "b", ["a" * 40 + "b"], ["a" * 1000, "a" * 39 + "b"]),
+    ],
+)
+def test_a_wildcard_takes_names_in_no_more_time_than_they_are_long(
+    pattern: str, takes: list[str], refuses: list[str]
+) -> None:
+    policy = UpdatePolicy(pattern, "R", is_wildcard=True)
+    assert [name for name in (*takes, *refuses) if policy.takes(name)] == takes
+
+
+def test_a_path_format_is_matched_in_no_more_time_than_a_path_is_long() -> None:
+    many = tuple(Partition(f"P{place}", "string") for place in range(40))
+    path_format = " 'a' ".join(one.name for one in many)
+    assert partitions.values(many, path_format, "a" * 190 + "b/c") is not None
+    assert partitions.values(many, f"{path_format} 'z'", "a" * 190 + "/c") is None
+    twice = "datetime_pattern('yyyy/yyyyMM', D) '/' D"
+    found = partitions.values((Partition("D", "datetime"),), twice, "2020/202001/2020/01/01/a.csv")
+    assert found == {"D": literals.parse("datetime", "2020-01-01")}
