@@ -99,7 +99,7 @@ class KqlmiError(_Sentence, Exception):
 class RequestInterruptedError(_Sentence, KeyboardInterrupt):
     """An interrupt while a request ran.
 
-    ``cancelled`` tells whether the cluster said that it ended the query. ``outcome`` is that of a policy command which
+    ``ended`` tells whether the cluster said that the query runs no longer. ``outcome`` is that of a policy command which
     was read back: ``applied``, ``not applied`` or ``unknown``; empty for anything else.
     """
 
@@ -110,13 +110,13 @@ class RequestInterruptedError(_Sentence, KeyboardInterrupt):
         hint: str = "",
         client_request_id: str = "",
         sent: bool = True,
-        cancelled: bool = False,
+        ended: bool = False,
         outcome: str = "",
     ) -> None:
         """Keep what is known of the request."""
         super().__init__(message, hint=hint, client_request_id=client_request_id)
         self.sent = sent
-        self.cancelled = cancelled
+        self.ended = ended
         self.outcome = outcome
 
 

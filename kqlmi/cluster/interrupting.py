@@ -39,9 +39,9 @@ def interrupted(
         return RequestInterruptedError(
             "Interrupted. The command only reads, and changed nothing.", client_request_id=client_request_id
         )
-    if _cancel(client_request_id, execute):
+    if _end(client_request_id, execute):
         return RequestInterruptedError(
-            "Interrupted. The query was cancelled on the cluster.", client_request_id=client_request_id, cancelled=True
+            "Interrupted. The query no longer runs on the cluster.", client_request_id=client_request_id, ended=True
         )
     return RequestInterruptedError(
         "Interrupted. Whether the query still runs on the cluster is not known.",
@@ -54,24 +54,25 @@ def _look(what: str, client_request_id: str) -> str:
     return f".show {what} | where ClientActivityId == {literal(client_request_id)}"
 
 
-def _cancel(client_request_id: str, execute: Callable[[str], Table]) -> bool:
-    """Ask the cluster to end a query, and tell whether it says that it did; False where that is not known.
+def _end(client_request_id: str, execute: Callable[[str], Table]) -> bool:
+    """Ask the cluster to end a query, and return whether it says that the query runs no longer; False if that is unknown.
 
     It is asked in a thread, so that however the network fares nobody waits longer than a few seconds.
     """
-    text = f".cancel query {literal(client_request_id)} with (reason = 'interrupted in kqlmi')"
-    cancelled, over = threading.Event(), threading.Event()
+    cancel = f".cancel query {literal(client_request_id)} with (reason = 'interrupted in kqlmi')"
+    ended, over = threading.Event(), threading.Event()
 
     def ask() -> None:
         with suppress(KqlmiError):  # then it is not known
             for pause in _PAUSES:
                 time.sleep(pause)
-                if any(execute(text).column("RunningQueryCanceled")):
-                    cancelled.set()
+                # It may have ended by itself, or because its connection was closed.
+                if any(execute(cancel).column("RunningQueryCanceled")) or execute(_look("queries", client_request_id)):
+                    ended.set()
                     break
         over.set()
 
     with suppress(KeyboardInterrupt):
         threading.Thread(target=ask, name="kqlmi-cancel", daemon=True).start()
         over.wait(_WAIT)  # an interrupted join would take the thread for ended
-    return cancelled.is_set()
+    return ended.is_set()

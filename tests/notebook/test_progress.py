@@ -96,5 +96,5 @@ def test_an_interrupted_cell_fails_with_one_line(
             connected.run("%%kqlmi\nrange x from 1 to 100000000000 step 1 | summarize sum(x)")
         thread.join()
     [line] = capsys.readouterr().out.splitlines()
-    assert line.startswith("RequestInterruptedError: Interrupted. The query was cancelled on the cluster. [kqlmi;")
+    assert line.startswith("RequestInterruptedError: Interrupted. The query no longer runs on the cluster. [kqlmi;")
     assert sys.exc_info() == (None, None, None)
