@@ -15,10 +15,10 @@ _ELSEWHERE = re.compile(r"[^.]*\.azuredatalakestore\.net|.*\.amazonaws\.com")
 # What a file system, DuckDB's file names or a shell would take for something else.
 _ODD = re.compile(r'[\x00-\x1f\x7f\\:*?"<>|\[\]{}]')
 _IDENTITY = "managed_identity="
-_NAMED = re.compile(r"\s*managed_?identity\s*=\s*([^;]*?)\s*", re.IGNORECASE)
+_NAMED = re.compile(r"\s*managed_?identity\s*=([^;]*)", re.IGNORECASE)
 _LONGEST = 1024
 _LONGEST_PART = 200
-_STORAGE_IDENTITY = re.compile(rf";{_NAMED.pattern}(?=;|$)", re.IGNORECASE)
+_STORAGE_IDENTITY = re.compile(rf";{_NAMED.pattern}", re.IGNORECASE)
 _SQL_USER = re.compile(r"(?:^|;)\s*User Id\s*=\s*\"?([^;\"]*)", re.IGNORECASE)
 _SQL_IDENTITY = re.compile(
     r"(?:^|;)\s*Authentication\s*=\s*\"?Active Directory Managed Identity\"?\s*(?:;|$)", re.IGNORECASE
@@ -77,14 +77,15 @@ def parse(text: str) -> Location:
             "the local cluster does not carry out keys and tokens; it takes ';managed_identity=<object ID>', "
             "';managed_identity=system' and ';impersonate'"
         )
-    if not named[1]:
+    identity = named[1].strip()
+    if not identity:
         raise _refused("'managed_identity=' must be followed by 'system' or by the object ID of an identity")
-    return replace(location, identity=named[1])
+    return replace(location, identity=identity)
 
 
 def named_identities(connection: str) -> list[str]:
     """Return the managed identities that a connection string of any service names."""
-    found = _STORAGE_IDENTITY.findall(connection)
+    found = [identity.strip() for identity in _STORAGE_IDENTITY.findall(connection)]
     if _SQL_IDENTITY.search(connection):
         user = _SQL_USER.search(connection)
         found.append(user[1].strip() if user else "system")

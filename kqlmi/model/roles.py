@@ -11,9 +11,9 @@ from kqlmi.errors import printable
 # database between the words make no difference.
 _CLUSTER_ROLE: Final = re.compile(r"all\s*databases\s*(admin|viewer|monitor)s?", re.IGNORECASE)
 _DATABASE_ROLE: Final = re.compile(
-    r"(?:database\s*(?:.*?\s)?)?(admin|user|unrestricted\s*viewer|viewer|ingestor|monitor)s?", re.IGNORECASE
+    r"(?:database(?:.*?\s)?)?(admin|user|unrestricted\s*viewer|viewer|ingestor|monitor)s?", re.IGNORECASE
 )
-_DATABASE: Final = re.compile(r"database\s+(.+)", re.IGNORECASE)
+_DATABASE: Final = re.compile(r"database\s+(\S.*)", re.IGNORECASE)
 
 Answer = Literal["yes", "no", "not known"]
 

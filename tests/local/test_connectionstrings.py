@@ -81,3 +81,10 @@ def test_what_is_not_carried_out_is_refused_as_known_and_not_repeated(text: str,
     with pytest.raises(KustoError, match=told) as caught:
         connectionstrings.parse(text)
     assert "secret" not in caught.value.detail
+
+
+def test_blanks_in_an_identity_cost_their_number() -> None:
+    """With their square, this would not end today."""
+    written = f"managed_identity= a{' ' * 1_000_000}b"
+    assert named_identities(f"{URL};{written}") == [written.partition("= ")[2]]
+    assert connectionstrings.parse(f"{URL};{written}").identity == written.partition("= ")[2]

@@ -50,3 +50,10 @@ def test_what_roles_let_somebody_do() -> None:
     assert answers() == ["no", "no", "no", "not known"]
     assert answers(("AllDatabasesAdmin", "Cluster"), read_only=True)[0] == "no"
     assert [one.answer for one in abilities(None)] == ["not known"] * 4
+
+
+def test_blanks_in_a_role_cost_their_number() -> None:
+    """With their square, this would not end today."""
+    blanks = " " * 1_000_000
+    assert read_role(f"Database{blanks}x", f"Database{blanks}a\nb").kind == ""
+    assert read_role(f"Database{blanks}Admin", f"Database{blanks}Samples").database == "Samples"
