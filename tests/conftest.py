@@ -81,6 +81,7 @@ def pytest_runtest_makereport(
     return report
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what is slow, and let one worker run everything in a browser, so that there is one browser and one JupyterLab."""
     for item in items:

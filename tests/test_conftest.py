@@ -1,5 +1,6 @@
 """What a machine lacks is said at the end of the run, and fails it in CI."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -44,3 +45,12 @@ def test_in_ci_what_the_machine_lacks_is_a_failure_and_what_it_cannot_run_is_not
 ) -> None:
     monkeypatch.setenv("CI", "true")
     suite.runpytest_subprocess().assert_outcomes(errors=3, skipped=1)
+
+
+def test_one_worker_runs_all_that_needs_a_browser(suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CI", "")
+    suite.makepyfile(NEEDS.replace('pytest.skip("no Chromium: install it")', "pass").replace("range(3)", "range(40)"))
+    result = suite.runpytest_subprocess("--numprocesses=2", "--dist=loadgroup", "--verbose")
+    workers = re.findall(r"\[(gw\d)\].* PASSED .*::test_page\[", result.stdout.str())
+    assert len(workers) == 40
+    assert len(set(workers)) == 1
