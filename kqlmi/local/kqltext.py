@@ -101,6 +101,11 @@ def for_engine(text: str, database: Callable[[str], str]) -> str:
             pieces.append(quote(database(value) if named else value))
         elif inside and token.kind is Kind.NUMBER and (span := ticks.parse_timespan(token.text)) is not None:
             pieces.append(quote(ticks.format_timespan(span)))  # the engine would write a number of ticks
+        elif _is_member(found, index):
+            stop += 1
+            pieces.append(
+                f"[{quote(found[index + 1].text)}]"
+            )  # the engine reads no member that is called as an operator
         elif literal := _literal(text, found, index, closing, inside=bool(inside)):
             stop, written = literal
             pieces.append(written)
@@ -110,6 +115,15 @@ def for_engine(text: str, database: Callable[[str], str]) -> str:
         end = found[stop - 1].end
         index = stop
     return "".join(pieces)
+
+
+def _is_member(found: list[Token], index: int) -> bool:
+    """Check whether a token is the dot before a member of a dynamic value; ``$left.x`` is a column."""
+    if found[index].text != "." or not 0 < index < len(found) - 1:
+        return False
+    before, member = found[index - 1], found[index + 1]
+    is_value = before.text == "]" or (before.kind is Kind.WORD and not before.text.startswith("$"))
+    return is_value and member.kind is Kind.WORD
 
 
 def quote(value: str) -> str:

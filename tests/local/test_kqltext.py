@@ -56,6 +56,18 @@ def test_comments_and_rare_blanks_become_plain_blanks() -> None:
     assert kqltext.for_engine("T\u00a0| // it's\u2028 count // end", str) == "T | count"
 
 
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("print a.count.where", "print a['count']['where']"),
+        ("print a[0].b", "print a[0]['b']"),
+        ("T | join (T) on $left.x == $right.x", "T | join (T) on $left.x == $right.x"),
+    ],
+)
+def test_a_member_may_be_called_as_an_operator(text: str, read: str) -> None:
+    assert kqltext.for_engine(text, str) == read
+
+
 def test_a_database_is_given_the_name_that_the_engine_knows() -> None:
     text = "database(h'A').T | where x == 'A'"
     assert kqltext.for_engine(text, lambda name: f"<{name}>") == "database('<A>').T | where x == 'A'"

@@ -12,7 +12,8 @@ _QUERIES = (
     "ClientActivityId: string, Text: string, Database: string, StartedOn: datetime, LastUpdatedOn: datetime, "
     "Duration: timespan, State: string, RootActivityId: guid, User: string, FailureReason: string, TotalCpu: timespan, "
     "CacheStatistics: dynamic, Application: string, MemoryPeak: long, ScannedExtentsStatistics: dynamic, "
-    "Principal: string, ClientRequestProperties: dynamic, ResultSetStatistics: dynamic, WorkloadGroup: string"
+    "Principal: string, ClientRequestProperties: dynamic, ResultSetStatistics: dynamic, WorkloadGroup: string, "
+    "OverallQueryStats: dynamic"
 )
 _COMMANDS = (
     "ClientActivityId: string, CommandType: string, Text: string, Database: string, StartedOn: datetime, "
@@ -135,6 +136,7 @@ def _run(run: Run) -> dict[str, Any]:
         # Not measured.
         "TotalCpu": None,
         "MemoryPeak": None,
+        "OverallQueryStats": None,
         "CacheStatistics": None,
         "ScannedExtentsStatistics": None,
         "ResultSetStatistics": None,
