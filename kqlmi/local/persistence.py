@@ -21,10 +21,8 @@ from kqlmi.local.state import Database, State
 from kqlmi.local.storage import Storage
 from kqlmi.local.tables import Table
 
-_FORMAT: Final = 2
+_FORMAT: Final = 1
 _FILE: Final = "state.db"
-_FIRST_FILE: Final = "state.json"
-"""What held a state of the format 1."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,8 +85,6 @@ class Store:
             self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
             [found] = self._connection.execute("PRAGMA user_version").fetchone()
             self.exists = bool(self._connection.execute("SELECT * FROM sqlite_master").fetchall())
-            if not self.exists and (self.folder / _FIRST_FILE).exists():
-                self.exists, found = True, 1
             if self.exists and found != _FORMAT:
                 raise InputError(
                     f"The state in {self.folder} has the format {found}.", hint="Use the version that wrote it."

@@ -135,7 +135,7 @@ def test_a_folder_holds_one_cluster_at_a_time(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("state.db", b"{}"), ("state.db", bytes(range(256)) * 64), ("state.json", b'{"format": 1, "state": {"id": "x"}}')],
+    [("state.db", b"{}"), ("state.db", bytes(range(256)) * 64)],
 )
 def test_a_file_that_is_no_state_is_refused_and_stays(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
