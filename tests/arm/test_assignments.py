@@ -8,6 +8,7 @@ import pytest
 
 import kqlmi
 from kqlmi.errors import ApplyError, InputError, ResourceManagerError
+from kqlmi.local import arm
 from kqlmi.local.cluster import LocalCluster
 from kqlmi.model.entities import Scope
 from kqlmi.session import Session
@@ -235,16 +236,21 @@ def test_who_may_do_nothing_is_told_the_role(cluster: LocalCluster, connect: Con
         session.assign("loader")
 
 
-def test_a_failed_operation_is_not_applied(cluster: LocalCluster, session: Session) -> None:
+def test_a_failed_operation_is_not_applied(
+    cluster: LocalCluster, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plan = session.unassign("loader")
-    before = cluster.identities
+    before, accept = cluster.identities, arm._accepted
 
-    def failing(_: str) -> None:
-        cluster._state.identities = before
-        cluster._state.operations = dict.fromkeys(cluster._state.operations, "Failed")
+    def fail(asked: arm.Asked) -> arm.Answer:
+        answer = accept(asked)
+        asked.state.identities = before
+        asked.state.operations = dict.fromkeys(asked.state.operations, "Failed")
+        return answer
 
+    monkeypatch.setattr(arm, "_accepted", fail)
     with pytest.raises(ApplyError, match="Nothing changed") as caught:
-        session.carry_out(plan, tell=failing)
+        session.carry_out(plan)
     assert caught.value.outcome == "not applied"
 
 

@@ -93,11 +93,12 @@ def test_our_lines_and_cells_are_completed_without_a_word_to_the_cluster(silent:
 
 @needs_matchers
 def test_others_guesses_are_left_out_of_ours_only(silent: InteractiveShell, tmp_path: Path) -> None:
-    silent.Completer.use_jedi = False  # it gives up where the machine is slow
     silent.user_ns["samples_of_python"] = 1
+    silent.Completer.use_jedi = False  # it gives up where the machine is slow
+    assert "samples_of_python" in offered(silent, "sam")
+    silent.Completer.use_jedi = True
     (tmp_path / "samples.yaml").touch()
     with contextlib.chdir(tmp_path):
-        assert "samples_of_python" in offered(silent, "sam")
         assert offered(silent, "%kqlmi show --database sam") == ["%kqlmi show --database Samples"]
         assert offered(silent, "%kqlmi plan sam") == ["%kqlmi plan samples.yaml"]
         assert "%kqlmi plan samples.yaml" in offered(silent, "%kqlmi plan ")
