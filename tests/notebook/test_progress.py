@@ -13,6 +13,7 @@ import kqlmi
 from kqlmi.errors import RequestInterruptedError
 from kqlmi.local.cluster import LocalCluster
 from kqlmi.notebook.progress import Progress
+from tests.endless import ENDLESS
 
 from .conftest import Notebook
 
@@ -93,7 +94,7 @@ def test_an_interrupted_cell_fails_with_one_line(
         thread.start()
         capsys.readouterr()
         with pytest.raises(RequestInterruptedError):
-            connected.run("%%kqlmi\nrange x from 1 to 100000000000 step 1 | summarize sum(x)")
+            connected.run(f"%%kqlmi\n{ENDLESS}")
         thread.join()
     [line] = capsys.readouterr().out.splitlines()
     assert line.startswith("RequestInterruptedError: Interrupted. The query no longer runs on the cluster. [kqlmi;")
