@@ -99,7 +99,7 @@ class UpdatePolicy:
     is_wildcard: bool = False
 
     def takes(self, source: str) -> bool:
-        """Tell whether the policy runs over what is ingested into a table."""
+        """Check whether the policy runs over what is ingested into a table."""
         if not self.is_wildcard or "*" not in self.source:
             return self.source == source
         first, *middle = self.source.split("*")

@@ -125,7 +125,7 @@ class Handler(RequestHandler):
     head = patch = delete = options = put
 
     def not_allowed(self) -> str:
-        """Say that the endpoint takes no such method."""
+        """Refuse a method that the endpoint does not take."""
         raise http_error(405, "MethodNotAllowed", "HTTP 405: Method Not Allowed")
 
     def nothing(self) -> str:

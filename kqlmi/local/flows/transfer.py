@@ -82,7 +82,7 @@ def read(
     folders: bool = False,
     by: tuple[tuple[Partition, ...], str] = ((), ""),
 ) -> Table:
-    """Give the rows of all files of some locations, which may be folders where ``folders`` says so.
+    """Return the rows of all files of some locations, which may be folders where ``folders`` says so.
 
     ``by`` are partitions and their path format; those that are no columns become columns.
     """
