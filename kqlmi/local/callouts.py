@@ -1,10 +1,9 @@
 """The callout policy of the cluster: which outside services it may call."""
 
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from typing import Any
 
-from kqlmi.local import lenient_json, payloads
+from kqlmi.local import lenient_json, linear_regex, payloads
 from kqlmi.local.faults import KustoError, bad_request, not_carried_out
 
 TYPES = (
@@ -104,15 +103,9 @@ def _callout(item: Any) -> Callout:
     return Callout(callout_type, regex, can_call)
 
 
-@lru_cache(maxsize=256)
 def _compiled(regex: str) -> Any:
-    """Compile an expression with an engine whose time is linear in the text, whoever wrote the expression."""
-    import re2  # heavy
-
-    options = re2.Options()
-    options.log_errors = False  # it would print them
     try:
-        return re2.compile(regex, options)
-    except (re2.error, UnicodeEncodeError) as error:
+        return linear_regex.compiled(regex)
+    except ValueError as error:
         shown = lenient_json.dumps(regex)[:200]
         raise not_carried_out(f"the CalloutUriRegex {shown}, which is no regular expression of RE2") from error

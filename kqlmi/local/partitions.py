@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from kqlmi.local import lenient_json, textvalues
+from kqlmi.local import lenient_json, linear_regex, textvalues
 from kqlmi.local.faults import bad_request
 from kqlmi.local.lexer import Kind
 from kqlmi.local.reader import Mismatch, Reader
@@ -74,7 +74,7 @@ def take(reader: Reader, columns: Collection[str]) -> tuple[tuple[Partition, ...
     return found, take_format(reader, found)
 
 
-def take_format(reader: Reader, known: Collection[Partition]) -> str:
+def take_format(reader: Reader, known: tuple[Partition, ...]) -> str:
     """Take ``('text' Name datetime_pattern('…', Name) …)``, and return what is in the brackets."""
     start = reader.position
     found = reader.expressions("(", ")")
@@ -84,7 +84,8 @@ def take_format(reader: Reader, known: Collection[Partition]) -> str:
     return found[0]
 
 
-def pattern(partitions: Collection[Partition], path_format: str) -> Any:
+@lru_cache(maxsize=256)  # asked for each file
+def pattern(partitions: tuple[Partition, ...], path_format: str) -> Any:
     """Return what the paths match that a path format describes; its groups are named after place and part."""
     kinds = {one.name: one for one in partitions}
     written = path_format or ' "/" '.join(f"[{lenient_json.dumps(one.name)}]" for one in partitions)
@@ -96,23 +97,14 @@ def pattern(partitions: Collection[Partition], path_format: str) -> Any:
         seen.add(found[0])
         return found[0] if named else "(?:"
 
-    return _compiled(_NAMED.sub(once, "".join(_pieces(written, kinds, places))))
-
-
-@lru_cache(maxsize=256)
-def _compiled(regex: str) -> Any:
-    """Compile an expression with an engine whose time is linear in the path, whoever wrote the path format."""
-    import re2  # heavy
-
-    options = re2.Options()
-    options.log_errors = False  # it would print them
+    regex = _NAMED.sub(once, "".join(_pieces(written, kinds, places)))
     try:
-        return re2.compile(regex, options)
-    except re2.error as error:
+        return linear_regex.compiled(regex)
+    except ValueError as error:
         raise bad_request("the path format is too long") from error
 
 
-def values(partitions: Collection[Partition], path_format: str, path: str) -> Mapping[str, Any] | None:
+def values(partitions: tuple[Partition, ...], path_format: str, path: str) -> Mapping[str, Any] | None:
     """Return the values of partitions in the path of a file, or None where it has none of them."""
     found = pattern(partitions, path_format).match(path)
     if not found or not (path[: found.end()].endswith("/") or path[found.end() :].startswith("/")):
