@@ -76,7 +76,7 @@ def sql(text: str, values: dict[str, Any] | None = None) -> Any:
 
 
 def run(text: str, *, statement: Callable[[str], str] = str) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """Give the types and rows of a query over two tables, as the local cluster asks it."""
+    """Return the types and rows of a query over two tables, as the local cluster asks it."""
     cursor = duckdb_kql.connect(config=engine._LIMITS)
     try:
         for setup in (*translation.MACROS, "ATTACH ':memory:' AS a", "ATTACH ':memory:' AS b"):

@@ -76,7 +76,7 @@ def _note(reader: Reader, _verb: str) -> tuple[bool, str]:
 
 @command(".add {securable:of} {role:role} {principals:principals} {note:note}", gives=_GIVES, writes=True)
 def principals_add(call: Call) -> Rows:
-    """Give principals a role."""
+    """Grant a role to principals."""
     return _change(call, lambda held, named: (*_without(held, named), *named))
 
 
@@ -88,7 +88,7 @@ def principals_drop(call: Call) -> Rows:
 
 @command(".set {securable:of} {role:role} {principals:principals} {note:note}", gives=_GIVES, writes=True)
 def principals_set(call: Call) -> Rows:
-    """Give a role to principals, and take it away from all others."""
+    """Grant a role to principals, and revoke it from all others."""
     of, role = call.args["of"], call.args["role"]
     return _change(
         call, lambda held, named: (*(one for one in held if (one.entity, one.role) != (of.entity, role)), *named)

@@ -82,7 +82,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 def texts(one: Form, object_id: str) -> Iterator[tuple[str, str]]:
-    """Give each text that a form writes, one field at a time taking each of its values."""
+    """Yield each text that a form writes, one field at a time taking each of its values."""
     store = Identity(ObjectId(object_id), "store", client_id="cccccccc-1111-2222-3333-444444444444")
     named = {"table": TABLES.get(one.flow, "R"), "source": "Source"}
     said = {each.name: named.get(each.name, FIRST[each.kind]) for each in one.fields}
