@@ -1,6 +1,5 @@
 """The commands of the ingestion endpoint: what clients need to queue files, and queueing by a command."""
 
-import re
 import secrets
 import uuid
 from collections.abc import Callable, Iterator
@@ -9,7 +8,7 @@ from typing import Any
 
 from kqlmi.local import connectionstrings, lenient_json, partitions, statusqueues, ticks
 from kqlmi.local.commands.registry import Call, Endpoint, Rows, command, shape
-from kqlmi.local.commands.shapes import listed
+from kqlmi.local.commands.shapes import NUMBER, listed
 from kqlmi.local.connectionstrings import Location
 from kqlmi.local.enforce import Use
 from kqlmi.local.entities import UPLOADS, IngestionJob
@@ -33,7 +32,6 @@ _HERE = (Endpoint.INGEST,)
 _MOST = 1000
 _CREATED = (Partition("creationTime", "datetime"),)
 _NAMES = {"format": "format", "ignorefirstrecord": "ignoreFirstRecord"}
-_NUMBER = re.compile(r"[0-9]{1,18}")
 _NAMED = {"EnableTracking": bool, "SkipBatching": bool, "CompressionFactor": float}
 
 
@@ -194,7 +192,7 @@ def _path_format(reader: Reader) -> str:
 
 def _number(reader: Reader) -> int:
     token = reader.next()
-    if not _NUMBER.fullmatch(token.text):
+    if not NUMBER.fullmatch(token.text):
         raise bad_request(f"MaxFiles must be a number, not {lenient_json.dumps(token.text[:60])}")
     return int(token.text)
 

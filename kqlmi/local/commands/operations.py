@@ -5,6 +5,7 @@ from typing import Any
 from kqlmi.local.activity import Run
 from kqlmi.local.commands.registry import Call, Rows, command, shape
 from kqlmi.local.commands.requests import allowed
+from kqlmi.local.commands.shapes import listed
 from kqlmi.local.faults import bad_request
 from kqlmi.local.lexer import Kind
 from kqlmi.local.reader import Reader
@@ -23,13 +24,9 @@ def _operation(reader: Reader, _verb: str) -> str:
 @shape("operations")
 def _operations(reader: Reader, verb: str) -> tuple[str, ...]:
     """Take an ID, or several in brackets."""
-    if not reader.take("("):
+    if reader.peek().text != "(":
         return (_operation(reader, verb),)
-    found = [_operation(reader, verb)]
-    while reader.take(","):
-        found.append(_operation(reader, verb))
-    reader.expect(")")
-    return tuple(found)
+    return listed(reader, lambda: _operation(reader, verb))
 
 
 @command(

@@ -1,7 +1,9 @@
 """The parts that the patterns of commands are made of."""
 
+import re
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Final
 
 from kqlmi.local import lenient_json, reserved
 from kqlmi.local.commands.registry import shape
@@ -10,6 +12,8 @@ from kqlmi.local.lexer import Kind
 from kqlmi.local.principals import Role
 from kqlmi.local.reader import Mismatch, Reader
 from kqlmi.local.tables import Column
+
+NUMBER: Final = re.compile(r"[0-9]{1,18}")
 
 
 @shape("name")
@@ -52,6 +56,13 @@ def listed(reader: Reader, take: Callable[[], str]) -> tuple[str, ...]:
 @shape("string")
 def _string(reader: Reader, _verb: str) -> str:
     return reader.strings()
+
+
+@shape("count")
+def _count(reader: Reader, _verb: str) -> int:
+    if not NUMBER.fullmatch(reader.peek().text):
+        raise reader.mismatch("a number")
+    return int(reader.next().text)
 
 
 @shape("schema")

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from kqlmi.local import enforce, lenient_json, textvalues
-from kqlmi.local.commands.registry import Call, Rows, command, shape
+from kqlmi.local.commands.registry import Call, Rows, command
 from kqlmi.local.cutting import Site
 from kqlmi.local.enforce import Use
 from kqlmi.local.entities import ExternalTable
@@ -14,7 +14,6 @@ from kqlmi.local.flows import transfer
 from kqlmi.local.flows.external_definitions import Definition  # noqa: TC001 - it registers its shape
 from kqlmi.local.flows.registry import reader
 from kqlmi.local.principals import ADMIN, CREATE, READ_SCHEMA, Principal
-from kqlmi.local.reader import Reader
 from kqlmi.local.state import Database, State, with_entry
 from kqlmi.local.storage import open_location
 from kqlmi.local.tables import Column
@@ -109,16 +108,6 @@ def external_table_schema_show(call: Call) -> Rows:
     (table,) = _shown(call)
     schema = ",".join(f"{column.name}:{column.type}" for column in table.columns)
     return [(table.name, schema, call.allowed(READ_SCHEMA).name, table.folder, table.docstring)]
-
-
-@shape("count")
-def count(reader: Reader, _verb: str) -> int:
-    """Take a whole number."""
-    token = reader.peek()
-    if not token.text.isdecimal():
-        raise reader.mismatch("a number")
-    reader.next()
-    return int(token.text)
 
 
 @reader("external_table")

@@ -54,6 +54,13 @@ def test_a_partitioned_table_reads_the_values_of_its_partitions_from_the_paths(
     assert here.rows(f"{text} (h@'{CONTAINER}/in;managed_identity={here.store}') | count") == [[1]]
 
 
+def test_a_limit_of_any_length_is_read_or_is_a_syntax_error(here: World) -> None:
+    create(here, "dataformat=csv")
+    assert here.client.mgmt(".show external table T artifacts limit 3") == []
+    text = f".show external table T artifacts limit {'9' * 5000}"
+    assert here.client.refusal(text).code == "BadRequest_SyntaxError"
+
+
 def test_partitions_are_shown_as_in_the_documentation(here: World) -> None:
     by = "partition by (C:long = hash(a, 10), Date:datetime = startofday(t), A:string=a, V:datetime)"
     row = create(
