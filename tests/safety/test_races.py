@@ -68,6 +68,7 @@ class Written:
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalCluster]:
     monkeypatch.setattr("os.fsync", lambda _: None)  # it takes most of the time, and no crash is tested here
+    monkeypatch.setattr("kqlmi.local.lanes.WAITING", SESSIONS)  # all read the journal at once, and none is throttled
     with kqlmi.local.start(databases=DATABASES, identities=[LOADER, EXPORTER], usages=USAGES) as started:
         yield started
 
