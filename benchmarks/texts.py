@@ -14,20 +14,26 @@ from contextlib import suppress
 from kqlmi import redaction
 from kqlmi.errors import KqlmiError
 from kqlmi.local import commands as local_commands
-from kqlmi.local import cutting, kqltext, lenient_json, lexer
-from kqlmi.local.faults import KustoError
-from kqlmi.local.reader import Mismatch
-from kqlmi.model import commands, hidden, jsontext, lexing, nesting, payloads, references
-from kqlmi.model.mapped import Mapped
+from kqlmi.local.engine import kqltext
+from kqlmi.local.language import lexer
+from kqlmi.local.language.reader import Mismatch
+from kqlmi.local.query import external_calls
+from kqlmi.local.values import lenient_json
+from kqlmi.local.values.faults import KustoError
+from kqlmi.model import jsontext
+from kqlmi.model.kql import brackets, hidden_literals, payloads, tokenizer
+from kqlmi.model.kql.source_map import Mapped
+from kqlmi.model.policy import commands
+from kqlmi.model.uses import references
 from kqlmi.notebook import invocation, words
 
 READERS: dict[str, Callable[[str], object]] = {
-    "lexing.tokens": lambda text: list(lexing.tokens(text)),
-    "nesting.commands": lambda text: list(nesting.commands(text)),
+    "lexing.tokens": lambda text: list(tokenizer.tokens(text)),
+    "nesting.commands": lambda text: list(brackets.commands(text)),
     "commands.read": commands.read,
     "commands.writes": commands.writes,
-    "hidden.hidden": hidden.hidden,
-    "hidden.masked": hidden.masked,
+    "hidden.hidden": hidden_literals.hidden,
+    "hidden.masked": hidden_literals.masked,
     "references": references.references,
     "invocation.parse_cell": lambda text: invocation.parse_cell("", text),
     "words.pieces": words.pieces,
@@ -37,7 +43,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "local.lexer.tokens": lambda text: list(lexer.tokens(text)),
     "local.lexer.mask_hidden": lexer.mask_hidden,
     "local.lenient_json.loads": lenient_json.loads,
-    "local.cutting.replaced": lambda text: cutting.replaced(text, frozenset({"r"}), lambda _site: "kqlmi_0"),
+    "local.cutting.replaced": lambda text: external_calls.replaced(text, frozenset({"r"}), lambda _site: "kqlmi_0"),
     "local.kqltext.for_engine": lambda text: kqltext.for_engine(text, str),
     "local.kqltext.results": kqltext.results,
     "local.commands.match": local_commands.match,

@@ -9,10 +9,10 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from kqlmi import local, model
-    from kqlmi.model.draft import Draft
     from kqlmi.model.entities import Identity, Scope
-    from kqlmi.model.plan import Plan
-    from kqlmi.model.policy import Policy
+    from kqlmi.model.plan.draft import Draft
+    from kqlmi.model.plan.plan import Plan
+    from kqlmi.model.policy.policy import Policy
     from kqlmi.notebook.panel import Panel
     from kqlmi.session import Session, connect
 
@@ -32,11 +32,11 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Draft": "kqlmi.model.draft",
+    "Draft": "kqlmi.model.plan.draft",
     "Identity": "kqlmi.model.entities",
     "Panel": "kqlmi.notebook.panel",
-    "Plan": "kqlmi.model.plan",
-    "Policy": "kqlmi.model.policy",
+    "Plan": "kqlmi.model.plan.plan",
+    "Policy": "kqlmi.model.policy.policy",
     "Scope": "kqlmi.model.entities",
     "Session": "kqlmi.session",
     "connect": "kqlmi.session",

@@ -28,8 +28,8 @@ from azure.kusto.data.exceptions import KustoApiError
 
 import kqlmi
 from kqlmi import local
+from kqlmi.local.azure.loopback import Credential
 from kqlmi.local.cluster import LocalCluster
-from kqlmi.local.loopback import Credential
 
 RESULT = Path(__file__).with_suffix(".tsv")
 FILES = ("azure-kusto-data/tests/test_e2e_data.py", "azure-kusto-ingest/tests/test_e2e_ingest.py")

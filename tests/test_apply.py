@@ -7,12 +7,12 @@ import pytest
 import kqlmi
 from kqlmi.apply import apply_plan
 from kqlmi.cluster.connection import Connection
-from kqlmi.cluster.table import Table
+from kqlmi.cluster.protocol.table import Table
 from kqlmi.errors import ApplyError, ConnectionFailedError, RequestTimeoutError, ServiceError
-from kqlmi.model import commands
 from kqlmi.model.entities import Scope
-from kqlmi.model.plan import Plan
-from kqlmi.model.policy import Policy
+from kqlmi.model.plan.plan import Plan
+from kqlmi.model.policy import commands
+from kqlmi.model.policy.policy import Policy
 from kqlmi.session import Session
 
 FIRST, SECOND = Scope.database("First"), Scope.database("Second")

@@ -8,7 +8,7 @@ import pytest
 
 import kqlmi
 from kqlmi.errors import ServiceError
-from kqlmi.model.audit import RULES, Audit
+from kqlmi.model.audit.audit import RULES, Audit
 from tests.audited import CONTAINER, Busy, start
 
 FAULTY = (

@@ -15,9 +15,9 @@ import pytest
 import kqlmi
 from kqlmi.__main__ import main
 from kqlmi.local.cluster import LocalCluster
-from kqlmi.model import planfile
 from kqlmi.model.entities import Scope
-from kqlmi.model.policy import Policy
+from kqlmi.model.plan import planfile
+from kqlmi.model.policy.policy import Policy
 from kqlmi.session import Session
 from tests.waiting import eventually
 

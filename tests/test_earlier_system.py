@@ -9,12 +9,12 @@ import pytest
 import kqlmi
 from kqlmi.apply import apply_plan
 from kqlmi.cluster.connection import Connection
-from kqlmi.cluster.table import Table
+from kqlmi.cluster.protocol.table import Table
 from kqlmi.errors import ApplyError, ConnectionFailedError
 from kqlmi.history import StepRecord
 from kqlmi.local.cluster import LocalCluster
-from kqlmi.model import edits
 from kqlmi.model.entities import SYSTEM, Scope
+from kqlmi.model.plan import edits
 from kqlmi.notebook.panel import Panel
 from kqlmi.session import Session
 from tests.notebook.conftest import Notebook, notebook

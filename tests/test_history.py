@@ -19,18 +19,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from kqlmi.errors import InputError
-from kqlmi.history import (
-    Entry,
-    History,
-    HistoryError,
-    Outcome,
-    Reading,
-    StepRecord,
-    default_folder,
-    new_entry,
-)
+from kqlmi.history import Entry, History, HistoryError, Outcome, Reading, StepRecord, default_folder, new_entry
 from kqlmi.model.entities import Scope
-from kqlmi.model.policy import Policy
+from kqlmi.model.policy.policy import Policy
 from tests.model.test_policy import POLICIES
 
 CLUSTER = "cluster/11111111-2222-3333-4444-555555555555"

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 import kqlmi
 from kqlmi.model.entities import Scope, known_usage
-from kqlmi.model.policy import Policy
+from kqlmi.model.policy.policy import Policy
 
 # Lone surrogates cannot be sent in any encoding, and are refused before that.
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=16)

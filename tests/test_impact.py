@@ -7,10 +7,10 @@ import pytest
 
 import kqlmi
 from kqlmi.model.entities import Scope
-from kqlmi.model.impact import Impact, impact
-from kqlmi.model.needs import Discovery, Evidence, Need
-from kqlmi.model.plan import make_plan
-from kqlmi.model.policy import Policy, Snapshot
+from kqlmi.model.plan.impact import Impact, impact
+from kqlmi.model.plan.plan import make_plan
+from kqlmi.model.policy.policy import Policy, Snapshot
+from kqlmi.model.uses.needs import Discovery, Evidence, Need
 from kqlmi.notebook.panel import Panel
 from kqlmi.session import Session
 

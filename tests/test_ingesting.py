@@ -25,7 +25,7 @@ from kqlmi.errors import (
     ServiceError,
 )
 from kqlmi.local.cluster import LocalCluster
-from kqlmi.local.statusqueues import SUCCEEDED
+from kqlmi.local.ingest.statusqueues import SUCCEEDED
 from kqlmi.session import Session
 from tests.standins.serving import Answer, Request, serve
 

@@ -4,8 +4,8 @@ import pytest
 
 import kqlmi
 from kqlmi import policyfile
-from kqlmi.cluster.table import Column, Table
-from kqlmi.local import state
+from kqlmi.cluster.protocol.table import Column, Table
+from kqlmi.local.state import state
 from kqlmi.local.world import build
 from kqlmi.model.entities import Scope, database_key
 from kqlmi.session.met import Met

@@ -7,9 +7,9 @@ import pytest
 import kqlmi
 from kqlmi.errors import ApplyError
 from kqlmi.local.cluster import LocalCluster
-from kqlmi.model import edits
 from kqlmi.model.entities import Scope
-from kqlmi.model.plan import Plan
+from kqlmi.model.plan import edits
+from kqlmi.model.plan.plan import Plan
 from kqlmi.session import Session
 
 SAMPLES = Scope.database("Samples")

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from kqlmi import policyfile
 from kqlmi.errors import InputError
 from kqlmi.model.entities import Scope, known_usage, object_id
-from kqlmi.model.plan import make_plan
-from kqlmi.model.policy import Entry, Policy, Snapshot
+from kqlmi.model.plan.plan import make_plan
+from kqlmi.model.policy.policy import Entry, Policy, Snapshot
 from kqlmi.policyfile import PolicyFileError, edits, nodes
 from tests.model.test_policy import EXPORTER, EXTRAS, FUTURE, KNOWN, LOADER, parsed
 from tests.work import grows_no_faster_than_its_input

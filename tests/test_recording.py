@@ -14,14 +14,14 @@ import kqlmi
 from kqlmi import atomicfile
 from kqlmi.__main__ import main
 from kqlmi.cluster.connection import Connection, new_client_request_id
-from kqlmi.cluster.table import Table
+from kqlmi.cluster.protocol.table import Table
 from kqlmi.errors import ApplyError, InputError, RequestInterruptedError, ServiceError
-from kqlmi.history import Entry, History, HistoryError, StepRecord, new_entry, settling
+from kqlmi.history import Entry, History, HistoryError, StepRecord, new_entry, open_entries
 from kqlmi.local.cluster import LocalCluster
-from kqlmi.model import commands
 from kqlmi.model.entities import Scope
-from kqlmi.model.plan import Plan
-from kqlmi.model.policy import Policy
+from kqlmi.model.plan.plan import Plan
+from kqlmi.model.policy import commands
+from kqlmi.model.policy.policy import Policy
 from kqlmi.session import Session
 
 FIRST, SECOND, CLUSTER = Scope.database("First"), Scope.database("Second"), Scope.cluster()
@@ -576,7 +576,7 @@ def test_an_entry_that_another_process_finished_meanwhile_is_not_settled_over(
     session.apply(session.plan({FIRST: Policy.empty().grant(loader, "All")}))
     done = session.recorded().entries[-1]
     leave_open(session)
-    history, settled = session.history, settling.settled
+    history, settled = session.history, open_entries.settled
     assert history is not None
 
     def slow(*args: Any, **options: Any) -> Entry:
@@ -584,7 +584,7 @@ def test_an_entry_that_another_process_finished_meanwhile_is_not_settled_over(
         history.update(done)
         return replace(found, outcome="unknown")
 
-    monkeypatch.setattr(settling, "settled", slow)
+    monkeypatch.setattr(open_entries, "settled", slow)
     assert session.settle() == (done,)
     assert session.recorded().entries == (done,)
 

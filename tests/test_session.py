@@ -8,7 +8,7 @@ import kqlmi
 from kqlmi.errors import ForbiddenError, InputError
 from kqlmi.local.cluster import LocalCluster
 from kqlmi.model.entities import Scope
-from kqlmi.model.policy import Policy
+from kqlmi.model.policy.policy import Policy
 from kqlmi.session import Session
 
 SAMPLES = Scope.database("Samples")

@@ -8,10 +8,10 @@ import pytest
 import kqlmi
 from kqlmi.local import commands as local_commands
 from kqlmi.local.cluster import LocalCluster
-from kqlmi.local.faults import KustoError
-from kqlmi.model import commands
+from kqlmi.local.values.faults import KustoError
 from kqlmi.model.entities import Scope
-from kqlmi.model.policy import Policy
+from kqlmi.model.policy import commands
+from kqlmi.model.policy.policy import Policy
 from kqlmi.session import Session
 
 from .spellings import ALL, CLUSTER, DATABASE, OTHERS, PAYLOAD, SPELLINGS, Spelling

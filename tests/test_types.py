@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import kqlmi
-from kqlmi.cluster.table import ColumnTypeWarning
+from kqlmi.cluster.protocol.table import ColumnTypeWarning
 from kqlmi.session import Session
 
 

@@ -7,8 +7,8 @@ from typing import Literal
 from kqlmi.cluster.evidence import Overwritten
 from kqlmi.errors import printable
 from kqlmi.model.entities import Scope
-from kqlmi.model.plan import Plan, Step
-from kqlmi.model.policy import Grant, Policy, Property, state_of
+from kqlmi.model.plan.plan import Plan, Step
+from kqlmi.model.policy.policy import Grant, Policy, Property, state_of
 
 Outcome = Literal["applied", "partly applied", "not applied", "unknown"]
 

@@ -7,7 +7,7 @@ from kqlmi.arm import identities, operations
 from kqlmi.arm.operations import Change, State, carry_out
 from kqlmi.arm.resource import ClusterResource
 from kqlmi.errors import ApplyError, KqlmiError
-from kqlmi.model.assignment import AssignmentPlan
+from kqlmi.model.azure.assignment import AssignmentPlan
 
 NEEDS = "the role Contributor on the cluster, and Managed Identity Operator on a user-assigned identity"
 

@@ -5,14 +5,14 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from kqlmi.arm import operations
-from kqlmi.arm.asking import asking
+from kqlmi.arm.arm_errors import asking
 from kqlmi.arm.identities import READER
 from kqlmi.arm.operations import Change, State, carry_out
 from kqlmi.arm.resource import ClusterResource
 from kqlmi.errors import ApplyError, KqlmiError, ResourceManagerError
 from kqlmi.fanout import each
-from kqlmi.model.connectionplan import ConnectionPlan
-from kqlmi.model.dataconnections import DataConnection
+from kqlmi.model.azure.connectionplan import ConnectionPlan
+from kqlmi.model.azure.dataconnections import DataConnection
 
 NEEDS: Final = "the role Contributor on the cluster"
 _STREAMS: Final = (

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from kqlmi.arm.asking import asking
+from kqlmi.arm.arm_errors import asking
 from kqlmi.arm.resource import ClusterResource
 from kqlmi.errors import InputError, ResourceManagerError
-from kqlmi.model.assignment import IdentityBlock
+from kqlmi.model.azure.assignment import IdentityBlock
 from kqlmi.model.entities import SYSTEM, Identity, ObjectId, object_id
 
 _RESOURCE_ID = re.compile(

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from kqlmi.arm.asking import asking
+from kqlmi.arm.arm_errors import asking
 from kqlmi.errors import ApplyError, KqlmiError, ResourceManagerError
 
 State = Literal["before", "after", "changing", "other"]

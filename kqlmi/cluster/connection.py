@@ -6,17 +6,17 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, cast
 from urllib.parse import urlsplit
 
-from kqlmi.cluster import results
-from kqlmi.cluster.answers import RefusedError
-from kqlmi.cluster.discretion import discreet
-from kqlmi.cluster.interrupting import SERVER_SECONDS, interrupted
-from kqlmi.cluster.refusals import nothing_happened, translated
-from kqlmi.cluster.retrying import Retrying
-from kqlmi.cluster.table import Table
-from kqlmi.cluster.transport import passage, watch
+from kqlmi.cluster.faults.interrupts import SERVER_SECONDS, interrupted
+from kqlmi.cluster.faults.redact_errors import discreet
+from kqlmi.cluster.faults.refusals import nothing_happened, translated
+from kqlmi.cluster.faults.retries import Retrying
+from kqlmi.cluster.protocol import results
+from kqlmi.cluster.protocol.response_checks import RefusedError
+from kqlmi.cluster.protocol.table import Table
+from kqlmi.cluster.protocol.transport import passage, watch
 from kqlmi.credentials import SignIn
 from kqlmi.errors import ConnectionFailedError, InputError, ServiceError
-from kqlmi.model.lexing import is_management, is_write
+from kqlmi.model.kql.tokenizer import is_management, is_write
 
 if TYPE_CHECKING:
     from azure.kusto.data import KustoClient, KustoConnectionStringBuilder

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from kqlmi.cluster.connection import Connection
-from kqlmi.cluster.table import Table
+from kqlmi.cluster.protocol.table import Table
 from kqlmi.errors import KqlmiError, PolicyError, ServiceError
-from kqlmi.model import commands
 from kqlmi.model.entities import Scope, database_key
-from kqlmi.model.policy import Grant, Policy, Property, State, as_read, state_of
+from kqlmi.model.policy import commands
+from kqlmi.model.policy.policy import Grant, Policy, Property, State, as_read, state_of
 
 _POLICY = "ChangeCommand contains 'managed_identity'"
 _JOURNAL = f".show journal | where EventTimestamp > ago(10m) and {_POLICY}"

@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 
 from kqlmi.cluster import queues
 from kqlmi.cluster.connection import LOOPBACK, Target, connection_string, refuse_plain_http
-from kqlmi.cluster.discretion import discreet
-from kqlmi.cluster.refusals import translated
-from kqlmi.cluster.transport import passage, watch
+from kqlmi.cluster.faults.redact_errors import discreet
+from kqlmi.cluster.faults.refusals import translated
+from kqlmi.cluster.protocol.transport import passage, watch
 from kqlmi.errors import ConnectionFailedError, InputError, MissingExtraError, ServiceError, printable
-from kqlmi.model.blobs import Blob
+from kqlmi.model.uses.blobs import Blob
 from kqlmi.redaction import redacted
 
 Outcome = Literal["queued", "succeeded", "failed", "unknown"]

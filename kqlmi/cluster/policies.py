@@ -4,10 +4,10 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from kqlmi.cluster.answer_subjects import UnknownNameWarning, entity_name, is_about
 from kqlmi.cluster.connection import Connection, new_client_request_id
-from kqlmi.cluster.named import UnknownNameWarning, entity_name, is_about
-from kqlmi.cluster.retrying import Retrying
-from kqlmi.cluster.table import Table
+from kqlmi.cluster.faults.retries import Retrying
+from kqlmi.cluster.protocol.table import Table
 from kqlmi.errors import (
     AnswerError,
     ConnectionFailedError,
@@ -19,9 +19,9 @@ from kqlmi.errors import (
     printable,
 )
 from kqlmi.fanout import WIDTH, Progress, each, unseen
-from kqlmi.model import commands
 from kqlmi.model.entities import Scope
-from kqlmi.model.policy import Policy, Snapshot
+from kqlmi.model.policy import commands
+from kqlmi.model.policy.policy import Policy, Snapshot
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from kqlmi.credentials.audiences import ForCluster, checked_audience
 from kqlmi.credentials.authorities import PUBLIC, trusted
-from kqlmi.credentials.held import Held
+from kqlmi.credentials.shared import Held
 from kqlmi.credentials.ways import WAYS, Wanted, Way, checked_tenant, environment
 from kqlmi.errors import InputError
 from kqlmi.redaction import Secret

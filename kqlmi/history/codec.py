@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from kqlmi.history.entries import Entry, StepRecord
 from kqlmi.model.entities import Scope
-from kqlmi.model.policy import Policy
+from kqlmi.model.policy.policy import Policy
 
 _FORMAT: Final = 1
 

@@ -9,7 +9,7 @@ from typing import Final, Literal, Self
 
 from kqlmi.errors import InputError, KqlmiError, printable
 from kqlmi.model.entities import Scope
-from kqlmi.model.policy import Policy
+from kqlmi.model.policy.policy import Policy
 
 Outcome = Literal["open", "applied", "partly applied", "not applied", "unknown"]
 Source = Literal["plan", "cell"]

@@ -7,15 +7,15 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from kqlmi.errors import InputError, MissingExtraError
-from kqlmi.local.identities import Identity
+from kqlmi.local.values.identities import Identity
 
 if TYPE_CHECKING:
     from os import PathLike
 
     from kqlmi.local.cluster import LocalCluster
-    from kqlmi.local.persistence import Store
     from kqlmi.local.runtime import Running
-    from kqlmi.local.state import State
+    from kqlmi.local.state.persistence import Store
+    from kqlmi.local.state.state import State
 
 __all__ = ["Identity", "find", "serve", "start"]
 
@@ -45,7 +45,7 @@ def start(
     given = [name for name, one in {"databases": databases, "identities": identities, "usages": usages}.items() if one]
     state = world.build(databases, identities, usages)
     if path is not None:
-        from kqlmi.local.persistence import Store  # seldom needed
+        from kqlmi.local.state.persistence import Store  # seldom needed
 
         store = Store(Path(path).resolve())
         try:

@@ -11,15 +11,16 @@ from types import TracebackType
 from typing import Any, Self
 
 from kqlmi.errors import InputError
-from kqlmi.local import loopback, resources
-from kqlmi.local.faults import KustoError
-from kqlmi.local.hubs import Hub
-from kqlmi.local.identities import Identity
-from kqlmi.local.persistence import Store
-from kqlmi.local.principals import Caller, Role, new_app
-from kqlmi.local.server import Server
-from kqlmi.local.service import Service
-from kqlmi.local.state import Grant, State
+from kqlmi.local.azure import loopback
+from kqlmi.local.http.server import Server
+from kqlmi.local.http.service import Service
+from kqlmi.local.state.hubs import Hub
+from kqlmi.local.state.persistence import Store
+from kqlmi.local.state.state import Grant, State
+from kqlmi.local.values import resources
+from kqlmi.local.values.faults import KustoError
+from kqlmi.local.values.identities import Identity
+from kqlmi.local.values.principals import Caller, Role, new_app
 
 _PORTS = 65_536
 ARM_ROLES = ("Reader", "none")

@@ -3,15 +3,16 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kqlmi.local import callouts, identities
-from kqlmi.local.faults import Inner, KustoError
-from kqlmi.local.identities import Identity
-from kqlmi.local.policies import Policy
-from kqlmi.local.principals import Principal
+from kqlmi.local.state import callouts
+from kqlmi.local.state.policies import Policy
+from kqlmi.local.values import identities
+from kqlmi.local.values.faults import Inner, KustoError
+from kqlmi.local.values.identities import Identity
+from kqlmi.local.values.principals import Principal
 from kqlmi.model.workflows import WORKFLOWS, Workflow
 
 if TYPE_CHECKING:
-    from kqlmi.local.state import State
+    from kqlmi.local.state.state import State
 
 _WORKFLOWS = {workflow.id: workflow for workflow in WORKFLOWS}
 _ALL = "All"

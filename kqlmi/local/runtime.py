@@ -17,7 +17,7 @@ from platformdirs import user_runtime_path
 
 from kqlmi import atomicfile, local
 from kqlmi.errors import InputError
-from kqlmi.local import loopback
+from kqlmi.local.azure import loopback
 from kqlmi.local.cluster import LocalCluster
 
 _NAME = "local-cluster.json"

@@ -5,12 +5,13 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from kqlmi.local import identities as identities_module
-from kqlmi.local import literals, policies
-from kqlmi.local.faults import KustoError
-from kqlmi.local.identities import Identity
-from kqlmi.local.state import Database, State, key
-from kqlmi.local.tables import Table, columns
+from kqlmi.local.language import literals
+from kqlmi.local.state import policies
+from kqlmi.local.state.state import Database, State, key
+from kqlmi.local.values import identities as identities_module
+from kqlmi.local.values.faults import KustoError
+from kqlmi.local.values.identities import Identity
+from kqlmi.local.values.tables import Table, columns
 from kqlmi.model.usages import USAGES
 
 _NAMESPACE = uuid.UUID("6b716c6d-6900-4000-8000-6c6f63616c00")

@@ -4,7 +4,7 @@ from html import escape
 from itertools import islice
 
 from kqlmi.errors import printable
-from kqlmi.model.draft import Draft
+from kqlmi.model.plan.draft import Draft
 from kqlmi.notebook import matrix
 
 # A saved notebook is to stay small, and so is what IPython keeps of each display; %kqlmi show has all of it.

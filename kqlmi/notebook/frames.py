@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from kqlmi.model.access import access, without_effect
-from kqlmi.model.draft import Draft
 from kqlmi.model.entities import SYSTEM, Scope, checked_usage
-from kqlmi.model.explanation import Verdict
-from kqlmi.model.policy import Snapshot
+from kqlmi.model.explain.explanation import Verdict
+from kqlmi.model.plan.draft import Draft
+from kqlmi.model.policy.access import access, without_effect
+from kqlmi.model.policy.policy import Snapshot
 from kqlmi.notebook import matrix
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 from kqlmi.errors import CellError
 from kqlmi.model.entities import did_you_mean
-from kqlmi.model.lexing import Token, tokens
+from kqlmi.model.kql.tokenizer import Token, tokens
 
 ASSIGNMENT = re.compile(r"\s*(?P<name>\w+)\s*<<(?=\s|$)")
 Kind = Literal["flag", "value", "values"]

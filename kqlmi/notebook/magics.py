@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
 
 from kqlmi.errors import AnswerError, KqlmiError, RequestInterruptedError, printable
-from kqlmi.model.hidden import hidden
-from kqlmi.model.policy import Snapshot
+from kqlmi.model.kql.hidden_literals import hidden
+from kqlmi.model.policy.policy import Snapshot
 from kqlmi.notebook import subcommands
 from kqlmi.notebook.frames import check_frame, policy_frame
 from kqlmi.notebook.invocation import Cell, parse_cell

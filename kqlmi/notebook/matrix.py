@@ -6,11 +6,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from kqlmi.errors import printable
-from kqlmi.model.access import without_effect
-from kqlmi.model.directory import Directory
-from kqlmi.model.draft import Draft
 from kqlmi.model.entities import ALL, SYSTEM, Scope, known_usage
-from kqlmi.model.policy import Snapshot
+from kqlmi.model.plan.draft import Draft
+from kqlmi.model.policy.access import without_effect
+from kqlmi.model.policy.directory import Directory
+from kqlmi.model.policy.policy import Snapshot
 from kqlmi.model.workflows import WORKFLOWS
 from kqlmi.notebook import words
 

@@ -9,11 +9,11 @@ from typing import Any, Final
 import traitlets
 
 from kqlmi.errors import ApplyError, InputError, KqlmiError, PolicyError, printable
-from kqlmi.model import edits
-from kqlmi.model.draft import Draft
 from kqlmi.model.entities import Identity, ObjectId, Scope, object_id
-from kqlmi.model.plan import Plan
-from kqlmi.model.policy import Snapshot
+from kqlmi.model.plan import edits
+from kqlmi.model.plan.draft import Draft
+from kqlmi.model.plan.plan import Plan
+from kqlmi.model.policy.policy import Snapshot
 from kqlmi.notebook import display, matrix, words
 from kqlmi.notebook.reader import Reader
 from kqlmi.notebook.requests import Requests, alone

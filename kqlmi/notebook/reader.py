@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from kqlmi.errors import KqlmiError
-from kqlmi.model.diff import Change, diff
-from kqlmi.model.directory import Directory
-from kqlmi.model.draft import Draft
 from kqlmi.model.entities import ALL, Identity, Scope
-from kqlmi.model.policy import Snapshot
+from kqlmi.model.plan.draft import Draft
+from kqlmi.model.policy.diff import Change, diff
+from kqlmi.model.policy.directory import Directory
+from kqlmi.model.policy.policy import Snapshot
 from kqlmi.notebook import words
 from kqlmi.session import Session
 

@@ -6,8 +6,8 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 
 from kqlmi.errors import InputError, KqlmiError, RequestInterruptedError, printable
-from kqlmi.model.draft import Cell
 from kqlmi.model.entities import ALL, object_id
+from kqlmi.model.plan.draft import Cell
 from kqlmi.notebook import matrix, words
 
 if TYPE_CHECKING:

@@ -4,14 +4,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kqlmi.errors import printable
-from kqlmi.model.access import access
-from kqlmi.model.diff import Change
-from kqlmi.model.draft import Cell, Draft
 from kqlmi.model.entities import ALL, SYSTEM, Identity, Scope
-from kqlmi.model.lexing import tokens
-from kqlmi.model.plan import Plan
-from kqlmi.model.planfile import to_request
-from kqlmi.model.policy import Snapshot
+from kqlmi.model.kql.tokenizer import tokens
+from kqlmi.model.plan.draft import Cell, Draft
+from kqlmi.model.plan.plan import Plan
+from kqlmi.model.plan.planfile import to_request
+from kqlmi.model.policy.access import access
+from kqlmi.model.policy.diff import Change
+from kqlmi.model.policy.policy import Snapshot
 from kqlmi.model.workflows import WORKFLOWS
 
 _MOST = 12

@@ -2,7 +2,7 @@
 
 from kqlmi.policyfile.document import Desired, PolicyFile
 from kqlmi.policyfile.nodes import PolicyFileError
-from kqlmi.policyfile.reading import read
-from kqlmi.policyfile.writing import export, update
+from kqlmi.policyfile.reader import read
+from kqlmi.policyfile.writer import export, update
 
 __all__ = ["Desired", "PolicyFile", "PolicyFileError", "export", "read", "update"]

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import date
 
-from kqlmi.model.audit import RULES
+from kqlmi.model.audit.audit import RULES
+from kqlmi.model.audit.findings import Acceptance
 from kqlmi.model.entities import ObjectId, did_you_mean
-from kqlmi.model.findings import Acceptance
 from kqlmi.policyfile.nodes import Node
 
 _KEYS = ("rule", "identity", "scope", "usage", "reason", "until")

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from kqlmi.errors import InputError, PolicyError
-from kqlmi.model.directory import Directory
+from kqlmi.model.audit.findings import Acceptance
 from kqlmi.model.entities import ObjectId, Scope, checked_usage, did_you_mean, object_id, usage_name
-from kqlmi.model.findings import Acceptance
-from kqlmi.model.policy import Entry, Policy, Snapshot
+from kqlmi.model.policy.directory import Directory
+from kqlmi.model.policy.policy import Entry, Policy, Snapshot
 from kqlmi.policyfile.nodes import Node, PolicyFileError, Slot
 
 Properties = Mapping[str, str]

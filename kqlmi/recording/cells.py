@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Final
 from kqlmi.apply import DEADLINE
 from kqlmi.cluster.connection import Connection, new_client_request_id
 from kqlmi.cluster.evidence import is_anothers, policy_writes
+from kqlmi.cluster.faults.refusals import nothing_happened
+from kqlmi.cluster.outcome_recovery import Awaited, Settled, after_break, after_interrupt, after_timeout
 from kqlmi.cluster.policies import read_policy, write_policy, written_policy
-from kqlmi.cluster.refusals import nothing_happened
-from kqlmi.cluster.settling import Awaited, Settled, after_break, after_interrupt, after_timeout
-from kqlmi.cluster.table import Table
+from kqlmi.cluster.protocol.table import Table
 from kqlmi.errors import (
     AnswerError,
     ForbiddenError,
@@ -22,14 +22,14 @@ from kqlmi.errors import (
     RequestTimeoutError,
     ServiceError,
 )
-from kqlmi.history import Entry, Outcome, StepRecord, settling
-from kqlmi.model import commands
-from kqlmi.model.commands import PolicyCommand
+from kqlmi.history import Entry, Outcome, StepRecord, open_entries
 from kqlmi.model.entities import Scope
-from kqlmi.model.hidden import masked
+from kqlmi.model.kql.hidden_literals import masked
+from kqlmi.model.policy import commands
+from kqlmi.model.policy.commands import PolicyCommand
 
 if TYPE_CHECKING:
-    from kqlmi.model.policy import Policy
+    from kqlmi.model.policy.policy import Policy
     from kqlmi.recording.recorder import Recorder
 
 _UNDO: Final = {"applied": "%kqlmi undo reverts that.", "partly applied": "%kqlmi undo reverts that."}
@@ -119,7 +119,7 @@ class _Sent:
             found = self._read_back("not applied", refused=True)
         else:
             found = with_all(self.entry, "not applied")
-        found = settling.closed(found)
+        found = open_entries.closed(found)
         with suppress(KeyboardInterrupt):  # the error says how it ended
             self.recorder.update(found)
         if self.unclear or found.outcome in _UNDO:
@@ -127,7 +127,7 @@ class _Sent:
 
     def answered(self, answer: Table) -> None:
         """Close the entry of a text that was answered; AnswerError where neither that nor the policy shows the change."""
-        found = settling.closed(self._by(answer))
+        found = open_entries.closed(self._by(answer))
         self.recorder.update(found)
         if self.command and found.outcome != "applied":
             raise AnswerError(
@@ -138,7 +138,7 @@ class _Sent:
 
     def interrupted(self) -> RequestInterruptedError:
         """Read back what became of a text, close its entry, and return what an interrupt of it becomes."""
-        found = settling.closed(
+        found = open_entries.closed(
             self._settled(_after_interrupt) if self.unclear else with_all(self.entry, "not applied")
         )
         with suppress(KeyboardInterrupt):

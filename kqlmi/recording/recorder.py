@@ -6,18 +6,18 @@ from dataclasses import dataclass, field, replace
 
 from kqlmi.apply import DEADLINE, Applied, StepResult, apply_plan
 from kqlmi.apply.results import difference
-from kqlmi.cluster import listing
+from kqlmi.cluster import databases
 from kqlmi.cluster.connection import Connection, new_client_request_id
+from kqlmi.cluster.faults.retries import Retrying
 from kqlmi.cluster.policies import read_policy
-from kqlmi.cluster.retrying import Retrying
-from kqlmi.cluster.table import Table
+from kqlmi.cluster.protocol.table import Table
 from kqlmi.errors import ApplyError, ForbiddenError, InputError
-from kqlmi.history import Entry, History, HistoryError, Outcome, Reading, StepRecord, new_entry, settling
-from kqlmi.model.commands import PolicyCommand
-from kqlmi.model.diff import Change, diff
+from kqlmi.history import Entry, History, HistoryError, Outcome, Reading, StepRecord, new_entry, open_entries
 from kqlmi.model.entities import Scope
-from kqlmi.model.plan import Plan, make_plan
-from kqlmi.model.policy import Snapshot, marked_as, state_of
+from kqlmi.model.plan.plan import Plan, make_plan
+from kqlmi.model.policy.commands import PolicyCommand
+from kqlmi.model.policy.diff import Change, diff
+from kqlmi.model.policy.policy import Snapshot, marked_as, state_of
 from kqlmi.recording import cells
 from kqlmi.recording.cells import first_value, with_all
 
@@ -129,11 +129,11 @@ class Recorder:
         """Send a text with writing policy commands as it stands, with the policies read around it, and an entry."""
         return cells.run(self, written, text, database, timeout=timeout)
 
-    def ids(self, scopes: Iterable[Scope]) -> settling.Ids:
+    def ids(self, scopes: Iterable[Scope]) -> open_entries.Ids:
         """Read the own IDs of databases, by which one that is created again is told from the one before."""
         if all(scope.is_cluster for scope in scopes):
             return {}
-        return listing.database_ids(self.connection) or {}
+        return databases.database_ids(self.connection) or {}
 
     def settle(self, *, deadline: float = DEADLINE) -> tuple[Entry, ...]:
         """Return the entries that were left open or unknown, with what the cluster shows of them by now.
@@ -143,7 +143,7 @@ class Recorder:
         """
         found = []
         for entry in self.read().unfinished:
-            settled = settling.settled(self.connection, entry, deadline=deadline)
+            settled = open_entries.settled(self.connection, entry, deadline=deadline)
             with suppress(HistoryError):
                 settled = self.history.settle(entry, settled)
             found.append(settled)
@@ -185,8 +185,8 @@ class Recorder:
         steps = [step for step in entry.steps if step.outcome == "applied"]
         if not steps:
             raise InputError(f"Entry {entry.id} changed nothing.", hint="%kqlmi history lists the changes.")
-        ids = None if all(step.scope.is_cluster for step in steps) else listing.database_ids(self.connection)
-        gone = [step for step in steps if settling.is_gone(step, ids)]
+        ids = None if all(step.scope.is_cluster for step in steps) else databases.database_ids(self.connection)
+        gone = [step for step in steps if open_entries.is_gone(step, ids)]
         steps = [step for step in steps if step not in gone]
         if not steps:
             raise InputError(
@@ -223,7 +223,7 @@ class Recorder:
 
     def close(self, entry: Entry, outcome: Outcome | None = None) -> Entry:
         """Record the outcome of an entry."""
-        closed = settling.closed(entry, outcome)
+        closed = open_entries.closed(entry, outcome)
         self.update(closed)
         return closed
 

@@ -2,7 +2,7 @@
 
 from kqlmi.apply import Applied, StepResult
 from kqlmi.cluster.ingest import Ingestion
-from kqlmi.cluster.table import Table
+from kqlmi.cluster.protocol.table import Table
 from kqlmi.credentials import MODES
 from kqlmi.history import Entry
 from kqlmi.session.azure import ConnectionList, IdentityList

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from kqlmi.cluster.policies import Policies
 from kqlmi.errors import InputError
 from kqlmi.fanout import Progress, unseen
-from kqlmi.model.audit import Audit, sorted_out, unproven
-from kqlmi.model.audit import audit as find
+from kqlmi.model.audit.audit import Audit, sorted_out, unproven
+from kqlmi.model.audit.audit import audit as find
+from kqlmi.model.audit.findings import Edits, Facts
+from kqlmi.model.audit.tighten import Tightened
+from kqlmi.model.audit.tighten import tighten as least
 from kqlmi.model.entities import Identity
-from kqlmi.model.findings import Edits, Facts
-from kqlmi.model.plan import Plan, make_plan
-from kqlmi.model.policy import Snapshot
-from kqlmi.model.tighten import Tightened
-from kqlmi.model.tighten import tighten as least
+from kqlmi.model.plan.plan import Plan, make_plan
+from kqlmi.model.policy.policy import Snapshot
 from kqlmi.session.azure import Azure, ask, discover
 
 if TYPE_CHECKING:

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Final
 
 from kqlmi.errors import ForbiddenError, InputError, KqlmiError, ResourceManagerError
 from kqlmi.fanout import Progress, unseen
-from kqlmi.model.access import Access
-from kqlmi.model.dataconnections import DataConnection, needs, verdict
-from kqlmi.model.directory import Directory
+from kqlmi.model.audit.findings import Facts
+from kqlmi.model.azure.dataconnections import DataConnection, needs, verdict
+from kqlmi.model.azure.identitylist import Listed, listed
 from kqlmi.model.entities import Identity, Scope
-from kqlmi.model.findings import Facts
-from kqlmi.model.identitylist import Listed, listed
-from kqlmi.model.needs import DATA_CONNECTIONS, Discovery, Outcome, Source
-from kqlmi.model.plan import Plan
-from kqlmi.model.policy import Snapshot
+from kqlmi.model.plan.plan import Plan
+from kqlmi.model.policy.access import Access
+from kqlmi.model.policy.directory import Directory
+from kqlmi.model.policy.policy import Snapshot
+from kqlmi.model.uses.needs import DATA_CONNECTIONS, Discovery, Outcome, Source
 
 if TYPE_CHECKING:
     from kqlmi.arm.resource import ClusterResource
@@ -120,7 +120,7 @@ def discover(session: "Session", azure: Azure | None = None, *, progress: Progre
     Raises:
         KqlmiError: The databases cannot be listed.
     """
-    from kqlmi.cluster import discovery
+    from kqlmi.cluster.discovery import discovery
 
     found = discovery.discover(session.connection, progress)
     if session.resource is None:

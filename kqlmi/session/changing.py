@@ -6,16 +6,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from kqlmi.errors import InputError, KqlmiError
-from kqlmi.model.access import access
-from kqlmi.model.assignment import AssignmentPlan
-from kqlmi.model.blobs import EVENT_FORMATS
-from kqlmi.model.connectionplan import ConnectionPlan
-from kqlmi.model.dataconnections import USAGE
-from kqlmi.model.directory import Directory
+from kqlmi.model.audit.findings import Facts
+from kqlmi.model.azure.assignment import AssignmentPlan
+from kqlmi.model.azure.connectionplan import ConnectionPlan
+from kqlmi.model.azure.dataconnections import USAGE
 from kqlmi.model.entities import SYSTEM, Identity, Scope, did_you_mean
-from kqlmi.model.findings import Facts
-from kqlmi.model.impact import Impact, unassigning
-from kqlmi.model.needs import Discovery
+from kqlmi.model.plan.impact import Impact, unassigning
+from kqlmi.model.policy.access import access
+from kqlmi.model.policy.directory import Directory
+from kqlmi.model.uses.blobs import EVENT_FORMATS
+from kqlmi.model.uses.needs import Discovery
 from kqlmi.session.azure import resource_of
 
 if TYPE_CHECKING:

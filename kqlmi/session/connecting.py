@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from kqlmi.cluster.cloud import login_endpoint
 from kqlmi.cluster.connection import DEFAULT_TIMEOUT, KustoConnection, Target
-from kqlmi.cluster.retrying import Patience, Retrying
+from kqlmi.cluster.faults.retries import Patience, Retrying
 from kqlmi.credentials import sign_in
 from kqlmi.errors import (
     ConnectionFailedError,

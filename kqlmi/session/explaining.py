@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from kqlmi.errors import KqlmiError, ServiceError
 from kqlmi.model.entities import Scope
-from kqlmi.model.explanation import Explanation, Verdict, from_refusal, is_identity, judge
-from kqlmi.model.policy import Snapshot
-from kqlmi.model.references import Reference, references
+from kqlmi.model.explain.explanation import Explanation, Verdict, from_refusal, is_identity, judge
+from kqlmi.model.policy.policy import Snapshot
+from kqlmi.model.uses.references import Reference, references
 
 if TYPE_CHECKING:
     from kqlmi.session.session import Session

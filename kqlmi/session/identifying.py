@@ -9,7 +9,7 @@ from kqlmi.cluster.policies import Policies
 from kqlmi.errors import KqlmiError
 from kqlmi.fanout import Progress, unseen
 from kqlmi.model.entities import SYSTEM, Scope, is_guid
-from kqlmi.model.policy import Snapshot
+from kqlmi.model.policy.policy import Snapshot
 from kqlmi.session.azure import assigned
 
 if TYPE_CHECKING:

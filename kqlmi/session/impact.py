@@ -2,17 +2,17 @@
 
 from typing import TYPE_CHECKING
 
-from kqlmi.cluster import discovery
+from kqlmi.cluster.discovery import discovery
 from kqlmi.errors import KqlmiError
-from kqlmi.model.dataconnections import USAGE
+from kqlmi.model.audit.findings import Facts
+from kqlmi.model.azure.dataconnections import USAGE
 from kqlmi.model.entities import ALL, usage_name
-from kqlmi.model.explanation import left_over
-from kqlmi.model.findings import Facts
-from kqlmi.model.impact import Impact
-from kqlmi.model.impact import impact as compare
-from kqlmi.model.plan import Plan
-from kqlmi.model.planfile import Live, to_warning
-from kqlmi.model.policy import Snapshot
+from kqlmi.model.explain.explanation import left_over
+from kqlmi.model.plan.impact import Impact
+from kqlmi.model.plan.impact import impact as compare
+from kqlmi.model.plan.plan import Plan
+from kqlmi.model.plan.planfile import Live, to_warning
+from kqlmi.model.policy.policy import Snapshot
 
 if TYPE_CHECKING:
     from kqlmi.session.session import Session

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Final
 
 from kqlmi.cluster.ingest import IngestClient, Ingestion
 from kqlmi.errors import IngestionError, InputError, KqlmiError, RequestInterruptedError, printable
-from kqlmi.model import blobs, quoting
-from kqlmi.model.access import access
-from kqlmi.model.blobs import Blob
 from kqlmi.model.entities import SYSTEM, Identity, Scope
-from kqlmi.model.explanation import assign_line, grant_lines
+from kqlmi.model.explain.explanation import assign_line, grant_lines
+from kqlmi.model.kql import quoting
+from kqlmi.model.policy.access import access
+from kqlmi.model.uses import blobs
+from kqlmi.model.uses.blobs import Blob
 from kqlmi.model.workflows import WORKFLOWS
 
 if TYPE_CHECKING:

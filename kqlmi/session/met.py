@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Self
 
-from kqlmi.cluster import listing
-from kqlmi.cluster.table import Table
+from kqlmi.cluster import databases
+from kqlmi.cluster.protocol.table import Table
 from kqlmi.errors import printable
-from kqlmi.model.directory import Directory
 from kqlmi.model.entities import Scope, database_key
-from kqlmi.model.policy import Snapshot
+from kqlmi.model.policy.directory import Directory
+from kqlmi.model.policy.policy import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +28,13 @@ class Met:
 
     def listing(self, answer: Table) -> Self:
         """Give what is known once ``.show databases`` was answered."""
-        names = listing.names(answer)
+        names = databases.names(answer)
         pretty = answer.column("PrettyName") if answer.has("PrettyName") else ()
         return replace(
             self,
             databases=names,
             pretty={name: str(one) for name, one in zip(names, pretty, strict=False) if one},
-            following=listing.following(answer),
+            following=databases.following(answer),
         )
 
     def matching(self, pattern: str) -> tuple[str, ...]:

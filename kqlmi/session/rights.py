@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kqlmi.errors import KqlmiError
-from kqlmi.model.roles import changing
+from kqlmi.model.azure.roles import changing
 from kqlmi.session.whoami import told_roles
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kqlmi.errors import InputError, KqlmiError, printable
-from kqlmi.model import planfile
 from kqlmi.model.entities import Scope
-from kqlmi.model.plan import Plan
+from kqlmi.model.plan import planfile
+from kqlmi.model.plan.plan import Plan
 from kqlmi.session import azure
 
 if TYPE_CHECKING:

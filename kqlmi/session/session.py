@@ -9,21 +9,22 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from kqlmi.apply import DEADLINE, Applied, StepResult, apply_plan
-from kqlmi.cluster import named, policies
+from kqlmi.cluster import answer_subjects, policies
 from kqlmi.cluster.connection import DEFAULT_TIMEOUT, Connection, Target, server_deadline
-from kqlmi.cluster.retrying import Retrying
-from kqlmi.cluster.table import SeveralTablesWarning, Table
+from kqlmi.cluster.faults.retries import Retrying
+from kqlmi.cluster.protocol.table import SeveralTablesWarning, Table
 from kqlmi.errors import AnswerError, InputError, ServiceError
 from kqlmi.fanout import Progress, unseen
 from kqlmi.history import Entry, History, Reading
-from kqlmi.model import commands, edits
-from kqlmi.model.access import Access, access
-from kqlmi.model.directory import Directory
 from kqlmi.model.entities import ObjectId, Scope, checked_usage, did_you_mean
-from kqlmi.model.explanation import Verdict
-from kqlmi.model.lexing import is_write
-from kqlmi.model.plan import Plan, make_plan
-from kqlmi.model.policy import Policy, Snapshot
+from kqlmi.model.explain.explanation import Verdict
+from kqlmi.model.kql.tokenizer import is_write
+from kqlmi.model.plan import edits
+from kqlmi.model.plan.plan import Plan, make_plan
+from kqlmi.model.policy import commands
+from kqlmi.model.policy.access import Access, access
+from kqlmi.model.policy.directory import Directory
+from kqlmi.model.policy.policy import Policy, Snapshot
 from kqlmi.recording import Recorder
 from kqlmi.session import auditing, azure, changing, identifying, impact
 from kqlmi.session.explaining import Refusal, check, explain
@@ -155,13 +156,13 @@ class Session:
         command = commands.read(text)
         if command is None or command.piped or not policies.holds_policy(answer):
             return None
-        policy, name = policies.policy_of(answer), named.entity_name(answer)
+        policy, name = policies.policy_of(answer), answer_subjects.entity_name(answer)
         database = self._named(database) or name
         scope = command.scope or (Scope.database(database) if database else None)
         if scope is None:
             return None
         called = scope if scope.is_cluster else Scope.database(self.met.database(str(scope.name)))
-        about = named.is_about(answer, called)
+        about = answer_subjects.is_about(answer, called)
         if about is False or (about is None and name in self.met.databases):
             raise AnswerError(f"The answer is not about the policy of the {scope}.")
         found = Snapshot({scope: policy})

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from kqlmi.cluster.table import Table
+from kqlmi.cluster.protocol.table import Table
 from kqlmi.errors import ForbiddenError, KqlmiError, NoSuchPolicyError, ServiceError, printable
-from kqlmi.model import quoting
+from kqlmi.model.azure.roles import Ability, Answer, HeldRole, abilities, read_role
 from kqlmi.model.entities import Scope, database_key
-from kqlmi.model.roles import Ability, Answer, HeldRole, abilities, read_role
+from kqlmi.model.kql import quoting
 
 if TYPE_CHECKING:
     from kqlmi.session.session import Session

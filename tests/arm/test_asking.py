@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from azure.core.exceptions import HttpResponseError
 
-from kqlmi.arm.asking import asking
+from kqlmi.arm.arm_errors import asking
 from kqlmi.errors import ResourceManagerError
 
 

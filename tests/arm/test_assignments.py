@@ -8,7 +8,7 @@ import pytest
 
 import kqlmi
 from kqlmi.errors import ApplyError, InputError, ResourceManagerError
-from kqlmi.local import arm
+from kqlmi.local.azure import arm
 from kqlmi.local.cluster import LocalCluster
 from kqlmi.model.entities import Scope
 from kqlmi.session import Session

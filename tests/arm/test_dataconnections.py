@@ -7,7 +7,7 @@ from azure.mgmt.kusto import KustoManagementClient
 
 from kqlmi.errors import ApplyError, InputError
 from kqlmi.local.cluster import LocalCluster
-from kqlmi.model.connectionplan import ConnectionPlan
+from kqlmi.model.azure.connectionplan import ConnectionPlan
 from kqlmi.model.entities import Scope
 from kqlmi.session import Session
 from tests.arm.conftest import Connect, unassign_by_hand

@@ -14,7 +14,7 @@ from kqlmi.arm.resource import ClusterResource, options_for
 from kqlmi.errors import InputError, KqlmiError, ResourceManagerError
 from kqlmi.local.cluster import LocalCluster
 from kqlmi.model.entities import Scope
-from kqlmi.model.policy import Policy
+from kqlmi.model.policy.policy import Policy
 from kqlmi.notebook.panel import Panel
 from kqlmi.session import Session
 from tests.standins.serving import Answer, Request, serve

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from kqlmi.cluster.named import UnknownNameWarning
+from kqlmi.cluster.answer_subjects import UnknownNameWarning
 from kqlmi.cluster.policies import read_policy, written_policy
-from kqlmi.cluster.table import Column, Table
+from kqlmi.cluster.protocol.table import Column, Table
 from kqlmi.errors import AnswerError
 from kqlmi.model.entities import Scope
-from kqlmi.model.policy import Policy
+from kqlmi.model.policy.policy import Policy
 
 SALES, CLUSTER = Scope.database("Sales"), Scope.cluster()
 FIVE = ("PolicyName", "EntityName", "Policy", "ChildEntities", "EntityType")

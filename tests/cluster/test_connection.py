@@ -10,8 +10,8 @@ import pytest
 
 import kqlmi
 from kqlmi.cluster.connection import KustoConnection, Target
+from kqlmi.cluster.faults.retries import Patience, Retrying
 from kqlmi.cluster.policies import policy_of
-from kqlmi.cluster.retrying import Patience, Retrying
 from kqlmi.credentials import SignIn, sign_in
 from kqlmi.errors import (
     ConnectionFailedError,

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 import kqlmi
-from kqlmi.cluster.discovery import discover
-from kqlmi.cluster.sources import SOURCES
-from kqlmi.cluster.table import Column, Table
+from kqlmi.cluster.discovery.discovery import discover
+from kqlmi.cluster.discovery.sources import SOURCES
+from kqlmi.cluster.protocol.table import Column, Table
 from kqlmi.errors import ConnectionFailedError, ForbiddenError, KqlmiError, ServiceError
 from kqlmi.model.entities import Scope
-from kqlmi.model.needs import DATA_CONNECTIONS, Discovery, Need
+from kqlmi.model.uses.needs import DATA_CONNECTIONS, Discovery, Need
 from tests.audited import CONTAINER, NEEDED, Busy, start
 
 ONE, TWO = "11111111-2222-3333-4444-555555555555", "22222222-2222-3333-4444-555555555555"

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from kqlmi.cluster.connection import KustoConnection, Target
-from kqlmi.cluster.refusals import nothing_happened
-from kqlmi.cluster.retrying import Patience, Retrying
+from kqlmi.cluster.faults.refusals import nothing_happened
+from kqlmi.cluster.faults.retries import Patience, Retrying
 from kqlmi.credentials import sign_in
 from kqlmi.errors import (
     AnswerError,

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kqlmi.cluster import results
-from kqlmi.cluster.answers import PartialAnswerError
 from kqlmi.cluster.connection import KustoConnection, Target
-from kqlmi.cluster.retrying import Patience, Retrying
-from kqlmi.cluster.table import SeveralTablesWarning
+from kqlmi.cluster.faults.retries import Patience, Retrying
+from kqlmi.cluster.protocol import results
+from kqlmi.cluster.protocol.response_checks import PartialAnswerError
+from kqlmi.cluster.protocol.table import SeveralTablesWarning
 from kqlmi.credentials import sign_in
 from kqlmi.errors import AnswerError, ServiceError
 from kqlmi.session import Session

@@ -9,8 +9,8 @@ from email.utils import format_datetime
 import pytest
 
 from kqlmi.cluster.connection import KustoConnection, Target
+from kqlmi.cluster.faults.retries import Patience, Retrying, grants_role
 from kqlmi.cluster.policies import read_policies, write_policy
-from kqlmi.cluster.retrying import Patience, Retrying, grants_role
 from kqlmi.credentials import sign_in
 from kqlmi.errors import (
     ConnectionFailedError,

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from kqlmi.cluster.table import Column, ColumnTypeWarning, Table
+from kqlmi.cluster.protocol.table import Column, ColumnTypeWarning, Table
 from kqlmi.errors import KqlmiError
 
 

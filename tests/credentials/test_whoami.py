@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 import kqlmi
-from kqlmi.cluster.table import Column, Table
+from kqlmi.cluster.protocol.table import Column, Table
 from kqlmi.errors import ConnectionFailedError, ForbiddenError, InputError, ServiceError
 from kqlmi.local.cluster import LocalCluster
 from kqlmi.session import Session

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from kqlmi.local import handlers
+from kqlmi.local.http import handlers
 from tests.local import raw
 
 TOKENLESS: list[tuple[str, dict[str, str | None], int]] = [

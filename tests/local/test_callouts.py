@@ -2,9 +2,9 @@
 
 import pytest
 
-from kqlmi.local import callouts
-from kqlmi.local.callouts import Callout
-from kqlmi.local.faults import KustoError
+from kqlmi.local.state import callouts
+from kqlmi.local.state.callouts import Callout
+from kqlmi.local.values.faults import KustoError
 
 RULE = '[{"CalloutType": "sql", "CalloutUriRegex": %s, "CanCall": true}]'
 # With these an engine that backtracks needs 2 to the power of the length, or its square, to say no.

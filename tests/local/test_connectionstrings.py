@@ -2,9 +2,9 @@
 
 import pytest
 
-from kqlmi.local import connectionstrings
-from kqlmi.local.connectionstrings import Location, named_identities
-from kqlmi.local.faults import KustoError
+from kqlmi.local.values import connectionstrings
+from kqlmi.local.values.connectionstrings import Location, named_identities
+from kqlmi.local.values.faults import KustoError
 
 ID = "12345678-1234-1234-1234-1234567890ab"
 URL = "https://fabrikam.blob.core.windows.net/container/path/to/file.csv"

@@ -4,16 +4,19 @@ from collections.abc import Callable
 
 import pytest
 
-from kqlmi.local import commands, constants, cutting, kqltext, lexer, reader
-from kqlmi.local.activity import Run
-from kqlmi.local.commands import registry
-from kqlmi.local.entities import Function
-from kqlmi.local.expansion import Expansion, Question, Source
-from kqlmi.local.faults import KustoError
-from kqlmi.local.principals import Caller, Role, new_app
-from kqlmi.local.queries import Queries
-from kqlmi.local.state import Database, State
-from kqlmi.local.tables import Table, columns
+from kqlmi.local import commands
+from kqlmi.local.dispatch import registry
+from kqlmi.local.engine import kqltext
+from kqlmi.local.language import constants, lexer, reader
+from kqlmi.local.query import external_calls
+from kqlmi.local.query.expansion import Expansion, Question, Source
+from kqlmi.local.query.queries import Queries
+from kqlmi.local.state.activity import Run
+from kqlmi.local.state.entities import Function
+from kqlmi.local.state.state import Database, State
+from kqlmi.local.values.faults import KustoError
+from kqlmi.local.values.principals import Caller, Role, new_app
+from kqlmi.local.values.tables import Table, columns
 from tests.work import grows_no_faster_than_its_input
 
 BLOB = "'https://acct.blob.core.windows.net/data/a.csv'"
@@ -51,15 +54,15 @@ COMMANDS: dict[str, Callable[[int], str]] = {
 def _forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep no tokens: what a short text saves by that, a long one would not."""
     read_anew = lexer.next_token.__wrapped__
-    for module in (cutting, kqltext, lexer, reader, registry):
+    for module in (external_calls, kqltext, lexer, reader, registry):
         monkeypatch.setattr(module, "next_token", read_anew)
 
 
 def read(text: str) -> None:
     """Read a query as the local cluster does before its engine sees it."""
-    for_engine = cutting.replaced(text, frozenset({"r"}), lambda _site: NAMED)
+    for_engine = external_calls.replaced(text, frozenset({"r"}), lambda _site: NAMED)
     lexer.mask_hidden(text)
-    cutting.has_wildcard_union(for_engine)
+    external_calls.has_wildcard_union(for_engine)
     try:
         kqltext.for_engine(for_engine, str)
     except KustoError as error:
@@ -94,12 +97,12 @@ def test_what_a_site_does_not_ask_for_is_not_built() -> None:
     """Ask for the statements before a site where an argument needs them only: all of them together are a square."""
     lengths: list[int] = []
 
-    def by(site: cutting.Site) -> str:
+    def by(site: external_calls.Site) -> str:
         lengths.append(len(site.prelude()))
         return NAMED
 
     text = QUERIES["externaldata in statements"](3)
-    assert cutting.replaced(text, frozenset(), by) == "".join(f"let a{i} = {NAMED};" for i in range(3)) + "a0"
+    assert external_calls.replaced(text, frozenset(), by) == "".join(f"let a{i} = {NAMED};" for i in range(3)) + "a0"
     one = len(f"let a0 = {NAMED};")
     assert lengths == [0, one, 2 * one]
 
@@ -107,12 +110,12 @@ def test_what_a_site_does_not_ask_for_is_not_built() -> None:
 def test_a_pipe_is_cut_with_the_names_of_what_flows_into_it() -> None:
     sources: list[str | None] = []
 
-    def by(site: cutting.Site) -> str:
+    def by(site: external_calls.Site) -> str:
         sources.append(site.source)
         return f"N{len(sources)}"
 
     text = f"let a = externaldata (x: int) [{BLOB}] | evaluate r('x') | take 1 | evaluate r('y') | count; a"
-    assert cutting.replaced(text, frozenset({"r"}), by) == "let a =N3 | count; a"
+    assert external_calls.replaced(text, frozenset({"r"}), by) == "let a =N3 | count; a"
     assert sources == [None, " N1 ", "N2 | take 1 "]
 
 

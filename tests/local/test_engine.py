@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from kqlmi.local.tables import Column, Table
+from kqlmi.local.values.tables import Column, Table
 
 ODD = [
     Table((Column("", "int"),)),

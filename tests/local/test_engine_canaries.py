@@ -16,7 +16,8 @@ import pytest
 from duckdb_kql.errors import KqlError, KqlSyntaxError, KqlUnsupportedError
 from duckdb_kql.types import kusto_type
 
-from kqlmi.local import engine, results, translation
+from kqlmi.local.engine import results, translation
+from kqlmi.local.query import engine
 
 SCHEMA = {"a.T": ["x", "Name"], "b.U": ["x"], f"a.kqlmi_{0:032x}": ["x"]}
 SOURCE = f"kqlmi_{0:032x}"
@@ -59,16 +60,16 @@ def test_the_engine_is_as_it_is_expected(canary: Canary) -> None:
 
 @pytest.mark.parametrize("canary", CANARIES, ids=str)
 def test_the_place_to_look_at_is_there(canary: Canary) -> None:
-    module, _, names = canary.look_at.partition(".")
-    found: Any = importlib.import_module(f"kqlmi.local.{module}")
-    for name in names.split("."):
+    room, module, *names = canary.look_at.split(".")
+    found: Any = importlib.import_module(f"kqlmi.local.{room}.{module}")
+    for name in names:
         found = getattr(found, name)
 
 
 @pytest.mark.parametrize("holds", [lambda: False, lambda: value("1 +")], ids=["false", "error"])
 def test_an_expectation_that_fails_says_where_to_look(holds: Callable[[], object]) -> None:
-    with pytest.raises(AssertionError, match=r"duckdb-kql \d.*; look at kqlmi\.local\.engine\._LIMITS"):
-        test_the_engine_is_as_it_is_expected(Canary(holds, "engine._LIMITS"))
+    with pytest.raises(AssertionError, match=r"duckdb-kql \d.*; look at kqlmi\.local\.query\.engine\._LIMITS"):
+        test_the_engine_is_as_it_is_expected(Canary(holds, "query.engine._LIMITS"))
 
 
 def sql(text: str, values: dict[str, Any] | None = None) -> Any:
@@ -105,12 +106,12 @@ def refuses(text: str, kind: type[Exception] = KqlError, message: str = "") -> b
 # How SQL is written.
 
 
-@leaning("engine._PLACED")
+@leaning("query.engine._PLACED")
 def tables_are_written_with_their_database_in_double_quotes() -> object:
     return '"a"."T"' in sql("T") and '"b"."U"' in sql("T | join (database('b').U) on x")
 
 
-@leaning("engine._with_sources")
+@leaning("query.engine._with_sources")
 def a_name_that_stands_for_rows_is_always_written_with_its_database() -> object:
     texts = (
         SOURCE,
@@ -121,39 +122,39 @@ def a_name_that_stands_for_rows_is_always_written_with_its_database() -> object:
     return all(SOURCE in sql(text) and SOURCE not in engine._PLACED.sub("", sql(text)) for text in texts)
 
 
-@leaning("engine._with_sources")
+@leaning("query.engine._with_sources")
 def a_union_writes_the_names_of_its_tables_as_texts() -> object:
     return f"'{SOURCE}'" in sql(f"union withsource=S T, {SOURCE}")
 
 
-@leaning("engine.Engine.query")
+@leaning("query.engine.Engine.query")
 def a_scalar_subquery_that_stands_alone_names_its_tables_without_a_database() -> object:
     return 'FROM "T"' in sql("print toscalar(T | count)")
 
 
-@leaning("engine._catalog")
+@leaning("query.engine._catalog")
 def a_table_without_its_database_is_written_in_double_quotes() -> object:
     return 'FROM "duckdb_columns"' in sql("print toscalar(duckdb_columns | count)")
 
 
-@leaning("translation._QUOTED")
+@leaning("engine.translation._QUOTED")
 def columns_are_written_in_double_quotes_and_new_names_behind_as() -> object:
     return (
         '"x" AS "x"' in sql("T | project x") and 'AS "y"' in sql("T | extend y = x") and '"X"' in sql("T | where X > 1")
     )
 
 
-@leaning("translation._QUOTED")
+@leaning("engine.translation._QUOTED")
 def a_double_quote_in_a_name_is_doubled() -> object:
     return '"a""b"' in sql("print ['a\"b'] = 1")
 
 
-@leaning("engine._TEXT")
+@leaning("query.engine._TEXT")
 def texts_are_written_in_single_quotes_that_are_doubled_inside() -> object:
     return sql("print x = 'it\\'s $$ \\\\'") == """SELECT 'it''s $$ \\' AS "x\""""
 
 
-@leaning("translation._SERIES")
+@leaning("engine.translation._SERIES")
 def a_range_is_a_series_that_is_unnested_and_casts_where_it_is_of_numbers() -> object:
     numbers = translation._SERIES.findall(sql("range x from 1 to 3 step 1"))
     moments = [
@@ -163,14 +164,14 @@ def a_range_is_a_series_that_is_unnested_and_casts_where_it_is_of_numbers() -> o
     return numbers == ["CAST("] and all("CAST(" not in found and "" in found for found in moments)
 
 
-@leaning("translation.MACROS")
+@leaning("engine.translation.MACROS")
 def nothing_else_makes_as_many_values_as_a_query_asks_for() -> object:
     series = "T | make-series n = count() on x from 1 to 9999999999 step 1"
     texts = ("print range(1, 9999999999)", "print repeat(1, 999999999)", "print strrep('x', 999999999, ',')", series)
     return all(refuses(text, KqlUnsupportedError) for text in texts)
 
 
-@leaning("translation._REPEAT")
+@leaning("engine.translation._REPEAT")
 def a_text_is_repeated_by_a_function_that_a_macro_can_replace() -> object:
     return "repeat('x', " in sql("print strrep('x', 9)") and refuses("print strrep('x', 9999)", Exception, "repeats")
 
@@ -178,7 +179,7 @@ def a_text_is_repeated_by_a_function_that_a_macro_can_replace() -> object:
 # What is passed to the translation, and what comes back.
 
 
-@leaning("translation.to_sql")
+@leaning("engine.translation.to_sql")
 def parameters_are_declared_and_bound_and_never_written_into_sql() -> object:
     text = "declare query_parameters(p: long, q: string); print p, q"
     bare, bound = sql(text), sql(text, {"p": 7, "q": "it's"})
@@ -191,13 +192,13 @@ def parameters_are_declared_and_bound_and_never_written_into_sql() -> object:
     )
 
 
-@leaning("translation._translate")
+@leaning("engine.translation._translate")
 def functions_are_given_by_database() -> object:
     functions: dict[str | None, list[str]] = {"a": ["function F() { T }"]}
     return '"a"."T"' in duckdb_kql.to_sql("F()", SCHEMA, None, "a", allow_write=False, functions=functions)
 
 
-@leaning("engine._LIMITS")
+@leaning("query.engine._LIMITS")
 def no_connection_reaches_a_file_or_can_be_told_to() -> object:
     connection = duckdb_kql.connect(config=engine._LIMITS)
 
@@ -221,7 +222,7 @@ def no_connection_reaches_a_file_or_can_be_told_to() -> object:
 # What it refuses, and how that reads.
 
 
-@leaning("cutting.replaced")
+@leaning("query.external_calls.replaced")
 def nothing_outside_is_reached_by_the_engine_itself() -> object:
     texts = (
         *("externaldata(x: string) ['https://x.blob.core.windows.net/c/f.csv']", "external_table('X')"),
@@ -231,27 +232,27 @@ def nothing_outside_is_reached_by_the_engine_itself() -> object:
     return all(map(refuses, texts))
 
 
-@leaning("translation._translate")
+@leaning("engine.translation._translate")
 def a_command_is_not_translated() -> object:
     return all(map(refuses, (".drop table T", ".set New <| T", ".ingest inline into table T <| 1")))
 
 
-@leaning("results.refusal")
+@leaning("engine.results.refusal")
 def errors_are_of_two_classes() -> object:
     return refuses("T | where where", KqlSyntaxError) and refuses("T | serialize x = row_number()", KqlUnsupportedError)
 
 
-@leaning("results._MISSING_TABLE")
+@leaning("engine.results._MISSING_TABLE")
 def a_missing_table_is_named() -> object:
     return refuses("Missing", Exception, results._MISSING_TABLE.pattern.replace("(.+?)", "(Missing)"))
 
 
-@leaning("results._MISSING_COLUMN")
+@leaning("engine.results._MISSING_COLUMN")
 def a_missing_column_is_named() -> object:
     return refuses("T | where missing == 1", Exception, '[Cc]olumn "?missing"? not found')
 
 
-@leaning("results._RAISED")
+@leaning("engine.results._RAISED")
 def an_error_that_sql_raises_keeps_its_words() -> object:
     try:
         run(
@@ -266,7 +267,7 @@ def an_error_that_sql_raises_keeps_its_words() -> object:
 # The types of values.
 
 
-@leaning("results._FROM_DUCKDB")
+@leaning("engine.results._FROM_DUCKDB")
 def each_kusto_type_has_a_type_of_its_own() -> object:
     made = {
         "bool": "true",
@@ -283,17 +284,17 @@ def each_kusto_type_has_a_type_of_its_own() -> object:
     return [kusto_type(kind) for kind in kinds] == list(made) and set(made) == set(results._FROM_DUCKDB)
 
 
-@leaning("results._kusto")
+@leaning("engine.results._kusto")
 def an_untyped_null_is_the_only_value_of_the_type_null() -> object:
     return [kind.strip('"') for kind in run("print dynamic(null), int(null)")[0]] == ["NULL", "INTEGER"]
 
 
-@leaning("results._converter")
+@leaning("engine.results._converter")
 def a_list_of_dynamic_values_is_a_list_of_json() -> object:
     return run("T | summarize make_list(dynamic({'a': 1}))") == (["JSON[]"], [(['{"a":1}'],)])
 
 
-@leaning("engine._execute")
+@leaning("query.engine._execute")
 def a_datetime_has_no_zone_where_the_session_is_in_utc() -> object:
     kinds, [[moment]] = run("print datetime(2020-01-01T02:00:00+02:00)")
     return (kinds, str(moment)) == (["TIMESTAMP"], "2020-01-01 00:00:00")
@@ -302,56 +303,56 @@ def a_datetime_has_no_zone_where_the_session_is_in_utc() -> object:
 # What it takes for something else, without a word: each is worked round, or refused, before the engine sees it.
 
 
-@leaning("kqltext.for_engine")
+@leaning("engine.kqltext.for_engine")
 def the_mark_of_a_hidden_text_is_kept_in_it() -> object:
     return value("h'a'") == "h'a'"
 
 
-@leaning("kqltext.for_engine")
+@leaning("engine.kqltext.for_engine")
 def the_fences_of_a_text_are_kept_in_it() -> object:
     return value("```a```") == "```a```"
 
 
-@leaning("kqltext._gap")
+@leaning("engine.kqltext._gap")
 def a_rare_end_of_a_line_does_not_end_a_comment() -> object:
     return refuses("T | // a\u2028 count", KqlSyntaxError)
 
 
-@leaning("kqltext.for_engine")
+@leaning("engine.kqltext.for_engine")
 def escapes_by_number_lose_their_backslash() -> object:
     return [value(rf"'\{code}'") for code in ("x41", "101", "u0041")] == ["x41", "101", "u0041"]
 
 
-@leaning("kqltext._literal")
+@leaning("engine.kqltext._literal")
 def a_bool_of_a_number_is_false() -> object:
     return value("bool(1)") is False
 
 
-@leaning("kqltext._literal")
+@leaning("engine.kqltext._literal")
 def a_datetime_that_is_not_read_is_null() -> object:
     return value("datetime('bad')") is None
 
 
-@leaning("kqltext._refuse_assignments")
+@leaning("engine.kqltext._refuse_assignments")
 def a_single_equals_sign_compares_nothing() -> object:
     return run("T | where x = 2")[1] == [(1, "b")]
 
 
-@leaning("kqltext._refuse_harm")
+@leaning("engine.kqltext._refuse_harm")
 def a_decimal_is_computed_with_binary_floating_point() -> object:
     return run("print decimal(1.1)")[0] == ["DOUBLE"]
 
 
-@leaning("kqltext._refuse_harm")
+@leaning("engine.kqltext._refuse_harm")
 def a_range_of_reals_is_one_of_integers() -> object:
     return run("range x from 1.5 to 3.5 step 1")[0] == ["BIGINT"]
 
 
-@leaning("kqltext._refuse_harm")
+@leaning("engine.kqltext._refuse_harm")
 def a_seventh_fractional_digit_is_lost() -> object:
     return value("datetime(2020-01-01 00:00:00.1234567)").microsecond == 123456
 
 
-@leaning("translation._refuse_other_case")
+@leaning("engine.translation._refuse_other_case")
 def upper_and_lower_case_of_a_name_are_the_same() -> object:
     return run("t | where name == 'b' and X == 1")[1] == [(1, "b")]

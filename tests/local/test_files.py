@@ -10,16 +10,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kqlmi.local import files, formats, ticks
-from kqlmi.local.faults import KustoError
-from kqlmi.local.tables import Table, columns
+from kqlmi.local.storage import files, formats
+from kqlmi.local.values import kusto_time
+from kqlmi.local.values.faults import KustoError
+from kqlmi.local.values.tables import Table, columns
 
 COLUMNS = columns(
     "a: string, b: long, c: datetime, d: timespan, e: dynamic, f: bool, g: real, h: guid, i: int, j: string"
 )
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 PLAIN = TEXT.filter(lambda text: not set(text) & set("\t\r\n"))
-MOMENTS = st.integers(0, 3_000_000 * 86_400).map(lambda seconds: seconds * ticks.SECOND)
+MOMENTS = st.integers(0, 3_000_000 * 86_400).map(lambda seconds: seconds * kusto_time.SECOND)
 SPANS = st.integers(-(2**40), 2**40).map(lambda tenths: tenths * 10)
 
 

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kqlmi.local import files, formats, ticks
-from kqlmi.local.faults import KustoError
-from kqlmi.local.formats import READ_FORMATS, Shape
-from kqlmi.local.tables import KUSTO_TYPES, Column, Table, columns
+from kqlmi.local.storage import files, formats
+from kqlmi.local.storage.formats import READ_FORMATS, Shape
+from kqlmi.local.values import kusto_time
+from kqlmi.local.values.faults import KustoError
+from kqlmi.local.values.tables import KUSTO_TYPES, Column, Table, columns
 
 SHAPE = columns("a: string, b: long")
 LOG = '#Version: 1.0\n#Fields: a b\nx 1\n#Fields: b c a\n2 - "it ""is"""\n\n'
@@ -90,8 +91,8 @@ def test_what_a_format_does_not_allow_is_refused(kind: str, content: str, told: 
     ],
 )
 def test_an_offset_moves_a_datetime_to_utc(text: str, moment: str | None) -> None:
-    found = ticks.parse_datetime(text)
-    assert (found if found is None else ticks.format_datetime(found)) == moment
+    found = kusto_time.parse_datetime(text)
+    assert (found if found is None else kusto_time.format_datetime(found)) == moment
 
 
 def test_a_timespan_may_be_a_number_of_ticks(tmp_path: Path) -> None:

@@ -2,9 +2,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kqlmi.local import kqltext
-from kqlmi.local.faults import KustoError
-from kqlmi.local.lexer import Kind, next_token, tokens
+from kqlmi.local.engine import kqltext
+from kqlmi.local.language.lexer import Kind, next_token, tokens
+from kqlmi.local.values.faults import KustoError
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 

@@ -13,14 +13,15 @@ import pytest
 
 from kqlmi import local
 from kqlmi.cluster.connection import KustoConnection, Target
-from kqlmi.cluster.refusals import nothing_happened
-from kqlmi.cluster.retrying import Patience, Retrying
+from kqlmi.cluster.faults.refusals import nothing_happened
+from kqlmi.cluster.faults.retries import Patience, Retrying
 from kqlmi.credentials import SignIn
 from kqlmi.errors import ThrottledError
-from kqlmi.local import endpoints, lanes
-from kqlmi.local.activity import MOST_OPERATIONS
 from kqlmi.local.cluster import LocalCluster
-from kqlmi.local.lanes import WAITING, WORKERS, Load
+from kqlmi.local.engine import lanes
+from kqlmi.local.engine.lanes import WAITING, WORKERS, Load
+from kqlmi.local.http import endpoints
+from kqlmi.local.state.activity import MOST_OPERATIONS
 from tests.endless import ENDLESS
 from tests.local import raw
 from tests.local.conftest import Client, Connect
@@ -206,7 +207,7 @@ def test_a_query_that_reads_files_ends_when_its_client_leaves(
             time.sleep(0.001)
             yield (1,)
 
-    monkeypatch.setattr("kqlmi.local.formats.rows", rows)
+    monkeypatch.setattr("kqlmi.local.storage.formats.rows", rows)
     with raw.ask(held.cluster, f"externaldata (a: long) [h'{container}/a.csv;managed_identity=system']"):
         eventually(begun.is_set)
     eventually(lambda: held.taken(Load.QUERY) == 0)

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kqlmi.local.faults import KustoError
-from kqlmi.local.lexer import Kind, mask_hidden, next_token, tokens
+from kqlmi.local.language.lexer import Kind, mask_hidden, next_token, tokens
+from kqlmi.local.values.faults import KustoError
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 ONE_LINE = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n"))

@@ -24,12 +24,12 @@ from hypothesis import strategies as st
 
 from kqlmi import local
 from kqlmi.errors import InputError
-from kqlmi.local import persistence
-from kqlmi.local.activity import IngestionFailure
-from kqlmi.local.entities import Report
-from kqlmi.local.persistence import Store
-from kqlmi.local.state import Database, State, key
-from kqlmi.local.tables import Table, columns
+from kqlmi.local.state import persistence
+from kqlmi.local.state.activity import IngestionFailure
+from kqlmi.local.state.entities import Report
+from kqlmi.local.state.persistence import Store
+from kqlmi.local.state.state import Database, State, key
+from kqlmi.local.values.tables import Table, columns
 from tests.local.conftest import Client, Connect
 from tests.work import calls
 

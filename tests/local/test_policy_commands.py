@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kqlmi import local
-from kqlmi.local import kqltext
+from kqlmi.local.engine import kqltext
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
 LAW = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

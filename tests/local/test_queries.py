@@ -8,12 +8,13 @@ from azure.kusto.data.response import KustoResponseDataSetV1
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kqlmi.local import kqltext, wire
-from kqlmi.local.activity import Run
 from kqlmi.local.cluster import LocalCluster
-from kqlmi.local.expansion import Question
-from kqlmi.local.queries import Queries
-from kqlmi.local.tables import Table, columns
+from kqlmi.local.engine import kqltext
+from kqlmi.local.http import wire
+from kqlmi.local.query.expansion import Question
+from kqlmi.local.query.queries import Queries
+from kqlmi.local.state.activity import Run
+from kqlmi.local.values.tables import Table, columns
 from tests.endless import ENDLESS
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)

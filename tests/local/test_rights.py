@@ -12,16 +12,17 @@ from typing import Any
 
 import pytest
 
-from kqlmi.local import commands, ticks
-from kqlmi.local.activity import ExportRuns, Run
-from kqlmi.local.commands import registry
-from kqlmi.local.connectionstrings import Location
-from kqlmi.local.entities import ContinuousExport, ExternalTable, Function, Layout
-from kqlmi.local.faults import KustoError
-from kqlmi.local.principals import Caller, Role, new_app
-from kqlmi.local.queries import Queries
-from kqlmi.local.state import Database, Grant, State
-from kqlmi.local.tables import Table, columns
+from kqlmi.local import commands
+from kqlmi.local.dispatch import registry
+from kqlmi.local.query.queries import Queries
+from kqlmi.local.state.activity import ExportRuns, Run
+from kqlmi.local.state.entities import ContinuousExport, ExternalTable, Function, Layout
+from kqlmi.local.state.state import Database, Grant, State
+from kqlmi.local.values import kusto_time
+from kqlmi.local.values.connectionstrings import Location
+from kqlmi.local.values.faults import KustoError
+from kqlmi.local.values.principals import Caller, Role, new_app
+from kqlmi.local.values.tables import Table, columns
 
 ALL = ["all admin", "all viewer", "all monitor"]
 EVERYONE = ["nobody", "ingestor", "monitor", "viewer", "user", "owner", "database admin", *ALL]
@@ -258,7 +259,7 @@ def filled() -> Queries:
         grants=(*grants, *(Grant(Role.ADMINS, CALLERS["owner"], f"{kind} T") for kind in ("Table", "Function"))),
         functions={"T": Function("T", "()", "{ print h'secret' }")},
         external_tables={"E": ExternalTable("E", shape, Layout("csv"), (location,))},
-        exports={"X": ContinuousExport("X", "E", "T", ("T",), ticks.SECOND * 3600)},
+        exports={"X": ContinuousExport("X", "E", "T", ("T",), kusto_time.SECOND * 3600)},
         table_ids={"T": str(uuid.uuid4())},
     )
     state = State([], [database], [])

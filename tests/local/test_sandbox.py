@@ -18,15 +18,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kqlmi.local import sandbox, sandbox_child, ticks
-from kqlmi.local.activity import Run
-from kqlmi.local.faults import KustoError
-from kqlmi.local.principals import Principal
-from kqlmi.local.tables import Column, Table, columns
+from kqlmi.local.sandbox import sandbox, sandbox_child
+from kqlmi.local.state.activity import Run
+from kqlmi.local.values import kusto_time
+from kqlmi.local.values.faults import KustoError
+from kqlmi.local.values.principals import Principal
+from kqlmi.local.values.tables import Column, Table, columns
 from tests.waiting import eventually
 
-LAST = ticks.parse_datetime("9999-12-31T23:59:59.9999999Z")
-NOON = ticks.parse_datetime("2024-02-29T12:00:00.1234567Z")
+LAST = kusto_time.parse_datetime("9999-12-31T23:59:59.9999999Z")
+NOON = kusto_time.parse_datetime("2024-02-29T12:00:00.1234567Z")
 GUID = "0a0b0c0d-0000-4000-8000-0123456789ab"
 LONGEST = 2**63 - 1
 EMPTY = Table((), ())
@@ -122,7 +123,7 @@ VALUES: dict[str, list[list[Any]]] = {
     "string": [["", "a", "é\U0001f600\0\n\u2028'\"\\", "null", "NaN"], []],
     "guid": [[GUID], [None, GUID]],
     "datetime": [
-        [NOON, ticks.EPOCH],
+        [NOON, kusto_time.EPOCH],
         [NOON, None],
         [0, NOON // 10 * 10 if NOON else 0, None],
         [LAST, 0, 1, None],
@@ -130,10 +131,10 @@ VALUES: dict[str, list[list[Any]]] = {
         [None],
     ],
     "timespan": [
-        [0, 1, -1, ticks.DAY],
+        [0, 1, -1, kusto_time.DAY],
         [1, None],
         [2**63 - 8, -(2**63) + 8, None],
-        [ticks.MAX_TIMESPAN, ticks.MIN_TIMESPAN + 1, None],
+        [kusto_time.MAX_TIMESPAN, kusto_time.MIN_TIMESPAN + 1, None],
     ],
     "dynamic": [
         ['{"a":[1,2.5,null,true,"é"],"b":{}}', "[]", "[[1],[2]]", '"text"', "null", "12345678901234567890", None],
@@ -186,7 +187,7 @@ def test_no_rows_no_columns_and_columns_of_one_name() -> None:
 
 def test_the_timespan_that_numpy_reads_as_null_is_refused() -> None:
     with pytest.raises(KustoError, match=r"python cannot hold the timespan -10675199\.02:48:05\.4775808"):
-        run_script("result = df", Table(columns("x: timespan"), ((ticks.MIN_TIMESPAN,),)), "x: timespan")
+        run_script("result = df", Table(columns("x: timespan"), ((kusto_time.MIN_TIMESPAN,),)), "x: timespan")
 
 
 def test_values_of_python_become_those_of_kusto_exactly() -> None:
@@ -206,11 +207,11 @@ def test_values_of_python_become_those_of_kusto_exactly() -> None:
         "pd.Timestamp('2024-02-29 13:00:00.1234567', tz='Europe/Paris')": ("datetime", NOON),
         "datetime.datetime(1970, 1, 1, 1, tzinfo=datetime.timezone(datetime.timedelta(hours=1)))": (
             "datetime",
-            ticks.EPOCH,
+            kusto_time.EPOCH,
         ),
         "datetime.date(1, 1, 1)": ("datetime", 0),
-        "np.datetime64('1970-01-01')": ("datetime", ticks.EPOCH),
-        "np.timedelta64(5, 'm')": ("timespan", 300 * ticks.SECOND),
+        "np.datetime64('1970-01-01')": ("datetime", kusto_time.EPOCH),
+        "np.timedelta64(5, 'm')": ("timespan", 300 * kusto_time.SECOND),
         "datetime.timedelta(microseconds=-1)": ("timespan", -10),
         "np.array([[1, 2], [3, 4]])": ("dynamic", "[[1,2],[3,4]]"),
         "{'a': (np.float64(0.5), np.nan, None)}": ("dynamic", '{"a":[0.5,null,null]}'),

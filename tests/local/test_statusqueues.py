@@ -15,8 +15,8 @@ from azure.storage.queue import QueueClient, QueueServiceClient
 
 from kqlmi import local
 from kqlmi.local.cluster import LocalCluster
-from kqlmi.local.faults import KustoError
-from kqlmi.local.queueing import accept
+from kqlmi.local.ingest.ingestion_queue import accept
+from kqlmi.local.values.faults import KustoError
 from tests.local.conftest import Client
 from tests.waiting import eventually
 

@@ -4,8 +4,9 @@ import re
 
 import pytest
 
-from kqlmi.local.commands import match, registry
-from kqlmi.local.faults import KustoError
+from kqlmi.local.commands import match
+from kqlmi.local.dispatch import registry
+from kqlmi.local.values.faults import KustoError
 
 ARGUMENTS = {
     "name": "['T']",

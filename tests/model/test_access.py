@@ -1,8 +1,8 @@
 import pytest
 
-from kqlmi.model.access import access, effect
 from kqlmi.model.entities import Scope
-from kqlmi.model.policy import Policy, Snapshot
+from kqlmi.model.policy.access import access, effect
+from kqlmi.model.policy.policy import Policy, Snapshot
 from tests.model.test_policy import LOADER
 
 DATABASE, CLUSTER = Scope.database("Samples"), Scope.cluster()

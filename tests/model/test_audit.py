@@ -8,13 +8,16 @@ from dataclasses import replace
 import pytest
 
 from kqlmi.errors import InputError
-from kqlmi.model import auditreport
-from kqlmi.model.access import access
-from kqlmi.model.audit import RULES, Audit, audit, sorted_out, unproven
+from kqlmi.model.audit import auditreport
+from kqlmi.model.audit.audit import RULES, Audit, audit, sorted_out, unproven
+from kqlmi.model.audit.findings import Acceptance, Facts, Finding
+from kqlmi.model.audit.grantrules import near
 from kqlmi.model.entities import SYSTEM, Identity, ObjectId, Scope
-from kqlmi.model.findings import Acceptance, Facts, Finding
-from kqlmi.model.grantrules import near
-from kqlmi.model.needs import (
+from kqlmi.model.plan.plan import make_plan
+from kqlmi.model.policy.access import access
+from kqlmi.model.policy.policy import Entry, Policy, Snapshot
+from kqlmi.model.usages import USAGES
+from kqlmi.model.uses.needs import (
     ACCELERATION,
     DATA_CONNECTIONS,
     EXPORTS,
@@ -28,9 +31,6 @@ from kqlmi.model.needs import (
     Source,
     State,
 )
-from kqlmi.model.plan import make_plan
-from kqlmi.model.policy import Entry, Policy, Snapshot
-from kqlmi.model.usages import USAGES
 
 ONE, TWO, GONE = (ObjectId(f"{n}1111111-2222-3333-4444-555555555555") for n in (1, 2, 9))
 CLUSTER, A, B = Scope.cluster(), Scope.database("A"), Scope.database("B")

@@ -4,7 +4,7 @@ import pytest
 from azure.kusto.data import DataFormat
 
 from kqlmi.errors import InputError
-from kqlmi.model.blobs import FORMATS, Blob, blob
+from kqlmi.model.uses.blobs import FORMATS, Blob, blob
 
 ACCOUNT = "https://acct.blob.core.windows.net"
 GUID = "aaaaaaaa-1111-2222-3333-444444444444"

@@ -3,11 +3,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kqlmi.errors import InputError
-from kqlmi.model import commands, quoting
-from kqlmi.model.commands import PolicyCommand
 from kqlmi.model.entities import Scope
-from kqlmi.model.lexing import is_management, literal_value
-from kqlmi.model.policy import Policy
+from kqlmi.model.kql import quoting
+from kqlmi.model.kql.tokenizer import is_management, literal_value
+from kqlmi.model.policy import commands
+from kqlmi.model.policy.commands import PolicyCommand
+from kqlmi.model.policy.policy import Policy
 
 # Lone surrogates cannot be sent, but must not break what is shown before that.
 HOSTILE = st.text(st.characters(exclude_categories=[]), min_size=1, max_size=20)

@@ -1,11 +1,11 @@
 """What data connections of every kind need, and what cannot be told of them."""
 
-from kqlmi.model.dataconnections import DataConnection, needs, verdict
-from kqlmi.model.directory import Directory
+from kqlmi.model.audit.findings import Facts
+from kqlmi.model.azure.dataconnections import DataConnection, needs, verdict
 from kqlmi.model.entities import SYSTEM, Identity, ObjectId, Scope
-from kqlmi.model.findings import Facts
-from kqlmi.model.needs import DATA_CONNECTIONS, Discovery, Source
-from kqlmi.model.policy import Policy, Snapshot
+from kqlmi.model.policy.directory import Directory
+from kqlmi.model.policy.policy import Policy, Snapshot
+from kqlmi.model.uses.needs import DATA_CONNECTIONS, Discovery, Source
 
 CLUSTER = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Kusto/Clusters/c"
 GUID = "11111111-2222-3333-4444-555555555555"

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kqlmi.errors import InputError
-from kqlmi.model.directory import Directory
 from kqlmi.model.entities import SYSTEM, Identity, ObjectId, Scope
-from kqlmi.model.policy import Policy, Snapshot
+from kqlmi.model.policy.directory import Directory
+from kqlmi.model.policy.policy import Policy, Snapshot
 
 ONE, CLIENT, NOW, BEFORE = (str(uuid.UUID(int=place + 0xA << 64)) for place in range(1, 5))
 RESOURCE = "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/loader"

@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kqlmi.errors import InputError, PolicyError
-from kqlmi.model.access import access
-from kqlmi.model.draft import Draft
 from kqlmi.model.entities import Scope
-from kqlmi.model.policy import Policy, Snapshot
+from kqlmi.model.plan.draft import Draft
+from kqlmi.model.policy.access import access
+from kqlmi.model.policy.policy import Policy, Snapshot
 from kqlmi.model.workflows import WORKFLOWS
 from tests.model.test_policy import IDENTITIES, KNOWN, LOADER, POLICIES
 

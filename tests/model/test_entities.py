@@ -1,8 +1,8 @@
 import pytest
 
 from kqlmi.errors import InputError
-from kqlmi.model.directory import Directory
 from kqlmi.model.entities import SYSTEM, Identity, ObjectId
+from kqlmi.model.policy.directory import Directory
 
 ONE, TWO = ObjectId("11111111-2222-3333-4444-555555555555"), ObjectId("22222222-2222-3333-4444-555555555555")
 CLIENT, PRINCIPAL = "33333333-2222-3333-4444-555555555555", "44444444-2222-3333-4444-555555555555"

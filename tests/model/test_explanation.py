@@ -5,9 +5,17 @@ from typing import Any
 import pytest
 
 from kqlmi.model.entities import Scope
-from kqlmi.model.explanation import DISABLED, Explanation, assign_line, from_refusal, from_verdict, grant_lines, judge
-from kqlmi.model.policy import Policy, Snapshot
-from kqlmi.model.references import references
+from kqlmi.model.explain.explanation import (
+    DISABLED,
+    Explanation,
+    assign_line,
+    from_refusal,
+    from_verdict,
+    grant_lines,
+    judge,
+)
+from kqlmi.model.policy.policy import Policy, Snapshot
+from kqlmi.model.uses.references import references
 from kqlmi.notebook.invocation import parse_words, split
 
 MINE = "11111111-2222-3333-4444-555555555555"

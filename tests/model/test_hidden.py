@@ -2,7 +2,7 @@
 
 import pytest
 
-from kqlmi.model.hidden import hidden, masked
+from kqlmi.model.kql.hidden_literals import hidden, masked
 
 BLOB = "https://acct.blob.core.windows.net/data/a.csv"
 

@@ -8,18 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kqlmi.local import lexer
-from kqlmi.local.faults import KustoError
-from kqlmi.model import jsontext, lexing
-from kqlmi.model.commands import read
+from kqlmi.local.language import lexer
+from kqlmi.local.values.faults import KustoError
+from kqlmi.model import jsontext
 from kqlmi.model.entities import Scope
-from kqlmi.model.lexing import literal_value, tokens
-from kqlmi.model.mapped import Mapped, json_string, literal
+from kqlmi.model.kql import tokenizer
+from kqlmi.model.kql.source_map import Mapped, json_string, literal
+from kqlmi.model.kql.tokenizer import literal_value, tokens
+from kqlmi.model.policy.commands import read
 
 # The rules of TokenParser.cs as one expression, which looks at each quote afresh, to the end of its line.
 AFRESH = re.compile(
     rf"""
-    (?P<blank>   [{lexing.BLANKS}]+ | //[^\r\n\u2028\u2029]* )
+    (?P<blank>   [{tokenizer.BLANKS}]+ | //[^\r\n\u2028\u2029]* )
   | (?P<literal> [hH]? (?: ```.*?``` | ~~~.*?~~~ ) | [hH]?@'(?:[^'\r\n]|'')*' | [hH]?@"(?:[^"\r\n]|"")*"
                | [hH]?'(?:[^'\\\r\n]|\\[^\r\n])*' | [hH]?"(?:[^"\\\r\n]|\\[^\r\n])*" )
   | (?P<word>    [0-9]*[A-Za-z_$][A-Za-z0-9_]* | [0-9]+ )
@@ -76,8 +77,8 @@ class Counted:
     ["\\'", "'", '"', '\\"', "@'", "@'\\\"", "h'", "h\\'", "```", "` ``` ~~~", "~~~", "'\\'\n", "@'' ", "'\\\"@", 'h@"\\\'~~~'],
 )  # fmt: skip
 def test_no_character_is_looked_at_for_each_quote_before_it(piece: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    kinds = {quote: Counted(rest, beyond_lines=len(quote) > 2) for quote, rest in lexing._CLOSED.items()}
-    monkeypatch.setattr(lexing, "_CLOSED", kinds)
+    kinds = {quote: Counted(rest, beyond_lines=len(quote) > 2) for quote, rest in tokenizer._CLOSED.items()}
+    monkeypatch.setattr(tokenizer, "_CLOSED", kinds)
     text = piece * 500
     assert list(tokens(text))
     # Once as what is read, and once more for each kind of literal that is not closed.

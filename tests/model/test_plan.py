@@ -1,10 +1,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kqlmi.model import commands
 from kqlmi.model.entities import Scope
-from kqlmi.model.plan import Plan, make_plan
-from kqlmi.model.policy import Policy, Snapshot
+from kqlmi.model.plan.plan import Plan, make_plan
+from kqlmi.model.policy import commands
+from kqlmi.model.policy.policy import Policy, Snapshot
 from tests.model.test_policy import EXPORTER, LOADER, POLICIES
 
 DATABASE, CLUSTER = Scope.database("Samples"), Scope.cluster()

@@ -7,13 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kqlmi.errors import InputError
-from kqlmi.model import jsontext, planfile
+from kqlmi.model import jsontext
 from kqlmi.model.entities import Scope
-from kqlmi.model.impact import Impact
-from kqlmi.model.plan import Plan, make_plan
-from kqlmi.model.planfile import Live
-from kqlmi.model.planid import plan_id
-from kqlmi.model.policy import Policy, Snapshot
+from kqlmi.model.plan import planfile
+from kqlmi.model.plan.impact import Impact
+from kqlmi.model.plan.plan import Plan, make_plan
+from kqlmi.model.plan.planfile import Live
+from kqlmi.model.plan.planid import plan_id
+from kqlmi.model.policy.policy import Policy, Snapshot
 from tests.model.test_commands import HOSTILE
 from tests.model.test_policy import EXPORTER, LOADER, POLICIES
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kqlmi.model import quoting
-from kqlmi.model.lexing import Token, is_management, tokens
-from kqlmi.model.references import Reference, references
+from kqlmi.model.kql import quoting
+from kqlmi.model.kql.tokenizer import Token, is_management, tokens
+from kqlmi.model.uses.references import Reference, references
 from kqlmi.model.workflows import WORKFLOWS, Workflow
 from tests.work import grows_no_faster_than_its_input
 

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kqlmi.errors import InputError
-from kqlmi.local import lexer
+from kqlmi.local.language import lexer
 from kqlmi.model.entities import SYSTEM, Identity, ObjectId, Scope
-from kqlmi.model.policy import Policy, Snapshot
-from kqlmi.model.references import references
+from kqlmi.model.policy.policy import Policy, Snapshot
 from kqlmi.model.templates import FORMS, Form, Place, Template, fill, form
 from kqlmi.model.templates.fields import columns
+from kqlmi.model.uses.references import references
 from kqlmi.model.workflows import WORKFLOWS
 from kqlmi.notebook.invocation import parse_cell, split
 
@@ -132,7 +132,7 @@ def test_a_name_survives_in_a_shell_or_is_refused(name: str, database: str) -> N
 
 @given(st.lists(st.tuples(NAMES, st.sampled_from(["int", "string"])), min_size=1, unique_by=lambda pair: pair[0]))
 def test_a_schema_reads_back_as_the_columns_that_it_was_written_from(wanted: list[tuple[str, str]]) -> None:
-    from kqlmi.model import quoting
+    from kqlmi.model.kql import quoting
 
     written = ", ".join(f"{quoting.name(name)}: {kind}" for name, kind in wanted)
     assert list(columns(written)) == wanted

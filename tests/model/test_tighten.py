@@ -3,15 +3,15 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kqlmi.model.access import access
-from kqlmi.model.audit import audit
+from kqlmi.model.audit.audit import audit
+from kqlmi.model.audit.findings import Edits, Facts
+from kqlmi.model.audit.tighten import tighten
 from kqlmi.model.entities import Scope, known_usage
-from kqlmi.model.findings import Edits, Facts
-from kqlmi.model.needs import Need
-from kqlmi.model.plan import make_plan
-from kqlmi.model.policy import Entry, Policy, Snapshot
-from kqlmi.model.tighten import tighten
+from kqlmi.model.plan.plan import make_plan
+from kqlmi.model.policy.access import access
+from kqlmi.model.policy.policy import Entry, Policy, Snapshot
 from kqlmi.model.usages import USAGES
+from kqlmi.model.uses.needs import Need
 from tests.model.test_audit import ONE, PLACES, TWO, discovered, need
 
 NAMES = [one.name for one in USAGES]

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kqlmi.model import commands
-from kqlmi.model.directory import Directory
 from kqlmi.model.entities import Scope
-from kqlmi.model.policy import Policy, Snapshot
+from kqlmi.model.policy import commands
+from kqlmi.model.policy.directory import Directory
+from kqlmi.model.policy.policy import Policy, Snapshot
 from kqlmi.model.usages import USAGES
 from kqlmi.notebook.completion import Known, Names, complete
 from kqlmi.notebook.invocation import split

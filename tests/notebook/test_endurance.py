@@ -15,9 +15,9 @@ from ipywidgets.widgets import widget
 import kqlmi
 from kqlmi.errors import InputError, KqlmiError
 from kqlmi.local.cluster import LocalCluster
-from kqlmi.model.draft import Draft
 from kqlmi.model.entities import Scope
-from kqlmi.model.policy import Policy, Snapshot
+from kqlmi.model.plan.draft import Draft
+from kqlmi.model.policy.policy import Policy, Snapshot
 from kqlmi.notebook import matrix
 from kqlmi.notebook.panel import Panel
 from kqlmi.notebook.reader import Reader

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from kqlmi.cluster.table import Column, Table
+from kqlmi.cluster.protocol.table import Column, Table
 from kqlmi.errors import CellError, InputError, KqlmiError, NotConnectedError, ServiceError
 from kqlmi.local.cluster import LocalCluster
 from kqlmi.notebook.subcommands import SUBCOMMANDS

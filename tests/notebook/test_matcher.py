@@ -22,11 +22,11 @@ from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
 import kqlmi
-from kqlmi.cluster.table import Table
+from kqlmi.cluster.protocol.table import Table
 from kqlmi.errors import KqlmiError
 from kqlmi.local.cluster import LocalCluster
-from kqlmi.model.directory import Directory
 from kqlmi.model.entities import Identity, ObjectId
+from kqlmi.model.policy.directory import Directory
 from kqlmi.notebook.completion import matcher
 from kqlmi.notebook.subcommands import Sessions
 from kqlmi.session import Session

@@ -3,10 +3,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kqlmi.model.access import access
-from kqlmi.model.draft import Draft
 from kqlmi.model.entities import Scope
-from kqlmi.model.policy import Policy, Snapshot
+from kqlmi.model.plan.draft import Draft
+from kqlmi.model.policy.access import access
+from kqlmi.model.policy.policy import Policy, Snapshot
 from kqlmi.notebook import matrix, words
 from tests.model.test_policy import IDENTITIES, KNOWN, POLICIES
 

@@ -18,9 +18,9 @@ from kqlmi.errors import (
     RequestInterruptedError,
 )
 from kqlmi.local.cluster import LocalCluster
-from kqlmi.model.draft import Draft
 from kqlmi.model.entities import Identity, ObjectId, Scope
-from kqlmi.model.policy import Entry, Policy, Snapshot
+from kqlmi.model.plan.draft import Draft
+from kqlmi.model.policy.policy import Entry, Policy, Snapshot
 from kqlmi.notebook.panel import Panel
 from kqlmi.session import Applied, Session
 

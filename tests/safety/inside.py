@@ -1,10 +1,10 @@
 """A connection straight into a local cluster: the same commands, roles and answers, without HTTP."""
 
-from kqlmi.cluster.table import Column, Table
+from kqlmi.cluster.protocol.table import Column, Table
 from kqlmi.errors import ServiceError
 from kqlmi.local.cluster import LocalCluster
-from kqlmi.local.faults import KustoError
-from kqlmi.local.service import Request, Service
+from kqlmi.local.http.service import Request, Service
+from kqlmi.local.values.faults import KustoError
 
 
 class Inside:

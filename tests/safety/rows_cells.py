@@ -4,8 +4,8 @@ from typing import Any
 
 import kqlmi
 from kqlmi.cluster.ingest import Ingestion
-from kqlmi.model import blobs
 from kqlmi.model.entities import Scope
+from kqlmi.model.uses import blobs
 from kqlmi.notebook.completion import complete
 from kqlmi.notebook.completion.matcher import _known
 from kqlmi.notebook.panel import Panel

@@ -9,7 +9,7 @@ from typing import Any
 
 import kqlmi
 from kqlmi import local
-from kqlmi.cluster.table import Column, Table
+from kqlmi.cluster.protocol.table import Column, Table
 from kqlmi.errors import ForbiddenError
 from kqlmi.session import Session
 from tests.safety.scene import DATA, Scene, row
@@ -121,7 +121,7 @@ def what_a_cluster_shows_in_the_evidence_of_an_audit(scene: Scene) -> None:
 
 
 def _reports(found: Any) -> tuple[str, str]:
-    from kqlmi.model import auditreport
+    from kqlmi.model.audit import auditreport
 
     return auditreport.to_json(found), auditreport.to_sarif(found, "0")
 

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kqlmi.apply import apply_plan
-from kqlmi.cluster.table import Column, Table
+from kqlmi.cluster.protocol.table import Column, Table
 from kqlmi.errors import ApplyError
-from kqlmi.model import commands
 from kqlmi.model.entities import Scope
-from kqlmi.model.plan import Plan, make_plan
-from kqlmi.model.policy import Policy, Snapshot
+from kqlmi.model.plan.plan import Plan, make_plan
+from kqlmi.model.policy import commands
+from kqlmi.model.policy.policy import Policy, Snapshot
 from tests.model.test_policy import EXTRAS, FILLED_IN, KNOWN, LOADER, OBJECTS
 
 SCOPE = Scope.database("Samples")

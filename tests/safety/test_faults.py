@@ -12,11 +12,11 @@ from types import SimpleNamespace
 import pytest
 
 import kqlmi
-from kqlmi.cluster.retrying import Patience
+from kqlmi.cluster.faults.retries import Patience
 from kqlmi.errors import ApplyError, ServiceError
 from kqlmi.local.cluster import LocalCluster
 from kqlmi.model.entities import Scope
-from kqlmi.model.plan import Plan
+from kqlmi.model.plan.plan import Plan
 from kqlmi.session import Session
 
 from .plain import AFTER, BEFORE, CLUSTER, Plain
@@ -326,7 +326,7 @@ def test_a_throttled_write_is_sent_again_in_the_time_that_is_left(
     def pass_time(_: float) -> None:
         now[0] += 50
 
-    monkeypatch.setattr("kqlmi.cluster.retrying.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr("kqlmi.cluster.faults.retries.time", SimpleNamespace(monotonic=lambda: now[0]))
     patience = Patience(sleep=pass_time)
     with kqlmi.connect(
         bench.proxy.url, token=bench.cluster.token, timeout=200, patience=patience, history=way == "cell"

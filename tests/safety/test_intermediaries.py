@@ -20,17 +20,17 @@ import pytest
 import kqlmi
 from kqlmi.__main__ import main
 from kqlmi.cluster.connection import Connection, KustoConnection, Target
-from kqlmi.cluster.retrying import Patience, Retrying
-from kqlmi.cluster.table import Column, Table
+from kqlmi.cluster.faults.retries import Patience, Retrying
+from kqlmi.cluster.protocol.table import Column, Table
 from kqlmi.credentials import sign_in
 from kqlmi.errors import AnswerError, ApplyError, KqlmiError
 from kqlmi.history import History
-from kqlmi.local import wire
 from kqlmi.local.cluster import LocalCluster
-from kqlmi.local.service import Request, Service
-from kqlmi.model import planfile
+from kqlmi.local.http import wire
+from kqlmi.local.http.service import Request, Service
 from kqlmi.model.entities import Scope
-from kqlmi.model.plan import Plan
+from kqlmi.model.plan import planfile
+from kqlmi.model.plan.plan import Plan
 from kqlmi.session import Session
 from tests.standins.serving import Answer as Served
 from tests.standins.serving import certify, serve, talker
@@ -261,9 +261,9 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
             clock[0] += 30
 
         # What waits for a late command waits by this clock, on which waits are over soon.
-        for module in ("kqlmi.cluster.settling", "kqlmi.apply.applying", "kqlmi.recording.cells"):
+        for module in ("kqlmi.cluster.outcome_recovery", "kqlmi.apply.execution", "kqlmi.recording.cells"):
             patch.setattr(f"{module}.time", SimpleNamespace(monotonic=lambda: clock[0], sleep=sleep))
-        patch.setattr("kqlmi.cluster.settling._AFTER_INTERRUPT", 0.5)
+        patch.setattr("kqlmi.cluster.outcome_recovery._AFTER_INTERRUPT", 0.5)
         with (
             ExitStack() as held,
             kqlmi.local.start(databases=["First", "Second"], identities=["system"]) as cluster,

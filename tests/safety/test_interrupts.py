@@ -17,7 +17,7 @@ from kqlmi.credentials import sign_in
 from kqlmi.errors import ApplyError, RequestInterruptedError
 from kqlmi.local.cluster import LocalCluster
 from kqlmi.model.entities import Scope
-from kqlmi.model.plan import Plan
+from kqlmi.model.plan.plan import Plan
 from kqlmi.session import Session
 from tests.endless import ENDLESS
 
@@ -61,7 +61,7 @@ def plain(cluster: LocalCluster) -> Iterator[Plain]:
 def proxy(cluster: LocalCluster, plain: Plain, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
     del plain
     monkeypatch.setattr("os.fsync", lambda _: None)  # it takes most of the time, and no crash is tested here
-    monkeypatch.setattr("kqlmi.cluster.settling._AFTER_INTERRUPT", 0.3)
+    monkeypatch.setattr("kqlmi.cluster.outcome_recovery._AFTER_INTERRUPT", 0.3)
     with Proxy(cluster.url) as opened:
         yield opened
 

@@ -22,9 +22,10 @@ from hypothesis.stateful import (
 import kqlmi
 from kqlmi.errors import ApplyError, InputError, ServiceError
 from kqlmi.local.cluster import LocalCluster
-from kqlmi.model import commands, edits
 from kqlmi.model.entities import Scope
-from kqlmi.model.plan import Plan
+from kqlmi.model.plan import edits
+from kqlmi.model.plan.plan import Plan
+from kqlmi.model.policy import commands
 
 from .plain import CLUSTER, Plain, State, grants
 

@@ -14,11 +14,11 @@ import kqlmi
 from kqlmi.apply import StepResult
 from kqlmi.cluster.connection import Connection
 from kqlmi.cluster.evidence import overwritten_by
-from kqlmi.cluster.table import Column, Table
+from kqlmi.cluster.protocol.table import Column, Table
 from kqlmi.errors import ApplyError, ServiceError
 from kqlmi.local.cluster import LocalCluster
-from kqlmi.model import commands
 from kqlmi.model.entities import Scope
+from kqlmi.model.policy import commands
 
 from .plain import Grants, Plain, grants, parse
 
@@ -68,7 +68,9 @@ class Written:
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalCluster]:
     monkeypatch.setattr("os.fsync", lambda _: None)  # it takes most of the time, and no crash is tested here
-    monkeypatch.setattr("kqlmi.local.lanes.WAITING", SESSIONS)  # all read the journal at once, and none is throttled
+    monkeypatch.setattr(
+        "kqlmi.local.engine.lanes.WAITING", SESSIONS
+    )  # all read the journal at once, and none is throttled
     with kqlmi.local.start(databases=DATABASES, identities=[LOADER, EXPORTER], usages=USAGES) as started:
         yield started
 

@@ -16,15 +16,15 @@ import pytest
 import kqlmi
 from kqlmi import atomicfile
 from kqlmi.cluster.connection import Connection
-from kqlmi.cluster.table import Table
+from kqlmi.cluster.protocol.table import Table
 from kqlmi.errors import ApplyError, InputError
 from kqlmi.history import Entry, HistoryError
 from kqlmi.local import commands as local_commands
-from kqlmi.local import policies
 from kqlmi.local.cluster import LocalCluster
-from kqlmi.local.service import Service
-from kqlmi.model import commands
-from kqlmi.model.plan import Plan
+from kqlmi.local.http.service import Service
+from kqlmi.local.state import policies
+from kqlmi.model.plan.plan import Plan
+from kqlmi.model.policy import commands
 from kqlmi.session import Session
 from kqlmi.session.connecting import _settled
 
@@ -393,7 +393,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[LocalCluster, Servi
     monkeypatch.setattr(atomicfile, "write", disk.write)
     monkeypatch.setattr(local_commands, "match", lru_cache(1000)(local_commands.match))  # half of what is left
     monkeypatch.setattr("kqlmi.history.entries.datetime", Clock)
-    monkeypatch.setattr("kqlmi.history.settling.datetime", Clock)
+    monkeypatch.setattr("kqlmi.history.open_entries.datetime", Clock)
     monkeypatch.setattr(Clock, "offset", timedelta(0))
     with ExitStack() as stack:
         cluster = stack.enter_context(kqlmi.local.start(databases=SCOPES[:2], identities=IDENTITIES))

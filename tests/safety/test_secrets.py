@@ -20,7 +20,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
 import kqlmi
-from kqlmi.cluster.retrying import Patience
+from kqlmi.cluster.faults.retries import Patience
 from kqlmi.local.cluster import LocalCluster
 from tests.safety import rows_cells, rows_cluster, rows_naming, rows_signin
 from tests.safety.scene import DATA, ROWS, Scene, clean_environment
@@ -103,7 +103,7 @@ def scene(
     for one in (cluster.token, state.arm_token, state.signature, directory.secret):
         secrets.plant(one)
     monkeypatch.setattr(InteractiveShell, "_instance", shell)
-    monkeypatch.setattr("kqlmi.cluster.retrying.Patience", partial(Patience, sleep=lambda _: None))
+    monkeypatch.setattr("kqlmi.cluster.faults.retries.Patience", partial(Patience, sleep=lambda _: None))
     magics: Any = shell.magics_manager.registry["KqlMagics"]
     yield Scene(Watch(), secrets, cluster, directory, shell, monkeypatch, tmp_path)
     magics.sessions.close()
@@ -214,15 +214,20 @@ def _seen(value: object = None) -> SimpleNamespace:
 
 GUARDS: list[tuple[str, Any, str, str]] = [
     ("kqlmi.errors.redacted", _open, "an_address_with_a_signature_in_place_of_a_subcommand", "stdout"),
-    ("kqlmi.cluster.discretion.hidden", lambda _: (), "an_error_that_repeats_the_text_and_the_token", "error"),
+    (
+        "kqlmi.cluster.faults.redact_errors.hidden",
+        lambda _: (),
+        "an_error_that_repeats_the_text_and_the_token",
+        "error",
+    ),
     ("kqlmi.errors.KqlmiError.forget", lambda *_: None, "an_error_in_a_frame_that_closes_an_answer", "context"),
     ("kqlmi.recording.cells.masked", _open, "a_policy_command_that_is_recorded", "file"),
     ("kqlmi.credentials.failures.redacted", _open, "what_the_azure_cli_complains_of", "log"),
-    ("kqlmi.credentials.held._Unseen", _seen, "a_credential_whose_repr_shows_its_token", "vars"),
+    ("kqlmi.credentials.shared._Unseen", _seen, "a_credential_whose_repr_shows_its_token", "vars"),
     ("kqlmi.credentials.signin.Secret", str, "a_token_from_the_environment", "asdict"),
-    ("kqlmi.cluster.uses.redacted", _open, "what_a_cluster_shows_in_the_evidence_of_an_audit", "json"),
+    ("kqlmi.cluster.discovery.uses.redacted", _open, "what_a_cluster_shows_in_the_evidence_of_an_audit", "json"),
     ("kqlmi.cluster.ingest.redacted", _open, "the_signatures_of_the_queues_of_a_cluster", "log"),
-    ("kqlmi.model.references.redacted", _open, "signatures_keys_and_passwords_in_what_is_only_checked", "display"),
+    ("kqlmi.model.uses.references.redacted", _open, "signatures_keys_and_passwords_in_what_is_only_checked", "display"),
 ]
 
 

@@ -7,11 +7,11 @@ from typing import NoReturn
 
 import kqlmi
 from kqlmi.cluster.connection import Connection
-from kqlmi.cluster.table import Table
+from kqlmi.cluster.protocol.table import Table
 from kqlmi.history import Entry, History
-from kqlmi.model import commands
 from kqlmi.model.entities import Scope
-from kqlmi.model.policy import Policy
+from kqlmi.model.policy import commands
+from kqlmi.model.policy.policy import Policy
 
 # The second scope takes two steps: its grant goes first, as an .alter-merge.
 DESIRED = {

@@ -7,7 +7,7 @@ import pytest
 
 import kqlmi
 from kqlmi.cluster.connection import Target
-from kqlmi.cluster.table import Column, Table
+from kqlmi.cluster.protocol.table import Column, Table
 from kqlmi.credentials import sign_in
 from kqlmi.errors import ApplyError, InputError, NoSuchPolicyError, ServiceError
 from kqlmi.local.cluster import LocalCluster

@@ -10,7 +10,7 @@ import pytest
 
 import kqlmi
 from kqlmi.cluster.connection import Connection
-from kqlmi.cluster.table import Table
+from kqlmi.cluster.protocol.table import Table
 from kqlmi.errors import InputError, PolicyError
 from kqlmi.local.cluster import LocalCluster
 from kqlmi.model.entities import ObjectId, Scope

@@ -9,11 +9,12 @@ import pytest
 import kqlmi
 from kqlmi.errors import ApplyError, InputError
 from kqlmi.local.cluster import LocalCluster
-from kqlmi.model import jsontext, planfile
+from kqlmi.model import jsontext
 from kqlmi.model.entities import Scope
-from kqlmi.model.plan import Plan
-from kqlmi.model.planid import plan_id
-from kqlmi.model.policy import Policy
+from kqlmi.model.plan import planfile
+from kqlmi.model.plan.plan import Plan
+from kqlmi.model.plan.planid import plan_id
+from kqlmi.model.policy.policy import Policy
 from kqlmi.session import Session
 
 LOADER, EXPORTER, STRANGER = (f"{place}1111111-2222-3333-4444-555555555555" for place in "123")

@@ -13,12 +13,12 @@ from kqlmi.local.commands import (
     roles,
     schema,
     scripts,
-    shapes,
     show,
     tables,
     unsupported,
 )
-from kqlmi.local.commands.registry import Call, Command, match
+from kqlmi.local.dispatch import shapes
+from kqlmi.local.dispatch.registry import Call, Command, match
 
 __all__ = [
     "Call",

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 
-from kqlmi.local import callouts, lenient_json
-from kqlmi.local.callouts import Callouts
-from kqlmi.local.commands.registry import Call, Rows, command
-from kqlmi.local.principals import ADMIN, MONITOR
+from kqlmi.local.dispatch.registry import Call, Rows, command
+from kqlmi.local.state import callouts
+from kqlmi.local.state.callouts import Callouts
+from kqlmi.local.values import lenient_json
+from kqlmi.local.values.principals import ADMIN, MONITOR
 
 _GIVES = "PolicyName: string, EntityName: string, Policy: string, ChildEntities: string, EntityType: string"
 

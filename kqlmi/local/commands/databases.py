@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from kqlmi.local.commands.registry import Call, Rows, command
-from kqlmi.local.faults import already_exists, bad_request
-from kqlmi.local.principals import ADMIN
-from kqlmi.local.state import Database, key
+from kqlmi.local.dispatch.registry import Call, Rows, command
+from kqlmi.local.state.state import Database, key
+from kqlmi.local.values.faults import already_exists, bad_request
+from kqlmi.local.values.principals import ADMIN
 
 _LONGEST_NAME = 1024
 _PRETTY = "DatabaseName: string, PrettyName: string, Status: string"

@@ -3,13 +3,13 @@
 from dataclasses import replace
 from typing import Any
 
-from kqlmi.local.commands.registry import Call, Rows, command, shape
-from kqlmi.local.entities import Function
-from kqlmi.local.faults import already_exists, bad_request, entity_not_found
-from kqlmi.local.lexer import mask_hidden
-from kqlmi.local.principals import ADMIN, CREATE, READ_SCHEMA
-from kqlmi.local.reader import Reader
-from kqlmi.local.state import Database, with_entry
+from kqlmi.local.dispatch.registry import Call, Rows, command, shape
+from kqlmi.local.language.lexer import mask_hidden
+from kqlmi.local.language.reader import Reader
+from kqlmi.local.state.entities import Function
+from kqlmi.local.state.state import Database, with_entry
+from kqlmi.local.values.faults import already_exists, bad_request, entity_not_found
+from kqlmi.local.values.principals import ADMIN, CREATE, READ_SCHEMA
 
 _GIVES = "Name: string, Parameters: string, Body: string, Folder: string, DocString: string"
 _KNOWN = {"folder", "docstring", "skipvalidation"}

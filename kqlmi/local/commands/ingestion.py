@@ -6,19 +6,22 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from kqlmi.local import connectionstrings, lenient_json, partitions, statusqueues, ticks
-from kqlmi.local.commands.registry import Call, Endpoint, Rows, command, shape
-from kqlmi.local.commands.shapes import NUMBER, listed
-from kqlmi.local.connectionstrings import Location
+from kqlmi.local.dispatch.registry import Call, Endpoint, Rows, command, shape
+from kqlmi.local.dispatch.shapes import NUMBER, listed
 from kqlmi.local.enforce import Use
-from kqlmi.local.entities import UPLOADS, IngestionJob
-from kqlmi.local.faults import bad_request, forbidden_operation, not_carried_out
-from kqlmi.local.flows import ingestion, transfer
-from kqlmi.local.lexer import Kind
-from kqlmi.local.partitions import Partition
-from kqlmi.local.principals import INGEST
-from kqlmi.local.reader import Reader
-from kqlmi.local.storage import Opened, open_location
+from kqlmi.local.flows import ingestion
+from kqlmi.local.ingest import statusqueues
+from kqlmi.local.language import partitions
+from kqlmi.local.language.lexer import Kind
+from kqlmi.local.language.partitions import Partition
+from kqlmi.local.language.reader import Reader
+from kqlmi.local.state.entities import UPLOADS, IngestionJob
+from kqlmi.local.storage import transfer
+from kqlmi.local.storage.storage import Opened, open_location
+from kqlmi.local.values import connectionstrings, kusto_time, lenient_json
+from kqlmi.local.values.connectionstrings import Location
+from kqlmi.local.values.faults import bad_request, forbidden_operation, not_carried_out
+from kqlmi.local.values.principals import INGEST
 
 QUEUE = "kqlmi-ingest"
 _RESOURCES = {
@@ -178,7 +181,7 @@ def _found(
 def _captured(listing: Listing, blob: Location) -> str:
     """Return what the path of a blob says of the time when it was made."""
     found = partitions.values(_CREATED, listing.path_format, blob.path) if listing.path_format else None
-    return lenient_json.dumps({"CreationTime": ticks.format_datetime(found["creationTime"])}) if found else "{}"
+    return lenient_json.dumps({"CreationTime": kusto_time.format_datetime(found["creationTime"])}) if found else "{}"
 
 
 def _require_ingestor(call: Call) -> None:

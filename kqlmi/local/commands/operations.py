@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from kqlmi.local.activity import Run
-from kqlmi.local.commands.registry import Call, Rows, command, shape
 from kqlmi.local.commands.requests import allowed
-from kqlmi.local.commands.shapes import listed
-from kqlmi.local.faults import bad_request
-from kqlmi.local.lexer import Kind
-from kqlmi.local.reader import Reader
-from kqlmi.local.tables import Table
+from kqlmi.local.dispatch.registry import Call, Rows, command, shape
+from kqlmi.local.dispatch.shapes import listed
+from kqlmi.local.language.lexer import Kind
+from kqlmi.local.language.reader import Reader
+from kqlmi.local.state.activity import Run
+from kqlmi.local.values.faults import bad_request
+from kqlmi.local.values.tables import Table
 
 
 @shape("operation")

@@ -1,8 +1,8 @@
 """Plugins that are off until somebody enables them."""
 
-from kqlmi.local.commands.registry import Call, Rows, command
-from kqlmi.local.faults import bad_request
-from kqlmi.local.principals import ADMIN, READ_SCHEMA
+from kqlmi.local.dispatch.registry import Call, Rows, command
+from kqlmi.local.values.faults import bad_request
+from kqlmi.local.values.principals import ADMIN, READ_SCHEMA
 
 _GIVES = "PluginName: string, IsEnabled: bool"
 _KNOWN = ("python",)

@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from kqlmi.local import lenient_json, policies
-from kqlmi.local.commands.registry import Call, Rows, command
-from kqlmi.local.policies import Policy
-from kqlmi.local.principals import ADMIN, MONITOR, READ_SCHEMA
+from kqlmi.local.dispatch.registry import Call, Rows, command
+from kqlmi.local.state import policies
+from kqlmi.local.state.policies import Policy
+from kqlmi.local.values import lenient_json
+from kqlmi.local.values.principals import ADMIN, MONITOR, READ_SCHEMA
 
 _GIVES = "PolicyName: string, EntityName: string, Policy: string, ChildEntities: string, EntityType: string"
 _DATABASE = "database [{name:database}] policy managed_identity"

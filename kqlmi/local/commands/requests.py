@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from kqlmi.local.activity import Change, Run
-from kqlmi.local.commands.registry import Call, Rows, command
-from kqlmi.local.principals import ADMIN, MONITOR
-from kqlmi.local.state import key
-from kqlmi.local.tables import columns
+from kqlmi.local.dispatch.registry import Call, Rows, command
+from kqlmi.local.state.activity import Change, Run
+from kqlmi.local.state.state import key
+from kqlmi.local.values.principals import ADMIN, MONITOR
+from kqlmi.local.values.tables import columns
 
 _QUERIES = (
     "ClientActivityId: string, Text: string, Database: string, StartedOn: datetime, LastUpdatedOn: datetime, "

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from kqlmi.local.commands.registry import Call, Rows, command, shape
-from kqlmi.local.commands.shapes import listed
-from kqlmi.local.faults import bad_request, entity_not_found
-from kqlmi.local.lexer import Kind
-from kqlmi.local.principals import ADMIN, MONITOR, Principal, Role, parse_fqn
-from kqlmi.local.reader import Reader
-from kqlmi.local.state import Database, Grant
+from kqlmi.local.dispatch.registry import Call, Rows, command, shape
+from kqlmi.local.dispatch.shapes import listed
+from kqlmi.local.language.lexer import Kind
+from kqlmi.local.language.reader import Reader
+from kqlmi.local.state.state import Database, Grant
+from kqlmi.local.values.faults import bad_request, entity_not_found
+from kqlmi.local.values.principals import ADMIN, MONITOR, Principal, Role, parse_fqn
 
 Grants = tuple[Grant, ...]
 

@@ -3,15 +3,15 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from kqlmi.local import ticks
-from kqlmi.local.commands.registry import Call, Rows, command
-from kqlmi.local.entities import ContinuousExport, ExternalTable
+from kqlmi.local.dispatch.registry import Call, Rows, command
+from kqlmi.local.engine.kqltext import quote
 from kqlmi.local.flows import update_policies
-from kqlmi.local.kqltext import quote
-from kqlmi.local.lexer import mask_hidden
-from kqlmi.local.principals import READ_SCHEMA
-from kqlmi.local.state import Database
-from kqlmi.local.tables import Column
+from kqlmi.local.language.lexer import mask_hidden
+from kqlmi.local.state.entities import ContinuousExport, ExternalTable
+from kqlmi.local.state.state import Database
+from kqlmi.local.values import kusto_time
+from kqlmi.local.values.principals import READ_SCHEMA
+from kqlmi.local.values.tables import Column
 
 _KINDS = {"Blob": "storage", "Delta": "delta", "Sql": "sql"}
 _DIALECTS = {"cosmosdb": "CosmosDbSQL", "mysql": "MySQL", "postgresql": "PostgreSQL"}
@@ -107,9 +107,9 @@ def _external(table: ExternalTable) -> str:
 
 
 def _export(export: ContinuousExport) -> str:
-    properties = [f"intervalBetweenRuns=time({ticks.format_timespan(export.interval)})"]
+    properties = [f"intervalBetweenRuns=time({kusto_time.format_timespan(export.interval)})"]
     if export.forced_latency:
-        properties.append(f"forcedLatency=time({ticks.format_timespan(export.forced_latency)})")
+        properties.append(f"forcedLatency=time({kusto_time.format_timespan(export.forced_latency)})")
     if export.is_disabled:
         properties.append("isDisabled=true")
     if export.managed_identity:

@@ -4,11 +4,11 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-from kqlmi.local.activity import Run
-from kqlmi.local.commands.registry import Call, Matched, Rows, command, match
-from kqlmi.local.faults import KustoError, bad_request, syntax_error
-from kqlmi.local.lexer import Kind, mask_hidden, tokens
-from kqlmi.local.principals import ADMIN
+from kqlmi.local.dispatch.registry import Call, Matched, Rows, command, match
+from kqlmi.local.language.lexer import Kind, mask_hidden, tokens
+from kqlmi.local.state.activity import Run
+from kqlmi.local.values.faults import KustoError, bad_request, syntax_error
+from kqlmi.local.values.principals import ADMIN
 
 _GIVES = "OperationId: guid, CommandType: string, CommandText: string, Result: string, Reason: string"
 _OPTIONS = {"continueonerrors": "ContinueOnErrors", "throwonerrors": "ThrowOnErrors"}

@@ -4,10 +4,10 @@ import os
 import platform
 from importlib.metadata import version
 
-from kqlmi.local.commands.registry import Call, Endpoint, Rows, command
-from kqlmi.local.faults import KustoError
-from kqlmi.local.principals import MONITOR, READ_SCHEMA
-from kqlmi.local.state import key
+from kqlmi.local.dispatch.registry import Call, Endpoint, Rows, command
+from kqlmi.local.state.state import key
+from kqlmi.local.values.faults import KustoError
+from kqlmi.local.values.principals import MONITOR, READ_SCHEMA
 
 _SERVICES = {Endpoint.QUERY: "Engine", Endpoint.INGEST: "DataManagement"}
 _DATABASES = (

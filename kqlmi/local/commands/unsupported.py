@@ -1,7 +1,7 @@
 """Commands that are documented and not carried out: a row each, by how they begin."""
 
-from kqlmi.local.commands.registry import known, shape
-from kqlmi.local.reader import Reader
+from kqlmi.local.dispatch.registry import known, shape
+from kqlmi.local.language.reader import Reader
 
 _POLICIES = frozenset(
     {

@@ -12,7 +12,7 @@ from kqlmi.local.flows import (
     unsupported,
     update_policies,
 )
-from kqlmi.local.flows.registry import PLUGINS, READERS
+from kqlmi.local.query.carriers import PLUGINS, READERS
 
 __all__ = [
     "PLUGINS",

@@ -3,22 +3,23 @@
 from dataclasses import replace
 from typing import Any
 
-from kqlmi.local import exporting, lenient_json, ticks
-from kqlmi.local.activity import ExportRuns
-from kqlmi.local.commands.registry import Call, Rows, command
-from kqlmi.local.entities import ContinuousExport
-from kqlmi.local.faults import bad_request, entity_not_found
-from kqlmi.local.flows import exports, transfer
-from kqlmi.local.lexer import Kind, mask_hidden, tokens
-from kqlmi.local.principals import ADMIN, MONITOR, READ_SCHEMA
-from kqlmi.local.state import Database, with_entry
+from kqlmi.local.dispatch.registry import Call, Rows, command
+from kqlmi.local.flows import export_runs, exports
+from kqlmi.local.language.lexer import Kind, mask_hidden, tokens
+from kqlmi.local.state.activity import ExportRuns
+from kqlmi.local.state.entities import ContinuousExport
+from kqlmi.local.state.state import Database, with_entry
+from kqlmi.local.storage import transfer
+from kqlmi.local.values import kusto_time, lenient_json
+from kqlmi.local.values.faults import bad_request, entity_not_found
+from kqlmi.local.values.principals import ADMIN, MONITOR, READ_SCHEMA
 
 _GIVES = (
     "Name: string, ExternalTableName: string, Query: string, ForcedLatency: timespan, IntervalBetweenRuns: timespan, "
     "CursorScopedTables: string, ExportProperties: string, LastRunTime: datetime, StartCursor: string, "
     "IsDisabled: bool, LastRunResult: string, ExportedTo: datetime, IsRunning: bool"
 )
-_SHORTEST = ticks.SECOND  # a minute on a real cluster
+_SHORTEST = kusto_time.SECOND  # a minute on a real cluster
 _PROPERTIES = {"forcedlatency", "intervalbetweenruns", "managedidentity", "isdisabled", *transfer.HINTS}
 
 
@@ -35,7 +36,7 @@ def continuous_export_create_or_alter(call: Call) -> Rows:
     export = _defined(call, database)
     rows = {name: database.table(name).with_rows(()) for name in export.over}
     table = database.external_table(export.external_table)
-    exports.require_schema(table, exporting.query(call.queries, database, export, rows, call.run))
+    exports.require_schema(table, export_runs.query(call.queries, database, export, rows, call.run))
     if any(location.impersonates for location in table.locations) and not export.managed_identity:
         raise bad_request(f"the external table '{table.name}' impersonates, so the export needs a managedIdentity")
     with state.lock:

@@ -1,16 +1,17 @@
 """Export: the rows of a query written to storage, or to the files of an external table."""
 
-from kqlmi.local import connectionstrings, enforce
-from kqlmi.local.commands.registry import Call, Rows, command, shape
+from kqlmi.local import enforce
+from kqlmi.local.dispatch.registry import Call, Rows, command, shape
 from kqlmi.local.enforce import Use
-from kqlmi.local.entities import ExternalTable
-from kqlmi.local.faults import bad_request, not_carried_out
-from kqlmi.local.flows import transfer
-from kqlmi.local.formats import WRITTEN_FORMATS
-from kqlmi.local.principals import ADMIN, READ_DATA
-from kqlmi.local.reader import Reader
-from kqlmi.local.state import State
-from kqlmi.local.tables import Table
+from kqlmi.local.language.reader import Reader
+from kqlmi.local.state.entities import ExternalTable
+from kqlmi.local.state.state import State
+from kqlmi.local.storage import transfer
+from kqlmi.local.storage.formats import WRITTEN_FORMATS
+from kqlmi.local.values import connectionstrings
+from kqlmi.local.values.faults import bad_request, not_carried_out
+from kqlmi.local.values.principals import ADMIN, READ_DATA
+from kqlmi.local.values.tables import Table
 
 _GIVES = "Path: string, NumRecords: long"
 _WITH = "[with {properties:properties}] {rest:query}"

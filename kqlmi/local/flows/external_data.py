@@ -1,15 +1,15 @@
 """Files that a query names itself: the operators ``externaldata`` and ``inline_external_table``."""
 
-from kqlmi.local import connectionstrings
-from kqlmi.local.cutting import Site
 from kqlmi.local.enforce import Use
-from kqlmi.local.entities import Layout
-from kqlmi.local.expansion import Expansion, Source
-from kqlmi.local.faults import bad_request
-from kqlmi.local.flows import transfer
-from kqlmi.local.flows.registry import reader
-from kqlmi.local.formats import format_of
-from kqlmi.local.state import Database
+from kqlmi.local.query.carriers import reader
+from kqlmi.local.query.expansion import Expansion, Source
+from kqlmi.local.query.external_calls import Site
+from kqlmi.local.state.entities import Layout
+from kqlmi.local.state.state import Database
+from kqlmi.local.storage import transfer
+from kqlmi.local.storage.formats import format_of
+from kqlmi.local.values import connectionstrings
+from kqlmi.local.values.faults import bad_request
 
 
 @reader("externaldata")

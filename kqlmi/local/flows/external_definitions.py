@@ -3,16 +3,16 @@
 import re
 from dataclasses import dataclass
 
-from kqlmi.local import connectionstrings
-from kqlmi.local.commands.registry import shape
-from kqlmi.local.commands.shapes import listed
-from kqlmi.local.connectionstrings import named_identities
-from kqlmi.local.cutting import storage_kind
-from kqlmi.local.entities import ExternalTable, Layout
-from kqlmi.local.flows import transfer
-from kqlmi.local.formats import format_of
-from kqlmi.local.reader import Reader
-from kqlmi.local.tables import Column
+from kqlmi.local.dispatch.registry import shape
+from kqlmi.local.dispatch.shapes import listed
+from kqlmi.local.language.reader import Reader
+from kqlmi.local.query.external_calls import storage_kind
+from kqlmi.local.state.entities import ExternalTable, Layout
+from kqlmi.local.storage import transfer
+from kqlmi.local.storage.formats import format_of
+from kqlmi.local.values import connectionstrings
+from kqlmi.local.values.connectionstrings import named_identities
+from kqlmi.local.values.tables import Column
 
 _OWN = ("folder", "docstring")
 _NOT_CARRIED_OUT = frozenset({"sampleuris", "filespreview"})

@@ -3,20 +3,22 @@
 from dataclasses import replace
 from typing import Any
 
-from kqlmi.local import enforce, lenient_json, textvalues
-from kqlmi.local.commands.registry import Call, Rows, command
-from kqlmi.local.cutting import Site
+from kqlmi.local import enforce
+from kqlmi.local.dispatch.registry import Call, Rows, command
 from kqlmi.local.enforce import Use
-from kqlmi.local.entities import ExternalTable
-from kqlmi.local.expansion import Expansion, Source
-from kqlmi.local.faults import already_exists, bad_request, not_carried_out
-from kqlmi.local.flows import transfer
 from kqlmi.local.flows.external_definitions import Definition  # noqa: TC001 - it registers its shape
-from kqlmi.local.flows.registry import reader
-from kqlmi.local.principals import ADMIN, CREATE, READ_SCHEMA, Principal
-from kqlmi.local.state import Database, State, with_entry
-from kqlmi.local.storage import open_location
-from kqlmi.local.tables import Column
+from kqlmi.local.language import textvalues
+from kqlmi.local.query.carriers import reader
+from kqlmi.local.query.expansion import Expansion, Source
+from kqlmi.local.query.external_calls import Site
+from kqlmi.local.state.entities import ExternalTable
+from kqlmi.local.state.state import Database, State, with_entry
+from kqlmi.local.storage import transfer
+from kqlmi.local.storage.storage import open_location
+from kqlmi.local.values import lenient_json
+from kqlmi.local.values.faults import already_exists, bad_request, not_carried_out
+from kqlmi.local.values.principals import ADMIN, CREATE, READ_SCHEMA, Principal
+from kqlmi.local.values.tables import Column
 
 FLOW = "external_table.storage"
 _GIVES = (

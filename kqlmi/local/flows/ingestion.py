@@ -2,16 +2,17 @@
 
 from collections.abc import Iterator
 
-from kqlmi.local import appending, connectionstrings, ticks
-from kqlmi.local.commands.registry import Call, Rows, command
-from kqlmi.local.connectionstrings import Location
+from kqlmi.local.dispatch.registry import Call, Rows, command
 from kqlmi.local.enforce import Use
-from kqlmi.local.entities import Layout
-from kqlmi.local.faults import KustoError
-from kqlmi.local.flows import transfer
-from kqlmi.local.formats import format_of
-from kqlmi.local.principals import INGEST
-from kqlmi.local.tables import Table
+from kqlmi.local.flows import table_append
+from kqlmi.local.state.entities import Layout
+from kqlmi.local.storage import transfer
+from kqlmi.local.storage.formats import format_of
+from kqlmi.local.values import connectionstrings, kusto_time
+from kqlmi.local.values.connectionstrings import Location
+from kqlmi.local.values.faults import KustoError
+from kqlmi.local.values.principals import INGEST
+from kqlmi.local.values.tables import Table
 
 _GIVES = "ExtentId: guid, ItemLoaded: string, Duration: timespan, HasErrors: bool, OperationId: guid"
 # Documented of every ingestion: what changes nothing that can be seen here, and what is not carried out.
@@ -47,11 +48,11 @@ def _ingest(call: Call, sources: tuple[str, ...]) -> Rows:
     use = Use("ingest.into", database.name, call.caller.principal)
 
     def work(call: Call) -> Rows:
-        started = ticks.now()
+        started = kusto_time.now()
         rows = tuple(_read(call, name, table, locations, use))
-        extent, _ = appending.append(call, name, table.with_rows(rows))
+        extent, _ = table_append.append(call, name, table.with_rows(rows))
         loaded = ", ".join(location.url for location in locations)
-        return [(extent, loaded, ticks.now() - started, False, call.run.operation_id)]
+        return [(extent, loaded, kusto_time.now() - started, False, call.run.operation_id)]
 
     return call.later(work)
 
@@ -64,7 +65,7 @@ def _read(call: Call, name: str, table: Table, locations: list[Location], use: U
                 call.state, [location], use, _layout(location, properties), table.columns, run=call.run
             ).rows
         except KustoError as error:
-            appending.note_failure(call, name, error, source=location.url)
+            table_append.note_failure(call, name, error, source=location.url)
             raise
 
 

@@ -1,17 +1,19 @@
 """The plugin ``python``: a script over the rows of a query, with artifacts from storage."""
 
-from kqlmi.local import connectionstrings, files, sandbox
-from kqlmi.local.cutting import Site
 from kqlmi.local.enforce import Use
-from kqlmi.local.expansion import Expansion, Source
-from kqlmi.local.faults import bad_request
-from kqlmi.local.flows.registry import plugin
 from kqlmi.local.flows.schema_inference import property_bag
-from kqlmi.local.lexer import Kind
-from kqlmi.local.reader import Mismatch, Reader
-from kqlmi.local.state import Database
-from kqlmi.local.storage import open_location
-from kqlmi.local.tables import Column, Table, kusto_type
+from kqlmi.local.language.lexer import Kind
+from kqlmi.local.language.reader import Mismatch, Reader
+from kqlmi.local.query.carriers import plugin
+from kqlmi.local.query.expansion import Expansion, Source
+from kqlmi.local.query.external_calls import Site
+from kqlmi.local.sandbox import sandbox
+from kqlmi.local.state.state import Database
+from kqlmi.local.storage import files
+from kqlmi.local.storage.storage import open_location
+from kqlmi.local.values import connectionstrings
+from kqlmi.local.values.faults import bad_request
+from kqlmi.local.values.tables import Column, Table, kusto_type
 
 FLOW = "python.external_artifacts"
 _NAMES = ("output_schema", "script", "script_parameters", "external_artifacts", "spill_to_disk")

@@ -4,14 +4,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from kqlmi.local import enforce, lenient_json, payloads, textvalues
-from kqlmi.local.commands.registry import Call, Rows, command
+from kqlmi.local import enforce
+from kqlmi.local.dispatch.registry import Call, Rows, command
 from kqlmi.local.enforce import Use
-from kqlmi.local.faults import KustoError, bad_request
 from kqlmi.local.flows.update_policies import GIVES
-from kqlmi.local.principals import ADMIN, READ_SCHEMA
-from kqlmi.local.state import Database, with_entry
-from kqlmi.local.tables import Column
+from kqlmi.local.language import payloads, textvalues
+from kqlmi.local.state.state import Database, with_entry
+from kqlmi.local.values import lenient_json
+from kqlmi.local.values.faults import KustoError, bad_request
+from kqlmi.local.values.principals import ADMIN, READ_SCHEMA
+from kqlmi.local.values.tables import Column
 
 _FIELDS = {
     "IsEnabled": bool,

@@ -3,15 +3,16 @@
 import json
 from typing import Any
 
-from kqlmi.local import connectionstrings, files, formats
-from kqlmi.local.cutting import Site
 from kqlmi.local.enforce import Use
-from kqlmi.local.expansion import Expansion, Source
-from kqlmi.local.faults import bad_request
-from kqlmi.local.flows.registry import plugin
-from kqlmi.local.state import Database
-from kqlmi.local.storage import Opened, open_location
-from kqlmi.local.tables import Column, Table, columns
+from kqlmi.local.query.carriers import plugin
+from kqlmi.local.query.expansion import Expansion, Source
+from kqlmi.local.query.external_calls import Site
+from kqlmi.local.state.state import Database
+from kqlmi.local.storage import files, formats
+from kqlmi.local.storage.storage import Opened, open_location
+from kqlmi.local.values import connectionstrings
+from kqlmi.local.values.faults import bad_request
+from kqlmi.local.values.tables import Column, Table, columns
 
 _GIVES = columns("CslSchema: string")
 _OPTIONS = {"StorageContainers", "DataFormat", "FileExtension", "FileNamePrefix", "Mode", "InferenceOptions"}

@@ -4,13 +4,13 @@ import json
 from collections.abc import Iterator
 
 from kqlmi.local import enforce
-from kqlmi.local.connectionstrings import named_identities
-from kqlmi.local.cutting import Site
 from kqlmi.local.enforce import Use
-from kqlmi.local.expansion import Expansion, Source
-from kqlmi.local.faults import KustoError, not_carried_out
-from kqlmi.local.flows.registry import plugin
-from kqlmi.local.state import Database
+from kqlmi.local.query.carriers import plugin
+from kqlmi.local.query.expansion import Expansion, Source
+from kqlmi.local.query.external_calls import Site
+from kqlmi.local.state.state import Database
+from kqlmi.local.values.connectionstrings import named_identities
+from kqlmi.local.values.faults import KustoError, not_carried_out
 
 
 @plugin(

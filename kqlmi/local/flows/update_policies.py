@@ -4,14 +4,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from kqlmi.local import appending, enforce, lenient_json, payloads
-from kqlmi.local.commands.registry import Call, Rows, command
+from kqlmi.local import enforce
+from kqlmi.local.dispatch.registry import Call, Rows, command
 from kqlmi.local.enforce import Use
-from kqlmi.local.entities import UpdatePolicy
-from kqlmi.local.faults import KustoError, bad_request
-from kqlmi.local.lexer import mask_hidden
-from kqlmi.local.principals import ADMIN, READ_SCHEMA
-from kqlmi.local.state import Database, with_entry
+from kqlmi.local.flows import table_append
+from kqlmi.local.language import payloads
+from kqlmi.local.language.lexer import mask_hidden
+from kqlmi.local.state.entities import UpdatePolicy
+from kqlmi.local.state.state import Database, with_entry
+from kqlmi.local.values import lenient_json
+from kqlmi.local.values.faults import KustoError, bad_request
+from kqlmi.local.values.principals import ADMIN, READ_SCHEMA
 
 Policies = tuple[UpdatePolicy, ...]
 
@@ -131,7 +134,9 @@ def _validate(call: Call, database: Database, name: str, policy: UpdatePolicy) -
     for source in (
         sources if policy.is_enabled else ()
     ):  # documented: what the query gives is validated, at creation too
-        appending.run_policy(call, database, name, replace(policy, source=source), database.table(source).with_rows(()))
+        table_append.run_policy(
+            call, database, name, replace(policy, source=source), database.table(source).with_rows(())
+        )
 
 
 def _row(database: Database, name: str) -> tuple[str, ...]:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from kqlmi.errors import printable
-from kqlmi.model import quoting
-from kqlmi.model.access import access
 from kqlmi.model.entities import Scope
-from kqlmi.model.explanation import azure_role, callout, cell, grant_lines, word
-from kqlmi.model.policy import Snapshot
+from kqlmi.model.explain.explanation import azure_role, callout, cell, grant_lines, word
+from kqlmi.model.kql import quoting
+from kqlmi.model.policy.access import access
+from kqlmi.model.policy.policy import Snapshot
 from kqlmi.model.templates.forms import Form
 from kqlmi.model.templates.values import Place, Values
 

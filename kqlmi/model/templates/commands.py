@@ -2,7 +2,7 @@
 
 import json
 
-from kqlmi.model import quoting
+from kqlmi.model.kql import quoting
 from kqlmi.model.templates.values import Values, hidden
 
 

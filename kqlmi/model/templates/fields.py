@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal, Self
 
 from kqlmi.errors import InputError
-from kqlmi.model.blobs import EVENT_FORMATS, FORMATS, WRITTEN_FORMATS
 from kqlmi.model.entities import did_you_mean, is_guid
-from kqlmi.model.lexing import Token, is_management, literal_value, tokens
+from kqlmi.model.kql.tokenizer import Token, is_management, literal_value, tokens
+from kqlmi.model.uses.blobs import EVENT_FORMATS, FORMATS, WRITTEN_FORMATS
 from kqlmi.redaction import is_secret
 
 FieldKind = Literal[

@@ -4,7 +4,7 @@ from typing import Any
 
 from kqlmi.errors import InputError
 from kqlmi.model.entities import SYSTEM
-from kqlmi.model.explanation import word
+from kqlmi.model.explain.explanation import word
 from kqlmi.model.templates.values import Values
 
 # Neither sh, nor cmd, nor IPython's ! reads these as themselves, between double quotes.

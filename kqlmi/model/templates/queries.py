@@ -1,6 +1,6 @@
 """The queries of flows, as text."""
 
-from kqlmi.model import quoting
+from kqlmi.model.kql import quoting
 from kqlmi.model.templates.values import Values, hidden
 
 

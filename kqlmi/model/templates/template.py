@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from kqlmi.errors import printable
 from kqlmi.model.entities import Identity, Scope
-from kqlmi.model.explanation import word
-from kqlmi.model.policy import Snapshot
+from kqlmi.model.explain.explanation import word
+from kqlmi.model.policy.policy import Snapshot
 from kqlmi.model.templates.checklist import Item, items
 from kqlmi.model.templates.forms import Form, Kind
 from kqlmi.model.templates.values import Place, Values

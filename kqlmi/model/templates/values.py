@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kqlmi.errors import InputError
-from kqlmi.model import quoting
 from kqlmi.model.entities import SYSTEM, Identity, is_guid
+from kqlmi.model.kql import quoting
 from kqlmi.model.templates.fields import columns
 
 _RESOURCE = re.compile(r"/subscriptions/(?P<subscription>[^/]+)/resourceGroups/(?P<group>[^/]+)/.*/(?P<name>[^/]+)")

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
-from kqlmi.model import commands, quoting
 from kqlmi.model.entities import Scope
-from kqlmi.model.lexing import Token, tokens
-from kqlmi.model.policy import Policy
+from kqlmi.model.kql import quoting
+from kqlmi.model.kql.tokenizer import Token, tokens
+from kqlmi.model.policy import commands
+from kqlmi.model.policy.policy import Policy
 from kqlmi.notebook.completion.offers import NOTHING, Candidate, Names, Offers, begins, bracketed, object_ids
 from kqlmi.notebook.completion.payload import OPENING, complete_payload
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from kqlmi.model.blobs import EVENT_FORMATS
-from kqlmi.model.blobs import FORMATS as DATA_FORMATS
-from kqlmi.model.planfile import FORMATS
+from kqlmi.model.plan.planfile import FORMATS
 from kqlmi.model.templates import FORMS
+from kqlmi.model.uses.blobs import EVENT_FORMATS
+from kqlmi.model.uses.blobs import FORMATS as DATA_FORMATS
 from kqlmi.notebook.completion.offers import (
     NOTHING,
     Candidate,

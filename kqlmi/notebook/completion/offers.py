@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from kqlmi.errors import PolicyError, printable
-from kqlmi.model import quoting
 from kqlmi.model.entities import SYSTEM, Scope, known_usage, object_id
+from kqlmi.model.kql import quoting
 from kqlmi.model.usages import USAGES
 
 

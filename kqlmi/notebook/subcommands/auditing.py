@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kqlmi.errors import CellError, printable
-from kqlmi.model.audit import Audit
+from kqlmi.model.audit.audit import Audit
 from kqlmi.notebook.progress import Progress
 from kqlmi.notebook.subcommands.offering import offer
 from kqlmi.notebook.subcommands.registry import Context, subcommand

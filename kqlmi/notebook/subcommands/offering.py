@@ -1,8 +1,8 @@
 """A plan as a notebook offers it, and as it carries it out in Azure."""
 
 from kqlmi.errors import ApplyError, CellError
-from kqlmi.model.plan import Plan
-from kqlmi.model.planid import SHOWN
+from kqlmi.model.plan.plan import Plan
+from kqlmi.model.plan.planid import SHOWN
 from kqlmi.session import AzurePlan, Session
 
 

@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from kqlmi.errors import ApplyError, CellError, ForbiddenError, ServiceError, printable
-from kqlmi.model import edits, planfile
 from kqlmi.model.entities import SYSTEM, Scope, did_you_mean
-from kqlmi.model.plan import Plan
-from kqlmi.model.planid import SHOWN
-from kqlmi.model.policy import Snapshot
+from kqlmi.model.plan import edits, planfile
+from kqlmi.model.plan.plan import Plan
+from kqlmi.model.plan.planid import SHOWN
+from kqlmi.model.policy.policy import Snapshot
 from kqlmi.notebook.frames import access_frame, access_matrix, history_frame
 from kqlmi.notebook.progress import Progress
 from kqlmi.notebook.subcommands.offering import carry_out, more, offer, show_azure, shown

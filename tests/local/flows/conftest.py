@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from kqlmi import local
-from kqlmi.local import ticks
 from kqlmi.local.cluster import LocalCluster
-from kqlmi.local.entities import DataConnection
-from kqlmi.local.ingesting import Ingestor
+from kqlmi.local.ingest.background_ingestion import Ingestor
+from kqlmi.local.state.entities import DataConnection
+from kqlmi.local.values import kusto_time
 from tests.local.conftest import Client, Connect
 
 CONTAINER = "https://acct.blob.core.windows.net/data"
@@ -84,8 +84,8 @@ def error_body(error: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def here(connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    monkeypatch.setattr("kqlmi.local.flows.continuous_exports._SHORTEST", ticks.SECOND // 10)
-    monkeypatch.setattr("kqlmi.local.ingesting._AGAIN", 0.05)
+    monkeypatch.setattr("kqlmi.local.flows.continuous_exports._SHORTEST", kusto_time.SECOND // 10)
+    monkeypatch.setattr("kqlmi.local.ingest.background_ingestion._AGAIN", 0.05)
     receive, tries = Ingestor._receive, []
 
     def counted(ingestor: Ingestor, connection: DataConnection) -> None:

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from kqlmi.local import literals, partitions
-from kqlmi.local.entities import UpdatePolicy
-from kqlmi.local.partitions import Partition
+from kqlmi.local.language import literals, partitions
+from kqlmi.local.language.partitions import Partition
+from kqlmi.local.state.entities import UpdatePolicy
 from tests.local.flows.conftest import CONTAINER, World
 from tests.local.flows.test_workflows import SQL
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from kqlmi.local import files, parquet
-from kqlmi.local.faults import KustoError
-from kqlmi.local.tables import Table, columns
+from kqlmi.local.storage import files, parquet
+from kqlmi.local.values.faults import KustoError
+from kqlmi.local.values.tables import Table, columns
 from tests.local.flows.conftest import CONTAINER, INTERVAL, World
 from tests.waiting import eventually
 

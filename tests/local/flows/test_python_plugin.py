@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kqlmi.local import sandbox
+from kqlmi.local.sandbox import sandbox
 from tests.local.flows.conftest import CONTAINER, READER, World, details
 
 CALLOUT = '[{"CalloutType": "sandbox_artifacts", "CalloutUriRegex": "acct[.]blob", "CanCall": true}]'

@@ -9,14 +9,14 @@ from azure.mgmt.kusto.models import EventHubDataFormat
 
 from kqlmi import local
 from kqlmi.errors import InputError
-from kqlmi.local import files
-from kqlmi.local.tables import Table, columns
-from kqlmi.model import quoting
-from kqlmi.model.blobs import FORMATS
+from kqlmi.local.storage import files
+from kqlmi.local.values.tables import Table, columns
 from kqlmi.model.entities import Identity, ObjectId, Scope
-from kqlmi.model.policy import Snapshot
+from kqlmi.model.kql import quoting
+from kqlmi.model.policy.policy import Snapshot
 from kqlmi.model.templates import FORMS, Form, Place, fill
 from kqlmi.model.templates.fields import TYPES, Field
+from kqlmi.model.uses.blobs import FORMATS
 from tests.local.conftest import Client
 from tests.local.flows.conftest import CONTAINER, World
 

@@ -1,0 +1,258 @@
+"""Carrying out a plan: check that nothing moved, record, execute, verify, and settle what was left open."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from kqlmi.apply.results import Applied, StepResult, difference
+from kqlmi.cluster import outcome_recovery
+from kqlmi.cluster.connection import Connection, new_client_request_id, server_deadline
+from kqlmi.cluster.evidence import last_writer, overwritten_by
+from kqlmi.cluster.faults.refusals import nothing_happened
+from kqlmi.cluster.faults.retries import Retrying
+from kqlmi.cluster.outcome_recovery import Awaited, Settled, as_found
+from kqlmi.cluster.policies import read_policy, written_policy
+from kqlmi.cluster.protocol.table import Table
+from kqlmi.errors import ApplyError, KqlmiError, RequestTimeoutError
+from kqlmi.model.plan.plan import Plan, Step
+from kqlmi.model.policy import commands
+from kqlmi.model.policy.policy import Policy, as_read, grants_of, marked_as, state_of
+
+DEADLINE: Final = 60.0
+
+
+def apply_plan(
+    connection: Connection,
+    plan: Plan,
+    *,
+    deadline: float = DEADLINE,
+    progress: Callable[[tuple[StepResult, ...]], None] = lambda _: None,
+    tell: Callable[[str], None] = lambda _: None,
+    retrying: Retrying | None = None,
+    requests: Sequence[str] = (),
+) -> Applied:
+    """Carry out exactly ``plan``.
+
+    Args:
+        connection: What to send it by.
+        plan: What was shown.
+        deadline: The server's deadline for each command, in seconds, all its attempts together. After a connection that
+            broke, the policy is read again until it has passed.
+        progress: Called with no results once every policy was found as the plan expects, before the first command is
+            sent, and after each step; what it raises stops the plan.
+        tell: Called with a sentence when the end of a step takes its time.
+        retrying: What sends a command again that was proven not applied; the policy is checked again before.
+        requests: The client request IDs of the commands, where whoever records them must know them before.
+
+    Raises:
+        InputError: The deadline is none that a server takes; nothing was sent.
+        ApplyError: A policy is not what the plan was made from (nothing was sent), a step was refused or failed, or
+            its answer is not what the plan expected. The error's ``outcome`` and ``steps`` say what landed.
+    """
+    server_deadline(deadline)
+    first = {step.scope: step for step in reversed(plan.steps)}
+    for step in reversed(first.values()):
+        _refuse_drift(connection, step, (), begun=False)
+    requests = requests or [new_client_request_id() for _ in plan.steps]
+    sending = _Sending(connection, deadline, tell, retrying or Retrying(), requests)
+    done: tuple[StepResult, ...] = ()
+    running: Step | None = None
+    try:
+        if plan.steps:
+            progress(done)
+        for step in plan.steps:
+            read_at = time.monotonic()
+            if step.verb != "alter-merge":
+                _refuse_drift(connection, step, done)
+            running = step
+            result, problem = sending.run(step, done)
+            if result.outcome == "applied":
+                window = time.monotonic() - read_at
+                result, problem = _with_evidence(connection, result, _expected(step, done), problem, window)
+            done, running = (*done, result), None
+            progress(done)
+            if problem:
+                raise _failure(problem, done, plan) from problem
+            _refuse_surprise(result, done)
+    except KeyboardInterrupt as error:
+        if running:
+            request = requests[len(done)]
+            found = outcome_recovery.after_timeout(connection, _awaited(running, request))
+            done = (*done, _result(running, found, request))
+        raise _failure(error, done, plan) from error
+    return Applied(plan, done)
+
+
+def _refuse_drift(connection: Connection, step: Step, done: tuple[StepResult, ...], *, begun: bool = True) -> None:
+    try:
+        current = marked_as(read_policy(connection, step.scope), step.before)
+    except KqlmiError as error:
+        raise ApplyError(
+            f"The policy of the {step.scope} could not be read before its change: {error.message}",
+            outcome="partly applied" if done else "not applied",
+            steps=done,
+            hint=error.hint,
+        ) from error
+    if state_of(current) != state_of(_expected(step, done)):
+        writer = last_writer(connection, step.scope, current)
+        by = f" by {writer}" if writer else ""
+        raise ApplyError(
+            f"The policy of the {step.scope} changed since this plan was made{by}: {difference(step.before, current)}.",
+            outcome="partly applied" if done else "not applied",
+            steps=done,
+            hint=f"{'Nothing was changed' if begun else 'Nothing was sent'}. Make the plan again."
+            if not done
+            else "Read it again, and make the plan again.",
+        )
+
+
+def _expected(step: Step, done: tuple[StepResult, ...]) -> Policy | None:
+    """Return what a step must find: after a merge of the plan's own, its grants with what else that answered."""
+    answers = (one.policy for one in reversed(done) if one.step.scope == step.scope)
+    own = marked_as(next(answers, None), step.before)
+    return own if own and own.grants == as_found(grants_of(step.before), own) else step.before
+
+
+def _refuse_surprise(result: StepResult, done: tuple[StepResult, ...]) -> None:
+    """Refuse an answer without what the step wanted; a merge may meet more, which another writer granted."""
+    found = grants_of(result.policy)
+    wanted = as_found(grants_of(result.step.after), result.policy)
+    granted = as_found({(change.identity, change.usage) for change in result.step.changes}, result.policy)
+    if not (granted <= found if result.step.verb == "alter-merge" else wanted == found):
+        raise ApplyError(
+            f"The command ran, but the policy of the {result.step.scope} is not what the plan expected:"
+            f" {difference(result.step.after, result.policy)}.",
+            outcome="partly applied",
+            steps=done,
+            hint="Somebody else may have changed it at the same time: look at it before you go on.",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Sending:
+    """What sends the command of a step; a command that was proven not applied may be sent again."""
+
+    connection: Connection
+    deadline: float
+    tell: Callable[[str], None]
+    retrying: Retrying
+    requests: Sequence[str]
+
+    def run(self, step: Step, done: tuple[StepResult, ...]) -> tuple[StepResult, BaseException | None]:
+        """Carry out one step; an error comes with the result unless the step landed, an interrupt always."""
+        request, begun, again = self.requests[len(done)], 0.0, False
+
+        def send(left: float) -> Table:
+            nonlocal begun, again
+            if again and step.verb != "alter-merge":
+                _refuse_drift(self.connection, step, done)
+            begun, again = time.monotonic(), True
+            try:
+                return self.connection.execute(step.command, step.scope.name, timeout=left, client_request_id=request)
+            except (KqlmiError, KeyboardInterrupt) as error:
+                begun = 0.0 if nothing_happened(error) else begun
+                raise
+
+        try:
+            answer = self.retrying.repeat(send, self.deadline)
+            found = marked_as(written_policy(answer, step.scope), step.before, step.after)
+            return StepResult(step, "applied", found, request), None
+        except ApplyError:
+            raise  # the policy moved on before a command that was to be sent again
+        except (KqlmiError, KeyboardInterrupt) as error:
+            if not begun:
+                return StepResult(step, "not applied", step.before, request), error
+            result = _result(step, self._settled(step, request, begun, error), request)
+            lost = isinstance(error, KeyboardInterrupt) or result.outcome != "applied"
+            return result, error if lost else None
+
+    def _settled(self, step: Step, request: str, begun: float, error: BaseException) -> Settled:
+        awaited = _awaited(step, request)
+        if isinstance(error, KeyboardInterrupt):
+            self.tell(f"Interrupted. Reading the policy of the {step.scope} again…")
+            return outcome_recovery.after_interrupt(self.connection, awaited, self.deadline)
+        if isinstance(error, RequestTimeoutError):
+            return outcome_recovery.after_timeout(self.connection, awaited)
+        self.tell(
+            f"Whether the policy of the {step.scope} was changed is not known: {_reason(error)} Reading it again, for"
+            f" {self.deadline:g} s at most…"
+        )
+        return outcome_recovery.after_break(self.connection, awaited, begun + self.deadline)
+
+
+def _awaited(step: Step, client_request_id: str) -> Awaited:
+    return Awaited(step.scope, step.before, step.after, client_request_id)
+
+
+def _result(step: Step, settled: Settled, client_request_id: str) -> StepResult:
+    return StepResult(step, settled.outcome, settled.policy, client_request_id)
+
+
+def _with_evidence(
+    connection: Connection, result: StepResult, before: Policy | None, problem: BaseException | None, window: float
+) -> tuple[StepResult, BaseException | None]:
+    """Look for a write that the step took back: after the re-read, such a write leaves no trace in the policy."""
+    if result.step.verb == "alter-merge":
+        return result, problem
+    try:
+        found = overwritten_by(connection, result.step.scope, result.client_request_id, as_read(before), window)
+    except KqlmiError:
+        return replace(result, unseen=window), problem
+    except KeyboardInterrupt as error:
+        return replace(result, unseen=window), error
+    return replace(result, overwritten=found), problem
+
+
+def _failure(problem: BaseException, done: tuple[StepResult, ...], plan: Plan) -> ApplyError:
+    """Give the error of a plan that ended before its time, by what became of its steps."""
+    if isinstance(problem, KeyboardInterrupt):
+        return _stopped(done, plan)
+    last, landed = done[-1], len(done) - 1
+    scope, sent = last.step.scope, getattr(problem, "sent", True)
+    hint = problem.hint if isinstance(problem, KqlmiError) else ""
+    outcome = "partly applied" if landed else "not applied"
+    if last.outcome == "unknown":
+        told, outcome = f"Whether the command for the {scope} landed is not known", "unknown"
+        hint = f"Look before you go on: {commands.show(scope)}"
+    elif not sent:
+        told = f"The command for the {scope} was not sent"
+    elif nothing_happened(problem):
+        told = f"The command for the {scope} was refused and changed nothing"
+    else:
+        told, hint = f"The command for the {scope} failed, and its policy shows that nothing changed", ""
+    return ApplyError(
+        f"{told}: {_reason(problem)}{_before(landed)}",
+        outcome=outcome,
+        steps=done,
+        hint=hint,
+        client_request_id=last.client_request_id if sent else "",
+    )
+
+
+def _reason(problem: BaseException) -> str:
+    return problem.message if isinstance(problem, KqlmiError) else str(problem)
+
+
+def _stopped(done: tuple[StepResult, ...], plan: Plan) -> ApplyError:
+    """Give the error of a plan that was interrupted."""
+    landed, rest = sum(one.outcome == "applied" for one in done), len(plan.steps) - len(done)
+    told, outcome = "Nothing was sent.", "not applied"
+    hint, request = "", done[-1].client_request_id if done else ""
+    if done and done[-1].outcome == "unknown":
+        scope, outcome = done[-1].step.scope, "unknown"
+        told = f"Whether the command for the {scope} landed is not known.{_before(landed)}"
+        hint = f"Look before you go on: {commands.show(scope)}"
+    elif landed == len(plan.steps):
+        told, outcome = "All of the plan is applied.", "applied"
+    elif landed:
+        outcome = "partly applied"
+        told = f"The first {landed} of {len(plan.steps)} commands landed, and the rest changed nothing."
+    elif done:
+        told = f"The command for the {done[-1].step.scope} changed nothing."
+    unsent = f" The {rest} after it were not sent." if outcome == "unknown" and rest else ""
+    return ApplyError(f"Interrupted. {told}{unsent}", outcome=outcome, steps=done, hint=hint, client_request_id=request)
+
+
+def _before(landed: int) -> str:
+    return f" The {landed} before it landed." if landed else ""

@@ -1,0 +1,40 @@
+"""The databases in the answer of ``.show databases``."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+
+from kqlmi.cluster.connection import Connection
+from kqlmi.cluster.protocol.table import Table
+from kqlmi.errors import InputError, ServiceError
+from kqlmi.model.entities import Scope
+
+_FOLLOWING = "readonlyfollowing"
+
+
+def names(answer: Table) -> tuple[str, ...]:
+    """Give the names of the databases, in the answer's order."""
+    return tuple(map(str, answer.column("DatabaseName")))
+
+
+def following(answer: Table) -> frozenset[Scope]:
+    """Give the databases that follow a leader on another cluster, as far as the answer tells."""
+    modes = answer.column("DatabaseAccessMode") if answer.has("DatabaseAccessMode") else ()
+    listed = zip(names(answer), modes, strict=False)
+    return frozenset(Scope.database(name) for name, mode in listed if str(mode).casefold() == _FOLLOWING)
+
+
+def database_ids(connection: Connection) -> Mapping[Scope, str] | None:
+    """Read the databases' own IDs, empty where the cluster gives none; None where the databases cannot be listed."""
+    try:
+        found = _ids(connection.execute(".show databases"))
+    except (InputError, ServiceError):
+        return None
+    if not all(found.values()):
+        with suppress(InputError, ServiceError):
+            found |= _ids(connection.execute(".show databases details"))
+    return found
+
+
+def _ids(answer: Table) -> dict[Scope, str]:
+    ids = answer.column("DatabaseId") if answer.has("DatabaseId") else [""] * len(answer)
+    return {Scope.database(name): str(one or "") for name, one in zip(names(answer), ids, strict=True)}

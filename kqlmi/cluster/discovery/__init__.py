@@ -1,0 +1,1 @@
+"""What a cluster shows of where identities are really used."""

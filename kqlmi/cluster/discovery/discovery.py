@@ -1,0 +1,119 @@
+"""What a cluster shows of where identities are really used."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Final
+
+from kqlmi.cluster import databases
+from kqlmi.cluster.connection import Connection
+from kqlmi.cluster.discovery.sources import SOURCES, Found, Looked, externals
+from kqlmi.cluster.discovery.uses import External, Place
+from kqlmi.cluster.protocol.table import Table
+from kqlmi.errors import ForbiddenError, KqlmiError
+from kqlmi.fanout import Progress, each, unseen
+from kqlmi.model.entities import Scope
+from kqlmi.model.uses.needs import (
+    DATA_CONNECTIONS,
+    EXTERNAL_TABLES,
+    Discovery,
+    Gap,
+    Need,
+    Outcome,
+    Source,
+    merged,
+)
+
+_SCRIPT: Final = ".show database schema as csl script"
+_NO_ARM: Final = Source(
+    DATA_CONNECTIONS, "", "not read", detail="no Kusto command lists them, and Azure Resource Manager was not asked"
+)
+
+Key = tuple[str, str]
+"""A source's name and a database, empty for the whole cluster."""
+
+
+def discover(connection: Connection, progress: Progress = unseen) -> Discovery:
+    """Give what the caller may see of the use of identities; what may not be read is named and does not fail the rest.
+
+    Raises:
+        KqlmiError: The databases cannot be listed.
+    """
+    listed = connection.execute(".show databases")
+    names = databases.names(listed)
+    jobs = [(row, name) for row in SOURCES for name in ([""] if row.everywhere else names)]
+    answers = dict(
+        zip(
+            ((row.name, name) for row, name in jobs),
+            each(lambda job: _ask(connection, *job), jobs, lambda found: progress(len(found), len(jobs), "sources")),
+            strict=True,
+        )
+    )
+    known = _externals(answers, names)
+    sources: list[Source] = []
+    found: dict[bool, list[Found]] = {True: [], False: []}
+    for row, name in jobs:
+        has_script = isinstance(answers[_SCRIPT, name], Table) if name else True
+        place = Place(row.name, row.window, name, known, has_script=has_script)
+        source, items = _read(row, answers[row.name, name], place)
+        sources.append(source)
+        found[row.repeats] += items
+    scopes = tuple(map(Scope.database, names))
+    discovery = Discovery(scopes, (*sources, _NO_ARM), followers=databases.following(listed))
+    return _with(discovery, found[False], found[True])
+
+
+def _ask(connection: Connection, row: Looked, database: str) -> Table | KqlmiError:
+    try:
+        return connection.execute(row.text(database), database or None)
+    except KqlmiError as error:
+        return error
+
+
+def _externals(answers: Mapping[Key, Table | KqlmiError], names: Iterable[str]) -> dict[Scope, dict[str, External]]:
+    known: dict[Scope, dict[str, External]] = {}
+    for name in names:
+        answer = answers[EXTERNAL_TABLES, name]
+        if isinstance(answer, Table) and answer.has("ConnectionStrings"):
+            known[Scope.database(name)] = externals(answer, Place(EXTERNAL_TABLES, "", name))
+    return known
+
+
+def _read(row: Looked, answer: Table | KqlmiError, place: Place) -> tuple[Source, list[Found]]:
+    """Give what became of a source, and what it shows."""
+    outcome: Outcome = "read"
+    if not isinstance(answer, KqlmiError):
+        try:
+            items = list(row.read(answer, place))
+        except KqlmiError as error:
+            answer = error
+        else:
+            if any(isinstance(one, Need) and one.identity is None for one in items) and _masks(answer):
+                outcome = "masked"
+            return Source(row.name, place.database, outcome, row.window), items
+    outcome = "not permitted" if isinstance(answer, ForbiddenError) else "failed"
+    return Source(row.name, place.database, outcome, row.window, answer.message), []
+
+
+def _with(discovery: Discovery, shown: list[Found], repeated: list[Found]) -> Discovery:
+    """Put together what was found; what is only repeated counts where nothing else shows it."""
+    own = {scope: scope for scope in discovery.databases}
+    first = [replace(one, scope=own[one.scope]) for one in shown if isinstance(one, Need) and one.scope in own]
+    keys = {(one.identity, one.usage, one.scope) for one in first}
+    sure = replace(discovery, needs=merged(first))
+    again = [
+        replace(one, scope=own[one.scope])
+        for one in repeated
+        if isinstance(one, Need)
+        and one.scope in own
+        and (one.identity, one.usage, one.scope) not in keys
+        and (one.identity is not None or sure.doubt(one.usage, one.scope))
+    ]
+    gaps: dict[tuple[Scope, str], Gap] = {}
+    for gap in (one for one in (*shown, *repeated) if isinstance(one, Gap)):
+        held = gaps.get((gap.scope, gap.subject))
+        gaps[gap.scope, gap.subject] = replace(held, evidence=(*held.evidence, *gap.evidence)) if held else gap
+    return replace(discovery, needs=merged((*first, *again)), gaps=tuple(gaps.values()))
+
+
+def _masks(answer: Table) -> bool:
+    return any("***" in str(value) for row in answer.rows for value in row)

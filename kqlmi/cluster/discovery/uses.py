@@ -1,0 +1,147 @@
+"""The needs that stand in a cluster's texts: definitions, policies, and requests that ran."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Any, Final
+
+from kqlmi.errors import InputError, PolicyError
+from kqlmi.model import jsontext
+from kqlmi.model.entities import Scope
+from kqlmi.model.kql import quoting
+from kqlmi.model.kql.tokenizer import Token, is_management, literal_value, tokens
+from kqlmi.model.uses.needs import Evidence, Need, State
+from kqlmi.model.uses.references import references
+from kqlmi.redaction import redacted
+
+# The commands that use an identity themselves; every other command defines what the other sources show as it is now.
+_CARRY_OUT: Final = frozenset({"append", "export", "ingest", "list", "set"})
+_MASK: Final = "***"
+
+
+@dataclass(frozen=True, slots=True)
+class External:
+    """An external table: the identities that its connection strings name, and whether it goes by ``;impersonate``."""
+
+    identities: tuple[str | None, ...] = ()
+    impersonates: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an answer comes from, and what was read before it.
+
+    ``externals`` are the external tables of each database by name; ``has_script`` tells that the database's script
+    was read as well.
+    """
+
+    source: str
+    window: str
+    database: str = ""
+    externals: Mapping[Scope, Mapping[str, External]] = field(default_factory=dict)
+    has_script: bool = True
+
+    def evidence(self, says: str, state: State = "standing", *, inferred: bool = False) -> Evidence:
+        """Give what this source says."""
+        return Evidence(self.source, redacted(says), self.window, state, inferred)
+
+    def at(self, database: str) -> "Place":
+        """Give the place in a database."""
+        return replace(self, database=database)
+
+    def external(self, table: str) -> External:
+        """Give an external table; one that was not read has nothing."""
+        return self.externals.get(Scope.database(self.database), {}).get(table, External())
+
+
+def uses(text: str, place: Place, what: str, state: State = "standing") -> Iterator[Need]:
+    """Give the needs of a text that ``what`` names, in the database of a place."""
+    for found in references(text):
+        if found.workflow is None:
+            continue
+        says = f"{what} ({found.workflow.title})"
+        if found.identity is None:
+            masked = _MASK in text[found.start : found.end]
+            says += ", by an identity that is masked" if masked else ", by an identity that the text does not tell"
+        evidence = place.evidence(says, state, inferred=found.workflow.sure != "documented")
+        yield Need(found.identity, found.workflow.usage, Scope.database(found.database or place.database), (evidence,))
+
+
+def external_table(name: str, kind: str, strings: list[str], place: Place) -> Iterator[Need]:
+    """Give the needs of an external table.
+
+    A string that shows no way to sign in tells nothing, and neither does none at all: whether the suffix of an identity
+    survives is not documented.
+    """
+    shape = {"sql": "kind=sql", "delta": "kind=delta"}.get(kind.casefold(), "kind=storage dataformat=csv")
+    literals = ", ".join(map(quoting.literal, strings))
+    yield from uses(f".create external table T (x: int) {shape} ({literals})", place, f"external table {name}")
+    if not strings or any(";" not in string and "?" not in string for string in strings):
+        says = f"external table {name}, whose connection string shows no way to sign in"
+        yield Need(None, "ExternalTable", Scope.database(place.database), (place.evidence(says),))
+
+
+def through_external_table(table: str, place: Place, what: str, state: State = "standing") -> Iterator[Need]:
+    """Give the needs of whatever writes to an external table: it uses the table's own identities."""
+    for identity in place.external(table).identities:
+        says = f"{what}, which writes to external table {table}"
+        evidence = place.evidence(says, state)
+        yield Need(identity, "ExternalTable", Scope.database(place.database), (evidence,))
+
+
+def policy(text: str, command: str, place: Place, what: str) -> Iterator[Need]:
+    """Give the needs of a policy's JSON, each object of it by itself; ``command`` is what would set it."""
+    found = objects(text)
+    if not found and "".join(text.split()) not in {"", "null", "[]"}:
+        evidence = place.evidence(f"{what}, which is not JSON that can be read")
+        yield Need(None, "AutomatedFlows", Scope.database(place.database), (evidence,))
+    for item in found:
+        state: State = "idle" if item.get("IsEnabled") is False else "standing"
+        yield from uses(f"{command} {quoting.literal(jsontext.dump([item]))}", place, what, state)
+
+
+def objects(value: Any) -> list[dict[str, Any]]:
+    """Give the objects of a JSON text, or of JSON that was read already; none where it is null or broken."""
+    if isinstance(value, str):
+        try:
+            value = jsontext.load(value) if value.strip() else None
+        except PolicyError:
+            return []
+    found = value if isinstance(value, list) else [value]
+    return [item for item in found if isinstance(item, dict)]
+
+
+def strings(value: Any) -> list[str]:
+    """Give the strings of a JSON array, as text or read already; a text that is none stands for itself."""
+    if isinstance(value, str):
+        try:
+            found = jsontext.load(value) if value.strip() else []
+        except PolicyError:
+            found = value
+        value = found
+    return [item for item in (value if isinstance(value, list) else [value]) if isinstance(item, str)]
+
+
+def request(text: str, place: Place, state: State) -> Iterator[Need]:
+    """Give the needs of a command or query that ran; a command that defines something has none of its own."""
+    head = list(islice(tokens(text), 64))
+    words = [token.text.casefold() for token in head]
+    if not is_management(text):
+        yield from uses(text, place, "a query", state)
+    elif words[1:2] and words[1] in _CARRY_OUT:
+        yield from uses(text, place, f"the command .{words[1]}", state)
+        if words[1] == "export" and (table := _exported_to(head)):
+            yield from through_external_table(table, place, "the command .export to table", state)
+
+
+def _exported_to(found: Sequence[Token]) -> str:
+    """Give the name of the external table that ``.export to table`` writes to; empty for any other export."""
+    words = [token.text.casefold() for token in found]
+    start = next((at + 2 for at in range(len(words) - 2) if words[at : at + 2] == ["to", "table"]), None)
+    if start is None:
+        return ""
+    name = found[start + 1] if words[start] == "[" and start + 1 < len(found) else found[start]
+    try:
+        return literal_value(name.text) if name.kind == "literal" else name.text
+    except InputError:
+        return ""

@@ -1,0 +1,1 @@
+"""What an error proves, and what follows from it."""

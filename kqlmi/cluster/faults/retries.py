@@ -1,0 +1,165 @@
+"""Sending a request again: which may be, how often, and how long to wait before it."""
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from kqlmi.cluster.faults.refusals import nothing_happened
+from kqlmi.errors import (
+    ConnectionFailedError,
+    ForbiddenError,
+    RequestTimeoutError,
+    ServiceError,
+    ThrottledError,
+    UnauthorizedError,
+)
+from kqlmi.model.kql.tokenizer import is_write, tokens
+from kqlmi.model.policy import commands
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
+
+Given = TypeVar("Given")
+
+# Answers of what stands before a cluster that is not ready, or of a cluster that is too busy.
+_PASSING: Final = frozenset(
+    {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT}
+)
+_HOLD_ROLES: Final = frozenset({"cluster", "database", "external", "function", "materialized", "table"})
+_ROLES: Final = frozenset({"admins", "ingestors", "monitors", "unrestrictedviewers", "users", "viewers"})
+_TOLD: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a request is tried again; times are in seconds.
+
+    Attempts wait about twice as long each time, from ``first`` on, or as long as the cluster asks for; no wait is longer
+    than ``longest``, and all of it fits into the request's own timeout. A role that was granted less than ``fresh``
+    before is waited for ``role_attempts`` times, ``role_wait`` each.
+    """
+
+    attempts: int = 4
+    first: float = 0.25
+    longest: float = 60.0
+    fresh: float = 300.0
+    role_attempts: int = 3
+    role_wait: float = 10.0
+    sleep: Callable[[float], Any] = time.sleep
+
+
+def _untold(_: str) -> None:
+    """Tell nobody."""
+
+
+class Retrying:
+    """Sends the requests of one session again where that is safe and may help; the SDK itself never does.
+
+    ``tell`` is called with a sentence before a wait that is noticed, in the main thread only, where cells run. It
+    remembers when this session granted a role: until that has taken effect, a cluster answers 401 or 403.
+    """
+
+    def __init__(self, patience: Patience | None = None, tell: Callable[[str], None] = _untold) -> None:
+        """Begin without a role that was granted."""
+        self.patience, self.tell = patience or Patience(), tell
+        self._granted: float | None = None
+
+    def send(self, text: str, send: Callable[[float], Given], seconds: float) -> Given:
+        """Send a command or query by ``send``, which is handed the time left, and again as long as that is right.
+
+        A read is sent again after anything that passes, a write only where it was proven not applied. A policy command
+        that writes is sent once: what sends it looks first whether the policy moved on, and calls ``repeat``.
+        """
+        if commands.writes(text):
+            return send(seconds)
+        answer = self._run(send, seconds, self._not_applied if is_write(text) else self._passes)
+        if grants_role(text):
+            self._granted = time.monotonic()
+        return answer
+
+    def repeat(self, send: Callable[[float], Given], seconds: float) -> Given:
+        """Send a write by ``send``, and again where it was proven not applied and may fare better."""
+        return self._run(send, seconds, self._not_applied)
+
+    def _run(self, send: Callable[[float], Given], seconds: float, again: Callable[[BaseException], bool]) -> Given:
+        import tenacity
+
+        end, late = time.monotonic() + seconds, tenacity.stop_before_delay(seconds)
+        attempts = tenacity.Retrying(
+            sleep=self.patience.sleep,
+            stop=lambda state: late(state) or self._enough(state),
+            wait=self._wait,
+            retry=tenacity.retry_if_exception(again),
+            before_sleep=self._before,
+            reraise=True,
+        )
+        return attempts(lambda: send(min(seconds, max(1, math.ceil(end - time.monotonic())))))
+
+    def _passes(self, error: BaseException) -> bool:
+        """Tell whether a read may fare better when it is sent again."""
+        if isinstance(error, ConnectionFailedError):
+            return not (error.lasting or isinstance(error, RequestTimeoutError))
+        if not isinstance(error, ServiceError):
+            return False
+        # Kusto's own 504 ends what ran for too long, and would end it again.
+        gateway = error.status in _PASSING and not (error.code and error.status == HTTPStatus.GATEWAY_TIMEOUT)
+        return isinstance(error, ThrottledError) or (gateway and not error.permanent) or self._awaits_role(error)
+
+    def _not_applied(self, error: BaseException) -> bool:
+        """Tell whether a write that did not happen may fare better when it is sent again."""
+        return nothing_happened(error) and self._passes(error)
+
+    def _awaits_role(self, error: BaseException | None) -> bool:
+        return (
+            isinstance(error, UnauthorizedError | ForbiddenError)
+            and self._granted is not None
+            and time.monotonic() - self._granted < self.patience.fresh
+        )
+
+    def _wait(self, state: "RetryCallState") -> float:
+        import tenacity
+
+        error, jitter = _error(state), float(tenacity.wait_random(0, self.patience.first)(state))
+        if self._awaits_role(error):
+            return self.patience.role_wait
+        if isinstance(error, ServiceError) and error.retry_after is not None:
+            return error.retry_after + jitter
+        return float(self.patience.first * 2 ** (state.attempt_number - 1) + jitter)
+
+    def _enough(self, state: "RetryCallState") -> bool:
+        if not self._awaits_role(_error(state)):
+            return state.attempt_number >= self.patience.attempts or state.upcoming_sleep > self.patience.longest
+        if state.attempt_number <= self.patience.role_attempts:
+            return False
+        # It is not the role that was granted here: the next refusal is one at once.
+        self._granted = None
+        return True
+
+    def _before(self, state: "RetryCallState") -> None:
+        error, seconds = _error(state), state.upcoming_sleep
+        if threading.current_thread() is not threading.main_thread():
+            return
+        if self._awaits_role(error):
+            self.tell(
+                f"Refused, and a role was granted a moment ago: it can take minutes until that counts. Trying again in"
+                f" {seconds:g} s ({state.attempt_number} of {self.patience.role_attempts})…"
+            )
+        elif seconds >= _TOLD:
+            why = "The cluster is busy" if isinstance(error, ServiceError) else "The cluster was not reached"
+            self.tell(f"{why}. Trying again in {seconds:.0f} s…")
+
+
+def _error(state: "RetryCallState") -> BaseException | None:
+    return state.outcome.exception() if state.outcome else None
+
+
+def grants_role(text: str) -> bool:
+    """Tell a command that gives a Kusto role to somebody: ``.add database D admins (…)`` and the like."""
+    words = [token.text.casefold() for _, token in zip(range(12), tokens(text), strict=False)]
+    if words[:2] not in ([".", "add"], [".", "set"]) or not _HOLD_ROLES.issuperset(words[2:3]):
+        return False
+    return words[2:3] == ["cluster"] or not _ROLES.isdisjoint(words[3:])

@@ -1,0 +1,149 @@
+"""The result tables of an answer; one that is not whole, or carries an error in whatever place, raises."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, Final, NamedTuple
+
+from kqlmi.cluster.protocol.response_checks import LateError, PartialAnswerError
+from kqlmi.cluster.protocol.table import Column, Table
+
+_RESULTS: Final = frozenset({"PrimaryResult", "QueryResult"})
+# What stands beside results; a table of a kind that is not known is shown as one.
+_BESIDE: Final = frozenset(
+    {"QueryCompletionInformation", "QueryPerfLog", "QueryPlan", "QueryProperties", "QueryStatus", "QueryTraceLog", "TableOfContents"}
+)  # fmt: skip
+_CONTENTS: Final = frozenset({"Ordinal", "Kind", "Name", "Id"})
+_STATUS: Final = frozenset({"Severity", "StatusCode", "StatusDescription"})
+_UNNAMED: Final = "The cluster reports an error and does not name it."
+
+# Where each protocol says how a request ended: below which level it is an error, and in which columns the words are.
+# Severity 2 or less: concepts/partial-query-failures.md of the documentation. Level: the SDK.
+_ENDINGS: Final = {
+    "QueryCompletionInformation": ("Level", 4, "Payload", "StatusCodeName"),
+    "QueryStatus": ("Severity", 3, "StatusDescription", "SeverityName"),
+}
+
+
+class _Part(NamedTuple):
+    """A table of an answer, with the kind and name that the answer gives it."""
+
+    kind: str
+    name: str
+    content: Mapping[str, Any]
+
+    @property
+    def names(self) -> list[str]:
+        """Return the names of the columns."""
+        return [column["ColumnName"] for column in self.content["Columns"]]
+
+    @property
+    def records(self) -> Iterator[dict[str, Any]]:
+        """Return the rows by the names of the columns."""
+        names = self.names
+        return (dict(zip(names, row, strict=False)) for row in self.content["Rows"] if isinstance(row, list))
+
+
+def read(answer: Any, *, version: int) -> Table:
+    """Return the first result table of an answer of the v1 or v2 protocol, with the others behind it.
+
+    Raises:
+        LateError: It carries an error.
+        PartialAnswerError: It is not whole, or not of the protocol.
+    """
+    parts, whole = _parts_of_v2(answer) if version > 1 else _parts_of_v1(answer)
+    errors = [*_errors(answer, parts), *_statuses(parts)]
+    if errors:
+        # One with a code says the most.
+        raise LateError(next((error for error in errors if error.get("code")), errors[0]))
+    results = [part for part in parts if part.kind not in _BESIDE]
+    if not whole or not any(part.kind in _RESULTS for part in results):
+        raise PartialAnswerError
+    first, *others = map(_table, results)
+    return replace(first, others=tuple(others))
+
+
+def _parts_of_v2(answer: Any) -> tuple[list[_Part], bool]:
+    """Return the tables of a v2 answer, and whether it came to its end, with none in fragments."""
+    kinds = [frame.get("FrameType") for frame in answer]
+    tables = [frame for frame in answer if frame["FrameType"] == "DataTable"]
+    parts = [_Part(str(table["TableKind"]), str(table["TableName"]), table) for table in tables]
+    return parts, kinds[-1:] == ["DataSetCompletion"] and "TableFragment" not in kinds
+
+
+def _parts_of_v1(answer: Any) -> tuple[list[_Part], bool]:
+    """Return the tables of a v1 answer, and whether those are there that its table of contents lists."""
+    parts = [_Part("QueryResult", str(table.get("TableName", "")), table) for table in answer.get("Tables") or ()]
+    if len(parts) < 2 or not _CONTENTS.issubset(parts[-1].names):  # noqa: PLR2004 - a table, and the contents
+        return [*parts[:1], *(part._replace(kind=_kind(part)) for part in parts[1:])], True
+    *parts, contents = parts
+    rows = {int(row["Ordinal"]): row for row in contents.records if row["Kind"] != "TableOfContents"}
+    listed = [(part, rows.get(place, {})) for place, part in enumerate(parts)]
+    return [
+        part._replace(kind=str(row.get("Kind", "")), name=str(row.get("PrettyName") or row.get("Name", "")))
+        for part, row in listed
+    ], set(rows) == set(range(len(parts)))
+
+
+def _kind(part: _Part) -> str:
+    """Return the kind of a table behind the first, where no table of contents tells it."""
+    if _STATUS.issubset(part.names):
+        return "QueryStatus"
+    rows = part.content["Rows"]
+    properties = part.names == ["Value"] and all(isinstance(row, list) and str(row[0])[:1] == "{" for row in rows)
+    return "QueryProperties" if properties else "QueryResult"
+
+
+def _errors(answer: Any, parts: Sequence[_Part]) -> Iterator[Mapping[str, Any]]:
+    """Yield the errors that stand beside the tables, in a table, or in place of a row."""
+    frames = answer if isinstance(answer, list) else [answer, *(part.content for part in parts)]
+    for frame in frames:
+        found = list(_stated(frame))
+        yield from found
+        if not found and (frame.get("HasErrors") or frame.get("Cancelled")):
+            yield {"@message": _UNNAMED if frame.get("HasErrors") else "The request was cancelled."}
+    for part in parts:
+        for row in part.content["Rows"]:
+            if isinstance(row, dict):
+                yield from list(_stated(row)) or [{"@message": _UNNAMED}]
+
+
+def _stated(holder: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    for found in (holder.get("OneApiErrors"), holder.get("Exceptions")):
+        for one in found if isinstance(found, list) else [found] if found else []:
+            inner = one.get("error", one) if isinstance(one, dict) else one
+            yield inner if isinstance(inner, dict) else {"@message": str(inner or _UNNAMED)}
+
+
+def _statuses(parts: Sequence[_Part]) -> Iterator[Mapping[str, Any]]:
+    """Yield the errors by which the service says how the request ended."""
+    for part in parts:
+        if part.kind in _ENDINGS:
+            level, least, words, word = _ENDINGS[part.kind]
+            for row in part.records:
+                if row.get(level, least) < least:
+                    yield {"@message": _words(row.get(words)) or str(row.get(word) or _UNNAMED)}
+
+
+def _words(status: Any) -> str:
+    """Return what a status says to people, which JSON may hold; empty if it says nothing."""
+    if isinstance(status, str) and status.lstrip()[:1] == "{":
+        with suppress(ValueError):
+            status = json.loads(status)
+    if isinstance(status, dict):
+        status = status.get("Text")
+    return status if isinstance(status, str) else ""
+
+
+def _table(part: _Part) -> Table:
+    columns = tuple(
+        Column.of(column["ColumnName"], column.get("ColumnType") or column.get("DataType") or "string")
+        for column in part.content["Columns"]
+    )
+    for number, row in enumerate(part.content["Rows"], 1):
+        if not isinstance(row, list):
+            raise PartialAnswerError
+        if len(row) != len(columns):
+            raise PartialAnswerError(f"row {number} of {part.name} has {len(row)} values for {len(columns)} columns")
+    return Table(columns, tuple(part.content["Rows"]), part.name)

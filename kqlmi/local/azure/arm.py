@@ -1,0 +1,284 @@
+"""The Azure Resource Manager routes of the local cluster: its identities, those of its resource group, data connections."""
+
+import json
+import re
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from kqlmi.local.ingest import connections
+from kqlmi.local.state import assignments
+from kqlmi.local.state.assignments import LOCATION, ArmError
+from kqlmi.local.state.entities import DataConnection
+from kqlmi.local.state.state import State, key
+from kqlmi.local.values import lenient_json, resources
+from kqlmi.local.values.faults import KustoError
+from kqlmi.local.values.identities import Identity
+from kqlmi.local.values.resources import GROUP, SUBSCRIPTION
+
+_VERSIONS = {
+    "microsoft.kusto": ("2023-08-15", "2024-04-13", "2025-02-14"),
+    "microsoft.managedidentity": ("2018-11-30", "2023-01-31", "2024-11-30"),
+}
+_NAME = re.compile(r"[A-Za-z0-9][\w. -]{0,127}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request: ``path`` holds what the route's pattern captured, in lower case where names have no case."""
+
+    state: State
+    path: Mapping[str, str]
+    body: Any
+    version: str
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A response; a 202 names where its operation is followed."""
+
+    status: int = 200
+    body: Any = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Route = Callable[[Asked], Answer]
+_ROUTES: list[tuple[str, re.Pattern[str], Route]] = []
+
+
+def route(method: str, pattern: str) -> Callable[[Route], Route]:
+    """Register what answers a method and a path; ``{name}`` captures a part of it."""
+    expression = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", pattern)
+
+    def register(function: Route) -> Route:
+        _ROUTES.append((method, re.compile(expression, re.IGNORECASE), function))
+        return function
+
+    return register
+
+
+def require_role(role: str, method: str, path: str) -> None:
+    """Refuse what an Azure role does not allow: a ``Reader`` only reads, and ``none`` may do nothing."""
+    if role == "none" or (role == "Reader" and method != "GET"):
+        does = "read" if method == "GET" else "write"
+        what = f"The client has no authorization to perform action '{does}' over scope '{path}'."
+        raise ArmError(403, "AuthorizationFailed", what)
+
+
+def handle(
+    state: State, method: str, path: str, *, query: Mapping[str, str], body: bytes, headers: Mapping[str, str]
+) -> Answer:
+    """Answer a request whose token has been checked, or raise ``ArmError``."""
+    for wanted, pattern, function in _ROUTES:
+        found = pattern.fullmatch(path)
+        if found and wanted == method:
+            provider = path.lower().partition("/providers/")[2].partition("/")[0]
+            version = _version(provider, query)
+            captured = found.groupdict()
+            _require_own(state, captured)
+            return function(Asked(state, captured, _json(body), version, headers))
+    raise ArmError(404, "InvalidResourceType", f"The local cluster has no route {method} {path}.")
+
+
+_GROUP = "/subscriptions/{subscription}/resourceGroups/{group}"
+_IDENTITIES = "/providers/Microsoft.ManagedIdentity/userAssignedIdentities"
+_CLUSTERS = f"{_GROUP}/providers/Microsoft.Kusto/clusters"
+_CONNECTIONS = f"{_CLUSTERS}/{{cluster}}/databases/{{database}}/dataConnections"
+
+
+@route("GET", _CLUSTERS)
+def clusters(asked: Asked) -> Answer:
+    """Give the one cluster of the resource group."""
+    return Answer(body={"value": [assignments.cluster_body(asked.state)]})
+
+
+@route("GET", f"{_CLUSTERS}/{{cluster}}")
+def cluster(asked: Asked) -> Answer:
+    """Give the cluster with its identity block."""
+    return Answer(body=assignments.cluster_body(asked.state))
+
+
+@route("PATCH", f"{_CLUSTERS}/{{cluster}}")
+def update_cluster(asked: Asked) -> Answer:
+    """Change the identities of the cluster, and leave everything else."""
+    block = asked.body.get("identity")
+    if other := asked.body.keys() - {"identity", "location"}:
+        raise ArmError(400, "InvalidRequestContent", f"The local cluster changes no '{min(other)}', only the identity.")
+    with asked.state.lock:
+        only = asked.headers.get("If-Match", "*").strip('"')
+        if only not in ("*", assignments.etag(asked.state)):
+            raise ArmError(412, "PreconditionFailed", "The cluster is not the one that the If-Match header names.")
+        if block is not None:
+            asked.state.identities = assignments.assigned(asked.state, block)
+    return _accepted(asked)
+
+
+@route("GET", f"{_GROUP}/providers/Microsoft.Kusto/locations/{{location}}/operationResults/{{operation}}")
+def operation(asked: Asked) -> Answer:
+    """Tell how an operation goes: it is in progress when it is asked first, and has succeeded afterwards."""
+    state, name = asked.state, asked.path["operation"]
+    with state.lock:
+        if name not in state.operations:
+            raise ArmError(404, "OperationNotFound", f"There is no operation {name}.")
+        status = state.operations[name]
+        state.operations = {**state.operations, name: "Succeeded"}
+    return Answer(body={"id": name, "name": name, "status": status}, headers={"Retry-After": "0"})
+
+
+@route("GET", f"/subscriptions/{{subscription}}{_IDENTITIES}")
+@route("GET", f"{_GROUP}{_IDENTITIES}")
+def identities(asked: Asked) -> Answer:
+    """Give the user-assigned identities of the resource group, whether they are assigned to the cluster or not."""
+    return Answer(body={"value": [assignments.identity_body(one) for one in asked.state.user_assigned.values()]})
+
+
+@route("GET", f"{_GROUP}{_IDENTITIES}/{{name}}")
+def identity(asked: Asked) -> Answer:
+    """Give one user-assigned identity."""
+    return Answer(
+        body=assignments.identity_body(
+            assignments.user_assigned(asked.state, resources.identity_id(asked.path["name"]))
+        )
+    )
+
+
+@route("PUT", f"{_GROUP}{_IDENTITIES}/{{name}}")
+def create_identity(asked: Asked) -> Answer:
+    """Create a user-assigned identity; one that is there stays as it is."""
+    name = asked.path["name"]
+    if not _NAME.fullmatch(name) or not isinstance(asked.body.get("location"), str):
+        raise ArmError(400, "InvalidRequestContent", "A user-assigned identity needs a name and a location.")
+    state, place = asked.state, resources.identity_id(name).lower()
+    with state.lock:
+        held = state.user_assigned.get(place)
+        created = held or Identity(name)
+        state.user_assigned = {**state.user_assigned, place: created}
+    return Answer(200 if held else 201, assignments.identity_body(created))
+
+
+@route("DELETE", f"{_GROUP}{_IDENTITIES}/{{name}}")
+def delete_identity(asked: Asked) -> Answer:
+    """Delete a user-assigned identity; what names it in policies stays there."""
+    state, place = asked.state, resources.identity_id(asked.path["name"]).lower()
+    with state.lock:
+        if place not in state.user_assigned:
+            return Answer(204)
+        gone = state.user_assigned[place]
+        state.user_assigned = {name: one for name, one in state.user_assigned.items() if name != place}
+        state.identities = tuple(one for one in state.identities if one.object_id != gone.object_id)
+    return Answer(200)
+
+
+@route("GET", _CONNECTIONS)
+def data_connections(asked: Asked) -> Answer:
+    """Give the data connections of a database."""
+    database = _database(asked)
+    shown = [connections.render(asked.state, one) for one in asked.state.connections.values()]
+    return Answer(body={"value": [one for one in shown if one["name"].split("/")[1] == database]})
+
+
+@route("GET", f"{_CONNECTIONS}/{{connection}}")
+def data_connection(asked: Asked) -> Answer:
+    """Give one data connection."""
+    return Answer(body=connections.render(asked.state, _held(asked)))
+
+
+@route("PUT", f"{_CONNECTIONS}/{{connection}}")
+def put_data_connection(asked: Asked) -> Answer:
+    """Create a data connection, or replace it."""
+    if unknown := asked.body.keys() - {"kind", "location", "properties", "id", "name", "type"}:
+        raise ArmError(400, "InvalidRequestContent", f"The body has an unknown property '{min(unknown)}'.")
+    if not isinstance(asked.body.get("location"), str):
+        raise ArmError(400, "InvalidRequestContent", "A data connection needs a location.")
+    return _keep(asked, asked.body)
+
+
+@route("PATCH", f"{_CONNECTIONS}/{{connection}}")
+def update_data_connection(asked: Asked) -> Answer:
+    """Change some properties of a data connection that is there."""
+    held = _held(asked)
+    given = asked.body.get("properties") or {}
+    if not isinstance(given, dict):
+        raise ArmError(400, "InvalidRequestContent", "properties must be an object.")
+    return _keep(asked, {**asked.body, "properties": {**held.properties, **given}})
+
+
+def _keep(asked: Asked, body: dict[str, Any]) -> Answer:
+    state, name = asked.state, asked.path["connection"]
+    try:
+        made = connections.parse(state, _database(asked), name, body)
+    except KustoError as error:
+        raise ArmError(400, "BadRequest", error.detail) from error
+    with state.lock:
+        place = (key(made.database), name.lower())
+        held = state.connections.get(place)
+        # As documented, a new connection begins with the events that are sent from now on.
+        offset = held.offset if held and held.hub == made.hub else len(state.hubs[made.hub])
+        kept = replace(made, offset=offset)
+        state.connections = {**state.connections, place: kept}
+    state.work.set()
+    return _accepted(asked, connections.render(state, kept), status=200 if held else 201)
+
+
+def _held(asked: Asked) -> DataConnection:
+    place = (key(_database(asked)), asked.path["connection"].lower())
+    if place not in asked.state.connections:
+        raise ArmError(404, "ResourceNotFound", f"There is no data connection {asked.path['connection']}.")
+    return asked.state.connections[place]
+
+
+@route("DELETE", f"{_CONNECTIONS}/{{connection}}")
+def delete_data_connection(asked: Asked) -> Answer:
+    """Delete a data connection."""
+    state, place = asked.state, (key(_database(asked)), asked.path["connection"].lower())
+    with state.lock:
+        if place not in state.connections:
+            return Answer(204)
+        state.connections = {one: held for one, held in state.connections.items() if one != place}
+    return _accepted(asked)
+
+
+def _accepted(asked: Asked, body: Any = None, *, status: int = 202) -> Answer:
+    name = str(uuid.uuid4())
+    with asked.state.lock:
+        asked.state.operations = {**asked.state.operations, name: "InProgress"}
+    path = f"{resources.GROUP_ID}/providers/Microsoft.Kusto/locations/{LOCATION}/operationResults/{name}"
+    where = f"{asked.state.url}{path}?api-version={asked.version}"
+    return Answer(status, body, {"Azure-AsyncOperation": where, "Location": where, "Retry-After": "0"})
+
+
+def _database(asked: Asked) -> str:
+    try:
+        return asked.state.database(asked.path["database"]).name
+    except KustoError as error:
+        raise ArmError(404, "ResourceNotFound", error.detail) from error
+
+
+def _require_own(state: State, captured: Mapping[str, str]) -> None:
+    own = {"subscription": SUBSCRIPTION, "group": GROUP, "cluster": state.name}
+    for name, wanted in own.items():
+        if captured.get(name, wanted).lower() != wanted.lower():
+            raise ArmError(404, "ResourceNotFound", f"The local cluster knows no other {name} than {wanted}.")
+
+
+def _version(provider: str, query: Mapping[str, str]) -> str:
+    given = query.get("api-version", "")
+    if given not in _VERSIONS[provider]:
+        known = ", ".join(_VERSIONS[provider])
+        what = f"The api-version '{given}' is invalid. The supported versions are {known}."
+        raise ArmError(400, "InvalidResourceType" if given else "MissingApiVersionParameter", what)
+    return given
+
+
+def _json(body: bytes) -> Any:
+    if not body:
+        return {}
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise ArmError(400, "InvalidRequestContent", f"The request is not JSON: {error}") from error
+    if not isinstance(found, dict) or not lenient_json.is_text(found):
+        raise ArmError(400, "InvalidRequestContent", "The request must be a JSON object of whole characters.")
+    return found

@@ -1,0 +1,1 @@
+"""How a command is declared, found by its text, and called."""

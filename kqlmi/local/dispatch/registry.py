@@ -1,0 +1,300 @@
+"""How a command is declared, found by its text, and called."""
+
+import logging
+import re
+import uuid
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from kqlmi.local import enforce
+from kqlmi.local.language.lexer import Kind, next_token, tokens
+from kqlmi.local.language.reader import Mismatch, Reader
+from kqlmi.local.query.queries import Queries
+from kqlmi.local.state import masking
+from kqlmi.local.state.activity import Change, Run
+from kqlmi.local.state.state import Database, State, key
+from kqlmi.local.values import kusto_time
+from kqlmi.local.values.connectionstrings import named_identities
+from kqlmi.local.values.faults import KustoError, forbidden_operation, not_carried_out, syntax_error
+from kqlmi.local.values.principals import Caller, Role
+from kqlmi.local.values.tables import Column, Table, columns
+
+Rows = Iterable[tuple[Any, ...]]
+Answer = TypeVar("Answer", bound=Callable[["Call"], Rows | Table])
+
+
+class Endpoint(StrEnum):
+    """The two services of a cluster, each at a URL of its own."""
+
+    QUERY = "query"
+    INGEST = "ingest"
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a command: its arguments, who calls, and where."""
+
+    queries: Queries
+    caller: Caller
+    run: Run
+    context_name: str | None
+    seconds: float
+    operation: str
+    args: dict[str, Any]
+    endpoint: Endpoint = Endpoint.QUERY
+    gives: tuple[Column, ...] = ()
+
+    @property
+    def state(self) -> State:
+        """The cluster's state."""
+        return self.queries.state
+
+    def allowed(
+        self,
+        roles: frozenset[Role],
+        *,
+        database: str | None = None,
+        table: str = "",
+        function: str = "",
+        entity: str = "",
+    ) -> Database:
+        """Return the database that the command names, or the one in context, where the caller has one of the roles.
+
+        An admin of the table, function or other ``entity`` that the command is about has every role there. The refusal is the same
+        whether the database, and what it is about, exists or not.
+        """
+        name = self.args.get("database", database)
+        if name is None:
+            try:
+                name = self.queries.context(self.caller, self.context_name)
+            except KustoError:  # the caller may see no database
+                self.require(roles)
+                raise
+        entity = entity or (f"Table {table}" if table else f"Function {function}")
+        self.require(roles, self.state.databases.get(key(name)), entity)
+        return self.state.database(name)
+
+    def require(self, roles: frozenset[Role], database: Database | None = None, entity: str = "") -> None:
+        """Refuse the caller unless it has one of the roles, in a database or one of its entities or for the cluster."""
+        if not self.state.roles(self.caller, database, entity) & roles:
+            raise forbidden_operation(self.caller.principal.fqn, self.operation, self.state.url)
+
+    def later(self, work: Callable[["Call"], Rows]) -> Rows:
+        """Do the work of a command, or let it begin in the background where the command says ``async``.
+
+        What the caller may do is asked before. The operation's ID is the whole answer then.
+        """
+        given = self.args.get("properties", {}).get("persistdetails", "").strip("'\"").lower()
+        is_async = self.args.get("async", False)
+        run = replace(self.run, operation_id=str(uuid.uuid4()), started=kusto_time.now()) if is_async else self.run
+
+        def do() -> Rows:
+            rows = tuple(work(replace(self, run=run)))
+            if given == "true" or (is_async and given != "false"):
+                run.details = Table(self.gives, rows)
+            return rows
+
+        if not is_async:
+            return do()
+        state = self.state
+
+        def background() -> None:
+            failure: BaseException | None = None
+            try:
+                do()
+            except KustoError as error:
+                failure = masking.shown(state, error, run.hidden)
+            except Exception as error:  # noqa: BLE001 - nobody waits for it
+                _LOG.exception("an operation of the local cluster failed")
+                failure = error
+            state.activity.end(run, failure)
+            state.keep()
+
+        state.activity.start(run, background)
+        return [(run.operation_id,)]
+
+    def record(
+        self, event: str, database: Database | None, *, entity: str = "", before: str = "", after: str = ""
+    ) -> None:
+        """Note a change in the journal; each entry has a time of its own."""
+        state = self.state
+        with state.lock:
+            latest = state.journal[-1].timestamp if state.journal else 0
+            change = Change(
+                event=event,
+                timestamp=max(kusto_time.now(), latest + 10),
+                database=database.name if database else "",
+                entity=entity or (database.name if database else ""),
+                version=database.version if database else len(state.journal) + 1,
+                before=before,
+                after=after,
+                command=self.run.text,
+                principal=self.caller.principal,
+                client_request_id=self.run.client_request_id,
+                activity_id=self.run.activity_id,
+            )
+            state.journal = (*state.journal, change)
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command: the columns it gives, and what it does."""
+
+    columns: tuple[Column, ...]
+    function: Callable[[Call], Rows | Table]
+    operation: str
+    writes: bool
+    endpoints: frozenset[Endpoint]
+    is_long: bool
+
+    def __call__(self, call: Call) -> Table:
+        """Carry the command out."""
+        rows = self.function(replace(call, gives=self.columns))
+        if isinstance(rows, Table):
+            return rows
+        return Table(_OPERATION if call.args.get("async") else self.columns, tuple(rows))
+
+
+@dataclass(frozen=True)
+class Matched:
+    """A command found in a text, its arguments, and what follows it: query operators, or a query after a ``;``."""
+
+    command: Command
+    args: dict[str, Any]
+    operators: str = ""
+    query: str = ""
+
+
+Shape = Callable[[Reader, str], Any]
+
+_LOG = logging.getLogger(__name__)
+_OPERATION = columns("OperationId: guid")
+_COMMANDS: dict[str, list[tuple[str, Command]]] = {}
+_SHAPES: dict[str, Shape] = {}
+_KNOWN: dict[str, list[tuple[str, str, str]]] = {}
+
+
+def command(
+    *patterns: str,
+    gives: str,
+    writes: bool = False,
+    long: bool = False,
+    endpoints: Iterable[Endpoint] = (Endpoint.QUERY,),
+) -> Callable[[Answer], Answer]:
+    """Register a function for texts of the given shapes.
+
+    A pattern is words and ``{shape:argument}``; a part in brackets may be missing. Shapes: see ``shape``.
+    ``endpoints`` are the services that take the command. One that runs a query or opens storage is ``long``, as is each
+    that has a ``{rest:…}``.
+    """
+    expanded = tuple(one for pattern in patterns for one in _expand(pattern))
+    is_long = long or any("{rest:" in one for one in expanded)
+
+    def register(function: Answer) -> Answer:
+        operation = "".join(word.capitalize() for word in function.__name__.split("_")) + "Command"
+        declared = Command(columns(gives), function, operation, writes, frozenset(endpoints), is_long)
+        for one in expanded:
+            _COMMANDS.setdefault(one.removeprefix(".").partition(" ")[0], []).append((one, declared))
+        return function
+
+    return register
+
+
+def known(feature: str, *patterns: str, flow: str = "") -> None:
+    """Register how texts begin that are documented and not carried out; ``feature`` may name an argument in braces.
+
+    ``flow`` is given where a connection string follows that may name no managed identity.
+    """
+    for one in (expanded for pattern in patterns for expanded in _expand(pattern)):
+        _KNOWN.setdefault(one.removeprefix(".").partition(" ")[0], []).append((one, feature, flow))
+
+
+def shape(name: str) -> Callable[[Shape], Shape]:
+    """Register a function that takes a part of a pattern, ``{name:argument}``, from a reader; it also gets the verb."""
+
+    def register(function: Shape) -> Shape:
+        _SHAPES[name] = function
+        return function
+
+    return register
+
+
+def match(text: str) -> Matched:
+    """Find the command that a text is; raise a syntax error where it is none."""
+    reader = Reader(text)
+    reader.expect(".")
+    mismatches: list[Mismatch] = []
+    verb = next((verb for verb in (*_COMMANDS, *_KNOWN) if Reader(text, reader.position).take(verb)), "")
+    for pattern, candidate in _COMMANDS.get(verb, ()):
+        try:
+            args, position = _read(pattern, text)
+        except Mismatch as mismatch:
+            mismatches.append(mismatch)
+        else:
+            return Matched(candidate, args, *_following(text, position))
+    for pattern, feature, flow in _KNOWN.get(verb, ()):
+        with suppress(Mismatch):
+            args, position = _read(pattern, text, is_whole=False)
+            for identity in _identities(text[position:]) if flow else ():
+                raise enforce.disabled(flow, identity)
+            raise not_carried_out(feature.format(**args))
+    furthest = max((mismatch.position for mismatch in mismatches), default=reader.peek().start)
+    expected = {one.expected for one in mismatches if one.position == furthest}
+    if len(expected) == 1:
+        raise Mismatch(furthest, expected.pop()).as_fault(text)
+    word = next_token(text, furthest).text
+    what = f"{word!r} at offset {furthest} is not understood" if word else "the command ends too early"
+    raise syntax_error(f"{what}; the local cluster knows no such command")
+
+
+def _identities(text: str) -> list[str]:
+    """Return the managed identities in the connection strings of a text, up to a literal that is broken."""
+    found: list[str] = []
+    with suppress(KustoError):
+        for token in tokens(text):
+            found += named_identities(token.value)
+    return found
+
+
+def _expand(pattern: str) -> list[str]:
+    optional = re.search(r"\[(.*?)\]", pattern)
+    if not optional:
+        return [pattern]
+    before, after = pattern[: optional.start()], pattern[optional.end() :]
+    return [*_expand(before + optional[1] + after), *_expand(before + after)]
+
+
+def _read(pattern: str, text: str, *, is_whole: bool = True) -> tuple[dict[str, Any], int]:
+    """Return the arguments of a command and where it ends."""
+    reader = Reader(text)
+    reader.expect(".")
+    verb, *parts = pattern.removeprefix(".").split()
+    args: dict[str, Any] = {}
+    reader.expect(verb)
+    for part in parts:
+        if part.startswith("{"):
+            kind, name = part.strip("{}").split(":")
+            args[name] = _SHAPES[kind](reader, verb)
+        else:
+            reader.expect(part)
+    if is_whole and not reader.at_end() and reader.peek().text not in {"|", ";"}:
+        raise reader.mismatch("'|', ';' or the end of the command")
+    return args, reader.position
+
+
+def _following(text: str, position: int) -> tuple[str, str]:
+    """Return the operators that follow a command, and the query after a ``;``: a text has one of them at most."""
+    tail = text[position:]
+    end = next((token for token in tokens(tail) if token.text == ";" and token.kind is not Kind.STRING), None)
+    operators, rest = (tail, "") if end is None else (tail[: end.start], tail[end.end :])
+    reader = Reader(rest)
+    while reader.take(";"):
+        pass
+    if reader.at_end():
+        return operators if operators.strip() and not Reader(operators).at_end() else "", ""
+    if not Reader(operators).at_end() or reader.peek().text == ".":
+        raise Mismatch(len(text) - len(rest) + reader.peek().start, "the end of the command").as_fault(text)
+    return "", rest[reader.position :]

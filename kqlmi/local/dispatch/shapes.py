@@ -1,0 +1,108 @@
+"""The parts that the patterns of commands are made of."""
+
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from kqlmi.local.dispatch.registry import shape
+from kqlmi.local.language import reserved
+from kqlmi.local.language.lexer import Kind
+from kqlmi.local.language.reader import Mismatch, Reader
+from kqlmi.local.values import lenient_json
+from kqlmi.local.values.faults import bad_request, syntax_error
+from kqlmi.local.values.principals import Role
+from kqlmi.local.values.tables import Column
+
+NUMBER: Final = re.compile(r"[0-9]{1,18}")
+
+
+@shape("name")
+def _name(reader: Reader, verb: str) -> str:
+    return reader.name(reserved.BY_VERB.get(verb, reserved.EVERYWHERE))
+
+
+@shape("qualifier")
+def _qualifier(reader: Reader, verb: str) -> str | None:
+    """Take the name of a database and a dot, if they are there."""
+    ahead = Reader(reader.text, reader.position)
+    with suppress(Mismatch):
+        name: str = _name(ahead, verb)
+        if ahead.take("."):
+            reader.position = ahead.position
+            return name
+    return None
+
+
+@shape("names")
+def _names(reader: Reader, verb: str) -> tuple[str, ...]:
+    return listed(reader, lambda: _name(reader, verb))
+
+
+@shape("strings")
+def _strings(reader: Reader, _verb: str) -> tuple[str, ...]:
+    return listed(reader, reader.strings)
+
+
+def listed(reader: Reader, take: Callable[[], str]) -> tuple[str, ...]:
+    """Take ``(a, b, …)``."""
+    reader.expect("(")
+    found = [take()]
+    while reader.take(","):
+        found.append(take())
+    reader.expect(")")
+    return tuple(found)
+
+
+@shape("string")
+def _string(reader: Reader, _verb: str) -> str:
+    return reader.strings()
+
+
+@shape("count")
+def _count(reader: Reader, _verb: str) -> int:
+    if not NUMBER.fullmatch(reader.peek().text):
+        raise reader.mismatch("a number")
+    return int(reader.next().text)
+
+
+@shape("schema")
+def _schema(reader: Reader, _verb: str) -> tuple[Column, ...]:
+    return reader.schema()
+
+
+@shape("role")
+def _role(reader: Reader, _verb: str) -> Role:
+    for role in Role:
+        if reader.take(role.value):
+            return role
+    raise reader.mismatch(f"a role ({', '.join(Role)})")
+
+
+@shape("async")
+def _async(reader: Reader, _verb: str) -> bool:
+    return reader.take("async")
+
+
+@shape("rest")
+def _query(reader: Reader, _verb: str) -> str:
+    reader.expect("<|")
+    text = reader.text[reader.position :]
+    reader.position = len(reader.text)
+    if not text.strip():
+        raise syntax_error("a query or data must follow '<|'")
+    return text
+
+
+@shape("properties")
+def _properties(reader: Reader, _verb: str) -> dict[str, str]:
+    """Take ``(name = value, …)``, or a literal that holds the same as JSON."""
+    if reader.peek().kind is not Kind.STRING:
+        return reader.properties()
+    try:
+        found = lenient_json.loads(reader.strings())
+    except lenient_json.LenientJsonError as error:
+        raise bad_request(f"the properties are not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise bad_request("the properties must be a JSON object")
+    return {name.lower(): lenient_json.dumps(value) for name, value in found.items()}

@@ -1,0 +1,1 @@
+"""DuckDB under KQL: tables put into it, queries translated, results read."""

@@ -1,0 +1,70 @@
+"""Tables put into a DuckDB, every value as it is."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from kqlmi.local.engine import results
+from kqlmi.local.values.faults import KustoError, bad_request, not_carried_out
+from kqlmi.local.values.tables import Column, Table
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+# How a column travels: a list of values in this DuckDB type, then an expression that gives the stored value.
+_STORED = {
+    "bool": ("BOOLEAN", "BOOLEAN", "{}"),
+    "int": ("INTEGER", "INTEGER", "{}"),
+    "long": ("BIGINT", "BIGINT", "{}"),
+    "real": ("DOUBLE", "DOUBLE", "{}"),
+    "string": ("VARCHAR", "VARCHAR", "{}"),
+    "guid": ("VARCHAR", "UUID", "CAST({} AS UUID)"),
+    "dynamic": ("VARCHAR", "JSON", "CAST({} AS JSON)"),
+    "datetime": ("BIGINT", "TIMESTAMP", "make_timestamp({})"),
+    "timespan": ("BIGINT", "INTERVAL", "to_microseconds({})"),
+}
+
+
+def load(connection: "DuckDBPyConnection", what: str, target: str, table: Table) -> None:
+    """Create a table, such as ``OR REPLACE TABLE "a"."b"``, and fill it; ``target`` is how SQL names it."""
+    connection.begin()  # no query sees a table that is half loaded
+    try:
+        _create(connection, what, target, table)
+        connection.commit()
+    except KustoError:
+        connection.rollback()
+        raise
+    except Exception as error:  # whatever DuckDB, or the encoding of a text, says of values that it does not take
+        connection.rollback()
+        shown = target.partition(".")[2]
+        raise bad_request(f"the engine of the local cluster cannot hold the table {shown}: {error}") from error
+
+
+def identifier(name: str) -> str:
+    """Give a name as SQL writes it."""
+    doubled = name.replace('"', '""')
+    return f'"{doubled}"'
+
+
+def _create(connection: "DuckDBPyConnection", what: str, target: str, table: Table) -> None:
+    _refuse_decimals(table)
+    stored = [_STORED[column.type] for column in table.columns]
+    declared = (f"{identifier(column.name)} {kind}" for column, (_, kind, _) in zip(table.columns, stored, strict=True))
+    connection.execute(f"CREATE {what} ({', '.join(declared)})")
+    if not table.rows:
+        return
+    values = (shape.format(f"unnest(CAST(${n} AS {sent}[]))") for n, (sent, _, shape) in enumerate(stored, 1))
+    lists = [_sent(column, (row[index] for row in table.rows)) for index, column in enumerate(table.columns)]
+    connection.execute(f"INSERT INTO {target} SELECT {', '.join(values)}", lists)
+
+
+def _refuse_decimals(table: Table) -> None:
+    if any(column.type == "decimal" for column in table.columns):
+        raise not_carried_out("decimal columns: its engine would compute them inexactly")
+
+
+def _sent(column: Column, values: Iterable[Any]) -> list[Any]:
+    if column.type == "datetime":
+        return [None if value is None else results.to_epoch_microseconds(value) for value in values]
+    if column.type == "timespan":
+        return [None if value is None else results.to_microseconds(value) for value in values]
+    return list(values)

@@ -1,0 +1,263 @@
+r"""Queries rewritten so that the engine reads them as Kusto does.
+
+The engine takes some literals for something else: it keeps the ``h`` of ``h'…'`` and the fences of multi-line
+literals, and it drops the backslash of ``\x41``, ``\101`` and ``\u0041``. So every literal becomes a plain ``'…'``,
+and every comment and rare kind of white space becomes a blank. It takes ``bool(1)`` for false, a datetime that it
+cannot read for null, and ``a = b`` in a predicate for ``b``. What it would round or take for something else is refused.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+
+from kqlmi.local.engine.results import to_microseconds
+from kqlmi.local.language import literals
+from kqlmi.local.language.lexer import Kind, Token, next_token, tokens
+from kqlmi.local.values import kusto_time
+from kqlmi.local.values.faults import bad_request, not_carried_out, semantic_error, syntax_error
+from kqlmi.local.values.tables import kusto_type
+
+_DIGITS = re.compile(r":\d\d\.\d{6}[1-9]")
+_MOMENTS = frozenset({"datetime", "date", "time", "timespan", "todatetime", "totimespan"})
+_DECIMALS = frozenset({"decimal", "todecimal"})
+_REAL_RANGE = re.compile(
+    r"\brange \S+ from (?:\S+ to (?:\S+ step )?)?-? ?\d+(?:\.\d+(?:[eE][+-]?\d+)?|[eE][+-]?\d+)(?!\w)"
+)
+_OPENING, _CLOSING = frozenset("([{"), frozenset(")]}")
+_MOST_RESULTS = 20
+_DECLARATIONS = frozenset({"let", "set", "declare", "alias", "restrict", "pattern"})
+_PREDICATES = frozenset({"case", "iff", "iif", "not"})
+# With these many, the engine plans for a few seconds on a laptop; with twice as many joins, for half a minute.
+_MOST = {"operators": 500, "joins": 100, "united tables": 3000}
+_FILTERS = frozenset({"where", "filter"})
+_SOURCES = frozenset({"print", "datatable", "union", "range", "externaldata", "find", "search"})
+
+
+def substitute(text: str, calls: Mapping[str, str]) -> str:
+    """Give the text with each call without arguments, such as ``f()``, replaced by the text for its name."""
+    found = list(tokens(text))
+    pieces: list[str] = []
+    done = 0
+    for word, opening, closing in zip(found, found[1:], found[2:], strict=False):
+        if word.kind is Kind.WORD and word.text in calls and opening.text == "(" and closing.text == ")":
+            pieces += [text[done : word.start], calls[word.text]]
+            done = closing.end
+    return "".join([*pieces, text[done:]])
+
+
+def substitute_word(text: str, word: str, by: str) -> str:
+    """Return the text with another name in each place of a word."""
+    pieces: list[str] = []
+    done = 0
+    for token in tokens(text):
+        if token.kind is Kind.WORD and token.text == word:
+            pieces += [text[done : token.start], by]
+            done = token.end
+    return "".join([*pieces, text[done:]])
+
+
+def results(text: str) -> list[str]:
+    """Return a text for each result that a query gives: a statement, with those before it that give none."""
+    start = depth = 0
+    prelude, found = "", []
+    for token in (*tokens(text), Token(Kind.SYMBOL, len(text), len(text), ";")):
+        if token.kind is Kind.STRING:
+            continue
+        depth += (token.text in _OPENING) - (token.text in _CLOSING)
+        if token.text == ";" and (depth == 0 or token.end == token.start):
+            statement = text[start : token.end]
+            first = next_token(statement, 0)
+            if first.text in _DECLARATIONS:
+                prelude += statement
+            elif first.kind is not Kind.END and first.text != ";":
+                found.append(prelude + text[start : token.start])
+            if len(found) > _MOST_RESULTS:
+                raise not_carried_out(f"queries of more than {_MOST_RESULTS} results")
+            start = token.end
+    return found or [text]
+
+
+def for_engine(text: str, database: Callable[[str], str]) -> str:
+    """Give the text in the form the engine reads right; ``database`` gives the engine's name for a database."""
+    found = list(tokens(text))
+    _refuse_size(found)
+    _refuse_harm(text, found)
+    closing = _closing(found)
+    _refuse_assignments(found)
+    pieces: list[str] = []
+    end = 0
+    index = inside = 0
+    while index < len(found):
+        token = found[index]
+        pieces.append(_gap(text[end : token.start]))
+        if inside or _calls(found, index + 1, "dynamic"):
+            inside += (token.text in _OPENING) - (token.text in _CLOSING)
+        stop = index + 1
+        if token.kind is Kind.STRING:
+            while stop < len(found) and found[stop].kind is Kind.STRING:
+                stop += 1
+            value = "".join(part.value for part in found[index:stop])
+            named = _calls(found, index, "database") and stop < len(found) and found[stop].text == ")"
+            pieces.append(quote(database(value) if named else value))
+        elif inside and token.kind is Kind.NUMBER and (span := kusto_time.parse_timespan(token.text)) is not None:
+            pieces.append(quote(kusto_time.format_timespan(span)))  # the engine would write a number of ticks
+        elif _is_member(found, index):
+            stop += 1
+            pieces.append(
+                f"[{quote(found[index + 1].text)}]"
+            )  # the engine reads no member that is called as an operator
+        elif literal := _literal(text, found, index, closing, inside=bool(inside)):
+            stop, written = literal
+            pieces.append(written)
+        else:
+            _refuse_elsewhere(found, index)
+            pieces.append(token.text)
+        end = found[stop - 1].end
+        index = stop
+    return "".join(pieces)
+
+
+def _is_member(found: list[Token], index: int) -> bool:
+    """Check whether a token is the dot before a member of a dynamic value; ``$left.x`` is a column."""
+    if found[index].text != "." or not 0 < index < len(found) - 1:
+        return False
+    before, member = found[index - 1], found[index + 1]
+    is_value = before.text == "]" or (before.kind is Kind.WORD and not before.text.startswith("$"))
+    return is_value and member.kind is Kind.WORD
+
+
+def quote(value: str) -> str:
+    """Write a string literal; the engine reads every other character as itself."""
+    for plain, escaped in (("\\", "\\\\"), ("'", "\\'"), ("\n", "\\n"), ("\r", "\\r")):
+        value = value.replace(plain, escaped)
+    return f"'{value}'"
+
+
+def _gap(trivia: str) -> str:
+    if not trivia:
+        return ""
+    return "\n" if "\n" in trivia or "\r" in trivia else " "
+
+
+def _calls(found: list[Token], index: int, name: str) -> bool:
+    return index > 1 and found[index - 1].text == "(" and found[index - 2].text == name
+
+
+def _closing(found: list[Token]) -> list[int | None]:
+    """Return for each token where the next ``)`` is."""
+    places: list[int | None] = []
+    place = None
+    for index in range(len(found) - 1, -1, -1):
+        place = index if found[index].text == ")" else place
+        places.append(place)
+    return places[::-1]
+
+
+def _literal(
+    text: str, found: list[Token], index: int, closing: list[int | None], *, inside: bool
+) -> tuple[int, str] | None:
+    """Return where a literal that the engine misreads ends, and how it reads it right; ``inside`` a dynamic value or not."""
+    kind = kusto_type(found[index].text)
+    if (
+        kind not in {"bool", "datetime", *(["timespan"] if inside else [])}
+        or index + 1 == len(found)
+        or found[index + 1].text != "("
+    ):
+        return None
+    stop = closing[index + 1]
+    if stop is None:
+        return None
+    content = text[found[index + 1].end : found[stop].start].strip()
+    if content == "null":
+        return stop + 1, f"{kind}(null)"
+    try:
+        value = literals.parse(kind, content)
+    except ValueError:
+        raise semantic_error(f"{content[:60]!r} is no {kind} literal that the local cluster reads") from None
+    if kind == "timespan":
+        return stop + 1, quote(kusto_time.format_timespan(value))
+    if kind == "bool":
+        return stop + 1, "true" if value else "false"
+    exact = to_microseconds(value) * 10
+    return stop + 1, f"datetime({kusto_time.format_datetime(exact)[:-2]}Z)"
+
+
+def _refuse_size(found: list[Token]) -> None:
+    """Refuse a query that the engine would plan in the square, or worse, of its operators, joins or united tables."""
+    counts: Counter[str] = Counter()
+    unions = [False]
+    for before, token in zip([None, *found], found, strict=False):
+        if token.kind is Kind.STRING:
+            continue
+        if token.text in {"(", "[", "{"}:
+            unions.append(False)
+        elif token.text in {")", "]", "}"} and len(unions) > 1:
+            unions.pop()
+        elif token.text in {"|", ";", "union"}:
+            unions[-1] = token.text == "union"
+        # Whatever reaches outside has become a table, which may have an operator of its own here.
+        counts["operators"] += token.text == "|" and not (before and before.text.startswith("kqlmi_"))
+        counts["joins"] += token.text in {"join", "lookup"}
+        counts["united tables"] += token.text == "," and unions[-1]
+    for what, most in _MOST.items():
+        if counts[what] > most:
+            raise bad_request(f"the local cluster takes at most {most} {what} in one query, not {counts[what]}")
+
+
+def _refuse_assignments(found: list[Token]) -> None:
+    """Refuse ``=`` where only ``==`` compares; each bracket says anew whether a predicate stands in it."""
+    frames = [False]
+    for before, token, after in zip([None, *found], found, [*found[1:], None], strict=False):
+        word = before.text if before else ""
+        if token.kind is Kind.STRING:
+            continue
+        if token.text in {"(", "[", "{"}:
+            frames.append(token.text != "{" and (frames[-1] or word in _PREDICATES or word.endswith("if")))
+        elif token.text in {")", "]", "}"} and len(frames) > 1:
+            frames.pop()
+        elif token.text in {"|", ";"} or (token.text in _SOURCES and word == "("):
+            frames[-1] = False
+        elif token.text in _FILTERS and word in {"|", "(", "{"}:
+            frames[-1] = True
+        elif (
+            token.text == "="
+            and frames[-1]
+            and not _touches(before, token, "=!<>")
+            and not _touches(token, after, "=~>")
+        ):
+            raise syntax_error(f"'=' at offset {token.start} compares nothing; write '=='")
+
+
+def _touches(one: Token | None, two: Token | None, symbols: str) -> bool:
+    if one is None or two is None or one.end != two.start:
+        return False
+    return (one if two.text == "=" and one.text != "=" else two).text in symbols
+
+
+def _refuse_elsewhere(found: list[Token], index: int) -> None:
+    token = found[index]
+    following = found[index + 1 : index + 3]
+    if token.kind is not Kind.WORD or not following or following[0].text != "(":
+        return
+    if token.text == "cluster":
+        raise semantic_error("'cluster': the local cluster knows no other cluster")
+    if token.text == "database" and (len(following) == 1 or following[1].kind is not Kind.STRING):
+        raise bad_request("the local cluster takes database('…') with a string literal only")
+
+
+def _refuse_harm(text: str, found: list[Token]) -> None:
+    words = {token.text for token in found if token.kind is Kind.WORD}
+    if words & _DECIMALS:
+        raise bad_request(
+            "the local cluster takes decimal values only as plain literals in print and datatable: "
+            "its engine computes with binary floating point"
+        )
+    if _REAL_RANGE.search(" ".join(token.text for token in found)):
+        raise bad_request("the local cluster takes no range of reals: its engine would compute it with integers")
+    code = "".join(text[one.end : two.start] + two.text for one, two in pairwise(found))
+    if words & _MOMENTS and _DIGITS.search(code):
+        raise bad_request(
+            "the local cluster takes a seventh fractional digit only in plain literals of print and datatable: "
+            "its engine keeps microseconds"
+        )

@@ -1,0 +1,181 @@
+"""Rows added to tables, and what update policies make of them."""
+
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from kqlmi.local.dispatch.registry import Call
+from kqlmi.local.engine import kqltext
+from kqlmi.local.engine.results import to_microseconds
+from kqlmi.local.query.unattended import Unattended
+from kqlmi.local.state import masking
+from kqlmi.local.state.activity import IngestionFailure
+from kqlmi.local.state.entities import UpdatePolicy
+from kqlmi.local.state.state import Database
+from kqlmi.local.values.faults import KustoError, already_exists, bad_request, not_carried_out
+from kqlmi.local.values.principals import ADMIN, CREATE, INGEST
+from kqlmi.local.values.tables import Table
+
+_DEEPEST = 10
+_ATTEMPTS = 5
+
+
+def append(
+    call: Call,
+    name: str,
+    rows: Table,
+    *,
+    creates: bool | None = False,
+    replaces: bool = False,
+    then: Callable[[], None] = lambda: None,
+) -> tuple[str, int]:
+    """Add rows to a table; give the ID of the new extent and the number of the rows.
+
+    ``creates`` says whether the table must be new (True), must be there (False) or either (None); ``replaces`` whether
+    the rows that it holds go. The rows that update
+    policies derive are added with them, or nothing is where a transactional one fails. What ``then`` changes belongs to
+    the same change of the state.
+    """
+    for _ in range(_ATTEMPTS):
+        before = allowed(call, name, creates=creates, replaces=replaces)
+        held = _target(before, name, rows, creates=creates)
+        derived = list(_derive(call, before, name, held.with_rows(rows.rows), 1)) if held else []
+        with call.state.lock:
+            database = allowed(call, name, creates=creates, replaces=replaces)
+            held = _target(database, name, rows, creates=creates)
+            if _shape(database) == _shape(before) or not derived:
+                before_them = held.rows if held and not replaces else ()
+                keep(call, database, name, held.with_rows((*before_them, *rows.rows)) if held else rows)
+                for target, made in derived:
+                    database = call.state.database(database.name)
+                    table = database.table(target)
+                    keep(call, database, target, table.with_rows((*table.rows, *made.rows)))
+                then()
+                return str(uuid.uuid4()), len(rows.rows)
+    raise bad_request("the tables or update policies changed again and again while the rows were derived")
+
+
+def allowed(call: Call, name: str, *, creates: bool | None, replaces: bool = False) -> Database:
+    """Return the database of a table that the caller may add rows to, replace, or create: as ``append`` is called."""
+    held = ADMIN if replaces else INGEST
+    database = call.allowed(held | CREATE if creates is None else CREATE if creates else held, table=name)
+    if creates is None:
+        call.require(held if name in database.tables else CREATE, database, f"Table {name}")
+    return database
+
+
+def _shape(database: Database) -> object:
+    """Give what the rows that update policies derive depend on, beside rows."""
+    columns = {name: (database.table_ids.get(name), table.columns) for name, table in database.tables.items()}
+    return columns, database.update_policies
+
+
+def keep(call: Call, database: Database, name: str, table: Table) -> None:
+    """Keep a new table, or a new state of one, and note it in the journal."""
+    held = database.tables.get(name)
+    if held is None or held.columns != table.columns:
+        _refuse_what_the_engine_cannot_hold(database, name, table)
+    changed = database.with_table(name, table)
+    kept = call.state.put(changed if held else changed.with_admin(f"Table {name}", call.caller.principal))
+    shown = ", ".join(f"{column.name}:{column.type}" for column in table.columns)
+    call.record("CREATE-TABLE" if held is None else "INGEST", kept, entity=name, after=shown)
+
+
+def note_failure(
+    call: Call, table: str, error: KustoError, *, source: str = "", policy: bool = False
+) -> IngestionFailure:
+    """Note a failed ingestion for ``.show ingestion failures``, and give what was noted."""
+    failure = IngestionFailure(
+        database=call.run.database or call.queries.context(call.caller, call.context_name),
+        table=table,
+        source=source,
+        details=masking.masked(error.detail, masking.kept(call.state)),
+        error_code=error.code,
+        is_permanent=error.permanent,
+        is_from_update_policy=policy,
+        principal=call.caller.principal.fqn,
+        activity_id=call.run.activity_id,
+    )
+    with call.state.lock:
+        call.state.ingestion_failures = (*call.state.ingestion_failures[-9_999:], failure)
+    return failure
+
+
+def _target(database: Database, name: str, rows: Table, *, creates: bool | None) -> Table | None:
+    """Give the table that rows can be added to, or None where it must be created; refuse everything else."""
+    held = database.tables.get(name)
+    if creates and held:
+        raise already_exists(name, "Table")
+    if creates is False:
+        held = database.table(name)
+    if held:
+        _refuse_other_types(held, rows, "the query")
+    require_microseconds(rows)
+    return held
+
+
+def require_microseconds(rows: Table) -> None:
+    """Refuse values that the engine cannot hold."""
+    for column, values in zip(rows.columns, zip(*rows.rows, strict=True), strict=False):
+        if column.type in {"datetime", "timespan"}:
+            for value in values:
+                to_microseconds(value or 0)
+
+
+def _refuse_other_types(held: Table, rows: Table, what: str) -> None:
+    if [column.type for column in held.columns] != [column.type for column in rows.columns]:
+        shown = ", ".join(f"{column.name}:{column.type}" for column in rows.columns)
+        raise bad_request(f"Query schema does not match table schema: {what} gives ({shown})")
+
+
+def _derive(call: Call, database: Database, source: str, rows: Table, depth: int) -> Iterator[tuple[str, Table]]:
+    """Give what update policies make of new rows, the policies of the tables that these fill included."""
+    due = [
+        (target, policy)
+        for target, policies in database.update_policies.items()
+        for policy in policies
+        if policy.is_enabled and policy.takes(source) and target != source and rows.rows
+    ]
+    if due and depth > _DEEPEST:
+        raise bad_request(f"update policies lead from table to table more than {_DEEPEST} times, or in a circle")
+    for target, policy in due:
+        try:
+            made = run_policy(call, database, target, replace(policy, source=source), rows)
+        except KustoError as error:
+            note_failure(call, target, error, policy=True)
+            if policy.is_transactional:
+                raise
+        else:
+            yield target, made
+            yield from _derive(call, database, target, made, depth + 1)
+
+
+def run_policy(call: Call, database: Database, target: str, policy: UpdatePolicy, rows: Table) -> Table:
+    """Give what an update policy makes of rows of its source, run on behalf of its managed identity if it has one."""
+
+    def of_source(text: str) -> str:
+        return kqltext.substitute_word(text, "$source_table", f"[{kqltext.quote(policy.source)}]")
+
+    functions = {name: replace(one, body=of_source(one.body)) for name, one in database.functions.items()}
+    seen = replace(database, functions=functions)
+    flow = Unattended("update_policy", seen, policy.managed_identity, is_confined=True)
+    made = flow.ask(call.queries, of_source(policy.query), {policy.source: rows}, run=call.run, seconds=call.seconds)
+    held = database.table(target)
+    _refuse_other_types(held, made, f"the update policy of '{target}'")
+    return held.with_rows(made.rows)
+
+
+def _refuse_what_the_engine_cannot_hold(database: Database, name: str, table: Table) -> None:
+    if not name or not all(column.name for column in table.columns):
+        raise bad_request("the name of a table or column must not be empty")
+    if any(column.type == "decimal" for column in table.columns):
+        raise not_carried_out("decimal columns: its engine would compute them inexactly")
+    if name in database.external_tables:
+        raise already_exists(name, "ExternalTable")
+    others = [held for held in database.tables if held != name]
+    for what, names in (("table", [*others, name]), ("column", [column.name for column in table.columns])):
+        lowered = [one.lower() for one in names]
+        if len(set(lowered)) < len(lowered):
+            raise bad_request(
+                f"the local cluster cannot hold two {what} names that differ only in case: {', '.join(names)}"
+            )

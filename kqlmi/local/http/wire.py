@@ -1,0 +1,170 @@
+"""Response bodies as the service writes them: v1, v2 and errors."""
+
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+
+from kqlmi.local.values import kusto_time
+from kqlmi.local.values.faults import KustoError, bad_request
+from kqlmi.local.values.tables import Column, Table, columns
+
+_NET_TYPES = {
+    "bool": "SByte",
+    "int": "Int32",
+    "long": "Int64",
+    "real": "Double",
+    "decimal": "SqlDecimal",
+    "string": "String",
+    "datetime": "DateTime",
+    "timespan": "TimeSpan",
+    "guid": "Guid",
+    "dynamic": "Object",
+}
+_PROPERTIES = columns("TableId: int, Key: string, Value: dynamic")
+_CONTENTS = columns("Ordinal: long, Kind: string, Name: string, Id: string, PrettyName: string")
+_COMPLETION = columns(
+    "Timestamp: datetime, ClientRequestId: string, ActivityId: guid, SubActivityId: guid, ParentActivityId: guid, "
+    "Level: int, LevelName: string, StatusCode: int, StatusCodeName: string, EventType: int, EventTypeName: string, "
+    "Payload: string"
+)
+
+
+def v1(*results: Table) -> str:
+    """Write results for the v1 endpoints; of several, the last table tells what the others are."""
+    contents = ((n, "QueryResult", "PrimaryResult", str(n), "") for n in range(len(results)))
+    tables = (*results, Table(_CONTENTS, tuple(contents))) if len(results) > 1 else results
+    shown = [
+        {"TableName": f"Table_{number}", "Columns": [_typed(one) for one in table.columns], "Rows": _rows(table, _V1)}
+        for number, table in enumerate(tables)
+    ]
+    return json.dumps({"Tables": shown})
+
+
+def v2(*results: Table, client_request_id: str, activity_id: str) -> str:
+    """Write results for the v2 endpoint: properties, the rows, how the query ended."""
+    visualization = json.dumps({"Visualization": None})
+    shown = ((number, "Visualization", json.dumps(visualization)) for number in range(1, len(results) + 1))
+    properties = Table(_PROPERTIES, tuple(shown))
+    ended = (
+        kusto_time.now(),
+        client_request_id,
+        *(activity_id,) * 3,
+        *(4, "Info", 0, "S_OK (0)", 4, "QueryInfo"),
+        json.dumps({"Count": 1, "Text": "Query completed successfully"}),
+    )
+    frames = [
+        {"FrameType": "DataSetHeader", "IsProgressive": False, "Version": "v2.0"},
+        _frame(0, "QueryProperties", "@ExtendedProperties", properties),
+        *(_frame(n, "PrimaryResult", "PrimaryResult", table) for n, table in enumerate(results, 1)),
+        _frame(
+            len(results) + 1, "QueryCompletionInformation", "QueryCompletionInformation", Table(_COMPLETION, (ended,))
+        ),
+        {"FrameType": "DataSetCompletion", "HasErrors": False, "Cancelled": False},
+    ]
+    return json.dumps(frames)
+
+
+def error(fault: KustoError, *, client_request_id: str, activity_id: str, service: str) -> str:
+    """Write a refusal."""
+    context = {
+        "timestamp": kusto_time.format_datetime(kusto_time.now()),
+        "serviceAlias": service,
+        "machineName": "localhost",
+        "processName": "kqlmi",
+        "processId": 0,
+        "threadId": 0,
+        "clientRequestId": client_request_id,
+        "activityId": activity_id,
+        "subActivityId": activity_id,
+        "activityType": "GW.Http.CallContext",
+        "parentActivityId": activity_id,
+        "activityStack": f"(Activity stack: CRID={client_request_id} ARID={activity_id})",
+    }
+    body: dict[str, Any] = {
+        "code": fault.code,
+        "message": fault.message,
+        "@type": fault.type_name,
+        "@message": fault.detail,
+        "@context": context,
+        "@permanent": fault.permanent,
+    }
+    if fault.inner:
+        body["innererror"] = {
+            "code": fault.inner.code,
+            "message": fault.inner.message,
+            "@type": fault.inner.type_name,
+            "@message": fault.inner.message,
+            "@errorCode": fault.inner.code,
+            **({"@details": dict(fault.inner.details)} if fault.inner.details else {}),
+        }
+    return json.dumps({"error": body})
+
+
+def _frame(number: int, kind: str, name: str, table: Table) -> dict[str, Any]:
+    # Streaming clients need the columns before the rows.
+    return {
+        "FrameType": "DataTable",
+        "TableId": number,
+        "TableKind": kind,
+        "TableName": name,
+        "Columns": [_column(column) for column in table.columns],
+        "Rows": _rows(table, _V2),
+    }
+
+
+def _typed(column: Column) -> dict[str, str]:
+    return {"ColumnName": column.name, "DataType": _NET_TYPES[column.type], "ColumnType": column.type}
+
+
+def _column(column: Column) -> dict[str, str]:
+    return {"ColumnName": column.name, "ColumnType": column.type}
+
+
+def _rows(table: Table, encoders: dict[str, Callable[[Any], Any]]) -> list[list[Any]]:
+    encode = [encoders[column.type] for column in table.columns]
+    return [
+        [None if value is None else write(value) for write, value in zip(encode, row, strict=True)]
+        for row in table.rows
+    ]
+
+
+def _real(value: float) -> float | str:
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def _dynamic(text: str) -> Any:
+    """Return a dynamic value as JSON; what JSON has no form for is text, as the service gives it."""
+    try:
+        return json.loads(text, parse_constant=str, parse_float=_finite)
+    except json.JSONDecodeError:
+        return text
+    except (ValueError, RecursionError) as error:
+        raise bad_request(f"a dynamic value cannot be written as JSON: {error}") from error
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(float(text)):
+        raise ValueError(f"the number {text} is out of range")
+    return float(text)
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+_V2: dict[str, Callable[[Any], Any]] = {
+    "bool": bool,
+    "int": _same,
+    "long": _same,
+    "real": _real,
+    "decimal": str,
+    "string": _same,
+    "datetime": kusto_time.format_datetime,
+    "timespan": kusto_time.format_timespan,
+    "guid": _same,
+    "dynamic": _dynamic,
+}
+_V1: dict[str, Callable[[Any], Any]] = {**_V2, "bool": int, "dynamic": _same}

@@ -1,0 +1,1 @@
+"""What arrives in the background: queued files, and the events of data connections."""

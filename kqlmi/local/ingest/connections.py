@@ -1,0 +1,105 @@
+"""Data connections: events of a hub that become rows of a table, on behalf of a managed identity."""
+
+from typing import Any
+
+from kqlmi.local import enforce
+from kqlmi.local.enforce import Use
+from kqlmi.local.state import azureroles
+from kqlmi.local.state.azureroles import RECEIVERS
+from kqlmi.local.state.entities import DataConnection
+from kqlmi.local.state.state import State
+from kqlmi.local.storage.formats import format_of
+from kqlmi.local.values import identities, resources
+from kqlmi.local.values.faults import bad_request, not_carried_out
+from kqlmi.local.values.identities import Identity
+
+FLOWS = {
+    "EventHub": "dataconnection.eventhub",
+    "EventGrid": "dataconnection.eventgrid",
+    "CosmosDb": "dataconnection.cosmosdb",
+    "IotHub": "dataconnection.iothub",  # takes no managed identity
+}
+_KNOWN = {
+    *("eventHubResourceId", "consumerGroup", "tableName", "dataFormat", "managedIdentityResourceId"),
+    *("compression", "databaseRouting", "eventSystemProperties", "mappingRuleName", "retrievalStartDate"),
+    *("managedIdentityObjectId", "provisioningState"),
+}
+_AS_IF_NOT_THERE: tuple[object, ...] = (None, "", [], "None", "Single")
+
+
+def parse(state: State, database: str, name: str, body: dict[str, Any]) -> DataConnection:
+    """Read the body of a data connection, and refuse an identity that may not be used for it."""
+    kind, properties = body.get("kind"), body.get("properties")
+    if not isinstance(kind, str) or kind not in FLOWS:
+        raise bad_request(f"a data connection needs the 'kind' {', '.join(FLOWS)}; the body has {kind!r}")
+    if not isinstance(properties, dict):
+        raise bad_request("a data connection needs 'properties'")
+    resource_id = str(properties.get("managedIdentityResourceId") or "")
+    if not resource_id:
+        raise bad_request("the local cluster carries out data connections with a managedIdentityResourceId only")
+    use = Use(FLOWS[kind], database)
+    enforce.permit(state, use, _object_id(state, resource_id))
+    if kind != "EventHub":
+        raise not_carried_out(f"data connections of the kind {kind}")
+    _refuse_unknown(properties)
+    hub = resources.parse_hub(str(properties.get("eventHubResourceId")))
+    if hub not in state.hubs:
+        raise bad_request(f"there is no hub {'/'.join(hub)}; cluster.hub makes it")
+    if not properties.get("consumerGroup"):
+        raise bad_request("a data connection needs a 'consumerGroup'")
+    table = str(properties.get("tableName") or "")
+    state.database(database).table(table)
+    written = format_of("", str(properties.get("dataFormat") or "csv"))
+    if written == "raw":  # documented
+        raise bad_request("Event Hubs data connections take no format 'raw'")
+    if written == "parquet":
+        raise not_carried_out("events in the format 'parquet'")
+    return DataConnection(name, database, table, hub, resource_id, {**properties, "dataFormat": written})
+
+
+def _refuse_unknown(properties: dict[str, Any]) -> None:
+    if unknown := sorted(properties.keys() - _KNOWN):
+        raise bad_request(f"a data connection has no property '{unknown[0]}' that the local cluster knows")
+    for one in ("compression", "databaseRouting", "eventSystemProperties", "mappingRuleName", "retrievalStartDate"):
+        if properties.get(one) not in _AS_IF_NOT_THERE:
+            raise not_carried_out(f"the property '{one}' of a data connection")
+
+
+def render(state: State, connection: DataConnection) -> dict[str, Any]:
+    """Write a data connection as Azure Resource Manager shows it."""
+    name = f"{state.name}/{connection.database}/{connection.name}"
+    place = f"databases/{connection.database}/dataConnections/{connection.name}"
+    return {
+        "id": f"{resources.cluster_id(state.name)}/{place}",
+        "name": name,
+        "type": "Microsoft.Kusto/Clusters/Databases/DataConnections",
+        "location": "local",
+        "kind": "EventHub",
+        "properties": {
+            **connection.properties,
+            "dataFormat": str(connection.properties["dataFormat"]).upper(),
+            "managedIdentityObjectId": _object_id(state, connection.identity),
+            "provisioningState": "Succeeded",
+        },
+    }
+
+
+def receiver(state: State, connection: DataConnection) -> Identity:
+    """Give the identity that may receive the events now, or refuse."""
+    use = Use(FLOWS["EventHub"], connection.database)
+    identity = enforce.permit(state, use, _object_id(state, connection.identity))
+    scope = azureroles.hub_scope(*connection.hub)
+    if not state.azure_roles.holds(identity.object_id, scope, RECEIVERS):
+        who = f"the managed identity '{identity.display_name}'"
+        url = f"sb://{connection.hub[0]}.servicebus.windows.net/{connection.hub[1]}"
+        raise enforce.refuse_role(use, identity.object_id, who, roles=RECEIVERS, url=url)
+    return identity
+
+
+def _object_id(state: State, resource_id: str) -> str:
+    """Give the object ID behind a resource ID; the cluster's own stands for its system identity."""
+    if resource_id.lower() == resources.cluster_id(state.name).lower():
+        system = identities.find(state.identities, "system")
+        return system.object_id if system else "system"
+    found = state.user_assigned.get(resource_id.lower())
+    return found.object_id if found else resource_id

@@ -1,0 +1,87 @@
+"""Messages of the ingestion queue, as the Azure queue client writes them."""
+
+import base64
+import binascii
+import hmac
+import json
+import uuid
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+from xml.etree import ElementTree as ET
+
+from kqlmi.local.ingest.statusqueues import DO_NOT_REPORT
+from kqlmi.local.state.entities import UPLOADED, UPLOADS, IngestionJob
+from kqlmi.local.state.state import State
+from kqlmi.local.values import lenient_json
+from kqlmi.local.values.faults import http_error
+
+_FLOW = "ingest.sdk_queued"
+
+
+def require_signature(state: State, given: str) -> None:
+    """Refuse a URL whose signature is not the one that was handed out."""
+    if not hmac.compare_digest(given.encode(), state.signature.encode()):
+        raise http_error(403, "AuthenticationFailed", "The signature of the URL is not one of this local cluster.")
+
+
+def accept(state: State, body: bytes) -> str:
+    """Queue the file that a message names, and give the answer that the client expects."""
+    job = _job(state, _message(body))
+    with state.lock:
+        state.jobs = (*state.jobs, job)
+    state.work.set()
+    now = datetime.now(UTC)
+    answer = ET.Element("QueueMessagesList")
+    message = ET.SubElement(answer, "QueueMessage")
+    for name, text in {
+        "MessageId": str(uuid.uuid4()),
+        "InsertionTime": format_datetime(now, usegmt=True),
+        "ExpirationTime": format_datetime(now + timedelta(days=7), usegmt=True),
+        "PopReceipt": "kqlmi",
+        "TimeNextVisible": format_datetime(now, usegmt=True),
+    }.items():
+        ET.SubElement(message, name).text = text
+    return ET.tostring(answer, encoding="unicode", xml_declaration=True)
+
+
+def _message(body: bytes) -> dict[str, Any]:
+    try:
+        text = body.decode("utf-8")
+        if "<!" in text:  # neither entities nor a document type belong here
+            raise http_error(400, "InvalidXmlDocument", "The message must be plain XML.")
+        content = ET.fromstring(text).findtext("MessageText") or ""  # noqa: S314 - see above
+        found = json.loads(base64.b64decode(content, validate=True))
+    except (ET.ParseError, binascii.Error, ValueError, RecursionError) as error:
+        raise http_error(400, "InvalidXmlDocument", "The message must be JSON, in base64, in XML, in UTF-8.") from error
+    if not isinstance(found, dict) or not lenient_json.is_text(found):
+        raise http_error(400, "InvalidInput", "The message must be a JSON object.")
+    return found
+
+
+def _job(state: State, message: dict[str, Any]) -> IngestionJob:
+    properties = message.get("AdditionalProperties")
+    names = ("DatabaseName", "TableName", "BlobPath")
+    database, table, source = (message.get(name) for name in names)
+    if not (isinstance(properties, dict) and all(isinstance(one, str) and one for one in (database, table, source))):
+        raise http_error(400, "InvalidInput", f"The message needs {', '.join(names)} and AdditionalProperties.")
+    caller = state.authorizations.get(str(properties.get("authorizationContext")))
+    if caller is None:
+        raise http_error(403, "AuthenticationFailed", "The message carries no identity token of this local cluster.")
+    uploaded = f"{state.ingest_url}/{UPLOADS}/"
+    if str(source).startswith(uploaded):
+        source = UPLOADED + str(source).removeprefix(uploaded).partition("?")[0]
+    elif str(source).startswith(UPLOADED):
+        raise http_error(400, "InvalidInput", "BlobPath must be a URL.")
+    level, identifier = _report_level(message), str(message.get("Id", ""))
+    return IngestionJob(str(database), str(table), str(source), properties, caller, _FLOW, identifier, level)
+
+
+def _report_level(message: dict[str, Any]) -> int:
+    """Give how much is to be reported, by queues; a message that does not say wants nothing."""
+    level, method = message.get("ReportLevel", DO_NOT_REPORT), message.get("ReportMethod", 0)
+    if level not in range(3) or isinstance(level, bool):
+        raise http_error(400, "InvalidInput", "ReportLevel must be 0, 1 or 2.")
+    if level != DO_NOT_REPORT and method != 0:
+        raise http_error(400, "InvalidInput", "The local cluster reports by queues only: ReportMethod must be 0.")
+    return int(level)

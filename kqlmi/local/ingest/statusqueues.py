@@ -1,0 +1,131 @@
+"""The two queues in which clients of ingestion find what became of a file that they queued."""
+
+import base64
+import json
+import re
+import uuid
+from dataclasses import replace
+from datetime import UTC
+from email.utils import format_datetime
+from typing import Final
+from xml.etree import ElementTree as ET
+
+from kqlmi.local.state.activity import IngestionFailure
+from kqlmi.local.state.entities import IngestionJob, Report
+from kqlmi.local.state.state import State, with_entry
+from kqlmi.local.values import kusto_time
+from kqlmi.local.values.faults import http_error
+
+FAILED: Final = "kqlmi-failed"
+SUCCEEDED: Final = "kqlmi-successful"
+
+FAILURES_ONLY, DO_NOT_REPORT, FAILURES_AND_SUCCESSES = range(3)
+"""The levels at which a client asks for reports."""
+
+_NUMBER = re.compile(r"[0-9]{1,9}")
+_MOST = 32
+_LONGEST_HIDDEN = 7 * 24 * 3600
+_LIFE = 7 * 24 * 3600 * kusto_time.SECOND
+_KEPT = 10_000
+
+
+def succeeded(state: State, job: IngestionJob, source: str, activity_id: str) -> None:
+    """Report that a file was ingested, where its client asked for that; ``source`` is its address without credentials."""
+    if job.report_level == FAILURES_AND_SUCCESSES:
+        told = {"OperationId": str(uuid.uuid4()), "RootActivityId": activity_id}
+        _add(
+            state,
+            SUCCEEDED,
+            {**_about(job, source), **told, "SucceededOn": kusto_time.format_datetime(kusto_time.now())},
+        )
+
+
+def failed(state: State, job: IngestionJob, failure: IngestionFailure) -> None:
+    """Report that a file was not ingested, where its client asked for that."""
+    if job.report_level != DO_NOT_REPORT:
+        told = {
+            "OperationId": failure.operation_id,
+            "RootActivityId": failure.activity_id,
+            "FailedOn": kusto_time.format_datetime(failure.timestamp),
+            "Details": failure.details,
+            "ErrorCode": failure.error_code,
+            "FailureStatus": "Permanent" if failure.is_permanent else "Transient",
+            "OriginatesFromUpdatePolicy": failure.is_from_update_policy,
+            "ShouldRetry": not failure.is_permanent,
+        }
+        _add(state, FAILED, {**_about(job, failure.source), **told})
+
+
+def _about(job: IngestionJob, source: str) -> dict[str, str]:
+    return {
+        "Database": job.database,
+        "Table": job.table,
+        "IngestionSourceId": job.source_id,
+        "IngestionSourcePath": source,
+    }
+
+
+def _add(state: State, queue: str, told: dict[str, object]) -> None:
+    with state.lock:
+        held = state.reports.get(queue, ())
+        state.reports = with_entry(state.reports, queue, (*held[1 - _KEPT :], Report(json.dumps(told))))
+
+
+def read(state: State, queue: str, *, count: str, hidden: str, peeks: bool) -> str:
+    """Give the first messages of a queue as XML; unless it ``peeks``, they are hidden from others for some seconds."""
+    wanted = _number("numofmessages", count, range(1, _MOST + 1))
+    seconds = _number("visibilitytimeout", hidden, range(1, _LONGEST_HIDDEN + 1))
+    now = kusto_time.now()
+    with state.lock:
+        held = [one for one in state.reports.get(queue, ()) if one.inserted + _LIFE > now]
+        found = [one for one in held if one.visible <= now][:wanted]
+        if not peeks:
+            until = now + seconds * kusto_time.SECOND
+            taken = {
+                one.id: replace(one, visible=until, receipt=str(uuid.uuid4()), received=one.received + 1)
+                for one in found
+            }
+            found = list(taken.values())
+            state.reports = with_entry(state.reports, queue, tuple(taken.get(one.id, one) for one in held))
+    answer = ET.Element("QueueMessagesList")
+    for one in found:
+        _write(ET.SubElement(answer, "QueueMessage"), one, peeks=peeks)
+    return ET.tostring(answer, encoding="unicode", xml_declaration=True)
+
+
+def _write(message: ET.Element, report: Report, *, peeks: bool) -> None:
+    fields = {
+        "MessageId": report.id,
+        "InsertionTime": _http(report.inserted),
+        "ExpirationTime": _http(report.inserted + _LIFE),
+        **({} if peeks else {"PopReceipt": report.receipt, "TimeNextVisible": _http(report.visible)}),
+        "DequeueCount": str(report.received),
+        "MessageText": base64.b64encode(report.text.encode()).decode(),
+    }
+    for name, text in fields.items():
+        ET.SubElement(message, name).text = text
+
+
+def delete(state: State, queue: str, message: str, receipt: str) -> str:
+    """Delete the message that was received with a receipt, and give the empty answer."""
+    with state.lock:
+        held = state.reports.get(queue, ())
+        found = next((one for one in held if one.id == message), None)
+        if found is None:
+            raise http_error(404, "MessageNotFound", "The queue holds no such message.")
+        if not receipt or found.receipt != receipt:
+            raise http_error(400, "PopReceiptMismatch", "The message was received with another receipt.")
+        state.reports = with_entry(state.reports, queue, tuple(one for one in held if one is not found))
+    return ""
+
+
+def _number(name: str, text: str, allowed: range) -> int:
+    if not _NUMBER.fullmatch(text) or int(text) not in allowed:
+        raise http_error(
+            400, "OutOfRangeQueryParameterValue", f"{name} must be from {allowed.start} to {allowed.stop - 1}."
+        )
+    return int(text)
+
+
+def _http(moment: int) -> str:
+    return format_datetime(kusto_time.to_datetime(moment).replace(tzinfo=UTC), usegmt=True)

@@ -1,0 +1,1 @@
+"""KQL as text: tokens, literals, and the shapes that commands are made of."""

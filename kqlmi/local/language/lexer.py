@@ -1,0 +1,157 @@
+"""KQL text cut into tokens, and string literals decoded."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from functools import lru_cache
+
+from kqlmi.local.values import kusto_time
+from kqlmi.local.values.faults import KustoError, syntax_error
+
+
+class Kind(Enum):
+    """What a token is."""
+
+    WORD = "word"
+    NUMBER = "number"
+    GUID = "guid"
+    STRING = "string"
+    SYMBOL = "symbol"
+    END = "end"
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A piece of text; ``value`` is the decoded value of a string literal, ``hidden`` marks its ``h`` prefix."""
+
+    kind: Kind
+    start: int
+    end: int
+    text: str
+    value: str = ""
+    hidden: bool = False
+
+
+# The whitespace of the service's own lexer (ZERO WIDTH SPACE and the byte order mark belong to it); a comment
+# ends also at U+2028 and U+2029.
+_TRIVIA = re.compile(
+    "(?:[\t \r\n\f\u00a0\u1680\u180e\u2000-\u200b\u202f\u205f\u3000\ufeff\u2028\u2029]|//[^\r\n\u2028\u2029]*)*"
+)
+_GUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}(?![A-Za-z0-9_])")
+_DIGITS_AND_LETTERS = re.compile(r"[0-9]+[A-Za-z_][A-Za-z0-9_]*")
+_NUMBER = re.compile(r"0[xX][0-9A-Fa-f]+|[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+_TIMESPAN = re.compile(
+    rf"[0-9]+(?:\.[0-9]+)?(?:{'|'.join(sorted(kusto_time.UNITS, key=len, reverse=True))})(?![A-Za-z0-9_])"
+)
+_WORD = re.compile(r"[A-Za-z_$][A-Za-z0-9_]*")
+_OPENING = re.compile(r"([hH]?)(@?)(```|~~~|'|\")")
+_ESCAPE = re.compile(
+    r"""\\(?:([abfnrtv\\'"])|u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|x([0-9A-Fa-f]{2})|([0-3][0-7]{0,2}|[4-7][0-7]?))"""
+)
+_PLAIN = {quote: re.compile(rf"((?:[^{quote}\\\r\n]|{_ESCAPE.pattern})*){quote}") for quote in "'\""}
+_VERBATIM = {quote: re.compile(rf"((?:[^{quote}\r\n]|{quote}{quote})*){quote}") for quote in "'\""}
+_LETTERS = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+_LAST_CODE_POINT = 0x10FFFF
+
+
+def skip_trivia(text: str, position: int) -> int:
+    """Give the position of the next token."""
+    match = _TRIVIA.match(text, position)
+    return match.end() if match else position
+
+
+@lru_cache(maxsize=1024)  # every pattern that a command may match reads the same tokens
+def next_token(text: str, position: int) -> Token:
+    """Give the token at or after a position; raise a syntax error where a string literal is broken."""
+    start = skip_trivia(text, position)
+    if start == len(text):
+        return Token(Kind.END, start, start, "")
+    if opening := _OPENING.match(text, start):
+        return _string(text, opening)
+    for kind, pattern in ((Kind.GUID, _GUID), (Kind.NUMBER, _TIMESPAN)):
+        if match := pattern.match(text, start):
+            return Token(kind, start, match.end(), match[0])
+    number = _NUMBER.match(text, start)
+    name = _DIGITS_AND_LETTERS.match(text, start) or _WORD.match(text, start)
+    if name and (not number or name.end() > number.end()):
+        return Token(Kind.WORD, start, name.end(), name[0])
+    if number:
+        return Token(Kind.NUMBER, start, number.end(), number[0])
+    return Token(Kind.SYMBOL, start, start + 1, text[start])
+
+
+def tokens(text: str) -> Iterator[Token]:
+    """Give every token, the end not included."""
+    token = next_token(text, 0)
+    while token.kind is not Kind.END:
+        yield token
+        token = next_token(text, token.end)
+
+
+def mask_hidden(text: str) -> str:
+    """Give the text with the value of each ``h'…'`` literal replaced, as the service's logs show it."""
+    pieces: list[str] = []
+    done = position = 0
+    while True:
+        try:
+            token = next_token(text, position)
+        except KustoError:  # a broken literal, or data after <|: the rest could hold a secret
+            pieces.append(text[done:position] + "'****'")
+            return "".join(pieces)
+        if token.kind is Kind.END:
+            return "".join([*pieces, text[done:]])
+        if token.hidden:
+            pieces.append(text[done : token.start] + "h'****'")
+            done = token.end
+        position = token.end
+
+
+def hidden_values(text: str) -> set[str]:
+    """Give the values of the ``h'…'`` literals of a text, as far as it can be read."""
+    found: set[str] = set()
+    position = 0
+    while True:
+        try:
+            token = next_token(text, position)
+        except KustoError:
+            return found
+        if token.kind is Kind.END:
+            return found
+        if token.hidden:
+            found.add(token.value)
+        position = token.end
+
+
+def _string(text: str, opening: re.Match[str]) -> Token:
+    prefix, at, quote = opening.groups()
+    if len(quote) > 1:
+        close = text.find(quote, opening.end())
+        value, end = (text[opening.end() : close], close + len(quote)) if close >= 0 else ("", -1)
+    else:
+        body = (_VERBATIM if at else _PLAIN)[quote].match(text, opening.end())
+        value, end = (body[1], body.end()) if body else ("", -1)
+        value = value.replace(quote * 2, quote) if at else _unescape(value)
+    if end < 0:
+        raise syntax_error(f"the string literal at offset {opening.start()} is not closed, or holds an unknown escape")
+    return Token(Kind.STRING, opening.start(), end, text[opening.start() : end], value, bool(prefix))
+
+
+def _unescape(body: str) -> str:
+    if "\\" not in body:
+        return body
+    value = _ESCAPE.sub(_decode, body)
+    try:  # two \uHHHH may be the halves of one character
+        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+    except UnicodeDecodeError:
+        raise syntax_error("a string literal holds half of a surrogate pair, which is no character") from None
+
+
+def _decode(match: re.Match[str]) -> str:
+    letter, short, long, byte, octal = match.groups()
+    if letter:
+        return _LETTERS.get(letter, letter)
+    code = int(octal, 8) if octal else int(short or long or byte, 16)
+    if code > _LAST_CODE_POINT:
+        raise syntax_error(f"{match[0]} is no character")
+    return chr(code)

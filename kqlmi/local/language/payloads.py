@@ -1,0 +1,22 @@
+"""The JSON that policy commands carry, read as the service would refuse it."""
+
+from typing import Any
+
+from kqlmi.local.values import lenient_json
+from kqlmi.local.values.faults import bad_request
+
+
+def read(policy: str, text: str) -> Any:
+    """Read the payload of a command on a kind of policy."""
+    try:
+        return lenient_json.loads(text)
+    except lenient_json.LenientJsonError as error:
+        raise bad_request(f"{policy} policy: the text is not JSON: {error}") from error
+
+
+def read_array(policy: str, text: str) -> list[Any]:
+    """Read a payload that must be an array of policy objects."""
+    items = read(policy, text)
+    if not isinstance(items, list):
+        raise bad_request(f"{policy} policy: a JSON array of policy objects is expected")
+    return items

@@ -1,0 +1,170 @@
+"""Tokens read one after another, with the shapes that commands are made of."""
+
+import re
+from collections.abc import Collection
+
+from kqlmi.local.language.lexer import Kind, Token, mask_hidden, next_token
+from kqlmi.local.values.faults import KustoError, syntax_error
+from kqlmi.local.values.tables import Column, kusto_type
+
+_IDENTIFIER = re.compile(r"[A-Za-z_$][A-Za-z0-9_]*|[0-9]+[A-Za-z_][A-Za-z0-9_]*")
+_OPENING = frozenset("([{")
+_CLOSING = frozenset(")]}")
+_UNQUOTED = re.compile(r"[^\[\]\r\n]+")
+
+
+class Mismatch(Exception):  # noqa: N818 - it steers the matching of patterns and never leaves it
+    """The text is not of the wanted shape here."""
+
+    def __init__(self, position: int, expected: str) -> None:
+        """Keep where, and what was expected."""
+        super().__init__(expected)
+        self.position = position
+        self.expected = expected
+
+    def as_fault(self, text: str) -> KustoError:
+        """Give the syntax error that says so."""
+        rest = mask_hidden(text[self.position :])[:40]
+        found = repr(rest) if self.position < len(text) else "the end of the text"
+        return syntax_error(f"at offset {self.position}: expected {self.expected}, found {found}")
+
+
+class Reader:
+    """A position in a text."""
+
+    def __init__(self, text: str, position: int = 0) -> None:
+        """Start at a position."""
+        self.text = text
+        self.position = position
+
+    def peek(self) -> Token:
+        """Give the next token without taking it."""
+        return next_token(self.text, self.position)
+
+    def next(self) -> Token:
+        """Take the next token."""
+        token = self.peek()
+        self.position = token.end
+        return token
+
+    def take(self, text: str) -> bool:
+        """Take a word or symbol if it is next; the parts of ``a-b`` and of ``<|`` must be adjacent."""
+        reader = Reader(self.text, self.position)
+        end: int | None = None
+        for part in re.findall(r"\w+|\W", text):
+            token = reader.next()
+            if token.text != part or token.kind is Kind.STRING or end not in {None, token.start}:
+                return False
+            end = token.end
+        following = reader.peek()
+        if following.text == "-" and following.start == reader.position and text[-1].isalnum():
+            after = next_token(self.text, following.end)
+            if after.start == following.end and after.kind is Kind.WORD:
+                return False  # a longer word: alter-merge is not alter
+        self.position = reader.position
+        return True
+
+    def expect(self, text: str) -> None:
+        """Take a word or symbol that must be next."""
+        if not self.take(text):
+            raise self.mismatch(f"'{text}'")
+
+    def mismatch(self, expected: str) -> Mismatch:
+        """Give the mismatch at the next token."""
+        return Mismatch(self.peek().start, expected)
+
+    def at_end(self) -> bool:
+        """Tell whether nothing is left."""
+        return self.peek().kind is Kind.END
+
+    def string(self) -> str:
+        """Take exactly one string literal and give its value."""
+        token = self.peek()
+        if token.kind is not Kind.STRING:
+            raise self.mismatch("a string literal")
+        self.position = token.end
+        return token.value
+
+    def strings(self) -> str:
+        """Take one or more adjacent string literals and give their joined values."""
+        value = self.string()
+        while self.peek().kind is Kind.STRING:
+            value += self.string()
+        return value
+
+    def name(self, reserved: Collection[str] = ()) -> str:
+        """Take a name: an identifier, a string literal, ``['…']`` or ``[…]``."""
+        token = self.peek()
+        if token.kind is Kind.STRING:
+            return self.string()
+        if token.text == "[":
+            return self._bracketed()
+        if token.kind is Kind.WORD and _IDENTIFIER.fullmatch(token.text) and token.text not in reserved:
+            self.position = token.end
+            return token.text
+        raise self.mismatch("a name; write it as ['…']")
+
+    def _bracketed(self) -> str:
+        opening = self.next()
+        if self.peek().kind is Kind.STRING:
+            value = self.strings()
+            self.expect("]")
+            return value
+        unquoted = _UNQUOTED.match(self.text, opening.end)
+        if not unquoted or not unquoted[0].strip() or self.text[unquoted.end() : unquoted.end() + 1] != "]":
+            raise self.mismatch("a name and ']'")
+        self.position = unquoted.end() + 1
+        return unquoted[0].strip()
+
+    def expressions(self, opening: str, closing: str) -> tuple[str, ...]:
+        """Take ``(a, b, …)``, or the same in other brackets, and give the texts between the commas."""
+        self.expect(opening)
+        found: list[str] = []
+        start = self.position
+        depth = 0
+        while True:
+            token = self.next()
+            if token.kind is Kind.END:
+                raise Mismatch(token.start, f"'{closing}'")
+            if token.kind is not Kind.STRING and token.text in _OPENING:
+                depth += 1
+            elif token.kind is not Kind.STRING and token.text in _CLOSING and depth:
+                depth -= 1
+            elif depth == 0 and token.text in {",", closing}:
+                piece = self.text[start : token.start].strip()
+                if not piece and (found or token.text == ","):
+                    raise Mismatch(token.start, "an expression")
+                if piece:
+                    found.append(piece)
+                start = token.end
+                if token.text == closing:
+                    return tuple(found)
+
+    def properties(self) -> dict[str, str]:
+        """Take ``(name = value, …)`` and give the texts of the values, names in lower case."""
+        found: dict[str, str] = {}
+        for text in self.expressions("(", ")"):
+            reader = Reader(text)
+            name = reader.name().lower()
+            reader.expect("=")
+            if name in found:
+                raise syntax_error(f"the property '{name}' is given twice")
+            found[name] = text[reader.position :].strip()
+        return found
+
+    def schema(self) -> tuple[Column, ...]:
+        """Take ``(name: type, …)``."""
+        self.expect("(")
+        found: dict[str, Column] = {}
+        while not found or self.take(","):
+            name = self.name()
+            self.expect(":")
+            kind = kusto_type(self.peek().text)
+            if kind is None:
+                raise self.mismatch("a Kusto type")
+            self.next()
+            if not name or name in found:
+                raise syntax_error(f"the column name {name!r} is empty, or given twice")
+            found[name] = Column(name, kind)
+        self.expect(")")
+        return tuple(found.values())

@@ -1,0 +1,1 @@
+"""Queries, and their reaches beyond the engine."""

@@ -1,0 +1,205 @@
+"""KQL queries over the cluster's tables, run by duckdb-kql on an in-memory DuckDB."""
+
+import re
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from itertools import count
+from typing import TYPE_CHECKING
+
+from kqlmi.local.engine import duckdb_tables, kqltext, lanes, results, translation
+from kqlmi.local.query.expansion import PLACEHOLDER, Expansion, Source
+from kqlmi.local.state.activity import Run
+from kqlmi.local.state.state import Database, key
+from kqlmi.local.values.faults import bad_request, semantic_error
+from kqlmi.local.values.tables import Table
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_PIPED = "command_result"
+# No files (also none to spill to), no network, and no more memory than a laptop can spare.
+_LIMITS = {
+    "memory_limit": "1GB",
+    "max_temp_directory_size": "0B",
+    "enable_external_access": "false",
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+}
+
+_NUMBERS = count()
+_TEXT = re.compile(r"'(?:[^']|'')*'")
+_PLACED = re.compile(rf'"\w+"\."({PLACEHOLDER.pattern})"')
+
+
+class Engine:
+    """The cluster's tables in a DuckDB; nothing is loaded before the first query."""
+
+    def __init__(self, databases: Callable[[], Mapping[str, Database]]) -> None:
+        """Keep how to read the databases as they are."""
+        self._databases = databases
+        self._prefix = f"c{next(_NUMBERS)}"  # two clusters may hold databases of one ID
+        self._connection: DuckDBPyConnection | None = None
+        self._loaded: dict[str, dict[str, Table]] = {}
+        self._lock = threading.Lock()
+        self._used: Counter[str] = Counter()
+        self._versions: dict[str, int] = {}
+
+    def query(
+        self, text: str, context: Database, expansion: Expansion, functions: Mapping[str, Iterable[str]]
+    ) -> Table:
+        """Run a query, with the definitions of the functions that it calls by the name of their database."""
+        question, sources = expansion.question, expansion.sources
+        named = {self._alias(context): context}
+
+        def name_of(database: str) -> str:
+            found = context if key(database) == key(context.name) else question.reads(database)
+            named[self._alias(found)] = found
+            return self._alias(found)
+
+        prepared = kqltext.for_engine(text, name_of)
+        defined: dict[str | None, list[str]] = {
+            name_of(owner): [kqltext.for_engine(one, name_of) for one in definitions]
+            for owner, definitions in functions.items()
+        }
+        cursor = self._cursor(named)
+        try:
+            schema = self._schema(named)
+            for name, source in sources.items():
+                schema |= {f"{alias}.{name}": [column.name for column in source.columns] for alias in named}
+
+            def fill(sql: str) -> str:
+                # A scalar subquery names its tables alone; the macros are in the first database.
+                cursor.execute(f"SET search_path = '{self._alias(context)},memory'")
+                return _with_sources(cursor, sql, sources)
+
+            asked = translation.Query(prepared, self._alias(context), schema, question.parameters, defined)
+            return _execute(cursor, asked, question.run, question.seconds, fill)
+        finally:
+            self._release(cursor, named)
+
+    def pipe(self, table: Table, operators: str, *, run: Run, seconds: float) -> Table:
+        """Run query operators, such as ``| count``, over rows that a command gave."""
+        prepared = kqltext.for_engine(operators, lambda _name: "")
+        cursor = self._cursor({})
+        try:
+            duckdb_tables.load(cursor, f'TEMP TABLE "{_PIPED}"', f'temp."{_PIPED}"', table)
+            schema = {f"temp.{_PIPED}": [column.name for column in table.columns]}
+            asked = translation.Query(f"database('temp').{_PIPED} {prepared}", None, schema)
+            return _execute(cursor, asked, run, seconds)
+        finally:
+            self._release(cursor, {})
+
+    def close(self) -> None:
+        """Drop the tables."""
+        with self._lock:
+            if self._connection is not None:
+                for alias in self._loaded:
+                    self._connection.execute(f'DETACH "{alias}"')
+                self._connection.close()
+                self._connection = None
+                self._loaded.clear()
+                self._versions.clear()
+
+    def _cursor(self, named: Mapping[str, Database]) -> "DuckDBPyConnection":
+        lanes.require_long()
+        with self._lock:
+            if self._connection is None:
+                self._connection = _duckdb().cursor()
+            self._follow(self._connection, named)
+            self._used.update(named.keys())
+            return self._connection.cursor()
+
+    def _release(self, cursor: "DuckDBPyConnection", named: Mapping[str, Database]) -> None:
+        cursor.close()
+        with self._lock:
+            self._used.subtract(named.keys())
+            self._used += Counter()  # keeps what is above zero
+
+    def _schema(self, named: Mapping[str, Database]) -> dict[str, list[str]]:
+        with self._lock:
+            return {
+                f"{alias}.{name}": [column.name for column in table.columns]
+                for alias in named.keys() & self._loaded.keys()
+                for name, table in self._loaded[alias].items()
+            }
+
+    def _alias(self, database: Database) -> str:
+        return f"{self._prefix}_{database.database_id.replace('-', '')}"
+
+    def _follow(self, connection: "DuckDBPyConnection", named: Mapping[str, Database]) -> None:
+        """Bring the databases that a query names up to date; what another one holds cannot break the query."""
+        current = {self._alias(database) for database in self._databases().values()}
+        for alias in self._loaded.keys() - current - named.keys() - self._used.keys():
+            connection.execute(f'DETACH "{alias}"')
+            del self._loaded[alias], self._versions[alias]
+        for alias, database in named.items():
+            if database.version < self._versions.get(alias, 0):
+                continue  # another query has loaded a newer state, and nothing goes back
+            self._versions[alias] = database.version
+            if alias not in self._loaded:
+                connection.execute(f"ATTACH ':memory:' AS \"{alias}\"")
+                self._loaded[alias] = {}
+            loaded = self._loaded[alias]
+            for name in loaded.keys() - database.tables.keys():
+                connection.execute(f'DROP TABLE "{alias}".{duckdb_tables.identifier(name)}')
+                del loaded[name]
+            for name, table in database.tables.items():
+                if loaded.get(name) is not table:
+                    target = f'"{alias}".{duckdb_tables.identifier(name)}'
+                    duckdb_tables.load(connection, f"OR REPLACE TABLE {target}", target, table)
+                    loaded[name] = table
+
+
+@cache
+def _duckdb() -> "DuckDBPyConnection":
+    """Open the DuckDB of this process: opening and closing one takes longer than most queries."""
+    import duckdb_kql  # heavy
+
+    connection = duckdb_kql.connect(config=_LIMITS)
+    for macro in translation.MACROS:
+        connection.execute(macro)
+    return connection
+
+
+@cache
+def _catalog() -> re.Pattern[str]:
+    """Return what finds a table of DuckDB's own in SQL, where no database stands before it; or a text."""
+    own = "SELECT DISTINCT view_name FROM duckdb_views() WHERE internal AND schema_name IN ('main', 'pg_catalog')"
+    names = "|".join(re.escape(name) for (name,) in _duckdb().cursor().execute(own).fetchall())
+    return re.compile(rf"""{_TEXT.pattern}|(?<!\.)"({names})\"""", re.IGNORECASE)
+
+
+def _refuse_catalog(sql: str) -> None:
+    """Refuse to show what DuckDB holds: among it are the names in databases that the caller may not read."""
+    if found := next(filter(None, _catalog().findall(sql)), None):
+        raise semantic_error(f"'table' operator: Failed to resolve table expression named '{found}'")
+
+
+def _with_sources(cursor: "DuckDBPyConnection", sql: str, sources: Mapping[str, Source]) -> str:
+    """Fetch the rows that a statement needs, and name the tables that hold them."""
+    if any(name in sources for text in _TEXT.findall(sql) for name in PLACEHOLDER.findall(text)):
+        raise bad_request("the local cluster gives external data and plugin results no table name")
+    for name in dict.fromkeys(PLACEHOLDER.findall(sql)):
+        duckdb_tables.load(cursor, f'TEMP TABLE "{name}"', f'temp."{name}"', sources[name].rows())
+    return _PLACED.sub(r'temp."\1"', sql)
+
+
+def _execute(
+    cursor: "DuckDBPyConnection",
+    asked: translation.Query,
+    run: Run,
+    seconds: float,
+    fill: Callable[[str], str] = str,
+) -> Table:
+    with run.watch(seconds, cursor.interrupt):
+        try:
+            sql, values = translation.to_sql(asked)
+            _refuse_catalog(sql)
+            sql = fill(sql)
+            cursor.execute("SET TimeZone='UTC'")  # the translated SQL relies on it
+            answer = cursor.execute(sql, values) if values else cursor.execute(sql)
+            return results.from_duckdb([(name, str(kind)) for name, kind, *_ in answer.description], answer.fetchall())
+        except Exception as error:  # the engine lets errors of several libraries through
+            raise results.refusal(error) from error

@@ -1,0 +1,199 @@
+"""A query's text with every reach beyond the engine replaced by the name of a table that stands for it."""
+
+import re
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from kqlmi.local.language import constants
+from kqlmi.local.language.lexer import Kind, tokens
+from kqlmi.local.query import external_calls
+from kqlmi.local.query.external_calls import Site
+from kqlmi.local.state.activity import Run
+from kqlmi.local.values.faults import KustoError, bad_request
+from kqlmi.local.values.principals import Caller, Principal
+from kqlmi.local.values.tables import KUSTO_TYPES, TYPE_ALIASES, Column, Table
+
+if TYPE_CHECKING:
+    from kqlmi.local.state.state import Database, State
+
+KINDS = frozenset({*KUSTO_TYPES, *TYPE_ALIASES})
+_MOST_CALLS = 500
+_DEEPEST = 100
+_MOST_REREAD = 200_000
+PLACEHOLDER = re.compile(r"kqlmi_[0-9a-f]{32}")
+
+
+@dataclass(frozen=True)
+class Question:
+    """Who asks, for how long, and what it may reach.
+
+    ``reads`` returns a database by its name, if its data may be read, or refuses it. A confined question, as an update policy asks it,
+    may use neither external data nor plugins that reach it; behind one that is not attended stands nobody.
+    """
+
+    caller: Caller
+    run: Run
+    seconds: float
+    reads: Callable[[str], "Database"]
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    is_confined: bool = False
+    is_attended: bool = True
+
+    @property
+    def principal(self) -> Principal | None:
+        """Whom ``;impersonate`` stands for."""
+        return self.caller.principal if self.is_attended else None
+
+
+@dataclass(frozen=True)
+class Source:
+    """A table that stands for a part of a query; its rows are fetched only where the query needs them."""
+
+    columns: tuple[Column, ...]
+    rows: Callable[[], Table]
+
+
+@dataclass
+class Expansion:
+    """The replacements in one query, and in what it calls."""
+
+    state: "State"
+    question: Question
+    answer: Callable[["Expansion", str, "Database"], Table]
+    prepare: Callable[[str, "Database"], str]
+    sources: dict[str, Source] = field(default_factory=dict)
+    doubtful: dict[str, KustoError] = field(default_factory=dict)
+    reread: int = 0
+
+    def expand(self, text: str, context: "Database", parameters: frozenset[str] = frozenset()) -> str:
+        """Give the text with a name in place of each site; the names are keys of ``sources``.
+
+        A site cannot use the parameters of the function that a text belongs to: their values are known to the engine.
+        """
+        from kqlmi.local import flows  # the flows ask queries themselves
+
+        known = flows.READERS | flows.PLUGINS
+
+        def source(site: Site) -> str:
+            if self.question.is_confined:
+                raise bad_request(
+                    f"an update policy's query can use no external data and no plugin, such as {site.kind}"
+                )
+            if parameters and (
+                named := parameters & _words(" ".join((*site.arguments, site.source or "", site.prelude())))
+            ):
+                raise bad_request(
+                    f"{site.kind}: the local cluster cannot use the parameter '{min(named)}' of a stored function here"
+                )
+            name = f"kqlmi_{uuid.uuid4().hex}"
+            self.sources[name] = known[site.kind](self, site, context)
+            return name
+
+        return external_calls.replaced(text, frozenset(flows.PLUGINS), source)
+
+    def functions(self, text: str, context: "Database") -> dict[str, list[str]]:
+        """Give the definitions of the stored functions that a text calls, directly or not, by the database's name.
+
+        A bare name may be a function or a column; one that cannot be a function is kept in ``doubtful``.
+        """
+        calls: dict[tuple[str, str], list[tuple[str, str]]] = {}
+        found: dict[str, list[str]] = {}
+
+        def add(body: str, database: "Database", depth: int = 0) -> list[tuple[str, str]]:
+            if depth > _DEEPEST:
+                raise bad_request(f"the stored functions of this query call one another more than {_DEEPEST} deep")
+            called = []
+            for owner, name, is_call in self._called(body, database):
+                called.append((owner.name, name))
+                if (owner.name, name) in calls:
+                    continue
+                calls[owner.name, name] = []
+                try:
+                    definition, inner = self._definition(owner, name)
+                    calls[owner.name, name] = add(inner, owner, depth + 1)
+                except KustoError as error:
+                    if is_call:
+                        raise
+                    self.doubtful[name] = error
+                else:
+                    found.setdefault(owner.name, []).append(definition)
+            return called
+
+        _refuse_explosion(add(text, context), calls)
+        definitions = [one for several in found.values() for one in several]
+        if self.sources and any(map(external_calls.has_wildcard_union, (text, *definitions))):
+            raise bad_request("the local cluster takes no wildcard of tables beside external data and plugins")
+        return found
+
+    def _definition(self, owner: "Database", name: str) -> tuple[str, str]:
+        function = owner.functions[name]
+        parameters = _words(function.parameters) - KINDS
+        inner = self.expand(self.prepare(function.body.strip()[1:-1], owner), owner, parameters)
+        return function.defined_as(f"{{{inner}\n}}"), inner
+
+    def value(self, site: Site, expression: str, context: "Database") -> Any:
+        """Give the value of a scalar expression that stands in a site, evaluated with the statements before it."""
+        asked = f"print kqlmi_value = {expression}"
+        table = constants.evaluate(asked) or self.before(site, asked, context)
+        if not table.rows or len(table.columns) != 1:
+            raise bad_request(f"{site.kind}: {expression[:60]!r} is no single value")
+        return table.rows[0][0]
+
+    def before(self, site: Site, text: str, context: "Database") -> Table:
+        """Return the answer to a text that uses the statements before a site: the engine reads all of them again."""
+        text = f"{site.prelude()}\n{text}"
+        self.reread += len(text)
+        if self.reread > _MOST_REREAD:
+            raise bad_request(
+                "the arguments of this query's external data and plugins use what stands before them: with "
+                f"{_MOST_REREAD} characters of that, the engine has read what the local cluster lets it read"
+            )
+        return self.answer(self, text, context)
+
+    def text(self, site: Site, expression: str, context: "Database") -> str:
+        """Give the value of an expression that must be a string."""
+        value = self.value(site, expression, context)
+        if not isinstance(value, str):
+            raise bad_request(f"{site.kind}: a string is expected, not {value!r}")
+        return value
+
+    def _called(self, text: str, context: "Database") -> list[tuple["Database", str, bool]]:
+        """Give each stored function that a text names: its database, its name, and whether it is called for certain."""
+        found = list(tokens(text))
+        own = {after.text for word, after in pairwise(found) if word.text == "let" and word.kind is Kind.WORD}
+        called = []
+        for index, token in enumerate(found):
+            is_call = index + 1 < len(found) and found[index + 1].text == "("
+            owner = context
+            if index and found[index - 1].text == ".":
+                parts = found[max(index - 5, 0) : index]
+                if [part.text for part in parts if part.kind is not Kind.STRING] != ["database", "(", ")", "."]:
+                    continue
+                owner = self.question.reads(parts[2].value)
+                is_call = True
+            elif token.text in own:
+                continue
+            if token.kind is Kind.WORD and token.text in owner.functions:
+                called.append((owner, token.text, is_call))
+        return called
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(token.text for token in tokens(text) if token.kind is Kind.WORD)
+
+
+def _refuse_explosion(called: list[tuple[str, str]], calls: Mapping[tuple[str, str], list[tuple[str, str]]]) -> None:
+    """Refuse functions that call one another so often that the engine would write one out without end."""
+    counts: dict[tuple[str, str], int] = {}
+
+    def count(one: tuple[str, str]) -> int:
+        if one not in counts:
+            counts[one] = 1  # also ends a circle, which the engine refuses
+            counts[one] += sum(map(count, calls.get(one, ())))
+        return counts[one]
+
+    if sum(map(count, called)) > _MOST_CALLS:
+        raise bad_request(f"the stored functions of this query come to more than {_MOST_CALLS} calls when written out")

@@ -1,0 +1,222 @@
+"""Where a query reaches beyond the engine: external data and plugins, found by their tokens."""
+
+from bisect import bisect_left
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from operator import attrgetter, itemgetter
+
+from kqlmi.local.language import partitions
+from kqlmi.local.language.lexer import Kind, Token, next_token, tokens
+from kqlmi.local.language.partitions import Partition
+from kqlmi.local.language.reader import Mismatch, Reader
+from kqlmi.local.values.faults import bad_request, not_carried_out
+from kqlmi.local.values.tables import Column
+
+READERS = frozenset({"externaldata", "external_table", "inline_external_table"})
+_BEFORE_EVALUATE = frozenset({"|", "(", "{", ";", "="})
+
+
+@dataclass(frozen=True)
+class Site:
+    """A part of a query that the engine cannot carry out, and all that its text says.
+
+    ``prelude`` returns the statements before its own, whose names its arguments may use. ``database`` is the name in
+    ``database('…').external_table(…)``. ``source`` is the query whose rows flow into a plugin, None where there is none.
+    """
+
+    kind: str
+    start: int
+    end: int
+    prelude: Callable[[], str]
+    arguments: tuple[str, ...] = ()
+    columns: tuple[Column, ...] = ()
+    properties: dict[str, str] | None = None
+    format: str = ""
+    partitions: tuple[Partition, ...] = ()
+    path_format: str = ""
+    database: str = ""
+    source: str | None = None
+
+    @property
+    def options(self) -> dict[str, str]:
+        """The properties after ``with``, or none."""
+        return self.properties or {}
+
+
+def replaced(text: str, plugins: frozenset[str], by: Callable[[Site], str]) -> str:
+    """Return the text with a name in place of each site, from left to right; ``plugins`` are those whose calls are sites.
+
+    A site is told with the names of those before it. The text is read once, however many there are.
+    """
+    cut = _Cut(text)
+    done = 0
+    for index, token in enumerate(cut.found):
+        if token.start >= done and token.kind is Kind.WORD:
+            try:
+                site = _site(cut, index, plugins)
+            except Mismatch as mismatch:
+                raise mismatch.as_fault(text) from None
+            if site and cut.braces > 0:
+                # Its arguments may be parameters, or names of the inside, which cannot be told here.
+                raise bad_request(f"the local cluster takes no {site.kind} in a function that a query defines itself")
+            if site:
+                # The engine takes a name alone in brackets for a scalar: x in ((externaldata …)).
+                cut.put(site, by(site) + (" | where true" if cut.is_alone(site) else ""))
+                done = site.end
+        cut.note(token)
+    return cut.written(0, len(text))
+
+
+class _Cut:
+    """A text as far as it is read: where its statement and its brackets began, and what stands for its sites."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.found = list(tokens(text))
+        self.statement = self.depth = self.braces = 0
+        self._opened: list[int] = []
+        self._is_let: bool | None = None
+        self._equals: int | None = None
+        self._put: list[tuple[int, int, str]] = []
+
+    def note(self, token: Token) -> None:
+        """Go on behind a token."""
+        if self._is_let is None:
+            self._is_let = token.text == "let"
+        if token.text == "=" and self._equals is None:
+            self._equals = token.end
+        if token.kind is Kind.STRING:
+            return
+        if token.text in {"(", "[", "{"}:
+            self._opened.append(token.end)
+            self.depth += 1
+            self.braces += token.text == "{"
+        elif token.text in {")", "]", "}"}:
+            del self._opened[-1:]
+            self.depth -= 1
+            self.braces -= token.text == "}"
+        elif token.text == ";" and self.depth == 0:
+            self.statement = token.end
+            self._is_let = self._equals = None
+
+    def pipe_start(self) -> int:
+        """Return where the pipe that comes next starts: after its bracket, or in its statement after ``let x =``."""
+        if self._opened and self._opened[-1] > self.statement:
+            return self._opened[-1]
+        return self._equals if self._is_let and self._equals is not None else self.statement
+
+    def is_alone(self, site: Site) -> bool:
+        """Check whether a site is all that its round brackets hold."""
+        first = bisect_left(self.found, site.start, key=attrgetter("start"))
+        return first > 0 and self.found[first - 1].text == "(" and next_token(self.text, site.end).text == ")"
+
+    def put(self, site: Site, name: str) -> None:
+        """Let a name stand for a site, and for the sites in the rows that flow into it."""
+        while self._put and self._put[-1][0] >= site.start:
+            self._put.pop()
+        self._put.append((site.start, site.end, name))
+
+    def written(self, start: int, end: int) -> str:
+        """Return a part of the text as it is with the names."""
+        pieces = []
+        for place in range(bisect_left(self._put, start, key=itemgetter(0)), len(self._put)):
+            first, last, name = self._put[place]
+            if first >= end:
+                break
+            pieces += [self.text[start:first], name]
+            start = last
+        return "".join([*pieces, self.text[start:end]])
+
+
+def _site(cut: _Cut, index: int, plugins: frozenset[str]) -> Site | None:
+    token = cut.found[index]
+    following = cut.found[index + 1].text if index + 1 < len(cut.found) else ""
+    if token.text in READERS and (following == "(" or (token.text == "inline_external_table" and following == "kind")):
+        return _reader_site(cut, index)
+    if token.text == "evaluate" and (index == 0 or cut.found[index - 1].text in _BEFORE_EVALUATE):
+        return _plugin_site(cut, index, plugins)
+    return None
+
+
+def has_wildcard_union(text: str) -> bool:
+    """Tell whether a query names tables by a wildcard."""
+    depth: int | None = None
+    for token in tokens(text):
+        if token.kind is Kind.STRING:
+            continue
+        if token.text in {"union", "find", "search"}:
+            depth = 0
+        elif depth is not None:
+            depth += {"(": 1, ")": -1}.get(token.text, 0)
+            if depth < 0 or (token.text in {"|", ";"} and depth == 0):
+                depth = None
+            elif token.text == "*" and depth == 0:
+                return True
+    return False
+
+
+def _reader_site(cut: _Cut, index: int) -> Site:
+    token = cut.found[index]
+    reader = Reader(cut.text, token.end)
+    prelude = partial(cut.written, 0, cut.statement)
+    if token.text == "external_table":
+        arguments = reader.expressions("(", ")")
+        start, database = _qualifier(cut.found, index)
+        return Site(token.text, start, reader.position, prelude, arguments, database=database)
+    columns = reader.schema() if reader.peek().text == "(" else ()
+    if token.text == "externaldata":
+        given = _with(reader)
+        arguments = reader.expressions("[", "]")
+        properties = given or _with(reader)
+        return Site(token.text, token.start, reader.position, prelude, arguments, columns, properties)
+    kind, by, path_format = storage_kind(reader, columns)
+    arguments = reader.expressions("(", ")")
+    properties = _with(reader)
+    site = Site(token.text, token.start, reader.position, prelude, arguments, columns, properties, kind)
+    return replace(site, partitions=by, path_format=path_format)
+
+
+def storage_kind(reader: Reader, columns: tuple[Column, ...]) -> tuple[str, tuple[Partition, ...], str]:
+    """Take ``kind = storage [partition by …] dataformat = csv`` and return the format, the partitions and their format."""
+    reader.expect("kind")
+    reader.expect("=")
+    if reader.take("delta"):
+        raise not_carried_out("inline external tables of the kind delta")
+    if not any(reader.take(word) for word in ("storage", "blob", "adl")):
+        raise reader.mismatch("'storage': the local cluster carries out no other kind of external table")
+    by = partitions.take(reader, [column.name for column in columns])
+    reader.expect("dataformat")
+    reader.expect("=")
+    token = reader.next()
+    return (token.value if token.kind is Kind.STRING else token.text), *by
+
+
+def _with(reader: Reader) -> dict[str, str] | None:
+    return reader.properties() if reader.take("with") else None
+
+
+def _plugin_site(cut: _Cut, index: int, plugins: frozenset[str]) -> Site | None:
+    reader = Reader(cut.text, cut.found[index].end)
+    while reader.peek().text == "hint":  # hint.distribution = per_node
+        for _ in range(5):
+            reader.next()
+    name = reader.next()
+    if name.text not in plugins:
+        return None
+    arguments = reader.expressions("(", ")")
+    if reader.take(":"):
+        reader.schema()
+    start, source = cut.found[index].start, None
+    if index and cut.found[index - 1].text == "|":
+        start = cut.pipe_start()
+        source = cut.written(start, cut.found[index - 1].start)
+    return Site(name.text, start, reader.position, partial(cut.written, 0, cut.statement), arguments, source=source)
+
+
+def _qualifier(found: list[Token], index: int) -> tuple[int, str]:
+    """Give where ``database('…').`` before a token starts, and the name in it."""
+    before = found[max(index - 5, 0) : index]
+    if [token.text for token in before if token.kind is not Kind.STRING] == ["database", "(", ")", "."]:
+        return before[0].start, before[2].value
+    return found[index].start, ""

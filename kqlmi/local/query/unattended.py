@@ -1,0 +1,59 @@
+"""Queries that nobody waits for: they run over new rows only, on behalf of a managed identity or of the service."""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from kqlmi.local import enforce
+from kqlmi.local.enforce import Use
+from kqlmi.local.query.expansion import Question
+from kqlmi.local.query.queries import Queries
+from kqlmi.local.state.activity import Run
+from kqlmi.local.state.state import Database, State, key
+from kqlmi.local.values import principals
+from kqlmi.local.values.faults import forbidden_database
+from kqlmi.local.values.principals import Caller, Principal
+from kqlmi.local.values.tables import Table
+
+_SERVICE = Principal("aadapp", "00000000-0000-0000-0000-000000000000", "the local cluster itself")
+
+
+@dataclass(frozen=True)
+class Unattended:
+    """A flow in a database that runs a query; ``identity`` is an object ID, ``system``, or empty."""
+
+    flow: str
+    database: Database
+    identity: str
+    is_confined: bool = False
+
+    def principal(self, state: State) -> Principal | None:
+        """Give the managed identity that the flow runs as, where the policy permits it; None without one."""
+        if not self.identity:
+            return None
+        return principals.of_identity(enforce.permit(state, Use(self.flow, self.database.name), self.identity))
+
+    def ask(self, queries: Queries, text: str, rows: Mapping[str, Table], *, run: Run, seconds: float) -> Table:
+        """Run a query over the database with other rows in some tables.
+
+        An identity needs a role in each database that the query reads. Without one, the query reads its own only.
+        """
+        state = queries.state
+        principal = self.principal(state)
+        caller = Caller(principal or _SERVICE)
+        if principal:
+            state.readable(caller, self.database.name)
+        # Another ID: for the engine it is another database, whose tables hold the new rows only.
+        seen = replace(self.database, tables={**self.database.tables, **rows}, database_id=str(uuid.uuid4()))
+
+        def reads(other: str) -> Database:
+            if key(other) == key(seen.name):
+                return seen
+            if principal is None:
+                raise forbidden_database(f"{self.flow} without a managed identity", other)
+            return state.readable(caller, other)
+
+        question = Question(
+            caller, run, seconds, reads, is_confined=self.is_confined, is_attended=principal is not None
+        )
+        return queries.ask(question, text, seen)

@@ -1,0 +1,225 @@
+"""What ran and what runs: requests for ``.show queries`` and ``.show commands``, changes for ``.show journal``."""
+
+import threading
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from kqlmi.local.values import kusto_time
+from kqlmi.local.values.faults import THROTTLED, KustoError, cancelled, throttled, timed_out
+from kqlmi.local.values.principals import Principal
+from kqlmi.local.values.tables import Table
+
+T = TypeVar("T")
+
+MOST_OPERATIONS = 64
+"""So many run in the background at most."""
+_KEPT = 10_000
+_TEXT_LIMIT = 65_536
+_STATES = {"BadRequest_QueryCanceled": "Canceled", THROTTLED: "Throttled"}
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change of metadata."""
+
+    event: str
+    timestamp: int
+    database: str
+    entity: str
+    version: int
+    before: str
+    after: str
+    command: str
+    principal: Principal
+    client_request_id: str
+    activity_id: str
+
+
+@dataclass(frozen=True)
+class IngestionFailure:
+    """Rows that did not reach a table."""
+
+    database: str
+    table: str
+    source: str
+    details: str
+    error_code: str
+    is_permanent: bool
+    is_from_update_policy: bool
+    principal: str
+    activity_id: str
+    timestamp: int = field(default_factory=kusto_time.now)
+    operation_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+
+
+@dataclass(frozen=True)
+class ExportRuns:
+    """What a continuous export has done so far.
+
+    ``exported`` says for each fact table what is done with: its ID and a number of rows; ``artifacts`` are (time, URL, number of rows),
+    ``failures`` are (time, operation ID, last success or None, details); times are ticks.
+    """
+
+    exported: Mapping[str, tuple[str, int]]
+    created: int = field(default_factory=kusto_time.now)
+    last_run: int | None = None
+    last_success: int | None = None
+    last_result: str = ""
+    exported_to: int | None = None
+    is_running: bool = False
+    artifacts: tuple[tuple[int, str, int], ...] = ()
+    failures: tuple[tuple[int, str, int | None, str], ...] = ()
+
+    def next_run(self, interval: int) -> int:
+        """Give when the next run is due."""
+        return (self.last_run or self.created) + interval
+
+
+@dataclass
+class Run:
+    """A request, running or finished."""
+
+    is_query: bool
+    text: str
+    principal: Principal
+    database: str = ""
+    command_type: str = ""
+    client_request_id: str = ""
+    application: str = ""
+    user: str = ""
+    properties: str = "{}"
+    activity_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    started: int = field(default_factory=kusto_time.now)
+    ended: int | None = None
+    state: str = "InProgress"
+    failure: str = ""
+    operation_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    details: Table | None = None
+    """What the operation gave, for ``.show operation … details``."""
+    hidden: frozenset[str] = field(default=frozenset(), repr=False)
+    """What the text hides."""
+    _reason: KustoError | None = field(default=None, repr=False)
+    _stoppers: list[Callable[[], Any]] = field(default_factory=list, repr=False)
+
+    def stop(self, reason: KustoError) -> None:
+        """Ask the request to end; it then fails with ``reason``."""
+        self._reason = self._reason or reason
+        for stop in self._stoppers:
+            stop()
+
+    def cancel(self, reason: str) -> None:
+        """Ask the request to end because somebody cancelled it."""
+        self.stop(cancelled(reason))
+
+    def check(self) -> None:
+        """Raise if the request was asked to end."""
+        if self._reason:
+            raise self._reason
+
+    def heed(self, rows: Iterable[T]) -> Iterator[T]:
+        """Yield rows until the request is asked to end."""
+        for row in rows:
+            self.check()
+            yield row
+
+    def on_stop(self, stop: Callable[[], Any]) -> None:
+        """Have ``stop`` called when the request is asked to end, at once if it was already."""
+        self._stoppers.append(stop)
+        if self._reason:
+            stop()
+
+    def watch(self, seconds: float, interrupt: Callable[[], Any]) -> "Watch":
+        """Give a context in which ``interrupt`` is called when the request is to end, or after some time."""
+        waker = threading.Event()
+        self.on_stop(waker.set)
+        return Watch(self, waker, seconds, interrupt)
+
+
+class Watch:
+    """A thread that interrupts a request when its time is over or it is cancelled."""
+
+    def __init__(self, run: Run, waker: threading.Event, seconds: float, interrupt: Callable[[], Any]) -> None:
+        """Prepare; the thread starts with the context."""
+        self._run = run
+        self._waker = waker
+        self._seconds = seconds
+        self._interrupt = interrupt
+        self._finished = threading.Event()
+        self._thread = threading.Thread(target=self._wait, daemon=True)
+
+    def __enter__(self) -> Self:
+        """Start to watch."""
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the watch; a request that was to end fails with its reason, whatever it did meanwhile."""
+        self._finished.set()
+        self._waker.set()
+        self._thread.join()
+        self._run.check()
+
+    def _wait(self) -> None:
+        if not self._waker.wait(self._seconds):
+            self._run.stop(timed_out(self._seconds))
+        # An interrupt between two statements is lost, so it is repeated until the request has ended.
+        while not self._finished.wait(0.02):
+            self._interrupt()
+
+
+class Activity:
+    """The requests of a cluster, the oldest forgotten first."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._runs: deque[Run] = deque(maxlen=_KEPT)
+        self._lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
+
+    def begin(self, run: Run) -> Run:
+        """Keep a request that starts."""
+        run.text = run.text[:_TEXT_LIMIT]
+        with self._lock:
+            self._runs.append(run)
+        return run
+
+    def end(self, run: Run, error: BaseException | None) -> None:
+        """Note how a request ended; what was noted first stays."""
+        if run.ended is not None:
+            return
+        run.failure = str(error) if error else ""
+        run.state = "Failed" if error else "Completed"
+        if isinstance(error, KustoError):
+            run.state = _STATES.get(error.code, run.state)
+        run.ended = kusto_time.now()
+
+    def start(self, run: Run, work: Callable[[], None]) -> None:
+        """Begin a run that does some work in the background, unless too many do."""
+        thread = threading.Thread(target=work, name="operation", daemon=True)
+        with self._lock:
+            self._threads = [one for one in self._threads if one.is_alive()]
+            if len(self._threads) >= MOST_OPERATIONS:
+                raise throttled(MOST_OPERATIONS, run.command_type)
+            self._threads.append(thread)
+            self._runs.append(run)
+            thread.start()
+
+    def join(self) -> None:
+        """Wait until no work is left in the background."""
+        for thread in self._threads:
+            thread.join()
+
+    def runs(self) -> list[Run]:
+        """Give all requests in order."""
+        with self._lock:
+            return list(self._runs)
+
+    def running(self) -> list[Run]:
+        """Give the requests that have not ended."""
+        return [run for run in self.runs() if run.ended is None]

@@ -1,0 +1,67 @@
+"""Azure roles: what a principal may do with a container or an event hub, beside every policy of the cluster."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from kqlmi.local.values import connectionstrings, resources
+from kqlmi.local.values.connectionstrings import Location
+from kqlmi.local.values.faults import bad_request
+
+READERS = ("Storage Blob Data Reader", "Storage Blob Data Contributor", "Storage Blob Data Owner")
+WRITERS = READERS[1:]
+RECEIVERS = ("Azure Event Hubs Data Receiver", "Azure Event Hubs Data Owner")
+# Documented as not enough: they manage the account and do not open its data.
+_MANAGERS = ("Owner", "Contributor", "Reader")
+_HUB = re.compile(r"sb://([a-z0-9-]+)\.servicebus\.windows\.net/([\w.-]+)/?", re.IGNORECASE | re.ASCII)
+
+
+@dataclass(frozen=True)
+class AzureRoles:
+    """Who holds which role where: (object ID, scope, role)."""
+
+    assignments: frozenset[tuple[str, str, str]] = frozenset()
+
+    def assigned(self, object_id: str, url: str, role: str) -> "AzureRoles":
+        """Give the roles with one assigned to a principal."""
+        known = (*READERS, *RECEIVERS, *_MANAGERS)
+        if role not in known:
+            raise bad_request(f"'{role}' is no role that the local cluster knows: {', '.join(known)}")
+        return replace(self, assignments=self.assignments | {(object_id.strip().lower(), scope_of(url), role)})
+
+    def unassigned(self, object_id: str, url: str, role: str) -> "AzureRoles":
+        """Give the roles without one of a principal."""
+        return replace(self, assignments=self.assignments - {(object_id.strip().lower(), scope_of(url), role)})
+
+    def holds(self, object_id: str, scope: str, roles: Iterable[str]) -> bool:
+        """Tell whether a principal holds one of some roles."""
+        return any((object_id.lower(), scope, role) in self.assignments for role in roles)
+
+
+def scope_of(url: str) -> str:
+    """Give what all spellings of a container's URL, or of a hub's URL or resource ID, share."""
+    if url.startswith("/subscriptions/"):
+        return hub_scope(*resources.parse_hub(url))
+    if found := _HUB.fullmatch(url):
+        return hub_scope(found[1].lower(), found[2].lower())
+    return container_scope(container(url))
+
+
+def container(url: str) -> Location:
+    """Read the URL of a container, which names no blob and nobody."""
+    location = connectionstrings.parse(url)
+    if location.is_onelake:
+        raise bad_request("the local cluster does not carry out data in OneLake, where Fabric's own rights decide")
+    if location.path or location.shown != location.url:
+        raise bad_request(f"{location.url} is no container; write https://<account>.blob.core.windows.net/<container>")
+    return location
+
+
+def container_scope(location: Location) -> str:
+    """Give the scope of a location's container."""
+    return f"container {location.account}/{location.container}"
+
+
+def hub_scope(namespace: str, hub: str) -> str:
+    """Give the scope of an event hub."""
+    return f"hub {namespace}/{hub}"

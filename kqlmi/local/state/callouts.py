@@ -1,0 +1,112 @@
+"""The callout policy of the cluster: which outside services it may call."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from kqlmi.local.language import payloads
+from kqlmi.local.values import lenient_json, linear_regex
+from kqlmi.local.values.faults import KustoError, bad_request, not_carried_out
+
+TYPES = (
+    "kusto",
+    "sql",
+    "mysql",
+    "postgresql",
+    "azure_digital_twins",
+    "cosmosdb",
+    "sandbox_artifacts",
+    "external_data",
+    "webapi",
+    "azure_openai",
+)
+
+
+@dataclass(frozen=True)
+class Callout:
+    """One rule: may a type of callout go to the URIs that a regular expression matches?"""
+
+    callout_type: str
+    uri_regex: str
+    can_call: bool
+
+
+Callouts = tuple[Callout, ...]
+
+# Documented as preconfigured on every cluster.
+PREDEFINED: Callouts = tuple(
+    Callout(kind, regex, can_call=True)
+    for kind, regex in (
+        ("kusto", r"[a-z0-9]{3,22}\.(\w+\.)?kusto(mfa)?\.windows\.net/?$"),
+        (
+            "kusto",
+            r"^https://[a-z0-9]{3,22}\.[a-z0-9-]{1,50}\.(kusto\.azuresynapse|kustodev\.azuresynapse-dogfood)\.net/?$",
+        ),
+        (
+            "kusto",
+            r"^https://([A-Za-z0-9]+\.)?(ade|adx)\.(int\.|aimon\.)?(applicationinsights|loganalytics|monitor)\.(io|azure\.com)/",
+        ),
+        ("sql", r"[a-z0-9][a-z0-9\-]{0,61}[a-z0-9]?\.database\.windows\.net/?$"),
+        ("sql", r"[a-z0-9-]{0,61}?(-ondemand)?\.sql\.azuresynapse(-dogfood)?\.net/?$"),
+        ("external_data", ".*"),
+        ("azure_digital_twins", r"[A-Za-z0-9\-]{3,63}\.api\.[A-Za-z0-9]+\.digitaltwins\.azure\.net/?$"),
+    )
+)
+
+_PROPERTIES = {"CalloutType": "callout_type", "CalloutUriRegex": "uri_regex", "CanCall": "can_call"}
+
+
+def parse(text: str) -> Callouts:
+    """Read the payload of a command."""
+    return merge(None, tuple(_callout(item) for item in payloads.read_array("Callout", text)))
+
+
+def merge(held: Callouts | None, addition: Callouts) -> Callouts:
+    """Give the rules with others added; the same type and expression takes the new ``CanCall``."""
+    rules = {(rule.callout_type, rule.uri_regex): rule for rule in (*(held or ()), *addition)}
+    return tuple(rules.values())
+
+
+def permits(callouts: Callouts | None, callout_type: str, url: str) -> bool:
+    """Tell whether a URL may be called: a rule must allow it, and none that matches may deny it."""
+    matching = [
+        rule.can_call
+        for rule in (*PREDEFINED, *(callouts or ()))
+        if rule.callout_type == callout_type and _compiled(rule.uri_regex).search(url)
+    ]
+    return bool(matching) and all(matching)
+
+
+def render(callouts: Callouts | None) -> str:
+    """Write the rules as the service shows them; no policy is ``null``."""
+    if callouts is None:
+        return "null"
+    rules = (asdict(rule) for rule in callouts)
+    return lenient_json.dumps([{shown: rule[kept] for shown, kept in _PROPERTIES.items()} for rule in rules])
+
+
+def _refused(what: str) -> KustoError:
+    return bad_request(f"Callout policy: {what}")
+
+
+def _callout(item: Any) -> Callout:
+    if not isinstance(item, dict) or set(item) != set(_PROPERTIES):
+        raise _refused(
+            f"each element must be an object of {', '.join(_PROPERTIES)}, not {lenient_json.dumps(item)[:200]}"
+        )
+    callout_type, regex, can_call = (item[name] for name in _PROPERTIES)
+    if callout_type not in TYPES:
+        raise _refused(f"{lenient_json.dumps(callout_type)} is no CalloutType; there are {', '.join(TYPES)}")
+    if not isinstance(can_call, bool):
+        raise _refused(f"CanCall must be true or false, not {lenient_json.dumps(can_call)}")
+    if not isinstance(regex, str):
+        raise _refused(f"CalloutUriRegex must be a text, not {lenient_json.dumps(regex)[:200]}")
+    _compiled(regex)
+    return Callout(callout_type, regex, can_call)
+
+
+def _compiled(regex: str) -> Any:
+    try:
+        return linear_regex.compiled(regex)
+    except ValueError as error:
+        shown = lenient_json.dumps(regex)[:200]
+        raise not_carried_out(f"the CalloutUriRegex {shown}, which is no regular expression of RE2") from error

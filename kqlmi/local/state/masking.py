@@ -1,0 +1,42 @@
+"""Hidden strings kept out of what is shown: errors, failures and lists of requests."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from kqlmi.local.language.lexer import hidden_values
+from kqlmi.local.values.faults import KustoError
+
+if TYPE_CHECKING:
+    from kqlmi.local.state.state import State
+
+_SHORTEST = 4
+
+
+def masked(text: str, hidden: Iterable[str]) -> str:
+    """Give a text without hidden values, which the engine may quote."""
+    for value in sorted(set(hidden), key=len, reverse=True):
+        # The URL of a connection string tells what is wrong, and is no secret; what follows it may be one.
+        secret = value.partition("?")[2] or value.partition(";")[2] or value
+        if len(secret) >= _SHORTEST and not secret.startswith("managed_identity="):
+            text = text.replace(secret, "****")
+    return text
+
+
+def shown(state: "State", error: KustoError, hidden: Iterable[str]) -> KustoError:
+    """Return an error without hidden values in its text."""
+    detail = masked(error.detail, {*hidden, *kept(state)})
+    if detail == error.detail:
+        return error
+    return KustoError(error.status, error.code, error.type_name, detail, message=error.message, inner=error.inner)
+
+
+def kept(state: "State") -> set[str]:
+    """Give the hidden values in the functions, update policies and continuous exports of all databases."""
+    found: set[str] = set()
+    for database in state.databases.values():
+        texts = [function.body for function in database.functions.values()]
+        texts += [policy.query for policies in database.update_policies.values() for policy in policies]
+        texts += [export.query for export in database.exports.values()]
+        for text in texts:
+            found |= hidden_values(text)
+    return found

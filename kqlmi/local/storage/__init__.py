@@ -1,0 +1,1 @@
+"""Containers, opened by one door, and the files in them."""

@@ -1,0 +1,234 @@
+"""Files of a container read and written through DuckDB, which is locked into the container's folder."""
+
+import atexit
+import gzip
+import io
+import math
+import uuid
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kqlmi.local.engine import duckdb_tables, results
+from kqlmi.local.language import textvalues
+from kqlmi.local.state.activity import Run
+from kqlmi.local.storage import formats, parquet
+from kqlmi.local.storage.formats import SEPARATORS, Shape
+from kqlmi.local.values.faults import KustoError, bad_request, not_carried_out
+from kqlmi.local.values.tables import Column, Table
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+DRAFT = ".kqlmi-draft-"
+"""How the name of a file begins that is not yet whole."""
+
+_DELIMITED = {
+    "csv": """delim=',', quote='"', escape='"'""",
+    "tsv": "delim='\t', quote='', escape=''",
+}
+_INFERRED = {
+    "json": "read_json(?, format='newline_delimited', hive_partitioning=false)",
+    "singlejson": "read_json(?, hive_partitioning=false)",
+    "multijson": "read_json(?, hive_partitioning=false)",
+    "parquet": "read_parquet(?, hive_partitioning=false)",
+}
+_MOST = 1 << 28
+
+
+def read(
+    root: Path,
+    path: str,
+    kind: str,
+    columns: tuple[Column, ...],
+    *,
+    skips_first: bool = False,
+    run: Run | None = None,
+) -> Table:
+    """Return the rows of a file with the declared columns; ``path`` is relative to the folder ``root``.
+
+    Delimited files are matched by position and have no header, JSON and Parquet files are matched by name. As
+    documented, what is missing is null, and what no column is declared for is passed over. A value that its column
+    cannot hold is refused. Reading ends where ``run`` is asked to end.
+    """
+    heed = run.heed if run else iter
+    with _locked(root) as connection, _failing("read", path):
+        if kind == "parquet":
+            return Table(columns, tuple(heed(parquet.rows(connection, _existing(root, path), columns))))
+        content = _content(connection, _existing(root, path), _MOST)
+        text = _decoded(content, is_compressed=path.lower().endswith(".gz"))
+        return Table(columns, tuple(heed(formats.rows(text, Shape(kind, columns, skips_first)))))
+
+
+def read_text(text: str, kind: str, columns: tuple[Column, ...]) -> list[tuple[Any, ...]]:
+    """Return the rows of a text that is no file, such as an event of a hub."""
+    kind = "multijson" if kind == "json" else kind  # an event may hold an array
+    return list(formats.rows(text, Shape(kind, columns)))
+
+
+def read_bytes(root: Path, path: str, most: int) -> bytes:
+    """Give the content of a file that is not larger than ``most`` bytes."""
+    with _locked(root) as connection, _failing("read", path):
+        return _content(connection, _existing(root, path), most)
+
+
+def infer(root: Path, path: str, kind: str, *, has_header: bool = False) -> tuple[Column, ...]:
+    """Give columns inferred from a file: the types that a Parquet file declares, or DuckDB's guess for the others."""
+    if kind in {"txt", "raw"}:
+        return (Column("Column1", "string"),)
+    if kind in SEPARATORS:
+        quotes = _DELIMITED.get(kind, f"delim='{SEPARATORS[kind]}', quote='', escape=''")
+        source = f"read_csv(?, {quotes}, header={has_header}, hive_partitioning=false)"
+    elif kind in _INFERRED:
+        source = _INFERRED[kind]
+    else:
+        raise not_carried_out(f"schema inference for the format '{kind}'")
+    with _locked(root) as connection, _failing("read", path):
+        described = connection.execute(f"SELECT * FROM {source} LIMIT 0", [_existing(root, path)]).description  # noqa: S608
+        found = results.from_duckdb([(name, str(shape)) for name, shape, *_ in described], []).columns
+    is_named = has_header or kind not in SEPARATORS
+    return tuple(one if is_named else Column(f"Column{n}", one.type) for n, one in enumerate(found, 1))
+
+
+def write(root: Path, path: str, kind: str, table: Table, *, header: bool = False, gzip: bool = False) -> None:
+    """Write rows as a new file, whose folders are made; it appears at once, as a whole."""
+    target = root / path
+    draft = target.with_name(f"{DRAFT}{uuid.uuid4().hex}")
+    delimiters = _DELIMITED.get(kind, "").replace("=", " ")
+    options = f"FORMAT csv, {delimiters}, HEADER {header}, NULL ''" if delimiters else f"FORMAT {kind}"
+    if gzip and kind != "parquet":
+        options += ", COMPRESSION gzip"
+    with _locked(root) as connection, _failing("write", path):
+        if not target.parent.resolve().is_relative_to(root) or target.exists():
+            raise bad_request("its place is taken, or is none")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        duckdb_tables.load(connection, 'TEMP TABLE "rows"', 'temp."rows"', _written(table, kind))
+        quoted = str(draft).replace("'", "''")
+        try:
+            connection.execute(f"COPY temp.\"rows\" TO '{quoted}' ({options})")
+            draft.replace(target)
+        finally:
+            draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def _locked(root: Path) -> Iterator["DuckDBPyConnection"]:
+    cursor = _instance(root).cursor()
+    try:
+        yield cursor
+    finally:
+        cursor.close()
+
+
+@lru_cache(maxsize=16)
+def _instance(root: Path) -> "DuckDBPyConnection":
+    """Open a DuckDB that reads and writes below a folder only; kept, for opening one costs more than most files do."""
+    import duckdb  # heavy
+
+    config: dict[str, Any] = {
+        "memory_limit": "1GB",
+        "autoinstall_known_extensions": "false",
+        "autoload_known_extensions": "false",
+    }
+    connection = duckdb.connect(":memory:", config=config)
+    folder = str(root).replace("'", "''")
+    connection.execute(f"SET allowed_directories=['{folder}']")
+    connection.execute("SET enable_external_access=false")
+    connection.execute("SET GLOBAL TimeZone='UTC'")
+    connection.execute("SET lock_configuration=true")
+    return connection
+
+
+# DuckDB complains at exit about connections that are open.
+atexit.register(_instance.cache_clear)
+
+
+@contextmanager
+def _failing(what: str, path: str) -> Iterator[None]:
+    """Say which blob it was, and nothing of where it lies on this machine."""
+    import duckdb  # heavy
+
+    try:
+        yield
+    except KustoError as error:
+        raise KustoError(error.status, error.code, error.type_name, f"{error.detail} (the blob '{path}')") from error
+    except duckdb.Error as error:
+        kind = type(error).__name__.removesuffix("Exception")
+        raise bad_request(f"the local cluster cannot {what} the blob '{path}' in this format ({kind})") from error
+    except OSError as error:
+        raise bad_request(f"the local cluster cannot {what} the blob '{path}': {error.strerror}") from error
+
+
+def _existing(root: Path, path: str) -> str:
+    if not (root / path).is_file():
+        raise bad_request("there is no such blob")
+    return str(root / path)
+
+
+def _content(connection: "DuckDBPyConnection", path: str, most: int) -> bytes:
+    ((size,),) = connection.execute("SELECT size FROM read_blob(?)", [path]).fetchall()
+    if size > most:
+        raise bad_request(f"it is larger than {most} bytes")
+    # DuckDB gives the bytes only: its own reading of CSV drops rows after an open quote, and of JSON those after a
+    # cut, without a word.
+    ((content,),) = connection.execute("SELECT content FROM read_blob(?)", [path]).fetchall()
+    return bytes(content)
+
+
+def _decoded(content: bytes, *, is_compressed: bool) -> str:
+    try:
+        if is_compressed:
+            with gzip.GzipFile(fileobj=io.BytesIO(content)) as members:
+                content = members.read(_MOST + 1)
+            if len(content) > _MOST:
+                raise bad_request(f"it is larger than {_MOST} bytes when it is decompressed")
+        return content.decode("utf-8-sig")
+    except (OSError, EOFError, zlib.error) as error:
+        raise bad_request("the content is no gzip, or cut off") from error
+    except UnicodeDecodeError as error:
+        raise bad_request(f"the content is no UTF-8: {error.reason} at byte {error.start}") from error
+
+
+def _written(table: Table, kind: str) -> Table:
+    """Give the rows as they are stored: text wherever the format has no type of Kusto's meaning."""
+    if kind == "tsv":
+        _refuse_separators(table)
+    if kind == "json":
+        _refuse_what_is_no_number(table)
+    if kind in _DELIMITED:
+        typed: frozenset[str] = frozenset()
+    else:
+        typed = _TYPED | (frozenset({"datetime", "timespan"}) if kind == "parquet" else frozenset({"dynamic"}))
+    stored = {"timespan": "long"} if kind == "parquet" else {}  # documented: a number of ticks
+    columns = tuple(
+        Column(one.name, stored.get(one.type, one.type) if one.type in typed else "string") for one in table.columns
+    )
+    # A row of one null must not look like a blank line: the empty text is written in quotes, and read as null.
+    null = "" if kind == "csv" and len(columns) == 1 else None
+    rows = (
+        tuple(
+            value if column.type in typed else null if value is None else textvalues.write(column, value)
+            for column, value in zip(table.columns, row, strict=True)
+        )
+        for row in table.rows
+    )
+    return Table(columns, tuple(rows))
+
+
+def _refuse_separators(table: Table) -> None:
+    for row in table.rows:
+        for column, value in zip(table.columns, row, strict=True):
+            if any(mark in (textvalues.write(column, value) or "") for mark in "\t\r\n"):
+                raise bad_request(f"a tsv file cannot hold the tabs or line breaks of the column {column.name!r}")
+
+
+def _refuse_what_is_no_number(table: Table) -> None:
+    for index, column in enumerate(table.columns):
+        if column.type == "real" and not all(math.isfinite(row[index] or 0) for row in table.rows):
+            raise bad_request(f"a json file cannot hold the NaN or infinity of the column {column.name!r}")
+
+
+_TYPED = frozenset({"bool", "int", "long", "real", "string"})

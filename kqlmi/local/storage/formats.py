@@ -1,0 +1,197 @@
+"""The formats of files: which there are, and how the text of a file in one of them becomes rows."""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kqlmi.local.language import textvalues
+from kqlmi.local.values import lenient_json
+from kqlmi.local.values.faults import KustoError, bad_request, not_carried_out
+from kqlmi.local.values.tables import Column
+
+SEPARATORS: Mapping[str, str] = {"csv": ",", "tsv": "\t", "tsve": "\t", "psv": "|", "scsv": ";", "sohsv": "\x01"}
+"""What stands between the fields of a line, by format."""
+READ_FORMATS = (*SEPARATORS, "txt", "raw", "json", "singlejson", "multijson", "w3clogfile", "parquet")
+WRITTEN_FORMATS = ("csv", "tsv", "json", "parquet")
+_REFUSED = ("avro", "apacheavro", "orc", "sstream", "azmonstream")
+_EXTENSIONS = {**{name: name for name in (*READ_FORMATS, *_REFUSED)}, "log": "w3clogfile"}
+_SPACE = re.compile(r"\s*")
+_ESCAPED = {"t": "\t", "n": "\n", "r": "\r", "\\": "\\"}
+_ESCAPE = re.compile(r"\\(.?)", re.DOTALL)
+_LOGGED = re.compile(r'"((?:[^"]|"")*)"|(\S+)')
+
+
+def format_of(name: str, given: str = "") -> str:
+    """Return the format that is given, or else that of a file's extension; csv where there is no extension."""
+    last = name.rpartition("/")[2].lower().removesuffix(".gz")
+    extension = last.rpartition(".")[2] if "." in last else "csv"
+    if extension == "zip":
+        raise not_carried_out("zip archives")
+    written = given.lower() or _EXTENSIONS.get(extension, "")
+    if not written:
+        raise bad_request(f"the extension '.{extension}' belongs to no format of files; specify the format")
+    if written in _REFUSED:
+        raise not_carried_out(f"the format '{written}'")
+    if written not in READ_FORMATS:
+        raise bad_request(f"the local cluster reads no '{given}' files, only {', '.join(READ_FORMATS)}")
+    return written
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a text is read as."""
+
+    kind: str
+    columns: tuple[Column, ...]
+    skips_first: bool = False
+
+
+def rows(text: str, shape: Shape) -> Iterator[tuple[Any, ...]]:
+    """Return the rows of a text: fields of lines by position, those of records by name; what is missing is null."""
+    if shape.kind == "raw":
+        return _from_lines([[text]], shape)
+    if shape.kind == "txt":
+        return _from_lines(([line] for line in _lines(text) if line), shape)
+    if shape.kind == "csv":
+        return _from_lines(_csv_lines(text), shape)
+    if shape.kind in SEPARATORS:
+        return _from_lines(_separated(text, shape), shape)
+    records = list(_logged(text) if shape.kind == "w3clogfile" else _READERS[shape.kind](text))
+    return (_from_record(record, shape.columns) for record in records[shape.skips_first :])
+
+
+def _from_lines(lines: Iterable[list[str]], shape: Shape) -> Iterator[tuple[Any, ...]]:
+    width: int | None = None
+    for number, line in enumerate(lines):
+        width = len(line) if width is None else width
+        if len(line) != width:
+            raise _ragged(number + 1, len(line), width)
+        if number or not shape.skips_first:
+            padded = [*line, *[None] * len(shape.columns)]
+            yield tuple(textvalues.read(column, value) for column, value in zip(shape.columns, padded, strict=False))
+
+
+def _ragged(number: int, found: int, width: int) -> KustoError:
+    what = f"Inconsistent number of fields in the input records: {width} in the first, {found} in record {number}"
+    return KustoError(400, "Stream_WrongNumberOfFields", "Kusto.Data.Exceptions.KustoBadRequestException", what)
+
+
+def _lines(text: str) -> list[str]:
+    lines = re.split("\r?\n", text)
+    return lines if lines[-1] else lines[:-1]
+
+
+def _csv_lines(text: str) -> Iterator[list[str]]:
+    try:
+        yield from filter(None, csv.reader(io.StringIO(text, newline=""), strict=True))
+    except csv.Error as error:
+        raise bad_request(f"the data is no CSV: {error}") from error
+
+
+def _separated(text: str, shape: Shape) -> Iterator[list[str]]:
+    for line in _lines(text):
+        if line or len(shape.columns) == 1:
+            fields = line.split(SEPARATORS[shape.kind])
+            if shape.kind == "tsve":
+                fields = [_ESCAPE.sub(_unescaped, field) for field in fields]
+            elif shape.kind != "tsv" and any(field.startswith('"') for field in fields):
+                # Only of CSV it is documented that quotes enclose a field, and of TSV that they do not.
+                raise not_carried_out(f"quotes in the format '{shape.kind}'")
+            yield fields
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    if match[1] not in _ESCAPED:
+        raise not_carried_out(f"the escape {match[0]!r} of the format 'tsve'")
+    return _ESCAPED[match[1]]
+
+
+def _logged(text: str) -> Iterator[dict[str, Any]]:
+    """Return the records of a W3C extended log, whose directives name the fields; ``-`` is nothing."""
+    names: list[str] = []
+    for number, line in enumerate(_lines(text), 1):
+        if line.startswith("#"):
+            names = line.split()[1:] if line.lower().startswith("#fields:") else names
+            continue
+        fields = [plain or quoted.replace('""', '"') for quoted, plain in _LOGGED.findall(line)]
+        if fields and len(fields) != len(names):
+            raise _ragged(number, len(fields), len(names))
+        if fields:
+            yield {name: None if field == "-" else field for name, field in zip(names, fields, strict=True)}
+
+
+def _single(text: str) -> list[Any]:
+    found = [_record(one) for one in _values(text)]
+    if len(found) > 1:
+        raise bad_request("a file of the format 'singlejson' holds one JSON object")
+    return found
+
+
+def _multiple(text: str) -> Iterable[Any]:
+    """Return the elements of an array, or values one after another."""
+    if text.lstrip()[:1] == "[":
+        found = _record(text)
+        return found if isinstance(found, list) else [found]
+    return map(_record, _values(text))
+
+
+def _values(text: str) -> Iterator[str]:
+    decoder = json.JSONDecoder()
+    position = len(text) - len(text.lstrip())
+    while position < len(text):
+        try:
+            _, end = decoder.raw_decode(text, position)
+        except (ValueError, RecursionError) as error:
+            raise bad_request(f"the data is no JSON, or nested too deep: {error}") from error
+        yield text[position:end]
+        following = _SPACE.match(text, end)
+        position = following.end() if following else end
+
+
+def _record(text: str) -> Any:
+    try:
+        return lenient_json.loads(text)
+    except lenient_json.LenientJsonError as error:
+        raise bad_request(f"a record is no JSON that the local cluster reads: {error}") from error
+
+
+def _from_record(record: Any, columns: tuple[Column, ...]) -> tuple[Any, ...]:
+    if not isinstance(record, dict):
+        raise bad_request("each record must be a JSON object")
+    return tuple(_from_json(column, record.get(column.name)) for column in columns)
+
+
+def _from_json(column: Column, value: Any) -> Any:
+    if value is None:
+        return textvalues.read(column, None)
+    if column.type == "dynamic" or isinstance(value, dict | list | bool):
+        value = lenient_json.dumps(value)
+    elif column.type == "timespan" and isinstance(value, int):
+        value = f"{value}ticks"  # as the service gives timespans as numbers, and writes them to Parquet files
+    return value if column.type == "dynamic" else textvalues.read(column, str(value))
+
+
+def _json_lines(text: str) -> Iterator[Any]:
+    """Return the records of lines; as documented, a malformed one is passed over."""
+    for line in filter(str.strip, text.split("\n")):
+        try:
+            yield _record(line)
+        except KustoError:
+            try:
+                json.loads(line)
+            except json.JSONDecodeError:
+                continue
+            except (ValueError, RecursionError):  # it is JSON, and too much
+                pass
+            raise
+
+
+_READERS: Mapping[str, Callable[[str], Iterable[Any]]] = {
+    "json": _json_lines,
+    "singlejson": _single,
+    "multijson": _multiple,
+}

@@ -1,0 +1,66 @@
+"""Parquet files read with the declared columns, which are matched by name."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from kqlmi.local.engine import duckdb_tables, results
+from kqlmi.local.language import textvalues
+from kqlmi.local.values import kusto_time
+from kqlmi.local.values.faults import bad_request
+from kqlmi.local.values.tables import Column
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_SOURCE = "read_parquet(?, hive_partitioning=false)"
+_NANOSECONDS_A_TICK = 100
+
+
+def rows(connection: "DuckDBPyConnection", path: str, columns: tuple[Column, ...]) -> Iterator[tuple[Any, ...]]:
+    """Give the rows of a file; a column that it does not have is null, one that is not declared is not read."""
+    described = connection.execute(f"SELECT * FROM {_SOURCE} LIMIT 0", [path]).description  # noqa: S608
+    kinds = {name: str(kind) for name, kind, *_ in described}
+    wanted = [column.name for column in columns if column.name in kinds]
+    if not wanted:
+        ((count,),) = connection.execute(f"SELECT count(*) FROM {_SOURCE}", [path]).fetchall()  # noqa: S608
+        yield from [tuple(textvalues.read(column, None) for column in columns)] * count
+        return
+    parts = ", ".join(_selected(name, kinds[name]) for name in wanted)
+    answer = connection.execute(f"SELECT {parts} FROM {_SOURCE}", [path])  # noqa: S608
+    found = [(name, _told(kinds[name])) for name in wanted]
+    held = results.from_duckdb(found, answer.fetchall())
+    places = {column.name: index for index, column in enumerate(held.columns)}
+    exact = {name for name in wanted if _is_nanoseconds(kinds[name])}
+    for row in held.rows:
+        yield tuple(
+            _converted(column, held.columns[places[column.name]], row[places[column.name]], column.name in exact)
+            if column.name in places
+            else textvalues.read(column, None)
+            for column in columns
+        )
+
+
+def _is_nanoseconds(kind: str) -> bool:
+    return kind.startswith("TIMESTAMP_NS")
+
+
+def _selected(name: str, kind: str) -> str:
+    if kind.startswith("INTERVAL"):
+        raise bad_request(f"the column {name!r} is an interval, whose months have no length")
+    quoted = duckdb_tables.identifier(name)
+    return f"epoch_ns({quoted}) AS {quoted}" if _is_nanoseconds(kind) else quoted
+
+
+def _told(kind: str) -> str:
+    return "BIGINT" if _is_nanoseconds(kind) else kind
+
+
+def _converted(wanted: Column, held: Column, value: Any, is_nanoseconds: bool) -> Any:  # noqa: FBT001 - of the value
+    if is_nanoseconds and value is not None:
+        count, rest = divmod(value, _NANOSECONDS_A_TICK)
+        if rest:
+            raise bad_request(f"the column {wanted.name!r} has a moment that is finer than 100 ns")
+        held, value = Column(held.name, "datetime"), count + kusto_time.EPOCH
+    if wanted.type == "timespan" and held.type in {"int", "long"}:
+        return value  # documented: a timespan is stored as a number of ticks
+    return value if wanted.type == held.type else textvalues.read(wanted, textvalues.write(held, value))

@@ -1,0 +1,97 @@
+"""Storage accounts: containers that are folders of this machine."""
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kqlmi.local import enforce
+from kqlmi.local.enforce import Use
+from kqlmi.local.engine import lanes
+from kqlmi.local.state import azureroles
+from kqlmi.local.state.azureroles import READERS, WRITERS
+from kqlmi.local.storage.files import DRAFT
+from kqlmi.local.values import connectionstrings
+from kqlmi.local.values.connectionstrings import Location
+from kqlmi.local.values.faults import bad_request
+
+if TYPE_CHECKING:
+    from kqlmi.local.state.state import State
+
+
+_GLOB = re.compile(r"[*?\[\]]")
+
+
+@dataclass(frozen=True)
+class Storage:
+    """The containers that exist, as folders; a key is (account, container)."""
+
+    containers: Mapping[tuple[str, str], Path] = field(default_factory=dict)
+
+    def with_container(self, url: str, folder: Path) -> "Storage":
+        """Give the storage with a container that a folder backs."""
+        location = azureroles.container(url)
+        place = (location.account, location.container)
+        if _GLOB.search(str(folder.resolve())):
+            raise bad_request(f"the path of the folder {folder} has one of * ? [ ], which DuckDB takes for a pattern")
+        return Storage({**self.containers, place: folder.resolve(strict=True)})
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A location that may be used; ``root`` is the folder of its container, ``path`` the file or folder it names."""
+
+    location: Location
+    root: Path
+    path: Path
+
+    def blobs(self) -> list[Location]:
+        """Give the blob that the location names, or those of the folder that it names, in order of their names."""
+        if self.path.is_file():
+            return [self.location]
+        return [self.location.blob(connectionstrings.checked_path(path)) for path in sorted(self._paths())]
+
+    def _paths(self) -> Iterator[str]:
+        for folder, _, names in os.walk(self.path):  # follows no links
+            for name in names:
+                path = Path(folder, name)
+                if not name.startswith(DRAFT) and path.is_file() and not path.is_symlink():
+                    yield path.relative_to(self.root).as_posix()
+
+
+def open_location(state: "State", location: Location, use: Use, *, writes: bool = False) -> Opened:
+    """Open a location for a use: the only function that gives a file of a store, and so the one that asks.
+
+    The policy, the callout policy and the Azure role of whoever opens it must all allow it.
+    """
+    lanes.require_long()
+    who, object_id, name = _opener(state, location, use)
+    enforce.permit_callout(state, use, location.url)
+    root = state.storage.containers.get((location.account, location.container))
+    if location.is_onelake:
+        raise bad_request(f"the local cluster does not carry out data in OneLake, such as {location.root}")
+    if root is None:
+        raise bad_request(f"the local cluster has no container {location.root}; add it with cluster.add_storage")
+    roles = WRITERS if writes else READERS
+    if not state.azure_roles.holds(object_id, azureroles.container_scope(location), roles):
+        raise enforce.refuse_role(use, who, name, roles=roles, url=location.root)
+    try:
+        path = (root / location.path).resolve()
+    except (OSError, RuntimeError):  # a link that leads to itself
+        path = root.parent
+    if not path.is_relative_to(root):  # a link that leads out of the folder
+        raise bad_request(f"the local cluster's storage has no blob {location.url}")
+    return Opened(location, root, path)
+
+
+def _opener(state: "State", location: Location, use: Use) -> tuple[str, str, str]:
+    if location.identity:
+        identity = enforce.permit(state, use, location.identity)
+        return identity.object_id, identity.object_id, f"the managed identity '{identity.display_name}'"
+    if not location.impersonates:
+        raise bad_request(f"{location.url} names nobody who opens it; add ';managed_identity=…' or ';impersonate'")
+    if use.principal is None:
+        raise bad_request(f"nobody is there to impersonate for {location.url}; this flow needs a managed identity")
+    return "", use.principal.object_id, f"'{use.principal.display_name}'"

@@ -1,0 +1,142 @@
+"""Rows read from the files of a location and written to them."""
+
+import re
+import uuid
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any
+
+from kqlmi.local.enforce import Use
+from kqlmi.local.language import literals, partitions
+from kqlmi.local.language.partitions import Partition
+from kqlmi.local.language.reader import Reader
+from kqlmi.local.state.activity import Run
+from kqlmi.local.state.entities import Layout
+from kqlmi.local.state.state import State
+from kqlmi.local.storage import files
+from kqlmi.local.storage.storage import Opened, open_location
+from kqlmi.local.values.connectionstrings import Location
+from kqlmi.local.values.faults import bad_request, not_carried_out
+from kqlmi.local.values.tables import Column, Table
+
+_PLAIN = re.compile(r"[\w.-]{0,100}", re.ASCII)
+_HEADERS = ("all", "firstfile", "none")
+# Hints about speed, which change nothing that can be seen here.
+HINTS = {
+    "compressiontype", "concurrency", "distributed", "distribution", "distributionkind", "parquetdatetimeprecision",
+    "parquetrowgroupsize", "persistdetails", "sizelimit", "spread",
+}  # fmt: skip
+
+
+def layout(kind: str, properties: Mapping[str, str], *, also: Iterable[str] = (), compressed: bool = False) -> Layout:
+    """Give the layout that properties describe; ``also`` are names that the caller reads itself."""
+    known = {"nameprefix", "fileextension", "includeheaders", "compressed", "encoding", *HINTS, *also}
+    require(properties, known)
+    if value(properties, "encoding", "UTF8NoBOM") != "UTF8NoBOM":
+        raise not_carried_out("the encoding UTF8BOM")
+    headers = str(value(properties, "includeheaders", "none")).lower()
+    if headers not in _HEADERS:
+        raise bad_request(f"includeHeaders must be one of {', '.join(_HEADERS)}, not '{headers}'")
+    prefix, extension = (str(value(properties, name, "")) for name in ("nameprefix", "fileextension"))
+    if not _PLAIN.fullmatch(prefix + extension):
+        raise bad_request("namePrefix and fileExtension take letters, digits, '.', '_' and '-' only")
+    return Layout(
+        format=kind,
+        prefix=prefix,
+        extension=extension,
+        headers=headers,
+        is_compressed=compressed or value(properties, "compressed", default=False) is True,
+    )
+
+
+def require_hints(properties: Mapping[str, str]) -> None:
+    """Refuse properties that change more than how fast a table is exported to."""
+    require(properties, HINTS)
+
+
+def require(properties: Mapping[str, str], known: Collection[str], *, others: Collection[str] = ()) -> None:
+    """Refuse a property that is not known; ``others`` are documented and not carried out, unless they are false."""
+    for name in sorted(properties.keys() - {*known}):
+        if name not in others:
+            raise bad_request(f"the local cluster knows no property '{name}' here")
+        if value(properties, name) is not False:
+            raise not_carried_out(f"the property '{name}'")
+
+
+def value(properties: Mapping[str, str], name: str, default: object = None) -> object:
+    """Give the value of a property: a literal, or a bare word as text."""
+    text = properties.get(name)
+    if text is None:
+        return default
+    reader = Reader(text)
+    literal = literals.read(reader)
+    return literal.value if literal and reader.at_end() else text
+
+
+def read(
+    state: State,
+    locations: Iterable[Location],
+    use: Use,
+    laid: Layout,
+    columns: tuple[Column, ...],
+    *,
+    run: Run | None = None,
+    folders: bool = False,
+    by: tuple[tuple[Partition, ...], str] = ((), ""),
+) -> Table:
+    """Return the rows of all files of some locations, which may be folders where ``folders`` says so.
+
+    ``by`` are partitions and their path format; those that are no columns become columns.
+    """
+    virtual = virtual_columns(columns, by[0])
+    rows: list[tuple[object, ...]] = []
+    begun: set[Location] = set()
+    for opened, blob, given in files_of(state, locations, use, laid if folders else None, by):
+        more = tuple(given[column.name] for column in virtual)
+        skips = laid.headers == "all" or (laid.headers == "firstfile" and opened.location not in begun)
+        begun.add(opened.location)
+        found = files.read(opened.root, blob.path, laid.format, columns, skips_first=skips, run=run).rows
+        rows += ((*row, *more) for row in found)
+    return Table((*columns, *virtual), tuple(rows))
+
+
+def files_of(
+    state: State,
+    locations: Iterable[Location],
+    use: Use,
+    laid: Layout | None,
+    by: tuple[tuple[Partition, ...], str] = ((), ""),
+) -> Iterator[tuple[Opened, Location, Mapping[str, Any]]]:
+    """Yield the files of some locations, with the values of partitions that their paths hold.
+
+    With a layout the locations are folders; a file that is in no folder of the path format is left out.
+    """
+    for location in locations:
+        opened = open_location(state, location, use)
+        if laid is None and not opened.path.is_file():
+            raise bad_request(f"there is no blob {location.url}")
+        for blob in [location] if laid is None else filter(laid.takes, opened.blobs()):
+            path = blob.path.removeprefix(location.path).lstrip("/")
+            given = partitions.values(*by, path) if by[0] else {}
+            if given is not None:
+                yield opened, blob, given
+
+
+def virtual_columns(columns: tuple[Column, ...], by: Iterable[Partition]) -> tuple[Column, ...]:
+    """Return the partitions that are no columns of the files."""
+    own = {column.name for column in columns}
+    return tuple(Column(one.name, one.type) for one in by if one.name not in own)
+
+
+def write(state: State, locations: Iterable[Location], use: Use, laid: Layout, table: Table) -> list[tuple[str, int]]:
+    """Write rows as a new file of the first location, and give its URL and the number of its rows; none for no rows."""
+    location = next(iter(locations))
+    opened = open_location(state, location, use, writes=True)
+    if not table.rows:
+        return []
+    extension = laid.extension or f".{laid.format}"
+    if laid.is_compressed and laid.format != "parquet":
+        extension = f"{extension.removesuffix('.gz')}.gz"
+    name = f"{laid.prefix or 'export'}_1_{uuid.uuid4().hex}{extension}"
+    blob = location.blob(f"{location.path}/{name}" if location.path else name)
+    files.write(opened.root, blob.path, laid.format, table, header=laid.headers != "none", gzip=laid.is_compressed)
+    return [(blob.url, len(table.rows))]

@@ -1,0 +1,72 @@
+"""The files that clients upload: a name is looked up among those that were taken in, and never joined to a path."""
+
+import hashlib
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from kqlmi import atomicfile
+from kqlmi.local.storage import files, formats
+from kqlmi.local.values.faults import KustoError, bad_request, http_error
+from kqlmi.local.values.tables import Column, Table
+
+if TYPE_CHECKING:
+    from kqlmi.local.state.state import State
+
+_NAME: Final = re.compile(r"[A-Za-z0-9_][\w.-]{0,1023}", re.ASCII)
+_OWN: Final = re.compile(r"\.?[0-9a-f]{64}(\.gz)?(\.[0-9a-f]{8}\.new)?")
+
+
+class Uploads:
+    """The uploaded files of a cluster, in a folder of their own; which there are is part of the state."""
+
+    def __init__(self, state: "State", folder: Path) -> None:
+        """Take the folder, and remove from it what a killed process left."""
+        self._state, self._folder = state, folder.resolve()
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        known = set(map(_file, state.uploads))
+        for found in self._folder.iterdir():
+            if found.name not in known and _OWN.fullmatch(found.name):  # the folder may hold files of somebody else
+                found.unlink()
+        self._forgotten: set[str] = set()
+
+    def take(self, name: str, content: bytes, *, replaces: bool) -> None:
+        """Keep an upload; one that is there already is only replaced where ``replaces`` says so."""
+        if not _NAME.fullmatch(name):
+            raise http_error(400, "InvalidInput", "The local cluster takes plain names of blobs.")
+        state = self._state
+        with state.lock:
+            if name in state.uploads and not replaces:
+                raise http_error(409, "BlobAlreadyExists", "The blob is there already.")
+            state.uploads |= {name}
+        atomicfile.write(self._folder / _file(name), content, private=True)
+
+    def read(self, name: str, given: str, columns: tuple[Column, ...], *, skips_first: bool) -> Table:
+        """Return the rows of an upload, in the format that is given or that its name tells."""
+        if name not in self._state.uploads:
+            raise bad_request(f"there is no such blob (the upload '{name}')")
+        file = _file(name)
+        try:
+            return files.read(self._folder, file, formats.format_of(name, given), columns, skips_first=skips_first)
+        except KustoError as error:
+            detail = error.detail.replace(file, name)
+            raise KustoError(error.status, error.code, error.type_name, detail) from error
+
+    def forget(self, name: str) -> None:
+        """Take an upload out of the state; its file stays until ``sweep``."""
+        with self._state.lock:
+            if name in self._state.uploads:
+                self._state.uploads -= {name}
+                self._forgotten.add(name)
+
+    def sweep(self) -> None:
+        """Delete the files of what was forgotten; to be called once the state without them has been kept."""
+        with self._state.lock:
+            for name in self._forgotten - self._state.uploads:
+                (self._folder / _file(name)).unlink(missing_ok=True)
+            self._forgotten.clear()
+
+
+def _file(name: str) -> str:
+    """Return the name of an upload's file, which no file system takes for something else; reading needs its ``.gz``."""
+    return hashlib.sha256(name.encode()).hexdigest() + (".gz" if name.lower().endswith(".gz") else "")

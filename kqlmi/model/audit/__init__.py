@@ -1,0 +1,1 @@
+"""The audit: its rules, its findings, and the smallest policies that suffice."""

@@ -1,0 +1,110 @@
+"""An audit as JSON for programs, and as SARIF for code scanning."""
+
+import json
+from typing import Any, Final
+
+from kqlmi.errors import printable
+from kqlmi.model.audit.audit import RULES, Audit
+from kqlmi.model.audit.findings import Acceptance, Finding
+from kqlmi.model.uses.needs import Evidence
+
+_LEVELS: Final = {"high": "error", "medium": "warning", "low": "note"}
+_SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
+_FORMAT: Final = 1
+
+
+def to_json(audit: Audit) -> str:
+    """Give an audit as JSON.
+
+    Properties: ``kqlmi`` (the format, 1), ``cluster``, ``findings``, ``accepted`` (findings with ``reason`` and ``until``),
+    ``unproven``, ``sources`` (with ``outcome`` and ``window``) and ``unread``. A finding has ``id``, ``rule``, ``severity``,
+    ``scope`` (a database's name, null for the cluster), ``identity``, ``usage``, ``subject``, ``message``, ``evidence``,
+    ``commands`` (those that mend it, or null) and ``why_not``.
+    """
+    accepted = [{**_finding(audit, one), "reason": by.reason, "until": by.until} for one, by in audit.accepted]
+    document = {
+        "kqlmi": _FORMAT,
+        "cluster": audit.cluster,
+        "findings": [_finding(audit, one) for one in audit.findings],
+        "accepted": accepted,
+        "unproven": [
+            {"scope": one.scope.name, "identity": one.identity, "usage": one.usage, "why": one.why}
+            for one in audit.unproven
+        ],
+        "sources": [
+            {
+                "name": one.name,
+                "database": one.database or None,
+                "outcome": one.outcome,
+                "window": one.window,
+                "detail": one.detail,
+            }
+            for one in audit.sources
+        ],
+        "unread": list(audit.unread),
+        "orphans_checked": audit.knows_assigned,
+    }
+    return json.dumps(document, indent=2)
+
+
+def to_sarif(audit: Audit, version: str) -> str:
+    """Give an audit as a SARIF 2.1.0 log; accepted findings are suppressed results."""
+    rules = [
+        {"id": row.name, "shortDescription": {"text": row.about}, "defaultConfiguration": {"level": "warning"}}
+        for row in RULES.values()
+    ]
+    driver = {"name": "kqlmi", "version": version, "rules": rules}
+    results = [_result(audit, one) for one in audit.findings]
+    results += [_result(audit, one, by) for one, by in audit.accepted]
+    run = {"tool": {"driver": driver}, "results": results}
+    return json.dumps({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2)
+
+
+def _finding(audit: Audit, one: Finding) -> dict[str, Any]:
+    plan = audit.plans.get(one.id)
+    return {
+        "id": one.id,
+        "rule": one.rule,
+        "severity": one.severity,
+        "scope": one.scope.name,
+        "identity": one.identity,
+        "usage": one.usage,
+        "subject": one.subject,
+        "message": one.message,
+        "evidence": [_evidence(evidence) for evidence in one.evidence],
+        "commands": [step.command for step in plan.steps] if plan else None,
+        "why_not": one.mend.why_not,
+        "note": one.mend.note,
+    }
+
+
+def _evidence(one: Evidence) -> dict[str, Any]:
+    return {
+        "source": one.source,
+        "window": one.window,
+        "says": one.says,
+        "state": one.state,
+        "inferred": one.inferred,
+    }
+
+
+def _result(audit: Audit, one: Finding, by: Acceptance | None = None) -> dict[str, Any]:
+    where = f"{audit.cluster}/{one.scope}" if one.scope.name is not None else audit.cluster
+    result: dict[str, Any] = {
+        "ruleId": one.rule,
+        "ruleIndex": list(RULES).index(one.rule),
+        "level": _LEVELS[one.severity],
+        "message": {"text": _message(one.message)},
+        "locations": [{"logicalLocations": [{"fullyQualifiedName": printable(where), "kind": "resource"}]}],
+        "partialFingerprints": {"kqlmiFinding/v1": one.id},
+    }
+    if by:
+        result["suppressions"] = [{"kind": "external", "status": "accepted", "justification": printable(by.reason)}]
+    return result
+
+
+def _message(text: str) -> str:
+    """Return what a viewer of SARIF shows as a text: a cluster's names hold no link and no placeholder in it."""
+    # SARIF 2.1.0 doubles braces (3.11.5). It has no escape for a whole link (3.11.6), so its two halves are kept apart,
+    # for which Markdown has an escape.
+    return printable(text).replace("{", "{{").replace("}", "}}").replace("](", "]\\(")

@@ -1,0 +1,195 @@
+"""Findings: what an audit says of the policies of a cluster, and what its rules look at."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Final, Literal
+
+from kqlmi.model.entities import SYSTEM, Identity, Scope, database_key
+from kqlmi.model.policy import commands
+from kqlmi.model.policy.directory import Directory
+from kqlmi.model.policy.policy import Entry, Policy, Snapshot, grants_of
+from kqlmi.model.uses.needs import Discovery, Evidence
+
+Severity = Literal["high", "medium", "low"]
+SEVERITIES: Final[tuple[Severity, ...]] = ("high", "medium", "low")
+
+Edits = Mapping[Scope, Policy | None]
+"""The policies that are wanted, for the scopes that change: what ``Session.plan`` takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mend:
+    """What mends a finding: ``edits``, or None with the reason ``why_not``; ``note`` says what else to know."""
+
+    edits: Edits | None = None
+    why_not: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong, or wider than it need be.
+
+    ``identity`` and ``usage`` are empty where a rule is about neither; ``subject`` is then what it is about.
+    """
+
+    rule: str
+    severity: Severity
+    scope: Scope
+    identity: str
+    usage: str
+    message: str
+    evidence: tuple[Evidence, ...]
+    mend: Mend
+    subject: str = ""
+
+    @property
+    def id(self) -> str:
+        """Give a short name that stays the same as long as the finding does; it begins with ``f``."""
+        where = "" if self.scope.name is None else f"database {database_key(self.scope.name)}"
+        parts = (self.rule, where, self.identity, self.usage, self.subject)
+        text = "\0".join(parts)
+        return "f" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What rules look at: the policies that were read, the discovered use, and the assigned identities.
+
+    ``assigned`` is None where Azure Resource Manager did not tell which identities the cluster has.
+    """
+
+    policies: Snapshot
+    discovery: Discovery
+    assigned: tuple[Identity, ...] | None = None
+
+    @classmethod
+    def of(cls, policies: Snapshot, discovery: Discovery, assigned: Iterable[Identity] | None = None) -> "Facts":
+        """Return the facts, the system identity called ``system`` wherever its own object ID is used.
+
+        The entries of an earlier system identity are kept apart.
+        """
+        listed = None if assigned is None else tuple(assigned)
+        known = Directory.of(policies, listed)
+        principals = dict.fromkeys(known.systems, SYSTEM)
+        return cls(policies.marking(known.earlier), discovery.with_principals(principals), listed)
+
+    @cached_property
+    def directory(self) -> Directory:
+        """Return who is who, by the policies and Azure Resource Manager."""
+        return Directory.of(self.policies, self.assigned)
+
+    @cached_property
+    def live(self) -> Snapshot:
+        """Give the policies without the objects of orphans, which allow nothing."""
+        return Snapshot(
+            {
+                scope: policy and Policy(tuple(one for one in policy.entries if not self.is_orphan(one)))
+                for scope, policy in self.policies.policies.items()
+            }
+        )
+
+    def is_orphan(self, entry: Entry) -> bool:
+        """Tell whether an object is of an identity that is not assigned to the cluster; never where that is not known."""
+        return self.assigned is not None and entry.object_id not in self._assigned_ids
+
+    @cached_property
+    def grants(self) -> tuple[tuple[Scope, str, str], ...]:
+        """Give every grant as (scope, identity, usage)."""
+        return tuple((scope, *grant) for scope in self.live.policies for grant in sorted(self.live.grants(scope)))
+
+    @cached_property
+    def _assigned_ids(self) -> frozenset[str]:
+        return frozenset(held for one in self.assigned or () for held in (one.object_id, one.principal_id))
+
+    @property
+    def databases(self) -> tuple[Scope, ...]:
+        """Give the databases that were looked into."""
+        return self.discovery.databases
+
+    def granted(self, scope: Scope, says: str) -> Evidence:
+        """Give a policy as evidence."""
+        return Evidence(commands.show(scope), says)
+
+    def revoked(self, scope: Scope, identity: str, *usages: str) -> Policy:
+        """Give the policy of a scope without some usages of an identity, and without its orphans.
+
+        A revoke is an ``.alter`` with all that remains, which the service refuses whole if it repeats an orphan.
+        """
+        return (self.live.policies[scope] or Policy.empty()).revoke(identity, *usages, also=usages)
+
+    def plan(self, edits: Edits, note: str = "") -> Mend:
+        """Give what mends a finding by edits, or why no plan can."""
+        for scope in edits:
+            if scope in self.discovery.followers:
+                return Mend(why_not=f"the {scope} follows another cluster's, where its policy lives")
+            if scope not in self.policies.policies:
+                return Mend(why_not=f"the policy of the {scope} was not read")
+        revokes = [scope for scope, after in edits.items() if not self.live.grants(scope) <= grants_of(after)]
+        if any(self.live.policies[scope] != self.policies.policies[scope] for scope in revokes):
+            note = f"{note} The objects of identities that are not assigned go too.".strip()
+        return Mend(edits, note=note)
+
+
+Check = Callable[[Facts], Iterator[Finding]]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule of the audit: its name, what it is about in a sentence, and its function."""
+
+    name: str
+    about: str
+    check: Check
+
+
+RULES: dict[str, Rule] = {}
+
+
+def rule(name: str) -> Callable[[Check], Check]:
+    """Register a function as a rule; the first line of its docstring says what it is about."""
+
+    def register(check: Check) -> Check:
+        RULES[name] = Rule(name, (check.__doc__ or "").partition("\n")[0], check)
+        return check
+
+    return register
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """A finding that somebody accepts for a reason, until a day (in ISO form, that day included).
+
+    ``identity`` is an object ID, ``system`` or a display name; ``scope`` is written as findings show it.
+    """
+
+    rule: str
+    scope: str
+    identity: str
+    usage: str
+    reason: str
+    until: str
+
+    def fits(self, finding: Finding, known: Mapping[str, Identity]) -> bool:
+        """Tell whether it is about a finding: rule, scope, identity and usage are all the same."""
+        one = known.get(finding.identity)
+        names = {finding.identity.casefold()} | ({one.display_name.casefold()} - {""} if one else set())
+        return (
+            self.rule == finding.rule
+            and database_key(self.scope) == database_key(str(finding.scope))
+            and self.identity.casefold() in names
+            and self.usage.casefold() == finding.usage.casefold()
+        )
+
+
+def without_duplicates(found: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Give the findings by severity, the evidence of those that are the same put together."""
+    by_id: dict[str, Finding] = {}
+    for one in found:
+        held = by_id.get(one.id)
+        both = (*held.evidence, *one.evidence) if held else one.evidence
+        by_id[one.id] = replace(held or one, evidence=tuple(dict.fromkeys(both)))
+    order = {name: place for place, name in enumerate(RULES)}
+    return tuple(sorted(by_id.values(), key=lambda one: (SEVERITIES.index(one.severity), order[one.rule])))

@@ -1,0 +1,193 @@
+"""The rules of the audit that look at the policies themselves."""
+
+import difflib
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from kqlmi.model.audit.findings import Facts, Finding, Mend, rule
+from kqlmi.model.audit.userules import only_home
+from kqlmi.model.entities import ALL, Scope, known_usage
+from kqlmi.model.policy.access import covered_by_cluster, without_effect
+from kqlmi.model.policy.policy import Policy
+from kqlmi.model.usages import USAGES
+from kqlmi.model.uses.needs import Evidence
+
+_NEAR: Final = 0.85
+_NO_LETTER: Final = re.compile(r"[^a-z]")
+
+
+@rule("over-broad")
+def over_broad(facts: Facts) -> Iterator[Finding]:
+    """A grant of All, which covers every usage, those that do not exist yet included."""
+    for scope, identity, usage in facts.grants:
+        if usage != ALL or covered_by_cluster(facts.live, scope, identity, usage):
+            continue
+        kept = in_place_of_all(facts, scope, identity)
+        edits = {place: _granting(facts, place, identity, names) for place, names in kept.items()}
+        edits[scope] = edits[scope].revoke(identity, ALL)
+        yield Finding(
+            "over-broad",
+            "high" if scope.is_cluster else "medium",
+            scope,
+            identity,
+            ALL,
+            f"{facts.directory.name(identity)} is granted All at the {scope}: every usage, those that do not exist yet included.",
+            (facts.granted(scope, ALL), *_used(facts, scope, identity), *_looked(facts, scope, kept[scope])),
+            facts.plan(edits, "What is used, and what cannot be proven unused, is granted by name."),
+        )
+
+
+def _looked(facts: Facts, scope: Scope, kept: tuple[str, ...]) -> Iterator[Evidence]:
+    """Give what shows that the usages which are not kept are unused."""
+    for name in ("ExternalTable", "AutomatedFlows"):
+        if name not in kept:
+            yield from facts.discovery.looked(name, scope)
+
+
+def in_place_of_all(facts: Facts, scope: Scope, identity: str) -> dict[Scope, tuple[str, ...]]:
+    """Give the usages to grant in place of ``All``, and where: those that are used, or cannot be proven unused.
+
+    In place of the cluster's, what can be proven is granted in the databases that use it.
+    """
+    kept: dict[Scope, tuple[str, ...]] = {scope: ()}
+    held = facts.live.grants(Scope.cluster())
+    for name in (one.name for one in USAGES if one.name != ALL and not without_effect(scope, one.name)):
+        homes = [place for place in facts.databases if facts.discovery.uses(identity, name, place)]
+        free = all(place in facts.live.policies and place not in facts.discovery.followers for place in homes)
+        if scope.is_cluster and free and not facts.discovery.doubt(name, scope):
+            kept |= {place: (*kept.get(place, ()), name) for place in homes}
+            continue
+        stays = facts.discovery.doubt(name, scope) or facts.discovery.uses(identity, name, scope)
+        if stays and (scope.is_cluster or (identity, name) not in held):
+            kept[scope] = (*kept[scope], name)
+    return kept
+
+
+def _granting(facts: Facts, scope: Scope, identity: str, usages: tuple[str, ...]) -> Policy:
+    policy = facts.live.policies.get(scope) or Policy.empty()
+    return policy.grant(identity, *usages) if usages else policy
+
+
+@rule("redundant")
+def redundant(facts: Facts) -> Iterator[Finding]:
+    """A database grant that the cluster already gives."""
+    for scope, identity, usage in facts.grants:
+        by = covered_by_cluster(facts.live, scope, identity, usage)
+        if not by or _outlives(facts, scope, identity, usage, by):
+            continue
+        yield Finding(
+            "redundant",
+            "low",
+            scope,
+            identity,
+            usage,
+            f"{facts.directory.name(identity)} is granted {usage} at the {scope}, which the cluster gives already by {by}.",
+            (facts.granted(scope, usage), facts.granted(Scope.cluster(), by)),
+            facts.plan({scope: facts.revoked(scope, identity, usage)}),
+        )
+
+
+def _outlives(facts: Facts, scope: Scope, identity: str, usage: str, by: str) -> bool:
+    """Tell whether it is the cluster's grant that should go, so that the database's is the one to keep."""
+    if by == ALL and usage != ALL:
+        return usage in in_place_of_all(facts, Scope.cluster(), identity).get(scope, ())
+    return only_home(facts, identity, usage) == scope
+
+
+@rule("ineffective")
+def ineffective(facts: Facts) -> Iterator[Finding]:
+    """A grant that does nothing where it stands: a usage that counts at the cluster only, at a database."""
+    for scope, identity, usage in facts.grants:
+        if without_effect(scope, usage):
+            yield Finding(
+                "ineffective",
+                "medium",
+                scope,
+                identity,
+                usage,
+                f"{facts.directory.name(identity)} is granted {usage} at the {scope}, where it has no effect: it counts at the"
+                " cluster only.",
+                (facts.granted(scope, usage),),
+                facts.plan({scope: facts.revoked(scope, identity, usage)}),
+            )
+
+
+@rule("orphan")
+def orphan(facts: Facts) -> Iterator[Finding]:
+    """An identity in a policy that is not assigned to the cluster; known only where Azure Resource Manager was asked."""
+    for scope, policy in facts.policies.policies.items():
+        for entry in policy.entries if policy else ():
+            if not facts.is_orphan(entry):
+                continue
+            yield Finding(
+                "orphan",
+                "medium",
+                scope,
+                entry.object_id,
+                "",
+                f"The policy of the {scope} names {facts.directory.name(entry.object_id)}, which is not assigned to the cluster, so"
+                " any change that repeats it is refused.",
+                (facts.granted(scope, ", ".join(entry.usages)), *_used(facts, scope, entry.object_id)),
+                facts.plan({scope: facts.live.policies[scope]}),
+            )
+
+
+def _used(facts: Facts, scope: Scope, identity: str) -> Iterator[Evidence]:
+    for need in facts.discovery.uses(identity, ALL, scope):
+        yield from need.evidence
+
+
+@rule("misspelt usage")
+def misspelt_usage(facts: Facts) -> Iterator[Finding]:
+    """A usage that the catalogue does not know, and that is spelt almost like one that it knows."""
+    for scope, identity, usage in facts.grants:
+        meant = near(usage)
+        if not meant:
+            continue
+        wanted = not without_effect(scope, meant) and (
+            facts.discovery.uses(identity, meant, scope) or facts.discovery.doubt(meant, scope)
+        )
+        policy = facts.revoked(scope, identity, usage)
+        yield Finding(
+            "misspelt usage",
+            "medium",
+            scope,
+            identity,
+            usage,
+            f"{facts.directory.name(identity)} is granted {usage} at the {scope}, by which {meant} is meant, it seems.",
+            (facts.granted(scope, usage),),
+            facts.plan(
+                {scope: policy.grant(identity, meant) if wanted else policy}, f"That {meant} is meant is inferred."
+            ),
+        )
+
+
+@rule("unknown usage")
+def unknown_usage(facts: Facts) -> Iterator[Finding]:
+    """A usage that the catalogue does not know."""
+    for scope, identity, usage in facts.grants:
+        if not known_usage(usage) and not near(usage):
+            yield Finding(
+                "unknown usage",
+                "low",
+                scope,
+                identity,
+                usage,
+                f"{facts.directory.name(identity)} is granted {usage} at the {scope}, a usage that this version does not know.",
+                (facts.granted(scope, usage),),
+                Mend(why_not="what it opens is not known: look it up, and revoke it by name if it is not wanted"),
+            )
+
+
+def near(usage: str) -> str:
+    """Give the known usage that an unknown one is almost spelt like; empty if there is none."""
+    if known_usage(usage):
+        return ""
+    names = {_letters(one.name): one.name for one in USAGES if one.name != ALL}
+    found = difflib.get_close_matches(_letters(usage), names, n=1, cutoff=_NEAR)
+    return names[found[0]] if found else ""
+
+
+def _letters(text: str) -> str:
+    return _NO_LETTER.sub("", text.casefold())

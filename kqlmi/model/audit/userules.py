@@ -1,0 +1,132 @@
+"""The rules of the audit that compare the policies with what is really used."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from kqlmi.errors import PolicyError
+from kqlmi.model.audit.findings import Facts, Finding, Mend, Severity, rule
+from kqlmi.model.entities import ALL, Scope, known_usage, object_id
+from kqlmi.model.policy.access import access, covered_by_cluster, without_effect
+from kqlmi.model.policy.policy import Policy
+from kqlmi.model.uses.needs import Evidence, Need, State
+
+_SEVERITY: Final[dict[State, Severity]] = {"standing": "high", "idle": "medium", "past": "low", "refused": "low"}
+_WOULD: Final[dict[State, str]] = {
+    "standing": "is refused, or fails in silence",
+    "idle": "will be refused once it runs",
+    "past": "ran before, and would be refused now",
+    "refused": "failed",
+}
+
+
+@rule("missing")
+def missing(facts: Facts) -> Iterator[Finding]:
+    """A discovered use that no policy allows."""
+    wanted: dict[tuple[str, str, Scope], list[Need]] = {}
+    for need in facts.discovery.needs:
+        if need.identity is not None and access(facts.live, need.identity, need.usage, need.scope).allowed is False:
+            scope = Scope.cluster() if without_effect(need.scope, need.usage) else need.scope
+            wanted.setdefault((need.identity, need.usage, scope), []).append(need)
+    for (identity, usage, scope), needs in wanted.items():
+        state = min((need.state for need in needs), key=list(_SEVERITY).index)
+        evidence = tuple(one for need in needs for one in need.evidence)
+        what = next(one.says for one in evidence if one.state == state)
+        yield Finding(
+            "missing",
+            _SEVERITY[state],
+            scope,
+            identity,
+            usage,
+            f"{facts.directory.name(identity)} may not be used for {usage} in the {needs[0].scope}, so {what} {_WOULD[state]}.",
+            evidence,
+            _granting(facts, identity, usage, scope),
+        )
+
+
+def _granting(facts: Facts, identity: str, usage: str, scope: Scope) -> Mend:
+    try:
+        object_id(identity)
+    except PolicyError:
+        return Mend(why_not="what stands there is no object ID")
+    if client := facts.directory.client_of(identity):
+        return Mend(why_not=f"that is the client ID of {client}: the text must give its object ID")
+    if facts.directory.state(identity) == "orphan":
+        return Mend(why_not="the identity is not assigned to the cluster: %kqlmi assign, and then grant")
+    held = facts.policies.policies.get(scope) or Policy.empty()
+    return facts.plan({scope: held.grant(identity, usage)})
+
+
+@rule("unused")
+def unused(facts: Facts) -> Iterator[Finding]:
+    """A grant of which it is proven that nothing uses it; what cannot be proven is never called unused."""
+    for scope, identity, usage in facts.grants:
+        if usage == ALL or not known_usage(usage) or without_effect(scope, usage):
+            continue
+        if covered_by_cluster(facts.live, scope, identity, usage) or facts.discovery.uses(identity, usage, scope):
+            continue
+        if not facts.discovery.doubt(usage, scope):
+            yield Finding(
+                "unused",
+                "medium",
+                scope,
+                identity,
+                usage,
+                f"{facts.directory.name(identity)} is granted {usage} at the {scope}, and nothing there uses it.",
+                (facts.granted(scope, usage), *facts.discovery.looked(usage, scope)),
+                facts.plan({scope: facts.revoked(scope, identity, usage)}),
+            )
+
+
+@rule("narrow")
+def narrow(facts: Facts) -> Iterator[Finding]:
+    """A cluster grant that only one database needs."""
+    for scope, identity, usage in facts.grants:
+        home = only_home(facts, identity, usage) if scope.is_cluster else None
+        if home is None:
+            continue
+        policy = facts.live.policies.get(home) or Policy.empty()
+        edits = {home: policy.grant(identity, usage), scope: facts.revoked(scope, identity, usage)}
+        needs = facts.discovery.uses(identity, usage, home)
+        yield Finding(
+            "narrow",
+            "low",
+            scope,
+            identity,
+            usage,
+            f"{facts.directory.name(identity)} is granted {usage} at the cluster, and only the {home} needs it.",
+            (*(one for need in needs for one in need.evidence), *_elsewhere(facts, usage)),
+            facts.plan(edits),
+        )
+
+
+def only_home(facts: Facts, identity: str, usage: str) -> Scope | None:
+    """Give the one database that needs a cluster grant, where it is proven that no other does."""
+    if usage == ALL or not known_usage(usage) or (identity, ALL) in facts.live.grants(Scope.cluster()):
+        return None
+    homes = [scope for scope in facts.databases if facts.discovery.uses(identity, usage, scope)]
+    if len(homes) != 1 or homes[0] not in facts.policies.policies:
+        return None
+    others = (scope for scope in facts.databases if scope != homes[0])
+    return None if any(facts.discovery.doubt(usage, scope) for scope in others) else homes[0]
+
+
+@rule("impersonation")
+def impersonation(facts: Facts) -> Iterator[Finding]:
+    """An automated flow that impersonates and has no identity, where one is required."""
+    for gap in facts.discovery.gaps:
+        yield Finding(
+            "impersonation",
+            "high",
+            gap.scope,
+            "",
+            "AutomatedFlows",
+            f"The {gap.subject} in the {gap.scope} writes or reads by ;impersonate, and names no managed identity.",
+            gap.evidence,
+            Mend(why_not="a policy cannot mend it: define it anew with a managedIdentity, then grant AutomatedFlows"),
+            gap.subject,
+        )
+
+
+def _elsewhere(facts: Facts, usage: str) -> tuple[Evidence, ...]:
+    found = facts.discovery.looked(usage, Scope.cluster())
+    return tuple(Evidence(one.source, "no use in any other database", one.window) for one in found)

@@ -1,0 +1,1 @@
+"""What Azure Resource Manager shows and changes: assignments, roles, data connections."""

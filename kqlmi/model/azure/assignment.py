@@ -1,0 +1,153 @@
+"""The assignment of an identity to a cluster: what is assigned, and the plan that changes it."""
+
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from kqlmi.errors import printable
+from kqlmi.model.entities import SYSTEM, Identity
+from kqlmi.model.explain.explanation import word
+from kqlmi.model.plan.planid import SHOWN, plan_id
+
+Verb = Literal["assign", "unassign"]
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityBlock:
+    """What is assigned to a cluster: the object ID of its system identity, empty where it is off, and resource IDs."""
+
+    system: str = ""
+    users: tuple[str, ...] = ()
+
+    @property
+    def type(self) -> str:
+        """Give the type, which names what is assigned."""
+        kinds = [name for name, is_there in (("SystemAssigned", self.system), ("UserAssigned", self.users)) if is_there]
+        return ", ".join(kinds) or "None"
+
+    def same(self, other: "IdentityBlock", *, new_system: bool = False) -> bool:
+        """Tell whether the same identities are assigned; a ``new_system`` identity is known by its being there alone."""
+        ours, theirs = ({one.casefold() for one in block.users} for block in (self, other))
+        systems = (bool(self.system), bool(other.system)) if new_system else (self.system, other.system)
+        return ours == theirs and systems[0] == systems[1]
+
+    def __str__(self) -> str:
+        """Give it on one line."""
+        users = [printable(one.rpartition("/")[2]) for one in self.users]
+        return ", ".join([*([f"system ({self.system})"] if self.system else []), *users]) or "none"
+
+
+@dataclass(frozen=True, slots=True)
+class AssignmentPlan:
+    """An identity to assign to a cluster, or to take from it, with what must be found assigned before.
+
+    ``cluster`` is the session's name, ``resource_id`` the cluster's. What is sent names everything that remains, because
+    the type that is sent says so: what it leaves out is turned off.
+    """
+
+    cluster: str
+    resource_id: str
+    verb: Verb
+    identity: Identity
+    before: IdentityBlock
+
+    @property
+    def after(self) -> IdentityBlock:
+        """Give what is to be assigned; a system identity that is not there yet has no object ID, and is ``system``."""
+        if self.identity.object_id == SYSTEM:
+            return IdentityBlock(self.before.system or SYSTEM if self.verb == "assign" else "", self.before.users)
+        own = self.identity.resource_id
+        rest = tuple(one for one in self.before.users if one.casefold() != own.casefold())
+        if self.verb == "assign":
+            return (
+                self.before if len(rest) < len(self.before.users) else IdentityBlock(self.before.system, (*rest, own))
+            )
+        return IdentityBlock(self.before.system, rest)
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """Give the body of the request, exactly as it is sent."""
+        after = self.after
+        block: dict[str, Any] = {"type": after.type}
+        if after.users:
+            kept = {one.casefold() for one in after.users}
+            gone = {one: None for one in self.before.users if one.casefold() not in kept}
+            # Who is taken away is named alone: the others stay, as the service documents it.
+            block["userAssignedIdentities"] = gone or {one: {} for one in after.users}
+        return {"identity": block}
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """Give the request that is sent; none where nothing changes."""
+        same = self.before.same(self.after)
+        return () if same else (f"PATCH {self.resource_id}",)
+
+    @property
+    def revokes(self) -> bool:
+        """Tell whether it takes something away."""
+        return self.verb == "unassign" and bool(self.steps)
+
+    @property
+    def confirm(self) -> str:
+        """Give the cluster's name, which must be said where nothing takes the change back; empty otherwise."""
+        return self.resource_id.rpartition("/")[2] if self.revokes and self.identity.object_id == SYSTEM else ""
+
+    @property
+    def id(self) -> str:
+        """Return the name of exactly this change: its whole digest."""
+        before = [self.before.system, *self.before.users]
+        return plan_id(json.dumps([self.cluster, *self.steps, self.body, before, self.verb], sort_keys=True))
+
+    @property
+    def short(self) -> str:
+        """Return the ID as it is shown."""
+        return self.id[:SHOWN]
+
+    @property
+    def who(self) -> str:
+        """Give the identity for people."""
+        if self.identity.object_id == SYSTEM:
+            return f"system ({self.before.system})" if self.before.system else "system"
+        return str(self.identity)
+
+    @property
+    def summary(self) -> str:
+        """Give the change on one line."""
+        return f"{self.verb} {self.who}"
+
+    @property
+    def back(self) -> str:
+        """Give the line that takes the change back once it was carried out; empty where nothing does."""
+        if self.confirm:
+            return ""
+        other = "unassign" if self.verb == "assign" else "assign"
+        named = SYSTEM if self.identity.object_id == SYSTEM else self.identity.resource_id
+        on = word(self.cluster)
+        return f"%kqlmi {other} {named}{f' --on={on}' if on else ''}"
+
+    def __str__(self) -> str:
+        """Give the change, what stays, and the request, for people."""
+        if not self.steps:
+            state = "assigned" if self.verb == "assign" else "not assigned"
+            return f"Nothing to do on {printable(self.cluster)}: {self.who} is {state}."
+        sign = "+" if self.verb == "assign" else "-"
+        stays = IdentityBlock(
+            self.before.system if self.after.system else "",
+            tuple(one for one in self.before.users if one in self.after.users),
+        )
+        lines = [
+            f"Plan {self.short} on {printable(self.cluster)}: {self.summary}",
+            "",
+            f"  {sign} {self.who}",
+            f"  stays: {stays}",
+            "",
+            printable(self.steps[0]),
+            json.dumps(self.body, indent=2),
+        ]
+        if self.confirm:
+            lines += [
+                "",
+                "This cannot be undone: a system identity that is assigned again has another object ID, and what policies",
+                "and Azure roles give to this one is lost.",
+            ]
+        return "\n".join(lines)

@@ -1,0 +1,91 @@
+"""Data connections: streams that a cluster ingests by itself, each as an identity."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from kqlmi.model.audit.findings import Facts
+from kqlmi.model.entities import SYSTEM, Identity, Scope
+from kqlmi.model.policy.access import Access, access
+from kqlmi.model.policy.directory import Directory
+from kqlmi.model.uses.needs import DATA_CONNECTIONS, Evidence, Need
+from kqlmi.model.workflows import WORKFLOWS
+
+USAGE: Final = "DataConnection"
+_WORKFLOWS: Final = {row.id.removeprefix("dataconnection."): row for row in WORKFLOWS if row.usage == USAGE}
+
+
+@dataclass(frozen=True, slots=True)
+class DataConnection:
+    """A data connection as Azure Resource Manager shows it.
+
+    ``identity`` is the resource ID of a user-assigned identity, or the cluster's own for its system identity; empty where
+    it goes by a key. ``principal`` is the object ID, where it is shown. ``stream`` is what it reads from. One that
+    ``routes`` sends each event to the database that the event names.
+    """
+
+    name: str
+    database: str
+    kind: str
+    table: str = ""
+    identity: str = ""
+    principal: str = ""
+    stream: str = ""
+    routes: bool = False
+
+    @property
+    def title(self) -> str:
+        """Give the kind for people."""
+        row = _WORKFLOWS.get(self.kind.casefold())
+        return row.title if row else f"{self.kind} data connection"
+
+    @property
+    def scope(self) -> Scope:
+        """Give the scope of its database."""
+        return Scope.database(self.database)
+
+    def runs_as(self, directory: Directory, cluster: str) -> Identity | None:
+        """Return the identity, None where none is known; ``cluster`` is the resource ID that names the system identity."""
+        name = SYSTEM if self.identity and self.identity.casefold() == cluster.casefold() else self.identity
+        return directory.named(name) or directory.named(self.principal)
+
+    @property
+    def inferred(self) -> bool:
+        """Tell whether no documentation page says that the usage is needed."""
+        row = _WORKFLOWS.get(self.kind.casefold())
+        return row is None or row.sure != "documented"
+
+
+def needs(
+    found: Iterable[DataConnection], directory: Directory, cluster: str, databases: Iterable[str] = ()
+) -> Iterator[Need]:
+    """Give what data connections need; those that go by a key need nothing of an identity.
+
+    Of one that routes, in which of the ``databases`` beside its own it is used cannot be told.
+    """
+    places = [Scope.database(name) for name in databases]
+    for one in found:
+        if not one.identity and not one.principal:
+            continue
+        who = one.runs_as(directory, cluster)
+        identity = str(who.object_id) if who else one.principal or None
+        target = f", into table {one.table}" if one.table else ""
+        says = f"data connection {one.name} ({one.title}){target}"
+        says += "" if identity else ", by an identity that is not assigned"
+        yield Need(identity, USAGE, one.scope, (Evidence(DATA_CONNECTIONS, says, inferred=one.inferred),))
+        says = f"data connection {one.name} of the {one.scope} sends each event to the database that the event names"
+        for place in (place for place in places if one.routes and place != one.scope):
+            yield Need(None, USAGE, place, (Evidence(DATA_CONNECTIONS, says),))
+
+
+def verdict(one: DataConnection, facts: Facts, cluster: str) -> Access:
+    """Tell whether the policies allow a data connection its identity, and why."""
+    if not one.identity and not one.principal:
+        return Access(allowed=None, reason="it names no managed identity")
+    who = one.runs_as(facts.directory, cluster)
+    if facts.assigned is not None and (who is None or facts.directory.state(who.object_id) == "orphan"):
+        return Access(allowed=False, reason="its identity is not assigned to the cluster")
+    identity = str(who.object_id) if who else one.principal
+    if not identity:
+        return Access(allowed=None, reason="which identity it is was not told")
+    return access(facts.live, identity, USAGE, one.scope)

@@ -1,0 +1,56 @@
+"""The identities of a cluster, assigned or in a policy, each with what the other side knows of it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from kqlmi.model.entities import SYSTEM, Identity, Scope
+from kqlmi.model.policy.policy import Entry, Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An identity: whether it is assigned (None where that is not known), and its usages in each scope."""
+
+    identity: Identity
+    assigned: bool | None
+    grants: tuple[tuple[Scope, tuple[str, ...]], ...] = ()
+
+    @property
+    def note(self) -> str:
+        """Give what is wrong between assignment and policies; empty where nothing is."""
+        if self.assigned and not self.grants:
+            return "in no policy"
+        if self.assigned is False:
+            was = ", once the cluster's own" if self.identity.is_system and self.identity.object_id != SYSTEM else ""
+            return f"orphan: not assigned{was}"
+        return ""
+
+
+def listed(policies: Snapshot, assigned: Iterable[Identity] | None) -> tuple[Listed, ...]:
+    """Give the assigned identities, then those that only policies name.
+
+    An entry by ``IsSystem`` whose object ID is not that of the system identity now is another identity, and not ``system``.
+    """
+    known = None if assigned is None else tuple(assigned)
+    found = {one.principal_id: Listed(one, assigned=True) for one in known or ()}
+    system = next((one.principal_id for one in known or () if one.object_id == SYSTEM), "")
+    for scope, policy in policies.policies.items():
+        for entry in policy.entries if policy else ():
+            key = system if entry.object_id == SYSTEM and system else str(entry.object_id)
+            held = found.get(key) or Listed(_named(entry), None if known is None else False)
+            who = held.identity
+            if not who.display_name and entry.display_name:
+                who = replace(who, display_name=entry.display_name, client_id=entry.client_id)
+            found[key] = replace(held, identity=who, grants=(*held.grants, (scope, entry.usages)))
+    return tuple(found.values())
+
+
+def _named(entry: Entry) -> Identity:
+    return Identity(
+        entry.object_id,
+        entry.display_name,
+        entry.client_id,
+        entry.tenant_id,
+        is_system=entry.is_system or entry.object_id == SYSTEM,
+        principal_id="" if entry.object_id == SYSTEM else entry.object_id,
+    )

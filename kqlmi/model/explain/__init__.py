@@ -1,0 +1,1 @@
+"""Why an identity was refused, or would be."""

@@ -1,0 +1,1 @@
+"""KQL as text: tokens, brackets, constants, quoting."""

@@ -1,0 +1,50 @@
+"""The strings of JSON, each with the property it stands in and the place of its characters."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from kqlmi.model.kql.source_map import Mapped, Text, json_string, literal
+from kqlmi.model.kql.tokenizer import Token
+
+# As in kqlmi.model.jsontext: single quotes too, and a string that is not closed reaches to the end.
+_PIECE = re.compile(r""""(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?|[A-Za-z_$][\w$]*|[{}\[\],:]""", re.DOTALL)
+
+Piece = str | Mapped
+
+
+def json_pieces(payload: Mapped) -> Iterator[Piece]:
+    """Give the strings and marks of a JSON text; a property's name may stand without quotes. Never raises."""
+    for match in _PIECE.finditer(payload.value):
+        start, end = match.span()
+        if match[0][0] not in "\"'":
+            yield match[0]
+        else:
+            closed = end - start > 1 and match[0][-1] == match[0][0]
+            yield json_string(payload.part(start + 1, end - closed))
+
+
+def pieces(source: Mapped, tokens: Sequence[Token]) -> Iterator[Piece]:
+    """Give the strings and marks of what stands in ``dynamic(…)``, whose strings are literals of any form."""
+    for token in tokens:
+        yield literal(source, token) if token.kind == "literal" else token.text
+
+
+def leaves(found: Iterable[Piece]) -> tuple[tuple[str, Text], ...]:
+    """Give each string that is a value, with the name of the property that holds it or the array around it."""
+    names, result = [""], []
+    before: Piece = ""
+    for piece in found:
+        if piece == ":":
+            names[-1] = before if isinstance(before, str) else before.value
+            before = ""
+            continue
+        if isinstance(before, Mapped):
+            result.append((names[-1], Text((before,))))
+        if piece in ("{", "["):
+            names.append(names[-1])
+        elif piece in ("}", "]") and len(names) > 1:
+            names.pop()
+        before = piece
+    if isinstance(before, Mapped):
+        result.append((names[-1], Text((before,))))
+    return tuple(result)

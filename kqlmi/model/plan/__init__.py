@@ -1,0 +1,1 @@
+"""Plans: how a change is drafted, described, saved and identified."""

@@ -1,0 +1,91 @@
+"""What a plan would stop: the discovered uses that are allowed before it and not after it, and what cannot be known."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from kqlmi.errors import printable
+from kqlmi.model.plan import edits
+from kqlmi.model.plan.plan import Plan
+from kqlmi.model.policy.access import access
+from kqlmi.model.policy.policy import Snapshot
+from kqlmi.model.uses.needs import Discovery, Need
+
+
+@dataclass(frozen=True, slots=True)
+class Impact:
+    """The uses that would stop, and for each revoked grant why silence about it proves nothing.
+
+    ``orphans`` are the entries of policies whose identity would not be assigned any more.
+    """
+
+    stops: tuple[Need, ...] = ()
+    unknown: tuple[str, ...] = ()
+    orphans: tuple[str, ...] = ()
+    who: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    @property
+    def stopping(self) -> tuple[str, ...]:
+        """Return what would stop, and what would be left behind, a line each."""
+        stops = (
+            f"Would stop: {self.who[str(one.identity)]} {one.usage} in the {one.scope}: {one.evidence[0]}"
+            for one in self.stops
+        )
+        return (*stops, *(f"Would be left an orphan: {one}" for one in self.orphans))
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Return what cannot be known, a line each."""
+        return tuple(f"Cannot be known: {why}" for why in self.unknown)
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Return it for people, a line each."""
+        return (*self.stopping, *self.doubts)
+
+    def __str__(self) -> str:
+        """Give the lines, or the sentence that nothing was found."""
+        return "\n".join(self.lines) or "No use was found that would stop."
+
+
+def unassigning(identity: str, who: str, current: Snapshot, discovery: Discovery) -> Impact:
+    """Tell what of the discovered use stops where an identity is no longer assigned, and which entries it leaves behind.
+
+    ``identity`` is as grants compare it.
+    """
+    stops = tuple(
+        need
+        for need in discovery.needs
+        if need.identity == identity
+        and need.state != "refused"
+        and access(current, identity, need.usage, need.scope).allowed
+    )
+    held = {scope: sorted(usages) for scope in current.policies if (usages := current.held(scope, identity))}
+    unknown = dict.fromkeys(
+        f"whether {who} uses {printable(usage)} in the {scope}, because {why}"
+        for scope, usages in held.items()
+        for usage in usages
+        if (why := discovery.doubt(usage, scope))
+    )
+    orphans = tuple(f"{who} in the policy of the {scope}: {printable(', '.join(held[scope]))}" for scope in held)
+    return Impact(stops, tuple(unknown), orphans, {identity: who})
+
+
+def impact(plan: Plan, current: Snapshot, discovery: Discovery) -> Impact:
+    """Tell what of the discovered use a plan would stop; ``current`` holds the policies of all scopes that decide."""
+    after = edits.after(current, plan)
+    stops = tuple(
+        need
+        for need in discovery.needs
+        if need.identity is not None
+        and need.state != "refused"
+        and access(current, need.identity, need.usage, need.scope).allowed
+        and not access(after, need.identity, need.usage, need.scope).allowed
+    )
+    unknown = {
+        f"whether {plan.who(change.identity)} uses {printable(change.usage)} in the {change.scope}, because {why}": None
+        for change in plan.changes
+        if change.kind == "revoke"
+        and change.effect == "effective"
+        and (why := discovery.doubt(change.usage, change.scope))
+    }
+    return Impact(stops, tuple(unknown), who={str(one.identity): plan.who(str(one.identity)) for one in stops})

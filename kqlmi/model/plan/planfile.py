@@ -1,0 +1,199 @@
+"""A plan as text for others: JSON that can be applied later, Markdown for a review, a script to paste."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
+
+from kqlmi.errors import InputError, KqlmiError, printable
+from kqlmi.model import jsontext
+from kqlmi.model.entities import Scope
+from kqlmi.model.plan.impact import Impact
+from kqlmi.model.plan.plan import Plan, make_plan
+from kqlmi.model.policy.policy import Policy, Snapshot
+
+_FORMAT = 1
+# In this order, so that what differs in a step is named before what is derived from all of them.
+_PROPERTIES = ("cluster", "steps", "covering", "unchanged", "summary")
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What a cluster says of a plan at the moment, which is no part of the plan: warnings, and what a revoke would stop.
+
+    ``impact`` is None where the plan takes nothing away.
+    """
+
+    warnings: tuple[str, ...] = ()
+    impact: Impact | None = None
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Return it for people, a line each."""
+        return (*self.warnings, *(str(self.impact).splitlines() if self.impact else ()))
+
+    @property
+    def record(self) -> dict[str, list[str]]:
+        """Return it as JSON values: the texts of the warnings, of what would stop, and of what cannot be known."""
+        stops, unknown = (self.impact.stopping, self.impact.doubts) if self.impact else ((), ())
+        return {"warnings": list(self.warnings), "stops": list(stops), "unknown": list(unknown)}
+
+
+NOTHING = Live()
+
+
+def to_json(plan: Plan, live: Live = NOTHING) -> str:
+    """Return a plan as a JSON document that ``from_json`` reads back as the same plan.
+
+    Properties: ``kqlmi`` (the format, 1), ``id`` (SHA-256 of what ``Plan.content`` gives), ``summary``, ``undoes``,
+    ``names`` (display names by object ID), ``live`` (what was read when the plan was saved: ``warnings``, ``stops`` and
+    ``unknown``), ``cluster``, ``unchanged``, ``covering`` (the grants of the cluster that make changes redundant) and
+    ``steps``. A step has ``scope`` (a database's name, null for the cluster), ``verb``, ``command``, ``before`` and
+    ``after`` (policies as arrays of objects, null for none) and ``changes`` (``kind``, ``identity``, ``usage``,
+    ``effect``).
+    """
+    return jsontext.dump(
+        {
+            "kqlmi": _FORMAT,
+            "id": plan.id,
+            "summary": plan.summary,
+            "undoes": plan.undoes,
+            "names": dict(plan.names),
+            "live": live.record,
+            **plan.content,
+        }
+    )
+
+
+def from_json(text: str) -> Plan:
+    """Read a saved plan: rebuild it from its scopes with their policies before and after.
+
+    Its names and what it undoes are those of the file, which nobody has verified.
+
+    Raises:
+        InputError: It is not a plan, of a newer format, or says anything else than what its policies give.
+    """
+    try:
+        document = jsontext.load(text)
+        version = document["kqlmi"]
+        if version == _FORMAT:
+            plan = _rebuilt(document)
+            differs = _difference(document, plan)
+    except (AttributeError, KeyError, TypeError, ValueError, KqlmiError):
+        raise InputError("That is not a whole saved plan.", hint="Save it again with kqlmi plan FILE --json.") from None
+    if version != _FORMAT:
+        raise InputError(
+            f"The plan has format {version!r}, and this kqlmi reads {_FORMAT}.", hint="Make the plan again."
+        )
+    if differs:
+        raise InputError(
+            f"The plan was changed after it was saved: {differs} is not what its policies give.",
+            hint="Make the plan again.",
+        )
+    return plan
+
+
+def _rebuilt(document: dict[str, Any]) -> Plan:
+    """Return the plan that leads from the policies before to those after."""
+    before: dict[Scope, Policy | None] = {}
+    after: dict[Scope, Policy | None] = {}
+    for item in document["steps"]:
+        scope = Scope(item["scope"])
+        before.setdefault(scope, Policy.parse(jsontext.dump(item["before"])))
+        after[scope] = Policy.parse(jsontext.dump(item["after"]))
+    desired = {scope: after[scope] for scope in _order(document["steps"])}
+    if document["covering"]:
+        cluster = Policy.empty()
+        for identity, usage in document["covering"]:
+            cluster = cluster.grant(identity, usage, also=(usage,))
+        before.setdefault(Scope.cluster(), cluster)
+        desired.setdefault(Scope.cluster(), cluster)
+    names = {str(identity): str(name) for identity, name in document["names"].items()}
+    plan = make_plan(
+        Snapshot(before),
+        Snapshot(desired),
+        cluster=str(document["cluster"]),
+        exactly=True,
+        undoes=str(document["undoes"]),
+        names=names,
+    )
+    return replace(plan, names=names)
+
+
+def _order(steps: Iterable[dict[str, Any]]) -> list[Scope]:
+    """Return the scopes in the order in which they were planned: in it are the steps that merge, and so is the rest."""
+    found = [(Scope(item["scope"]), item["verb"] == "alter-merge") for item in steps]
+    merges, order = [scope for scope, merges in found if merges], list[Scope]()
+    for scope in (scope for scope, merges in found if not merges):
+        if scope in merges:
+            place = merges.index(scope)
+            order, merges = [*order, *merges[:place]], merges[place + 1 :]
+        order.append(scope)
+    return [*order, *merges]
+
+
+def _difference(document: dict[str, Any], plan: Plan) -> str:
+    """Name the first property of a saved plan that is not as it was rebuilt; empty where all are."""
+    rebuilt = jsontext.load(to_json(plan))
+    for key in (*_PROPERTIES, *sorted(map(str, document.keys() ^ rebuilt.keys())), "id"):
+        if key == "steps":
+            for saved, step, place in zip(document[key], rebuilt[key], plan.steps, strict=False):
+                names = dict.fromkeys((*step, *sorted(map(str, saved))))
+                if wrong := next((name for name in names if saved.get(name) != step.get(name)), ""):
+                    return f"{printable(wrong)} of the {place.scope}"
+        if document.get(key) != rebuilt.get(key):
+            return printable(key)
+    return ""
+
+
+def to_text(plan: Plan, live: Live = NOTHING) -> str:
+    """Return a plan for people, with what is known of it at the moment."""
+    return "\n".join([str(plan), *(["", *live.lines] if live.lines else [])])
+
+
+def to_markdown(plan: Plan, live: Live = NOTHING) -> str:
+    """Return a plan for a pull request: summary, changes, what would stop, and the commands in fences of their own."""
+    lines = [f"### Plan {plan.short} on {_escaped(plan.cluster)}", "", plan.summary]
+    lines += ["", *(f"- {_escaped(line)}" for line in live.lines)] if live.lines else []
+    for step in plan.steps:
+        lines += ["", f"**{_escaped(str(step.scope))}**", ""]
+        lines += [f"- `{line.replace('`', chr(39))}`" for line in plan.lines(step)]
+        fence = "`" * (max(3, _longest_run(step.command)) + 1)
+        lines += ["", f"{fence}kql", step.command, fence]
+    return "\n".join(lines) + "\n"
+
+
+def to_kql(plan: Plan, live: Live = NOTHING) -> str:
+    """Return the commands as a script, apart by blank lines, as editors want it."""
+    head = [f"// Plan {plan.short} on {printable(plan.cluster)}: {plan.summary}", *(f"// {one}" for one in live.lines)]
+    return "\n\n".join(["\n".join(head), *(step.command for step in plan.steps)]) + "\n"
+
+
+FORMATS: Mapping[str, Callable[[Plan, Live], str]] = MappingProxyType(
+    {"text": to_text, "json": to_json, "markdown": to_markdown, "kql": to_kql}
+)
+
+
+def to_warning(orphans: Iterable[str], by: str = "its answer") -> str:
+    """Say of identities that are not assigned to the cluster what that means for a plan, and ``by`` what it is known."""
+    return (
+        f"Not assigned to the cluster, by {by}: {', '.join(orphans)}. What they were granted cannot be restored"
+        " until they are assigned again."
+    )
+
+
+def to_request(plan: Plan) -> str:
+    """Return a message by which somebody who may not apply a plan hands it to somebody who may."""
+    changes = "\n".join(f"{line} in the {step.scope}" for step in plan.steps for line in plan.lines(step))
+    # By the documentation of the policy.
+    head = f"Please run this on {printable(plan.cluster)}; it needs AllDatabasesAdmin."
+    return "\n\n".join([head, changes, *(step.command for step in plan.steps)])
+
+
+def _escaped(text: str) -> str:
+    return "".join(f"\\{char}" if char in "\\`*_{}[]<>()#+-.!|&" else char for char in printable(text))
+
+
+def _longest_run(text: str) -> int:
+    return max(map(len, re.findall("`+", text)), default=0)

@@ -1,0 +1,1 @@
+"""The policy, what it allows, and the commands that write it."""

@@ -1,0 +1,90 @@
+"""Effective access: what the policies of cluster and database together allow, with the reason."""
+
+from collections.abc import Container, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final, Literal, Protocol
+
+from kqlmi.model.entities import ALL, SYSTEM, Scope, known_usage, usage_name
+from kqlmi.model.policy.policy import Grant, Snapshot
+
+Effect = Literal["effective", "redundant", "without effect"]
+EARLIER: Final = "it is an earlier system identity of the cluster, which is not assigned any more"
+
+
+class Granting(Protocol):
+    """What tells the grants of each scope: a snapshot, or a draft."""
+
+    def grants(self, scope: Scope, /) -> Container[Grant]:
+        """Give the grants of a scope."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Whether an identity may be used for something; ``allowed`` is None where a policy that decides was not read."""
+
+    allowed: bool | None
+    reason: str
+
+
+def without_effect(scope: Scope, usage: str) -> bool:
+    """Tell whether a grant of ``usage`` does nothing at ``scope``: cluster-only usages at a database."""
+    known = known_usage(usage)
+    return not scope.is_cluster and known is not None and known.cluster_only
+
+
+def effect(snapshot: Granting, scope: Scope, identity: str, usage: str) -> Effect:
+    """Tell what a grant at ``scope`` adds to the other grants of ``snapshot``."""
+    if without_effect(scope, usage):
+        return "without effect"
+    return "redundant" if covered_by(snapshot, scope, identity, usage) else "effective"
+
+
+def covered_by(snapshot: Granting, scope: Scope, identity: str, usage: str) -> tuple[tuple[Scope, str], ...]:
+    """Give the grants, as (scope, usage), that allow ``usage`` at ``scope`` apart from a plain grant there."""
+    # A cluster-only usage is allowed everywhere by the cluster's policy, and by that alone.
+    candidates = [(scope, ALL)] if usage != ALL and not without_effect(scope, usage) else []
+    if not scope.is_cluster:
+        candidates += [(Scope.cluster(), name) for name in dict.fromkeys((usage, ALL))]
+    return tuple((where, name) for where, name in candidates if (identity, name) in snapshot.grants(where))
+
+
+def covered_by_cluster(snapshot: Snapshot, scope: Scope, identity: str, usage: str) -> str:
+    """Give the cluster's usage that makes a database grant redundant; empty if none does, or at the cluster."""
+    covers = () if scope.is_cluster or without_effect(scope, usage) else covered_by(snapshot, scope, identity, usage)
+    return next((name for where, name in covers if where.is_cluster), "")
+
+
+def _earlier(snapshot: Snapshot, where: Iterable[Scope], usage: str) -> Iterator[str]:
+    """Yield the earlier system identities that hold a usage."""
+    for identity in sorted(snapshot.earlier):
+        if any((identity, name) in snapshot.grants(place) for place in where for name in (usage, ALL)):
+            yield identity
+
+
+def access(snapshot: Snapshot, identity: str, usage: str, scope: Scope) -> Access:
+    """Return whether ``identity`` may be used for ``usage`` in ``scope``, by the documented rule: the policies add up.
+
+    A grant to an earlier system identity allows nothing, to nobody.
+    """
+    usage = usage_name(usage)
+    if identity in snapshot.earlier:
+        return Access(allowed=False, reason=EARLIER)
+    where = (Scope.cluster(),) if without_effect(scope, usage) else tuple(dict.fromkeys((scope, Scope.cluster())))
+    found = [
+        f"the policy of the {place} grants {name}" + (f", which covers {usage}" if name != usage else "")
+        for place in where
+        for name in dict.fromkeys((usage, ALL))
+        if (identity, name) in snapshot.grants(place)
+    ]
+    if found:
+        return Access(allowed=True, reason="; ".join(found))
+    unread = [place for place in where if place not in snapshot.policies]
+    if unread:
+        return Access(allowed=None, reason=" and ".join(f"the policy of the {place} was not read" for place in unread))
+    reason = " and ".join(f"the policy of the {place} does not grant it" for place in where)
+    if identity == SYSTEM and (dead := list(_earlier(snapshot, where, usage))):
+        reason += f"; what it grants to {' and '.join(dead)} is an earlier system identity's, and allows nothing"
+    if without_effect(scope, usage):
+        reason += f"; {usage} counts in the cluster's policy only"
+    return Access(allowed=False, reason=reason)

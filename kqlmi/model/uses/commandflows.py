@@ -1,0 +1,175 @@
+"""The management commands that sign in elsewhere, and the connection strings and names of identities in them."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+from typing import Final
+
+from kqlmi.model.kql.brackets import Nest, scan
+from kqlmi.model.kql.constants import Expressions, name_at
+from kqlmi.model.kql.payloads import json_pieces, leaves
+from kqlmi.model.kql.source_map import Mapped, Text, literal, literal_text
+from kqlmi.model.uses.connections import either, is_cosmos, plain, sql, storage
+from kqlmi.model.uses.queryflows import Reading, Use, query_uses, store
+
+_WRITES: Final = frozenset({"create", "alter", "create-or-alter"})
+_POLICIES: Final = {"update": "update_policy", "query_acceleration": "query_acceleration"}
+_NO_IDENTITY: Final = frozenset({"mysql", "postgresql"})
+# No head of a command has more words; a text must not cost more than its length.
+_MAX_WORDS: Final = 12
+
+
+def command_uses(source: Mapped, nest: Nest) -> Iterator[Use]:
+    """Give what a command or query is told about identities, the queries inside it included."""
+    words = _words(nest) if nest.at(0) == "." else []
+    head = [word for word, _ in words]
+    if head[:2] == ["ingest", "inline"]:
+        return
+    match head:
+        case ["export", *_] if "to" in head[:-1]:
+            to = head.index("to") + 1
+            yield from _export(source, nest, *words[to])
+        case ["ingest", *_] | ["ingest-from-storage-queued", *_] if "into" in head:
+            yield from _ingestion(source, nest, head, words)
+        case ["list", "blobs", *_]:
+            yield from _each("list_blobs", storage, _locators(source, nest, words[1][1]))
+        case ["alter" | "alter-merge", *_] if found := _payload(nest):
+            yield from _policy(source, nest, *found)
+        case [verb, "external", "table", *_] if verb in _WRITES:
+            yield from _external_table(source, nest)
+        case [verb, "continuous-export", *_] if verb in _WRITES:
+            for key, text in _properties(source, nest):
+                if key == "managedidentity":
+                    yield Use("continuous_export", text, plain)
+    yield from query_uses(source, nest)
+
+
+def _words(nest: Nest) -> list[tuple[str, int]]:
+    """Give the words behind the dot, those with hyphens as one, each with the place behind it."""
+    found: list[tuple[str, int]] = []
+    place = 1
+    while len(found) < _MAX_WORDS and place < len(nest.tokens) and nest.tokens[place].kind == "word":
+        word, place = nest.at(place), place + 1
+        while nest.at(place) == "-" and len(found) < _MAX_WORDS:
+            word, place = f"{word}-{nest.at(place + 1)}", place + 2
+        found.append((word.casefold(), place))
+    return found
+
+
+def _each(flow: str, read: Reading, texts: Iterator[Text], database: str = "") -> Iterator[Use]:
+    for text in texts:
+        yield Use(flow, text, read, database)
+
+
+def _locators(source: Mapped, nest: Nest, place: int) -> Iterator[Text]:
+    """Give the connection strings that stand at ``place``, in a group or without one.
+
+    Adjacent literals in a group are one string; without a group each is one.
+    """
+    if nest.at(place) != "(":
+        while nest.is_literal(place):
+            yield Text((literal(source, nest.tokens[place]),))
+            place += 1 + (nest.at(place + 1) == ",")
+        return
+    for start, end in nest.arguments(place):
+        if all(nest.is_literal(each) for each in range(start, end)):
+            yield Text(tuple(literal(source, token) for token in nest.tokens[start:end]))
+        else:
+            yield Expressions(source, nest).unknown(start, end)
+
+
+def _export(source: Mapped, nest: Nest, form: str, place: int) -> Iterator[Use]:
+    """Read an export to storage; one to a table names no identity, and one to SQL takes none."""
+    if form == "sql":
+        found = next((place for place in islice(nest.direct(place), _MAX_WORDS) if nest.is_literal(place)), place)
+        yield from _each("export.to_sql", either, _locators(source, nest, found))
+    elif form != "table":
+        yield from _each("export.to_storage", storage, _locators(source, nest, place))
+
+
+def _ingestion(source: Mapped, nest: Nest, head: list[str], words: list[tuple[str, int]]) -> Iterator[Use]:
+    into = head.index("into")
+    database, place = _name(nest, words[into + (head[into + 1 : into + 2] == ["table"])][1])
+    if head[0] == "ingest":
+        yield from _each("ingest.into", storage, _locators(source, nest, place), database)
+        return
+    place = next((each for each in nest.direct(place) if nest.at(each) == "<|"), len(nest.tokens)) + 1
+    listed = [nest.at(each).casefold() for each in range(place, place + 3)] == [".", "list", "blobs"]
+    texts = _locators(source, nest, place + 3 * listed)
+    yield from _each("ingest.queued_cmd", storage, texts, database)
+
+
+def _external_table(source: Mapped, nest: Nest) -> Iterator[Use]:
+    found = store(nest, 1)
+    if found is None:
+        return
+    kind, opener = found
+    dialects = (text.value.casefold() for key, text in _properties(source, nest) if key == "sqldialect")
+    dialect = next(dialects, "")
+    for text in _locators(source, nest, opener):
+        if kind != "sql":
+            yield Use("external_table.delta" if kind == "delta" else "external_table.storage", text, storage)
+        elif dialect in _NO_IDENTITY:
+            yield Use(f"external_table.{dialect}", text, either)
+        else:
+            cosmos = dialect == "cosmosdbsql" or is_cosmos(text.value)
+            yield Use("external_table.cosmosdb" if cosmos else "external_table.sql", text, sql)
+
+
+def _properties(source: Mapped, nest: Nest) -> Iterator[tuple[str, Text]]:
+    """Give the properties of ``with (…)``: name in lower case, and a literal's value or the bare text."""
+    for place in nest.direct(0):
+        if nest.at(place) == "<|":
+            return
+        if nest.at(place) == "(" and nest.at(place - 1).casefold() == "with":
+            for start, end in nest.items(place + 1, nest.partner.get(place, len(nest.tokens))):
+                if nest.at(start + 1) == "=" and start + 2 < end:
+                    first, last = nest.tokens[start + 2], nest.tokens[end - 1]
+                    bare = source.part(first.start, last.end)
+                    value = literal(source, first) if first.kind == "literal" else bare
+                    yield nest.at(start).casefold(), Text((value,))
+
+
+def _payload(nest: Nest) -> tuple[str, int] | None:
+    """Give the flow of a policy command, and the place of its payload."""
+    for place in islice(nest.direct(1), 4 * _MAX_WORDS):
+        flow = _POLICIES.get(nest.at(place + 1)) if nest.at(place) == "policy" else None
+        if flow and nest.is_literal(place + 2):
+            return flow, place + 2
+    return None
+
+
+def _policy(source: Mapped, nest: Nest, flow: str, place: int) -> Iterator[Use]:
+    """Read a policy's JSON: the identities, and what the queries in it use."""
+    table = next((each for each in range(1, place) if nest.at(each) == "table"), 0)
+    database, _ = _name(nest, table + 1)
+    for key, text in leaves(json_pieces(literal(source, nest.tokens[place]))):
+        if key.casefold() == "managedidentity":
+            yield Use(flow, text, plain, database)
+        elif key.casefold() == "query" and flow == "update_policy":
+            query = text.pieces[0]
+            for use in query_uses(query, Nest.of(scan(query.value))):
+                yield replace(use, database=database)
+
+
+def _name(nest: Nest, place: int) -> tuple[str, int]:
+    """Give the database that a table's name begins with, empty if none, and the place behind the name."""
+    parts: list[str] = []
+    while True:
+        start = place
+        if nest.at(place) == "database" and nest.at(place + 1) == "(":
+            start, place = place + 2, nest.partner.get(place + 1, len(nest.tokens))
+            parts.append(_bare(nest, start, place))
+        else:
+            place = max(place, nest.partner.get(place, place))
+            parts.append(_bare(nest, start, place + 1))
+        place += 1
+        if nest.at(place) != ".":
+            return (parts[0] if len(parts) > 1 else ""), place
+        place += 1
+
+
+def _bare(nest: Nest, start: int, end: int) -> str:
+    if end == start + 1 and nest.is_literal(start):
+        return literal_text(nest.tokens[start])
+    return name_at(nest, start, end) or ""

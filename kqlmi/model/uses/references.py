@@ -1,0 +1,73 @@
+"""The identities that a command or query uses, and the flow for which it uses each."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from kqlmi.errors import PolicyError
+from kqlmi.model.entities import object_id
+from kqlmi.model.kql.brackets import commands
+from kqlmi.model.kql.source_map import Mapped
+from kqlmi.model.uses.commandflows import command_uses
+from kqlmi.model.uses.queryflows import Use
+from kqlmi.model.workflows import WORKFLOWS, Workflow
+from kqlmi.redaction import redacted
+
+_BY_ID = {row.id: row for row in WORKFLOWS}
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """One identity at one place of a text, and what it is used for there.
+
+    ``workflow`` is None for a flow that takes no managed identity: ``flow`` is then its name, and the service answers
+    that authentication with a managed identity is disabled for it. ``identity`` is ``system``, an object ID in lower
+    case, or what the text says in its place; None where the text does not tell. ``target`` is the URL or server,
+    without credentials; empty if unknown or none. ``database`` is the one whose policy decides where the text names
+    it; empty for the one in context.
+
+    From ``start`` to ``end`` the text names the identity: as it is written, without quotes and key. For the system
+    identity of SQL that is the way to sign in; of a name that goes over several literals, what stands in the first of
+    them; and where the text does not tell, the expression that hides it.
+    """
+
+    workflow: Workflow | None
+    flow: str
+    identity: str | None
+    start: int
+    end: int
+    target: str = ""
+    database: str = ""
+
+
+def references(text: str) -> tuple[Reference, ...]:
+    """Give the identities that a command, a script of commands or a query uses, in the order of the text.
+
+    It never raises: what is broken gives what can be read of the rest. An identity is told only where the text alone
+    decides: literals in every form, joined, in ``strcat``, ``dynamic``, bags and arrays, or bound to a name by ``let``.
+    One that a column, a parameter, a mask or another function decides has None, unless its flow takes none anyway.
+    A literal that a flow uses several times is one reference.
+    """
+    source = Mapped.whole(text)
+    found: dict[Reference, None] = {}
+    for nest in commands(text):
+        for use in command_uses(source, nest):
+            found |= dict.fromkeys(_references(use))
+    return tuple(sorted(found, key=lambda one: (one.start, one.end, one.flow)))
+
+
+def _references(use: Use) -> Iterator[Reference]:
+    workflow = _BY_ID.get(use.flow)
+    connection = use.read(use.text.value)
+    for named in connection.named:
+        # A connection that cannot be told uses an identity perhaps; where none can be used, that says nothing.
+        if workflow or named.identity is not None:
+            identity = None if named.identity is None else _identity(named.identity)
+            place = use.text.span(named.start, named.end)
+            yield Reference(workflow, use.flow, identity, *place, redacted(connection.target), use.database)
+
+
+def _identity(text: str) -> str:
+    try:
+        return object_id(text)
+    except PolicyError:
+        return redacted(text)

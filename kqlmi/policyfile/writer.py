@@ -1,0 +1,210 @@
+"""Policies written as a policy file: a new one, or an old one brought up to date."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from kqlmi.errors import printable
+from kqlmi.model import jsontext
+from kqlmi.model.entities import SYSTEM, Identity, ObjectId, Scope, known_usage, usage_name
+from kqlmi.model.policy.policy import Policy, Snapshot
+from kqlmi.policyfile import edits
+from kqlmi.policyfile.document import (
+    PolicyFile,
+    Properties,
+    Row,
+    as_object_id,
+    held_properties,
+    held_usages,
+)
+from kqlmi.policyfile.edits import Cut, Value
+from kqlmi.policyfile.nodes import PolicyFileError, decode
+from kqlmi.policyfile.reader import FORMAT, read
+
+Held = dict[ObjectId, Value]
+"""What identities hold in a scope, as it is written."""
+
+
+def export(snapshot: Snapshot, *, cluster: str = "") -> str:
+    """Give a new policy file, mode ``complete``, of every scope of ``snapshot``; ``cluster`` is named at its top."""
+    policies = snapshot.policies
+    names = _labels(snapshot.identities.values(), {})
+    document: dict[str, Value] = {}
+    if names:
+        document["identities"] = {name: identity for identity, name in names.items()}
+    if unknown := _unknown(usage for policy in policies.values() if policy for _, usage in sorted(policy.grants)):
+        document["unknown-usages"] = unknown
+    written = {scope: _named(_held(policy), names) if policy else "none" for scope, policy in policies.items()}
+    written |= {scope: {} for scope, policy in policies.items() if policy == Policy.empty()}
+    if Scope.cluster() in written:
+        document["cluster"] = written[Scope.cluster()]
+    document["databases"] = {scope.name: value for scope, value in written.items() if scope.name is not None}
+    lines = [
+        f"# Which managed identity may do what{f' on {printable(cluster)}' if cluster else ''}.",
+        f"kqlmi: {FORMAT}",
+        "mode: complete  # each scope below holds exactly this; a database that is not listed is left alone",
+        *edits.block(document),
+    ]
+    text = "\n".join([*lines, ""])
+    read(text)  # Nothing is handed out that could not be read: YAML has limits, such as 1,024 characters for a key.
+    return text
+
+
+def update(document: str | bytes, snapshot: Snapshot) -> str:
+    """Give a policy file with what ``snapshot`` holds in the scopes and of the identities that the file governs.
+
+    Everything else stays as it is, to the byte: comments, order, formatting, what the file does not govern and what
+    ``snapshot`` did not read. A file that asks for no change is given back unchanged.
+
+    Raises:
+        PolicyFileError: The file is wrong, or so unusual that it cannot be rewritten in place.
+    """
+    text = decode(document)
+    file = read(text)
+    arrivals = {scope: _arrivals(file, scope, snapshot) for scope in _governed(file, snapshot)}
+    names = {
+        file.names[key.text.casefold()]: key.text
+        for _, key, _ in (file.fields["identities"].value.mapping("identities") if "identities" in file.fields else ())
+    }
+    fresh = {
+        identity: name
+        for identity, name in _labels(snapshot.identities.values(), file.names).items()
+        if identity not in names and any(identity in held for held in arrivals.values())
+    }
+    written = {scope: _named(held, names | fresh) for scope, held in arrivals.items()}
+    root, mode = file.fields["mode"].parent, file.fields["mode"].value
+    cuts: list[Cut] = []
+    for scope in arrivals:
+        if scope in file.sections:
+            cuts += _section(text, file, scope, snapshot, written[scope])
+    unlisted = {str(scope.name): value for scope, value in written.items() if scope not in file.sections}
+    cuts += _extended(text, file, "databases", unlisted, after=root.items[-1].end)
+    cuts += _extended(text, file, "identities", {name: identity for identity, name in fresh.items()}, after=mode.end)
+    cuts += _extended(text, file, "unknown-usages", _new_usages(file, snapshot, arrivals), after=mode.end)
+    result = edits.apply(text, cuts)
+    if not _holds(result, snapshot):
+        raise PolicyFileError(
+            "it is laid out so that it cannot be rewritten in place.",
+            hint="Export to a new file, or write lists as [A, B] and mappings as key: value.",
+        )
+    return result
+
+
+def _holds(text: str, snapshot: Snapshot) -> bool:
+    """Tell whether a file wants exactly what the cluster holds."""
+    try:
+        file = read(text)
+        pairs = [(file.wanted(scope, snapshot), snapshot.policies[scope]) for scope in _governed(file, snapshot)]
+    except PolicyFileError:
+        return False
+    return all((one and one.grants) == (other and other.grants) for one, other in pairs)
+
+
+def _governed(file: PolicyFile, snapshot: Snapshot) -> list[Scope]:
+    """Give the scopes that were read and that the file lists, or that it wants without a policy and that have one."""
+    listed = [scope for scope in file.sections if scope in snapshot.policies]
+    unlisted = [
+        scope
+        for scope, policy in snapshot.policies.items()
+        if policy is not None and scope not in file.sections and not scope.is_cluster
+    ]
+    return listed + (unlisted if file.clears_unlisted else [])
+
+
+def _arrivals(file: PolicyFile, scope: Scope, snapshot: Snapshot) -> Held:
+    """Give the identities that a scope holds and the file, which governs the whole of it, does not list there."""
+    policy = snapshot.policies[scope]
+    if policy is None or file.mode == "partial":
+        return {}
+    section, held = file.sections.get(scope), _held(policy)
+    if section is None or section.rows is None:
+        return held
+    rows, usages = file.holders(scope, snapshot), held_usages(policy)
+    return {identity: value for identity, value in held.items() if identity not in rows and usages[identity]}
+
+
+def _section(text: str, file: PolicyFile, scope: Scope, snapshot: Snapshot, new: Mapping[str, Value]) -> Iterator[Cut]:
+    section, policy, complete = file.sections[scope], snapshot.policies[scope], file.mode == "complete"
+    if policy is None and complete:
+        yield from edits.replaced(text, section.slot, "none") if section.rows is not None else ()
+        return
+    if section.rows is None:
+        yield from edits.replaced(text, section.slot, new)
+        return
+    usages, properties = held_usages(policy or Policy.empty()), held_properties(policy or Policy.empty())
+    gone = []
+    for place, (identity, row) in enumerate(file.holders(scope, snapshot).items()):
+        if complete and row.usages.value.items and not usages.get(identity):
+            gone.append(place)
+        else:
+            yield from _row(text, row, usages.get(identity, ()), properties.get(identity))
+    if gone or new:
+        yield from edits.changed(text, section.slot, gone, new)
+
+
+def _row(text: str, row: Row, wanted: Sequence[str], properties: Properties | None) -> Iterator[Cut]:
+    present = [usage_name(item.text) for item in row.usages.value.items]
+    gone = [place for place, usage in enumerate(present) if usage not in wanted]
+    new = [usage for usage in wanted if usage not in present]
+    if gone or new:
+        yield from edits.changed(text, row.usages, gone, new)
+    if row.properties_slot and properties is not None and properties != row.properties:
+        yield from edits.replaced(text, row.properties_slot, _json(properties))
+
+
+def _extended(
+    text: str, file: PolicyFile, key: str, new: Mapping[str, Value] | Sequence[str], *, after: int
+) -> Iterator[Cut]:
+    """Put new items into a collection at the top of the file; where there is none, make it behind ``after``."""
+    if new and key in file.fields:
+        yield from edits.changed(text, file.fields[key], (), new)
+    elif new:
+        yield from edits.added(text, file.fields["mode"].parent, {key: new}, after=after)
+
+
+def _new_usages(file: PolicyFile, snapshot: Snapshot, arrivals: Mapping[Scope, Held]) -> list[str]:
+    """Give the unknown usages that come into the file and that it does not mention yet."""
+    rows = (row for section in file.sections.values() for row in section.rows or ())
+    mentioned = {usage_name(item.text) for row in rows for item in row.usages.value.items} | file.unknown_usages
+    coming = (
+        usage
+        for scope, held in arrivals.items()
+        for identity, usage in sorted(snapshot.grants(scope))
+        if identity in held or (scope in file.sections and identity in file.holders(scope, snapshot))
+    )
+    return [usage for usage in _unknown(coming) if usage not in mentioned]
+
+
+def _unknown(usages: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(usage for usage in usages if not known_usage(usage)))
+
+
+def _held(policy: Policy) -> Held:
+    properties = held_properties(policy)
+    return {
+        identity: {"usages": usages, "properties": _json(properties[identity])} if properties[identity] else usages
+        for identity, usages in held_usages(policy).items()
+    }
+
+
+def _json(properties: Properties) -> jsontext.Raw:
+    return jsontext.Raw(jsontext.dump({name: jsontext.Raw(text) for name, text in properties.items()}))
+
+
+def _named(held: Held, names: Mapping[ObjectId, str]) -> dict[str, Value]:
+    return {names.get(identity, identity): value for identity, value in held.items()}
+
+
+def _labels(identities: Iterable[Identity], taken: Mapping[str, ObjectId]) -> dict[ObjectId, str]:
+    """Give each identity that has a display name a name of its own in the file; one shared by several gets a suffix."""
+    known = [one for one in identities if one.display_name and one.object_id != SYSTEM]
+    shown, used = Counter(one.display_name.casefold() for one in known), set(taken)
+    labels: dict[ObjectId, str] = {}
+    for one in known:
+        alone = shown[one.display_name.casefold()] == 1
+        name = one.display_name if alone else f"{one.display_name}-{one.object_id[:8]}"
+        key = name.casefold()
+        # A name that means another identity, here or in the cluster, or looks like an object ID: the object ID says it better.
+        if key not in used and shown[key] == int(alone) and not as_object_id(name):
+            labels[one.object_id] = name
+            used.add(key)
+    return labels
