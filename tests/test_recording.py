@@ -22,6 +22,7 @@ from kqlmi.model.entities import Scope
 from kqlmi.model.plan.plan import Plan
 from kqlmi.model.policy import commands
 from kqlmi.model.policy.policy import Policy
+from kqlmi.recording import cells
 from kqlmi.session import Session
 
 FIRST, SECOND, CLUSTER = Scope.database("First"), Scope.database("Second"), Scope.cluster()
@@ -158,7 +159,7 @@ def test_a_command_that_cannot_be_sent_is_recorded_as_not_applied(session: Sessi
     command = commands.read(commands.delete(FIRST))
     assert command
     with pytest.raises(InputError, match="9999 seconds"):
-        session._recorder.run([command], commands.delete(FIRST), "First", timeout=9999)
+        cells.run(session._recorder, [command], commands.delete(FIRST), "First", timeout=9999)
     assert session.recorded().entries[-1].outcome == "not applied"
 
 

@@ -79,6 +79,10 @@ class Entry:
         """Return the entry with another step at a place, counted from 0."""
         return replace(self, steps=(*self.steps[:place], step, *self.steps[place + 1 :]))
 
+    def with_all(self, outcome: Outcome) -> Self:
+        """Return it with one outcome for all of its steps."""
+        return replace(self, steps=tuple(replace(step, outcome=outcome) for step in self.steps))
+
 
 def new_entry(
     *, cluster: str, name: str, principal: str, source: Source, steps: Iterable[StepRecord], undoes: str | None = None

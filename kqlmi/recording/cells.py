@@ -27,10 +27,10 @@ from kqlmi.model.entities import Scope
 from kqlmi.model.kql.hidden_literals import masked
 from kqlmi.model.policy import commands
 from kqlmi.model.policy.commands import PolicyCommand
+from kqlmi.recording.recorder import Recorder, first_value
 
 if TYPE_CHECKING:
     from kqlmi.model.policy.policy import Policy
-    from kqlmi.recording.recorder import Recorder
 
 _UNDO: Final = {"applied": "%kqlmi undo reverts that.", "partly applied": "%kqlmi undo reverts that."}
 _INTERRUPTED: Final = {
@@ -46,7 +46,7 @@ _FAILED: Final = {
 }
 
 
-def run(recorder: "Recorder", written: Sequence[PolicyCommand], text: str, database: str, *, timeout: float) -> Table:
+def run(recorder: Recorder, written: Sequence[PolicyCommand], text: str, database: str, *, timeout: float) -> Table:
     """Send a text that writes policies, with the policies read around it, and return its answer.
 
     Of a script that the service carries out in part, each scope has the outcome that its own policy shows.
@@ -102,7 +102,7 @@ class _Sent:
     ``again`` is True once it was tried, ``unclear`` where it may have been carried out, which is so ``until`` its deadline.
     """
 
-    recorder: "Recorder"
+    recorder: Recorder
     entry: Entry
     command: PolicyCommand | None
     again: bool = False
@@ -118,7 +118,7 @@ class _Sent:
             # It was carried out up to where it failed: a script, or a command before what follows it.
             found = self._read_back("not applied", refused=True)
         else:
-            found = with_all(self.entry, "not applied")
+            found = self.entry.with_all("not applied")
         found = open_entries.closed(found)
         with suppress(KeyboardInterrupt):  # the error says how it ended
             self.recorder.update(found)
@@ -139,7 +139,7 @@ class _Sent:
     def interrupted(self) -> RequestInterruptedError:
         """Read back what became of a text, close its entry, and return what an interrupt of it becomes."""
         found = open_entries.closed(
-            self._settled(_after_interrupt) if self.unclear else with_all(self.entry, "not applied")
+            self._settled(_after_interrupt) if self.unclear else self.entry.with_all("not applied")
         )
         with suppress(KeyboardInterrupt):
             self.recorder.update(found)
@@ -180,7 +180,7 @@ class _Sent:
 
     def _read_back(self, stayed: Outcome, *, refused: bool) -> Entry:
         """Return the entry with the policies as they are now; ``stayed`` is the outcome of those that did not change."""
-        entry = with_all(self.entry, "unknown")
+        entry = self.entry.with_all("unknown")
         for place, step in enumerate(entry.steps):
             with suppress(KqlmiError):
                 now = read_policy(self.recorder.connection, step.scope)
@@ -200,7 +200,7 @@ def _after_interrupt(connection: Connection, awaited: Awaited) -> Settled:
 
 
 def _around(
-    recorder: "Recorder", written: Sequence[PolicyCommand], context: Scope | None, text: str, request: str
+    recorder: Recorder, written: Sequence[PolicyCommand], context: Scope | None, text: str, request: str
 ) -> tuple[StepRecord, ...]:
     """Return a step for each scope that commands write: its policy as it is, and as they are to leave it."""
     before: dict[Scope, Policy | None] = {}
@@ -226,21 +226,9 @@ def _around(
     )
 
 
-def _database(recorder: "Recorder") -> str:
+def _database(recorder: Recorder) -> str:
     return first_value(recorder.connection.execute("print name = current_database()"), "name")
 
 
 def _look(entry: Entry) -> str:
     return f"Look before you send it again: {commands.show(entry.steps[0].scope)}"
-
-
-def first_value(answer: Table, column: str) -> str:
-    """Return the value of a column in the first row; AnswerError if there is no row."""
-    if not len(answer):
-        raise AnswerError("The answer has no row.", hint="Is there a proxy in between?")
-    return str(answer.column(column)[0])
-
-
-def with_all(entry: Entry, outcome: Outcome) -> Entry:
-    """Return an entry all of whose steps have an outcome."""
-    return replace(entry, steps=tuple(replace(step, outcome=outcome) for step in entry.steps))

@@ -11,15 +11,12 @@ from kqlmi.cluster.connection import Connection, new_client_request_id
 from kqlmi.cluster.faults.retries import Retrying
 from kqlmi.cluster.policies import read_policy
 from kqlmi.cluster.protocol.table import Table
-from kqlmi.errors import ApplyError, ForbiddenError, InputError
+from kqlmi.errors import AnswerError, ApplyError, ForbiddenError, InputError
 from kqlmi.history import Entry, History, HistoryError, Outcome, Reading, StepRecord, new_entry, open_entries
 from kqlmi.model.entities import Scope
 from kqlmi.model.plan.plan import Plan, make_plan
-from kqlmi.model.policy.commands import PolicyCommand
 from kqlmi.model.policy.diff import Change, diff
 from kqlmi.model.policy.policy import Snapshot, marked_as, state_of
-from kqlmi.recording import cells
-from kqlmi.recording.cells import first_value, with_all
 
 _WHO = "print cluster = current_cluster_endpoint(), principal = current_principal()"
 
@@ -125,10 +122,6 @@ class Recorder:
         error.entry = entry.id
         return error
 
-    def run(self, written: Sequence[PolicyCommand], text: str, database: str, *, timeout: float) -> Table:
-        """Send a text with writing policy commands as it stands, with the policies read around it, and an entry."""
-        return cells.run(self, written, text, database, timeout=timeout)
-
     def ids(self, scopes: Iterable[Scope]) -> open_entries.Ids:
         """Read the own IDs of databases, by which one that is created again is told from the one before."""
         if all(scope.is_cluster for scope in scopes):
@@ -232,7 +225,7 @@ class Recorder:
         try:
             self.history.begin(entry)
         except KeyboardInterrupt:
-            self.close(with_all(entry, "not applied"))
+            self.close(entry.with_all("not applied"))
             raise
 
     def update(self, entry: Entry) -> None:
@@ -244,6 +237,13 @@ class Recorder:
             except KeyboardInterrupt:
                 self.history.update(entry)  # a second interrupt ends that too
                 raise
+
+
+def first_value(answer: Table, column: str) -> str:
+    """Return the value of a column in the first row; AnswerError if there is no row."""
+    if not len(answer):
+        raise AnswerError("The answer has no row.", hint="Is there a proxy in between?")
+    return str(answer.column(column)[0])
 
 
 def _changes(changes: Sequence[Change]) -> str:

@@ -25,7 +25,7 @@ from kqlmi.model.policy import commands
 from kqlmi.model.policy.access import Access, access
 from kqlmi.model.policy.directory import Directory
 from kqlmi.model.policy.policy import Policy, Snapshot
-from kqlmi.recording import Recorder
+from kqlmi.recording import Recorder, cells
 from kqlmi.session import auditing, azure, changing, identifying, impact
 from kqlmi.session.explaining import Refusal, check, explain
 from kqlmi.session.ingesting import ingest
@@ -124,7 +124,7 @@ class Session:
         try:
             if written:
                 if self.history:
-                    return self._recorder.run(written, text, name, timeout=limit)
+                    return cells.run(self._recorder, written, text, name, timeout=limit)
                 return policies.write_policy(self.connection, text, name, timeout=limit, retrying=self._retrying)
             return self.connection.execute(text, name or None, timeout=timeout)
         except ServiceError as error:
