@@ -44,7 +44,6 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Give a public name, imported when it is first asked for."""
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     if name in {"local", "model"}:

@@ -113,7 +113,6 @@ class RequestInterruptedError(_Sentence, KeyboardInterrupt):
         ended: bool = False,
         outcome: str = "",
     ) -> None:
-        """Keep what is known of the request."""
         super().__init__(message, hint=hint, client_request_id=client_request_id)
         self.sent = sent
         self.ended = ended
@@ -271,7 +270,6 @@ class ApplyError(KqlmiError):
         hint: str = "",
         client_request_id: str = "",
     ) -> None:
-        """Keep what landed."""
         super().__init__(message, hint=hint, client_request_id=client_request_id)
         self.outcome = outcome
         self.steps = tuple(steps)

@@ -109,7 +109,6 @@ class Secret(str):
     __slots__ = ()
 
     def __repr__(self) -> str:
-        """Give asterisks."""
         return repr(HIDDEN)
 
     def __deepcopy__(self, memo: Any) -> str:
@@ -117,5 +116,4 @@ class Secret(str):
         return HIDDEN
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
-        """Refuse to be pickled."""
         raise TypeError("A secret cannot be pickled: sign in again where it is needed.")

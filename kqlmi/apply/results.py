@@ -57,7 +57,6 @@ class Applied:
         return wanted
 
     def __str__(self) -> str:
-        """Give the outcome, and on a line each what was overwritten or could not be ruled out."""
         lines = [f"Applied and verified on {self.plan.cluster}: {self.plan.summary}."]
         for result in self.steps:
             if result.overwritten:

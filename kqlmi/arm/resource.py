@@ -51,7 +51,6 @@ class ClusterResource:
     options: Mapping[str, Any] = field(repr=False)
 
     def __post_init__(self) -> None:
-        """Refuse what is no resource ID of a cluster."""
         _ = self.parts
 
     @property

@@ -106,7 +106,6 @@ class Unreadable:
         return self.path.stem.rpartition(".")[2]
 
     def __str__(self) -> str:
-        """Return the path and the reason on one line."""
         return f"{printable(str(self.path))}: {printable(self.reason)}"
 
 

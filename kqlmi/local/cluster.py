@@ -62,13 +62,11 @@ class LocalCluster:
         return f"<LocalCluster {self.url}{'' if self._server else ', stopped'}>"
 
     def __enter__(self) -> Self:
-        """Give the cluster, which is running already."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop the cluster."""
         self.stop()
 
     @property

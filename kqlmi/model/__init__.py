@@ -5,7 +5,6 @@ from types import ModuleType
 
 
 def __getattr__(name: str) -> ModuleType:
-    """Give a submodule, imported when it is first asked for: ``kqlmi.model.policy.commands``."""
     try:
         return import_module(f"kqlmi.model.{name}")
     except ModuleNotFoundError:

@@ -131,5 +131,4 @@ class Identity:
     resource_id: str = ""
 
     def __str__(self) -> str:
-        """Give the display name with the object ID."""
         return f"{printable(self.display_name)} ({self.object_id})" if self.display_name else self.object_id

@@ -37,7 +37,6 @@ class KqlMagics(Magics):
     """The magic of one shell, with the sessions that it holds open."""
 
     def __init__(self, shell: "InteractiveShell") -> None:
-        """Begin without a session."""
         super().__init__(shell)
         self.settings = KqlMI(parent=shell)
         shell.configurables.append(self.settings)  # type: ignore[arg-type] # IPython means any Configurable

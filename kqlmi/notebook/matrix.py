@@ -117,7 +117,6 @@ class OfAll:
     """Where each usage is in force, over all scopes that were read; ticks that were not applied do not count."""
 
     def __init__(self, snapshot: Snapshot) -> None:
-        """Count the databases in which each identity holds each usage."""
         self.legend = Legend()
         self._databases = [scope for scope in snapshot.policies if not scope.is_cluster]
         self._counts: dict[str, Counter[str]] = defaultdict(Counter)

@@ -12,7 +12,6 @@ class Opened:
     """The panels of the last run of each cell; where the front end names no cell, none is closed."""
 
     def __init__(self) -> None:
-        """Begin without a panel."""
         self._by_cell: dict[str, tuple[str, list[Panel]]] = {}
 
     def keep(self, panel: "Panel") -> None:

@@ -14,19 +14,16 @@ class Progress:
     """
 
     def __init__(self) -> None:
-        """Begin without a bar."""
         self._bar: Any = None
         self._place: Any = None
         self._what = ""
 
     def __enter__(self) -> Self:
-        """Give the progress itself."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Take the bar away, also after an error or an interrupt."""
         self._close()
 
     def __call__(self, done: int, total: int, what: str) -> None:

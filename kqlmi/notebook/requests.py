@@ -57,7 +57,6 @@ class Requests:
     """
 
     def __init__(self, panel: "Panel") -> None:
-        """Listen to a panel."""
         self._panel = panel
         # What was heard last of each page, by the page, and when.
         self._heard: dict[str, tuple[str, float]] = {}

@@ -16,7 +16,6 @@ class PolicyFileError(InputError):
     """A policy file is wrong; ``line`` is where, counted from 1, or None where no line is to blame."""
 
     def __init__(self, message: str, *, hint: str = "", line: int | None = None) -> None:
-        """Put the line in front of the sentence."""
         super().__init__(f"Line {line}: {message}" if line else f"Policy file: {message}", hint=hint)
         self.line = line
 

@@ -39,7 +39,6 @@ class Done:
     plan: AzurePlan
 
     def __str__(self) -> str:
-        """Give the outcome, and the line that takes it back."""
         told = f"Done and verified on {self.plan.cluster}: {self.plan.summary}."
         return f"{told} %kqlmi undo does not take it back, this does: {self.plan.back}" if self.plan.back else told
 

@@ -77,13 +77,11 @@ class Session:
         return f"<kqlmi session on {self.name}>"
 
     def __enter__(self) -> Self:
-        """Give the session itself."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Close the session."""
         self.close()
 
     def close(self) -> None:

@@ -15,7 +15,6 @@ class Started:
         self._cluster, self._users = cluster, 0
 
     def __enter__(self) -> "LocalCluster":
-        """Return the cluster."""
         self._users += 1
         return self._cluster
 

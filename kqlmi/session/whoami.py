@@ -34,7 +34,6 @@ class WhoAmI:
     unread: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """Give a page."""
         name = printable(self.display_name) or "Somebody without a name"
         what = ", ".join(filter(None, [self.kind, f"object ID {self.object_id}" if self.object_id else ""]))
         roles = "not told" if self.roles is None else ", ".join(map(str, self.roles)) or "none"

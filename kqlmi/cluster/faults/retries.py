@@ -64,7 +64,6 @@ class Retrying:
     """
 
     def __init__(self, patience: Patience | None = None, tell: Callable[[str], None] = _untold) -> None:
-        """Begin without a role that was granted."""
         self.patience, self.tell = patience or Patience(), tell
         self._granted: float | None = None
 

@@ -28,7 +28,6 @@ class RefusedError(Exception):
     """An answer that the SDK takes for an error; ``http_response`` is all of it, of which the SDK keeps only some."""
 
     def __init__(self, response: Any) -> None:
-        """Keep the response."""
         super().__init__()
         self.http_response = response
 
@@ -37,7 +36,6 @@ class LateError(Exception):
     """An error that a frame of a successful answer carries; ``error`` is as the service writes it."""
 
     def __init__(self, error: Mapping[str, Any]) -> None:
-        """Keep the service's error."""
         super().__init__()
         self.error = error
 

@@ -81,7 +81,6 @@ class Table:
         return (self, *self.others)
 
     def __len__(self) -> int:
-        """Give the number of rows."""
         return len(self.rows)
 
     def has(self, name: str) -> bool:

@@ -12,7 +12,6 @@ class Credential:
     """Gives the one token of the local cluster's Azure Resource Manager routes."""
 
     def __init__(self, token: str) -> None:
-        """Keep the token."""
         self._token = token
 
     def __repr__(self) -> str:

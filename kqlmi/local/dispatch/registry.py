@@ -151,7 +151,7 @@ class Command:
     is_long: bool
 
     def __call__(self, call: Call) -> Table:
-        """Carry the command out."""
+        """Run the command, and return its table."""
         rows = self.function(replace(call, gives=self.columns))
         if isinstance(rows, Table):
             return rows

@@ -32,7 +32,6 @@ class Lanes:
     """The workers of a server; its methods belong to the server's loop."""
 
     def __init__(self) -> None:
-        """Prepare; threads start as they are needed."""
         self._pools = {
             load: ThreadPoolExecutor(count, f"kqlmi-local-{load}", _mark, (load,)) for load, count in WORKERS.items()
         }

@@ -17,7 +17,6 @@ class Mismatch(Exception):  # noqa: N818 - it steers the matching of patterns an
     """The text is not of the wanted shape here."""
 
     def __init__(self, position: int, expected: str) -> None:
-        """Keep where, and what was expected."""
         super().__init__(expected)
         self.position = position
         self.expected = expected
@@ -33,7 +32,6 @@ class Reader:
     """A position in a text."""
 
     def __init__(self, text: str, position: int = 0) -> None:
-        """Start at a position."""
         self.text = text
         self.position = position
 

@@ -37,7 +37,6 @@ class Engine:
     """The cluster's tables in a DuckDB; nothing is loaded before the first query."""
 
     def __init__(self, databases: Callable[[], Mapping[str, Database]]) -> None:
-        """Keep how to read the databases as they are."""
         self._databases = databases
         self._prefix = f"c{next(_NUMBERS)}"  # two clusters may hold databases of one ID
         self._connection: DuckDBPyConnection | None = None

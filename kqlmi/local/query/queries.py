@@ -26,7 +26,6 @@ class Queries:
     """Runs query text for callers."""
 
     def __init__(self, state: State) -> None:
-        """Prepare; the engine is loaded by the first query that needs it."""
         self.state = state
         self._engine = Engine(lambda: state.databases)
 

@@ -143,7 +143,6 @@ class Watch:
     """A thread that interrupts a request when its time is over or it is cancelled."""
 
     def __init__(self, run: Run, waker: threading.Event, seconds: float, interrupt: Callable[[], Any]) -> None:
-        """Prepare; the thread starts with the context."""
         self._run = run
         self._waker = waker
         self._seconds = seconds
@@ -152,7 +151,6 @@ class Watch:
         self._thread = threading.Thread(target=self._wait, daemon=True)
 
     def __enter__(self) -> Self:
-        """Start to watch."""
         self._thread.start()
         return self
 
@@ -177,7 +175,6 @@ class Activity:
     """The requests of a cluster, the oldest forgotten first."""
 
     def __init__(self) -> None:
-        """Start empty."""
         self._runs: deque[Run] = deque(maxlen=_KEPT)
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []

@@ -12,7 +12,6 @@ class Hub:
     """An event hub; ``resource_id`` is how a data connection names it."""
 
     def __init__(self, state: State, namespace: str, name: str) -> None:
-        """Take the hub of a namespace, or make it."""
         if not namespace.strip() or not name.strip() or "/" in namespace + name:
             raise InputError("A hub needs a namespace and a name.", hint="Write cluster.hub('namespace', 'hub').")
         self.resource_id = resources.hub_id(namespace, name)
@@ -23,7 +22,6 @@ class Hub:
         state.keep()
 
     def __repr__(self) -> str:
-        """Give namespace and name."""
         return f"<Hub {'/'.join(self._place)}>"
 
     def send(self, events: Iterable[Any]) -> None:

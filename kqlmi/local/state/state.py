@@ -107,7 +107,6 @@ class State:
         name: str = "kqlmi-local",
         policy: Policy | None = None,
     ) -> None:
-        """Start with what is given, no callers and nothing recorded."""
         self.name = name
         self.id = str(uuid.uuid4())
         self.url = self.ingest_url = ""

@@ -39,7 +39,6 @@ class Table:
     rows: tuple[tuple[Any, ...], ...] = ()
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
-        """Give the rows."""
         return iter(self.rows)
 
     def with_rows(self, rows: Iterable[tuple[Any, ...]]) -> "Table":

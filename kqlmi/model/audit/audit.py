@@ -81,7 +81,6 @@ class Audit:
         return "\n".join(lines)
 
     def __str__(self) -> str:
-        """Give the audit as a readable page."""
         return "\n".join(_page(self))
 
 

@@ -34,7 +34,6 @@ class Tightened:
     names: dict[str, str]
 
     def __str__(self) -> str:
-        """Give the reasons, one on each line."""
         lines = [f"Kept:  {self._line(one)}" for one in self.kept]
         return "\n".join([*lines, *(f"Taken: {self._line(one)}" for one in self.taken)])
 

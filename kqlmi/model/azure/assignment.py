@@ -32,7 +32,6 @@ class IdentityBlock:
         return ours == theirs and systems[0] == systems[1]
 
     def __str__(self) -> str:
-        """Give it on one line."""
         users = [printable(one.rpartition("/")[2]) for one in self.users]
         return ", ".join([*([f"system ({self.system})"] if self.system else []), *users]) or "none"
 
@@ -126,7 +125,6 @@ class AssignmentPlan:
         return f"%kqlmi {other} {named}{f' --on={on}' if on else ''}"
 
     def __str__(self) -> str:
-        """Give the change, what stays, and the request, for people."""
         if not self.steps:
             state = "assigned" if self.verb == "assign" else "not assigned"
             return f"Nothing to do on {printable(self.cluster)}: {self.who} is {state}."

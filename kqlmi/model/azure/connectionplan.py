@@ -82,7 +82,6 @@ class ConnectionPlan:
         return "" if self.allowed.allowed else "".join(lines)
 
     def __str__(self) -> str:
-        """Give the change, the gates, and the request, for people."""
         gate = "allowed" if self.allowed.allowed else "not known" if self.allowed.allowed is None else "NOT allowed"
         lines = [
             f"Plan {self.short} on {printable(self.cluster)}: {self.summary}",

@@ -36,7 +36,6 @@ class HeldRole:
         return bool(self.kind) and not self.database
 
     def __str__(self) -> str:
-        """Give the role in the cluster's words."""
         return f"{printable(self.text)} ({printable(self.where)}{'' if self.kind else ', not recognised'})"
 
 
@@ -49,7 +48,6 @@ class Ability:
     why: str = ""
 
     def __str__(self) -> str:
-        """Give it as a line."""
         return f"{self.answer:<9}  {self.what}{f': {self.why}' if self.why else ''}"
 
 

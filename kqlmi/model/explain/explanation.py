@@ -52,7 +52,6 @@ class Explanation:
     certain: bool = True
 
     def __str__(self) -> str:
-        """Give the sentence and the lines, for people."""
         said = self.sentence if self.certain else f"Probably: {self.sentence}"
         return "\n".join([said, *(f"    {line}" for mend in self.mends for line in mend.splitlines())])
 

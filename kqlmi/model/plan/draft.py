@@ -53,7 +53,6 @@ class Draft:
     directory: Directory = field(default_factory=Directory, compare=False)
 
     def __post_init__(self) -> None:
-        """Know the identities of the policies."""
         if not self.directory.identities:
             object.__setattr__(self, "directory", Directory.of(self.read))
 

@@ -43,7 +43,6 @@ class Impact:
         return (*self.stopping, *self.doubts)
 
     def __str__(self) -> str:
-        """Give the lines, or the sentence that nothing was found."""
         return "\n".join(self.lines) or "No use was found that would stop."
 
 

@@ -116,7 +116,6 @@ class Plan:
         return f"{name} ({identity})" if name else printable(identity)
 
     def __str__(self) -> str:
-        """Give the summary, the changes and the commands, for people."""
         if not self.steps:
             return f"Nothing to do on {printable(self.cluster)}."
         lines = [f"Plan {self.short} on {printable(self.cluster)}: {self.summary}"]

@@ -219,7 +219,6 @@ class Snapshot:
     policies: Mapping[Scope, Policy | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Keep a read-only copy."""
         object.__setattr__(self, "policies", MappingProxyType(dict(self.policies)))
 
     def grants(self, scope: Scope) -> frozenset[Grant]:

@@ -32,7 +32,6 @@ class Item:
     lines: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """Give the mark and the sentence, and below them the lines of what is not known to be done."""
         shown = () if self.state == "done" else self.lines
         below = (f"      {part}" for line in shown for part in line.splitlines())
         return "\n".join([f"{MARKS[self.state]} {self.says}", *below])

@@ -34,7 +34,6 @@ class Blob:
     identity: ObjectId | None = None
 
     def __str__(self) -> str:
-        """Give the URI as it is ingested."""
         return f"{self.url};{_IDENTITY}{self.identity}" if self.identity else self.url
 
     def format(self, said: str = "") -> str:

@@ -49,7 +49,6 @@ class Evidence:
     inferred: bool = False
 
     def __str__(self) -> str:
-        """Give it on one line."""
         notes = ["disabled, or used when it is called"] * (self.state == "idle") + ["inferred"] * self.inferred
         note = f" ({'; '.join(notes)})" if notes else ""
         return f"{printable(self.says)}{note}, by {printable(self.source)}, {self.window}"
@@ -97,7 +96,6 @@ class Source:
         return f"{self.name}{where}: {self.outcome}{why} ({self.window})"
 
     def __str__(self) -> str:
-        """Give it on one line."""
         return self.line([self.database] if self.database else [])
 
 
