@@ -25,7 +25,8 @@ from kqlmi.model.kql import brackets, hidden_literals, payloads, tokenizer
 from kqlmi.model.kql.source_map import Mapped
 from kqlmi.model.policy import commands
 from kqlmi.model.uses import references
-from kqlmi.notebook import invocation, words
+from kqlmi.notebook import invocation
+from kqlmi.notebook.panel import words
 
 READERS: dict[str, Callable[[str], object]] = {
     "lexing.tokens": lambda text: list(tokenizer.tokens(text)),

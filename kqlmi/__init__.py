@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from kqlmi.model.plan.draft import Draft
     from kqlmi.model.plan.plan import Plan
     from kqlmi.model.policy.policy import Policy
-    from kqlmi.notebook.panel import Panel
+    from kqlmi.notebook.panel.panel import Panel
     from kqlmi.session import Session, connect
 
 __version__ = "0.1.0"
@@ -34,7 +34,7 @@ __all__ = [
 _HOMES = {
     "Draft": "kqlmi.model.plan.draft",
     "Identity": "kqlmi.model.entities",
-    "Panel": "kqlmi.notebook.panel",
+    "Panel": "kqlmi.notebook.panel.panel",
     "Plan": "kqlmi.model.plan.plan",
     "Policy": "kqlmi.model.policy.policy",
     "Scope": "kqlmi.model.entities",

@@ -18,7 +18,7 @@ SLOW = (
     "tests/local/flows/",
     "tests/local/test_persistence.py",
     "tests/local/test_sandbox.py",
-    "tests/notebook/test_endurance.py",
+    "tests/notebook/panel/test_endurance.py",
     "tests/safety/",
     "tests/test_acceptances.py",
     "tests/test_audit.py",

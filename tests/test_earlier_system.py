@@ -15,7 +15,7 @@ from kqlmi.history import StepRecord
 from kqlmi.local.cluster import LocalCluster
 from kqlmi.model.entities import SYSTEM, Scope
 from kqlmi.model.plan import edits
-from kqlmi.notebook.panel import Panel
+from kqlmi.notebook.panel.panel import Panel
 from kqlmi.session import Session
 from tests.notebook.conftest import Notebook, notebook
 

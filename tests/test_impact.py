@@ -11,7 +11,7 @@ from kqlmi.model.plan.impact import Impact, impact
 from kqlmi.model.plan.plan import make_plan
 from kqlmi.model.policy.policy import Policy, Snapshot
 from kqlmi.model.uses.needs import Discovery, Evidence, Need
-from kqlmi.notebook.panel import Panel
+from kqlmi.notebook.panel.panel import Panel
 from kqlmi.session import Session
 
 CONTAINER = "https://acct.blob.core.windows.net/data"

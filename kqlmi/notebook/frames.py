@@ -9,7 +9,7 @@ from kqlmi.model.explain.explanation import Verdict
 from kqlmi.model.plan.draft import Draft
 from kqlmi.model.policy.access import access, without_effect
 from kqlmi.model.policy.policy import Snapshot
-from kqlmi.notebook import matrix
+from kqlmi.notebook.panel import matrix
 
 if TYPE_CHECKING:
     import pandas as pd

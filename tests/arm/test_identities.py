@@ -15,7 +15,7 @@ from kqlmi.errors import InputError, KqlmiError, ResourceManagerError
 from kqlmi.local.cluster import LocalCluster
 from kqlmi.model.entities import Scope
 from kqlmi.model.policy.policy import Policy
-from kqlmi.notebook.panel import Panel
+from kqlmi.notebook.panel.panel import Panel
 from kqlmi.session import Session
 from tests.standins.serving import Answer, Request, serve
 

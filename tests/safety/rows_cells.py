@@ -8,7 +8,7 @@ from kqlmi.model.entities import Scope
 from kqlmi.model.uses import blobs
 from kqlmi.notebook.completion import complete
 from kqlmi.notebook.completion.matcher import _known
-from kqlmi.notebook.panel import Panel
+from kqlmi.notebook.panel.panel import Panel
 from tests.safety.scene import DATA, Scene, echo, row
 from tests.standins.serving import Request
 

@@ -14,7 +14,7 @@ from kqlmi.cluster.protocol.table import Table
 from kqlmi.errors import InputError, PolicyError
 from kqlmi.local.cluster import LocalCluster
 from kqlmi.model.entities import ObjectId, Scope
-from kqlmi.notebook.panel import Panel
+from kqlmi.notebook.panel.panel import Panel
 from kqlmi.session import Session
 
 SAMPLES, OTHER = Scope.database("Samples"), Scope.database("Other")

@@ -156,7 +156,7 @@ def panel(context: Context, /, *, database: str = "") -> Any:
     --database D opens it on a database; otherwise it opens on the database in context, or on the cluster. It stays open
     while no page shows it; to run the cell again closes it, and so does its close().
     """
-    from kqlmi.notebook.panel import Panel
+    from kqlmi.notebook.panel.panel import Panel
 
     session = context.session
     name = database or session.database

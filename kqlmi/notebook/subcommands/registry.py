@@ -8,7 +8,7 @@ from typing import Any
 from kqlmi.errors import CellError, NotConnectedError
 from kqlmi.model.entities import did_you_mean
 from kqlmi.notebook.invocation import Kind, parse_words, split
-from kqlmi.notebook.opened import Opened
+from kqlmi.notebook.panel.open_panels import Opened
 from kqlmi.notebook.settings import KqlMI
 from kqlmi.session import Session
 

@@ -7,7 +7,7 @@ from kqlmi.model.entities import Scope
 from kqlmi.model.plan.draft import Draft
 from kqlmi.model.policy.access import access
 from kqlmi.model.policy.policy import Policy, Snapshot
-from kqlmi.notebook import matrix, words
+from kqlmi.notebook.panel import matrix, words
 from tests.model.test_policy import IDENTITIES, KNOWN, POLICIES
 
 CLUSTER = Scope.cluster()

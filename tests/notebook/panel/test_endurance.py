@@ -18,14 +18,14 @@ from kqlmi.local.cluster import LocalCluster
 from kqlmi.model.entities import Scope
 from kqlmi.model.plan.draft import Draft
 from kqlmi.model.policy.policy import Policy, Snapshot
-from kqlmi.notebook import matrix
-from kqlmi.notebook.panel import Panel
-from kqlmi.notebook.reader import Reader
-from kqlmi.notebook.requests import Requests
+from kqlmi.notebook.panel import matrix
+from kqlmi.notebook.panel.panel import Panel
+from kqlmi.notebook.panel.reader import Reader
+from kqlmi.notebook.panel.requests import Requests
 from kqlmi.session import Session
 from tests.notebook.conftest import Notebook
 from tests.notebook.kernel import connected_kernel, filled
-from tests.notebook.test_panel import ask
+from tests.notebook.panel.test_panel import ask
 
 SAMPLES = Scope.database("Samples")
 CONTENT = (Draft, Snapshot, Policy, Reader, Requests, matrix.OfScope, matrix.OfAll, ipywidgets.Layout)
@@ -208,7 +208,7 @@ class Cells:
     def __init__(self, notebook: Notebook, monkeypatch: pytest.MonkeyPatch) -> None:
         self._notebook, self._runs = notebook, 0
         self._parent: dict[str, Any] = {}
-        monkeypatch.setattr("kqlmi.notebook.opened.get_ipython", lambda: self)
+        monkeypatch.setattr("kqlmi.notebook.panel.open_panels.get_ipython", lambda: self)
 
     def get_parent(self) -> dict[str, Any]:
         return self._parent

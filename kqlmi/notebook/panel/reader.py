@@ -10,7 +10,7 @@ from kqlmi.model.plan.draft import Draft
 from kqlmi.model.policy.diff import Change, diff
 from kqlmi.model.policy.directory import Directory
 from kqlmi.model.policy.policy import Snapshot
-from kqlmi.notebook import words
+from kqlmi.notebook.panel import words
 from kqlmi.session import Session
 
 _BATCH: Final = 8

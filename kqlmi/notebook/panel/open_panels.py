@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from IPython import get_ipython
 
 if TYPE_CHECKING:
-    from kqlmi.notebook.panel import Panel
+    from kqlmi.notebook.panel.panel import Panel
 
 
 class Opened:

@@ -12,7 +12,7 @@ from kqlmi.model.policy.access import without_effect
 from kqlmi.model.policy.directory import Directory
 from kqlmi.model.policy.policy import Snapshot
 from kqlmi.model.workflows import WORKFLOWS
-from kqlmi.notebook import words
+from kqlmi.notebook.panel import words
 
 State = dict[str, Any]
 """What a cell shows: ``granted``, ``allowed``, ``changed``, and ``text`` for what is special about it."""

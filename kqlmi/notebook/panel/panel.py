@@ -14,10 +14,10 @@ from kqlmi.model.plan import edits
 from kqlmi.model.plan.draft import Draft
 from kqlmi.model.plan.plan import Plan
 from kqlmi.model.policy.policy import Snapshot
-from kqlmi.notebook import display, matrix, words
-from kqlmi.notebook.reader import Reader
-from kqlmi.notebook.requests import Requests, alone
-from kqlmi.notebook.view import View
+from kqlmi.notebook.panel import display, matrix, words
+from kqlmi.notebook.panel.reader import Reader
+from kqlmi.notebook.panel.requests import Requests, alone
+from kqlmi.notebook.panel.view import View
 from kqlmi.session import Applied, Session, StepResult
 
 ALL_SCOPES: Final = -1

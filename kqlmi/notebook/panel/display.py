@@ -5,7 +5,7 @@ from itertools import islice
 
 from kqlmi.errors import printable
 from kqlmi.model.plan.draft import Draft
-from kqlmi.notebook import matrix
+from kqlmi.notebook.panel import matrix
 
 # A saved notebook is to stay small, and so is what IPython keeps of each display; %kqlmi show has all of it.
 _MOST = 25

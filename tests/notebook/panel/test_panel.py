@@ -21,7 +21,7 @@ from kqlmi.local.cluster import LocalCluster
 from kqlmi.model.entities import Identity, ObjectId, Scope
 from kqlmi.model.plan.draft import Draft
 from kqlmi.model.policy.policy import Entry, Policy, Snapshot
-from kqlmi.notebook.panel import Panel
+from kqlmi.notebook.panel.panel import Panel
 from kqlmi.session import Applied, Session
 
 TWINS = ("22222222-2222-3333-4444-555555555555", "33333333-2222-3333-4444-555555555555")
@@ -432,7 +432,7 @@ def test_a_request_that_waited_longer_than_the_browser_is_not_carried_out(
 ) -> None:
     panel = Panel(session, SAMPLES)
     now = 1000.0
-    monkeypatch.setattr("kqlmi.notebook.requests.time.monotonic", lambda: now)
+    monkeypatch.setattr("kqlmi.notebook.panel.requests.time.monotonic", lambda: now)
     panel.request = {"id": "page-1", "after": "", "since": 99999.0, "action": "hello"}
     toggle = {"action": "toggle", "identity": loader, "usage": "SqlRequest"}
     now += 3

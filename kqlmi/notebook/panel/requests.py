@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 from kqlmi.errors import InputError, KqlmiError, RequestInterruptedError, printable
 from kqlmi.model.entities import ALL, object_id
 from kqlmi.model.plan.draft import Cell
-from kqlmi.notebook import matrix, words
+from kqlmi.notebook.panel import matrix, words
 
 if TYPE_CHECKING:
-    from kqlmi.notebook.panel import Panel
+    from kqlmi.notebook.panel.panel import Panel
 
 Request = Mapping[str, Any]
 Args = ParamSpec("Args")
