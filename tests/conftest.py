@@ -16,8 +16,8 @@ NEVER_SKIPPED_IN_CI = {"browser", "node", "notebook"}
 # Whole workflows, programs that are started and killed, hundreds of sessions: together they take most of the time.
 SLOW = (
     "tests/local/flows/",
-    "tests/local/test_persistence.py",
-    "tests/local/test_sandbox.py",
+    "tests/local/state/test_persistence.py",
+    "tests/local/sandbox/test_sandbox.py",
     "tests/notebook/panel/test_endurance.py",
     "tests/safety/",
     "tests/test_acceptances.py",

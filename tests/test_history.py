@@ -22,7 +22,7 @@ from kqlmi.errors import InputError
 from kqlmi.history import Entry, History, HistoryError, Outcome, Reading, StepRecord, default_folder, new_entry
 from kqlmi.model.entities import Scope
 from kqlmi.model.policy.policy import Policy
-from tests.model.test_policy import POLICIES
+from tests.model.policy.test_policy import POLICIES
 
 CLUSTER = "cluster/11111111-2222-3333-4444-555555555555"
 POSIX = pytest.mark.skipif(os.name == "nt", reason="Windows has no file modes, signals or limits")

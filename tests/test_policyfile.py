@@ -16,7 +16,7 @@ from kqlmi.model.entities import Scope, known_usage, object_id
 from kqlmi.model.plan.plan import make_plan
 from kqlmi.model.policy.policy import Entry, Policy, Snapshot
 from kqlmi.policyfile import PolicyFileError, edits, nodes
-from tests.model.test_policy import EXPORTER, EXTRAS, FUTURE, KNOWN, LOADER, parsed
+from tests.model.policy.test_policy import EXPORTER, EXTRAS, FUTURE, KNOWN, LOADER, parsed
 from tests.work import grows_no_faster_than_its_input
 
 OWN = "99999999-2222-3333-4444-555555555555"

@@ -14,7 +14,7 @@ from kqlmi.model.entities import Scope
 from kqlmi.model.plan.plan import Plan, make_plan
 from kqlmi.model.policy import commands
 from kqlmi.model.policy.policy import Policy, Snapshot
-from tests.model.test_policy import EXTRAS, FILLED_IN, KNOWN, LOADER, OBJECTS
+from tests.model.policy.test_policy import EXTRAS, FILLED_IN, KNOWN, LOADER, OBJECTS
 
 SCOPE = Scope.database("Samples")
 NEWCOMER = "99999999-2222-3333-4444-555555555555"

@@ -8,7 +8,7 @@ from kqlmi.model.plan.draft import Draft
 from kqlmi.model.policy.access import access
 from kqlmi.model.policy.policy import Policy, Snapshot
 from kqlmi.notebook.panel import matrix, words
-from tests.model.test_policy import IDENTITIES, KNOWN, POLICIES
+from tests.model.policy.test_policy import IDENTITIES, KNOWN, POLICIES
 
 CLUSTER = Scope.cluster()
 DATABASES = [Scope.database(name) for name in "ABC"]

@@ -10,7 +10,7 @@ from kqlmi.model.plan.draft import Draft
 from kqlmi.model.policy.access import access
 from kqlmi.model.policy.policy import Policy, Snapshot
 from kqlmi.model.workflows import WORKFLOWS
-from tests.model.test_policy import IDENTITIES, KNOWN, LOADER, POLICIES
+from tests.model.policy.test_policy import IDENTITIES, KNOWN, LOADER, POLICIES
 
 DATABASE, CLUSTER = Scope.database("Samples"), Scope.cluster()
 

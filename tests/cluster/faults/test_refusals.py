@@ -24,11 +24,10 @@ from kqlmi.errors import (
     ServiceError,
     UnauthorizedError,
 )
+from tests.cluster.service import Service, one_api, serve
 from tests.standins.serving import Answer as Served
 from tests.standins.serving import certify, talker
 from tests.standins.serving import serve as serve_tls
-
-from .service import Service, one_api, serve
 
 WRITE = ".alter cluster policy managed_identity '[]'"
 PAGE = b"<html><title>Blocked</title></html>"

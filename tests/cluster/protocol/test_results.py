@@ -17,8 +17,7 @@ from kqlmi.cluster.protocol.table import SeveralTablesWarning
 from kqlmi.credentials import sign_in
 from kqlmi.errors import AnswerError, ServiceError
 from kqlmi.session import Session
-
-from .service import Service, one_api, v1, v2
+from tests.cluster.service import Service, one_api, v1, v2
 
 BROKE = "It broke in the end."
 ERROR = one_api(BROKE, "LimitsExceeded")

@@ -15,8 +15,8 @@ from kqlmi.model.plan.plan import Plan, make_plan
 from kqlmi.model.plan.planfile import Live
 from kqlmi.model.plan.planid import plan_id
 from kqlmi.model.policy.policy import Policy, Snapshot
-from tests.model.test_commands import HOSTILE
-from tests.model.test_policy import EXPORTER, LOADER, POLICIES
+from tests.model.policy.test_commands import HOSTILE
+from tests.model.policy.test_policy import EXPORTER, LOADER, POLICIES
 
 MAYBE = st.none() | POLICIES
 

@@ -5,7 +5,7 @@ from kqlmi.model.entities import Scope
 from kqlmi.model.plan.plan import Plan, make_plan
 from kqlmi.model.policy import commands
 from kqlmi.model.policy.policy import Policy, Snapshot
-from tests.model.test_policy import EXPORTER, LOADER, POLICIES
+from tests.model.policy.test_policy import EXPORTER, LOADER, POLICIES
 
 DATABASE, CLUSTER = Scope.database("Samples"), Scope.cluster()
 

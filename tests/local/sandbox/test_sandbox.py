@@ -459,8 +459,8 @@ def test_processes_that_were_started_all_the_same_are_ended(
 @on_linux
 def test_a_script_does_not_outlive_the_cluster(tmp_path: Path) -> None:
     program = (
-        f"import sys\nsys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
-        "from tests.local.test_sandbox import run_script\n"
+        f"import sys\nsys.path.insert(0, {str(Path(__file__).parents[3])!r})\n"
+        "from tests.local.sandbox.test_sandbox import run_script\n"
         "run_script('import pathlib, time\\npathlib.Path(\"here\").touch()\\ntime.sleep(1000)')\n"
     )
     place = {"TMPDIR": str(tmp_path), "PATH": os.environ["PATH"]}

@@ -3,7 +3,7 @@ import pytest
 from kqlmi.model.entities import Scope
 from kqlmi.model.policy.access import access, effect
 from kqlmi.model.policy.policy import Policy, Snapshot
-from tests.model.test_policy import LOADER
+from tests.model.policy.test_policy import LOADER
 
 DATABASE, CLUSTER = Scope.database("Samples"), Scope.cluster()
 

@@ -21,8 +21,7 @@ from kqlmi.errors import (
     ThrottledError,
 )
 from kqlmi.model.entities import Scope
-
-from .service import RESET, Answer, Service, one_api, serve, v1
+from tests.cluster.service import RESET, Answer, Service, one_api, serve, v1
 
 READ, WRITE = ".show databases", ".drop table T"
 GRANT = ".add database D admins ('aadapp=a')"

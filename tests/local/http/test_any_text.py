@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from kqlmi import local
 from kqlmi.local.cluster import LocalCluster
 from tests.local.flows.conftest import CONTAINER
-from tests.local.test_server import send
+from tests.local.http.test_server import send
 
 FILE = f"h'{CONTAINER}/a.csv;managed_identity=system'"
 TEXTS = [

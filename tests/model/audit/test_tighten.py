@@ -12,7 +12,7 @@ from kqlmi.model.policy.access import access
 from kqlmi.model.policy.policy import Entry, Policy, Snapshot
 from kqlmi.model.usages import USAGES
 from kqlmi.model.uses.needs import Need
-from tests.model.test_audit import ONE, PLACES, TWO, discovered, need
+from tests.model.audit.test_audit import ONE, PLACES, TWO, discovered, need
 
 NAMES = [one.name for one in USAGES]
 USED = [name for name in NAMES if name != "All"]
