@@ -14,12 +14,13 @@ import pytest
 
 import kqlmi
 
-# What a layer may import; every layer may also import errors, and itself.
+# What a layer may import; every layer may also import errors, members, and itself.
 MAY_IMPORT = {
     "redaction": set[str](),
     "errors": {"redaction"},
     "atomicfile": set[str](),
     "fanout": set[str](),
+    "members": set[str](),
     "model": {"redaction"},
     "policyfile": {"model"},
     "history": {"atomicfile", "cluster", "model"},
@@ -140,7 +141,7 @@ def violations(modules: Mapping[str, str]) -> list[str]:
             if target.split(".")[0] != "kqlmi":
                 continue
             inner = target.removeprefix("kqlmi").removeprefix(".")
-            if not within(inner, MAY_IMPORT.get(layer, set()) | {layer, "errors"}):
+            if not within(inner, MAY_IMPORT.get(layer, set()) | {layer, "errors", "members"}):
                 found.append(f"{name} imports {target}")
             elif not lazy and within(inner, LAZY.get(layer, set())):
                 found.append(f"{name} imports {target} outside a function")

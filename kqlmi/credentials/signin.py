@@ -8,7 +8,8 @@ from typing import Any, Final
 from kqlmi.credentials.audiences import ForCluster, checked_audience
 from kqlmi.credentials.authorities import PUBLIC, trusted
 from kqlmi.credentials.shared import Held
-from kqlmi.credentials.ways import WAYS, Wanted, Way, checked_tenant, environment
+from kqlmi.credentials.way import Wanted, Way, checked_tenant, environment
+from kqlmi.credentials.ways import WAYS
 from kqlmi.errors import InputError
 from kqlmi.redaction import Secret
 
@@ -105,13 +106,15 @@ def sign_in(
 
 
 def _held(mode: str, way: Way, wanted: Wanted, login_endpoint: Callable[[], str]) -> Held:
-    make = way.prepare(wanted)
-    return Held(
-        mode,
-        lambda: make(trusted(login_endpoint()) if way.entra else {}),
-        hint=way.hint,
-        tenant=wanted.tenant,
-    )
+    class_name, arguments = way.prepare(wanted)
+
+    def make() -> Any:
+        import azure.identity
+
+        authority = trusted(login_endpoint()) if way.entra else {}
+        return getattr(azure.identity, class_name)(**arguments, **authority)
+
+    return Held(mode, make, hint=way.hint, tenant=wanted.tenant)
 
 
 def _refuse(mode: str, taken: frozenset[str], **options: str) -> None:
