@@ -11,7 +11,8 @@ from typing import Final, NoReturn
 from kqlmi import __version__
 from kqlmi.errors import ApplyError, InputError, KqlmiError, ServiceError
 from kqlmi.model.audit import auditreport
-from kqlmi.model.audit.audit import SEVERITIES, Audit
+from kqlmi.model.audit.audit import Audit
+from kqlmi.model.audit.findings import SEVERITIES
 from kqlmi.model.plan import edits, planfile
 from kqlmi.model.plan.plan import Plan, Step
 from kqlmi.session import MODES, Session, connect, files

@@ -8,7 +8,8 @@ import pytest
 
 import kqlmi
 from kqlmi.errors import ServiceError
-from kqlmi.model.audit.audit import RULES, Audit
+from kqlmi.model.audit.audit import Audit
+from kqlmi.model.audit.rules import RULES
 from tests.audited import CONTAINER, Busy, start
 
 FAULTY = (

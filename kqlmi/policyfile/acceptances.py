@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import date
 
-from kqlmi.model.audit.audit import RULES
 from kqlmi.model.audit.findings import Acceptance
+from kqlmi.model.audit.rules import RULES
 from kqlmi.model.entities import ObjectId, did_you_mean
 from kqlmi.policyfile.nodes import Node
 

@@ -4,9 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from kqlmi.errors import InputError, printable
-from kqlmi.model.audit import grantrules, userules
 from kqlmi.model.audit.findings import (
-    RULES,
     SEVERITIES,
     Acceptance,
     Facts,
@@ -14,12 +12,11 @@ from kqlmi.model.audit.findings import (
     Severity,
     without_duplicates,
 )
+from kqlmi.model.audit.rules import RULES
 from kqlmi.model.entities import ALL, Scope, did_you_mean, known_usage
 from kqlmi.model.plan.plan import Plan
 from kqlmi.model.policy.access import without_effect
 from kqlmi.model.uses.needs import Source
-
-__all__ = ["RULES", "SEVERITIES", "Audit", "Unproven", "audit", "grantrules", "userules"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,9 @@ import json
 from typing import Any, Final
 
 from kqlmi.errors import printable
-from kqlmi.model.audit.audit import RULES, Audit
+from kqlmi.model.audit.audit import Audit
 from kqlmi.model.audit.findings import Acceptance, Finding
+from kqlmi.model.audit.rules import RULES
 from kqlmi.model.uses.needs import Evidence
 
 _LEVELS: Final = {"high": "error", "medium": "warning", "low": "note"}

@@ -18,6 +18,9 @@ SEVERITIES: Final[tuple[Severity, ...]] = ("high", "medium", "low")
 Edits = Mapping[Scope, Policy | None]
 """The policies that are wanted, for the scopes that change: what ``Session.plan`` takes."""
 
+ScopedGrant = tuple[Scope, str, str]
+"""A scope, an identity and a usage."""
+
 
 @dataclass(frozen=True, slots=True)
 class Mend:
@@ -32,10 +35,10 @@ class Mend:
 class Finding:
     """One thing that is wrong, or wider than it need be.
 
-    ``identity`` and ``usage`` are empty where a rule is about neither; ``subject`` is then what it is about.
+    ``identity`` and ``usage`` are empty where a rule is about neither; ``subject`` is then what it is about. ``rule`` is
+    filled in by the decorator of the rule.
     """
 
-    rule: str
     severity: Severity
     scope: Scope
     identity: str
@@ -44,6 +47,7 @@ class Finding:
     evidence: tuple[Evidence, ...]
     mend: Mend
     subject: str = ""
+    rule: str = ""
 
     @property
     def id(self) -> str:
@@ -96,8 +100,8 @@ class Facts:
         return self.assigned is not None and entry.object_id not in self._assigned_ids
 
     @cached_property
-    def grants(self) -> tuple[tuple[Scope, str, str], ...]:
-        """Give every grant as (scope, identity, usage)."""
+    def grants(self) -> tuple[ScopedGrant, ...]:
+        """Return every grant of an identity that is assigned, or may be."""
         return tuple((scope, *grant) for scope in self.live.policies for grant in sorted(self.live.grants(scope)))
 
     @cached_property
@@ -119,6 +123,17 @@ class Facts:
         A revoke is an ``.alter`` with all that remains, which the service refuses whole if it repeats an orphan.
         """
         return (self.live.policies[scope] or Policy.empty()).revoke(identity, *usages, also=usages)
+
+    def about(self, grant: ScopedGrant, severity: Severity, says: str, mend: Mend, *evidence: Evidence) -> Finding:
+        """Return a finding about a grant; ``says`` ends its sentence, and ``evidence`` adds to the policy itself."""
+        scope, identity, usage = grant
+        message = f"{self.directory.name(identity)} is granted {usage} at the {scope}{says}"
+        return Finding(severity, scope, identity, usage, message, (self.granted(scope, usage), *evidence), mend)
+
+    def plan_to_revoke(self, grant: ScopedGrant) -> Mend:
+        """Return what takes a grant away, or why no plan can."""
+        scope, identity, usage = grant
+        return self.plan({scope: self.revoked(scope, identity, usage)})
 
     def plan(self, edits: Edits, note: str = "") -> Mend:
         """Give what mends a finding by edits, or why no plan can."""
@@ -152,7 +167,10 @@ def rule(name: str) -> Callable[[Check], Check]:
     """Register a function as a rule; the first line of its docstring says what it is about."""
 
     def register(check: Check) -> Check:
-        RULES[name] = Rule(name, (check.__doc__ or "").partition("\n")[0], check)
+        def named(facts: Facts) -> Iterator[Finding]:
+            return (replace(one, rule=name) for one in check(facts))
+
+        RULES[name] = Rule(name, (check.__doc__ or "").partition("\n")[0], named)
         return check
 
     return register

@@ -9,9 +9,10 @@ import pytest
 
 from kqlmi.errors import InputError
 from kqlmi.model.audit import auditreport
-from kqlmi.model.audit.audit import RULES, Audit, audit, sorted_out, unproven
+from kqlmi.model.audit.audit import Audit, audit, sorted_out, unproven
 from kqlmi.model.audit.findings import Acceptance, Facts, Finding
-from kqlmi.model.audit.grantrules import near
+from kqlmi.model.audit.rules import RULES
+from kqlmi.model.audit.rules.grants import near
 from kqlmi.model.entities import SYSTEM, Identity, ObjectId, Scope
 from kqlmi.model.plan.plan import make_plan
 from kqlmi.model.policy.access import access

@@ -32,7 +32,6 @@ def missing(facts: Facts) -> Iterator[Finding]:
         evidence = tuple(one for need in needs for one in need.evidence)
         what = next(one.says for one in evidence if one.state == state)
         yield Finding(
-            "missing",
             _SEVERITY[state],
             scope,
             identity,
@@ -59,22 +58,15 @@ def _granting(facts: Facts, identity: str, usage: str, scope: Scope) -> Mend:
 @rule("unused")
 def unused(facts: Facts) -> Iterator[Finding]:
     """A grant of which it is proven that nothing uses it; what cannot be proven is never called unused."""
-    for scope, identity, usage in facts.grants:
+    for grant in facts.grants:
+        scope, identity, usage = grant
         if usage == ALL or not known_usage(usage) or without_effect(scope, usage):
             continue
-        if covered_by_cluster(facts.live, scope, identity, usage) or facts.discovery.uses(identity, usage, scope):
+        if covered_by_cluster(facts.live, *grant) or facts.discovery.uses(identity, usage, scope):
             continue
         if not facts.discovery.doubt(usage, scope):
-            yield Finding(
-                "unused",
-                "medium",
-                scope,
-                identity,
-                usage,
-                f"{facts.directory.name(identity)} is granted {usage} at the {scope}, and nothing there uses it.",
-                (facts.granted(scope, usage), *facts.discovery.looked(usage, scope)),
-                facts.plan({scope: facts.revoked(scope, identity, usage)}),
-            )
+            evidence = facts.discovery.looked(usage, scope)
+            yield facts.about(grant, "medium", ", and nothing there uses it.", facts.plan_to_revoke(grant), *evidence)
 
 
 @rule("narrow")
@@ -88,7 +80,6 @@ def narrow(facts: Facts) -> Iterator[Finding]:
         edits = {home: policy.grant(identity, usage), scope: facts.revoked(scope, identity, usage)}
         needs = facts.discovery.uses(identity, usage, home)
         yield Finding(
-            "narrow",
             "low",
             scope,
             identity,
@@ -115,7 +106,6 @@ def impersonation(facts: Facts) -> Iterator[Finding]:
     """An automated flow that impersonates and has no identity, where one is required."""
     for gap in facts.discovery.gaps:
         yield Finding(
-            "impersonation",
             "high",
             gap.scope,
             "",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from kqlmi.model.audit.findings import Facts, Finding, Mend, rule
-from kqlmi.model.audit.userules import only_home
+from kqlmi.model.audit.rules.uses import only_home
 from kqlmi.model.entities import ALL, Scope, known_usage
 from kqlmi.model.policy.access import covered_by_cluster, without_effect
 from kqlmi.model.policy.policy import Policy
@@ -20,21 +20,20 @@ _NO_LETTER: Final = re.compile(r"[^a-z]")
 @rule("over-broad")
 def over_broad(facts: Facts) -> Iterator[Finding]:
     """A grant of All, which covers every usage, those that do not exist yet included."""
-    for scope, identity, usage in facts.grants:
-        if usage != ALL or covered_by_cluster(facts.live, scope, identity, usage):
+    for grant in facts.grants:
+        scope, identity, usage = grant
+        if usage != ALL or covered_by_cluster(facts.live, *grant):
             continue
         kept = in_place_of_all(facts, scope, identity)
         edits = {place: _granting(facts, place, identity, names) for place, names in kept.items()}
         edits[scope] = edits[scope].revoke(identity, ALL)
-        yield Finding(
-            "over-broad",
+        yield facts.about(
+            grant,
             "high" if scope.is_cluster else "medium",
-            scope,
-            identity,
-            ALL,
-            f"{facts.directory.name(identity)} is granted All at the {scope}: every usage, those that do not exist yet included.",
-            (facts.granted(scope, ALL), *_used(facts, scope, identity), *_looked(facts, scope, kept[scope])),
+            ": every usage, those that do not exist yet included.",
             facts.plan(edits, "What is used, and what cannot be proven unused, is granted by name."),
+            *_used(facts, scope, identity),
+            *_looked(facts, scope, kept[scope]),
         )
 
 
@@ -72,20 +71,11 @@ def _granting(facts: Facts, scope: Scope, identity: str, usages: tuple[str, ...]
 @rule("redundant")
 def redundant(facts: Facts) -> Iterator[Finding]:
     """A database grant that the cluster already gives."""
-    for scope, identity, usage in facts.grants:
-        by = covered_by_cluster(facts.live, scope, identity, usage)
-        if not by or _outlives(facts, scope, identity, usage, by):
-            continue
-        yield Finding(
-            "redundant",
-            "low",
-            scope,
-            identity,
-            usage,
-            f"{facts.directory.name(identity)} is granted {usage} at the {scope}, which the cluster gives already by {by}.",
-            (facts.granted(scope, usage), facts.granted(Scope.cluster(), by)),
-            facts.plan({scope: facts.revoked(scope, identity, usage)}),
-        )
+    for grant in facts.grants:
+        by = covered_by_cluster(facts.live, *grant)
+        if by and not _outlives(facts, *grant, by):
+            says = f", which the cluster gives already by {by}."
+            yield facts.about(grant, "low", says, facts.plan_to_revoke(grant), facts.granted(Scope.cluster(), by))
 
 
 def _outlives(facts: Facts, scope: Scope, identity: str, usage: str, by: str) -> bool:
@@ -98,19 +88,11 @@ def _outlives(facts: Facts, scope: Scope, identity: str, usage: str, by: str) ->
 @rule("ineffective")
 def ineffective(facts: Facts) -> Iterator[Finding]:
     """A grant that does nothing where it stands: a usage that counts at the cluster only, at a database."""
-    for scope, identity, usage in facts.grants:
+    for grant in facts.grants:
+        scope, _, usage = grant
         if without_effect(scope, usage):
-            yield Finding(
-                "ineffective",
-                "medium",
-                scope,
-                identity,
-                usage,
-                f"{facts.directory.name(identity)} is granted {usage} at the {scope}, where it has no effect: it counts at the"
-                " cluster only.",
-                (facts.granted(scope, usage),),
-                facts.plan({scope: facts.revoked(scope, identity, usage)}),
-            )
+            says = ", where it has no effect: it counts at the cluster only."
+            yield facts.about(grant, "medium", says, facts.plan_to_revoke(grant))
 
 
 @rule("orphan")
@@ -120,14 +102,14 @@ def orphan(facts: Facts) -> Iterator[Finding]:
         for entry in policy.entries if policy else ():
             if not facts.is_orphan(entry):
                 continue
+            name = facts.directory.name(entry.object_id)
             yield Finding(
-                "orphan",
                 "medium",
                 scope,
                 entry.object_id,
                 "",
-                f"The policy of the {scope} names {facts.directory.name(entry.object_id)}, which is not assigned to the cluster, so"
-                " any change that repeats it is refused.",
+                f"The policy of the {scope} names {name}, which is not assigned to the cluster, so any change that repeats"
+                " it is refused.",
                 (facts.granted(scope, ", ".join(entry.usages)), *_used(facts, scope, entry.object_id)),
                 facts.plan({scope: facts.live.policies[scope]}),
             )
@@ -141,7 +123,8 @@ def _used(facts: Facts, scope: Scope, identity: str) -> Iterator[Evidence]:
 @rule("misspelt usage")
 def misspelt_usage(facts: Facts) -> Iterator[Finding]:
     """A usage that the catalogue does not know, and that is spelt almost like one that it knows."""
-    for scope, identity, usage in facts.grants:
+    for grant in facts.grants:
+        scope, identity, usage = grant
         meant = near(usage)
         if not meant:
             continue
@@ -149,35 +132,19 @@ def misspelt_usage(facts: Facts) -> Iterator[Finding]:
             facts.discovery.uses(identity, meant, scope) or facts.discovery.doubt(meant, scope)
         )
         policy = facts.revoked(scope, identity, usage)
-        yield Finding(
-            "misspelt usage",
-            "medium",
-            scope,
-            identity,
-            usage,
-            f"{facts.directory.name(identity)} is granted {usage} at the {scope}, by which {meant} is meant, it seems.",
-            (facts.granted(scope, usage),),
-            facts.plan(
-                {scope: policy.grant(identity, meant) if wanted else policy}, f"That {meant} is meant is inferred."
-            ),
-        )
+        edits = {scope: policy.grant(identity, meant) if wanted else policy}
+        fix = facts.plan(edits, f"That {meant} is meant is inferred.")
+        yield facts.about(grant, "medium", f", by which {meant} is meant, it seems.", fix)
 
 
 @rule("unknown usage")
 def unknown_usage(facts: Facts) -> Iterator[Finding]:
     """A usage that the catalogue does not know."""
-    for scope, identity, usage in facts.grants:
+    for grant in facts.grants:
+        usage = grant[-1]
         if not known_usage(usage) and not near(usage):
-            yield Finding(
-                "unknown usage",
-                "low",
-                scope,
-                identity,
-                usage,
-                f"{facts.directory.name(identity)} is granted {usage} at the {scope}, a usage that this version does not know.",
-                (facts.granted(scope, usage),),
-                Mend(why_not="what it opens is not known: look it up, and revoke it by name if it is not wanted"),
-            )
+            why_not = "what it opens is not known: look it up, and revoke it by name if it is not wanted"
+            yield facts.about(grant, "low", ", a usage that this version does not know.", Mend(why_not=why_not))
 
 
 def near(usage: str) -> str:
