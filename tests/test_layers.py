@@ -220,7 +220,7 @@ def test_arrows_point_down_between_rooms(package: str) -> None:
     assert of(package, upward(read_package())) == []
 
 
-@pytest.mark.parametrize("package", not_yet("local", "notebook", "session"))
+@pytest.mark.parametrize("package", not_yet("local", "session"))
 def test_no_module_imports_itself_through_others(package: str) -> None:
     assert of(package, map(" ".join, circles(read_package()))) == []
 

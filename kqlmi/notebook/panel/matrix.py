@@ -83,7 +83,7 @@ class Legend:
 
 
 @dataclass
-class OfScope:
+class ScopeCells:
     """The cells of one scope; rows that hold the same are made once."""
 
     scope: Scope
@@ -113,7 +113,7 @@ class OfScope:
         }
 
 
-class OfAll:
+class EffectiveCells:
     """Where each usage is in force, over all scopes that were read; ticks that were not applied do not count."""
 
     def __init__(self, snapshot: Snapshot) -> None:
@@ -150,7 +150,7 @@ class OfAll:
 
 def marks(draft: Draft) -> Iterator[tuple[str, str, list[str]]]:
     """Give each identity of the policies with its name, and for each usage what was read, in a word or two."""
-    cells, listed = OfScope(draft.scope), identities(draft.read)
+    cells, listed = ScopeCells(draft.scope), identities(draft.read)
     for (identity, name, _), row in zip(listed, rows(cells, draft, listed), strict=True):
         states = cells.legend.read(row)
         yield identity, name, [state["text"] or ("granted" if state["granted"] else "") for state in states]

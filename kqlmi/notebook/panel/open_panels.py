@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from kqlmi.notebook.panel.panel import Panel
 
 
-class Opened:
+class OpenPanels:
     """The panels of the last run of each cell; where the front end names no cell, none is closed."""
 
     def __init__(self) -> None:

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from kqlmi.errors import KqlmiError
-from kqlmi.model.entities import ALL, Identity, Scope
+from kqlmi.errors import InputError, KqlmiError, PolicyError
+from kqlmi.model.entities import ALL, Identity, ObjectId, Scope, object_id
 from kqlmi.model.plan.draft import Draft
 from kqlmi.model.policy.diff import Change, diff
 from kqlmi.model.policy.directory import Directory
@@ -28,6 +28,13 @@ class Reader:
     assigned: tuple[Identity, ...] | None = None
     refused: dict[Scope, KqlmiError] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self.asks_assigned = self._may_ask
+
+    @property
+    def _may_ask(self) -> bool:
+        return self.assigned is None and self.session.resource is not None
+
     @property
     def directory(self) -> Directory:
         """Return who is who by now."""
@@ -39,8 +46,28 @@ class Reader:
         """Return the display names that are known so far, by identity."""
         return self.directory.names
 
+    def identity(self, text: str) -> ObjectId:
+        """Return the identity that an object ID, client ID or name means; for one that is not known, the session is asked.
+
+        Raises:
+            PolicyError: Nobody knows an identity of that name.
+            InputError: Several identities have the name.
+        """
+        known = self.directory
+        if one := known.named(text):
+            return one.object_id
+        try:
+            return known.key(object_id(text))
+        except PolicyError as error:
+            try:
+                return self.directory.key(self.session.identity(text))
+            except InputError as unknown:
+                if self.directory.find(text):
+                    raise
+                raise PolicyError(error.message, hint=unknown.hint) from error
+
     def read(self, draft: Draft, scopes: Iterable[Scope], own: Iterable[Change] = ()) -> tuple[Draft, list[str]]:
-        """Give a draft over policies that are read now, and, a line each, what others changed since they were read before.
+        """Return a draft over policies that are read now, and, a line each, what others changed since they were read before.
 
         ``own`` are changes that are not another's.
         """
@@ -65,33 +92,48 @@ class Reader:
                 raise self.refused[scope]
         return draft, others
 
+    def read_assigned(self) -> str:
+        """Read which identities are assigned, and return why that is not known, if so."""
+        self.asks_assigned = False
+        try:
+            self.session.assigned()
+        except KqlmiError as error:
+            self.session.know(self.session.met.directory.unsure_of_assigned())
+            return f"Which identities are orphans is not known. {error}"
+        return ""
+
+    def read_next(self, draft: Draft) -> Draft:
+        """Read the next few scopes that were not read."""
+        draft, _ = self.read(draft, self.next(draft))
+        # Which system identity is the current one, where policies name several, is for Azure to tell.
+        known = self.session.met.directory
+        self.asks_assigned = self._may_ask and known.assigned is not None and len(known.systems) > 1
+        return draft
+
     def next(self, draft: Draft) -> list[Scope]:
-        """Give the next few scopes that were not read."""
+        """Return the next few scopes that were not read."""
         known = {*draft.read.policies, *self.refused}
         return [scope for scope in self.scopes if scope not in known][:_BATCH]
 
     def unread(self, snapshot: Snapshot) -> int:
-        """Give how many databases are not in a snapshot, or could not be read last."""
+        """Return how many databases are not in a snapshot, or could not be read last."""
         return sum(scope not in snapshot.policies or scope in self.refused for scope in self.scopes[1:])
 
     def foreign(self, before: Snapshot, now: Snapshot, own: Iterable[Change] = ()) -> list[str]:
-        """Tell what others changed between two readings, a line each."""
+        """Return what others changed between two readings, a line each."""
         before = before.marking(now.earlier)
         read = {scope: policy for scope, policy in now.policies.items() if scope in before.policies}
         mine = {(one.kind, one.scope, one.identity, one.usage) for one in own}
         changes = diff(before, Snapshot(read))
-        told = [
-            words.change(one, self.names)
-            for one in changes
-            if (one.kind, one.scope, one.identity, one.usage) not in mine
-        ]
+        foreign = [one for one in changes if (one.kind, one.scope, one.identity, one.usage) not in mine]
         changed = {one.scope for one in changes}
         same = (scope for scope in read if read[scope] != before.policies[scope] and scope not in changed)
-        return told + [f"The policy of the {scope} was written anew, with the same grants." for scope in same]
+        lines = [words.change(one, self.names) for one in foreign]
+        return lines + [f"The policy of the {scope} was written anew, with the same grants." for scope in same]
 
     @staticmethod
     def _keeping(draft: Draft) -> Iterable[Scope]:
-        """Give the databases in which a revoke at the cluster would leave a usage allowed, as far as was read."""
+        """Return the databases in which a revoke at the cluster would leave a usage allowed, as far as was read."""
         gone = [(one.identity, one.usage) for one in draft.changes if one.kind == "revoke" and one.scope.is_cluster]
         return (
             scope

@@ -1,10 +1,20 @@
 """The traits of the panel: the whole truth that a browser draws, so that it is drawn again from a saved notebook."""
 
+import uuid
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from threading import RLock
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import anywidget
 import traitlets
+
+from kqlmi.errors import InputError
+
+AnyView = TypeVar("AnyView", bound="View")
+Args = ParamSpec("Args")
+Result = TypeVar("Result")
 
 _HERE = Path(__file__).parent
 
@@ -18,7 +28,7 @@ class View(anywidget.AnyWidget):
     _anywidget_id = traitlets.Unicode(f"{__name__}.View").tag(sync=True)
 
     panel_id = traitlets.Unicode("").tag(sync=True)
-    # The browser writes these, and so may a notebook. A request is {"id", "action", …}; see Requests.
+    # The browser writes these, and so may a notebook. A request is {"id", "action", …}; see ``requests``.
     request = traitlets.Dict().tag(sync=True)
     search = traitlets.Unicode("").tag(sync=True)
     row_filter = traitlets.Enum(["all", "granted", "changed", "orphan"], "all").tag(sync=True)
@@ -51,7 +61,38 @@ class View(anywidget.AnyWidget):
     question = traitlets.Any(None).tag(sync=True)
     status = traitlets.Dict().tag(sync=True)
 
+    closed = False
+
+    def __init__(self) -> None:
+        self.panel_id, self.lock = uuid.uuid4().hex, RLock()
+        super().__init__()
+
+    def close(self) -> None:
+        """Close the view, which shows nothing from then on."""
+        super().close()
+        self.unobserve_all()
+        for name in View.class_own_traits():
+            self.set_trait(name, self.trait_defaults(name))
+        self.closed = True
+
+    def check_open(self) -> None:
+        """Raise InputError if the view is closed."""
+        if self.closed:
+            raise InputError("The panel is closed.", hint="%kqlmi panel opens another.")
+
     def add_traits(self, **traits: Any) -> None:
         """Add traits that the class does not have yet: each panel would otherwise be a class of its own."""
         if missing := {name: trait for name, trait in traits.items() if not self.has_trait(name)}:
             super().add_traits(**missing)
+
+
+def alone(method: Callable[Concatenate[AnyView, Args], Result]) -> Callable[Concatenate[AnyView, Args], Result]:
+    """Let one thread at a time change a view: JupyterLab's messages come beside the cells, in a thread of their own."""
+
+    @wraps(method)
+    def locked(view: AnyView, /, *args: Args.args, **options: Args.kwargs) -> Result:
+        with view.lock:
+            view.check_open()
+            return method(view, *args, **options)
+
+    return locked

@@ -1,6 +1,6 @@
 """What the panel says: of cells, ticks and plans, in plain text."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kqlmi.errors import printable
@@ -94,6 +94,12 @@ def plan(value: Plan, wanted: Snapshot, unread: int) -> dict[str, Any]:
         ],
         "request": to_request(value),
     }
+
+
+def progress(value: Plan, outcomes: Sequence[str]) -> list[dict[str, str]]:
+    """Return the steps of a plan with their outcomes, as far as there are any."""
+    known = [*outcomes, *[""] * (len(value.steps) - len(outcomes))]
+    return [{"scope": str(step.scope), "outcome": one} for step, one in zip(value.steps, known, strict=True)]
 
 
 def change(value: Change, names: Mapping[str, str]) -> str:

@@ -161,7 +161,7 @@ def panel(context: Context, /, *, database: str = "") -> Any:
     session = context.session
     name = database or session.database
     opened = Panel(session, session.database_scope(name) if name else Scope.cluster())
-    context.sessions.opened.keep(opened)
+    context.sessions.panels.keep(opened)
     return opened
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from kqlmi.errors import CellError, NotConnectedError
 from kqlmi.model.entities import did_you_mean
 from kqlmi.notebook.invocation import Kind, parse_words, split
-from kqlmi.notebook.panel.open_panels import Opened
+from kqlmi.notebook.panel.open_panels import OpenPanels
 from kqlmi.notebook.settings import KqlMI
 from kqlmi.session import Session
 
@@ -19,7 +19,7 @@ class Sessions:
 
     by_name: dict[str, Session] = field(default_factory=dict)
     current: str = ""
-    opened: Opened = field(default_factory=Opened)
+    panels: OpenPanels = field(default_factory=OpenPanels)
 
     def get(self, name: str = "") -> Session:
         """Give a session by name, or the current one; NotConnectedError if there is none."""

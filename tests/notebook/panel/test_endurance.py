@@ -28,7 +28,7 @@ from tests.notebook.kernel import connected_kernel, filled
 from tests.notebook.panel.test_panel import ask
 
 SAMPLES = Scope.database("Samples")
-CONTENT = (Draft, Snapshot, Policy, Reader, Requests, matrix.OfScope, matrix.OfAll, ipywidgets.Layout)
+CONTENT = (Draft, Snapshot, Policy, Reader, Requests, matrix.ScopeCells, matrix.EffectiveCells, ipywidgets.Layout)
 
 
 @pytest.fixture(scope="module")

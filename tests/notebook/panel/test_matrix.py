@@ -22,7 +22,7 @@ def test_each_cell_is_drawn_as_the_draft_says(
     draft = Draft.start(Snapshot({CLUSTER: cluster, DATABASES[0]: database}), scope)
     for identity, usage in ticks:
         draft = draft.tick(identity, usage=usage)
-    cells = matrix.OfScope(scope)
+    cells = matrix.ScopeCells(scope)
     listed = matrix.identities(draft.read, [identity for _, identity, _ in draft.ticks])
     rows, edited = matrix.rows(cells, draft, listed), matrix.edited(cells, draft)
     for (identity, _, _), read in zip(listed, rows, strict=True):
@@ -37,7 +37,7 @@ def test_each_cell_is_drawn_as_the_draft_says(
 def test_the_effective_view_counts_what_access_allows(cluster: Policy | None, held: tuple[Policy | None, ...]) -> None:
     snapshot = Snapshot({CLUSTER: cluster, **dict(zip(DATABASES, held, strict=True))})
     draft = Draft.start(snapshot, CLUSTER)
-    cells = matrix.OfAll(snapshot)
+    cells = matrix.EffectiveCells(snapshot)
     for identity, _, _ in matrix.identities(snapshot):
         for usage, state in zip(draft.usages, cells.legend.read(cells.row(draft, identity, draft.usages)), strict=True):
             allowed = [bool(access(snapshot, identity, usage, scope).allowed) for scope in DATABASES]
@@ -74,7 +74,7 @@ def test_a_column_that_only_a_tick_holds_moves_no_other() -> None:
     read = Draft.start(Snapshot({DATABASES[0]: one}), DATABASES[0])
     draft = read.tick(other, usage="Future").rebase(Snapshot({DATABASES[0]: left}))
     assert draft.usages[-2:] == ("Future", "Zeta")
-    cells = matrix.OfScope(DATABASES[0])
+    cells = matrix.ScopeCells(DATABASES[0])
     [row] = matrix.rows(cells, draft, matrix.identities(draft.read))
     granted = [state["granted"] for state in cells.legend.read(row)]
     assert granted[-2:] == [False, True]

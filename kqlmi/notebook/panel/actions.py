@@ -1,0 +1,119 @@
+"""The actions that a page can ask of a panel, a row each."""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from kqlmi.errors import InputError, printable
+from kqlmi.model.entities import ALL, object_id
+from kqlmi.model.plan.draft import Cell
+from kqlmi.notebook.panel import matrix, words
+from kqlmi.notebook.panel.editor import Editor
+from kqlmi.notebook.panel.requests import Action, Request, note
+
+
+def _on_cell(run: Callable[[Editor, str, str], None]) -> Action[Editor]:
+    """Return the action that runs a function on the identity and usage of a request's cell."""
+    return Action(lambda panel, request: run(panel, *_cell(panel, request)))
+
+
+def _cell(panel: Editor, request: Request) -> tuple[str, str]:
+    """Return the identity and usage of a request, which names the usage as it was shown, and the scope that was."""
+    if request.get("scope", panel.place) != panel.place:
+        raise InputError("Another scope was shown when you clicked.", hint="Look, and click again.")
+    usages = [usage for usage in panel.draft.usages if printable(usage) == request["usage"]]
+    if not usages:
+        raise InputError(f"There is no usage {request['usage']!r} any more.", hint="Look, and click again.")
+    # Names that look the same are told apart by their place among these.
+    place = request.get("among", 0)
+    return panel.draft.directory.key(object_id(str(request["identity"]))), usages[place if place < len(usages) else 0]
+
+
+def _name(panel: Editor, identity: str) -> str:
+    """Return an identity's display name, and its object ID where the name alone does not tell."""
+    names = {one: name for one, name, _ in panel.identities}
+    name = names.get(identity, words.NO_NAME)
+    return name if list(names.values()).count(name) == 1 else f"{name} ({identity})"
+
+
+def _toggle(panel: Editor, identity: str, usage: str) -> None:
+    cell = panel.draft.cell(identity, usage)
+    if cell.covered_by:
+        panel.question = _question(panel, identity, usage, cell)
+    elif cell.granted:
+        panel.untick(identity, usage=usage)
+    else:
+        panel.tick(identity, usage=usage)
+        panel.status = note(words.tick(panel.draft, _name(panel, identity), identity, usage))
+
+
+def _question(panel: Editor, identity: str, usage: str, cell: Cell) -> dict[str, object]:
+    """Return what to ask before a tick goes that would change nothing, with offers of what would change something."""
+    draft, offers = panel.draft, []
+    if (draft.scope, ALL) in cell.covered_by:
+        kept = len(draft.kept_usages(usage))
+        offers.append(["replace_all", f"Replace All by the {kept} known usages you keep (future usages end)"])
+    elif cell.granted:
+        offers.append(["remove", "Remove the redundant grant (it stays allowed)"])
+    else:
+        offers.append(["grant_too", f"Grant it in the {draft.scope} too (redundant while that stands)"])
+    text = words.cover(_name(panel, identity), draft.scope, usage, cell.covered_by)
+    if any(where != draft.scope for where, _ in cell.covered_by):
+        text += " What the cluster grants is revoked at the cluster: choose that scope."
+    return {"text": text, "identity": identity, "usage": printable(usage), "offers": offers}
+
+
+def _replace_all(panel: Editor, identity: str, usage: str) -> None:
+    panel.draft = panel.draft.replace_all(identity, without=usage)
+
+
+def _where(panel: Editor, identity: str, usage: str) -> None:
+    read = panel.draft.read
+    panel.status = note(words.where(_name(panel, identity), usage, matrix.where(read, identity, usage)))
+
+
+def _dismiss(panel: Editor, _request: Request) -> None:
+    panel.question, panel.theirs = None, []
+
+
+def _more(panel: Editor, _request: Request) -> None:
+    panel.halted = ""
+    panel.read_more()
+
+
+def _add(panel: Editor, request: Request) -> None:
+    identity = panel.add(str(request["identity"]))
+    panel.status = note(f"{identity} has a row now.", "Tick what it may be used for.")
+
+
+def _preview(panel: Editor, _request: Request) -> None:
+    panel.read_again()
+    if panel.plan.steps:
+        panel.show(panel.plan)
+
+
+def _execute(panel: Editor, request: Request) -> None:
+    panel.execute(str(request["plan"]), confirmed=bool(request.get("confirmed")))
+
+
+ACTIONS: Final[Mapping[str, Action[Editor]]] = {
+    "hello": Action(lambda _panel, _request: None),  # that it was heard is the answer
+    "toggle": _on_cell(_toggle),
+    "replace_all": _on_cell(_replace_all),
+    "remove": _on_cell(lambda panel, identity, usage: panel.untick(identity, usage=usage)),
+    "grant_too": _on_cell(lambda panel, identity, usage: panel.tick(identity, usage=usage)),
+    "where": _on_cell(_where),
+    "dismiss": Action(_dismiss),
+    "close": Action(lambda panel, _request: panel.close_preview()),
+    "choose": Action(lambda panel, request: panel.choose_at(int(request["scope"])), "Reading the policy…"),
+    "more": Action(_more, "Reading the policies…"),
+    "read_again": Action(lambda panel, _request: panel.read_again(), "Reading the policies…", "Read again, just now."),
+    "add": Action(_add, "Looking the identity up…"),
+    "preview": Action(_preview, "Looking at what stands now…"),
+    "execute": Action(_execute, "Executing…"),
+    "undo": Action(lambda panel, _request: panel.undo(), "Looking at what stands now…"),
+    "discard": Action(
+        lambda panel, _request: panel.discard(),
+        "Reading the policies…",
+        "The ticks were discarded, and the policies read again.",
+    ),
+}
