@@ -1,14 +1,14 @@
 """What a policy file says, and what it wants of a cluster that stands as it does."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 from kqlmi.errors import InputError, PolicyError
 from kqlmi.model.audit.findings import Acceptance
 from kqlmi.model.entities import ObjectId, Scope, checked_usage, did_you_mean, object_id, usage_name
 from kqlmi.model.policy.directory import Directory
-from kqlmi.model.policy.policy import Entry, Policy, Snapshot
+from kqlmi.model.policy.policy import Policy, Snapshot
 from kqlmi.policyfile.nodes import Node, PolicyFileError, Slot
 
 Properties = Mapping[str, str]
@@ -111,7 +111,7 @@ class PolicyFile:
         rows = self.holders(scope, current)
         now = policy or Policy.empty()
         also = self.unknown_usages | {usage for _, usage in now.grants}
-        usages = {identity: _checked(row, also) for identity, row in rows.items()}
+        usages: dict[str, tuple[str, ...]] = {identity: _checked(row, also) for identity, row in rows.items()}
         held = held_properties(now)
         for identity, row in rows.items():
             if row.properties is not None and row.properties != held.get(identity, row.properties):
@@ -120,8 +120,8 @@ class PolicyFile:
                     "Export takes those of the cluster; without properties: they are left alone.",
                 )
         if self.mode == "complete":
-            usages = dict.fromkeys((entry.identity for entry in now.entries), ()) | usages
-        after = _holding(now, usages, {identity: row.properties or {} for identity, row in rows.items()})
+            usages = dict.fromkeys(now.held, ()) | usages
+        after = now.holding(usages, {identity: row.properties or {} for identity, row in rows.items()})
         return None if policy is None and self.mode == "partial" and not after.entries else after
 
     def holders(self, scope: Scope, current: Snapshot) -> dict[ObjectId, Row]:
@@ -185,25 +185,3 @@ def held_properties(policy: Policy) -> dict[ObjectId, Properties]:
     for entry in policy.entries:
         held[entry.identity] = dict(entry.extra) | dict(held.get(entry.identity, {}))
     return held
-
-
-def _holding(
-    policy: Policy, usages: Mapping[ObjectId, tuple[str, ...]], properties: Mapping[ObjectId, Properties]
-) -> Policy:
-    """Give the policy in which each identity of ``usages`` holds just those, and everything else is as it was."""
-    entries, held = list(policy.entries), held_usages(policy)
-    # Grants go first: an object that loses all that it had keeps its place and its properties. Not Policy.grant, which
-    # takes an identity's own object ID for the system identity's where one policy holds both.
-    for identity, wanted in usages.items():
-        missing = tuple(usage for usage in wanted if usage not in held.get(identity, ()))
-        if missing and identity not in held:
-            entries.append(Entry(identity, missing, extra=tuple(properties[identity].items())))
-        elif missing:
-            place = next(place for place, entry in enumerate(entries) if entry.identity == identity)
-            entries[place] = replace(entries[place], usages=entries[place].usages + missing)
-    kept: list[Entry] = []
-    for entry in entries:
-        gone = set(map(usage_name, entry.usages)).difference(usages.get(entry.identity, map(usage_name, entry.usages)))
-        rest = entry.without(gone)
-        kept += [rest] if rest.usages or not gone else []
-    return replace(policy, entries=tuple(kept))

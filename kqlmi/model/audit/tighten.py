@@ -97,16 +97,14 @@ def _why(facts: Facts, identity: str, usage: str, scope: Scope, *, also_unproven
 
 
 def _policy(facts: Facts, scope: Scope, wanted: dict[tuple[str, str], str]) -> Policy | None:
-    """Give the policy of a scope that grants just what is wanted; the grants go first, so that objects keep their place."""
+    """Return the policy of a scope that grants just what is wanted."""
     before = facts.live.policies[scope]
     policy = before or Policy.empty()
-    held = policy.grants
-    for identity in dict.fromkeys(identity for identity, _ in (*sorted(held), *wanted)):
-        more = [usage for holder, usage in wanted if holder == identity and (holder, usage) not in held]
-        less = [usage for holder, usage in sorted(held) if holder == identity and (holder, usage) not in wanted]
-        policy = policy.grant(identity, *more) if more else policy
-        policy = policy.revoke(identity, *less) if less else policy
-    return None if before is None and not policy.entries else policy
+    usages: dict[str, list[str]] = {identity: [] for identity in policy.held}
+    for identity, usage in wanted:
+        usages.setdefault(identity, []).append(usage)
+    after = policy.holding(usages)
+    return None if before is None and not after.entries else after
 
 
 def _taken(

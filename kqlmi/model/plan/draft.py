@@ -12,7 +12,7 @@ from kqlmi.model.plan.plan import Plan, make_plan, summary
 from kqlmi.model.policy.access import covered_by, effect, without_effect
 from kqlmi.model.policy.diff import Change
 from kqlmi.model.policy.directory import Directory
-from kqlmi.model.policy.policy import Entry, Grant, Policy, Snapshot
+from kqlmi.model.policy.policy import Grant, Policy, Snapshot
 from kqlmi.model.usages import USAGES
 from kqlmi.model.workflows import WORKFLOWS
 
@@ -165,26 +165,23 @@ class Draft:
         """Give the wanted policies."""
         policies = dict(self.read.policies)
         for scope in self.scopes:
-            granted, revoked = self._split(scope)
             read = policies[scope]
-            # The grants go first: an identity that holds only All would otherwise lose its object, extra properties included.
-            added = Policy(tuple(Entry(ObjectId(one), tuple(usages)) for one, usages in granted.items()))
-            policy = (read or Policy.empty()).merge(added).without(revoked)
-            policies[scope] = policy if policy.entries or read is not None else None
+            policy = read or Policy.empty()
+            ticked: dict[str, list[str]] = defaultdict(list)
+            for where, identity, usage in self.ticks:
+                if where == scope:
+                    ticked[identity].append(usage)
+            wanted = {
+                identity: [one for one in (*policy.held.get(identity, ()), *usages) if self.wants(scope, identity, one)]
+                for identity, usages in ticked.items()
+            }
+            after = policy.holding(wanted)
+            policies[scope] = after if after.entries or read is not None else None
         return Snapshot(policies)
 
     def plan(self, cluster: str = "", names: Mapping[str, str] = MappingProxyType({})) -> Plan:
         """Give the plan that leads from what was read to what is wanted; ``names`` adds to the display names read."""
         return make_plan(self.read, self.desired(), cluster=cluster, names=names)
-
-    def _split(self, scope: Scope) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-        """Give what is to be granted and what revoked in a scope, by identity."""
-        granted: dict[str, list[str]] = defaultdict(list)
-        revoked: dict[str, list[str]] = defaultdict(list)
-        for (where, identity, usage), on in self.ticks.items():
-            if where == scope:
-                (granted if on else revoked)[identity].append(usage)
-        return granted, revoked
 
     def _set(self, identity: ObjectId, usages: Mapping[str, bool]) -> Self:
         if self.scope not in self.read.policies:

@@ -165,6 +165,26 @@ class Policy:
             self, entries=tuple(new for new, old in zip(rest, self.entries, strict=True) if new.usages or new == old)
         )
 
+    def holding(
+        self, wanted: Mapping[str, Collection[str]], extra: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+    ) -> Self:
+        """Return the policy in which each identity of ``wanted`` holds just those usages, all else as it was.
+
+        Identities are as grants compare them, and ``extra`` has the unknown properties of those that are new. The grants
+        go first: an object that loses all that it had keeps its place and its properties.
+        """
+        entries = list(self.entries)
+        places: dict[str, int] = {entry.identity: place for place, entry in reversed(list(enumerate(entries)))}
+        for identity, usages in wanted.items():
+            missing = tuple(usage for usage in usages if usage not in self.held.get(identity, ()))
+            if missing and identity in places:
+                old = entries[places[identity]]
+                entries[places[identity]] = replace(old, usages=old.usages + missing)
+            elif missing:
+                entries.append(Entry(ObjectId(identity), missing, extra=tuple(extra.get(identity, {}).items())))
+        surplus = {one: self.held.get(one, frozenset()).difference(usages) for one, usages in wanted.items()}
+        return replace(self, entries=tuple(entries)).without(surplus)
+
     def having(self, properties: Iterable[Property]) -> Self:
         """Return the policy with other values of some unknown properties, for the identities that it has."""
         wanted: dict[str, dict[str, str]] = {}
