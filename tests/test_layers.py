@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -86,6 +87,7 @@ class Import(NamedTuple):
     lazy: bool
 
 
+@cache
 def read_package() -> dict[str, str]:
     """Give the source of each module, by its dotted name."""
     sources = {}
@@ -215,14 +217,24 @@ def of(package: str, found: Iterable[str]) -> list[str]:
     return [one for one in found if re.match(rf"kqlmi\.{package}\b", one)]
 
 
+@pytest.fixture(scope="module")
+def upwards() -> list[str]:
+    return upward(read_package())
+
+
+@pytest.fixture(scope="module")
+def round_trips() -> list[str]:
+    return [" ".join(circle) for circle in circles(read_package())]
+
+
 @pytest.mark.parametrize("package", not_yet("local"))
-def test_arrows_point_down_between_rooms(package: str) -> None:
-    assert of(package, upward(read_package())) == []
+def test_arrows_point_down_between_rooms(package: str, upwards: list[str]) -> None:
+    assert of(package, upwards) == []
 
 
 @pytest.mark.parametrize("package", not_yet("local", "session"))
-def test_no_module_imports_itself_through_others(package: str) -> None:
-    assert of(package, map(" ".join, circles(read_package()))) == []
+def test_no_module_imports_itself_through_others(package: str, round_trips: list[str]) -> None:
+    assert of(package, round_trips) == []
 
 
 @pytest.mark.parametrize("package", not_yet("session"))
