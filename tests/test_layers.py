@@ -227,12 +227,12 @@ def round_trips() -> list[str]:
     return [" ".join(circle) for circle in circles(read_package())]
 
 
-@pytest.mark.parametrize("package", not_yet("local"))
+@pytest.mark.parametrize("package", not_yet())
 def test_arrows_point_down_between_rooms(package: str, upwards: list[str]) -> None:
     assert of(package, upwards) == []
 
 
-@pytest.mark.parametrize("package", not_yet("local", "session"))
+@pytest.mark.parametrize("package", not_yet("session"))
 def test_no_module_imports_itself_through_others(package: str, round_trips: list[str]) -> None:
     assert of(package, round_trips) == []
 

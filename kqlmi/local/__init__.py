@@ -95,4 +95,4 @@ def serve(*, port: int = 0) -> None:
     """Run a cluster until it is interrupted; its URL and token are in a file that only this user can read."""
     from kqlmi.local import runtime  # seldom needed
 
-    runtime.serve(port=port)
+    runtime.serve(lambda: start(port=port))

@@ -1,18 +1,16 @@
 """May this identity do this here? The one check, asked where a store is opened or a flow runs on somebody's behalf."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kqlmi.local.state import callouts
 from kqlmi.local.state.policies import Policy
+from kqlmi.local.state.state import State
 from kqlmi.local.values import identities
 from kqlmi.local.values.faults import Inner, KustoError
 from kqlmi.local.values.identities import Identity
 from kqlmi.local.values.principals import Principal
 from kqlmi.model.workflows import WORKFLOWS, Workflow
-
-if TYPE_CHECKING:
-    from kqlmi.local.state.state import State
 
 _WORKFLOWS = {workflow.id: workflow for workflow in WORKFLOWS}
 _ALL = "All"
@@ -33,7 +31,7 @@ class Use:
     principal: Principal | None = None
 
 
-def permit(state: "State", use: Use, identity: str) -> Identity:
+def permit(state: State, use: Use, identity: str) -> Identity:
     """Give the managed identity that an object ID or ``system`` names, or refuse it for this use."""
     workflow = _WORKFLOWS.get(use.flow)
     if workflow is None:
@@ -53,7 +51,7 @@ def disabled(flow: str, identity: str, database: str = "") -> KustoError:
     return _refused(Use(flow, database), identity, "flow", DISABLED)
 
 
-def permit_callout(state: "State", use: Use, url: str) -> None:
+def permit_callout(state: State, use: Use, url: str) -> None:
     """Refuse a URL that the callout policy does not let this flow call."""
     workflow = _WORKFLOWS.get(use.flow)
     kind = workflow.callout if workflow else ""
@@ -73,7 +71,7 @@ def _allows(policy: Policy | None, identity: Identity, workflow: Workflow) -> bo
     return any(entry.identity.object_id == identity.object_id and wanted & set(entry.usages) for entry in policy or ())
 
 
-def _unassigned(state: "State", identity: str) -> str:
+def _unassigned(state: State, identity: str) -> str:
     for one in state.identities:
         if one.client_id.lower() == identity.strip().lower():
             hint = f"it is the client ID of '{one.display_name}', whose object ID is {one.object_id}"
@@ -83,7 +81,7 @@ def _unassigned(state: "State", identity: str) -> str:
     return f"the managed identity '{identity}' is not assigned to this cluster {_OWN_WORDS}"
 
 
-def _ungranted(state: "State", use: Use, workflow: Workflow, identity: Identity) -> str:
+def _ungranted(state: State, use: Use, workflow: Workflow, identity: Identity) -> str:
     what = f"the managed identity '{identity.display_name}' ({identity.object_id}) may not be used for {workflow.usage}"
     held = state.database(use.database)
     if not workflow.cluster_only:

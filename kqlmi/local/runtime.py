@@ -9,13 +9,14 @@ import time
 import urllib.error
 import urllib.request
 import warnings
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from platformdirs import user_runtime_path
 
-from kqlmi import atomicfile, local
+from kqlmi import atomicfile
 from kqlmi.errors import InputError
 from kqlmi.local.azure import loopback
 from kqlmi.local.cluster import LocalCluster
@@ -94,13 +95,13 @@ def _strange(why: str) -> InputError:
     )
 
 
-def serve(*, port: int = 0) -> None:
+def serve(start: Callable[[], LocalCluster]) -> None:
     """Start a cluster unless one runs, write the file, and wait for an interrupt; then delete the file and stop."""
     if running := find():
         raise InputError(
             f"A local cluster runs already at {running.url}.", hint="Join it by %kqlmi connect local, or stop it first."
         )
-    with local.start(port=port) as cluster:
+    with start() as cluster:
         try:
             _write(cluster)
         except OSError as error:

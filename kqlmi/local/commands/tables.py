@@ -3,7 +3,8 @@
 import uuid
 
 from kqlmi.local.dispatch.registry import Call, Rows, command
-from kqlmi.local.flows import ingestion, table_append
+from kqlmi.local.flows import ingestion
+from kqlmi.local.flows.table_append import allowed, append, keep
 from kqlmi.local.language import textvalues
 from kqlmi.local.storage import formats, transfer
 from kqlmi.local.storage.formats import Shape
@@ -28,7 +29,7 @@ def table_create(call: Call) -> Rows:
         if held and held.columns != columns:
             raise already_exists(name, "Table")
         if not held:
-            table_append.keep(call, database, name, Table(columns))
+            keep(call, database, name, Table(columns))
     schema = ",".join(f"{column.name}:{column.type}" for column in columns)
     return [(name, schema, database.name, "", "")]
 
@@ -50,7 +51,7 @@ def table_create_merge(call: Call) -> Rows:
             nulls = tuple(textvalues.read(column, None) for column in added)
             rows = tuple((*row, *nulls) for row in held.rows)
             merged = Table((*held.columns, *added), rows)
-            table_append.keep(call, database, name, merged)
+            keep(call, database, name, merged)
     schema = ",".join(f"{column.name}:{column.type}" for column in call.allowed(CREATE, table=name).table(name).columns)
     return [(name, schema, database.name, "", "")]
 
@@ -80,7 +81,7 @@ def table_set(call: Call) -> Rows:
 
 
 @command(f".append {_QUERY}", gives=_EXTENT, writes=True)
-def table_append_query(call: Call) -> Rows:
+def table_append(call: Call) -> Rows:
     """Append the rows of a query to a table that is there."""
     return _from_query(call, creates=False)
 
@@ -97,19 +98,19 @@ def table_ingest_inline(call: Call) -> Rows:
     name = call.args["table"]
     table = call.allowed(INGEST, table=name).table(name)
     rows = formats.rows(call.args["data"].lstrip(), Shape("csv", table.columns))
-    extent, _ = table_append.append(call, name, table.with_rows(rows))
+    extent, _ = append(call, name, table.with_rows(rows))
     return [(extent, "inline", "00:00:00", "False", str(uuid.uuid4()))]
 
 
 def _from_query(call: Call, *, creates: bool | None, replaces: bool = False) -> Rows:
-    table_append.allowed(call, call.args["table"], creates=creates, replaces=replaces)
+    allowed(call, call.args["table"], creates=creates, replaces=replaces)
     transfer.require(call.args.get("properties", {}), ingestion.INVISIBLE, others=ingestion.NOT_CARRIED_OUT)
 
     def work(call: Call) -> Rows:
         rows = call.queries.first(
             call.args["query"], call.caller, call.context_name, run=call.run, seconds=call.seconds
         )
-        extent, count = table_append.append(call, call.args["table"], rows, creates=creates, replaces=replaces)
+        extent, count = append(call, call.args["table"], rows, creates=creates, replaces=replaces)
         return [(extent, 0, 0, 0, 0, count)]
 
     return call.later(work)

@@ -3,15 +3,16 @@
 import threading
 from typing import TYPE_CHECKING
 
+from kqlmi.local.query.queries import Queries
+
 if TYPE_CHECKING:
-    from kqlmi.local.query.queries import Queries
     from kqlmi.local.state.activity import Run
 
 
 class Worker:
     """A thread that sleeps on an event; ``_loop`` is its work, and ``_run`` what it carries out at the moment."""
 
-    def __init__(self, name: str, queries: "Queries", wakes: threading.Event) -> None:
+    def __init__(self, name: str, queries: Queries, wakes: threading.Event) -> None:
         """Start the thread; ``wakes`` is the event that ``_loop`` waits for."""
         self._queries = queries
         self._state = queries.state

@@ -2,24 +2,23 @@
 
 from collections.abc import Callable
 
-from kqlmi.local.query.expansion import Expansion, Source
-from kqlmi.local.query.external_calls import Site
-from kqlmi.local.state.state import Database
+from kqlmi.local.query.expansion import Carrier, Carriers
 
-Carrier = Callable[[Expansion, Site, Database], Source]
+_READERS: dict[str, Carrier] = {}
+_PLUGINS: dict[str, Carrier] = {}
 
-READERS: dict[str, Carrier] = {}
-PLUGINS: dict[str, Carrier] = {}
+CARRIERS = Carriers(_READERS, _PLUGINS)
+"""All that are registered."""
 
 
 def reader(name: str) -> Callable[[Carrier], Carrier]:
     """Register what carries out ``name(…)`` in the place of a table."""
-    return _registrar(READERS, name)
+    return _registrar(_READERS, name)
 
 
 def plugin(*names: str) -> Callable[[Carrier], Carrier]:
     """Register what carries out ``evaluate name(…)``."""
-    return _registrar(PLUGINS, *names)
+    return _registrar(_PLUGINS, *names)
 
 
 def _registrar(registry: dict[str, Carrier], *names: str) -> Callable[[Carrier], Carrier]:

@@ -5,19 +5,17 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kqlmi.local.language import constants
 from kqlmi.local.language.lexer import Kind, tokens
 from kqlmi.local.query import external_calls
 from kqlmi.local.query.external_calls import Site
 from kqlmi.local.state.activity import Run
+from kqlmi.local.state.state import Database, State
 from kqlmi.local.values.faults import KustoError, bad_request
 from kqlmi.local.values.principals import Caller, Principal
 from kqlmi.local.values.tables import KUSTO_TYPES, TYPE_ALIASES, Column, Table
-
-if TYPE_CHECKING:
-    from kqlmi.local.state.state import Database, State
 
 KINDS = frozenset({*KUSTO_TYPES, *TYPE_ALIASES})
 _MOST_CALLS = 500
@@ -37,7 +35,7 @@ class Question:
     caller: Caller
     run: Run
     seconds: float
-    reads: Callable[[str], "Database"]
+    reads: Callable[[str], Database]
     parameters: Mapping[str, Any] = field(default_factory=dict)
     is_confined: bool = False
     is_attended: bool = True
@@ -56,26 +54,36 @@ class Source:
     rows: Callable[[], Table]
 
 
+Carrier = Callable[["Expansion", Site, Database], Source]
+
+
+@dataclass(frozen=True)
+class Carriers:
+    """What carries out the parts of a query that reach beyond the engine: readers in the place of a table, and plugins."""
+
+    readers: Mapping[str, Carrier]
+    plugins: Mapping[str, Carrier]
+
+
 @dataclass
 class Expansion:
     """The replacements in one query, and in what it calls."""
 
-    state: "State"
+    state: State
+    carriers: Carriers
     question: Question
-    answer: Callable[["Expansion", str, "Database"], Table]
-    prepare: Callable[[str, "Database"], str]
+    answer: Callable[["Expansion", str, Database], Table]
+    prepare: Callable[[str, Database], str]
     sources: dict[str, Source] = field(default_factory=dict)
     doubtful: dict[str, KustoError] = field(default_factory=dict)
     reread: int = 0
 
-    def expand(self, text: str, context: "Database", parameters: frozenset[str] = frozenset()) -> str:
+    def expand(self, text: str, context: Database, parameters: frozenset[str] = frozenset()) -> str:
         """Give the text with a name in place of each site; the names are keys of ``sources``.
 
         A site cannot use the parameters of the function that a text belongs to: their values are known to the engine.
         """
-        from kqlmi.local import flows  # the flows ask queries themselves
-
-        known = flows.READERS | flows.PLUGINS
+        known = {**self.carriers.readers, **self.carriers.plugins}
 
         def source(site: Site) -> str:
             if self.question.is_confined:
@@ -92,9 +100,9 @@ class Expansion:
             self.sources[name] = known[site.kind](self, site, context)
             return name
 
-        return external_calls.replaced(text, frozenset(flows.PLUGINS), source)
+        return external_calls.replaced(text, frozenset(self.carriers.plugins), source)
 
-    def functions(self, text: str, context: "Database") -> dict[str, list[str]]:
+    def functions(self, text: str, context: Database) -> dict[str, list[str]]:
         """Give the definitions of the stored functions that a text calls, directly or not, by the database's name.
 
         A bare name may be a function or a column; one that cannot be a function is kept in ``doubtful``.
@@ -102,7 +110,7 @@ class Expansion:
         calls: dict[tuple[str, str], list[tuple[str, str]]] = {}
         found: dict[str, list[str]] = {}
 
-        def add(body: str, database: "Database", depth: int = 0) -> list[tuple[str, str]]:
+        def add(body: str, database: Database, depth: int = 0) -> list[tuple[str, str]]:
             if depth > _DEEPEST:
                 raise bad_request(f"the stored functions of this query call one another more than {_DEEPEST} deep")
             called = []
@@ -128,13 +136,13 @@ class Expansion:
             raise bad_request("the local cluster takes no wildcard of tables beside external data and plugins")
         return found
 
-    def _definition(self, owner: "Database", name: str) -> tuple[str, str]:
+    def _definition(self, owner: Database, name: str) -> tuple[str, str]:
         function = owner.functions[name]
         parameters = _words(function.parameters) - KINDS
         inner = self.expand(self.prepare(function.body.strip()[1:-1], owner), owner, parameters)
         return function.defined_as(f"{{{inner}\n}}"), inner
 
-    def value(self, site: Site, expression: str, context: "Database") -> Any:
+    def value(self, site: Site, expression: str, context: Database) -> Any:
         """Give the value of a scalar expression that stands in a site, evaluated with the statements before it."""
         asked = f"print kqlmi_value = {expression}"
         table = constants.evaluate(asked) or self.before(site, asked, context)
@@ -142,7 +150,7 @@ class Expansion:
             raise bad_request(f"{site.kind}: {expression[:60]!r} is no single value")
         return table.rows[0][0]
 
-    def before(self, site: Site, text: str, context: "Database") -> Table:
+    def before(self, site: Site, text: str, context: Database) -> Table:
         """Return the answer to a text that uses the statements before a site: the engine reads all of them again."""
         text = f"{site.prelude()}\n{text}"
         self.reread += len(text)
@@ -153,14 +161,14 @@ class Expansion:
             )
         return self.answer(self, text, context)
 
-    def text(self, site: Site, expression: str, context: "Database") -> str:
+    def text(self, site: Site, expression: str, context: Database) -> str:
         """Give the value of an expression that must be a string."""
         value = self.value(site, expression, context)
         if not isinstance(value, str):
             raise bad_request(f"{site.kind}: a string is expected, not {value!r}")
         return value
 
-    def _called(self, text: str, context: "Database") -> list[tuple["Database", str, bool]]:
+    def _called(self, text: str, context: Database) -> list[tuple[Database, str, bool]]:
         """Give each stored function that a text names: its database, its name, and whether it is called for certain."""
         found = list(tokens(text))
         own = {after.text for word, after in pairwise(found) if word.text == "let" and word.kind is Kind.WORD}

@@ -11,7 +11,7 @@ from kqlmi.local.engine import kqltext
 from kqlmi.local.language import constants
 from kqlmi.local.language.lexer import Kind, next_token, tokens
 from kqlmi.local.query.engine import Engine
-from kqlmi.local.query.expansion import Expansion, Question, Source
+from kqlmi.local.query.expansion import Carriers, Expansion, Question, Source
 from kqlmi.local.state.activity import Run
 from kqlmi.local.state.state import Database, State, key
 from kqlmi.local.values import lenient_json
@@ -25,8 +25,9 @@ _DEFAULT = {"", "netdefaultdb"}
 class Queries:
     """Runs query text for callers."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, carriers: Carriers) -> None:
         self.state = state
+        self._carriers = carriers
         self._engine = Engine(lambda: state.databases)
 
     def context(self, caller: Caller, name: str | None) -> str:
@@ -81,7 +82,7 @@ class Queries:
 
     def ask(self, question: Question, text: str, context: Database) -> Table:
         """Run a query over a database as it is given, which need not be one of the cluster's."""
-        expansion = Expansion(self.state, question, self._answer, self._prepare(question.caller))
+        expansion = Expansion(self.state, self._carriers, question, self._answer, self._prepare(question.caller))
         return self._answer(expansion, expansion.prepare(text, context), context)
 
     def _prepare(self, caller: Caller) -> Callable[[str, Database], str]:
@@ -101,7 +102,7 @@ class Queries:
         name = f"kqlmi_{uuid.uuid4().hex}"
         sources = {name: Source(table.columns, lambda: table)}
         text = kqltext.substitute_word(text, "$command_results", name)
-        expansion = Expansion(self.state, question, self._answer, self._prepare(caller), sources)
+        expansion = Expansion(self.state, self._carriers, question, self._answer, self._prepare(caller), sources)
         return self._answer(expansion, expansion.prepare(text, context), context)
 
     def close(self) -> None:

@@ -1,13 +1,10 @@
 """Hidden strings kept out of what is shown: errors, failures and lists of requests."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from kqlmi.local.language.lexer import hidden_values
+from kqlmi.local.state.state import State
 from kqlmi.local.values.faults import KustoError
-
-if TYPE_CHECKING:
-    from kqlmi.local.state.state import State
 
 _SHORTEST = 4
 
@@ -22,7 +19,7 @@ def masked(text: str, hidden: Iterable[str]) -> str:
     return text
 
 
-def shown(state: "State", error: KustoError, hidden: Iterable[str]) -> KustoError:
+def shown(state: State, error: KustoError, hidden: Iterable[str]) -> KustoError:
     """Return an error without hidden values in its text."""
     detail = masked(error.detail, {*hidden, *kept(state)})
     if detail == error.detail:
@@ -30,7 +27,7 @@ def shown(state: "State", error: KustoError, hidden: Iterable[str]) -> KustoErro
     return KustoError(error.status, error.code, error.type_name, detail, message=error.message, inner=error.inner)
 
 
-def kept(state: "State") -> set[str]:
+def kept(state: State) -> set[str]:
     """Give the hidden values in the functions, update policies and continuous exports of all databases."""
     found: set[str] = set()
     for database in state.databases.values():

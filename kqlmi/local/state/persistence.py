@@ -14,10 +14,10 @@ from kqlmi.local.state.activity import Change, ExportRuns, IngestionFailure
 from kqlmi.local.state.azureroles import AzureRoles
 from kqlmi.local.state.callouts import Callouts
 from kqlmi.local.state.cells import Cells
+from kqlmi.local.state.containers import Storage
 from kqlmi.local.state.entities import DataConnection, IngestionJob, Report
 from kqlmi.local.state.policies import Policy
 from kqlmi.local.state.state import Database, State
-from kqlmi.local.storage.storage import Storage
 from kqlmi.local.values.identities import Identity
 from kqlmi.local.values.tables import Table
 

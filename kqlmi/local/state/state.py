@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from kqlmi.local.state.activity import Activity, Change, ExportRuns, IngestionFailure
 from kqlmi.local.state.azureroles import AzureRoles
+from kqlmi.local.state.containers import Storage
 from kqlmi.local.state.entities import (
     ContinuousExport,
     DataConnection,
@@ -19,7 +20,6 @@ from kqlmi.local.state.entities import (
     UpdatePolicy,
 )
 from kqlmi.local.state.policies import Policy
-from kqlmi.local.storage.storage import Storage
 from kqlmi.local.values import kusto_time, resources
 from kqlmi.local.values.faults import database_not_found, entity_not_found, forbidden_database
 from kqlmi.local.values.identities import Identity

@@ -1,42 +1,20 @@
-"""Storage accounts: containers that are folders of this machine."""
+"""Opening a location of a storage account: the one door to the files of its containers."""
 
 import os
-import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from kqlmi.local import enforce
 from kqlmi.local.enforce import Use
 from kqlmi.local.engine import lanes
 from kqlmi.local.state import azureroles
 from kqlmi.local.state.azureroles import READERS, WRITERS
+from kqlmi.local.state.state import State
 from kqlmi.local.storage.files import DRAFT
 from kqlmi.local.values import connectionstrings
 from kqlmi.local.values.connectionstrings import Location
 from kqlmi.local.values.faults import bad_request
-
-if TYPE_CHECKING:
-    from kqlmi.local.state.state import State
-
-
-_GLOB = re.compile(r"[*?\[\]]")
-
-
-@dataclass(frozen=True)
-class Storage:
-    """The containers that exist, as folders; a key is (account, container)."""
-
-    containers: Mapping[tuple[str, str], Path] = field(default_factory=dict)
-
-    def with_container(self, url: str, folder: Path) -> "Storage":
-        """Give the storage with a container that a folder backs."""
-        location = azureroles.container(url)
-        place = (location.account, location.container)
-        if _GLOB.search(str(folder.resolve())):
-            raise bad_request(f"the path of the folder {folder} has one of * ? [ ], which DuckDB takes for a pattern")
-        return Storage({**self.containers, place: folder.resolve(strict=True)})
 
 
 @dataclass(frozen=True)
@@ -61,7 +39,7 @@ class Opened:
                     yield path.relative_to(self.root).as_posix()
 
 
-def open_location(state: "State", location: Location, use: Use, *, writes: bool = False) -> Opened:
+def open_location(state: State, location: Location, use: Use, *, writes: bool = False) -> Opened:
     """Open a location for a use: the only function that gives a file of a store, and so the one that asks.
 
     The policy, the callout policy and the Azure role of whoever opens it must all allow it.
@@ -86,7 +64,7 @@ def open_location(state: "State", location: Location, use: Use, *, writes: bool 
     return Opened(location, root, path)
 
 
-def _opener(state: "State", location: Location, use: Use) -> tuple[str, str, str]:
+def _opener(state: State, location: Location, use: Use) -> tuple[str, str, str]:
     if location.identity:
         identity = enforce.permit(state, use, location.identity)
         return identity.object_id, identity.object_id, f"the managed identity '{identity.display_name}'"

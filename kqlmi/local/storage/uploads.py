@@ -3,15 +3,13 @@
 import hashlib
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from kqlmi import atomicfile
+from kqlmi.local.state.state import State
 from kqlmi.local.storage import files, formats
 from kqlmi.local.values.faults import KustoError, bad_request, http_error
 from kqlmi.local.values.tables import Column, Table
-
-if TYPE_CHECKING:
-    from kqlmi.local.state.state import State
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_][\w.-]{0,1023}", re.ASCII)
 _OWN: Final = re.compile(r"\.?[0-9a-f]{64}(\.gz)?(\.[0-9a-f]{8}\.new)?")
@@ -20,7 +18,7 @@ _OWN: Final = re.compile(r"\.?[0-9a-f]{64}(\.gz)?(\.[0-9a-f]{8}\.new)?")
 class Uploads:
     """The uploaded files of a cluster, in a folder of their own; which there are is part of the state."""
 
-    def __init__(self, state: "State", folder: Path) -> None:
+    def __init__(self, state: State, folder: Path) -> None:
         """Take the folder, and remove from it what a killed process left."""
         self._state, self._folder = state, folder.resolve()
         self._folder.mkdir(mode=0o700, exist_ok=True)
