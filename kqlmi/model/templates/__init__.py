@@ -2,8 +2,9 @@
 
 from kqlmi.model.templates.checklist import Item
 from kqlmi.model.templates.fields import Field
-from kqlmi.model.templates.forms import FORMS, Form, form
+from kqlmi.model.templates.forms import Form, form
 from kqlmi.model.templates.template import Template, fill
+from kqlmi.model.templates.texts import FORMS
 from kqlmi.model.templates.values import Place
 
 __all__ = ["FORMS", "Field", "Form", "Item", "Place", "Template", "fill", "form"]

@@ -1,41 +1,10 @@
-"""The subcommands of ``%kqlmi``."""
+"""The subcommands of ``%kqlmi``, a function each."""
 
-# In the order of the help and of the README.
-from kqlmi.notebook.subcommands import reading
-
-# isort: split
-from kqlmi.notebook.subcommands import writing
-
-# isort: split
-from kqlmi.notebook.subcommands import explaining
-
-# isort: split
-from kqlmi.notebook.subcommands import auditing
-
-# isort: split
-from kqlmi.notebook.subcommands import templating
-
-# isort: split
-from kqlmi.notebook.subcommands import ingesting
-
-# isort: split
-from kqlmi.notebook.subcommands import whoami
-
-# isort: split
-from kqlmi.notebook.subcommands import azure
+from kqlmi.members import import_members
 from kqlmi.notebook.subcommands.registry import CELL_HELP, SUBCOMMANDS, Sessions, run
 
-__all__ = [
-    "CELL_HELP",
-    "SUBCOMMANDS",
-    "Sessions",
-    "auditing",
-    "azure",
-    "explaining",
-    "ingesting",
-    "reading",
-    "run",
-    "templating",
-    "whoami",
-    "writing",
-]
+__all__ = ["CELL_HELP", "SUBCOMMANDS", "Sessions", "run"]
+
+# In the order of the help and of the README; a module that is not named comes last.
+_ORDER = ("reading", "writing", "explaining", "auditing", "templating", "ingesting", "whoami", "azure")
+import_members(__name__, __path__, first=_ORDER)

@@ -1,16 +1,31 @@
 """The flows that no command starts: Python for the Azure SDKs, and a line for a shell."""
 
-from typing import Any
+from typing import Any, Final
 
 from kqlmi.errors import InputError
 from kqlmi.model.entities import SYSTEM
 from kqlmi.model.explain.explanation import word
+from kqlmi.model.templates import fields
+from kqlmi.model.templates.forms import template
 from kqlmi.model.templates.values import Values
 
 # Neither sh, nor cmd, nor IPython's ! reads these as themselves, between double quotes.
 _UNSAFE = frozenset('"$`\\%!{}\n\r')
 
+_CONNECTION: Final = (fields.NAME, fields.TABLE.called("the table that events go to"), fields.RESOURCE)
+_HUB: Final = (fields.HUB, fields.GROUP, fields.EVENTS)
 
+
+def line(values: Values) -> str:
+    """Give the line that queues a file for ingestion; empty where it cannot say the same."""
+    uri, table, database = (word(text) for text in (values["uri"], values["table"], values.database))
+    if not (uri and table and database):
+        return ""
+    identity, written = values.identity.object_id, values["format"]
+    return f"%kqlmi ingest {uri} into {table} --identity {identity} --database {database} --format {written}"
+
+
+@template("ingest.sdk_queued", *fields.INTO, fields.INGESTION, kind="python", line=line)
 def queue(values: Values) -> str:
     """Give Python that queues a file for ingestion."""
     return f"""\
@@ -25,15 +40,14 @@ with QueuedIngestClient(builder) as client:
     client.ingest_from_blob(blob, IngestionProperties({values.database!r}, {values["table"]!r}, DataFormat.{values["format"].upper()}))"""
 
 
-def line(values: Values) -> str:
-    """Give the line that queues a file for ingestion; empty where it cannot say the same."""
-    uri, table, database = (word(text) for text in (values["uri"], values["table"], values.database))
-    if not (uri and table and database):
-        return ""
-    identity, written = values.identity.object_id, values["format"]
-    return f"%kqlmi ingest {uri} into {table} --identity {identity} --database {database} --format {written}"
-
-
+@template(
+    "ingest.lightingest",
+    *fields.INTO,
+    fields.INGESTION,
+    fields.CLIENT,
+    kind="shell",
+    notes=("The program lists the source itself; -ingestmi tells the cluster how to read it.",),
+)
 def lightingest(values: Values) -> str:
     """Give the line of a shell that runs LightIngest.
 
@@ -56,16 +70,26 @@ def lightingest(values: Values) -> str:
     return " ".join(["LightIngest", *(f'"{one}"' for one in words)])
 
 
+@template("dataconnection.eventhub", *_CONNECTION, *_HUB, kind="python")
 def event_hub(values: Values) -> str:
     """Give Python that makes an Event Hubs data connection."""
     return _connection(values, "EventHub", _hub(values))
 
 
+@template("dataconnection.eventgrid", *_CONNECTION, fields.STORAGE, *_HUB, kind="python")
 def event_grid(values: Values) -> str:
     """Give Python that makes an Event Grid data connection."""
     return _connection(values, "EventGrid", {"storageAccountResourceId": values["storage"], **_hub(values)})
 
 
+@template(
+    "dataconnection.cosmosdb",
+    *_CONNECTION,
+    fields.COSMOS,
+    fields.CATALOG,
+    fields.COLLECTION,
+    kind="python",
+)
 def cosmos(values: Values) -> str:
     """Give Python that makes an Azure Cosmos DB data connection."""
     return _connection(

@@ -1,11 +1,19 @@
 """The management commands of flows, as text."""
 
 import json
+from typing import Final
 
 from kqlmi.model.kql import quoting
+from kqlmi.model.templates import fields
+from kqlmi.model.templates.forms import template
 from kqlmi.model.templates.values import Values, hidden
 
+_MADE: Final = fields.NAME.called("the name of the external table")
+_EXTERNAL: Final = fields.TABLE.called("the external table")
+_AT_INGESTION: Final = fields.INGESTION.maybe()
 
+
+@template("external_table.storage", _MADE, fields.URI, fields.LINE, fields.FORMAT)
 def storage_table(values: Values) -> str:
     """Give the command that makes an external table on Azure Storage."""
     return (
@@ -15,11 +23,20 @@ def storage_table(values: Values) -> str:
     )
 
 
+@template("external_table.delta", _MADE, fields.URI)
 def delta_table(values: Values) -> str:
     """Give the command that makes an external table on Delta Lake."""
     return f".create external table {values.name('name')} kind=delta\n({hidden(values.storage)})"
 
 
+@template(
+    "external_table.sql",
+    _MADE,
+    fields.SERVER,
+    fields.CATALOG,
+    fields.TABLE.called("the table in SQL Server"),
+    fields.SCHEMA,
+)
 def sql_table(values: Values) -> str:
     """Give the command that makes an external table on SQL Server."""
     return (
@@ -29,6 +46,7 @@ def sql_table(values: Values) -> str:
     )
 
 
+@template("external_table.cosmosdb", _MADE, fields.ACCOUNT, fields.CATALOG, fields.COLLECTION, fields.SCHEMA)
 def cosmos_table(values: Values) -> str:
     """Give the command that makes an external table on Azure Cosmos DB."""
     return (
@@ -38,11 +56,26 @@ def cosmos_table(values: Values) -> str:
     )
 
 
+@template(
+    "export.to_external_table",
+    _EXTERNAL,
+    fields.QUERY,
+    notes=("The identity is the one that the external table names; this text names none.",),
+)
 def export_to_table(values: Values) -> str:
     """Give the command that exports to an external table."""
     return f".export to table {values.name('table')} <|\n{values['query']}"
 
 
+@template(
+    "continuous_export",
+    fields.NAME.called("the name of the export"),
+    _EXTERNAL,
+    fields.SOURCE,
+    fields.QUERY.maybe(),
+    fields.EVERY,
+    notes=("It replaces a continuous export of the same name.",),
+)
 def continuous_export(values: Values) -> str:
     """Give the command that makes a continuous export."""
     return (
@@ -54,6 +87,13 @@ def continuous_export(values: Values) -> str:
     )
 
 
+@template(
+    "update_policy",
+    fields.TABLE.called("the table that rows go to"),
+    fields.SOURCE,
+    fields.QUERY.maybe(),
+    notes=("It adds to the update policies that the table has; .alter would replace them.",),
+)
 def update_policy(values: Values) -> str:
     """Give the command that adds an update policy to a table."""
     policy = {
@@ -66,23 +106,32 @@ def update_policy(values: Values) -> str:
     return f".alter-merge table {values.name('table')} policy update\n{_payload([policy])}"
 
 
+@template(
+    "query_acceleration",
+    _EXTERNAL,
+    fields.HOT,
+    notes=("It replaces the query acceleration policy that the table has.",),
+)
 def query_acceleration(values: Values) -> str:
     """Give the command that accelerates the queries of an external table."""
     policy = {"IsEnabled": True, "Hot": _timespan(values["hot"]), "ManagedIdentity": values.identity.object_id}
     return f".alter external table {values.name('table')} policy query_acceleration\n{_payload(policy)}"
 
 
+@template("export.to_storage", fields.URI, fields.QUERY, fields.WRITTEN)
 def export_to_storage(values: Values) -> str:
     """Give the command that exports to storage."""
     return f".export to {values['format']} (\n  {hidden(values.storage)}\n) <|\n{values['query']}"
 
 
+@template("ingest.into", *fields.INTO)
 def ingest(values: Values) -> str:
     """Give the command that ingests a file at once."""
     source = quoting.literal(values.storage)
     return f".ingest into table {values.name('table')} (\n  {source}\n) with (format='{values['format']}')"
 
 
+@template("ingest.queued_cmd", *fields.INTO, _AT_INGESTION, is_ingestion=True)
 def queue(values: Values) -> str:
     """Give the command that queues files for ingestion."""
     return (
@@ -92,6 +141,7 @@ def queue(values: Values) -> str:
     )
 
 
+@template("list_blobs", fields.URI, _AT_INGESTION, is_ingestion=True)
 def list_blobs(values: Values) -> str:
     """Give the command that lists files."""
     return f".list blobs (\n  {quoting.literal(values.storage)}\n) MaxFiles=20"
