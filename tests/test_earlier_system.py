@@ -97,7 +97,7 @@ def test_a_change_that_was_left_open_is_settled_by_the_entry_of_the_new_identity
     [step] = plan.steps
     assert session.history
     request = "kqlmi;of-the-change"
-    opened = session._recorder.entry(
+    opened = session.recorder.entry(
         "plan", [StepRecord(step.scope, step.command, step.before, step.after, client_request_id=request)]
     )
     session.history.begin(opened)

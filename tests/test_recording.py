@@ -159,7 +159,7 @@ def test_a_command_that_cannot_be_sent_is_recorded_as_not_applied(session: Sessi
     command = commands.read(commands.delete(FIRST))
     assert command
     with pytest.raises(InputError, match="9999 seconds"):
-        cells.run(session._recorder, [command], commands.delete(FIRST), "First", timeout=9999)
+        cells.run(session.recorder, [command], commands.delete(FIRST), "First", timeout=9999)
     assert session.recorded().entries[-1].outcome == "not applied"
 
 
@@ -283,7 +283,7 @@ def leave_open(session: Session, number: int = -1, **fields: Any) -> Entry:
 def never_sent(session: Session, plan: Plan, *, age: timedelta = timedelta(0)) -> Entry:
     """Record a change that is about to be made, and is not."""
     assert session.history is not None
-    ids = session._recorder.ids(step.scope for step in plan.steps)
+    ids = session.recorder.ids(step.scope for step in plan.steps)
     steps = [
         StepRecord(
             step.scope,
@@ -295,7 +295,7 @@ def never_sent(session: Session, plan: Plan, *, age: timedelta = timedelta(0)) -
         )
         for step in plan.steps
     ]
-    recorder = session._recorder
+    recorder = session.recorder
     entry = new_entry(cluster=recorder.cluster, name="", principal="", source="plan", steps=steps)
     entry = replace(entry, time=entry.time - age)
     session.history.begin(entry)
@@ -323,9 +323,9 @@ def test_what_is_sent_is_on_record_with_its_request_id_before_it_is_sent(
 
     wanted = Policy.empty().grant(loader, "All")
     plan = session.plan({FIRST: wanted, SECOND: wanted})
-    session._recorder  # noqa: B018 - it asks once who the cluster is
+    session.recorder  # noqa: B018 - it asks once who the cluster is
     session.connection = Watched(session.connection)
-    del session._recorder
+    del session.recorder
     if by_a_plan:
         session.apply(plan)
     else:

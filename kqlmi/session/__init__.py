@@ -5,9 +5,9 @@ from kqlmi.cluster.ingest import Ingestion
 from kqlmi.cluster.protocol.table import Table
 from kqlmi.credentials import MODES
 from kqlmi.history import Entry
-from kqlmi.session.azure import ConnectionList, IdentityList
-from kqlmi.session.changing import AzurePlan
 from kqlmi.session.connecting import connect
+from kqlmi.session.core import AzurePlan
+from kqlmi.session.listings import ConnectionList, IdentityList
 from kqlmi.session.session import Session
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Changes in Azure Resource Manager, planned and carried out over a session; its functions are methods of ``Session``."""
+"""Changes in Azure Resource Manager, planned and carried out over a session."""
 
 import re
 from collections.abc import Callable
@@ -16,13 +16,12 @@ from kqlmi.model.policy.access import access
 from kqlmi.model.policy.directory import Directory
 from kqlmi.model.uses.blobs import EVENT_FORMATS
 from kqlmi.model.uses.needs import Discovery
-from kqlmi.session.azure import resource_of
+from kqlmi.session.azure import discover, resource_of
+from kqlmi.session.core import AzurePlan, Core, know, require_own
+from kqlmi.session.identifying import database_scope, read
 
 if TYPE_CHECKING:
     from kqlmi.arm.resource import ClusterResource
-    from kqlmi.session.session import Session
-
-AzurePlan = AssignmentPlan | ConnectionPlan
 
 # What would be another place in the request's URL.
 _NAME: Final = re.compile(r"[^/\\?#%\x00-\x1f\x7f]+")
@@ -43,26 +42,16 @@ class Done:
         return f"{told} %kqlmi undo does not take it back, this does: {self.plan.back}" if self.plan.back else told
 
 
-def assign(session: "Session", identity: str) -> AssignmentPlan:
-    """Give the plan that assigns an identity to the cluster, with all that are assigned already.
-
-    Args:
-        session: The session.
-        identity: ``system``, or a user-assigned identity by its resource ID, or by its name, object ID or client ID in
-            the cluster's subscription.
-
-    Raises:
-        InputError: There is no such identity, or the session does not know the cluster's resource ID.
-        ResourceManagerError: What is assigned may not be read, or the identity.
-    """
+def assign(core: Core, identity: str) -> AssignmentPlan:
+    """Plan to assign an identity to the cluster, with all that are assigned already."""
     from kqlmi.arm import identities
 
-    resource = resource_of(session)
+    resource = resource_of(core)
     now = identities.read(resource)
-    is_system = session.met.directory.key(identity) == SYSTEM
+    is_system = core.met.directory.key(identity) == SYSTEM
     who = Identity(SYSTEM, is_system=True) if is_system else _in_azure(resource, identity.strip())
-    session.know(session.met.directory.learning([who]))
-    return AssignmentPlan(session.name, resource.resource_id, "assign", who, now.block)
+    know(core, core.met.directory.learning([who]))
+    return AssignmentPlan(core.name, resource.resource_id, "assign", who, now.block)
 
 
 def _in_azure(resource: "ClusterResource", text: str) -> Identity:
@@ -78,85 +67,60 @@ def _in_azure(resource: "ClusterResource", text: str) -> Identity:
     raise InputError(f"There is no user-assigned identity {text!r} in the cluster's subscription.", hint=hint)
 
 
-def unassign(session: "Session", identity: str) -> AssignmentPlan:
-    """Give the plan that takes an identity from the cluster; the others stay.
-
-    Args:
-        session: The session.
-        identity: ``system``, or a user-assigned one by resource ID, name, object ID or client ID.
-
-    Raises:
-        InputError: It is not assigned, or the session does not know the cluster's resource ID.
-        ResourceManagerError: What is assigned may not be read.
-    """
+def unassign(core: Core, identity: str) -> AssignmentPlan:
+    """Plan to take an identity from the cluster; the others stay."""
     from kqlmi.arm import identities
 
-    resource = resource_of(session)
+    resource = resource_of(core)
     now = identities.read(resource)
     return AssignmentPlan(
-        session.name, resource.resource_id, "unassign", _assigned(session, now.identities, identity), now.block
+        core.name, resource.resource_id, "unassign", _assigned(core, now.identities, identity), now.block
     )
 
 
-def _assigned(session: "Session", known: tuple[Identity, ...], text: str) -> Identity:
+def _assigned(core: Core, known: tuple[Identity, ...], text: str) -> Identity:
     """Return the assigned identity that ``text`` names."""
     directory = Directory().assigning(known)
     if directory.find(text) and directory.state((one := directory.resolve(text)).object_id) == "assigned":
         return one
     raise InputError(
-        f"No identity {text!r} is assigned to {session.name}.",
+        f"No identity {text!r} is assigned to {core.name}.",
         hint=directory.hint(text) if known else "None is assigned.",
     )
 
 
-def impact_of(session: "Session", plan: AzurePlan) -> Impact:
-    """Give what stops where a plan unassigns an identity; what cannot be read is said, and never fails the plan."""
+def impact_of(core: Core, plan: AzurePlan) -> Impact:
+    """Return what stops where a plan unassigns an identity; what cannot be read is named, and never fails the plan."""
     if not isinstance(plan, AssignmentPlan) or not plan.revokes:
         return Impact()
     try:
         from kqlmi.arm import identities
 
-        read, known = session.read(), identities.read(resource_of(session)).identities
-        facts = Facts.of(read.snapshot, session.discover(), known)
+        reading, known = read(core), identities.read(resource_of(core)).identities
+        facts = Facts.of(reading.snapshot, discover(core), known)
         found = unassigning(str(plan.identity.object_id), plan.who, facts.live, facts.discovery)
     except KqlmiError as error:
         return Impact(unknown=(f"what would stop, because {error.message}",))
     refused = (
         f"whether the policy of the {scope} names {plan.who}, because {error.message}"
-        for scope, error in read.refused.items()
+        for scope, error in reading.refused.items()
     )
     return replace(found, unknown=(*found.unknown, *refused))
 
 
 def connect_hub(
-    session: "Session",
+    core: Core,
     name: str,
     *,
     hub: str,
     table: str,
     identity: str,
-    database: str = "",
-    consumer_group: str = "$Default",
-    data_format: str = "",
-    mapping: str = "",
+    database: str,
+    consumer_group: str,
+    data_format: str,
+    mapping: str,
 ) -> ConnectionPlan:
-    """Give the plan for a data connection that receives an event hub's events into a table, as an identity.
-
-    Args:
-        session: The session.
-        name: The name of the data connection, which must be new.
-        hub: The event hub's resource ID.
-        table: The table, in ``database`` (by default the one in context).
-        identity: An assigned identity: ``system``, or its name, resource ID, object ID or client ID.
-        database: The database.
-        consumer_group: The hub's consumer group.
-        data_format: The format of the events, such as ``json``; the service's own default where it is not said.
-        mapping: The name of an ingestion mapping of the table.
-
-    Raises:
-        InputError: The database, the hub's resource ID or the identity is wrong.
-        ResourceManagerError: What is assigned may not be read.
-    """
+    """Plan a data connection that receives the events of an event hub into a table."""
     from kqlmi.arm import identities
 
     if not _NAME.fullmatch(name):
@@ -168,15 +132,15 @@ def connect_hub(
             f"{hub!r} is not the resource ID of an event hub.",
             hint="Write /subscriptions/…/providers/Microsoft.EventHub/namespaces/…/eventhubs/…",
         )
-    resource = resource_of(session)
-    if not (database or session.database):
+    resource = resource_of(core)
+    if not (database or core.database):
         raise InputError("No database is said.", hint="Say --database NAME.")
-    scope = session.database_scope(database or session.database)
+    scope = database_scope(core, database or core.database)
     now = identities.read(resource)
-    who = _assigned(session, now.identities, identity)
-    facts = Facts.of(session.read([Scope.cluster(), scope]).snapshot, Discovery(), now.identities)
+    who = _assigned(core, now.identities, identity)
+    facts = Facts.of(read(core, [Scope.cluster(), scope]).snapshot, Discovery(), now.identities)
     return ConnectionPlan(
-        session.name,
+        core.name,
         resource.resource_id,
         now.location,
         str(scope.name),
@@ -193,32 +157,14 @@ def connect_hub(
 
 
 def carry_out(
-    session: "Session",
-    plan: AzurePlan,
-    *,
-    confirm: str = "",
-    deadline: float | None = None,
-    tell: Callable[[str], None] = lambda _: None,
+    core: Core, plan: AzurePlan, *, confirm: str, deadline: float | None, tell: Callable[[str], None]
 ) -> Done:
-    """Carry out exactly ``plan``, within ``deadline`` seconds, and verify it; no history entry is made.
-
-    Args:
-        session: The session.
-        plan: What was shown.
-        confirm: The cluster's name, where the plan cannot be taken back.
-        deadline: How long the operation is followed; 15 minutes by default.
-        tell: Called with a sentence as the operation goes on.
-
-    Raises:
-        InputError: The session is read-only, or the cluster's name is not the one to confirm.
-        ApplyError: It did not go through; the error's ``outcome`` says whether anything changed.
-    """
+    """Carry out exactly ``plan``, and verify it."""
     from kqlmi.arm import assignments, dataconnections, operations
 
-    if session.read_only:
-        raise InputError(f"The session on {session.name} is read-only.", hint="Connect without read_only to write.")
-    if plan.cluster != session.name:
-        raise InputError(f"The plan was made for {plan.cluster}, and this session is on {session.name}.")
+    if core.read_only:
+        raise InputError(f"The session on {core.name} is read-only.", hint="Connect without read_only to write.")
+    require_own(core, plan)
     if confirm.casefold() != plan.confirm.casefold() and plan.confirm:
         raise InputError(
             f"Plan {plan.short} cannot be undone, and wants the name of the cluster to confirm it.",
@@ -226,10 +172,10 @@ def carry_out(
         )
     if not plan.steps:
         return Done(plan)
-    resource, limit = resource_of(session), operations.DEADLINE if deadline is None else deadline
+    resource, limit = resource_of(core), operations.DEADLINE if deadline is None else deadline
     lost = min(operations.LOST, limit)
     if isinstance(plan, AssignmentPlan):
-        session.know(session.met.directory.unsure_of_assigned())
+        know(core, core.met.directory.unsure_of_assigned())
         assignments.apply(resource, plan, deadline=limit, lost=lost, tell=tell)
     else:
         dataconnections.apply(resource, plan, deadline=limit, lost=lost, tell=tell)

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -216,7 +216,7 @@ def _connect_local(
     name: str,
     timeout: float,
     retrying: Retrying,
-    kept: Started | None,
+    kept: AbstractContextManager["LocalCluster"] | None,
     *,
     database: str,
     read_only: bool,
@@ -247,7 +247,7 @@ def _connect_local(
                 timeout=timeout,
             )
             session.started = started
-            session._held.push(held.pop_all())  # noqa: SLF001 - the session stops what was started for it
+            session.closing.push(held.pop_all())
             return session
     except ModuleNotFoundError as error:
         raise MissingExtraError(

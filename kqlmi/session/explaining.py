@@ -1,42 +1,81 @@
-"""What a command or query needs of identities, and why one was refused: read from text, policies and refusals."""
+"""A command or query over a session: sent, checked before, and explained where it was refused."""
 
-from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING
 
-from kqlmi.errors import KqlmiError, ServiceError
+from kqlmi.cluster import answer_subjects, policies
+from kqlmi.cluster.connection import server_deadline
+from kqlmi.cluster.protocol.table import Table
+from kqlmi.errors import AnswerError, InputError, KqlmiError, ServiceError
 from kqlmi.model.entities import Scope
-from kqlmi.model.explain.explanation import Explanation, Verdict, from_refusal, is_identity, judge
+from kqlmi.model.explain.explanation import Verdict, from_refusal, is_identity, judge
+from kqlmi.model.kql.tokenizer import is_write
+from kqlmi.model.policy import commands
 from kqlmi.model.policy.policy import Snapshot
 from kqlmi.model.uses.references import Reference, references
-
-if TYPE_CHECKING:
-    from kqlmi.session.session import Session
-
+from kqlmi.recording import cells
+from kqlmi.session.core import Core, Refusal
+from kqlmi.session.identifying import read
 
 _MOST = 8  # references of a refused text whose databases are looked at
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """The error by which a text was refused, and why; ``explanation`` is None where no identity is to blame."""
+def send(core: Core, text: str, database: str | None, *, timeout: float | None) -> Table:
+    """Send one command or query, and record it if it writes policies; a refusal is kept, with what explains it."""
+    command, written = commands.read(text), commands.writes(text)
+    if core.read_only and is_write(text):
+        raise InputError(f"The session on {core.name} is read-only.", hint="Connect without --read-only to write.")
+    name, limit = core.met.database(database or core.database), core.timeout if timeout is None else timeout
+    server_deadline(limit)
+    try:
+        if written:
+            if core.history:
+                return cells.run(core.recorder, written, text, name, timeout=limit)
+            return policies.write_policy(core.connection, text, name, timeout=limit, retrying=core.retrying)
+        return core.connection.execute(text, name or None, timeout=timeout)
+    except ServiceError as error:
+        if command and not error.hint:
+            error.hint = commands.fault(command)
+        if command and not command.piped and not error.hint and (unknown := policies.no_such_policy(error)):
+            raise unknown from error
+        core.refusal = explain(core, error, text, name)
+        if (explained := core.refusal.explanation) and explained.mends and explained.certain:
+            # A mend that is a cell of its own does not fit on the line of an error.
+            mend = explained.mends[0]
+            error.hint = f"To mend it: {'%kqlmi explain' if chr(10) in mend else mend}"
+        raise
 
-    error: ServiceError
-    explanation: Explanation | None
-    verdicts: tuple[Verdict, ...]
+
+def policy_in(core: Core, answer: Table, text: str, database: str) -> Snapshot | None:
+    """Return the policy that ``text`` was answered with; None where that is no policy command, or its answer is piped."""
+    command = commands.read(text)
+    if command is None or command.piped or not policies.holds_policy(answer):
+        return None
+    policy, name = policies.policy_of(answer), answer_subjects.entity_name(answer)
+    database = core.met.database(database or core.database) or name
+    scope = command.scope or (Scope.database(database) if database else None)
+    if scope is None:
+        return None
+    called = scope if scope.is_cluster else Scope.database(core.met.database(str(scope.name)))
+    about = answer_subjects.is_about(answer, called)
+    if about is False or (about is None and name in core.met.databases):
+        raise AnswerError(f"The answer is not about the policy of the {scope}.")
+    found = Snapshot({scope: policy})
+    core.met = core.met.reading(found)
+    return found
 
 
-def check(session: "Session", text: str, database: str = "") -> tuple[Verdict, ...]:
-    """Tell for each identity that a text uses whether it would be allowed now; nothing of the text is executed."""
+def check(core: Core, text: str, database: str) -> tuple[Verdict, ...]:
+    """Return for each identity that a text uses whether it would be allowed now; nothing of the text is executed."""
+    database = core.met.database(database or core.database)
     found = references(text)
-    key = session.met.directory.key
+    key = core.met.directory.key
     about = [one.identity for one in found if one.identity and is_identity(key(one.identity))]
-    snapshot = session.read(_scopes(session, found, database), about=about).permitted if found else Snapshot()
-    known = session.met.directory
-    return tuple(judge(one, snapshot, database or session.database, known) for one in found)
+    snapshot = read(core, _scopes(core, found, database), about=about).permitted if found else Snapshot()
+    known = core.met.directory
+    return tuple(judge(one, snapshot, database or core.database, known) for one in found)
 
 
-def explain(session: "Session", error: ServiceError, text: str, database: str = "") -> Refusal:
+def explain(core: Core, error: ServiceError, text: str, database: str = "") -> Refusal:
     """Explain a refusal; what cannot be read for that leaves it less certain, and never hides it."""
     found = references(text)
     snapshot = Snapshot()
@@ -47,15 +86,15 @@ def explain(session: "Session", error: ServiceError, text: str, database: str = 
     elif found or error.status == HTTPStatus.FORBIDDEN:
         try:
             # Azure is not asked: an error does not wait for it.
-            snapshot = session.read(_scopes(session, found[:_MOST], database)).permitted
+            snapshot = read(core, _scopes(core, found[:_MOST], database)).permitted
         except KqlmiError:
             found = ()
-    known = session.met.directory
-    verdicts = tuple(judge(one, snapshot, database or session.database, known) for one in found)
+    known = core.met.directory
+    verdicts = tuple(judge(one, snapshot, database or core.database, known) for one in found)
     fields = {"message": error.message, "code": error.code, "type_name": error.type_name}
-    return Refusal(error, from_refusal(fields, error.details, snapshot, verdicts, session.name, known=known), verdicts)
+    return Refusal(error, from_refusal(fields, error.details, snapshot, verdicts, core.name, known=known), verdicts)
 
 
-def _scopes(session: "Session", found: tuple[Reference, ...], database: str) -> list[Scope]:
-    names = dict.fromkeys(filter(None, (database or session.database, *(one.database for one in found))))
+def _scopes(core: Core, found: tuple[Reference, ...], database: str) -> list[Scope]:
+    names = dict.fromkeys(filter(None, (database or core.database, *(one.database for one in found))))
     return [Scope.cluster(), *map(Scope.database, names)]

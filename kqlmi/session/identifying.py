@@ -1,73 +1,118 @@
-"""Who is meant: what a session asks, and in which order, until it knows the identities that somebody names."""
+"""The databases, policies and identities of a cluster, as a session reads them and comes to know them."""
 
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
+from kqlmi.cluster import policies
 from kqlmi.cluster.policies import Policies
-from kqlmi.errors import KqlmiError
+from kqlmi.errors import InputError, KqlmiError
 from kqlmi.fanout import Progress, unseen
-from kqlmi.model.entities import SYSTEM, Scope, is_guid
-from kqlmi.model.policy.policy import Snapshot
+from kqlmi.model.entities import SYSTEM, ObjectId, Scope, did_you_mean, is_guid
+from kqlmi.model.policy.policy import Policy, Snapshot
 from kqlmi.session.azure import assigned
-
-if TYPE_CHECKING:
-    from kqlmi.session.session import Session
+from kqlmi.session.core import Core
 
 
-def look_up(session: "Session", texts: Iterable[str]) -> None:
-    """Ask until the directory of a session knows who ``texts`` name, or nothing is left to ask."""
-    names = tuple(texts)
-    if _unknown(session, names):
-        _ask(session)
-    if _unknown(session, names):
-        _ = session.read().permitted
+def databases(core: Core, pattern: str = "") -> tuple[str, ...]:
+    """List the databases that the caller may see, or those that match a glob."""
+    core.met = core.met.listing(core.connection.execute(".show databases"))
+    return core.met.matching(pattern) if pattern else core.met.databases
+
+
+def database_scope(core: Core, name: str) -> Scope:
+    """Return the scope of an existing database, in its own spelling; InputError with a suggestion if there is none."""
+    databases(core)
+    found = core.met.database(name)
+    if found not in core.met.databases:
+        hint = did_you_mean(name, [*core.met.databases, *core.met.pretty.values()])
+        raise InputError(f"There is no database {name!r} on {core.name}.", hint=hint)
+    return Scope.database(found)
+
+
+def policy(core: Core, scope: Scope) -> Policy | None:
+    """Read the policy of a scope; None where there is none."""
+    found = policies.read_policy(core.connection, scope)
+    return found and found.marking(core.met.directory.earlier)
+
+
+def identity(core: Core, text: str) -> ObjectId:
+    """Return the identity that ``text`` names, and ask what it takes to know it."""
+    if _unknown(core, (text,)):
+        _ask(core)
+    if _unknown(core, (text,)):
+        _ = read(core).permitted
+    return holder(core, text)
+
+
+def holder(core: Core, text: str) -> ObjectId:
+    """Return the identity that ``text`` names, by what was read so far; InputError if none has the name, or several."""
+    return core.met.directory.resolve(text).object_id
+
+
+def readable(core: Core, scopes: Iterable[Scope], *, about: Iterable[str] = ()) -> Snapshot:
+    """Read policies of which none may be missing."""
+    reading = read(core, scopes, about=about)
+    for error in reading.refused.values():
+        raise error
+    return reading.snapshot
 
 
 def read(
-    session: "Session", texts: Iterable[str], scopes: Iterable[Scope] | None = None, *, progress: Progress = unseen
+    core: Core, scopes: Iterable[Scope] | None = None, *, about: Iterable[str] = (), progress: Progress = unseen
 ) -> Policies:
-    """Read the policies of some scopes, by default all, and ask what else it takes to know who ``texts`` name.
+    """Read the policies of some scopes, by default all, and ask what else it takes to know who ``about`` names.
 
     An object ID, ``system`` and names that the session knows take nothing. Any other name takes Azure Resource Manager,
     where it can be asked, then the policies of the scopes, then all others. The entries of an earlier system identity
     are kept apart, where Azure Resource Manager shows another.
     """
-    names, places = tuple(texts), None if scopes is None else tuple(scopes)
-    asked = _unknown(session, names) and _ask(session)
-    reading = session.read(places, progress=progress)
-    if places is not None and _unknown(session, names):
-        others = [Scope.cluster(), *map(Scope.database, session.met.databases or session.databases())]
-        _ = session.read([one for one in others if one not in places]).permitted
-    if _is_doubtful(session, names, reading.snapshot, asked=asked):
-        _ask(session)
-    return replace(reading, snapshot=reading.snapshot.marking(session.met.directory.earlier))
+    names, given = tuple(about), None if scopes is None else tuple(scopes)
+    asked = _unknown(core, names) and _ask(core)
+    every = [Scope.cluster(), *map(Scope.database, databases(core))] if given is None else []
+    reading = _read(core, given or every, progress)
+    if given is not None and _unknown(core, names):
+        others = [Scope.cluster(), *map(Scope.database, core.met.databases or databases(core))]
+        _ = _read(core, [one for one in others if one not in given]).permitted
+    if _is_doubtful(core, names, reading.snapshot, asked=asked):
+        _ask(core)
+    return _marked(core, reading)
 
 
-def _unknown(session: "Session", names: tuple[str, ...]) -> bool:
-    directory = session.met.directory
+def _read(core: Core, scopes: Iterable[Scope], progress: Progress = unseen) -> Policies:
+    found = _marked(core, policies.read_policies(core.connection, scopes, progress))
+    core.met = core.met.reading(found.snapshot)
+    return found
+
+
+def _marked(core: Core, reading: Policies) -> Policies:
+    """Keep the entries of an earlier system identity apart."""
+    return replace(reading, snapshot=reading.snapshot.marking(core.met.directory.earlier))
+
+
+def _unknown(core: Core, names: tuple[str, ...]) -> bool:
+    directory = core.met.directory
     return any(not is_guid(directory.key(name)) and not directory.find(name) for name in names)
 
 
-def _ask(session: "Session") -> bool:
+def _ask(core: Core) -> bool:
     """Ask Azure Resource Manager what is assigned, where that is possible."""
-    if session.resource is None:
+    if core.resource is None:
         return False
     with suppress(KqlmiError):
-        assigned(session)
+        assigned(core)
         return True
     return False
 
 
-def _is_doubtful(session: "Session", names: tuple[str, ...], policies: Snapshot, *, asked: bool) -> bool:
+def _is_doubtful(core: Core, names: tuple[str, ...], found: Snapshot, *, asked: bool) -> bool:
     """Return whether policies may take an earlier system identity for the one that is meant."""
-    directory = session.met.directory
+    directory = core.met.directory
     if SYSTEM not in {directory.key(name) for name in names}:
         return False
     ids = {
         entry.object_id
-        for policy in policies.policies.values()
+        for policy in found.policies.values()
         if policy
         for entry in policy.entries
         if entry.identity == SYSTEM

@@ -1,4 +1,4 @@
-"""Ingestion of a blob as a managed identity: checked, sent, and followed; a method of ``Session``, which takes it over."""
+"""Ingestion of a blob as a managed identity: checked, sent, and followed."""
 
 import re
 import time
@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from kqlmi.cluster.ingest import IngestClient, Ingestion
 from kqlmi.errors import IngestionError, InputError, KqlmiError, RequestInterruptedError, printable
@@ -17,9 +17,9 @@ from kqlmi.model.policy.access import access
 from kqlmi.model.uses import blobs
 from kqlmi.model.uses.blobs import Blob
 from kqlmi.model.workflows import WORKFLOWS
-
-if TYPE_CHECKING:
-    from kqlmi.session.session import Session
+from kqlmi.session import azure
+from kqlmi.session.core import Core
+from kqlmi.session.identifying import database_scope, databases, read
 
 WAIT: Final = 600.0
 """How long an ingestion is followed, in seconds; a cluster may collect files for five minutes before it begins."""
@@ -33,66 +33,45 @@ _EXTERNAL: Final = next(row.external for row in WORKFLOWS if row.id == "ingest.s
 
 
 def ingest(
-    session: "Session",
+    core: Core,
     uri: str,
     table: str,
     *,
-    identity: str = "",
-    database: str = "",
-    format: str = "",  # noqa: A002 - the service's own name
-    mapping: str = "",
-    ignore_first_record: bool = False,
-    wait: float = WAIT,
-    interval: float = 2.0,
-    tell: Callable[[str], None] = lambda _: None,
-    progress: Callable[[float], None] = lambda _: None,
+    identity: str,
+    database: str,
+    data_format: str,
+    mapping: str,
+    ignore_first_record: bool,
+    wait: float,
+    interval: float,
+    tell: Callable[[str], None],
+    progress: Callable[[float], None],
 ) -> Ingestion:
-    """Ingest a blob into a table as a managed identity, and follow it to its outcome.
-
-    Args:
-        session: The session on the cluster.
-        uri: ``https://…`` or ``abfss://…`` without credentials; ``;managed_identity=…`` may name the identity already.
-        table: A table of the database.
-        identity: Display name, object ID, client ID or ``system``.
-        database: By default the database in context.
-        format: A data format of ingestion, such as ``csv``; by default that of the file's ending.
-        mapping: The name of an ingestion mapping.
-        ignore_first_record: Skip the header of the file.
-        wait: For so many seconds the outcome is waited for; 0 only queues, and gives the outcome ``queued``.
-        interval: At most so many seconds pass between two looks, fewer in the beginning.
-        tell: Called with a sentence for what is sent, before it is, for what was done, and for what could not be checked.
-        progress: Called with the seconds waited so far, after each look.
-
-    Raises:
-        InputError: Something given is wrong, or no policy allows it; nothing was sent.
-        IngestionError: The file was not ingested, or nothing was heard of it in time.
-        ConnectionFailedError: It cannot be sent from here.
-        RequestInterruptedError: It was interrupted; what became of the blob is told.
-    """
-    if session.read_only:
-        raise InputError(f"The session on {session.name} is read-only.", hint="Connect without --read-only to ingest.")
-    if session.target is None:
+    """Ingest a blob into a table as a managed identity, and follow it to its outcome."""
+    if core.read_only:
+        raise InputError(f"The session on {core.name} is read-only.", hint="Connect without --read-only to ingest.")
+    if core.target is None:
         raise InputError("The session has no target to ingest into.", hint="Open it by kqlmi.connect.")
     blob = blobs.blob(uri)
     if not _TABLE.fullmatch(table):
         # Not repeated, as it may be a URI.
         raise InputError("That is not the name of a table.", hint="It has letters, digits, '_', ' ', '.' and '-'.")
-    data_format = blob.format(format)
-    if not (name := database or session.database):
+    data_format = blob.format(data_format)
+    if not (name := database or core.database):
         raise InputError("No database is said.", hint="Say --database NAME.")
     # Whoever may only ingest may see no database at all.
-    scope = session.database_scope(name) if session.databases() else Scope.database(name)
-    client = IngestClient(session.target)
+    scope = database_scope(core, name) if databases(core) else Scope.database(name)
+    client = IngestClient(core.target)
     with _interruptible(client), client:
         order = Ingestion(
-            _checked(session, blob, identity, scope, tell), str(scope.name), table, str(uuid.uuid4()).lower()
+            _checked(core, blob, identity, scope, tell), str(scope.name), table, str(uuid.uuid4()).lower()
         )
         how = (
             f" with the mapping {printable(mapping)}" * bool(mapping)
             + ", skipping the first record" * ignore_first_record
         )
         tell(
-            f"Sending {order.blob} as {data_format}{how} into {_place(order)} on {session.name},"
+            f"Sending {order.blob} as {data_format}{how} into {_place(order)} on {core.name},"
             f" source ID {order.source_id}."
         )
         sent = client.send(order, data_format=data_format, mapping=mapping, ignore_first_record=ignore_first_record)
@@ -102,7 +81,7 @@ def ingest(
         found = _followed(client, sent, wait, interval, progress)
         if found.outcome == "succeeded":
             return found
-        raise _failure(found) if found.outcome == "failed" else _silence(session, found, wait)
+        raise _failure(found) if found.outcome == "failed" else _silence(core, found, wait)
 
 
 @contextmanager
@@ -129,11 +108,11 @@ def _interrupted(sent: Ingestion | None) -> RequestInterruptedError:
     )
 
 
-def _checked(session: "Session", blob: Blob, text: str, scope: Scope, tell: Callable[[str], None]) -> Blob:
+def _checked(core: Core, blob: Blob, text: str, scope: Scope, tell: Callable[[str], None]) -> Blob:
     """Give the blob with the identity that was said, if that may ingest into the database as far as can be known."""
-    assigned = _assigned(session, tell)
-    snapshot = session.read([Scope.cluster(), scope], about=filter(None, (text, blob.identity))).snapshot
-    directory = session.met.directory
+    assigned = _assigned(core, tell)
+    snapshot = read(core, [Scope.cluster(), scope], about=filter(None, (text, blob.identity))).snapshot
+    directory = core.met.directory
     said, named = (directory.resolve(one) if one else None for one in (text, blob.identity))
     if said and named and said != named:
         raise InputError(
@@ -145,12 +124,12 @@ def _checked(session: "Session", blob: Blob, text: str, scope: Scope, tell: Call
     shown, holder = str(who), who.object_id
     if assigned is not None and holder not in {one.object_id for one in assigned}:
         raise InputError(
-            f"{shown} is not assigned to {session.name}, so nothing was sent.",
-            hint=f"Assign it first: {_assigning(who, session.name)}",
+            f"{shown} is not assigned to {core.name}, so nothing was sent.",
+            hint=f"Assign it first: {_assigning(who, core.name)}",
         )
     found = access(snapshot, holder, _USAGE, scope)
     if found.allowed is False:
-        lines = grant_lines(holder, _USAGE, scope, session.name)
+        lines = grant_lines(holder, _USAGE, scope, core.name)
         raise InputError(
             f"{shown} may not be used for {_USAGE} in the {scope}, so nothing was sent: {found.reason}.",
             hint=f"To mend it: {lines[0]}" if lines else "Grant it first.",
@@ -165,12 +144,12 @@ def _assigning(identity: Identity, on: str) -> str:
     return assign_line(SYSTEM if identity.object_id == SYSTEM else identity.display_name, on)
 
 
-def _assigned(session: "Session", tell: Callable[[str], None]) -> tuple[Identity, ...] | None:
+def _assigned(core: Core, tell: Callable[[str], None]) -> tuple[Identity, ...] | None:
     """Give the identities that are assigned; None where that is not known."""
-    if session.resource is None:
+    if core.resource is None:
         return None
     try:
-        return session.assigned()
+        return azure.assigned(core)
     except KqlmiError as error:
         tell(f"Not checked whether the identity is assigned: {error}")
         return None
@@ -204,12 +183,12 @@ def _failure(found: Ingestion) -> IngestionError:
     )
 
 
-def _silence(session: "Session", found: Ingestion, wait: float) -> IngestionError:
+def _silence(core: Core, found: Ingestion, wait: float) -> IngestionError:
     """Give the error for an ingestion of which nothing was heard, with what the cluster notes of its blob."""
     listed = _listed(found)
     recent = f"{listed} and Table == {quoting.literal(found.table)} and FailedOn > ago({int(wait) + 60}s)"
     try:
-        noted = session.connection.execute(recent, found.database).column("Details")[-1:]
+        noted = core.connection.execute(recent, found.database).column("Details")[-1:]
     except KqlmiError:
         noted = []
     also = f" Of this blob, though perhaps of another attempt, the cluster notes: {noted[0]}" if noted else ""

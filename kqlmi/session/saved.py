@@ -1,19 +1,18 @@
-"""A saved plan as a session takes it: rebuilt, and what it says of the cluster verified; a method of ``Session``."""
+"""A saved plan as a session takes it: rebuilt, and what it says of the cluster verified."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from kqlmi.errors import InputError, KqlmiError, printable
 from kqlmi.model.entities import Scope
 from kqlmi.model.plan import planfile
 from kqlmi.model.plan.plan import Plan
-from kqlmi.session import azure
+from kqlmi.session import azure, identifying
+from kqlmi.session.core import Core, require_own
+from kqlmi.session.identifying import read
+from kqlmi.session.plans import undo_plan
 
-if TYPE_CHECKING:
-    from kqlmi.session.session import Session
 
-
-def saved_plan(session: "Session", text: str) -> Plan:
+def saved_plan(core: Core, text: str) -> Plan:
     """Read a saved plan, with the names of its identities as they are now.
 
     A name that cannot be verified is left out, and so is the history entry that it undoes.
@@ -23,38 +22,37 @@ def saved_plan(session: "Session", text: str) -> Plan:
             says of identities or of the cluster's policy is not so.
     """
     plan = planfile.from_json(text)
-    if plan.cluster != session.name:
-        raise InputError(f"The plan was made for {plan.cluster}, and this session is on {session.name}.")
+    require_own(core, plan)
     changed = {change.identity for change in plan.changes}
-    names = _names(session) if changed else {}
+    names = _names(core) if changed else {}
     for identity, name in plan.names.items():
         if identity in changed and name != names.get(identity, name):
             raise _contradicted(identity, name, f"its name is {names[identity]!r}")
         others = [one for one, known in names.items() if known == name]
         if identity in changed and others and identity not in others:
             raise _contradicted(identity, name, f"that is the name of {', '.join(others)}")
-    _refuse_uncovered(session, plan)
+    _refuse_uncovered(core, plan)
     policies = (policy for step in plan.steps for policy in (step.before, step.after) if policy)
-    for identity in sorted({one for policy in policies for one in policy.earlier} - session.met.directory.earlier):
+    for identity in sorted({one for policy in policies for one in policy.earlier} - core.met.directory.earlier):
         raise _contradicted(identity, "an earlier system identity", "it is not known as one")
-    undoes = plan.undoes if plan.undoes and _undoes(session, plan) else ""
+    undoes = plan.undoes if plan.undoes and _undoes(core, plan) else ""
     return replace(plan, undoes=undoes, names={one: name for one, name in names.items() if one in changed})
 
 
-def _undoes(session: "Session", plan: Plan) -> bool:
+def _undoes(core: Core, plan: Plan) -> bool:
     """Check whether a plan is what undoes the history entry that it names."""
     try:
-        return session.undo_plan(plan.undoes).id == plan.id
+        return undo_plan(core, plan.undoes).id == plan.id
     except KqlmiError:
         return False
 
 
-def _names(session: "Session") -> dict[str, str]:
+def _names(core: Core) -> dict[str, str]:
     """Return the display names that Azure Resource Manager and the policies give, by identity."""
-    if session.resource:
-        azure.ask(session)
-    session.read()
-    return {identity: name for identity, name in session.met.identities.items() if name}
+    if core.resource:
+        azure.ask(core)
+    read(core)
+    return {identity: name for identity, name in core.met.identities.items() if name}
 
 
 def _contradicted(identity: str, name: str, why: str) -> InputError:
@@ -64,11 +62,11 @@ def _contradicted(identity: str, name: str, why: str) -> InputError:
     )
 
 
-def _refuse_uncovered(session: "Session", plan: Plan) -> None:
+def _refuse_uncovered(core: Core, plan: Plan) -> None:
     """Refuse a plan that calls a change redundant by a grant that the cluster's policy does not hold."""
     if not plan.covering:
         return
-    policy = session.policy(Scope.cluster())
+    policy = identifying.policy(core, Scope.cluster())
     gone = sorted(set(plan.covering) - (policy.grants if policy else frozenset()))
     if gone:
         raise InputError(

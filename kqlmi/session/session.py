@@ -1,79 +1,56 @@
 """What a notebook holds open: a connection to one cluster, and what can be done over it."""
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from functools import cached_property
+from datetime import date
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
-from kqlmi.apply import DEADLINE, Applied, StepResult, apply_plan
-from kqlmi.cluster import answer_subjects, policies
-from kqlmi.cluster.connection import DEFAULT_TIMEOUT, Connection, Target, server_deadline
-from kqlmi.cluster.faults.retries import Retrying
+from kqlmi.apply import DEADLINE, Applied, StepResult
+from kqlmi.cluster.ingest import Ingestion
+from kqlmi.cluster.policies import Policies
 from kqlmi.cluster.protocol.table import SeveralTablesWarning, Table
-from kqlmi.errors import AnswerError, InputError, ServiceError
 from kqlmi.fanout import Progress, unseen
-from kqlmi.history import Entry, History, Reading
-from kqlmi.model.entities import ObjectId, Scope, checked_usage, did_you_mean
+from kqlmi.history import Entry, Reading
+from kqlmi.model.audit.audit import Audit
+from kqlmi.model.azure.assignment import AssignmentPlan
+from kqlmi.model.azure.connectionplan import ConnectionPlan
+from kqlmi.model.entities import Identity, ObjectId, Scope, checked_usage
 from kqlmi.model.explain.explanation import Verdict
-from kqlmi.model.kql.tokenizer import is_write
 from kqlmi.model.plan import edits
-from kqlmi.model.plan.plan import Plan, make_plan
-from kqlmi.model.policy import commands
+from kqlmi.model.plan.impact import Impact
+from kqlmi.model.plan.plan import Plan
+from kqlmi.model.plan.planfile import Live
 from kqlmi.model.policy.access import Access, access
 from kqlmi.model.policy.directory import Directory
 from kqlmi.model.policy.policy import Policy, Snapshot
-from kqlmi.recording import Recorder, cells
-from kqlmi.session import auditing, azure, changing, identifying, impact
-from kqlmi.session.explaining import Refusal, check, explain
-from kqlmi.session.ingesting import ingest
-from kqlmi.session.met import Met
-from kqlmi.session.places import notes
-from kqlmi.session.rights import denial
-from kqlmi.session.saved import saved_plan
-from kqlmi.session.templating import new
-from kqlmi.session.whoami import whoami
+from kqlmi.model.templates import Template
+from kqlmi.model.uses.needs import Discovery
+from kqlmi.session import (
+    auditing,
+    azure,
+    changing,
+    core,
+    explaining,
+    identifying,
+    impact,
+    ingesting,
+    listings,
+    places,
+    plans,
+    saved,
+    templating,
+    whoami,
+)
+from kqlmi.session.whoami import Denial, WhoAmI
 
-if TYPE_CHECKING:
-    from kqlmi.arm.resource import ClusterResource
-    from kqlmi.session.started import Started
 
-
-class Session:
-    """A connection to one cluster.
-
-    ``name`` names the cluster in every preview, result and error. ``target`` is where it is. ``database`` is the database
-    in context. ``met`` holds the names that were read so far. ``timeout`` is the connection's own, in seconds.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        connection: Connection,
-        *,
-        database: str = "",
-        read_only: bool = False,
-        history: bool = True,
-        target: Target | None = None,
-        resource: "ClusterResource | None" = None,
-        retrying: Retrying | None = None,
-        timeout: float = DEFAULT_TIMEOUT,
-    ) -> None:
-        """Hold a connection; ``connect`` makes one."""
-        self.target, self.resource, self._retrying = target, resource, retrying or Retrying()
-        self.name, self.connection, self.database, self.read_only = name, connection, database, read_only
-        self.history, self.timeout = History() if history else None, timeout
-        self.plans: dict[str, Plan | changing.AzurePlan] = {}
-        self.refusal: Refusal | None = None
-        self.met = Met()
-        self.started: Started | None = None
-        self._held = ExitStack()
-        self._held.callback(connection.close)
+class Session(core.Core):
+    """A connection to one cluster, with all that can be done over it."""
 
     def __repr__(self) -> str:
-        """Give the cluster's name; never a token."""
+        """Return the cluster's name; never a token."""
         return f"<kqlmi session on {self.name}>"
 
     def __enter__(self) -> Self:
@@ -86,7 +63,7 @@ class Session:
 
     def close(self) -> None:
         """Close the connection, and stop a local cluster that it started, unless another session has kept it."""
-        self._held.close()
+        self.closing.close()
 
     def run(self, text: str, database: str | None = None, *, timeout: float | None = None) -> Table:
         """Send one command or query, byte for byte, and return its table; ``timeout`` is in seconds.
@@ -114,36 +91,11 @@ class Session:
 
     def send(self, text: str, database: str | None = None, *, timeout: float | None = None) -> Table:
         """Do what ``run`` does, for a caller that looks at every table of the answer."""
-        command, written = commands.read(text), commands.writes(text)
-        if self.read_only and is_write(text):
-            raise InputError(f"The session on {self.name} is read-only.", hint="Connect without --read-only to write.")
-        name, limit = self._named(database), self.timeout if timeout is None else timeout
-        server_deadline(limit)
-        try:
-            if written:
-                if self.history:
-                    return cells.run(self._recorder, written, text, name, timeout=limit)
-                return policies.write_policy(self.connection, text, name, timeout=limit, retrying=self._retrying)
-            return self.connection.execute(text, name or None, timeout=timeout)
-        except ServiceError as error:
-            if command and not error.hint:
-                error.hint = commands.fault(command)
-            if command and not command.piped and not error.hint and (unknown := policies.no_such_policy(error)):
-                raise unknown from error
-            self.refusal = explain(self, error, text, name)
-            if (explained := self.refusal.explanation) and explained.mends and explained.certain:
-                # A mend that is a cell of its own does not fit on the line of an error.
-                mend = explained.mends[0]
-                error.hint = f"To mend it: {'%kqlmi explain' if chr(10) in mend else mend}"
-            raise
+        return explaining.send(self, text, database, timeout=timeout)
 
     def check(self, text: str, database: str = "") -> tuple[Verdict, ...]:
-        """Tell for each identity that a command or query uses whether it would be allowed now; nothing is executed."""
-        return check(self, text, self._named(database))
-
-    def _named(self, database: str | None) -> str:
-        """Give the database that was said, by its name or pretty name, or else the one in context."""
-        return self.met.database(database or self.database)
+        """Return for each identity that a command or query uses whether it would be allowed now; nothing is executed."""
+        return explaining.check(self, text, database)
 
     def policy_in(self, answer: Table, text: str, database: str = "") -> Snapshot | None:
         """Return the policy that ``text`` was answered with; None where that is no policy command, or its answer is piped.
@@ -151,50 +103,29 @@ class Session:
         Raises:
             AnswerError: The answer cannot be read as the policy of the scope that was asked for.
         """
-        command = commands.read(text)
-        if command is None or command.piped or not policies.holds_policy(answer):
-            return None
-        policy, name = policies.policy_of(answer), answer_subjects.entity_name(answer)
-        database = self._named(database) or name
-        scope = command.scope or (Scope.database(database) if database else None)
-        if scope is None:
-            return None
-        called = scope if scope.is_cluster else Scope.database(self.met.database(str(scope.name)))
-        about = answer_subjects.is_about(answer, called)
-        if about is False or (about is None and name in self.met.databases):
-            raise AnswerError(f"The answer is not about the policy of the {scope}.")
-        found = Snapshot({scope: policy})
-        self.met = self.met.reading(found)
-        return found
+        return explaining.policy_in(self, answer, text, database)
 
     def databases(self, pattern: str = "") -> tuple[str, ...]:
         """Return the names of the databases that the caller may see, or of those that match a glob, without letter case.
 
         The pretty name of a database stands for its name where it is the only one.
         """
-        self.met = self.met.listing(self.connection.execute(".show databases"))
-        return self.met.matching(pattern) if pattern else self.met.databases
+        return identifying.databases(self, pattern)
 
     def database_scope(self, name: str) -> Scope:
-        """Give the scope of an existing database, in its own spelling; InputError with a suggestion if there is none.
+        """Return the scope of an existing database, in its own spelling; InputError with a suggestion if there is none.
 
         The pretty name of a database stands for its name where it is the only one.
         """
-        self.databases()
-        found = self.met.database(name)
-        if found not in self.met.databases:
-            hint = did_you_mean(name, [*self.met.databases, *self.met.pretty.values()])
-            raise InputError(f"There is no database {name!r} on {self.name}.", hint=hint)
-        return Scope.database(found)
+        return identifying.database_scope(self, name)
 
     def policy(self, scope: Scope) -> Policy | None:
         """Read the policy of a scope; None where there is none."""
-        found = policies.read_policy(self.connection, scope)
-        return found and found.marking(self.met.directory.earlier)
+        return identifying.policy(self, scope)
 
     def read(
         self, scopes: Iterable[Scope] | None = None, *, about: Iterable[str] = (), progress: Progress = unseen
-    ) -> policies.Policies:
+    ) -> Policies:
         """Read the policies of some scopes, or of the cluster and every database; a refusal does not fail the rest.
 
         ``about`` names identities: what else it takes to know them is asked too. ``progress`` is called with the number
@@ -203,26 +134,11 @@ class Session:
         Raises:
             ConnectionFailedError: The cluster answers for none.
         """
-        if names := tuple(about):
-            return identifying.read(self, names, scopes, progress=progress)
-        if scopes is None:
-            scopes = [Scope.cluster(), *map(Scope.database, self.databases())]
-        found = policies.read_policies(self.connection, scopes, progress)
-        found = replace(found, snapshot=found.snapshot.marking(self.met.directory.earlier))
-        self.met = self.met.reading(found.snapshot)
-        return found
-
-    def plan(self, desired: Mapping[Scope, Policy | None]) -> Plan:
-        """Return the plan that leads from the policies as they are now to ``desired``; None means no policy.
-
-        Properties that nobody knows stay with the identities that stay, unless ``desired`` has another value.
-        """
-        current = Snapshot({scope: self.policy(scope) for scope in desired})
-        return self._plan(current, edits.keeping(current, Snapshot(desired)))
+        return identifying.read(self, scopes, about=about, progress=progress)
 
     def know(self, directory: Directory) -> None:
         """Keep who is who, by what was learnt of it."""
-        self.met = replace(self.met, directory=directory)
+        core.know(self, directory)
 
     def identity(self, text: str) -> ObjectId:
         """Return the identity that ``text`` names: object ID, ``system``, display name, client ID or resource ID.
@@ -233,17 +149,91 @@ class Session:
         Raises:
             InputError: No identity has the name, or several do.
         """
-        identifying.look_up(self, (text,))
-        return self.met.directory.resolve(text).object_id
+        return identifying.identity(self, text)
 
-    def grant(self, identity: str, *usages: str, databases: Iterable[str] = (), cluster: bool = False) -> Plan:
-        """Give the plan that grants usages to an identity, in databases (names or globs) or at the cluster.
+    def identities(self) -> listings.IdentityList:
+        """List the identities that are assigned to the cluster, or stand in a policy; what may not be read is a note."""
+        return listings.identities(self)
+
+    def assigned(self) -> tuple[Identity, ...]:
+        """Return the identities that are assigned to the cluster, by Azure Resource Manager, which the session then knows.
 
         Raises:
-            InputError: No scope is said, a name fits no database, or the identity or a usage is not known.
+            InputError: The session does not know the cluster's resource ID.
+            KqlmiError: They may not be read.
         """
-        current = self._in(databases, cluster=cluster, about=(identity,))
-        return self._plan(current, edits.grant(current, self._holder(identity), usages))
+        return azure.assigned(self)
+
+    def not_assigned(self, plan: Plan) -> tuple[str, ...]:
+        """Return the identities that a plan sends and that are not assigned, so that it will be refused; none if not known."""
+        return azure.not_assigned(self, plan)
+
+    def data_connections(self) -> listings.ConnectionList:
+        """List the data connections of the databases that the caller may see, with identity and what the policies say.
+
+        Raises:
+            InputError: The session does not know the cluster's resource ID.
+            KqlmiError: Azure Resource Manager does not tell what is assigned.
+        """
+        return listings.data_connections(self)
+
+    def discover(self, known: azure.Azure | None = None, *, progress: Progress = unseen) -> Discovery:
+        """Return where identities are really used, as far as the caller may see it, each source with outcome and window.
+
+        Data connections are a source where the session knows the cluster's resource ID; ``known`` has what Azure told.
+
+        Raises:
+            KqlmiError: The databases cannot be listed.
+        """
+        return azure.discover(self, known, progress=progress)
+
+    def access(self, identity: str, usage: str, *, database: str = "") -> Access:
+        """Return whether an identity may be used for something in a database, or in all by the cluster's policy, and why.
+
+        Raises:
+            InputError: The database, the identity's name or the usage is not known.
+        """
+        scope = self.database_scope(database) if database else Scope.cluster()
+        found = self.read([Scope.cluster(), scope], about=(identity,)).permitted
+        return access(found, identifying.holder(self, identity), checked_usage(usage, found.usages), scope)
+
+    def whoami(self, database: str = "") -> WhoAmI:
+        """Return who signed in, with which roles, and what kqlmi can therefore do; what may not be read fails nothing.
+
+        ``database`` is where roles are looked for beside the caller's own list; the one in context by default, or the first.
+
+        Raises:
+            InputError: There is no such database.
+            KqlmiError: The cluster gave no answer, or nobody could sign in.
+        """
+        return whoami.whoami(self, database)
+
+    def denial(self) -> Denial | None:
+        """Return why the caller may not change policies; None where he may, or where that is not known.
+
+        Changing one needs AllDatabasesAdmin, by the page of the policy. How ``.show principal roles`` spells roles is not
+        documented: the lack of the role is no certainty, nor is a role that is not recognised.
+        """
+        return whoami.denial(self)
+
+    def notes(self) -> Iterator[str]:
+        """Yield a sentence for each thing about policies that is otherwise here, as far as it is known without asking."""
+        return places.notes(self)
+
+    def plan(self, desired: Mapping[Scope, Policy | None]) -> Plan:
+        """Return the plan that leads from the policies as they are now to ``desired``; None means no policy.
+
+        Properties that nobody knows stay with the identities that stay, unless ``desired`` has another value.
+        """
+        return plans.plan(self, desired)
+
+    def grant(self, identity: str, *usages: str, databases: Iterable[str] = (), cluster: bool = False) -> Plan:
+        """Return the plan that grants usages to an identity, in databases (names or globs) or at the cluster.
+
+        Raises:
+            InputError: No scope is given, a name fits no database, or the identity or a usage is not known.
+        """
+        return plans.grant(self, identity, usages, databases, cluster=cluster)
 
     def revoke(
         self,
@@ -257,106 +247,56 @@ class Session:
 
         Policies that are ``known``, because they were read just now, are not read again.
         """
-        current = self._in(databases, cluster=cluster, about=(identity,), known=known)
-        return self._plan(current, edits.revoke(current, self._holder(identity), usages))
+        return plans.revoke(self, identity, usages, databases, cluster=cluster, known=known)
 
     def replace(self, identity: str, by: str) -> Plan:
-        """Give the plan that moves every grant of one identity to another, in all scopes: the grants go first."""
-        current = self.read(about=(identity, by)).permitted
-        old, new = self._holder(identity), self._holder(by)
-        if old == new:
-            raise InputError(f"{identity!r} and {by!r} are the same identity.", hint="Name the one that replaces it.")
-        return self._plan(current, edits.replace(current, old, new))
+        """Return the plan that moves every grant of one identity to another, in all scopes: the grants go first."""
+        return plans.move(self, identity, by)
 
     def without(self, plan: Plan, identities: Iterable[str]) -> Plan:
-        """Give a plan that leaves identities out of what a plan sends, for those that are not assigned any more."""
+        """Return a plan that leaves identities out of what a plan sends, for those that are not assigned any more."""
         return replace(self.plan(edits.without(plan, identities).policies), undoes=plan.undoes)
 
     def export(self, document: str | bytes = "") -> str:
-        """Give every policy as a policy file; of an existing ``document``, what did not change stays as it is written.
+        """Return every policy as a policy file; of an existing ``document``, what did not change stays as it is written.
 
         Raises:
             ServiceError: A policy may not be read.
         """
-        from kqlmi import policyfile
-
-        databases = self.databases()
-        scopes = [Scope.cluster(), *map(Scope.database, databases)]
-        if document:
-            scopes = list(policyfile.read(document).scopes(databases))
-        found = self._readable(scopes)
-        return policyfile.update(document, found) if document else policyfile.export(found, cluster=self.name)
+        return plans.export(self, document)
 
     def plan_file(self, document: str | bytes) -> tuple[Plan, tuple[Scope, ...]]:
-        """Give the plan that a policy file wants, and the scopes that it leaves alone.
+        """Return the plan that a policy file wants, and the scopes that it leaves alone.
 
         Raises:
             PolicyFileError: The file is wrong; the error names the line.
         """
-        from kqlmi import policyfile
+        return plans.plan_file(self, document)
 
-        file, databases = policyfile.read(document), self.databases()
-        current = self._readable(file.scopes(databases))
-        desired = file.desired(current, databases)
-        plan = make_plan(current, desired.snapshot, cluster=self.name, exactly=True, names=self.met.identities)
-        return plan, desired.unmanaged
+    def saved_plan(self, text: str) -> Plan:
+        """Read a saved plan, with the names of its identities as they are now.
 
-    audit, tighten, denial = auditing.audit, auditing.tighten, denial
-    impact, live, saved_plan = impact.impact, impact.live, saved_plan
-    assigned, identities, data_connections = azure.assigned, azure.identities, azure.data_connections
-    discover, carry_out, impact_of = azure.discover, changing.carry_out, changing.impact_of
-    assign, unassign, connect_hub = changing.assign, changing.unassign, changing.connect_hub
-    not_assigned, ingest, new, notes, whoami = azure.not_assigned, ingest, new, notes, whoami
+        A name that cannot be verified is left out, and so is the history entry that it undoes.
 
-    def _holder(self, text: str) -> ObjectId:
-        """Return who is meant, by all that was read for it."""
-        return self.met.directory.resolve(text).object_id
+        Raises:
+            InputError: It is not a whole plan for this cluster, it says anything else than what its policies give, or what
+                it says of identities or of the cluster's policy is not so.
+        """
+        return saved.saved_plan(self, text)
 
-    def _in(
-        self, databases: Iterable[str], *, cluster: bool, about: tuple[str, ...], known: Snapshot | None = None
-    ) -> Snapshot:
-        """Read the policies of the scopes that were named, and what tells who is meant."""
-        scopes, read = [Scope.cluster()] if cluster else [], known or Snapshot()
-        if known is None:
-            self.databases()
-        for pattern in databases:
-            found = self.met.matching(pattern)
-            scopes += map(Scope.database, found) if found else [self.database_scope(pattern)]
-        if not scopes:
-            raise InputError("No scope is said.", hint="Say --database NAME (or a glob), or --cluster.")
-        missing = [scope for scope in scopes if scope not in read.policies]
-        more = _whole(self.read(missing, about=about)) if missing else Snapshot()
-        return Snapshot({scope: {**read.policies, **more.policies}[scope] for scope in scopes})
+    def impact(self, plan: Plan, known: Snapshot | None = None) -> Impact:
+        """Return the discovered uses that a plan would stop; what cannot be read is named, and never fails the plan.
 
-    def _readable(self, scopes: Iterable[Scope]) -> Snapshot:
-        """Read policies of which none may be missing."""
-        return _whole(self.read(scopes))
+        ``known`` are all policies, where they were read just now.
+        """
+        return impact.impact(self, plan, known)
 
-    def _plan(self, current: Snapshot, desired: Snapshot) -> Plan:
-        return make_plan(current, desired, cluster=self.name, names=self.met.identities)
+    def live(self, plan: Plan, known: Snapshot | None = None, *, warn: bool = True) -> Live:
+        """Return what a plan would stop where it takes something away; ``warn`` of identities that are not assigned.
 
-    def undo_plan(self, entry: str = "") -> Plan:
-        """Give the plan that takes back a history entry, by the beginning of its ID, or the last change that stands."""
-        plan = self._recorder.undo(entry)
-        return replace(plan, names={**self.met.identities, **plan.names})
-
-    def undo(self, entry: str = "") -> Applied:
-        """Take back a history entry, or the last change that stands; a second undo is not a redo."""
-        return self.apply(self.undo_plan(entry))
-
-    def recorded(self) -> Reading:
-        """Give what the history holds of this cluster, newest last, and the files that could not be read."""
-        return self._recorder.read()
-
-    def settle(self, *, deadline: float = DEADLINE) -> tuple[Entry, ...]:
-        """Settle the history entries that were left open, by what the policies show; give them as they are now."""
-        return self._recorder.settle(deadline=deadline)
-
-    @cached_property
-    def _recorder(self) -> Recorder:
-        if self.history is None:
-            raise InputError("This session keeps no history.", hint="Connect without --no-history.")
-        return Recorder.of(self.connection, self.history, self.name, self._retrying)
+        ``known`` is as for ``impact``.
+        """
+        return impact.live(self, plan, known, warn=warn)
 
     def apply(
         self,
@@ -367,7 +307,7 @@ class Session:
         tell: Callable[[str], None] = lambda _: None,
         progress: Callable[[tuple[StepResult, ...]], None] = lambda _: None,
     ) -> Applied:
-        """Carry out exactly ``plan``, each command within ``deadline`` seconds, and record it.
+        """Apply exactly ``plan``, each command within ``deadline`` seconds, and record it.
 
         ``tell`` is called with a sentence when a lost answer has to be waited for; ``progress`` before the first command
         and after each step, with the results so far.
@@ -376,43 +316,214 @@ class Session:
             ApplyError: It did not go through; the error says what landed.
             HistoryError: It cannot be recorded; nothing was sent.
         """
-        if not isinstance(plan, Plan):
-            raise InputError("That plan is for Azure.", hint="Give it to session.carry_out.")
-        if self.read_only:
-            raise InputError(f"The session on {self.name} is read-only.", hint="Connect without read_only to write.")
-        if plan.cluster != self.name:
-            raise InputError(f"The plan was made for {plan.cluster}, and this session is on {self.name}.")
-        self._refuse_followers(plan)
-        if self.history is None or not record or not plan.steps:
-            return apply_plan(
-                self.connection, plan, deadline=deadline, tell=tell, progress=progress, retrying=self._retrying
-            )
-        return self._recorder.apply(plan, deadline=deadline, tell=tell, progress=progress)
+        return plans.apply(self, plan, deadline=deadline, record=record, tell=tell, progress=progress)
 
-    def _refuse_followers(self, plan: Plan) -> None:
-        scopes = [step.scope for step in plan.steps if not step.scope.is_cluster]
-        if scopes and not self.met.databases:
-            self.databases()
-        for scope in scopes:
-            if scope in self.met.following:
-                raise InputError(
-                    f"The {scope} follows that of another cluster, and its policy is changed there.",
-                    hint="Connect to the leader's cluster.",
-                )
+    def undo_plan(self, entry: str = "") -> Plan:
+        """Return the plan that reverts a history entry, by the beginning of its ID, or the last change that stands."""
+        return plans.undo_plan(self, entry)
 
-    def access(self, identity: str, usage: str, *, database: str = "") -> Access:
-        """Tell whether an identity may be used for something in a database, or in all by the cluster's policy, and why.
+    def undo(self, entry: str = "") -> Applied:
+        """Revert a history entry, or the last change that stands; a second undo is not a redo."""
+        return self.apply(self.undo_plan(entry))
+
+    def recorded(self) -> Reading:
+        """Return what the history holds of this cluster, newest last, and the files that could not be read."""
+        return self.recorder.read()
+
+    def settle(self, *, deadline: float = DEADLINE) -> tuple[Entry, ...]:
+        """Settle the history entries that were left open, by what the policies show; return them as they are now."""
+        return self.recorder.settle(deadline=deadline)
+
+    def audit(
+        self,
+        document: str | bytes = "",
+        *,
+        assigned: Iterable[Identity] | None = None,
+        today: date | None = None,
+        progress: Progress = unseen,
+    ) -> Audit:
+        """Return what is wrong with the policies, or wider than it need be, with evidence and the plan that fixes it.
+
+        Args:
+            document: A policy file, whose accepted findings do not count before their end.
+            assigned: The identities that are assigned to the cluster; by default Azure Resource Manager is asked, where
+                the session knows the cluster's resource ID. Without them orphans are not looked for.
+            today: The day on which acceptances are judged, in UTC; the present one by default.
+            progress: Called with how much was read, of how much, and what it is.
 
         Raises:
-            InputError: The database, the identity's name or the usage is not known.
+            PolicyFileError: The file is wrong; the error names the line.
         """
-        scope = self.database_scope(database) if database else Scope.cluster()
-        found = self.read([Scope.cluster(), scope], about=(identity,)).permitted
-        return access(found, self._holder(identity), checked_usage(usage, found.usages), scope)
+        return auditing.audit(self, document, assigned=assigned, today=today, progress=progress)
 
+    def tighten(
+        self,
+        *,
+        also_unproven: bool = False,
+        assigned: Iterable[Identity] | None = None,
+        progress: Progress = unseen,
+    ) -> auditing.Tightening:
+        """Return the plan for the smallest policies that keep all discovered use, with the reason of each grant.
 
-def _whole(reading: policies.Policies) -> Snapshot:
-    """Return policies of which none may be missing."""
-    for error in reading.refused.values():
-        raise error
-    return reading.snapshot
+        Args:
+            also_unproven: Take away what was not seen in use too, though that does not prove it unused.
+            assigned: As for ``audit``; the objects of identities that are not assigned go.
+            progress: As for ``audit``.
+
+        Raises:
+            InputError: A policy may not be read, so that nothing can be said of the others.
+        """
+        return auditing.tighten(self, also_unproven=also_unproven, assigned=assigned, progress=progress)
+
+    def new(self, flow: str, *, identity: str, database: str = "", **parameters: str) -> Template:
+        """Write the command or program of a flow for an identity in a database, with all gates as a checklist.
+
+        Nothing of it is executed. ``kqlmi.model.templates.FORMS[flow].fields`` are its parameters.
+
+        Raises:
+            InputError: The flow, the identity or the database is not known, or a parameter is missing or does not fit.
+        """
+        return templating.new(self, flow, parameters, identity=identity, database=database)
+
+    def ingest(
+        self,
+        uri: str,
+        table: str,
+        *,
+        identity: str = "",
+        database: str = "",
+        format: str = "",  # noqa: A002 - the service's own name
+        mapping: str = "",
+        ignore_first_record: bool = False,
+        wait: float = ingesting.WAIT,
+        interval: float = 2.0,
+        tell: Callable[[str], None] = lambda _: None,
+        progress: Callable[[float], None] = lambda _: None,
+    ) -> Ingestion:
+        """Ingest a blob into a table as a managed identity, and follow it to its outcome.
+
+        Args:
+            uri: ``https://…`` or ``abfss://…`` without credentials; ``;managed_identity=…`` may name the identity already.
+            table: A table of the database.
+            identity: Display name, object ID, client ID or ``system``.
+            database: By default the database in context.
+            format: A data format of ingestion, such as ``csv``; by default that of the file's ending.
+            mapping: The name of an ingestion mapping.
+            ignore_first_record: Skip the header of the file.
+            wait: For so many seconds the outcome is waited for; 0 only queues, and gives the outcome ``queued``.
+            interval: At most so many seconds pass between two looks, fewer in the beginning.
+            tell: Called with a sentence for what is sent, before it is, for what was done, and for what could not be
+                checked.
+            progress: Called with the seconds waited so far, after each look.
+
+        Raises:
+            InputError: Something given is wrong, or no policy allows it; nothing was sent.
+            IngestionError: The file was not ingested, or nothing was heard of it in time.
+            ConnectionFailedError: It cannot be sent from here.
+            RequestInterruptedError: It was interrupted; what became of the blob is told.
+        """
+        return ingesting.ingest(
+            self,
+            uri,
+            table,
+            identity=identity,
+            database=database,
+            data_format=format,
+            mapping=mapping,
+            ignore_first_record=ignore_first_record,
+            wait=wait,
+            interval=interval,
+            tell=tell,
+            progress=progress,
+        )
+
+    def assign(self, identity: str) -> AssignmentPlan:
+        """Return the plan that assigns an identity to the cluster, with all that are assigned already.
+
+        Args:
+            identity: ``system``, or a user-assigned identity by its resource ID, or by its name, object ID or client ID in
+                the cluster's subscription.
+
+        Raises:
+            InputError: There is no such identity, or the session does not know the cluster's resource ID.
+            ResourceManagerError: What is assigned may not be read, or the identity.
+        """
+        return changing.assign(self, identity)
+
+    def unassign(self, identity: str) -> AssignmentPlan:
+        """Return the plan that takes an identity from the cluster; the others stay.
+
+        Args:
+            identity: ``system``, or a user-assigned one by resource ID, name, object ID or client ID.
+
+        Raises:
+            InputError: It is not assigned, or the session does not know the cluster's resource ID.
+            ResourceManagerError: What is assigned may not be read.
+        """
+        return changing.unassign(self, identity)
+
+    def connect_hub(
+        self,
+        name: str,
+        *,
+        hub: str,
+        table: str,
+        identity: str,
+        database: str = "",
+        consumer_group: str = "$Default",
+        data_format: str = "",
+        mapping: str = "",
+    ) -> ConnectionPlan:
+        """Return the plan for a data connection that receives an event hub's events into a table, as an identity.
+
+        Args:
+            name: The name of the data connection, which must be new.
+            hub: The event hub's resource ID.
+            table: The table, in ``database`` (by default the one in context).
+            identity: An assigned identity: ``system``, or its name, resource ID, object ID or client ID.
+            database: The database.
+            consumer_group: The hub's consumer group.
+            data_format: The format of the events, such as ``json``; the service's own default where it is not given.
+            mapping: The name of an ingestion mapping of the table.
+
+        Raises:
+            InputError: The database, the hub's resource ID or the identity is wrong.
+            ResourceManagerError: What is assigned may not be read.
+        """
+        return changing.connect_hub(
+            self,
+            name,
+            hub=hub,
+            table=table,
+            identity=identity,
+            database=database,
+            consumer_group=consumer_group,
+            data_format=data_format,
+            mapping=mapping,
+        )
+
+    def impact_of(self, plan: core.AzurePlan) -> Impact:
+        """Return what stops where a plan unassigns an identity; what cannot be read is named, and never fails the plan."""
+        return changing.impact_of(self, plan)
+
+    def carry_out(
+        self,
+        plan: core.AzurePlan,
+        *,
+        confirm: str = "",
+        deadline: float | None = None,
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> changing.Done:
+        """Apply exactly ``plan`` in Azure, within ``deadline`` seconds, and verify it; no history entry is made.
+
+        Args:
+            plan: What was shown.
+            confirm: The cluster's name, where the plan cannot be undone.
+            deadline: How long the operation is followed; 15 minutes by default.
+            tell: Called with a sentence as the operation goes on.
+
+        Raises:
+            InputError: The session is read-only, or the cluster's name is not the one to confirm.
+            ApplyError: It did not go through; the error's ``outcome`` says whether anything changed.
+        """
+        return changing.carry_out(self, plan, confirm=confirm, deadline=deadline, tell=tell)

@@ -1,41 +1,34 @@
-"""The template of a flow, filled in and checked against the policies; a method of ``Session``, which takes it over."""
+"""The template of a flow, filled in and checked against the policies."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from kqlmi.errors import InputError
 from kqlmi.model import templates
 from kqlmi.model.entities import Scope
 from kqlmi.model.templates import Place, Template
 from kqlmi.session.azure import ask
+from kqlmi.session.core import Core
+from kqlmi.session.identifying import database_scope, read
 
-if TYPE_CHECKING:
-    from kqlmi.session.session import Session
 
-
-def new(session: "Session", flow: str, *, identity: str, database: str = "", **parameters: str) -> Template:
-    """Write the command or program of a flow for an identity in a database, with all gates as a checklist.
-
-    Nothing of it is executed. ``kqlmi.model.templates.FORMS[flow].fields`` are its parameters.
-
-    Raises:
-        InputError: The flow, the identity or the database is not known, or a parameter is missing or does not fit.
-    """
+def new(core: Core, flow: str, parameters: Mapping[str, str], *, identity: str, database: str) -> Template:
+    """Write the command or program of a flow, with all gates as a checklist; nothing of it is executed."""
     form = templates.form(flow)
-    form.checked(parameters, _place(session))  # before anything is asked of the cluster
-    if not (database or session.database):
+    form.checked(parameters, _place(core))  # before anything is asked of the cluster
+    if not (database or core.database):
         raise InputError("No database is said.", hint="Say --database NAME.")
-    scope = session.database_scope(database or session.database)
-    assigned = ask(session).identities
-    snapshot = session.read([Scope.cluster(), scope], about=(identity,)).snapshot
-    found = session.met.directory.resolve(identity)
+    scope = database_scope(core, database or core.database)
+    assigned = ask(core).identities
+    snapshot = read(core, [Scope.cluster(), scope], about=(identity,)).snapshot
+    found = core.met.directory.resolve(identity)
     listed = None if assigned is None else [one.object_id for one in assigned]
-    return templates.fill(form, parameters, found, scope, place=_place(session), snapshot=snapshot, assigned=listed)
+    return templates.fill(form, parameters, found, scope, place=_place(core), snapshot=snapshot, assigned=listed)
 
 
-def _place(session: "Session") -> Place:
-    target, resource = session.target, session.resource
+def _place(core: Core) -> Place:
+    target, resource = core.target, core.resource
     return Place(
-        session.name,
+        core.name,
         target.query_url if target else "",
         resource.resource_id if resource else "",
         target.ingest_url if target else "",

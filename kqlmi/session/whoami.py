@@ -1,18 +1,17 @@
-"""Who signed in, and what kqlmi can therefore do; a method of ``Session``, which takes it over."""
+"""Who signed in, and what kqlmi can therefore do, or may not."""
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from kqlmi.cluster.protocol.table import Table
 from kqlmi.errors import ForbiddenError, KqlmiError, NoSuchPolicyError, ServiceError, printable
-from kqlmi.model.azure.roles import Ability, Answer, HeldRole, abilities, read_role
+from kqlmi.model.azure.roles import Ability, Answer, HeldRole, abilities, changing, read_role
 from kqlmi.model.entities import Scope, database_key
 from kqlmi.model.kql import quoting
-
-if TYPE_CHECKING:
-    from kqlmi.session.session import Session
+from kqlmi.session.core import Core
+from kqlmi.session.identifying import database_scope, databases, read
 
 _KINDS: Final = {"aadapplication": "application", "aaduser": "user", "aadgroup": "group"}
 
@@ -49,48 +48,65 @@ class WhoAmI:
         return "\n".join(lines)
 
 
-def whoami(session: "Session", database: str = "") -> WhoAmI:
-    """Tell who signed in, with which roles, and what kqlmi can therefore do; what may not be read fails nothing.
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """Why policies may not be changed; what is not ``certain`` may be tried all the same."""
 
-    ``database`` is where roles are looked for beside the caller's own list; the one in context by default, or the first.
+    reason: str
+    certain: bool
 
-    Raises:
-        InputError: There is no such database.
-        KqlmiError: The cluster gave no answer, or nobody could sign in.
-    """
+
+def whoami(core: Core, database: str) -> WhoAmI:
+    """Return who signed in, with which roles, and what kqlmi can therefore do; what may not be read fails nothing."""
     unread: dict[str, list[str]] = {}
-    visible = session.databases()
-    name = session.database_scope(database).name if database else session.database or next(iter(visible), "")
-    told = _details(_ask(session, "print details = current_principal_details()", "the principal", unread, name))
-    own = _ask(session, ".show principal roles", "your own list of roles", unread)
-    roles = None if own is None else told_roles(own)
+    visible = databases(core)
+    name = database_scope(core, database).name if database else core.database or next(iter(visible), "")
+    told = _details(_ask(core, "print details = current_principal_details()", "the principal", unread, name))
+    own = _ask(core, ".show principal roles", "your own list of roles", unread)
+    roles = None if own is None else _told_roles(own)
     first: Mapping[str, Any] = next(iter(_rows(own)), {}) if own else {}
     object_id = str(told.get("ObjectId") or first.get("AADObjectID") or "")
     if name and object_id:
         listed = _ask(
-            session, f".show database {quoting.name(name)} principals", f"the roles in {printable(name)}", unread
+            core, f".show database {quoting.name(name)} principals", f"the roles in {printable(name)}", unread
         )
         mine = [row for row in _rows(listed) if str(row.get("PrincipalObjectId", "")).lower() == object_id.lower()]
         roles = _merged(roles, _roles([{**row, "Scope": f"Database {name}"} for row in mine]))
     kind = str(told.get("Type") or "")
     return WhoAmI(
-        session.name,
+        core.name,
         str(told.get("DisplayName") or first.get("DisplayName") or ""),
         object_id,
         _KINDS.get(kind.lower(), kind),
         str(told.get("Authority") or ""),
         roles,
-        (*_readings(session, name or ""), *abilities(roles, read_only=session.read_only)),
+        (*_readings(core, name or ""), *abilities(roles, read_only=core.read_only)),
         tuple(f"{', '.join(what)}. {why}" for why, what in unread.items()),
     )
 
 
-def _ask(
-    session: "Session", text: str, what: str, unread: dict[str, list[str]], database: str | None = None
-) -> Table | None:
+def denial(core: Core) -> Denial | None:
+    """Return why the caller may not change policies; None where he may, or where that is not known."""
+    if core.read_only:
+        return Denial(f"The session on {core.name} is read-only.", certain=True)
+    try:
+        ability = changing(_told_roles(core.connection.execute(".show principal roles")))
+    except KqlmiError:
+        return None
+    if ability.answer == "yes":
+        return None
+    if ability.answer == "not known":
+        return Denial(f"Whether you may change policies is not known: {ability.why}.", certain=False)
+    return Denial(
+        "None of your roles is an administrator's for all databases, and changing a policy needs AllDatabasesAdmin.",
+        certain=False,
+    )
+
+
+def _ask(core: Core, text: str, what: str, unread: dict[str, list[str]], database: str | None = None) -> Table | None:
     """Ask the cluster; what it refuses is noted under its reason."""
     try:
-        return session.connection.execute(text, database or None)
+        return core.connection.execute(text, database or None)
     except ForbiddenError as error:
         unread.setdefault(error.hint, []).append(what)
     except ServiceError as error:
@@ -116,8 +132,8 @@ def _details(table: Table | None) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def told_roles(answer: Table) -> tuple[HeldRole, ...]:
-    """Give the roles in the answer of ``.show principal roles``."""
+def _told_roles(answer: Table) -> tuple[HeldRole, ...]:
+    """Return the roles in the answer of ``.show principal roles``."""
     return _roles(_rows(answer))
 
 
@@ -133,12 +149,12 @@ def _merged(own: tuple[HeldRole, ...] | None, more: tuple[HeldRole, ...]) -> tup
     return (*own, *(role for role in more if (role.kind, database_key(role.database)) not in known))
 
 
-def _readings(session: "Session", database: str) -> tuple[Ability, ...]:
+def _readings(core: Core, database: str) -> tuple[Ability, ...]:
     """Try to read a policy of each kind."""
     scopes = [Scope.cluster(), *([Scope.database(database)] if database else [])]
     refused: Mapping[Scope, KqlmiError]
     try:
-        refused = session.read(scopes).refused
+        refused = read(core, scopes).refused
     except NoSuchPolicyError as error:
         refused = dict.fromkeys(scopes, error)
     return tuple(Ability(f"read the policy of the {scope}", *_reading(refused.get(scope))) for scope in scopes)

@@ -209,7 +209,7 @@ class Bench:
         made_up = shape(Asked(scope, self.texts[row.step][0 if row.landed else 1]))
         # A history of its own, because all of it is read for each entry.
         history = History(self.folder / str(len(list(self.folder.iterdir()))))
-        self.session.__dict__["_recorder"] = replace(self.session._recorder, history=history)
+        self.session.__dict__["recorder"] = replace(self.session.recorder, history=history)
         met: list[Exchange] = []
         self.near.far = row.blind
 
@@ -274,7 +274,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
             near = Near(session.connection, cluster)
             held.callback(near.close)
             session.connection = near
-            session.__dict__.pop("_recorder", None)  # which keeps a connection
+            session.__dict__.pop("recorder", None)  # which keeps a connection
             texts = {}
             for step, scope in STEPS.items():
                 policies = []

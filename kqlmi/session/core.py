@@ -1,0 +1,85 @@
+"""What a session holds, and what has to be so before anything is done with it."""
+
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from kqlmi.cluster.connection import DEFAULT_TIMEOUT, Connection, Target
+from kqlmi.cluster.faults.retries import Retrying
+from kqlmi.errors import InputError, ServiceError
+from kqlmi.history import History
+from kqlmi.model.azure.assignment import AssignmentPlan
+from kqlmi.model.azure.connectionplan import ConnectionPlan
+from kqlmi.model.explain.explanation import Explanation, Verdict
+from kqlmi.model.plan.plan import Plan
+from kqlmi.model.policy.directory import Directory
+from kqlmi.recording import Recorder
+from kqlmi.session.met import Met
+
+if TYPE_CHECKING:
+    from kqlmi.arm.resource import ClusterResource
+    from kqlmi.local.cluster import LocalCluster
+
+AzurePlan = AssignmentPlan | ConnectionPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The error by which a text was refused, and why; ``explanation`` is None where no identity is to blame."""
+
+    error: ServiceError
+    explanation: Explanation | None
+    verdicts: tuple[Verdict, ...]
+
+
+class Core:
+    """What a session holds; the modules of this package are functions over it, and ``Session`` has them as methods.
+
+    ``name`` names the cluster in every preview, result and error. ``target`` is where it is, and ``resource`` where it is
+    in Azure Resource Manager. ``database`` is the database in context. ``met`` holds the names that were read so far.
+    ``plans`` are those that were shown, by ID, and ``refusal`` is the last one. ``timeout`` is the connection's own, in
+    seconds. ``closing`` ends what the session keeps open, and ``started`` is the local cluster that was started for it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        connection: Connection,
+        *,
+        database: str = "",
+        read_only: bool = False,
+        history: bool = True,
+        target: Target | None = None,
+        resource: "ClusterResource | None" = None,
+        retrying: Retrying | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
+    ) -> None:
+        """Hold a connection; ``connect`` makes one."""
+        self.target, self.resource, self.retrying = target, resource, retrying or Retrying()
+        self.name, self.connection, self.database, self.read_only = name, connection, database, read_only
+        self.history, self.timeout = History() if history else None, timeout
+        self.plans: dict[str, Plan | AzurePlan] = {}
+        self.refusal: Refusal | None = None
+        self.met = Met()
+        self.started: AbstractContextManager[LocalCluster] | None = None
+        self.closing = ExitStack()
+        self.closing.callback(connection.close)
+
+    @cached_property
+    def recorder(self) -> Recorder:
+        """Return what records changes of the cluster; InputError where the session keeps no history."""
+        if self.history is None:
+            raise InputError("This session keeps no history.", hint="Connect without --no-history.")
+        return Recorder.of(self.connection, self.history, self.name, self.retrying)
+
+
+def know(core: Core, directory: Directory) -> None:
+    """Keep who is who, by what was learnt of it."""
+    core.met = replace(core.met, directory=directory)
+
+
+def require_own(core: Core, plan: Plan | AzurePlan) -> None:
+    """Raise InputError for a plan that was made for another cluster."""
+    if plan.cluster != core.name:
+        raise InputError(f"The plan was made for {plan.cluster}, and this session is on {core.name}.")
