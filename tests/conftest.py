@@ -4,6 +4,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Generator, Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -36,8 +37,12 @@ settings.register_profile("deep", deadline=None, max_examples=1000)
 settings.load_profile("usual")
 
 
+_NUMBERS = count()
+
+
 def _set_folders(patch: pytest.MonkeyPatch, folder: Path) -> None:
     """Keep the history of a test out of the user's, and the user's configuration out of a test."""
+    folder.mkdir(parents=True, exist_ok=True)
     patch.setenv("KQLMI_STATE", str(folder / "state"))
     patch.setenv("KQLMI_CONFIG", str(folder / "config.toml"))
 
@@ -51,8 +56,9 @@ def _shared_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _set_folders(monkeypatch, tmp_path)
+def _own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Not tmp_path: it lists the folders of all tests before, which takes longer than most tests.
+    _set_folders(monkeypatch, tmp_path_factory.getbasetemp() / "own" / str(next(_NUMBERS)))
 
 
 @pytest.fixture(autouse=True)
@@ -102,5 +108,5 @@ def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter") -> None
     )
     if lacking:
         terminalreporter.section("not run, for this machine lacks what they need", yellow=True)
-    for (needs, reason), count in lacking.items():
-        terminalreporter.write_line(f"{count} × {needs}: {reason}", yellow=True)
+    for (needs, reason), number in lacking.items():
+        terminalreporter.write_line(f"{number} × {needs}: {reason}", yellow=True)

@@ -1,6 +1,7 @@
 """Changes are recorded while they are made, and can be taken back."""
 
 import errno
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -260,9 +261,9 @@ def test_an_entry_that_was_left_open_is_settled_by_what_the_policy_shows(
     assert session.recorded().entries[0].outcome == outcome
 
 
-def test_no_token_is_recorded(session: Session, cluster: LocalCluster, loader: str, tmp_path: Path) -> None:
+def test_no_token_is_recorded(session: Session, cluster: LocalCluster, loader: str) -> None:
     session.apply(session.plan({FIRST: Policy.empty().grant(loader, "All")}))
-    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    files = [path for path in Path(os.environ["KQLMI_STATE"]).rglob("*") if path.is_file()]
     assert files
     assert not any(cluster.token in path.read_text() for path in files)
 

@@ -1,6 +1,7 @@
 """Whatever happens on the way, drift, undo and history are those of an oracle: clock jumps, full disks and deaths included."""
 
 import errno
+import os
 import random
 import shutil
 from collections.abc import Callable, Iterator
@@ -402,13 +403,11 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[LocalCluster, Servi
         yield cluster, service, disk
 
 
-def test_drift_undo_and_history_are_those_of_an_oracle(
-    world: tuple[LocalCluster, Service, Disk], tmp_path: Path
-) -> None:
+def test_drift_undo_and_history_are_those_of_an_oracle(world: tuple[LocalCluster, Service, Disk]) -> None:
     cluster, service, disk = world
     counts: dict[str, int] = {}
     for seed in range(ROUNDS):
-        shutil.rmtree(tmp_path / "state", ignore_errors=True)
+        shutil.rmtree(os.environ["KQLMI_STATE"], ignore_errors=True)
         cluster._state.journal = ()
         oracle = Oracle(cluster, service, disk, seed)
         for _ in range(OPERATIONS):
