@@ -1,8 +1,8 @@
 """Policies, access and history as pandas DataFrames."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from kqlmi.model.entities import SYSTEM, Scope, checked_usage
 from kqlmi.model.explain.explanation import Verdict
@@ -16,9 +16,23 @@ if TYPE_CHECKING:
 
     from kqlmi.session import Entry
 
+Item = TypeVar("Item")
+
+
+def frame(
+    items: Iterable[Item],
+    columns: Mapping[str, Callable[[Item], object]],
+    dtypes: Mapping[str, str] = MappingProxyType({}),
+) -> "pd.DataFrame":
+    """Return one row for each item; ``columns`` has for each column what gives an item's value."""
+    import pandas as pd
+
+    rows = [[value(item) for value in columns.values()] for item in items]
+    return pd.DataFrame(rows, columns=[*columns]).astype(dict(dtypes))
+
 
 def policy_frame(policies: Snapshot) -> "pd.DataFrame":
-    """Give one row for each identity of each scope.
+    """Return one row for each identity of each scope.
 
     Columns: ``scope``, ``display_name``, ``object_id``, ``is_system``, ``usages`` (a list of names) and
     ``without_effect`` (those of the usages that do nothing in this scope).
@@ -42,30 +56,27 @@ def policy_frame(policies: Snapshot) -> "pd.DataFrame":
 
 
 def check_frame(verdicts: Iterable[Verdict], text: str) -> "pd.DataFrame":
-    """Give one row for each identity that a text uses.
+    """Return one row for each identity that a text uses.
 
     Columns: ``workflow``, ``identity`` (missing where the text does not tell), ``usage``, ``scope``, ``allowed`` (missing
     where it cannot be told), ``reason``, ``also_needs`` (a list: the gates beside the policy, and what is inferred),
     ``target`` and ``line`` (of the text, from 1).
     """
-    import pandas as pd
-
-    rows = [
-        (
-            one.reference.workflow.title if one.reference.workflow else one.reference.flow,
-            one.reference.identity,
-            one.reference.workflow.usage if one.reference.workflow else None,
-            str(one.scope),
-            one.access.allowed,
-            one.access.reason,
-            list(one.needs),
-            one.reference.target,
-            text.count("\n", 0, one.reference.start) + 1,
-        )
-        for one in verdicts
-    ]
-    names = ["workflow", "identity", "usage", "scope", "allowed", "reason", "also_needs", "target", "line"]
-    return pd.DataFrame(rows, columns=names).astype({"allowed": "boolean"})
+    return frame(
+        verdicts,
+        {
+            "workflow": lambda one: one.reference.workflow.title if one.reference.workflow else one.reference.flow,
+            "identity": lambda one: one.reference.identity,
+            "usage": lambda one: one.reference.workflow.usage if one.reference.workflow else None,
+            "scope": lambda one: str(one.scope),
+            "allowed": lambda one: one.access.allowed,
+            "reason": lambda one: one.access.reason,
+            "also_needs": lambda one: list(one.needs),
+            "target": lambda one: one.reference.target,
+            "line": lambda one: text.count("\n", 0, one.reference.start) + 1,
+        },
+        {"allowed": "boolean"},
+    )
 
 
 def access_frame(
@@ -99,7 +110,7 @@ def access_frame(
 
 
 def access_matrix(snapshot: Snapshot, identity: str, usage: str, databases: Iterable[str]) -> "pd.DataFrame":
-    """Give one row for each database and identity, and a column for each usage that says how it is allowed."""
+    """Return one row for each database and identity, and a column for each usage that says how it is allowed."""
     import pandas as pd
 
     found = []
@@ -117,21 +128,17 @@ def access_matrix(snapshot: Snapshot, identity: str, usage: str, databases: Iter
 
 
 def history_frame(entries: "Iterable[Entry]") -> "pd.DataFrame":
-    """Give one row for each entry, the newest first."""
-    import pandas as pd
-
-    found = [
-        (
-            entry.id,
-            entry.time,
-            entry.outcome,
-            entry.source,
-            [str(step.scope) for step in entry.steps],
-            entry.undoes or "",
-            entry.principal,
-            [step.command for step in entry.steps],
-        )
-        for entry in entries
-    ]
-    names = ["entry", "time", "outcome", "source", "scopes", "undoes", "principal", "commands"]
-    return pd.DataFrame(found[::-1], columns=names)
+    """Return one row for each entry, the newest first."""
+    return frame(
+        reversed([*entries]),
+        {
+            "entry": lambda entry: entry.id,
+            "time": lambda entry: entry.time,
+            "outcome": lambda entry: entry.outcome,
+            "source": lambda entry: entry.source,
+            "scopes": lambda entry: [str(step.scope) for step in entry.steps],
+            "undoes": lambda entry: entry.undoes or "",
+            "principal": lambda entry: entry.principal,
+            "commands": lambda entry: [step.command for step in entry.steps],
+        },
+    )

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from kqlmi.errors import CellError, printable
 from kqlmi.model.audit.audit import Audit
+from kqlmi.notebook.frames import frame
 from kqlmi.notebook.progress import Progress
 from kqlmi.notebook.subcommands.offering import offer
 from kqlmi.notebook.subcommands.registry import Context, subcommand
@@ -56,41 +57,26 @@ def tighten(context: Context, /, *, also_unproven: bool = False) -> None:
 
 
 def findings_frame(found: Audit) -> "pd.DataFrame":
-    """Give one row for each finding, by severity.
+    """Return one row for each finding, by severity.
 
     Columns: ``finding`` (its ID), ``severity``, ``rule``, ``scope``, ``object_id``, ``usage``, ``message``, ``evidence`` (a
     list: each with its source and window), ``mended_by`` (the plan's summary, empty where there is none) and ``why_not``.
     """
-    import pandas as pd
-
-    rows = [
-        (
-            one.id,
-            one.severity,
-            one.rule,
-            str(one.scope),
-            one.identity,
-            one.usage,
-            one.message,
-            list(map(str, one.evidence)),
-            found.plans[one.id].summary if one.id in found.plans else "",
-            one.mend.why_not,
-        )
-        for one in found.findings
-    ]
-    names = [
-        "finding",
-        "severity",
-        "rule",
-        "scope",
-        "object_id",
-        "usage",
-        "message",
-        "evidence",
-        "mended_by",
-        "why_not",
-    ]
-    return pd.DataFrame(rows, columns=names)
+    return frame(
+        found.findings,
+        {
+            "finding": lambda one: one.id,
+            "severity": lambda one: one.severity,
+            "rule": lambda one: one.rule,
+            "scope": lambda one: str(one.scope),
+            "object_id": lambda one: one.identity,
+            "usage": lambda one: one.usage,
+            "message": lambda one: one.message,
+            "evidence": lambda one: list(map(str, one.evidence)),
+            "mended_by": lambda one: found.plans[one.id].summary if one.id in found.plans else "",
+            "why_not": lambda one: one.mend.why_not,
+        },
+    )
 
 
 def _read(file: str) -> bytes:

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from kqlmi.model.entities import SYSTEM
+from kqlmi.notebook.frames import frame
 from kqlmi.notebook.subcommands.offering import show_azure
 from kqlmi.notebook.subcommands.registry import Context, subcommand
 from kqlmi.session import ConnectionList, IdentityList
@@ -89,32 +90,29 @@ def eventhub(
 
 
 def identities_frame(found: IdentityList) -> "pd.DataFrame":
-    """Give one row for each identity.
+    """Return one row for each identity.
 
     Columns: ``display_name``, ``object_id``, ``client_id``, ``is_system``, ``assigned`` (missing where that is not known),
     ``policies`` (a list: each scope with its usages), ``note`` (what is wrong between the two) and ``resource_id``.
     """
-    import pandas as pd
-
-    rows = [
-        (
-            one.identity.display_name,
-            one.identity.principal_id or str(one.identity.object_id),
-            one.identity.client_id,
-            one.identity.is_system,
-            one.assigned,
-            [f"{scope}: {', '.join(usages)}" for scope, usages in one.grants],
-            one.note,
-            one.identity.resource_id,
-        )
-        for one in found.rows
-    ]
-    names = ["display_name", "object_id", "client_id", "is_system", "assigned", "policies", "note", "resource_id"]
-    return pd.DataFrame(rows, columns=names).astype({"is_system": bool, "assigned": "boolean"})
+    return frame(
+        found.rows,
+        {
+            "display_name": lambda row: row.identity.display_name,
+            "object_id": lambda row: row.identity.principal_id or str(row.identity.object_id),
+            "client_id": lambda row: row.identity.client_id,
+            "is_system": lambda row: row.identity.is_system,
+            "assigned": lambda row: row.assigned,
+            "policies": lambda row: [f"{scope}: {', '.join(usages)}" for scope, usages in row.grants],
+            "note": lambda row: row.note,
+            "resource_id": lambda row: row.identity.resource_id,
+        },
+        {"is_system": "bool", "assigned": "boolean"},
+    )
 
 
 def connections_frame(found: ConnectionList) -> "pd.DataFrame":
-    """Give one row for each data connection.
+    """Return one row for each data connection.
 
     Columns: ``database``, ``name``, ``kind``, ``table``, ``identity`` (its name, or ``system``), ``object_id``, ``allowed``
     (missing where it goes by a key, or where that is not known), ``reason`` and ``stream`` (what it reads from).

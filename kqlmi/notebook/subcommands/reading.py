@@ -6,7 +6,7 @@ from kqlmi.errors import CellError, InputError, printable
 from kqlmi.model.entities import Scope, did_you_mean
 from kqlmi.model.usages import USAGES
 from kqlmi.model.workflows import WORKFLOWS
-from kqlmi.notebook.frames import policy_frame
+from kqlmi.notebook.frames import frame, policy_frame
 from kqlmi.notebook.progress import Progress
 from kqlmi.notebook.subcommands.registry import CELL_HELP, SUBCOMMANDS, Context, subcommand
 from kqlmi.session import configuration, connect
@@ -168,18 +168,15 @@ def panel(context: Context, /, *, database: str = "") -> Any:
 @subcommand
 def usages(_context: Context, /) -> Any:
     """List the usages that a policy can allow, each with the workflows that it opens."""
-    import pandas as pd
-
-    rows = [
-        (
-            usage.name,
-            usage.summary,
-            "cluster only" if usage.cluster_only else "cluster or database",
-            [row.title for row in WORKFLOWS if row.usage == usage.name],
-        )
-        for usage in USAGES
-    ]
-    return pd.DataFrame(rows, columns=["usage", "summary", "scope", "workflows"])
+    return frame(
+        USAGES,
+        {
+            "usage": lambda usage: usage.name,
+            "summary": lambda usage: usage.summary,
+            "scope": lambda usage: "cluster only" if usage.cluster_only else "cluster or database",
+            "workflows": lambda usage: [row.title for row in WORKFLOWS if row.usage == usage.name],
+        },
+    )
 
 
 @subcommand
@@ -188,26 +185,21 @@ def workflows(_context: Context, /, *words: str) -> Any:
 
     Words narrow the list: %kqlmi workflows continuous export. The column sure tells documented from inferred.
     """
-    import pandas as pd
-
     wanted = [word.casefold() for word in words]
-    rows = [
-        (
-            row.title,
-            row.usage,
-            row.sure,
-            "cluster only" if row.cluster_only else "cluster or database",
-            row.identity,
-            row.kusto,
-            row.external,
-            row.note,
-            row.example,
-        )
-        for row in WORKFLOWS
-        if all(word in f"{row.id} {row.title} {row.usage}".casefold() for word in wanted)
-    ]
-    names = ["workflow", "usage", "sure", "scope", "identity", "kusto_role", "external_role", "note", "example"]
-    return pd.DataFrame(rows, columns=names)
+    return frame(
+        (row for row in WORKFLOWS if all(word in f"{row.id} {row.title} {row.usage}".casefold() for word in wanted)),
+        {
+            "workflow": lambda row: row.title,
+            "usage": lambda row: row.usage,
+            "sure": lambda row: row.sure,
+            "scope": lambda row: "cluster only" if row.cluster_only else "cluster or database",
+            "identity": lambda row: row.identity,
+            "kusto_role": lambda row: row.kusto,
+            "external_role": lambda row: row.external,
+            "note": lambda row: row.note,
+            "example": lambda row: row.example,
+        },
+    )
 
 
 @subcommand

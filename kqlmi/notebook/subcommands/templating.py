@@ -49,7 +49,7 @@ def new(
 
 
 def flows_frame() -> Any:
-    """Give one row for each flow: its ID, title, usage, kind of text and options."""
+    """Return one row for each flow: its ID, title, usage, kind of text and options."""
     import pandas as pd
 
     rows = [
