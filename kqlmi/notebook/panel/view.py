@@ -11,20 +11,21 @@ import anywidget
 import traitlets
 
 from kqlmi.errors import InputError
+from kqlmi.notebook.panel.esm import joined
 
 AnyView = TypeVar("AnyView", bound="View")
 Args = ParamSpec("Args")
 Result = TypeVar("Result")
 
-_HERE = Path(__file__).parent
+_PAGE = Path(__file__).parent / "page"
 
 
 class View(anywidget.AnyWidget):
     """What Python and the browser tell each other; ``matrix`` and ``words`` give the values."""
 
     # Traits with text: of a path, anywidget keeps a watcher, which holds every widget for good.
-    _esm = traitlets.Unicode((_HERE / "panel.js").read_text(encoding="utf-8")).tag(sync=True)
-    _css = traitlets.Unicode((_HERE / "panel.css").read_text(encoding="utf-8")).tag(sync=True)
+    _esm = traitlets.Unicode(joined(_PAGE / "panel.js")).tag(sync=True)
+    _css = traitlets.Unicode((_PAGE / "panel.css").read_text(encoding="utf-8")).tag(sync=True)
     _anywidget_id = traitlets.Unicode(f"{__name__}.View").tag(sync=True)
 
     panel_id = traitlets.Unicode("").tag(sync=True)

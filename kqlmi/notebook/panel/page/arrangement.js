@@ -1,0 +1,61 @@
+// Which rows and columns of the matrix show, and in which order.
+
+import { holds, words } from "./dom.js";
+
+/** Return the states of the cells of an identity, by its place in `identities`. */
+export function statesOf(view, place) {
+  const codes = view.get("edited")[view.get("identities")[place][0]] ?? view.get("cells")[place] ?? "";
+  return [...codes].map((code) => view.get("legend")[code.charCodeAt(0) - 48]);
+}
+
+/** Return which `rows` and `columns` the search, the filter and the order leave, as places in the traits, and a `note`. */
+export function arrange(view) {
+  const identities = view.get("identities");
+  const all = view.get("columns");
+  const wanted = words(view.get("search"));
+  const hidden = new Set(view.get("hidden_columns"));
+  const chosen = all.map((column, place) => place).filter((place) => !hidden.has(all[place].usage));
+  const foundColumns = chosen.filter((place) => holds(textOf(all[place]), wanted));
+  const foundRows = identities
+    .map((identity, place) => place)
+    .filter((place) => holds(`${identities[place][1]} ${identities[place][0]}`.toLowerCase(), wanted));
+  // A search that finds columns only must not empty the rows, nor the other way round.
+  const nothing = wanted.length > 0 && foundColumns.length === 0 && foundRows.length === 0;
+  const columns = foundColumns.length > 0 ? foundColumns : chosen;
+  const searched = foundRows.length > 0 ? foundRows : identities.map((identity, place) => place);
+
+  const states = (place) => statesOf(view, place);
+  const filters = {
+    all: () => true,
+    granted: (place) => states(place).some((state) => state.granted || state.allowed),
+    changed: (place) => states(place).some((state) => state.changed),
+    orphan: (place) => identities[place][2] === "orphan",
+  };
+  const allowed = (place) => states(place).filter((state) => state.allowed).length;
+  const orders = {
+    name: () => 0,
+    granted: (one, other) => allowed(other) - allowed(one),
+    "object ID": (one, other) => (identities[one][0] < identities[other][0] ? -1 : 1),
+  };
+  const rows = searched.filter(filters[view.get("row_filter")]).sort(orders[view.get("row_order")]);
+  return { rows, columns, note: notes(view, rows.length, nothing).join(" ") };
+}
+
+function notes(view, shown, nothing) {
+  const count = view.get("identities").length;
+  const found = [];
+  if (nothing) found.push("The search finds nothing; everything is shown.");
+  if (count === 0) found.push("No policy that was read names an identity: add one by its object ID.");
+  else if (shown === 0) found.push("No identity passes the filter.");
+  if (view.get("scope_states")[0] === "x" && view.get("scope") !== 0)
+    found.push("The policy of the cluster could not be read: what it grants is not shown.");
+  if (view.overview() && /[ux]/.test(view.get("scope_states")))
+    found.push("Scopes that were not read are not counted here, nor are changes that were not applied.");
+  if (view.get("assignments")) found.push(view.get("assignments"));
+  if (shown > 0 && shown < count) found.push(`${shown} of ${count} identities.`);
+  return found;
+}
+
+function textOf(column) {
+  return [column.usage, column.summary, ...column.workflows.map((workflow) => workflow.title)].join(" ").toLowerCase();
+}

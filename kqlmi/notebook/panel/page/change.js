@@ -1,0 +1,46 @@
+// The change that the ticks make, and the buttons that lead on from it; and the row of another identity.
+
+import { button, make, rest } from "./dom.js";
+
+export function addPart(view) {
+  const identity = make("input", {
+    type: "text",
+    placeholder: "Object ID of another identity",
+    ariaLabel: "Object ID of another identity",
+    spellcheck: false,
+  });
+
+  function add() {
+    if (identity.value.trim()) view.ask("add", { identity: identity.value.trim() });
+  }
+
+  function onKey(event) {
+    if (event.target !== identity || event.key !== "Enter") return false;
+    add();
+    return true;
+  }
+
+  function draw() {
+    identity.disabled = view.kernel.lost;
+  }
+
+  const element = make("div", { className: "kqlmi-bar" }, identity, view.askButton("Add a row", add));
+  return { element, draws: [[draw, "working"]], onKey };
+}
+
+export function changePart(view) {
+  const summary = make("span", { className: "kqlmi-grow", ariaLive: "polite" });
+  const preview = button("Preview", () => view.ask("preview"), { className: "kqlmi-main" });
+  const discard = button("Discard", () => view.ask("discard"));
+  const undo = button("Undo", () => view.ask("undo"), { title: "Show what takes back the last change of this panel" });
+
+  function draw() {
+    const text = view.get("summary");
+    summary.textContent = text || "No change.";
+    for (const one of [preview, discard]) rest(one, view.frozen() || !text);
+    rest(undo, view.frozen() || !view.get("undoable"));
+  }
+
+  const element = make("div", { className: "kqlmi-bar kqlmi-change" }, summary, preview, discard, undo);
+  return { element, draws: [[draw, "summary undoable working"]] };
+}

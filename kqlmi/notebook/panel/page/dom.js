@@ -1,0 +1,56 @@
+// Elements, and the text in them: it is only ever set as text.
+
+/** Make an element: properties are set on it, attributes that are none go under `attributes`, children follow. */
+export function make(tag, { attributes = {}, ...properties } = {}, ...children) {
+  const element = Object.assign(document.createElement(tag), properties);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children.filter((child) => child !== null));
+  return element;
+}
+
+/** Make a button. At rest it keeps the focus, which `disabled` would lose. */
+export function button(textContent, act, properties = {}) {
+  const onclick = ({ currentTarget }) => {
+    if (currentTarget.ariaDisabled !== "true") act();
+  };
+  return make("button", { type: "button", textContent, onclick, ...properties });
+}
+
+export function rest(made, off) {
+  made.ariaDisabled = String(off);
+}
+
+export function copyButton(text, what) {
+  const made = button(text, async () => {
+    await copy(what);
+    made.textContent = "Copied";
+    setTimeout(() => (made.textContent = text), 1500);
+  });
+  return made;
+}
+
+/** Copy text, also where the page is not allowed to write the clipboard by itself. */
+async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    const area = make("textarea", { value: text });
+    document.body.append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  }
+}
+
+export function list(items) {
+  return items.length ? make("ul", {}, ...items.map((textContent) => make("li", { textContent }))) : null;
+}
+
+/** Give an element the focus where it stands. */
+export const focus = (element) => element.focus({ preventScroll: true });
+
+export const hasFocus = (element) => element.contains(document.activeElement);
+
+export const words = (text) => text.toLowerCase().split(/\s+/).filter(Boolean);
+
+export const holds = (text, wanted) => wanted.every((word) => text.includes(word));

@@ -1,0 +1,57 @@
+// What is looked for in the matrix: a search, a filter and an order of the rows, and the columns that are shown.
+
+import { make } from "./dom.js";
+
+export function filtersPart(view) {
+  const search = make("input", {
+    type: "search",
+    placeholder: "Search identities, usages, workflows",
+    ariaLabel: "Search identities, usages and workflows",
+    oninput: () => view.keep("search", search.value),
+  });
+  const choices = (label, trait, options) =>
+    make(
+      "select",
+      { ariaLabel: label, onchange: (event) => view.keep(trait, event.target.value) },
+      ...options.map(([value, textContent]) => make("option", { value, textContent })),
+    );
+  const filter = choices("Rows", "row_filter", [
+    ["all", "all identities"],
+    ["granted", "with a grant"],
+    ["changed", "changed here"],
+    ["orphan", "orphans"],
+  ]);
+  const order = choices("Order", "row_order", [
+    ["name", "by name"],
+    ["granted", "most usages first"],
+    ["object ID", "by object ID"],
+  ]);
+  const boxes = make("div", { className: "kqlmi-menu" });
+  const menu = make("details", {}, make("summary", { textContent: "Columns" }), boxes);
+
+  function draw() {
+    search.value = view.get("search");
+    filter.value = view.get("row_filter");
+    order.value = view.get("row_order");
+    const usages = view.get("columns").map((column) => column.usage);
+    if (JSON.stringify(usages) !== boxes.dataset.usages) {
+      boxes.dataset.usages = JSON.stringify(usages);
+      boxes.replaceChildren(...usages.map(columnBox));
+    }
+    boxes.querySelectorAll("input").forEach((box, place) => {
+      box.checked = !view.get("hidden_columns").includes(usages[place]);
+    });
+  }
+
+  function columnBox(usage) {
+    const onchange = () => {
+      const others = view.get("hidden_columns").filter((name) => name !== usage);
+      view.keep("hidden_columns", box.checked ? others : [...others, usage]);
+    };
+    const box = make("input", { type: "checkbox", onchange });
+    return make("label", {}, box, usage);
+  }
+
+  const element = make("div", { className: "kqlmi-bar" }, search, filter, order, menu);
+  return { element, draws: [[draw, "search row_filter row_order columns hidden_columns"]] };
+}

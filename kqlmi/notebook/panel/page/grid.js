@@ -1,0 +1,202 @@
+// The matrix: only the rows that show are in the page, and they are used again.
+
+import { arrange, statesOf } from "./arrangement.js";
+import { focus, hasFocus, make } from "./dom.js";
+import { controlOf, emptyRow, fillRow, headings } from "./row.js";
+
+const ROW = 46; // px, as in panel.css
+const HEAD = 106; // px, as in panel.css
+const BEYOND = 2; // rows drawn above and below those that show
+const SCROLLBAR = 18; // px, at most
+const TALLEST = 440; // px of the matrix before it scrolls
+
+export function gridPart(view) {
+  let rows = []; // places in `identities`, filtered and ordered
+  let columns = []; // places in `columns`
+  let active = { row: 0, column: 0, identity: "" }; // the one cell that TAB reaches
+  let drawn = new Map(); // row → its element
+  let shape = "";
+
+  const head = make("div", { className: "kqlmi-row kqlmi-head", ariaRowIndex: "1", attributes: { role: "row" } });
+  const body = make("div", { className: "kqlmi-body", attributes: { role: "rowgroup" } });
+  const grid = make(
+    "div",
+    { className: "kqlmi-grid", attributes: { role: "grid" } },
+    make("div", { className: "kqlmi-top", attributes: { role: "rowgroup" } }, head),
+    body,
+  );
+  const scroll = make("div", { className: "kqlmi-scroll", onscroll: () => drawRows() }, grid);
+  const instead = make("div", { className: "kqlmi-instead", hidden: true });
+  const note = make("div", { className: "kqlmi-small kqlmi-note" });
+
+  const identityAt = (row) => view.get("identities")[rows[row]][0];
+  const controlAt = (row, column) => controlOf(drawn.get(row), column);
+
+  function draw() {
+    const focused = hasFocus(body);
+    const identities = view.get("identities");
+    const arranged = arrange(view);
+    ({ rows, columns } = arranged);
+    note.textContent = arranged.note;
+    const again = rows.findIndex((place) => identities[place][0] === active.identity);
+    active.row = again >= 0 ? again : Math.min(active.row, Math.max(rows.length - 1, 0));
+    active.column = Math.min(active.column, Math.max(columns.length - 1, 0));
+    const now = JSON.stringify([view.overview(), columns]);
+    if (now !== shape) {
+      shape = now;
+      drawn = new Map();
+      body.replaceChildren();
+    }
+    head.replaceChildren(...headings(view, columns));
+    grid.style.setProperty("--kqlmi-columns", String(columns.length));
+    grid.ariaColCount = String(columns.length + 1);
+    grid.ariaRowCount = String(rows.length + 1);
+    grid.ariaLabel = `Identities and usages, ${view.scopeName(view.get("scope"))}`;
+    body.style.height = `${rows.length * ROW}px`;
+    // The height follows all identities, not those that pass a filter: what stands below must not jump.
+    scroll.style.height = `${Math.min(HEAD + identities.length * ROW + SCROLLBAR, TALLEST)}px`;
+    drawRows({ anew: true });
+    if (focused) focusCell(active.row, active.column);
+
+    const refusal = view.get("refusal");
+    instead.hidden = !refusal;
+    scroll.hidden = Boolean(refusal);
+    instead.replaceChildren(
+      make("p", { textContent: `Not read: ${refusal}` }),
+      view.askButton("Try again", () => view.ask("choose", { scope: view.get("scope") })),
+    );
+  }
+
+  function drawTicks() {
+    if (view.get("row_filter") === "all" && view.get("row_order") !== "granted") refill();
+    else draw();
+  }
+
+  function refill() {
+    for (const [row, element] of drawn) fill(element, row);
+  }
+
+  function fill(element, row) {
+    element.style.transform = `translateY(${row * ROW}px)`;
+    fillRow(view, element, {
+      row,
+      identity: view.get("identities")[rows[row]],
+      states: statesOf(view, rows[row]),
+      places: columns,
+      active: row === active.row ? active.column : -1,
+    });
+  }
+
+  /** Draw the rows that show; those that are drawn already are filled again only where they hold something else. */
+  function drawRows({ anew = false } = {}) {
+    const top = Math.floor(scroll.scrollTop / ROW) - BEYOND;
+    const end = Math.ceil((scroll.scrollTop + (scroll.clientHeight || TALLEST) - HEAD) / ROW) + BEYOND;
+    const wanted = new Set();
+    for (let row = Math.max(top, 0); row < Math.min(end, rows.length); row += 1) wanted.add(row);
+    // The focus must not be lost because its row was scrolled away; and TAB must find a cell.
+    if (active.row < rows.length) wanted.add(active.row);
+    const free = [...drawn].filter(([row]) => !wanted.has(row));
+    for (const [row] of free) drawn.delete(row);
+    for (const row of wanted) {
+      if (drawn.has(row)) {
+        if (anew) fill(drawn.get(row), row);
+        continue;
+      }
+      const [, element] = free.pop() ?? [row, body.appendChild(emptyRow(view, columns.length, { click, focus: activate }))];
+      drawn.set(row, element);
+      fill(element, row);
+    }
+    for (const [, element] of free) element.remove();
+    putInOrder();
+  }
+
+  /** Put the rows into the order in which they are read aloud; the one with the focus would lose it if it were moved. */
+  function putInOrder() {
+    let next = body.firstChild;
+    for (const [, element] of [...drawn].sort(([one], [other]) => one - other)) {
+      if (hasFocus(element)) {
+        while (next !== element) {
+          const passed = next;
+          next = next.nextSibling;
+          body.append(passed);
+        }
+      }
+      if (element === next) next = next.nextSibling;
+      else body.insertBefore(element, next);
+    }
+  }
+
+  function click(row, column) {
+    const all = view.get("columns");
+    const place = columns[column];
+    const { usage } = all[place];
+    // Two usages whose names look the same are told apart by their order.
+    const among = all.slice(0, place).filter((other) => other.usage === usage).length;
+    const action = view.overview() ? "where" : "toggle";
+    if (!view.frozen()) view.askCell(action, { identity: identityAt(row), usage, among });
+    refill();
+  }
+
+  function activate(row, column) {
+    const before = controlAt(active.row, active.column);
+    if (before) before.tabIndex = -1;
+    active = { row, column, identity: identityAt(row) };
+    const control = controlAt(row, column);
+    if (control) control.tabIndex = 0;
+  }
+
+  function focusCell(row, column) {
+    if (rows.length === 0 || columns.length === 0) return;
+    const room = scroll.clientHeight - HEAD;
+    if (row * ROW < scroll.scrollTop) scroll.scrollTop = row * ROW;
+    else if ((row + 1) * ROW > scroll.scrollTop + room) scroll.scrollTop = (row + 1) * ROW - room;
+    activate(row, column);
+    drawRows();
+    const control = controlAt(row, column);
+    focus(control);
+    const cell = control.closest(".kqlmi-cell");
+    const left = cell.offsetLeft - head.firstChild.offsetWidth;
+    if (left < scroll.scrollLeft) scroll.scrollLeft = left;
+    else if (cell.offsetLeft + cell.offsetWidth > scroll.scrollLeft + scroll.clientWidth)
+      scroll.scrollLeft = cell.offsetLeft + cell.offsetWidth - scroll.clientWidth;
+  }
+
+  function onKey(event) {
+    if (!body.contains(event.target)) return false;
+    const { row, column } = active;
+    const last = { row: rows.length - 1, column: columns.length - 1 };
+    const page = Math.max(1, Math.floor((scroll.clientHeight - HEAD) / ROW));
+    const moves = {
+      ArrowDown: [row + 1, column],
+      ArrowUp: [row - 1, column],
+      ArrowRight: [row, column + 1],
+      ArrowLeft: [row, column - 1],
+      PageDown: [row + page, column],
+      PageUp: [row - page, column],
+      Home: event.ctrlKey ? [0, 0] : [row, 0],
+      End: event.ctrlKey ? [last.row, last.column] : [row, last.column],
+    };
+    if (!(event.key in moves)) return false;
+    const [to, at] = moves[event.key];
+    focusCell(Math.min(Math.max(to, 0), last.row), Math.min(Math.max(at, 0), last.column));
+    return true;
+  }
+
+  return {
+    elements: [scroll, instead, note],
+    draws: [
+      [draw, "assignments identities columns cells scope refusal search row_filter row_order hidden_columns"],
+      [drawTicks, "edited legend"],
+      [refill, "working"],
+    ],
+    onKey,
+    /** Go back to the cell that had the focus last. */
+    focus: () => focusCell(active.row, active.column),
+    /** Draw what shows once the matrix is in the page, and whenever its size changes; return how to stop that. */
+    follow() {
+      const sizes = new ResizeObserver(() => drawRows());
+      sizes.observe(scroll);
+      return () => sizes.disconnect();
+    },
+  };
+}

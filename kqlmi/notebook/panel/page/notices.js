@@ -1,0 +1,124 @@
+// What the panel tells beside the matrix: what was read, whether Python answers, what others changed, what it asks and did.
+
+import { button, focus, hasFocus, list, make } from "./dom.js";
+
+export function titlePart(view) {
+  const title = make("span", { className: "kqlmi-title kqlmi-grow" });
+  const reading = make("span", { className: "kqlmi-small" });
+  const goOn = view.askButton("Go on", () => view.ask("more"), { hidden: true });
+  const again = view.askButton("Read again", () => view.ask("read_again"));
+
+  function draw() {
+    const states = [...view.get("scope_states")];
+    const halted = view.get("halted");
+    const read = states.filter((state) => "rc".includes(state)).length;
+    const refused = states.filter((state) => state === "x").length;
+    const parts = [
+      `${read} of ${view.get("scopes").length} scopes read`,
+      refused ? `${refused} refused` : "",
+      halted ? `stopped: ${halted}` : "",
+    ];
+    title.textContent = `${view.get("cluster")} · ${view.scopeName(view.get("scope"))}`;
+    reading.textContent = parts.filter(Boolean).join(", ");
+    goOn.hidden = !halted;
+  }
+
+  const element = make("div", { className: "kqlmi-bar" }, title, reading, goOn, again);
+  return { element, draws: [[draw, "cluster scope scopes scope_states halted"]] };
+}
+
+/** Whether Python answers, and whether the user may write. */
+export function bannerPart(view, status) {
+  const element = make("div", { className: "kqlmi-box kqlmi-banner", tabIndex: -1, attributes: { role: "alert" } });
+
+  function draw() {
+    const { kernel } = view;
+    const denial = view.get("denial");
+    const hadFocus = hasFocus(element);
+    const wasUsed = view.hasFocus();
+    element.hidden = !kernel.lost && !denial.reason;
+    const texts = [];
+    if (kernel.lost) {
+      texts.push("No kernel answers: it is busy, or gone. What is shown was read before, and what you click is not heard.");
+      if (view.get("working").action === "execute")
+        texts.push("A change was being carried out. Whether it landed, %kqlmi history tells after the next %kqlmi connect.");
+    } else if (denial.reason) {
+      texts.push(`Read-only. ${denial.reason} Ticks make a request that you can copy for somebody who may.`);
+    }
+    element.replaceChildren(...texts.map((textContent) => make("p", { textContent })));
+    if (kernel.lost) element.append(button("Ask again", kernel.greet), " or run the cell again.");
+    if (kernel.lost && wasUsed) focus(element);
+    else if (hadFocus) focus(status);
+  }
+
+  return { element, draws: [[draw, "denial working"]] };
+}
+
+/** What others changed since it was read. */
+export function theirsPart(view, status) {
+  const element = make("div", { className: "kqlmi-box", hidden: true });
+
+  function draw() {
+    const changes = view.get("theirs");
+    element.hidden = changes.length === 0;
+    element.replaceChildren(
+      make("p", {
+        className: "kqlmi-name",
+        textContent: "Somebody else changed this since it was read; what you ticked stands on top of it:",
+      }),
+      list(changes) ?? "",
+      view.askButton("Seen", () => {
+        view.ask("dismiss");
+        focus(status);
+      }),
+    );
+  }
+
+  return { element, draws: [[draw, "theirs"]] };
+}
+
+/** A question about a tick; `goBack` leads to the cell that raised it. */
+export function questionPart(view, goBack) {
+  const element = make("div", { className: "kqlmi-box", hidden: true, ariaLabel: "Question", attributes: { role: "group" } });
+
+  function draw() {
+    const question = view.get("question");
+    element.hidden = !question;
+    if (!question) return;
+    const cell = { identity: question.identity, usage: question.usage };
+    const answer = (text, send) =>
+      view.askButton(text, () => {
+        send();
+        goBack();
+      });
+    element.replaceChildren(
+      make("p", { textContent: question.text }),
+      make(
+        "div",
+        { className: "kqlmi-bar" },
+        ...question.offers.map(([action, text]) => answer(text, () => view.askCell(action, cell))),
+        answer("Keep it", () => view.ask("dismiss")),
+      ),
+    );
+    if (view.hasFocus()) element.querySelector("button").focus();
+  }
+
+  return { element, draws: [[draw, "question"]] };
+}
+
+/** What is being done, or was done last. */
+export function statusPart(view) {
+  const element = make("div", { className: "kqlmi-box kqlmi-status", tabIndex: -1, attributes: { role: "status" } });
+
+  function draw() {
+    const state = view.get("status");
+    const { action, text } = view.get("working");
+    const busy = action && action !== "more" && !view.kernel.lost ? text : "";
+    element.className = `kqlmi-box kqlmi-status kqlmi-${busy ? "busy" : state.kind || "note"}`;
+    const parts = busy ? [busy] : [state.text, state.hint].filter(Boolean);
+    element.replaceChildren(...parts.flatMap((part) => part.split("\n")).map((textContent) => make("p", { textContent })));
+    if (state.kind === "error" && !busy) element.scrollIntoView({ block: "nearest" });
+  }
+
+  return { element, draws: [[draw, "status working"]] };
+}

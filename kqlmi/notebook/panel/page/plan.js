@@ -1,0 +1,93 @@
+// The preview of a plan: what it changes and stops, its exact commands, and what can be done with it.
+
+import { copyButton, focus, hasFocus, list, make } from "./dom.js";
+
+export function planPart(view, status) {
+  let confirming = ""; // the ID of the plan whose revokes are being confirmed
+  const element = make("div", {
+    className: "kqlmi-box",
+    hidden: true,
+    tabIndex: -1,
+    ariaLabel: "Preview of the change",
+    attributes: { role: "region" },
+  });
+
+  function draw() {
+    const plan = view.get("preview");
+    const hadFocus = hasFocus(element);
+    const focused = document.activeElement?.textContent;
+    const opens = element.hidden || element.dataset.plan !== plan?.id;
+    element.hidden = !plan;
+    if (opens) confirming = "";
+    if (!plan) {
+      if (hadFocus) focus(status);
+      return;
+    }
+    element.dataset.plan = plan.id;
+    element.replaceChildren(
+      make("p", {
+        className: "kqlmi-name",
+        textContent: `${plan.undoes ? "Undo" : "Plan"} ${plan.short} on ${plan.cluster}: ${plan.summary}`,
+      }),
+      list(plan.changes.map(changeText)) ?? "",
+      ...impact(plan),
+      ...plan.steps.flatMap((step, at) => stepElements(step, at, plan.steps.length, view.get("progress")[at]?.outcome)),
+      make("div", { className: "kqlmi-bar" }, ...actions(plan)),
+    );
+    const again = hadFocus && [...element.querySelectorAll("button")].find((one) => one.textContent === focused);
+    if (hadFocus || (opens && view.hasFocus())) focus(again || element);
+    if (opens) element.scrollIntoView({ block: "nearest" });
+  }
+
+  function actions(plan) {
+    const denial = view.get("denial");
+    const close = view.askButton("Close", () => view.ask("close"));
+    const request = denial.reason ? [copyButton("Copy the request", plan.request)] : [];
+    if (denial.reason && denial.certain) return [...request, close];
+    const execute = (confirmed) => view.ask("execute", { plan: plan.id, confirmed });
+    if (confirming === plan.id)
+      return [
+        make("p", { className: "kqlmi-name", tabIndex: -1, textContent: `This revokes ${plan.revokes}. Execute it?` }),
+        // Where Execute was, so that a second click or a key held down revokes nothing.
+        view.askButton("Go back", () => confirm("")),
+        view.askButton(`Yes, revoke ${plan.revokes} and execute`, () => execute(true), { className: "kqlmi-main" }),
+      ];
+    const label = denial.reason ? "Try to execute" : "Execute";
+    const act = () => (plan.revokes > 0 ? confirm(plan.id) : execute(false));
+    const copyAll = copyButton("Copy all", plan.steps.map((step) => step.command).join("\n\n"));
+    return [...request, view.askButton(label, act, { className: "kqlmi-main" }), copyAll, close];
+  }
+
+  function confirm(id) {
+    confirming = id;
+    draw();
+    element.querySelector(id ? ".kqlmi-bar p" : ".kqlmi-main").focus();
+  }
+
+  return { element, draws: [[draw, "preview progress"]] };
+}
+
+function changeText(change) {
+  const sign = change.kind === "grant" ? "+ grant" : "− revoke";
+  return `${sign} ${change.usage} · ${change.who} · ${change.scope}${change.note ? ` (${change.note})` : ""}`;
+}
+
+function impact(plan) {
+  if (!plan.revokes) return [];
+  if (plan.impact === null) return [make("p", { textContent: "Looking for what would stop…" })];
+  const found = list(plan.impact);
+  return [make("p", { className: "kqlmi-name", textContent: found ? "What it stops:" : "No use was found that would stop." }), found ?? ""];
+}
+
+function stepElements(step, at, count, outcome) {
+  const textContent = `Step ${at + 1} of ${count}, ${step.scope}${outcome ? `: ${outcome}` : ""}`;
+  const copying = copyButton("Copy", step.command);
+  return [
+    make("div", { className: "kqlmi-bar kqlmi-step" }, make("span", { className: "kqlmi-grow", textContent }), copying),
+    make(
+      "pre",
+      { tabIndex: 0, ariaLabel: `Command ${at + 1}`, attributes: { role: "group" } },
+      ...step.pieces.map(([kind, text]) => (kind ? make("span", { className: `kqlmi-${kind}`, textContent: text }) : text)),
+    ),
+  ];
+}
