@@ -6,10 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from kqlmi.model.plan.planfile import FORMATS
-from kqlmi.model.templates import FORMS
-from kqlmi.model.uses.blobs import EVENT_FORMATS
-from kqlmi.model.uses.blobs import FORMATS as DATA_FORMATS
+from kqlmi.model.templates import FORMS, Field
 from kqlmi.notebook.completion.offers import (
     NOTHING,
     Candidate,
@@ -22,8 +19,8 @@ from kqlmi.notebook.completion.offers import (
     usages,
 )
 from kqlmi.notebook.invocation import ASSIGNMENT, CELL_OPTIONS, Kind, split
+from kqlmi.notebook.parameters import ConnectionName, DatabaseName, Values, values_of
 from kqlmi.notebook.subcommands.registry import SUBCOMMANDS, Subcommand
-from kqlmi.session import MODES
 
 # Words as `split` cuts them; a quote that is not closed reaches to the end.
 _WORD: Final = re.compile(r"""(?:"[^"]*"?|'[^']*'?|[^ \t\r\n"'])+""")
@@ -35,13 +32,13 @@ class _Typed:
     """A line up to the cursor: its complete words, the option that waits for a value, and the word being typed."""
 
     positional: tuple[str, ...]
-    said: Mapping[str, str]
+    options: Mapping[str, str]
     waiting: str
     fragment: str
 
 
 def complete_line(line: str, known: Known) -> Offers:
-    """Give what fits at the end of the text behind ``%kqlmi``."""
+    """Return what fits at the end of the text behind ``%kqlmi``."""
     words, fragment = _cut(line)
     if not words:
         return choose(fragment, [*(Candidate(*pair) for pair in _summaries()), Candidate("--help", "option")])
@@ -50,26 +47,30 @@ def complete_line(line: str, known: Known) -> Offers:
         return NOTHING
     typed = _read(words[1:], fragment, found.options)
     options = _fitting_options(found, typed)
-    values = {**_VALUES, **_OWN_VALUES.get(words[0], {})}
+    of_flow = {one.option.removeprefix("--"): one.choices for one in _fields(found, typed)}
+    if value := _value(typed, known, {**of_flow, **found.values}):
+        return value
     if typed.fragment.startswith("-"):
-        return _value(typed, known, values) or choose(fragment, _options(typed, options))
-    return _value(typed, known, values) or _word(typed, found, options, known)
+        return choose(fragment, _options(typed, options))
+    return _word(typed, found, options, known)
 
 
 def complete_first_line(line: str, known: Known) -> Offers:
-    """Give what fits at the end of the text behind ``%%kqlmi``."""
+    """Return what fits at the end of the text behind ``%%kqlmi``."""
     words, fragment = _cut(ASSIGNMENT.sub("", line))
     typed = _read(words, fragment, CELL_OPTIONS)
     check = [] if typed.positional else [Candidate("check", "only look at the cell")]
-    return _value(typed, known, _VALUES) or choose(fragment, [*check, *_options(typed, CELL_OPTIONS)])
+    return _value(typed, known, {"database": values_of(DatabaseName), "on": values_of(ConnectionName)}) or choose(
+        fragment, [*check, *_options(typed, CELL_OPTIONS)]
+    )
 
 
 def connection_of(line: str, known: Known) -> Names:
-    """Give the names that hold in a cell with this first line: of its connection, with its database in context."""
+    """Return the names that hold in a cell with this first line: of its connection, with its database in context."""
     words, fragment = _cut(ASSIGNMENT.sub("", line) + " ")
-    said = _read(words, fragment, CELL_OPTIONS).said
-    names = known.on(said.get("on", ""))
-    return replace(names, database=said.get("database") or names.database)
+    options = _read(words, fragment, CELL_OPTIONS).options
+    names = known.on(options.get("on", ""))
+    return replace(names, database=options.get("database") or names.database)
 
 
 def _cut(line: str) -> tuple[list[str], str]:
@@ -81,64 +82,69 @@ def _cut(line: str) -> tuple[list[str], str]:
 
 
 def _read(words: Iterable[str], fragment: str, options: Mapping[str, Kind]) -> _Typed:
-    positional, said, waiting = [], dict[str, str](), ""
+    positional, found, waiting = [], dict[str, str](), ""
     for word in words:
         name, equals, value = word.removeprefix("--").partition("=")
         if waiting:
-            said[waiting], waiting = word, ""
+            found[waiting], waiting = word, ""
         elif not word.startswith("--"):
             positional.append(word)
         elif equals or options.get(name, "flag") == "flag":
-            said[name] = value
+            found[name] = value
         else:
             waiting = name
-    return _Typed(tuple(positional), said, waiting, fragment)
+    return _Typed(tuple(positional), found, waiting, fragment)
 
 
-def _value(typed: _Typed, known: Known, values: "Mapping[str, _Values]") -> Offers | None:
-    """Give the values of an option, if one is being typed: behind the option, or behind its ``=``."""
+def _value(typed: _Typed, known: Known, values: Mapping[str, Values]) -> Offers | None:
+    """Return the values of an option, if one is being typed: behind the option, or behind its ``=``."""
     name, fragment = typed.waiting, typed.fragment
     if not name:
         option, equals, fragment = fragment.partition("=")
         name = option.removeprefix("--") if equals and option.startswith("--") else ""
     if not name:
         return None
-    pairs = values.get(name, _none)(_bare(fragment), typed, known)
-    return Offers(fragment, tuple(_written(fragment, pairs)))
+    return Offers(fragment, tuple(_written(fragment, _fitting_values(values.get(name, ""), fragment, typed, known))))
 
 
 def _options(typed: _Typed, options: Mapping[str, Kind]) -> list[Candidate]:
-    """Give the options that can still be said."""
-    free = [name for name, kind in options.items() if name not in typed.said or kind == "values"]
+    """Return the options that can still be given."""
+    free = [name for name, kind in options.items() if name not in typed.options or kind == "values"]
     return [Candidate(f"--{name}", "option") for name in free]
 
 
-def _fitting_options(found: Subcommand, typed: _Typed) -> Mapping[str, Kind]:
-    """Give the options of a subcommand, without those that the flow which is its first word does not take."""
+def _fields(found: Subcommand, typed: _Typed) -> tuple[Field, ...]:
+    """Return the fields of the flow that is the first word, where the subcommand takes a flow's options."""
     form = FORMS.get(typed.positional[0]) if found.more and typed.positional else None
-    taken: dict[str, Kind] = {one.option.removeprefix("--"): "value" for one in form.fields} if form else {}
+    return form.fields if form else ()
+
+
+def _fitting_options(found: Subcommand, typed: _Typed) -> Mapping[str, Kind]:
+    """Return the options of a subcommand, without those that the flow which is its first word does not take."""
+    taken: dict[str, Kind] = {one.option.removeprefix("--"): "value" for one in _fields(found, typed)}
     own = {name: kind for name, kind in found.options.items() if name not in found.more}
     everywhere = {name: own.pop(name) for name in ("on", "help")}
     return {**own, **taken, **everywhere}
 
 
 def _word(typed: _Typed, found: Subcommand, options: Mapping[str, Kind], known: Known) -> Offers:
-    """Give the words for the parameter that is next, and the options where nothing of it is typed yet."""
-    alone = [p.name for p in found.parameters if p.kind is p.POSITIONAL_ONLY]
-    rest = [p.name for p in found.parameters if p.kind is p.VAR_POSITIONAL]
-    [name] = [*alone[len(typed.positional) :], *rest, ""][:1]
+    """Return the words for the parameter that is next, and the options where nothing of it is typed yet."""
+    alone = [p for p in found.parameters if p.kind is p.POSITIONAL_ONLY]
+    rest = [p for p in found.parameters if p.kind is p.VAR_POSITIONAL]
+    after = [*alone[len(typed.positional) :], *rest]
+    values = values_of(after[0].annotation) if after else ""
     fragment = typed.fragment
-    if name == "usages":
+    if values == "usage" and after == rest:
         fragment = fragment.rpartition(",")[2]
-    candidates = [*_written(fragment, _WORDS.get(name, _none)(_bare(fragment), typed, known))]
+    candidates = [*_written(fragment, _fitting_values(values, fragment, typed, known))]
     if not typed.fragment:
         candidates += _options(typed, options)
     # A file is IPython's to complete.
-    return Offers(fragment, tuple(candidates), alone=name not in {"file", "plan"})
+    return Offers(fragment, tuple(candidates), alone=values != "plan")
 
 
 def _bare(fragment: str) -> str:
-    """Give a word that is being typed without the quotes around it."""
+    """Return a word that is being typed without the quotes around it."""
     return fragment[1:].rstrip(fragment[0]) if fragment[:1] in {'"', "'"} else fragment
 
 
@@ -156,28 +162,35 @@ def _fitting(fragment: str, pairs: _Pairs) -> _Pairs:
     return [pair for pair in pairs if begins(pair[0], fragment)]
 
 
+def _fitting_values(values: Values, fragment: str, typed: _Typed, known: Known) -> _Pairs:
+    """Return the values that begin with the word that is being typed, each with what is shown beside it."""
+    if isinstance(values, tuple):
+        return _fitting(_bare(fragment), ((one, "") for one in values))
+    return _KINDS[values](_bare(fragment), typed, known)
+
+
 def _none(_fragment: str, _typed: _Typed, _known: Known) -> _Pairs:
     return ()
 
 
 def _databases(fragment: str, typed: _Typed, known: Known) -> _Pairs:
-    names = known.on(typed.said.get("on", "")).databases
+    names = known.on(typed.options.get("on", "")).databases
     return _fitting(fragment, ((name, "database") for name in names if name.isprintable()))
 
 
 def _identities(fragment: str, typed: _Typed, known: Known) -> _Pairs:
-    return identity_words(known.on(typed.said.get("on", "")), fragment)
+    return identity_words(known.on(typed.options.get("on", "")), fragment)
 
 
 def _usages(fragment: str, typed: _Typed, known: Known) -> _Pairs:
-    """Give the usages that the words and the commas before do not list."""
+    """Return the usages that the words and the commas before do not list."""
     listed = [name for word in (*typed.positional[1:], typed.fragment.rpartition(",")[0]) for name in word.split(",")]
-    found = usages(known.on(typed.said.get("on", "")), listed, None)
+    found = usages(known.on(typed.options.get("on", "")), listed, None)
     return _fitting(fragment, ((one.text, one.note) for one in found))
 
 
 def _plans(fragment: str, typed: _Typed, known: Known) -> _Pairs:
-    return _fitting(fragment, known.on(typed.said.get("on", "")).plans.items())
+    return _fitting(fragment, known.on(typed.options.get("on", "")).plans.items())
 
 
 def _connections(fragment: str, _typed: _Typed, known: Known) -> _Pairs:
@@ -186,16 +199,6 @@ def _connections(fragment: str, _typed: _Typed, known: Known) -> _Pairs:
 
 def _clusters(fragment: str, _typed: _Typed, known: Known) -> _Pairs:
     return _fitting(fragment, [("local", ""), *((name, "configured") for name in known.configured)])
-
-
-def _fixed(*values: str) -> "_Values":
-    return lambda fragment, _typed, _known: _fitting(fragment, ((value, "") for value in values))
-
-
-def _formats(fragment: str, typed: _Typed, _known: Known) -> _Pairs:
-    """Return the formats that the flow before takes."""
-    form = FORMS.get(typed.positional[0]) if typed.positional else None
-    return _fitting(fragment, ((one, "") for field in (form.fields if form else ()) for one in field.choices))
 
 
 def _flows(fragment: str, _typed: _Typed, _known: Known) -> _Pairs:
@@ -207,35 +210,18 @@ def _subcommands(fragment: str, _typed: _Typed, _known: Known) -> _Pairs:
 
 
 def _summaries() -> _Pairs:
-    """Give the subcommands, each with the first clause of its help: a list at the cursor is narrow."""
+    """Return the subcommands, each with the first clause of its help: a list at the cursor is narrow."""
     return [(row.name, re.split("[:,.]", row.summary)[0]) for row in SUBCOMMANDS.values()]
 
 
-_Values = Callable[[str, _Typed, Known], _Pairs]
-# What stands for a parameter, by the name that every subcommand gives it.
-_WORDS: Final[Mapping[str, _Values]] = {
+_KINDS: Final[Mapping[str, Callable[[str, _Typed, Known], _Pairs]]] = {
+    "": _none,
     "cluster": _clusters,
     "connection": _connections,
-    "file": _plans,
+    "database": _databases,
     "flow": _flows,
     "identity": _identities,
-    "into": _fixed("into"),
-    "name": _subcommands,
     "plan": _plans,
+    "subcommand": _subcommands,
     "usage": _usages,
-    "usages": _usages,
-}
-_VALUES: Final[Mapping[str, _Values]] = {
-    "auth": _fixed(*MODES),
-    "database": _databases,
-    "identity": _identities,
-    "on": _connections,
-    "with": _identities,
-}
-# Options that mean something else in each subcommand.
-_OWN_VALUES: Final[Mapping[str, Mapping[str, _Values]]] = {
-    "eventhub": {"format": _fixed(*EVENT_FORMATS)},
-    "ingest": {"format": _fixed(*DATA_FORMATS)},
-    "new": {"format": _formats},
-    "plan": {"format": _fixed("text", *FORMATS)},
 }

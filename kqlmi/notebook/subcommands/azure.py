@@ -1,9 +1,11 @@
 """The subcommands that read and change the cluster in Azure Resource Manager."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from kqlmi.model.entities import SYSTEM
+from kqlmi.model.uses.blobs import EVENT_FORMATS
 from kqlmi.notebook.frames import frame
+from kqlmi.notebook.parameters import DatabaseName, IdentityText
 from kqlmi.notebook.subcommands.offering import show_azure
 from kqlmi.notebook.subcommands.registry import Context, subcommand
 from kqlmi.session import ConnectionList, IdentityList
@@ -26,7 +28,7 @@ def identities(context: Context, /) -> Any:
 
 
 @subcommand
-def assign(context: Context, identity: str, /) -> None:
+def assign(context: Context, identity: IdentityText, /) -> None:
     """Plan to assign an identity to the cluster; those that are assigned stay.
 
     The identity is system, or a user-assigned one by its resource ID, or by its name, object ID or client ID in the
@@ -37,7 +39,7 @@ def assign(context: Context, identity: str, /) -> None:
 
 
 @subcommand
-def unassign(context: Context, identity: str, /) -> None:
+def unassign(context: Context, identity: IdentityText, /) -> None:
     """Plan to take an identity from the cluster, with what would stop, and which policy entries it leaves orphans.
 
     As for assign; a user-assigned one may be named by its object ID or client ID too. For system nothing takes it back:
@@ -64,10 +66,10 @@ def eventhub(
     *,
     hub: str,
     table: str,
-    identity: str,
-    database: str = "",
+    identity: IdentityText,
+    database: DatabaseName = "",
     consumer_group: str = "$Default",
-    format: str = "",  # noqa: A002 - the option's name
+    format: Annotated[str, EVENT_FORMATS] = "",  # noqa: A002 - the option's name
     mapping: str = "",
 ) -> None:
     """Plan a data connection that receives the events of an event hub into a table, as a managed identity.

@@ -1,6 +1,10 @@
 """The subcommand that ingests a blob as a managed identity."""
 
+from typing import Annotated
+
 from kqlmi.errors import CellError, printable
+from kqlmi.model.uses.blobs import FORMATS
+from kqlmi.notebook.parameters import DatabaseName, IdentityText
 from kqlmi.notebook.subcommands.registry import Context, subcommand
 
 _WAIT = "600"
@@ -11,13 +15,13 @@ _BAR = "{desc}: {n:.0f} of at most {total:.0f} s |{bar}|"
 def ingest(
     context: Context,
     uri: str,
-    into: str,
+    into: Annotated[str, ("into",)],
     table: str,
     /,
     *,
-    identity: str = "",
-    database: str = "",
-    format: str = "",  # noqa: A002 - the option's name
+    identity: IdentityText = "",
+    database: DatabaseName = "",
+    format: Annotated[str, FORMATS] = "",  # noqa: A002 - the option's name
     mapping: str = "",
     ignore_first_record: bool = False,
     wait: str = _WAIT,

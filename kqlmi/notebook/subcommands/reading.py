@@ -1,15 +1,16 @@
 """The subcommands that connect, read and show."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from kqlmi.errors import CellError, InputError, printable
 from kqlmi.model.entities import Scope, did_you_mean
 from kqlmi.model.usages import USAGES
 from kqlmi.model.workflows import WORKFLOWS
 from kqlmi.notebook.frames import frame, policy_frame
+from kqlmi.notebook.parameters import ClusterName, ConnectionName, DatabaseName, IdentityText, SubcommandName
 from kqlmi.notebook.progress import Progress
 from kqlmi.notebook.subcommands.registry import CELL_HELP, SUBCOMMANDS, Context, subcommand
-from kqlmi.session import configuration, connect
+from kqlmi.session import MODES, configuration, connect
 
 _MANY = 8
 
@@ -17,13 +18,13 @@ _MANY = 8
 @subcommand
 def connect_(
     context: Context,
-    cluster: str = "",
+    cluster: ClusterName = "",
     /,
     *,
-    database: str = "",
-    auth: str = "",
+    database: DatabaseName = "",
+    auth: Annotated[str, MODES] = "",
     tenant: str = "",
-    identity: str = "",
+    identity: IdentityText = "",
     audience: str = "",
     name: str = "",
     read_only: bool = False,
@@ -86,7 +87,7 @@ def connect_(
 
 
 @subcommand
-def connections(context: Context, connection: str = "", /) -> Any:
+def connections(context: Context, connection: ConnectionName = "", /) -> Any:
     """List the connections that are open, and those of the configuration file; with CONNECTION, make that one current.
 
     The file holds what connect takes, and no secrets: [connections.prod], and below it cluster, database, auth,
@@ -131,7 +132,7 @@ def connections(context: Context, connection: str = "", /) -> Any:
 
 
 @subcommand
-def show(context: Context, /, *, database: str = "", cluster: bool = False) -> Any:
+def show(context: Context, /, *, database: DatabaseName = "", cluster: bool = False) -> Any:
     """Show who may do what: one row for each identity of each policy.
 
     --database D (a name or a glob) shows the databases that match, --cluster the cluster's policy; neither shows all.
@@ -150,7 +151,7 @@ def show(context: Context, /, *, database: str = "", cluster: bool = False) -> A
 
 
 @subcommand
-def panel(context: Context, /, *, database: str = "") -> Any:
+def panel(context: Context, /, *, database: DatabaseName = "") -> Any:
     """Open the panel: tick which workflows each identity may use, preview the change, execute it.
 
     --database D opens it on a database; otherwise it opens on the database in context, or on the cluster. It stays open
@@ -203,7 +204,7 @@ def workflows(_context: Context, /, *words: str) -> Any:
 
 
 @subcommand
-def help_(_context: Context, name: str = "", /, *words: str) -> None:
+def help_(_context: Context, name: SubcommandName = "", /, *words: str) -> None:
     """List the subcommands, or explain one; %kqlmi help new FLOW explains the options of a flow."""
     if name:
         if name not in SUBCOMMANDS:

@@ -3,12 +3,13 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_origin
 
 from kqlmi.errors import CellError, NotConnectedError
 from kqlmi.model.entities import did_you_mean
 from kqlmi.notebook.invocation import Kind, parse_words, split
 from kqlmi.notebook.panel.open_panels import OpenPanels
+from kqlmi.notebook.parameters import ConnectionName, Values, values_of
 from kqlmi.notebook.settings import KqlMI
 from kqlmi.session import Session
 
@@ -81,10 +82,19 @@ class Subcommand:
         return [p for p in found if p.kind is not p.VAR_KEYWORD]
 
     @property
+    def _own_options(self) -> list[inspect.Parameter]:
+        return [p for p in self.parameters if p.kind is p.KEYWORD_ONLY]
+
+    @property
+    def values(self) -> dict[str, Values]:
+        """Return the names of the options, without ``more``, each with the values that fit."""
+        return {_option(p): values_of(p.annotation) for p in self._own_options} | {"on": values_of(ConnectionName)}
+
+    @property
     def options(self) -> dict[str, Kind]:
         """Give the names of the options, each with what it takes."""
-        kinds: dict[object, Kind] = {bool: "flag", str: "value"}
-        own = {_option(p): kinds.get(p.annotation, "values") for p in self.parameters if p.kind is p.KEYWORD_ONLY}
+        kinds: dict[object, Kind] = {bool: "flag", tuple: "values"}
+        own = {_option(p): kinds.get(get_origin(p.annotation) or p.annotation, "value") for p in self._own_options}
         return {**own, **dict.fromkeys(self.more, "value"), "on": "value", "help": "flag"}
 
     @property

@@ -6,6 +6,7 @@ from typing import Any
 from kqlmi.errors import CellError, InputError
 from kqlmi.model import templates
 from kqlmi.model.templates import FORMS, Form
+from kqlmi.notebook.parameters import DatabaseName, FlowName, IdentityText
 from kqlmi.notebook.subcommands.registry import Context, subcommand_with
 
 _OPTIONS = tuple(dict.fromkeys(one.option.removeprefix("--") for form in FORMS.values() for one in form.fields))
@@ -19,11 +20,11 @@ def _about(flow: str) -> str:
 @subcommand_with(more=_OPTIONS, about=_about)
 def new(
     context: Context,
-    flow: str = "",
+    flow: FlowName = "",
     /,
     *,
-    identity: str = "",
-    database: str = "",
+    identity: IdentityText = "",
+    database: DatabaseName = "",
     print_: bool = False,
     **said: str,
 ) -> Any:

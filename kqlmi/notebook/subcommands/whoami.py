@@ -1,10 +1,11 @@
 """The subcommand that tells who signed in."""
 
+from kqlmi.notebook.parameters import DatabaseName
 from kqlmi.notebook.subcommands.registry import Context, subcommand
 
 
 @subcommand
-def whoami(context: Context, /, *, database: str = "") -> None:
+def whoami(context: Context, /, *, database: DatabaseName = "") -> None:
     """Tell who signed in: principal, tenant, roles, and what kqlmi can therefore do.
 
     Roles are those that the cluster tells of you, and those in the database in context, or in --database D. Policies are

@@ -1,7 +1,7 @@
 """The subcommands that plan a change, carry it out, and take it back."""
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from kqlmi.errors import ApplyError, CellError, ForbiddenError, ServiceError, printable
 from kqlmi.model.entities import SYSTEM, Scope, did_you_mean
@@ -10,10 +10,13 @@ from kqlmi.model.plan.plan import Plan
 from kqlmi.model.plan.planid import SHOWN
 from kqlmi.model.policy.policy import Snapshot
 from kqlmi.notebook.frames import access_frame, access_matrix, history_frame
+from kqlmi.notebook.parameters import DatabaseName, IdentityText, PlanText, UsageName
 from kqlmi.notebook.progress import Progress
 from kqlmi.notebook.subcommands.offering import carry_out, more, offer, show_azure, shown
 from kqlmi.notebook.subcommands.registry import Context, subcommand
 from kqlmi.session import Session, files
+
+PlanFormat = Annotated[str, ("text", *planfile.FORMATS)]
 
 
 def _show(session: Session, plan: Plan, *, warn: bool = False, known: Snapshot | None = None) -> None:
@@ -26,7 +29,12 @@ def _show(session: Session, plan: Plan, *, warn: bool = False, known: Snapshot |
 
 @subcommand
 def grant(
-    context: Context, identity: str, /, *usages: str, database: tuple[str, ...] = (), cluster: bool = False
+    context: Context,
+    identity: IdentityText,
+    /,
+    *usages: UsageName,
+    database: tuple[DatabaseName, ...] = (),
+    cluster: bool = False,
 ) -> None:
     """Plan to grant usages to an identity, in databases or at the cluster.
 
@@ -43,7 +51,12 @@ def grant(
 
 @subcommand
 def revoke(
-    context: Context, identity: str, /, *usages: str, database: tuple[str, ...] = (), cluster: bool = False
+    context: Context,
+    identity: IdentityText,
+    /,
+    *usages: UsageName,
+    database: tuple[DatabaseName, ...] = (),
+    cluster: bool = False,
 ) -> None:
     """Plan to take usages from an identity, in databases or at the cluster.
 
@@ -67,7 +80,7 @@ def _some(usages: tuple[str, ...]) -> tuple[str, ...]:
 
 
 @subcommand
-def replace(context: Context, identity: str, /, *, with_: str) -> None:
+def replace(context: Context, identity: IdentityText, /, *, with_: IdentityText) -> None:
     """Plan to move every grant of an identity to another, in all scopes.
 
     For an identity that was deleted and made again: it has another object ID. The grants go first, then the revokes.
@@ -78,7 +91,13 @@ def replace(context: Context, identity: str, /, *, with_: str) -> None:
 
 @subcommand
 def access(
-    context: Context, identity: str = "", usage: str = "", /, *, database: str = "", matrix: bool = False
+    context: Context,
+    identity: IdentityText = "",
+    usage: UsageName = "",
+    /,
+    *,
+    database: DatabaseName = "",
+    matrix: bool = False,
 ) -> Any:
     """Show what identities may be used for, by the policies of cluster and database together, and why.
 
@@ -100,7 +119,7 @@ def access(
 
 
 @subcommand
-def export(context: Context, file: str = "", /) -> None:
+def export(context: Context, file: PlanText = "", /) -> None:
     """Write every policy into a policy file, or print it.
 
     A file that exists keeps its comments, and governs the scopes that it lists.
@@ -114,7 +133,7 @@ def export(context: Context, file: str = "", /) -> None:
 
 
 @subcommand
-def plan(context: Context, file: str, /, *, format: str = "text") -> None:  # noqa: A002 - the option's name
+def plan(context: Context, file: PlanText, /, *, format: PlanFormat = "text") -> None:  # noqa: A002 - the option's name
     """Plan what a policy file wants, or show a plan again by its ID.
 
     --format is text, markdown for a pull request, kql for a script to paste, or json for kqlmi apply in a shell.
@@ -149,7 +168,9 @@ def _read(file: str) -> bytes:
 
 
 @subcommand
-def apply(context: Context, plan: str, /, *, revoke: bool = False, confirm: str = "", no_history: bool = False) -> None:
+def apply(
+    context: Context, plan: PlanText, /, *, revoke: bool = False, confirm: str = "", no_history: bool = False
+) -> None:
     """Carry out a plan that was shown, by its ID, or that of a policy file if it was shown as it is now.
 
     What it changes is read again first, and the plan is refused if any is not what it was made from. --revoke must be
