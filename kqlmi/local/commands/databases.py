@@ -8,33 +8,36 @@ from kqlmi.local.values.faults import already_exists, bad_request
 from kqlmi.local.values.principals import ADMIN
 
 _LONGEST_NAME = 1024
+_CREATED = "DatabaseName: string, PersistentPath: string, Created: string, StoresMetadata: bool, StoresData: bool"
 _PRETTY = "DatabaseName: string, PrettyName: string, Status: string"
 
 
+@command(".create database {name:database}", gives=_CREATED, needs=ADMIN, writes=True)
 @command(
-    ".create database {name:database}",
-    gives="DatabaseName: string, PersistentPath: string, Created: string, StoresMetadata: bool, StoresData: bool",
+    ".create database {name:database} {ifnotexists}",
+    gives=_CREATED,
+    name="database_create_if_not_exists",
+    needs=ADMIN,
     writes=True,
 )
 def database_create(call: Call) -> Rows:
-    """Create a database without tables or policy."""
-    return _create(call, may_exist=False)
+    """Create a database without tables or policy, perhaps unless it is there."""
+    name = call.args["database"]
+    if not name or len(name) > _LONGEST_NAME:
+        raise bad_request(f"a database name has 1 to {_LONGEST_NAME} characters")
+    state = call.state
+    with state.lock:
+        existing = state.databases.get(key(name))
+        if existing and "ifnotexists" not in call.args:
+            raise already_exists(name, "Database")
+        if not existing:
+            call.record("CREATE-DATABASE", state.put(Database(name, version=0)), after=name)
+        return [(existing.name if existing else name, "", str(not existing), True, True)]
 
 
-@command(
-    ".create database {name:database} ifnotexists",
-    gives="DatabaseName: string, PersistentPath: string, Created: string, StoresMetadata: bool, StoresData: bool",
-    writes=True,
-)
-def database_create_if_not_exists(call: Call) -> Rows:
-    """Create a database unless it is there."""
-    return _create(call, may_exist=True)
-
-
-@command(".drop database {name:database}", gives="DatabaseName: string", writes=True)
+@command(".drop database {name:database}", gives="DatabaseName: string", needs=ADMIN, writes=True)
 def database_drop(call: Call) -> Rows:
     """Drop a database and give the names of those that remain."""
-    call.require(ADMIN)
     state = call.state
     with state.lock:
         database = state.database(call.args["database"])
@@ -47,34 +50,11 @@ def database_drop(call: Call) -> Rows:
 
 
 @command(".alter database {name:database} prettyname {string:pretty}", gives=_PRETTY, writes=True)
+@command(".drop database {name:database} prettyname", gives=_PRETTY, name="database_drop_pretty_name", writes=True)
 def database_alter_pretty_name(call: Call) -> Rows:
-    """Give a database a name for people."""
-    return _call(call, call.args["pretty"])
-
-
-@command(".drop database {name:database} prettyname", gives=_PRETTY, writes=True)
-def database_drop_pretty_name(call: Call) -> Rows:
-    """Take the name for people from a database."""
-    return _call(call, "")
-
-
-def _call(call: Call, pretty: str) -> Rows:
+    """Set the name of a database for people, or drop it."""
+    pretty = call.args.get("pretty", "")
     with call.state.lock:
         database = call.allowed(ADMIN)
         call.record("ALTER-DATABASE-PRETTY-NAME", call.state.put(replace(database, pretty_name=pretty)), after=pretty)
         return [(database.name, pretty, "Complete")]
-
-
-def _create(call: Call, *, may_exist: bool) -> Rows:
-    call.require(ADMIN)
-    name = call.args["database"]
-    if not name or len(name) > _LONGEST_NAME:
-        raise bad_request(f"a database name has 1 to {_LONGEST_NAME} characters")
-    state = call.state
-    with state.lock:
-        held = state.databases.get(key(name))
-        if held and not may_exist:
-            raise already_exists(name, "Database")
-        if not held:
-            call.record("CREATE-DATABASE", state.put(Database(name, version=0)), after=name)
-        return [(held.name if held else name, "", str(not held), True, True)]

@@ -23,20 +23,20 @@ def function_definition(reader: Reader, _verb: str) -> Function:
         raise bad_request(f"a function: the local cluster knows no property '{unknown[0]}'")
     name = reader.name()
     parameters, body = _bracketed(reader, "(", ")"), _bracketed(reader, "{", "}")
-    told = {one: Reader(properties[one]).strings() if one in properties else "" for one in ("folder", "docstring")}
-    return Function(name, parameters, body, **told)
+    texts = {one: Reader(properties[one]).strings() for one in ("folder", "docstring") if one in properties}
+    return Function(name, parameters, body, **texts)
 
 
 @command(".create function {function:function}", gives=_GIVES, writes=True)
+@command(
+    ".create function {ifnotexists} {function:function}",
+    gives=_GIVES,
+    name="function_create_if_not_exists",
+    writes=True,
+)
 def function_create(call: Call) -> Rows:
-    """Create a function that is not there."""
-    return _define(call)
-
-
-@command(".create function ifnotexists {function:function}", gives=_GIVES, writes=True)
-def function_create_if_not_exists(call: Call) -> Rows:
-    """Create a function unless it is there."""
-    return _define(call, keeps=True)
+    """Create a function that is not there; with ``ifnotexists``, one that is there stays as it is."""
+    return _define(call, keeps="ifnotexists" in call.args)
 
 
 @command(".create-or-alter function {function:function}", gives=_GIVES, writes=True)
@@ -50,34 +50,31 @@ def function_alter(call: Call) -> Rows:
     """Define a function anew."""
     name = call.args["function"].name
     with call.state.lock:
-        _held(call.allowed(ADMIN, function=name), name)
+        _existing(call.allowed(ADMIN, function=name), name)
         return _define(call, replaces=True)
 
 
 @command(".drop function {name:function}", gives="Name: string", writes=True)
+@command(".drop function {name:function} {ifexists}", gives="Name: string", name="function_drop_if_exists", writes=True)
 def function_drop(call: Call) -> Rows:
     """Drop a function, and give the names of those that remain."""
-    return _drop(call, may_miss=False)
+    with call.state.lock:
+        name = call.args["function"]
+        database = call.allowed(ADMIN, function=name)
+        if name in database.functions or "ifexists" not in call.args:
+            _existing(database, name)
+            database = _put(call, database.without_admins(f"Function {name}"), name, None, "DROP-FUNCTION")
+    return [(remaining,) for remaining in database.functions]
 
 
-@command(".drop function {name:function} ifexists", gives="Name: string", writes=True)
-def function_drop_if_exists(call: Call) -> Rows:
-    """Drop a function if it is there."""
-    return _drop(call, may_miss=True)
-
-
-@command(".show functions", gives=_GIVES)
-def functions_show(call: Call) -> Rows:
-    """Give the functions of the database in context, hidden strings masked."""
-    database = call.allowed(READ_SCHEMA)
-    return [_row(function) for function in database.functions.values()]
-
-
+@command(".show functions", gives=_GIVES, name="functions_show")
 @command(".show function {name:function} [with {properties:properties}]", gives=_GIVES)
 def function_show(call: Call) -> Rows:
-    """Give one function; a database admin may ask for its hidden strings."""
+    """Return one function or all, hidden strings masked; for one, a database admin may ask for its hidden strings."""
     database = call.allowed(READ_SCHEMA)
-    function = _held(database, call.args["function"])
+    if "function" not in call.args:
+        return map(_row, database.functions.values())
+    function = _existing(database, call.args["function"])
     wants = call.args.get("properties", {}).get("showobfuscatedstrings") == "true"
     is_admin = bool(call.state.roles(call.caller, database) & ADMIN)
     return [_row(function, is_masked=not (wants and is_admin))]
@@ -107,26 +104,16 @@ def _define(call: Call, *, keeps: bool = False, replaces: bool = False) -> Rows:
     return [_row(function)]
 
 
-def _drop(call: Call, *, may_miss: bool) -> Rows:
-    with call.state.lock:
-        name = call.args["function"]
-        database = call.allowed(ADMIN, function=name)
-        if name in database.functions or not may_miss:
-            _held(database, name)
-            database = _put(call, database.without_admins(f"Function {name}"), name, None, "DROP-FUNCTION")
-    return [(held,) for held in database.functions]
-
-
 def _put(call: Call, database: Database, name: str, function: Function | None, event: str) -> Database:
     changed = call.state.put(replace(database, functions=with_entry(database.functions, name, function)))
     before, after = (
-        mask_hidden(held.functions[name].body) if name in held.functions else "" for held in (database, changed)
+        mask_hidden(one.functions[name].body) if name in one.functions else "" for one in (database, changed)
     )
     call.record(event, changed, entity=name, before=before, after=after)
     return changed
 
 
-def _held(database: Database, name: str) -> Function:
+def _existing(database: Database, name: str) -> Function:
     if name not in database.functions:
         raise entity_not_found(name, "Function")
     return database.functions[name]

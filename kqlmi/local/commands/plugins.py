@@ -15,20 +15,19 @@ def plugins_show(call: Call) -> Rows:
     return [(name, name in call.state.plugins) for name in _KNOWN]
 
 
-@command(".enable plugin {name:plugin}", gives=_GIVES, writes=True)
+@command(".enable plugin {name:plugin}", gives=_GIVES, needs=ADMIN, writes=True)
 def plugin_enable(call: Call) -> Rows:
     """Enable a plugin; on a real cluster, python is a language extension that the portal or Azure Resource Manager sets."""
     return _set(call, enables=True)
 
 
-@command(".disable plugin {name:plugin}", gives=_GIVES, writes=True)
+@command(".disable plugin {name:plugin}", gives=_GIVES, needs=ADMIN, writes=True)
 def plugin_disable(call: Call) -> Rows:
     """Disable a plugin."""
     return _set(call, enables=False)
 
 
 def _set(call: Call, *, enables: bool) -> Rows:
-    call.require(ADMIN)
     name = call.args["plugin"]
     if name not in _KNOWN:
         raise bad_request(f"the local cluster has no plugin '{name}' to enable or disable")

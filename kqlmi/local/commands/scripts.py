@@ -22,10 +22,9 @@ def database_script_execute(call: Call) -> Rows:
     return _run(call, "database")
 
 
-@command(".execute cluster script [with {properties:properties}] {rest:script}", gives=_GIVES, writes=True)
+@command(".execute cluster script [with {properties:properties}] {rest:script}", gives=_GIVES, needs=ADMIN, writes=True)
 def cluster_script_execute(call: Call) -> Rows:
     """Run commands of the cluster's scope one after another."""
-    call.require(ADMIN)
     return _run(call, "cluster")
 
 

@@ -54,10 +54,10 @@ def version_show(call: Call) -> Rows:
     ".show cluster",
     gives="NodeId: string, Address: string, Name: string, StartTime: datetime, IsAdmin: bool, MachineTotalMemory: long, "
     "MachineAvailableMemory: long, ProcessorCount: int, EnvironmentDescription: string",
+    needs=MONITOR,
 )
 def cluster_show(call: Call) -> Rows:
     """Give the one node of the cluster; its memory is not measured."""
-    call.require(MONITOR)
     state = call.state
     where = f"Python {platform.python_version()} on {platform.system()}"
     yield ("KEngine000000", state.url, state.name, state.started, True, None, None, os.cpu_count(), where)

@@ -25,10 +25,10 @@ def table_create(call: Call) -> Rows:
     name, columns = call.args["table"], call.args["columns"]
     with call.state.lock:
         database = call.allowed(CREATE, table=name)
-        held = database.tables.get(name)
-        if held and held.columns != columns:
+        existing = database.tables.get(name)
+        if existing and existing.columns != columns:
             raise already_exists(name, "Table")
-        if not held:
+        if not existing:
             keep(call, database, name, Table(columns))
     schema = ",".join(f"{column.name}:{column.type}" for column in columns)
     return [(name, schema, database.name, "", "")]
@@ -40,8 +40,8 @@ def table_create_merge(call: Call) -> Rows:
     name, columns = call.args["table"], call.args["columns"]
     with call.state.lock:
         database = call.allowed(CREATE, table=name)
-        held = database.tables.get(name, Table(()))
-        kinds = {column.name: column.type for column in held.columns}
+        existing = database.tables.get(name, Table(()))
+        kinds = {column.name: column.type for column in existing.columns}
         added = tuple(column for column in columns if column.name not in kinds)
         if any(kinds.get(column.name, column.type) != column.type for column in columns):
             raise already_exists(name, "Table")
@@ -49,23 +49,26 @@ def table_create_merge(call: Call) -> Rows:
             if name in database.tables:
                 call.require(ADMIN, database, f"Table {name}")
             nulls = tuple(textvalues.read(column, None) for column in added)
-            rows = tuple((*row, *nulls) for row in held.rows)
-            merged = Table((*held.columns, *added), rows)
+            rows = tuple((*row, *nulls) for row in existing.rows)
+            merged = Table((*existing.columns, *added), rows)
             keep(call, database, name, merged)
     schema = ",".join(f"{column.name}:{column.type}" for column in call.allowed(CREATE, table=name).table(name).columns)
     return [(name, schema, database.name, "", "")]
 
 
 @command(".drop table {name:table}", gives=_REMAINING, writes=True)
+@command(".drop table {name:table} {ifexists}", gives=_REMAINING, name="table_drop_if_exists", writes=True)
 def table_drop(call: Call) -> Rows:
     """Drop a table and give those that remain."""
-    return _drop(call, may_miss=False)
-
-
-@command(".drop table {name:table} ifexists", gives=_REMAINING, writes=True)
-def table_drop_if_exists(call: Call) -> Rows:
-    """Drop a table if it is there."""
-    return _drop(call, may_miss=True)
+    name = call.args["table"]
+    state = call.state
+    with state.lock:
+        database = call.allowed(ADMIN, table=name)
+        if name in database.tables or "ifexists" not in call.args:
+            database.table(name)
+            database = state.put(database.with_table(name, None))
+            call.record("DROP-TABLE", database, entity=name, before=name)
+    return [(remaining, database.name) for remaining in database.tables]
 
 
 @command(f".set-or-append {_QUERY}", gives=_EXTENT, writes=True)
@@ -114,15 +117,3 @@ def _from_query(call: Call, *, creates: bool | None, replaces: bool = False) -> 
         return [(extent, 0, 0, 0, 0, count)]
 
     return call.later(work)
-
-
-def _drop(call: Call, *, may_miss: bool) -> Rows:
-    name = call.args["table"]
-    state = call.state
-    with state.lock:
-        database = call.allowed(ADMIN, table=name)
-        if name in database.tables or not may_miss:
-            database.table(name)
-            database = state.put(database.with_table(name, None))
-            call.record("DROP-TABLE", database, entity=name, before=name)
-    return [(held, database.name) for held in database.tables]

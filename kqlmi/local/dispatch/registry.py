@@ -146,12 +146,15 @@ class Command:
     columns: tuple[Column, ...]
     function: Callable[[Call], Rows | Table]
     operation: str
+    needs: frozenset[Role]
     writes: bool
     endpoints: frozenset[Endpoint]
     is_long: bool
 
     def __call__(self, call: Call) -> Table:
-        """Run the command, and return its table."""
+        """Run the command for a caller who may, and return its table."""
+        if self.needs:
+            call.require(self.needs)
         rows = self.function(replace(call, gives=self.columns))
         if isinstance(rows, Table):
             return rows
@@ -180,22 +183,25 @@ _KNOWN: dict[str, list[tuple[str, str, str]]] = {}
 def command(
     *patterns: str,
     gives: str,
+    name: str = "",
+    needs: frozenset[Role] = frozenset(),
     writes: bool = False,
     long: bool = False,
     endpoints: Iterable[Endpoint] = (Endpoint.QUERY,),
 ) -> Callable[[Answer], Answer]:
     """Register a function for texts of the given shapes.
 
-    A pattern is words and ``{shape:argument}``; a part in brackets may be missing. Shapes: see ``shape``.
-    ``endpoints`` are the services that take the command. One that runs a query or opens storage is ``long``, as is each
-    that has a ``{rest:…}``.
+    A pattern is words, ``{shape:argument}`` and ``{word}``, which is an argument that is True; a part in brackets may be
+    missing. Shapes: see ``shape``. ``name`` is that of the operation, by default the function's. The caller must have one
+    of the roles ``needs`` for the whole cluster; for those in a database the function asks. ``endpoints`` are the services
+    that take the command. One that runs a query or opens storage is ``long``, as is each that has a ``{rest:…}``.
     """
     expanded = tuple(one for pattern in patterns for one in _expand(pattern))
     is_long = long or any("{rest:" in one for one in expanded)
 
     def register(function: Answer) -> Answer:
-        operation = "".join(word.capitalize() for word in function.__name__.split("_")) + "Command"
-        declared = Command(columns(gives), function, operation, writes, frozenset(endpoints), is_long)
+        operation = "".join(word.capitalize() for word in (name or function.__name__).split("_")) + "Command"
+        declared = Command(columns(gives), function, operation, needs, writes, frozenset(endpoints), is_long)
         for one in expanded:
             _COMMANDS.setdefault(one.removeprefix(".").partition(" ")[0], []).append((one, declared))
         return function
@@ -276,8 +282,12 @@ def _read(pattern: str, text: str, *, is_whole: bool = True) -> tuple[dict[str, 
     reader.expect(verb)
     for part in parts:
         if part.startswith("{"):
-            kind, name = part.strip("{}").split(":")
-            args[name] = _SHAPES[kind](reader, verb)
+            kind, _, name = part.strip("{}").partition(":")
+            if name:
+                args[name] = _SHAPES[kind](reader, verb)
+            else:
+                reader.expect(kind)
+                args[kind] = True
         else:
             reader.expect(part)
     if is_whole and not reader.at_end() and reader.peek().text not in {"|", ";"}:

@@ -1,5 +1,6 @@
 """Continuous exports: defining them, and showing what they did."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -70,21 +71,16 @@ def continuous_export_drop(call: Call) -> Rows:
     with state.lock:
         place = (database.database_id, name)
         state.export_runs = {held: runs for held, runs in state.export_runs.items() if held != place}
-    return continuous_exports_show(call)
-
-
-@command(".show continuous-exports", gives=_GIVES)
-def continuous_exports_show(call: Call) -> Rows:
-    """Give the continuous exports of the database in context."""
     database = call.allowed(READ_SCHEMA)
-    return [_row(call, database, export) for export in database.exports.values()]
+    return _rows(call, database, database.exports.values())
 
 
+@command(".show continuous-exports", gives=_GIVES, name="continuous_exports_show")
 @command(".show continuous-export {name:export}", gives=_GIVES)
 def continuous_export_show(call: Call) -> Rows:
-    """Give one continuous export."""
+    """Return one continuous export, or those of the database in context."""
     database = call.allowed(READ_SCHEMA)
-    return [_row(call, database, _export(call, database))]
+    return _rows(call, database, [_export(call, database)] if "export" in call.args else database.exports.values())
 
 
 @command(
@@ -168,7 +164,7 @@ def _put(call: Call, name: str, export: ContinuousExport | None, event: str) -> 
         changed = state.put(replace(database, exports=with_entry(database.exports, name, export)))
         call.record(event, changed, entity=name, before=_state(before), after=_state(export))
     state.exports_changed.set()
-    return [_row(call, changed, export)] if export else []
+    return _rows(call, changed, [export] if export else [])
 
 
 def _state(export: ContinuousExport | None) -> str:
@@ -177,6 +173,10 @@ def _state(export: ContinuousExport | None) -> str:
 
 def _properties(export: ContinuousExport) -> dict[str, Any]:
     return {"ManagedIdentity": export.managed_identity} if export.managed_identity else {}
+
+
+def _rows(call: Call, database: Database, exports: Iterable[ContinuousExport]) -> Rows:
+    return [_row(call, database, export) for export in exports]
 
 
 def _row(call: Call, database: Database, export: ContinuousExport) -> tuple[Any, ...]:

@@ -21,6 +21,7 @@ from kqlmi.local.values.principals import ADMIN, CREATE, READ_SCHEMA, Principal
 from kqlmi.local.values.tables import Column
 
 FLOW = "external_table.storage"
+_DETAILS = "TableName: string, QueryAccelerationPolicy: string, QueryAccelerationState: string"
 _GIVES = (
     "TableName: string, TableType: string, Folder: string, DocString: string, Properties: string, "
     "ConnectionStrings: dynamic, Partitions: dynamic, PathFormat: string"
@@ -46,42 +47,33 @@ def external_table_create_or_alter(call: Call) -> Rows:
 
 
 @command(".drop external table {name:table}", gives=_GIVES, writes=True)
+@command(
+    ".drop external table {name:table} {ifexists}", gives=_GIVES, name="external_table_drop_if_exists", writes=True
+)
 def external_table_drop(call: Call) -> Rows:
     """Forget an external table; its files stay."""
-    return _drop(call, may_miss=False)
+    name = call.args["table"]
+    with call.state.lock:
+        database = call.allowed(ADMIN, entity=f"External Table {name}")
+        if "ifexists" in call.args and name not in database.external_tables:
+            return []
+        dropped = database.external_table(name)
+        _put(call, database.without_admins(f"External Table {name}"), name, None, "DROP-EXTERNAL-TABLE")
+    return [_row(dropped)]
 
 
-@command(".drop external table {name:table} ifexists", gives=_GIVES, writes=True)
-def external_table_drop_if_exists(call: Call) -> Rows:
-    """Forget an external table if it is there."""
-    return _drop(call, may_miss=True)
-
-
-@command(".show external tables", gives=_GIVES)
-def external_tables_show(call: Call) -> Rows:
-    """Give the external tables of the database in context."""
-    return [_row(table) for table in _shown(call)]
-
-
+@command(".show external tables", gives=_GIVES, name="external_tables_show")
 @command(".show external table {name:table}", gives=_GIVES)
 def external_table_show(call: Call) -> Rows:
-    """Give one external table."""
+    """Return one external table, or those of the database in context."""
     return [_row(table) for table in _shown(call)]
 
 
-_DETAILS = "TableName: string, QueryAccelerationPolicy: string, QueryAccelerationState: string"
-
-
-@command(".show external tables details", gives=_DETAILS)
-def external_tables_details_show(call: Call) -> Rows:
-    """Return the query acceleration of the external tables: its policy, and no state, for nothing is accelerated."""
-    return [(table.name, table.acceleration or "null", "null") for table in _shown(call)]
-
-
+@command(".show external tables details", gives=_DETAILS, name="external_tables_details_show")
 @command(".show external table {name:table} details", gives=_DETAILS)
 def external_table_details_show(call: Call) -> Rows:
-    """Return the query acceleration of one external table."""
-    return external_tables_details_show(call)
+    """Return the query acceleration of external tables: its policy, and no state, for nothing is accelerated."""
+    return [(table.name, table.acceleration or "null", "null") for table in _shown(call)]
 
 
 @command(
@@ -186,17 +178,6 @@ def _validate(call: Call, database: Database, table: ExternalTable, *, is_checke
         opened = open_location(call.state, location, use)
         if is_checked and not opened.blobs():
             raise bad_request(f"there is no blob in {location.url}")
-
-
-def _drop(call: Call, *, may_miss: bool) -> Rows:
-    name = call.args["table"]
-    with call.state.lock:
-        database = call.allowed(ADMIN, entity=f"External Table {name}")
-        if may_miss and name not in database.external_tables:
-            return []
-        dropped = database.external_table(name)
-        _put(call, database.without_admins(f"External Table {name}"), name, None, "DROP-EXTERNAL-TABLE")
-    return [_row(dropped)]
 
 
 def _put(call: Call, database: Database, name: str, table: ExternalTable | None, event: str) -> Database:

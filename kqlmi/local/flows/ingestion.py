@@ -28,22 +28,20 @@ _INTO = ".ingest {async:async} into table {name:table}"
 
 
 @command(f"{_INTO} {{strings:sources}} [with {{properties:properties}}]", gives=_GIVES, writes=True, long=True)
+@command(
+    f"{_INTO} {{string:source}} [with {{properties:properties}}]",
+    gives=_GIVES,
+    name="table_ingest_into_from_one",
+    writes=True,
+    long=True,
+)
 def table_ingest_into(call: Call) -> Rows:
     """Append the rows of files to a table; nothing is appended where one of them cannot be read."""
-    return _ingest(call, call.args["sources"])
-
-
-@command(f"{_INTO} {{string:source}} [with {{properties:properties}}]", gives=_GIVES, writes=True, long=True)
-def table_ingest_into_from_one(call: Call) -> Rows:
-    """Append the rows of one file to a table."""
-    return _ingest(call, (call.args["source"],))
-
-
-def _ingest(call: Call, sources: tuple[str, ...]) -> Rows:
     name, properties = call.args["table"], call.args.get("properties", {})
     database = call.allowed(INGEST, table=name)
     table = database.table(name)
     transfer.require(properties, _PROPERTIES, others=NOT_CARRIED_OUT)
+    sources = call.args["sources"] if "sources" in call.args else [call.args["source"]]
     locations = [connectionstrings.parse(text) for text in sources]
     use = Use("ingest.into", database.name, call.caller.principal)
 

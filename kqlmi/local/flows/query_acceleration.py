@@ -5,9 +5,9 @@ from dataclasses import replace
 from typing import Any
 
 from kqlmi.local import enforce
+from kqlmi.local.dispatch.policy_commands import GIVES, policy_commands
 from kqlmi.local.dispatch.registry import Call, Rows, command
 from kqlmi.local.enforce import Use
-from kqlmi.local.flows.update_policies import GIVES
 from kqlmi.local.language import payloads, textvalues
 from kqlmi.local.state.state import Database, with_entry
 from kqlmi.local.values import lenient_json
@@ -24,7 +24,6 @@ _FIELDS = {
     "HotDateTimeColumn": str,
 }
 _LEAST = {"Hot": "1.00:00:00", "MaxAge": "00:01:00"}
-_ON = "external table {name:table} policy query_acceleration"
 
 
 @command(".show external table * policy query_acceleration", gives=GIVES)
@@ -34,38 +33,7 @@ def query_acceleration_policies_show(call: Call) -> Rows:
     return [_row(database, name) for name, table in database.external_tables.items() if table.acceleration]
 
 
-@command(f".show {_ON}", gives=GIVES)
-def query_acceleration_policy_show(call: Call) -> Rows:
-    """Return the query acceleration policy of an external table."""
-    database = call.allowed(READ_SCHEMA)
-    return [_row(database, database.external_table(call.args["table"]).name)]
-
-
-@command(f".alter {_ON} {{string:payload}}", gives=GIVES, writes=True)
-def query_acceleration_policy_alter(call: Call) -> Rows:
-    """Replace the query acceleration policy of an external table."""
-    return _change(call, lambda _held: _payload(call))
-
-
-@command(f".alter-merge {_ON} {{string:payload}}", gives=GIVES, writes=True)
-def query_acceleration_policy_alter_merge(call: Call) -> Rows:
-    """Add to the query acceleration policy of an external table; hot windows are added to those that are there."""
-
-    def merged(held: dict[str, Any]) -> dict[str, Any]:
-        given = _payload(call)
-        windows = [*held.get("HotWindows", ()), *given.get("HotWindows", ())]
-        return {**held, **given, **({"HotWindows": windows} if windows else {})}
-
-    return _change(call, merged)
-
-
-@command(f".delete {_ON}", gives=GIVES, writes=True)
-def query_acceleration_policy_delete(call: Call) -> Rows:
-    """Remove the query acceleration policy of an external table."""
-    return _change(call, lambda _held: {})
-
-
-def _payload(call: Call) -> dict[str, Any]:
+def _parse(call: Call) -> dict[str, Any]:
     found = payloads.read("Query acceleration", call.args["payload"])
     if not isinstance(found, dict) or not found.keys() <= _FIELDS.keys():
         raise _refused(f"an object of {', '.join(_FIELDS)} is expected")
@@ -80,7 +48,18 @@ def _payload(call: Call) -> dict[str, Any]:
     return given
 
 
-def _change(call: Call, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Rows:
+def _merge(current: dict[str, Any], added: dict[str, Any]) -> dict[str, Any]:
+    """Return a policy with what another says; hot windows are added to those that are there."""
+    windows = [*current.get("HotWindows", ()), *added.get("HotWindows", ())]
+    return {**current, **added, **({"HotWindows": windows} if windows else {})}
+
+
+def _show(call: Call) -> Rows:
+    database = call.allowed(READ_SCHEMA)
+    return [_row(database, database.external_table(call.args["table"]).name)]
+
+
+def _put(call: Call, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Rows:
     state, name = call.state, call.args["table"]
     with state.lock:
         database = call.allowed(ADMIN)
@@ -106,3 +85,14 @@ def _row(database: Database, name: str) -> tuple[str, ...]:
 
 def _refused(what: str) -> KustoError:
     return bad_request(f"Query acceleration policy: {what}")
+
+
+policy_commands(
+    "query_acceleration_policy",
+    "external table {name:table} policy query_acceleration",
+    show=_show,
+    put=_put,
+    parse=_parse,
+    merge=_merge,
+    empty=dict[str, Any](),
+)

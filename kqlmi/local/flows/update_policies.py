@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from kqlmi.local import enforce
+from kqlmi.local.dispatch.policy_commands import GIVES, policy_commands
 from kqlmi.local.dispatch.registry import Call, Rows, command
 from kqlmi.local.enforce import Use
 from kqlmi.local.flows import table_append
@@ -18,7 +19,6 @@ from kqlmi.local.values.principals import ADMIN, READ_SCHEMA
 
 Policies = tuple[UpdatePolicy, ...]
 
-GIVES = "PolicyName: string, EntityName: string, Policy: string, ChildEntities: string, EntityType: string"
 _FIELDS = {
     "IsEnabled": ("is_enabled", bool, True),
     "Source": ("source", str, None),
@@ -29,15 +29,6 @@ _FIELDS = {
     "ManagedIdentity": ("managed_identity", str, ""),
 }
 _BOOLEANS = {"true": True, "false": False}
-_ON = "table {qualifier:database} {name:table} policy update"
-
-
-@command(f".show {_ON}", gives=GIVES)
-def table_update_policy_show(call: Call) -> Rows:
-    """Give the update policies of a table."""
-    database = call.allowed(READ_SCHEMA)
-    database.table(call.args["table"])
-    return [_row(database, call.args["table"])]
 
 
 @command(".show table * policy update", gives=GIVES)
@@ -45,24 +36,6 @@ def tables_update_policy_show(call: Call) -> Rows:
     """Give the update policies of all tables."""
     database = call.allowed(READ_SCHEMA)
     return [_row(database, name) for name in database.tables]
-
-
-@command(f".alter {_ON} {{string:payload}}", gives=GIVES, writes=True, long=True)
-def table_update_policy_alter(call: Call) -> Rows:
-    """Replace the update policies of a table."""
-    return _change(call, lambda _held: parse(call.args["payload"]))
-
-
-@command(f".alter-merge {_ON} {{string:payload}}", gives=GIVES, writes=True, long=True)
-def table_update_policy_alter_merge(call: Call) -> Rows:
-    """Add to the update policies of a table."""
-    return _change(call, lambda held: (*held, *parse(call.args["payload"])))
-
-
-@command(f".delete {_ON}", gives=GIVES, writes=True)
-def table_update_policy_delete(call: Call) -> Rows:
-    """Remove the update policies of a table."""
-    return _change(call, lambda _held: ())
 
 
 def parse(text: str) -> Policies:
@@ -105,7 +78,13 @@ def _refused(what: str) -> KustoError:
     return bad_request(f"Update policy: {what}")
 
 
-def _change(call: Call, change: Callable[[Policies], Policies]) -> Rows:
+def _show(call: Call) -> Rows:
+    database = call.allowed(READ_SCHEMA)
+    database.table(call.args["table"])
+    return [_row(database, call.args["table"])]
+
+
+def _put(call: Call, change: Callable[[Policies], Policies]) -> Rows:
     state, name = call.state, call.args["table"]
     database = call.allowed(ADMIN, table=name)
     database.table(name)
@@ -114,12 +93,14 @@ def _change(call: Call, change: Callable[[Policies], Policies]) -> Rows:
     with state.lock:
         database = call.allowed(ADMIN, table=name)
         database.table(name)
-        held = database.update_policies.get(name, ())
-        policies = change(held)
+        current = database.update_policies.get(name, ())
+        policies = change(current)
         changed = state.put(
             replace(database, update_policies=with_entry(database.update_policies, name, policies or None))
         )
-        call.record("ALTER-TABLE-POLICY", changed, entity="UpdatePolicy", before=render(held), after=render(policies))
+        call.record(
+            "ALTER-TABLE-POLICY", changed, entity="UpdatePolicy", before=render(current), after=render(policies)
+        )
         return [_row(changed, name)]
 
 
@@ -142,3 +123,15 @@ def _validate(call: Call, database: Database, name: str, policy: UpdatePolicy) -
 def _row(database: Database, name: str) -> tuple[str, ...]:
     policy = render(database.update_policies.get(name, ()))
     return ("UpdatePolicy", f"[{database.name}].[{name}]", policy, "", "Table")
+
+
+policy_commands(
+    "table_update_policy",
+    "table {qualifier:database} {name:table} policy update",
+    show=_show,
+    put=_put,
+    parse=lambda call: parse(call.args["payload"]),
+    merge=lambda current, added: (*current, *added),
+    empty=Policies(),
+    long=True,
+)
