@@ -36,15 +36,16 @@ def connect_(
     """Connect to a cluster, by its URL, its short name as mycluster.westeurope or a name of yours, or to local.
 
     Names of yours stand in the configuration file (%kqlmi connections says where it is); without CLUSTER it is that of
-    KQLMI_CLUSTER. --database sets the database in context. --auth is one of default, interactive, device-code, azure-cli,
-    managed-identity, service-principal (by AZURE_CLIENT_SECRET or AZURE_CLIENT_CERTIFICATE_PATH), workload-identity,
-    token (from KQLMI_TOKEN) and none. --tenant names the tenant. --identity chooses a managed identity of this machine:
-    system, client_id=GUID, object_id=GUID or resource_id=…; without it, AZURE_CLIENT_ID does. --audience is what the
-    cluster may ask a token for that is not Kusto's. --name gives the connection a name for --on. --read-only refuses
-    changes. --no-history keeps no record of changes, so that undo cannot take them back. --resource-id is the cluster's
-    in Azure, by which Azure Resource Manager tells of identities and data connections. --ingest-url is where the cluster
-    ingests, where its name does not tell. To connect to local again keeps the cluster that runs, with all that was
-    changed on it; --fresh starts a new one.
+    KQLMI_CLUSTER. --database sets the database in context. --auth is one of
+    {modes};
+    service-principal goes by AZURE_CLIENT_SECRET or AZURE_CLIENT_CERTIFICATE_PATH, token by KQLMI_TOKEN.
+    --tenant names the tenant. --identity chooses a managed identity of this machine: system, client_id=GUID,
+    object_id=GUID or resource_id=…; without it, AZURE_CLIENT_ID does. --audience is what the cluster may ask a token
+    for that is not Kusto's. --name gives the connection a name for --on. --read-only refuses changes. --no-history
+    keeps no record of changes, so that undo cannot take them back. --resource-id is the cluster's in Azure, by which
+    Azure Resource Manager tells of identities and data connections. --ingest-url is where the cluster ingests, where
+    its name does not tell. To connect to local again keeps the cluster that runs, with all that was changed on it;
+    --fresh starts a new one.
     """
     session = connect(
         cluster,

@@ -11,7 +11,7 @@ from kqlmi.notebook.invocation import Kind, parse_words, split
 from kqlmi.notebook.panel.open_panels import OpenPanels
 from kqlmi.notebook.parameters import ConnectionName, Values, values_of
 from kqlmi.notebook.settings import KqlMI
-from kqlmi.session import Session
+from kqlmi.session import MODES, Session
 
 
 @dataclass(slots=True)
@@ -117,8 +117,8 @@ class Subcommand:
 
     @property
     def help(self) -> str:
-        """Give the docstring."""
-        return inspect.getdoc(self.run) or ""
+        """Return the docstring, with the ways to sign in that there are."""
+        return (inspect.getdoc(self.run) or "").replace("{modes}", ", ".join(MODES))
 
 
 SUBCOMMANDS: dict[str, Subcommand] = {}
