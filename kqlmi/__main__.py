@@ -15,7 +15,8 @@ from kqlmi.model.audit.audit import Audit
 from kqlmi.model.audit.findings import SEVERITIES
 from kqlmi.model.plan import edits, planfile
 from kqlmi.model.plan.plan import Plan, Step
-from kqlmi.session import MODES, Session, connect, files
+from kqlmi.session import MODES, Session, connect
+from kqlmi.session.connections import files
 
 _TYPED: Final = re.compile(
     r"(?<=unrecognized arguments: ).*|(?<=invalid choice: ).*(?= \(choose)|(?<=value: ).*|(?<=option: ).*(?= could)",

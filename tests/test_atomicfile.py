@@ -11,7 +11,7 @@ import pytest
 
 from kqlmi import atomicfile
 from kqlmi.errors import InputError
-from kqlmi.session import files
+from kqlmi.session.connections import files
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="Windows has no file modes, named pipes or groups")
 ROOT = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files away")

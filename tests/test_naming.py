@@ -8,7 +8,7 @@ from kqlmi.cluster.protocol.table import Column, Table
 from kqlmi.local.state import state
 from kqlmi.local.world import build
 from kqlmi.model.entities import Scope, database_key
-from kqlmi.session.met import Met
+from kqlmi.session.known_names import Met
 
 # A name, others that are the same database, and others that are not.
 SPELLINGS = [

@@ -5,7 +5,7 @@ from kqlmi.cluster.ingest import Ingestion
 from kqlmi.cluster.protocol.table import Table
 from kqlmi.credentials import MODES
 from kqlmi.history import Entry
-from kqlmi.session.connecting import connect
+from kqlmi.session.connections.connection import connect
 from kqlmi.session.core import AzurePlan
 from kqlmi.session.listings import ConnectionList, IdentityList
 from kqlmi.session.session import Session

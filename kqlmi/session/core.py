@@ -15,7 +15,7 @@ from kqlmi.model.explain.explanation import Explanation, Verdict
 from kqlmi.model.plan.plan import Plan
 from kqlmi.model.policy.directory import Directory
 from kqlmi.recording import Recorder
-from kqlmi.session.met import Met
+from kqlmi.session.known_names import Met
 
 if TYPE_CHECKING:
     from kqlmi.arm.resource import ClusterResource

@@ -10,9 +10,9 @@ from kqlmi.model.entities import Identity, Scope
 from kqlmi.model.policy.access import Access
 from kqlmi.model.policy.directory import Directory
 from kqlmi.model.uses.needs import Discovery
-from kqlmi.session.azure import Azure, ask, assigned, resource_of
 from kqlmi.session.core import Core
-from kqlmi.session.identifying import databases, read
+from kqlmi.session.policies import databases, read
+from kqlmi.session.resource_manager import Azure, ask, assigned, resource_of
 
 
 @dataclass(frozen=True, slots=True)

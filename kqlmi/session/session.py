@@ -28,21 +28,18 @@ from kqlmi.model.policy.policy import Policy, Snapshot
 from kqlmi.model.templates import Template
 from kqlmi.model.uses.needs import Discovery
 from kqlmi.session import (
-    auditing,
-    azure,
-    changing,
+    audits,
     core,
-    explaining,
-    identifying,
-    impact,
-    ingesting,
+    ingestion,
+    limitations,
     listings,
-    places,
-    plans,
-    saved,
-    templating,
+    policies,
+    resource_manager,
+    statements,
+    templates,
     whoami,
 )
+from kqlmi.session.plans import azure_plans, impact, policy_plans, saved_plan
 from kqlmi.session.whoami import Denial, WhoAmI
 
 
@@ -91,11 +88,11 @@ class Session(core.Core):
 
     def send(self, text: str, database: str | None = None, *, timeout: float | None = None) -> Table:
         """Do what ``run`` does, for a caller that looks at every table of the answer."""
-        return explaining.send(self, text, database, timeout=timeout)
+        return statements.send(self, text, database, timeout=timeout)
 
     def check(self, text: str, database: str = "") -> tuple[Verdict, ...]:
         """Return for each identity that a command or query uses whether it would be allowed now; nothing is executed."""
-        return explaining.check(self, text, database)
+        return statements.check(self, text, database)
 
     def policy_in(self, answer: Table, text: str, database: str = "") -> Snapshot | None:
         """Return the policy that ``text`` was answered with; None where that is no policy command, or its answer is piped.
@@ -103,25 +100,25 @@ class Session(core.Core):
         Raises:
             AnswerError: The answer cannot be read as the policy of the scope that was asked for.
         """
-        return explaining.policy_in(self, answer, text, database)
+        return statements.policy_in(self, answer, text, database)
 
     def databases(self, pattern: str = "") -> tuple[str, ...]:
         """Return the names of the databases that the caller may see, or of those that match a glob, without letter case.
 
         The pretty name of a database stands for its name where it is the only one.
         """
-        return identifying.databases(self, pattern)
+        return policies.databases(self, pattern)
 
     def database_scope(self, name: str) -> Scope:
         """Return the scope of an existing database, in its own spelling; InputError with a suggestion if there is none.
 
         The pretty name of a database stands for its name where it is the only one.
         """
-        return identifying.database_scope(self, name)
+        return policies.database_scope(self, name)
 
     def policy(self, scope: Scope) -> Policy | None:
         """Read the policy of a scope; None where there is none."""
-        return identifying.policy(self, scope)
+        return policies.policy(self, scope)
 
     def read(
         self, scopes: Iterable[Scope] | None = None, *, about: Iterable[str] = (), progress: Progress = unseen
@@ -134,7 +131,7 @@ class Session(core.Core):
         Raises:
             ConnectionFailedError: The cluster answers for none.
         """
-        return identifying.read(self, scopes, about=about, progress=progress)
+        return policies.read(self, scopes, about=about, progress=progress)
 
     def know(self, directory: Directory) -> None:
         """Keep who is who, by what was learnt of it."""
@@ -149,7 +146,7 @@ class Session(core.Core):
         Raises:
             InputError: No identity has the name, or several do.
         """
-        return identifying.identity(self, text)
+        return policies.identity(self, text)
 
     def identities(self) -> listings.IdentityList:
         """List the identities that are assigned to the cluster, or stand in a policy; what may not be read is a note."""
@@ -162,11 +159,11 @@ class Session(core.Core):
             InputError: The session does not know the cluster's resource ID.
             KqlmiError: They may not be read.
         """
-        return azure.assigned(self)
+        return resource_manager.assigned(self)
 
     def not_assigned(self, plan: Plan) -> tuple[str, ...]:
         """Return the identities that a plan sends and that are not assigned, so that it will be refused; none if not known."""
-        return azure.not_assigned(self, plan)
+        return resource_manager.not_assigned(self, plan)
 
     def data_connections(self) -> listings.ConnectionList:
         """List the data connections of the databases that the caller may see, with identity and what the policies say.
@@ -177,7 +174,7 @@ class Session(core.Core):
         """
         return listings.data_connections(self)
 
-    def discover(self, known: azure.Azure | None = None, *, progress: Progress = unseen) -> Discovery:
+    def discover(self, known: resource_manager.Azure | None = None, *, progress: Progress = unseen) -> Discovery:
         """Return where identities are really used, as far as the caller may see it, each source with outcome and window.
 
         Data connections are a source where the session knows the cluster's resource ID; ``known`` has what Azure told.
@@ -185,7 +182,7 @@ class Session(core.Core):
         Raises:
             KqlmiError: The databases cannot be listed.
         """
-        return azure.discover(self, known, progress=progress)
+        return resource_manager.discover(self, known, progress=progress)
 
     def access(self, identity: str, usage: str, *, database: str = "") -> Access:
         """Return whether an identity may be used for something in a database, or in all by the cluster's policy, and why.
@@ -195,7 +192,7 @@ class Session(core.Core):
         """
         scope = self.database_scope(database) if database else Scope.cluster()
         found = self.read([Scope.cluster(), scope], about=(identity,)).permitted
-        return access(found, identifying.holder(self, identity), checked_usage(usage, found.usages), scope)
+        return access(found, policies.holder(self, identity), checked_usage(usage, found.usages), scope)
 
     def whoami(self, database: str = "") -> WhoAmI:
         """Return who signed in, with which roles, and what kqlmi can therefore do; what may not be read fails nothing.
@@ -218,14 +215,14 @@ class Session(core.Core):
 
     def notes(self) -> Iterator[str]:
         """Yield a sentence for each thing about policies that is otherwise here, as far as it is known without asking."""
-        return places.notes(self)
+        return limitations.notes(self)
 
     def plan(self, desired: Mapping[Scope, Policy | None]) -> Plan:
         """Return the plan that leads from the policies as they are now to ``desired``; None means no policy.
 
         Properties that nobody knows stay with the identities that stay, unless ``desired`` has another value.
         """
-        return plans.plan(self, desired)
+        return policy_plans.plan(self, desired)
 
     def grant(self, identity: str, *usages: str, databases: Iterable[str] = (), cluster: bool = False) -> Plan:
         """Return the plan that grants usages to an identity, in databases (names or globs) or at the cluster.
@@ -233,7 +230,7 @@ class Session(core.Core):
         Raises:
             InputError: No scope is given, a name fits no database, or the identity or a usage is not known.
         """
-        return plans.grant(self, identity, usages, databases, cluster=cluster)
+        return policy_plans.grant(self, identity, usages, databases, cluster=cluster)
 
     def revoke(
         self,
@@ -247,11 +244,11 @@ class Session(core.Core):
 
         Policies that are ``known``, because they were read just now, are not read again.
         """
-        return plans.revoke(self, identity, usages, databases, cluster=cluster, known=known)
+        return policy_plans.revoke(self, identity, usages, databases, cluster=cluster, known=known)
 
     def replace(self, identity: str, by: str) -> Plan:
         """Return the plan that moves every grant of one identity to another, in all scopes: the grants go first."""
-        return plans.move(self, identity, by)
+        return policy_plans.move(self, identity, by)
 
     def without(self, plan: Plan, identities: Iterable[str]) -> Plan:
         """Return a plan that leaves identities out of what a plan sends, for those that are not assigned any more."""
@@ -263,7 +260,7 @@ class Session(core.Core):
         Raises:
             ServiceError: A policy may not be read.
         """
-        return plans.export(self, document)
+        return policy_plans.export(self, document)
 
     def plan_file(self, document: str | bytes) -> tuple[Plan, tuple[Scope, ...]]:
         """Return the plan that a policy file wants, and the scopes that it leaves alone.
@@ -271,7 +268,7 @@ class Session(core.Core):
         Raises:
             PolicyFileError: The file is wrong; the error names the line.
         """
-        return plans.plan_file(self, document)
+        return policy_plans.plan_file(self, document)
 
     def saved_plan(self, text: str) -> Plan:
         """Read a saved plan, with the names of its identities as they are now.
@@ -282,7 +279,7 @@ class Session(core.Core):
             InputError: It is not a whole plan for this cluster, it says anything else than what its policies give, or what
                 it says of identities or of the cluster's policy is not so.
         """
-        return saved.saved_plan(self, text)
+        return saved_plan.saved_plan(self, text)
 
     def impact(self, plan: Plan, known: Snapshot | None = None) -> Impact:
         """Return the discovered uses that a plan would stop; what cannot be read is named, and never fails the plan.
@@ -316,11 +313,11 @@ class Session(core.Core):
             ApplyError: It did not go through; the error says what landed.
             HistoryError: It cannot be recorded; nothing was sent.
         """
-        return plans.apply(self, plan, deadline=deadline, record=record, tell=tell, progress=progress)
+        return policy_plans.apply(self, plan, deadline=deadline, record=record, tell=tell, progress=progress)
 
     def undo_plan(self, entry: str = "") -> Plan:
         """Return the plan that reverts a history entry, by the beginning of its ID, or the last change that stands."""
-        return plans.undo_plan(self, entry)
+        return policy_plans.undo_plan(self, entry)
 
     def undo(self, entry: str = "") -> Applied:
         """Revert a history entry, or the last change that stands; a second undo is not a redo."""
@@ -354,7 +351,7 @@ class Session(core.Core):
         Raises:
             PolicyFileError: The file is wrong; the error names the line.
         """
-        return auditing.audit(self, document, assigned=assigned, today=today, progress=progress)
+        return audits.audit(self, document, assigned=assigned, today=today, progress=progress)
 
     def tighten(
         self,
@@ -362,7 +359,7 @@ class Session(core.Core):
         also_unproven: bool = False,
         assigned: Iterable[Identity] | None = None,
         progress: Progress = unseen,
-    ) -> auditing.Tightening:
+    ) -> audits.Tightening:
         """Return the plan for the smallest policies that keep all discovered use, with the reason of each grant.
 
         Args:
@@ -373,7 +370,7 @@ class Session(core.Core):
         Raises:
             InputError: A policy may not be read, so that nothing can be said of the others.
         """
-        return auditing.tighten(self, also_unproven=also_unproven, assigned=assigned, progress=progress)
+        return audits.tighten(self, also_unproven=also_unproven, assigned=assigned, progress=progress)
 
     def new(self, flow: str, *, identity: str, database: str = "", **parameters: str) -> Template:
         """Write the command or program of a flow for an identity in a database, with all gates as a checklist.
@@ -383,7 +380,7 @@ class Session(core.Core):
         Raises:
             InputError: The flow, the identity or the database is not known, or a parameter is missing or does not fit.
         """
-        return templating.new(self, flow, parameters, identity=identity, database=database)
+        return templates.new(self, flow, parameters, identity=identity, database=database)
 
     def ingest(
         self,
@@ -395,7 +392,7 @@ class Session(core.Core):
         format: str = "",  # noqa: A002 - the service's own name
         mapping: str = "",
         ignore_first_record: bool = False,
-        wait: float = ingesting.WAIT,
+        wait: float = ingestion.WAIT,
         interval: float = 2.0,
         tell: Callable[[str], None] = lambda _: None,
         progress: Callable[[float], None] = lambda _: None,
@@ -422,7 +419,7 @@ class Session(core.Core):
             ConnectionFailedError: It cannot be sent from here.
             RequestInterruptedError: It was interrupted; what became of the blob is told.
         """
-        return ingesting.ingest(
+        return ingestion.ingest(
             self,
             uri,
             table,
@@ -448,7 +445,7 @@ class Session(core.Core):
             InputError: There is no such identity, or the session does not know the cluster's resource ID.
             ResourceManagerError: What is assigned may not be read, or the identity.
         """
-        return changing.assign(self, identity)
+        return azure_plans.assign(self, identity)
 
     def unassign(self, identity: str) -> AssignmentPlan:
         """Return the plan that takes an identity from the cluster; the others stay.
@@ -460,7 +457,7 @@ class Session(core.Core):
             InputError: It is not assigned, or the session does not know the cluster's resource ID.
             ResourceManagerError: What is assigned may not be read.
         """
-        return changing.unassign(self, identity)
+        return azure_plans.unassign(self, identity)
 
     def connect_hub(
         self,
@@ -490,7 +487,7 @@ class Session(core.Core):
             InputError: The database, the hub's resource ID or the identity is wrong.
             ResourceManagerError: What is assigned may not be read.
         """
-        return changing.connect_hub(
+        return azure_plans.connect_hub(
             self,
             name,
             hub=hub,
@@ -504,7 +501,7 @@ class Session(core.Core):
 
     def impact_of(self, plan: core.AzurePlan) -> Impact:
         """Return what stops where a plan unassigns an identity; what cannot be read is named, and never fails the plan."""
-        return changing.impact_of(self, plan)
+        return azure_plans.impact_of(self, plan)
 
     def carry_out(
         self,
@@ -513,7 +510,7 @@ class Session(core.Core):
         confirm: str = "",
         deadline: float | None = None,
         tell: Callable[[str], None] = lambda _: None,
-    ) -> changing.Done:
+    ) -> azure_plans.Done:
         """Apply exactly ``plan`` in Azure, within ``deadline`` seconds, and verify it; no history entry is made.
 
         Args:
@@ -526,4 +523,4 @@ class Session(core.Core):
             InputError: The session is read-only, or the cluster's name is not the one to confirm.
             ApplyError: It did not go through; the error's ``outcome`` says whether anything changed.
         """
-        return changing.carry_out(self, plan, confirm=confirm, deadline=deadline, tell=tell)
+        return azure_plans.carry_out(self, plan, confirm=confirm, deadline=deadline, tell=tell)

@@ -11,7 +11,7 @@ from kqlmi.model.azure.roles import Ability, Answer, HeldRole, abilities, changi
 from kqlmi.model.entities import Scope, database_key
 from kqlmi.model.kql import quoting
 from kqlmi.session.core import Core
-from kqlmi.session.identifying import database_scope, databases, read
+from kqlmi.session.policies import database_scope, databases, read
 
 _KINDS: Final = {"aadapplication": "application", "aaduser": "user", "aadgroup": "group"}
 

@@ -16,7 +16,7 @@ from kqlmi.notebook.completion import Known, Names, complete
 from kqlmi.notebook.invocation import split
 from kqlmi.notebook.subcommands import SUBCOMMANDS
 from kqlmi.session import MODES
-from kqlmi.session.met import Met
+from kqlmi.session.known_names import Met
 
 LOADER, EXPORTER, TWIN = (f"{digit * 8}-1111-2222-3333-444444444444" for digit in "abc")
 NAMES = Names(

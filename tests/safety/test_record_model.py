@@ -27,7 +27,7 @@ from kqlmi.local.state import policies
 from kqlmi.model.plan.plan import Plan
 from kqlmi.model.policy import commands
 from kqlmi.session import Session
-from kqlmi.session.connecting import _settled
+from kqlmi.session.connections.connection import _settled
 
 from .inside import Inside
 from .plain import CLUSTER, State, grants, parse

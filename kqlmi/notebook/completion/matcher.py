@@ -7,7 +7,7 @@ from kqlmi.errors import KqlmiError
 from kqlmi.model.plan.planid import SHOWN
 from kqlmi.notebook.completion import Known, Names, Offers, complete
 from kqlmi.notebook.subcommands import Sessions
-from kqlmi.session import configuration
+from kqlmi.session.connections import configuration
 
 if TYPE_CHECKING:
     from IPython.core.completer import CompletionContext

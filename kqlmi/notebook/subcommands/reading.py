@@ -10,7 +10,8 @@ from kqlmi.notebook.frames import frame, policy_frame
 from kqlmi.notebook.parameters import ClusterName, ConnectionName, DatabaseName, IdentityText, SubcommandName
 from kqlmi.notebook.progress import Progress
 from kqlmi.notebook.subcommands.registry import CELL_HELP, SUBCOMMANDS, Context, subcommand
-from kqlmi.session import MODES, configuration, connect
+from kqlmi.session import MODES, connect
+from kqlmi.session.connections import configuration
 
 _MANY = 8
 

@@ -14,7 +14,8 @@ from kqlmi.notebook.parameters import DatabaseName, IdentityText, PlanText, Usag
 from kqlmi.notebook.progress import Progress
 from kqlmi.notebook.subcommands.offering import carry_out, more, offer, show_azure, shown
 from kqlmi.notebook.subcommands.registry import Context, subcommand
-from kqlmi.session import Session, files
+from kqlmi.session import Session
+from kqlmi.session.connections import files
 
 PlanFormat = Annotated[str, ("text", *planfile.FORMATS)]
 

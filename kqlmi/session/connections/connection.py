@@ -21,10 +21,10 @@ from kqlmi.errors import (
     UnauthorizedError,
 )
 from kqlmi.model.entities import did_you_mean
-from kqlmi.session import configuration
-from kqlmi.session.addresses import is_name, url_of
+from kqlmi.session.connections import configuration
+from kqlmi.session.connections.addresses import is_name, url_of
+from kqlmi.session.connections.shared_cluster import Started
 from kqlmi.session.session import Session
-from kqlmi.session.started import Started
 
 if TYPE_CHECKING:
     from kqlmi.arm.resource import ClusterResource

@@ -17,9 +17,9 @@ from kqlmi.model.policy.access import access
 from kqlmi.model.uses import blobs
 from kqlmi.model.uses.blobs import Blob
 from kqlmi.model.workflows import WORKFLOWS
-from kqlmi.session import azure
+from kqlmi.session import resource_manager
 from kqlmi.session.core import Core
-from kqlmi.session.identifying import database_scope, databases, read
+from kqlmi.session.policies import database_scope, databases, read
 
 WAIT: Final = 600.0
 """How long an ingestion is followed, in seconds; a cluster may collect files for five minutes before it begins."""
@@ -149,7 +149,7 @@ def _assigned(core: Core, tell: Callable[[str], None]) -> tuple[Identity, ...] |
     if core.resource is None:
         return None
     try:
-        return azure.assigned(core)
+        return resource_manager.assigned(core)
     except KqlmiError as error:
         tell(f"Not checked whether the identity is assigned: {error}")
         return None

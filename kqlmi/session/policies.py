@@ -10,8 +10,8 @@ from kqlmi.errors import InputError, KqlmiError
 from kqlmi.fanout import Progress, unseen
 from kqlmi.model.entities import SYSTEM, ObjectId, Scope, did_you_mean, is_guid
 from kqlmi.model.policy.policy import Policy, Snapshot
-from kqlmi.session.azure import assigned
 from kqlmi.session.core import Core
+from kqlmi.session.resource_manager import assigned
 
 
 def databases(core: Core, pattern: str = "") -> tuple[str, ...]:

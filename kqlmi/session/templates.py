@@ -6,9 +6,9 @@ from kqlmi.errors import InputError
 from kqlmi.model import templates
 from kqlmi.model.entities import Scope
 from kqlmi.model.templates import Place, Template
-from kqlmi.session.azure import ask
 from kqlmi.session.core import Core
-from kqlmi.session.identifying import database_scope, read
+from kqlmi.session.policies import database_scope, read
+from kqlmi.session.resource_manager import ask
 
 
 def new(core: Core, flow: str, parameters: Mapping[str, str], *, identity: str, database: str) -> Template:

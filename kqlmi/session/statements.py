@@ -14,7 +14,7 @@ from kqlmi.model.policy.policy import Snapshot
 from kqlmi.model.uses.references import Reference, references
 from kqlmi.recording import cells
 from kqlmi.session.core import Core, Refusal
-from kqlmi.session.identifying import read
+from kqlmi.session.policies import read
 
 _MOST = 8  # references of a refused text whose databases are looked at
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from kqlmi.credentials import MODES
 from kqlmi.errors import InputError, printable
 from kqlmi.model.entities import did_you_mean
-from kqlmi.session.addresses import is_name, url_of
+from kqlmi.session.connections.addresses import is_name, url_of
 
 # What a connection in the file may say, by the parameters of `connect`. None of it is a secret.
 KEYS: Final[Mapping[str, type]] = {

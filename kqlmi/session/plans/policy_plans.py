@@ -9,14 +9,14 @@ from kqlmi.model.entities import Scope
 from kqlmi.model.plan import edits
 from kqlmi.model.plan.plan import Plan, make_plan
 from kqlmi.model.policy.policy import Policy, Snapshot
-from kqlmi.session import identifying
+from kqlmi.session import policies
 from kqlmi.session.core import Core, require_own
-from kqlmi.session.identifying import database_scope, databases, holder, read, readable
+from kqlmi.session.policies import database_scope, databases, holder, read, readable
 
 
 def plan(core: Core, desired: Mapping[Scope, Policy | None]) -> Plan:
     """Plan the way from the policies as they are now to ``desired``."""
-    current = Snapshot({scope: identifying.policy(core, scope) for scope in desired})
+    current = Snapshot({scope: policies.policy(core, scope) for scope in desired})
     return _plan(core, current, edits.keeping(current, Snapshot(desired)))
 
 

@@ -15,9 +15,9 @@ from kqlmi.model.audit.tighten import tighten as least
 from kqlmi.model.entities import Identity
 from kqlmi.model.plan.plan import Plan, make_plan
 from kqlmi.model.policy.policy import Snapshot
-from kqlmi.session.azure import Azure, ask, discover
 from kqlmi.session.core import Core
-from kqlmi.session.identifying import read
+from kqlmi.session.policies import read
+from kqlmi.session.resource_manager import Azure, ask, discover
 
 
 @dataclass(frozen=True, slots=True)

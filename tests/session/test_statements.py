@@ -150,7 +150,7 @@ def test_without_the_words_of_a_local_cluster_the_policies_still_tell(world: Wor
     error = world.refusal(f"externaldata (a: string) [{at(world.mine, '/a.csv')}]")
     bare = ServiceError("Access denied", code="BadRequest", type_name="Some.Exception", status=400)
     text = f"externaldata (a: string) [{at(world.mine, '/a.csv')}]"
-    from kqlmi.session.explaining import explain
+    from kqlmi.session.statements import explain
 
     guessed = explain(world.session, bare, text).explanation
     assert guessed

@@ -11,9 +11,9 @@ from kqlmi.model.plan.impact import impact as compare
 from kqlmi.model.plan.plan import Plan
 from kqlmi.model.plan.planfile import Live, to_warning
 from kqlmi.model.policy.policy import Snapshot
-from kqlmi.session.azure import discover, not_assigned
 from kqlmi.session.core import Core
-from kqlmi.session.identifying import read
+from kqlmi.session.policies import read
+from kqlmi.session.resource_manager import discover, not_assigned
 
 
 def impact(core: Core, plan: Plan, known: Snapshot | None) -> Impact:

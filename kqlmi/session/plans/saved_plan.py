@@ -6,10 +6,10 @@ from kqlmi.errors import InputError, KqlmiError, printable
 from kqlmi.model.entities import Scope
 from kqlmi.model.plan import planfile
 from kqlmi.model.plan.plan import Plan
-from kqlmi.session import azure, identifying
+from kqlmi.session import policies, resource_manager
 from kqlmi.session.core import Core, require_own
-from kqlmi.session.identifying import read
-from kqlmi.session.plans import undo_plan
+from kqlmi.session.plans.policy_plans import undo_plan
+from kqlmi.session.policies import read
 
 
 def saved_plan(core: Core, text: str) -> Plan:
@@ -50,7 +50,7 @@ def _undoes(core: Core, plan: Plan) -> bool:
 def _names(core: Core) -> dict[str, str]:
     """Return the display names that Azure Resource Manager and the policies give, by identity."""
     if core.resource:
-        azure.ask(core)
+        resource_manager.ask(core)
     read(core)
     return {identity: name for identity, name in core.met.identities.items() if name}
 
@@ -66,7 +66,7 @@ def _refuse_uncovered(core: Core, plan: Plan) -> None:
     """Refuse a plan that calls a change redundant by a grant that the cluster's policy does not hold."""
     if not plan.covering:
         return
-    policy = identifying.policy(core, Scope.cluster())
+    policy = policies.policy(core, Scope.cluster())
     gone = sorted(set(plan.covering) - (policy.grants if policy else frozenset()))
     if gone:
         raise InputError(

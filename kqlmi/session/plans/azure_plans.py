@@ -16,9 +16,9 @@ from kqlmi.model.policy.access import access
 from kqlmi.model.policy.directory import Directory
 from kqlmi.model.uses.blobs import EVENT_FORMATS
 from kqlmi.model.uses.needs import Discovery
-from kqlmi.session.azure import discover, resource_of
 from kqlmi.session.core import AzurePlan, Core, know, require_own
-from kqlmi.session.identifying import database_scope, read
+from kqlmi.session.policies import database_scope, read
+from kqlmi.session.resource_manager import discover, resource_of
 
 if TYPE_CHECKING:
     from kqlmi.arm.resource import ClusterResource

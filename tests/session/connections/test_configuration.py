@@ -8,8 +8,8 @@ import pytest
 import kqlmi
 from kqlmi.errors import InputError
 from kqlmi.local.cluster import LocalCluster
-from kqlmi.session import configuration
-from kqlmi.session.addresses import url_of
+from kqlmi.session.connections import configuration
+from kqlmi.session.connections.addresses import url_of
 
 
 def configure(text: str | bytes) -> None:

@@ -1,0 +1,1 @@
+"""Plans of a session, made and applied."""
