@@ -26,7 +26,8 @@ KeyboardInterrupt
                                 error goes on after an interrupt
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 from kqlmi.redaction import redacted, redacted_values
@@ -137,6 +138,17 @@ class NotConnectedError(KqlmiError):
 
 class MissingExtraError(KqlmiError):
     """An optional dependency is not installed."""
+
+
+@contextmanager
+def require_extra(extra: str, message: str) -> Iterator[None]:
+    """Raise MissingExtraError where an import fails; in ``message``, ``{name}`` is the module that is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            message.format(name=error.name), hint=f"Install it: pip install 'kqlmi[{extra}]'."
+        ) from error
 
 
 class SignInError(KqlmiError):

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from kqlmi.errors import KqlmiError, MissingExtraError, ResourceManagerError, SignInError, is_refusal, printable
+from kqlmi.errors import KqlmiError, ResourceManagerError, SignInError, is_refusal, printable, require_extra
 
 if TYPE_CHECKING:
     from azure.core.exceptions import AzureError
@@ -17,13 +17,8 @@ def asking(what: str, needs: str) -> Iterator[None]:
 
     ``needs`` names the Azure role that it takes.
     """
-    try:
+    with require_extra("azure", "Azure Resource Manager is asked by azure-mgmt-kusto, which is not installed."):
         from azure.core.exceptions import AzureError
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            "Azure Resource Manager is asked by azure-mgmt-kusto, which is not installed.",
-            hint="Install it: pip install 'kqlmi[azure]'.",
-        ) from error
     try:
         yield
     except (AttributeError, LookupError, TypeError, ValueError):

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from kqlmi.errors import InputError, MissingExtraError
+from kqlmi.errors import InputError, require_extra
 
 if TYPE_CHECKING:
     from azure.mgmt.kusto import KustoManagementClient
@@ -82,10 +82,8 @@ class ClusterResource:
     @contextmanager
     def kusto(self) -> Iterator["KustoManagementClient"]:
         """Open a client for the cluster."""
-        try:
+        with require_extra("azure", "Azure Resource Manager is asked by azure-mgmt-kusto, which is not installed."):
             from azure.mgmt.kusto import KustoManagementClient
-        except ModuleNotFoundError as error:
-            raise _missing("azure-mgmt-kusto") from error
         options = {**_DEFAULTS, "retry_policy": _retries(), **self.options}
         with KustoManagementClient(subscription_id=self.parts["subscription"], **options) as client:
             yield client
@@ -93,10 +91,8 @@ class ClusterResource:
     @contextmanager
     def msi(self, subscription: str = "") -> Iterator["ManagedServiceIdentityClient"]:
         """Open a client for user-assigned identities, in the cluster's subscription or another."""
-        try:
+        with require_extra("azure", "Azure Resource Manager is asked by azure-mgmt-msi, which is not installed."):
             from azure.mgmt.msi import ManagedServiceIdentityClient
-        except ModuleNotFoundError as error:
-            raise _missing("azure-mgmt-msi") from error
         options = {**_DEFAULTS, "retry_policy": _retries(), **self.options}
         with ManagedServiceIdentityClient(
             subscription_id=subscription or self.parts["subscription"], **options
@@ -116,10 +112,3 @@ def _retries() -> Any:
             return wait <= _WAITED_FOR and bool(super().is_retry(settings, response))
 
     return Retries(retry_total=_DEFAULTS["retry_total"])
-
-
-def _missing(package: str) -> MissingExtraError:
-    return MissingExtraError(
-        f"Azure Resource Manager is asked by {package}, which is not installed.",
-        hint="Install it: pip install 'kqlmi[azure]'.",
-    )

@@ -17,7 +17,7 @@ from kqlmi.cluster.connection import LOOPBACK, Target, connection_string, refuse
 from kqlmi.cluster.faults.redact_errors import discreet
 from kqlmi.cluster.faults.refusals import translated
 from kqlmi.cluster.protocol.transport import passage, watch
-from kqlmi.errors import ConnectionFailedError, InputError, MissingExtraError, ServiceError, printable
+from kqlmi.errors import ConnectionFailedError, InputError, ServiceError, printable, require_extra
 from kqlmi.model.uses.blobs import Blob
 from kqlmi.redaction import redacted
 
@@ -78,14 +78,10 @@ class IngestClient:
             InputError: Where the cluster ingests is not known, or a token would go over plain http.
             MissingExtraError: azure-kusto-ingest is not installed.
         """
-        try:
+        with require_extra("azure", "Ingestion needs azure-kusto-ingest."):
             from azure.kusto.data import KustoConnectionStringBuilder
             from azure.kusto.ingest import QueuedIngestClient
             from azure.kusto.ingest.status import KustoIngestStatusQueues
-        except ModuleNotFoundError as error:
-            raise MissingExtraError(
-                "Ingestion needs azure-kusto-ingest.", hint="Install it: pip install 'kqlmi[azure]'."
-            ) from error
         self._target = _at_ingestion(target)
         builder = connection_string(KustoConnectionStringBuilder, self._target)
         self._client = QueuedIngestClient(builder, auto_correct_endpoint=False)

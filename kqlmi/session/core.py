@@ -79,6 +79,19 @@ def know(core: Core, directory: Directory) -> None:
     core.met = replace(core.met, directory=directory)
 
 
+def must_write(core: Core) -> None:
+    """Raise InputError where the session is read-only."""
+    if core.read_only:
+        raise InputError(f"The session on {core.name} is read-only.", hint="Connect without --read-only to write.")
+
+
+def database_name(core: Core, name: str) -> str:
+    """Return the database that is named, or else the one in context; InputError where there is neither."""
+    if not (name or core.database):
+        raise InputError("No database is said.", hint="Say --database NAME.")
+    return name or core.database
+
+
 def require_own(core: Core, plan: Plan | AzurePlan) -> None:
     """Raise InputError for a plan that was made for another cluster."""
     if plan.cluster != core.name:

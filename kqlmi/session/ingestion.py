@@ -18,7 +18,7 @@ from kqlmi.model.uses import blobs
 from kqlmi.model.uses.blobs import Blob
 from kqlmi.model.workflows import WORKFLOWS
 from kqlmi.session import resource_manager
-from kqlmi.session.core import Core
+from kqlmi.session.core import Core, database_name, must_write
 from kqlmi.session.policies import database_scope, databases, read
 
 WAIT: Final = 600.0
@@ -48,8 +48,7 @@ def ingest(
     progress: Callable[[float], None],
 ) -> Ingestion:
     """Ingest a blob into a table as a managed identity, and follow it to its outcome."""
-    if core.read_only:
-        raise InputError(f"The session on {core.name} is read-only.", hint="Connect without --read-only to ingest.")
+    must_write(core)
     if core.target is None:
         raise InputError("The session has no target to ingest into.", hint="Open it by kqlmi.connect.")
     blob = blobs.blob(uri)
@@ -57,8 +56,7 @@ def ingest(
         # Not repeated, as it may be a URI.
         raise InputError("That is not the name of a table.", hint="It has letters, digits, '_', ' ', '.' and '-'.")
     data_format = blob.format(data_format)
-    if not (name := database or core.database):
-        raise InputError("No database is said.", hint="Say --database NAME.")
+    name = database_name(core, database)
     # Whoever may only ingest may see no database at all.
     scope = database_scope(core, name) if databases(core) else Scope.database(name)
     client = IngestClient(core.target)

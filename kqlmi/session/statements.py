@@ -5,7 +5,7 @@ from http import HTTPStatus
 from kqlmi.cluster import answer_subjects, policies
 from kqlmi.cluster.connection import server_deadline
 from kqlmi.cluster.protocol.table import Table
-from kqlmi.errors import AnswerError, InputError, KqlmiError, ServiceError
+from kqlmi.errors import AnswerError, KqlmiError, ServiceError
 from kqlmi.model.entities import Scope
 from kqlmi.model.explain.explanation import Verdict, from_refusal, is_identity, judge
 from kqlmi.model.kql.tokenizer import is_write
@@ -13,7 +13,7 @@ from kqlmi.model.policy import commands
 from kqlmi.model.policy.policy import Snapshot
 from kqlmi.model.uses.references import Reference, references
 from kqlmi.recording import cells
-from kqlmi.session.core import Core, Refusal
+from kqlmi.session.core import Core, Refusal, must_write
 from kqlmi.session.policies import read
 
 _MOST = 8  # references of a refused text whose databases are looked at
@@ -22,8 +22,8 @@ _MOST = 8  # references of a refused text whose databases are looked at
 def send(core: Core, text: str, database: str | None, *, timeout: float | None) -> Table:
     """Send one command or query, and record it if it writes policies; a refusal is kept, with what explains it."""
     command, written = commands.read(text), commands.writes(text)
-    if core.read_only and is_write(text):
-        raise InputError(f"The session on {core.name} is read-only.", hint="Connect without --read-only to write.")
+    if is_write(text):
+        must_write(core)
     name, limit = core.met.database(database or core.database), core.timeout if timeout is None else timeout
     server_deadline(limit)
     try:

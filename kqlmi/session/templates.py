@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 
-from kqlmi.errors import InputError
 from kqlmi.model import templates
 from kqlmi.model.entities import Scope
 from kqlmi.model.templates import Place, Template
-from kqlmi.session.core import Core
+from kqlmi.session.core import Core, database_name
 from kqlmi.session.policies import database_scope, read
 from kqlmi.session.resource_manager import ask
 
@@ -15,9 +14,7 @@ def new(core: Core, flow: str, parameters: Mapping[str, str], *, identity: str, 
     """Write the command or program of a flow, with all gates as a checklist; nothing of it is executed."""
     form = templates.form(flow)
     form.checked(parameters, _place(core))  # before anything is asked of the cluster
-    if not (database or core.database):
-        raise InputError("No database is said.", hint="Say --database NAME.")
-    scope = database_scope(core, database or core.database)
+    scope = database_scope(core, database_name(core, database))
     assigned = ask(core).identities
     snapshot = read(core, [Scope.cluster(), scope], about=(identity,)).snapshot
     found = core.met.directory.resolve(identity)

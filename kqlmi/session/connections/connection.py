@@ -16,14 +16,14 @@ from kqlmi.errors import (
     ConnectionFailedError,
     InputError,
     KqlmiError,
-    MissingExtraError,
     SignInError,
     UnauthorizedError,
+    require_extra,
 )
 from kqlmi.model.entities import did_you_mean
 from kqlmi.session.connections import configuration
 from kqlmi.session.connections.addresses import is_name, url_of
-from kqlmi.session.connections.shared_cluster import Started
+from kqlmi.session.connections.shared_cluster import SharedCluster
 from kqlmi.session.session import Session
 
 if TYPE_CHECKING:
@@ -98,6 +98,9 @@ def connect(
         said = {**said, "tenant": "", "identity": "", "audience": ""}
     read_only, history = read_only or said.get("read_only", False), history and said.get("history", True)
     retrying = Retrying(patience, tell) if tell else Retrying(patience)
+    open_session = partial(
+        _open, database=database, read_only=read_only, history=history, retrying=retrying, timeout=timeout
+    )
     if cluster == "local":
         if auth or token or credential or tenant or identity or audience or resource_id or ingest_url or arm_options:
             raise InputError(
@@ -106,9 +109,7 @@ def connect(
             )
         name = name or "local"
         kept = replaces[name].started if name in replaces and not fresh else None
-        session = _connect_local(
-            name, timeout, retrying, kept, database=database, read_only=read_only, history=history, fresh=fresh
-        )
+        session = _open_local(partial(open_session, name), kept, fresh=fresh)
         if kept and tell:
             tell("The local cluster that runs already is kept, with all that was changed; --fresh starts a new one.")
         return _settled(session, tell)
@@ -128,20 +129,33 @@ def connect(
     if found.token is not None and not (auth or token):
         _refuse_other_cluster(url)
     target = Target(url, found, url_of(ingest_url) if ingest_url else _ingestion(url))
-    resource = _resource(resource_id, target, arm_options) if resource_id else None
-    connection = KustoConnection(target, timeout=timeout, read_only=read_only, retrying=retrying)
-    session = Session(
-        name or urlsplit(url).netloc,
-        connection,
+    session = open_session(name or urlsplit(url).netloc, target, resource_id, arm_options)
+    return _settled(session, tell)
+
+
+def _open(
+    name: str,
+    target: Target,
+    resource_id: str,
+    arm_options: Mapping[str, Any] | None,
+    *,
+    database: str,
+    read_only: bool,
+    history: bool,
+    retrying: Retrying,
+    timeout: float,
+) -> Session:
+    return Session(
+        name,
+        KustoConnection(target, timeout=timeout, read_only=read_only, retrying=retrying),
         target=target,
         database=database,
         read_only=read_only,
         history=history,
-        resource=resource,
+        resource=_resource(resource_id, target, arm_options) if resource_id else None,
         retrying=retrying,
         timeout=timeout,
     )
-    return _settled(session, tell)
 
 
 def _settled(session: Session, tell: Callable[[str], None] | None) -> Session:
@@ -212,47 +226,26 @@ def _resource(resource_id: str, target: Target, options: Mapping[str, Any] | Non
     return found if options else None
 
 
-def _connect_local(
-    name: str,
-    timeout: float,
-    retrying: Retrying,
+def _open_local(
+    open_session: Callable[[Target, str, Mapping[str, Any] | None], Session],
     kept: AbstractContextManager["LocalCluster"] | None,
     *,
-    database: str,
-    read_only: bool,
-    history: bool,
     fresh: bool,
 ) -> Session:
-    try:
+    """Open a session on the local cluster that was kept, on one that runs, or on one that is started for it."""
+    with require_extra("local", "The local cluster needs {name}."), ExitStack() as stack:
         from kqlmi import local
 
-        with ExitStack() as held:
-            found: Running | LocalCluster | None = None if kept or fresh else local.find()
-            started = None
-            if found is None:
-                started = kept or Started(local.start())
-                found = held.enter_context(started)
-            target = Target(found.url, sign_in(token=found.token), found.ingest_url)
-            resource = _resource(found.resource_id, target, found.arm_options) if found.resource_id else None
-            connection = KustoConnection(target, timeout=timeout, read_only=read_only, retrying=retrying)
-            session = Session(
-                name,
-                connection,
-                target=target,
-                database=database,
-                read_only=read_only,
-                history=history,
-                resource=resource,
-                retrying=retrying,
-                timeout=timeout,
-            )
-            session.started = started
-            session.closing.push(held.pop_all())
-            return session
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            f"The local cluster needs {error.name}.", hint="Install it: pip install 'kqlmi[local]'."
-        ) from error
+        found: Running | LocalCluster | None = None if kept or fresh else local.find()
+        started = None
+        if found is None:
+            started = kept or SharedCluster(local.start())
+            found = stack.enter_context(started)
+        target = Target(found.url, sign_in(token=found.token), found.ingest_url)
+        session = open_session(target, found.resource_id, found.arm_options)
+        session.started = started
+        session.closing.push(stack.pop_all())
+        return session
 
 
 def _ingestion(url: str) -> str:

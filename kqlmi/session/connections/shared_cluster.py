@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from kqlmi.local.cluster import LocalCluster
 
 
-class Started:
+class SharedCluster:
     """A local cluster as a context of each session that uses it; it stops when the last of them is closed."""
 
     def __init__(self, cluster: "LocalCluster") -> None:

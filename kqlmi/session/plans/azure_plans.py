@@ -16,7 +16,7 @@ from kqlmi.model.policy.access import access
 from kqlmi.model.policy.directory import Directory
 from kqlmi.model.uses.blobs import EVENT_FORMATS
 from kqlmi.model.uses.needs import Discovery
-from kqlmi.session.core import AzurePlan, Core, know, require_own
+from kqlmi.session.core import AzurePlan, Core, database_name, know, must_write, require_own
 from kqlmi.session.policies import database_scope, read
 from kqlmi.session.resource_manager import discover, resource_of
 
@@ -133,9 +133,7 @@ def connect_hub(
             hint="Write /subscriptions/…/providers/Microsoft.EventHub/namespaces/…/eventhubs/…",
         )
     resource = resource_of(core)
-    if not (database or core.database):
-        raise InputError("No database is said.", hint="Say --database NAME.")
-    scope = database_scope(core, database or core.database)
+    scope = database_scope(core, database_name(core, database))
     now = identities.read(resource)
     who = _assigned(core, now.identities, identity)
     facts = Facts.of(read(core, [Scope.cluster(), scope]).snapshot, Discovery(), now.identities)
@@ -162,8 +160,7 @@ def carry_out(
     """Carry out exactly ``plan``, and verify it."""
     from kqlmi.arm import assignments, dataconnections, operations
 
-    if core.read_only:
-        raise InputError(f"The session on {core.name} is read-only.", hint="Connect without read_only to write.")
+    must_write(core)
     require_own(core, plan)
     if confirm.casefold() != plan.confirm.casefold() and plan.confirm:
         raise InputError(

@@ -10,7 +10,7 @@ from kqlmi.model.plan import edits
 from kqlmi.model.plan.plan import Plan, make_plan
 from kqlmi.model.policy.policy import Policy, Snapshot
 from kqlmi.session import policies
-from kqlmi.session.core import Core, require_own
+from kqlmi.session.core import Core, must_write, require_own
 from kqlmi.session.policies import database_scope, databases, holder, read, readable
 
 
@@ -84,8 +84,7 @@ def apply(
     """Apply exactly ``plan``, and record it."""
     if not isinstance(plan, Plan):
         raise InputError("That plan is for Azure.", hint="Give it to session.carry_out.")
-    if core.read_only:
-        raise InputError(f"The session on {core.name} is read-only.", hint="Connect without read_only to write.")
+    must_write(core)
     require_own(core, plan)
     _refuse_followers(core, plan)
     if core.history is None or not record or not plan.steps:
