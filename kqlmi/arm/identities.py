@@ -1,6 +1,5 @@
 """The identities of a cluster, and those that it could have, as Azure Resource Manager lists them."""
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -9,13 +8,9 @@ from kqlmi.arm.arm_errors import asking
 from kqlmi.arm.resource import ClusterResource
 from kqlmi.errors import InputError, ResourceManagerError
 from kqlmi.model.azure.assignment import IdentityBlock
+from kqlmi.model.azure.resourceid import ResourceId
 from kqlmi.model.entities import SYSTEM, Identity, ObjectId, object_id
 
-_RESOURCE_ID = re.compile(
-    r"/subscriptions/(?P<subscription>[^/]+)/resourceGroups/(?P<group>[^/]+)"
-    r"/providers/Microsoft\.ManagedIdentity/userAssignedIdentities/(?P<name>[^/]+)",
-    re.IGNORECASE,
-)
 READER = "the role Reader on the cluster"
 _IDENTITY_READER = "the role Reader, or Managed Identity Operator, on the identity"
 _SETTLED = frozenset({"", "succeeded", "failed", "canceled"})
@@ -67,17 +62,17 @@ def get(cluster: ClusterResource, text: str) -> Identity | None:
         InputError: It is a resource ID of something else.
         ResourceManagerError: It may not be read, or a resource ID leads nowhere.
     """
-    place = _RESOURCE_ID.fullmatch(text)
+    place = ResourceId.parse(text, "Microsoft.ManagedIdentity/userAssignedIdentities")
     if "/" in text and place is None:
         raise InputError(
             f"{text!r} is not the resource ID of a user-assigned identity.",
             hint="Write /subscriptions/…/resourceGroups/…/providers/Microsoft.ManagedIdentity/userAssignedIdentities/…",
         )
-    group, name = (place["group"], place["name"]) if place else (cluster.place[0], text)
+    group, name = (place.group, place.name) if place else (cluster.place[0], text)
     try:
         with (
             asking(f"tell of the identity {text}", _IDENTITY_READER),
-            cluster.msi(place["subscription"] if place else "") as client,
+            cluster.msi(place.subscription if place else "") as client,
         ):
             return _identity(client.user_assigned_identities.get(group, name))
     except ResourceManagerError as error:

@@ -1,21 +1,17 @@
 """A cluster in Azure Resource Manager, and the clients that reach it."""
 
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from kqlmi.errors import InputError, require_extra
+from kqlmi.model.azure.resourceid import ResourceId
 
 if TYPE_CHECKING:
     from azure.mgmt.kusto import KustoManagementClient
     from azure.mgmt.msi import ManagedServiceIdentityClient
 
-_RESOURCE_ID = re.compile(
-    r"/subscriptions/(?P<subscription>[^/]+)/resourceGroups/(?P<group>[^/]+)/providers/Microsoft\.Kusto/clusters/(?P<name>[^/]+)",
-    re.IGNORECASE,
-)
 # In seconds. The clients' own are 300 for a connection and for an answer, and 30 between two looks at an operation.
 _DEFAULTS: Final[Mapping[str, Any]] = {
     "connection_timeout": 10,
@@ -54,9 +50,9 @@ class ClusterResource:
         _ = self.parts
 
     @property
-    def parts(self) -> re.Match[str]:
-        """Give ``subscription``, ``group`` and ``name``."""
-        found = _RESOURCE_ID.fullmatch(self.resource_id)
+    def parts(self) -> ResourceId:
+        """Return the parts of the resource ID."""
+        found = ResourceId.parse(self.resource_id, "Microsoft.Kusto/clusters")
         if found is None:
             raise InputError(
                 f"{self.resource_id!r} is not the resource ID of a cluster.",
@@ -67,12 +63,12 @@ class ClusterResource:
     @property
     def name(self) -> str:
         """Give the cluster's name in its resource group."""
-        return self.parts["name"]
+        return self.parts.name
 
     @property
     def place(self) -> tuple[str, str]:
         """Give the resource group and the name, as the client takes them."""
-        return self.parts["group"], self.parts["name"]
+        return self.parts.group, self.parts.name
 
     @property
     def pause(self) -> float:
@@ -85,7 +81,7 @@ class ClusterResource:
         with require_extra("azure", "Azure Resource Manager is asked by azure-mgmt-kusto, which is not installed."):
             from azure.mgmt.kusto import KustoManagementClient
         options = {**_DEFAULTS, "retry_policy": _retries(), **self.options}
-        with KustoManagementClient(subscription_id=self.parts["subscription"], **options) as client:
+        with KustoManagementClient(subscription_id=self.parts.subscription, **options) as client:
             yield client
 
     @contextmanager
@@ -94,9 +90,7 @@ class ClusterResource:
         with require_extra("azure", "Azure Resource Manager is asked by azure-mgmt-msi, which is not installed."):
             from azure.mgmt.msi import ManagedServiceIdentityClient
         options = {**_DEFAULTS, "retry_policy": _retries(), **self.options}
-        with ManagedServiceIdentityClient(
-            subscription_id=subscription or self.parts["subscription"], **options
-        ) as client:
+        with ManagedServiceIdentityClient(subscription_id=subscription or self.parts.subscription, **options) as client:
             yield client
 
 

@@ -1,15 +1,13 @@
 """The values that fill a template, and how they are written in it."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kqlmi.errors import InputError
+from kqlmi.model.azure.resourceid import ResourceId
 from kqlmi.model.entities import SYSTEM, Identity, is_guid
 from kqlmi.model.kql import quoting
 from kqlmi.model.templates.fields import columns
-
-_RESOURCE = re.compile(r"/subscriptions/(?P<subscription>[^/]+)/resourceGroups/(?P<group>[^/]+)/.*/(?P<name>[^/]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +99,12 @@ class Values:
         return f'Authentication="Active Directory Managed Identity";{user}'
 
     @property
-    def cluster(self) -> Mapping[str, str]:
-        """Give the subscription, the group and the name of the cluster."""
-        found = _RESOURCE.fullmatch(self["resource_id"].rstrip("/"))
+    def cluster(self) -> ResourceId:
+        """Return where the cluster is in Azure; InputError where the field is no resource ID of one."""
+        found = ResourceId.parse(self["resource_id"].rstrip("/"), "Microsoft.Kusto/clusters")
         if found is None:
             raise InputError("--resource-id is not the resource ID of a cluster.")
-        return found.groupdict()
+        return found
 
 
 def hidden(text: str) -> str:

@@ -10,6 +10,7 @@ from kqlmi.model.audit.findings import Facts
 from kqlmi.model.azure.assignment import AssignmentPlan
 from kqlmi.model.azure.connectionplan import ConnectionPlan
 from kqlmi.model.azure.dataconnections import USAGE
+from kqlmi.model.azure.resourceid import ResourceId
 from kqlmi.model.entities import SYSTEM, Identity, Scope, did_you_mean
 from kqlmi.model.plan.impact import Impact, unassigning
 from kqlmi.model.policy.access import access
@@ -25,10 +26,6 @@ if TYPE_CHECKING:
 
 # What would be another place in the request's URL.
 _NAME: Final = re.compile(r"[^/\\?#%\x00-\x1f\x7f]+")
-_HUB: Final = re.compile(
-    r"/subscriptions/[^/\s]+/resourceGroups/[^/\s]+/providers/Microsoft\.EventHub/namespaces/[^/\s]+/eventhubs/[^/\s]+",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +124,7 @@ def connect_hub(
         raise InputError(f"{name!r} is no name of a data connection.", hint="Write a name without / \\ ? # and %.")
     if data_format and data_format.casefold() not in EVENT_FORMATS:
         raise InputError(f"There is no data format {data_format!r}.", hint=did_you_mean(data_format, EVENT_FORMATS))
-    if not _HUB.fullmatch(hub):
+    if not ResourceId.parse(hub, "Microsoft.EventHub/namespaces/eventhubs"):
         raise InputError(
             f"{hub!r} is not the resource ID of an event hub.",
             hint="Write /subscriptions/…/providers/Microsoft.EventHub/namespaces/…/eventhubs/…",

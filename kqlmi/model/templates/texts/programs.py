@@ -132,8 +132,8 @@ from azure.identity import DefaultAzureCredential
 from azure.mgmt.kusto import KustoManagementClient
 
 options = {{"credential": DefaultAzureCredential()}}
-group, name = {where["group"]!r}, {where["name"]!r}
-with KustoManagementClient(subscription_id={where["subscription"]!r}, **options) as client:
+group, name = {where.group!r}, {where.name!r}
+with KustoManagementClient(subscription_id={where.subscription!r}, **options) as client:
     cluster = client.clusters.get(group, name)
 {identity}
     connection = {{
