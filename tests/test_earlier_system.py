@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -31,7 +32,7 @@ def cluster() -> Iterator[LocalCluster]:
         with kqlmi.connect(started.url, token=started.token, history=False) as admin:
             admin.apply(admin.grant("system", "ExternalDataRequest", databases=["Samples"]))
         again = kqlmi.local.Identity(started.name, is_system=True)
-        started._state.identities = (again, *started.identities[1:])
+        started._state.change(lambda world: replace(world, identities=(again, *started.identities[1:])))
         yield started
 
 

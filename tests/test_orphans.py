@@ -1,6 +1,7 @@
 """A scope that holds an identity which is no longer assigned: what repeats it is refused whole, and a way on is found."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -28,7 +29,7 @@ def session(cluster: LocalCluster) -> Iterator[Session]:
         opened.apply(opened.grant(ORPHAN.object_id, "ExternalTable", databases=["Samples"]))
         opened.apply(opened.grant(LOADER.object_id, "SqlRequest", databases=["Samples"]))
         opened.apply(opened.grant(LOADER.object_id, "AzureAI", databases=["Samples"]))
-        cluster._state.identities = (LOADER,)
+        cluster._state.change(lambda world: replace(world, identities=(LOADER,)))
         yield opened
 
 

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -41,7 +42,7 @@ def _nothing_recorded(session: Session, cluster: LocalCluster) -> None:
     """Forget what was recorded and written: to read it takes the longer the more there is."""
     assert session.history
     shutil.rmtree(session.history.folder, ignore_errors=True)
-    cluster._state.journal = ()
+    cluster._state.change(lambda world: replace(world, journal=()))
 
 
 def held(session: Session) -> dict[str, frozenset[tuple[str, str]] | None]:

@@ -4,6 +4,7 @@ import atexit
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -77,7 +78,7 @@ class LocalCluster:
     @property
     def identities(self) -> tuple[Identity, ...]:
         """The managed identities that are assigned to the cluster."""
-        return self._state.identities
+        return self._state.world.identities
 
     def token_for(self, role: str, *, database: str | None = None) -> str:
         """Give a token of a new principal that has a role.
@@ -94,7 +95,7 @@ class LocalCluster:
             return self._new_token(Caller(principal, frozenset({_ROLES[role]})))
         state = self._state
         with state.lock:
-            for held in [state.database(database)] if database is not None else list(state.databases.values()):
+            for held in [state.database(database)] if database is not None else list(state.world.databases.values()):
                 state.grant(held, Grant(_ROLES[role], principal))
         state.keep()
         return self._new_token(Caller(principal))
@@ -155,8 +156,8 @@ class LocalCluster:
         path = Path(folder)
         if not path.is_dir():
             raise InputError(f"The folder {path} does not exist.", hint="Create it first.")
-        with _as_input(), self._state.lock:
-            self._state.storage = self._state.storage.with_container(url, path)
+        with _as_input():
+            self._state.change(lambda w: replace(w, storage=w.storage.with_container(url, path)))
         self._state.keep()
 
     def assign_role(self, object_id: str, url: str, role: str) -> None:
@@ -164,14 +165,14 @@ class LocalCluster:
 
         A hub is named by its resource ID, or as ``sb://namespace.servicebus.windows.net/hub``.
         """
-        with _as_input(), self._state.lock:
-            self._state.azure_roles = self._state.azure_roles.assigned(object_id, url, role)
+        with _as_input():
+            self._state.change(lambda w: replace(w, azure_roles=w.azure_roles.assigned(object_id, url, role)))
         self._state.keep()
 
     def unassign_role(self, object_id: str, url: str, role: str) -> None:
         """Take an Azure role away from a principal."""
-        with _as_input(), self._state.lock:
-            self._state.azure_roles = self._state.azure_roles.unassigned(object_id, url, role)
+        with _as_input():
+            self._state.change(lambda w: replace(w, azure_roles=w.azure_roles.unassigned(object_id, url, role)))
         self._state.keep()
 
     def stop(self) -> None:

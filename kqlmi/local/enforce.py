@@ -36,10 +36,10 @@ def permit(state: State, use: Use, identity: str) -> Identity:
     workflow = _WORKFLOWS.get(use.flow)
     if workflow is None:
         raise disabled(use.flow, identity, use.database)
-    found = identities.find(state.identities, identity)
+    found = identities.find(state.world.identities, identity)
     if found is None:
         raise _refused(use, identity, "assignment", _unassigned(state, identity))
-    if not _allows(state.policy, found, workflow) and (
+    if not _allows(state.world.policy, found, workflow) and (
         workflow.cluster_only or not _allows(state.database(use.database).policy, found, workflow)
     ):
         raise _refused(use, identity, "grant", _ungranted(state, use, workflow, found))
@@ -55,7 +55,7 @@ def permit_callout(state: State, use: Use, url: str) -> None:
     """Refuse a URL that the callout policy does not let this flow call."""
     workflow = _WORKFLOWS.get(use.flow)
     kind = workflow.callout if workflow else ""
-    if kind and not callouts.permits(state.callouts, kind, url):
+    if kind and not callouts.permits(state.world.callouts, kind, url):
         what = f"the callout policy of the cluster does not let '{kind}' call {url} {_OWN_WORDS}"
         raise _refused(use, "", "callout", what, {"calloutType": kind, "url": url})
 
@@ -72,7 +72,7 @@ def _allows(policy: Policy | None, identity: Identity, workflow: Workflow) -> bo
 
 
 def _unassigned(state: State, identity: str) -> str:
-    for one in state.identities:
+    for one in state.world.identities:
         if one.client_id.lower() == identity.strip().lower():
             hint = f"it is the client ID of '{one.display_name}', whose object ID is {one.object_id}"
             return (

@@ -3,6 +3,7 @@
 import uuid
 import zipfile
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from kqlmi.local.language import literals
@@ -98,9 +99,10 @@ def furnish(state: State, folder: Path) -> None:
         target.write_text(content, encoding="utf-8", newline="")
     with zipfile.ZipFile(folder / "severity.zip", "w") as zipped:
         zipped.writestr("severity.py", _MODULE)
-    state.storage = state.storage.with_container(CONTAINER, folder)
+    roles = state.world.azure_roles
     for name, role in _HOLDERS.items():
-        state.azure_roles = state.azure_roles.assigned(_stable(name), CONTAINER, role)
+        roles = roles.assigned(_stable(name), CONTAINER, role)
+    state.change(lambda w: replace(w, storage=w.storage.with_container(CONTAINER, folder), azure_roles=roles))
 
 
 def build(databases: Iterable[str] | None, identities: Iterable[str | Identity] | None, usages: Iterable[str]) -> State:

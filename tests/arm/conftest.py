@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -49,4 +50,6 @@ def create(cluster: LocalCluster, name: str) -> Any:
 
 def unassign_by_hand(cluster: LocalCluster, name: str) -> None:
     """Take an identity from the cluster behind the session's back."""
-    cluster._state.identities = tuple(one for one in cluster.identities if one.display_name != name)
+    cluster._state.change(
+        lambda world: replace(world, identities=tuple(one for one in cluster.identities if one.display_name != name))
+    )

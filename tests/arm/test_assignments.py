@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -208,11 +209,11 @@ def test_an_interrupted_change_is_looked_for(cluster: LocalCluster, session: Ses
     assert caught.value.outcome == "applied"
     assert names(cluster) == ["system", "exporter"]
 
-    cluster._state.identities = before
+    cluster._state.change(lambda world: replace(world, identities=before))
     plan = session.unassign("loader")
 
     def undone(_: str) -> None:
-        cluster._state.identities = before
+        cluster._state.change(lambda world: replace(world, identities=before))
         raise KeyboardInterrupt
 
     with pytest.raises(ApplyError, match=r"Interrupted.*is not stopped by that.*%kqlmi identities") as caught:
@@ -244,7 +245,7 @@ def test_a_failed_operation_is_not_applied(
 
     def fail(asked: arm.Asked) -> arm.Answer:
         answer = accept(asked)
-        asked.state.identities = before
+        asked.state.change(lambda world: replace(world, identities=before))
         asked.state.operations = dict.fromkeys(asked.state.operations, "Failed")
         return answer
 

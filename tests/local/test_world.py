@@ -64,11 +64,11 @@ def test_what_cannot_be_told_apart_is_refused(wrong: dict[str, Any]) -> None:
 def test_the_sample_world_has_files_and_takes_them_with_it(connect: Any) -> None:
     blob = f"{world_module.CONTAINER}/storms/2007-10.csv"
     with local.start() as cluster:
-        reader, folder = connect(cluster), (cluster._state.storage.containers["kqlmisamples", "landing"])
+        reader, folder = connect(cluster), (cluster._state.world.storage.containers["kqlmisamples", "landing"])
         object_id = cluster.identities[1].object_id
         text = f"externaldata (t: datetime, s: string) [h'{blob};managed_identity={object_id}'] | count"
         assert reader.query(text, "Telemetry") == [{"Count": 3}]
-        assert "Contributor" in str(cluster._state.azure_roles)
+        assert "Contributor" in str(cluster._state.world.azure_roles)
         assert folder.is_dir()
     assert not folder.exists()
 
@@ -85,7 +85,7 @@ def test_a_folder_or_role_that_does_not_exist_is_refused(tmp_path: Path) -> None
         cluster.add_storage(url, tmp_path)
         cluster.assign_role("mine", url, "Owner")
         cluster.unassign_role("mine", url, "Owner")
-        assert cluster._state.azure_roles.assignments == frozenset()
+        assert cluster._state.world.azure_roles.assignments == frozenset()
 
 
 def test_starting_loads_neither_the_engine_nor_pandas() -> None:

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -177,7 +178,7 @@ def test_identities_that_are_no_longer_assigned_are_left_out_of_a_second_plan(
 ) -> None:
     orphan = next(one for one in cluster.identities if one.display_name == "mi-adx-ingest")
     state = cluster._state
-    state.identities = tuple(one for one in state.identities if one != orphan)
+    state.change(lambda world: replace(world, identities=tuple(one for one in state.world.identities if one != orphan)))
     command = shown.plan("revoke system ExternalTable --database Samples")
     with pytest.raises(ApplyError, match="refused and changed nothing"):
         shown(command)

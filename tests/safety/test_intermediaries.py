@@ -193,7 +193,7 @@ class Bench:
 
     def truth(self, scope: str) -> str:
         state = self.cluster._state
-        found = state.database(scope).policy if scope else state.policy
+        found = state.database(scope).policy if scope else state.world.policy
         now = found if found is None else {"system": frozenset(usage for entry in found for usage in entry.usages)}
         return {json.dumps(_plain(BEFORE[scope])): "not applied", json.dumps(_plain(AFTER[scope])): "applied"}[
             json.dumps(_plain(now))
@@ -204,7 +204,7 @@ class Bench:
         scope = STEPS[row.step]
         if self.truth(scope) != "not applied":
             self.plain.alter(scope, BEFORE[scope] or {})
-        self.cluster._state.journal = ()  # which is read again and again
+        self.cluster._state.change(lambda world: replace(world, journal=()))  # which is read again and again
         shape = {**ANYBODYS, **KUSTOS}[row.shape]
         made_up = shape(Asked(scope, self.texts[row.step][0 if row.landed else 1]))
         # A history of its own, because all of it is read for each entry.

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 from unittest.mock import patch
@@ -101,7 +101,9 @@ def unassign(cluster: LocalCluster, orphans: Iterable[str]) -> None:
     """Take identities from the cluster: no command can, on Azure it is a change of the cluster's resource."""
     gone = set(orphans)
     with cluster._state.lock:
-        cluster._state.identities = tuple(one for one in IDENTITIES if one.object_id not in gone)
+        cluster._state.change(
+            lambda world: replace(world, identities=tuple(one for one in IDENTITIES if one.object_id not in gone))
+        )
 
 
 class Policies(RuleBasedStateMachine):

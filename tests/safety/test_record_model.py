@@ -115,7 +115,7 @@ class Oracle:
 
     def state(self, name: str) -> State:
         state = self.cluster._state
-        return parse(policies.render(state.policy if name == CLUSTER else state.database(name).policy))
+        return parse(policies.render(state.world.policy if name == CLUSTER else state.database(name).policy))
 
     @property
     def said(self) -> str:
@@ -408,7 +408,7 @@ def test_drift_undo_and_history_are_those_of_an_oracle(world: tuple[LocalCluster
     counts: dict[str, int] = {}
     for seed in range(ROUNDS):
         shutil.rmtree(os.environ["KQLMI_STATE"], ignore_errors=True)
-        cluster._state.journal = ()
+        cluster._state.change(lambda world: replace(world, journal=()))
         oracle = Oracle(cluster, service, disk, seed)
         for _ in range(OPERATIONS):
             name = oracle.step()

@@ -5,6 +5,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -58,7 +59,8 @@ def opened(cluster: LocalCluster, **more: Any) -> Session:
 
 @pytest.fixture
 def session(cluster: LocalCluster) -> Iterator[Session]:
-    cluster._state.reports, cluster._state.elsewhere = {}, {}
+    cluster._state.change(lambda world: replace(world, reports={}))
+    cluster._state.elsewhere = {}
     with opened(cluster) as made:
         yield made
 
@@ -89,7 +91,7 @@ def test_a_blob_becomes_rows_and_the_result_says_so(
         "Queued.",
     ]
     assert waited == sorted(waited)
-    [report] = cluster._state.reports[SUCCEEDED]
+    [report] = cluster._state.world.reports[SUCCEEDED]
     assert report.received == 0, "what belongs to everybody must stay in the queue, and seen by all"
 
 
@@ -123,7 +125,7 @@ def test_what_no_policy_allows_is_refused_before_anything_is_sent(
         session.ingest(f"{DATA}/a.csv", "R", identity=identity, database=database, **NOW)
     assert says in str(caught.value)
     assert sent(cluster) == before
-    assert cluster._state.jobs == ()
+    assert cluster._state.world.jobs == ()
 
 
 def test_an_identity_that_is_not_assigned_is_refused_before_anything_is_sent(cluster: LocalCluster) -> None:
@@ -156,7 +158,7 @@ def test_a_failure_gives_the_reason_of_the_cluster(cluster: LocalCluster, sessio
         session.ingest(f"{DATA}/a.csv", "Nowhere", identity="loader", **NOW)
     with pytest.raises(IngestionError, match="ingestionMappingReference"):
         session.ingest(f"{DATA}/a.csv", "R", identity="loader", mapping="m", **NOW)
-    assert cluster._state.reports["kqlmi-failed"][0].received == 0
+    assert cluster._state.world.reports["kqlmi-failed"][0].received == 0
 
 
 def test_silence_is_unknown_and_not_guessed(cluster: LocalCluster, session: Session) -> None:

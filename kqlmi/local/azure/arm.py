@@ -11,7 +11,7 @@ from kqlmi.local.ingest import connections
 from kqlmi.local.state import assignments
 from kqlmi.local.state.assignments import LOCATION, ArmError
 from kqlmi.local.state.entities import DataConnection
-from kqlmi.local.state.state import State, key
+from kqlmi.local.state.state import State, key, without
 from kqlmi.local.values import lenient_json, resources
 from kqlmi.local.values.faults import KustoError
 from kqlmi.local.values.identities import Identity
@@ -111,7 +111,8 @@ def update_cluster(asked: Asked) -> Answer:
         if only not in ("*", assignments.etag(asked.state)):
             raise ArmError(412, "PreconditionFailed", "The cluster is not the one that the If-Match header names.")
         if block is not None:
-            asked.state.identities = assignments.assigned(asked.state, block)
+            assigned = assignments.assigned(asked.state, block)
+            asked.state.change(lambda w: replace(w, identities=assigned))
     return _accepted(asked)
 
 
@@ -131,7 +132,7 @@ def operation(asked: Asked) -> Answer:
 @route("GET", f"{_GROUP}{_IDENTITIES}")
 def identities(asked: Asked) -> Answer:
     """Give the user-assigned identities of the resource group, whether they are assigned to the cluster or not."""
-    return Answer(body={"value": [assignments.identity_body(one) for one in asked.state.user_assigned.values()]})
+    return Answer(body={"value": [assignments.identity_body(one) for one in asked.state.world.user_assigned.values()]})
 
 
 @route("GET", f"{_GROUP}{_IDENTITIES}/{{name}}")
@@ -152,9 +153,9 @@ def create_identity(asked: Asked) -> Answer:
         raise ArmError(400, "InvalidRequestContent", "A user-assigned identity needs a name and a location.")
     state, place = asked.state, resources.identity_id(name).lower()
     with state.lock:
-        held = state.user_assigned.get(place)
+        held = state.world.user_assigned.get(place)
         created = held or Identity(name)
-        state.user_assigned = {**state.user_assigned, place: created}
+        state.change(lambda w: replace(w, user_assigned={**w.user_assigned, place: created}))
     return Answer(200 if held else 201, assignments.identity_body(created))
 
 
@@ -163,11 +164,11 @@ def delete_identity(asked: Asked) -> Answer:
     """Delete a user-assigned identity; what names it in policies stays there."""
     state, place = asked.state, resources.identity_id(asked.path["name"]).lower()
     with state.lock:
-        if place not in state.user_assigned:
+        if place not in state.world.user_assigned:
             return Answer(204)
-        gone = state.user_assigned[place]
-        state.user_assigned = {name: one for name, one in state.user_assigned.items() if name != place}
-        state.identities = tuple(one for one in state.identities if one.object_id != gone.object_id)
+        gone = state.world.user_assigned[place]
+        kept = tuple(one for one in state.world.identities if one.object_id != gone.object_id)
+        state.change(lambda w: replace(w, user_assigned=without(w.user_assigned, place), identities=kept))
     return Answer(200)
 
 
@@ -175,7 +176,7 @@ def delete_identity(asked: Asked) -> Answer:
 def data_connections(asked: Asked) -> Answer:
     """Give the data connections of a database."""
     database = _database(asked)
-    shown = [connections.render(asked.state, one) for one in asked.state.connections.values()]
+    shown = [connections.render(asked.state, one) for one in asked.state.world.connections.values()]
     return Answer(body={"value": [one for one in shown if one["name"].split("/")[1] == database]})
 
 
@@ -213,20 +214,20 @@ def _keep(asked: Asked, body: dict[str, Any]) -> Answer:
         raise ArmError(400, "BadRequest", error.detail) from error
     with state.lock:
         place = (key(made.database), name.lower())
-        held = state.connections.get(place)
+        held = state.world.connections.get(place)
         # As documented, a new connection begins with the events that are sent from now on.
-        offset = held.offset if held and held.hub == made.hub else len(state.hubs[made.hub])
+        offset = held.offset if held and held.hub == made.hub else len(state.world.hubs[made.hub])
         kept = replace(made, offset=offset)
-        state.connections = {**state.connections, place: kept}
+        state.change(lambda w: replace(w, connections={**w.connections, place: kept}))
     state.work.set()
     return _accepted(asked, connections.render(state, kept), status=200 if held else 201)
 
 
 def _held(asked: Asked) -> DataConnection:
     place = (key(_database(asked)), asked.path["connection"].lower())
-    if place not in asked.state.connections:
+    if place not in asked.state.world.connections:
         raise ArmError(404, "ResourceNotFound", f"There is no data connection {asked.path['connection']}.")
-    return asked.state.connections[place]
+    return asked.state.world.connections[place]
 
 
 @route("DELETE", f"{_CONNECTIONS}/{{connection}}")
@@ -234,9 +235,9 @@ def delete_data_connection(asked: Asked) -> Answer:
     """Delete a data connection."""
     state, place = asked.state, (key(_database(asked)), asked.path["connection"].lower())
     with state.lock:
-        if place not in state.connections:
+        if place not in state.world.connections:
             return Answer(204)
-        state.connections = {one: held for one, held in state.connections.items() if one != place}
+        state.change(lambda w: replace(w, connections=without(w.connections, place)))
     return _accepted(asked)
 
 

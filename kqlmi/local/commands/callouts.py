@@ -1,6 +1,7 @@
 """The commands of the callout policy."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from kqlmi.local.dispatch.policy_commands import policy_commands
 from kqlmi.local.dispatch.registry import Call, Rows
@@ -13,8 +14,8 @@ from kqlmi.local.values.principals import ADMIN, MONITOR
 def _show(call: Call) -> Rows:
     """Return the callout policy, and a row for each rule that every cluster has."""
     state = call.state
-    children = lenient_json.dumps([database.name for database in state.databases.values()])
-    yield ("CalloutPolicy", "", callouts.render(state.callouts), children, "Cluster")
+    children = lenient_json.dumps([database.name for database in state.world.databases.values()])
+    yield ("CalloutPolicy", "", callouts.render(state.world.callouts), children, "Cluster")
     for rule in callouts.PREDEFINED:
         yield ("CalloutPolicy", "", callouts.render((rule,)), children, "Cluster immutable policy")
 
@@ -22,9 +23,10 @@ def _show(call: Call) -> Rows:
 def _put(call: Call, change: Callable[[Callouts | None], Callouts | None]) -> Rows:
     state = call.state
     with state.lock:
-        current = state.callouts
-        state.callouts = change(current)
-        before, after = callouts.render(current), callouts.render(state.callouts)
+        current = state.world.callouts
+        changed = change(current)
+        state.change(lambda w: replace(w, callouts=changed))
+        before, after = callouts.render(current), callouts.render(changed)
         call.record("ALTER-CLUSTER-POLICY", None, entity="CalloutPolicy", before=before, after=after)
     return [("CalloutPolicy", "", after, "", "")]
 

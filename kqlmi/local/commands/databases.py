@@ -27,7 +27,7 @@ def database_create(call: Call) -> Rows:
         raise bad_request(f"a database name has 1 to {_LONGEST_NAME} characters")
     state = call.state
     with state.lock:
-        existing = state.databases.get(key(name))
+        existing = state.world.databases.get(key(name))
         if existing and "ifnotexists" not in call.args:
             raise already_exists(name, "Database")
         if not existing:
@@ -41,12 +41,9 @@ def database_drop(call: Call) -> Rows:
     state = call.state
     with state.lock:
         database = state.database(call.args["database"])
-        state.remove(database)
-        gone = key(database.name)
-        state.connections = {place: one for place, one in state.connections.items() if place[0] != gone}
-        state.export_runs = {at: runs for at, runs in state.export_runs.items() if at[0] != database.database_id}
+        state.change(lambda w: w.without_database(database))
         call.record("DROP-DATABASE", database, before=database.name)
-        return [(one.name,) for one in state.databases.values()]
+        return [(one.name,) for one in state.world.databases.values()]
 
 
 @command(".alter database {name:database} prettyname {string:pretty}", gives=_PRETTY, writes=True)

@@ -3,7 +3,7 @@
 import secrets
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kqlmi.local.dispatch.registry import Call, Endpoint, Rows, command, shape
@@ -158,8 +158,7 @@ def ingest_from_storage_queued(call: Call) -> Rows:
         IngestionJob(database.name, table, blob.shown, kept, call.caller, "ingest.queued_cmd", operation)
         for _, blob in _found(call, call.args["source"], database.name, flow="ingest.queued_cmd")
     )
-    with state.lock:
-        state.jobs = (*state.jobs, *jobs)
+    state.change(lambda w: replace(w, jobs=(*w.jobs, *jobs)))
     state.work.set()
     return [(operation, call.run.client_request_id, "")]
 
@@ -185,7 +184,7 @@ def _captured(listing: Listing, blob: Location) -> str:
 
 
 def _require_ingestor(call: Call) -> None:
-    if not any(call.state.roles(call.caller, one) & INGEST for one in call.state.databases.values()):
+    if not any(call.state.roles(call.caller, one) & INGEST for one in call.state.world.databases.values()):
         raise forbidden_operation(call.caller.principal.fqn, call.operation, call.state.ingest_url)
 
 

@@ -1,5 +1,7 @@
 """Plugins that are off until somebody enables them."""
 
+from dataclasses import replace
+
 from kqlmi.local.dispatch.registry import Call, Rows, command
 from kqlmi.local.values.faults import bad_request
 from kqlmi.local.values.principals import ADMIN, READ_SCHEMA
@@ -12,7 +14,7 @@ _KNOWN = ("python",)
 def plugins_show(call: Call) -> Rows:
     """Give the plugins that can be enabled."""
     call.allowed(READ_SCHEMA)
-    return [(name, name in call.state.plugins) for name in _KNOWN]
+    return [(name, name in call.state.world.plugins) for name in _KNOWN]
 
 
 @command(".enable plugin {name:plugin}", gives=_GIVES, needs=ADMIN, writes=True)
@@ -31,7 +33,5 @@ def _set(call: Call, *, enables: bool) -> Rows:
     name = call.args["plugin"]
     if name not in _KNOWN:
         raise bad_request(f"the local cluster has no plugin '{name}' to enable or disable")
-    with call.state.lock:
-        rest = call.state.plugins - {name}
-        call.state.plugins = rest | {name} if enables else rest
+    call.state.change(lambda w: replace(w, plugins=w.plugins | {name} if enables else w.plugins - {name}))
     return plugins_show(call)

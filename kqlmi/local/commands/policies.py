@@ -16,16 +16,17 @@ _Change = Callable[[Policy | None], Policy | None]
 
 def _show_cluster(call: Call) -> Rows:
     state = call.state
-    children = lenient_json.dumps([database.name for database in state.databases.values()])
-    return [(_NAME, "", policies.render(state.policy), children, "Cluster")]
+    children = lenient_json.dumps([database.name for database in state.world.databases.values()])
+    return [(_NAME, "", policies.render(state.world.policy), children, "Cluster")]
 
 
 def _put_cluster(call: Call, change: _Change) -> Rows:
     state = call.state
     with state.lock:
-        current = state.policy
-        state.policy = change(current)
-        before, after = policies.render(current), policies.render(state.policy)
+        current = state.world.policy
+        changed = change(current)
+        state.change(lambda w: replace(w, policy=changed))
+        before, after = policies.render(current), policies.render(changed)
         call.record("ALTER-CLUSTER-POLICY", None, entity=_NAME, before=before, after=after)
         return _show_cluster(call)
 
@@ -48,7 +49,7 @@ def _put_database(call: Call, change: _Change) -> Rows:
 
 def _parse(call: Call) -> Policy:
     state = call.state
-    return policies.parse(call.args["payload"], state.identities, state.usages)
+    return policies.parse(call.args["payload"], state.world.identities, state.world.usages)
 
 
 def _merge(current: Policy | None, added: Policy | None) -> Policy:

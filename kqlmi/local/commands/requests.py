@@ -64,7 +64,7 @@ def commands_and_queries_show(call: Call) -> Rows:
 )
 def journal_show(call: Call) -> Rows:
     """Give the changes that the caller made, and those of what it administers."""
-    return [_journal_row(change) for change in call.state.journal if _may_see_change(call, change)]
+    return [_journal_row(change) for change in call.state.world.journal if _may_see_change(call, change)]
 
 
 @command(
@@ -102,7 +102,7 @@ def _owns(call: Call, run: Run) -> bool:
 def _administers(call: Call, database: str, roles: frozenset[Any]) -> bool:
     if call.caller.roles & roles:
         return True
-    held = call.state.databases.get(key(database))
+    held = call.state.world.databases.get(key(database))
     return held is not None and bool(call.state.roles(call.caller, held) & roles)
 
 

@@ -107,7 +107,7 @@ def principal_roles_show(call: Call) -> Rows:
     caller = call.caller.principal
     for role in sorted(call.caller.roles):
         yield ("Cluster", caller.display_name, caller.object_id, f"AllDatabases{role.title}")
-    for database in call.state.databases.values():
+    for database in call.state.world.databases.values():
         yield from _held(database, caller, None)
 
 
@@ -120,7 +120,7 @@ def roles_of_principal_show(call: Call) -> Rows:
     of: Securable | None = call.args.get("of")
     principal = _parsed(call, call.args["principal"]) if "principal" in call.args else call.caller.principal
     is_own = principal.is_same(call.caller.principal)
-    for one in call.state.databases.values():
+    for one in call.state.world.databases.values():
         if is_own or call.state.roles(call.caller, one) & MONITOR:
             yield from _held(one, principal, of)
 
@@ -139,7 +139,7 @@ def _change(call: Call, change: Callable[[Grants, Grants], Grants]) -> Rows:
 
 
 def _parsed(call: Call, text: str) -> Principal:
-    return parse_fqn(text, [caller.principal for caller in call.state.callers.values()], call.state.identities)
+    return parse_fqn(text, [caller.principal for caller in call.state.callers.values()], call.state.world.identities)
 
 
 def _without(grants: Grants, named: Grants) -> Grants:

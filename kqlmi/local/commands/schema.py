@@ -52,7 +52,7 @@ def database_schema_script_show(call: Call) -> Rows:
 def ingestion_failures_show(call: Call) -> Rows:
     """Give the ingestions that failed, in the databases that the caller may see."""
     visible = {database.name for database in call.state.visible(call.caller)}
-    for one in call.state.ingestion_failures:
+    for one in call.state.world.ingestion_failures:
         if one.database in visible:
             kind = "Permanent" if one.is_permanent else "Transient"
             yield (

@@ -74,7 +74,7 @@ class Call:
                 self.require(roles)
                 raise
         entity = entity or (f"Table {table}" if table else f"Function {function}")
-        self.require(roles, self.state.databases.get(key(name)), entity)
+        self.require(roles, self.state.world.databases.get(key(name)), entity)
         return self.state.database(name)
 
     def require(self, roles: frozenset[Role], database: Database | None = None, entity: str = "") -> None:
@@ -122,13 +122,13 @@ class Call:
         """Note a change in the journal; each entry has a time of its own."""
         state = self.state
         with state.lock:
-            latest = state.journal[-1].timestamp if state.journal else 0
+            latest = state.world.journal[-1].timestamp if state.world.journal else 0
             change = Change(
                 event=event,
                 timestamp=max(kusto_time.now(), latest + 10),
                 database=database.name if database else "",
                 entity=entity or (database.name if database else ""),
-                version=database.version if database else len(state.journal) + 1,
+                version=database.version if database else len(state.world.journal) + 1,
                 before=before,
                 after=after,
                 command=self.run.text,
@@ -136,7 +136,7 @@ class Call:
                 client_request_id=self.run.client_request_id,
                 activity_id=self.run.activity_id,
             )
-            state.journal = (*state.journal, change)
+            state.change(lambda w: replace(w, journal=(*w.journal, change)))
 
 
 @dataclass(frozen=True)

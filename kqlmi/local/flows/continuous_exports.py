@@ -9,7 +9,7 @@ from kqlmi.local.flows import export_runs, exports
 from kqlmi.local.language.lexer import Kind, mask_hidden, tokens
 from kqlmi.local.state.activity import ExportRuns
 from kqlmi.local.state.entities import ContinuousExport
-from kqlmi.local.state.state import Database, with_entry
+from kqlmi.local.state.state import Database, with_entry, without
 from kqlmi.local.storage import transfer
 from kqlmi.local.values import kusto_time, lenient_json
 from kqlmi.local.values.faults import bad_request, entity_not_found
@@ -42,10 +42,10 @@ def continuous_export_create_or_alter(call: Call) -> Rows:
         raise bad_request(f"the external table '{table.name}' impersonates, so the export needs a managedIdentity")
     with state.lock:
         place = (database.database_id, export.name)
-        held = state.export_runs.get(place)
+        held = state.world.export_runs.get(place)
         now = {name: database.position(name) for name in export.over}
         runs = replace(held, exported=now | dict(held.exported)) if held else ExportRuns(now)
-        state.export_runs = {**state.export_runs, place: runs}
+        state.change(lambda w: replace(w, export_runs={**w.export_runs, place: runs}))
     return _put(call, export.name, export, "CREATE-CONTINUOUS-EXPORT")
 
 
@@ -68,9 +68,8 @@ def continuous_export_drop(call: Call) -> Rows:
     database = call.allowed(ADMIN)
     name = _export(call, database).name
     _put(call, name, None, "DROP-CONTINUOUS-EXPORT")
-    with state.lock:
-        place = (database.database_id, name)
-        state.export_runs = {held: runs for held, runs in state.export_runs.items() if held != place}
+    place = (database.database_id, name)
+    state.change(lambda w: replace(w, export_runs=without(w.export_runs, place)))
     database = call.allowed(READ_SCHEMA)
     return _rows(call, database, database.exports.values())
 
@@ -147,7 +146,7 @@ def _export(call: Call, database: Database) -> ContinuousExport:
 def _runs(call: Call) -> tuple[ContinuousExport, ExportRuns]:
     database = call.allowed(MONITOR)
     export = _export(call, database)
-    return export, call.state.export_runs[database.database_id, export.name]
+    return export, call.state.world.export_runs[database.database_id, export.name]
 
 
 def _switch(call: Call, *, is_disabled: bool) -> Rows:
@@ -180,7 +179,7 @@ def _rows(call: Call, database: Database, exports: Iterable[ContinuousExport]) -
 
 
 def _row(call: Call, database: Database, export: ContinuousExport) -> tuple[Any, ...]:
-    runs = call.state.export_runs[database.database_id, export.name]
+    runs = call.state.world.export_runs[database.database_id, export.name]
     return (
         export.name,
         export.external_table,

@@ -56,18 +56,19 @@ class Scheduler(Worker):
         """Give when the next export is due, the ID of its database, and its name."""
         found = [
             (runs.next_run(export.interval), database.database_id, export.name)
-            for database in self._state.databases.values()
+            for database in self._state.world.databases.values()
             for export in database.exports.values()
-            if not export.is_disabled and (runs := self._state.export_runs.get((database.database_id, export.name)))
+            if not export.is_disabled
+            and (runs := self._state.world.export_runs.get((database.database_id, export.name)))
         ]
         return min(found, default=None)
 
     def _start(self, database_id: str, name: str) -> None:
-        database = next((one for one in self._state.databases.values() if one.database_id == database_id), None)
+        database = next((one for one in self._state.world.databases.values() if one.database_id == database_id), None)
         export = database.exports.get(name) if database else None
         if not database or not export or export.is_disabled:
             return
-        self._created = self._state.export_runs[database_id, name].created
+        self._created = self._state.world.export_runs[database_id, name].created
         self._run = Run(is_query=True, text=export.query, principal=_NOBODY, database=database.name)
         started = kusto_time.now()
         self._note(database, export, lambda runs: replace(runs, is_running=True, last_run=started))
@@ -98,7 +99,7 @@ class Scheduler(Worker):
         self, database: Database, export: ContinuousExport, run: Run
     ) -> tuple[dict[str, tuple[str, int]], list[tuple[str, int]]]:
         """Write what is new since the last run; the rows of a table that was made anew are all new."""
-        done = self._state.export_runs[database.database_id, export.name].exported
+        done = self._state.world.export_runs[database.database_id, export.name].exported
         rows: dict[str, Table] = {}
         for name in export.over:
             facts = database.table(name)
@@ -122,6 +123,6 @@ class Scheduler(Worker):
     def _note(self, database: Database, export: ContinuousExport, change: Callable[[ExportRuns], ExportRuns]) -> None:
         state, place = self._state, (database.database_id, export.name)
         with state.lock:
-            runs = state.export_runs.get(place)
+            runs = state.world.export_runs.get(place)
             if runs and runs.created == self._created:  # it may have been dropped and made anew meanwhile
-                state.export_runs = {**state.export_runs, place: change(runs)}
+                state.change(lambda w: replace(w, export_runs={**w.export_runs, place: change(runs)}))

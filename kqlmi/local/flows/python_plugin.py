@@ -23,7 +23,7 @@ _LARGEST = 64 * 1024 * 1024
 @plugin("python")
 def python(expansion: Expansion, site: Site, context: Database) -> Source:
     """Give what a script makes of the rows that flow into it."""
-    if "python" not in expansion.state.plugins:
+    if "python" not in expansion.state.world.plugins:
         raise bad_request("the python plugin is not enabled on this cluster; here, .enable plugin python enables it")
     if site.source is None:
         raise bad_request("the python plugin needs rows: write T | evaluate python(…)")

@@ -96,8 +96,7 @@ def note_failure(
         principal=call.caller.principal.fqn,
         activity_id=call.run.activity_id,
     )
-    with call.state.lock:
-        call.state.ingestion_failures = (*call.state.ingestion_failures[-9_999:], failure)
+    call.state.change(lambda w: replace(w, ingestion_failures=(*w.ingestion_failures[-9_999:], failure)))
     return failure
 
 

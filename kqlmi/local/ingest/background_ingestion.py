@@ -36,7 +36,7 @@ class Ingestor(Worker):
     def __init__(self, queries: Queries, uploads: Uploads) -> None:
         """Start the thread, which sleeps until there is work."""
         self._uploads = uploads
-        if queries.state.jobs:
+        if queries.state.world.jobs:
             queries.state.work.set()
         super().__init__("ingestion", queries, queries.state.work)
 
@@ -45,9 +45,9 @@ class Ingestor(Worker):
             # An event that may not be received now may be later: nothing tells when a policy changes.
             self._wakes.wait(_AGAIN if self._is_waiting() else None)
             self._wakes.clear()
-            while self._state.jobs and not self._stopped:
-                self._guard(partial(self._ingest, self._state.jobs[0]))
-            for connection in list(self._state.connections.values()):
+            while self._state.world.jobs and not self._stopped:
+                self._guard(partial(self._ingest, self._state.world.jobs[0]))
+            for connection in list(self._state.world.connections.values()):
                 if not self._stopped:
                     self._guard(partial(self._receive, connection))
 
@@ -63,7 +63,7 @@ class Ingestor(Worker):
 
     def _is_waiting(self) -> bool:
         state = self._state
-        return any(one.offset < len(state.hubs.get(one.hub, ())) for one in state.connections.values())
+        return any(one.offset < len(state.world.hubs.get(one.hub, ())) for one in state.world.connections.values())
 
     def _ingest(self, job: IngestionJob) -> None:
         call, shown = self._call(job.caller, job.database), _shown(job.source)
@@ -84,7 +84,7 @@ class Ingestor(Worker):
 
     def _done(self, job: IngestionJob) -> None:
         with self._state.lock:
-            self._state.jobs = tuple(one for one in self._state.jobs if one is not job)
+            self._state.change(lambda w: replace(w, jobs=tuple(one for one in w.jobs if one is not job)))
             if job.source.startswith(UPLOADED):
                 self._uploads.forget(job.source.removeprefix(UPLOADED))
 
@@ -101,7 +101,7 @@ class Ingestor(Worker):
     def _receive(self, connection: DataConnection) -> None:
         """Ingest the new events of a data connection; where it may not receive them, they wait, silently as in life."""
         state = self._state
-        events = state.hubs.get(connection.hub, ())[connection.offset :]
+        events = state.world.hubs.get(connection.hub, ())[connection.offset :]
         if not events:
             return
         try:
@@ -121,10 +121,10 @@ class Ingestor(Worker):
     def _received(self, connection: DataConnection, count: int) -> None:
         place = (key(connection.database), connection.name.lower())
         with self._state.lock:
-            held = self._state.connections.get(place)
+            held = self._state.world.connections.get(place)
             if held and held.hub == connection.hub:
                 done = replace(held, offset=connection.offset + count)
-                self._state.connections = {**self._state.connections, place: done}
+                self._state.change(lambda w: replace(w, connections={**w.connections, place: done}))
 
     def _read(
         self, call: Call, connection: DataConnection, table: Table, events: tuple[str, ...]

@@ -43,7 +43,7 @@ def parse(state: State, database: str, name: str, body: dict[str, Any]) -> DataC
         raise not_carried_out(f"data connections of the kind {kind}")
     _refuse_unknown(properties)
     hub = resources.parse_hub(str(properties.get("eventHubResourceId")))
-    if hub not in state.hubs:
+    if hub not in state.world.hubs:
         raise bad_request(f"there is no hub {'/'.join(hub)}; cluster.hub makes it")
     if not properties.get("consumerGroup"):
         raise bad_request("a data connection needs a 'consumerGroup'")
@@ -89,7 +89,7 @@ def receiver(state: State, connection: DataConnection) -> Identity:
     use = Use(FLOWS["EventHub"], connection.database)
     identity = enforce.permit(state, use, _object_id(state, connection.identity))
     scope = azureroles.hub_scope(*connection.hub)
-    if not state.azure_roles.holds(identity.object_id, scope, RECEIVERS):
+    if not state.world.azure_roles.holds(identity.object_id, scope, RECEIVERS):
         who = f"the managed identity '{identity.display_name}'"
         url = f"sb://{connection.hub[0]}.servicebus.windows.net/{connection.hub[1]}"
         raise enforce.refuse_role(use, identity.object_id, who, roles=RECEIVERS, url=url)
@@ -99,7 +99,7 @@ def receiver(state: State, connection: DataConnection) -> Identity:
 def _object_id(state: State, resource_id: str) -> str:
     """Give the object ID behind a resource ID; the cluster's own stands for its system identity."""
     if resource_id.lower() == resources.cluster_id(state.name).lower():
-        system = identities.find(state.identities, "system")
+        system = identities.find(state.world.identities, "system")
         return system.object_id if system else "system"
-    found = state.user_assigned.get(resource_id.lower())
+    found = state.world.user_assigned.get(resource_id.lower())
     return found.object_id if found else resource_id

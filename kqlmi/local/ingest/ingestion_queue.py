@@ -5,6 +5,7 @@ import binascii
 import hmac
 import json
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -28,8 +29,7 @@ def require_signature(state: State, given: str) -> None:
 def accept(state: State, body: bytes) -> str:
     """Queue the file that a message names, and give the answer that the client expects."""
     job = _job(state, _message(body))
-    with state.lock:
-        state.jobs = (*state.jobs, job)
+    state.change(lambda w: replace(w, jobs=(*w.jobs, job)))
     state.work.set()
     now = datetime.now(UTC)
     answer = ET.Element("QueueMessagesList")

@@ -66,9 +66,13 @@ def _about(job: IngestionJob, source: str) -> dict[str, str]:
 
 
 def _add(state: State, queue: str, told: dict[str, object]) -> None:
+    report = Report(json.dumps(told))
     with state.lock:
-        held = state.reports.get(queue, ())
-        state.reports = with_entry(state.reports, queue, (*held[1 - _KEPT :], Report(json.dumps(told))))
+        _put(state, queue, (*state.world.reports.get(queue, ())[1 - _KEPT :], report))
+
+
+def _put(state: State, queue: str, reports: tuple[Report, ...]) -> None:
+    state.change(lambda w: replace(w, reports=with_entry(w.reports, queue, reports)))
 
 
 def read(state: State, queue: str, *, count: str, hidden: str, peeks: bool) -> str:
@@ -77,7 +81,7 @@ def read(state: State, queue: str, *, count: str, hidden: str, peeks: bool) -> s
     seconds = _number("visibilitytimeout", hidden, range(1, _LONGEST_HIDDEN + 1))
     now = kusto_time.now()
     with state.lock:
-        held = [one for one in state.reports.get(queue, ()) if one.inserted + _LIFE > now]
+        held = [one for one in state.world.reports.get(queue, ()) if one.inserted + _LIFE > now]
         found = [one for one in held if one.visible <= now][:wanted]
         if not peeks:
             until = now + seconds * kusto_time.SECOND
@@ -86,7 +90,7 @@ def read(state: State, queue: str, *, count: str, hidden: str, peeks: bool) -> s
                 for one in found
             }
             found = list(taken.values())
-            state.reports = with_entry(state.reports, queue, tuple(taken.get(one.id, one) for one in held))
+            _put(state, queue, tuple(taken.get(one.id, one) for one in held))
     answer = ET.Element("QueueMessagesList")
     for one in found:
         _write(ET.SubElement(answer, "QueueMessage"), one, peeks=peeks)
@@ -109,13 +113,13 @@ def _write(message: ET.Element, report: Report, *, peeks: bool) -> None:
 def delete(state: State, queue: str, message: str, receipt: str) -> str:
     """Delete the message that was received with a receipt, and give the empty answer."""
     with state.lock:
-        held = state.reports.get(queue, ())
+        held = state.world.reports.get(queue, ())
         found = next((one for one in held if one.id == message), None)
         if found is None:
             raise http_error(404, "MessageNotFound", "The queue holds no such message.")
         if not receipt or found.receipt != receipt:
             raise http_error(400, "PopReceiptMismatch", "The message was received with another receipt.")
-        state.reports = with_entry(state.reports, queue, tuple(one for one in held if one is not found))
+        _put(state, queue, tuple(one for one in held if one is not found))
     return ""
 
 

@@ -28,16 +28,16 @@ class Queries:
     def __init__(self, state: State, carriers: Carriers) -> None:
         self.state = state
         self._carriers = carriers
-        self._engine = Engine(lambda: state.databases)
+        self._engine = Engine(lambda: state.world.databases)
 
     def context(self, caller: Caller, name: str | None) -> str:
         """Return the name of the database that a request is about; without one, of the first that the caller may see."""
-        if name is not None and (name.lower() not in _DEFAULT or key(name) in self.state.databases):
+        if name is not None and (name.lower() not in _DEFAULT or key(name) in self.state.world.databases):
             return name
         visible = self.state.visible(caller)
         if visible:
             return visible[0].name
-        if not self.state.databases:
+        if not self.state.world.databases:
             raise bad_request("this cluster has no database; the request needs one")
         raise forbidden_database(caller.principal.fqn, "NetDefaultDB")
 
@@ -139,6 +139,6 @@ def _about(principal: Principal, database: Database | None, state: State) -> dic
     return {
         "current_principal_details": f"dynamic({lenient_json.dumps(details)})",
         "current_principal": kqltext.quote(principal.fqn),
-        "current_cluster_endpoint": kqltext.quote(f"{state.id}.{state.name}"),
+        "current_cluster_endpoint": kqltext.quote(f"{state.world.id}.{state.name}"),
         **({"current_database": kqltext.quote(database.name)} if database else {}),
     }

@@ -29,12 +29,14 @@ def assigned(state: State, block: Any) -> tuple[Identity, ...]:
     kind = ", ".join(part.strip() for part in given.split(","))
     if kind not in _TYPES:
         raise ArmError(400, "InvalidRequestContent", f"identity.type must be one of {'; '.join(_TYPES)}.")
-    system = [one for one in state.identities if one.is_system]
+    system = [one for one in state.world.identities if one.is_system]
     if "SystemAssigned" not in kind:
         system = []
     elif not system:
         system = [Identity(state.name, is_system=True)]  # a principal of its own each time
-    users = {resources.identity_id(one.display_name).lower(): one for one in state.identities if not one.is_system}
+    users = {
+        resources.identity_id(one.display_name).lower(): one for one in state.world.identities if not one.is_system
+    }
     if "UserAssigned" not in kind.replace("SystemAssigned", ""):
         users = {}
     for place, change in users_given.items():
@@ -51,8 +53,8 @@ def assigned(state: State, block: Any) -> tuple[Identity, ...]:
 
 def cluster_body(state: State) -> dict[str, Any]:
     """Write the cluster with its identity block."""
-    users = [one for one in state.identities if not one.is_system]
-    system = next((one for one in state.identities if one.is_system), None)
+    users = [one for one in state.world.identities if not one.is_system]
+    system = next((one for one in state.world.identities if one.is_system), None)
     kinds = [name for name, is_there in (("SystemAssigned", system), ("UserAssigned", users)) if is_there]
     block: dict[str, Any] = {"type": ", ".join(kinds) or "None"}
     if system:
@@ -81,7 +83,7 @@ def cluster_body(state: State) -> dict[str, Any]:
 
 def etag(state: State) -> str:
     """Give what changes with the identities of the cluster."""
-    assigned_now = "|".join(one.object_id for one in state.identities)
+    assigned_now = "|".join(one.object_id for one in state.world.identities)
     return hashlib.sha256(assigned_now.encode()).hexdigest()[:16]
 
 
@@ -98,6 +100,6 @@ def identity_body(one: Identity) -> dict[str, Any]:
 
 def user_assigned(state: State, place: str) -> Identity:
     """Give a user-assigned identity by its resource ID, or refuse it."""
-    if place.lower() not in state.user_assigned:
+    if place.lower() not in state.world.user_assigned:
         raise ArmError(404, "ResourceNotFound", f"There is no user-assigned identity {place}.")
-    return state.user_assigned[place.lower()]
+    return state.world.user_assigned[place.lower()]

@@ -1,6 +1,7 @@
 """Event hubs that hold the events which Python sends."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from kqlmi.errors import InputError
@@ -17,9 +18,7 @@ class Hub:
         self.resource_id = resources.hub_id(namespace, name)
         self._state = state
         self._place = (namespace.lower(), name.lower())
-        with state.lock:
-            state.hubs = {**state.hubs, self._place: state.hubs.get(self._place, ())}
-        state.keep()
+        self._add(())
 
     def __repr__(self) -> str:
         return f"<Hub {'/'.join(self._place)}>"
@@ -29,10 +28,13 @@ class Hub:
         texts = tuple(_text(event) for event in events)
         if not all(map(lenient_json.is_text, texts)):
             raise InputError("An event holds half of a surrogate pair, which is no character.")
-        with self._state.lock:
-            self._state.hubs = {**self._state.hubs, self._place: (*self._state.hubs[self._place], *texts)}
-        self._state.keep()
+        self._add(texts)
         self._state.work.set()
+
+    def _add(self, texts: tuple[str, ...]) -> None:
+        place = self._place
+        self._state.change(lambda w: replace(w, hubs={**w.hubs, place: (*w.hubs.get(place, ()), *texts)}))
+        self._state.keep()
 
 
 def _text(event: Any) -> str:

@@ -30,7 +30,7 @@ def shown(state: State, error: KustoError, hidden: Iterable[str]) -> KustoError:
 def kept(state: State) -> set[str]:
     """Give the hidden values in the functions, update policies and continuous exports of all databases."""
     found: set[str] = set()
-    for database in state.databases.values():
+    for database in state.world.databases.values():
         texts = [function.body for function in database.functions.values()]
         texts += [policy.query for policies in database.update_policies.values() for policy in policies]
         texts += [export.query for export in database.exports.values()]

@@ -1,55 +1,20 @@
 """A cluster's state kept in a folder: each change is one transaction, so that a kill leaves the old or the new."""
 
-import dataclasses
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 from typing import Final
 
 from kqlmi.errors import InputError
-from kqlmi.local.state.activity import Change, ExportRuns, IngestionFailure
-from kqlmi.local.state.azureroles import AzureRoles
-from kqlmi.local.state.callouts import Callouts
 from kqlmi.local.state.cells import Cells
-from kqlmi.local.state.containers import Storage
-from kqlmi.local.state.entities import DataConnection, IngestionJob, Report
-from kqlmi.local.state.policies import Policy
-from kqlmi.local.state.state import Database, State
-from kqlmi.local.values.identities import Identity
+from kqlmi.local.state.state import Database, State, World
 from kqlmi.local.values.tables import Table
 
 _FORMAT: Final = 1
 _FILE: Final = "state.db"
-
-
-@dataclasses.dataclass(frozen=True)
-class Saved:
-    """What of a state outlives the process; tokens do not."""
-
-    id: str
-    identities: tuple[Identity, ...]
-    usages: tuple[str, ...]
-    policy: Policy | None
-    callouts: Callouts | None
-    databases: Mapping[str, Database]
-    storage: Storage
-    azure_roles: AzureRoles
-    plugins: frozenset[str]
-    user_assigned: Mapping[str, Identity]
-    hubs: Mapping[tuple[str, str], tuple[str, ...]]
-    connections: Mapping[tuple[str, str], DataConnection]
-    jobs: tuple[IngestionJob, ...]
-    export_runs: Mapping[tuple[str, str], ExportRuns]
-    ingestion_failures: tuple[IngestionFailure, ...]
-    journal: tuple[Change, ...]
-    reports: Mapping[str, tuple[Report, ...]] = dataclasses.field(default_factory=dict)
-    uploads: frozenset[str] = frozenset()
-
-
-_NAMES = tuple(one.name for one in dataclasses.fields(Saved))
 
 
 class Store:
@@ -58,7 +23,7 @@ class Store:
     def __init__(self, folder: Path) -> None:
         """Take the folder, which is made if it is not there."""
         self.folder = folder
-        self._written: Saved | None = None
+        self._written: World | None = None
         self._lock = Lock()
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -95,14 +60,12 @@ class Store:
                 pass
 
     def _new_cells(self) -> Cells:
-        return Cells(self._connection, Saved, frozenset({Saved, Database, Table}))
+        return Cells(self._connection, World, frozenset({World, Database, Table}))
 
     def restore(self, state: State) -> None:
         """Give a state what is kept."""
         with self._explained():
-            self._written = self._cells.read()
-        for name in _NAMES:
-            setattr(state, name, getattr(self._written, name))
+            state.world = self._written = self._cells.read()
 
     def save(self, state: State) -> None:
         """Keep a state, unless it is what was kept last; when this returns, it survives.
@@ -111,19 +74,19 @@ class Store:
             OSError: The state could not be written, such as to a full disk. The next call writes all of it.
         """
         with self._lock:
-            with state.lock:
-                saved = Saved(**{name: getattr(state, name) for name in _NAMES})
-            if self._written is not None and all(getattr(saved, one) is getattr(self._written, one) for one in _NAMES):
+            with state.lock:  # no change of several steps is kept by halves
+                world = state.world
+            if world is self._written:
                 return
             try:
                 with self._transaction():
                     if not self.exists:
                         self._cells.create()
                         self._connection.execute(f"PRAGMA user_version = {_FORMAT}")
-                    self._cells.write(saved)
+                    self._cells.write(world)
             except sqlite3.Error as error:
                 raise OSError(f"the state in {self.folder} could not be written: {error}") from error
-            self._written, self.exists = saved, True
+            self._written, self.exists = world, True
 
     def close(self) -> None:
         """Let another cluster take the folder."""

@@ -1,14 +1,15 @@
-"""What the local cluster holds: identities, databases, policies, callers; changed under one lock."""
+"""What the local cluster holds, as one value that is replaced under a lock, and what ends with the process."""
 
 import secrets
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from kqlmi.local.state.activity import Activity, Change, ExportRuns, IngestionFailure
 from kqlmi.local.state.azureroles import AzureRoles
+from kqlmi.local.state.callouts import Callouts
 from kqlmi.local.state.containers import Storage
 from kqlmi.local.state.entities import (
     ContinuousExport,
@@ -26,9 +27,7 @@ from kqlmi.local.values.identities import Identity
 from kqlmi.local.values.principals import READ_DATA, READ_SCHEMA, Caller, Principal, Role
 from kqlmi.local.values.tables import Table
 
-if TYPE_CHECKING:
-    from kqlmi.local.state.callouts import Callouts
-
+K = TypeVar("K")
 T = TypeVar("T")
 
 
@@ -95,8 +94,45 @@ class Database:
         return replace(self, grants=tuple(grant for grant in self.grants if grant.entity != entity))
 
 
+@dataclass(frozen=True)
+class World:
+    """What a cluster holds at one moment, and what of it outlives the process; tokens do not."""
+
+    identities: tuple[Identity, ...]
+    usages: tuple[str, ...]
+    policy: Policy | None
+    databases: Mapping[str, Database]
+    user_assigned: Mapping[str, Identity]
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    callouts: Callouts | None = None
+    storage: Storage = field(default_factory=Storage)
+    azure_roles: AzureRoles = field(default_factory=AzureRoles)
+    plugins: frozenset[str] = frozenset()
+    hubs: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    connections: Mapping[tuple[str, str], DataConnection] = field(default_factory=dict)
+    jobs: tuple[IngestionJob, ...] = ()
+    export_runs: Mapping[tuple[str, str], ExportRuns] = field(default_factory=dict)
+    ingestion_failures: tuple[IngestionFailure, ...] = ()
+    journal: tuple[Change, ...] = ()
+    reports: Mapping[str, tuple[Report, ...]] = field(default_factory=dict)
+    uploads: frozenset[str] = frozenset()
+
+    def without_database(self, database: Database) -> "World":
+        """Return the world without a database, and without what belongs to it."""
+        name = key(database.name)
+        return replace(
+            self,
+            databases=without(self.databases, name),
+            connections={place: one for place, one in self.connections.items() if place[0] != name},
+            export_runs={at: runs for at, runs in self.export_runs.items() if at[0] != database.database_id},
+        )
+
+
 class State:
-    """The whole of a cluster's state; read a field once, then work with what was read."""
+    """A cluster's world, which is replaced under one lock, and what ends with the process.
+
+    Read ``world`` once, then work with what was read.
+    """
 
     def __init__(
         self,
@@ -107,23 +143,17 @@ class State:
         name: str = "kqlmi-local",
         policy: Policy | None = None,
     ) -> None:
+        assigned = tuple(identities)
+        self.world = World(
+            assigned,
+            tuple(usages),
+            policy,
+            {key(database.name): database for database in databases},
+            {resources.identity_id(one.display_name).lower(): one for one in assigned if not one.is_system},
+        )
         self.name = name
-        self.id = str(uuid.uuid4())
         self.url = self.ingest_url = ""
-        self.identities = tuple(identities)
-        self.usages = tuple(usages)
-        self.policy = policy
-        self.callouts: Callouts | None = None
-        self.storage = Storage()
-        self.azure_roles = AzureRoles()
-        self.user_assigned: Mapping[str, Identity] = {
-            resources.identity_id(one.display_name).lower(): one for one in self.identities if not one.is_system
-        }
         self.operations: Mapping[str, str] = {}
-        self.hubs: Mapping[tuple[str, str], tuple[str, ...]] = {}
-        self.connections: Mapping[tuple[str, str], DataConnection] = {}
-        self.jobs: tuple[IngestionJob, ...] = ()
-        self.uploads: frozenset[str] = frozenset()
         self.work = threading.Event()
         self.arm_token = secrets.token_urlsafe(32)
         self.arm_tokens: Mapping[str, str] = {}
@@ -131,42 +161,35 @@ class State:
         self.authorizations: Mapping[str, Caller] = {}
         self.elsewhere: Mapping[str, Sequence[str]] = {}
         """URLs of ingestion resources that another service provides, by their type."""
-        self.plugins: frozenset[str] = frozenset()
         self.exports_changed = threading.Event()
-        self.export_runs: Mapping[tuple[str, str], ExportRuns] = {}
-        self.ingestion_failures: tuple[IngestionFailure, ...] = ()
-        self.reports: Mapping[str, tuple[Report, ...]] = {}
-        self.databases: Mapping[str, Database] = {key(database.name): database for database in databases}
         self.callers: Mapping[str, Caller] = {}
         self.started = kusto_time.now()
         self.activity = Activity()
-        self.journal: tuple[Change, ...] = ()
         self.lock = threading.RLock()
         self.keep: Callable[[], None] = _forget
         """Lets what has changed survive the process, where the cluster was asked for that."""
 
+    def change(self, change: Callable[[World], World]) -> None:
+        """Replace the world by what ``change`` makes of it."""
+        with self.lock:
+            self.world = change(self.world)
+
     def database(self, name: str) -> Database:
         """Give a database by its name without case, or refuse it."""
-        found = self.databases.get(key(name))
+        found = self.world.databases.get(key(name))
         if found is None:
             raise database_not_found(name)
         return found
 
     def put(self, database: Database) -> Database:
         """Keep a new state of a database, with the next version."""
-        with self.lock:
-            kept = replace(database, version=database.version + 1)
-            self.databases = {**self.databases, key(database.name): kept}
+        kept = replace(database, version=database.version + 1)
+        self.change(lambda w: replace(w, databases={**w.databases, key(database.name): kept}))
         return kept
 
     def grant(self, database: Database, grant: Grant) -> Database:
         """Give a principal a role in a database."""
         return self.put(replace(database, grants=(*database.grants, grant)))
-
-    def remove(self, database: Database) -> None:
-        """Forget a database."""
-        with self.lock:
-            self.databases = {name: held for name, held in self.databases.items() if name != key(database.name)}
 
     def roles(self, caller: Caller, database: Database | None, entity: str = "") -> frozenset[Role]:
         """Return the roles that a caller has in a database, those in one of its entities included where it is named.
@@ -184,11 +207,11 @@ class State:
 
     def visible(self, caller: Caller) -> list[Database]:
         """Give the databases that a caller may see."""
-        return [one for one in self.databases.values() if self.roles(caller, one) & READ_SCHEMA]
+        return [one for one in self.world.databases.values() if self.roles(caller, one) & READ_SCHEMA]
 
     def readable(self, caller: Caller, name: str) -> Database:
         """Return a database whose data the caller may read; the refusal does not reveal whether there is one."""
-        if not self.roles(caller, self.databases.get(key(name))) & READ_DATA:
+        if not self.roles(caller, self.world.databases.get(key(name))) & READ_DATA:
             raise forbidden_database(caller.principal.fqn, name)
         return self.database(name)
 
@@ -199,9 +222,12 @@ def _forget() -> None:
 
 def with_entry(held: Mapping[str, T], name: str, value: T | None) -> dict[str, T]:
     """Give a mapping with an entry set, or dropped; an entry that is there keeps its place."""
-    if value is None:
-        return {one: kept for one, kept in held.items() if one != name}
-    return {**held, name: value}
+    return without(held, name) if value is None else {**held, name: value}
+
+
+def without(held: Mapping[K, T], name: K) -> dict[K, T]:
+    """Return a mapping without an entry."""
+    return {one: kept for one, kept in held.items() if one != name}
 
 
 def key(name: str) -> str:

@@ -47,13 +47,13 @@ def open_location(state: State, location: Location, use: Use, *, writes: bool = 
     lanes.require_long()
     who, object_id, name = _opener(state, location, use)
     enforce.permit_callout(state, use, location.url)
-    root = state.storage.containers.get((location.account, location.container))
+    root = state.world.storage.containers.get((location.account, location.container))
     if location.is_onelake:
         raise bad_request(f"the local cluster does not carry out data in OneLake, such as {location.root}")
     if root is None:
         raise bad_request(f"the local cluster has no container {location.root}; add it with cluster.add_storage")
     roles = WRITERS if writes else READERS
-    if not state.azure_roles.holds(object_id, azureroles.container_scope(location), roles):
+    if not state.world.azure_roles.holds(object_id, azureroles.container_scope(location), roles):
         raise enforce.refuse_role(use, who, name, roles=roles, url=location.root)
     try:
         path = (root / location.path).resolve()

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +23,7 @@ class Uploads:
         """Take the folder, and remove from it what a killed process left."""
         self._state, self._folder = state, folder.resolve()
         self._folder.mkdir(mode=0o700, exist_ok=True)
-        known = set(map(_file, state.uploads))
+        known = set(map(_file, state.world.uploads))
         for found in self._folder.iterdir():
             if found.name not in known and _OWN.fullmatch(found.name):  # the folder may hold files of somebody else
                 found.unlink()
@@ -34,14 +35,14 @@ class Uploads:
             raise http_error(400, "InvalidInput", "The local cluster takes plain names of blobs.")
         state = self._state
         with state.lock:
-            if name in state.uploads and not replaces:
+            if name in state.world.uploads and not replaces:
                 raise http_error(409, "BlobAlreadyExists", "The blob is there already.")
-            state.uploads |= {name}
+            state.change(lambda w: replace(w, uploads=w.uploads | {name}))
         atomicfile.write(self._folder / _file(name), content, private=True)
 
     def read(self, name: str, given: str, columns: tuple[Column, ...], *, skips_first: bool) -> Table:
         """Return the rows of an upload, in the format that is given or that its name tells."""
-        if name not in self._state.uploads:
+        if name not in self._state.world.uploads:
             raise bad_request(f"there is no such blob (the upload '{name}')")
         file = _file(name)
         try:
@@ -53,14 +54,14 @@ class Uploads:
     def forget(self, name: str) -> None:
         """Take an upload out of the state; its file stays until ``sweep``."""
         with self._state.lock:
-            if name in self._state.uploads:
-                self._state.uploads -= {name}
+            if name in self._state.world.uploads:
+                self._state.change(lambda w: replace(w, uploads=w.uploads - {name}))
                 self._forgotten.add(name)
 
     def sweep(self) -> None:
         """Delete the files of what was forgotten; to be called once the state without them has been kept."""
         with self._state.lock:
-            for name in self._forgotten - self._state.uploads:
+            for name in self._forgotten - self._state.world.uploads:
                 (self._folder / _file(name)).unlink(missing_ok=True)
             self._forgotten.clear()
 

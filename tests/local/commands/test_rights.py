@@ -7,7 +7,7 @@ Where a role may learn from the refusal that something exists, for it may read t
 
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -263,7 +263,11 @@ def filled() -> Queries:
         table_ids={"T": str(uuid.uuid4())},
     )
     state = State([], [database], [])
-    state.export_runs = {(database.database_id, "X"): ExportRuns({"T": database.position("T")})}
+    state.change(
+        lambda world: replace(
+            world, export_runs={(database.database_id, "X"): ExportRuns({"T": database.position("T")})}
+        )
+    )
     stranger = new_app("a stranger")
     state.activity.begin(
         Run(is_query=True, text="T", principal=stranger, database="Samples", client_request_id="of-another")
@@ -311,14 +315,14 @@ def test_every_command_has_a_row() -> None:
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.text)
 def test_whoever_may_not_run_it_learns_nothing(unchanged: Queries, row: Row) -> None:
-    before = unchanged.state.databases
+    before = unchanged.state.world.databases
     for name in (name for name in EVERYONE if name not in row.may):
         answers = {answer(unchanged, name, text, database) for text, database in spellings(row.text)}
         assert len(answers) == 1, name
         status, code, detail = answers.pop()
         assert (status, code) == (403, "Forbidden"), name
         assert "is not authorized to perform operation" in detail
-    assert unchanged.state.databases is before
+    assert unchanged.state.world.databases is before
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.text)

@@ -181,7 +181,7 @@ def queue_by_sdk(here: World, identity: str) -> list[Any]:
 
 def wait_for_rows(here: World, failed: int) -> list[Any]:
     """Return what arrived in R once nothing is queued; raise the failure that is noted instead, or silence."""
-    eventually(lambda: not here.cluster._state.jobs)
+    eventually(lambda: not here.cluster._state.world.jobs)
     return arrived(here, failed)
 
 

@@ -180,7 +180,7 @@ def test_a_message_reads_and_deletes_no_file_that_was_not_uploaded(here: World, 
         "AdditionalProperties": {"authorizationContext": token, "format": "csv"},
     }
     assert post(here, message) == 201
-    eventually(lambda: not here.cluster._state.jobs)
+    eventually(lambda: not here.cluster._state.world.jobs)
     assert here.cluster._server
     here.cluster._server._service._ingestor.stop()
     assert victim.exists()
@@ -204,5 +204,5 @@ def test_an_upload_survives_a_restart_and_is_gone_once_it_is_ingested(tmp_path: 
         assert (file.stat().st_mode & 0o077) == 0 or sys.platform == "win32"
     with local.start(path=kept) as cluster:
         eventually(lambda: count(cluster) == 2)
-        eventually(lambda: not cluster._state.uploads)
+        eventually(lambda: not cluster._state.world.uploads)
         eventually(lambda: [one.name for one in (kept / "uploads").iterdir()] == ["of somebody else.csv"])

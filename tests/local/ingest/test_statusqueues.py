@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -43,7 +44,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
 
 @pytest.fixture
 def ingest(cluster: LocalCluster) -> Iterator[QueuedIngestClient]:
-    cluster._state.reports = {}
+    cluster._state.change(lambda world: replace(world, reports={}))
     builder = KustoConnectionStringBuilder.with_aad_application_token_authentication(cluster.ingest_url, cluster.token)
     with QueuedIngestClient(builder) as client:
         yield client
@@ -55,7 +56,7 @@ def queue(cluster: LocalCluster, client: QueuedIngestClient, which: int, level: 
     blob = f"{CONTAINER}/a.csv;managed_identity={cluster.identities[which].object_id}"
     told = IngestionProperties("Samples", "R", report_level=level)
     client.ingest_from_blob(BlobDescriptor(blob, size=0, source_id=source), told)
-    eventually(lambda: not cluster._state.jobs)
+    eventually(lambda: not cluster._state.world.jobs)
     return source
 
 
@@ -136,4 +137,4 @@ def test_a_report_that_is_not_carried_out_is_refused(cluster: LocalCluster, more
     body = f"<QueueMessage><MessageText>{base64.b64encode(text.encode()).decode()}</MessageText></QueueMessage>"
     with pytest.raises(KustoError, match=says):
         accept(state, body.encode())
-    assert state.jobs == ()
+    assert state.world.jobs == ()

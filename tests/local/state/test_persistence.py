@@ -24,7 +24,6 @@ from hypothesis import strategies as st
 
 from kqlmi import local
 from kqlmi.errors import InputError
-from kqlmi.local.state import persistence
 from kqlmi.local.state.activity import IngestionFailure
 from kqlmi.local.state.entities import Report
 from kqlmi.local.state.persistence import Store
@@ -43,7 +42,7 @@ TRANSIENT = {
 
 def test_everything_of_a_state_is_kept_or_belongs_to_the_process() -> None:
     held = set(vars(State((), (), ())))
-    assert held == set(persistence._NAMES) | TRANSIENT
+    assert held == {"world"} | TRANSIENT
 
 
 def furnish(cluster: Any, client: Client, folder: Path) -> None:
@@ -107,11 +106,11 @@ def test_a_state_with_everything_in_it_comes_back(tmp_path: Path, connect: Conne
         assert cluster.identities == identities
         assert kept(cluster) == saved
         assert shown(connect(cluster)) == before
-        assert cluster._state.hubs["ns", "hub"] == ('{"a":"é","n":1}',)
+        assert cluster._state.world.hubs["ns", "hub"] == ('{"a":"é","n":1}',)
 
 
 def kept(cluster: Any) -> dict[str, Any]:
-    return {name: getattr(cluster._state, name) for name in persistence._NAMES}
+    return snapshot(cluster._state)
 
 
 def test_the_sample_world_keeps_its_files(tmp_path: Path, connect: Connect) -> None:
@@ -163,7 +162,7 @@ def test_a_start_that_was_killed_before_it_wrote_anything_left_nothing(tmp_path:
     (tmp_path / "state.db").touch()
     local.start(databases=["D"], path=tmp_path).stop()
     with local.start(path=tmp_path) as cluster:
-        assert [one.name for one in cluster._state.databases.values()] == ["D"]
+        assert [one.name for one in cluster._state.world.databases.values()] == ["D"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs the modes of POSIX")
@@ -270,7 +269,7 @@ def state_of(count: int) -> State:
 
 
 def snapshot(state: State) -> dict[str, Any]:
-    return {name: getattr(state, name) for name in persistence._NAMES}
+    return vars(state.world)
 
 
 @contextmanager
@@ -291,23 +290,27 @@ ROWS = columns("n: long, d: dynamic")
 
 
 def add_rows(state: State, name: str, count: int) -> None:
-    database = state.databases.get(key(name)) or Database(name)
+    database = state.world.databases.get(key(name)) or Database(name)
     held = database.tables.get("T") or Table(ROWS)
     added = ((number, json.dumps({"é": number})) for number in range(count))
     state.put(database.with_table("T", held.with_rows((*held.rows, *added))))
 
 
 def replace_rows(state: State, name: str, count: int) -> None:
-    database = state.databases.get(key(name)) or Database(name)
+    database = state.world.databases.get(key(name)) or Database(name)
     state.put(database.with_table("T", Table(ROWS, tuple((number, None) for number in range(count)))))
 
 
 def drop(state: State, name: str, _count: int) -> None:
-    state.databases = {one: held for one, held in state.databases.items() if one != key(name)}
+    state.change(
+        lambda world: replace(
+            world, databases={one: held for one, held in state.world.databases.items() if one != key(name)}
+        )
+    )
 
 
 def drop_table(state: State, name: str, _count: int) -> None:
-    database = state.databases.get(key(name)) or Database(name)
+    database = state.world.databases.get(key(name)) or Database(name)
     state.put(database.with_table("T", None))
 
 
@@ -320,13 +323,13 @@ def lose_first(state: State, name: str, count: int) -> None:
     failure = IngestionFailure(
         name, "T", "", "\ud800", "", is_permanent=True, is_from_update_policy=False, principal="", activity_id=""
     )
-    state.ingestion_failures = (*state.ingestion_failures[count:], failure)
+    state.change(lambda world: replace(world, ingestion_failures=(*state.world.ingestion_failures[count:], failure)))
 
 
 def report(state: State, name: str, count: int) -> None:
-    held = state.reports.get(name, ())
+    held = state.world.reports.get(name, ())
     taken = tuple(replace(one, received=count) if number == count else one for number, one in enumerate(held))
-    state.reports = {**state.reports, name: (*taken, Report("x"))}
+    state.change(lambda world: replace(world, reports={**state.world.reports, name: (*taken, Report("x"))}))
 
 
 CHANGES: list[Callable[[State, str, int], None]] = [
@@ -353,7 +356,7 @@ def test_whatever_changes_between_two_saves_comes_back_in_its_order(steps: list[
                 store.restore(again)
                 assert snapshot(again) == snapshot(state)
                 for place in ("databases", "reports"):
-                    assert list(getattr(again, place)) == list(getattr(state, place))
+                    assert list(getattr(again.world, place)) == list(getattr(state.world, place))
                 state = again
                 for change, database, count in changes:
                     change(state, database, count)
