@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from kqlmi.cluster.faults.redact_errors import discreet
 from kqlmi.cluster.faults.refusals import translated
 from kqlmi.cluster.protocol.transport import passage, watch
 from kqlmi.errors import ConnectionFailedError, InputError, ServiceError, printable, require_extra
+from kqlmi.model import jsontext
 from kqlmi.model.uses.blobs import Blob
 from kqlmi.redaction import redacted
 
@@ -264,8 +264,5 @@ def _read(content: str) -> dict[str, Any]:
         text = base64.b64decode(content, validate=True).decode()
     except (binascii.Error, ValueError):
         text = content
-    try:
-        found = json.loads(text)
-    except ValueError:
-        found = None
+    found = jsontext.read(text)
     return found if isinstance(found, dict) else {}

@@ -53,6 +53,17 @@ def load(text: str) -> Any:
         raise PolicyError("That is not JSON that can be read.", hint="It is nested too deep, or too long.") from None
 
 
+def read(value: Any, *, broken: Any = None) -> Any:
+    """Return what a JSON text holds: None where it is empty, and ``broken`` where it is none.
+
+    What is no text was read already, and is returned as it is.
+    """
+    try:
+        return (load(value) if value.strip() else None) if isinstance(value, str) else value
+    except PolicyError:
+        return broken
+
+
 def _object(items: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(items)
     if len(found) < len(items):

@@ -1,12 +1,12 @@
 """Who signed in, and what kqlmi can therefore do, or may not."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from kqlmi.cluster.protocol.table import Table
 from kqlmi.errors import ForbiddenError, KqlmiError, NoSuchPolicyError, ServiceError, printable
+from kqlmi.model import jsontext
 from kqlmi.model.azure.roles import Ability, Answer, HeldRole, abilities, changing, read_role
 from kqlmi.model.entities import Scope, database_key
 from kqlmi.model.kql import quoting
@@ -123,12 +123,7 @@ def _rows(table: Table | None) -> list[dict[str, Any]]:
 
 def _details(table: Table | None) -> Mapping[str, Any]:
     """Give what ``current_principal_details()`` says, which comes as an object or as its text."""
-    found = next((row["details"] for row in _rows(table)), None)
-    if isinstance(found, str):
-        try:
-            found = json.loads(found)
-        except ValueError:
-            found = None
+    found = jsontext.read(next((row["details"] for row in _rows(table)), None))
     return found if isinstance(found, dict) else {}
 
 

@@ -72,7 +72,7 @@ def _external_tables(answer: Table, place: Place) -> Iterator[Found]:
 def _update_policies(answer: Table, place: Place) -> Iterator[Found]:
     for row in _rows(answer, "EntityName", "Policy"):
         what = f"update policy of table {_entity(row['EntityName'])}"
-        yield from uses.policy(str(row["Policy"] or ""), ".alter table T policy update", place, what)
+        yield from uses.policy(str(row["Policy"] or ""), "update_policy", place, what)
 
 
 def _acceleration(answer: Table, place: Place) -> Iterator[Found]:
@@ -89,7 +89,7 @@ def _details(answer: Table, place: Place) -> Iterator[Found]:
 def _accelerated(table: str, policy: Any, reason: str, place: Place) -> Iterator[Found]:
     what = f"query acceleration of external table {table}"
     text = policy if isinstance(policy, str) else jsontext.dump(policy)
-    yield from uses.policy(text, ".alter external table T policy query_acceleration", place, what)
+    yield from uses.policy(text, "query_acceleration", place, what)
     for item in uses.objects(policy):
         lacks = not item.get("ManagedIdentity") and item.get("IsEnabled") is not False
         if lacks and place.external(table).impersonates:
@@ -103,9 +103,7 @@ def _exports(answer: Table, place: Place) -> Iterator[Found]:
         what, table = f"continuous export {row['Name']}", str(row["ExternalTableName"])
         state: State = "idle" if row["IsDisabled"] in (True, 1, "true", "1") else "standing"
         identity = _identity(row["ExportProperties"])
-        told = f" with (managedIdentity={quoting.literal(identity)})" if identity else ""
-        text = f".create-or-alter continuous-export E to table T{told} <| {row.get('Query') or ''}"
-        yield from uses.uses(text, place, what, state)
+        yield from uses.continuous_export(identity, str(row.get("Query") or ""), place, what, state)
         yield from uses.through_external_table(table, place, what, state)
         scope = Scope.database(place.database)
         if not identity and place.external(table).impersonates:

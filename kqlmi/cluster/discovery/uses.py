@@ -1,17 +1,20 @@
 """The needs that stand in a cluster's texts: definitions, policies, and requests that ran."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Final
 
-from kqlmi.errors import InputError, PolicyError
+from kqlmi.errors import InputError
 from kqlmi.model import jsontext
 from kqlmi.model.entities import Scope
-from kqlmi.model.kql import quoting
+from kqlmi.model.kql.source_map import Mapped, Text
 from kqlmi.model.kql.tokenizer import Token, is_management, literal_value, tokens
+from kqlmi.model.uses.commandflows import external_table_uses, policy_uses
+from kqlmi.model.uses.connections import plain
 from kqlmi.model.uses.needs import Evidence, Need, State
-from kqlmi.model.uses.references import references
+from kqlmi.model.uses.queryflows import Use
+from kqlmi.model.uses.references import Reference, named_by, references
 from kqlmi.redaction import redacted
 
 # The commands that use an identity themselves; every other command defines what the other sources show as it is now.
@@ -55,8 +58,12 @@ class Place:
 
 
 def uses(text: str, place: Place, what: str, state: State = "standing") -> Iterator[Need]:
-    """Give the needs of a text that ``what`` names, in the database of a place."""
-    for found in references(text):
+    """Yield the needs of a text that ``what`` names, in the database of a place."""
+    yield from _needs(references(text), text, place, what, state)
+
+
+def _needs(listed: Iterable[Reference], text: str, place: Place, what: str, state: State) -> Iterator[Need]:
+    for found in listed:
         if found.workflow is None:
             continue
         says = f"{what} ({found.workflow.title})"
@@ -73,9 +80,9 @@ def external_table(name: str, kind: str, strings: list[str], place: Place) -> It
     A string that shows no way to sign in tells nothing, and neither does none at all: whether the suffix of an identity
     survives is not documented.
     """
-    shape = {"sql": "kind=sql", "delta": "kind=delta"}.get(kind.casefold(), "kind=storage dataformat=csv")
-    literals = ", ".join(map(quoting.literal, strings))
-    yield from uses(f".create external table T (x: int) {shape} ({literals})", place, f"external table {name}")
+    for string in strings:
+        found = named_by(external_table_uses(kind.casefold(), [Text((Mapped.whole(string),))]))
+        yield from _needs(found, string, place, f"external table {name}", "standing")
     if not strings or any(";" not in string and "?" not in string for string in strings):
         says = f"external table {name}, whose connection string shows no way to sign in"
         yield Need(None, "ExternalTable", Scope.database(place.database), (place.evidence(says),))
@@ -89,37 +96,35 @@ def through_external_table(table: str, place: Place, what: str, state: State = "
         yield Need(identity, "ExternalTable", Scope.database(place.database), (evidence,))
 
 
-def policy(text: str, command: str, place: Place, what: str) -> Iterator[Need]:
-    """Give the needs of a policy's JSON, each object of it by itself; ``command`` is what would set it."""
+def policy(text: str, flow: str, place: Place, what: str) -> Iterator[Need]:
+    """Yield the needs of a flow's policy in JSON, each object of it by itself."""
     found = objects(text)
     if not found and "".join(text.split()) not in {"", "null", "[]"}:
         evidence = place.evidence(f"{what}, which is not JSON that can be read")
         yield Need(None, "AutomatedFlows", Scope.database(place.database), (evidence,))
     for item in found:
         state: State = "idle" if item.get("IsEnabled") is False else "standing"
-        yield from uses(f"{command} {quoting.literal(jsontext.dump([item]))}", place, what, state)
+        payload = jsontext.dump(item)
+        yield from _needs(named_by(policy_uses(flow, Mapped.whole(payload))), payload, place, what, state)
+
+
+def continuous_export(identity: str, query: str, place: Place, what: str, state: State) -> Iterator[Need]:
+    """Yield the needs of a continuous export: its identity's, where it names one, and those of its query."""
+    named = [Use("continuous_export", Text((Mapped.whole(identity),)), plain)] if identity else []
+    yield from _needs(named_by(named), identity, place, what, state)
+    yield from uses(query, place, what, state)
 
 
 def objects(value: Any) -> list[dict[str, Any]]:
-    """Give the objects of a JSON text, or of JSON that was read already; none where it is null or broken."""
-    if isinstance(value, str):
-        try:
-            value = jsontext.load(value) if value.strip() else None
-        except PolicyError:
-            return []
-    found = value if isinstance(value, list) else [value]
-    return [item for item in found if isinstance(item, dict)]
+    """Return the objects of a JSON text, or of JSON that was read already; none where it is null or broken."""
+    found = jsontext.read(value)
+    return [item for item in (found if isinstance(found, list) else [found]) if isinstance(item, dict)]
 
 
 def strings(value: Any) -> list[str]:
-    """Give the strings of a JSON array, as text or read already; a text that is none stands for itself."""
-    if isinstance(value, str):
-        try:
-            found = jsontext.load(value) if value.strip() else []
-        except PolicyError:
-            found = value
-        value = found
-    return [item for item in (value if isinstance(value, list) else [value]) if isinstance(item, str)]
+    """Return the strings of a JSON array, as text or read already; a text that is none stands for itself."""
+    found = jsontext.read(value, broken=value)
+    return [item for item in (found if isinstance(found, list) else [found]) if isinstance(item, str)]
 
 
 def request(text: str, place: Place, state: State) -> Iterator[Need]:

@@ -1,13 +1,12 @@
 """The result tables of an answer; one that is not whole, or carries an error in whatever place, raises."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 from kqlmi.cluster.protocol.response_checks import LateError, PartialAnswerError
 from kqlmi.cluster.protocol.table import Column, Table
+from kqlmi.model import jsontext
 
 _RESULTS: Final = frozenset({"PrimaryResult", "QueryResult"})
 # What stands beside results; a table of a kind that is not known is shown as one.
@@ -129,8 +128,7 @@ def _statuses(parts: Sequence[_Part]) -> Iterator[Mapping[str, Any]]:
 def _words(status: Any) -> str:
     """Return what a status says to people, which JSON may hold; empty if it says nothing."""
     if isinstance(status, str) and status.lstrip()[:1] == "{":
-        with suppress(ValueError):
-            status = json.loads(status)
+        status = jsontext.read(status, broken=status)
     if isinstance(status, dict):
         status = status.get("Text")
     return status if isinstance(status, str) else ""

@@ -1,6 +1,6 @@
 """The management commands that sign in elsewhere, and the connection strings and names of identities in them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 from typing import Final
@@ -101,12 +101,15 @@ def _ingestion(source: Mapped, nest: Nest, head: list[str], words: list[tuple[st
 
 def _external_table(source: Mapped, nest: Nest) -> Iterator[Use]:
     found = store(nest, 1)
-    if found is None:
-        return
-    kind, opener = found
-    dialects = (text.value.casefold() for key, text in _properties(source, nest) if key == "sqldialect")
-    dialect = next(dialects, "")
-    for text in _locators(source, nest, opener):
+    if found:
+        kind, opener = found
+        dialects = (text.value.casefold() for key, text in _properties(source, nest) if key == "sqldialect")
+        yield from external_table_uses(kind, _locators(source, nest, opener), next(dialects, ""))
+
+
+def external_table_uses(kind: str, texts: Iterable[Text], dialect: str = "") -> Iterator[Use]:
+    """Yield the connection strings of an external table, as its kind in lower case reads them."""
+    for text in texts:
         if kind != "sql":
             yield Use("external_table.delta" if kind == "delta" else "external_table.storage", text, storage)
         elif dialect in _NO_IDENTITY:
@@ -140,10 +143,14 @@ def _payload(nest: Nest) -> tuple[str, int] | None:
 
 
 def _policy(source: Mapped, nest: Nest, flow: str, place: int) -> Iterator[Use]:
-    """Read a policy's JSON: the identities, and what the queries in it use."""
     table = next((each for each in range(1, place) if nest.at(each) == "table"), 0)
     database, _ = _name(nest, table + 1)
-    for key, text in leaves(json_pieces(literal(source, nest.tokens[place]))):
+    yield from policy_uses(flow, literal(source, nest.tokens[place]), database)
+
+
+def policy_uses(flow: str, payload: Mapped, database: str = "") -> Iterator[Use]:
+    """Yield the identities in a policy's JSON, and what the queries in it use."""
+    for key, text in leaves(json_pieces(payload)):
         if key.casefold() == "managedidentity":
             yield Use(flow, text, plain, database)
         elif key.casefold() == "query" and flow == "update_policy":

@@ -1,6 +1,6 @@
 """The identities that a command or query uses, and the flow for which it uses each."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from kqlmi.errors import PolicyError
@@ -48,10 +48,12 @@ def references(text: str) -> tuple[Reference, ...]:
     A literal that a flow uses several times is one reference.
     """
     source = Mapped.whole(text)
-    found: dict[Reference, None] = {}
-    for nest in commands(text):
-        for use in command_uses(source, nest):
-            found |= dict.fromkeys(_references(use))
+    return named_by(use for nest in commands(text) for use in command_uses(source, nest))
+
+
+def named_by(uses: Iterable[Use]) -> tuple[Reference, ...]:
+    """Return the identities that uses of one text name, in the order of the text."""
+    found = dict.fromkeys(one for use in uses for one in _references(use))
     return tuple(sorted(found, key=lambda one: (one.start, one.end, one.flow)))
 
 
