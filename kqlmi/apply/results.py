@@ -2,15 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from kqlmi.cluster.evidence import Overwritten
 from kqlmi.errors import printable
+from kqlmi.history.entries import Ended
 from kqlmi.model.entities import Scope
 from kqlmi.model.plan.plan import Plan, Step
 from kqlmi.model.policy.policy import Grant, Policy, Property, state_of
-
-Outcome = Literal["applied", "partly applied", "not applied", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +21,7 @@ class StepResult:
     """
 
     step: Step
-    outcome: Outcome
+    outcome: Ended
     policy: Policy | None = None
     client_request_id: str = ""
     overwritten: Overwritten | None = None
@@ -39,7 +37,7 @@ class Applied:
 
     plan: Plan
     steps: tuple[StepResult, ...]
-    outcome: Outcome = "applied"
+    outcome: Ended = "applied"
     entry: str = ""
 
     @property

@@ -11,7 +11,8 @@ from kqlmi.errors import InputError, KqlmiError, printable
 from kqlmi.model.entities import Scope
 from kqlmi.model.policy.policy import Policy
 
-Outcome = Literal["open", "applied", "partly applied", "not applied", "unknown"]
+Ended = Literal["applied", "partly applied", "not applied", "unknown"]
+Outcome = Literal["open"] | Ended
 Source = Literal["plan", "cell"]
 
 _UNSETTLED: Final = frozenset({"open", "unknown"})

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from kqlmi.model.usages import USAGES
+
 
 @dataclass(frozen=True, slots=True)
 class Workflow:
@@ -21,10 +23,14 @@ class Workflow:
     external: str
     example: str
     doc: str
-    cluster_only: bool = False
     callout: str = ""
     required_when: str = ""
     note: str = ""
+
+    @property
+    def cluster_only(self) -> bool:
+        """Return whether its usage has no effect in a database's policy."""
+        return any(row.cluster_only for row in USAGES if row.name == self.usage)
 
 
 WORKFLOWS: tuple[Workflow, ...] = (
@@ -276,7 +282,6 @@ WORKFLOWS: tuple[Workflow, ...] = (
         external="Storage Blob Data Reader",
         example="T | evaluate python(typeof(*), script, external_artifacts=bag_pack('a.zip','https://acct.blob.core.windows.net/c/a.zip;managed_identity=system'))",
         doc="kusto/includes/python-plugin-adx.md:121; managed-identities-overview.md:57",
-        cluster_only=True,
         callout="sandbox_artifacts",
     ),
     Workflow(
@@ -289,7 +294,6 @@ WORKFLOWS: tuple[Workflow, ...] = (
         external="Storage Blob Data Reader",
         example="T | evaluate r(typeof(*), script, dynamic({}), bag_pack('a.zip','https://.../a.zip;managed_identity=system'))",
         doc="kusto/query/r-plugin.md:34",
-        cluster_only=True,
         callout="sandbox_artifacts",
     ),
     Workflow(

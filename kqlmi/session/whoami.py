@@ -1,6 +1,6 @@
 """Who signed in, and what kqlmi can therefore do, or may not."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -64,13 +64,17 @@ def whoami(core: Core, database: str) -> WhoAmI:
     told = _details(_ask(core, "print details = current_principal_details()", "the principal", unread, name))
     own = _ask(core, ".show principal roles", "your own list of roles", unread)
     roles = None if own is None else _told_roles(own)
-    first: Mapping[str, Any] = next(iter(_rows(own)), {}) if own else {}
+    first: Mapping[str, Any] = next(own.records(), {}) if own else {}
     object_id = str(told.get("ObjectId") or first.get("AADObjectID") or "")
     if name and object_id:
         listed = _ask(
             core, f".show database {quoting.name(name)} principals", f"the roles in {printable(name)}", unread
         )
-        mine = [row for row in _rows(listed) if str(row.get("PrincipalObjectId", "")).lower() == object_id.lower()]
+        mine = [
+            row
+            for row in (listed.records() if listed else ())
+            if str(row.get("PrincipalObjectId", "")).lower() == object_id.lower()
+        ]
         roles = _merged(roles, _roles([{**row, "Scope": f"Database {name}"} for row in mine]))
     kind = str(told.get("Type") or "")
     return WhoAmI(
@@ -114,25 +118,18 @@ def _ask(core: Core, text: str, what: str, unread: dict[str, list[str]], databas
     return None
 
 
-def _rows(table: Table | None) -> list[dict[str, Any]]:
-    if table is None:
-        return []
-    names = [column.name for column in table.columns]
-    return [dict(zip(names, row, strict=True)) for row in table.rows]
-
-
 def _details(table: Table | None) -> Mapping[str, Any]:
     """Give what ``current_principal_details()`` says, which comes as an object or as its text."""
-    found = jsontext.read(next((row["details"] for row in _rows(table)), None))
+    found = jsontext.read(next(iter(table.column("details")), None)) if table else None
     return found if isinstance(found, dict) else {}
 
 
 def _told_roles(answer: Table) -> tuple[HeldRole, ...]:
     """Return the roles in the answer of ``.show principal roles``."""
-    return _roles(_rows(answer))
+    return _roles(answer.records())
 
 
-def _roles(rows: Sequence[Mapping[str, Any]]) -> tuple[HeldRole, ...]:
+def _roles(rows: Iterable[Mapping[str, Any]]) -> tuple[HeldRole, ...]:
     return tuple(read_role(str(row.get("Role", "")), str(row.get("Scope", ""))) for row in rows)
 
 

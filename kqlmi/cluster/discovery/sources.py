@@ -54,7 +54,7 @@ class Looked:
 def externals(answer: Table, place: Place) -> dict[str, External]:
     """Give the external tables of an answer by name."""
     found = {}
-    for row in _rows(answer, "TableName", "TableType", "ConnectionStrings"):
+    for row in answer.records("TableName", "TableType", "ConnectionStrings"):
         strings = uses.strings(row["ConnectionStrings"])
         named = uses.external_table(row["TableName"], str(row["TableType"] or ""), strings, place)
         parts = {part.strip().casefold() for string in strings for part in string.split(";")[1:]}
@@ -64,24 +64,24 @@ def externals(answer: Table, place: Place) -> dict[str, External]:
 
 
 def _external_tables(answer: Table, place: Place) -> Iterator[Found]:
-    for row in _rows(answer, "TableName", "TableType", "ConnectionStrings"):
+    for row in answer.records("TableName", "TableType", "ConnectionStrings"):
         strings = uses.strings(row["ConnectionStrings"])
         yield from uses.external_table(str(row["TableName"]), str(row["TableType"] or ""), strings, place)
 
 
 def _update_policies(answer: Table, place: Place) -> Iterator[Found]:
-    for row in _rows(answer, "EntityName", "Policy"):
+    for row in answer.records("EntityName", "Policy"):
         what = f"update policy of table {_entity(row['EntityName'])}"
         yield from uses.policy(str(row["Policy"] or ""), "update_policy", place, what)
 
 
 def _acceleration(answer: Table, place: Place) -> Iterator[Found]:
-    for row in _rows(answer, "EntityName", "Policy"):
+    for row in answer.records("EntityName", "Policy"):
         yield from _accelerated(_entity(row["EntityName"]), row["Policy"], "", place)
 
 
 def _details(answer: Table, place: Place) -> Iterator[Found]:
-    for row in _rows(answer, "TableName", "QueryAccelerationPolicy", "QueryAccelerationState"):
+    for row in answer.records("TableName", "QueryAccelerationPolicy", "QueryAccelerationState"):
         reasons = [str(state.get("NotHealthyReason") or "") for state in uses.objects(row["QueryAccelerationState"])]
         yield from _accelerated(str(row["TableName"]), row["QueryAccelerationPolicy"], "".join(reasons), place)
 
@@ -99,7 +99,7 @@ def _accelerated(table: str, policy: Any, reason: str, place: Place) -> Iterator
 
 def _exports(answer: Table, place: Place) -> Iterator[Found]:
     names = ("Name", "ExternalTableName", "ExportProperties", "IsDisabled", *(["Query"] if answer.has("Query") else []))
-    for row in _rows(answer, *names):
+    for row in answer.records(*names):
         what, table = f"continuous export {row['Name']}", str(row["ExternalTableName"])
         state: State = "idle" if row["IsDisabled"] in (True, 1, "true", "1") else "standing"
         identity = _identity(row["ExportProperties"])
@@ -131,13 +131,13 @@ def _script(answer: Table, place: Place) -> Iterator[Found]:
 
 
 def _functions(answer: Table, place: Place) -> Iterator[Found]:
-    for row in _rows(answer, "Name", "Parameters", "Body"):
+    for row in answer.records("Name", "Parameters", "Body"):
         text = f"{row['Parameters'] or ''} {row['Body'] or ''}"
         yield from uses.uses(text, place, f"function {row['Name']}", "idle")
 
 
 def _entities(answer: Table, place: Place) -> Iterator[Found]:
-    for row in _rows(answer, "DatabaseName", "EntityType", "EntityName", "Content"):
+    for row in answer.records("DatabaseName", "EntityType", "EntityName", "Content"):
         kind = str(row["EntityType"])
         state: State = "idle" if kind == "Function" else "standing"
         what = f"{kind.lower()} {row['EntityName']}"
@@ -145,7 +145,7 @@ def _entities(answer: Table, place: Place) -> Iterator[Found]:
 
 
 def _requests(answer: Table, place: Place) -> Iterator[Found]:
-    for row in _rows(answer, "Text", "Database", "State"):
+    for row in answer.records("Text", "Database", "State"):
         if row["Database"]:
             state: State = "past" if row["State"] in ("Completed", "InProgress", "Running") else "refused"
             yield from uses.request(str(row["Text"]), place.at(str(row["Database"])), state)
@@ -153,7 +153,7 @@ def _requests(answer: Table, place: Place) -> Iterator[Found]:
 
 def _failures(answer: Table, place: Place) -> Iterator[Found]:
     policies = answer.column("OriginatesFromUpdatePolicy") if answer.has("OriginatesFromUpdatePolicy") else []
-    for at, row in enumerate(_rows(answer, "Database", "Table", "Details")):
+    for at, row in enumerate(answer.records("Database", "Table", "Details")):
         usage = "AutomatedFlows" if policies and policies[at] in (True, 1) else "NativeIngestion"
         evidence = place.evidence(f"failed ingestion into table {row['Table']} ({_INVALID})", "refused", inferred=True)
         for identity in dict.fromkeys(_GUID.findall(str(row["Details"] or "").lower())):
@@ -181,11 +181,6 @@ SOURCES: Final[tuple[Looked, ...]] = (
         everywhere=True,
     ),
 )
-
-
-def _rows(answer: Table, *names: str) -> Iterator[dict[str, Any]]:
-    for values in zip(*map(answer.column, names), strict=True):
-        yield dict(zip(names, values, strict=True))
 
 
 def _entity(name: Any) -> str:

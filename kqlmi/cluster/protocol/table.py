@@ -4,7 +4,7 @@ import json
 import math
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
@@ -97,6 +97,11 @@ class Table:
             f"The answer has no column {names[0]!r}.",
             hint=f"It has: {', '.join(column.name for column in self.columns)}.",
         )
+
+    def records(self, *names: str) -> Iterator[dict[str, Any]]:
+        """Return each row by the names of its columns: of those that are named, each of which must be there, or of all."""
+        names = names or tuple(column.name for column in self.columns)
+        return (dict(zip(names, row, strict=True)) for row in zip(*map(self.column, names), strict=True))
 
     def to_dataframe(self) -> "pd.DataFrame":
         """Give a DataFrame.
@@ -208,10 +213,6 @@ def _plain_reals(values: Sequence[Any]) -> "pd.Series[Any]":
     return pd.Series(_numbers(values), dtype="float64")
 
 
-def _real_objects(values: Sequence[Any]) -> "pd.Series[Any]":
-    return _objects(_numbers(values))
-
-
 def _decimals(values: Sequence[Any]) -> "pd.Series[Any]":
     try:
         return _objects([None if value is None else Decimal(str(value)) for value in values])
@@ -287,7 +288,7 @@ _CONVERTERS: dict[str, tuple[Callable[[Sequence[Any]], "pd.Series[Any]"], ...]] 
     "bool": (_booleans,),
     "int": (_integers(32), _integers(64)),
     "long": (_integers(64),),
-    "real": (_nullable_reals, _plain_reals, _real_objects),
+    "real": (_nullable_reals, _plain_reals, lambda values: _objects(_numbers(values))),
     "decimal": (_decimals,),
     "datetime": (_datetimes("ns"), _datetimes("us"), _text),
     "timespan": (_timespans("ns"), _timespans("us"), _text),
