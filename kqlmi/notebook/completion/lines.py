@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -158,70 +158,27 @@ def _written(fragment: str, pairs: _Pairs) -> Iterator[Candidate]:
             yield Candidate(f"{quote}{value}{quote}" if quote not in value else shlex.quote(value), note)
 
 
-def _fitting(fragment: str, pairs: _Pairs) -> _Pairs:
-    return [pair for pair in pairs if begins(pair[0], fragment)]
-
-
 def _fitting_values(values: Values, fragment: str, typed: _Typed, known: Known) -> _Pairs:
     """Return the values that begin with the word that is being typed, each with what is shown beside it."""
+    bare, names = _bare(fragment), known.on(typed.options.get("on", ""))
+    if values == "identity":
+        return identity_words(names, bare)
     if isinstance(values, tuple):
-        return _fitting(_bare(fragment), ((one, "") for one in values))
-    return _KINDS[values](_bare(fragment), typed, known)
-
-
-def _none(_fragment: str, _typed: _Typed, _known: Known) -> _Pairs:
-    return ()
-
-
-def _databases(fragment: str, typed: _Typed, known: Known) -> _Pairs:
-    names = known.on(typed.options.get("on", "")).databases
-    return _fitting(fragment, ((name, "database") for name in names if name.isprintable()))
-
-
-def _identities(fragment: str, typed: _Typed, known: Known) -> _Pairs:
-    return identity_words(known.on(typed.options.get("on", "")), fragment)
-
-
-def _usages(fragment: str, typed: _Typed, known: Known) -> _Pairs:
-    """Return the usages that the words and the commas before do not list."""
+        return [(one, "") for one in values if begins(one, bare)]
+    # The usages that the words and the commas before do not list.
     listed = [name for word in (*typed.positional[1:], typed.fragment.rpartition(",")[0]) for name in word.split(",")]
-    found = usages(known.on(typed.options.get("on", "")), listed, None)
-    return _fitting(fragment, ((one.text, one.note) for one in found))
-
-
-def _plans(fragment: str, typed: _Typed, known: Known) -> _Pairs:
-    return _fitting(fragment, known.on(typed.options.get("on", "")).plans.items())
-
-
-def _connections(fragment: str, _typed: _Typed, known: Known) -> _Pairs:
-    return _fitting(fragment, ((name, "connection") for name in known.connections))
-
-
-def _clusters(fragment: str, _typed: _Typed, known: Known) -> _Pairs:
-    return _fitting(fragment, [("local", ""), *((name, "configured") for name in known.configured)])
-
-
-def _flows(fragment: str, _typed: _Typed, _known: Known) -> _Pairs:
-    return _fitting(fragment, ((flow, form.workflow.title) for flow, form in FORMS.items()))
-
-
-def _subcommands(fragment: str, _typed: _Typed, _known: Known) -> _Pairs:
-    return _fitting(fragment, _summaries())
+    pairs: Mapping[str, _Pairs] = {
+        "cluster": (("local", ""), *((name, "configured") for name in known.configured)),
+        "connection": ((name, "connection") for name in known.connections),
+        "database": ((name, "database") for name in names.databases if name.isprintable()),
+        "flow": ((flow, form.workflow.title) for flow, form in FORMS.items()),
+        "plan": names.plans.items(),
+        "subcommand": _summaries(),
+        "usage": ((one.text, one.note) for one in usages(names, listed, None)),
+    }
+    return [pair for pair in pairs.get(values, ()) if begins(pair[0], bare)]
 
 
 def _summaries() -> _Pairs:
     """Return the subcommands, each with the first clause of its help: a list at the cursor is narrow."""
-    return [(row.name, re.split("[:,.]", row.summary)[0]) for row in SUBCOMMANDS.values()]
-
-
-_KINDS: Final[Mapping[str, Callable[[str, _Typed, Known], _Pairs]]] = {
-    "": _none,
-    "cluster": _clusters,
-    "connection": _connections,
-    "database": _databases,
-    "flow": _flows,
-    "identity": _identities,
-    "plan": _plans,
-    "subcommand": _subcommands,
-    "usage": _usages,
-}
+    return ((row.name, re.split("[:,.]", row.summary)[0]) for row in SUBCOMMANDS.values())

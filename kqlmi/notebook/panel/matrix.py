@@ -1,9 +1,11 @@
 """The matrix as a view gets it: usages, identities, and for each cell the place of its state in a legend."""
 
+from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from functools import cache, partial
+from typing import Any
 
 from kqlmi.errors import printable
 from kqlmi.model.entities import ALL, SYSTEM, Scope, known_usage
@@ -22,7 +24,7 @@ _UNKNOWN = "The catalogue does not know this usage; it is kept as it is."
 
 
 def columns(draft: Draft) -> list[dict[str, Any]]:
-    """Give the columns: each usage with the workflows that it opens."""
+    """Return the columns: each usage with the workflows that it opens."""
     return [_column(usage) for usage in draft.usages]
 
 
@@ -47,19 +49,9 @@ def identities(snapshot: Snapshot, more: Iterable[str] = (), directory: Director
     """
     known = directory or Directory.of(snapshot)
     rows = dict.fromkeys((*sorted(known.assigned or ()), *snapshot.identities))
-    called = {one: words.label(known.identities.get(one)) for one in (*rows, *more)}
-    order = sorted(rows, key=lambda one: (one != SYSTEM, called[one].casefold(), one))
-    return [[one, called[one], known.state(one)] for one in dict.fromkeys((*order, *more))]
-
-
-class Cells(Protocol):
-    """What fills the rows of a matrix; ``legend`` only grows, so that a place in it keeps its meaning."""
-
-    legend: "Legend"
-
-    def row(self, draft: Draft, identity: str, usages: Iterable[str]) -> str:
-        """Give the row of an identity: for each usage a character, the place of its state from "0" on."""
-        ...
+    names = {one: words.label(known.identities.get(one)) for one in (*rows, *more)}
+    order = sorted(rows, key=lambda one: (one != SYSTEM, names[one].casefold(), one))
+    return [[one, names[one], known.state(one)] for one in dict.fromkeys((*order, *more))]
 
 
 @dataclass
@@ -70,7 +62,7 @@ class Legend:
     _places: dict[tuple[Any, ...], str] = field(default_factory=dict)
 
     def place(self, state: State) -> str:
-        """Give the place of a state as a character: the widget protocol walks every list, and numbers take it longer."""
+        """Return the place of a state as a character: the widget protocol walks every list, and numbers take it longer."""
         key = tuple(state.values())
         if key not in self._places:
             self._places[key] = chr(ord(_FIRST) + len(self.states))
@@ -78,46 +70,54 @@ class Legend:
         return self._places[key]
 
     def read(self, row: str) -> list[State]:
-        """Give the states of a row."""
+        """Return the states of a row."""
         return [self.states[ord(place) - ord(_FIRST)] for place in row]
 
 
-@dataclass
-class ScopeCells:
-    """The cells of one scope; rows that hold the same are made once."""
+class Cells(ABC):
+    """What fills the rows of a matrix; ``legend`` only grows, so that a place in it keeps its meaning."""
 
-    scope: Scope
-    legend: Legend = field(default_factory=Legend)
-    _rows: dict[tuple[Any, ...], str] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.legend = Legend()
 
     def row(self, draft: Draft, identity: str, usages: Iterable[str]) -> str:
-        """Give the row of an identity, as it is wanted."""
-        if draft.ticks:
-            return self._made(draft, identity, usages)
-        read, usages, identity = draft.read, tuple(usages), draft.directory.key(identity)
-        key = (read.held(self.scope, identity), read.held(Scope.cluster(), identity), usages)
-        if key not in self._rows:
-            self._rows[key] = self._made(draft, identity, usages)
-        return self._rows[key]
-
-    def _made(self, draft: Draft, identity: str, usages: Iterable[str]) -> str:
+        """Return the row of an identity: for each usage a character, the place of its state from "0" on."""
         return "".join(self.legend.place(self._state(draft, identity, usage)) for usage in usages)
+
+    @abstractmethod
+    def _state(self, draft: Draft, identity: str, usage: str) -> State: ...
+
+
+class ScopeCells(Cells):
+    """The cells of one scope, as they are wanted; rows that hold the same are made once."""
+
+    def __init__(self, scope: Scope) -> None:
+        super().__init__()
+        self._scope = scope
+        self._rows: dict[tuple[Any, ...], str] = {}
+
+    def row(self, draft: Draft, identity: str, usages: Iterable[str]) -> str:
+        """Return the row of an identity, as ``Cells`` has it."""
+        if draft.ticks:
+            return super().row(draft, identity, usages)
+        read, usages, identity = draft.read, tuple(usages), draft.directory.key(identity)
+        key = (read.held(self._scope, identity), read.held(Scope.cluster(), identity), usages)
+        if key not in self._rows:
+            self._rows[key] = super().row(draft, identity, usages)
+        return self._rows[key]
 
     def _state(self, draft: Draft, identity: str, usage: str) -> State:
         cell = draft.cell(identity, usage)
-        return {
-            "granted": cell.granted,
-            "allowed": cell.allowed,
-            "changed": cell.changed,
-            "text": words.state(cell, self.scope),
-        }
+        text = words.state(cell, self._scope)
+        return {"granted": cell.granted, "allowed": cell.allowed, "changed": cell.changed, "text": text}
 
 
-class EffectiveCells:
+class EffectiveCells(Cells):
     """Where each usage is in force, over all scopes that were read; ticks that were not applied do not count."""
 
     def __init__(self, snapshot: Snapshot) -> None:
-        self.legend = Legend()
+        super().__init__()
+        self._at_cluster = cache(partial(snapshot.held, Scope.cluster()))
         self._databases = [scope for scope in snapshot.policies if not scope.is_cluster]
         self._counts: dict[str, Counter[str]] = defaultdict(Counter)
         for scope in self._databases:
@@ -125,17 +125,11 @@ class EffectiveCells:
             for identity, usages in policy.held.items() if policy else ():
                 self._counts[identity].update(usages)
 
-    def row(self, draft: Draft, identity: str, usages: Iterable[str]) -> str:
-        """Give the row of an identity."""
-        read = draft.read
-        cluster = read.held(Scope.cluster(), identity)
-        return "".join(self.legend.place(self._state(read, cluster, identity, usage)) for usage in usages)
-
-    def _state(self, snapshot: Snapshot, cluster: frozenset[str], identity: str, usage: str) -> State:
+    def _state(self, draft: Draft, identity: str, usage: str) -> State:
         text = ""
-        if usage in cluster or ALL in cluster:
+        if not self._at_cluster(identity).isdisjoint({usage, ALL}):
             text = "everywhere"
-        elif found := self._count(snapshot, identity, usage):
+        elif found := self._count(draft.read, identity, usage):
             text = f"in {found} of {len(self._databases)} databases"
         return {"granted": False, "allowed": bool(text), "changed": False, "text": text}
 
@@ -149,7 +143,7 @@ class EffectiveCells:
 
 
 def marks(draft: Draft) -> Iterator[tuple[str, str, list[str]]]:
-    """Give each identity of the policies with its name, and for each usage what was read, in a word or two."""
+    """Yield each identity of the policies with its name, and for each usage what was read, in a word or two."""
     cells, listed = ScopeCells(draft.scope), identities(draft.read)
     for (identity, name, _), row in zip(listed, rows(cells, draft, listed), strict=True):
         states = cells.legend.read(row)
@@ -157,7 +151,7 @@ def marks(draft: Draft) -> Iterator[tuple[str, str, list[str]]]:
 
 
 def where(snapshot: Snapshot, identity: str, usage: str) -> list[str]:
-    """Give the grants by which an identity may be used for a usage somewhere, a line each."""
+    """Return the grants by which an identity may be used for a usage somewhere, a line each."""
     return [
         str(scope) + ("" if name == usage else f", through {name}")
         for scope in snapshot.policies
@@ -167,20 +161,20 @@ def where(snapshot: Snapshot, identity: str, usage: str) -> list[str]:
 
 
 def rows(cells: Cells, draft: Draft, listed: Iterable[list[str]]) -> list[str]:
-    """Give the rows as they were read, with a place for each usage of the draft."""
+    """Return the rows as they were read, with a place for each usage of the draft."""
     read, usages = replace(draft, ticks={}), draft.usages
     return [cells.row(read, identity, usages) for identity, _, _ in listed]
 
 
 def edited(cells: Cells, draft: Draft) -> dict[str, str]:
-    """Give the rows that ticks change, by identity: few, so that a tick is a short message."""
+    """Return the rows that ticks change, by identity: few, so that a tick is a short message."""
     touched = {identity for scope, identity, _ in draft.ticks if scope in (draft.scope, Scope.cluster())}
     usages = draft.usages
     return {identity: cells.row(draft, identity, usages) for identity in touched}
 
 
 def scope_states(scopes: Iterable[Scope], draft: Draft, refused: Container[Scope]) -> str:
-    """Give a letter for each scope: ``u`` unread, ``x`` refused, ``r`` read, ``c`` with changes that were not applied."""
+    """Return a letter for each scope: ``u`` unread, ``x`` refused, ``r`` read, ``c`` with changes that were not applied."""
     read, changed = draft.read.policies, {*draft.scopes}
     return "".join(
         "x" if scope in refused else "u" if scope not in read else "c" if scope in changed else "r" for scope in scopes
