@@ -8,6 +8,7 @@ from typing import Annotated, Any, get_args, get_origin
 ClusterName = Annotated[str, "cluster"]
 ConnectionName = Annotated[str, "connection"]
 DatabaseName = Annotated[str, "database"]
+DatabaseNames = tuple[DatabaseName, ...]
 FlowName = Annotated[str, "flow"]
 IdentityText = Annotated[str, "identity"]
 PlanText = Annotated[str, "plan"]

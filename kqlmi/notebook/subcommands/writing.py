@@ -10,7 +10,7 @@ from kqlmi.model.plan.plan import Plan
 from kqlmi.model.plan.planid import SHOWN
 from kqlmi.model.policy.policy import Snapshot
 from kqlmi.notebook.frames import access_frame, access_matrix, history_frame
-from kqlmi.notebook.parameters import DatabaseName, IdentityText, PlanText, UsageName
+from kqlmi.notebook.parameters import DatabaseName, DatabaseNames, IdentityText, PlanText, UsageName
 from kqlmi.notebook.progress import Progress
 from kqlmi.notebook.subcommands.offering import carry_out, more, offer, show_azure, shown
 from kqlmi.notebook.subcommands.registry import Context, subcommand
@@ -30,12 +30,7 @@ def _show(session: Session, plan: Plan, *, warn: bool = False, known: Snapshot |
 
 @subcommand
 def grant(
-    context: Context,
-    identity: IdentityText,
-    /,
-    *usages: UsageName,
-    database: tuple[DatabaseName, ...] = (),
-    cluster: bool = False,
+    context: Context, identity: IdentityText, /, *usages: UsageName, database: DatabaseNames = (), cluster: bool = False
 ) -> None:
     """Plan to grant usages to an identity, in databases or at the cluster.
 
@@ -52,12 +47,7 @@ def grant(
 
 @subcommand
 def revoke(
-    context: Context,
-    identity: IdentityText,
-    /,
-    *usages: UsageName,
-    database: tuple[DatabaseName, ...] = (),
-    cluster: bool = False,
+    context: Context, identity: IdentityText, /, *usages: UsageName, database: DatabaseNames = (), cluster: bool = False
 ) -> None:
     """Plan to take usages from an identity, in databases or at the cluster.
 

@@ -20,12 +20,8 @@ export function addPart(view) {
     return true;
   }
 
-  function draw() {
-    identity.disabled = view.kernel.lost;
-  }
-
   const element = make("div", { className: "kqlmi-bar" }, identity, view.askButton("Add a row", add));
-  return { element, draws: [[draw, "working"]], onKey };
+  return { element, draws: [[() => (identity.disabled = view.kernel.lost), "working"]], onKey };
 }
 
 export function changePart(view) {

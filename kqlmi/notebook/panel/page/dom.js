@@ -42,9 +42,9 @@ async function copy(text) {
   }
 }
 
-export function list(items) {
-  return items.length ? make("ul", {}, ...items.map((textContent) => make("li", { textContent }))) : null;
-}
+/** Make a list, or nothing where it would be empty. */
+export const list = (items) =>
+  items.length ? [make("ul", {}, ...items.map((textContent) => make("li", { textContent })))] : [];
 
 /** Give an element the focus where it stands. */
 export const focus = (element) => element.focus({ preventScroll: true });

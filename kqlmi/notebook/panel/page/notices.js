@@ -1,6 +1,7 @@
 // What the panel tells beside the matrix: what was read, whether Python answers, what others changed, what it asks and did.
 
 import { button, focus, hasFocus, list, make } from "./dom.js";
+import { boxPart } from "./view.js";
 
 export function titlePart(view) {
   const title = make("span", { className: "kqlmi-title kqlmi-grow" });
@@ -28,15 +29,13 @@ export function titlePart(view) {
 }
 
 /** Whether Python answers, and whether the user may write. */
-export function bannerPart(view, status) {
-  const element = make("div", { className: "kqlmi-box kqlmi-banner", tabIndex: -1, attributes: { role: "alert" } });
-
-  function draw() {
+export const bannerPart = (view, status) =>
+  boxPart("denial working", { className: "kqlmi-box kqlmi-banner", tabIndex: -1, attributes: { role: "alert" } }, (box) => {
     const { kernel } = view;
     const denial = view.get("denial");
-    const hadFocus = hasFocus(element);
+    const hadFocus = hasFocus(box);
     const wasUsed = view.hasFocus();
-    element.hidden = !kernel.lost && !denial.reason;
+    box.hidden = !kernel.lost && !denial.reason;
     const texts = [];
     if (kernel.lost) {
       texts.push("No kernel answers: it is busy, or gone. What is shown was read before, and what you click is not heard.");
@@ -45,45 +44,35 @@ export function bannerPart(view, status) {
     } else if (denial.reason) {
       texts.push(`Read-only. ${denial.reason} Ticks make a request that you can copy for somebody who may.`);
     }
-    element.replaceChildren(...texts.map((textContent) => make("p", { textContent })));
-    if (kernel.lost) element.append(button("Ask again", kernel.greet), " or run the cell again.");
-    if (kernel.lost && wasUsed) focus(element);
+    box.replaceChildren(...texts.map((textContent) => make("p", { textContent })));
+    if (kernel.lost) box.append(button("Ask again", kernel.greet), " or run the cell again.");
+    if (kernel.lost && wasUsed) focus(box);
     else if (hadFocus) focus(status);
-  }
-
-  return { element, draws: [[draw, "denial working"]] };
-}
+  });
 
 /** What others changed since it was read. */
-export function theirsPart(view, status) {
-  const element = make("div", { className: "kqlmi-box", hidden: true });
-
-  function draw() {
+export const theirsPart = (view, status) =>
+  boxPart("theirs", { className: "kqlmi-box", hidden: true }, (box) => {
     const changes = view.get("theirs");
-    element.hidden = changes.length === 0;
-    element.replaceChildren(
+    box.hidden = changes.length === 0;
+    box.replaceChildren(
       make("p", {
         className: "kqlmi-name",
         textContent: "Somebody else changed this since it was read; what you ticked stands on top of it:",
       }),
-      list(changes) ?? "",
+      ...list(changes),
       view.askButton("Seen", () => {
         view.ask("dismiss");
         focus(status);
       }),
     );
-  }
-
-  return { element, draws: [[draw, "theirs"]] };
-}
+  });
 
 /** A question about a tick; `goBack` leads to the cell that raised it. */
-export function questionPart(view, goBack) {
-  const element = make("div", { className: "kqlmi-box", hidden: true, ariaLabel: "Question", attributes: { role: "group" } });
-
-  function draw() {
+export const questionPart = (view, goBack) =>
+  boxPart("question", { className: "kqlmi-box", hidden: true, ariaLabel: "Question", attributes: { role: "group" } }, (box) => {
     const question = view.get("question");
-    element.hidden = !question;
+    box.hidden = !question;
     if (!question) return;
     const cell = { identity: question.identity, usage: question.usage };
     const answer = (text, send) =>
@@ -91,7 +80,7 @@ export function questionPart(view, goBack) {
         send();
         goBack();
       });
-    element.replaceChildren(
+    box.replaceChildren(
       make("p", { textContent: question.text }),
       make(
         "div",
@@ -100,25 +89,17 @@ export function questionPart(view, goBack) {
         answer("Keep it", () => view.ask("dismiss")),
       ),
     );
-    if (view.hasFocus()) element.querySelector("button").focus();
-  }
-
-  return { element, draws: [[draw, "question"]] };
-}
+    if (view.hasFocus()) box.querySelector("button").focus();
+  });
 
 /** What is being done, or was done last. */
-export function statusPart(view) {
-  const element = make("div", { className: "kqlmi-box kqlmi-status", tabIndex: -1, attributes: { role: "status" } });
-
-  function draw() {
+export const statusPart = (view) =>
+  boxPart("status working", { tabIndex: -1, attributes: { role: "status" } }, (box) => {
     const state = view.get("status");
     const { action, text } = view.get("working");
     const busy = action && action !== "more" && !view.kernel.lost ? text : "";
-    element.className = `kqlmi-box kqlmi-status kqlmi-${busy ? "busy" : state.kind || "note"}`;
+    box.className = `kqlmi-box kqlmi-status kqlmi-${busy ? "busy" : state.kind || "note"}`;
     const parts = busy ? [busy] : [state.text, state.hint].filter(Boolean);
-    element.replaceChildren(...parts.flatMap((part) => part.split("\n")).map((textContent) => make("p", { textContent })));
-    if (state.kind === "error" && !busy) element.scrollIntoView({ block: "nearest" });
-  }
-
-  return { element, draws: [[draw, "status working"]] };
-}
+    box.replaceChildren(...parts.flatMap((part) => part.split("\n")).map((textContent) => make("p", { textContent })));
+    if (state.kind === "error" && !busy) box.scrollIntoView({ block: "nearest" });
+  });

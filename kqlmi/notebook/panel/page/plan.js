@@ -29,7 +29,7 @@ export function planPart(view, status) {
         className: "kqlmi-name",
         textContent: `${plan.undoes ? "Undo" : "Plan"} ${plan.short} on ${plan.cluster}: ${plan.summary}`,
       }),
-      list(plan.changes.map(changeText)) ?? "",
+      ...list(plan.changes.map(changeText)),
       ...impact(plan),
       ...plan.steps.flatMap((step, at) => stepElements(step, at, plan.steps.length, view.get("progress")[at]?.outcome)),
       make("div", { className: "kqlmi-bar" }, ...actions(plan)),
@@ -75,8 +75,8 @@ function changeText(change) {
 function impact(plan) {
   if (!plan.revokes) return [];
   if (plan.impact === null) return [make("p", { textContent: "Looking for what would stop…" })];
-  const found = list(plan.impact);
-  return [make("p", { className: "kqlmi-name", textContent: found ? "What it stops:" : "No use was found that would stop." }), found ?? ""];
+  const textContent = plan.impact.length ? "What it stops:" : "No use was found that would stop.";
+  return [make("p", { className: "kqlmi-name", textContent }), ...list(plan.impact)];
 }
 
 function stepElements(step, at, count, outcome) {

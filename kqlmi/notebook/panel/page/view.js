@@ -1,7 +1,7 @@
 // What the parts of one view share. A part is a function of a view that returns its `element`, and `draws`: what is drawn
 // when which traits change, the first row all of the part, the others a piece of it again.
 
-import { button, hasFocus, rest } from "./dom.js";
+import { button, hasFocus, make, rest } from "./dom.js";
 
 export function viewOf(model, kernel) {
   const key = Math.random().toString(36).slice(2);
@@ -39,4 +39,10 @@ export function viewOf(model, kernel) {
     },
   };
   return view;
+}
+
+/** A part that is one box, with a function that draws what is in it. */
+export function boxPart(traits, properties, draw) {
+  const element = make("div", properties);
+  return { element, draws: [[() => draw(element), traits]] };
 }
