@@ -6,5 +6,5 @@ from kqlmi.notebook.subcommands.registry import CELL_HELP, SUBCOMMANDS, Sessions
 __all__ = ["CELL_HELP", "SUBCOMMANDS", "Sessions", "run"]
 
 # In the order of the help and of the README; a module that is not named comes last.
-_ORDER = ("reading", "writing", "explaining", "auditing", "templating", "ingesting", "whoami", "azure")
+_ORDER = ("overview", "changes", "explanation", "audit", "templates", "ingestion", "whoami", "azure")
 import_members(__name__, __path__, first=_ORDER)

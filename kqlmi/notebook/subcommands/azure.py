@@ -6,7 +6,7 @@ from kqlmi.model.entities import SYSTEM
 from kqlmi.model.uses.blobs import EVENT_FORMATS
 from kqlmi.notebook.frames import frame
 from kqlmi.notebook.parameters import DatabaseName, IdentityText
-from kqlmi.notebook.subcommands.offering import show_azure
+from kqlmi.notebook.subcommands.plans import show_azure
 from kqlmi.notebook.subcommands.registry import Context, subcommand
 from kqlmi.session import ConnectionList, IdentityList
 

@@ -12,7 +12,7 @@ from kqlmi.model.policy.policy import Snapshot
 from kqlmi.notebook.frames import access_frame, access_matrix, history_frame
 from kqlmi.notebook.parameters import DatabaseName, DatabaseNames, IdentityText, PlanText, UsageName
 from kqlmi.notebook.progress import Progress
-from kqlmi.notebook.subcommands.offering import carry_out, more, offer, show_azure, shown
+from kqlmi.notebook.subcommands.plans import carry_out, more, offer, show_azure, shown
 from kqlmi.notebook.subcommands.registry import Context, subcommand
 from kqlmi.session import Session
 from kqlmi.session.connections import files

@@ -7,7 +7,7 @@ from kqlmi.errors import CellError, printable
 from kqlmi.model.audit.audit import Audit
 from kqlmi.notebook.frames import frame
 from kqlmi.notebook.progress import Progress
-from kqlmi.notebook.subcommands.offering import offer
+from kqlmi.notebook.subcommands.plans import offer
 from kqlmi.notebook.subcommands.registry import Context, subcommand
 
 if TYPE_CHECKING:
