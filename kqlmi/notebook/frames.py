@@ -98,12 +98,15 @@ def access_frame(
     for scope in map(Scope.database, databases):
         draft = Draft.start(snapshot, scope)
         usages = [checked_usage(usage, draft.usages)] if usage else draft.usages
-        called = {**names, **{key: one.display_name for key, one in snapshot.identities.items() if one.display_name}}
+        display_names = {
+            **names,
+            **{key: one.display_name for key, one in snapshot.identities.items() if one.display_name},
+        }
         for holder in [identity] if identity else snapshot.identities:
             for name in usages:
                 answer = access(snapshot, holder, name, scope)
                 if answer.allowed or (identity and usage):
-                    who = called.get(holder, "")
+                    who = display_names.get(holder, "")
                     found.append((scope.name, who, holder, name, answer.allowed, answer.reason))
     columns = ["database", "display_name", "object_id", "usage", "allowed", "reason"]
     return pd.DataFrame(found, columns=columns).astype({"allowed": "boolean"})

@@ -126,7 +126,7 @@ def _refuse_all_but_one(text: str) -> None:
 
 
 def _second_command(text: str, found: Sequence[Token]) -> str:
-    """Give the line on which a second command begins, empty where there is none for certain."""
+    """Return the line on which a second command begins, empty where there is none for certain."""
     words = [token.text for token in found]
     if words[:2] == [".", "execute"] and "script" in words:
         return ""

@@ -98,7 +98,7 @@ class KqlMagics(Magics):
         print(f"{cell.name or 'The result of this cell'} is {_title(first)}, the first of {count} tables.")
 
     def _kept(self, cell: Cell, frame: "pd.DataFrame") -> "pd.DataFrame | None":
-        """Give a result, or keep it in the variable that the cell names."""
+        """Return a result, or keep it in the variable that the cell names."""
         if cell.name and self.shell:
             self.shell.user_ns[cell.name] = frame
             return None

@@ -19,7 +19,7 @@ _CLOSERS: Final = re.compile(r"['\"`\]]*")
 
 
 def complete(before: str, after: str, known: Known) -> Offers:
-    """Give what can be typed between ``before``, which begins with the cell, and the rest ``after`` of the line.
+    """Return what can be typed between ``before``, which begins with the cell, and the rest ``after`` of the line.
 
     The fragment is always a suffix of ``before``: IPython's completion as a whole fails otherwise.
     """

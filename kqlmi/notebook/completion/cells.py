@@ -54,7 +54,7 @@ class _Typed:
 
 
 def complete_body(body: str, after: str, names: Names) -> Offers:
-    """Give what fits at the end of a cell's text."""
+    """Return what fits at the end of a cell's text."""
     typed = _read(body)
     if typed is None:
         return NOTHING
@@ -103,7 +103,7 @@ def _opened(found: list[Token], text: str, start: int, opener: str) -> _Typed | 
 
 
 def _units(found: Sequence[Token]) -> Iterator[list[Token]]:
-    """Give the words of a command as they are read: with their dots and hyphens, and names with their brackets."""
+    """Return the words of a command as they are read: with their dots and hyphens, and names with their brackets."""
     unit: list[Token] = []
     for token in found:
         bracket = bool(unit) and _is_unclosed(unit)
@@ -126,7 +126,7 @@ def _texts(units: Sequence[Sequence[Token]], text: str) -> tuple[str, ...]:
 
 @cache
 def _templates() -> tuple[tuple[str, ...], ...]:
-    """Give the commands that are offered as their words, with a sign for any name and any payload."""
+    """Return the commands that are offered as their words, with a sign for any name and any payload."""
     texts = []
     for scope in (Scope.cluster(), Scope.database("D")):
         texts += [commands.show(scope), commands.alter(scope, Policy.empty())]
@@ -136,7 +136,7 @@ def _templates() -> tuple[tuple[str, ...], ...]:
 
 
 def _command(typed: _Typed, names: Names) -> Offers:
-    """Give the commands that go on from what is typed; a name alone where one is being typed."""
+    """Return the commands that go on from what is typed; a name alone where one is being typed."""
     found = []
     for template in _templates():
         place = len(typed.units)

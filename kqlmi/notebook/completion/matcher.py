@@ -54,7 +54,7 @@ def _offers(context: "CompletionContext", sessions: Sessions) -> Offers:
 
 
 def _known(sessions: Sessions) -> Known:
-    """Give the names that the sessions have met; nothing is asked of a cluster."""
+    """Return the names that the sessions have met; nothing is asked of a cluster."""
     connections = {}
     for name, session in sessions.by_name.items():
         met = session.met

@@ -51,22 +51,22 @@ class Known:
     configured: tuple[str, ...] = ()
 
     def on(self, name: str) -> Names:
-        """Give the names of a connection, or of the current one; none where there is no such connection."""
+        """Return the names of a connection, or of the current one; none where there is no such connection."""
         return self.connections.get(name or self.current, Names())
 
 
 def begins(text: str, fragment: str) -> bool:
-    """Tell whether a text begins with a fragment, without letter case."""
+    """Check whether a text begins with a fragment, without letter case."""
     return text.casefold().startswith(fragment.casefold())
 
 
 def choose(fragment: str, candidates: Iterable[Candidate], *, alone: bool = True) -> Offers:
-    """Give the candidates that begin with the fragment."""
+    """Return the candidates that begin with the fragment."""
     return Offers(fragment, tuple(one for one in candidates if begins(one.text, fragment)), alone)
 
 
 def usages(names: Names, listed: Iterable[str], scope: Scope | None) -> Iterator[Candidate]:
-    """Give the usages that are not ``listed`` yet: those of the catalogue, and those that policies hold beyond it.
+    """Return the usages that are not ``listed`` yet: those of the catalogue, and those that policies hold beyond it.
 
     ``scope`` is None where it is not known.
     """
@@ -80,7 +80,7 @@ def usages(names: Names, listed: Iterable[str], scope: Scope | None) -> Iterator
 
 
 def object_ids(names: Names, fragment: str) -> tuple[Candidate, ...]:
-    """Give the object IDs of the identities whose object ID begins with a fragment, or whose display name holds it."""
+    """Return the object IDs of the identities whose object ID begins with a fragment, or whose display name holds it."""
     found = {SYSTEM: "the cluster's own", **names.identities}
     return tuple(
         Candidate(identity, printable(name) or "identity")
@@ -90,7 +90,7 @@ def object_ids(names: Names, fragment: str) -> tuple[Candidate, ...]:
 
 
 def identity_words(names: Names, fragment: str) -> Iterator[tuple[str, str]]:
-    """Give each identity as a subcommand takes it, and what is shown beside it.
+    """Return each identity as a subcommand takes it, and what is shown beside it.
 
     By its display name, where that names one identity only; by its object ID, where it does not or where the object ID
     is being typed.
@@ -116,7 +116,7 @@ def _is_a_word(name: str) -> bool:
 
 
 def bracketed(names: Names, fragment: str) -> Offers:
-    """Give the databases as a command takes them, for a name that is being typed in any spelling."""
+    """Return the databases as a command takes them, for a name that is being typed in any spelling."""
     typed = fragment.lstrip("[").lstrip().removeprefix("@").lstrip("'\"").rstrip("'\"]")
     found = [name for name in names.databases if begins(name, typed) or begins(quoting.literal(name)[1:], typed)]
     return Offers(fragment, tuple(Candidate(quoting.name(name), "database") for name in found))

@@ -32,7 +32,7 @@ class _Place:
 
 
 def complete_payload(text: str, after: str, names: Names, scope: Scope | None, opened: str) -> Offers:
-    """Give what fits at the end of ``text``, the payload up to the cursor in a literal that ``opened`` opened.
+    """Return what fits at the end of ``text``, the payload up to the cursor in a literal that ``opened`` opened.
 
     A scope of None is the database in context.
     """
@@ -41,8 +41,8 @@ def complete_payload(text: str, after: str, names: Names, scope: Scope | None, o
     if place.brackets != "[{" or not place.free:
         return NOTHING
     if place.is_key:
-        said = {key.casefold() for key in place.keys}
-        keys = [Candidate(key, "key") for key in _KEYS if key.casefold() not in said]
+        present = {key.casefold() for key in place.keys}
+        keys = [Candidate(key, "key") for key in _KEYS if key.casefold() not in present]
         offers = choose(place.fragment, keys)
     elif place.keys[-1:] and place.keys[-1].casefold() == "objectid":
         offers = Offers(place.fragment, object_ids(names, place.fragment))

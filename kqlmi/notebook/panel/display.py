@@ -12,7 +12,7 @@ _MOST = 25
 
 
 def text(draft: Draft, cluster: str) -> str:
-    """Give the matrix as a text table."""
+    """Return the matrix as a text table."""
     grid = _grid(draft)
     widths = [max(map(len, column)) for column in zip(*grid, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in grid]
@@ -20,7 +20,7 @@ def text(draft: Draft, cluster: str) -> str:
 
 
 def html(draft: Draft, cluster: str) -> str:
-    """Give the matrix as an HTML table in which everything is escaped."""
+    """Return the matrix as an HTML table in which everything is escaped."""
     head, *body = _grid(draft)
     cells = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
     lines = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in body)

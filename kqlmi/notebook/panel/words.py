@@ -61,7 +61,7 @@ def where(name: str, usage: str, grants: list[str]) -> str:
 
 
 def plan(value: Plan, wanted: Snapshot, unread: int) -> dict[str, Any]:
-    """Give a plan for a view: its summary, its changes, and the exact commands as (kind, text) pieces.
+    """Return a plan for a view: its summary, its changes, and the exact commands as (kind, text) pieces.
 
     ``wanted`` are the policies as it leaves them, ``unread`` counts the databases that are not in it.
     """
@@ -103,7 +103,7 @@ def progress(value: Plan, outcomes: Sequence[str]) -> list[dict[str, str]]:
 
 
 def change(value: Change, names: Mapping[str, str]) -> str:
-    """Give a change that somebody else made, on one line."""
+    """Return a change that somebody else made, on one line."""
     name = printable(names.get(value.identity, "")) or NO_NAME
     sign = "+" if value.kind == "grant" else "-"
     return f"{sign} {name} ({value.identity}) {printable(value.usage)} in the {value.scope}"
@@ -128,7 +128,7 @@ def _note(change: Change, wanted: Snapshot, unread: int) -> str:
 
 
 def pieces(command: str) -> list[list[str]]:
-    """Give a command in pieces, each with its kind: ``word``, ``literal``, or nothing. Joined, they are the command."""
+    """Return a command in pieces, each with its kind: ``word``, ``literal``, or nothing. Joined, they are the command."""
     found: list[list[str]] = []
     end = 0
     for token in tokens(command):

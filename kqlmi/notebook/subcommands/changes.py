@@ -12,7 +12,7 @@ from kqlmi.model.policy.policy import Snapshot
 from kqlmi.notebook.frames import access_frame, access_matrix, history_frame
 from kqlmi.notebook.parameters import DatabaseName, DatabaseNames, IdentityText, PlanText, UsageName
 from kqlmi.notebook.progress import Progress
-from kqlmi.notebook.subcommands.plans import carry_out, more, offer, show_azure, shown
+from kqlmi.notebook.subcommands.plans import apply_azure, needed_options, offer, show_azure, shown
 from kqlmi.notebook.subcommands.registry import Context, subcommand
 from kqlmi.session import Session
 from kqlmi.session.connections import files
@@ -25,7 +25,7 @@ def _show(session: Session, plan: Plan, *, warn: bool = False, known: Snapshot |
 
     ``known`` are all policies, where they were read just now.
     """
-    offer(session, plan, told="\n".join(session.live(plan, known, warn=warn).lines))
+    offer(session, plan, notes="\n".join(session.live(plan, known, warn=warn).lines))
 
 
 @subcommand
@@ -59,8 +59,8 @@ def revoke(
     _show(session, plan, known=current)
     matching = (name for pattern in database for name in session.met.matching(pattern))
     concerned = session.met.databases if cluster else tuple(dict.fromkeys(matching))
-    for told in edits.still_allowed(current, plan, session.identity(identity), names, concerned):
-        print(f"Still allowed: {told}")
+    for line in edits.still_allowed(current, plan, session.identity(identity), names, concerned):
+        print(f"Still allowed: {line}")
 
 
 def _some(usages: tuple[str, ...]) -> tuple[str, ...]:
@@ -191,10 +191,10 @@ def apply(
     found = session.plans[key]
     if found.revokes and not revoke:
         raise CellError(
-            f"Plan {plan} takes something away.", hint=f"If that is meant: %kqlmi apply {plan}{more(found)}"
+            f"Plan {plan} takes something away.", hint=f"If that is meant: %kqlmi apply {plan}{needed_options(found)}"
         )
     if not isinstance(found, Plan):
-        carry_out(session, found, confirm)
+        apply_azure(session, found, confirm)
         return
     try:
         applied = session.apply(found, record=not no_history, tell=print)

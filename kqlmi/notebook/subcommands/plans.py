@@ -1,4 +1,4 @@
-"""A plan as a notebook offers it, and as it carries it out in Azure."""
+"""A plan as a notebook offers it, and as it is applied in Azure."""
 
 from kqlmi.errors import ApplyError, CellError
 from kqlmi.model.plan.plan import Plan
@@ -6,14 +6,14 @@ from kqlmi.model.plan.planid import SHOWN
 from kqlmi.session import AzurePlan, Session
 
 
-def offer(session: Session, plan: Plan | AzurePlan, key: str = "", *, told: str = "") -> None:
-    """Print a plan and what is told about it, and keep it under its ID or ``key``: ``apply`` runs exactly what was seen."""
+def offer(session: Session, plan: Plan | AzurePlan, key: str = "", *, notes: str = "") -> None:
+    """Print a plan with notes on it, and keep it under its ID or ``key``: ``apply`` runs exactly what was seen."""
     print(plan)
-    if told:
-        print(f"\n{told}")
+    if notes:
+        print(f"\n{notes}")
     if plan.steps:
         session.plans[key or plan.id] = plan
-        print(f"\nNothing was sent. To carry it out: %kqlmi apply {key or plan.short}{more(plan)}")
+        print(f"\nNothing was sent. To carry it out: %kqlmi apply {key or plan.short}{needed_options(plan)}")
 
 
 def shown(session: Session, text: str) -> str:
@@ -30,11 +30,11 @@ def shown(session: Session, text: str) -> str:
 
 def show_azure(session: Session, plan: AzurePlan) -> None:
     """Show a plan for Azure, with the uses that it would stop."""
-    offer(session, plan, told=str(session.impact_of(plan)) if plan.revokes else "")
+    offer(session, plan, notes=str(session.impact_of(plan)) if plan.revokes else "")
 
 
-def carry_out(session: Session, plan: AzurePlan, confirm: str) -> None:
-    """Carry out a plan for Azure, and print how it goes on."""
+def apply_azure(session: Session, plan: AzurePlan, confirm: str) -> None:
+    """Apply a plan for Azure, and print how it goes on."""
     try:
         done = session.carry_out(plan, confirm=confirm, tell=print)
     except ApplyError:
@@ -45,7 +45,7 @@ def carry_out(session: Session, plan: AzurePlan, confirm: str) -> None:
     print(done)
 
 
-def more(plan: Plan | AzurePlan) -> str:
-    """Give the options that a plan wants to be said; the cluster's name is for people to type."""
+def needed_options(plan: Plan | AzurePlan) -> str:
+    """Return the options that a plan needs; the cluster's name is for people to type."""
     confirm = not isinstance(plan, Plan) and plan.confirm
     return f"{' --revoke' if plan.revokes else ''}{' --confirm NAME, with the name of the cluster' if confirm else ''}"

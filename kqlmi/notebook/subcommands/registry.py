@@ -23,7 +23,7 @@ class Sessions:
     panels: OpenPanels = field(default_factory=OpenPanels)
 
     def get(self, name: str = "") -> Session:
-        """Give a session by name, or the current one; NotConnectedError if there is none."""
+        """Return a session by name, or the current one; NotConnectedError if there is none."""
         if not self.by_name:
             raise NotConnectedError(
                 "No cluster is connected.",
@@ -55,7 +55,7 @@ class Context:
 
     @property
     def session(self) -> Session:
-        """Give the session to work on."""
+        """Return the session to work on."""
         return self.sessions.get(self.on)
 
 
@@ -63,7 +63,7 @@ class Context:
 class Subcommand:
     """A function of this module as a subcommand: its parameters are the words and options of the line.
 
-    ``more`` are options that the function takes as ``**said``, and ``about`` tells more of a first word in the help.
+    ``more`` are options that the function takes as ``**fields``, and ``about`` tells more of a first word in the help.
     """
 
     run: Callable[..., Any]
@@ -72,12 +72,12 @@ class Subcommand:
 
     @property
     def name(self) -> str:
-        """Give the word to type: the function's name without the underscore that keeps it off a builtin."""
+        """Return the word to type: the function's name without the underscore that keeps it off a builtin."""
         return self.run.__name__.rstrip("_")
 
     @property
     def parameters(self) -> list[inspect.Parameter]:
-        """Give the parameters behind the context, without the one that takes ``more``."""
+        """Return the parameters behind the context, without the one that takes ``more``."""
         found = list(inspect.signature(self.run).parameters.values())[1:]
         return [p for p in found if p.kind is not p.VAR_KEYWORD]
 
@@ -92,14 +92,14 @@ class Subcommand:
 
     @property
     def options(self) -> dict[str, Kind]:
-        """Give the names of the options, each with what it takes."""
+        """Return the names of the options, each with what it takes."""
         kinds: dict[object, Kind] = {bool: "flag", tuple: "values"}
         own = {_option(p): kinds.get(get_origin(p.annotation) or p.annotation, "value") for p in self._own_options}
         return {**own, **dict.fromkeys(self.more, "value"), "on": "value", "help": "flag"}
 
     @property
     def usage(self) -> str:
-        """Give the line to type."""
+        """Return the line to type."""
         parts = [f"%kqlmi {self.name}"]
         for p in self.parameters:
             if p.kind is p.KEYWORD_ONLY:
@@ -112,7 +112,7 @@ class Subcommand:
 
     @property
     def summary(self) -> str:
-        """Give the first line of the help."""
+        """Return the first line of the help."""
         return self.help.splitlines()[0]
 
     @property
@@ -132,7 +132,7 @@ def subcommand(function: Callable[..., Any]) -> Callable[..., Any]:
 def subcommand_with(
     *, more: tuple[str, ...] = (), about: Callable[[str], str] = lambda _word: ""
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Register a function that takes ``more`` options as ``**said``; ``about`` adds to the help of a first word."""
+    """Register a function that takes ``more`` options as ``**fields``; ``about`` adds to the help of a first word."""
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         row = Subcommand(function, more, about)
@@ -143,7 +143,7 @@ def subcommand_with(
 
 
 def run(sessions: Sessions, line: str, settings: KqlMI) -> Any:
-    """Carry out a ``%kqlmi`` line and give its result, None where it only prints."""
+    """Run a ``%kqlmi`` line and return its result, None where it only prints."""
     words = split(line)
     name = words[0] if words else "help"
     name = "help" if name == "--help" else name

@@ -26,7 +26,7 @@ def new(
     identity: IdentityText = "",
     database: DatabaseName = "",
     print_: bool = False,
-    **said: str,
+    **fields: str,
 ) -> Any:
     """Write the command or program of a flow into the next cell, with all its gates as a checklist.
 
@@ -38,7 +38,7 @@ def new(
     form = _as_cell_error(templates.form, flow)
     if not identity:
         raise CellError(f"{flow} needs --identity.", hint=f"Write {form.usage}")
-    found = _as_cell_error(context.session.new, flow, identity=identity, database=database, **said)
+    found = _as_cell_error(context.session.new, flow, identity=identity, database=database, **fields)
     print(found)
     if found.line:
         print(f"The same in Python:\n\n{found.text}")
