@@ -7,7 +7,7 @@ from kqlmi.local.state import callouts
 from kqlmi.local.state.policies import Policy
 from kqlmi.local.state.state import State
 from kqlmi.local.values import identities
-from kqlmi.local.values.faults import Inner, KustoError
+from kqlmi.local.values.faults import BAD_REQUEST, Inner, KustoError
 from kqlmi.local.values.identities import Identity
 from kqlmi.local.values.principals import Principal
 from kqlmi.model.workflows import WORKFLOWS, Workflow
@@ -83,12 +83,10 @@ def _unassigned(state: State, identity: str) -> str:
 
 def _ungranted(state: State, use: Use, workflow: Workflow, identity: Identity) -> str:
     what = f"the managed identity '{identity.display_name}' ({identity.object_id}) may not be used for {workflow.usage}"
-    held = state.database(use.database)
+    database = state.database(use.database)
     if not workflow.cluster_only:
-        return (
-            f"{what}: neither the policy of the cluster nor that of the database '{held.name}' allows it {_OWN_WORDS}"
-        )
-    useless = ", and in that of a database it has no effect" if _allows(held.policy, identity, workflow) else ""
+        return f"{what}: neither the policy of the cluster nor that of the database '{database.name}' allows it {_OWN_WORDS}"
+    useless = ", and in that of a database it has no effect" if _allows(database.policy, identity, workflow) else ""
     return f"{what}: the policy of the cluster does not allow it{useless} {_OWN_WORDS}"
 
 
@@ -110,9 +108,9 @@ def _refused(use: Use, identity: str, missing: str, what: str, more: dict[str, A
 
 # The names that are known: an error code of ingestion, and an exception that a third party's comment names.
 _KINDS = {
-    "flow": ("BadRequest", "Kusto.Data.Exceptions.KustoBadRequestException"),
-    "assignment": ("BadRequest_InvalidManagedIdentity", "Kusto.Data.Exceptions.KustoBadRequestException"),
+    "flow": ("BadRequest", BAD_REQUEST),
+    "assignment": ("BadRequest_InvalidManagedIdentity", BAD_REQUEST),
     "grant": ("BadRequest_InvalidManagedIdentity", "ManagedIdentityNotAllowedByPolicyException"),
-    "callout": ("BadRequest", "Kusto.Data.Exceptions.KustoBadRequestException"),
-    "azure role": ("BadRequest", "Kusto.Data.Exceptions.KustoBadRequestException"),
+    "callout": ("BadRequest", BAD_REQUEST),
+    "azure role": ("BadRequest", BAD_REQUEST),
 }

@@ -80,9 +80,7 @@ def _name(reader: Reader, _verb: str) -> str:
     return name
 
 
-@shape("known_bracket")
-def _bracket(reader: Reader, _verb: str) -> None:
-    reader.expect("[")
+shape("known_bracket")(lambda reader, _verb: reader.expect("["))
 
 
 @shape("known_policy")

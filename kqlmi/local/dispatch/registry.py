@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from kqlmi.local import enforce
-from kqlmi.local.language.lexer import Kind, next_token, tokens
+from kqlmi.local.language.lexer import Kind, next_token, readable, tokens
 from kqlmi.local.language.reader import Mismatch, Reader
 from kqlmi.local.query.queries import Queries
 from kqlmi.local.state import masking
@@ -258,11 +258,7 @@ def match(text: str) -> Matched:
 
 def _identities(text: str) -> list[str]:
     """Return the managed identities in the connection strings of a text, up to a literal that is broken."""
-    found: list[str] = []
-    with suppress(KustoError):
-        for token in tokens(text):
-            found += named_identities(token.value)
-    return found
+    return [identity for token in readable(text)[0] for identity in named_identities(token.value)]
 
 
 def _expand(pattern: str) -> list[str]:

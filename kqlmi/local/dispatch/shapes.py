@@ -12,7 +12,6 @@ from kqlmi.local.language.reader import Mismatch, Reader
 from kqlmi.local.values import lenient_json
 from kqlmi.local.values.faults import bad_request, syntax_error
 from kqlmi.local.values.principals import Role
-from kqlmi.local.values.tables import Column
 
 NUMBER: Final = re.compile(r"[0-9]{1,18}")
 
@@ -34,16 +33,6 @@ def _qualifier(reader: Reader, verb: str) -> str | None:
     return None
 
 
-@shape("names")
-def _names(reader: Reader, verb: str) -> tuple[str, ...]:
-    return listed(reader, lambda: _name(reader, verb))
-
-
-@shape("strings")
-def _strings(reader: Reader, _verb: str) -> tuple[str, ...]:
-    return listed(reader, reader.strings)
-
-
 def listed(reader: Reader, take: Callable[[], str]) -> tuple[str, ...]:
     """Take ``(a, b, …)``."""
     reader.expect("(")
@@ -54,9 +43,11 @@ def listed(reader: Reader, take: Callable[[], str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-@shape("string")
-def _string(reader: Reader, _verb: str) -> str:
-    return reader.strings()
+shape("names")(lambda reader, verb: listed(reader, lambda: _name(reader, verb)))
+shape("string")(lambda reader, _verb: reader.strings())
+shape("strings")(lambda reader, _verb: listed(reader, reader.strings))
+shape("schema")(lambda reader, _verb: reader.schema())
+shape("async")(lambda reader, _verb: reader.take("async"))
 
 
 @shape("count")
@@ -66,22 +57,12 @@ def _count(reader: Reader, _verb: str) -> int:
     return int(reader.next().text)
 
 
-@shape("schema")
-def _schema(reader: Reader, _verb: str) -> tuple[Column, ...]:
-    return reader.schema()
-
-
 @shape("role")
 def _role(reader: Reader, _verb: str) -> Role:
     for role in Role:
         if reader.take(role.value):
             return role
     raise reader.mismatch(f"a role ({', '.join(Role)})")
-
-
-@shape("async")
-def _async(reader: Reader, _verb: str) -> bool:
-    return reader.take("async")
 
 
 @shape("rest")

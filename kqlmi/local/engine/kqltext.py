@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from kqlmi.local.engine.results import to_microseconds
 from kqlmi.local.language import literals
-from kqlmi.local.language.lexer import Kind, Token, next_token, tokens
+from kqlmi.local.language.lexer import Kind, Token, next_token, replaced, tokens
 from kqlmi.local.values import kusto_time
 from kqlmi.local.values.faults import bad_request, not_carried_out, semantic_error, syntax_error
 from kqlmi.local.values.tables import kusto_type
@@ -35,26 +35,22 @@ _SOURCES = frozenset({"print", "datatable", "union", "range", "externaldata", "f
 
 
 def substitute(text: str, calls: Mapping[str, str]) -> str:
-    """Give the text with each call without arguments, such as ``f()``, replaced by the text for its name."""
+    """Return the text with each call without arguments, such as ``f()``, replaced by the text for its name."""
     found = list(tokens(text))
-    pieces: list[str] = []
-    done = 0
-    for word, opening, closing in zip(found, found[1:], found[2:], strict=False):
-        if word.kind is Kind.WORD and word.text in calls and opening.text == "(" and closing.text == ")":
-            pieces += [text[done : word.start], calls[word.text]]
-            done = closing.end
-    return "".join([*pieces, text[done:]])
+    return replaced(
+        text,
+        (
+            (word.start, closing.end, calls[word.text])
+            for word, opening, closing in zip(found, found[1:], found[2:], strict=False)
+            if word.kind is Kind.WORD and word.text in calls and opening.text == "(" and closing.text == ")"
+        ),
+    )
 
 
 def substitute_word(text: str, word: str, by: str) -> str:
     """Return the text with another name in each place of a word."""
-    pieces: list[str] = []
-    done = 0
-    for token in tokens(text):
-        if token.kind is Kind.WORD and token.text == word:
-            pieces += [text[done : token.start], by]
-            done = token.end
-    return "".join([*pieces, text[done:]])
+    found = (token for token in tokens(text) if token.kind is Kind.WORD and token.text == word)
+    return replaced(text, ((token.start, token.end, by) for token in found))
 
 
 def results(text: str) -> list[str]:

@@ -26,10 +26,7 @@ def written_format(reader: Reader, _verb: str) -> str:
     raise reader.mismatch(f"a format ({', '.join(WRITTEN_FORMATS)})")
 
 
-@shape("compressed")
-def compressed(reader: Reader, _verb: str) -> bool:
-    """Take the word ``compressed``, if it is there."""
-    return reader.take("compressed")
+shape("compressed")(lambda reader, _verb: reader.take("compressed"))
 
 
 @command(

@@ -1,7 +1,7 @@
 """KQL text cut into tokens, and string literals decoded."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
@@ -89,38 +89,40 @@ def tokens(text: str) -> Iterator[Token]:
         token = next_token(text, token.end)
 
 
+def readable(text: str) -> tuple[list[Token], int]:
+    """Return the tokens of a text, and where they end: at a literal that is broken, or with the text."""
+    found: list[Token] = []
+    try:
+        for token in tokens(text):
+            found.append(token)  # noqa: PERF402 - what was read before a broken literal is kept
+    except KustoError:
+        return found, found[-1].end if found else 0
+    return found, len(text)
+
+
+def replaced(text: str, pieces: Iterable[tuple[int, int, str]]) -> str:
+    """Return the text with other texts in some places, each given by its start and end, in their order."""
+    parts: list[str] = []
+    done = 0
+    for start, end, by in pieces:
+        parts += [text[done:start], by]
+        done = end
+    return "".join([*parts, text[done:]])
+
+
 def mask_hidden(text: str) -> str:
-    """Give the text with the value of each ``h'…'`` literal replaced, as the service's logs show it."""
-    pieces: list[str] = []
-    done = position = 0
-    while True:
-        try:
-            token = next_token(text, position)
-        except KustoError:  # a broken literal, or data after <|: the rest could hold a secret
-            pieces.append(text[done:position] + "'****'")
-            return "".join(pieces)
-        if token.kind is Kind.END:
-            return "".join([*pieces, text[done:]])
-        if token.hidden:
-            pieces.append(text[done : token.start] + "h'****'")
-            done = token.end
-        position = token.end
+    """Return the text with the value of each ``h'…'`` literal replaced, as the service's logs show it.
+
+    Behind a broken literal, or in data after ``<|``, the rest could hold a secret, and is left out.
+    """
+    found, end = readable(text)
+    shown = replaced(text[:end], ((one.start, one.end, "h'****'") for one in found if one.hidden))
+    return shown if end == len(text) else f"{shown}'****'"
 
 
 def hidden_values(text: str) -> set[str]:
-    """Give the values of the ``h'…'`` literals of a text, as far as it can be read."""
-    found: set[str] = set()
-    position = 0
-    while True:
-        try:
-            token = next_token(text, position)
-        except KustoError:
-            return found
-        if token.kind is Kind.END:
-            return found
-        if token.hidden:
-            found.add(token.value)
-        position = token.end
+    """Return the values of the ``h'…'`` literals of a text, as far as it can be read."""
+    return {token.value for token in readable(text)[0] if token.hidden}
 
 
 def _string(text: str, opening: re.Match[str]) -> Token:

@@ -10,7 +10,7 @@ from typing import Any
 
 from kqlmi.local.language import textvalues
 from kqlmi.local.values import lenient_json
-from kqlmi.local.values.faults import KustoError, bad_request, not_carried_out
+from kqlmi.local.values.faults import BAD_REQUEST, KustoError, bad_request, not_carried_out
 from kqlmi.local.values.tables import Column
 
 SEPARATORS: Mapping[str, str] = {"csv": ",", "tsv": "\t", "tsve": "\t", "psv": "|", "scsv": ";", "sohsv": "\x01"}
@@ -77,7 +77,7 @@ def _from_lines(lines: Iterable[list[str]], shape: Shape) -> Iterator[tuple[Any,
 
 def _ragged(number: int, found: int, width: int) -> KustoError:
     what = f"Inconsistent number of fields in the input records: {width} in the first, {found} in record {number}"
-    return KustoError(400, "Stream_WrongNumberOfFields", "Kusto.Data.Exceptions.KustoBadRequestException", what)
+    return KustoError(400, "Stream_WrongNumberOfFields", BAD_REQUEST, what)
 
 
 def _lines(text: str) -> list[str]:

@@ -4,6 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+_DATA: Final = "Kusto.Data.Exceptions"
+_SERVICE: Final = "Kusto.Common.Svc.Exceptions"
+BAD_REQUEST: Final = f"{_DATA}.KustoBadRequestException"
+"""The type of what is refused for no reason that has a type of its own."""
 THROTTLED: Final = "Too many requests"
 """The code of what came while too much was running and waiting."""
 
@@ -37,38 +41,23 @@ class KustoError(Exception):
 
 def syntax_error(what: str) -> KustoError:
     """Refuse text that is no command or query."""
-    text = f"Syntax error: SYN0002: {what}"
-    inner = Inner("SYN0002", text, "Kusto.Data.Exceptions.SyntaxException")
-    return KustoError(
-        400,
-        "BadRequest_SyntaxError",
-        "Kusto.Data.Exceptions.SyntaxException",
-        f"Request is invalid and cannot be processed: {text}",
-        inner=inner,
-    )
+    inner = Inner("SYN0002", f"Syntax error: SYN0002: {what}", f"{_DATA}.SyntaxException")
+    return _unprocessable("BadRequest_SyntaxError", inner.type_name, inner)
 
 
 def semantic_error(what: str) -> KustoError:
     """Refuse a query that names what does not exist or mixes types."""
-    text = f"Semantic error: SEM0100: {what}"
-    inner = Inner("SEM0100", text, "Kusto.Data.Exceptions.SemanticException")
-    return KustoError(
-        400,
-        "General_BadRequest",
-        "Kusto.Data.Exceptions.KustoBadRequestException",
-        f"Request is invalid and cannot be processed: {text}",
-        inner=inner,
-    )
+    inner = Inner("SEM0100", f"Semantic error: SEM0100: {what}", f"{_DATA}.SemanticException")
+    return _unprocessable("General_BadRequest", BAD_REQUEST, inner)
+
+
+def _unprocessable(code: str, type_name: str, inner: Inner) -> KustoError:
+    return KustoError(400, code, type_name, f"Request is invalid and cannot be processed: {inner.message}", inner=inner)
 
 
 def bad_request(what: str) -> KustoError:
     """Refuse a request for a reason of its own."""
-    return KustoError(
-        400,
-        "General_BadRequest",
-        "Kusto.Data.Exceptions.KustoBadRequestException",
-        f"Request is invalid and cannot be executed: {what}",
-    )
+    return KustoError(400, "General_BadRequest", BAD_REQUEST, f"Request is invalid and cannot be executed: {what}")
 
 
 def not_carried_out(feature: str) -> KustoError:
@@ -78,75 +67,53 @@ def not_carried_out(feature: str) -> KustoError:
 
 def database_not_found(name: str) -> KustoError:
     """Refuse a database that does not exist; 400, because clients hide what a 404 says."""
-    return KustoError(
-        400,
-        "BadRequest_DatabaseNotExist",
-        "Kusto.Data.Exceptions.DatabaseNotFoundException",
-        f"Entity ID '{name}' of kind 'Database' was not found.",
-    )
+    return _not_found("BadRequest_DatabaseNotExist", f"{_DATA}.DatabaseNotFoundException", name, "Database")
 
 
 def entity_not_found(name: str, kind: str) -> KustoError:
     """Refuse an entity that does not exist."""
-    return KustoError(
-        400,
-        "BadRequest_EntityNotFound",
-        "Kusto.Data.Exceptions.EntityNotFoundException",
-        f"Entity ID '{name}' of kind '{kind}' was not found.",
-    )
+    return _not_found("BadRequest_EntityNotFound", f"{_DATA}.EntityNotFoundException", name, kind)
+
+
+def _not_found(code: str, type_name: str, name: str, kind: str) -> KustoError:
+    return KustoError(400, code, type_name, f"Entity ID '{name}' of kind '{kind}' was not found.")
 
 
 def already_exists(name: str, kind: str) -> KustoError:
     """Refuse to create what is already there."""
-    return KustoError(
-        400,
-        "BadRequest",
-        "Kusto.Common.Svc.Exceptions.EntityAlreadyExistsException",
-        f"Entity ID '{name}' of kind '{kind}' already exists.",
-    )
+    what = f"Entity ID '{name}' of kind '{kind}' already exists."
+    return KustoError(400, "BadRequest", f"{_SERVICE}.EntityAlreadyExistsException", what)
 
 
 def wrong_endpoint() -> KustoError:
     """Refuse a command at the query endpoint."""
-    return KustoError(
-        400,
-        "BadRequest",
-        "Kusto.Common.Svc.Exceptions.AdminCommandWrongEndpointException",
-        "A management command was sent to the query endpoint; send it to /v1/rest/mgmt.",
-    )
+    return _misdirected("A management command was sent to the query endpoint; send it to /v1/rest/mgmt.")
 
 
 def other_endpoint(asked: str, query_url: str, ingest_url: str) -> KustoError:
     """Refuse what the other service of the cluster carries out."""
     right = query_url if asked == "ingest" else ingest_url
-    return KustoError(
-        400,
-        "BadRequest",
-        "Kusto.Common.Svc.Exceptions.AdminCommandWrongEndpointException",
-        f"The {asked} endpoint does not take this; send it to {right}.",
-    )
+    return _misdirected(f"The {asked} endpoint does not take this; send it to {right}.")
+
+
+def _misdirected(what: str) -> KustoError:
+    return KustoError(400, "BadRequest", f"{_SERVICE}.AdminCommandWrongEndpointException", what)
 
 
 def forbidden_operation(principal: str, operation: str, url: str) -> KustoError:
     """Refuse an operation for lack of a role."""
-    return KustoError(
-        403,
-        "Forbidden",
-        "Kusto.Common.Svc.Exceptions.UnauthorizedOperationException",
-        f"Principal '{principal}' is not authorized to perform operation '{operation}' on '{url}'.",
-        message="Caller is not authorized to perform this action",
-    )
+    what = f"Principal '{principal}' is not authorized to perform operation '{operation}' on '{url}'."
+    return _forbidden(f"{_SERVICE}.UnauthorizedOperationException", what)
 
 
 def forbidden_database(principal: str, database: str) -> KustoError:
     """Refuse to read a database for lack of a role."""
-    return KustoError(
-        403,
-        "Forbidden",
-        "Kusto.DataNode.Exceptions.UnauthorizedDatabaseAccessException",
-        f"Principal '{principal}' is not authorized to read database '{database}'.",
-        message="Caller is not authorized to perform this action",
-    )
+    what = f"Principal '{principal}' is not authorized to read database '{database}'."
+    return _forbidden("Kusto.DataNode.Exceptions.UnauthorizedDatabaseAccessException", what)
+
+
+def _forbidden(type_name: str, what: str) -> KustoError:
+    return KustoError(403, "Forbidden", type_name, what, message="Caller is not authorized to perform this action")
 
 
 def throttled(capacity: int, command_type: str = "", *, is_query: bool = False) -> KustoError:
@@ -156,12 +123,12 @@ def throttled(capacity: int, command_type: str = "", *, is_query: bool = False) 
     them, and so is the namespace of the exception for queries; that of the other is not known.
     """
     what, kind = ("query", "Query") if is_query else ("management command", "ControlCommand")
-    told = f"CommandType: '{command_type}', " if command_type else ""
+    which = f"CommandType: '{command_type}', " if command_type else ""
     return KustoError(
         429,
         THROTTLED,
         f"Kusto.DataNode.Exceptions.{kind}ThrottledException",
-        f"The {what} was aborted due to throttling. Retrying after some backoff might succeed. {told}Capacity: {capacity}, "
+        f"The {what} was aborted due to throttling. Retrying after some backoff might succeed. {which}Capacity: {capacity}, "
         "Origin: 'RequestRateLimitPolicy/WorkloadGroup/default'.",
         message="Request is denied due to throttling.",
     )
@@ -172,7 +139,7 @@ def timed_out(seconds: float) -> KustoError:
     return KustoError(
         504,
         "GatewayTimeout",
-        "Kusto.Data.Exceptions.KustoRequestTimeoutException",
+        f"{_DATA}.KustoRequestTimeoutException",
         f"Query execution has resulted in error (0x80DA0006): Query is expired after {seconds:g} s (servertimeout).",
         message="Request timed out.",
     )
@@ -180,14 +147,10 @@ def timed_out(seconds: float) -> KustoError:
 
 def cancelled(reason: str) -> KustoError:
     """Say that ``.cancel query`` ended the request."""
-    return KustoError(
-        400,
-        "BadRequest_QueryCanceled",
-        "Kusto.Data.Exceptions.KustoQueryCanceledException",
-        f"Query was canceled{': ' + reason if reason else '.'}",
-    )
+    what = f"Query was canceled{': ' + reason if reason else '.'}"
+    return KustoError(400, "BadRequest_QueryCanceled", f"{_DATA}.KustoQueryCanceledException", what)
 
 
 def http_error(status: int, code: str, what: str) -> KustoError:
     """Refuse at the level of HTTP."""
-    return KustoError(status, code, "Kusto.Common.Svc.Exceptions.HttpRequestException", what, message=what)
+    return KustoError(status, code, f"{_SERVICE}.HttpRequestException", what, message=what)
