@@ -1,7 +1,6 @@
 """What a database is made of, as rows and as a script."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from kqlmi.local.dispatch.registry import Call, Rows, command
 from kqlmi.local.engine.kqltext import quote
@@ -11,7 +10,7 @@ from kqlmi.local.state.entities import ContinuousExport, ExternalTable
 from kqlmi.local.state.state import Database
 from kqlmi.local.values import kusto_time
 from kqlmi.local.values.principals import READ_SCHEMA
-from kqlmi.local.values.tables import Column
+from kqlmi.local.values.tables import Column, schema_text
 
 _KINDS = {"Blob": "storage", "Delta": "delta", "Sql": "sql"}
 _DIALECTS = {"cosmosdb": "CosmosDbSQL", "mysql": "MySQL", "postgresql": "PostgreSQL"}
@@ -26,13 +25,13 @@ def databases_entities_show(call: Call) -> Rows:
     """Give the tables, external tables and functions of all databases that the caller may see."""
     for database in call.state.visible(call.caller):
         for name, table in database.tables.items():
-            yield (database.name, "Table", name, "", "", "", "", _schema(table.columns), "{}")
+            yield (database.name, "Table", name, "", "", "", "", schema_text(table.columns), "{}")
         for one in database.external_tables.values():
-            schema = _schema(one.columns)
+            schema = schema_text(one.columns)
             yield (database.name, "ExternalTable", one.name, one.docstring, one.folder, "", "", schema, "{}")
         for function in database.functions.values():
-            told = (function.docstring, function.folder, function.parameters, mask_hidden(function.body))
-            yield (database.name, "Function", function.name, *told, "", "{}")
+            texts = (function.docstring, function.folder, function.parameters, mask_hidden(function.body))
+            yield (database.name, "Function", function.name, *texts, "", "{}")
 
 
 @command(".show database {name:database} schema as csl script", gives="DatabaseSchemaScript: string")
@@ -93,8 +92,8 @@ def _external(table: ExternalTable) -> str:
         "fileExtension": laid.extension,
         "includeHeaders": laid.headers,
     }
-    told = ", ".join(f"{name}={quote(text)}" for name, text in texts.items())
-    told += f", compressed={'true' if laid.is_compressed else 'false'}"
+    given = ", ".join(f"{name}={quote(text)}" for name, text in texts.items())
+    given += f", compressed={'true' if laid.is_compressed else 'false'}"
     if table.partitions:
         declared = (
             f"{_name(one.name)}:{one.type}" + (f" = {one.expression}" * bool(one.expression))
@@ -103,7 +102,7 @@ def _external(table: ExternalTable) -> str:
         head += f" partition by ({', '.join(declared)})" + f" pathformat=({table.path_format})" * bool(
             table.path_format
         )
-    return f"{head} dataformat={laid.format} ({strings}) with ({told})"
+    return f"{head} dataformat={laid.format} ({strings}) with ({given})"
 
 
 def _export(export: ContinuousExport) -> str:
@@ -125,7 +124,3 @@ def _name(name: str) -> str:
 
 def _declared(columns: Iterable[Column]) -> str:
     return ", ".join(f"{_name(column.name)}: {column.type}" for column in columns)
-
-
-def _schema(columns: Iterable[Column]) -> Any:
-    return ", ".join(f"{column.name}:{column.type}" for column in columns)

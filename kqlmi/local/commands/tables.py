@@ -10,7 +10,7 @@ from kqlmi.local.storage import formats, transfer
 from kqlmi.local.storage.formats import Shape
 from kqlmi.local.values.faults import already_exists
 from kqlmi.local.values.principals import ADMIN, CREATE, INGEST
-from kqlmi.local.values.tables import Table
+from kqlmi.local.values.tables import Table, schema_text
 
 _EXTENT = "ExtentId: guid, OriginalSize: long, ExtentSize: long, ColumnSize: long, IndexSize: long, RowCount: long"
 _INGESTED = "ExtentId: guid, ItemLoaded: string, Duration: string, HasErrors: string, OperationId: guid"
@@ -30,8 +30,7 @@ def table_create(call: Call) -> Rows:
             raise already_exists(name, "Table")
         if not existing:
             keep(call, database, name, Table(columns))
-    schema = ",".join(f"{column.name}:{column.type}" for column in columns)
-    return [(name, schema, database.name, "", "")]
+    return [(name, schema_text(columns, ","), database.name, "", "")]
 
 
 @command(".create-merge table {name:table} {schema:columns}", gives=_CREATED, writes=True)
@@ -52,8 +51,8 @@ def table_create_merge(call: Call) -> Rows:
             rows = tuple((*row, *nulls) for row in existing.rows)
             merged = Table((*existing.columns, *added), rows)
             keep(call, database, name, merged)
-    schema = ",".join(f"{column.name}:{column.type}" for column in call.allowed(CREATE, table=name).table(name).columns)
-    return [(name, schema, database.name, "", "")]
+    columns = call.allowed(CREATE, table=name).table(name).columns
+    return [(name, schema_text(columns, ","), database.name, "", "")]
 
 
 @command(".drop table {name:table}", gives=_REMAINING, writes=True)
@@ -110,10 +109,7 @@ def _from_query(call: Call, *, creates: bool | None, replaces: bool = False) -> 
     transfer.require(call.args.get("properties", {}), ingestion.INVISIBLE, others=ingestion.NOT_CARRIED_OUT)
 
     def work(call: Call) -> Rows:
-        rows = call.queries.first(
-            call.args["query"], call.caller, call.context_name, run=call.run, seconds=call.seconds
-        )
-        extent, count = append(call, call.args["table"], rows, creates=creates, replaces=replaces)
+        extent, count = append(call, call.args["table"], call.queried(), creates=creates, replaces=replaces)
         return [(extent, 0, 0, 0, 0, count)]
 
     return call.later(work)

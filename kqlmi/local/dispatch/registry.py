@@ -82,6 +82,12 @@ class Call:
         if not self.state.roles(self.caller, database, entity) & roles:
             raise forbidden_operation(self.caller.principal.fqn, self.operation, self.state.url)
 
+    def queried(self) -> Table:
+        """Return the rows of the query that the command holds."""
+        return self.queries.first(
+            self.args["query"], self.caller, self.context_name, run=self.run, seconds=self.seconds
+        )
+
     def later(self, work: Callable[["Call"], Rows]) -> Rows:
         """Do the work of a command, or let it begin in the background where the command says ``async``.
 

@@ -11,7 +11,7 @@ from kqlmi.local.storage.formats import WRITTEN_FORMATS
 from kqlmi.local.values import connectionstrings
 from kqlmi.local.values.faults import bad_request, not_carried_out
 from kqlmi.local.values.principals import ADMIN, READ_DATA
-from kqlmi.local.values.tables import Table
+from kqlmi.local.values.tables import Table, schema_text
 
 _GIVES = "Path: string, NumRecords: long"
 _WITH = "[with {properties:properties}] {rest:query}"
@@ -41,7 +41,7 @@ def export_to_storage(call: Call) -> Rows:
     laid = transfer.layout(call.args["format"], given, compressed=is_compressed)
     locations = [connectionstrings.parse(text) for text in call.args["targets"]]
     use = Use("export.to_storage", database.name, call.caller.principal)
-    return call.later(lambda call: transfer.write(call.state, locations, use, laid, _queried(call)))
+    return call.later(lambda call: transfer.write(call.state, locations, use, laid, call.queried()))
 
 
 @command(f".export {{async:async}} to sql {{name:table}} {{string:target}} {_WITH}", gives=_GIVES, writes=True)
@@ -66,7 +66,7 @@ def export_to_external_table(call: Call) -> Rows:
     use = Use("export.to_external_table", database.name, call.caller.principal)
 
     def work(call: Call) -> Rows:
-        return [(table.name, url, str(count)) for url, count in append(call.state, table, use, _queried(call))]
+        return [(table.name, url, str(count)) for url, count in append(call.state, table, use, call.queried())]
 
     return call.later(work)
 
@@ -87,11 +87,6 @@ def append(state: State, table: ExternalTable, use: Use, rows: Table) -> list[tu
 
 def require_schema(table: ExternalTable, rows: Table) -> None:
     """Refuse rows that have not the columns of an external table."""
-    given, wanted = ([(column.name, column.type) for column in one] for one in (rows.columns, table.columns))
-    if given != wanted:
-        shown = ", ".join(f"{name}:{kind}" for name, kind in given)
+    if rows.columns != table.columns:
+        shown = schema_text(rows.columns)
         raise bad_request(f"the query gives ({shown}), which is not the schema of the external table '{table.name}'")
-
-
-def _queried(call: Call) -> Table:
-    return call.queries.first(call.args["query"], call.caller, call.context_name, run=call.run, seconds=call.seconds)

@@ -18,7 +18,7 @@ from kqlmi.local.storage.storage import open_location
 from kqlmi.local.values import lenient_json
 from kqlmi.local.values.faults import already_exists, bad_request, not_carried_out
 from kqlmi.local.values.principals import ADMIN, CREATE, READ_SCHEMA, Principal
-from kqlmi.local.values.tables import Column
+from kqlmi.local.values.tables import Column, schema_text
 
 FLOW = "external_table.storage"
 _DETAILS = "TableName: string, QueryAccelerationPolicy: string, QueryAccelerationState: string"
@@ -100,7 +100,7 @@ def external_table_artifacts_show(call: Call) -> Rows:
 def external_table_schema_show(call: Call) -> Rows:
     """Return the columns of an external table."""
     (table,) = _shown(call)
-    schema = ",".join(f"{column.name}:{column.type}" for column in table.columns)
+    schema = schema_text(table.columns, ",")
     return [(table.name, schema, call.allowed(READ_SCHEMA).name, table.folder, table.docstring)]
 
 

@@ -12,7 +12,7 @@ from kqlmi.local.storage import files, formats
 from kqlmi.local.storage.storage import Opened, open_location
 from kqlmi.local.values import connectionstrings
 from kqlmi.local.values.faults import bad_request
-from kqlmi.local.values.tables import Column, Table, columns
+from kqlmi.local.values.tables import Column, Table, columns, schema_text
 
 _GIVES = columns("CslSchema: string")
 _OPTIONS = {"StorageContainers", "DataFormat", "FileExtension", "FileNamePrefix", "Mode", "InferenceOptions"}
@@ -35,8 +35,7 @@ def infer_storage_schema(expansion: Expansion, site: Site, context: Database) ->
 
     def rows() -> Table:
         opened = [open_location(expansion.state, location, use) for location in locations]
-        found = _infer(opened, kind, options)
-        return Table(_GIVES, ((", ".join(f"{one.name}:{one.type}" for one in found),),))
+        return Table(_GIVES, ((schema_text(_infer(opened, kind, options)),),))
 
     return Source(_GIVES, rows)
 

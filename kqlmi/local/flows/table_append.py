@@ -14,7 +14,7 @@ from kqlmi.local.state.entities import UpdatePolicy
 from kqlmi.local.state.state import Database
 from kqlmi.local.values.faults import KustoError, already_exists, bad_request, not_carried_out
 from kqlmi.local.values.principals import ADMIN, CREATE, INGEST
-from kqlmi.local.values.tables import Table
+from kqlmi.local.values.tables import Table, schema_text
 
 _DEEPEST = 10
 _ATTEMPTS = 5
@@ -77,8 +77,7 @@ def keep(call: Call, database: Database, name: str, table: Table) -> None:
         _refuse_what_the_engine_cannot_hold(database, name, table)
     changed = database.with_table(name, table)
     kept = call.state.put(changed if held else changed.with_admin(f"Table {name}", call.caller.principal))
-    shown = ", ".join(f"{column.name}:{column.type}" for column in table.columns)
-    call.record("CREATE-TABLE" if held is None else "INGEST", kept, entity=name, after=shown)
+    call.record("CREATE-TABLE" if held is None else "INGEST", kept, entity=name, after=schema_text(table.columns))
 
 
 def note_failure(
@@ -123,7 +122,7 @@ def require_microseconds(rows: Table) -> None:
 
 def _refuse_other_types(held: Table, rows: Table, what: str) -> None:
     if [column.type for column in held.columns] != [column.type for column in rows.columns]:
-        shown = ", ".join(f"{column.name}:{column.type}" for column in rows.columns)
+        shown = schema_text(rows.columns)
         raise bad_request(f"Query schema does not match table schema: {what} gives ({shown})")
 
 

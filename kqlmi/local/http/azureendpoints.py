@@ -65,7 +65,7 @@ class _Signed(Handler):
 class Queue(_Signed):
     """The queue that clients of ingestion send messages to."""
 
-    async def post(self) -> None:
+    async def post(self, *_path: Any) -> None:
         def work() -> str:
             answer = ingestion_queue.accept(self.service.state, bytes(self.body))
             self.set_status(201)
@@ -91,9 +91,6 @@ class StatusQueue(_Signed):
 
         await self.answer(work)
 
-    async def post(self, _queue: str = "", _message: str | None = None) -> None:
-        await self.answer(self.nothing)
-
     async def delete(self, queue: str, message: str | None = None) -> None:
         def work() -> str:
             receipt = self.get_query_argument("popreceipt", "")
@@ -106,12 +103,6 @@ class StatusQueue(_Signed):
 
 class Upload(_Signed):
     """The container that clients of ingestion upload files to."""
-
-    async def get(self, _name: str = "") -> None:
-        await self.answer(self.nothing)
-
-    async def post(self, _name: str = "") -> None:
-        await self.answer(self.nothing)
 
     async def put(self, name: str) -> None:
         def work() -> str:

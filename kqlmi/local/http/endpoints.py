@@ -34,7 +34,7 @@ T = TypeVar("T")
 class Metadata(Handler):
     """Where to sign in."""
 
-    async def get(self) -> None:
+    async def get(self, *_path: Any) -> None:
         await self.answer(lambda: json.dumps(_METADATA))
 
 
@@ -86,7 +86,7 @@ class _Execute(Handler):
     def write_tables(self, tables: tuple[Table, ...], _run: Run) -> str:
         return wire.v1(*tables)
 
-    async def post(self) -> None:
+    async def post(self, *_path: Any) -> None:
         await self.answer(lambda: self.run(_object(bytes(self.body))))
 
 
@@ -106,7 +106,7 @@ class QueryV2(_Execute):
     def write_tables(self, tables: tuple[Table, ...], run: Run) -> str:
         return wire.v2(*tables, client_request_id=run.client_request_id, activity_id=run.activity_id)
 
-    async def get(self) -> None:
+    async def get(self, *_path: Any) -> None:
         fields = {name: self.get_query_argument(name, None) for name in ("db", "csl", "properties")}
         await self.answer(lambda: self.run(fields, read_only=True))
 

@@ -113,11 +113,10 @@ class Handler(RequestHandler):
         given = str(self.request.headers.get("x-ms-client-request-id", ""))
         return given or f"unspecified;{self.activity_id}"
 
-    async def get(self) -> None:
+    async def get(self, *_path: Any) -> None:
         await self.answer(self.nothing)
 
-    async def post(self) -> None:
-        await self.answer(self.nothing)
+    post = get
 
     async def put(self, *_path: Any) -> None:
         await self.answer(self.not_allowed)

@@ -4,9 +4,9 @@ import threading
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 from kqlmi.local.values import kusto_time
 from kqlmi.local.values.faults import THROTTLED, KustoError, cancelled, throttled, timed_out
@@ -132,43 +132,31 @@ class Run:
         if self._reason:
             stop()
 
-    def watch(self, seconds: float, interrupt: Callable[[], Any]) -> "Watch":
-        """Give a context in which ``interrupt`` is called when the request is to end, or after some time."""
-        waker = threading.Event()
+    @contextmanager
+    def watch(self, seconds: float, interrupt: Callable[[], Any]) -> Iterator[None]:
+        """Call ``interrupt`` when the request is to end while a block runs, or when that takes too long.
+
+        A request that was to end fails with its reason, whatever it did meanwhile.
+        """
+        waker, finished = threading.Event(), threading.Event()
         self.on_stop(waker.set)
-        return Watch(self, waker, seconds, interrupt)
 
+        def wait() -> None:
+            if not waker.wait(seconds):
+                self.stop(timed_out(seconds))
+            # An interrupt between two statements is lost, so it is repeated until the request has ended.
+            while not finished.wait(0.02):
+                interrupt()
 
-class Watch:
-    """A thread that interrupts a request when its time is over or it is cancelled."""
-
-    def __init__(self, run: Run, waker: threading.Event, seconds: float, interrupt: Callable[[], Any]) -> None:
-        self._run = run
-        self._waker = waker
-        self._seconds = seconds
-        self._interrupt = interrupt
-        self._finished = threading.Event()
-        self._thread = threading.Thread(target=self._wait, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """End the watch; a request that was to end fails with its reason, whatever it did meanwhile."""
-        self._finished.set()
-        self._waker.set()
-        self._thread.join()
-        self._run.check()
-
-    def _wait(self) -> None:
-        if not self._waker.wait(self._seconds):
-            self._run.stop(timed_out(self._seconds))
-        # An interrupt between two statements is lost, so it is repeated until the request has ended.
-        while not self._finished.wait(0.02):
-            self._interrupt()
+        thread = threading.Thread(target=wait, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            finished.set()
+            waker.set()
+            thread.join()
+            self.check()
 
 
 class Activity:

@@ -57,3 +57,8 @@ def columns(schema: str) -> tuple[Column, ...]:
     """Give the columns of a schema written as ``Name: type, Name: type``."""
     pairs = (part.split(":") for part in schema.split(","))
     return tuple(Column(name.strip(), kind.strip()) for name, kind in pairs)
+
+
+def schema_text(found: Iterable[Column], separator: str = ", ") -> str:
+    """Return columns as a schema is written."""
+    return separator.join(f"{column.name}:{column.type}" for column in found)
