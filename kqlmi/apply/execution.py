@@ -213,16 +213,16 @@ def _failure(problem: BaseException, done: tuple[StepResult, ...], plan: Plan) -
     hint = problem.hint if isinstance(problem, KqlmiError) else ""
     outcome = "partly applied" if landed else "not applied"
     if last.outcome == "unknown":
-        told, outcome = f"Whether the command for the {scope} landed is not known", "unknown"
+        sentence, outcome = f"Whether the command for the {scope} landed is not known", "unknown"
         hint = f"Look before you go on: {commands.show(scope)}"
     elif not sent:
-        told = f"The command for the {scope} was not sent"
+        sentence = f"The command for the {scope} was not sent"
     elif nothing_happened(problem):
-        told = f"The command for the {scope} was refused and changed nothing"
+        sentence = f"The command for the {scope} was refused and changed nothing"
     else:
-        told, hint = f"The command for the {scope} failed, and its policy shows that nothing changed", ""
+        sentence, hint = f"The command for the {scope} failed, and its policy shows that nothing changed", ""
     return ApplyError(
-        f"{told}: {_reason(problem)}{_before(landed)}",
+        f"{sentence}: {_reason(problem)}{_before(landed)}",
         outcome=outcome,
         steps=done,
         hint=hint,
@@ -237,21 +237,23 @@ def _reason(problem: BaseException) -> str:
 def _stopped(done: tuple[StepResult, ...], plan: Plan) -> ApplyError:
     """Give the error of a plan that was interrupted."""
     landed, rest = sum(one.outcome == "applied" for one in done), len(plan.steps) - len(done)
-    told, outcome = "Nothing was sent.", "not applied"
+    sentence, outcome = "Nothing was sent.", "not applied"
     hint, request = "", done[-1].client_request_id if done else ""
     if done and done[-1].outcome == "unknown":
         scope, outcome = done[-1].step.scope, "unknown"
-        told = f"Whether the command for the {scope} landed is not known.{_before(landed)}"
+        sentence = f"Whether the command for the {scope} landed is not known.{_before(landed)}"
         hint = f"Look before you go on: {commands.show(scope)}"
     elif landed == len(plan.steps):
-        told, outcome = "All of the plan is applied.", "applied"
+        sentence, outcome = "All of the plan is applied.", "applied"
     elif landed:
         outcome = "partly applied"
-        told = f"The first {landed} of {len(plan.steps)} commands landed, and the rest changed nothing."
+        sentence = f"The first {landed} of {len(plan.steps)} commands landed, and the rest changed nothing."
     elif done:
-        told = f"The command for the {done[-1].step.scope} changed nothing."
+        sentence = f"The command for the {done[-1].step.scope} changed nothing."
     unsent = f" The {rest} after it were not sent." if outcome == "unknown" and rest else ""
-    return ApplyError(f"Interrupted. {told}{unsent}", outcome=outcome, steps=done, hint=hint, client_request_id=request)
+    return ApplyError(
+        f"Interrupted. {sentence}{unsent}", outcome=outcome, steps=done, hint=hint, client_request_id=request
+    )
 
 
 def _before(landed: int) -> str:

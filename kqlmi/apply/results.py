@@ -79,11 +79,12 @@ def _effect(found: Overwritten) -> str:
 
 def difference(expected: Policy | None, found: Policy | None) -> str:
     """Return on one line what a policy holds more and less than another: grants, unknown properties and identities."""
-    (grants, properties, held), (were, had, holders) = state_of(found), state_of(expected)
+    (grants, properties, identities), (were, had, holders) = state_of(found), state_of(expected)
     others = [*_properties("+", properties - had), *_properties("-", had - properties)]
     # An identity that comes or goes without a grant.
     named = {who for who, _ in grants ^ were} | {who for who, _, _ in properties ^ had}
-    others += [f"{'+' if who in held else '-'} {who} without a usage" for who in sorted((held ^ holders) - named)]
+    changed = sorted((identities ^ holders) - named)
+    others += [f"{'+' if who in identities else '-'} {who} without a usage" for who in changed]
     return ", ".join(filter(None, [changes(grants - were, were - grants), *others]))
 
 

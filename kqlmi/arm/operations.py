@@ -65,12 +65,12 @@ def carry_out(
     why = failure.message if failure else f"Azure Resource Manager accepted to {change.what}, and it does not show"
     if found == "before" and ended and failure:
         raise ApplyError(f"{why} Nothing changed.", outcome="not applied", hint=failure.hint) from failure
-    said = {
+    states = {
         "before": "it does not show yet, and may still come",
         "changing": "the operation goes on in Azure",
         "other": "something else is there by now",
     }
-    state = said[found] if found else "what is there cannot be read"
+    state = states[found] if found else "what is there cannot be read"
     raise ApplyError(
         f"{why.rstrip('.')}: {state}.", outcome="unknown", hint=f"To see what is there by now: {change.look_by}"
     ) from failure
@@ -110,10 +110,10 @@ def _sent(change: Change, end: float, tell: Callable[[str], None]) -> tuple[Reso
 
 def _followed(poller: Any, end: float, tell: Callable[[str], None]) -> bool:
     """Wait for the end of an operation; False where it goes on."""
-    began = told = time.monotonic()
+    began = reported = time.monotonic()
     while not poller.done() and (now := time.monotonic()) < end:
-        if now - told >= _SELDOM:
-            told = now
+        if now - reported >= _SELDOM:
+            reported = now
             tell(f"{poller.status()}, for {now - began:.0f} s.")
         poller.wait(min(_OFTEN, end - now))
     if not poller.done():

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from kqlmi.credentials.shared import Held
+from kqlmi.credentials.shared import SharedCredential
 from kqlmi.errors import InputError, SignInError, printable
 
 # Of wellKnownKustoEndpoints.json in azure-kusto-data 6.0.4, those of Kusto itself: the tokens of others there, as of
@@ -51,7 +51,7 @@ def checked_audience(text: str) -> str:
 class ForCluster:
     """A credential as a cluster's client gets it: it gives tokens for Kusto, or for the audience that the user names."""
 
-    held: Held = field(repr=False)
+    credential: SharedCredential = field(repr=False)
     audience: str = ""
 
     def get_token(self, *scopes: str, **options: Any) -> Any:
@@ -67,7 +67,7 @@ class ForCluster:
                     f"The cluster wants a token for {printable(resource)!r}, which is not Kusto.",
                     hint="Nothing was sent. If you trust it, name that with --audience.",
                 )
-        return self.held.get_token(*scopes, **options)
+        return self.credential.get_token(*scopes, **options)
 
     def close(self) -> None:
         """Leave the credential open: other clients use it."""

@@ -48,7 +48,7 @@ class _Unseen:
         self.value = value
 
 
-class Held:
+class SharedCredential:
     """A credential that is made when the first token is wanted.
 
     A client's ``close`` leaves it as it is, since others use it too; ``release`` closes it. A token is kept until it is
@@ -75,7 +75,7 @@ class Held:
     @property
     def secrets(self) -> frozenset[str]:
         """Give the tokens that are held."""
-        return frozenset(str(held.value.token) for held in list(self._tokens.values()))
+        return frozenset(str(token.value.token) for token in list(self._tokens.values()))
 
     def get_token(self, *scopes: str, claims: str | None = None, tenant_id: str | None = None, **options: Any) -> Any:
         """Give an ``azure.core.credentials.AccessToken``.
@@ -83,16 +83,16 @@ class Held:
         Raises:
             SignInError: None could be had.
         """
-        asked = {**self._request, **({"tenant_id": tenant_id} if tenant_id else {})}
-        key = (*scopes, str(asked.get("tenant_id")), str(options))
+        request = {**self._request, **({"tenant_id": tenant_id} if tenant_id else {})}
+        key = (*scopes, str(request.get("tenant_id")), str(options))
         with self._lock:
             if self._closed:
                 raise NotConnectedError("The session is closed.", hint="Connect again.")
-            held = self._tokens.get(key)
-            if held is None or claims or held.value.expires_on - _MARGIN < time.time():
+            token = self._tokens.get(key)
+            if token is None or claims or token.value.expires_on - _MARGIN < time.time():
                 more = {"claims": claims} if claims else {}
-                held = self._tokens[key] = _Unseen(self._ask(scopes, asked | more | options))
-            return held.value
+                token = self._tokens[key] = _Unseen(self._ask(scopes, request | more | options))
+            return token.value
 
     def _ask(self, scopes: tuple[str, ...], options: dict[str, Any]) -> Any:
         try:

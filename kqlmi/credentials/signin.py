@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from kqlmi.credentials.audiences import ForCluster, checked_audience
 from kqlmi.credentials.authorities import PUBLIC, trusted
-from kqlmi.credentials.shared import Held
+from kqlmi.credentials.shared import SharedCredential
 from kqlmi.credentials.way import Wanted, Way, checked_tenant, environment
 from kqlmi.credentials.ways import WAYS
 from kqlmi.errors import InputError
@@ -27,7 +27,7 @@ class SignIn:
 
     mode: str
     token: str | None = field(default=None, repr=False)
-    credential: Held | None = field(default=None, repr=False)
+    credential: SharedCredential | None = field(default=None, repr=False)
     audience: str = ""
 
     def __post_init__(self) -> None:
@@ -91,7 +91,9 @@ def sign_in(
     if credential is not None:
         name = type(credential).__name__
         _refuse(name, frozenset({"tenant"}), tenant=tenant, identity=identity)
-        return SignIn(name, credential=Held(name, lambda: credential, tenant=tenant, own=False), audience=audience)
+        return SignIn(
+            name, credential=SharedCredential(name, lambda: credential, tenant=tenant, own=False), audience=audience
+        )
     if mode == "none":
         _refuse(mode, frozenset(), tenant=tenant, identity=identity)
         return SignIn(mode)
@@ -102,10 +104,10 @@ def sign_in(
     way = WAYS[mode]
     _refuse(mode, way.options, tenant=tenant, identity=identity)
     wanted = Wanted(tenant, identity, tell) if tell else Wanted(tenant, identity)
-    return SignIn(mode, credential=_held(mode, way, wanted, login_endpoint), audience=audience)
+    return SignIn(mode, credential=_shared(mode, way, wanted, login_endpoint), audience=audience)
 
 
-def _held(mode: str, way: Way, wanted: Wanted, login_endpoint: Callable[[], str]) -> Held:
+def _shared(mode: str, way: Way, wanted: Wanted, login_endpoint: Callable[[], str]) -> SharedCredential:
     class_name, arguments = way.prepare(wanted)
 
     def make() -> Any:
@@ -114,7 +116,7 @@ def _held(mode: str, way: Way, wanted: Wanted, login_endpoint: Callable[[], str]
         authority = trusted(login_endpoint()) if way.entra else {}
         return getattr(azure.identity, class_name)(**arguments, **authority)
 
-    return Held(mode, make, hint=way.hint, tenant=wanted.tenant)
+    return SharedCredential(mode, make, hint=way.hint, tenant=wanted.tenant)
 
 
 def _refuse(mode: str, taken: frozenset[str], **options: str) -> None:

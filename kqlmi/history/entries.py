@@ -12,7 +12,7 @@ from kqlmi.model.entities import Scope
 from kqlmi.model.policy.policy import Policy
 
 Ended = Literal["applied", "partly applied", "not applied", "unknown"]
-Outcome = Literal["open"] | Ended
+Outcome = Literal["open", Ended]
 Source = Literal["plan", "cell"]
 
 _UNSETTLED: Final = frozenset({"open", "unknown"})
@@ -65,11 +65,11 @@ class Entry:
     @property
     def unsettled(self) -> bool:
         """Whether its outcome is not known, and may still become known."""
-        told = self.steps and not any(step.unsettled for step in self.steps)
-        return self.outcome == "open" or (self.outcome == "unknown" and not told)
+        report = self.steps and not any(step.unsettled for step in self.steps)
+        return self.outcome == "open" or (self.outcome == "unknown" and not report)
 
     @property
-    def told(self) -> str:
+    def report(self) -> str:
         """What became of a change that was left open, in a sentence."""
         scopes = printable(", ".join(dict.fromkeys(str(step.scope) for step in self.steps)))
         gone = printable(", ".join(dict.fromkeys(str(step.scope) for step in self.steps if step.lost)))

@@ -72,11 +72,13 @@ class History:
             HistoryError: It cannot be written; what was recorded before stays.
         """
         with self._updating(found) as path:
-            held = _read(path, found.cluster)
-            if isinstance(held, Unreadable):
-                raise HistoryError(f"A history entry cannot be read: {held}.", hint="Repair the file, or move it away.")
-            if held != found:
-                return held
+            stored = _read(path, found.cluster)
+            if isinstance(stored, Unreadable):
+                raise HistoryError(
+                    f"A history entry cannot be read: {stored}.", hint="Repair the file, or move it away."
+                )
+            if stored != found:
+                return stored
             atomicfile.write(path, codec.dump(settled), private=True)
             return settled
 

@@ -112,15 +112,15 @@ class PolicyFile:
         now = policy or Policy.empty()
         also = self.unknown_usages | {usage for _, usage in now.grants}
         usages: dict[str, tuple[str, ...]] = {identity: _checked(row, also) for identity, row in rows.items()}
-        held = held_properties(now)
+        current_properties = properties_of(now)
         for identity, row in rows.items():
-            if row.properties is not None and row.properties != held.get(identity, row.properties):
+            if row.properties is not None and row.properties != current_properties.get(identity, row.properties):
                 raise row.slot.value.error(
                     f"the properties of {row.key.text!r} differ from those in the {scope}, and no plan can change them.",
                     "Export takes those of the cluster; without properties: they are left alone.",
                 )
         if self.mode == "complete":
-            usages = dict.fromkeys(now.held, ()) | usages
+            usages = dict.fromkeys(now.holdings, ()) | usages
         after = now.holding(usages, {identity: row.properties or {} for identity, row in rows.items()})
         return None if policy is None and self.mode == "partial" and not after.entries else after
 
@@ -171,17 +171,17 @@ def _checked(row: Row, also: Iterable[str]) -> tuple[str, ...]:
     return tuple(usage_name(item.text) for item in row.usages.value.items)
 
 
-def held_usages(policy: Policy) -> dict[ObjectId, tuple[str, ...]]:
+def usages_of(policy: Policy) -> dict[ObjectId, tuple[str, ...]]:
     """Give the usages of each identity, in the order that was read."""
-    held: dict[ObjectId, tuple[str, ...]] = {}
+    found: dict[ObjectId, tuple[str, ...]] = {}
     for entry in policy.entries:
-        held[entry.identity] = tuple(dict.fromkeys((*held.get(entry.identity, ()), *map(usage_name, entry.usages))))
-    return held
+        found[entry.identity] = tuple(dict.fromkeys((*found.get(entry.identity, ()), *map(usage_name, entry.usages))))
+    return found
 
 
-def held_properties(policy: Policy) -> dict[ObjectId, Properties]:
+def properties_of(policy: Policy) -> dict[ObjectId, Properties]:
     """Give the unknown properties of each identity; of several objects for it, the first that has a property."""
-    held: dict[ObjectId, Properties] = {}
+    found: dict[ObjectId, Properties] = {}
     for entry in policy.entries:
-        held[entry.identity] = dict(entry.extra) | dict(held.get(entry.identity, {}))
-    return held
+        found[entry.identity] = dict(entry.extra) | dict(found.get(entry.identity, {}))
+    return found

@@ -13,14 +13,14 @@ from kqlmi.policyfile.document import (
     Properties,
     Row,
     as_object_id,
-    held_properties,
-    held_usages,
+    properties_of,
+    usages_of,
 )
 from kqlmi.policyfile.edits import Cut, Value
 from kqlmi.policyfile.nodes import PolicyFileError, decode
 from kqlmi.policyfile.reader import FORMAT, read
 
-Held = dict[ObjectId, Value]
+Values = dict[ObjectId, Value]
 """What identities hold in a scope, as it is written."""
 
 
@@ -33,7 +33,7 @@ def export(snapshot: Snapshot, *, cluster: str = "") -> str:
         document["identities"] = {name: identity for identity, name in names.items()}
     if unknown := _unknown(usage for policy in policies.values() if policy for _, usage in sorted(policy.grants)):
         document["unknown-usages"] = unknown
-    written = {scope: _named(_held(policy), names) if policy else "none" for scope, policy in policies.items()}
+    written = {scope: _named(_values(policy), names) if policy else "none" for scope, policy in policies.items()}
     written |= {scope: {} for scope, policy in policies.items() if policy == Policy.empty()}
     if Scope.cluster() in written:
         document["cluster"] = written[Scope.cluster()]
@@ -68,9 +68,9 @@ def update(document: str | bytes, snapshot: Snapshot) -> str:
     fresh = {
         identity: name
         for identity, name in _labels(snapshot.identities.values(), file.names).items()
-        if identity not in names and any(identity in held for held in arrivals.values())
+        if identity not in names and any(identity in values for values in arrivals.values())
     }
-    written = {scope: _named(held, names | fresh) for scope, held in arrivals.items()}
+    written = {scope: _named(values, names | fresh) for scope, values in arrivals.items()}
     root, mode = file.fields["mode"].parent, file.fields["mode"].value
     cuts: list[Cut] = []
     for scope in arrivals:
@@ -110,16 +110,16 @@ def _governed(file: PolicyFile, snapshot: Snapshot) -> list[Scope]:
     return listed + (unlisted if file.clears_unlisted else [])
 
 
-def _arrivals(file: PolicyFile, scope: Scope, snapshot: Snapshot) -> Held:
+def _arrivals(file: PolicyFile, scope: Scope, snapshot: Snapshot) -> Values:
     """Give the identities that a scope holds and the file, which governs the whole of it, does not list there."""
     policy = snapshot.policies[scope]
     if policy is None or file.mode == "partial":
         return {}
-    section, held = file.sections.get(scope), _held(policy)
+    section, values = file.sections.get(scope), _values(policy)
     if section is None or section.rows is None:
-        return held
-    rows, usages = file.holders(scope, snapshot), held_usages(policy)
-    return {identity: value for identity, value in held.items() if identity not in rows and usages[identity]}
+        return values
+    rows, usages = file.holders(scope, snapshot), usages_of(policy)
+    return {identity: value for identity, value in values.items() if identity not in rows and usages[identity]}
 
 
 def _section(text: str, file: PolicyFile, scope: Scope, snapshot: Snapshot, new: Mapping[str, Value]) -> Iterator[Cut]:
@@ -130,7 +130,7 @@ def _section(text: str, file: PolicyFile, scope: Scope, snapshot: Snapshot, new:
     if section.rows is None:
         yield from edits.replaced(text, section.slot, new)
         return
-    usages, properties = held_usages(policy or Policy.empty()), held_properties(policy or Policy.empty())
+    usages, properties = usages_of(policy or Policy.empty()), properties_of(policy or Policy.empty())
     gone = []
     for place, (identity, row) in enumerate(file.holders(scope, snapshot).items()):
         if complete and row.usages.value.items and not usages.get(identity):
@@ -161,15 +161,15 @@ def _extended(
         yield from edits.added(text, file.fields["mode"].parent, {key: new}, after=after)
 
 
-def _new_usages(file: PolicyFile, snapshot: Snapshot, arrivals: Mapping[Scope, Held]) -> list[str]:
+def _new_usages(file: PolicyFile, snapshot: Snapshot, arrivals: Mapping[Scope, Values]) -> list[str]:
     """Give the unknown usages that come into the file and that it does not mention yet."""
     rows = (row for section in file.sections.values() for row in section.rows or ())
     mentioned = {usage_name(item.text) for row in rows for item in row.usages.value.items} | file.unknown_usages
     coming = (
         usage
-        for scope, held in arrivals.items()
+        for scope, values in arrivals.items()
         for identity, usage in sorted(snapshot.grants(scope))
-        if identity in held or (scope in file.sections and identity in file.holders(scope, snapshot))
+        if identity in values or (scope in file.sections and identity in file.holders(scope, snapshot))
     )
     return [usage for usage in _unknown(coming) if usage not in mentioned]
 
@@ -178,11 +178,11 @@ def _unknown(usages: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(usage for usage in usages if not known_usage(usage)))
 
 
-def _held(policy: Policy) -> Held:
-    properties = held_properties(policy)
+def _values(policy: Policy) -> Values:
+    properties = properties_of(policy)
     return {
         identity: {"usages": usages, "properties": _json(properties[identity])} if properties[identity] else usages
-        for identity, usages in held_usages(policy).items()
+        for identity, usages in usages_of(policy).items()
     }
 
 
@@ -190,8 +190,8 @@ def _json(properties: Properties) -> jsontext.Raw:
     return jsontext.Raw(jsontext.dump({name: jsontext.Raw(text) for name, text in properties.items()}))
 
 
-def _named(held: Held, names: Mapping[ObjectId, str]) -> dict[str, Value]:
-    return {names.get(identity, identity): value for identity, value in held.items()}
+def _named(values: Values, names: Mapping[ObjectId, str]) -> dict[str, Value]:
+    return {names.get(identity, identity): value for identity, value in values.items()}
 
 
 def _labels(identities: Iterable[Identity], taken: Mapping[str, ObjectId]) -> dict[ObjectId, str]:

@@ -56,7 +56,7 @@ def audit(
         findings,
         accepted,
         expired,
-        {one.id: _plan(core, facts.policies, one.mend.edits) for one in every if one.mend.edits is not None},
+        {one.id: _plan(core, facts.policies, one.fix.edits) for one in every if one.fix.edits is not None},
         tuple(unproven(facts)),
         facts.discovery.sources,
         tuple(f"the policy of the {scope}. {error}" for scope, error in reading.refused.items()),

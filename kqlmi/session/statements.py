@@ -38,10 +38,10 @@ def send(core: Core, text: str, database: str | None, *, timeout: float | None) 
         if command and not command.piped and not error.hint and (unknown := policies.no_such_policy(error)):
             raise unknown from error
         core.refusal = explain(core, error, text, name)
-        if (explained := core.refusal.explanation) and explained.mends and explained.certain:
-            # A mend that is a cell of its own does not fit on the line of an error.
-            mend = explained.mends[0]
-            error.hint = f"To mend it: {'%kqlmi explain' if chr(10) in mend else mend}"
+        if (explained := core.refusal.explanation) and explained.fixes and explained.certain:
+            # A fix that is a cell of its own does not fit on the line of an error.
+            fix = explained.fixes[0]
+            error.hint = f"To mend it: {'%kqlmi explain' if chr(10) in fix else fix}"
         raise
 
 

@@ -223,7 +223,7 @@ def test_exactly_the_planted_faults_are_found_and_mending_each_stops_nothing(bus
     assert found(audit, busy) == PLANTED
     assert len(audit.findings) == len(PLANTED)
     assert all(one.evidence for one in audit.findings)
-    assert all(one.id in audit.plans or one.mend.why_not for one in audit.findings)
+    assert all(one.id in audit.plans or one.fix.why_not for one in audit.findings)
     mended = 0
     while todo := [one for one in audit.findings if one.id in audit.plans]:
         busy.session.apply(audit.plans[todo[0].id])

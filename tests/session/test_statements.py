@@ -53,7 +53,7 @@ class World:
                 assert explained
                 assert explained.certain
                 gates.append(explained.gate)
-                self.mend(explained.mends[0])
+                self.mend(explained.fixes[0])
             else:
                 return gates
         raise AssertionError(gates)
@@ -137,7 +137,7 @@ def gate(world: World, text: str) -> tuple[str, tuple[str, ...]]:
     world.refusal(text)
     assert world.session.refusal
     assert world.session.refusal.explanation
-    return world.session.refusal.explanation.gate, world.session.refusal.explanation.mends
+    return world.session.refusal.explanation.gate, world.session.refusal.explanation.fixes
 
 
 def test_a_refusal_for_another_reason_blames_no_identity(world: World) -> None:
@@ -155,7 +155,7 @@ def test_without_the_words_of_a_local_cluster_the_policies_still_tell(world: Wor
     guessed = explain(world.session, bare, text).explanation
     assert guessed
     assert (guessed.gate, guessed.certain) == ("grant", False)
-    assert guessed.mends[0] in error.hint
+    assert guessed.fixes[0] in error.hint
     for unrelated in (401, 429, 500):
         other = ServiceError("no", status=unrelated)
         assert explain(world.session, other, text).explanation is None

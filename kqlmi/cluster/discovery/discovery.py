@@ -110,8 +110,8 @@ def _with(discovery: Discovery, shown: list[Found], repeated: list[Found]) -> Di
     ]
     gaps: dict[tuple[Scope, str], Gap] = {}
     for gap in (one for one in (*shown, *repeated) if isinstance(one, Gap)):
-        held = gaps.get((gap.scope, gap.subject))
-        gaps[gap.scope, gap.subject] = replace(held, evidence=(*held.evidence, *gap.evidence)) if held else gap
+        earlier = gaps.get((gap.scope, gap.subject))
+        gaps[gap.scope, gap.subject] = replace(earlier, evidence=(*earlier.evidence, *gap.evidence)) if earlier else gap
     return replace(discovery, needs=merged((*first, *again)), gaps=tuple(gaps.values()))
 
 

@@ -66,12 +66,12 @@ def _of_proxy(causes: tuple[BaseException, ...], _: str) -> Unreached:
     if not answered:
         return Unreached("because the proxy cannot be reached", "Check HTTPS_PROXY, and NO_PROXY.")
     status = int(answered[1])
-    told = answered[0].removeprefix("Tunnel connection failed: ").strip()
+    reason = answered[0].removeprefix("Tunnel connection failed: ").strip()
     hint = "Check HTTPS_PROXY, and NO_PROXY, or ask who runs the proxy."
     if status == 407:  # noqa: PLR2004 - the proxy wants a name and a password
         hint = "Put the name and the password for the proxy into the URL of HTTPS_PROXY."
     return Unreached(
-        f"because the proxy refuses the connection with {told}",
+        f"because the proxy refuses the connection with {reason}",
         hint,
         lasting=status in _REFUSED and status not in _PASSING,
     )

@@ -1,4 +1,4 @@
-"""An audit: every rule over the facts of a cluster, with the plan that mends each finding."""
+"""An audit: every rule over the facts of a cluster, with the plan that fixes each finding."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -34,7 +34,7 @@ class Audit:
     """What an audit found, by severity.
 
     ``accepted`` are findings that an acceptance takes out, ``expired`` the acceptances that count no more. ``plans`` are
-    by the finding's ID, for those that a plan can mend. ``unread`` says what stood against each policy that was not read, ``why_not_assigned`` what stood against the assigned
+    by the finding's ID, for those that a plan can fix. ``unread`` says what stood against each policy that was not read, ``why_not_assigned`` what stood against the assigned
     identities where they were asked for.
     """
 
@@ -71,10 +71,10 @@ class Audit:
     def explain(self, finding: Finding) -> str:
         """Give a finding with its evidence, and why no plan mends it or what else to know, for people."""
         lines = [_line(finding), *(f"  evidence: {one}" for one in finding.evidence)]
-        if finding.mend.why_not:
-            lines.append(f"  no plan: {printable(finding.mend.why_not)}.")
-        if finding.mend.note:
-            lines.append(f"  note: {printable(finding.mend.note)}")
+        if finding.fix.why_not:
+            lines.append(f"  no plan: {printable(finding.fix.why_not)}.")
+        if finding.fix.note:
+            lines.append(f"  note: {printable(finding.fix.note)}")
         return "\n".join(lines)
 
     def __str__(self) -> str:

@@ -20,7 +20,7 @@ def to_json(audit: Audit) -> str:
     Properties: ``kqlmi`` (the format, 1), ``cluster``, ``findings``, ``accepted`` (findings with ``reason`` and ``until``),
     ``unproven``, ``sources`` (with ``outcome`` and ``window``) and ``unread``. A finding has ``id``, ``rule``, ``severity``,
     ``scope`` (a database's name, null for the cluster), ``identity``, ``usage``, ``subject``, ``message``, ``evidence``,
-    ``commands`` (those that mend it, or null) and ``why_not``.
+    ``commands`` (those that fix it, or null) and ``why_not``.
     """
     accepted = [{**_finding(audit, one), "reason": by.reason, "until": by.until} for one, by in audit.accepted]
     document = {
@@ -74,8 +74,8 @@ def _finding(audit: Audit, one: Finding) -> dict[str, Any]:
         "message": one.message,
         "evidence": [_evidence(evidence) for evidence in one.evidence],
         "commands": [step.command for step in plan.steps] if plan else None,
-        "why_not": one.mend.why_not,
-        "note": one.mend.note,
+        "why_not": one.fix.why_not,
+        "note": one.fix.note,
     }
 
 

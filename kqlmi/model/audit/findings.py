@@ -23,8 +23,8 @@ ScopedGrant = tuple[Scope, str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Mend:
-    """What mends a finding: ``edits``, or None with the reason ``why_not``; ``note`` says what else to know."""
+class Fix:
+    """What fixes a finding: ``edits``, or None with the reason ``why_not``; ``note`` says what else to know."""
 
     edits: Edits | None = None
     why_not: str = ""
@@ -45,7 +45,7 @@ class Finding:
     usage: str
     message: str
     evidence: tuple[Evidence, ...]
-    mend: Mend
+    fix: Fix
     subject: str = ""
     rule: str = ""
 
@@ -106,7 +106,7 @@ class Facts:
 
     @cached_property
     def _assigned_ids(self) -> frozenset[str]:
-        return frozenset(held for one in self.assigned or () for held in (one.object_id, one.principal_id))
+        return frozenset(key for one in self.assigned or () for key in (one.object_id, one.principal_id))
 
     @property
     def databases(self) -> tuple[Scope, ...]:
@@ -124,28 +124,28 @@ class Facts:
         """
         return (self.live.policies[scope] or Policy.empty()).revoke(identity, *usages, also=usages)
 
-    def about(self, grant: ScopedGrant, severity: Severity, says: str, mend: Mend, *evidence: Evidence) -> Finding:
+    def about(self, grant: ScopedGrant, severity: Severity, says: str, fix: Fix, *evidence: Evidence) -> Finding:
         """Return a finding about a grant; ``says`` ends its sentence, and ``evidence`` adds to the policy itself."""
         scope, identity, usage = grant
         message = f"{self.directory.name(identity)} is granted {usage} at the {scope}{says}"
-        return Finding(severity, scope, identity, usage, message, (self.granted(scope, usage), *evidence), mend)
+        return Finding(severity, scope, identity, usage, message, (self.granted(scope, usage), *evidence), fix)
 
-    def plan_to_revoke(self, grant: ScopedGrant) -> Mend:
+    def plan_to_revoke(self, grant: ScopedGrant) -> Fix:
         """Return what takes a grant away, or why no plan can."""
         scope, identity, usage = grant
         return self.plan({scope: self.revoked(scope, identity, usage)})
 
-    def plan(self, edits: Edits, note: str = "") -> Mend:
-        """Give what mends a finding by edits, or why no plan can."""
+    def plan(self, edits: Edits, note: str = "") -> Fix:
+        """Return what fixes a finding by edits, or why no plan can."""
         for scope in edits:
             if scope in self.discovery.followers:
-                return Mend(why_not=f"the {scope} follows another cluster's, where its policy lives")
+                return Fix(why_not=f"the {scope} follows another cluster's, where its policy lives")
             if scope not in self.policies.policies:
-                return Mend(why_not=f"the policy of the {scope} was not read")
+                return Fix(why_not=f"the policy of the {scope} was not read")
         revokes = [scope for scope, after in edits.items() if not self.live.grants(scope) <= grants_of(after)]
         if any(self.live.policies[scope] != self.policies.policies[scope] for scope in revokes):
             note = f"{note} The objects of identities that are not assigned go too.".strip()
-        return Mend(edits, note=note)
+        return Fix(edits, note=note)
 
 
 Check = Callable[[Facts], Iterator[Finding]]
@@ -206,8 +206,8 @@ def without_duplicates(found: Iterable[Finding]) -> tuple[Finding, ...]:
     """Give the findings by severity, the evidence of those that are the same put together."""
     by_id: dict[str, Finding] = {}
     for one in found:
-        held = by_id.get(one.id)
-        both = (*held.evidence, *one.evidence) if held else one.evidence
-        by_id[one.id] = replace(held or one, evidence=tuple(dict.fromkeys(both)))
+        first = by_id.get(one.id)
+        both = (*first.evidence, *one.evidence) if first else one.evidence
+        by_id[one.id] = replace(first or one, evidence=tuple(dict.fromkeys(both)))
     order = {name: place for place, name in enumerate(RULES)}
     return tuple(sorted(by_id.values(), key=lambda one: (SEVERITIES.index(one.severity), order[one.rule])))

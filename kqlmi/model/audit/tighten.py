@@ -100,7 +100,7 @@ def _policy(facts: Facts, scope: Scope, wanted: dict[tuple[str, str], str]) -> P
     """Return the policy of a scope that grants just what is wanted."""
     before = facts.live.policies[scope]
     policy = before or Policy.empty()
-    usages: dict[str, list[str]] = {identity: [] for identity in policy.held}
+    usages: dict[str, list[str]] = {identity: [] for identity in policy.holdings}
     for identity, usage in wanted:
         usages.setdefault(identity, []).append(usage)
     after = policy.holding(usages)

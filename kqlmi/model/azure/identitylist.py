@@ -37,11 +37,11 @@ def listed(policies: Snapshot, assigned: Iterable[Identity] | None) -> tuple[Lis
     for scope, policy in policies.policies.items():
         for entry in policy.entries if policy else ():
             key = system if entry.object_id == SYSTEM and system else str(entry.object_id)
-            held = found.get(key) or Listed(_named(entry), None if known is None else False)
-            who = held.identity
+            listed = found.get(key) or Listed(_named(entry), None if known is None else False)
+            who = listed.identity
             if not who.display_name and entry.display_name:
                 who = replace(who, display_name=entry.display_name, client_id=entry.client_id)
-            found[key] = replace(held, identity=who, grants=(*held.grants, (scope, entry.usages)))
+            found[key] = replace(listed, identity=who, grants=(*listed.grants, (scope, entry.usages)))
     return tuple(found.values())
 
 

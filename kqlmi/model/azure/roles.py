@@ -85,10 +85,10 @@ def abilities(roles: Sequence[HeldRole] | None, *, read_only: bool = False) -> t
 def _by_role(what: str, roles: Iterable[HeldRole] | None, enough: set[str], need: str) -> Ability:
     if roles is None:
         return Ability(what, "not known", f"{need}, and the roles are not told")
-    held = list(roles)
-    for role in held:
+    known = list(roles)
+    for role in known:
         if role.everywhere and role.kind in enough:
             return Ability(what, "yes")
-    if unread := [printable(role.text) for role in held if not role.kind]:
+    if unread := [printable(role.text) for role in known if not role.kind]:
         return Ability(what, "not known", f"{need}, and whether that is {', '.join(unread)} is not known")
     return Ability(what, "no", f"{need}, which is none of the roles told")

@@ -41,19 +41,19 @@ _STORAGE = re.compile(r"(?:https://([a-z0-9]+)\.(?:blob|dfs)[^/]*/|abfss://)([^/
 class Explanation:
     """A refusal explained.
 
-    ``mends`` are lines to run, the narrowest first, or a cell of two lines; none where none can be written. ``certain``
+    ``fixes`` are lines to run, the narrowest first, or a cell of two lines; none where none can be written. ``certain``
     says that the cluster named the gate; otherwise it follows from the text and the policies, and another gate may be
     closed as well.
     """
 
     gate: Gate
     sentence: str
-    mends: tuple[str, ...] = ()
+    fixes: tuple[str, ...] = ()
     certain: bool = True
 
     def __str__(self) -> str:
-        said = self.sentence if self.certain else f"Probably: {self.sentence}"
-        return "\n".join([said, *(f"    {line}" for mend in self.mends for line in mend.splitlines())])
+        sentence = self.sentence if self.certain else f"Probably: {self.sentence}"
+        return "\n".join([sentence, *(f"    {line}" for fix in self.fixes for line in fix.splitlines())])
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +76,8 @@ def judge(reference: Reference, snapshot: Snapshot, database: str, known: Direct
     if workflow is None:
         return Verdict(reference, Access(allowed=False, reason=DISABLED), scope, ())
     needs = tuple(
-        f"{what}: {told}"
-        for what, told in (
+        f"{what}: {value}"
+        for what, value in (
             ("Azure role", workflow.external),
             ("callout policy", workflow.callout),
             ("Kusto role", workflow.kusto),
@@ -85,7 +85,7 @@ def judge(reference: Reference, snapshot: Snapshot, database: str, known: Direct
             ("note", workflow.note),
             ("usage", "inferred, not documented" if workflow.sure != "documented" else ""),
         )
-        if told
+        if value
     )
     return Verdict(reference, _access(reference, workflow.usage, scope, snapshot, known), scope, needs)
 
@@ -128,11 +128,11 @@ def from_refusal(
     """Explain what a cluster answered, from its fields and from what the text uses; None where no identity is to blame.
 
     ``error`` has ``message``, ``code`` and ``type_name``; ``details`` is what a local cluster adds for programs; ``on`` is
-    the name of the connection, so that a line mends this cluster and no other.
+    the name of the connection, so that a line fixes this cluster and no other.
     """
-    told = _from_details(details, on)
-    if told:
-        return told
+    found = _from_details(details, on)
+    if found:
+        return found
     if error["message"] == DISABLED:
         return Explanation("flow", "This flow takes no managed identity.")
     if error["type_name"].endswith(_NO_DATABASE):
@@ -162,15 +162,15 @@ def _lines(verb: str, identity: str, usages: tuple[str, ...], scope: Scope, on: 
 
 def left_over(plan: Plan, on: str = "") -> list[str]:
     """Return what to drop beside a grant to the system identity: the entries of earlier ones, which allow nothing."""
-    told = []
+    sentences = []
     for step in plan.steps:
         grants = any(one.identity == SYSTEM and one.kind == "grant" for one in step.changes)
         for entry in step.before.entries if step.before and grants else ():
             if entry.is_earlier:
                 what = f"The policy of the {step.scope} also names {entry.object_id}, an earlier system identity"
                 lines = _lines("revoke", entry.object_id, entry.usages, step.scope, on)
-                told.append(f"{what}, which allows nothing.{f' To drop it: {lines[0]}' if lines else ''}")
-    return told
+                sentences.append(f"{what}, which allows nothing.{f' To drop it: {lines[0]}' if lines else ''}")
+    return sentences
 
 
 def assign_line(name: str, on: str = "") -> str:
@@ -190,26 +190,26 @@ def _by_code(code: str, reference: Reference, on: str) -> Explanation | None:
         return replace(_unassigned(str(reference.identity), on), certain=False)
     if code == "Download_Forbidden":
         role = _ROLE.search(reference.workflow.external if reference.workflow else "")
-        told = azure_role(str(reference.identity), role[0] if role else "", reference.target)
-        return replace(told, certain=False)
+        role_missing = azure_role(str(reference.identity), role[0] if role else "", reference.target)
+        return replace(role_missing, certain=False)
     return None
 
 
 def _from_details(details: Mapping[str, Any], on: str) -> Explanation | None:
     """Explain what a local cluster names; what is not of its form is passed over."""
-    told = {name: value for name, value in details.items() if isinstance(value, str)}
-    identity, missing = told.get("identity", ""), told.get("missing", "")
+    fields = {name: value for name, value in details.items() if isinstance(value, str)}
+    identity, missing = fields.get("identity", ""), fields.get("missing", "")
     roles, scopes = (details.get(name) for name in ("roles", "scopes"))
     if missing == "flow":
         return Explanation("flow", "This flow takes no managed identity.")
     if missing == "assignment" and identity:
         return _unassigned(identity, on)
-    if missing == "grant" and {"usage", "database"} <= told.keys():
-        return _ungranted(identity, told["usage"], told["database"], on, is_cluster=scopes == ["cluster"])
-    if missing == "callout" and {"calloutType", "url"} <= told.keys():
-        return callout(told["calloutType"], told["url"], on)
-    if missing == "azure role" and "url" in told and isinstance(roles, list) and roles:
-        return azure_role(identity, str(roles[0]), told["url"])
+    if missing == "grant" and {"usage", "database"} <= fields.keys():
+        return _ungranted(identity, fields["usage"], fields["database"], on, is_cluster=scopes == ["cluster"])
+    if missing == "callout" and {"calloutType", "url"} <= fields.keys():
+        return callout(fields["calloutType"], fields["url"], on)
+    if missing == "azure role" and "url" in fields and isinstance(roles, list) and roles:
+        return azure_role(identity, str(roles[0]), fields["url"])
     return None
 
 
@@ -230,7 +230,7 @@ def _ungranted(identity: str, usage: str, database: str, on: str, *, is_cluster:
 
 
 def callout(kind: str, url: str, on: str, *, whole: bool = True) -> Explanation:
-    """Tell that a callout is not allowed; the mend allows the URL, or if not ``whole`` what begins with it."""
+    """Tell that a callout is not allowed; the fix allows the URL, or if not ``whole`` what begins with it."""
     sentence = f"The callout policy does not let '{printable(kind)}' call {printable(url)}."
     if not _KIND.fullmatch(kind) or not _PLAIN_URL.fullmatch(url):
         return Explanation("callout", sentence)

@@ -153,8 +153,8 @@ class Draft:
         """Give the counts of the changes on one line, as ``plan().summary`` would, and empty without any."""
         if not self.ticks:
             return ""
-        held = sum(len(self.read.grants(scope)) for scope in self.scopes)
-        return summary(self.changes, held - sum(not on for on in self.ticks.values()))
+        count = sum(len(self.read.grants(scope)) for scope in self.scopes)
+        return summary(self.changes, count - sum(not on for on in self.ticks.values()))
 
     @property
     def scopes(self) -> tuple[Scope, ...]:
@@ -172,7 +172,9 @@ class Draft:
                 if where == scope:
                     ticked[identity].append(usage)
             wanted = {
-                identity: [one for one in (*policy.held.get(identity, ()), *usages) if self.wants(scope, identity, one)]
+                identity: [
+                    one for one in (*policy.holdings.get(identity, ()), *usages) if self.wants(scope, identity, one)
+                ]
                 for identity, usages in ticked.items()
             }
             after = policy.holding(wanted)

@@ -58,14 +58,14 @@ def unassigning(identity: str, who: str, current: Snapshot, discovery: Discovery
         and need.state != "refused"
         and access(current, identity, need.usage, need.scope).allowed
     )
-    held = {scope: sorted(usages) for scope in current.policies if (usages := current.held(scope, identity))}
+    granted = {scope: sorted(usages) for scope in current.policies if (usages := current.usages_of(scope, identity))}
     unknown = dict.fromkeys(
         f"whether {who} uses {printable(usage)} in the {scope}, because {why}"
-        for scope, usages in held.items()
+        for scope, usages in granted.items()
         for usage in usages
         if (why := discovery.doubt(usage, scope))
     )
-    orphans = tuple(f"{who} in the policy of the {scope}: {printable(', '.join(held[scope]))}" for scope in held)
+    orphans = tuple(f"{who} in the policy of the {scope}: {printable(', '.join(granted[scope]))}" for scope in granted)
     return Impact(stops, tuple(unknown), orphans, {identity: who})
 
 

@@ -233,7 +233,7 @@ def _only(policy: Policy, grants: set[Grant], before: Policy) -> Policy:
             kept,
             is_system=entry.is_system,
             # What others wrote into an object that is there meanwhile must not be reverted.
-            extra=() if entry.identity in before.held else entry.extra,
+            extra=() if entry.identity in before.holdings else entry.extra,
             is_earlier=entry.is_earlier,
         )
         for entry in policy.entries

@@ -53,13 +53,13 @@ class Directory:
         """Return the directory with identities that were described, or only named."""
         known = dict(self.identities)
         for one in found:
-            held = known.get(one.object_id)
-            if held is None:
+            old = known.get(one.object_id)
+            if old is None:
                 known[one.object_id] = one
-            elif held != one:
+            elif old != one:
                 # What a policy calls an identity never goes before its name in Azure.
-                azure = held.resource_id or one.object_id in (self.assigned or ())
-                known[one.object_id] = _merged(one, held) if azure else _merged(held, one)
+                azure = old.resource_id or one.object_id in (self.assigned or ())
+                known[one.object_id] = _merged(one, old) if azure else _merged(old, one)
         return replace(self, identities=MappingProxyType(known))
 
     def assigning(self, found: Iterable[Identity]) -> Self:
@@ -83,8 +83,8 @@ class Directory:
         for guid in sorted(earlier - known.keys()):
             known[guid] = Identity(ObjectId(guid), before.display_name, principal_id=guid)
         for key, one in listed.items():
-            held = self.identities.get(key)
-            known[key] = _merged(held, one) if held else one
+            old = self.identities.get(key)
+            known[key] = _merged(old, one) if old else one
         return replace(
             self,
             identities=MappingProxyType(known),
@@ -190,14 +190,14 @@ def _as(key: ObjectId, one: Identity) -> Identity:
     return replace(one, object_id=SYSTEM, principal_id=one.principal_id or one.object_id)
 
 
-def _merged(held: Identity, new: Identity) -> Identity:
+def _merged(old: Identity, new: Identity) -> Identity:
     """Return an identity with what is newly known of it; what is not told stays."""
     return replace(
-        held,
-        display_name=new.display_name or held.display_name,
-        client_id=new.client_id or held.client_id,
-        tenant_id=new.tenant_id or held.tenant_id,
-        is_system=new.is_system or held.is_system,
-        principal_id=new.principal_id or held.principal_id,
-        resource_id=new.resource_id or held.resource_id,
+        old,
+        display_name=new.display_name or old.display_name,
+        client_id=new.client_id or old.client_id,
+        tenant_id=new.tenant_id or old.tenant_id,
+        is_system=new.is_system or old.is_system,
+        principal_id=new.principal_id or old.principal_id,
+        resource_id=new.resource_id or old.resource_id,
     )

@@ -115,10 +115,10 @@ class Policy:
     @cached_property
     def grants(self) -> frozenset[Grant]:
         """Give every (identity, usage) that the policy grants."""
-        return frozenset((identity, usage) for identity, usages in self.held.items() for usage in usages)
+        return frozenset((identity, usage) for identity, usages in self.holdings.items() for usage in usages)
 
     @cached_property
-    def held(self) -> Mapping[str, frozenset[str]]:
+    def holdings(self) -> Mapping[str, frozenset[str]]:
         """Give the names of the usages granted to each identity."""
         found: dict[str, frozenset[str]] = {}
         for entry in self.entries:
@@ -134,11 +134,11 @@ class Policy:
     @cached_property
     def state(self) -> "State":
         """Return everything that was read but the four properties that the service fills in, as drift compares it."""
-        return self.grants, self.properties, frozenset(self.held)
+        return self.grants, self.properties, frozenset(self.holdings)
 
     def usages(self, identity: str) -> frozenset[str]:
         """Give the names of the usages granted to an identity."""
-        return self.held.get(self._identity(identity.strip().lower()), frozenset())
+        return self.holdings.get(self._identity(identity.strip().lower()), frozenset())
 
     def grant(self, identity: str, *usages: str, also: Iterable[str] = ()) -> Self:
         """Give the policy with more usages for an identity, given by its object ID or ``system``.
@@ -176,13 +176,13 @@ class Policy:
         entries = list(self.entries)
         places: dict[str, int] = {entry.identity: place for place, entry in reversed(list(enumerate(entries)))}
         for identity, usages in wanted.items():
-            missing = tuple(usage for usage in usages if usage not in self.held.get(identity, ()))
+            missing = tuple(usage for usage in usages if usage not in self.holdings.get(identity, ()))
             if missing and identity in places:
                 old = entries[places[identity]]
                 entries[places[identity]] = replace(old, usages=old.usages + missing)
             elif missing:
                 entries.append(Entry(ObjectId(identity), missing, extra=tuple(extra.get(identity, {}).items())))
-        surplus = {one: self.held.get(one, frozenset()).difference(usages) for one, usages in wanted.items()}
+        surplus = {one: self.holdings.get(one, frozenset()).difference(usages) for one, usages in wanted.items()}
         return replace(self, entries=tuple(entries)).without(surplus)
 
     def having(self, properties: Iterable[Property]) -> Self:
@@ -201,13 +201,13 @@ class Policy:
         entries = list(self.entries)
         same = {entry.object_id: entry.identity for entry in entries}
         places: dict[ObjectId, int] = {}
-        held: dict[ObjectId, set[str]] = {}
+        granted: dict[ObjectId, set[str]] = {}
         for place, entry in enumerate(entries):
             places.setdefault(entry.identity, place)
-            held.setdefault(entry.identity, set()).update(map(usage_name, entry.usages))
+            granted.setdefault(entry.identity, set()).update(map(usage_name, entry.usages))
         for added in other.entries:
             holder = SYSTEM if added.identity == SYSTEM else same.get(added.object_id, added.object_id)
-            known = held.setdefault(holder, set())
+            known = granted.setdefault(holder, set())
             more = tuple(dict.fromkeys(usage for usage in map(usage_name, added.usages) if usage not in known))
             known.update(more)
             if holder not in places:
@@ -259,15 +259,15 @@ class Snapshot:
         """Return the object IDs of the earlier system identities that were told apart."""
         return frozenset().union(*(policy.earlier for policy in self.policies.values() if policy))
 
-    def held(self, scope: Scope, identity: str) -> frozenset[str]:
+    def usages_of(self, scope: Scope, identity: str) -> frozenset[str]:
         """Give the usages that an identity, as grants compare it, holds in a scope."""
         policy = self.policies.get(scope)
-        return policy.held.get(identity, frozenset()) if policy else frozenset()
+        return policy.holdings.get(identity, frozenset()) if policy else frozenset()
 
     @cached_property
     def usages(self) -> frozenset[str]:
         """Give every usage that any of the policies grants."""
-        found = (usages for policy in self.policies.values() if policy for usages in policy.held.values())
+        found = (usages for policy in self.policies.values() if policy for usages in policy.holdings.values())
         return frozenset().union(*found)
 
     @cached_property

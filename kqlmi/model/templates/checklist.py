@@ -50,7 +50,7 @@ def items(
         # An artifact is one file; anything else is what the URL begins with.
         whole = workflow.callout == "sandbox_artifacts"
         bare = target.partition("?")[0]
-        yield Item("callout", "not checked", says, callout(workflow.callout, bare, place.on, whole=whole).mends)
+        yield Item("callout", "not checked", says, callout(workflow.callout, bare, place.on, whole=whole).fixes)
     yield from _azure_roles(workflow.external, values)
     yield Item("kusto role", "not checked", f"the Kusto role ({workflow.kusto}): {_UNSEEN}")
     if workflow.usage == "AutomatedFlows" and "MI" in workflow.kusto:
@@ -84,7 +84,7 @@ def _azure_roles(external: str, values: Values) -> Iterator[Item]:
     lines: list[str] = []
     for role in dict.fromkeys(_ROLE.findall(external)):
         targets = hubs if "Event Hubs" in role else storage
-        lines += [line for target in targets for line in azure_role(values.principal_id, role, target).mends]
+        lines += [line for target in targets for line in azure_role(values.principal_id, role, target).fixes]
     # A flow that reads or writes names both roles, and one that deletes the source names the second for that.
     many = len(storage) + len(hubs)
     yield Item("azure role", "not checked", f"the Azure role ({external}): {_UNSEEN}", tuple(lines[:many]))

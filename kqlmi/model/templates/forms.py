@@ -52,19 +52,19 @@ class Form:
         lines = [f"    {option.ljust(width)}  {text}{default}" for option, text, default in rows]
         return "\n".join([f"{self.workflow.title}, which needs {self.workflow.usage}:", self.usage, *lines])
 
-    def checked(self, said: Mapping[str, str], place: Place) -> dict[str, str]:
+    def checked(self, given: Mapping[str, str], place: Place) -> dict[str, str]:
         """Give the value of each field: as it is said, as the place tells it, or its default.
 
         Raises:
             InputError: One is missing, does not fit, or is no field of this flow.
         """
         known = {one.name: one for one in self.fields}
-        for name in said:
+        for name in given:
             if name not in known:
                 option = f"--{name.replace('_', '-')}"
                 hint = did_you_mean(option, [one.option for one in self.fields])
                 raise InputError(f"{self.flow} takes no {option}.", hint=hint)
-        values = {one: said.get(one.name) or place.fields.get(one.name) or one.default for one in self.fields}
+        values = {one: given.get(one.name) or place.fields.get(one.name) or one.default for one in self.fields}
         if missing := [one.option for one, value in values.items() if not (value or one.optional)]:
             raise InputError(f"{self.flow} needs {' and '.join(missing)}.", hint=f"Write {self.usage}")
         return {one.name: one.checked(value) for one, value in values.items() if value}

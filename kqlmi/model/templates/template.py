@@ -57,7 +57,7 @@ class Template:
 
 def fill(
     form: Form,
-    said: Mapping[str, str],
+    given: Mapping[str, str],
     identity: Identity,
     scope: Scope,
     *,
@@ -72,7 +72,7 @@ def fill(
     Raises:
         InputError: A field is missing, does not fit, or is none of this flow.
     """
-    checked = form.checked(said, place)
+    checked = form.checked(given, place)
     values = Values(identity, str(scope.name), checked)
     row = form.workflow
     gates = tuple(items(form, values, place, snapshot, assigned))
@@ -90,7 +90,7 @@ def fill(
         values.database,
         gates,
         f"{line} --on={on}" if line and on else line,
-        {one.option: checked[one.name] for one in form.fields if one.name in checked and not said.get(one.name)},
+        {one.option: checked[one.name] for one in form.fields if one.name in checked and not given.get(one.name)},
         tuple(filter(None, (required, row.note, *form.notes, unsaid if is_unsaid else ""))),
         # The connection to the ingestion endpoint will be the current one.
         "" if is_elsewhere else place.on,

@@ -36,16 +36,16 @@ class Blob:
     def __str__(self) -> str:
         return f"{self.url};{_IDENTITY}{self.identity}" if self.identity else self.url
 
-    def format(self, said: str = "") -> str:
+    def format(self, given: str = "") -> str:
         """Give the data format: the one that was said, or else that of the file's ending.
 
         Raises:
             InputError: There is no such format, or the ending tells none.
         """
-        if said:
-            if said.casefold() not in FORMATS:
-                raise InputError(f"There is no data format {said!r}.", hint=did_you_mean(said, FORMATS))
-            return said.casefold()
+        if given:
+            if given.casefold() not in FORMATS:
+                raise InputError(f"There is no data format {given!r}.", hint=did_you_mean(given, FORMATS))
+            return given.casefold()
         name = self.url.rpartition("/")[2].casefold().removesuffix(".gz").removesuffix(".zip")
         ending = name.rpartition(".")[2] if "." in name else ""
         if ending not in FORMATS:

@@ -101,7 +101,7 @@ class ScopeCells(Cells):
         if draft.ticks:
             return super().row(draft, identity, usages)
         read, usages, identity = draft.read, tuple(usages), draft.directory.key(identity)
-        key = (read.held(self._scope, identity), read.held(Scope.cluster(), identity), usages)
+        key = (read.usages_of(self._scope, identity), read.usages_of(Scope.cluster(), identity), usages)
         if key not in self._rows:
             self._rows[key] = super().row(draft, identity, usages)
         return self._rows[key]
@@ -117,12 +117,12 @@ class EffectiveCells(Cells):
 
     def __init__(self, snapshot: Snapshot) -> None:
         super().__init__()
-        self._at_cluster = cache(partial(snapshot.held, Scope.cluster()))
+        self._at_cluster = cache(partial(snapshot.usages_of, Scope.cluster()))
         self._databases = [scope for scope in snapshot.policies if not scope.is_cluster]
         self._counts: dict[str, Counter[str]] = defaultdict(Counter)
         for scope in self._databases:
             policy = snapshot.policies[scope]
-            for identity, usages in policy.held.items() if policy else ():
+            for identity, usages in policy.holdings.items() if policy else ():
                 self._counts[identity].update(usages)
 
     def _state(self, draft: Draft, identity: str, usage: str) -> State:
@@ -139,7 +139,7 @@ class EffectiveCells(Cells):
             return 0
         if usage == ALL or not counts[ALL]:
             return counts[usage]
-        return sum(not snapshot.held(scope, identity).isdisjoint({usage, ALL}) for scope in self._databases)
+        return sum(not snapshot.usages_of(scope, identity).isdisjoint({usage, ALL}) for scope in self._databases)
 
 
 def marks(draft: Draft) -> Iterator[tuple[str, str, list[str]]]:
@@ -156,7 +156,7 @@ def where(snapshot: Snapshot, identity: str, usage: str) -> list[str]:
         str(scope) + ("" if name == usage else f", through {name}")
         for scope in snapshot.policies
         for name in dict.fromkeys((usage, ALL))
-        if name in snapshot.held(scope, identity) and not without_effect(scope, usage)
+        if name in snapshot.usages_of(scope, identity) and not without_effect(scope, usage)
     ]
 
 

@@ -139,5 +139,5 @@ class Reader:
             scope
             for scope in draft.read.policies
             if not scope.is_cluster
-            and any(not draft.read.held(scope, identity).isdisjoint({usage, ALL}) for identity, usage in gone)
+            and any(not draft.read.usages_of(scope, identity).isdisjoint({usage, ALL}) for identity, usage in gone)
         )

@@ -74,7 +74,7 @@ def findings_frame(found: Audit) -> "pd.DataFrame":
             "message": lambda one: one.message,
             "evidence": lambda one: list(map(str, one.evidence)),
             "mended_by": lambda one: found.plans[one.id].summary if one.id in found.plans else "",
-            "why_not": lambda one: one.mend.why_not,
+            "why_not": lambda one: one.fix.why_not,
         },
     )
 

@@ -165,7 +165,7 @@ def _settled(session: Session, tell: Callable[[str], None] | None) -> Session:
     say = tell or (lambda text: sys.stderr.write(f"{text}\n"))
     try:
         for entry in session.settle():
-            say(entry.told)
+            say(entry.report)
     except (ConnectionFailedError, SignInError, UnauthorizedError, KeyboardInterrupt):
         # Whatever is asked next would fail the same way.
         session.close()

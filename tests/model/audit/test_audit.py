@@ -83,8 +83,8 @@ def rule(name: str, known: Facts) -> list[Finding]:
 
 def after(known: Facts, finding: Finding) -> Facts:
     """Give the facts once a finding's plan was carried out."""
-    assert finding.mend.edits is not None
-    plan = make_plan(known.policies, Snapshot(finding.mend.edits))
+    assert finding.fix.edits is not None
+    plan = make_plan(known.policies, Snapshot(finding.fix.edits))
     current = known.policies
     for step in plan.steps:
         current = current.with_policy(step.scope, step.after)
@@ -94,7 +94,7 @@ def after(known: Facts, finding: Finding) -> Facts:
 def test_a_use_that_no_policy_allows_is_missing_and_granted_in_its_database() -> None:
     known = facts({"B": {ONE: "ExternalTable"}}, need(ONE, "ExternalTable", A), need(ONE, "ExternalTable", B))
     [finding] = rule("missing", known)
-    assert (finding.scope, finding.severity, finding.mend.edits is not None) == (A, "high", True)
+    assert (finding.scope, finding.severity, finding.fix.edits is not None) == (A, "high", True)
     assert finding.evidence == known.discovery.needs[0].evidence
     assert found(after(known, finding)) == []
 
@@ -146,20 +146,20 @@ def test_what_runs_now_is_graver_than_what_ran_before(state: State, severity: st
 )
 def test_no_plan_mends_what_no_grant_can(identity: str, assigned: list[Identity] | None, says: str) -> None:
     [finding] = rule("missing", facts({}, need(identity, "ExternalTable", A), assigned=assigned))
-    assert finding.mend.edits is None
-    assert says in finding.mend.why_not
+    assert finding.fix.edits is None
+    assert says in finding.fix.why_not
 
 
 def test_a_client_id_in_place_of_an_object_id_is_told() -> None:
     held = Snapshot({CLUSTER: None, A: Policy((Entry(TWO, ("SqlRequest",), client_id=ONE),)), B: None})
     [finding] = rule("missing", Facts.of(held, discovered(need(ONE, "ExternalTable", A))))
-    assert "client ID" in finding.mend.why_not
+    assert "client ID" in finding.fix.why_not
 
 
 def test_a_policy_of_a_follower_is_mended_at_its_leader() -> None:
     known = Facts.of(policies({}), replace(discovered(need(ONE, "ExternalTable", A)), followers=frozenset({A})))
     [finding] = rule("missing", known)
-    assert "follows" in finding.mend.why_not
+    assert "follows" in finding.fix.why_not
 
 
 def test_the_system_identity_is_the_same_by_its_word_and_by_its_object_id() -> None:
@@ -332,14 +332,14 @@ def test_a_system_entry_is_an_orphan_where_its_object_id_is_not_the_present_one(
     held = Snapshot({CLUSTER: Policy((old, new)), A: Policy((Entry(SYSTEM, ("SqlRequest",)),)), B: None})
     [finding] = rule("orphan", Facts.of(held, discovered(), [system]))
     assert (finding.identity, finding.scope) == (GONE, CLUSTER)
-    assert finding.mend.edits == {CLUSTER: Policy((new,))}
+    assert finding.fix.edits == {CLUSTER: Policy((new,))}
 
 
 def test_a_plan_that_takes_away_leaves_orphans_out_and_says_so() -> None:
     known = facts({"A": {GONE: "SqlRequest", ONE: "ExternalTable"}}, assigned=[Identity(ONE)])
     [finding] = rule("unused", known)
-    assert finding.mend.edits == {A: Policy.empty()}
-    assert "not assigned" in finding.mend.note
+    assert finding.fix.edits == {A: Policy.empty()}
+    assert "not assigned" in finding.fix.note
 
 
 @pytest.mark.parametrize(
@@ -372,15 +372,15 @@ def test_a_misspelt_usage_is_replaced_where_it_may_be_needed_and_dropped_where_i
 
 def test_an_unknown_usage_has_no_plan() -> None:
     [finding] = rule("unknown usage", facts({"A": {ONE: "FutureFlow"}}))
-    assert finding.mend.edits is None
-    assert finding.mend.why_not
+    assert finding.fix.edits is None
+    assert finding.fix.why_not
 
 
 def test_each_flow_that_impersonates_without_an_identity_is_a_finding_of_its_own() -> None:
     gaps = tuple(Gap(A, f"continuous export {name}", (Evidence("a source", name),)) for name in ("E", "F"))
     known = Facts.of(policies({}), discovered(gaps=gaps))
     assert len({one.id for one in rule("impersonation", known)}) == 2
-    assert all(one.mend.why_not for one in audit(known))
+    assert all(one.fix.why_not for one in audit(known))
 
 
 def test_an_id_stays_the_same_and_two_findings_never_share_one() -> None:
@@ -422,9 +422,7 @@ def test_a_finding_is_accepted_by_its_rule_scope_identity_and_usage_until_a_day(
 def whole(known: Facts, *acceptances: Acceptance) -> Audit:
     standing, accepted, expired = sorted_out(audit(known), acceptances, known, "2026-06-01")
     plans = {
-        one.id: make_plan(known.policies, Snapshot(one.mend.edits))
-        for one in audit(known)
-        if one.mend.edits is not None
+        one.id: make_plan(known.policies, Snapshot(one.fix.edits)) for one in audit(known) if one.fix.edits is not None
     }
     more = tuple(unproven(known)), known.discovery.sources, (), known.assigned is not None
     return Audit("here", standing, accepted, expired, plans, *more)

@@ -88,9 +88,9 @@ def test_without_what_is_not_proven_just_the_discovered_use_is_left(policies: Sn
 def test_mending_a_finding_stops_no_use_and_the_finding_is_gone(policies: Snapshot, needs: list[Need]) -> None:
     facts = Facts.of(policies, discovered(*needs))
     for finding in audit(facts):
-        if finding.mend.edits is None:
+        if finding.fix.edits is None:
             continue
-        left = edited(policies, finding.mend.edits)
+        left = edited(policies, finding.fix.edits)
         assert used(needs, policies) <= allowed(left)
         assert finding.id not in {one.id for one in audit(Facts.of(left, discovered(*needs)))}
         if finding.rule not in {"missing", "misspelt usage"}:
@@ -101,10 +101,10 @@ def test_mending_a_finding_stops_no_use_and_the_finding_is_gone(policies: Snapsh
 def test_once_every_plan_was_carried_out_only_what_has_none_is_left(policies: Snapshot, needs: list[Need]) -> None:
     before = used(needs, policies)
     for _ in range(60):
-        todo = [one for one in audit(Facts.of(policies, discovered(*needs))) if one.mend.edits is not None]
+        todo = [one for one in audit(Facts.of(policies, discovered(*needs))) if one.fix.edits is not None]
         if not todo:
             break
-        policies = edited(policies, todo[0].mend.edits or {})
+        policies = edited(policies, todo[0].fix.edits or {})
     assert todo == []
     assert before <= allowed(policies)
 

@@ -95,16 +95,16 @@ def test_details_of_another_form_are_passed_over(details: dict[str, Any]) -> Non
 def test_nothing_hostile_stands_in_a_line_to_copy(details: dict[str, Any]) -> None:
     told = explained(refusal(), text="print 1", **details)
     assert told
-    assert told.mends == ()
+    assert told.fixes == ()
 
 
 def test_what_a_local_cluster_tells_is_certain() -> None:
     told = explained(refusal(), missing="grant", identity="system", usage="All", database="D", scopes=["cluster"])
     assert told
-    assert (told.gate, told.certain, told.mends) == ("grant", True, ("%kqlmi grant system All --cluster",))
+    assert (told.gate, told.certain, told.fixes) == ("grant", True, ("%kqlmi grant system All --cluster",))
     callout = explained(refusal(), missing="callout", calloutType="sandbox_artifacts", url="https://a.b/c")
     assert callout
-    (line,) = callout.mends
+    (line,) = callout.fixes
     pattern = "^https://a\\\\\\\\.b/c$"
     payload = f'[{{"CalloutType": "sandbox_artifacts", "CalloutUriRegex": "{pattern}", "CanCall": true}}]'
     assert line == f"%%kqlmi\n.alter-merge cluster policy callout '{payload}'"
@@ -129,8 +129,8 @@ def test_documented_codes_are_told_apart_for_an_identity_that_is_allowed() -> No
     forbidden = explained(refusal(code="Download_Forbidden"), GRANTED)
     assert forbidden
     assert (forbidden.gate, forbidden.certain) == ("azure role", False)
-    assert forbidden.mends[0].endswith('storageAccounts/acct/blobServices/default/containers/c"')
-    assert '--role "Storage Blob Data Reader"' in forbidden.mends[0]
+    assert forbidden.fixes[0].endswith('storageAccounts/acct/blobServices/default/containers/c"')
+    assert '--role "Storage Blob Data Reader"' in forbidden.fixes[0]
 
 
 def test_the_line_that_assigns_is_safe_to_copy() -> None:
@@ -143,7 +143,7 @@ def test_the_line_that_assigns_is_safe_to_copy() -> None:
 def test_the_published_sentence_is_a_flow_that_takes_none() -> None:
     told = explained(refusal(DISABLED), text="print 1")
     assert told
-    assert (told.gate, told.mends) == ("flow", ())
+    assert (told.gate, told.fixes) == ("flow", ())
 
 
 def test_a_viewer_is_added_for_an_identity_and_for_nobody_else() -> None:
@@ -151,7 +151,7 @@ def test_a_viewer_is_added_for_an_identity_and_for_nobody_else() -> None:
     fields = refusal(message, type_name="Kusto.DataNode.Exceptions.UnauthorizedDatabaseAccessException")
     told = explained(fields, GRANTED, text="print 1")
     assert told
-    assert told.mends == (f"%%kqlmi\n.add database ['O\\'Brien\\''] viewers ('aadapp={MINE};{TENANT}')",)
+    assert told.fixes == (f"%%kqlmi\n.add database ['O\\'Brien\\''] viewers ('aadapp={MINE};{TENANT}')",)
     assert explained(fields, NOTHING, text="print 1") is None
     assert explained(refusal("Principal 'aaduser=x' …", type_name=fields["type_name"]), GRANTED, text="print 1") is None
 

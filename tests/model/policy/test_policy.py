@@ -176,4 +176,7 @@ def test_policies_that_repeat_what_another_said_share_it_and_mix_nothing_up() ->
     earlier = Policy.parse(one.marking({LOADER}).to_record())
     assert earlier
     assert [policy.entries[0].identity for policy in (one, earlier)] == [SYSTEM, LOADER]
-    assert [policy.held for policy in (one, earlier)] == [{SYSTEM: {"All", "Odd"}}, {LOADER: {"All", "Odd"}}]
+    assert [policy.holdings for policy in (one, earlier)] == [
+        {SYSTEM: {"All", "Odd"}},
+        {LOADER: {"All", "Odd"}},
+    ]

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from kqlmi.model.audit.findings import Facts, Finding, Mend, rule
+from kqlmi.model.audit.findings import Facts, Finding, Fix, rule
 from kqlmi.model.audit.rules.uses import only_home
 from kqlmi.model.entities import ALL, Scope, known_usage
 from kqlmi.model.policy.access import covered_by_cluster, without_effect
@@ -50,7 +50,7 @@ def in_place_of_all(facts: Facts, scope: Scope, identity: str) -> dict[Scope, tu
     In place of the cluster's, what can be proven is granted in the databases that use it.
     """
     kept: dict[Scope, tuple[str, ...]] = {scope: ()}
-    held = facts.live.grants(Scope.cluster())
+    at_cluster = facts.live.grants(Scope.cluster())
     for name in (one.name for one in USAGES if one.name != ALL and not without_effect(scope, one.name)):
         homes = [place for place in facts.databases if facts.discovery.uses(identity, name, place)]
         free = all(place in facts.live.policies and place not in facts.discovery.followers for place in homes)
@@ -58,7 +58,7 @@ def in_place_of_all(facts: Facts, scope: Scope, identity: str) -> dict[Scope, tu
             kept |= {place: (*kept.get(place, ()), name) for place in homes}
             continue
         stays = facts.discovery.doubt(name, scope) or facts.discovery.uses(identity, name, scope)
-        if stays and (scope.is_cluster or (identity, name) not in held):
+        if stays and (scope.is_cluster or (identity, name) not in at_cluster):
             kept[scope] = (*kept[scope], name)
     return kept
 
@@ -144,7 +144,7 @@ def unknown_usage(facts: Facts) -> Iterator[Finding]:
         usage = grant[-1]
         if not known_usage(usage) and not near(usage):
             why_not = "what it opens is not known: look it up, and revoke it by name if it is not wanted"
-            yield facts.about(grant, "low", ", a usage that this version does not know.", Mend(why_not=why_not))
+            yield facts.about(grant, "low", ", a usage that this version does not know.", Fix(why_not=why_not))
 
 
 def near(usage: str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from kqlmi.errors import PolicyError
-from kqlmi.model.audit.findings import Facts, Finding, Mend, Severity, rule
+from kqlmi.model.audit.findings import Facts, Finding, Fix, Severity, rule
 from kqlmi.model.entities import ALL, Scope, known_usage, object_id
 from kqlmi.model.policy.access import access, covered_by_cluster, without_effect
 from kqlmi.model.policy.policy import Policy
@@ -42,17 +42,17 @@ def missing(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def _granting(facts: Facts, identity: str, usage: str, scope: Scope) -> Mend:
+def _granting(facts: Facts, identity: str, usage: str, scope: Scope) -> Fix:
     try:
         object_id(identity)
     except PolicyError:
-        return Mend(why_not="what stands there is no object ID")
+        return Fix(why_not="what stands there is no object ID")
     if client := facts.directory.client_of(identity):
-        return Mend(why_not=f"that is the client ID of {client}: the text must give its object ID")
+        return Fix(why_not=f"that is the client ID of {client}: the text must give its object ID")
     if facts.directory.state(identity) == "orphan":
-        return Mend(why_not="the identity is not assigned to the cluster: %kqlmi assign, and then grant")
-    held = facts.policies.policies.get(scope) or Policy.empty()
-    return facts.plan({scope: held.grant(identity, usage)})
+        return Fix(why_not="the identity is not assigned to the cluster: %kqlmi assign, and then grant")
+    policy = facts.policies.policies.get(scope) or Policy.empty()
+    return facts.plan({scope: policy.grant(identity, usage)})
 
 
 @rule("unused")
@@ -112,7 +112,7 @@ def impersonation(facts: Facts) -> Iterator[Finding]:
             "AutomatedFlows",
             f"The {gap.subject} in the {gap.scope} writes or reads by ;impersonate, and names no managed identity.",
             gap.evidence,
-            Mend(why_not="a policy cannot mend it: define it anew with a managedIdentity, then grant AutomatedFlows"),
+            Fix(why_not="a policy cannot mend it: define it anew with a managedIdentity, then grant AutomatedFlows"),
             gap.subject,
         )
 

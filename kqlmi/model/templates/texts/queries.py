@@ -97,8 +97,8 @@ def embeddings(values: Values) -> str:
 @template("ai_chat_completion", *_MODEL, notes=_SYSTEM_ONLY)
 def chat(values: Values) -> str:
     """Give a query that continues a conversation."""
-    said = f"dynamic([{{'role': 'user', 'content': {values.literal('text')}}}])"
-    return f"evaluate ai_chat_completion(\n  {said},\n  {quoting.literal(values.storage)})"
+    messages = f"dynamic([{{'role': 'user', 'content': {values.literal('text')}}}])"
+    return f"evaluate ai_chat_completion(\n  {messages},\n  {quoting.literal(values.storage)})"
 
 
 @template("ai_chat_completion_prompt", *_MODEL, notes=_SYSTEM_ONLY)
