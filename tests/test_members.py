@@ -184,7 +184,7 @@ def test_a_local_command_is_a_file(tmp_path: Path) -> None:
     command = """
     from kqlmi.local.dispatch.registry import command
 
-    @command(".show future {name:what}", gives="What: string")
+    @command(".show future {name:what}", schema="What: string")
     def show_future(call):
         return [(call.args["what"],)]
     """

@@ -95,8 +95,8 @@ class LocalCluster:
             return self._new_token(Caller(principal, frozenset({_ROLES[role]})))
         state = self._state
         with state.lock:
-            for held in [state.database(database)] if database is not None else list(state.world.databases.values()):
-                state.grant(held, Grant(_ROLES[role], principal))
+            for one in [state.database(database)] if database is not None else list(state.world.databases.values()):
+                state.grant(one, Grant(_ROLES[role], principal))
         state.keep()
         return self._new_token(Caller(principal))
 

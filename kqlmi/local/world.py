@@ -112,13 +112,13 @@ def build(databases: Iterable[str] | None, identities: Iterable[str | Identity] 
     _refuse_ambiguous(assigned, known)
     if databases is not None:
         return State(assigned, _empty(databases), known)
-    held = [
+    samples = [
         Database(
             name, tables=_tables(name), policy=_policy(name, assigned, known), database_id=_stable(f"database {name}")
         )
         for name in _TABLES
     ]
-    return State(assigned, held, known, policy=_policy("", assigned, known))
+    return State(assigned, samples, known, policy=_policy("", assigned, known))
 
 
 def _refuse_ambiguous(assigned: tuple[Identity, ...], known: tuple[str, ...]) -> None:
@@ -130,10 +130,10 @@ def _refuse_ambiguous(assigned: tuple[Identity, ...], known: tuple[str, ...]) ->
 
 
 def _empty(names: Iterable[str]) -> list[Database]:
-    held = [Database(name) for name in names]
-    if not all(one.name for one in held) or len({key(one.name) for one in held}) < len(held):
+    databases = [Database(name) for name in names]
+    if not all(one.name for one in databases) or len({key(one.name) for one in databases}) < len(databases):
         raise ValueError("database names must not be empty, and must differ in more than case")
-    return held
+    return databases
 
 
 def _stable(what: str) -> str:

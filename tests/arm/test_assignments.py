@@ -243,7 +243,7 @@ def test_a_failed_operation_is_not_applied(
     plan = session.unassign("loader")
     before, accept = cluster.identities, arm._accepted
 
-    def fail(asked: arm.Asked) -> arm.Answer:
+    def fail(asked: arm.Request) -> arm.Answer:
         answer = accept(asked)
         asked.state.change(lambda world: replace(world, identities=before))
         asked.state.operations = dict.fromkeys(asked.state.operations, "Failed")

@@ -25,7 +25,7 @@ _NAME = re.compile(r"[A-Za-z0-9][\w. -]{0,127}", re.ASCII)
 
 
 @dataclass(frozen=True)
-class Asked:
+class Request:
     """A request: ``path`` holds what the route's pattern captured, in lower case where names have no case."""
 
     state: State
@@ -44,7 +44,7 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-Route = Callable[[Asked], Answer]
+Route = Callable[[Request], Answer]
 _ROUTES: list[tuple[str, re.Pattern[str], Route]] = []
 
 
@@ -78,7 +78,7 @@ def handle(
             version = _version(provider, query)
             captured = found.groupdict()
             _require_own(state, captured)
-            return function(Asked(state, captured, _json(body), version, headers))
+            return function(Request(state, captured, _json(body), version, headers))
     raise ArmError(404, "InvalidResourceType", f"The local cluster has no route {method} {path}.")
 
 
@@ -89,37 +89,37 @@ _CONNECTIONS = f"{_CLUSTERS}/{{cluster}}/databases/{{database}}/dataConnections"
 
 
 @route("GET", _CLUSTERS)
-def clusters(asked: Asked) -> Answer:
+def clusters(request: Request) -> Answer:
     """Give the one cluster of the resource group."""
-    return Answer(body={"value": [assignments.cluster_body(asked.state)]})
+    return Answer(body={"value": [assignments.cluster_body(request.state)]})
 
 
 @route("GET", f"{_CLUSTERS}/{{cluster}}")
-def cluster(asked: Asked) -> Answer:
+def cluster(request: Request) -> Answer:
     """Give the cluster with its identity block."""
-    return Answer(body=assignments.cluster_body(asked.state))
+    return Answer(body=assignments.cluster_body(request.state))
 
 
 @route("PATCH", f"{_CLUSTERS}/{{cluster}}")
-def update_cluster(asked: Asked) -> Answer:
+def update_cluster(request: Request) -> Answer:
     """Change the identities of the cluster, and leave everything else."""
-    block = asked.body.get("identity")
-    if other := asked.body.keys() - {"identity", "location"}:
+    block = request.body.get("identity")
+    if other := request.body.keys() - {"identity", "location"}:
         raise ArmError(400, "InvalidRequestContent", f"The local cluster changes no '{min(other)}', only the identity.")
-    with asked.state.lock:
-        only = asked.headers.get("If-Match", "*").strip('"')
-        if only not in ("*", assignments.etag(asked.state)):
+    with request.state.lock:
+        only = request.headers.get("If-Match", "*").strip('"')
+        if only not in ("*", assignments.etag(request.state)):
             raise ArmError(412, "PreconditionFailed", "The cluster is not the one that the If-Match header names.")
         if block is not None:
-            assigned = assignments.assigned(asked.state, block)
-            asked.state.change(lambda w: replace(w, identities=assigned))
-    return _accepted(asked)
+            assigned = assignments.assigned(request.state, block)
+            request.state.change(lambda w: replace(w, identities=assigned))
+    return _accepted(request)
 
 
 @route("GET", f"{_GROUP}/providers/Microsoft.Kusto/locations/{{location}}/operationResults/{{operation}}")
-def operation(asked: Asked) -> Answer:
+def operation(request: Request) -> Answer:
     """Tell how an operation goes: it is in progress when it is asked first, and has succeeded afterwards."""
-    state, name = asked.state, asked.path["operation"]
+    state, name = request.state, request.path["operation"]
     with state.lock:
         if name not in state.operations:
             raise ArmError(404, "OperationNotFound", f"There is no operation {name}.")
@@ -130,39 +130,41 @@ def operation(asked: Asked) -> Answer:
 
 @route("GET", f"/subscriptions/{{subscription}}{_IDENTITIES}")
 @route("GET", f"{_GROUP}{_IDENTITIES}")
-def identities(asked: Asked) -> Answer:
+def identities(request: Request) -> Answer:
     """Give the user-assigned identities of the resource group, whether they are assigned to the cluster or not."""
-    return Answer(body={"value": [assignments.identity_body(one) for one in asked.state.world.user_assigned.values()]})
+    return Answer(
+        body={"value": [assignments.identity_body(one) for one in request.state.world.user_assigned.values()]}
+    )
 
 
 @route("GET", f"{_GROUP}{_IDENTITIES}/{{name}}")
-def identity(asked: Asked) -> Answer:
+def identity(request: Request) -> Answer:
     """Give one user-assigned identity."""
     return Answer(
         body=assignments.identity_body(
-            assignments.user_assigned(asked.state, resources.identity_id(asked.path["name"]))
+            assignments.user_assigned(request.state, resources.identity_id(request.path["name"]))
         )
     )
 
 
 @route("PUT", f"{_GROUP}{_IDENTITIES}/{{name}}")
-def create_identity(asked: Asked) -> Answer:
+def create_identity(request: Request) -> Answer:
     """Create a user-assigned identity; one that is there stays as it is."""
-    name = asked.path["name"]
-    if not _NAME.fullmatch(name) or not isinstance(asked.body.get("location"), str):
+    name = request.path["name"]
+    if not _NAME.fullmatch(name) or not isinstance(request.body.get("location"), str):
         raise ArmError(400, "InvalidRequestContent", "A user-assigned identity needs a name and a location.")
-    state, place = asked.state, resources.identity_id(name).lower()
+    state, place = request.state, resources.identity_id(name).lower()
     with state.lock:
-        held = state.world.user_assigned.get(place)
-        created = held or Identity(name)
+        existing = state.world.user_assigned.get(place)
+        created = existing or Identity(name)
         state.change(lambda w: replace(w, user_assigned={**w.user_assigned, place: created}))
-    return Answer(200 if held else 201, assignments.identity_body(created))
+    return Answer(200 if existing else 201, assignments.identity_body(created))
 
 
 @route("DELETE", f"{_GROUP}{_IDENTITIES}/{{name}}")
-def delete_identity(asked: Asked) -> Answer:
+def delete_identity(request: Request) -> Answer:
     """Delete a user-assigned identity; what names it in policies stays there."""
-    state, place = asked.state, resources.identity_id(asked.path["name"]).lower()
+    state, place = request.state, resources.identity_id(request.path["name"]).lower()
     with state.lock:
         if place not in state.world.user_assigned:
             return Answer(204)
@@ -173,86 +175,86 @@ def delete_identity(asked: Asked) -> Answer:
 
 
 @route("GET", _CONNECTIONS)
-def data_connections(asked: Asked) -> Answer:
+def data_connections(request: Request) -> Answer:
     """Give the data connections of a database."""
-    database = _database(asked)
-    shown = [connections.render(asked.state, one) for one in asked.state.world.connections.values()]
+    database = _database(request)
+    shown = [connections.render(request.state, one) for one in request.state.world.connections.values()]
     return Answer(body={"value": [one for one in shown if one["name"].split("/")[1] == database]})
 
 
 @route("GET", f"{_CONNECTIONS}/{{connection}}")
-def data_connection(asked: Asked) -> Answer:
+def data_connection(request: Request) -> Answer:
     """Give one data connection."""
-    return Answer(body=connections.render(asked.state, _held(asked)))
+    return Answer(body=connections.render(request.state, _existing(request)))
 
 
 @route("PUT", f"{_CONNECTIONS}/{{connection}}")
-def put_data_connection(asked: Asked) -> Answer:
+def put_data_connection(request: Request) -> Answer:
     """Create a data connection, or replace it."""
-    if unknown := asked.body.keys() - {"kind", "location", "properties", "id", "name", "type"}:
+    if unknown := request.body.keys() - {"kind", "location", "properties", "id", "name", "type"}:
         raise ArmError(400, "InvalidRequestContent", f"The body has an unknown property '{min(unknown)}'.")
-    if not isinstance(asked.body.get("location"), str):
+    if not isinstance(request.body.get("location"), str):
         raise ArmError(400, "InvalidRequestContent", "A data connection needs a location.")
-    return _keep(asked, asked.body)
+    return _keep(request, request.body)
 
 
 @route("PATCH", f"{_CONNECTIONS}/{{connection}}")
-def update_data_connection(asked: Asked) -> Answer:
+def update_data_connection(request: Request) -> Answer:
     """Change some properties of a data connection that is there."""
-    held = _held(asked)
-    given = asked.body.get("properties") or {}
+    existing = _existing(request)
+    given = request.body.get("properties") or {}
     if not isinstance(given, dict):
         raise ArmError(400, "InvalidRequestContent", "properties must be an object.")
-    return _keep(asked, {**asked.body, "properties": {**held.properties, **given}})
+    return _keep(request, {**request.body, "properties": {**existing.properties, **given}})
 
 
-def _keep(asked: Asked, body: dict[str, Any]) -> Answer:
-    state, name = asked.state, asked.path["connection"]
+def _keep(request: Request, body: dict[str, Any]) -> Answer:
+    state, name = request.state, request.path["connection"]
     try:
-        made = connections.parse(state, _database(asked), name, body)
+        made = connections.parse(state, _database(request), name, body)
     except KustoError as error:
         raise ArmError(400, "BadRequest", error.detail) from error
     with state.lock:
         place = (key(made.database), name.lower())
-        held = state.world.connections.get(place)
+        existing = state.world.connections.get(place)
         # As documented, a new connection begins with the events that are sent from now on.
-        offset = held.offset if held and held.hub == made.hub else len(state.world.hubs[made.hub])
+        offset = existing.offset if existing and existing.hub == made.hub else len(state.world.hubs[made.hub])
         kept = replace(made, offset=offset)
         state.change(lambda w: replace(w, connections={**w.connections, place: kept}))
     state.work.set()
-    return _accepted(asked, connections.render(state, kept), status=200 if held else 201)
+    return _accepted(request, connections.render(state, kept), status=200 if existing else 201)
 
 
-def _held(asked: Asked) -> DataConnection:
-    place = (key(_database(asked)), asked.path["connection"].lower())
-    if place not in asked.state.world.connections:
-        raise ArmError(404, "ResourceNotFound", f"There is no data connection {asked.path['connection']}.")
-    return asked.state.world.connections[place]
+def _existing(request: Request) -> DataConnection:
+    place = (key(_database(request)), request.path["connection"].lower())
+    if place not in request.state.world.connections:
+        raise ArmError(404, "ResourceNotFound", f"There is no data connection {request.path['connection']}.")
+    return request.state.world.connections[place]
 
 
 @route("DELETE", f"{_CONNECTIONS}/{{connection}}")
-def delete_data_connection(asked: Asked) -> Answer:
+def delete_data_connection(request: Request) -> Answer:
     """Delete a data connection."""
-    state, place = asked.state, (key(_database(asked)), asked.path["connection"].lower())
+    state, place = request.state, (key(_database(request)), request.path["connection"].lower())
     with state.lock:
         if place not in state.world.connections:
             return Answer(204)
         state.change(lambda w: replace(w, connections=without(w.connections, place)))
-    return _accepted(asked)
+    return _accepted(request)
 
 
-def _accepted(asked: Asked, body: Any = None, *, status: int = 202) -> Answer:
+def _accepted(request: Request, body: Any = None, *, status: int = 202) -> Answer:
     name = str(uuid.uuid4())
-    with asked.state.lock:
-        asked.state.operations = {**asked.state.operations, name: "InProgress"}
+    with request.state.lock:
+        request.state.operations = {**request.state.operations, name: "InProgress"}
     path = f"{resources.GROUP_ID}/providers/Microsoft.Kusto/locations/{LOCATION}/operationResults/{name}"
-    where = f"{asked.state.url}{path}?api-version={asked.version}"
+    where = f"{request.state.url}{path}?api-version={request.version}"
     return Answer(status, body, {"Azure-AsyncOperation": where, "Location": where, "Retry-After": "0"})
 
 
-def _database(asked: Asked) -> str:
+def _database(request: Request) -> str:
     try:
-        return asked.state.database(asked.path["database"]).name
+        return request.state.database(request.path["database"]).name
     except KustoError as error:
         raise ArmError(404, "ResourceNotFound", error.detail) from error
 

@@ -12,10 +12,10 @@ _CREATED = "DatabaseName: string, PersistentPath: string, Created: string, Store
 _PRETTY = "DatabaseName: string, PrettyName: string, Status: string"
 
 
-@command(".create database {name:database}", gives=_CREATED, needs=ADMIN, writes=True)
+@command(".create database {name:database}", schema=_CREATED, needs=ADMIN, writes=True)
 @command(
     ".create database {name:database} {ifnotexists}",
-    gives=_CREATED,
+    schema=_CREATED,
     name="database_create_if_not_exists",
     needs=ADMIN,
     writes=True,
@@ -35,7 +35,7 @@ def database_create(call: Call) -> Rows:
         return [(existing.name if existing else name, "", str(not existing), True, True)]
 
 
-@command(".drop database {name:database}", gives="DatabaseName: string", needs=ADMIN, writes=True)
+@command(".drop database {name:database}", schema="DatabaseName: string", needs=ADMIN, writes=True)
 def database_drop(call: Call) -> Rows:
     """Drop a database and give the names of those that remain."""
     state = call.state
@@ -46,8 +46,8 @@ def database_drop(call: Call) -> Rows:
         return [(one.name,) for one in state.world.databases.values()]
 
 
-@command(".alter database {name:database} prettyname {string:pretty}", gives=_PRETTY, writes=True)
-@command(".drop database {name:database} prettyname", gives=_PRETTY, name="database_drop_pretty_name", writes=True)
+@command(".alter database {name:database} prettyname {string:pretty}", schema=_PRETTY, writes=True)
+@command(".drop database {name:database} prettyname", schema=_PRETTY, name="database_drop_pretty_name", writes=True)
 def database_alter_pretty_name(call: Call) -> Rows:
     """Set the name of a database for people, or drop it."""
     pretty = call.args.get("pretty", "")

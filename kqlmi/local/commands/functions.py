@@ -11,7 +11,7 @@ from kqlmi.local.state.state import Database, with_entry
 from kqlmi.local.values.faults import already_exists, bad_request, entity_not_found
 from kqlmi.local.values.principals import ADMIN, CREATE, READ_SCHEMA
 
-_GIVES = "Name: string, Parameters: string, Body: string, Folder: string, DocString: string"
+_SCHEMA = "Name: string, Parameters: string, Body: string, Folder: string, DocString: string"
 _KNOWN = {"folder", "docstring", "skipvalidation"}
 
 
@@ -27,10 +27,10 @@ def function_definition(reader: Reader, _verb: str) -> Function:
     return Function(name, parameters, body, **texts)
 
 
-@command(".create function {function:function}", gives=_GIVES, writes=True)
+@command(".create function {function:function}", schema=_SCHEMA, writes=True)
 @command(
     ".create function {ifnotexists} {function:function}",
-    gives=_GIVES,
+    schema=_SCHEMA,
     name="function_create_if_not_exists",
     writes=True,
 )
@@ -39,13 +39,13 @@ def function_create(call: Call) -> Rows:
     return _define(call, keeps="ifnotexists" in call.args)
 
 
-@command(".create-or-alter function {function:function}", gives=_GIVES, writes=True)
+@command(".create-or-alter function {function:function}", schema=_SCHEMA, writes=True)
 def function_create_or_alter(call: Call) -> Rows:
     """Define a function, whether it is there or not."""
     return _define(call, replaces=True)
 
 
-@command(".alter function {function:function}", gives=_GIVES, writes=True)
+@command(".alter function {function:function}", schema=_SCHEMA, writes=True)
 def function_alter(call: Call) -> Rows:
     """Define a function anew."""
     name = call.args["function"].name
@@ -54,8 +54,10 @@ def function_alter(call: Call) -> Rows:
         return _define(call, replaces=True)
 
 
-@command(".drop function {name:function}", gives="Name: string", writes=True)
-@command(".drop function {name:function} {ifexists}", gives="Name: string", name="function_drop_if_exists", writes=True)
+@command(".drop function {name:function}", schema="Name: string", writes=True)
+@command(
+    ".drop function {name:function} {ifexists}", schema="Name: string", name="function_drop_if_exists", writes=True
+)
 def function_drop(call: Call) -> Rows:
     """Drop a function, and give the names of those that remain."""
     with call.state.lock:
@@ -67,8 +69,8 @@ def function_drop(call: Call) -> Rows:
     return [(remaining,) for remaining in database.functions]
 
 
-@command(".show functions", gives=_GIVES, name="functions_show")
-@command(".show function {name:function} [with {properties:properties}]", gives=_GIVES)
+@command(".show functions", schema=_SCHEMA, name="functions_show")
+@command(".show function {name:function} [with {properties:properties}]", schema=_SCHEMA)
 def function_show(call: Call) -> Rows:
     """Return one function or all, hidden strings masked; for one, a database admin may ask for its hidden strings."""
     database = call.allowed(READ_SCHEMA)

@@ -98,7 +98,7 @@ def target(reader: Reader, _verb: str) -> tuple[str | None, str]:
 
 @command(
     ".get ingestion resources",
-    gives="ResourceTypeName: string, StorageRoot: string",
+    schema="ResourceTypeName: string, StorageRoot: string",
     endpoints=_HERE,
 )
 def ingestion_resources_get(call: Call) -> Rows:
@@ -111,7 +111,7 @@ def ingestion_resources_get(call: Call) -> Rows:
             yield (kind, one)
 
 
-@command(".get kusto identity token", gives="AuthorizationContext: string", endpoints=_HERE)
+@command(".get kusto identity token", schema="AuthorizationContext: string", endpoints=_HERE)
 def kusto_identity_token_get(call: Call) -> Rows:
     """Give what a queued message carries to say who asks."""
     _require_ingestor(call)
@@ -123,7 +123,7 @@ def kusto_identity_token_get(call: Call) -> Rows:
 
 @command(
     ".list blobs {blobs:blobs}",
-    gives="BlobUri: string, SizeInBytes: long, CapturedVariables: dynamic",
+    schema="BlobUri: string, SizeInBytes: long, CapturedVariables: dynamic",
     long=True,
     endpoints=_HERE,
 )
@@ -139,7 +139,7 @@ def blobs_list(call: Call) -> Rows:
 
 @command(
     ".ingest-from-storage-queued into table {target:target} [with {properties:properties}] {source:source}",
-    gives="IngestionOperationId: string, ClientRequestId: string, OperationInfo: string",
+    schema="IngestionOperationId: string, ClientRequestId: string, OperationInfo: string",
     writes=True,
     long=True,
     endpoints=_HERE,

@@ -31,7 +31,7 @@ def _operations(reader: Reader, verb: str) -> tuple[str, ...]:
 
 @command(
     ".show operations [{operations:ids}]",
-    gives="OperationId: guid, Operation: string, NodeId: string, StartedOn: datetime, LastUpdatedOn: datetime, "
+    schema="OperationId: guid, Operation: string, NodeId: string, StartedOn: datetime, LastUpdatedOn: datetime, "
     "Duration: timespan, State: string, Status: string, RootActivityId: guid, ShouldRetry: bool, Database: string, "
     "Principal: string, User: string, AdminEpochStartTime: datetime, VirtualCluster: string",
 )
@@ -41,7 +41,7 @@ def operations_show(call: Call) -> Rows:
     return [_row(run) for run in _seen(call) if wanted is None or run.operation_id in wanted]
 
 
-@command(".show operation {operation:id} details", gives="Result: dynamic")
+@command(".show operation {operation:id} details", schema="Result: dynamic")
 def operation_details_show(call: Call) -> Table:
     """Return what an operation gave that has completed and kept it."""
     for run in _seen(call):

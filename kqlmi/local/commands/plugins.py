@@ -6,24 +6,24 @@ from kqlmi.local.dispatch.registry import Call, Rows, command
 from kqlmi.local.values.faults import bad_request
 from kqlmi.local.values.principals import ADMIN, READ_SCHEMA
 
-_GIVES = "PluginName: string, IsEnabled: bool"
+_SCHEMA = "PluginName: string, IsEnabled: bool"
 _KNOWN = ("python",)
 
 
-@command(".show plugins", gives=_GIVES)
+@command(".show plugins", schema=_SCHEMA)
 def plugins_show(call: Call) -> Rows:
     """Give the plugins that can be enabled."""
     call.allowed(READ_SCHEMA)
     return [(name, name in call.state.world.plugins) for name in _KNOWN]
 
 
-@command(".enable plugin {name:plugin}", gives=_GIVES, needs=ADMIN, writes=True)
+@command(".enable plugin {name:plugin}", schema=_SCHEMA, needs=ADMIN, writes=True)
 def plugin_enable(call: Call) -> Rows:
     """Enable a plugin; on a real cluster, python is a language extension that the portal or Azure Resource Manager sets."""
     return _set(call, enables=True)
 
 
-@command(".disable plugin {name:plugin}", gives=_GIVES, needs=ADMIN, writes=True)
+@command(".disable plugin {name:plugin}", schema=_SCHEMA, needs=ADMIN, writes=True)
 def plugin_disable(call: Call) -> Rows:
     """Disable a plugin."""
     return _set(call, enables=False)

@@ -30,26 +30,26 @@ _BOTH = (
 )
 
 
-@command(".show queries", gives=_QUERIES)
+@command(".show queries", schema=_QUERIES)
 def queries_show(call: Call) -> Rows:
     """Give the queries that have ended."""
     return _shown(_QUERIES, [run for run in _ended(call) if run.is_query])
 
 
-@command(".show running queries", gives=_QUERIES)
+@command(".show running queries", schema=_QUERIES)
 def running_queries_show(call: Call) -> Rows:
     """Give the queries that run."""
     runs = call.state.activity.running()
     return _shown(_QUERIES, [run for run in allowed(call, runs) if run.is_query])
 
 
-@command(".show commands", gives=_COMMANDS)
+@command(".show commands", schema=_COMMANDS)
 def commands_show(call: Call) -> Rows:
     """Give the commands that have ended."""
     return _shown(_COMMANDS, [run for run in _ended(call) if not run.is_query])
 
 
-@command(".show commands-and-queries", gives=_BOTH)
+@command(".show commands-and-queries", schema=_BOTH)
 def commands_and_queries_show(call: Call) -> Rows:
     """Give the commands and the queries that have ended."""
     return _shown(_BOTH, _ended(call))
@@ -57,7 +57,7 @@ def commands_and_queries_show(call: Call) -> Rows:
 
 @command(
     ".show journal",
-    gives="Event: string, EventTimestamp: datetime, Database: string, EntityName: string, UpdatedEntityName: string, "
+    schema="Event: string, EventTimestamp: datetime, Database: string, EntityName: string, UpdatedEntityName: string, "
     "EntityVersion: string, EntityContainerName: string, OriginalEntityState: string, UpdatedEntityState: string, "
     "ChangeCommand: string, Principal: string, RootActivityId: guid, ClientRequestId: string, User: string, "
     "OriginalEntityVersion: string",
@@ -69,7 +69,7 @@ def journal_show(call: Call) -> Rows:
 
 @command(
     ".cancel query {string:id} [with ( reason = {string:reason} )]",
-    gives="ClientRequestId: string, ReasonPhrase: string, RunningQueryCanceled: bool",
+    schema="ClientRequestId: string, ReasonPhrase: string, RunningQueryCanceled: bool",
 )
 def query_cancel(call: Call) -> Rows:
     """End the running queries that have a client request ID."""
@@ -102,16 +102,16 @@ def _owns(call: Call, run: Run) -> bool:
 def _administers(call: Call, database: str, roles: frozenset[Any]) -> bool:
     if call.caller.roles & roles:
         return True
-    held = call.state.world.databases.get(key(database))
-    return held is not None and bool(call.state.roles(call.caller, held) & roles)
+    found = call.state.world.databases.get(key(database))
+    return found is not None and bool(call.state.roles(call.caller, found) & roles)
 
 
 def _may_see_change(call: Call, change: Change) -> bool:
     return change.principal.is_same(call.caller.principal) or _administers(call, change.database, ADMIN)
 
 
-def _shown(gives: str, runs: list[Run]) -> Rows:
-    names = [column.name for column in columns(gives)]
+def _shown(schema: str, runs: list[Run]) -> Rows:
+    names = [column.name for column in columns(schema)]
     return [tuple(_run(run)[name] for name in names) for run in runs]
 
 

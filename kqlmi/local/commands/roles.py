@@ -13,7 +13,7 @@ from kqlmi.local.values.principals import ADMIN, MONITOR, Principal, Role, parse
 
 Grants = tuple[Grant, ...]
 
-_GIVES = (
+_SCHEMA = (
     "Role: string, PrincipalType: string, PrincipalDisplayName: string, PrincipalObjectId: string, PrincipalFQN: string, "
     "Notes: string, RoleAssignmentIdentifier: string"
 )
@@ -34,19 +34,19 @@ class Securable:
     kind: str
     name: str
     roles: tuple[Role, ...]
-    held: str
+    collection: str
 
     @property
     def entity(self) -> str:
         """What the grants of a database call it; a database itself is called nothing."""
-        return f"{self.kind} {self.name}" if self.held else ""
+        return f"{self.kind} {self.name}" if self.collection else ""
 
     def open(self, call: Call, roles: frozenset[Role]) -> Database:
         """Return its database, where the caller has one of the roles there or in the entity."""
-        if not self.held:
+        if not self.collection:
             return call.allowed(roles, database=self.name)
         database = call.allowed(roles, entity=self.entity)
-        if self.name not in getattr(database, self.held):
+        if self.name not in getattr(database, self.collection):
             raise entity_not_found(self.name, self.kind.replace(" ", ""))
         return database
 
@@ -54,11 +54,11 @@ class Securable:
 @shape("securable")
 def securable(reader: Reader, _verb: str) -> Securable:
     """Take ``database D``, ``table T``, ``external table T`` or ``function F``."""
-    for words, (kind, roles, held) in _SECURABLES.items():
+    for words, (kind, roles, collection) in _SECURABLES.items():
         ahead = Reader(reader.text, reader.position)
         if all(ahead.take(word) for word in words.split()):
             reader.position = ahead.position
-            return Securable(kind, reader.name({"policy", "principal", "principals"}), roles, held)
+            return Securable(kind, reader.name({"policy", "principal", "principals"}), roles, collection)
     raise reader.mismatch("'database', 'table', 'external table' or 'function'")
 
 
@@ -74,34 +74,34 @@ def _note(reader: Reader, _verb: str) -> tuple[bool, str]:
     return skips, reader.strings() if reader.peek().kind is Kind.STRING else ""
 
 
-@command(".add {securable:of} {role:role} {principals:principals} {note:note}", gives=_GIVES, writes=True)
+@command(".add {securable:of} {role:role} {principals:principals} {note:note}", schema=_SCHEMA, writes=True)
 def principals_add(call: Call) -> Rows:
     """Grant a role to principals."""
-    return _change(call, lambda held, named: (*_without(held, named), *named))
+    return _change(call, lambda grants, named: (*_without(grants, named), *named))
 
 
-@command(".drop {securable:of} {role:role} {principals:principals} {note:note}", gives=_GIVES, writes=True)
+@command(".drop {securable:of} {role:role} {principals:principals} {note:note}", schema=_SCHEMA, writes=True)
 def principals_drop(call: Call) -> Rows:
     """Take a role away from principals."""
     return _change(call, _without)
 
 
-@command(".set {securable:of} {role:role} {principals:principals} {note:note}", gives=_GIVES, writes=True)
+@command(".set {securable:of} {role:role} {principals:principals} {note:note}", schema=_SCHEMA, writes=True)
 def principals_set(call: Call) -> Rows:
     """Grant a role to principals, and revoke it from all others."""
     of, role = call.args["of"], call.args["role"]
     return _change(
-        call, lambda held, named: (*(one for one in held if (one.entity, one.role) != (of.entity, role)), *named)
+        call, lambda grants, named: (*(one for one in grants if (one.entity, one.role) != (of.entity, role)), *named)
     )
 
 
-@command(".show {securable:of} principals", ".show {securable:of} {role:role}", gives=_GIVES)
+@command(".show {securable:of} principals", ".show {securable:of} {role:role}", schema=_SCHEMA)
 def principals_show(call: Call) -> Rows:
     """Return the principals that have roles, or one role."""
     return _rows(call.args["of"].open(call, MONITOR), call.args["of"], call.args.get("role"))
 
 
-@command(".show principal roles", ".show cluster principal roles", gives=_OWN)
+@command(".show principal roles", ".show cluster principal roles", schema=_OWN)
 def principal_roles_show(call: Call) -> Rows:
     """Return the caller's own roles."""
     caller = call.caller.principal
@@ -112,9 +112,9 @@ def principal_roles_show(call: Call) -> Rows:
 
 
 @command(
-    ".show principal {string:principal} roles", ".show {securable:of} principal {string:principal} roles", gives=_OWN
+    ".show principal {string:principal} roles", ".show {securable:of} principal {string:principal} roles", schema=_OWN
 )
-@command(".show {securable:of} principal roles", gives=_OWN)
+@command(".show {securable:of} principal roles", schema=_OWN)
 def roles_of_principal_show(call: Call) -> Rows:
     """Return the roles of a principal, where the caller may see permissions; its own it sees everywhere."""
     of: Securable | None = call.args.get("of")
@@ -144,10 +144,10 @@ def _parsed(call: Call, text: str) -> Principal:
 
 def _without(grants: Grants, named: Grants) -> Grants:
     return tuple(
-        held
-        for held in grants
+        grant
+        for grant in grants
         if not any(
-            (held.entity, held.role) == (one.entity, one.role) and held.principal.is_same(one.principal)
+            (grant.entity, grant.role) == (one.entity, one.role) and grant.principal.is_same(one.principal)
             for one in named
         )
     )

@@ -18,7 +18,7 @@ _DIALECTS = {"cosmosdb": "CosmosDbSQL", "mysql": "MySQL", "postgresql": "Postgre
 
 @command(
     ".show databases entities",
-    gives="DatabaseName: string, EntityType: string, EntityName: string, DocString: string, Folder: string, "
+    schema="DatabaseName: string, EntityType: string, EntityName: string, DocString: string, Folder: string, "
     "CslInputSchema: string, Content: string, CslOutputSchema: string, Properties: dynamic",
 )
 def databases_entities_show(call: Call) -> Rows:
@@ -34,7 +34,7 @@ def databases_entities_show(call: Call) -> Rows:
             yield (database.name, "Function", function.name, *texts, "", "{}")
 
 
-@command(".show database {name:database} schema as csl script", gives="DatabaseSchemaScript: string")
+@command(".show database {name:database} schema as csl script", schema="DatabaseSchemaScript: string")
 def database_schema_script_show(call: Call) -> Rows:
     """Give the commands that make the database again, hidden strings masked."""
     database = call.allowed(READ_SCHEMA)
@@ -43,7 +43,7 @@ def database_schema_script_show(call: Call) -> Rows:
 
 @command(
     ".show ingestion failures",
-    gives="OperationId: guid, Database: string, Table: string, FailedOn: datetime, IngestionSourcePath: string, "
+    schema="OperationId: guid, Database: string, Table: string, FailedOn: datetime, IngestionSourcePath: string, "
     "Details: string, FailureKind: string, RootActivityId: guid, OperationKind: string, "
     "OriginatesFromUpdatePolicy: bool, ErrorCode: string, Principal: string, ShouldRetry: bool, User: string, "
     "IngestionProperties: string",

@@ -10,19 +10,21 @@ from kqlmi.local.state.activity import Run
 from kqlmi.local.values.faults import KustoError, bad_request, syntax_error
 from kqlmi.local.values.principals import ADMIN
 
-_GIVES = "OperationId: guid, CommandType: string, CommandText: string, Result: string, Reason: string"
+_SCHEMA = "OperationId: guid, CommandType: string, CommandText: string, Result: string, Reason: string"
 _OPTIONS = {"continueonerrors": "ContinueOnErrors", "throwonerrors": "ThrowOnErrors"}
 _BOOLEANS = {"true": True, "false": False}
 
 
-@command(".execute database script [with {properties:properties}] {rest:script}", gives=_GIVES, writes=True)
+@command(".execute database script [with {properties:properties}] {rest:script}", schema=_SCHEMA, writes=True)
 def database_script_execute(call: Call) -> Rows:
     """Run commands one after another in the database in context; each has a row, and none is taken back."""
     call.allowed(ADMIN)
     return _run(call, "database")
 
 
-@command(".execute cluster script [with {properties:properties}] {rest:script}", gives=_GIVES, needs=ADMIN, writes=True)
+@command(
+    ".execute cluster script [with {properties:properties}] {rest:script}", schema=_SCHEMA, needs=ADMIN, writes=True
+)
 def cluster_script_execute(call: Call) -> Rows:
     """Run commands of the cluster's scope one after another."""
     return _run(call, "cluster")

@@ -16,7 +16,7 @@ _DATABASES = (
 )
 
 
-@command(".show databases", ".show cluster databases", gives=_DATABASES)
+@command(".show databases", ".show cluster databases", schema=_DATABASES)
 def databases_show(call: Call) -> Rows:
     """Give the databases that the caller may see."""
     try:
@@ -41,7 +41,7 @@ def databases_show(call: Call) -> Rows:
 
 @command(
     ".show version",
-    gives="BuildVersion: string, BuildTime: datetime, ServiceType: string, ProductVersion: string",
+    schema="BuildVersion: string, BuildTime: datetime, ServiceType: string, ProductVersion: string",
     endpoints=tuple(Endpoint),
 )
 def version_show(call: Call) -> Rows:
@@ -52,7 +52,7 @@ def version_show(call: Call) -> Rows:
 
 @command(
     ".show cluster",
-    gives="NodeId: string, Address: string, Name: string, StartTime: datetime, IsAdmin: bool, MachineTotalMemory: long, "
+    schema="NodeId: string, Address: string, Name: string, StartTime: datetime, IsAdmin: bool, MachineTotalMemory: long, "
     "MachineAvailableMemory: long, ProcessorCount: int, EnvironmentDescription: string",
     needs=MONITOR,
 )
@@ -65,7 +65,7 @@ def cluster_show(call: Call) -> Rows:
 
 @command(
     ".show tables [{names:tables}]",
-    gives="TableName: string, DatabaseName: string, Folder: string, DocString: string",
+    schema="TableName: string, DatabaseName: string, Folder: string, DocString: string",
 )
 def tables_show(call: Call) -> Rows:
     """Give the tables of the database in context."""

@@ -19,7 +19,7 @@ _QUERY = "{async:async} {name:table} [with {properties:properties}] {rest:query}
 _REMAINING = "TableName: string, DatabaseName: string"
 
 
-@command(".create table {name:table} {schema:columns}", gives=_CREATED, writes=True)
+@command(".create table {name:table} {schema:columns}", schema=_CREATED, writes=True)
 def table_create(call: Call) -> Rows:
     """Create a table; one of the same schema may be there already."""
     name, columns = call.args["table"], call.args["columns"]
@@ -33,7 +33,7 @@ def table_create(call: Call) -> Rows:
     return [(name, schema_text(columns, ","), database.name, "", "")]
 
 
-@command(".create-merge table {name:table} {schema:columns}", gives=_CREATED, writes=True)
+@command(".create-merge table {name:table} {schema:columns}", schema=_CREATED, writes=True)
 def table_create_merge(call: Call) -> Rows:
     """Create a table, or add the columns that it lacks; in the rows that it holds these are null."""
     name, columns = call.args["table"], call.args["columns"]
@@ -55,8 +55,8 @@ def table_create_merge(call: Call) -> Rows:
     return [(name, schema_text(columns, ","), database.name, "", "")]
 
 
-@command(".drop table {name:table}", gives=_REMAINING, writes=True)
-@command(".drop table {name:table} {ifexists}", gives=_REMAINING, name="table_drop_if_exists", writes=True)
+@command(".drop table {name:table}", schema=_REMAINING, writes=True)
+@command(".drop table {name:table} {ifexists}", schema=_REMAINING, name="table_drop_if_exists", writes=True)
 def table_drop(call: Call) -> Rows:
     """Drop a table and give those that remain."""
     name = call.args["table"]
@@ -70,31 +70,31 @@ def table_drop(call: Call) -> Rows:
     return [(remaining, database.name) for remaining in database.tables]
 
 
-@command(f".set-or-append {_QUERY}", gives=_EXTENT, writes=True)
+@command(f".set-or-append {_QUERY}", schema=_EXTENT, writes=True)
 def table_set_or_append(call: Call) -> Rows:
     """Append the rows of a query to a table, which is created if it is not there."""
     return _from_query(call, creates=None)
 
 
-@command(f".set {_QUERY}", gives=_EXTENT, writes=True)
+@command(f".set {_QUERY}", schema=_EXTENT, writes=True)
 def table_set(call: Call) -> Rows:
     """Create a table from the rows of a query."""
     return _from_query(call, creates=True)
 
 
-@command(f".append {_QUERY}", gives=_EXTENT, writes=True)
+@command(f".append {_QUERY}", schema=_EXTENT, writes=True)
 def table_append(call: Call) -> Rows:
     """Append the rows of a query to a table that is there."""
     return _from_query(call, creates=False)
 
 
-@command(f".set-or-replace {_QUERY}", gives=_EXTENT, writes=True)
+@command(f".set-or-replace {_QUERY}", schema=_EXTENT, writes=True)
 def table_set_or_replace(call: Call) -> Rows:
     """Replace the rows of a table by those of a query, or create it."""
     return _from_query(call, creates=None, replaces=True)
 
 
-@command(".ingest inline into table {name:table} {rest:data}", gives=_INGESTED, writes=True)
+@command(".ingest inline into table {name:table} {rest:data}", schema=_INGESTED, writes=True)
 def table_ingest_inline(call: Call) -> Rows:
     """Append rows that the command itself holds as CSV."""
     name = call.args["table"]

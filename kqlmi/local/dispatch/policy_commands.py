@@ -8,7 +8,7 @@ from kqlmi.local.values.principals import Role
 
 P = TypeVar("P")
 
-GIVES: Final = "PolicyName: string, EntityName: string, Policy: string, ChildEntities: string, EntityType: string"
+SCHEMA: Final = "PolicyName: string, EntityName: string, Policy: string, ChildEntities: string, EntityType: string"
 _OPTIONAL: Final = str.maketrans("", "", "[]")
 
 
@@ -40,9 +40,9 @@ def policy_commands(
         return put(call, lambda _current: empty)
 
     shows, changes = needs
-    command(f".show {policy}", gives=GIVES, name=f"{name}_show", needs=shows)(show)
+    command(f".show {policy}", schema=SCHEMA, name=f"{name}_show", needs=shows)(show)
     for verb, change in (("alter", alter), ("alter-merge", alter_merge)):
         pattern, operation = f".{verb} {policy} {{string:payload}}", f"{name}_{verb.replace('-', '_')}"
-        command(pattern, gives=GIVES, name=operation, needs=changes, writes=True, long=long)(change)
+        command(pattern, schema=SCHEMA, name=operation, needs=changes, writes=True, long=long)(change)
     pattern = f".delete {policy.translate(_OPTIONAL)}"
-    command(pattern, gives=GIVES, name=f"{name}_delete", needs=changes, writes=True)(delete)
+    command(pattern, schema=SCHEMA, name=f"{name}_delete", needs=changes, writes=True)(delete)

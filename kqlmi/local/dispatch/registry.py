@@ -45,7 +45,7 @@ class Call:
     operation: str
     args: dict[str, Any]
     endpoint: Endpoint = Endpoint.QUERY
-    gives: tuple[Column, ...] = ()
+    columns: tuple[Column, ...] = ()
 
     @property
     def state(self) -> State:
@@ -100,7 +100,7 @@ class Call:
         def do() -> Rows:
             rows = tuple(work(replace(self, run=run)))
             if given == "true" or (is_async and given != "false"):
-                run.details = Table(self.gives, rows)
+                run.details = Table(self.columns, rows)
             return rows
 
         if not is_async:
@@ -161,7 +161,7 @@ class Command:
         """Run the command for a caller who may, and return its table."""
         if self.needs:
             call.require(self.needs)
-        rows = self.function(replace(call, gives=self.columns))
+        rows = self.function(replace(call, columns=self.columns))
         if isinstance(rows, Table):
             return rows
         return Table(_OPERATION if call.args.get("async") else self.columns, tuple(rows))
@@ -188,7 +188,7 @@ _KNOWN: dict[str, list[tuple[str, str, str]]] = {}
 
 def command(
     *patterns: str,
-    gives: str,
+    schema: str,
     name: str = "",
     needs: frozenset[Role] = frozenset(),
     writes: bool = False,
@@ -207,7 +207,7 @@ def command(
 
     def register(function: Answer) -> Answer:
         operation = "".join(word.capitalize() for word in (name or function.__name__).split("_")) + "Command"
-        declared = Command(columns(gives), function, operation, needs, writes, frozenset(endpoints), is_long)
+        declared = Command(columns(schema), function, operation, needs, writes, frozenset(endpoints), is_long)
         for one in expanded:
             _COMMANDS.setdefault(one.removeprefix(".").partition(" ")[0], []).append((one, declared))
         return function

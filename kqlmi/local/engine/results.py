@@ -121,9 +121,9 @@ def _dynamic(value: Any) -> str:
 
 def _json(value: Any) -> Any:
     if isinstance(value, dict):
-        return {str(name): _json(held) for name, held in value.items()}
+        return {str(name): _json(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_json(held) for held in value]
+        return [_json(item) for item in value]
     if isinstance(value, datetime):
         return kusto_time.format_datetime(_datetime(value))
     if isinstance(value, timedelta):

@@ -15,7 +15,7 @@ from kqlmi.local.values import kusto_time, lenient_json
 from kqlmi.local.values.faults import bad_request, entity_not_found
 from kqlmi.local.values.principals import ADMIN, MONITOR, READ_SCHEMA
 
-_GIVES = (
+_SCHEMA = (
     "Name: string, ExternalTableName: string, Query: string, ForcedLatency: timespan, IntervalBetweenRuns: timespan, "
     "CursorScopedTables: string, ExportProperties: string, LastRunTime: datetime, StartCursor: string, "
     "IsDisabled: bool, LastRunResult: string, ExportedTo: datetime, IsRunning: bool"
@@ -27,7 +27,7 @@ _PROPERTIES = {"forcedlatency", "intervalbetweenruns", "managedidentity", "isdis
 @command(
     ".create-or-alter continuous-export {name:export} [over {names:over}] to table {name:table} "
     "[with {properties:properties}] {rest:query}",
-    gives=_GIVES,
+    schema=_SCHEMA,
     writes=True,
 )
 def continuous_export_create_or_alter(call: Call) -> Rows:
@@ -42,26 +42,26 @@ def continuous_export_create_or_alter(call: Call) -> Rows:
         raise bad_request(f"the external table '{table.name}' impersonates, so the export needs a managedIdentity")
     with state.lock:
         place = (database.database_id, export.name)
-        held = state.world.export_runs.get(place)
+        existing = state.world.export_runs.get(place)
         now = {name: database.position(name) for name in export.over}
-        runs = replace(held, exported=now | dict(held.exported)) if held else ExportRuns(now)
+        runs = replace(existing, exported=now | dict(existing.exported)) if existing else ExportRuns(now)
         state.change(lambda w: replace(w, export_runs={**w.export_runs, place: runs}))
     return _put(call, export.name, export, "CREATE-CONTINUOUS-EXPORT")
 
 
-@command(".enable continuous-export {name:export}", gives=_GIVES, writes=True)
+@command(".enable continuous-export {name:export}", schema=_SCHEMA, writes=True)
 def continuous_export_enable(call: Call) -> Rows:
     """Let a continuous export run; it goes on from where it stopped."""
     return _switch(call, is_disabled=False)
 
 
-@command(".disable continuous-export {name:export}", gives=_GIVES, writes=True)
+@command(".disable continuous-export {name:export}", schema=_SCHEMA, writes=True)
 def continuous_export_disable(call: Call) -> Rows:
     """Let a continuous export rest."""
     return _switch(call, is_disabled=True)
 
 
-@command(".drop continuous-export {name:export}", gives=_GIVES, writes=True)
+@command(".drop continuous-export {name:export}", schema=_SCHEMA, writes=True)
 def continuous_export_drop(call: Call) -> Rows:
     """Forget a continuous export, and give those that remain."""
     state = call.state
@@ -74,8 +74,8 @@ def continuous_export_drop(call: Call) -> Rows:
     return _rows(call, database, database.exports.values())
 
 
-@command(".show continuous-exports", gives=_GIVES, name="continuous_exports_show")
-@command(".show continuous-export {name:export}", gives=_GIVES)
+@command(".show continuous-exports", schema=_SCHEMA, name="continuous_exports_show")
+@command(".show continuous-export {name:export}", schema=_SCHEMA)
 def continuous_export_show(call: Call) -> Rows:
     """Return one continuous export, or those of the database in context."""
     database = call.allowed(READ_SCHEMA)
@@ -84,7 +84,7 @@ def continuous_export_show(call: Call) -> Rows:
 
 @command(
     ".show continuous-export {name:export} exported-artifacts",
-    gives="Timestamp: datetime, ExternalTableName: string, Path: string, NumRecords: long",
+    schema="Timestamp: datetime, ExternalTableName: string, Path: string, NumRecords: long",
 )
 def continuous_export_artifacts_show(call: Call) -> Rows:
     """Give the files that a continuous export has written."""
@@ -94,7 +94,7 @@ def continuous_export_artifacts_show(call: Call) -> Rows:
 
 @command(
     ".show continuous-export {name:export} failures",
-    gives="Timestamp: datetime, OperationId: string, Name: string, LastSuccessRun: datetime, FailureKind: string, "
+    schema="Timestamp: datetime, OperationId: string, Name: string, LastSuccessRun: datetime, FailureKind: string, "
     "Details: string",
 )
 def continuous_export_failures_show(call: Call) -> Rows:

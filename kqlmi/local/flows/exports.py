@@ -13,7 +13,7 @@ from kqlmi.local.values.faults import bad_request, not_carried_out
 from kqlmi.local.values.principals import ADMIN, READ_DATA
 from kqlmi.local.values.tables import Table, schema_text
 
-_GIVES = "Path: string, NumRecords: long"
+_SCHEMA = "Path: string, NumRecords: long"
 _WITH = "[with {properties:properties}] {rest:query}"
 
 
@@ -31,7 +31,7 @@ shape("compressed")(lambda reader, _verb: reader.take("compressed"))
 
 @command(
     f".export {{async:async}} {{compressed:compressed}} to {{format:format}} {{strings:targets}} {_WITH}",
-    gives=_GIVES,
+    schema=_SCHEMA,
     writes=True,
 )
 def export_to_storage(call: Call) -> Rows:
@@ -44,7 +44,7 @@ def export_to_storage(call: Call) -> Rows:
     return call.later(lambda call: transfer.write(call.state, locations, use, laid, call.queried()))
 
 
-@command(f".export {{async:async}} to sql {{name:table}} {{string:target}} {_WITH}", gives=_GIVES, writes=True)
+@command(f".export {{async:async}} to sql {{name:table}} {{string:target}} {_WITH}", schema=_SCHEMA, writes=True)
 def export_to_sql(call: Call) -> Rows:
     """Refuse to export: no managed identity may be used here, and nothing is carried out."""
     database = call.allowed(ADMIN)
@@ -55,7 +55,7 @@ def export_to_sql(call: Call) -> Rows:
 
 @command(
     f".export {{async:async}} to table {{name:table}} {_WITH}",
-    gives="ExternalTableName: string, Path: string, NumRecords: string",
+    schema="ExternalTableName: string, Path: string, NumRecords: string",
     writes=True,
 )
 def export_to_external_table(call: Call) -> Rows:

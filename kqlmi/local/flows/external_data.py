@@ -34,12 +34,12 @@ def _source(expansion: Expansion, site: Site, context: Database, laid: Layout) -
     locations = [connectionstrings.parse(text) for text in texts]
     if not locations:
         raise bad_request(f"{site.kind} needs a connection string")
-    told = Layout(format_of(locations[0].path, laid.format), laid.prefix, laid.extension, laid.headers)
+    layout = Layout(format_of(locations[0].path, laid.format), laid.prefix, laid.extension, laid.headers)
     by = (site.partitions, site.path_format)
     folders = site.kind == "inline_external_table"
     return Source(
         (*site.columns, *transfer.virtual_columns(site.columns, site.partitions)),
         lambda: transfer.read(
-            expansion.state, locations, use, told, site.columns, run=expansion.question.run, folders=folders, by=by
+            expansion.state, locations, use, layout, site.columns, run=expansion.question.run, folders=folders, by=by
         ),
     )

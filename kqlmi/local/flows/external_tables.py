@@ -22,33 +22,33 @@ from kqlmi.local.values.tables import Column, schema_text
 
 FLOW = "external_table.storage"
 _DETAILS = "TableName: string, QueryAccelerationPolicy: string, QueryAccelerationState: string"
-_GIVES = (
+_SCHEMA = (
     "TableName: string, TableType: string, Folder: string, DocString: string, Properties: string, "
     "ConnectionStrings: dynamic, Partitions: dynamic, PathFormat: string"
 )
 
 
-@command(".create external table {name:table} {external:definition}", gives=_GIVES, writes=True, long=True)
+@command(".create external table {name:table} {external:definition}", schema=_SCHEMA, writes=True, long=True)
 def external_table_create(call: Call) -> Rows:
     """Create an external table that is not there."""
     return _define(call, may_exist=False, must_exist=False)
 
 
-@command(".alter external table {name:table} {external:definition}", gives=_GIVES, writes=True, long=True)
+@command(".alter external table {name:table} {external:definition}", schema=_SCHEMA, writes=True, long=True)
 def external_table_alter(call: Call) -> Rows:
     """Define an external table anew."""
     return _define(call, may_exist=True, must_exist=True)
 
 
-@command(".create-or-alter external table {name:table} {external:definition}", gives=_GIVES, writes=True, long=True)
+@command(".create-or-alter external table {name:table} {external:definition}", schema=_SCHEMA, writes=True, long=True)
 def external_table_create_or_alter(call: Call) -> Rows:
     """Define an external table, whether it is there or not."""
     return _define(call, may_exist=True, must_exist=False)
 
 
-@command(".drop external table {name:table}", gives=_GIVES, writes=True)
+@command(".drop external table {name:table}", schema=_SCHEMA, writes=True)
 @command(
-    ".drop external table {name:table} {ifexists}", gives=_GIVES, name="external_table_drop_if_exists", writes=True
+    ".drop external table {name:table} {ifexists}", schema=_SCHEMA, name="external_table_drop_if_exists", writes=True
 )
 def external_table_drop(call: Call) -> Rows:
     """Forget an external table; its files stay."""
@@ -62,15 +62,15 @@ def external_table_drop(call: Call) -> Rows:
     return [_row(dropped)]
 
 
-@command(".show external tables", gives=_GIVES, name="external_tables_show")
-@command(".show external table {name:table}", gives=_GIVES)
+@command(".show external tables", schema=_SCHEMA, name="external_tables_show")
+@command(".show external table {name:table}", schema=_SCHEMA)
 def external_table_show(call: Call) -> Rows:
     """Return one external table, or those of the database in context."""
     return [_row(table) for table in _shown(call)]
 
 
-@command(".show external tables details", gives=_DETAILS, name="external_tables_details_show")
-@command(".show external table {name:table} details", gives=_DETAILS)
+@command(".show external tables details", schema=_DETAILS, name="external_tables_details_show")
+@command(".show external table {name:table} details", schema=_DETAILS)
 def external_table_details_show(call: Call) -> Rows:
     """Return the query acceleration of external tables: its policy, and no state, for nothing is accelerated."""
     return [(table.name, table.acceleration or "null", "null") for table in _shown(call)]
@@ -78,7 +78,7 @@ def external_table_details_show(call: Call) -> Rows:
 
 @command(
     ".show external table {name:table} artifacts [limit {count:limit}]",
-    gives="Uri: string, Size: long, Partition: dynamic",
+    schema="Uri: string, Size: long, Partition: dynamic",
     long=True,
 )
 def external_table_artifacts_show(call: Call) -> Rows:
@@ -95,7 +95,7 @@ def external_table_artifacts_show(call: Call) -> Rows:
 @command(
     ".show external table {name:table} schema as csl",
     ".show external table {name:table} cslschema",
-    gives="TableName: string, Schema: string, DatabaseName: string, Folder: string, DocString: string",
+    schema="TableName: string, Schema: string, DatabaseName: string, Folder: string, DocString: string",
 )
 def external_table_schema_show(call: Call) -> Rows:
     """Return the columns of an external table."""
@@ -182,7 +182,7 @@ def _validate(call: Call, database: Database, table: ExternalTable, *, is_checke
 
 def _put(call: Call, database: Database, name: str, table: ExternalTable | None, event: str) -> Database:
     changed = call.state.put(replace(database, external_tables=with_entry(database.external_tables, name, table)))
-    states = [_state(held.external_tables.get(name)) for held in (database, changed)]
+    states = [_state(one.external_tables.get(name)) for one in (database, changed)]
     call.record(event, changed, entity=name, before=states[0], after=states[1])
     return changed
 

@@ -14,7 +14,7 @@ from kqlmi.local.values.faults import KustoError
 from kqlmi.local.values.principals import INGEST
 from kqlmi.local.values.tables import Table
 
-_GIVES = "ExtentId: guid, ItemLoaded: string, Duration: timespan, HasErrors: bool, OperationId: guid"
+_SCHEMA = "ExtentId: guid, ItemLoaded: string, Duration: timespan, HasErrors: bool, OperationId: guid"
 # Documented of every ingestion: what changes nothing that can be seen here, and what is not carried out.
 INVISIBLE = frozenset({"creationtime", "distributed", "persistdetails", "policy_ingestiontime", "tags"})
 NOT_CARRIED_OUT = frozenset(
@@ -27,10 +27,10 @@ _PROPERTIES = {"format", "ignorefirstrecord", *INVISIBLE}
 _INTO = ".ingest {async:async} into table {name:table}"
 
 
-@command(f"{_INTO} {{strings:sources}} [with {{properties:properties}}]", gives=_GIVES, writes=True, long=True)
+@command(f"{_INTO} {{strings:sources}} [with {{properties:properties}}]", schema=_SCHEMA, writes=True, long=True)
 @command(
     f"{_INTO} {{string:source}} [with {{properties:properties}}]",
-    gives=_GIVES,
+    schema=_SCHEMA,
     name="table_ingest_into_from_one",
     writes=True,
     long=True,

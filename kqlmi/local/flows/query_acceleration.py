@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from kqlmi.local import enforce
-from kqlmi.local.dispatch.policy_commands import GIVES, policy_commands
+from kqlmi.local.dispatch.policy_commands import SCHEMA, policy_commands
 from kqlmi.local.dispatch.registry import Call, Rows, command
 from kqlmi.local.enforce import Use
 from kqlmi.local.language import payloads, textvalues
@@ -26,7 +26,7 @@ _FIELDS = {
 _LEAST = {"Hot": "1.00:00:00", "MaxAge": "00:01:00"}
 
 
-@command(".show external table * policy query_acceleration", gives=GIVES)
+@command(".show external table * policy query_acceleration", schema=SCHEMA)
 def query_acceleration_policies_show(call: Call) -> Rows:
     """Return the query acceleration policies of the external tables."""
     database = call.allowed(READ_SCHEMA)

@@ -14,7 +14,7 @@ from kqlmi.local.values import connectionstrings
 from kqlmi.local.values.faults import bad_request
 from kqlmi.local.values.tables import Column, Table, columns, schema_text
 
-_GIVES = columns("CslSchema: string")
+_SCHEMA = columns("CslSchema: string")
 _OPTIONS = {"StorageContainers", "DataFormat", "FileExtension", "FileNamePrefix", "Mode", "InferenceOptions"}
 
 
@@ -35,9 +35,9 @@ def infer_storage_schema(expansion: Expansion, site: Site, context: Database) ->
 
     def rows() -> Table:
         opened = [open_location(expansion.state, location, use) for location in locations]
-        return Table(_GIVES, ((schema_text(_infer(opened, kind, options)),),))
+        return Table(_SCHEMA, ((schema_text(_infer(opened, kind, options)),),))
 
-    return Source(_GIVES, rows)
+    return Source(_SCHEMA, rows)
 
 
 def property_bag(value: Any, what: str) -> dict[str, Any]:
@@ -74,6 +74,6 @@ def _infer(opened: list[Opened], kind: str, options: dict[str, Any]) -> tuple[Co
     merged: dict[str, str] = {}
     for one, path in wanted:
         for column in files.infer(one.root, path, kind, has_header=has_header is True):
-            held = merged.setdefault(column.name, column.type)
-            merged[column.name] = held if held == column.type else "string"
+            known = merged.setdefault(column.name, column.type)
+            merged[column.name] = known if known == column.type else "string"
     return tuple(Column(name, kind) for name, kind in merged.items())

@@ -38,14 +38,14 @@ def append(
     """
     for _ in range(_ATTEMPTS):
         before = allowed(call, name, creates=creates, replaces=replaces)
-        held = _target(before, name, rows, creates=creates)
-        derived = list(_derive(call, before, name, held.with_rows(rows.rows), 1)) if held else []
+        existing = _target(before, name, rows, creates=creates)
+        derived = list(_derive(call, before, name, existing.with_rows(rows.rows), 1)) if existing else []
         with call.state.lock:
             database = allowed(call, name, creates=creates, replaces=replaces)
-            held = _target(database, name, rows, creates=creates)
+            existing = _target(database, name, rows, creates=creates)
             if _shape(database) == _shape(before) or not derived:
-                before_them = held.rows if held and not replaces else ()
-                keep(call, database, name, held.with_rows((*before_them, *rows.rows)) if held else rows)
+                earlier = existing.rows if existing and not replaces else ()
+                keep(call, database, name, existing.with_rows((*earlier, *rows.rows)) if existing else rows)
                 for target, made in derived:
                     database = call.state.database(database.name)
                     table = database.table(target)
@@ -57,10 +57,10 @@ def append(
 
 def allowed(call: Call, name: str, *, creates: bool | None, replaces: bool = False) -> Database:
     """Return the database of a table that the caller may add rows to, replace, or create: as ``append`` is called."""
-    held = ADMIN if replaces else INGEST
-    database = call.allowed(held | CREATE if creates is None else CREATE if creates else held, table=name)
+    roles = ADMIN if replaces else INGEST
+    database = call.allowed(roles | CREATE if creates is None else CREATE if creates else roles, table=name)
     if creates is None:
-        call.require(held if name in database.tables else CREATE, database, f"Table {name}")
+        call.require(roles if name in database.tables else CREATE, database, f"Table {name}")
     return database
 
 
@@ -72,12 +72,12 @@ def _shape(database: Database) -> object:
 
 def keep(call: Call, database: Database, name: str, table: Table) -> None:
     """Keep a new table, or a new state of one, and note it in the journal."""
-    held = database.tables.get(name)
-    if held is None or held.columns != table.columns:
+    existing = database.tables.get(name)
+    if existing is None or existing.columns != table.columns:
         _refuse_what_the_engine_cannot_hold(database, name, table)
     changed = database.with_table(name, table)
-    kept = call.state.put(changed if held else changed.with_admin(f"Table {name}", call.caller.principal))
-    call.record("CREATE-TABLE" if held is None else "INGEST", kept, entity=name, after=schema_text(table.columns))
+    kept = call.state.put(changed if existing else changed.with_admin(f"Table {name}", call.caller.principal))
+    call.record("CREATE-TABLE" if existing is None else "INGEST", kept, entity=name, after=schema_text(table.columns))
 
 
 def note_failure(
@@ -101,15 +101,15 @@ def note_failure(
 
 def _target(database: Database, name: str, rows: Table, *, creates: bool | None) -> Table | None:
     """Give the table that rows can be added to, or None where it must be created; refuse everything else."""
-    held = database.tables.get(name)
-    if creates and held:
+    existing = database.tables.get(name)
+    if creates and existing:
         raise already_exists(name, "Table")
     if creates is False:
-        held = database.table(name)
-    if held:
-        _refuse_other_types(held, rows, "the query")
+        existing = database.table(name)
+    if existing:
+        _refuse_other_types(existing, rows, "the query")
     require_microseconds(rows)
-    return held
+    return existing
 
 
 def require_microseconds(rows: Table) -> None:
@@ -120,8 +120,8 @@ def require_microseconds(rows: Table) -> None:
                 to_microseconds(value or 0)
 
 
-def _refuse_other_types(held: Table, rows: Table, what: str) -> None:
-    if [column.type for column in held.columns] != [column.type for column in rows.columns]:
+def _refuse_other_types(table: Table, rows: Table, what: str) -> None:
+    if [column.type for column in table.columns] != [column.type for column in rows.columns]:
         shown = schema_text(rows.columns)
         raise bad_request(f"Query schema does not match table schema: {what} gives ({shown})")
 
@@ -158,9 +158,9 @@ def run_policy(call: Call, database: Database, target: str, policy: UpdatePolicy
     seen = replace(database, functions=functions)
     flow = Unattended("update_policy", seen, policy.managed_identity, is_confined=True)
     made = flow.ask(call.queries, of_source(policy.query), {policy.source: rows}, run=call.run, seconds=call.seconds)
-    held = database.table(target)
-    _refuse_other_types(held, made, f"the update policy of '{target}'")
-    return held.with_rows(made.rows)
+    table = database.table(target)
+    _refuse_other_types(table, made, f"the update policy of '{target}'")
+    return table.with_rows(made.rows)
 
 
 def _refuse_what_the_engine_cannot_hold(database: Database, name: str, table: Table) -> None:
@@ -170,7 +170,7 @@ def _refuse_what_the_engine_cannot_hold(database: Database, name: str, table: Ta
         raise not_carried_out("decimal columns: its engine would compute them inexactly")
     if name in database.external_tables:
         raise already_exists(name, "ExternalTable")
-    others = [held for held in database.tables if held != name]
+    others = [one for one in database.tables if one != name]
     for what, names in (("table", [*others, name]), ("column", [column.name for column in table.columns])):
         lowered = [one.lower() for one in names]
         if len(set(lowered)) < len(lowered):

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from kqlmi.local import enforce
-from kqlmi.local.dispatch.policy_commands import GIVES, policy_commands
+from kqlmi.local.dispatch.policy_commands import SCHEMA, policy_commands
 from kqlmi.local.dispatch.registry import Call, Rows, command
 from kqlmi.local.enforce import Use
 from kqlmi.local.flows import table_append
@@ -31,7 +31,7 @@ _FIELDS = {
 _BOOLEANS = {"true": True, "false": False}
 
 
-@command(".show table * policy update", gives=GIVES)
+@command(".show table * policy update", schema=SCHEMA)
 def tables_update_policy_show(call: Call) -> Rows:
     """Give the update policies of all tables."""
     database = call.allowed(READ_SCHEMA)

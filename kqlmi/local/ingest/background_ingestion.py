@@ -121,9 +121,9 @@ class Ingestor(Worker):
     def _received(self, connection: DataConnection, count: int) -> None:
         place = (key(connection.database), connection.name.lower())
         with self._state.lock:
-            held = self._state.world.connections.get(place)
-            if held and held.hub == connection.hub:
-                done = replace(held, offset=connection.offset + count)
+            current = self._state.world.connections.get(place)
+            if current and current.hub == connection.hub:
+                done = replace(current, offset=connection.offset + count)
                 self._state.change(lambda w: replace(w, connections={**w.connections, place: done}))
 
     def _read(

@@ -32,18 +32,18 @@ _KEPT = 10_000
 def succeeded(state: State, job: IngestionJob, source: str, activity_id: str) -> None:
     """Report that a file was ingested, where its client asked for that; ``source`` is its address without credentials."""
     if job.report_level == FAILURES_AND_SUCCESSES:
-        told = {"OperationId": str(uuid.uuid4()), "RootActivityId": activity_id}
+        fields = {"OperationId": str(uuid.uuid4()), "RootActivityId": activity_id}
         _add(
             state,
             SUCCEEDED,
-            {**_about(job, source), **told, "SucceededOn": kusto_time.format_datetime(kusto_time.now())},
+            {**_about(job, source), **fields, "SucceededOn": kusto_time.format_datetime(kusto_time.now())},
         )
 
 
 def failed(state: State, job: IngestionJob, failure: IngestionFailure) -> None:
     """Report that a file was not ingested, where its client asked for that."""
     if job.report_level != DO_NOT_REPORT:
-        told = {
+        fields = {
             "OperationId": failure.operation_id,
             "RootActivityId": failure.activity_id,
             "FailedOn": kusto_time.format_datetime(failure.timestamp),
@@ -53,7 +53,7 @@ def failed(state: State, job: IngestionJob, failure: IngestionFailure) -> None:
             "OriginatesFromUpdatePolicy": failure.is_from_update_policy,
             "ShouldRetry": not failure.is_permanent,
         }
-        _add(state, FAILED, {**_about(job, failure.source), **told})
+        _add(state, FAILED, {**_about(job, failure.source), **fields})
 
 
 def _about(job: IngestionJob, source: str) -> dict[str, str]:
@@ -65,8 +65,8 @@ def _about(job: IngestionJob, source: str) -> dict[str, str]:
     }
 
 
-def _add(state: State, queue: str, told: dict[str, object]) -> None:
-    report = Report(json.dumps(told))
+def _add(state: State, queue: str, fields: dict[str, object]) -> None:
+    report = Report(json.dumps(fields))
     with state.lock:
         _put(state, queue, (*state.world.reports.get(queue, ())[1 - _KEPT :], report))
 
@@ -81,8 +81,8 @@ def read(state: State, queue: str, *, count: str, hidden: str, peeks: bool) -> s
     seconds = _number("visibilitytimeout", hidden, range(1, _LONGEST_HIDDEN + 1))
     now = kusto_time.now()
     with state.lock:
-        held = [one for one in state.world.reports.get(queue, ()) if one.inserted + _LIFE > now]
-        found = [one for one in held if one.visible <= now][:wanted]
+        reports = [one for one in state.world.reports.get(queue, ()) if one.inserted + _LIFE > now]
+        found = [one for one in reports if one.visible <= now][:wanted]
         if not peeks:
             until = now + seconds * kusto_time.SECOND
             taken = {
@@ -90,7 +90,7 @@ def read(state: State, queue: str, *, count: str, hidden: str, peeks: bool) -> s
                 for one in found
             }
             found = list(taken.values())
-            _put(state, queue, tuple(taken.get(one.id, one) for one in held))
+            _put(state, queue, tuple(taken.get(one.id, one) for one in reports))
     answer = ET.Element("QueueMessagesList")
     for one in found:
         _write(ET.SubElement(answer, "QueueMessage"), one, peeks=peeks)
@@ -113,13 +113,13 @@ def _write(message: ET.Element, report: Report, *, peeks: bool) -> None:
 def delete(state: State, queue: str, message: str, receipt: str) -> str:
     """Delete the message that was received with a receipt, and give the empty answer."""
     with state.lock:
-        held = state.world.reports.get(queue, ())
-        found = next((one for one in held if one.id == message), None)
+        reports = state.world.reports.get(queue, ())
+        found = next((one for one in reports if one.id == message), None)
         if found is None:
             raise http_error(404, "MessageNotFound", "The queue holds no such message.")
         if not receipt or found.receipt != receipt:
             raise http_error(400, "PopReceiptMismatch", "The message was received with another receipt.")
-        _put(state, queue, tuple(one for one in held if one is not found))
+        _put(state, queue, tuple(one for one in reports if one is not found))
     return ""
 
 

@@ -73,8 +73,8 @@ class Engine:
                 cursor.execute(f"SET search_path = '{self._alias(context)},memory'")
                 return _with_sources(cursor, sql, sources)
 
-            asked = translation.Query(prepared, self._alias(context), schema, question.parameters, defined)
-            return _execute(cursor, asked, question.run, question.seconds, fill)
+            query = translation.Query(prepared, self._alias(context), schema, question.parameters, defined)
+            return _execute(cursor, query, question.run, question.seconds, fill)
         finally:
             self._release(cursor, named)
 
@@ -85,8 +85,8 @@ class Engine:
         try:
             duckdb_tables.load(cursor, f'TEMP TABLE "{_PIPED}"', f'temp."{_PIPED}"', table)
             schema = {f"temp.{_PIPED}": [column.name for column in table.columns]}
-            asked = translation.Query(f"database('temp').{_PIPED} {prepared}", None, schema)
-            return _execute(cursor, asked, run, seconds)
+            query = translation.Query(f"database('temp').{_PIPED} {prepared}", None, schema)
+            return _execute(cursor, query, run, seconds)
         finally:
             self._release(cursor, {})
 
@@ -187,14 +187,14 @@ def _with_sources(cursor: "DuckDBPyConnection", sql: str, sources: Mapping[str, 
 
 def _execute(
     cursor: "DuckDBPyConnection",
-    asked: translation.Query,
+    query: translation.Query,
     run: Run,
     seconds: float,
     fill: Callable[[str], str] = str,
 ) -> Table:
     with run.watch(seconds, cursor.interrupt):
         try:
-            sql, values = translation.to_sql(asked)
+            sql, values = translation.to_sql(query)
             _refuse_catalog(sql)
             sql = fill(sql)
             cursor.execute("SET TimeZone='UTC'")  # the translated SQL relies on it

@@ -144,8 +144,8 @@ class Expansion:
 
     def value(self, site: Site, expression: str, context: Database) -> Any:
         """Give the value of a scalar expression that stands in a site, evaluated with the statements before it."""
-        asked = f"print kqlmi_value = {expression}"
-        table = constants.evaluate(asked) or self.before(site, asked, context)
+        statement = f"print kqlmi_value = {expression}"
+        table = constants.evaluate(statement) or self.before(site, statement, context)
         if not table.rows or len(table.columns) != 1:
             raise bad_request(f"{site.kind}: {expression[:60]!r} is no single value")
         return table.rows[0][0]

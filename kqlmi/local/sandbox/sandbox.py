@@ -192,22 +192,22 @@ def _read_answer(path: Path, code: int, output: tuple[Column, ...]) -> Table:
             f"the python script's result has {len(names)} columns ({', '.join(names)[:_SHOWN]}), and {len(output)} are "
             f"declared ({declared})"
         )
-    columns = [[_fit(to, value) for value in held] for to, held in zip(output, answer["columns"], strict=True)]
+    columns = [[_fit(to, value) for value in values] for to, values in zip(output, answer["columns"], strict=True)]
     return Table(output, tuple(zip(*columns, strict=True)))
 
 
 def _fit(column: Column, value: Any) -> Any:
     """Give a value in the declared type, or refuse one that it would change."""
-    kind, held = _untag(value)
+    kind, content = _untag(value)
     if kind == "null":
         return "" if column.type == "string" else None
     try:
         if column.type == "dynamic":
             return lenient_json.dumps(_plain(value))
         kinds, convert = _CONVERTERS[column.type]
-        return (convert if kind in kinds else _refuse)(held)
+        return (convert if kind in kinds else _refuse)(content)
     except (ValueError, OverflowError) as error:
-        name, shown = held if kind == "other" else (kind, str(held) if kind in _TAGS else repr(value))
+        name, shown = content if kind == "other" else (kind, str(content) if kind in _TAGS else repr(value))
         why = f": {error}" if str(error) else ""
         raise bad_request(
             f"the python script's result does not fit: column '{column.name}' is declared {column.type}, "
@@ -222,20 +222,20 @@ def _refuse(_: Any) -> Any:
 def _untag(value: Any) -> tuple[str, Any]:
     if value is None:
         return "null", None
-    kind, held = next(iter(value.items())) if isinstance(value, dict) else (type(value).__name__, value)
-    return ("null", None) if held is None else (kind, held)
+    kind, content = next(iter(value.items())) if isinstance(value, dict) else (type(value).__name__, value)
+    return ("null", None) if content is None else (kind, content)
 
 
 def _plain(value: Any) -> Any:
     """Give a value as JSON has it."""
-    kind, held = _untag(value)
+    kind, content = _untag(value)
     if kind == "list":
-        return [_plain(item) for item in held]
+        return [_plain(item) for item in content]
     if kind == "dict":
-        return {_text(name): _plain(item) for name, item in held}
+        return {_text(name): _plain(item) for name, item in content}
     if kind in _TAGS - {"decimal"}:
-        raise ValueError(f"JSON has no {held[0] if kind == 'other' else kind}")
-    return Decimal(held) if kind == "decimal" else _text(held) if kind == "str" else held
+        raise ValueError(f"JSON has no {content[0] if kind == 'other' else kind}")
+    return Decimal(content) if kind == "decimal" else _text(content) if kind == "str" else content
 
 
 def _integer(allowed: range) -> Callable[[float], int]:

@@ -190,9 +190,9 @@ def to_wire(value: Any) -> Any:
     import pandas as pd
 
     if isinstance(value, np.ndarray | list | tuple):
-        return {"list": [to_wire(held) for held in value]}
+        return {"list": [to_wire(item) for item in value]}
     if isinstance(value, dict) and all(isinstance(name, str) for name in value):
-        return {"dict": [[name, to_wire(held)] for name, held in value.items()]}
+        return {"dict": [[name, to_wire(item)] for name, item in value.items()]}
     is_nan = isinstance(value, float | np.floating | Decimal) and value != value  # noqa: PLR0124
     if value is None or value is pd.NA or value is pd.NaT or is_nan:
         return None

@@ -60,9 +60,9 @@ def parse(text: str) -> Callouts:
     return merge(None, tuple(_callout(item) for item in payloads.read_array("Callout", text)))
 
 
-def merge(held: Callouts | None, addition: Callouts) -> Callouts:
+def merge(current: Callouts | None, addition: Callouts) -> Callouts:
     """Give the rules with others added; the same type and expression takes the new ``CanCall``."""
-    rules = {(rule.callout_type, rule.uri_regex): rule for rule in (*(held or ()), *addition)}
+    rules = {(rule.callout_type, rule.uri_regex): rule for rule in (*(current or ()), *addition)}
     return tuple(rules.values())
 
 

@@ -51,8 +51,8 @@ def merge(policy: Policy | None, addition: Policy) -> Policy:
     """Give the policy with the identities and usages of ``addition`` added."""
     entries = {entry.identity.object_id: entry for entry in policy or ()}
     for entry in addition:
-        held = entries.get(entry.identity.object_id)
-        entries[entry.identity.object_id] = held.merged(entry) if held else entry
+        existing = entries.get(entry.identity.object_id)
+        entries[entry.identity.object_id] = existing.merged(entry) if existing else entry
     return tuple(entries.values())
 
 

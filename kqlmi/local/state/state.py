@@ -77,7 +77,9 @@ class Database:
     def with_table(self, name: str, table: Table | None) -> "Database":
         """Give the database with a table set, or dropped."""
         made = None if table is None else self.table_ids.get(name) or str(uuid.uuid4())
-        policies = {held: policy for held, policy in self.update_policies.items() if table is not None or held != name}
+        policies = {
+            owner: policy for owner, policy in self.update_policies.items() if table is not None or owner != name
+        }
         return replace(
             self if table is not None else self.without_admins(f"Table {name}"),
             tables=with_entry(self.tables, name, table),
@@ -220,14 +222,14 @@ def _forget() -> None:
     """Keep nothing: the state ends with the process."""
 
 
-def with_entry(held: Mapping[str, T], name: str, value: T | None) -> dict[str, T]:
+def with_entry(entries: Mapping[str, T], name: str, value: T | None) -> dict[str, T]:
     """Give a mapping with an entry set, or dropped; an entry that is there keeps its place."""
-    return without(held, name) if value is None else {**held, name: value}
+    return without(entries, name) if value is None else {**entries, name: value}
 
 
-def without(held: Mapping[K, T], name: K) -> dict[K, T]:
+def without(entries: Mapping[K, T], name: K) -> dict[K, T]:
     """Return a mapping without an entry."""
-    return {one: kept for one, kept in held.items() if one != name}
+    return {one: kept for one, kept in entries.items() if one != name}
 
 
 def key(name: str) -> str:

@@ -27,13 +27,13 @@ def rows(connection: "DuckDBPyConnection", path: str, columns: tuple[Column, ...
         return
     parts = ", ".join(_selected(name, kinds[name]) for name in wanted)
     answer = connection.execute(f"SELECT {parts} FROM {_SOURCE}", [path])  # noqa: S608
-    found = [(name, _told(kinds[name])) for name in wanted]
-    held = results.from_duckdb(found, answer.fetchall())
-    places = {column.name: index for index, column in enumerate(held.columns)}
+    found = [(name, _stored_as(kinds[name])) for name in wanted]
+    stored = results.from_duckdb(found, answer.fetchall())
+    places = {column.name: index for index, column in enumerate(stored.columns)}
     exact = {name for name in wanted if _is_nanoseconds(kinds[name])}
-    for row in held.rows:
+    for row in stored.rows:
         yield tuple(
-            _converted(column, held.columns[places[column.name]], row[places[column.name]], column.name in exact)
+            _converted(column, stored.columns[places[column.name]], row[places[column.name]], column.name in exact)
             if column.name in places
             else textvalues.read(column, None)
             for column in columns
@@ -51,16 +51,16 @@ def _selected(name: str, kind: str) -> str:
     return f"epoch_ns({quoted}) AS {quoted}" if _is_nanoseconds(kind) else quoted
 
 
-def _told(kind: str) -> str:
+def _stored_as(kind: str) -> str:
     return "BIGINT" if _is_nanoseconds(kind) else kind
 
 
-def _converted(wanted: Column, held: Column, value: Any, is_nanoseconds: bool) -> Any:  # noqa: FBT001 - of the value
+def _converted(wanted: Column, stored: Column, value: Any, is_nanoseconds: bool) -> Any:  # noqa: FBT001 - of the value
     if is_nanoseconds and value is not None:
         count, rest = divmod(value, _NANOSECONDS_A_TICK)
         if rest:
             raise bad_request(f"the column {wanted.name!r} has a moment that is finer than 100 ns")
-        held, value = Column(held.name, "datetime"), count + kusto_time.EPOCH
-    if wanted.type == "timespan" and held.type in {"int", "long"}:
+        stored, value = Column(stored.name, "datetime"), count + kusto_time.EPOCH
+    if wanted.type == "timespan" and stored.type in {"int", "long"}:
         return value  # documented: a timespan is stored as a number of ticks
-    return value if wanted.type == held.type else textvalues.read(wanted, textvalues.write(held, value))
+    return value if wanted.type == stored.type else textvalues.read(wanted, textvalues.write(stored, value))

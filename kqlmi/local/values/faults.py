@@ -90,10 +90,10 @@ def wrong_endpoint() -> KustoError:
     return _misdirected("A management command was sent to the query endpoint; send it to /v1/rest/mgmt.")
 
 
-def other_endpoint(asked: str, query_url: str, ingest_url: str) -> KustoError:
+def other_endpoint(endpoint: str, query_url: str, ingest_url: str) -> KustoError:
     """Refuse what the other service of the cluster carries out."""
-    right = query_url if asked == "ingest" else ingest_url
-    return _misdirected(f"The {asked} endpoint does not take this; send it to {right}.")
+    right = query_url if endpoint == "ingest" else ingest_url
+    return _misdirected(f"The {endpoint} endpoint does not take this; send it to {right}.")
 
 
 def _misdirected(what: str) -> KustoError:

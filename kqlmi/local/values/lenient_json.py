@@ -40,7 +40,7 @@ def dumps(value: Any) -> str:
         return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     except TypeError:  # a Decimal, somewhere
         if isinstance(value, dict):
-            return f"{{{','.join(f'{dumps(name)}:{dumps(held)}' for name, held in value.items())}}}"
+            return f"{{{','.join(f'{dumps(name)}:{dumps(item)}' for name, item in value.items())}}}"
         if isinstance(value, list | tuple):
             return f"[{','.join(map(dumps, value))}]"
         return str(value)

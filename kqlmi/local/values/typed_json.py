@@ -30,9 +30,9 @@ def encode(kind: Any, value: Any) -> Any:
     if dataclasses.is_dataclass(kind):
         return {name: encode(one, getattr(value, name)) for name, one in fields(typing.cast("type", kind)).items()}
     if origin is Mapping:
-        return [[encode(arguments[0], name), encode(arguments[1], held)] for name, held in value.items()]
+        return [[encode(arguments[0], name), encode(arguments[1], item)] for name, item in value.items()]
     if origin in {tuple, frozenset}:
-        return [encode(one, held) for one, held in zip(_inner(arguments, len(value)), value, strict=True)]
+        return [encode(one, item) for one, item in zip(_inner(arguments, len(value)), value, strict=True)]
     return str(value)
 
 
@@ -45,13 +45,13 @@ def decode(kind: Any, data: Any) -> Any:
         return decode(_present(arguments), data)
     if dataclasses.is_dataclass(kind):
         hints = fields(typing.cast("type", kind))
-        return typing.cast("type", kind)(**{name: decode(hints[name], held) for name, held in data.items()})
+        return typing.cast("type", kind)(**{name: decode(hints[name], item) for name, item in data.items()})
     if kind is Path or (isinstance(kind, type) and issubclass(kind, StrEnum)):
         return kind(data)
     if origin is Mapping:
-        return {decode(arguments[0], name): decode(arguments[1], held) for name, held in data}
+        return {decode(arguments[0], name): decode(arguments[1], item) for name, item in data}
     if origin in {tuple, frozenset}:
-        return origin(decode(one, held) for one, held in zip(_inner(arguments, len(data)), data, strict=True))
+        return origin(decode(one, item) for one, item in zip(_inner(arguments, len(data)), data, strict=True))
     raise TypeError(f"no value of the type {origin} is kept")
 
 
@@ -67,10 +67,10 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Decimal):
         return {"$decimal": str(value)}
     if isinstance(value, Mapping) and any(str(name).startswith("$") for name in value):
-        return {"$object": [[name, _plain(held)] for name, held in value.items()]}
+        return {"$object": [[name, _plain(item)] for name, item in value.items()]}
     if isinstance(value, Mapping):
-        return {name: _plain(held) for name, held in value.items()}
-    return [_plain(held) for held in value] if isinstance(value, list | tuple) else value
+        return {name: _plain(item) for name, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _restored(data: Any) -> Any:
@@ -78,5 +78,5 @@ def _restored(data: Any) -> Any:
         if "$decimal" in data:
             return Decimal(data["$decimal"])
         pairs = data["$object"] if "$object" in data else data.items()
-        return {name: _restored(held) for name, held in pairs}
-    return [_restored(held) for held in data] if isinstance(data, list) else data
+        return {name: _restored(item) for name, item in pairs}
+    return [_restored(item) for item in data] if isinstance(data, list) else data
