@@ -28,7 +28,7 @@ KeyboardInterrupt
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from kqlmi.redaction import redacted, redacted_values
 
@@ -265,6 +265,10 @@ class ResourceManagerError(KqlmiError):
         self.status, self.nothing_happened = status, nothing_happened
 
 
+Ended = Literal["applied", "partly applied", "not applied", "unknown"]
+"""How a change ended."""
+
+
 class ApplyError(KqlmiError):
     """A plan did not go through.
 
@@ -277,7 +281,7 @@ class ApplyError(KqlmiError):
         self,
         message: str,
         *,
-        outcome: str,
+        outcome: Ended,
         steps: Sequence[Any] = (),
         hint: str = "",
         client_request_id: str = "",

@@ -14,7 +14,7 @@ from kqlmi.cluster.faults.retries import Retrying
 from kqlmi.cluster.outcome_recovery import Awaited, Settled, as_found
 from kqlmi.cluster.policies import read_policy, written_policy
 from kqlmi.cluster.protocol.table import Table
-from kqlmi.errors import ApplyError, KqlmiError, RequestTimeoutError
+from kqlmi.errors import ApplyError, Ended, KqlmiError, RequestTimeoutError
 from kqlmi.model.plan.plan import Plan, Step
 from kqlmi.model.policy import commands
 from kqlmi.model.policy.policy import Policy, as_read, grants_of, marked_as, state_of
@@ -211,7 +211,7 @@ def _failure(problem: BaseException, done: tuple[StepResult, ...], plan: Plan) -
     last, landed = done[-1], len(done) - 1
     scope, sent = last.step.scope, getattr(problem, "sent", True)
     hint = problem.hint if isinstance(problem, KqlmiError) else ""
-    outcome = "partly applied" if landed else "not applied"
+    outcome: Ended = "partly applied" if landed else "not applied"
     if last.outcome == "unknown":
         sentence, outcome = f"Whether the command for the {scope} landed is not known", "unknown"
         hint = f"Look before you go on: {commands.show(scope)}"
@@ -237,8 +237,8 @@ def _reason(problem: BaseException) -> str:
 def _stopped(done: tuple[StepResult, ...], plan: Plan) -> ApplyError:
     """Give the error of a plan that was interrupted."""
     landed, rest = sum(one.outcome == "applied" for one in done), len(plan.steps) - len(done)
-    sentence, outcome = "Nothing was sent.", "not applied"
-    hint, request = "", done[-1].client_request_id if done else ""
+    outcome: Ended = "not applied"
+    sentence, hint, request = "Nothing was sent.", "", done[-1].client_request_id if done else ""
     if done and done[-1].outcome == "unknown":
         scope, outcome = done[-1].step.scope, "unknown"
         sentence = f"Whether the command for the {scope} landed is not known.{_before(landed)}"

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kqlmi.cluster.evidence import Overwritten
-from kqlmi.errors import printable
-from kqlmi.history.entries import Ended
+from kqlmi.errors import Ended, printable
 from kqlmi.model.entities import Scope
 from kqlmi.model.plan.plan import Plan, Step
 from kqlmi.model.policy.policy import Grant, Policy, Property, state_of

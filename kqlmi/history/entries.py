@@ -7,11 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal, Self
 
-from kqlmi.errors import InputError, KqlmiError, printable
+from kqlmi.errors import Ended, InputError, KqlmiError, printable
 from kqlmi.model.entities import Scope
 from kqlmi.model.policy.policy import Policy
 
-Ended = Literal["applied", "partly applied", "not applied", "unknown"]
 Outcome = Literal["open", Ended]
 Source = Literal["plan", "cell"]
 

@@ -17,12 +17,12 @@ class Workflow:
     id: str
     title: str
     usage: str
-    sure: str
     identity: str
     kusto: str
     external: str
     example: str
     doc: str
+    sure: str = "documented"
     callout: str = ""
     required_when: str = ""
     note: str = ""
@@ -38,7 +38,6 @@ WORKFLOWS: tuple[Workflow, ...] = (
         id="external_table.storage",
         title="External table on Azure Storage",
         usage="ExternalTable",
-        sure="documented",
         identity=";managed_identity=system|<objectId>",
         kusto="create: Database User; alter: Table Admin; create-or-alter with MI: AllDatabasesAdmin; query: Viewer",
         external="read Storage Blob Data Reader; write Storage Blob Data Contributor",
@@ -50,7 +49,6 @@ WORKFLOWS: tuple[Workflow, ...] = (
         id="external_table.delta",
         title="External table on Delta Lake",
         usage="ExternalTable",
-        sure="documented",
         identity=";managed_identity=system|<objectId>",
         kusto="as storage (create-or-alter with MI: AllDatabasesAdmin); storage is read AT CREATION, so grant before create",
         external="read Storage Blob Data Reader; write Storage Blob Data Contributor",
@@ -62,7 +60,6 @@ WORKFLOWS: tuple[Workflow, ...] = (
         id="external_table.sql",
         title="External table on SQL Server",
         usage="ExternalTable",
-        sure="documented",
         identity='Authentication="Active Directory Managed Identity"[;User Id=<objectId>]',
         kusto="Database Admin for create/alter/create-or-alter with MI",
         external="SQL SELECT (read); CREATE+UPDATE+INSERT (write)",
@@ -74,7 +71,6 @@ WORKFLOWS: tuple[Workflow, ...] = (
         id="external_table.cosmosdb",
         title="External table on Azure Cosmos DB",
         usage="ExternalTable",
-        sure="documented",
         identity='Authentication="Active Directory Managed Identity"[;User Id=<objectId>]',
         kusto="Database Admin",
         external="Cosmos DB data-plane read RBAC",
@@ -85,7 +81,6 @@ WORKFLOWS: tuple[Workflow, ...] = (
         id="export.to_external_table",
         title="Export to an external table",
         usage="ExternalTable",
-        sure="documented",
         identity="carried by the external table",
         kusto="Table Admin",
         external="write role of the table's store",
@@ -97,7 +92,6 @@ WORKFLOWS: tuple[Workflow, ...] = (
         id="continuous_export",
         title="Continuous export",
         usage="AutomatedFlows",
-        sure="documented",
         identity='with (managedIdentity="system"|<objectId>)',
         kusto="Database Admin to create; the MI itself: Database Viewer on every db used (aadapp=<objectId>;<tenantId>)",
         external="Storage Blob Data Contributor when the table uses ;impersonate",
@@ -110,7 +104,6 @@ WORKFLOWS: tuple[Workflow, ...] = (
         id="update_policy",
         title="Update policy",
         usage="AutomatedFlows",
-        sure="documented",
         identity='"ManagedIdentity":"system"|"<objectId>"',
         kusto="Table Admin to alter (how-to says AllDatabasesAdmin); the MI: Database Viewer on referenced dbs",
         external="read role if an accelerated impersonated external table is referenced",
@@ -122,7 +115,6 @@ WORKFLOWS: tuple[Workflow, ...] = (
         id="query_acceleration",
         title="Query acceleration policy",
         usage="AutomatedFlows",
-        sure="documented",
         identity='"ManagedIdentity":"<objectId>"',
         kusto="Database Admin",
         external="read on the delta table (all artifacts)",
@@ -134,7 +126,6 @@ WORKFLOWS: tuple[Workflow, ...] = (
         id="export.to_storage",
         title="Export to storage",
         usage="ExportRequest",
-        sure="documented",
         identity=";managed_identity=system|<objectId>",
         kusto="Database Viewer",
         external="Storage Blob Data Contributor (ADLS Gen1: Contributor)",
@@ -180,7 +171,6 @@ WORKFLOWS: tuple[Workflow, ...] = (
         id="ingest.sdk_queued",
         title="Queued ingestion by an SDK",
         usage="NativeIngestion",
-        sure="documented",
         identity=";managed_identity=system|<objectId>",
         kusto="Ingestor",
         external="Storage Blob Data Reader (Storage Blob Data Contributor with DeleteSourceOnSuccess); Owner/Contributor is NOT enough",
@@ -204,7 +194,6 @@ WORKFLOWS: tuple[Workflow, ...] = (
         id="dataconnection.eventhub",
         title="Event Hubs data connection",
         usage="DataConnection",
-        sure="documented",
         identity="ARM managedIdentityResourceId = UAMI id, or CLUSTER id for system",
         kusto="ARM Contributor on cluster",
         external="Azure Event Hubs Data Receiver",
@@ -216,7 +205,6 @@ WORKFLOWS: tuple[Workflow, ...] = (
         id="dataconnection.eventgrid",
         title="Event Grid data connection",
         usage="DataConnection",
-        sure="documented",
         identity="ARM managedIdentityResourceId = UAMI id, or CLUSTER id for system",
         kusto="ARM Contributor on cluster",
         external="Storage Blob Data Reader + Azure Event Hubs Data Receiver",
@@ -240,7 +228,6 @@ WORKFLOWS: tuple[Workflow, ...] = (
         id="externaldata",
         title="externaldata operator",
         usage="ExternalDataRequest",
-        sure="documented",
         identity=";managed_identity=system|<objectId>",
         kusto="Viewer",
         external="Storage Blob Data Reader",
@@ -264,7 +251,6 @@ WORKFLOWS: tuple[Workflow, ...] = (
         id="infer_storage_schema",
         title="infer_storage_schema plugin",
         usage="ExternalDataRequest",
-        sure="documented",
         identity=";managed_identity=system|<objectId>",
         kusto="Viewer",
         external="Storage Blob Data Reader (Gen1 Reader)",
@@ -276,7 +262,6 @@ WORKFLOWS: tuple[Workflow, ...] = (
         id="python.external_artifacts",
         title="External artifacts of the python plugin",
         usage="SandboxArtifacts",
-        sure="documented",
         identity=";managed_identity=system|<objectId>",
         kusto="Viewer + plugin enabled",
         external="Storage Blob Data Reader",
@@ -300,7 +285,6 @@ WORKFLOWS: tuple[Workflow, ...] = (
         id="sql_request",
         title="sql_request plugin",
         usage="SqlRequest",
-        sure="documented",
         identity='Authentication="Active Directory Managed Identity"[;User Id=<objectId>]',
         kusto="Viewer",
         external="SQL SELECT",
@@ -312,7 +296,6 @@ WORKFLOWS: tuple[Workflow, ...] = (
         id="cosmosdb_sql_request",
         title="cosmosdb_sql_request plugin",
         usage="SqlRequest",
-        sure="documented",
         identity='Authentication="Active Directory Managed Identity"[;User Id=<objectId>]',
         kusto="Viewer",
         external="Cosmos DB read",
@@ -325,7 +308,6 @@ WORKFLOWS: tuple[Workflow, ...] = (
         id="ai_embeddings",
         title="ai_embeddings plugin",
         usage="AzureAI",
-        sure="documented",
         identity=";managed_identity=system (docs show system only)",
         kusto="Viewer",
         external="Cognitive Services OpenAI User",
@@ -338,7 +320,6 @@ WORKFLOWS: tuple[Workflow, ...] = (
         id="ai_chat_completion",
         title="ai_chat_completion plugin",
         usage="AzureAI",
-        sure="documented",
         identity=";managed_identity=system (docs show system only)",
         kusto="Viewer",
         external="Cognitive Services OpenAI User",
@@ -351,7 +332,6 @@ WORKFLOWS: tuple[Workflow, ...] = (
         id="ai_chat_completion_prompt",
         title="ai_chat_completion_prompt plugin",
         usage="AzureAI",
-        sure="documented",
         identity=";managed_identity=system (docs show system only)",
         kusto="Viewer",
         external="Cognitive Services OpenAI User",

@@ -102,7 +102,7 @@ class Recorder:
                 error.entry = entry.id
                 with suppress(KeyboardInterrupt):  # the error says how the plan ended
                     # An interrupt may have come before the last step was recorded.
-                    self.close(_with_results(entry, error.steps), _outcome(error.outcome))
+                    self.close(_with_results(entry, error.steps), error.outcome)
             raise
         except BaseException:
             if begun:
@@ -256,15 +256,6 @@ def _with_results(entry: Entry, done: Sequence[StepResult]) -> Entry:
         step = entry.steps[place]
         after = result.policy if result.outcome == "applied" else step.after
         request = result.client_request_id or step.client_request_id
-        found = replace(step, after=after, outcome=_outcome(result.outcome), client_request_id=request)
+        found = replace(step, after=after, outcome=result.outcome, client_request_id=request)
         entry = entry.with_step(place, found)
     return entry
-
-
-def _outcome(text: str) -> Outcome:
-    outcomes: dict[str, Outcome] = {
-        "applied": "applied",
-        "partly applied": "partly applied",
-        "not applied": "not applied",
-    }
-    return outcomes.get(text, "unknown")

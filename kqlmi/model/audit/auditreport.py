@@ -7,7 +7,6 @@ from kqlmi.errors import printable
 from kqlmi.model.audit.audit import Audit
 from kqlmi.model.audit.findings import Acceptance, Finding
 from kqlmi.model.audit.rules import RULES
-from kqlmi.model.uses.needs import Evidence
 
 _LEVELS: Final = {"high": "error", "medium": "warning", "low": "note"}
 _SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -28,18 +27,9 @@ def to_json(audit: Audit) -> str:
         "cluster": audit.cluster,
         "findings": [_finding(audit, one) for one in audit.findings],
         "accepted": accepted,
-        "unproven": [
-            {"scope": one.scope.name, "identity": one.identity, "usage": one.usage, "why": one.why}
-            for one in audit.unproven
-        ],
+        "unproven": [{"scope": one.scope.name, **_fields(one, "identity", "usage", "why")} for one in audit.unproven],
         "sources": [
-            {
-                "name": one.name,
-                "database": one.database or None,
-                "outcome": one.outcome,
-                "window": one.window,
-                "detail": one.detail,
-            }
+            {**_fields(one, "name"), "database": one.database or None, **_fields(one, "outcome", "window", "detail")}
             for one in audit.sources
         ],
         "unread": list(audit.unread),
@@ -64,29 +54,17 @@ def to_sarif(audit: Audit, version: str) -> str:
 def _finding(audit: Audit, one: Finding) -> dict[str, Any]:
     plan = audit.plans.get(one.id)
     return {
-        "id": one.id,
-        "rule": one.rule,
-        "severity": one.severity,
+        **_fields(one, "id", "rule", "severity"),
         "scope": one.scope.name,
-        "identity": one.identity,
-        "usage": one.usage,
-        "subject": one.subject,
-        "message": one.message,
-        "evidence": [_evidence(evidence) for evidence in one.evidence],
+        **_fields(one, "identity", "usage", "subject", "message"),
+        "evidence": [_fields(each, "source", "window", "says", "state", "inferred") for each in one.evidence],
         "commands": [step.command for step in plan.steps] if plan else None,
-        "why_not": one.fix.why_not,
-        "note": one.fix.note,
+        **_fields(one.fix, "why_not", "note"),
     }
 
 
-def _evidence(one: Evidence) -> dict[str, Any]:
-    return {
-        "source": one.source,
-        "window": one.window,
-        "says": one.says,
-        "state": one.state,
-        "inferred": one.inferred,
-    }
+def _fields(value: object, *names: str) -> dict[str, Any]:
+    return {name: getattr(value, name) for name in names}
 
 
 def _result(audit: Audit, one: Finding, by: Acceptance | None = None) -> dict[str, Any]:
