@@ -4,31 +4,24 @@ from collections.abc import Callable
 from typing import Any
 
 from kqlmi.arm import identities, operations
-from kqlmi.arm.operations import Change, State, carry_out
+from kqlmi.arm.operations import Change, State, before_sending, carry_out
 from kqlmi.arm.resource import ClusterResource
-from kqlmi.errors import ApplyError, KqlmiError
+from kqlmi.errors import ApplyError
 from kqlmi.model.azure.assignment import AssignmentPlan
 
 NEEDS = "the role Contributor on the cluster, and Managed Identity Operator on a user-assigned identity"
 
 
 def apply(
-    cluster: ClusterResource,
-    plan: AssignmentPlan,
-    *,
-    deadline: float = operations.DEADLINE,
-    lost: float = operations.LOST,
-    tell: Callable[[str], None] = lambda _: None,
+    cluster: ClusterResource, plan: AssignmentPlan, *, deadline: float | None, tell: Callable[[str], None]
 ) -> None:
     """Carry out exactly ``plan``; refuse if anything else is assigned than it was made from.
 
     Raises:
         ApplyError: It did not go through; the error's ``outcome`` says whether anything changed.
     """
-    try:
+    with before_sending():
         now = identities.read(cluster)
-    except KqlmiError as error:
-        raise ApplyError(f"{error.message} Nothing was sent.", outcome="not applied", hint=error.hint) from error
     if not now.block.same(plan.before):
         raise ApplyError(
             f"What is assigned to {plan.cluster} is not what plan {plan.short} was made from: it was {plan.before}, and is"
@@ -47,7 +40,6 @@ def apply(
                 cluster.pause,
             ),
             deadline=deadline,
-            lost=lost,
             tell=tell,
         )
 

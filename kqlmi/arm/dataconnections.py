@@ -7,9 +7,9 @@ from typing import Any, Final
 from kqlmi.arm import operations
 from kqlmi.arm.arm_errors import asking
 from kqlmi.arm.identities import READER
-from kqlmi.arm.operations import Change, State, carry_out
+from kqlmi.arm.operations import Change, State, before_sending, carry_out
 from kqlmi.arm.resource import ClusterResource
-from kqlmi.errors import ApplyError, KqlmiError, ResourceManagerError
+from kqlmi.errors import ApplyError, ResourceManagerError
 from kqlmi.fanout import each
 from kqlmi.model.azure.connectionplan import ConnectionPlan
 from kqlmi.model.azure.dataconnections import DataConnection
@@ -40,12 +40,7 @@ def read(
 
 
 def apply(
-    cluster: ClusterResource,
-    plan: ConnectionPlan,
-    *,
-    deadline: float = operations.DEADLINE,
-    lost: float = operations.LOST,
-    tell: Callable[[str], None] = lambda _: None,
+    cluster: ClusterResource, plan: ConnectionPlan, *, deadline: float | None, tell: Callable[[str], None]
 ) -> None:
     """Create exactly what ``plan`` says; refuse if there is a data connection by that name.
 
@@ -63,10 +58,8 @@ def apply(
                 return "changing"
             return "after" if _holds(found, plan.body["properties"]) else "other"
 
-        try:
+        with before_sending():
             there = look()
-        except KqlmiError as error:
-            raise ApplyError(f"{error.message} Nothing was sent.", outcome="not applied", hint=error.hint) from error
         if there != "before":
             raise ApplyError(
                 f"There is a data connection {plan.name!r} in the database {plan.database} by now. Nothing was sent.",
@@ -81,7 +74,7 @@ def apply(
             "%kqlmi dataconnections",
             cluster.pause,
         )
-        carry_out(change, deadline=deadline, lost=lost, tell=tell)
+        carry_out(change, deadline=deadline, tell=tell)
 
 
 def _of(client: Any, cluster: ClusterResource, database: str) -> tuple[DataConnection, ...] | ResourceManagerError:

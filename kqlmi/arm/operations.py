@@ -1,8 +1,8 @@
 """A change in Azure Resource Manager: sent once, followed to its end, and settled by what is there afterwards."""
 
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -38,26 +38,30 @@ class Change:
     pause: float
 
 
-def carry_out(
-    change: Change, *, deadline: float = DEADLINE, lost: float = LOST, tell: Callable[[str], None] = lambda _: None
-) -> None:
-    """Send a change, follow it for ``deadline`` seconds at most, and verify that it is there.
+@contextmanager
+def before_sending() -> Iterator[None]:
+    """Raise what fails as an ApplyError that says that nothing was sent."""
+    try:
+        yield
+    except KqlmiError as error:
+        raise ApplyError(f"{error.message} Nothing was sent.", outcome="not applied", hint=error.hint) from error
+
+
+def carry_out(change: Change, *, deadline: float | None, tell: Callable[[str], None]) -> None:
+    """Send a change, follow it for ``deadline`` seconds at most (15 minutes by default), and verify that it is there.
 
     Raises:
         ApplyError: It was refused or failed, or what is there is not what was planned. The error's ``outcome`` tells
             whether anything changed; ``unknown`` is never guessed.
     """
+    limit = DEADLINE if deadline is None else deadline
     try:
-        failure, ended = _sent(change, time.monotonic() + deadline, tell)
+        failure, ended = _sent(change, time.monotonic() + limit, tell)
         if failure and failure.nothing_happened:
             raise ApplyError(failure.message, outcome="not applied", hint=failure.hint) from failure
         if failure:
-            tell(
-                "The answer was lost: what is there by now is read."
-                if not ended
-                else "It failed: what is there is read."
-            )
-        found = _settled(change, time.monotonic() + min(lost, deadline), ended=ended)
+            tell(f"{'It failed: what is there' if ended else 'The answer was lost: what is there by now'} is read.")
+        found = _settled(change, time.monotonic() + min(LOST, limit), ended=ended)
     except KeyboardInterrupt:
         raise _interrupted(change) from None
     if found == "after":

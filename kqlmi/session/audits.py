@@ -9,13 +9,14 @@ from kqlmi.errors import InputError
 from kqlmi.fanout import Progress
 from kqlmi.model.audit.audit import Audit, sorted_out, unproven
 from kqlmi.model.audit.audit import audit as find
-from kqlmi.model.audit.findings import Edits, Facts
+from kqlmi.model.audit.findings import Facts
 from kqlmi.model.audit.tighten import Tightened
 from kqlmi.model.audit.tighten import tighten as least
 from kqlmi.model.entities import Identity
-from kqlmi.model.plan.plan import Plan, make_plan
+from kqlmi.model.plan.plan import Plan
 from kqlmi.model.policy.policy import Snapshot
 from kqlmi.session.core import Core
+from kqlmi.session.plans.policy_plans import make
 from kqlmi.session.policies import read
 from kqlmi.session.resource_manager import Azure, ask, discover
 
@@ -46,9 +47,7 @@ def audit(
     acceptances = policyfile.read(document).accepted if document else ()
     day = (today or datetime.now(UTC).date()).isoformat()
     reading = read(core, progress=progress)
-    azure = _asked(core, reading)
-    listed = azure.identities if assigned is None else assigned
-    facts = Facts.of(reading.snapshot, discover(core, azure, progress=progress), listed)
+    facts, azure = _facts(core, reading, assigned, progress)
     findings, accepted, expired = sorted_out(find(facts), acceptances, facts, day)
     every = (*findings, *(one for one, _ in accepted))
     return Audit(
@@ -56,7 +55,7 @@ def audit(
         findings,
         accepted,
         expired,
-        {one.id: _plan(core, facts.policies, one.fix.edits) for one in every if one.fix.edits is not None},
+        {one.id: make(core, facts.policies, Snapshot(one.fix.edits)) for one in every if one.fix.edits is not None},
         tuple(unproven(facts)),
         facts.discovery.sources,
         tuple(f"the policy of the {scope}. {error}" for scope, error in reading.refused.items()),
@@ -78,20 +77,18 @@ def tighten(
         raise InputError(
             f"The policy of the {scope} cannot be read: {error.message}", hint="All are needed to tighten any."
         ) from error
-    azure = _asked(core, reading)
-    listed = azure.identities if assigned is None else assigned
-    facts = Facts.of(reading.snapshot, discover(core, azure, progress=progress), listed)
+    facts, azure = _facts(core, reading, assigned, progress)
     reasons = least(facts, also_unproven=also_unproven)
-    why = azure.why if listed is None else ""
-    return Tightening(_plan(core, facts.policies, reasons.edits), reasons, why)
+    plan = make(core, facts.policies, Snapshot(reasons.edits))
+    return Tightening(plan, reasons, azure.why if facts.assigned is None else "")
 
 
-def _asked(core: Core, reading: Policies) -> Azure:
-    """Ask Azure Resource Manager, where the session knows the cluster's resource ID."""
+def _facts(
+    core: Core, reading: Policies, assigned: Iterable[Identity] | None, progress: Progress
+) -> tuple[Facts, Azure]:
+    """Return what an audit judges, and what Azure Resource Manager told, where it can be asked."""
     scopes = (*reading.snapshot.policies, *reading.refused)
     databases = tuple(str(scope.name) for scope in scopes if not scope.is_cluster)
-    return ask(core, databases) if core.resource else Azure()
-
-
-def _plan(core: Core, current: Snapshot, edits: Edits) -> Plan:
-    return make_plan(current, Snapshot(edits), cluster=core.name, names=core.met.identities)
+    azure = ask(core, databases) if core.resource else Azure()
+    discovery = discover(core, azure, progress=progress)
+    return Facts.of(reading.snapshot, discovery, azure.identities if assigned is None else assigned), azure

@@ -123,7 +123,7 @@ def _checked(core: Core, blob: Blob, text: str, scope: Scope, tell: Callable[[st
     if assigned is not None and holder not in {one.object_id for one in assigned}:
         raise InputError(
             f"{shown} is not assigned to {core.name}, so nothing was sent.",
-            hint=f"Assign it first: {_assigning(who, core.name)}",
+            hint=f"Assign it first: {assign_line(SYSTEM if holder == SYSTEM else who.display_name, core.name)}",
         )
     found = access(snapshot, holder, _USAGE, scope)
     if found.allowed is False:
@@ -136,10 +136,6 @@ def _checked(core: Core, blob: Blob, text: str, scope: Scope, tell: Callable[[st
         tell(f"Not checked whether {shown} may be used for {_USAGE}: {found.reason}.")
     # A client ID does not work there.
     return blob.by(holder) if not blob.identity or directory.client_of(blob.identity) else blob
-
-
-def _assigning(identity: Identity, on: str) -> str:
-    return assign_line(SYSTEM if identity.object_id == SYSTEM else identity.display_name, on)
 
 
 def _assigned(core: Core, tell: Callable[[str], None]) -> tuple[Identity, ...] | None:

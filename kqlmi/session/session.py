@@ -4,13 +4,13 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import date
-from types import TracebackType
 from typing import Self
 
 from kqlmi.apply import DEADLINE, Applied, StepResult
 from kqlmi.cluster.ingest import Ingestion
 from kqlmi.cluster.policies import Policies
 from kqlmi.cluster.protocol.table import SeveralTablesWarning, Table
+from kqlmi.errors import InputError
 from kqlmi.fanout import Progress, unseen
 from kqlmi.history import Entry, Reading
 from kqlmi.model.audit.audit import Audit
@@ -53,9 +53,7 @@ class Session(core.Core):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -222,7 +220,8 @@ class Session(core.Core):
 
         Properties that nobody knows stay with the identities that stay, unless ``desired`` has another value.
         """
-        return policy_plans.plan(self, desired)
+        current = Snapshot({scope: self.policy(scope) for scope in desired})
+        return policy_plans.make(self, current, edits.keeping(current, Snapshot(desired)))
 
     def grant(self, identity: str, *usages: str, databases: Iterable[str] = (), cluster: bool = False) -> Plan:
         """Return the plan that grants usages to an identity, in databases (names or globs) or at the cluster.
@@ -230,7 +229,8 @@ class Session(core.Core):
         Raises:
             InputError: No scope is given, a name fits no database, or the identity or a usage is not known.
         """
-        return policy_plans.grant(self, identity, usages, databases, cluster=cluster)
+        current = policy_plans.named(self, databases, cluster=cluster, about=identity)
+        return policy_plans.make(self, current, edits.grant(current, policies.holder(self, identity), usages))
 
     def revoke(
         self,
@@ -244,11 +244,16 @@ class Session(core.Core):
 
         Policies that are ``known``, because they were read just now, are not read again.
         """
-        return policy_plans.revoke(self, identity, usages, databases, cluster=cluster, known=known)
+        current = policy_plans.named(self, databases, cluster=cluster, about=identity, known=known)
+        return policy_plans.make(self, current, edits.revoke(current, policies.holder(self, identity), usages))
 
     def replace(self, identity: str, by: str) -> Plan:
         """Return the plan that moves every grant of one identity to another, in all scopes: the grants go first."""
-        return policy_plans.move(self, identity, by)
+        current = self.read(about=(identity, by)).permitted
+        old, new = policies.holder(self, identity), policies.holder(self, by)
+        if old == new:
+            raise InputError(f"{identity!r} and {by!r} are the same identity.", hint="Name the one that replaces it.")
+        return policy_plans.make(self, current, edits.replace(current, old, new))
 
     def without(self, plan: Plan, identities: Iterable[str]) -> Plan:
         """Return a plan that leaves identities out of what a plan sends, for those that are not assigned any more."""

@@ -1,6 +1,5 @@
 """A local cluster that was started for a session, and that a session in its place may keep."""
 
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,9 +17,7 @@ class SharedCluster:
         self._users += 1
         return self._cluster
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         """Stop the cluster, unless another session uses it."""
         self._users -= 1
         if not self._users:

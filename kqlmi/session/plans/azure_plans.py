@@ -155,7 +155,7 @@ def carry_out(
     core: Core, plan: AzurePlan, *, confirm: str, deadline: float | None, tell: Callable[[str], None]
 ) -> Done:
     """Carry out exactly ``plan``, and verify it."""
-    from kqlmi.arm import assignments, dataconnections, operations
+    from kqlmi.arm import assignments, dataconnections
 
     must_write(core)
     require_own(core, plan)
@@ -166,11 +166,10 @@ def carry_out(
         )
     if not plan.steps:
         return Done(plan)
-    resource, limit = resource_of(core), operations.DEADLINE if deadline is None else deadline
-    lost = min(operations.LOST, limit)
+    resource = resource_of(core)
     if isinstance(plan, AssignmentPlan):
         know(core, core.met.directory.unsure_of_assigned())
-        assignments.apply(resource, plan, deadline=limit, lost=lost, tell=tell)
+        assignments.apply(resource, plan, deadline=deadline, tell=tell)
     else:
-        dataconnections.apply(resource, plan, deadline=limit, lost=lost, tell=tell)
+        dataconnections.apply(resource, plan, deadline=deadline, tell=tell)
     return Done(plan)
