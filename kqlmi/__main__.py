@@ -37,8 +37,8 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         # What was typed in a wrong place may be a secret, and the output of a shell is often kept.
-        told = _TYPED.sub(lambda found: " ".join(_OPTION.findall(found[0])) or "what was typed", message)
-        self.exit(1, f"{self.prog}: {told}\n")
+        safe = _TYPED.sub(lambda found: " ".join(_OPTION.findall(found[0])) or "what was typed", message)
+        self.exit(1, f"{self.prog}: {safe}\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -201,8 +201,8 @@ def _confirm(plan: Plan, *, yes: bool, revoke: bool) -> None:
 
 def _outcome(plan: Plan, outcome: str, steps: Sequence[str]) -> str:
     """Give the outcome as JSON: ``plan`` (its ID), ``cluster``, ``outcome``, and ``steps`` with ``scope`` and ``outcome``."""
-    told = [*steps, *["not applied"] * (len(plan.steps) - len(steps))]
-    rows = [{"scope": step.scope.name, "outcome": one} for step, one in zip(plan.steps, told, strict=True)]
+    outcomes = [*steps, *["not applied"] * (len(plan.steps) - len(steps))]
+    rows = [{"scope": step.scope.name, "outcome": one} for step, one in zip(plan.steps, outcomes, strict=True)]
     return json.dumps({"plan": plan.id, "cluster": plan.cluster, "outcome": outcome, "steps": rows}, indent=2)
 
 

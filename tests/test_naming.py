@@ -8,7 +8,7 @@ from kqlmi.cluster.protocol.table import Column, Table
 from kqlmi.local.state import state
 from kqlmi.local.world import build
 from kqlmi.model.entities import Scope, database_key
-from kqlmi.session.known_names import Met
+from kqlmi.session.known_names import KnownNames
 
 # A name, others that are the same database, and others that are not.
 SPELLINGS = [
@@ -50,9 +50,11 @@ def test_a_name_is_compared_letter_by_letter_so_that_its_key_is_as_long_and_stay
         assert (len(key), database_key(key)) == (1, key)
 
 
-def names(*databases: str, **pretty: str) -> Met:
+def names(*databases: str, **pretty: str) -> KnownNames:
     rows = tuple((name, pretty.get(name, "")) for name in databases)
-    return Met().listing(Table(tuple(Column.of(one, "string") for one in ("DatabaseName", "PrettyName")), rows))
+    return KnownNames().with_databases(
+        Table(tuple(Column.of(one, "string") for one in ("DatabaseName", "PrettyName")), rows)
+    )
 
 
 @pytest.mark.parametrize(
@@ -71,7 +73,7 @@ def names(*databases: str, **pretty: str) -> Met:
     ],
 )
 def test_a_name_that_exists_goes_before_the_glob_that_it_would_be(
-    met: Met, pattern: str, found: tuple[str, ...]
+    met: KnownNames, pattern: str, found: tuple[str, ...]
 ) -> None:
     assert met.matching(pattern) == found
 

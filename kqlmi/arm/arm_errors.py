@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def asking(what: str, needs: str) -> Iterator[None]:
+def translated(what: str, needs: str) -> Iterator[None]:
     """Raise what Azure's clients raise as one sentence: Azure Resource Manager does not do ``what``, and why.
 
     ``needs`` names the Azure role that it takes.
@@ -28,7 +28,7 @@ def asking(what: str, needs: str) -> Iterator[None]:
             hint="Is there a proxy in between?",
         ) from None
     except AzureError as error:
-        failed = _translated(error, what, needs)
+        failed = _as_kqlmi_error(error, what, needs)
         if isinstance(failed, ResourceManagerError):
             # What failed may be the operation, or only the way to its state.
             failed.ended = type(error.__cause__).__name__ == "OperationFailed"
@@ -39,7 +39,7 @@ def asking(what: str, needs: str) -> Iterator[None]:
             failed.forget(_token(error))
 
 
-def _translated(error: "AzureError", what: str, needs: str) -> KqlmiError:
+def _as_kqlmi_error(error: "AzureError", what: str, needs: str) -> KqlmiError:
     from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, ServiceRequestError
 
     status = error.status_code if isinstance(error, HttpResponseError) else None
@@ -61,7 +61,7 @@ def _translated(error: "AzureError", what: str, needs: str) -> KqlmiError:
 
 
 def _token(error: "AzureError") -> frozenset[str]:
-    """Give the token that the failed request carried."""
+    """Return the token that the failed request carried."""
     request = getattr(getattr(error, "response", None), "request", None)
     sent = str(getattr(request, "headers", {}).get("Authorization", "")).removeprefix("Bearer ")
     return frozenset({sent} - {""})

@@ -5,7 +5,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from kqlmi.arm import operations
-from kqlmi.arm.arm_errors import asking
+from kqlmi.arm.arm_errors import translated
 from kqlmi.arm.identities import READER
 from kqlmi.arm.operations import Change, State, before_sending, carry_out
 from kqlmi.arm.resource import ClusterResource
@@ -27,7 +27,7 @@ _STREAMS: Final = (
 def read(
     cluster: ClusterResource, databases: Iterable[str]
 ) -> Mapping[str, tuple[DataConnection, ...] | ResourceManagerError]:
-    """Give the data connections of each database, or why they could not be read.
+    """Return the data connections of each database, or why they could not be read.
 
     Raises:
         MissingExtraError: azure-mgmt-kusto is not installed.
@@ -79,7 +79,7 @@ def apply(
 
 def _of(client: Any, cluster: ClusterResource, database: str) -> tuple[DataConnection, ...] | ResourceManagerError:
     try:
-        with asking("tell which data connections there are", READER):
+        with translated("tell which data connections there are", READER):
             listed = client.data_connections.list_by_database(*cluster.place, database)
             return tuple(_connection(one.as_dict(), database) for one in listed)
     except ResourceManagerError as error:
@@ -88,7 +88,7 @@ def _of(client: Any, cluster: ClusterResource, database: str) -> tuple[DataConne
 
 def _properties(client: Any, place: tuple[str, ...]) -> Mapping[str, Any] | None:
     try:
-        with asking("tell which data connections there are", READER):
+        with translated("tell which data connections there are", READER):
             return dict(client.data_connections.get(*place).as_dict().get("properties") or {})
     except ResourceManagerError as error:
         if error.status == HTTPStatus.NOT_FOUND:
@@ -112,5 +112,5 @@ def _connection(shown: Mapping[str, Any], database: str) -> DataConnection:
 
 
 def _holds(found: Mapping[str, Any], wanted: Mapping[str, str]) -> bool:
-    """Tell whether what is there has what was sent; resource IDs and formats come back in another letter case."""
+    """Check whether what is there has what was sent; resource IDs and formats come back in another letter case."""
     return all(str(found.get(name) or "").casefold() == value.casefold() for name, value in wanted.items())

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from kqlmi.arm.arm_errors import asking
+from kqlmi.arm.arm_errors import translated
 from kqlmi.arm.resource import ClusterResource
 from kqlmi.errors import InputError, ResourceManagerError
 from kqlmi.model.azure.assignment import IdentityBlock
@@ -31,13 +31,13 @@ class Assigned:
 
 
 def read(cluster: ClusterResource) -> Assigned:
-    """Give what is assigned to the cluster.
+    """Return what is assigned to the cluster.
 
     Raises:
         MissingExtraError: azure-mgmt-kusto is not installed.
         ResourceManagerError: The caller may not read the cluster, or Azure Resource Manager gave no answer.
     """
-    with asking("tell which identities are assigned", READER), cluster.kusto() as client:
+    with translated("tell which identities are assigned", READER), cluster.kusto() as client:
         return _assigned(cluster, client.clusters.get(*cluster.place))
 
 
@@ -71,7 +71,7 @@ def get(cluster: ClusterResource, text: str) -> Identity | None:
     group, name = (place.group, place.name) if place else (cluster.place[0], text)
     try:
         with (
-            asking(f"tell of the identity {text}", _IDENTITY_READER),
+            translated(f"tell of the identity {text}", _IDENTITY_READER),
             cluster.msi(place.subscription if place else "") as client,
         ):
             return _identity(client.user_assigned_identities.get(group, name))
@@ -83,7 +83,7 @@ def get(cluster: ClusterResource, text: str) -> Identity | None:
 
 def in_subscription(cluster: ClusterResource) -> tuple[Identity, ...]:
     """Read the user-assigned identities of the cluster's subscription; ResourceManagerError if they may not be read."""
-    with asking("tell of the identities in the subscription", _IDENTITY_READER), cluster.msi() as client:
+    with translated("tell of the identities in the subscription", _IDENTITY_READER), cluster.msi() as client:
         return tuple(map(_identity, client.user_assigned_identities.list_by_subscription()))
 
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from kqlmi.arm.arm_errors import asking
+from kqlmi.arm.arm_errors import translated
 from kqlmi.errors import ApplyError, KqlmiError, ResourceManagerError
 
 State = Literal["before", "after", "changing", "other"]
@@ -96,7 +96,7 @@ def _interrupted(change: Change) -> ApplyError:
 def _sent(change: Change, end: float, tell: Callable[[str], None]) -> tuple[ResourceManagerError | None, bool]:
     """Send a change and follow it; give what failed, and whether the operation has certainly ended."""
     try:
-        with asking(change.what, change.needs):
+        with translated(change.what, change.needs):
             poller = change.send()
     except ResourceManagerError as error:
         return error, False
@@ -105,7 +105,7 @@ def _sent(change: Change, end: float, tell: Callable[[str], None]) -> tuple[Reso
         raise ApplyError(error.message, outcome="not applied", hint=error.hint) from error
     tell(f"Azure Resource Manager accepted to {change.what}, and carries it out.")
     try:
-        with asking(change.what, change.needs):
+        with translated(change.what, change.needs):
             return None, _followed(poller, end, tell)
     except KqlmiError as error:
         status, ended = (error.status, error.ended) if isinstance(error, ResourceManagerError) else (None, False)

@@ -29,7 +29,7 @@ _CLOUDS: Final[Mapping[str, str]] = {
 
 
 def options_for(credential: Any, host: str) -> dict[str, Any]:
-    """Give the options of azure-mgmt clients for the cloud that a cluster's host is in."""
+    """Return the options of azure-mgmt clients for the cloud that a cluster's host is in."""
     endpoint = next((url for ending, url in _CLOUDS.items() if host.casefold().endswith(ending)), "")
     cloud = {"base_url": endpoint, "credential_scopes": [f"{endpoint}/.default"]} if endpoint else {}
     return {"credential": credential, **cloud}
@@ -62,17 +62,17 @@ class ClusterResource:
 
     @property
     def name(self) -> str:
-        """Give the cluster's name in its resource group."""
+        """Return the cluster's name in its resource group."""
         return self.parts.name
 
     @property
     def place(self) -> tuple[str, str]:
-        """Give the resource group and the name, as the client takes them."""
+        """Return the resource group and the name, as the client takes them."""
         return self.parts.group, self.parts.name
 
     @property
     def pause(self) -> float:
-        """Give the time in seconds between two looks at what goes on."""
+        """Return the time in seconds between two looks at what goes on."""
         return float({**_DEFAULTS, **self.options}["polling_interval"])
 
     @contextmanager
@@ -95,7 +95,7 @@ class ClusterResource:
 
 
 def _retries() -> Any:
-    """Give the library's policy of retries, without those for which Azure asks to wait long."""
+    """Return the library's policy of retries, without those for which Azure asks to wait long."""
     from azure.core.pipeline.policies import RetryPolicy
 
     class Retries(RetryPolicy[Any, Any]):

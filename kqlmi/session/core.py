@@ -15,7 +15,7 @@ from kqlmi.model.explain.explanation import Explanation, Verdict
 from kqlmi.model.plan.plan import Plan
 from kqlmi.model.policy.directory import Directory
 from kqlmi.recording import Recorder
-from kqlmi.session.known_names import Met
+from kqlmi.session.known_names import KnownNames
 
 if TYPE_CHECKING:
     from kqlmi.arm.resource import ClusterResource
@@ -37,7 +37,7 @@ class Core:
     """What a session holds; the modules of this package are functions over it, and ``Session`` has them as methods.
 
     ``name`` names the cluster in every preview, result and error. ``target`` is where it is, and ``resource`` where it is
-    in Azure Resource Manager. ``database`` is the database in context. ``met`` holds the names that were read so far.
+    in Azure Resource Manager. ``database`` is the database in context. ``known`` holds the names that were read so far.
     ``plans`` are those that were shown, by ID, and ``refusal`` is the last one. ``timeout`` is the connection's own, in
     seconds. ``closing`` ends what the session keeps open, and ``started`` is the local cluster that was started for it.
     """
@@ -61,7 +61,7 @@ class Core:
         self.history, self.timeout = History() if history else None, timeout
         self.plans: dict[str, Plan | AzurePlan] = {}
         self.refusal: Refusal | None = None
-        self.met = Met()
+        self.known = KnownNames()
         self.started: AbstractContextManager[LocalCluster] | None = None
         self.closing = ExitStack()
         self.closing.callback(connection.close)
@@ -76,7 +76,7 @@ class Core:
 
 def know(core: Core, directory: Directory) -> None:
     """Keep who is who, by what was learnt of it."""
-    core.met = replace(core.met, directory=directory)
+    core.known = replace(core.known, directory=directory)
 
 
 def must_write(core: Core) -> None:

@@ -10,16 +10,16 @@ from typing import Final
 
 from kqlmi.cluster.ingest import IngestClient, Ingestion
 from kqlmi.errors import IngestionError, InputError, KqlmiError, RequestInterruptedError, printable
-from kqlmi.model.entities import SYSTEM, Identity, Scope
+from kqlmi.model.entities import SYSTEM, Scope
 from kqlmi.model.explain.explanation import assign_line, grant_lines
 from kqlmi.model.kql import quoting
 from kqlmi.model.policy.access import access
 from kqlmi.model.uses import blobs
 from kqlmi.model.uses.blobs import Blob
 from kqlmi.model.workflows import WORKFLOWS
-from kqlmi.session import resource_manager
 from kqlmi.session.core import Core, database_name, must_write
 from kqlmi.session.policies import database_scope, databases, read
+from kqlmi.session.resource_manager import Azure, ask
 
 WAIT: Final = 600.0
 """How long an ingestion is followed, in seconds; a cluster may collect files for five minutes before it begins."""
@@ -69,17 +69,17 @@ def ingest(
             + ", skipping the first record" * ignore_first_record
         )
         tell(
-            f"Sending {order.blob} as {data_format}{how} into {_place(order)} on {core.name},"
+            f"Sending {order.blob} as {data_format}{how} into {_target(order)} on {core.name},"
             f" source ID {order.source_id}."
         )
         sent = client.send(order, data_format=data_format, mapping=mapping, ignore_first_record=ignore_first_record)
         tell("Queued." if sent.outcome == "queued" else "The answer of the queue was lost.")
         if wait <= 0 and sent.outcome == "queued":
             return sent
-        found = _followed(client, sent, wait, interval, progress)
+        found = _wait_for_report(client, sent, wait, interval, progress)
         if found.outcome == "succeeded":
             return found
-        raise _failure(found) if found.outcome == "failed" else _silence(core, found, wait)
+        raise _failure(found) if found.outcome == "failed" else _no_report(core, found, wait)
 
 
 @contextmanager
@@ -94,33 +94,35 @@ def _interruptible(client: IngestClient) -> Iterator[None]:
 def _interrupted(sent: Ingestion | None) -> RequestInterruptedError:
     if sent is None:
         return RequestInterruptedError("Interrupted before the blob was sent: nothing was queued.", sent=False)
-    what = f"{sent.blob.url} is queued into {_place(sent)}"
+    what = f"{sent.blob.url} is queued into {_target(sent)}"
     if sent.outcome == "queued":
         return RequestInterruptedError(
             f"Interrupted. {what}, source ID {sent.source_id}, and its ingestion goes on.",
-            hint=f"See in a %%kqlmi cell whether it failed, by {_listed(sent)}",
+            hint=f"See in a %%kqlmi cell whether it failed, by {_failures(sent)}",
         )
     return RequestInterruptedError(
         f"Interrupted. Whether {what} is not known, source ID {sent.source_id}.",
-        hint=f"It may still come: look before you send it again, in a %%kqlmi cell, by {_listed(sent)}",
+        hint=f"It may still come: look before you send it again, in a %%kqlmi cell, by {_failures(sent)}",
     )
 
 
 def _checked(core: Core, blob: Blob, text: str, scope: Scope, tell: Callable[[str], None]) -> Blob:
-    """Give the blob with the identity that was said, if that may ingest into the database as far as can be known."""
-    assigned = _assigned(core, tell)
+    """Return the blob with the identity that is named, if that may ingest into the database as far as can be known."""
+    azure = ask(core) if core.resource else Azure()
+    if azure.why:
+        tell(f"Not checked whether the identity is assigned: {azure.why}")
     snapshot = read(core, [Scope.cluster(), scope], about=filter(None, (text, blob.identity))).snapshot
-    directory = core.met.directory
-    said, named = (directory.resolve(one) if one else None for one in (text, blob.identity))
-    if said and named and said != named:
+    directory = core.known.directory
+    given, named = (directory.resolve(one) if one else None for one in (text, blob.identity))
+    if given and named and given != named:
         raise InputError(
-            f"The URI names {blob.identity}, and --identity another: {said.object_id}.", hint="Leave one of them away."
+            f"The URI names {blob.identity}, and --identity another: {given.object_id}.", hint="Leave one of them away."
         )
-    who = said or named
+    who = given or named
     if who is None:
         raise InputError("No identity is said.", hint="Say --identity NAME, or system; %kqlmi show lists them.")
     shown, holder = str(who), who.object_id
-    if assigned is not None and holder not in {one.object_id for one in assigned}:
+    if azure.identities is not None and holder not in {one.object_id for one in azure.identities}:
         raise InputError(
             f"{shown} is not assigned to {core.name}, so nothing was sent.",
             hint=f"Assign it first: {assign_line(SYSTEM if holder == SYSTEM else who.display_name, core.name)}",
@@ -138,18 +140,7 @@ def _checked(core: Core, blob: Blob, text: str, scope: Scope, tell: Callable[[st
     return blob.by(holder) if not blob.identity or directory.client_of(blob.identity) else blob
 
 
-def _assigned(core: Core, tell: Callable[[str], None]) -> tuple[Identity, ...] | None:
-    """Give the identities that are assigned; None where that is not known."""
-    if core.resource is None:
-        return None
-    try:
-        return resource_manager.assigned(core)
-    except KqlmiError as error:
-        tell(f"Not checked whether the identity is assigned: {error}")
-        return None
-
-
-def _followed(
+def _wait_for_report(
     client: IngestClient, sent: Ingestion, wait: float, interval: float, progress: Callable[[float], None]
 ) -> Ingestion:
     """Look for a report until there is one, or the time is over."""
@@ -171,15 +162,15 @@ def _failure(found: Ingestion) -> IngestionError:
     if found.error_code in _ABOUT_IDENTITY:
         hint = f"Look at the policies, at whether the identity is assigned, and at its Azure role: {_EXTERNAL}."
     return IngestionError(
-        f"{found.blob.url} was not ingested into {_place(found)}{code}: {found.details or 'no reason was given'}",
+        f"{found.blob.url} was not ingested into {_target(found)}{code}: {found.details or 'no reason was given'}",
         ingestion=found,
         hint=hint,
     )
 
 
-def _silence(core: Core, found: Ingestion, wait: float) -> IngestionError:
-    """Give the error for an ingestion of which nothing was heard, with what the cluster notes of its blob."""
-    listed = _listed(found)
+def _no_report(core: Core, found: Ingestion, wait: float) -> IngestionError:
+    """Return the error for an ingestion of which nothing was heard, with what the cluster notes of its blob."""
+    listed = _failures(found)
     recent = f"{listed} and Table == {quoting.literal(found.table)} and FailedOn > ago({int(wait) + 60}s)"
     try:
         noted = core.connection.execute(recent, found.database).column("Details")[-1:]
@@ -187,16 +178,16 @@ def _silence(core: Core, found: Ingestion, wait: float) -> IngestionError:
         noted = []
     also = f" Of this blob, though perhaps of another attempt, the cluster notes: {noted[0]}" if noted else ""
     return IngestionError(
-        f"Whether {found.blob.url} was ingested into {_place(found)} is not known: nothing was reported within"
+        f"Whether {found.blob.url} was ingested into {_target(found)} is not known: nothing was reported within"
         f" {wait:g} seconds.{also}",
         ingestion=found,
         hint=f"It may still come: look before you send it again, in a %%kqlmi cell, by {listed}",
     )
 
 
-def _listed(ingestion: Ingestion) -> str:
+def _failures(ingestion: Ingestion) -> str:
     return f".show ingestion failures | where IngestionSourcePath == {quoting.literal(ingestion.blob.url)}"
 
 
-def _place(ingestion: Ingestion) -> str:
+def _target(ingestion: Ingestion) -> str:
     return f"{printable(ingestion.database)}.{printable(ingestion.table)}"

@@ -1,4 +1,4 @@
-"""The names that a session has met, which can be offered while somebody types without asking the cluster."""
+"""The names that a session knows, which can be offered while somebody types without asking the cluster."""
 
 import fnmatch
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from kqlmi.model.policy.policy import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
-class Met:
+class KnownNames:
     """Databases, the directory of identities, and the usages that policies hold.
 
     ``pretty`` has the pretty names of databases by their names, ``following`` the databases that follow a leader.
@@ -26,8 +26,8 @@ class Met:
     pretty: Mapping[str, str] = field(default_factory=dict)
     following: frozenset[Scope] = frozenset()
 
-    def listing(self, answer: Table) -> Self:
-        """Give what is known once ``.show databases`` was answered."""
+    def with_databases(self, answer: Table) -> Self:
+        """Return what is known once ``.show databases`` was answered."""
         names = databases.names(answer)
         pretty = answer.column("PrettyName") if answer.has("PrettyName") else ()
         return replace(
@@ -52,12 +52,12 @@ class Met:
         return names.get(wanted) or (called[0] if len(called) == 1 else name)
 
     def label(self, scope: Scope) -> str:
-        """Give a scope for people: with the pretty name of a database beside its name."""
+        """Return a scope for people: with the pretty name of a database beside its name."""
         pretty = printable(self.pretty.get(scope.name or "", ""))
         return f"{scope} ({pretty})" if pretty else str(scope)
 
-    def reading(self, found: Snapshot) -> Self:
-        """Give what is known once policies were read as well."""
+    def with_policies(self, found: Snapshot) -> Self:
+        """Return what is known once policies were read as well."""
         new = sorted(found.usages.difference(self.usages))
         return replace(self, directory=self.directory.reading(found), usages=(*self.usages, *new))
 

@@ -12,13 +12,13 @@ _EVENTHOUSES: Final = ".kusto.fabric.microsoft.com"
 
 
 def notes(core: Core) -> Iterator[str]:
-    """Give a sentence for each thing about policies that is otherwise here, as far as it is known without asking."""
+    """Yield a sentence for each thing about policies that is otherwise here, as far as it is known without asking."""
     host = urlsplit(core.target.query_url).hostname or "" if core.target else ""
     if host.endswith(_EVENTHOUSES):
         yield (
             "This is an Eventhouse in Microsoft Fabric: the documentation gives the ManagedIdentity policy to Azure Data "
             "Explorer alone."
         )
-    if core.met.following:
-        shown = ", ".join(map(printable, sorted(str(one.name) for one in core.met.following)))
+    if core.known.following:
+        shown = ", ".join(map(printable, sorted(str(one.name) for one in core.known.following)))
         yield f"These databases follow a leader, and their policies are changed on its cluster: {shown}."

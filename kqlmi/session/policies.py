@@ -16,16 +16,16 @@ from kqlmi.session.resource_manager import assigned
 
 def databases(core: Core, pattern: str = "") -> tuple[str, ...]:
     """List the databases that the caller may see, or those that match a glob."""
-    core.met = core.met.listing(core.connection.execute(".show databases"))
-    return core.met.matching(pattern) if pattern else core.met.databases
+    core.known = core.known.with_databases(core.connection.execute(".show databases"))
+    return core.known.matching(pattern) if pattern else core.known.databases
 
 
 def database_scope(core: Core, name: str) -> Scope:
     """Return the scope of an existing database, in its own spelling; InputError with a suggestion if there is none."""
     databases(core)
-    found = core.met.database(name)
-    if found not in core.met.databases:
-        hint = did_you_mean(name, [*core.met.databases, *core.met.pretty.values()])
+    found = core.known.database(name)
+    if found not in core.known.databases:
+        hint = did_you_mean(name, [*core.known.databases, *core.known.pretty.values()])
         raise InputError(f"There is no database {name!r} on {core.name}.", hint=hint)
     return Scope.database(found)
 
@@ -33,7 +33,7 @@ def database_scope(core: Core, name: str) -> Scope:
 def policy(core: Core, scope: Scope) -> Policy | None:
     """Read the policy of a scope; None where there is none."""
     found = policies.read_policy(core.connection, scope)
-    return found and found.marking(core.met.directory.earlier)
+    return found and found.marking(core.known.directory.earlier)
 
 
 def identity(core: Core, text: str) -> ObjectId:
@@ -47,7 +47,7 @@ def identity(core: Core, text: str) -> ObjectId:
 
 def holder(core: Core, text: str) -> ObjectId:
     """Return the identity that ``text`` names, by what was read so far; InputError if none has the name, or several."""
-    return core.met.directory.resolve(text).object_id
+    return core.known.directory.resolve(text).object_id
 
 
 def readable(core: Core, scopes: Iterable[Scope], *, about: Iterable[str] = ()) -> Snapshot:
@@ -72,7 +72,7 @@ def read(
     every = [Scope.cluster(), *map(Scope.database, databases(core))] if given is None else []
     reading = _read(core, given or every, progress)
     if given is not None and _unknown(core, names):
-        others = [Scope.cluster(), *map(Scope.database, core.met.databases or databases(core))]
+        others = [Scope.cluster(), *map(Scope.database, core.known.databases or databases(core))]
         _ = _read(core, [one for one in others if one not in given]).permitted
     if _is_doubtful(core, names, reading.snapshot, asked=asked):
         _ask(core)
@@ -81,17 +81,17 @@ def read(
 
 def _read(core: Core, scopes: Iterable[Scope], progress: Progress = unseen) -> Policies:
     found = _marked(core, policies.read_policies(core.connection, scopes, progress))
-    core.met = core.met.reading(found.snapshot)
+    core.known = core.known.with_policies(found.snapshot)
     return found
 
 
 def _marked(core: Core, reading: Policies) -> Policies:
     """Keep the entries of an earlier system identity apart."""
-    return replace(reading, snapshot=reading.snapshot.marking(core.met.directory.earlier))
+    return replace(reading, snapshot=reading.snapshot.marking(core.known.directory.earlier))
 
 
 def _unknown(core: Core, names: tuple[str, ...]) -> bool:
-    directory = core.met.directory
+    directory = core.known.directory
     return any(not is_guid(directory.key(name)) and not directory.find(name) for name in names)
 
 
@@ -107,7 +107,7 @@ def _ask(core: Core) -> bool:
 
 def _is_doubtful(core: Core, names: tuple[str, ...], found: Snapshot, *, asked: bool) -> bool:
     """Return whether policies may take an earlier system identity for the one that is meant."""
-    directory = core.met.directory
+    directory = core.known.directory
     if SYSTEM not in {directory.key(name) for name in names}:
         return False
     ids = {

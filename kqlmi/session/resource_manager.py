@@ -35,10 +35,10 @@ class Azure:
     connections: Mapping[str, tuple[DataConnection, ...] | ResourceManagerError] = field(default_factory=dict)
 
     def add_to(self, discovery: Discovery, cluster: str) -> Discovery:
-        """Give a discovery with what the data connections show of the use of identities."""
+        """Return a discovery with what the data connections show of the use of identities."""
         if self.identities is None:
-            told = Source(DATA_CONNECTIONS, "", self.outcome, detail="Azure Resource Manager does not tell")
-            return discovery.learning(DATA_CONNECTIONS, [told], ())
+            source = Source(DATA_CONNECTIONS, "", self.outcome, detail="Azure Resource Manager does not tell")
+            return discovery.learning(DATA_CONNECTIONS, [source], ())
         sources = [
             Source(DATA_CONNECTIONS, name, _outcome(found), detail=found.message)
             if isinstance(found, ResourceManagerError)
@@ -53,12 +53,12 @@ class Azure:
 
     @property
     def all(self) -> tuple[DataConnection, ...]:
-        """Give the data connections of all databases."""
+        """Return the data connections of all databases."""
         return tuple(one for found in self.connections.values() if isinstance(found, tuple) for one in found)
 
 
 def resource_of(core: Core) -> "ClusterResource":
-    """Give where the cluster is in Azure Resource Manager; InputError where the session does not know."""
+    """Return where the cluster is in Azure Resource Manager; InputError where the session does not know."""
     if core.resource is None:
         raise InputError(
             f"Where {core.name} is in Azure Resource Manager is not known.",
@@ -72,7 +72,7 @@ def assigned(core: Core) -> tuple[Identity, ...]:
     from kqlmi.arm import identities
 
     found = identities.read(resource_of(core)).identities
-    know(core, core.met.directory.assigning(found))
+    know(core, core.known.directory.assigning(found))
     return found
 
 

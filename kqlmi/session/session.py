@@ -172,15 +172,15 @@ class Session(core.Core):
         """
         return listings.data_connections(self)
 
-    def discover(self, known: resource_manager.Azure | None = None, *, progress: Progress = unseen) -> Discovery:
+    def discover(self, azure: resource_manager.Azure | None = None, *, progress: Progress = unseen) -> Discovery:
         """Return where identities are really used, as far as the caller may see it, each source with outcome and window.
 
-        Data connections are a source where the session knows the cluster's resource ID; ``known`` has what Azure told.
+        Data connections are a source where the session knows the cluster's resource ID; ``azure`` is what was asked of Azure already.
 
         Raises:
             KqlmiError: The databases cannot be listed.
         """
-        return resource_manager.discover(self, known, progress=progress)
+        return resource_manager.discover(self, azure, progress=progress)
 
     def access(self, identity: str, usage: str, *, database: str = "") -> Access:
         """Return whether an identity may be used for something in a database, or in all by the cluster's policy, and why.
@@ -464,7 +464,7 @@ class Session(core.Core):
         """
         return azure_plans.unassign(self, identity)
 
-    def connect_hub(
+    def connect_eventhub(
         self,
         name: str,
         *,
@@ -492,7 +492,7 @@ class Session(core.Core):
             InputError: The database, the hub's resource ID or the identity is wrong.
             ResourceManagerError: What is assigned may not be read.
         """
-        return azure_plans.connect_hub(
+        return azure_plans.connect_eventhub(
             self,
             name,
             hub=hub,

@@ -24,7 +24,7 @@ def send(core: Core, text: str, database: str | None, *, timeout: float | None) 
     command, written = commands.read(text), commands.writes(text)
     if is_write(text):
         must_write(core)
-    name, limit = core.met.database(database or core.database), core.timeout if timeout is None else timeout
+    name, limit = core.known.database(database or core.database), core.timeout if timeout is None else timeout
     server_deadline(limit)
     try:
         if written:
@@ -51,27 +51,27 @@ def policy_in(core: Core, answer: Table, text: str, database: str) -> Snapshot |
     if command is None or command.piped or not policies.holds_policy(answer):
         return None
     policy, name = policies.policy_of(answer), answer_subjects.entity_name(answer)
-    database = core.met.database(database or core.database) or name
+    database = core.known.database(database or core.database) or name
     scope = command.scope or (Scope.database(database) if database else None)
     if scope is None:
         return None
-    called = scope if scope.is_cluster else Scope.database(core.met.database(str(scope.name)))
+    called = scope if scope.is_cluster else Scope.database(core.known.database(str(scope.name)))
     about = answer_subjects.is_about(answer, called)
-    if about is False or (about is None and name in core.met.databases):
+    if about is False or (about is None and name in core.known.databases):
         raise AnswerError(f"The answer is not about the policy of the {scope}.")
     found = Snapshot({scope: policy})
-    core.met = core.met.reading(found)
+    core.known = core.known.with_policies(found)
     return found
 
 
 def check(core: Core, text: str, database: str) -> tuple[Verdict, ...]:
     """Return for each identity that a text uses whether it would be allowed now; nothing of the text is executed."""
-    database = core.met.database(database or core.database)
+    database = core.known.database(database or core.database)
     found = references(text)
-    key = core.met.directory.key
+    key = core.known.directory.key
     about = [one.identity for one in found if one.identity and is_identity(key(one.identity))]
     snapshot = read(core, _scopes(core, found, database), about=about).permitted if found else Snapshot()
-    known = core.met.directory
+    known = core.known.directory
     return tuple(judge(one, snapshot, database or core.database, known) for one in found)
 
 
@@ -89,7 +89,7 @@ def explain(core: Core, error: ServiceError, text: str, database: str = "") -> R
             snapshot = read(core, _scopes(core, found[:_MOST], database)).permitted
         except KqlmiError:
             found = ()
-    known = core.met.directory
+    known = core.known.directory
     verdicts = tuple(judge(one, snapshot, database or core.database, known) for one in found)
     fields = {"message": error.message, "code": error.code, "type_name": error.type_name}
     return Refusal(error, from_refusal(fields, error.details, snapshot, verdicts, core.name, known=known), verdicts)

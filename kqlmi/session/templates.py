@@ -17,7 +17,7 @@ def new(core: Core, flow: str, parameters: Mapping[str, str], *, identity: str, 
     scope = database_scope(core, database_name(core, database))
     assigned = ask(core).identities
     snapshot = read(core, [Scope.cluster(), scope], about=(identity,)).snapshot
-    found = core.met.directory.resolve(identity)
+    found = core.known.directory.resolve(identity)
     listed = None if assigned is None else [one.object_id for one in assigned]
     return templates.fill(form, parameters, found, scope, place=_place(core), snapshot=snapshot, assigned=listed)
 

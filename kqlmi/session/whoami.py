@@ -61,11 +61,11 @@ def whoami(core: Core, database: str) -> WhoAmI:
     unread: dict[str, list[str]] = {}
     visible = databases(core)
     name = database_scope(core, database).name if database else core.database or next(iter(visible), "")
-    told = _details(_ask(core, "print details = current_principal_details()", "the principal", unread, name))
+    details = _details(_ask(core, "print details = current_principal_details()", "the principal", unread, name))
     own = _ask(core, ".show principal roles", "your own list of roles", unread)
-    roles = None if own is None else _told_roles(own)
+    roles = None if own is None else _roles(own.records())
     first: Mapping[str, Any] = next(own.records(), {}) if own else {}
-    object_id = str(told.get("ObjectId") or first.get("AADObjectID") or "")
+    object_id = str(details.get("ObjectId") or first.get("AADObjectID") or "")
     if name and object_id:
         listed = _ask(
             core, f".show database {quoting.name(name)} principals", f"the roles in {printable(name)}", unread
@@ -76,13 +76,13 @@ def whoami(core: Core, database: str) -> WhoAmI:
             if str(row.get("PrincipalObjectId", "")).lower() == object_id.lower()
         ]
         roles = _merged(roles, _roles([{**row, "Scope": f"Database {name}"} for row in mine]))
-    kind = str(told.get("Type") or "")
+    kind = str(details.get("Type") or "")
     return WhoAmI(
         core.name,
-        str(told.get("DisplayName") or first.get("DisplayName") or ""),
+        str(details.get("DisplayName") or first.get("DisplayName") or ""),
         object_id,
         _KINDS.get(kind.lower(), kind),
-        str(told.get("Authority") or ""),
+        str(details.get("Authority") or ""),
         roles,
         (*_readings(core, name or ""), *abilities(roles, read_only=core.read_only)),
         tuple(f"{', '.join(what)}. {why}" for why, what in unread.items()),
@@ -94,7 +94,7 @@ def denial(core: Core) -> Denial | None:
     if core.read_only:
         return Denial(f"The session on {core.name} is read-only.", certain=True)
     try:
-        ability = changing(_told_roles(core.connection.execute(".show principal roles")))
+        ability = changing(_roles(core.connection.execute(".show principal roles").records()))
     except KqlmiError:
         return None
     if ability.answer == "yes":
@@ -119,14 +119,9 @@ def _ask(core: Core, text: str, what: str, unread: dict[str, list[str]], databas
 
 
 def _details(table: Table | None) -> Mapping[str, Any]:
-    """Give what ``current_principal_details()`` says, which comes as an object or as its text."""
+    """Return what ``current_principal_details()`` says, which comes as an object or as its text."""
     found = jsontext.read(next(iter(table.column("details")), None)) if table else None
     return found if isinstance(found, dict) else {}
-
-
-def _told_roles(answer: Table) -> tuple[HeldRole, ...]:
-    """Return the roles in the answer of ``.show principal roles``."""
-    return _roles(answer.records())
 
 
 def _roles(rows: Iterable[Mapping[str, Any]]) -> tuple[HeldRole, ...]:

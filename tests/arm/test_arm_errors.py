@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from azure.core.exceptions import HttpResponseError
 
-from kqlmi.arm.arm_errors import asking
+from kqlmi.arm.arm_errors import translated
 from kqlmi.errors import ResourceManagerError
 
 
@@ -14,6 +14,6 @@ from kqlmi.errors import ResourceManagerError
 def test_a_refusal_without_azures_own_code_proves_nothing(status: int, code: str) -> None:
     error = HttpResponseError("<html>Blocked</html>")
     error.status_code, error.error = status, SimpleNamespace(code=code)  # type: ignore[assignment]
-    with pytest.raises(ResourceManagerError) as caught, asking("assign", "a role"):
+    with pytest.raises(ResourceManagerError) as caught, translated("assign", "a role"):
         raise error
     assert caught.value.nothing_happened is (bool(code) and status < 500)

@@ -31,7 +31,7 @@ def object_id(cluster: LocalCluster, name: str) -> str:
 
 def planned(cluster: LocalCluster, session: Session, identity: str, name: str = "dc") -> ConnectionPlan:
     hub = cluster.hub("ns", "hub").resource_id
-    return session.connect_hub(name, hub=hub, table="T", identity=identity, database="samples", data_format="json")
+    return session.connect_eventhub(name, hub=hub, table="T", identity=identity, database="samples", data_format="json")
 
 
 @pytest.mark.parametrize("identity", ["system", "loader"])
@@ -70,20 +70,20 @@ def test_wrong_names_are_refused_before_anything_is_planned(cluster: LocalCluste
     hub = cluster.hub("ns", "hub").resource_id
     for name in ("", "../../x", "a?b", "a\nb"):
         with pytest.raises(InputError, match="no name of a data connection"):
-            ready.connect_hub(name, hub=hub, table="T", identity="system", database="Samples")
+            ready.connect_eventhub(name, hub=hub, table="T", identity="system", database="Samples")
     for wrong in (f"{hub}/../../x", f"{hub}\n", "/subscriptions/x/eventhubs/"):
         with pytest.raises(InputError, match="not the resource ID of an event hub"):
-            ready.connect_hub("dc", hub=wrong, table="T", identity="system", database="Samples")
+            ready.connect_eventhub("dc", hub=wrong, table="T", identity="system", database="Samples")
     with pytest.raises(InputError, match="Did you mean csv"):
-        ready.connect_hub("dc", hub=hub, table="T", identity="system", database="Samples", data_format="csw")
+        ready.connect_eventhub("dc", hub=hub, table="T", identity="system", database="Samples", data_format="csw")
     with pytest.raises(InputError, match="not the resource ID of an event hub"):
-        ready.connect_hub("dc", hub="hub", table="T", identity="system", database="Samples")
+        ready.connect_eventhub("dc", hub="hub", table="T", identity="system", database="Samples")
     with pytest.raises(InputError, match="No database is said"):
-        ready.connect_hub("dc", hub=hub, table="T", identity="system")
+        ready.connect_eventhub("dc", hub=hub, table="T", identity="system")
     with pytest.raises(InputError, match=r"no database 'Sample'.*Did you mean Samples"):
-        ready.connect_hub("dc", hub=hub, table="T", identity="system", database="Sample")
+        ready.connect_eventhub("dc", hub=hub, table="T", identity="system", database="Sample")
     with pytest.raises(InputError, match="No identity 'nobody' is assigned"):
-        ready.connect_hub("dc", hub=hub, table="T", identity="nobody", database="Samples")
+        ready.connect_eventhub("dc", hub=hub, table="T", identity="nobody", database="Samples")
 
 
 def test_a_lost_answer_is_settled(cluster: LocalCluster, ready: Session, connect: Connect) -> None:

@@ -16,7 +16,7 @@ from kqlmi.notebook.completion import Known, Names, complete
 from kqlmi.notebook.invocation import split
 from kqlmi.notebook.subcommands import SUBCOMMANDS
 from kqlmi.session import MODES
-from kqlmi.session.known_names import Met
+from kqlmi.session.known_names import KnownNames
 
 LOADER, EXPORTER, TWIN = (f"{digit * 8}-1111-2222-3333-444444444444" for digit in "abc")
 NAMES = Names(
@@ -340,5 +340,9 @@ def test_a_word_is_quoted_as_a_shell_would_where_it_holds_both_quotes() -> None:
 def test_a_session_keeps_the_names_that_it_has_read() -> None:
     first = Policy.parse(f'[{{"ObjectId": "{LOADER}", "AllowedUsages": "Fresh", "DisplayName": "loader"}}]')
     bare = Policy.parse(f'[{{"ObjectId": "{LOADER}", "AllowedUsages": "All"}}]')
-    met = Met(("D",)).reading(Snapshot({Scope.cluster(): first})).reading(Snapshot({Scope.database("D"): bare}))
+    met = (
+        KnownNames(("D",))
+        .with_policies(Snapshot({Scope.cluster(): first}))
+        .with_policies(Snapshot({Scope.database("D"): bare}))
+    )
     assert (met.databases, met.identities, met.usages) == (("D",), {LOADER: "loader"}, ("Fresh", "All"))

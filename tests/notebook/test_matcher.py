@@ -63,7 +63,7 @@ def silent(notebook: Notebook) -> InteractiveShell:
     """Give a shell with a session that knows names, and whose cluster must not be asked."""
     magics: Any = notebook.shell.magics_manager.registry["KqlMagics"]
     session = Session("test", Silent(), history=False)
-    session.met = type(session.met)(
+    session.known = type(session.known)(
         ("Samples", "Field Reports"), Directory().learning([Identity(ObjectId(LOADER), "<b>mi</b>")]), ("Fresh",)
     )
     magics.sessions.add(session)

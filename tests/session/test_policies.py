@@ -135,7 +135,7 @@ def written(session: Session, name: str) -> None:
 
 
 def streamed(session: Session, name: str) -> str:
-    return session.connect_hub("c", hub=HUB, table="T", identity=name, database="Samples").identity.object_id
+    return session.connect_eventhub("c", hub=HUB, table="T", identity=name, database="Samples").identity.object_id
 
 
 def ticked(session: Session, name: str) -> str:
@@ -252,7 +252,7 @@ def test_other_words_for_the_system_identity_get_a_suggestion(place: Place, verb
 
 def test_two_identities_of_one_name_are_refused_with_both(place: Place) -> None:
     again = "99999999-2222-4333-8444-555555555555"
-    place.session.know(place.session.met.directory.learning([kqlmi.Identity(ObjectId(again), "Loader")]))
+    place.session.know(place.session.known.directory.learning([kqlmi.Identity(ObjectId(again), "Loader")]))
     place.session.assigned()
     for verb in ("identity", "grant", "revoke", "replace", "access"):
         with pytest.raises(InputError) as caught:

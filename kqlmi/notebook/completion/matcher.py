@@ -54,12 +54,12 @@ def _offers(context: "CompletionContext", sessions: Sessions) -> Offers:
 
 
 def _known(sessions: Sessions) -> Known:
-    """Return the names that the sessions have met; nothing is asked of a cluster."""
+    """Return the names that the sessions know; nothing is asked of a cluster."""
     connections = {}
     for name, session in sessions.by_name.items():
-        met = session.met
+        known = session.known
         plans = {key[:SHOWN]: plan.summary for key, plan in session.plans.items()}
-        connections[name] = Names(met.databases, met.identities, met.usages, plans, session.database)
+        connections[name] = Names(known.databases, known.identities, known.usages, plans, session.database)
     configured: tuple[str, ...] = ()
     with suppress(KqlmiError):
         configured = tuple(configuration.connections())

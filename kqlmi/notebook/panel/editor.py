@@ -36,7 +36,7 @@ class Editor(View):
         if scope in self._reader.refused:
             raise self._reader.refused[scope]
         self.cluster = printable(session.name)
-        self.scopes = [session.met.label(one) for one in self._reader.scopes]
+        self.scopes = [session.known.label(one) for one in self._reader.scopes]
         if denial := session.denial():
             self.denial = {"reason": denial.reason, "certain": denial.certain}
         self._draw(draft)

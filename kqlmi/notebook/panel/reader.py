@@ -38,7 +38,7 @@ class Reader:
     @property
     def directory(self) -> Directory:
         """Return who is who by now."""
-        known = self.session.met.directory
+        known = self.session.known.directory
         return known if self.assigned is None else known.assigning(self.assigned)
 
     @property
@@ -98,7 +98,7 @@ class Reader:
         try:
             self.session.assigned()
         except KqlmiError as error:
-            self.session.know(self.session.met.directory.unsure_of_assigned())
+            self.session.know(self.session.known.directory.unsure_of_assigned())
             return f"Which identities are orphans is not known. {error}"
         return ""
 
@@ -106,7 +106,7 @@ class Reader:
         """Read the next few scopes that were not read."""
         draft, _ = self.read(draft, self.next(draft))
         # Which system identity is the current one, where policies name several, is for Azure to tell.
-        known = self.session.met.directory
+        known = self.session.known.directory
         self.asks_assigned = self._may_ask and known.assigned is not None and len(known.systems) > 1
         return draft
 

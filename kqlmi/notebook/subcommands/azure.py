@@ -78,7 +78,7 @@ def eventhub(
     told, with the line that grants what they lack. --format is that of the events, --mapping an ingestion mapping's name.
     """
     session = context.session
-    plan = session.connect_hub(
+    plan = session.connect_eventhub(
         data_connection,
         hub=hub,
         table=table,

@@ -39,7 +39,7 @@ def grant(
     """
     session, names = context.session, _some(usages)
     plan = session.grant(identity, *names, databases=database, cluster=cluster)
-    if session.not_assigned(plan) and session.met.directory.client_of(identity):
+    if session.not_assigned(plan) and session.known.directory.client_of(identity):
         # What is assigned shows that a client ID stands there: the identity is meant.
         plan = session.grant(identity, *names, databases=database, cluster=cluster)
     _show(session, plan, warn=True)
@@ -57,8 +57,8 @@ def revoke(
     current = session.read(about=(identity,)).permitted
     plan = session.revoke(identity, *names, databases=database, cluster=cluster, known=current)
     _show(session, plan, known=current)
-    matching = (name for pattern in database for name in session.met.matching(pattern))
-    concerned = session.met.databases if cluster else tuple(dict.fromkeys(matching))
+    matching = (name for pattern in database for name in session.known.matching(pattern))
+    concerned = session.known.databases if cluster else tuple(dict.fromkeys(matching))
     for line in edits.still_allowed(current, plan, session.identity(identity), names, concerned):
         print(f"Still allowed: {line}")
 
@@ -106,7 +106,7 @@ def access(
         print(f"Not read: the policy of the {scope}. {error}")
     if matrix:
         return access_matrix(reading.snapshot, holder, usage, names)
-    return access_frame(reading.snapshot, holder, usage, names, session.met.identities)
+    return access_frame(reading.snapshot, holder, usage, names, session.known.identities)
 
 
 @subcommand

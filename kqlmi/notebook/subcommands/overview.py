@@ -74,7 +74,7 @@ def connect_(
         raise
     context.sessions.add(session)
     shown = (
-        ", ".join(session.met.label(Scope.database(one)).removeprefix("database ") for one in names)
+        ", ".join(session.known.label(Scope.database(one)).removeprefix("database ") for one in names)
         if len(names) <= _MANY
         else f"{len(names)} of them"
     )

@@ -15,22 +15,22 @@ _LAST_PORT: Final = 65535
 
 
 def is_name(cluster: str) -> bool:
-    """Tell whether a text can only be the name of a connection: it has neither a scheme nor a dot."""
+    """Check whether a text can only be the name of a connection: it has neither a scheme nor a dot."""
     return _NAME.fullmatch(cluster) is not None
 
 
 def url_of(cluster: str) -> str:
-    """Give a cluster's URL from itself, from its host, or from a short name as ``mycluster.westeurope``.
+    """Return a cluster's URL from itself, from its host, or from a short name as ``mycluster.westeurope``.
 
     Raises:
         InputError: It is none of these. What might hold a secret is not repeated.
     """
-    said = cluster.strip()
-    if _SHORT.fullmatch(said):
-        return f"https://{said}.kusto.windows.net"
-    if _HOST.fullmatch(said):
-        return f"https://{said}"
-    found = _URL.fullmatch(said)
+    text = cluster.strip()
+    if _SHORT.fullmatch(text):
+        return f"https://{text}.kusto.windows.net"
+    if _HOST.fullmatch(text):
+        return f"https://{text}"
+    found = _URL.fullmatch(text)
     if found is None or int(found["port"] or 0) > _LAST_PORT:
         raise InputError(
             "That is not the URL of a cluster.",

@@ -29,7 +29,7 @@ _ENVIRONMENT: Final = {"KQLMI_CLUSTER": "cluster", "KQLMI_DATABASE": "database",
 
 
 def path() -> Path:
-    """Give where the file is: what ``$KQLMI_CONFIG`` names, or ``config.toml`` in the user's configuration folder."""
+    """Return where the file is: what ``$KQLMI_CONFIG`` names, or ``config.toml`` in the user's configuration folder."""
     from platformdirs import user_config_path
 
     chosen = os.environ.get("KQLMI_CONFIG")
@@ -37,12 +37,12 @@ def path() -> Path:
 
 
 def environment() -> dict[str, Any]:
-    """Give what KQLMI_CLUSTER, KQLMI_DATABASE and KQLMI_AUTH say, by the parameters of ``connect``."""
+    """Return what KQLMI_CLUSTER, KQLMI_DATABASE and KQLMI_AUTH say, by the parameters of ``connect``."""
     return {key: os.environ[name] for name, key in _ENVIRONMENT.items() if os.environ.get(name)}
 
 
 def connections() -> dict[str, dict[str, Any] | InputError]:
-    """Give the connections of the file by name, each with what it says, or what is wrong with it; none without a file.
+    """Return the connections of the file by name, each with what it says, or what is wrong with it; none without a file.
 
     Raises:
         InputError: The file cannot be read.
@@ -65,35 +65,35 @@ def connections() -> dict[str, dict[str, Any] | InputError]:
     named = found.get("connections", {})
     if not isinstance(named, dict) or not all(isinstance(one, dict) for one in named.values()):
         raise _wrong("has no tables below [connections]")
-    return {name: _read(name, said) for name, said in named.items()}
+    return {name: _read(name, table) for name, table in named.items()}
 
 
-def _read(name: str, said: Mapping[str, Any]) -> dict[str, Any] | InputError:
+def _read(name: str, table: Mapping[str, Any]) -> dict[str, Any] | InputError:
     try:
-        return _checked(name, said)
+        return _checked(name, table)
     except InputError as error:
         return error
 
 
-def _checked(name: str, said: Mapping[str, Any]) -> dict[str, Any]:
+def _checked(name: str, table: Mapping[str, Any]) -> dict[str, Any]:
     where = f"[connections.{printable(name)}]"
     if not is_name(name):
         raise _wrong(f"has a connection {printable(name)!r}, which nobody can type")
-    for key, value in said.items():
+    for key, value in table.items():
         if key not in KEYS:
             hint = f"{did_you_mean(key, KEYS)} Secrets have no place in it."
             raise _wrong(f"says {printable(key)!r} in {where}, which no connection has", hint=hint)
         # In TOML, 60 is no float.
         if type(value) is not KEYS[key] and not (KEYS[key] is float and type(value) is int):
             raise _wrong(f"says {key} in {where} as something else than a {KEYS[key].__name__}")
-    if not said.get("cluster"):
+    if not table.get("cluster"):
         raise _wrong(f"does not say the cluster of {where}")
     # What is listed must be known to be no secret; a wrong value may be one, and is not repeated.
-    if said["cluster"] != "local" and not _is_url(said["cluster"]):
+    if table["cluster"] != "local" and not _is_url(table["cluster"]):
         raise _wrong(f"says no URL and no short name as the cluster of {where}")
-    if said.get("auth", "default") not in MODES:
+    if table.get("auth", "default") not in MODES:
         raise _wrong(f"says no way to sign in as auth in {where}", hint=f"Use one of: {', '.join(MODES)}.")
-    return dict(said)
+    return dict(table)
 
 
 def _is_url(cluster: str) -> bool:

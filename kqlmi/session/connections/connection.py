@@ -88,15 +88,15 @@ def connect(
         ConnectionFailedError: The cluster is asked what became of changes, and gives no answer.
         SignInError: It is asked, and no token could be had.
     """
-    said = _said(cluster)
-    cluster, name = said.get("cluster", ""), name or said.get("name", "")
-    database, resource_id = database or said.get("database", ""), resource_id or said.get("resource_id", "")
-    ingest_url = ingest_url or said.get("ingest_url", "")
-    timeout = said.get("timeout", DEFAULT_TIMEOUT) if timeout is None else timeout
+    configured = _configured(cluster)
+    cluster, name = configured.get("cluster", ""), name or configured.get("name", "")
+    database, resource_id = database or configured.get("database", ""), resource_id or configured.get("resource_id", "")
+    ingest_url = ingest_url or configured.get("ingest_url", "")
+    timeout = configured.get("timeout", DEFAULT_TIMEOUT) if timeout is None else timeout
     if auth or token or credential:
         # What the file says of signing in goes with the way that it names.
-        said = {**said, "tenant": "", "identity": "", "audience": ""}
-    read_only, history = read_only or said.get("read_only", False), history and said.get("history", True)
+        configured = {**configured, "tenant": "", "identity": "", "audience": ""}
+    read_only, history = read_only or configured.get("read_only", False), history and configured.get("history", True)
     retrying = Retrying(patience, tell) if tell else Retrying(patience)
     open_session = partial(
         _open, database=database, read_only=read_only, history=history, retrying=retrying, timeout=timeout
@@ -117,12 +117,12 @@ def connect(
         raise InputError("Only a local cluster can be started anew.", hint="Use --fresh with local, or leave it out.")
     url = url_of(cluster)
     found = sign_in(
-        auth or said.get("auth", "default"),
+        auth or configured.get("auth", "default"),
         token=token,
         credential=credential,
-        tenant=tenant or said.get("tenant", ""),
-        identity=identity or said.get("identity", ""),
-        audience=audience or said.get("audience", ""),
+        tenant=tenant or configured.get("tenant", ""),
+        identity=identity or configured.get("identity", ""),
+        audience=audience or configured.get("audience", ""),
         tell=tell,
         login_endpoint=partial(login_endpoint, url),
     )
@@ -162,21 +162,21 @@ def _settled(session: Session, tell: Callable[[str], None] | None) -> Session:
     """Settle the history entries that were left open, and return the session; none of them keeps it from being opened."""
     if session.history is None or session.read_only or session.history.is_empty:
         return session
-    say = tell or (lambda text: sys.stderr.write(f"{text}\n"))
+    report = tell or (lambda text: sys.stderr.write(f"{text}\n"))
     try:
         for entry in session.settle():
-            say(entry.report)
+            report(entry.report)
     except (ConnectionFailedError, SignInError, UnauthorizedError, KeyboardInterrupt):
         # Whatever is asked next would fail the same way.
         session.close()
         raise
     except KqlmiError as error:
-        say(f"What became of changes that were left open could not be told: {error}")
+        report(f"What became of changes that were left open could not be told: {error}")
     return session
 
 
-def _said(cluster: str) -> dict[str, Any]:
-    """Give what the configuration file or the environment says of a cluster, by the parameters of ``connect``."""
+def _configured(cluster: str) -> dict[str, Any]:
+    """Return what the configuration file or the environment says of a cluster, by the parameters of ``connect``."""
     from_environment = configuration.environment()
     # The database of the environment is one of its cluster.
     auth = {key: value for key, value in from_environment.items() if key == "auth"}
@@ -186,7 +186,7 @@ def _said(cluster: str) -> dict[str, Any]:
                 "No cluster is said.",
                 hint="Name one: local, mycluster.westeurope or a URL; or set KQLMI_CLUSTER.",
             )
-        found = _said(from_environment.pop("cluster"))
+        found = _configured(from_environment.pop("cluster"))
         # What the file says of signing in goes with the way that it names.
         other = {"tenant": "", "identity": "", "audience": ""} if "auth" in from_environment else {}
         return {**found, **other, **from_environment}
@@ -208,7 +208,7 @@ def _refuse_other_cluster(url: str) -> None:
     """Refuse to send KQLMI_TOKEN elsewhere than to KQLMI_CLUSTER, where that is set and nobody asked for it."""
     if "cluster" not in configuration.environment():
         return
-    own = _said("")["cluster"]
+    own = _configured("")["cluster"]
     if own == "local" or urlsplit(url_of(own)).netloc.casefold() != urlsplit(url).netloc.casefold():
         raise InputError(
             f"KQLMI_TOKEN was given for the cluster of KQLMI_CLUSTER, and does not go to {urlsplit(url).netloc}.",
@@ -217,7 +217,7 @@ def _refuse_other_cluster(url: str) -> None:
 
 
 def _resource(resource_id: str, target: Target, options: Mapping[str, Any] | None) -> "ClusterResource | None":
-    """Give where the cluster is in Azure Resource Manager; None where only a bare token for Kusto is at hand."""
+    """Return where the cluster is in Azure Resource Manager; None where only a bare token for Kusto is at hand."""
     from kqlmi.arm.resource import ClusterResource, options_for
 
     if options is None and target.sign_in.credential:
@@ -249,7 +249,7 @@ def _open_local(
 
 
 def _ingestion(url: str) -> str:
-    """Give where a cluster ingests, by the convention of its name; empty for an address, which tells nothing of it."""
+    """Return where a cluster ingests, by the convention of its name; empty for an address, which tells nothing of it."""
     host = urlsplit(url).hostname or ""
     if not host.rpartition(".")[2].isalpha() or "." not in host:
         return ""

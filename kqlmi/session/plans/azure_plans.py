@@ -35,8 +35,8 @@ class Done:
     plan: AzurePlan
 
     def __str__(self) -> str:
-        told = f"Done and verified on {self.plan.cluster}: {self.plan.summary}."
-        return f"{told} %kqlmi undo does not take it back, this does: {self.plan.back}" if self.plan.back else told
+        done = f"Done and verified on {self.plan.cluster}: {self.plan.summary}."
+        return f"{done} %kqlmi undo does not take it back, this does: {self.plan.back}" if self.plan.back else done
 
 
 def assign(core: Core, identity: str) -> AssignmentPlan:
@@ -45,9 +45,9 @@ def assign(core: Core, identity: str) -> AssignmentPlan:
 
     resource = resource_of(core)
     now = identities.read(resource)
-    is_system = core.met.directory.key(identity) == SYSTEM
+    is_system = core.known.directory.key(identity) == SYSTEM
     who = Identity(SYSTEM, is_system=True) if is_system else _in_azure(resource, identity.strip())
-    know(core, core.met.directory.learning([who]))
+    know(core, core.known.directory.learning([who]))
     return AssignmentPlan(core.name, resource.resource_id, "assign", who, now.block)
 
 
@@ -105,7 +105,7 @@ def impact_of(core: Core, plan: AzurePlan) -> Impact:
     return replace(found, unknown=(*found.unknown, *refused))
 
 
-def connect_hub(
+def connect_eventhub(
     core: Core,
     name: str,
     *,
@@ -168,7 +168,7 @@ def carry_out(
         return Done(plan)
     resource = resource_of(core)
     if isinstance(plan, AssignmentPlan):
-        know(core, core.met.directory.unsure_of_assigned())
+        know(core, core.known.directory.unsure_of_assigned())
         assignments.apply(resource, plan, deadline=deadline, tell=tell)
     else:
         dataconnections.apply(resource, plan, deadline=deadline, tell=tell)

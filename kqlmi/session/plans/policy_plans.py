@@ -14,7 +14,7 @@ from kqlmi.session.policies import database_scope, databases, readable
 
 def make(core: Core, current: Snapshot, desired: Snapshot) -> Plan:
     """Return the plan that leads from policies that were read to others."""
-    return make_plan(current, desired, cluster=core.name, names=core.met.identities)
+    return make_plan(current, desired, cluster=core.name, names=core.known.identities)
 
 
 def named(core: Core, patterns: Iterable[str], *, cluster: bool, about: str, known: Snapshot | None = None) -> Snapshot:
@@ -23,7 +23,7 @@ def named(core: Core, patterns: Iterable[str], *, cluster: bool, about: str, kno
     if known is None:
         databases(core)
     for pattern in patterns:
-        found = core.met.matching(pattern)
+        found = core.known.matching(pattern)
         scopes += map(Scope.database, found) if found else [database_scope(core, pattern)]
     if not scopes:
         raise InputError("No scope is said.", hint="Say --database NAME (or a glob), or --cluster.")
@@ -51,14 +51,14 @@ def plan_file(core: Core, document: str | bytes) -> tuple[Plan, tuple[Scope, ...
     file, names = policyfile.read(document), databases(core)
     current = readable(core, file.scopes(names))
     desired = file.desired(current, names)
-    found = make_plan(current, desired.snapshot, cluster=core.name, exactly=True, names=core.met.identities)
+    found = make_plan(current, desired.snapshot, cluster=core.name, exactly=True, names=core.known.identities)
     return found, desired.unmanaged
 
 
 def undo_plan(core: Core, entry: str) -> Plan:
     """Plan to revert a history entry, by the beginning of its ID, or the last change that stands."""
     found = core.recorder.undo(entry)
-    return replace(found, names={**core.met.identities, **found.names})
+    return replace(found, names={**core.known.identities, **found.names})
 
 
 def apply(
@@ -85,10 +85,10 @@ def apply(
 
 def _refuse_followers(core: Core, plan: Plan) -> None:
     scopes = [step.scope for step in plan.steps if not step.scope.is_cluster]
-    if scopes and not core.met.databases:
+    if scopes and not core.known.databases:
         databases(core)
     for scope in scopes:
-        if scope in core.met.following:
+        if scope in core.known.following:
             raise InputError(
                 f"The {scope} follows that of another cluster, and its policy is changed there.",
                 hint="Connect to the leader's cluster.",

@@ -33,7 +33,7 @@ def saved_plan(core: Core, text: str) -> Plan:
             raise _contradicted(identity, name, f"that is the name of {', '.join(others)}")
     _refuse_uncovered(core, plan)
     policies = (policy for step in plan.steps for policy in (step.before, step.after) if policy)
-    for identity in sorted({one for policy in policies for one in policy.earlier} - core.met.directory.earlier):
+    for identity in sorted({one for policy in policies for one in policy.earlier} - core.known.directory.earlier):
         raise _contradicted(identity, "an earlier system identity", "it is not known as one")
     undoes = plan.undoes if plan.undoes and _undoes(core, plan) else ""
     return replace(plan, undoes=undoes, names={one: name for one, name in names.items() if one in changed})
@@ -52,7 +52,7 @@ def _names(core: Core) -> dict[str, str]:
     if core.resource:
         resource_manager.ask(core)
     read(core)
-    return {identity: name for identity, name in core.met.identities.items() if name}
+    return {identity: name for identity, name in core.known.identities.items() if name}
 
 
 def _contradicted(identity: str, name: str, why: str) -> InputError:
