@@ -50,7 +50,7 @@ def function_alter(call: Call) -> Rows:
     """Define a function anew."""
     name = call.args["function"].name
     with call.state.lock:
-        _existing(call.allowed(ADMIN, function=name), name)
+        _existing(call.allowed(ADMIN, f"Function {name}"), name)
         return _define(call, replaces=True)
 
 
@@ -62,7 +62,7 @@ def function_drop(call: Call) -> Rows:
     """Drop a function, and give the names of those that remain."""
     with call.state.lock:
         name = call.args["function"]
-        database = call.allowed(ADMIN, function=name)
+        database = call.allowed(ADMIN, f"Function {name}")
         if name in database.functions or "ifexists" not in call.args:
             _existing(database, name)
             database = _put(call, database.without_admins(f"Function {name}"), name, None, "DROP-FUNCTION")
@@ -93,7 +93,7 @@ def _define(call: Call, *, keeps: bool = False, replaces: bool = False) -> Rows:
     function: Function = call.args["function"]
     name = function.name
     with call.state.lock:
-        database = call.allowed(CREATE, function=name)
+        database = call.allowed(CREATE, f"Function {name}")
         if name in database.functions:
             if keeps:
                 return [_row(database.functions[name])]

@@ -148,7 +148,7 @@ def ingest_from_storage_queued(call: Call) -> Rows:
     """Queue blobs for ingestion."""
     state = call.state
     named, table = call.args["target"]
-    database = call.allowed(INGEST, database=named, table=table)
+    database = call.allowed(INGEST, f"Table {table}", database=named)
     database.table(table)
     given = call.args.get("properties", {})
     transfer.require(given, {*_NAMES, "enabletracking", *ingestion.INVISIBLE}, others=ingestion.NOT_CARRIED_OUT)

@@ -45,7 +45,7 @@ class Securable:
         """Return its database, where the caller has one of the roles there or in the entity."""
         if not self.collection:
             return call.allowed(roles, database=self.name)
-        database = call.allowed(roles, entity=self.entity)
+        database = call.allowed(roles, self.entity)
         if self.name not in getattr(database, self.collection):
             raise entity_not_found(self.name, self.kind.replace(" ", ""))
         return database

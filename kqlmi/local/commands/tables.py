@@ -24,7 +24,7 @@ def table_create(call: Call) -> Rows:
     """Create a table; one of the same schema may be there already."""
     name, columns = call.args["table"], call.args["columns"]
     with call.state.lock:
-        database = call.allowed(CREATE, table=name)
+        database = call.allowed(CREATE, f"Table {name}")
         existing = database.tables.get(name)
         if existing and existing.columns != columns:
             raise already_exists(name, "Table")
@@ -38,7 +38,7 @@ def table_create_merge(call: Call) -> Rows:
     """Create a table, or add the columns that it lacks; in the rows that it holds these are null."""
     name, columns = call.args["table"], call.args["columns"]
     with call.state.lock:
-        database = call.allowed(CREATE, table=name)
+        database = call.allowed(CREATE, f"Table {name}")
         existing = database.tables.get(name, Table(()))
         kinds = {column.name: column.type for column in existing.columns}
         added = tuple(column for column in columns if column.name not in kinds)
@@ -51,7 +51,7 @@ def table_create_merge(call: Call) -> Rows:
             rows = tuple((*row, *nulls) for row in existing.rows)
             merged = Table((*existing.columns, *added), rows)
             keep(call, database, name, merged)
-    columns = call.allowed(CREATE, table=name).table(name).columns
+    columns = call.allowed(CREATE, f"Table {name}").table(name).columns
     return [(name, schema_text(columns, ","), database.name, "", "")]
 
 
@@ -62,7 +62,7 @@ def table_drop(call: Call) -> Rows:
     name = call.args["table"]
     state = call.state
     with state.lock:
-        database = call.allowed(ADMIN, table=name)
+        database = call.allowed(ADMIN, f"Table {name}")
         if name in database.tables or "ifexists" not in call.args:
             database.table(name)
             database = state.put(database.with_table(name, None))
@@ -98,7 +98,7 @@ def table_set_or_replace(call: Call) -> Rows:
 def table_ingest_inline(call: Call) -> Rows:
     """Append rows that the command itself holds as CSV."""
     name = call.args["table"]
-    table = call.allowed(INGEST, table=name).table(name)
+    table = call.allowed(INGEST, f"Table {name}").table(name)
     rows = formats.rows(call.args["data"].lstrip(), Shape("csv", table.columns))
     extent, _ = append(call, name, table.with_rows(rows))
     return [(extent, "inline", "00:00:00", "False", str(uuid.uuid4()))]

@@ -52,19 +52,11 @@ class Call:
         """The cluster's state."""
         return self.queries.state
 
-    def allowed(
-        self,
-        roles: frozenset[Role],
-        *,
-        database: str | None = None,
-        table: str = "",
-        function: str = "",
-        entity: str = "",
-    ) -> Database:
+    def allowed(self, roles: frozenset[Role], entity: str = "", *, database: str | None = None) -> Database:
         """Return the database that the command names, or the one in context, where the caller has one of the roles.
 
-        An admin of the table, function or other ``entity`` that the command is about has every role there. The refusal is the same
-        whether the database, and what it is about, exists or not.
+        An admin of the ``entity`` that the command is about, such as ``Table T``, has every role there. The refusal is
+        the same whether the database, and what it is about, exists or not.
         """
         name = self.args.get("database", database)
         if name is None:
@@ -73,7 +65,6 @@ class Call:
             except KustoError:  # the caller may see no database
                 self.require(roles)
                 raise
-        entity = entity or (f"Table {table}" if table else f"Function {function}")
         self.require(roles, self.state.world.databases.get(key(name)), entity)
         return self.state.database(name)
 
@@ -250,8 +241,9 @@ def match(text: str) -> Matched:
     for pattern, feature, flow in _KNOWN.get(verb, ()):
         with suppress(Mismatch):
             args, position = _read(pattern, text, is_whole=False)
-            for identity in _identities(text[position:]) if flow else ():
-                raise enforce.disabled(flow, identity)
+            for token in readable(text[position:])[0] if flow else ():  # a literal that is broken ends it
+                for identity in named_identities(token.value):
+                    raise enforce.disabled(flow, identity)
             raise not_carried_out(feature.format(**args))
     furthest = max((mismatch.position for mismatch in mismatches), default=reader.peek().start)
     expected = {one.expected for one in mismatches if one.position == furthest}
@@ -260,11 +252,6 @@ def match(text: str) -> Matched:
     word = next_token(text, furthest).text
     what = f"{word!r} at offset {furthest} is not understood" if word else "the command ends too early"
     raise syntax_error(f"{what}; the local cluster knows no such command")
-
-
-def _identities(text: str) -> list[str]:
-    """Return the managed identities in the connection strings of a text, up to a literal that is broken."""
-    return [identity for token in readable(text)[0] for identity in named_identities(token.value)]
 
 
 def _expand(pattern: str) -> list[str]:

@@ -54,7 +54,7 @@ def external_table_drop(call: Call) -> Rows:
     """Forget an external table; its files stay."""
     name = call.args["table"]
     with call.state.lock:
-        database = call.allowed(ADMIN, entity=f"External Table {name}")
+        database = call.allowed(ADMIN, f"External Table {name}")
         if "ifexists" in call.args and name not in database.external_tables:
             return []
         dropped = database.external_table(name)

@@ -38,7 +38,7 @@ _INTO = ".ingest {async:async} into table {name:table}"
 def table_ingest_into(call: Call) -> Rows:
     """Append the rows of files to a table; nothing is appended where one of them cannot be read."""
     name, properties = call.args["table"], call.args.get("properties", {})
-    database = call.allowed(INGEST, table=name)
+    database = call.allowed(INGEST, f"Table {name}")
     table = database.table(name)
     transfer.require(properties, _PROPERTIES, others=NOT_CARRIED_OUT)
     sources = call.args["sources"] if "sources" in call.args else [call.args["source"]]

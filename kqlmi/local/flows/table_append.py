@@ -58,7 +58,7 @@ def append(
 def allowed(call: Call, name: str, *, creates: bool | None, replaces: bool = False) -> Database:
     """Return the database of a table that the caller may add rows to, replace, or create: as ``append`` is called."""
     roles = ADMIN if replaces else INGEST
-    database = call.allowed(roles | CREATE if creates is None else CREATE if creates else roles, table=name)
+    database = call.allowed(roles | CREATE if creates is None else CREATE if creates else roles, f"Table {name}")
     if creates is None:
         call.require(roles if name in database.tables else CREATE, database, f"Table {name}")
     return database

@@ -86,12 +86,12 @@ def _show(call: Call) -> Rows:
 
 def _put(call: Call, change: Callable[[Policies], Policies]) -> Rows:
     state, name = call.state, call.args["table"]
-    database = call.allowed(ADMIN, table=name)
+    database = call.allowed(ADMIN, f"Table {name}")
     database.table(name)
     for policy in change(database.update_policies.get(name, ())):
         _validate(call, database, name, policy)
     with state.lock:
-        database = call.allowed(ADMIN, table=name)
+        database = call.allowed(ADMIN, f"Table {name}")
         database.table(name)
         current = database.update_policies.get(name, ())
         policies = change(current)

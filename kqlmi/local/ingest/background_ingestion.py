@@ -68,7 +68,7 @@ class Ingestor(Worker):
     def _ingest(self, job: IngestionJob) -> None:
         call, shown = self._call(job.caller, job.database), _shown(job.source)
         try:
-            table = call.allowed(INGEST, table=job.table).table(job.table)
+            table = call.allowed(INGEST, f"Table {job.table}").table(job.table)
             _require_known(name for name, value in job.properties.items() if value not in (None, ""))
             rows = table.with_rows(self._rows(job, table))
             table_append.append(call, job.table, rows, then=partial(self._succeeded, job, shown, call))
