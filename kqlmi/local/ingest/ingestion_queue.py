@@ -11,7 +11,7 @@ from email.utils import format_datetime
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from kqlmi.local.ingest.statusqueues import DO_NOT_REPORT
+from kqlmi.local.ingest.statusqueues import DO_NOT_REPORT, messages
 from kqlmi.local.state.entities import UPLOADED, UPLOADS, IngestionJob
 from kqlmi.local.state.state import State
 from kqlmi.local.values import lenient_json
@@ -32,17 +32,14 @@ def accept(state: State, body: bytes) -> str:
     state.change(lambda w: replace(w, jobs=(*w.jobs, job)))
     state.work.set()
     now = datetime.now(UTC)
-    answer = ET.Element("QueueMessagesList")
-    message = ET.SubElement(answer, "QueueMessage")
-    for name, text in {
+    fields = {
         "MessageId": str(uuid.uuid4()),
         "InsertionTime": format_datetime(now, usegmt=True),
         "ExpirationTime": format_datetime(now + timedelta(days=7), usegmt=True),
         "PopReceipt": "kqlmi",
         "TimeNextVisible": format_datetime(now, usegmt=True),
-    }.items():
-        ET.SubElement(message, name).text = text
-    return ET.tostring(answer, encoding="unicode", xml_declaration=True)
+    }
+    return messages([fields])
 
 
 def _message(body: bytes) -> dict[str, Any]:

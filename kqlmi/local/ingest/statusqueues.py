@@ -4,6 +4,7 @@ import base64
 import json
 import re
 import uuid
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC
 from email.utils import format_datetime
@@ -91,14 +92,21 @@ def read(state: State, queue: str, *, count: str, hidden: str, peeks: bool) -> s
             }
             found = list(taken.values())
             _put(state, queue, tuple(taken.get(one.id, one) for one in reports))
+    return messages(_shown(one, peeks=peeks) for one in found)
+
+
+def messages(found: Iterable[Mapping[str, str]]) -> str:
+    """Write messages of a queue as Azure Storage does."""
     answer = ET.Element("QueueMessagesList")
-    for one in found:
-        _write(ET.SubElement(answer, "QueueMessage"), one, peeks=peeks)
+    for fields in found:
+        message = ET.SubElement(answer, "QueueMessage")
+        for name, text in fields.items():
+            ET.SubElement(message, name).text = text
     return ET.tostring(answer, encoding="unicode", xml_declaration=True)
 
 
-def _write(message: ET.Element, report: Report, *, peeks: bool) -> None:
-    fields = {
+def _shown(report: Report, *, peeks: bool) -> dict[str, str]:
+    return {
         "MessageId": report.id,
         "InsertionTime": _http(report.inserted),
         "ExpirationTime": _http(report.inserted + _LIFE),
@@ -106,8 +114,6 @@ def _write(message: ET.Element, report: Report, *, peeks: bool) -> None:
         "DequeueCount": str(report.received),
         "MessageText": base64.b64encode(report.text.encode()).decode(),
     }
-    for name, text in fields.items():
-        ET.SubElement(message, name).text = text
 
 
 def delete(state: State, queue: str, message: str, receipt: str) -> str:

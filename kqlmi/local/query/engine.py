@@ -3,7 +3,8 @@
 import re
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from itertools import count
 from typing import TYPE_CHECKING
@@ -62,8 +63,7 @@ class Engine:
             name_of(owner): [kqltext.for_engine(one, name_of) for one in definitions]
             for owner, definitions in functions.items()
         }
-        cursor = self._cursor(named)
-        try:
+        with self._cursor(named) as cursor:
             schema = self._schema(named)
             for name, source in sources.items():
                 schema |= {f"{alias}.{name}": [column.name for column in source.columns] for alias in named}
@@ -75,20 +75,15 @@ class Engine:
 
             query = translation.Query(prepared, self._alias(context), schema, question.parameters, defined)
             return _execute(cursor, query, question.run, question.seconds, fill)
-        finally:
-            self._release(cursor, named)
 
     def pipe(self, table: Table, operators: str, *, run: Run, seconds: float) -> Table:
         """Run query operators, such as ``| count``, over rows that a command gave."""
         prepared = kqltext.for_engine(operators, lambda _name: "")
-        cursor = self._cursor({})
-        try:
+        with self._cursor({}) as cursor:
             duckdb_tables.load(cursor, f'TEMP TABLE "{_PIPED}"', f'temp."{_PIPED}"', table)
             schema = {f"temp.{_PIPED}": [column.name for column in table.columns]}
             query = translation.Query(f"database('temp').{_PIPED} {prepared}", None, schema)
             return _execute(cursor, query, run, seconds)
-        finally:
-            self._release(cursor, {})
 
     def close(self) -> None:
         """Drop the tables."""
@@ -101,20 +96,23 @@ class Engine:
                 self._loaded.clear()
                 self._versions.clear()
 
-    def _cursor(self, named: Mapping[str, Database]) -> "DuckDBPyConnection":
+    @contextmanager
+    def _cursor(self, named: Mapping[str, Database]) -> Iterator["DuckDBPyConnection"]:
+        """Open a cursor on some databases, which are brought up to date and stay while it is open."""
         lanes.require_long()
         with self._lock:
             if self._connection is None:
                 self._connection = _duckdb().cursor()
             self._follow(self._connection, named)
             self._used.update(named.keys())
-            return self._connection.cursor()
-
-    def _release(self, cursor: "DuckDBPyConnection", named: Mapping[str, Database]) -> None:
-        cursor.close()
-        with self._lock:
-            self._used.subtract(named.keys())
-            self._used += Counter()  # keeps what is above zero
+            cursor = self._connection.cursor()
+        try:
+            yield cursor
+        finally:
+            cursor.close()
+            with self._lock:
+                self._used.subtract(named.keys())
+                self._used += Counter()  # keeps what is above zero
 
     def _schema(self, named: Mapping[str, Database]) -> dict[str, list[str]]:
         with self._lock:
