@@ -285,8 +285,7 @@ class ApplyError(KqlmiError):
         steps: Sequence[Any] = (),
         hint: str = "",
         client_request_id: str = "",
+        entry: str = "",
     ) -> None:
         super().__init__(message, hint=hint, client_request_id=client_request_id)
-        self.outcome = outcome
-        self.steps = tuple(steps)
-        self.entry = ""
+        self.outcome, self.steps, self.entry = outcome, tuple(steps), entry

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, cast
 from urllib.parse import urlsplit
 
 from kqlmi.cluster.faults.interrupts import SERVER_SECONDS, interrupted
-from kqlmi.cluster.faults.redact_errors import discreet
 from kqlmi.cluster.faults.refusals import nothing_happened, translated
 from kqlmi.cluster.faults.retries import Retrying
 from kqlmi.cluster.protocol import results
@@ -141,12 +140,10 @@ class KustoConnection:
         if self._read_only:
             properties.set_option("request_readonly", value=True)
         run = self._client.execute_mgmt if is_management(text) else self._client.execute_query
-        host, mode = urlsplit(self._target.query_url).netloc, self._target.sign_in.mode
         self._left.discard(client_request_id)
         with (
-            discreet(self._target.sign_in, text),
             passage(seconds + _GRACE.total_seconds(), lambda: self._left.add(client_request_id)) as on_its_way,
-            translated(host, mode, client_request_id, on_its_way),
+            translated(self._target.query_url, self._target.sign_in, on_its_way, client_request_id, text=text),
         ):
             return cast("Table", run(database or "NetDefaultDB", text, properties))
 

@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 
 from kqlmi.cluster import queues
 from kqlmi.cluster.connection import LOOPBACK, Target, connection_string, refuse_plain_http
-from kqlmi.cluster.faults.redact_errors import discreet
 from kqlmi.cluster.faults.refusals import translated
 from kqlmi.cluster.protocol.transport import passage, watch
 from kqlmi.errors import ConnectionFailedError, InputError, ServiceError, printable, require_extra
@@ -165,12 +164,10 @@ class IngestClient:
 
     def _resources(self) -> tuple[list[Any], str]:
         """Give the queues, the best first, and what a message carries to say who asks."""
-        host, mode = urlsplit(self._target.query_url).netloc, self._target.sign_in.mode
         try:
             with (
-                discreet(self._target.sign_in),
                 passage(_DEADLINE.total_seconds(), lambda: None) as on_its_way,
-                translated(host, mode, "", on_its_way),
+                translated(self._target.query_url, self._target.sign_in, on_its_way),
             ):
                 return self._manager.get_ingestion_queues(), self._manager.get_authorization_context()
         except ConnectionFailedError as error:

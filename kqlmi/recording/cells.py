@@ -214,14 +214,7 @@ def _around(
             after[scope] = commands.expected(command, after[scope])
     ids = recorder.ids(before)
     return tuple(
-        StepRecord(
-            scope,
-            masked(text),
-            before[scope],
-            after[scope],
-            client_request_id=request,
-            database_id=ids.get(scope, ""),
-        )
+        StepRecord(scope, masked(text), before[scope], after[scope], "open", request, ids.get(scope, ""))
         for scope in before
     )
 

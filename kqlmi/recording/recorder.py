@@ -12,7 +12,7 @@ from kqlmi.cluster.faults.retries import Retrying
 from kqlmi.cluster.policies import read_policy
 from kqlmi.cluster.protocol.table import Table
 from kqlmi.errors import AnswerError, ApplyError, ForbiddenError, InputError
-from kqlmi.history import Entry, History, HistoryError, Outcome, Reading, StepRecord, new_entry, open_entries
+from kqlmi.history import Entry, History, HistoryError, Outcome, Reading, Source, StepRecord, new_entry, open_entries
 from kqlmi.model.entities import Scope
 from kqlmi.model.plan.plan import Plan, make_plan
 from kqlmi.model.policy.diff import Change, diff
@@ -64,15 +64,8 @@ class Recorder:
         ids = self.ids(step.scope for step in plan.steps)
         requests = tuple(new_client_request_id() for _ in plan.steps)
         steps = tuple(
-            StepRecord(
-                step.scope,
-                step.command,
-                step.before,
-                step.after,
-                client_request_id=request,
-                database_id=ids.get(step.scope, ""),
-            )
-            for step, request in zip(plan.steps, requests, strict=True)
+            StepRecord(one.scope, one.command, one.before, one.after, "open", request, ids.get(one.scope, ""))
+            for one, request in zip(plan.steps, requests, strict=True)
         )
         entry = self.entry("plan", steps, undoes=plan.undoes)
         begun = False
@@ -112,15 +105,10 @@ class Recorder:
             try:
                 self.close(entry, "applied")
             except KeyboardInterrupt as error:
-                raise self._too_late(applied, entry) from error
+                raise ApplyError(
+                    "Interrupted. All of the plan is applied.", outcome="applied", steps=applied.steps, entry=entry.id
+                ) from error
         return replace(applied, entry=entry.id if begun else "")
-
-    @staticmethod
-    def _too_late(applied: Applied, entry: Entry) -> ApplyError:
-        """Return what an interrupt becomes that comes when all of a plan is applied."""
-        error = ApplyError("Interrupted. All of the plan is applied.", outcome="applied", steps=applied.steps)
-        error.entry = entry.id
-        return error
 
     def ids(self, scopes: Iterable[Scope]) -> open_entries.Ids:
         """Read the own IDs of databases, by which one that is created again is told from the one before."""
@@ -203,13 +191,13 @@ class Recorder:
             )
         return make_plan(current, Snapshot(before), cluster=self.name, exactly=True, undoes=entry.id)
 
-    def entry(self, source: str, steps: Sequence[StepRecord], *, undoes: str = "") -> Entry:
+    def entry(self, source: Source, steps: Sequence[StepRecord], *, undoes: str = "") -> Entry:
         """Return an open entry."""
         return new_entry(
             cluster=self.cluster,
             name=self.name,
             principal=self.principal,
-            source="cell" if source == "cell" else "plan",
+            source=source,
             steps=steps,
             undoes=undoes or None,
         )

@@ -215,7 +215,7 @@ def _seen(value: object = None) -> SimpleNamespace:
 GUARDS: list[tuple[str, Any, str, str]] = [
     ("kqlmi.errors.redacted", _open, "an_address_with_a_signature_in_place_of_a_subcommand", "stdout"),
     (
-        "kqlmi.cluster.faults.redact_errors.hidden",
+        "kqlmi.cluster.faults.refusals.hidden",
         lambda _: (),
         "an_error_that_repeats_the_text_and_the_token",
         "error",

@@ -6,10 +6,12 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from kqlmi.cluster.faults.unreachable import unreached
 from kqlmi.cluster.protocol.response_checks import LateError, PartialAnswerError, RefusedError, body
 from kqlmi.cluster.protocol.transport import Passage
+from kqlmi.credentials import SignIn
 from kqlmi.errors import (
     AnswerError,
     ConnectionFailedError,
@@ -26,6 +28,7 @@ from kqlmi.errors import (
     UnauthorizedError,
     is_refusal,
 )
+from kqlmi.model.kql.hidden_literals import hidden
 
 _ERROR_LENGTH: Final = 2000
 _KINDS: Final = {
@@ -57,11 +60,23 @@ def nothing_happened(error: BaseException) -> bool:
 
 
 @contextmanager
-def translated(host: str, mode: str, client_request_id: str, passage: Passage | None = None) -> Iterator[None]:
-    """Turn the SDK's errors about a request to ``host`` into those of kqlmi.
+def translated(
+    url: str, sign_in: SignIn, passage: Passage, client_request_id: str = "", *, text: str = ""
+) -> Iterator[None]:
+    """Turn the SDK's errors about a request to ``url`` into those of kqlmi, which hold no secret.
 
-    ``mode`` is the way of signing in; ``passage`` is that of the request, None where it may have left.
+    ``text`` is what is sent; what it hides, and the tokens of the sign-in, are taken out of every error of kqlmi.
     """
+    try:
+        with _as_kqlmis(urlsplit(url).netloc, sign_in.mode, client_request_id, passage):
+            yield
+    except KqlmiError as error:
+        error.forget({*sign_in.secrets, *hidden(text)})
+        raise
+
+
+@contextmanager
+def _as_kqlmis(host: str, mode: str, client_request_id: str, passage: Passage) -> Iterator[None]:
     import requests
     from azure.kusto.data import exceptions as sdk
 
@@ -75,10 +90,10 @@ def translated(host: str, mode: str, client_request_id: str, passage: Passage | 
     except (sdk.KustoNetworkError, requests.RequestException) as error:
         raise _network_error(error, host, client_request_id, passage) from error
     except (sdk.KustoError, LateError, PartialAnswerError, RefusedError, *_OF_THE_SDK) as error:
-        if passage and passage.late:
+        if passage.late:
             raise _too_late(host, client_request_id, sent=passage.left) from error
         found = _service_error(error, host, client_request_id)
-        found.sent = passage is None or passage.left
+        found.sent = passage.left
         raise found from error
 
 
@@ -159,14 +174,12 @@ def _retry_after(response: Any) -> float | None:
     return max(0.0, (until.replace(tzinfo=until.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
 
 
-def _network_error(
-    error: Exception, host: str, client_request_id: str, passage: Passage | None
-) -> ConnectionFailedError:
+def _network_error(error: Exception, host: str, client_request_id: str, passage: Passage) -> ConnectionFailedError:
     import requests
 
-    if passage and passage.late:
+    if passage.late:
         return _too_late(host, client_request_id, sent=passage.left)
-    if passage and not passage.left:
+    if not passage.left:
         found = unreached(error, host)
         return ConnectionFailedError(
             f"{host} cannot be reached{f', {found.why}' if found.why else ''}. Nothing was sent.",

@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import Final, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from kqlmi.errors import InputError, printable
 from kqlmi.model.entities import SYSTEM, Identity, ObjectId, did_you_mean, is_guid
@@ -192,12 +192,5 @@ def _as(key: ObjectId, one: Identity) -> Identity:
 
 def _merged(old: Identity, new: Identity) -> Identity:
     """Return an identity with what is newly known of it; what is not told stays."""
-    return replace(
-        old,
-        display_name=new.display_name or old.display_name,
-        client_id=new.client_id or old.client_id,
-        tenant_id=new.tenant_id or old.tenant_id,
-        is_system=new.is_system or old.is_system,
-        principal_id=new.principal_id or old.principal_id,
-        resource_id=new.resource_id or old.resource_id,
-    )
+    known: dict[str, Any] = {one.name: value for one in fields(new) if (value := getattr(new, one.name))}
+    return replace(old, **{**known, "object_id": old.object_id})
