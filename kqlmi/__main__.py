@@ -15,7 +15,7 @@ from kqlmi.model.audit.audit import Audit
 from kqlmi.model.audit.findings import SEVERITIES
 from kqlmi.model.plan import edits, planfile
 from kqlmi.model.plan.plan import Plan, Step
-from kqlmi.session import MODES, Session, connect
+from kqlmi.session import MODES, Session, StepResult, connect
 from kqlmi.session.connections import files
 
 _TYPED: Final = re.compile(
@@ -150,12 +150,12 @@ def _apply(options: argparse.Namespace) -> int:
             applied = session.apply(plan, tell=lambda text: print(text, file=sys.stderr))
         except ApplyError as error:
             if options.json:
-                print(_outcome(plan, error.outcome, [result.outcome for result in error.steps]))
+                print(_outcome(plan, error.outcome, error.steps))
             if isinstance(error.__cause__, ServiceError) and (orphans := edits.named_in(plan, error.message)):
                 print(f"kqlmi: {planfile.to_warning(orphans)}", file=sys.stderr)
             raise
     if options.json:
-        print(_outcome(plan, applied.outcome, [result.outcome for result in applied.steps]))
+        print(_outcome(plan, applied.outcome, applied.steps))
     elif plan.steps:
         print(f"\n{applied}")
     return 0
@@ -199,9 +199,9 @@ def _confirm(plan: Plan, *, yes: bool, revoke: bool) -> None:
         raise InputError("Nothing was sent.")
 
 
-def _outcome(plan: Plan, outcome: str, steps: Sequence[str]) -> str:
+def _outcome(plan: Plan, outcome: str, steps: Sequence[StepResult]) -> str:
     """Give the outcome as JSON: ``plan`` (its ID), ``cluster``, ``outcome``, and ``steps`` with ``scope`` and ``outcome``."""
-    outcomes = [*steps, *["not applied"] * (len(plan.steps) - len(steps))]
+    outcomes = [*(one.outcome for one in steps), *["not applied"] * (len(plan.steps) - len(steps))]
     rows = [{"scope": step.scope.name, "outcome": one} for step, one in zip(plan.steps, outcomes, strict=True)]
     return json.dumps({"plan": plan.id, "cluster": plan.cluster, "outcome": outcome, "steps": rows}, indent=2)
 

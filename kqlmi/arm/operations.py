@@ -56,12 +56,12 @@ def carry_out(change: Change, *, deadline: float | None, tell: Callable[[str], N
     """
     limit = DEADLINE if deadline is None else deadline
     try:
-        failure, ended = _sent(change, time.monotonic() + limit, tell)
+        failure, ended = _send(change, time.monotonic() + limit, tell)
         if failure and failure.nothing_happened:
             raise ApplyError(failure.message, outcome="not applied", hint=failure.hint) from failure
         if failure:
             tell(f"{'It failed: what is there' if ended else 'The answer was lost: what is there by now'} is read.")
-        found = _settled(change, time.monotonic() + min(LOST, limit), ended=ended)
+        found = _settle(change, time.monotonic() + min(LOST, limit), ended=ended)
     except KeyboardInterrupt:
         raise _interrupted(change) from None
     if found == "after":
@@ -93,7 +93,7 @@ def _interrupted(change: Change) -> ApplyError:
     )
 
 
-def _sent(change: Change, end: float, tell: Callable[[str], None]) -> tuple[ResourceManagerError | None, bool]:
+def _send(change: Change, end: float, tell: Callable[[str], None]) -> tuple[ResourceManagerError | None, bool]:
     """Send a change and follow it; give what failed, and whether the operation has certainly ended."""
     try:
         with translated(change.what, change.needs):
@@ -106,13 +106,13 @@ def _sent(change: Change, end: float, tell: Callable[[str], None]) -> tuple[Reso
     tell(f"Azure Resource Manager accepted to {change.what}, and carries it out.")
     try:
         with translated(change.what, change.needs):
-            return None, _followed(poller, end, tell)
+            return None, _follow(poller, end, tell)
     except KqlmiError as error:
         status, ended = (error.status, error.ended) if isinstance(error, ResourceManagerError) else (None, False)
         return ResourceManagerError(error.message, hint=error.hint, status=status), ended
 
 
-def _followed(poller: Any, end: float, tell: Callable[[str], None]) -> bool:
+def _follow(poller: Any, end: float, tell: Callable[[str], None]) -> bool:
     """Wait for the end of an operation; False where it goes on."""
     began = reported = time.monotonic()
     while not poller.done() and (now := time.monotonic()) < end:
@@ -126,7 +126,7 @@ def _followed(poller: Any, end: float, tell: Callable[[str], None]) -> bool:
     return True
 
 
-def _settled(change: Change, end: float, *, ended: bool) -> State | None:
+def _settle(change: Change, end: float, *, ended: bool) -> State | None:
     """Read what is there until it is clear, or the time is over; None where it cannot be read."""
     found: State | None = None
     while True:

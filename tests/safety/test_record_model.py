@@ -27,7 +27,7 @@ from kqlmi.local.state import policies
 from kqlmi.model.plan.plan import Plan
 from kqlmi.model.policy import commands
 from kqlmi.session import Session
-from kqlmi.session.connections.connection import _settled
+from kqlmi.session.connections.connection import _settle_open_entries
 
 from .inside import Inside
 from .plain import CLUSTER, State, grants, parse
@@ -111,7 +111,7 @@ class Oracle:
         self.session = self.connect()
 
     def connect(self) -> Session:
-        return _settled(Session("local", Mortal(self.inside)), lambda _: None)
+        return _settle_open_entries(Session("local", Mortal(self.inside)), lambda _: None)
 
     def state(self, name: str) -> State:
         state = self.cluster._state

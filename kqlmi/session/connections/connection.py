@@ -98,9 +98,20 @@ def connect(
         configured = {**configured, "tenant": "", "identity": "", "audience": ""}
     read_only, history = read_only or configured.get("read_only", False), history and configured.get("history", True)
     retrying = Retrying(patience, tell) if tell else Retrying(patience)
-    open_session = partial(
-        _open, database=database, read_only=read_only, history=history, retrying=retrying, timeout=timeout
-    )
+
+    def open_on(target: Target, resource_id: str, arm_options: Mapping[str, Any] | None) -> Session:
+        return Session(
+            name or urlsplit(target.query_url).netloc,
+            KustoConnection(target, timeout=timeout, read_only=read_only, retrying=retrying),
+            target=target,
+            database=database,
+            read_only=read_only,
+            history=history,
+            resource=_resource(resource_id, target, arm_options) if resource_id else None,
+            retrying=retrying,
+            timeout=timeout,
+        )
+
     if cluster == "local":
         if auth or token or credential or tenant or identity or audience or resource_id or ingest_url or arm_options:
             raise InputError(
@@ -109,10 +120,10 @@ def connect(
             )
         name = name or "local"
         kept = replaces[name].started if name in replaces and not fresh else None
-        session = _open_local(partial(open_session, name), kept, fresh=fresh)
+        session = _open_local(open_on, kept, fresh=fresh)
         if kept and tell:
             tell("The local cluster that runs already is kept, with all that was changed; --fresh starts a new one.")
-        return _settled(session, tell)
+        return _settle_open_entries(session, tell)
     if fresh:
         raise InputError("Only a local cluster can be started anew.", hint="Use --fresh with local, or leave it out.")
     url = url_of(cluster)
@@ -129,36 +140,10 @@ def connect(
     if found.token is not None and not (auth or token):
         _refuse_other_cluster(url)
     target = Target(url, found, url_of(ingest_url) if ingest_url else _ingestion(url))
-    session = open_session(name or urlsplit(url).netloc, target, resource_id, arm_options)
-    return _settled(session, tell)
+    return _settle_open_entries(open_on(target, resource_id, arm_options), tell)
 
 
-def _open(
-    name: str,
-    target: Target,
-    resource_id: str,
-    arm_options: Mapping[str, Any] | None,
-    *,
-    database: str,
-    read_only: bool,
-    history: bool,
-    retrying: Retrying,
-    timeout: float,
-) -> Session:
-    return Session(
-        name,
-        KustoConnection(target, timeout=timeout, read_only=read_only, retrying=retrying),
-        target=target,
-        database=database,
-        read_only=read_only,
-        history=history,
-        resource=_resource(resource_id, target, arm_options) if resource_id else None,
-        retrying=retrying,
-        timeout=timeout,
-    )
-
-
-def _settled(session: Session, tell: Callable[[str], None] | None) -> Session:
+def _settle_open_entries(session: Session, tell: Callable[[str], None] | None) -> Session:
     """Settle the history entries that were left open, and return the session; none of them keeps it from being opened."""
     if session.history is None or session.read_only or session.history.is_empty:
         return session
@@ -227,7 +212,7 @@ def _resource(resource_id: str, target: Target, options: Mapping[str, Any] | Non
 
 
 def _open_local(
-    open_session: Callable[[Target, str, Mapping[str, Any] | None], Session],
+    open_on: Callable[[Target, str, Mapping[str, Any] | None], Session],
     kept: AbstractContextManager["LocalCluster"] | None,
     *,
     fresh: bool,
@@ -242,7 +227,7 @@ def _open_local(
             started = kept or SharedCluster(local.start())
             found = stack.enter_context(started)
         target = Target(found.url, sign_in(token=found.token), found.ingest_url)
-        session = open_session(target, found.resource_id, found.arm_options)
+        session = open_on(target, found.resource_id, found.arm_options)
         session.started = started
         session.closing.push(stack.pop_all())
         return session
