@@ -1,12 +1,13 @@
 // Elements, and the text in them: it is only ever set as text.
 
-/** Make an element: properties are set on it, attributes that are none go under `attributes`, children follow. */
-export function make(tag, { attributes = {}, ...properties } = {}, ...children) {
+/** Make an element: properties are set on it, children follow. */
+export function make(tag, properties = {}, ...children) {
   const element = Object.assign(document.createElement(tag), properties);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children.filter((child) => child !== null));
+  element.append(...children);
   return element;
 }
+
+export const span = (className, textContent = "") => make("span", { className, textContent });
 
 /** Make a button. At rest it keeps the focus, which `disabled` would lose. */
 export function button(textContent, act, properties = {}) {

@@ -17,12 +17,12 @@ export function gridPart(view) {
   let drawn = new Map(); // row → its element
   let shape = "";
 
-  const head = make("div", { className: "kqlmi-row kqlmi-head", ariaRowIndex: "1", attributes: { role: "row" } });
-  const body = make("div", { className: "kqlmi-body", attributes: { role: "rowgroup" } });
+  const head = make("div", { className: "kqlmi-row kqlmi-head", ariaRowIndex: "1", role: "row" });
+  const body = make("div", { className: "kqlmi-body", role: "rowgroup" });
   const grid = make(
     "div",
-    { className: "kqlmi-grid", attributes: { role: "grid" } },
-    make("div", { className: "kqlmi-top", attributes: { role: "rowgroup" } }, head),
+    { className: "kqlmi-grid", role: "grid" },
+    make("div", { className: "kqlmi-top", role: "rowgroup" }, head),
     body,
   );
   const scroll = make("div", { className: "kqlmi-scroll", onscroll: () => drawRows() }, grid);

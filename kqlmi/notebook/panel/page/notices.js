@@ -1,11 +1,11 @@
 // What the panel tells beside the matrix: what was read, whether Python answers, what others changed, what it asks and did.
 
-import { button, focus, hasFocus, list, make } from "./dom.js";
+import { button, focus, hasFocus, list, make, span } from "./dom.js";
 import { boxPart } from "./view.js";
 
 export function titlePart(view) {
-  const title = make("span", { className: "kqlmi-title kqlmi-grow" });
-  const reading = make("span", { className: "kqlmi-small" });
+  const title = span("kqlmi-title kqlmi-grow");
+  const reading = span("kqlmi-small");
   const goOn = view.askButton("Go on", () => view.ask("more"), { hidden: true });
   const again = view.askButton("Read again", () => view.ask("read_again"));
 
@@ -30,7 +30,7 @@ export function titlePart(view) {
 
 /** Whether Python answers, and whether the user may write. */
 export const bannerPart = (view, status) =>
-  boxPart("denial working", { className: "kqlmi-box kqlmi-banner", tabIndex: -1, attributes: { role: "alert" } }, (box) => {
+  boxPart("denial working", { className: "kqlmi-box kqlmi-banner", tabIndex: -1, role: "alert" }, (box) => {
     const { kernel } = view;
     const denial = view.get("denial");
     const hadFocus = hasFocus(box);
@@ -70,7 +70,7 @@ export const theirsPart = (view, status) =>
 
 /** A question about a tick; `goBack` leads to the cell that raised it. */
 export const questionPart = (view, goBack) =>
-  boxPart("question", { className: "kqlmi-box", hidden: true, ariaLabel: "Question", attributes: { role: "group" } }, (box) => {
+  boxPart("question", { className: "kqlmi-box", hidden: true, ariaLabel: "Question", role: "group" }, (box) => {
     const question = view.get("question");
     box.hidden = !question;
     if (!question) return;
@@ -94,7 +94,7 @@ export const questionPart = (view, goBack) =>
 
 /** What is being done, or was done last. */
 export const statusPart = (view) =>
-  boxPart("status working", { tabIndex: -1, attributes: { role: "status" } }, (box) => {
+  boxPart("status working", { tabIndex: -1, role: "status" }, (box) => {
     const state = view.get("status");
     const { action, text } = view.get("working");
     const busy = action && action !== "more" && !view.kernel.lost ? text : "";

@@ -67,14 +67,16 @@ function render({ model, el }) {
     dirty.clear();
     for (const [draw, traits] of draws) if (changed.some((trait) => traits.split(" ").includes(trait))) draw();
   }
-  for (const trait of new Set(draws.flatMap(([, traits]) => traits.split(" "))))
-    model.on(`change:${trait}`, () => soon(trait));
+  for (const trait of new Set(draws.flatMap(([, traits]) => traits.split(" ")))) model.on(`change:${trait}`, () => soon(trait));
   const heard = () => soon("working");
   kernel.views.add(heard);
 
   const releaseKeys = catchKeys(view.root, [scopes.onKey, grid.onKey, add.onKey]);
   // Drawn before it is in the page, where each measure would lay it out once more; and each part once.
-  for (const { draws: [[draw]] } of parts) draw();
+  for (const {
+    draws: [[draw]],
+  } of parts)
+    draw();
   el.append(view.root);
   const unfollow = grid.follow();
   // After the first paint, which it would only delay.

@@ -1,6 +1,6 @@
 // The preview of a plan: what it changes and stops, its exact commands, and what can be done with it.
 
-import { copyButton, focus, hasFocus, list, make } from "./dom.js";
+import { copyButton, focus, hasFocus, list, make, span } from "./dom.js";
 
 export function planPart(view, status) {
   let confirming = ""; // the ID of the plan whose revokes are being confirmed
@@ -9,7 +9,7 @@ export function planPart(view, status) {
     hidden: true,
     tabIndex: -1,
     ariaLabel: "Preview of the change",
-    attributes: { role: "region" },
+    role: "region",
   });
 
   function draw() {
@@ -83,11 +83,11 @@ function stepElements(step, at, count, outcome) {
   const textContent = `Step ${at + 1} of ${count}, ${step.scope}${outcome ? `: ${outcome}` : ""}`;
   const copying = copyButton("Copy", step.command);
   return [
-    make("div", { className: "kqlmi-bar kqlmi-step" }, make("span", { className: "kqlmi-grow", textContent }), copying),
+    make("div", { className: "kqlmi-bar kqlmi-step" }, span("kqlmi-grow", textContent), copying),
     make(
       "pre",
-      { tabIndex: 0, ariaLabel: `Command ${at + 1}`, attributes: { role: "group" } },
-      ...step.pieces.map(([kind, text]) => (kind ? make("span", { className: `kqlmi-${kind}`, textContent: text }) : text)),
+      { tabIndex: 0, ariaLabel: `Command ${at + 1}`, role: "group" },
+      ...step.pieces.map(([kind, text]) => (kind ? span(`kqlmi-${kind}`, text) : text)),
     ),
   ];
 }

@@ -1,16 +1,12 @@
 // One row of the matrix, and the one of the headings above.
 
-import { holds, make, words } from "./dom.js";
+import { holds, make, span, words } from "./dom.js";
 
 /** Make the headings of the columns at `places`. */
 export function headings(view, places) {
   const wanted = words(view.get("search"));
   return [
-    make(
-      "div",
-      { className: "kqlmi-first", attributes: { role: "columnheader" } },
-      make("span", { className: "kqlmi-name", textContent: "Identity" }),
-    ),
+    make("div", { className: "kqlmi-first", role: "columnheader" }, span("kqlmi-name", "Identity")),
     ...places.map((place) => heading(view.get("columns")[place], wanted)),
   ];
 }
@@ -27,9 +23,9 @@ function heading(column, wanted) {
   const special = column.cluster_only ? "cluster policy only" : column.known ? "" : "unknown usage, kept";
   return make(
     "div",
-    { title: [column.summary, ...workflows.map((one) => one.title)].join("\n"), attributes: { role: "columnheader" } },
-    make("span", { className: "kqlmi-name", textContent: column.usage }),
-    special ? make("span", { className: "kqlmi-small", textContent: special }) : null,
+    { title: [column.summary, ...workflows.map((one) => one.title)].join("\n"), role: "columnheader" },
+    span("kqlmi-name", column.usage),
+    special ? span("kqlmi-small", special) : "",
     make("span", { className: "kqlmi-small kqlmi-opens" }, ...(texts.length ? texts : [column.summary])),
   );
 }
@@ -42,17 +38,17 @@ export function emptyRow(view, count, { click, focus }) {
       ? make("button", { type: "button", className: "kqlmi-where", onclick: () => click(row(), column) })
       : make("input", { type: "checkbox", onchange: () => click(row(), column) });
     control.addEventListener("focus", () => focus(row(), column));
-    const state = make("span", { className: "kqlmi-small kqlmi-state" });
+    const state = span("kqlmi-small kqlmi-state");
     const content = view.overview() ? control : make("label", {}, control, state);
-    return make("div", { className: "kqlmi-cell", attributes: { role: "gridcell" } }, content);
+    return make("div", { className: "kqlmi-cell", role: "gridcell" }, content);
   });
   const name = make(
     "div",
-    { className: "kqlmi-first", attributes: { role: "rowheader" } },
-    make("span", { className: "kqlmi-name kqlmi-cut" }),
-    make("span", { className: "kqlmi-small kqlmi-mono kqlmi-cut" }),
+    { className: "kqlmi-first", role: "rowheader" },
+    span("kqlmi-name kqlmi-cut"),
+    span("kqlmi-small kqlmi-mono kqlmi-cut"),
   );
-  return make("div", { className: "kqlmi-row", attributes: { role: "row" } }, name, ...cells);
+  return make("div", { className: "kqlmi-row", role: "row" }, name, ...cells);
 }
 
 /** Return the box or button of a row in a column. */

@@ -1,6 +1,6 @@
 // The scopes: searched, listed, and chosen by mouse or arrow keys.
 
-import { holds, make, words } from "./dom.js";
+import { holds, make, span, words } from "./dom.js";
 
 const MOST = 200; // listed at once; the search finds the others
 const MARKS = { u: "unread", x: "refused", c: "changed" };
@@ -10,12 +10,7 @@ export function scopesPart(view) {
   let at = 0; // in places: where the arrow keys are
   let shown = null; // the scope that the view shows, as it was drawn last
   const search = make("input", { type: "search", placeholder: "Search scopes", ariaLabel: "Search scopes", oninput: draw });
-  const options = make("div", {
-    className: "kqlmi-scopes",
-    tabIndex: 0,
-    ariaLabel: "Scopes",
-    attributes: { role: "listbox" },
-  });
+  const options = make("div", { className: "kqlmi-scopes", tabIndex: 0, ariaLabel: "Scopes", role: "listbox" });
   const note = make("div", { className: "kqlmi-small" });
 
   function draw() {
@@ -50,11 +45,11 @@ export function scopesPart(view) {
         id: view.id(`scope-${index}`),
         className: "kqlmi-scope",
         title: view.scopeName(place),
-        attributes: { role: "option" },
+        role: "option",
         onclick: () => choose(index),
       },
-      make("span", { className: "kqlmi-cut kqlmi-grow", textContent: view.scopeName(place) }),
-      make("span", { className: "kqlmi-small" }),
+      span("kqlmi-cut kqlmi-grow", view.scopeName(place)),
+      span("kqlmi-small"),
     );
   }
 
