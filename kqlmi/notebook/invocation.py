@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from kqlmi.errors import CellError
 from kqlmi.model.entities import did_you_mean
@@ -89,8 +89,7 @@ def split(line: str) -> list[str]:
 def parse_words(words: Sequence[str], options: Mapping[str, Kind]) -> Words:
     """Tell options from other words; ``options`` tells what each takes: nothing, a value, or one each time it is said."""
     positional: list[str] = []
-    found: dict[str, str | bool] = {}
-    several: dict[str, tuple[str, ...]] = {}
+    found: dict[str, Any] = {}
     rest = iter(words)
     for word in rest:
         name, equals, value = word.removeprefix("--").partition("=")
@@ -107,11 +106,8 @@ def parse_words(words: Sequence[str], options: Mapping[str, Kind]) -> Words:
             value = value if equals else next(rest, "")
             if not value or (not equals and value.startswith("--")):
                 raise CellError(f"--{name} needs a value.")
-            if options[name] == "values":
-                several[name] = (*several.get(name, ()), value)
-            else:
-                found[name] = value
-    return Words(tuple(positional), {**found, **several})
+            found[name] = (*found.get(name, ()), value) if options[name] == "values" else value
+    return Words(tuple(positional), found)
 
 
 def _refuse_all_but_one(text: str) -> None:

@@ -51,24 +51,21 @@ class Requests(Generic[AnyView]):
                 self._take(change["new"])
 
     def _take(self, request: Request) -> None:
-        panel = self._panel
-        if self._is_late(request):
-            with panel.hold_sync():
-                if request.get("action") not in _UNASKED:
-                    panel.status = note("A click came too late, after the panel had taken it back.", "Click again.")
-                self._hear(request)
-        elif (action := self._actions.get(str(request.get("action")))) and action.busy:
-            with panel.hold_sync():
-                panel.working = {"action": request["action"], "text": action.busy}
-                self._hear(request)
+        panel, action = self._panel, self._actions.get(str(request.get("action")))
+        late, busy = self._is_late(request), action.busy if action else ""
+        with panel.hold_sync():
+            if late and request.get("action") not in _UNASKED:
+                panel.status = note("A click came too late, after the panel had taken it back.", "Click again.")
+            elif busy and not late:
+                panel.working = {"action": request["action"], "text": busy}
+            elif not late:
+                self._try(request)
+            self._hear(request)
+        if busy and not late:
             try:
                 self._try(request)
             finally:
                 panel.working = {}
-        else:
-            with panel.hold_sync():
-                self._try(request)
-                self._hear(request)
 
     def _is_late(self, request: Request) -> bool:
         """Check whether a page gave a request up before it came; one that names no earlier request is its first."""

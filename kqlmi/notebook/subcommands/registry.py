@@ -124,22 +124,13 @@ class Subcommand:
 SUBCOMMANDS: dict[str, Subcommand] = {}
 
 
-def subcommand(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Register a function under its name."""
-    return subcommand_with()(function)
-
-
-def subcommand_with(
-    *, more: tuple[str, ...] = (), about: Callable[[str], str] = lambda _word: ""
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def subcommand(
+    function: Callable[..., Any], *, more: tuple[str, ...] = (), about: Callable[[str], str] = lambda _word: ""
+) -> Callable[..., Any]:
     """Register a function that takes ``more`` options as ``**fields``; ``about`` adds to the help of a first word."""
-
-    def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        row = Subcommand(function, more, about)
-        SUBCOMMANDS[row.name] = row
-        return function
-
-    return register
+    row = Subcommand(function, more, about)
+    SUBCOMMANDS[row.name] = row
+    return function
 
 
 def run(sessions: Sessions, line: str, settings: KqlMI) -> Any:

@@ -1,13 +1,14 @@
 """The subcommand that writes a flow into the next cell."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from kqlmi.errors import CellError, InputError
 from kqlmi.model import templates
 from kqlmi.model.templates import FORMS, Form
 from kqlmi.notebook.parameters import DatabaseName, FlowName, IdentityText
-from kqlmi.notebook.subcommands.registry import Context, subcommand_with
+from kqlmi.notebook.subcommands.registry import Context, subcommand
 
 _OPTIONS = tuple(dict.fromkeys(one.option.removeprefix("--") for form in FORMS.values() for one in form.fields))
 
@@ -17,7 +18,7 @@ def _about(flow: str) -> str:
     return found.help
 
 
-@subcommand_with(more=_OPTIONS, about=_about)
+@partial(subcommand, more=_OPTIONS, about=_about)
 def new(
     context: Context,
     flow: FlowName = "",
