@@ -73,10 +73,7 @@ function render({ model, el }) {
 
   const releaseKeys = catchKeys(view.root, [scopes.onKey, grid.onKey, add.onKey]);
   // Drawn before it is in the page, where each measure would lay it out once more; and each part once.
-  for (const {
-    draws: [[draw]],
-  } of parts)
-    draw();
+  for (const [[draw]] of parts.map((part) => part.draws)) draw();
   el.append(view.root);
   const unfollow = grid.follow();
   // After the first paint, which it would only delay.
