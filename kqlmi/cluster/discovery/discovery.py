@@ -41,25 +41,21 @@ def discover(connection: Connection, progress: Progress = unseen) -> Discovery:
     listed = connection.execute(".show databases")
     names = databases.names(listed)
     jobs = [(row, name) for row in SOURCES for name in ([""] if row.everywhere else names)]
-    answers = dict(
-        zip(
-            ((row.name, name) for row, name in jobs),
-            each(lambda job: _ask(connection, *job), jobs, lambda found: progress(len(found), len(jobs), "sources")),
-            strict=True,
-        )
-    )
+    found = each(lambda job: _ask(connection, *job), jobs, lambda found: progress(len(found), len(jobs), "sources"))
+    answers = {(row.name, name): answer for (row, name), answer in zip(jobs, found, strict=True)}
     known = _externals(answers, names)
     sources: list[Source] = []
-    found: dict[bool, list[Found]] = {True: [], False: []}
+    shown: list[Found] = []
+    repeated: list[Found] = []
     for row, name in jobs:
         has_script = isinstance(answers[_SCRIPT, name], Table) if name else True
         place = Place(row.name, row.window, name, known, has_script=has_script)
         source, items = _read(row, answers[row.name, name], place)
         sources.append(source)
-        found[row.repeats] += items
+        (repeated if row.repeats else shown).extend(items)
     scopes = tuple(map(Scope.database, names))
     discovery = Discovery(scopes, (*sources, _NO_ARM), followers=databases.following(listed))
-    return _with(discovery, found[False], found[True])
+    return _with(discovery, shown, repeated)
 
 
 def _ask(connection: Connection, row: Looked, database: str) -> Table | KqlmiError:
@@ -97,15 +93,16 @@ def _read(row: Looked, answer: Table | KqlmiError, place: Place) -> tuple[Source
 def _with(discovery: Discovery, shown: list[Found], repeated: list[Found]) -> Discovery:
     """Put together what was found; what is only repeated counts where nothing else shows it."""
     own = {scope: scope for scope in discovery.databases}
-    first = [replace(one, scope=own[one.scope]) for one in shown if isinstance(one, Need) and one.scope in own]
+    first, more = (
+        [replace(one, scope=own[one.scope]) for one in found if isinstance(one, Need) and one.scope in own]
+        for found in (shown, repeated)
+    )
     keys = {(one.identity, one.usage, one.scope) for one in first}
     sure = replace(discovery, needs=merged(first))
     again = [
-        replace(one, scope=own[one.scope])
-        for one in repeated
-        if isinstance(one, Need)
-        and one.scope in own
-        and (one.identity, one.usage, one.scope) not in keys
+        one
+        for one in more
+        if (one.identity, one.usage, one.scope) not in keys
         and (one.identity is not None or sure.doubt(one.usage, one.scope))
     ]
     gaps: dict[tuple[Scope, str], Gap] = {}

@@ -46,9 +46,6 @@ _OF_GATEWAYS: Final = {
 }
 _GATEWAY: Final = "Not Kusto, but a proxy, a gateway or a firewall on the way answers so."
 
-NO_SUCCESS: Final = (ConnectionFailedError, NotConnectedError, ServiceError, SignInError)
-"""What a request raises that was not answered with a table."""
-
 
 def nothing_happened(error: BaseException) -> bool:
     """Return whether an error proves that a command had no effect: it never left, or Kusto itself refused it."""

@@ -9,24 +9,15 @@ from kqlmi.model.audit.findings import (
     Acceptance,
     Facts,
     Finding,
+    Reason,
     Severity,
     without_duplicates,
 )
 from kqlmi.model.audit.rules import RULES
-from kqlmi.model.entities import ALL, Scope, did_you_mean, known_usage
+from kqlmi.model.entities import ALL, did_you_mean, known_usage
 from kqlmi.model.plan.plan import Plan
 from kqlmi.model.policy.access import without_effect
 from kqlmi.model.uses.needs import Source
-
-
-@dataclass(frozen=True, slots=True)
-class Unproven:
-    """A grant of which no use was seen, and why that does not prove it unused."""
-
-    scope: Scope
-    identity: str
-    usage: str
-    why: str
 
 
 @dataclass(frozen=True)
@@ -43,7 +34,7 @@ class Audit:
     accepted: tuple[tuple[Finding, Acceptance], ...]
     expired: tuple[Acceptance, ...]
     plans: Mapping[str, Plan]
-    unproven: tuple[Unproven, ...]
+    unproven: tuple[Reason, ...]
     sources: tuple[Source, ...]
     unread: tuple[str, ...]
     knows_assigned: bool
@@ -86,13 +77,13 @@ def audit(facts: Facts) -> tuple[Finding, ...]:
     return without_duplicates(one for rule in RULES.values() for one in rule.check(facts))
 
 
-def unproven(facts: Facts) -> Iterator[Unproven]:
-    """Give the grants of which no use was seen, and which are not proven unused."""
+def unproven(facts: Facts) -> Iterator[Reason]:
+    """Yield the grants of which no use was seen, each with why that does not prove it unused."""
     for scope, identity, usage in facts.grants:
         if usage == ALL or not known_usage(usage) or without_effect(scope, usage):
             continue
         if not facts.discovery.uses(identity, usage, scope) and (why := facts.discovery.doubt(usage, scope)):
-            yield Unproven(scope, identity, usage, why)
+            yield Reason(scope, identity, usage, why)
 
 
 def sorted_out(

@@ -148,6 +148,16 @@ class Facts:
         return Fix(edits, note=note)
 
 
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why one grant stays, comes or goes."""
+
+    scope: Scope
+    identity: str
+    usage: str
+    why: str
+
+
 Check = Callable[[Facts], Iterator[Finding]]
 
 

@@ -4,21 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from kqlmi.errors import printable
-from kqlmi.model.audit.findings import Edits, Facts
+from kqlmi.model.audit.findings import Edits, Facts, Reason
 from kqlmi.model.entities import ALL, Scope, known_usage
 from kqlmi.model.policy.access import without_effect
 from kqlmi.model.policy.policy import Policy
 from kqlmi.model.usages import USAGES
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """Why one grant stays, comes or goes."""
-
-    scope: Scope
-    identity: str
-    usage: str
-    why: str
 
 
 @dataclass(frozen=True, slots=True)
