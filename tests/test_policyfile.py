@@ -14,7 +14,8 @@ from kqlmi import policyfile
 from kqlmi.errors import InputError
 from kqlmi.model.entities import Scope, known_usage, object_id
 from kqlmi.model.plan.plan import make_plan
-from kqlmi.model.policy.policy import Entry, Policy, Snapshot
+from kqlmi.model.policy.entry import Entry
+from kqlmi.model.policy.policy import Policy, Snapshot
 from kqlmi.policyfile import PolicyFileError, edits, nodes
 from tests.model.policy.test_policy import EXPORTER, EXTRAS, FUTURE, KNOWN, LOADER, parsed
 from tests.work import grows_no_faster_than_its_input

@@ -9,7 +9,8 @@ from typing import Final, Literal
 from kqlmi.model.entities import SYSTEM, Identity, Scope, database_key
 from kqlmi.model.policy import commands
 from kqlmi.model.policy.directory import Directory
-from kqlmi.model.policy.policy import Entry, Policy, Snapshot, grants_of
+from kqlmi.model.policy.entry import Entry
+from kqlmi.model.policy.policy import Policy, Snapshot, grants_of
 from kqlmi.model.uses.needs import Discovery, Evidence
 
 Severity = Literal["high", "medium", "low"]

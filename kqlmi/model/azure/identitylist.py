@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from kqlmi.model.entities import SYSTEM, Identity, Scope
-from kqlmi.model.policy.policy import Entry, Snapshot
+from kqlmi.model.policy.entry import Entry
+from kqlmi.model.policy.policy import Snapshot
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from kqlmi.model.plan.planid import SHOWN, plan_id
 from kqlmi.model.policy import commands
 from kqlmi.model.policy.access import covered_by
 from kqlmi.model.policy.diff import Change, diff
-from kqlmi.model.policy.policy import Entry, Grant, Policy, Property, Snapshot, grants_of
+from kqlmi.model.policy.entry import Entry
+from kqlmi.model.policy.policy import Grant, Policy, Property, Snapshot, grants_of
 
 Verb = Literal["alter-merge", "alter", "delete"]
 

@@ -2,52 +2,20 @@
 
 from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from types import MappingProxyType
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from kqlmi.errors import PolicyError
 from kqlmi.model import jsontext
 from kqlmi.model.entities import SYSTEM, Identity, ObjectId, Scope, checked_usage, object_id, usage_name
+from kqlmi.model.policy.entry import Entry, read_entry
 
 Grant = tuple[str, str]
 """An identity (a lower-case GUID, or ``system``) and a usage's name."""
 
 Property = tuple[str, str, str]
 """An identity, the name of a property that nobody knows, and its value as JSON."""
-
-_FILLED_IN = ("ClientId", "TenantId", "DisplayName", "IsSystem")
-_EARLIER = "kqlmi.isEarlier"  # in records alone, never sent
-_KNOWN = frozenset({"ObjectId", "AllowedUsages", _EARLIER, *_FILLED_IN})
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One policy object: an identity and what it may be used for.
-
-    ``usages`` keeps the spelling that was read. ``extra`` holds the properties that nobody knows, as JSON text by name.
-    ``is_earlier`` marks the entry of an identity that was the cluster's system identity and is no more; it is no part of
-    what was read, and so of no comparison.
-    """
-
-    object_id: ObjectId
-    usages: tuple[str, ...]
-    client_id: str = ""
-    tenant_id: str = ""
-    display_name: str = ""
-    is_system: bool = False
-    extra: tuple[tuple[str, str], ...] = ()
-    is_earlier: bool = field(default=False, compare=False)
-
-    @property
-    def identity(self) -> ObjectId:
-        """Return the identity as grants compare it: ``system`` whether it was read as the word or by ``IsSystem``."""
-        return SYSTEM if self.is_system and not self.is_earlier else self.object_id
-
-    def without(self, usages: Iterable[str]) -> Self:
-        """Give the entry without some usages."""
-        gone = set(usages)
-        return replace(self, usages=tuple(usage for usage in self.usages if usage_name(usage) not in gone))
 
 
 @dataclass(frozen=True)
@@ -77,7 +45,7 @@ class Policy:
         if not isinstance(value, list):
             raise PolicyError("A ManagedIdentity policy is a JSON array.", hint="Put the objects between [ and ].")
         try:
-            return cls(tuple(_entry(item, place) for place, item in enumerate(value, 1)))
+            return cls(tuple(read_entry(item, place) for place, item in enumerate(value, 1)))
         except RecursionError:
             raise PolicyError("A property of the policy is nested too deep.") from None
 
@@ -86,7 +54,7 @@ class Policy:
 
         It is ASCII and holds no backtick, so that it fits any string literal.
         """
-        return jsontext.dump([_payload(entry) for entry in self.entries]).replace("`", "\\u0060")
+        return jsontext.dump([entry.payload() for entry in self.entries]).replace("`", "\\u0060")
 
     def to_record(self) -> str:
         """Give the JSON array with everything that was read, for keeping: ``parse`` gives an equal policy."""
@@ -95,7 +63,7 @@ class Policy:
     @property
     def records(self) -> list[dict[str, Any]]:
         """Return everything that was read, as JSON values."""
-        return [_payload(entry, complete=True) for entry in self.entries]
+        return [entry.payload(complete=True) for entry in self.entries]
 
     def marking(self, earlier: Container[str]) -> Self:
         """Return the policy with the entries of ``earlier`` system identities kept apart from the one of now."""
@@ -122,7 +90,7 @@ class Policy:
         """Give the names of the usages granted to each identity."""
         found: dict[str, frozenset[str]] = {}
         for entry in self.entries:
-            usages, known = _names(entry.usages), found.get(entry.identity)
+            usages, known = entry.names, found.get(entry.identity)
             found[entry.identity] = known | usages if known else usages
         return MappingProxyType(found)
 
@@ -221,10 +189,7 @@ class Policy:
     @cached_property
     def identities(self) -> tuple[Identity, ...]:
         """Give the identities of the policy, described as the service filled them in."""
-        return tuple(
-            _described(entry.identity, entry.object_id, entry.display_name, entry.client_id, entry.tenant_id)
-            for entry in self.entries
-        )
+        return tuple(entry.described for entry in self.entries)
 
     def _identity(self, identity: str) -> str:
         return next(
@@ -305,71 +270,3 @@ def grants_of(policy: Policy | None) -> frozenset[Grant]:
 def state_of(policy: Policy | None) -> State:
     """Return the state of a policy; that of an empty one where there is no policy."""
     return (policy or Policy.empty()).state
-
-
-def _payload(entry: Entry, *, complete: bool = False) -> dict[str, Any]:
-    filled = (entry.client_id, entry.tenant_id, entry.display_name, entry.is_system)
-    return {
-        "ObjectId": entry.object_id,
-        "AllowedUsages": ", ".join(entry.usages),
-        **(dict(zip(_FILLED_IN, filled, strict=True)) if complete else {}),
-        **({_EARLIER: True} if complete and entry.is_earlier else {}),
-        **{name: jsontext.Raw(text) for name, text in entry.extra},
-    }
-
-
-def _entry(item: Any, place: int) -> Entry:
-    if not isinstance(item, dict):
-        raise PolicyError(f"Item {place} of the policy is not an object.")
-    for name in ("ObjectId", "AllowedUsages"):
-        if not isinstance(item.get(name), str):
-            raise PolicyError(f"Object {place} of the policy has no {name} (a string).", hint=_spelling(item, name))
-    filled = {name: item.get(name) for name in _FILLED_IN}
-    extra = tuple((name, jsontext.dump(value)) for name, value in item.items() if name not in _KNOWN)
-    return (Entry if extra else _plain_entry)(
-        object_id=_object_id(item["ObjectId"]),
-        usages=_usages(item["AllowedUsages"]),
-        client_id=_kept(str(filled["ClientId"] or "")),
-        tenant_id=_kept(str(filled["TenantId"] or "")),
-        display_name=_kept(str(filled["DisplayName"] or "")),
-        is_system=str(filled["IsSystem"]).lower() == "true",
-        extra=extra,
-        is_earlier=item.get(_EARLIER) is True,
-    )
-
-
-# The policies of a cluster repeat identities and sets of usages in each database: what is equal is kept once.
-_SHARED: Final = 8192
-_plain_entry = lru_cache(_SHARED)(Entry)
-
-
-@lru_cache(_SHARED)
-def _object_id(text: str) -> ObjectId:
-    return object_id(text)
-
-
-@lru_cache(_SHARED)
-def _described(identity: ObjectId, own_id: ObjectId, name: str, client_id: str, tenant_id: str) -> Identity:
-    principal_id = "" if own_id == SYSTEM else own_id
-    return Identity(identity, name, client_id, tenant_id, is_system=identity == SYSTEM, principal_id=principal_id)
-
-
-@lru_cache(_SHARED)
-def _kept(text: str) -> str:
-    return text
-
-
-@lru_cache(_SHARED)
-def _usages(text: str) -> tuple[str, ...]:
-    usages = (usage.strip() for usage in text.split(","))
-    return tuple(_kept(usage) for usage in usages if usage)
-
-
-@lru_cache(_SHARED)
-def _names(usages: tuple[str, ...]) -> frozenset[str]:
-    return frozenset(map(usage_name, usages))
-
-
-def _spelling(item: dict[str, Any], name: str) -> str:
-    near = next((key for key in item if key.casefold() == name.casefold() and key != name), None)
-    return f"Write {name} in place of {near}." if near else ""

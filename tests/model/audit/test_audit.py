@@ -16,7 +16,8 @@ from kqlmi.model.audit.rules.grants import near
 from kqlmi.model.entities import SYSTEM, Identity, ObjectId, Scope
 from kqlmi.model.plan.plan import make_plan
 from kqlmi.model.policy.access import access
-from kqlmi.model.policy.policy import Entry, Policy, Snapshot
+from kqlmi.model.policy.entry import Entry
+from kqlmi.model.policy.policy import Policy, Snapshot
 from kqlmi.model.usages import USAGES
 from kqlmi.model.uses.needs import (
     ACCELERATION,

@@ -9,7 +9,8 @@ from kqlmi.model.audit.tighten import tighten
 from kqlmi.model.entities import Scope, known_usage
 from kqlmi.model.plan.plan import make_plan
 from kqlmi.model.policy.access import access
-from kqlmi.model.policy.policy import Entry, Policy, Snapshot
+from kqlmi.model.policy.entry import Entry
+from kqlmi.model.policy.policy import Policy, Snapshot
 from kqlmi.model.usages import USAGES
 from kqlmi.model.uses.needs import Need
 from tests.model.audit.test_audit import ONE, PLACES, TWO, discovered, need

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from kqlmi.errors import PolicyError
 from kqlmi.model.entities import SYSTEM, Scope
-from kqlmi.model.policy.policy import Entry, Policy, Snapshot
+from kqlmi.model.policy.entry import Entry
+from kqlmi.model.policy.policy import Policy, Snapshot
 from kqlmi.model.usages import USAGES
 
 LOADER = "11111111-2222-3333-4444-555555555555"

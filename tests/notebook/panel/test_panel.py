@@ -20,7 +20,8 @@ from kqlmi.errors import (
 from kqlmi.local.cluster import LocalCluster
 from kqlmi.model.entities import Identity, ObjectId, Scope
 from kqlmi.model.plan.draft import Draft
-from kqlmi.model.policy.policy import Entry, Policy, Snapshot
+from kqlmi.model.policy.entry import Entry
+from kqlmi.model.policy.policy import Policy, Snapshot
 from kqlmi.notebook.panel.panel import Panel
 from kqlmi.session import Applied, Session
 
