@@ -57,7 +57,7 @@ class Applied:
         lines = [f"Applied and verified on {self.plan.cluster}: {self.plan.summary}."]
         for result in self.steps:
             if result.overwritten:
-                lines.append(_told(result.overwritten))
+                lines.append(_overwrote(result.overwritten))
             elif result.unseen is not None:
                 lines.append(
                     f"Another write to the policy of the {result.step.scope} in the {result.unseen * 1000:.0f} ms before"
@@ -66,7 +66,7 @@ class Applied:
         return "\n".join(lines)
 
 
-def _told(found: Overwritten) -> str:
+def _overwrote(found: Overwritten) -> str:
     who = f" of {found.principal}" if found.principal else ""
     return f"Overwrote a change{who} in the {found.scope}: {_effect(found) or found.command}"
 

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from kqlmi.credentials.shared import SharedCredential
+from kqlmi.credentials.shared_credential import SharedCredential
 from kqlmi.errors import InputError, SignInError, printable
 
 # Of wellKnownKustoEndpoints.json in azure-kusto-data 6.0.4, those of Kusto itself: the tokens of others there, as of

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from kqlmi.credentials.audiences import ForCluster, checked_audience
 from kqlmi.credentials.authorities import PUBLIC, trusted
-from kqlmi.credentials.shared import SharedCredential
+from kqlmi.credentials.shared_credential import SharedCredential
 from kqlmi.credentials.way import Wanted, Way, checked_tenant, environment
 from kqlmi.credentials.ways import WAYS
 from kqlmi.errors import InputError

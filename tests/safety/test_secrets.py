@@ -223,7 +223,7 @@ GUARDS: list[tuple[str, Any, str, str]] = [
     ("kqlmi.errors.KqlmiError.forget", lambda *_: None, "an_error_in_a_frame_that_closes_an_answer", "context"),
     ("kqlmi.recording.cells.masked", _open, "a_policy_command_that_is_recorded", "file"),
     ("kqlmi.credentials.failures.redacted", _open, "what_the_azure_cli_complains_of", "log"),
-    ("kqlmi.credentials.shared._Unseen", _seen, "a_credential_whose_repr_shows_its_token", "vars"),
+    ("kqlmi.credentials.shared_credential._Unseen", _seen, "a_credential_whose_repr_shows_its_token", "vars"),
     ("kqlmi.credentials.signin.Secret", str, "a_token_from_the_environment", "asdict"),
     ("kqlmi.cluster.discovery.uses.redacted", _open, "what_a_cluster_shows_in_the_evidence_of_an_audit", "json"),
     ("kqlmi.cluster.ingest.redacted", _open, "the_signatures_of_the_queues_of_a_cluster", "log"),

@@ -6,7 +6,7 @@ from typing import Final
 
 from kqlmi.cluster import databases
 from kqlmi.cluster.connection import Connection
-from kqlmi.cluster.discovery.sources import SOURCES, Found, Looked, externals
+from kqlmi.cluster.discovery.sources import SOURCES, Found, SourceCommand, externals
 from kqlmi.cluster.discovery.uses import External, Place
 from kqlmi.cluster.protocol.table import Table
 from kqlmi.errors import ForbiddenError, KqlmiError
@@ -58,7 +58,7 @@ def discover(connection: Connection, progress: Progress = unseen) -> Discovery:
     return _with(discovery, shown, repeated)
 
 
-def _ask(connection: Connection, row: Looked, database: str) -> Table | KqlmiError:
+def _ask(connection: Connection, row: SourceCommand, database: str) -> Table | KqlmiError:
     try:
         return connection.execute(row.text(database), database or None)
     except KqlmiError as error:
@@ -74,7 +74,7 @@ def _externals(answers: Mapping[Key, Table | KqlmiError], names: Iterable[str]) 
     return known
 
 
-def _read(row: Looked, answer: Table | KqlmiError, place: Place) -> tuple[Source, list[Found]]:
+def _read(row: SourceCommand, answer: Table | KqlmiError, place: Place) -> tuple[Source, list[Found]]:
     """Give what became of a source, and what it shows."""
     outcome: Outcome = "read"
     if not isinstance(answer, KqlmiError):

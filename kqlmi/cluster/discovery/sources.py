@@ -32,7 +32,7 @@ _INVALID: Final = "BadRequest_InvalidManagedIdentity"
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
+class SourceCommand:
     """A command that shows uses; ``read`` takes them from its answer.
 
     ``command`` is sent, with the database's name in place of ``{}``; it is asked once for each database unless
@@ -160,20 +160,22 @@ def _failures(answer: Table, place: Place) -> Iterator[Found]:
             yield Need(identity, usage, Scope.database(str(row["Database"])), (evidence,))
 
 
-SOURCES: Final[tuple[Looked, ...]] = (
-    Looked(needs.EXTERNAL_TABLES, _external_tables),
-    Looked(needs.UPDATE_POLICIES, _update_policies),
-    Looked(needs.ACCELERATION, _acceleration),
-    Looked(".show external tables details", _details, repeats=True),
-    Looked(needs.EXPORTS, _exports),
-    Looked(".show functions", _functions),
-    Looked(".show database schema as csl script", _script, ".show database {} schema as csl script", repeats=True),
-    Looked(".show databases entities", _entities, everywhere=True, repeats=True),
-    Looked(".show queries", _requests, f".show queries{_REQUESTS}", _DAYS_30, everywhere=True),
-    Looked(
+SOURCES: Final[tuple[SourceCommand, ...]] = (
+    SourceCommand(needs.EXTERNAL_TABLES, _external_tables),
+    SourceCommand(needs.UPDATE_POLICIES, _update_policies),
+    SourceCommand(needs.ACCELERATION, _acceleration),
+    SourceCommand(".show external tables details", _details, repeats=True),
+    SourceCommand(needs.EXPORTS, _exports),
+    SourceCommand(".show functions", _functions),
+    SourceCommand(
+        ".show database schema as csl script", _script, ".show database {} schema as csl script", repeats=True
+    ),
+    SourceCommand(".show databases entities", _entities, everywhere=True, repeats=True),
+    SourceCommand(".show queries", _requests, f".show queries{_REQUESTS}", _DAYS_30, everywhere=True),
+    SourceCommand(
         ".show commands-and-queries", _requests, f".show commands-and-queries{_REQUESTS}", _DAYS_30, everywhere=True
     ),
-    Looked(
+    SourceCommand(
         ".show ingestion failures",
         _failures,
         f".show ingestion failures | where ErrorCode == '{_INVALID}'",

@@ -113,4 +113,4 @@ def _taken(
         return f"granted where it stays: {', '.join(moved)}"
     if doubt := facts.discovery.doubt(usage, scope):
         return f"not seen, though not proven unused either: {doubt}"
-    return "; ".join(map(str, facts.discovery.looked(usage, scope))) or "nothing uses it"
+    return "; ".join(map(str, facts.discovery.evidence_of_absence(usage, scope))) or "nothing uses it"

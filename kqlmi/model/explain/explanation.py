@@ -197,19 +197,18 @@ def _by_code(code: str, reference: Reference, on: str) -> Explanation | None:
 
 def _from_details(details: Mapping[str, Any], on: str) -> Explanation | None:
     """Explain what a local cluster names; what is not of its form is passed over."""
-    fields = {name: value for name, value in details.items() if isinstance(value, str)}
-    identity, missing = fields.get("identity", ""), fields.get("missing", "")
-    roles, scopes = (details.get(name) for name in ("roles", "scopes"))
-    if missing == "flow":
-        return Explanation("flow", "This flow takes no managed identity.")
-    if missing == "assignment" and identity:
-        return _unassigned(identity, on)
-    if missing == "grant" and {"usage", "database"} <= fields.keys():
-        return _ungranted(identity, fields["usage"], fields["database"], on, is_cluster=scopes == ["cluster"])
-    if missing == "callout" and {"calloutType", "url"} <= fields.keys():
-        return callout(fields["calloutType"], fields["url"], on)
-    if missing == "azure role" and "url" in fields and isinstance(roles, list) and roles:
-        return azure_role(identity, str(roles[0]), fields["url"])
+    identity = details["identity"] if isinstance(details.get("identity"), str) else ""
+    match details:
+        case {"missing": "flow"}:
+            return Explanation("flow", "This flow takes no managed identity.")
+        case {"missing": "assignment"} if identity:
+            return _unassigned(identity, on)
+        case {"missing": "grant", "usage": str(usage), "database": str(database)}:
+            return _ungranted(identity, usage, database, on, is_cluster=details.get("scopes") == ["cluster"])
+        case {"missing": "callout", "calloutType": str(kind), "url": str(url)}:
+            return callout(kind, url, on)
+        case {"missing": "azure role", "roles": [role, *_], "url": str(url)}:
+            return azure_role(identity, str(role), url)
     return None
 
 

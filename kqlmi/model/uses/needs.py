@@ -135,8 +135,8 @@ class Discovery:
         places = self.databases if scope.is_cluster else (scope,)
         return next((why for place in places if (why := self._doubt(wanted, place))), "")
 
-    def looked(self, usage: str, scope: Scope) -> tuple[Evidence, ...]:
-        """Give the sources that would show a usage as evidence that they do not."""
+    def evidence_of_absence(self, usage: str, scope: Scope) -> tuple[Evidence, ...]:
+        """Return the sources that would show a usage, as evidence that they do not."""
         found = []
         for name in _SHOWN_BY.get(usage_name(usage), ()):
             places = self.databases if scope.is_cluster else (scope,)

@@ -33,15 +33,15 @@ def over_broad(facts: Facts) -> Iterator[Finding]:
             ": every usage, those that do not exist yet included.",
             facts.plan(edits, "What is used, and what cannot be proven unused, is granted by name."),
             *_used(facts, scope, identity),
-            *_looked(facts, scope, kept[scope]),
+            *_evidence_of_absence(facts, scope, kept[scope]),
         )
 
 
-def _looked(facts: Facts, scope: Scope, kept: tuple[str, ...]) -> Iterator[Evidence]:
+def _evidence_of_absence(facts: Facts, scope: Scope, kept: tuple[str, ...]) -> Iterator[Evidence]:
     """Give what shows that the usages which are not kept are unused."""
     for name in ("ExternalTable", "AutomatedFlows"):
         if name not in kept:
-            yield from facts.discovery.looked(name, scope)
+            yield from facts.discovery.evidence_of_absence(name, scope)
 
 
 def in_place_of_all(facts: Facts, scope: Scope, identity: str) -> dict[Scope, tuple[str, ...]]:

@@ -65,7 +65,7 @@ def unused(facts: Facts) -> Iterator[Finding]:
         if covered_by_cluster(facts.live, *grant) or facts.discovery.uses(identity, usage, scope):
             continue
         if not facts.discovery.doubt(usage, scope):
-            evidence = facts.discovery.looked(usage, scope)
+            evidence = facts.discovery.evidence_of_absence(usage, scope)
             yield facts.about(grant, "medium", ", and nothing there uses it.", facts.plan_to_revoke(grant), *evidence)
 
 
@@ -118,5 +118,5 @@ def impersonation(facts: Facts) -> Iterator[Finding]:
 
 
 def _elsewhere(facts: Facts, usage: str) -> tuple[Evidence, ...]:
-    found = facts.discovery.looked(usage, Scope.cluster())
+    found = facts.discovery.evidence_of_absence(usage, Scope.cluster())
     return tuple(Evidence(one.source, "no use in any other database", one.window) for one in found)
