@@ -99,7 +99,7 @@ def _refused(use: Use, identity: str, missing: str, what: str, more: dict[str, A
             "usage": workflow.usage,
             "scopes": ["cluster"] if workflow.cluster_only else ["cluster", "database"],
         }
-    code, type_name = _KINDS[missing]
+    code, type_name = _KINDS.get(missing, ("BadRequest", BAD_REQUEST))
     if missing == "azure role" and use.flow.startswith("ingest."):
         code = "Download_Forbidden"  # documented for ingestion
     inner = Inner(code, what, type_name, details | (more or {}))
@@ -108,9 +108,6 @@ def _refused(use: Use, identity: str, missing: str, what: str, more: dict[str, A
 
 # The names that are known: an error code of ingestion, and an exception that a third party's comment names.
 _KINDS = {
-    "flow": ("BadRequest", BAD_REQUEST),
     "assignment": ("BadRequest_InvalidManagedIdentity", BAD_REQUEST),
     "grant": ("BadRequest_InvalidManagedIdentity", "ManagedIdentityNotAllowedByPolicyException"),
-    "callout": ("BadRequest", BAD_REQUEST),
-    "azure role": ("BadRequest", BAD_REQUEST),
 }

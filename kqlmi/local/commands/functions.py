@@ -8,7 +8,7 @@ from kqlmi.local.language.lexer import mask_hidden
 from kqlmi.local.language.reader import Reader
 from kqlmi.local.state.entities import Function
 from kqlmi.local.state.state import Database, with_entry
-from kqlmi.local.values.faults import already_exists, bad_request, entity_not_found
+from kqlmi.local.values.faults import already_exists, bad_request
 from kqlmi.local.values.principals import ADMIN, CREATE, READ_SCHEMA
 
 _SCHEMA = "Name: string, Parameters: string, Body: string, Folder: string, DocString: string"
@@ -50,7 +50,7 @@ def function_alter(call: Call) -> Rows:
     """Define a function anew."""
     name = call.args["function"].name
     with call.state.lock:
-        _existing(call.allowed(ADMIN, f"Function {name}"), name)
+        call.allowed(ADMIN, f"Function {name}").function(name)
         return _define(call, replaces=True)
 
 
@@ -64,7 +64,7 @@ def function_drop(call: Call) -> Rows:
         name = call.args["function"]
         database = call.allowed(ADMIN, f"Function {name}")
         if name in database.functions or "ifexists" not in call.args:
-            _existing(database, name)
+            database.function(name)
             database = _put(call, database.without_admins(f"Function {name}"), name, None, "DROP-FUNCTION")
     return [(remaining,) for remaining in database.functions]
 
@@ -76,7 +76,7 @@ def function_show(call: Call) -> Rows:
     database = call.allowed(READ_SCHEMA)
     if "function" not in call.args:
         return map(_row, database.functions.values())
-    function = _existing(database, call.args["function"])
+    function = database.function(call.args["function"])
     wants = call.args.get("properties", {}).get("showobfuscatedstrings") == "true"
     is_admin = bool(call.state.roles(call.caller, database) & ADMIN)
     return [_row(function, is_masked=not (wants and is_admin))]
@@ -113,12 +113,6 @@ def _put(call: Call, database: Database, name: str, function: Function | None, e
     )
     call.record(event, changed, entity=name, before=before, after=after)
     return changed
-
-
-def _existing(database: Database, name: str) -> Function:
-    if name not in database.functions:
-        raise entity_not_found(name, "Function")
-    return database.functions[name]
 
 
 def _row(function: Function, *, is_masked: bool = True) -> tuple[Any, ...]:

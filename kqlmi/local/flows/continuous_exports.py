@@ -12,7 +12,7 @@ from kqlmi.local.state.entities import ContinuousExport
 from kqlmi.local.state.state import Database, with_entry, without
 from kqlmi.local.storage import transfer
 from kqlmi.local.values import kusto_time, lenient_json
-from kqlmi.local.values.faults import bad_request, entity_not_found
+from kqlmi.local.values.faults import bad_request
 from kqlmi.local.values.principals import ADMIN, MONITOR, READ_SCHEMA
 
 _SCHEMA = (
@@ -66,7 +66,7 @@ def continuous_export_drop(call: Call) -> Rows:
     """Forget a continuous export, and give those that remain."""
     state = call.state
     database = call.allowed(ADMIN)
-    name = _export(call, database).name
+    name = database.export(call.args["export"]).name
     _put(call, name, None, "DROP-CONTINUOUS-EXPORT")
     place = (database.database_id, name)
     state.change(lambda w: replace(w, export_runs=without(w.export_runs, place)))
@@ -79,7 +79,9 @@ def continuous_export_drop(call: Call) -> Rows:
 def continuous_export_show(call: Call) -> Rows:
     """Return one continuous export, or those of the database in context."""
     database = call.allowed(READ_SCHEMA)
-    return _rows(call, database, [_export(call, database)] if "export" in call.args else database.exports.values())
+    return _rows(
+        call, database, [database.export(call.args["export"])] if "export" in call.args else database.exports.values()
+    )
 
 
 @command(
@@ -136,22 +138,15 @@ def _tables(database: Database, query: str) -> tuple[str, ...]:
     return tuple(name for name in named if name in database.tables)
 
 
-def _export(call: Call, database: Database) -> ContinuousExport:
-    name = call.args["export"]
-    if name not in database.exports:
-        raise entity_not_found(name, "ContinuousExport")
-    return database.exports[name]
-
-
 def _runs(call: Call) -> tuple[ContinuousExport, ExportRuns]:
     database = call.allowed(MONITOR)
-    export = _export(call, database)
+    export = database.export(call.args["export"])
     return export, call.state.world.export_runs[database.database_id, export.name]
 
 
 def _switch(call: Call, *, is_disabled: bool) -> Rows:
     database = call.allowed(ADMIN)
-    export = replace(_export(call, database), is_disabled=is_disabled)
+    export = replace(database.export(call.args["export"]), is_disabled=is_disabled)
     return _put(call, export.name, export, "ALTER-CONTINUOUS-EXPORT")
 
 

@@ -4,7 +4,7 @@ from kqlmi.local.enforce import Use
 from kqlmi.local.query.carriers import reader
 from kqlmi.local.query.expansion import Expansion, Source
 from kqlmi.local.query.external_calls import Site
-from kqlmi.local.state.entities import Layout
+from kqlmi.local.state.entities import ExternalTable, Layout
 from kqlmi.local.state.state import Database
 from kqlmi.local.storage import transfer
 from kqlmi.local.storage.formats import format_of
@@ -35,11 +35,18 @@ def _source(expansion: Expansion, site: Site, context: Database, laid: Layout) -
     if not locations:
         raise bad_request(f"{site.kind} needs a connection string")
     layout = Layout(format_of(locations[0].path, laid.format), laid.prefix, laid.extension, laid.headers)
-    by = (site.partitions, site.path_format)
-    folders = site.kind == "inline_external_table"
+    table = ExternalTable(
+        "", site.columns, layout, tuple(locations), partitions=site.partitions, path_format=site.path_format
+    )
+    return source(expansion, table, use, folders=site.kind == "inline_external_table")
+
+
+def source(expansion: Expansion, table: ExternalTable, use: Use, *, folders: bool) -> Source:
+    """Return the rows of the files of a table; its locations may be folders where ``folders`` says so."""
+    by, run = (table.partitions, table.path_format), expansion.question.run
     return Source(
-        (*site.columns, *transfer.virtual_columns(site.columns, site.partitions)),
+        (*table.columns, *transfer.virtual_columns(table.columns, table.partitions)),
         lambda: transfer.read(
-            expansion.state, locations, use, layout, site.columns, run=expansion.question.run, folders=folders, by=by
+            expansion.state, table.locations, use, table.layout, table.columns, run=run, folders=folders, by=by
         ),
     )

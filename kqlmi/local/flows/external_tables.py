@@ -6,6 +6,7 @@ from typing import Any
 from kqlmi.local import enforce
 from kqlmi.local.dispatch.registry import Call, Rows, command
 from kqlmi.local.enforce import Use
+from kqlmi.local.flows import external_data
 from kqlmi.local.flows.external_definitions import Definition  # noqa: TC001 - it registers its shape
 from kqlmi.local.language import textvalues
 from kqlmi.local.query.carriers import reader
@@ -115,20 +116,7 @@ def external_table_rows(expansion: Expansion, site: Site, context: Database) -> 
     table = context.external_table(expansion.text(site, site.arguments[0], context))
     _readable(expansion.state, context, table, question.principal)
     use = Use(table.flow, context.name, question.principal)
-    by = (table.partitions, table.path_format)
-    return Source(
-        (*table.columns, *transfer.virtual_columns(table.columns, table.partitions)),
-        lambda: transfer.read(
-            expansion.state,
-            table.locations,
-            use,
-            table.layout,
-            table.columns,
-            run=expansion.question.run,
-            folders=True,
-            by=by,
-        ),
-    )
+    return external_data.source(expansion, table, use, folders=True)
 
 
 def _readable(state: State, database: Database, table: ExternalTable, principal: Principal | None) -> ExternalTable:

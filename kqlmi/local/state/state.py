@@ -59,20 +59,24 @@ class Database:
     pretty_name: str = ""
 
     def table(self, name: str) -> Table:
-        """Give a table, or refuse a name that does not exist."""
-        if name not in self.tables:
-            raise entity_not_found(name, "Table")
-        return self.tables[name]
+        """Return a table, or refuse a name that does not exist."""
+        return _entry(self.tables, name, "Table")
 
     def position(self, name: str) -> tuple[str, int]:
         """Give where a table ends: its ID, which is another one after it was dropped, and its number of rows."""
         return self.table_ids.get(name, ""), len(self.table(name).rows)
 
     def external_table(self, name: str) -> ExternalTable:
-        """Give an external table, or refuse a name that does not exist."""
-        if name not in self.external_tables:
-            raise entity_not_found(name, "ExternalTable")
-        return self.external_tables[name]
+        """Return an external table, or refuse a name that does not exist."""
+        return _entry(self.external_tables, name, "ExternalTable")
+
+    def function(self, name: str) -> Function:
+        """Return a function, or refuse a name that does not exist."""
+        return _entry(self.functions, name, "Function")
+
+    def export(self, name: str) -> ContinuousExport:
+        """Return a continuous export, or refuse a name that does not exist."""
+        return _entry(self.exports, name, "ContinuousExport")
 
     def with_table(self, name: str, table: Table | None) -> "Database":
         """Give the database with a table set, or dropped."""
@@ -220,6 +224,12 @@ class State:
 
 def _forget() -> None:
     """Keep nothing: the state ends with the process."""
+
+
+def _entry(entries: Mapping[str, T], name: str, kind: str) -> T:
+    if name not in entries:
+        raise entity_not_found(name, kind)
+    return entries[name]
 
 
 def with_entry(entries: Mapping[str, T], name: str, value: T | None) -> dict[str, T]:
