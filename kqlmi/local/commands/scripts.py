@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from kqlmi.local.dispatch.registry import Call, Matched, Rows, command, match
@@ -67,11 +68,8 @@ def _run_one(call: Call, matched: Matched, text: str, scope: str) -> None:
         database=outer.database,
         client_request_id=outer.client_request_id,
     )
-    inner = Call(
-        call.queries, call.caller, run, call.context_name, call.seconds, matched.command.operation, matched.args
-    )
     outer.check()
-    matched.command(inner)
+    matched.command(replace(call, run=run, operation=matched.command.operation, args=matched.args))
 
 
 def _head(text: str) -> tuple[str, str]:

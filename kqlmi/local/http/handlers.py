@@ -60,10 +60,8 @@ class Handler(RequestHandler):
     def prepare(self) -> None:
         try:
             self.admit()
-        except KustoError as fault:
-            self.refuse(fault)
-        except HTTPError as error:
-            self.refuse(_malformed(error))
+        except (KustoError, HTTPError) as error:
+            self.refuse(error)
 
     def admit(self) -> None:
         """Refuse what does not come from this machine on purpose: a web page may point its own name at loopback."""
@@ -140,10 +138,8 @@ class Handler(RequestHandler):
         try:
             found = await self.begin(work)
             body = found if isinstance(found, str) else await self.wait(found)
-        except KustoError as fault:
-            self.refuse(fault)
-        except HTTPError as error:
-            self.refuse(_malformed(error))
+        except (KustoError, HTTPError) as error:
+            self.refuse(error)
         except RecursionError:
             self.refuse(http_error(400, "BadRequest", "The request is nested too deep."))
         except Exception:  # noqa: BLE001 - the client must get an answer, whatever went wrong
@@ -191,16 +187,19 @@ class Handler(RequestHandler):
             raise http_error(401, "Unauthorized", "A bearer token of this local cluster is needed.")
         return found
 
-    def refuse(self, fault: KustoError) -> None:
-        if fault.status == 401:  # noqa: PLR2004 - HTTP
+    def refuse(self, error: KustoError | HTTPError) -> None:
+        """Write a refusal, also one of tornado's own, as of a query argument that is no UTF-8."""
+        if isinstance(error, HTTPError):
+            error = http_error(error.status_code, "BadRequest", "The request is malformed.")
+        if error.status == 401:  # noqa: PLR2004 - HTTP
             self.set_header("WWW-Authenticate", f'Bearer authorization_uri="{AUTHORITY}"')
         body = wire.error(
-            fault,
+            error,
             client_request_id=self.client_request_id,
             activity_id=self.activity_id,
             service=self.service.state.name,
         )
-        self.write_json(fault.status, body)
+        self.write_json(error.status, body)
 
     def write_json(self, status: int, body: str) -> None:
         self.set_status(status)
@@ -238,8 +237,3 @@ class Nothing(Handler):
 
     def authenticate(self) -> None:
         self.nothing()
-
-
-def _malformed(error: HTTPError) -> KustoError:
-    """Write tornado's own refusal, as of a query argument that is no UTF-8."""
-    return http_error(error.status_code, "BadRequest", "The request is malformed.")
