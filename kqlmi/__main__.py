@@ -14,7 +14,7 @@ from kqlmi.model.audit import auditreport
 from kqlmi.model.audit.audit import Audit
 from kqlmi.model.audit.findings import SEVERITIES
 from kqlmi.model.plan import edits, planfile
-from kqlmi.model.plan.plan import Plan, Step
+from kqlmi.model.plan.plan import Plan
 from kqlmi.session import MODES, Session, StepResult, connect
 from kqlmi.session.connections import files
 
@@ -174,13 +174,9 @@ def _page(found: Audit) -> str:
     """Give an audit with the commands that mend each finding."""
     lines = [str(found)]
     for one in found.findings:
-        lines += ["", found.explain(one), *(f"  {step.command}" for step in _steps(found, one.id))]
+        plan = found.plans.get(one.id)
+        lines += ["", found.explain(one), *(f"  {step.command}" for step in (plan.steps if plan else ()))]
     return "\n".join(lines)
-
-
-def _steps(found: Audit, finding: str) -> Sequence[Step]:
-    plan = found.plans.get(finding)
-    return plan.steps if plan else ()
 
 
 def _confirm(plan: Plan, *, yes: bool, revoke: bool) -> None:

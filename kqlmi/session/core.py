@@ -39,7 +39,7 @@ class Core:
     ``name`` names the cluster in every preview, result and error. ``target`` is where it is, and ``resource`` where it is
     in Azure Resource Manager. ``database`` is the database in context. ``known`` holds the names that were read so far.
     ``plans`` are those that were shown, by ID, and ``refusal`` is the last one. ``timeout`` is the connection's own, in
-    seconds. ``closing`` ends what the session keeps open, and ``started`` is the local cluster that was started for it.
+    seconds. ``closing`` ends what the session keeps open, and ``local_cluster`` is the one that was started for it.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Core:
         self.plans: dict[str, Plan | AzurePlan] = {}
         self.refusal: Refusal | None = None
         self.known = KnownNames()
-        self.started: AbstractContextManager[LocalCluster] | None = None
+        self.local_cluster: AbstractContextManager[LocalCluster] | None = None
         self.closing = ExitStack()
         self.closing.callback(connection.close)
 

@@ -68,13 +68,13 @@ def read(
     are kept apart, where Azure Resource Manager shows another.
     """
     names, given = tuple(about), None if scopes is None else tuple(scopes)
-    asked = _unknown(core, names) and _ask(core)
+    refreshed = _unknown(core, names) and _ask(core)
     every = [Scope.cluster(), *map(Scope.database, databases(core))] if given is None else []
     reading = _read(core, given or every, progress)
     if given is not None and _unknown(core, names):
         others = [Scope.cluster(), *map(Scope.database, core.known.databases or databases(core))]
         _ = _read(core, [one for one in others if one not in given]).permitted
-    if _is_doubtful(core, names, reading.snapshot, asked=asked):
+    if _is_doubtful(core, names, reading.snapshot, refreshed=refreshed):
         _ask(core)
     return _marked(core, reading)
 
@@ -105,7 +105,7 @@ def _ask(core: Core) -> bool:
     return False
 
 
-def _is_doubtful(core: Core, names: tuple[str, ...], found: Snapshot, *, asked: bool) -> bool:
+def _is_doubtful(core: Core, names: tuple[str, ...], found: Snapshot, *, refreshed: bool) -> bool:
     """Return whether policies may take an earlier system identity for the one that is meant."""
     directory = core.known.directory
     if SYSTEM not in {directory.key(name) for name in names}:
@@ -118,4 +118,4 @@ def _is_doubtful(core: Core, names: tuple[str, ...], found: Snapshot, *, asked: 
         if entry.identity == SYSTEM
     }
     now = directory.identities[SYSTEM].principal_id if SYSTEM in directory.identities else ""
-    return bool(ids - {SYSTEM, *([now] if asked else [])})
+    return bool(ids - {SYSTEM, *([now] if refreshed else [])})

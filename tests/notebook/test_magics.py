@@ -307,8 +307,11 @@ def test_a_cluster_that_is_not_local_is_not_started_anew(connected: Notebook, cl
 def test_the_last_session_stops_a_cluster_that_was_kept() -> None:
     first = connect("local")
     second = connect("local", replaces={"local": first})
-    assert (first.started, second.run(".show version").rows) == (second.started, first.run(".show version").rows)
+    assert (first.local_cluster, second.run(".show version").rows) == (
+        second.local_cluster,
+        first.run(".show version").rows,
+    )
     first.close()
     assert second.run(".show version").rows
     second.close()
-    assert ", stopped" in repr(second.started.__enter__() if second.started else None)
+    assert ", stopped" in repr(second.local_cluster.__enter__() if second.local_cluster else None)

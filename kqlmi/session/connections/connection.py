@@ -119,7 +119,7 @@ def connect(
                 hint="Say local without a way to sign in, a resource ID or an ingestion URL.",
             )
         name = name or "local"
-        kept = replaces[name].started if name in replaces and not fresh else None
+        kept = replaces[name].local_cluster if name in replaces and not fresh else None
         session = _open_local(open_on, kept, fresh=fresh)
         if kept and tell:
             tell("The local cluster that runs already is kept, with all that was changed; --fresh starts a new one.")
@@ -228,7 +228,7 @@ def _open_local(
             found = stack.enter_context(started)
         target = Target(found.url, sign_in(token=found.token), found.ingest_url)
         session = open_on(target, found.resource_id, found.arm_options)
-        session.started = started
+        session.local_cluster = started
         session.closing.push(stack.pop_all())
         return session
 
