@@ -114,9 +114,12 @@ def build(databases: Iterable[str] | None, identities: Iterable[str | Identity] 
         return State(assigned, _empty(databases), known)
     samples = [
         Database(
-            name, tables=_tables(name), policy=_policy(name, assigned, known), database_id=_stable(f"database {name}")
+            name,
+            tables={table: _table(schema, rows) for table, (schema, rows) in tables.items()},
+            policy=_policy(name, assigned, known),
+            database_id=_stable(f"database {name}"),
         )
-        for name in _TABLES
+        for name, tables in _TABLES.items()
     ]
     return State(assigned, samples, known, policy=_policy("", assigned, known))
 
@@ -156,10 +159,6 @@ def _policy(name: str, assigned: tuple[Identity, ...], known: tuple[str, ...]) -
         return policies.parse(text, assigned, known)
     except KustoError:
         return None  # the caller chose other identities
-
-
-def _tables(database: str) -> dict[str, Table]:
-    return {name: _table(schema, rows) for name, (schema, rows) in _TABLES[database].items()}
 
 
 def _table(schema: str, lines: str) -> Table:

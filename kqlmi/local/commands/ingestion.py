@@ -188,10 +188,6 @@ def _require_ingestor(call: Call) -> None:
         raise forbidden_operation(call.caller.principal.fqn, call.operation, call.state.ingest_url)
 
 
-def _path_format(reader: Reader) -> str:
-    return partitions.take_format(reader, _CREATED)
-
-
 def _number(reader: Reader) -> int:
     token = reader.next()
     if not NUMBER.fullmatch(token.text):
@@ -202,5 +198,5 @@ def _number(reader: Reader) -> int:
 _LISTED: dict[str, Callable[[Reader], Any]] = {
     "Suffix": Reader.strings,
     "MaxFiles": _number,
-    "PathFormat": _path_format,
+    "PathFormat": lambda reader: partitions.take_format(reader, _CREATED),
 }

@@ -64,7 +64,11 @@ def commands_and_queries_show(call: Call) -> Rows:
 )
 def journal_show(call: Call) -> Rows:
     """Give the changes that the caller made, and those of what it administers."""
-    return [_journal_row(change) for change in call.state.world.journal if _may_see_change(call, change)]
+    return [
+        _journal_row(change)
+        for change in call.state.world.journal
+        if _owns(call, change) or _administers(call, change.database, ADMIN)
+    ]
 
 
 @command(
@@ -95,8 +99,8 @@ def allowed(call: Call, runs: list[Run]) -> list[Run]:
     return [run for run in runs if _owns(call, run) or _administers(call, run.database, MONITOR)]
 
 
-def _owns(call: Call, run: Run) -> bool:
-    return run.principal.is_same(call.caller.principal)
+def _owns(call: Call, what: Run | Change) -> bool:
+    return what.principal.is_same(call.caller.principal)
 
 
 def _administers(call: Call, database: str, roles: frozenset[Any]) -> bool:
@@ -104,10 +108,6 @@ def _administers(call: Call, database: str, roles: frozenset[Any]) -> bool:
         return True
     found = call.state.world.databases.get(key(database))
     return found is not None and bool(call.state.roles(call.caller, found) & roles)
-
-
-def _may_see_change(call: Call, change: Change) -> bool:
-    return change.principal.is_same(call.caller.principal) or _administers(call, change.database, ADMIN)
 
 
 def _shown(schema: str, runs: list[Run]) -> Rows:

@@ -46,7 +46,7 @@ def identifier(name: str) -> str:
 
 
 def _create(connection: "DuckDBPyConnection", what: str, target: str, table: Table) -> None:
-    _refuse_decimals(table)
+    refuse_decimals(table)
     stored = [_STORED[column.type] for column in table.columns]
     declared = (f"{identifier(column.name)} {kind}" for column, (_, kind, _) in zip(table.columns, stored, strict=True))
     connection.execute(f"CREATE {what} ({', '.join(declared)})")
@@ -57,7 +57,8 @@ def _create(connection: "DuckDBPyConnection", what: str, target: str, table: Tab
     connection.execute(f"INSERT INTO {target} SELECT {', '.join(values)}", lists)
 
 
-def _refuse_decimals(table: Table) -> None:
+def refuse_decimals(table: Table) -> None:
+    """Refuse a table that the engine would compute inexactly with."""
     if any(column.type == "decimal" for column in table.columns):
         raise not_carried_out("decimal columns: its engine would compute them inexactly")
 

@@ -5,14 +5,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from kqlmi.local.dispatch.registry import Call
-from kqlmi.local.engine import kqltext
+from kqlmi.local.engine import duckdb_tables, kqltext
 from kqlmi.local.engine.results import to_microseconds
 from kqlmi.local.query.unattended import Unattended
 from kqlmi.local.state import masking
 from kqlmi.local.state.activity import IngestionFailure
 from kqlmi.local.state.entities import UpdatePolicy
 from kqlmi.local.state.state import Database
-from kqlmi.local.values.faults import KustoError, already_exists, bad_request, not_carried_out
+from kqlmi.local.values.faults import KustoError, already_exists, bad_request
 from kqlmi.local.values.principals import ADMIN, CREATE, INGEST
 from kqlmi.local.values.tables import Table, schema_text
 
@@ -166,8 +166,7 @@ def run_policy(call: Call, database: Database, target: str, policy: UpdatePolicy
 def _refuse_what_the_engine_cannot_hold(database: Database, name: str, table: Table) -> None:
     if not name or not all(column.name for column in table.columns):
         raise bad_request("the name of a table or column must not be empty")
-    if any(column.type == "decimal" for column in table.columns):
-        raise not_carried_out("decimal columns: its engine would compute them inexactly")
+    duckdb_tables.refuse_decimals(table)
     if name in database.external_tables:
         raise already_exists(name, "ExternalTable")
     others = [one for one in database.tables if one != name]

@@ -31,12 +31,8 @@ def write(column: Column, value: Any) -> str | None:
     return None if value is None else _WRITERS.get(column.type, str)(value)
 
 
-def _bool(value: bool) -> str:  # noqa: FBT001 - the value itself
-    return "true" if value else "false"
-
-
 _WRITERS: dict[str, Callable[[Any], str]] = {
-    "bool": _bool,
+    "bool": lambda value: "true" if value else "false",
     "datetime": kusto_time.format_datetime,
     "timespan": kusto_time.format_timespan,
 }

@@ -25,7 +25,7 @@ class Hub:
 
     def send(self, events: Iterable[Any]) -> None:
         """Send events: texts as they are, anything else as JSON. They wait until a data connection may receive them."""
-        texts = tuple(_text(event) for event in events)
+        texts = tuple(event if isinstance(event, str) else lenient_json.dumps(event) for event in events)
         if not all(map(lenient_json.is_text, texts)):
             raise InputError("An event holds half of a surrogate pair, which is no character.")
         self._add(texts)
@@ -35,7 +35,3 @@ class Hub:
         place = self._place
         self._state.change(lambda w: replace(w, hubs={**w.hubs, place: (*w.hubs.get(place, ()), *texts)}))
         self._state.keep()
-
-
-def _text(event: Any) -> str:
-    return event if isinstance(event, str) else lenient_json.dumps(event)

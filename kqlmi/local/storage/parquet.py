@@ -27,10 +27,10 @@ def rows(connection: "DuckDBPyConnection", path: str, columns: tuple[Column, ...
         return
     parts = ", ".join(_selected(name, kinds[name]) for name in wanted)
     answer = connection.execute(f"SELECT {parts} FROM {_SOURCE}", [path])  # noqa: S608
-    found = [(name, _stored_as(kinds[name])) for name in wanted]
+    exact = {name for name in wanted if _is_nanoseconds(kinds[name])}
+    found = [(name, "BIGINT" if name in exact else kinds[name]) for name in wanted]
     stored = results.from_duckdb(found, answer.fetchall())
     places = {column.name: index for index, column in enumerate(stored.columns)}
-    exact = {name for name in wanted if _is_nanoseconds(kinds[name])}
     for row in stored.rows:
         yield tuple(
             _converted(column, stored.columns[places[column.name]], row[places[column.name]], column.name in exact)
@@ -49,10 +49,6 @@ def _selected(name: str, kind: str) -> str:
         raise bad_request(f"the column {name!r} is an interval, whose months have no length")
     quoted = duckdb_tables.identifier(name)
     return f"epoch_ns({quoted}) AS {quoted}" if _is_nanoseconds(kind) else quoted
-
-
-def _stored_as(kind: str) -> str:
-    return "BIGINT" if _is_nanoseconds(kind) else kind
 
 
 def _converted(wanted: Column, stored: Column, value: Any, is_nanoseconds: bool) -> Any:  # noqa: FBT001 - of the value
