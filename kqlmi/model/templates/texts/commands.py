@@ -14,8 +14,7 @@ _AT_INGESTION: Final = fields.INGESTION.maybe()
 
 
 @template("external_table.storage", _MADE, fields.URI, fields.LINE, fields.FORMAT)
-def storage_table(values: Values) -> str:
-    """Give the command that makes an external table on Azure Storage."""
+def _storage_table(values: Values) -> str:
     return (
         f".create external table {values.name('name')} {values.columns()}\n"
         f"kind=storage dataformat={values['format']}\n"
@@ -24,8 +23,7 @@ def storage_table(values: Values) -> str:
 
 
 @template("external_table.delta", _MADE, fields.URI)
-def delta_table(values: Values) -> str:
-    """Give the command that makes an external table on Delta Lake."""
+def _delta_table(values: Values) -> str:
     return f".create external table {values.name('name')} kind=delta\n({hidden(values.storage)})"
 
 
@@ -37,8 +35,7 @@ def delta_table(values: Values) -> str:
     fields.TABLE.called("the table in SQL Server"),
     fields.SCHEMA,
 )
-def sql_table(values: Values) -> str:
-    """Give the command that makes an external table on SQL Server."""
+def _sql_table(values: Values) -> str:
     return (
         f".create external table {values.name('name')} {values.columns()}\n"
         f"kind=sql table={values.name('table')}\n"
@@ -47,8 +44,7 @@ def sql_table(values: Values) -> str:
 
 
 @template("external_table.cosmosdb", _MADE, fields.ACCOUNT, fields.CATALOG, fields.COLLECTION, fields.SCHEMA)
-def cosmos_table(values: Values) -> str:
-    """Give the command that makes an external table on Azure Cosmos DB."""
+def _cosmos_table(values: Values) -> str:
     return (
         f".create external table {values.name('name')} {values.columns()}\n"
         f"kind=sql ({hidden(values.cosmos)})\n"
@@ -62,8 +58,7 @@ def cosmos_table(values: Values) -> str:
     fields.QUERY,
     notes=("The identity is the one that the external table names; this text names none.",),
 )
-def export_to_table(values: Values) -> str:
-    """Give the command that exports to an external table."""
+def _export_to_table(values: Values) -> str:
     return f".export to table {values.name('table')} <|\n{values['query']}"
 
 
@@ -76,8 +71,7 @@ def export_to_table(values: Values) -> str:
     fields.EVERY,
     notes=("It replaces a continuous export of the same name.",),
 )
-def continuous_export(values: Values) -> str:
-    """Give the command that makes a continuous export."""
+def _continuous_export(values: Values) -> str:
     return (
         f".create-or-alter continuous-export {values.name('name')}\n"
         f"over ({values.name('source')})\n"
@@ -94,8 +88,7 @@ def continuous_export(values: Values) -> str:
     fields.QUERY.maybe(),
     notes=("It adds to the update policies that the table has; .alter would replace them.",),
 )
-def update_policy(values: Values) -> str:
-    """Give the command that adds an update policy to a table."""
+def _update_policy(values: Values) -> str:
     policy = {
         "IsEnabled": True,
         "Source": values["source"],
@@ -112,28 +105,24 @@ def update_policy(values: Values) -> str:
     fields.HOT,
     notes=("It replaces the query acceleration policy that the table has.",),
 )
-def query_acceleration(values: Values) -> str:
-    """Give the command that accelerates the queries of an external table."""
+def _query_acceleration(values: Values) -> str:
     policy = {"IsEnabled": True, "Hot": _timespan(values["hot"]), "ManagedIdentity": values.identity.object_id}
     return f".alter external table {values.name('table')} policy query_acceleration\n{_payload(policy)}"
 
 
 @template("export.to_storage", fields.URI, fields.QUERY, fields.WRITTEN)
-def export_to_storage(values: Values) -> str:
-    """Give the command that exports to storage."""
+def _export_to_storage(values: Values) -> str:
     return f".export to {values['format']} (\n  {hidden(values.storage)}\n) <|\n{values['query']}"
 
 
 @template("ingest.into", *fields.INTO)
-def ingest(values: Values) -> str:
-    """Give the command that ingests a file at once."""
+def _ingest(values: Values) -> str:
     source = quoting.literal(values.storage)
     return f".ingest into table {values.name('table')} (\n  {source}\n) with (format='{values['format']}')"
 
 
 @template("ingest.queued_cmd", *fields.INTO, _AT_INGESTION, is_ingestion=True)
-def queue(values: Values) -> str:
-    """Give the command that queues files for ingestion."""
+def _queue(values: Values) -> str:
     return (
         f".ingest-from-storage-queued into table database({quoting.literal(values.database)}).{values.name('table')}\n"
         f"with (format='{values['format']}') <|\n"
@@ -142,8 +131,7 @@ def queue(values: Values) -> str:
 
 
 @template("list_blobs", fields.URI, _AT_INGESTION, is_ingestion=True)
-def list_blobs(values: Values) -> str:
-    """Give the command that lists files."""
+def _list_blobs(values: Values) -> str:
     return f".list blobs (\n  {quoting.literal(values.storage)}\n) MaxFiles=20"
 
 

@@ -26,8 +26,7 @@ def line(values: Values) -> str:
 
 
 @template("ingest.sdk_queued", *fields.INTO, fields.INGESTION, kind="python", line=line)
-def queue(values: Values) -> str:
-    """Give Python that queues a file for ingestion."""
+def _queue(values: Values) -> str:
     return f"""\
 from azure.identity import DefaultAzureCredential
 from azure.kusto.data import DataFormat, KustoConnectionStringBuilder
@@ -48,7 +47,7 @@ with QueuedIngestClient(builder) as client:
     kind="shell",
     notes=("The program lists the source itself; -ingestmi tells the cluster how to read it.",),
 )
-def lightingest(values: Values) -> str:
+def _lightingest(values: Values) -> str:
     """Give the line of a shell that runs LightIngest.
 
     Raises:
@@ -71,14 +70,12 @@ def lightingest(values: Values) -> str:
 
 
 @template("dataconnection.eventhub", *_CONNECTION, *_HUB, kind="python")
-def event_hub(values: Values) -> str:
-    """Give Python that makes an Event Hubs data connection."""
+def _event_hub(values: Values) -> str:
     return _connection(values, "EventHub", _hub(values))
 
 
 @template("dataconnection.eventgrid", *_CONNECTION, fields.STORAGE, *_HUB, kind="python")
-def event_grid(values: Values) -> str:
-    """Give Python that makes an Event Grid data connection."""
+def _event_grid(values: Values) -> str:
     return _connection(values, "EventGrid", {"storageAccountResourceId": values["storage"], **_hub(values)})
 
 
@@ -90,8 +87,7 @@ def event_grid(values: Values) -> str:
     fields.COLLECTION,
     kind="python",
 )
-def cosmos(values: Values) -> str:
-    """Give Python that makes an Azure Cosmos DB data connection."""
+def _cosmos(values: Values) -> str:
     return _connection(
         values,
         "CosmosDb",

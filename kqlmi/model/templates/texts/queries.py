@@ -17,14 +17,12 @@ _SYSTEM_ONLY: Final = ("The documentation shows the system identity only.",)
 
 
 @template("externaldata", fields.URI, fields.LINE, fields.FORMAT)
-def externaldata(values: Values) -> str:
-    """Give a query that reads files."""
+def _externaldata(values: Values) -> str:
     return f"externaldata {values.columns()} [\n  {hidden(values.storage)}\n] with (format='{values['format']}')"
 
 
 @template("inline_external_table", fields.URI, fields.LINE, fields.FORMAT)
-def inline_table(values: Values) -> str:
-    """Give a query that reads files as a table of its own."""
+def _inline_table(values: Values) -> str:
     return (
         f"inline_external_table {values.columns()}\n"
         f"kind=storage dataformat={values['format']}\n"
@@ -33,8 +31,7 @@ def inline_table(values: Values) -> str:
 
 
 @template("infer_storage_schema", fields.URI, fields.FORMAT)
-def infer(values: Values) -> str:
-    """Give a query that guesses the columns of files."""
+def _infer(values: Values) -> str:
     return (
         "let options = dynamic({\n"
         f"  'StorageContainers': [{hidden(values.storage)}],\n"
@@ -45,8 +42,7 @@ def infer(values: Values) -> str:
 
 
 @template("python.external_artifacts", *_ARTIFACT, fields.SCRIPT.or_("result = df"))
-def python(values: Values) -> str:
-    """Give a query with a Python script that has a file at hand."""
+def _python(values: Values) -> str:
     return (
         f"{values['query']}\n"
         "| evaluate python(\n"
@@ -57,8 +53,7 @@ def python(values: Values) -> str:
 
 
 @template("r.external_artifacts", *_ARTIFACT, fields.SCRIPT.or_("result <- df"))
-def r(values: Values) -> str:
-    """Give a query with an R script that has a file at hand."""
+def _r(values: Values) -> str:
     return (
         f"{values['query']}\n"
         "| evaluate r(\n"
@@ -70,8 +65,7 @@ def r(values: Values) -> str:
 
 
 @template("sql_request", fields.SERVER, fields.CATALOG, _SQL, fields.SCHEMA.maybe())
-def sql(values: Values) -> str:
-    """Give a query of an SQL server."""
+def _sql(values: Values) -> str:
     return _request("sql_request", values.sql, values)
 
 
@@ -83,27 +77,23 @@ def sql(values: Values) -> str:
     _SQL.or_("SELECT c.id FROM c"),
     fields.SCHEMA.maybe(),
 )
-def cosmos(values: Values) -> str:
-    """Give a query of an Azure Cosmos DB account."""
+def _cosmos(values: Values) -> str:
     return _request("cosmosdb_sql_request", values.cosmos, values)
 
 
 @template("ai_embeddings", *_MODEL, notes=_SYSTEM_ONLY)
-def embeddings(values: Values) -> str:
-    """Give a query that embeds a text."""
+def _embeddings(values: Values) -> str:
     return f"evaluate ai_embeddings(\n  {values.literal('text')},\n  {quoting.literal(values.storage)})"
 
 
 @template("ai_chat_completion", *_MODEL, notes=_SYSTEM_ONLY)
-def chat(values: Values) -> str:
-    """Give a query that continues a conversation."""
+def _chat(values: Values) -> str:
     messages = f"dynamic([{{'role': 'user', 'content': {values.literal('text')}}}])"
     return f"evaluate ai_chat_completion(\n  {messages},\n  {quoting.literal(values.storage)})"
 
 
 @template("ai_chat_completion_prompt", *_MODEL, notes=_SYSTEM_ONLY)
-def prompt(values: Values) -> str:
-    """Give a query that answers a prompt."""
+def _prompt(values: Values) -> str:
     return f"evaluate ai_chat_completion_prompt(\n  {values.literal('text')},\n  {quoting.literal(values.storage)})"
 
 
