@@ -109,11 +109,6 @@ class Facts:
     def _assigned_ids(self) -> frozenset[str]:
         return frozenset(key for one in self.assigned or () for key in (one.object_id, one.principal_id))
 
-    @property
-    def databases(self) -> tuple[Scope, ...]:
-        """Give the databases that were looked into."""
-        return self.discovery.databases
-
     def granted(self, scope: Scope, says: str) -> Evidence:
         """Give a policy as evidence."""
         return Evidence(commands.show(scope), says)

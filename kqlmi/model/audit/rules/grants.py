@@ -52,7 +52,7 @@ def in_place_of_all(facts: Facts, scope: Scope, identity: str) -> dict[Scope, tu
     kept: dict[Scope, tuple[str, ...]] = {scope: ()}
     at_cluster = facts.live.grants(Scope.cluster())
     for name in (one.name for one in USAGES if one.name != ALL and not without_effect(scope, one.name)):
-        homes = [place for place in facts.databases if facts.discovery.uses(identity, name, place)]
+        homes = [place for place in facts.discovery.databases if facts.discovery.uses(identity, name, place)]
         free = all(place in facts.live.policies and place not in facts.discovery.followers for place in homes)
         if scope.is_cluster and free and not facts.discovery.doubt(name, scope):
             kept |= {place: (*kept.get(place, ()), name) for place in homes}

@@ -94,10 +94,10 @@ def only_home(facts: Facts, identity: str, usage: str) -> Scope | None:
     """Give the one database that needs a cluster grant, where it is proven that no other does."""
     if usage == ALL or not known_usage(usage) or (identity, ALL) in facts.live.grants(Scope.cluster()):
         return None
-    homes = [scope for scope in facts.databases if facts.discovery.uses(identity, usage, scope)]
+    homes = [scope for scope in facts.discovery.databases if facts.discovery.uses(identity, usage, scope)]
     if len(homes) != 1 or homes[0] not in facts.policies.policies:
         return None
-    others = (scope for scope in facts.databases if scope != homes[0])
+    others = (scope for scope in facts.discovery.databases if scope != homes[0])
     return None if any(facts.discovery.doubt(usage, scope) for scope in others) else homes[0]
 
 
