@@ -44,13 +44,6 @@ def write(path: Path, data: bytes, *, private: bool = False) -> None:
     sync_folder(target.parent)
 
 
-def remove_drafts(path: Path) -> None:
-    """Remove what killed processes left beside a file; only for its single writer."""
-    for draft in path.parent.iterdir():
-        if draft.name.startswith(f".{path.name}.") and draft.suffix == ".new":
-            draft.unlink()
-
-
 def sync_folder(folder: Path) -> None:
     """Let the names in a folder survive a crash, where the system can: Windows and some network drives cannot."""
     # A broken disk has already failed the file itself.

@@ -209,11 +209,3 @@ def test_a_failure_at_any_step_leaves_what_was_there_and_nothing_else(
         with pytest.raises(type(error)):
             atomicfile.write(path, b"new")
     assert {one: one.read_bytes() for one in tmp_path.iterdir()} == ({} if old is None else {path: old})
-
-
-def test_only_the_drafts_of_that_file_are_removed(tmp_path: Path) -> None:
-    kept = {"file", ".file.new.mine", ".other.0a1b2c3d.new", "file.new", ".file.yaml"}
-    for name in (*kept, ".file.0a1b2c3d.new"):
-        (tmp_path / name).touch()
-    atomicfile.remove_drafts(tmp_path / "file")
-    assert {path.name for path in tmp_path.iterdir()} == kept
