@@ -20,7 +20,7 @@ from kqlmi.local.storage import transfer
 from kqlmi.local.storage.storage import Opened, open_location
 from kqlmi.local.values import connectionstrings, kusto_time, lenient_json
 from kqlmi.local.values.connectionstrings import Location
-from kqlmi.local.values.faults import bad_request, forbidden_operation, not_carried_out
+from kqlmi.local.values.faults import bad_request, forbidden_operation, unsupported
 from kqlmi.local.values.principals import INGEST
 
 QUEUE = "kqlmi-ingest"
@@ -75,7 +75,7 @@ def source(reader: Reader, verb: str) -> Listing:
     while reader.peek().kind is Kind.STRING:
         texts.append(reader.string())
     if any("*" in text for text in texts):
-        raise not_carried_out("wildcards in the addresses of files")
+        raise unsupported("wildcards in the addresses of files")
     return Listing(tuple(map(connectionstrings.parse, texts)))
 
 
@@ -151,7 +151,7 @@ def ingest_from_storage_queued(call: Call) -> Rows:
     database = call.allowed(INGEST, f"Table {table}", database=named)
     database.table(table)
     given = call.args.get("properties", {})
-    transfer.require(given, {*_NAMES, "enabletracking", *ingestion.INVISIBLE}, others=ingestion.NOT_CARRIED_OUT)
+    transfer.require(given, {*_NAMES, "enabletracking", *ingestion.INVISIBLE}, others=ingestion.UNSUPPORTED)
     kept = {name: transfer.value(given, one) for one, name in _NAMES.items() if one in given}
     operation = str(uuid.uuid4())
     jobs = tuple(

@@ -106,7 +106,7 @@ def table_ingest_inline(call: Call) -> Rows:
 
 def _from_query(call: Call, *, creates: bool | None, replaces: bool = False) -> Rows:
     allowed(call, call.args["table"], creates=creates, replaces=replaces)
-    transfer.require(call.args.get("properties", {}), ingestion.INVISIBLE, others=ingestion.NOT_CARRIED_OUT)
+    transfer.require(call.args.get("properties", {}), ingestion.INVISIBLE, others=ingestion.UNSUPPORTED)
 
     def work(call: Call) -> Rows:
         extent, count = append(call, call.args["table"], call.queried(), creates=creates, replaces=replaces)

@@ -18,7 +18,7 @@ from kqlmi.local.state.activity import Change, Run
 from kqlmi.local.state.state import Database, State, key
 from kqlmi.local.values import kusto_time
 from kqlmi.local.values.connectionstrings import named_identities
-from kqlmi.local.values.faults import KustoError, forbidden_operation, not_carried_out, syntax_error
+from kqlmi.local.values.faults import KustoError, forbidden_operation, syntax_error, unsupported
 from kqlmi.local.values.principals import Caller, Role
 from kqlmi.local.values.tables import Column, Table, columns
 
@@ -244,7 +244,7 @@ def match(text: str) -> Matched:
             for token in readable(text[position:])[0] if flow else ():  # a literal that is broken ends it
                 for identity in named_identities(token.value):
                     raise enforce.disabled(flow, identity)
-            raise not_carried_out(feature.format(**args))
+            raise unsupported(feature.format(**args))
     furthest = max((mismatch.position for mismatch in mismatches), default=reader.peek().start)
     expected = {one.expected for one in mismatches if one.position == furthest}
     if len(expected) == 1:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from kqlmi.local.engine import results
-from kqlmi.local.values.faults import KustoError, bad_request, not_carried_out
+from kqlmi.local.values.faults import KustoError, bad_request, unsupported
 from kqlmi.local.values.tables import Column, Table
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def _create(connection: "DuckDBPyConnection", what: str, target: str, table: Tab
 def refuse_decimals(table: Table) -> None:
     """Refuse a table that the engine would compute inexactly with."""
     if any(column.type == "decimal" for column in table.columns):
-        raise not_carried_out("decimal columns: its engine would compute them inexactly")
+        raise unsupported("decimal columns: its engine would compute them inexactly")
 
 
 def _sent(column: Column, values: Iterable[Any]) -> list[Any]:

@@ -15,7 +15,7 @@ from kqlmi.local.engine.results import to_microseconds
 from kqlmi.local.language import literals
 from kqlmi.local.language.lexer import Kind, Token, next_token, replaced, tokens
 from kqlmi.local.values import kusto_time
-from kqlmi.local.values.faults import bad_request, not_carried_out, semantic_error, syntax_error
+from kqlmi.local.values.faults import bad_request, semantic_error, syntax_error, unsupported
 from kqlmi.local.values.tables import kusto_type
 
 _DIGITS = re.compile(r":\d\d\.\d{6}[1-9]")
@@ -69,7 +69,7 @@ def results(text: str) -> list[str]:
             elif first.kind is not Kind.END and first.text != ";":
                 found.append(prelude + text[start : token.start])
             if len(found) > _MOST_RESULTS:
-                raise not_carried_out(f"queries of more than {_MOST_RESULTS} results")
+                raise unsupported(f"queries of more than {_MOST_RESULTS} results")
             start = token.end
     return found or [text]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from kqlmi.local.language.literals import checked_long
 from kqlmi.local.values import kusto_time
-from kqlmi.local.values.faults import KustoError, bad_request, not_carried_out, semantic_error, syntax_error
+from kqlmi.local.values.faults import KustoError, bad_request, semantic_error, syntax_error, unsupported
 from kqlmi.local.values.tables import Column, Table
 
 _TICKS_A_MICROSECOND = 10
@@ -22,7 +22,7 @@ def to_microseconds(value: int) -> int:
     """Give ticks as microseconds, or refuse a value that these cannot hold."""
     microseconds, rest = divmod(value, _TICKS_A_MICROSECOND)
     if rest:
-        raise not_carried_out("values with a seventh fractional digit: its engine keeps microseconds")
+        raise unsupported("values with a seventh fractional digit: its engine keeps microseconds")
     return microseconds
 
 

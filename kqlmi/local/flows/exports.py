@@ -9,7 +9,7 @@ from kqlmi.local.state.state import State
 from kqlmi.local.storage import transfer
 from kqlmi.local.storage.formats import WRITTEN_FORMATS
 from kqlmi.local.values import connectionstrings
-from kqlmi.local.values.faults import bad_request, not_carried_out
+from kqlmi.local.values.faults import bad_request, unsupported
 from kqlmi.local.values.principals import ADMIN, READ_DATA
 from kqlmi.local.values.tables import Table, schema_text
 
@@ -50,7 +50,7 @@ def export_to_sql(call: Call) -> Rows:
     database = call.allowed(ADMIN)
     for identity in connectionstrings.named_identities(call.args["target"]):
         enforce.permit(call.state, Use("export.to_sql", database.name), identity)
-    raise not_carried_out("exports to SQL")
+    raise unsupported("exports to SQL")
 
 
 @command(
@@ -76,7 +76,7 @@ def append(state: State, table: ExternalTable, use: Use, rows: Table) -> list[tu
     if table.partitions or table.kind != "Blob":
         for identity in table.identities:
             enforce.permit(state, use, identity)
-        raise not_carried_out("exports to external tables that are partitioned, or no storage")
+        raise unsupported("exports to external tables that are partitioned, or no storage")
     if table.layout.format not in WRITTEN_FORMATS:
         raise bad_request(f"an external table of the format {table.layout.format} cannot be exported to")
     if table.layout.headers == "firstfile":

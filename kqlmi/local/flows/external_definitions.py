@@ -15,7 +15,7 @@ from kqlmi.local.values.connectionstrings import named_identities
 from kqlmi.local.values.tables import Column
 
 _OWN = ("folder", "docstring")
-_NOT_CARRIED_OUT = frozenset({"sampleuris", "filespreview"})
+_UNSUPPORTED = frozenset({"sampleuris", "filespreview"})
 _ONCE = frozenset({"dryrun", "validatenotempty"})
 # Documented of tables that are not read here.
 _ELSEWHERE = frozenset(
@@ -46,9 +46,9 @@ def external_definition(reader: Reader, _verb: str) -> Definition:
     kind, by, path_format = storage_kind(reader, columns)
     locations = tuple(map(connectionstrings.parse, listed(reader, reader.strings)))
     properties = reader.properties() if reader.take("with") else {}
-    for name in sorted(_NOT_CARRIED_OUT & properties.keys()):
-        transfer.require({name: properties[name]}, (), others=_NOT_CARRIED_OUT)
-    laid = transfer.layout(format_of("", kind), properties, also=(*_OWN, *_ONCE, *_NOT_CARRIED_OUT))
+    for name in sorted(_UNSUPPORTED & properties.keys()):
+        transfer.require({name: properties[name]}, (), others=_UNSUPPORTED)
+    laid = transfer.layout(format_of("", kind), properties, also=(*_OWN, *_ONCE, *_UNSUPPORTED))
     folder, docstring = _described(properties)
     table = ExternalTable("", columns, laid, locations, folder, docstring, partitions=by, path_format=path_format)
     return Definition(table, _once(properties))

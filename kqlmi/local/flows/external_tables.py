@@ -17,7 +17,7 @@ from kqlmi.local.state.state import Database, State, with_entry
 from kqlmi.local.storage import transfer
 from kqlmi.local.storage.storage import open_location
 from kqlmi.local.values import lenient_json
-from kqlmi.local.values.faults import already_exists, bad_request, not_carried_out
+from kqlmi.local.values.faults import already_exists, bad_request, unsupported
 from kqlmi.local.values.principals import ADMIN, CREATE, READ_SCHEMA, Principal
 from kqlmi.local.values.tables import Column, schema_text
 
@@ -112,7 +112,7 @@ def external_table_rows(expansion: Expansion, site: Site, context: Database) -> 
     if site.database:
         context = question.reads(site.database)
     if len(site.arguments) != 1:
-        raise not_carried_out("mappings of external tables")
+        raise unsupported("mappings of external tables")
     table = context.external_table(expansion.text(site, site.arguments[0], context))
     _readable(expansion.state, context, table, question.principal)
     use = Use(table.flow, context.name, question.principal)
@@ -124,7 +124,7 @@ def _readable(state: State, database: Database, table: ExternalTable, principal:
     if table.kind != "Blob":
         for identity in table.identities:
             enforce.permit(state, Use(table.flow, database.name, principal), identity)
-        raise not_carried_out(f"reading and writing external tables of this kind ({table.flow})")
+        raise unsupported(f"reading and writing external tables of this kind ({table.flow})")
     return table
 
 
@@ -161,7 +161,7 @@ def _validate(call: Call, database: Database, table: ExternalTable, *, is_checke
     """Open what a table is made of, which a delta table is read from at its creation."""
     use = Use(table.flow, database.name, call.caller.principal)
     if not table.columns:
-        raise not_carried_out("the inference of the schema of a delta table")
+        raise unsupported("the inference of the schema of a delta table")
     for location in table.locations:
         opened = open_location(call.state, location, use)
         if is_checked and not opened.blobs():

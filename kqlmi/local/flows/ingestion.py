@@ -17,7 +17,7 @@ from kqlmi.local.values.tables import Table
 _SCHEMA = "ExtentId: guid, ItemLoaded: string, Duration: timespan, HasErrors: bool, OperationId: guid"
 # Documented of every ingestion: what changes nothing that can be seen here, and what is not carried out.
 INVISIBLE = frozenset({"creationtime", "distributed", "persistdetails", "policy_ingestiontime", "tags"})
-NOT_CARRIED_OUT = frozenset(
+UNSUPPORTED = frozenset(
     {
         "docstring", "extend_schema", "folder", "ingestifnotexists", "ingestionmapping", "ingestionmappingreference",
         "recreate_schema", "treatgzasuncompressed", "validationpolicy", "zippattern",
@@ -40,7 +40,7 @@ def table_ingest_into(call: Call) -> Rows:
     name, properties = call.args["table"], call.args.get("properties", {})
     database = call.allowed(INGEST, f"Table {name}")
     table = database.table(name)
-    transfer.require(properties, _PROPERTIES, others=NOT_CARRIED_OUT)
+    transfer.require(properties, _PROPERTIES, others=UNSUPPORTED)
     sources = call.args["sources"] if "sources" in call.args else [call.args["source"]]
     locations = [connectionstrings.parse(text) for text in sources]
     use = Use("ingest.into", database.name, call.caller.principal)

@@ -10,7 +10,7 @@ from kqlmi.local.query.expansion import Expansion, Source
 from kqlmi.local.query.external_calls import Site
 from kqlmi.local.state.state import Database
 from kqlmi.local.values.connectionstrings import named_identities
-from kqlmi.local.values.faults import KustoError, not_carried_out
+from kqlmi.local.values.faults import KustoError, unsupported
 
 
 @plugin(
@@ -38,7 +38,7 @@ def outside(expansion: Expansion, site: Site, context: Database) -> Source:
             continue
         for identity in (one for text in _texts(value) for one in named_identities(text)):
             enforce.permit(expansion.state, use, identity)
-    raise not_carried_out(f"the plugin '{site.kind}'")
+    raise unsupported(f"the plugin '{site.kind}'")
 
 
 def _texts(value: str) -> Iterator[str]:

@@ -11,7 +11,7 @@ from kqlmi.local.http import wire
 from kqlmi.local.http.handlers import MAX_BODY, Handler, Later
 from kqlmi.local.http.service import Request
 from kqlmi.local.state.activity import Run
-from kqlmi.local.values.faults import http_error, not_carried_out
+from kqlmi.local.values.faults import http_error, unsupported
 from kqlmi.local.values.tables import Table
 
 # Those of the public cloud, as azure-kusto-data has them.
@@ -116,7 +116,7 @@ class Streaming(Handler):
 
     def authenticate(self) -> None:
         self.bearer(self.service.state.callers)
-        raise not_carried_out("streaming ingestion")
+        raise unsupported("streaming ingestion")
 
 
 def _object(value: Any) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from kqlmi.local.state.state import key
 from kqlmi.local.storage import files, formats, transfer
 from kqlmi.local.storage.uploads import Uploads
 from kqlmi.local.values import connectionstrings
-from kqlmi.local.values.faults import KustoError, bad_request, not_carried_out
+from kqlmi.local.values.faults import KustoError, bad_request, unsupported
 from kqlmi.local.values.principals import INGEST, Caller, Principal, Role
 from kqlmi.local.values.tables import Table
 
@@ -145,8 +145,8 @@ class Ingestor(Worker):
 
 def _require_known(names: Iterable[str]) -> None:
     for name in names:
-        if name.lower() in {*ingestion.NOT_CARRIED_OUT, "ingestionmappingtype"}:
-            raise not_carried_out(f"the property '{name}'")
+        if name.lower() in {*ingestion.UNSUPPORTED, "ingestionmappingtype"}:
+            raise unsupported(f"the property '{name}'")
         if name.lower() not in _READ:
             raise bad_request(f"the local cluster knows no ingestion property '{name}'")
 

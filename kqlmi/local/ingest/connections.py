@@ -10,7 +10,7 @@ from kqlmi.local.state.entities import DataConnection
 from kqlmi.local.state.state import State
 from kqlmi.local.storage.formats import format_of
 from kqlmi.local.values import identities, resources
-from kqlmi.local.values.faults import bad_request, not_carried_out
+from kqlmi.local.values.faults import bad_request, unsupported
 from kqlmi.local.values.identities import Identity
 
 FLOWS = {
@@ -40,7 +40,7 @@ def parse(state: State, database: str, name: str, body: dict[str, Any]) -> DataC
     use = Use(FLOWS[kind], database)
     enforce.permit(state, use, _object_id(state, resource_id))
     if kind != "EventHub":
-        raise not_carried_out(f"data connections of the kind {kind}")
+        raise unsupported(f"data connections of the kind {kind}")
     _refuse_unknown(properties)
     hub = resources.parse_hub(str(properties.get("eventHubResourceId")))
     if hub not in state.world.hubs:
@@ -53,7 +53,7 @@ def parse(state: State, database: str, name: str, body: dict[str, Any]) -> DataC
     if written == "raw":  # documented
         raise bad_request("Event Hubs data connections take no format 'raw'")
     if written == "parquet":
-        raise not_carried_out("events in the format 'parquet'")
+        raise unsupported("events in the format 'parquet'")
     return DataConnection(name, database, table, hub, resource_id, {**properties, "dataFormat": written})
 
 
@@ -62,7 +62,7 @@ def _refuse_unknown(properties: dict[str, Any]) -> None:
         raise bad_request(f"a data connection has no property '{unknown[0]}' that the local cluster knows")
     for one in ("compression", "databaseRouting", "eventSystemProperties", "mappingRuleName", "retrievalStartDate"):
         if properties.get(one) not in _AS_IF_NOT_THERE:
-            raise not_carried_out(f"the property '{one}' of a data connection")
+            raise unsupported(f"the property '{one}' of a data connection")
 
 
 def render(state: State, connection: DataConnection) -> dict[str, Any]:

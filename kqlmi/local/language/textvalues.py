@@ -5,7 +5,7 @@ from typing import Any
 
 from kqlmi.local.language import literals
 from kqlmi.local.values import kusto_time
-from kqlmi.local.values.faults import KustoError, not_carried_out
+from kqlmi.local.values.faults import KustoError, unsupported
 from kqlmi.local.values.tables import Column
 
 
@@ -22,7 +22,7 @@ def read(column: Column, text: str | None) -> Any:
         return literals.parse(column.type, text.strip())
     except (ValueError, KustoError):
         if column.type == "dynamic":  # whether it becomes null or a string is not documented
-            raise not_carried_out(f"text that is no JSON, as in the column {column.name!r}") from None
+            raise unsupported(f"text that is no JSON, as in the column {column.name!r}") from None
         return None
 
 

@@ -10,7 +10,7 @@ from kqlmi.local.language import partitions
 from kqlmi.local.language.lexer import Kind, Token, next_token, tokens
 from kqlmi.local.language.partitions import Partition
 from kqlmi.local.language.reader import Mismatch, Reader
-from kqlmi.local.values.faults import bad_request, not_carried_out
+from kqlmi.local.values.faults import bad_request, unsupported
 from kqlmi.local.values.tables import Column
 
 READERS = frozenset({"externaldata", "external_table", "inline_external_table"})
@@ -182,7 +182,7 @@ def storage_kind(reader: Reader, columns: tuple[Column, ...]) -> tuple[str, tupl
     reader.expect("kind")
     reader.expect("=")
     if reader.take("delta"):
-        raise not_carried_out("inline external tables of the kind delta")
+        raise unsupported("inline external tables of the kind delta")
     if not any(reader.take(word) for word in ("storage", "blob", "adl")):
         raise reader.mismatch("'storage': the local cluster carries out no other kind of external table")
     by = partitions.take(reader, [column.name for column in columns])

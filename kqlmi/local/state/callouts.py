@@ -5,7 +5,7 @@ from typing import Any
 
 from kqlmi.local.language import payloads
 from kqlmi.local.values import lenient_json, linear_regex
-from kqlmi.local.values.faults import KustoError, bad_request, not_carried_out
+from kqlmi.local.values.faults import KustoError, bad_request, unsupported
 
 TYPES = (
     "kusto",
@@ -109,4 +109,4 @@ def _compiled(regex: str) -> Any:
         return linear_regex.compiled(regex)
     except ValueError as error:
         shown = lenient_json.dumps(regex)[:200]
-        raise not_carried_out(f"the CalloutUriRegex {shown}, which is no regular expression of RE2") from error
+        raise unsupported(f"the CalloutUriRegex {shown}, which is no regular expression of RE2") from error

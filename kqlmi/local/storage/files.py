@@ -17,7 +17,7 @@ from kqlmi.local.language import textvalues
 from kqlmi.local.state.activity import Run
 from kqlmi.local.storage import formats, parquet
 from kqlmi.local.storage.formats import SEPARATORS, Shape
-from kqlmi.local.values.faults import KustoError, bad_request, not_carried_out
+from kqlmi.local.values.faults import KustoError, bad_request, unsupported
 from kqlmi.local.values.tables import Column, Table
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def infer(root: Path, path: str, kind: str, *, has_header: bool = False) -> tupl
     elif kind in _INFERRED:
         source = _INFERRED[kind]
     else:
-        raise not_carried_out(f"schema inference for the format '{kind}'")
+        raise unsupported(f"schema inference for the format '{kind}'")
     with _locked(root) as connection, _failing("read", path):
         described = connection.execute(f"SELECT * FROM {source} LIMIT 0", [_existing(root, path)]).description  # noqa: S608
         found = results.from_duckdb([(name, str(shape)) for name, shape, *_ in described], []).columns

@@ -10,7 +10,7 @@ from typing import Any
 
 from kqlmi.local.language import textvalues
 from kqlmi.local.values import lenient_json
-from kqlmi.local.values.faults import BAD_REQUEST, KustoError, bad_request, not_carried_out
+from kqlmi.local.values.faults import BAD_REQUEST, KustoError, bad_request, unsupported
 from kqlmi.local.values.tables import Column
 
 SEPARATORS: Mapping[str, str] = {"csv": ",", "tsv": "\t", "tsve": "\t", "psv": "|", "scsv": ";", "sohsv": "\x01"}
@@ -30,12 +30,12 @@ def format_of(name: str, given: str = "") -> str:
     last = name.rpartition("/")[2].lower().removesuffix(".gz")
     extension = last.rpartition(".")[2] if "." in last else "csv"
     if extension == "zip":
-        raise not_carried_out("zip archives")
+        raise unsupported("zip archives")
     written = given.lower() or _EXTENSIONS.get(extension, "")
     if not written:
         raise bad_request(f"the extension '.{extension}' belongs to no format of files; specify the format")
     if written in _REFUSED:
-        raise not_carried_out(f"the format '{written}'")
+        raise unsupported(f"the format '{written}'")
     if written not in READ_FORMATS:
         raise bad_request(f"the local cluster reads no '{given}' files, only {', '.join(READ_FORMATS)}")
     return written
@@ -100,13 +100,13 @@ def _separated(text: str, shape: Shape) -> Iterator[list[str]]:
                 fields = [_ESCAPE.sub(_unescaped, field) for field in fields]
             elif shape.kind != "tsv" and any(field.startswith('"') for field in fields):
                 # Only of CSV it is documented that quotes enclose a field, and of TSV that they do not.
-                raise not_carried_out(f"quotes in the format '{shape.kind}'")
+                raise unsupported(f"quotes in the format '{shape.kind}'")
             yield fields
 
 
 def _unescaped(match: re.Match[str]) -> str:
     if match[1] not in _ESCAPED:
-        raise not_carried_out(f"the escape {match[0]!r} of the format 'tsve'")
+        raise unsupported(f"the escape {match[0]!r} of the format 'tsve'")
     return _ESCAPED[match[1]]
 
 

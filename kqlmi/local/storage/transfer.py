@@ -15,7 +15,7 @@ from kqlmi.local.state.state import State
 from kqlmi.local.storage import files
 from kqlmi.local.storage.storage import Opened, open_location
 from kqlmi.local.values.connectionstrings import Location
-from kqlmi.local.values.faults import bad_request, not_carried_out
+from kqlmi.local.values.faults import bad_request, unsupported
 from kqlmi.local.values.tables import Column, Table
 
 _PLAIN = re.compile(r"[\w.-]{0,100}", re.ASCII)
@@ -32,7 +32,7 @@ def layout(kind: str, properties: Mapping[str, str], *, also: Iterable[str] = ()
     known = {"nameprefix", "fileextension", "includeheaders", "compressed", "encoding", *HINTS, *also}
     require(properties, known)
     if value(properties, "encoding", "UTF8NoBOM") != "UTF8NoBOM":
-        raise not_carried_out("the encoding UTF8BOM")
+        raise unsupported("the encoding UTF8BOM")
     headers = str(value(properties, "includeheaders", "none")).lower()
     if headers not in _HEADERS:
         raise bad_request(f"includeHeaders must be one of {', '.join(_HEADERS)}, not '{headers}'")
@@ -59,7 +59,7 @@ def require(properties: Mapping[str, str], known: Collection[str], *, others: Co
         if name not in others:
             raise bad_request(f"the local cluster knows no property '{name}' here")
         if value(properties, name) is not False:
-            raise not_carried_out(f"the property '{name}'")
+            raise unsupported(f"the property '{name}'")
 
 
 def value(properties: Mapping[str, str], name: str, default: object = None) -> object:

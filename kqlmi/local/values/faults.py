@@ -60,7 +60,7 @@ def bad_request(what: str) -> KustoError:
     return KustoError(400, "General_BadRequest", BAD_REQUEST, f"Request is invalid and cannot be executed: {what}")
 
 
-def not_carried_out(feature: str) -> KustoError:
+def unsupported(feature: str) -> KustoError:
     """Refuse what the documentation describes and the local cluster does not do."""
     return bad_request(f"the local cluster does not carry out {feature}")
 

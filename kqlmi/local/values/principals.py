@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from kqlmi.local.values.faults import bad_request, not_carried_out
+from kqlmi.local.values.faults import bad_request, unsupported
 from kqlmi.local.values.identities import TENANT_ID, Identity
 
 
@@ -90,7 +90,7 @@ def parse_fqn(text: str, known: Iterable[Principal], identities: Iterable[Identi
     kind, equals, rest = text.partition("=")
     name, _, tenant = rest.partition(";")
     if kind.strip().lower() == "msauser":
-        raise not_carried_out("principals of the kind msauser")
+        raise unsupported("principals of the kind msauser")
     if kind.strip().lower() not in _TYPES or not equals or not name.strip():
         raise bad_request(
             f"'{text}' is no principal; write aadapp=<object ID>;<tenant>, aaduser=<name> or aadgroup=<name>"
