@@ -29,12 +29,12 @@ from kqlmi.notebook import invocation
 from kqlmi.notebook.panel import words
 
 READERS: dict[str, Callable[[str], object]] = {
-    "lexing.tokens": lambda text: list(tokenizer.tokens(text)),
-    "nesting.commands": lambda text: list(brackets.commands(text)),
+    "tokenizer.tokens": lambda text: list(tokenizer.tokens(text)),
+    "brackets.commands": lambda text: list(brackets.commands(text)),
     "commands.read": commands.read,
     "commands.writes": commands.writes,
-    "hidden.hidden": hidden_literals.hidden,
-    "hidden.masked": hidden_literals.masked,
+    "hidden_literals.hidden": hidden_literals.hidden,
+    "hidden_literals.masked": hidden_literals.masked,
     "references": references.references,
     "invocation.parse_cell": lambda text: invocation.parse_cell("", text),
     "words.pieces": words.pieces,
@@ -44,7 +44,9 @@ READERS: dict[str, Callable[[str], object]] = {
     "local.lexer.tokens": lambda text: list(lexer.tokens(text)),
     "local.lexer.mask_hidden": lexer.mask_hidden,
     "local.lenient_json.loads": lenient_json.loads,
-    "local.cutting.replaced": lambda text: external_calls.replaced(text, frozenset({"r"}), lambda _site: "kqlmi_0"),
+    "local.external_calls.replaced": lambda text: external_calls.replaced(
+        text, frozenset({"r"}), lambda _site: "kqlmi_0"
+    ),
     "local.kqltext.for_engine": lambda text: kqltext.for_engine(text, str),
     "local.kqltext.results": kqltext.results,
     "local.commands.match": local_commands.match,
