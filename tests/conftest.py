@@ -25,6 +25,7 @@ SLOW = (
     "tests/session/test_audits.py",
     "tests/session/test_statements.py",
     "tests/test_history.py",
+    "tests/test_members.py",
     "tests/test_spellings.py",
     "tests/test_tighten.py",
 )
@@ -95,6 +96,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
         if item.get_closest_marker("browser"):
             item.add_marker(pytest.mark.xdist_group("browser"))
+    # What takes long begins first: no worker waits for it at the end.
+    items.sort(key=lambda item: (not item.get_closest_marker("browser"), not item.get_closest_marker("slow")))
 
 
 def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter") -> None:

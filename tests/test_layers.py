@@ -15,6 +15,9 @@ import pytest
 
 import kqlmi
 
+# One worker reads the package for all tests.
+pytestmark = pytest.mark.xdist_group("layers")
+
 # What a layer may import; every layer may also import errors, members, and itself.
 MAY_IMPORT = {
     "redaction": set[str](),
