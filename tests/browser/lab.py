@@ -246,11 +246,17 @@ class Lab:
         return self.cell(index).locator(".jp-OutputArea-output")
 
     def reopen(self) -> None:
-        """Save the notebook, end its kernel, and open it again, as the next morning does."""
+        """Save the notebook, which has a panel, end its kernel, and open it again, as the next morning does."""
         self._execute("", "docmanager:save")
         self.page.evaluate("() => jupyterapp.shell.currentWidget.sessionContext.shutdown()")
-        self.page.goto("about:blank")
-        self._goto()
+        for _ in range(3):
+            self.page.goto("about:blank")
+            self._goto()
+            drawn = self.page.locator(".kqlmi").or_(self.page.get_by_text("Error displaying widget"))
+            drawn.first.wait_for()
+            if self.page.locator(".kqlmi").count():
+                return
+            # JupyterLab restores no widget where the new kernel was too slow to answer: a person loads the page again.
 
     def restart_kernel(self) -> None:
         """Restart the kernel, and leave the outputs as they are."""
