@@ -93,7 +93,7 @@ class Import(NamedTuple):
 
 @cache
 def read_package() -> dict[str, str]:
-    """Give the source of each module, by its dotted name."""
+    """Return the source of each module, by its dotted name."""
     sources = {}
     for path in PACKAGE.rglob("*.py"):
         parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
@@ -102,7 +102,7 @@ def read_package() -> dict[str, str]:
 
 
 def imports(name: str, source: str, modules: Mapping[str, str]) -> Iterator[Import]:
-    """Give each module that ``source`` imports; of a package in ``modules``, the submodule that is named."""
+    """Return each module that ``source`` imports; of a package in ``modules``, the submodule that is named."""
     is_package = any(other.startswith(f"{name}.") for other in modules)
     parents = name.split(".") if is_package else name.split(".")[:-1]
 
@@ -137,7 +137,7 @@ def within(module: str, allowed: set[str]) -> bool:
 
 
 def violations(modules: Mapping[str, str]) -> list[str]:
-    """Give each import that the table forbids; ``kqlmi`` itself re-exports, and is exempt."""
+    """Return each import that the table forbids; ``kqlmi`` itself re-exports, and is exempt."""
     found = []
     for name, source in modules.items():
         if name == "kqlmi":
@@ -155,7 +155,7 @@ def violations(modules: Mapping[str, str]) -> list[str]:
 
 
 def room(name: str) -> tuple[str, int] | None:
-    """Give the package of a module and the place of its room, counted from the ground; None where rooms have no order."""
+    """Return the package of a module and the place of its room, counted from the ground; None where rooms have no order."""
     _, package, *inner = name.split(".")
     if package not in ROOMS or not inner:
         return None
@@ -164,7 +164,7 @@ def room(name: str) -> tuple[str, int] | None:
 
 
 def upward(modules: Mapping[str, str]) -> list[str]:
-    """Give each import of a room above, those inside functions included."""
+    """Return each import of a room above, those inside functions included."""
     found = []
     for name, targets in arrows(modules).items():
         here = room(name)
@@ -176,7 +176,7 @@ def upward(modules: Mapping[str, str]) -> list[str]:
 
 
 def arrows(modules: Mapping[str, str]) -> dict[str, set[str]]:
-    """Give for each module the others of ``modules`` that it imports, inside functions or for the type checker too."""
+    """Return for each module the others of ``modules`` that it imports, inside functions or for the type checker too."""
     return {
         name: {target for target, _ in imports(name, source, modules)} & modules.keys() - {name, "kqlmi"}
         for name, source in modules.items()
@@ -185,7 +185,7 @@ def arrows(modules: Mapping[str, str]) -> dict[str, set[str]]:
 
 
 def circles(modules: Mapping[str, str]) -> list[list[str]]:
-    """Give each set of modules that reach one another."""
+    """Return each set of modules that reach one another."""
     reach = arrows(modules)
     for through in reach:
         for name in reach:
@@ -198,7 +198,7 @@ def circles(modules: Mapping[str, str]) -> list[list[str]]:
 
 
 def eager(modules: Mapping[str, str], forbidden: set[str]) -> list[str]:
-    """Give each import of a forbidden library that happens when its module is imported."""
+    """Return each import of a forbidden library that happens when its module is imported."""
     return [
         f"{name} imports {target}"
         for name, source in modules.items()

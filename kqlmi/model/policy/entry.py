@@ -38,7 +38,7 @@ class Entry:
         return SYSTEM if self.is_system and not self.is_earlier else self.object_id
 
     def without(self, usages: Iterable[str]) -> Self:
-        """Give the entry without some usages."""
+        """Return the entry without some usages."""
         gone = set(usages)
         return replace(self, usages=tuple(usage for usage in self.usages if usage_name(usage) not in gone))
 
