@@ -229,7 +229,7 @@ def _ungranted(identity: str, usage: str, database: str, on: str, *, is_cluster:
 
 
 def callout(kind: str, url: str, on: str, *, whole: bool = True) -> Explanation:
-    """Tell that a callout is not allowed; the fix allows the URL, or if not ``whole`` what begins with it."""
+    """Explain a callout that is not allowed; the fix allows the URL, or if not ``whole`` what begins with it."""
     sentence = f"The callout policy does not let '{printable(kind)}' call {printable(url)}."
     if not _KIND.fullmatch(kind) or not _PLAIN_URL.fullmatch(url):
         return Explanation("callout", sentence)

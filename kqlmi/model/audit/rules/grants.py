@@ -38,14 +38,14 @@ def over_broad(facts: Facts) -> Iterator[Finding]:
 
 
 def _evidence_of_absence(facts: Facts, scope: Scope, kept: tuple[str, ...]) -> Iterator[Evidence]:
-    """Give what shows that the usages which are not kept are unused."""
+    """Yield what shows that the usages which are not kept are unused."""
     for name in ("ExternalTable", "AutomatedFlows"):
         if name not in kept:
             yield from facts.discovery.evidence_of_absence(name, scope)
 
 
 def in_place_of_all(facts: Facts, scope: Scope, identity: str) -> dict[Scope, tuple[str, ...]]:
-    """Give the usages to grant in place of ``All``, and where: those that are used, or cannot be proven unused.
+    """Return the usages to grant in place of ``All``, and where: those that are used, or cannot be proven unused.
 
     In place of the cluster's, what can be proven is granted in the databases that use it.
     """
@@ -79,7 +79,7 @@ def redundant(facts: Facts) -> Iterator[Finding]:
 
 
 def _outlives(facts: Facts, scope: Scope, identity: str, usage: str, by: str) -> bool:
-    """Tell whether it is the cluster's grant that should go, so that the database's is the one to keep."""
+    """Check whether it is the cluster's grant that should go, so that the database's is the one to keep."""
     if by == ALL and usage != ALL:
         return usage in in_place_of_all(facts, Scope.cluster(), identity).get(scope, ())
     return only_home(facts, identity, usage) == scope
@@ -148,7 +148,7 @@ def unknown_usage(facts: Facts) -> Iterator[Finding]:
 
 
 def near(usage: str) -> str:
-    """Give the known usage that an unknown one is almost spelt like; empty if there is none."""
+    """Return the known usage that an unknown one is almost spelt like; empty if there is none."""
     if known_usage(usage):
         return ""
     names = {_letters(one.name): one.name for one in USAGES if one.name != ALL}

@@ -91,7 +91,7 @@ def narrow(facts: Facts) -> Iterator[Finding]:
 
 
 def only_home(facts: Facts, identity: str, usage: str) -> Scope | None:
-    """Give the one database that needs a cluster grant, where it is proven that no other does."""
+    """Return the one database that needs a cluster grant, where it is proven that no other does."""
     if usage == ALL or not known_usage(usage) or (identity, ALL) in facts.live.grants(Scope.cluster()):
         return None
     homes = [scope for scope in facts.discovery.databases if facts.discovery.uses(identity, usage, scope)]

@@ -140,7 +140,7 @@ def _payload(policy: object) -> str:
 
 
 def _timespan(text: str) -> str:
-    """Give an interval as JSON holds it: ``d.hh:mm:ss``."""
+    """Return an interval as JSON holds it: ``d.hh:mm:ss``."""
     seconds = int(text[:-1]) * {"d": 86400, "h": 3600, "m": 60, "s": 1}[text[-1]]
     days, rest = divmod(seconds, 86400)
     return f"{days}.{rest // 3600:02}:{rest // 60 % 60:02}:{rest % 60:02}"

@@ -17,7 +17,7 @@ _HUB: Final = (fields.HUB, fields.GROUP, fields.EVENTS)
 
 
 def line(values: Values) -> str:
-    """Give the line that queues a file for ingestion; empty where it cannot say the same."""
+    """Return the line that queues a file for ingestion; empty where it cannot ask for the same."""
     uri, table, database = (word(text) for text in (values["uri"], values["table"], values.database))
     if not (uri and table and database):
         return ""
@@ -48,7 +48,7 @@ with QueuedIngestClient(builder) as client:
     notes=("The program lists the source itself; -ingestmi tells the cluster how to read it.",),
 )
 def _lightingest(values: Values) -> str:
-    """Give the line of a shell that runs LightIngest.
+    """Return the line of a shell that runs LightIngest.
 
     Raises:
         InputError: A name cannot be written the same way for every shell.
@@ -108,7 +108,7 @@ def _hub(values: Values) -> dict[str, str]:
 
 
 def _connection(values: Values, kind: str, properties: dict[str, Any]) -> str:
-    """Give Python that makes a data connection.
+    """Return Python that makes a data connection.
 
     The identity is named by its resource ID, the system identity by the cluster's; ``kind`` must be in the body, as
     azure-mgmt-kusto 4.0.0 does not add it.

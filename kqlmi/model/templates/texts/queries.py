@@ -98,7 +98,7 @@ def _prompt(values: Values) -> str:
 
 
 def _artifact(values: Values) -> str:
-    """Give the name that the script opens a file by, and where it is."""
+    """Return the name that the script opens a file by, and where it is."""
     name = values["uri"].rstrip("/").rpartition("/")[2]
     return f"{quoting.literal(name)}, {quoting.literal(values.storage)}"
 
