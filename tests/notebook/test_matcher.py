@@ -67,7 +67,6 @@ def silent(notebook: Notebook) -> InteractiveShell:
         ("Samples", "Field Reports"), Directory().learning([Identity(ObjectId(LOADER), "<b>mi</b>")]), ("Fresh",)
     )
     magics.sessions.add(session)
-    notebook.shell.Completer.jedi_compute_type_timeout = 60_000  # Jedi gives up early where the machine is slow
     return notebook.shell
 
 
@@ -95,13 +94,14 @@ def test_our_lines_and_cells_are_completed_without_a_word_to_the_cluster(silent:
 @needs_matchers
 def test_others_guesses_are_left_out_of_ours_only(silent: InteractiveShell, tmp_path: Path) -> None:
     silent.user_ns["samples_of_python"] = 1
-    assert "samples_of_python" in offered(silent, "sam")
     (tmp_path / "samples.yaml").touch()
     with contextlib.chdir(tmp_path):
         assert offered(silent, "%kqlmi show --database sam") == ["%kqlmi show --database Samples"]
         assert offered(silent, "%kqlmi plan sam") == ["%kqlmi plan samples.yaml"]
         assert "%kqlmi plan samples.yaml" in offered(silent, "%kqlmi plan ")
-        assert offered(silent, "%%kqlmi\nsamples_o") == ["%%kqlmi\nsamples_of_python"]
+    silent.Completer.use_jedi = False  # what Jedi offers differs with its cache, which other processes write too
+    assert "samples_of_python" in offered(silent, "sam")
+    assert offered(silent, "%%kqlmi\nsamples_o") == ["%%kqlmi\nsamples_of_python"]
     assert "%kqlmi" in offered(silent, "%kqlm")
     assert "%%kqlmi" in offered(silent, "%%kqlm")
 
