@@ -25,18 +25,20 @@ MAY_IMPORT = {
     "atomicfile": set[str](),
     "fanout": set[str](),
     "members": set[str](),
-    "model": {"redaction"},
+    "report": {"redaction"},
+    "model": {"redaction", "report"},
     "policyfile": {"model"},
-    "history": {"atomicfile", "cluster", "model"},
+    "history": {"atomicfile", "cluster", "model", "report"},
     "credentials": {"redaction"},
     "cluster": {"model", "credentials", "fanout", "redaction"},
     "arm": {"model", "credentials", "fanout"},
     # The second witness: the two tables of rows, and no behaviour.
     "local": {"atomicfile", "model.usages", "model.workflows"},
-    "apply": {"cluster", "history", "model"},
+    "apply": {"cluster", "history", "model", "report"},
     "recording": {"apply", "cluster", "history", "model"},
     "session": {
         "model",
+        "report",
         "policyfile",
         "history",
         "credentials",
@@ -48,8 +50,8 @@ MAY_IMPORT = {
         "atomicfile",
         "fanout",
     },
-    "notebook": {"session", "model"},
-    "__main__": {"session", "local", "model"},
+    "notebook": {"session", "model", "report"},
+    "__main__": {"session", "local", "model", "report"},
 }
 # The rooms of a package, lowest first: a module imports only of its own room and of those before it.
 ROOMS = {
@@ -65,6 +67,7 @@ LAZY = {"session": {"local", "arm"}}
 
 HEAVY = {
     "pandas",
+    "rich",
     "azure",
     "msal",
     "requests",
