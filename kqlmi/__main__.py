@@ -101,7 +101,7 @@ def _command(
     parser.add_argument("--auth", choices=MODES, default="", help="how to sign in; token is read from KQLMI_TOKEN")
     parser.add_argument("--tenant", default="", help="the tenant to sign in to, by its ID or a domain")
     parser.add_argument(
-        "--identity",
+        "--sign-in-identity",
         default="",
         help="for --auth managed-identity: system, client_id=GUID, object_id=GUID or resource_id=…",
     )
@@ -115,7 +115,7 @@ def _session(options: argparse.Namespace) -> Session:
         options.cluster,
         auth=options.auth,
         tenant=options.tenant,
-        identity=options.identity,
+        sign_in_identity=options.sign_in_identity,
         audience=options.audience,
         history=not getattr(options, "no_history", False),
         resource_id=getattr(options, "resource_id", ""),

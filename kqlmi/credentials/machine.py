@@ -43,13 +43,15 @@ def wanted(text: str) -> dict[str, str]:
     """
     from_environment = os.environ.get("AZURE_CLIENT_ID", "")
     if not text and from_environment and not _GUID.fullmatch(from_environment):
-        raise InputError("The environment variable AZURE_CLIENT_ID holds no client ID.", hint=f"--identity: {_HINT}")
+        raise InputError(
+            "The environment variable AZURE_CLIENT_ID holds no client ID.", hint=f"--sign-in-identity: {_HINT}"
+        )
     found = named(text or from_environment or SYSTEM)
     if text and "client_id" not in found and _federates():
         # azure-identity then takes the workload identity, whatever it is asked for.
         raise InputError(
             "This machine signs in by workload identity, which is named by its client ID only.",
-            hint="Write --identity client_id=GUID, or --auth workload-identity.",
+            hint="Write --sign-in-identity client_id=GUID, or --auth workload-identity.",
         )
     return found
 

@@ -57,7 +57,7 @@ def sign_in(
     token: str | None = None,
     credential: Any = None,
     tenant: str = "",
-    identity: str = "",
+    sign_in_identity: str = "",
     audience: str = "",
     tell: Callable[[str], None] | None = None,
     login_endpoint: Callable[[], str] = lambda: PUBLIC,
@@ -70,7 +70,7 @@ def sign_in(
         token: A bearer token that was had elsewhere.
         credential: Any azure-identity credential; whoever made it closes it.
         tenant: The tenant to sign in to, by its ID or a domain.
-        identity: For managed-identity: ``system``, ``client_id=GUID``, ``object_id=GUID`` or ``resource_id=…``.
+        sign_in_identity: For managed-identity: ``system``, ``client_id=GUID``, ``object_id=GUID`` or ``resource_id=…``.
         audience: What a cluster may ask a token for that is not Kusto's, as its resource ID.
         tell: Called with what a person has to do, such as entering a code; written to standard error by default.
         login_endpoint: Gives the authority of the cluster's cloud; called only for a way that asks it.
@@ -83,27 +83,27 @@ def sign_in(
     if audience and credential is None and (token is not None or mode in {"token", "none"}):
         raise InputError("A token that is given has its audience already.", hint="Leave out --audience.")
     if token is not None or (mode == "token" and credential is None):
-        _refuse("token", frozenset(), tenant=tenant, identity=identity)
+        _refuse("token", frozenset(), tenant=tenant, sign_in_identity=sign_in_identity)
         found = (environment("KQLMI_TOKEN") if token is None else token).strip()
         if not found or not found.isascii() or not found.isprintable():
             raise InputError("That is not a token: it is empty, or holds a character that no header can carry.")
         return SignIn("token", token=found)
     if credential is not None:
         name = type(credential).__name__
-        _refuse(name, frozenset({"tenant"}), tenant=tenant, identity=identity)
+        _refuse(name, frozenset({"tenant"}), tenant=tenant, sign_in_identity=sign_in_identity)
         return SignIn(
             name, credential=SharedCredential(name, lambda: credential, tenant=tenant, own=False), audience=audience
         )
     if mode == "none":
-        _refuse(mode, frozenset(), tenant=tenant, identity=identity)
+        _refuse(mode, frozenset(), tenant=tenant, sign_in_identity=sign_in_identity)
         return SignIn(mode)
     if mode not in WAYS:
         # Who puts a secret there must not find it in the saved error.
         named = f" {mode!r}" if _WORD.fullmatch(mode) else ""
         raise InputError(f"There is no such sign-in mode{named}.", hint=f"Use one of: {', '.join(MODES)}.")
     way = WAYS[mode]
-    _refuse(mode, way.options, tenant=tenant, identity=identity)
-    wanted = Wanted(tenant, identity, tell) if tell else Wanted(tenant, identity)
+    _refuse(mode, way.options, tenant=tenant, sign_in_identity=sign_in_identity)
+    wanted = Wanted(tenant, sign_in_identity, tell) if tell else Wanted(tenant, sign_in_identity)
     return SignIn(mode, credential=_shared(mode, way, wanted, login_endpoint), audience=audience)
 
 
@@ -124,4 +124,6 @@ def _refuse(mode: str, taken: frozenset[str], **options: str) -> None:
     for name, value in options.items():
         if value and name not in taken:
             modes = ", ".join(key for key, way in WAYS.items() if name in way.options)
-            raise InputError(f"Signing in by {mode} takes no --{name}.", hint=f"These take one: {modes}.")
+            raise InputError(
+                f"Signing in by {mode} takes no --{name.replace('_', '-')}.", hint=f"These take one: {modes}."
+            )

@@ -24,7 +24,7 @@ class Wanted:
     """The options of a sign-in; ``tell`` is called with what a person has to do, such as entering a code."""
 
     tenant: str = ""
-    identity: str = ""
+    sign_in_identity: str = ""
     tell: Callable[[str], None] = _to_stderr
 
     @property
@@ -41,7 +41,7 @@ class Way:
     """A way to sign in: ``prepare`` checks what it needs, and sends nothing.
 
     ``hint`` is what to type after it failed. ``entra`` tells whether it asks the authority of the cluster's cloud,
-    ``options`` which of ``tenant`` and ``identity`` it takes.
+    ``options`` which of ``tenant`` and ``sign_in_identity`` it takes.
     """
 
     prepare: Prepare

@@ -135,7 +135,7 @@ def test_a_managed_identity(
     monkeypatch.delenv("AZURE_AUTHORITY_HOST")
     with getattr(machine, host)(Machine(fresh.token)) as running:
         _settle_on(monkeypatch, host, running)
-        arrives(endpoint, fresh.token, "managed-identity", identity=identity)
+        arrives(endpoint, fresh.token, "managed-identity", sign_in_identity=identity)
     assert set(running.asked) == {ON_THE_WIRE[host] if kind == "resource_id" else kind}
 
 
@@ -154,9 +154,12 @@ def test_an_identity_that_the_machine_does_not_have_is_no_other(
     with getattr(machine, host)(Machine("t")) as running:
         _settle_on(monkeypatch, host, running)
         identity = f"client_id={OBJECT_ID}"
-        with connect(endpoint, "managed-identity", identity=identity) as session, pytest.raises(SignInError) as caught:
+        with (
+            connect(endpoint, "managed-identity", sign_in_identity=identity) as session,
+            pytest.raises(SignInError) as caught,
+        ):
             session.databases()
-    assert "--identity" in caught.value.hint
+    assert "--sign-in-identity" in caught.value.hint
     assert (running.asked, endpoint.tokens) == ([], [])
 
 
@@ -166,7 +169,7 @@ def test_an_identity_that_the_machine_does_not_have_is_no_other(
 )
 def test_an_identity_that_azure_identity_would_not_know_is_refused(endpoint: Front, identity: str) -> None:
     with pytest.raises(InputError, match="no managed identity of this machine"):
-        connect(endpoint, "managed-identity", identity=identity)
+        connect(endpoint, "managed-identity", sign_in_identity=identity)
 
 
 def test_an_identity_that_a_workload_identity_would_replace_is_refused(
@@ -176,7 +179,7 @@ def test_an_identity_that_a_workload_identity_would_replace_is_refused(
     assert application.url
     for identity in ("system", f"object_id={OBJECT_ID}", RESOURCE_ID):
         with pytest.raises(InputError, match="by its client ID only"):
-            connect(endpoint, "managed-identity", identity=identity)
+            connect(endpoint, "managed-identity", sign_in_identity=identity)
 
 
 def test_the_default_is_the_first_way_that_is_set_up(

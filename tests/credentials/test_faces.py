@@ -56,7 +56,7 @@ def test_a_notebook_prints_the_device_code_and_then_who_that_is(
 def test_a_notebook_chooses_an_identity_of_its_machine(
     endpoint: Front, app: Machine, sessions: Sessions, said: str, asked: str
 ) -> None:
-    run(sessions, f"connect {endpoint.url} --auth managed-identity --identity {said} --no-history")
+    run(sessions, f"connect {endpoint.url} --auth managed-identity --sign-in-identity {said} --no-history")
     assert set(app.asked) == {asked}
 
 
@@ -71,7 +71,7 @@ def test_a_shell_takes_the_same_options(
 ) -> None:
     file = tmp_path_factory.mktemp("out") / "policy.yaml"
     line = ["export", str(file), "--cluster", endpoint.url, "--auth", "managed-identity"]
-    assert main([*line, "--identity", f"client_id={CLIENT_ID}"]) == 0
+    assert main([*line, "--sign-in-identity", f"client_id={CLIENT_ID}"]) == 0
     assert set(app.asked) == {"client_id"}
     assert file.exists()
     assert main([*line, "--tenant", TENANT]) == 1
@@ -80,5 +80,5 @@ def test_a_shell_takes_the_same_options(
 
 def test_what_was_chosen_wrongly_is_said_before_anything_is_sent(endpoint: Front, sessions: Sessions) -> None:
     with pytest.raises(InputError, match="no managed identity"):
-        run(sessions, f"connect {endpoint.url} --auth managed-identity --identity principal_id={CLIENT_ID}")
+        run(sessions, f"connect {endpoint.url} --auth managed-identity --sign-in-identity principal_id={CLIENT_ID}")
     assert (endpoint.tokens, endpoint.metadata) == ([], 0)

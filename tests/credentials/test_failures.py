@@ -177,8 +177,8 @@ OPTIONS = [
     ("token", {"tenant": TENANT}, "--tenant"),
     ("none", {"tenant": TENANT}, "--tenant"),
     ("managed-identity", {"tenant": TENANT}, "--tenant"),
-    ("default", {"identity": "system"}, "--identity"),
-    ("azure-cli", {"identity": "system"}, "--identity"),
+    ("default", {"sign_in_identity": "system"}, "--sign-in-identity"),
+    ("azure-cli", {"sign_in_identity": "system"}, "--sign-in-identity"),
 ]
 
 

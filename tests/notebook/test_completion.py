@@ -35,7 +35,7 @@ CONNECT = [
         "database",
         "auth",
         "tenant",
-        "identity",
+        "sign-in-identity",
         "audience",
         "name",
         "read-only",

@@ -35,7 +35,7 @@ def a_secret_in_place_of_a_mode(scene: Scene) -> None:
 @row("names no managed identity")
 def a_secret_in_place_of_an_identity(scene: Scene) -> None:
     identity = f"client_secret={scene.secrets.client_secret()}"
-    scene.fails(f"%kqlmi connect {scene.cluster.url} --auth managed-identity --identity {identity}")
+    scene.fails(f"%kqlmi connect {scene.cluster.url} --auth managed-identity --sign-in-identity {identity}")
 
 
 @row("is no tenant")

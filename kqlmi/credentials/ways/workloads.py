@@ -10,12 +10,12 @@ from kqlmi.errors import InputError, printable
 
 @way(
     "managed-identity",
-    "identity",
-    hint="--identity names another identity of this machine; away from Azure, connect with --auth azure-cli.",
+    "sign_in_identity",
+    hint="--sign-in-identity names another identity of this machine; away from Azure, connect with --auth azure-cli.",
     entra=False,
 )
 def _managed_identity(wanted: Wanted) -> Credential:
-    identity = machine.wanted(wanted.identity)
+    identity = machine.wanted(wanted.sign_in_identity)
     # Only as an argument of its own does a client ID name a workload identity as well.
     is_direct = "client_id" in identity or not identity
     return "ManagedIdentityCredential", identity if is_direct else {"identity_config": identity}

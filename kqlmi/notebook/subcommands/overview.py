@@ -25,7 +25,7 @@ def connect_(
     database: DatabaseName = "",
     auth: Annotated[str, MODES] = "",
     tenant: str = "",
-    identity: IdentityText = "",
+    sign_in_identity: IdentityText = "",
     audience: str = "",
     name: str = "",
     read_only: bool = False,
@@ -40,7 +40,7 @@ def connect_(
     KQLMI_CLUSTER. --database sets the database in context. --auth is one of
     {modes};
     service-principal goes by AZURE_CLIENT_SECRET or AZURE_CLIENT_CERTIFICATE_PATH, token by KQLMI_TOKEN.
-    --tenant names the tenant. --identity chooses a managed identity of this machine: system, client_id=GUID,
+    --tenant names the tenant. --sign-in-identity chooses a managed identity of this machine: system, client_id=GUID,
     object_id=GUID or resource_id=…; without it, AZURE_CLIENT_ID does. --audience is what the cluster may ask a token
     for that is not Kusto's. --name gives the connection a name for --on. --read-only refuses changes. --no-history
     keeps no record of changes, so that undo cannot take them back. --resource-id is the cluster's in Azure, by which
@@ -53,7 +53,7 @@ def connect_(
         database=database,
         auth=auth,
         tenant=tenant,
-        identity=identity,
+        sign_in_identity=sign_in_identity,
         audience=audience,
         tell=print,
         name=name,
@@ -93,7 +93,8 @@ def connections(context: Context, connection: ConnectionName = "", /) -> Any:
     """List the connections that are open, and those of the configuration file; with CONNECTION, make that one current.
 
     The file holds what connect takes, and no secrets: [connections.prod], and below it cluster, database, auth,
-    tenant, identity, audience, read_only, history, timeout, resource_id and ingest_url. KQLMI_CONFIG names another file.
+    tenant, sign_in_identity, audience, read_only, history, timeout, resource_id and ingest_url. KQLMI_CONFIG names
+    another file.
     """
     import pandas as pd
 

@@ -17,7 +17,7 @@ KEYS: Final[Mapping[str, type]] = {
     "database": str,
     "auth": str,
     "tenant": str,
-    "identity": str,
+    "sign_in_identity": str,
     "audience": str,
     "read_only": bool,
     "history": bool,

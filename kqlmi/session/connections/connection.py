@@ -39,7 +39,7 @@ def connect(
     token: str | None = None,
     credential: Any = None,
     tenant: str = "",
-    identity: str = "",
+    sign_in_identity: str = "",
     audience: str = "",
     tell: Callable[[str], None] | None = None,
     database: str = "",
@@ -65,7 +65,7 @@ def connect(
         token: A bearer token.
         credential: Any azure-identity credential; whoever made it closes it.
         tenant: The tenant to sign in to, by its ID or a domain.
-        identity: For ``managed-identity``: ``system``, ``client_id=GUID``, ``object_id=GUID`` or ``resource_id=…``.
+        sign_in_identity: For ``managed-identity``: ``system``, ``client_id=GUID``, ``object_id=GUID`` or ``resource_id=…``.
         audience: What the cluster may ask a token for that is not Kusto's, as its resource ID.
         tell: Called with what a person has to do to sign in, which by default is written to standard error, and with a
             sentence when a request is tried again after a wait; and with what became of a change that was left open.
@@ -95,7 +95,7 @@ def connect(
     timeout = configured.get("timeout", DEFAULT_TIMEOUT) if timeout is None else timeout
     if auth or token or credential:
         # What the file says of signing in goes with the way that it names.
-        configured = {**configured, "tenant": "", "identity": "", "audience": ""}
+        configured = {**configured, "tenant": "", "sign_in_identity": "", "audience": ""}
     read_only, history = read_only or configured.get("read_only", False), history and configured.get("history", True)
     retrying = Retrying(patience, tell) if tell else Retrying(patience)
 
@@ -113,7 +113,17 @@ def connect(
         )
 
     if cluster == "local":
-        if auth or token or credential or tenant or identity or audience or resource_id or ingest_url or arm_options:
+        if (
+            auth
+            or token
+            or credential
+            or tenant
+            or sign_in_identity
+            or audience
+            or resource_id
+            or ingest_url
+            or arm_options
+        ):
             raise InputError(
                 "A local cluster is reached and signed in to by itself.",
                 hint="Say local without a way to sign in, a resource ID or an ingestion URL.",
@@ -132,7 +142,7 @@ def connect(
         token=token,
         credential=credential,
         tenant=tenant or configured.get("tenant", ""),
-        identity=identity or configured.get("identity", ""),
+        sign_in_identity=sign_in_identity or configured.get("sign_in_identity", ""),
         audience=audience or configured.get("audience", ""),
         tell=tell,
         login_endpoint=partial(login_endpoint, url),
@@ -173,7 +183,7 @@ def _configured(cluster: str) -> dict[str, Any]:
             )
         found = _configured(from_environment.pop("cluster"))
         # What the file says of signing in goes with the way that it names.
-        other = {"tenant": "", "identity": "", "audience": ""} if "auth" in from_environment else {}
+        other = {"tenant": "", "sign_in_identity": "", "audience": ""} if "auth" in from_environment else {}
         return {**found, **other, **from_environment}
     if cluster == "local" or not is_name(cluster):
         return {**auth, "cluster": cluster}

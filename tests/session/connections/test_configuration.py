@@ -117,7 +117,7 @@ def test_what_has_no_effect_on_a_local_cluster_is_refused(said: dict[str, str]) 
 def test_the_identity_of_the_file_goes_with_its_way_of_signing_in(
     world: LocalCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    configure(f'[connections.prod]\ncluster = "{world.url}"\nauth = "managed-identity"\nidentity = "system"\n')
+    configure(f'[connections.prod]\ncluster = "{world.url}"\nauth = "managed-identity"\nsign_in_identity = "system"\n')
     for name, value in {"CLUSTER": "prod", "AUTH": "token", "TOKEN": world.token}.items():
         monkeypatch.setenv(f"KQLMI_{name}", value)
     for session in (kqlmi.connect(), kqlmi.connect("prod", auth="token")):
