@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import kqlmi
-from kqlmi.__main__ import main
+from kqlmi.cli import main
 from kqlmi.local.cluster import LocalCluster
 from kqlmi.model.entities import Scope
 from kqlmi.model.plan import planfile

@@ -30,10 +30,10 @@ def offered(line):
     return [one.text for one in complete_line(line, Known()).candidates]
 
 def printed(line, *sessions):
-    from kqlmi.notebook import subcommands
+    from kqlmi import verbs
     from kqlmi.notebook.settings import KqlMI
     with contextlib.redirect_stdout(io.StringIO()) as out:
-        shown = subcommands.run(subcommands.Sessions({{one.name: one for one in sessions}}, *(one.name for one in sessions)), line, KqlMI())
+        shown = verbs.run(verbs.Sessions({{one.name: one for one in sessions}}, *(one.name for one in sessions)), line, KqlMI())
     return out.getvalue() + ("" if shown is None else shown.to_string())
 
 @contextlib.contextmanager
@@ -162,7 +162,7 @@ def test_a_template_is_a_file(tmp_path: Path) -> None:
 
 def test_a_subcommand_is_a_file(tmp_path: Path) -> None:
     greeting = """
-    from kqlmi.notebook.subcommands.registry import subcommand
+    from kqlmi.verbs.registry import subcommand
 
     @subcommand
     def greet(context, name="", /, *, loud: bool = False):
@@ -174,10 +174,10 @@ def test_a_subcommand_is_a_file(tmp_path: Path) -> None:
     assert "%kqlmi greet" in printed("help") and "Greet somebody" in printed("greet --help")
     assert offered("gre") == ["greet"]
     assert offered("greet --l") == ["--loud"]
-    from kqlmi.notebook.subcommands import SUBCOMMANDS
+    from kqlmi.verbs import SUBCOMMANDS
     assert [*SUBCOMMANDS][0] == "connect" and [*SUBCOMMANDS][-1] == "greet"
     """
-    run(tmp_path, script, kqlmi__notebook__subcommands=greeting)
+    run(tmp_path, script, kqlmi__verbs=greeting)
 
 
 def test_a_local_command_is_a_file(tmp_path: Path) -> None:
@@ -236,7 +236,7 @@ def test_a_way_to_sign_in_is_a_file(tmp_path: Path) -> None:
     """
     script = """
     import os, kqlmi
-    from kqlmi import __main__
+    from kqlmi import cli
     from kqlmi.errors import InputError, SignInError
     from kqlmi.credentials import sign_in
     os.environ["PATH"] = ""
@@ -253,7 +253,7 @@ def test_a_way_to_sign_in_is_a_file(tmp_path: Path) -> None:
     assert offered("connect --auth car") == ["carrier-pigeon"]
     assert "carrier-pigeon" in printed("help connect")
     with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.suppress(SystemExit):
-        __main__.main(["audit", "--help"])
+        cli.main(["audit", "--help"])
     assert "carrier-pigeon" in out.getvalue()
     """
     run(tmp_path, script, kqlmi__credentials__ways=way)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kqlmi.model.usages import USAGES
-from kqlmi.notebook.subcommands import SUBCOMMANDS
+from kqlmi.verbs import SUBCOMMANDS
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 

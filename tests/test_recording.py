@@ -13,7 +13,7 @@ import pytest
 
 import kqlmi
 from kqlmi import atomicfile
-from kqlmi.__main__ import main
+from kqlmi.cli import main
 from kqlmi.cluster.connection import Connection, new_client_request_id
 from kqlmi.cluster.protocol.table import Table
 from kqlmi.errors import ApplyError, InputError, RequestInterruptedError, ServiceError

@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
 
+from kqlmi import verbs
 from kqlmi.errors import AnswerError, KqlmiError, RequestInterruptedError, printable
 from kqlmi.model.kql.hidden_literals import hidden
 from kqlmi.model.policy.policy import Snapshot
-from kqlmi.notebook import subcommands
 from kqlmi.notebook.frames import check_frame, policy_frame
 from kqlmi.notebook.invocation import Cell, parse_cell
 from kqlmi.notebook.settings import KqlMI
@@ -40,7 +40,7 @@ class KqlMagics(Magics):
         super().__init__(shell)
         self.settings = KqlMI(parent=shell)
         shell.configurables.append(self.settings)  # type: ignore[arg-type] # IPython means any Configurable
-        self.sessions = subcommands.Sessions()
+        self.sessions = verbs.Sessions()
 
     @no_var_expand
     @line_cell_magic
@@ -59,10 +59,10 @@ class KqlMagics(Magics):
 
     def _do(self, line: str, cell: str | None) -> Any:
         if cell is None:
-            return subcommands.run(self.sessions, line, self.settings)
+            return verbs.run(self.sessions, line, self.settings)
         parsed = parse_cell(line, cell)
         if parsed.help:
-            print(subcommands.CELL_HELP)
+            print(verbs.CELL_HELP)
             return None
         return self._run(parsed)
 

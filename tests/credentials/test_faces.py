@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from kqlmi.__main__ import main
+from kqlmi import verbs
+from kqlmi.cli import main
 from kqlmi.errors import CellError, InputError
-from kqlmi.notebook import subcommands
 from kqlmi.notebook.settings import KqlMI
-from kqlmi.notebook.subcommands import Sessions
+from kqlmi.verbs import Sessions
 from tests.standins import machine
 from tests.standins.entra import TENANT, Entra
 from tests.standins.front import Front
@@ -16,7 +16,7 @@ from tests.standins.machine import CLIENT_ID, RESOURCE_ID, Machine
 
 
 def run(sessions: Sessions, line: str) -> None:
-    subcommands.run(sessions, line, KqlMI())
+    verbs.run(sessions, line, KqlMI())
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from kqlmi.model.policy.policy import Policy, Snapshot
 from kqlmi.model.usages import USAGES
 from kqlmi.notebook.completion import Known, Names, complete
 from kqlmi.notebook.invocation import split
-from kqlmi.notebook.subcommands import SUBCOMMANDS
 from kqlmi.session import MODES
 from kqlmi.session.known_names import KnownNames
+from kqlmi.verbs import SUBCOMMANDS
 
 LOADER, EXPORTER, TWIN = (f"{digit * 8}-1111-2222-3333-444444444444" for digit in "abc")
 NAMES = Names(

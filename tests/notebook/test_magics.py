@@ -13,8 +13,8 @@ import pytest
 from kqlmi.cluster.protocol.table import Column, Table
 from kqlmi.errors import CellError, InputError, KqlmiError, NotConnectedError, ServiceError
 from kqlmi.local.cluster import LocalCluster
-from kqlmi.notebook.subcommands import SUBCOMMANDS
 from kqlmi.session import connect
+from kqlmi.verbs import SUBCOMMANDS
 from tests.notebook.conftest import Notebook
 
 SHOW = ".show database ['Samples'] policy managed_identity"

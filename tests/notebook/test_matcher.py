@@ -28,8 +28,8 @@ from kqlmi.local.cluster import LocalCluster
 from kqlmi.model.entities import Identity, ObjectId
 from kqlmi.model.policy.directory import Directory
 from kqlmi.notebook.completion import matcher
-from kqlmi.notebook.subcommands import Sessions
 from kqlmi.session import Session
+from kqlmi.verbs import Sessions
 from tests.notebook.conftest import Notebook
 
 # Older ones have no matchers, and TAB is then what it was without us.

@@ -12,7 +12,7 @@ import pytest
 from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
 
-from kqlmi.__main__ import main
+from kqlmi.cli import main
 from kqlmi.local.cluster import LocalCluster
 from kqlmi.session import Session
 from tests.safety.watching import Secrets, Watch

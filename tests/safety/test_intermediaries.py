@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import pytest
 
 import kqlmi
-from kqlmi.__main__ import main
+from kqlmi.cli import main
 from kqlmi.cluster.connection import Connection, KustoConnection, Target
 from kqlmi.cluster.faults.retries import Patience, Retrying
 from kqlmi.cluster.protocol.table import Column, Table

@@ -19,8 +19,8 @@ from kqlmi.notebook.completion.offers import (
     usages,
 )
 from kqlmi.notebook.invocation import ASSIGNMENT, CELL_OPTIONS, Kind, split
-from kqlmi.notebook.parameters import ConnectionName, DatabaseName, Values, values_of
-from kqlmi.notebook.subcommands.registry import SUBCOMMANDS, Subcommand
+from kqlmi.verbs.parameters import ConnectionName, DatabaseName, Values, values_of
+from kqlmi.verbs.registry import SUBCOMMANDS, Subcommand
 
 # Words as `split` cuts them; a quote that is not closed reaches to the end.
 _WORD: Final = re.compile(r"""(?:"[^"]*"?|'[^']*'?|[^ \t\r\n"'])+""")

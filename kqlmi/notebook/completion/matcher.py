@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 from kqlmi.errors import KqlmiError
 from kqlmi.model.plan.planid import SHOWN
 from kqlmi.notebook.completion import Known, Names, Offers, complete
-from kqlmi.notebook.subcommands import Sessions
 from kqlmi.session.connections import configuration
+from kqlmi.verbs import Sessions
 
 if TYPE_CHECKING:
     from IPython.core.completer import CompletionContext

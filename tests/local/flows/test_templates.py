@@ -14,13 +14,13 @@ import pytest
 from azure.core.exceptions import HttpResponseError
 
 import kqlmi
+from kqlmi import verbs
 from kqlmi.errors import ServiceError
 from kqlmi.model.templates import FORMS, Template
-from kqlmi.notebook import subcommands
 from kqlmi.notebook.invocation import parse_cell
 from kqlmi.notebook.settings import KqlMI
-from kqlmi.notebook.subcommands import Sessions
 from kqlmi.session import Session
+from kqlmi.verbs import Sessions
 from tests.local.flows.carried import FILES, enable_python, impersonating_table, table_at, wait_for_rows, wait_for_run
 from tests.local.flows.conftest import CONTAINER, World
 from tests.mending import carry_out
@@ -267,7 +267,7 @@ def test_a_template_works_as_it_is_written_after_its_own_checklist(
             answer = run(here, where, template, tmp_path)
             assert (case.effect(here) if case.effect else answer) == case.rows
             if template.line:
-                subcommands.run(Sessions({session.name: session}), template.line.removeprefix("%kqlmi "), KqlMI())
+                verbs.run(Sessions({session.name: session}), template.line.removeprefix("%kqlmi "), KqlMI())
                 assert here.rows("R") == case.rows
         else:
             with pytest.raises((ServiceError, HttpResponseError), match="not carry out"):

@@ -10,12 +10,12 @@ from kqlmi.model.plan.plan import Plan
 from kqlmi.model.plan.planid import SHOWN
 from kqlmi.model.policy.policy import Snapshot
 from kqlmi.notebook.frames import access_frame, access_matrix, history_frame
-from kqlmi.notebook.parameters import DatabaseName, DatabaseNames, IdentityText, PlanText, UsageName
 from kqlmi.notebook.progress import Progress
-from kqlmi.notebook.subcommands.plans import apply_azure, needed_options, offer, show_azure, shown
-from kqlmi.notebook.subcommands.registry import Context, subcommand
 from kqlmi.session import Session
 from kqlmi.session.connections import files
+from kqlmi.verbs.parameters import DatabaseName, DatabaseNames, IdentityText, PlanText, UsageName
+from kqlmi.verbs.plans import apply_azure, needed_options, offer, show_azure, shown
+from kqlmi.verbs.registry import Context, subcommand
 
 PlanFormat = Annotated[str, ("text", *planfile.FORMATS)]
 

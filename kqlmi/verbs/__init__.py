@@ -1,7 +1,7 @@
 """The subcommands of ``%kqlmi``, a function each."""
 
 from kqlmi.members import import_members
-from kqlmi.notebook.subcommands.registry import CELL_HELP, SUBCOMMANDS, Sessions, run
+from kqlmi.verbs.registry import CELL_HELP, SUBCOMMANDS, Sessions, run
 
 __all__ = ["CELL_HELP", "SUBCOMMANDS", "Sessions", "run"]
 

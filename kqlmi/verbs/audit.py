@@ -7,8 +7,8 @@ from kqlmi.errors import CellError, printable
 from kqlmi.model.audit.audit import Audit
 from kqlmi.notebook.frames import frame
 from kqlmi.notebook.progress import Progress
-from kqlmi.notebook.subcommands.plans import offer
-from kqlmi.notebook.subcommands.registry import Context, subcommand
+from kqlmi.verbs.plans import offer
+from kqlmi.verbs.registry import Context, subcommand
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,7 +1,7 @@
 """The subcommand that tells who signed in."""
 
-from kqlmi.notebook.parameters import DatabaseName
-from kqlmi.notebook.subcommands.registry import Context, subcommand
+from kqlmi.verbs.parameters import DatabaseName
+from kqlmi.verbs.registry import Context, subcommand
 
 
 @subcommand

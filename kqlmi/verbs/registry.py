@@ -9,9 +9,9 @@ from kqlmi.errors import CellError, NotConnectedError
 from kqlmi.model.entities import did_you_mean
 from kqlmi.notebook.invocation import Kind, parse_words, split
 from kqlmi.notebook.panel.open_panels import OpenPanels
-from kqlmi.notebook.parameters import ConnectionName, Values, values_of
 from kqlmi.notebook.settings import KqlMI
 from kqlmi.session import MODES, Session
+from kqlmi.verbs.parameters import ConnectionName, Values, values_of
 
 
 @dataclass(slots=True)

@@ -1,7 +1,7 @@
 """The subcommand that explains a refusal."""
 
 from kqlmi.errors import CellError, printable
-from kqlmi.notebook.subcommands.registry import Context, subcommand
+from kqlmi.verbs.registry import Context, subcommand
 
 
 @subcommand

@@ -7,8 +7,8 @@ from typing import Any
 from kqlmi.errors import CellError, InputError
 from kqlmi.model import templates
 from kqlmi.model.templates import FORMS, Form
-from kqlmi.notebook.parameters import DatabaseName, FlowName, IdentityText
-from kqlmi.notebook.subcommands.registry import Context, subcommand
+from kqlmi.verbs.parameters import DatabaseName, FlowName, IdentityText
+from kqlmi.verbs.registry import Context, subcommand
 
 _OPTIONS = tuple(dict.fromkeys(one.option.removeprefix("--") for form in FORMS.values() for one in form.fields))
 

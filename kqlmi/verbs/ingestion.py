@@ -4,8 +4,8 @@ from typing import Annotated
 
 from kqlmi.errors import CellError, printable
 from kqlmi.model.uses.blobs import FORMATS
-from kqlmi.notebook.parameters import DatabaseName, IdentityText
-from kqlmi.notebook.subcommands.registry import Context, subcommand
+from kqlmi.verbs.parameters import DatabaseName, IdentityText
+from kqlmi.verbs.registry import Context, subcommand
 
 _WAIT = "600"
 _BAR = "{desc}: {n:.0f} of at most {total:.0f} s |{bar}|"

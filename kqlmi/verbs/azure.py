@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 from kqlmi.model.entities import SYSTEM
 from kqlmi.model.uses.blobs import EVENT_FORMATS
 from kqlmi.notebook.frames import frame
-from kqlmi.notebook.parameters import DatabaseName, IdentityText
-from kqlmi.notebook.subcommands.plans import show_azure
-from kqlmi.notebook.subcommands.registry import Context, subcommand
 from kqlmi.session import ConnectionList, IdentityList
+from kqlmi.verbs.parameters import DatabaseName, IdentityText
+from kqlmi.verbs.plans import show_azure
+from kqlmi.verbs.registry import Context, subcommand
 
 if TYPE_CHECKING:
     import pandas as pd

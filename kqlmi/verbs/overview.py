@@ -7,11 +7,11 @@ from kqlmi.model.entities import Scope, did_you_mean
 from kqlmi.model.usages import USAGES
 from kqlmi.model.workflows import WORKFLOWS
 from kqlmi.notebook.frames import frame, policy_frame
-from kqlmi.notebook.parameters import ClusterName, ConnectionName, DatabaseName, IdentityText, SubcommandName
 from kqlmi.notebook.progress import Progress
-from kqlmi.notebook.subcommands.registry import CELL_HELP, SUBCOMMANDS, Context, subcommand
 from kqlmi.session import MODES, connect
 from kqlmi.session.connections import configuration
+from kqlmi.verbs.parameters import ClusterName, ConnectionName, DatabaseName, IdentityText, SubcommandName
+from kqlmi.verbs.registry import CELL_HELP, SUBCOMMANDS, Context, subcommand
 
 _MANY = 8
 
