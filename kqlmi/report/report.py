@@ -1,12 +1,18 @@
-"""A report: what a value tells people, apart from how a face shows it."""
+"""A report: what a value says to people, apart from how a face shows it."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal, TypeVar
+from typing import Final, Literal, TypeVar
+
+from kqlmi.errors import printable
 
 Item = TypeVar("Item")
 Mark = Literal["", "+", "-", "done", "not done", "not checked", "warning"]
+# In words, for where there is no colour.
+SIGNS: Final[Mapping[Mark, str]] = MappingProxyType(
+    {"+": "+ ", "-": "- ", "done": "[x] ", "not done": "[ ] ", "not checked": "[?] ", "warning": "! "}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +28,12 @@ class Code:
     """Text to run as it stands: a command, a request, a line of a shell."""
 
     text: str
-    language: str = "kql"
+    language: Literal["", "kql", "json", "sh", "python"] = "kql"
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows under named columns; ``dtypes`` are those of pandas, where the values alone do not tell them."""
+    """Rows under named columns; ``dtypes`` are those of pandas, where the values alone do not determine them."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[object, ...], ...]
@@ -64,7 +70,7 @@ Block = Line | Code | Rows | Section
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a value tells: its ``title``, the ``verdict`` in one sentence, its ``blocks`` in order, and notes that end it.
+    """What a value says: its ``title``, the ``verdict`` in one sentence, its ``blocks`` in order, and notes that end it.
 
     Every text may come from a cluster: a rendering escapes it.
     """
@@ -73,3 +79,21 @@ class Report:
     verdict: str = ""
     blocks: tuple[Block, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+def inert(text: str) -> str:
+    """Return a text for people as ``printable`` does, but with its line breaks and tabs."""
+    return "".join(char if char in "\n\t" else printable(char) for char in text)
+
+
+def cell(value: object) -> str:
+    """Return a value of a row for people; of a list, its items."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "yes" if value else "no"
+        case list() | tuple():
+            items = [cell(item) for item in value]
+            return ("\n" if any(" " in item for item in items) else ", ").join(items)
+    return inert(str(value))

@@ -1,0 +1,27 @@
+"""A value that describes itself once, for every face."""
+
+from abc import ABC, abstractmethod
+
+from kqlmi.report.html import to_html
+from kqlmi.report.markdown import to_markdown
+from kqlmi.report.report import Report
+from kqlmi.report.text import to_text
+
+
+class Described(ABC):
+    """A value with a report, by which it is shown as text, in a page and in Markdown."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def report(self) -> Report:
+        """Return what the value says to people."""
+
+    def __str__(self) -> str:
+        return to_text(self.report())
+
+    def _repr_html_(self) -> str:
+        return to_html(self.report())
+
+    def _repr_markdown_(self) -> str:
+        return to_markdown(self.report())

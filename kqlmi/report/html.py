@@ -1,0 +1,50 @@
+"""A report as HTML, for a notebook's page: no script, no link, and nothing from elsewhere."""
+
+from collections.abc import Iterable
+from html import escape
+
+from kqlmi.errors import printable
+from kqlmi.report.report import SIGNS, Block, Code, Line, Report, Rows, Section, cell, inert
+
+
+def to_html(report: Report | Rows) -> str:
+    """Return a report as a fragment of HTML, with every text in it escaped."""
+    if isinstance(report, Rows):
+        body = _block(report)
+    else:
+        head = _block(Line(report.verdict)) if report.verdict else ""
+        body = f"{_title(report.title)}{head}{_blocks(report.blocks)}{_blocks(map(Line, report.notes))}"
+    # Where a page typesets mathematics, a dollar sign in a name is none.
+    return f'<div class="kqlmi-report tex2jax_ignore mathjax_ignore">{body}</div>'
+
+
+def _blocks(blocks: Iterable[Block]) -> str:
+    return "".join(map(_block, blocks))
+
+
+def _block(block: Block) -> str:
+    match block:
+        case Line(text, mark):
+            return f"<div>{SIGNS.get(mark, '')}{_text(text)}</div>"
+        case Code(text):
+            return f"<pre><code>{escape(inert(text))}</code></pre>"
+        case Rows(columns, rows):
+            head = "".join(f"<th>{_text(name)}</th>" for name in columns)
+            body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
+            return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        case Section(title, within, folded=True):
+            return f"<details><summary>{_text(title)}</summary>{_blocks(within)}</details>"
+        case Section(title, within):
+            return f'{_title(title)}<div style="margin-left: 1em">{_blocks(within)}</div>'
+
+
+def _title(text: str) -> str:
+    return f"<div><b>{_text(text)}</b></div>" if text else ""
+
+
+def _cell(value: object) -> str:
+    return f'<td style="text-align: left; white-space: pre-wrap">{escape(cell(value))}</td>'
+
+
+def _text(text: str) -> str:
+    return escape(printable(text))

@@ -1,0 +1,84 @@
+"""A report as Markdown, as GitHub shows it in a pull request."""
+
+import re
+from collections.abc import Iterable, Iterator
+from html import escape
+from typing import Final
+
+from kqlmi.errors import printable
+from kqlmi.report.report import SIGNS, Block, Code, Line, Report, Rows, Section, cell, inert
+
+_ACTIVE: Final = re.compile(r"[\\`*_{}\[\]<>()#+\-.!|&~$]")
+# What GitHub makes of a text itself: somebody who is mentioned, an issue, an emoji, the link of a URL or an address.
+_NAMED: Final = re.compile(r"(?<=[@#:])(?=[\w/\\])")
+
+
+def to_markdown(report: Report | Rows) -> str:
+    """Return a report as Markdown, with every text in it escaped."""
+    if isinstance(report, Rows):
+        return "\n".join([*_block(report), ""])
+    head = [f"### {_text(report.title)}"] if report.title else []
+    parts = [*head, *([_text(report.verdict)] if report.verdict else []), *_blocks(report.blocks)]
+    return "\n\n".join([*parts, *map(_text, report.notes)]) + "\n"
+
+
+def _blocks(blocks: Iterable[Block]) -> Iterator[str]:
+    """Yield blocks to be set apart by blank lines; lines that follow one another are one list."""
+    lines: list[str] = []
+    for block in blocks:
+        if isinstance(block, Line):
+            lines.append(_line(block))
+        else:
+            yield from ["\n".join(lines)] if lines else []
+            lines = []
+            yield from _block(block)
+    yield from ["\n".join(lines)] if lines else []
+
+
+def _line(line: Line) -> str:
+    match line.mark:
+        case "+" | "-":
+            return f"- {_code(f'{line.mark} {printable(line.text)}')}"
+        case "done" | "not done":
+            return f"- {SIGNS[line.mark]}{_text(line.text)}"
+    return f"- {_text(SIGNS.get(line.mark, '') + line.text)}"
+
+
+def _block(block: Code | Rows | Section) -> Iterator[str]:
+    match block:
+        case Code(text, language):
+            fence = "`" * (max(3, _longest_run(text)) + 1)
+            yield "\n".join([f"{fence}{language}", inert(text), fence])
+        case Rows(columns, rows):
+            lines = [map(_text, columns), ["---"] * len(columns), *(map(_cell, row) for row in rows)]
+            yield "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        case Section(title, within, folded=True):
+            yield f"<details><summary>{_marked(escape(printable(title), quote=False))}</summary>"
+            yield from _blocks(within)
+            yield "</details>"
+        case Section(title, within):
+            yield from [f"**{_text(title)}**"] if title else []
+            yield from _blocks(within)
+
+
+def _cell(value: object) -> str:
+    return "<br>".join(map(_text, cell(value).split("\n")))
+
+
+def _code(text: str) -> str:
+    """Return a text as code, between more backticks than it holds in a row."""
+    fence = "`" * (_longest_run(text) + 1)
+    pad = " " if "`" in text else ""
+    return f"{fence}{pad}{text}{pad}{fence}"
+
+
+def _text(text: str) -> str:
+    return _marked(_ACTIVE.sub(r"\\\g<0>", printable(text)))
+
+
+def _marked(text: str) -> str:
+    return _NAMED.sub("<!-- -->", text)
+
+
+def _longest_run(text: str) -> int:
+    return max(map(len, re.findall("`+", text)), default=0)

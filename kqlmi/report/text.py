@@ -1,0 +1,88 @@
+"""A report as text, for terminals and logs."""
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from kqlmi.errors import printable
+from kqlmi.report.report import SIGNS, Block, Code, Line, Mark, Report, Rows, Section, cell, inert
+
+WIDTH: Final = 120
+_STYLES: Final[dict[Mark, str]] = {
+    "+": "green", "-": "red", "done": "green", "not done": "red", "not checked": "yellow", "warning": "yellow"
+}  # fmt: skip
+# An object ID is shorter, and is never broken.
+_LONGEST_WORD: Final = 40
+
+Styled = tuple[str, str]
+"""A line and its style; an empty line sets apart what is around it."""
+
+
+def to_text(report: Report | Rows, *, width: int = WIDTH, color: bool = False, unfold: bool = False) -> str:
+    """Return a report as text, the same for every terminal; ``unfold`` shows what is in folds.
+
+    Only tables keep to the ``width``, as far as their words do: a sentence or a command is not broken.
+    """
+    blocks = (report,) if isinstance(report, Rows) else report.blocks
+    lines = list(_blocks(blocks, width, "", unfold=unfold, margin=False))
+    if isinstance(report, Report):
+        head = ": ".join(printable(text) for text in (report.title, report.verdict) if text)
+        lines = [(head, "bold")] * bool(head) + lines
+        lines += [("", "")] * bool(report.notes) + [(printable(note), "") for note in report.notes]
+    while lines and not lines[0][0]:
+        del lines[0]
+    if not color:
+        return "\n".join(text for text, _ in lines)
+    from rich.color import ColorSystem
+    from rich.style import Style
+
+    styles = {style: Style.parse(style) for _, style in lines}
+    return "\n".join(styles[style].render(text, color_system=ColorSystem.STANDARD) for text, style in lines)
+
+
+def _blocks(blocks: Iterable[Block], width: int, indent: str, *, unfold: bool, margin: bool) -> Iterator[Styled]:
+    """Yield the lines of blocks; at the ``margin``, after an empty line, a command stands as it is copied."""
+    for block in blocks:
+        match block:
+            case Line(text, mark):
+                yield f"{indent}{SIGNS.get(mark, '')}{printable(text)}", _STYLES.get(mark, "")
+            case Code(text):
+                yield from [("", "")] * margin
+                yield from ((line if margin else f"{indent}    {line}", "") for line in inert(text).split("\n"))
+            case Rows():
+                yield from [("", ""), *((f"{indent}{line}", "") for line in _table(block, width - len(indent)))]
+            case Section(title, within, folded):
+                yield from [("", "")] * (not folded)
+                yield from [(f"{indent}{printable(title)}{'' if folded else ':'}", "")] * bool(title)
+                if unfold or not folded:
+                    yield from _blocks(within, width, f"{indent}  ", unfold=unfold, margin=not folded)
+
+
+def _table(rows: Rows, width: int) -> list[str]:
+    import io
+
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    cells = [[printable(name) for name in rows.columns], *([cell(value) for value in row] for row in rows.rows)]
+    least = [max(map(len, " ".join(texts).split()), default=1) for texts in zip(*cells, strict=True)]
+    for name, longest in zip(cells[0], least, strict=True):
+        table.add_column(Text(name), min_width=min(longest, _LONGEST_WORD), overflow="fold")
+    for row in cells[1:]:
+        table.add_row(*map(Text, row))
+    file = io.StringIO()  # not the terminal, whose encoding and size would count
+    wide = max(width, sum(min(longest, _LONGEST_WORD) + 3 for longest in least))
+    Console(
+        file=file,
+        width=wide,
+        color_system=None,
+        force_jupyter=False,
+        legacy_windows=False,
+        markup=False,
+        emoji=False,
+        highlight=False,
+        _environ={},
+    ).print(table)
+    return [line.rstrip() for line in file.getvalue().splitlines()]
