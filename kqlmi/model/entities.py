@@ -130,5 +130,10 @@ class Identity:
     principal_id: str = ""
     resource_id: str = ""
 
+    @property
+    def principal(self) -> str:
+        """Return its GUID in Entra ID; empty for a system identity of which that is not known."""
+        return self.principal_id or (self.object_id if is_guid(self.object_id) else "")
+
     def __str__(self) -> str:
         return f"{printable(self.display_name)} ({self.object_id})" if self.display_name else self.object_id

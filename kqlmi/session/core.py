@@ -11,7 +11,8 @@ from kqlmi.errors import InputError, ServiceError
 from kqlmi.history import History
 from kqlmi.model.azure.assignment import AssignmentPlan
 from kqlmi.model.azure.connectionplan import ConnectionPlan
-from kqlmi.model.explain.explanation import Explanation, Verdict
+from kqlmi.model.explain.explanation import Verdict
+from kqlmi.model.explain.gates import Gate
 from kqlmi.model.plan.plan import Plan
 from kqlmi.model.policy.directory import Directory
 from kqlmi.recording import Recorder
@@ -29,7 +30,7 @@ class Refusal:
     """The error by which a text was refused, and why; ``explanation`` is None where no identity is to blame."""
 
     error: ServiceError
-    explanation: Explanation | None
+    explanation: Gate | None
     verdicts: tuple[Verdict, ...]
 
 

@@ -11,7 +11,7 @@ from typing import Final
 from kqlmi.cluster.ingest import IngestClient, Ingestion
 from kqlmi.errors import IngestionError, InputError, KqlmiError, RequestInterruptedError, printable
 from kqlmi.model.entities import SYSTEM, Scope
-from kqlmi.model.explain.explanation import assign_line, grant_lines
+from kqlmi.model.explain import fixes
 from kqlmi.model.kql import quoting
 from kqlmi.model.policy.access import access
 from kqlmi.model.uses import blobs
@@ -125,11 +125,11 @@ def _checked(core: Core, blob: Blob, text: str, scope: Scope, tell: Callable[[st
     if azure.identities is not None and holder not in {one.object_id for one in azure.identities}:
         raise InputError(
             f"{shown} is not assigned to {core.name}, so nothing was sent.",
-            hint=f"Assign it first: {assign_line(SYSTEM if holder == SYSTEM else who.display_name, core.name)}",
+            hint=f"Assign it first: {fixes.assign(SYSTEM if holder == SYSTEM else who.display_name, core.name)}",
         )
     found = access(snapshot, holder, _USAGE, scope)
     if found.allowed is False:
-        lines = grant_lines(holder, _USAGE, scope, core.name)
+        lines = fixes.grant(holder, _USAGE, scope, core.name)
         raise InputError(
             f"{shown} may not be used for {_USAGE} in the {scope}, so nothing was sent: {found.reason}.",
             hint=f"To mend it: {lines[0]}" if lines else "Grant it first.",

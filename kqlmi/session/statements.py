@@ -7,7 +7,8 @@ from kqlmi.cluster.connection import server_deadline
 from kqlmi.cluster.protocol.table import Table
 from kqlmi.errors import AnswerError, KqlmiError, ServiceError
 from kqlmi.model.entities import Scope
-from kqlmi.model.explain.explanation import Verdict, from_refusal, is_identity, judge
+from kqlmi.model.explain.explanation import Verdict, from_refusal, judge
+from kqlmi.model.explain.fixes import is_identity
 from kqlmi.model.kql.tokenizer import is_write
 from kqlmi.model.policy import commands
 from kqlmi.model.policy.policy import Snapshot

@@ -52,7 +52,7 @@ class World:
                 explained = self.session.refusal.explanation
                 assert explained
                 assert explained.certain
-                gates.append(explained.gate)
+                gates.append(explained.kind)
                 self.mend(explained.fixes[0])
             else:
                 return gates
@@ -137,7 +137,7 @@ def gate(world: World, text: str) -> tuple[str, tuple[str, ...]]:
     world.refusal(text)
     assert world.session.refusal
     assert world.session.refusal.explanation
-    return world.session.refusal.explanation.gate, world.session.refusal.explanation.fixes
+    return world.session.refusal.explanation.kind, world.session.refusal.explanation.fixes
 
 
 def test_a_refusal_for_another_reason_blames_no_identity(world: World) -> None:
@@ -154,7 +154,7 @@ def test_without_the_words_of_a_local_cluster_the_policies_still_tell(world: Wor
 
     guessed = explain(world.session, bare, text).explanation
     assert guessed
-    assert (guessed.gate, guessed.certain) == ("grant", False)
+    assert (guessed.kind, guessed.certain) == ("grant", False)
     assert guessed.fixes[0] in error.hint
     for unrelated in (401, 429, 500):
         other = ServiceError("no", status=unrelated)

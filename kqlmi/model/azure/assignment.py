@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from kqlmi.errors import printable
 from kqlmi.model.entities import SYSTEM, Identity
-from kqlmi.model.explain.explanation import word
+from kqlmi.model.explain.fixes import word
 from kqlmi.model.plan.planid import SHOWN, plan_id
 
 Verb = Literal["assign", "unassign"]

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from kqlmi.errors import printable
 from kqlmi.model.entities import Identity, Scope
-from kqlmi.model.explain.explanation import grant_lines
+from kqlmi.model.explain import fixes
 from kqlmi.model.plan.planid import SHOWN, plan_id
 from kqlmi.model.policy.access import Access
 from kqlmi.model.workflows import WORKFLOWS
@@ -78,7 +78,7 @@ class ConnectionPlan:
     def grant(self) -> str:
         """Give the line that grants what the policies do not; empty where they do."""
         scope = Scope.database(self.database)
-        lines = grant_lines(str(self.identity.object_id), _FLOW.usage, scope, self.cluster)
+        lines = fixes.grant(str(self.identity.object_id), _FLOW.usage, scope, self.cluster)
         return "" if self.allowed.allowed else "".join(lines)
 
     def __str__(self) -> str:

@@ -2,15 +2,18 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from kqlmi.errors import printable
 from kqlmi.model.entities import Identity, Scope
-from kqlmi.model.explain.explanation import word
+from kqlmi.model.explain.fixes import word
+from kqlmi.model.explain.gates import Gate, State, gates
 from kqlmi.model.policy.policy import Snapshot
-from kqlmi.model.templates.checklist import Item, items
 from kqlmi.model.templates.forms import Form, Kind
 from kqlmi.model.templates.values import Place, Values
 from kqlmi.model.workflows import Workflow
+
+_MARKS: Final[dict[State, str]] = {"done": "[x]", "not done": "[ ]", "not checked": "[?]"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +29,7 @@ class Template:
     kind: Kind
     identity: Identity
     database: str
-    checklist: tuple[Item, ...]
+    checklist: tuple[Gate, ...]
     line: str = ""
     filled: Mapping[str, str] | None = None
     notes: tuple[str, ...] = ()
@@ -52,7 +55,7 @@ class Template:
         filled = [f"Filled in: {name} {printable(value)}" for name, value in (self.filled or {}).items()]
         notes = [f"Note: {note}" for note in self.notes]
         head = f"{row.title}: {usage}, for {self.identity} in the {where}."
-        return "\n".join([head, *map(str, self.checklist), *notes, *filled, f"Source: {row.doc}"])
+        return "\n".join([head, *map(_item, self.checklist), *notes, *filled, f"Source: {row.doc}"])
 
 
 def fill(
@@ -75,8 +78,11 @@ def fill(
     checked = form.checked(given, place)
     values = Values(identity, str(scope.name), checked)
     row = form.workflow
-    gates = tuple(items(form, values, place, snapshot, assigned))
-    is_elsewhere = any(one.gate == "endpoint" and one.state != "done" for one in gates)
+    targets = tuple(value for name in ("uri", "server", "storage", "hub") if (value := values[name]))
+    checklist = [*gates(row, identity, scope, snapshot, assigned=assigned, targets=targets, on=place.on)]
+    endpoint = _endpoint(values, place) if form.is_ingestion else None
+    if endpoint:
+        checklist.append(endpoint)
     unsaid = "the first line of a cell cannot hold the database's name: make it the one in context"
     is_unsaid = form.kind == "kql" and not word(values.database)
     line = form.line(values) if form.line else ""
@@ -88,10 +94,29 @@ def fill(
         form.kind,
         identity,
         values.database,
-        gates,
+        tuple(checklist),
         f"{line} --on={on}" if line and on else line,
         {one.option: checked[one.name] for one in form.fields if one.name in checked and not given.get(one.name)},
         tuple(filter(None, (required, row.note, *form.notes, unsaid if is_unsaid else ""))),
         # The connection to the ingestion endpoint will be the current one.
-        "" if is_elsewhere else place.on,
+        "" if endpoint and endpoint.state != "done" else place.on,
     )
+
+
+def _item(gate: Gate) -> str:
+    """Return a gate as a line of a checklist, and below it what opens it."""
+    shown = () if gate.state == "done" else gate.fixes
+    below = (f"      {part}" for line in shown for part in line.splitlines())
+    return "\n".join([f"{_MARKS[gate.state]} {gate.sentence}", *below])
+
+
+def _endpoint(values: Values, place: Place) -> Gate:
+    """Return whether the session is at the ingestion endpoint, where the command must run."""
+    wanted = values["ingest_uri"] or place.ingest_uri
+    if wanted and place.url.rstrip("/") == wanted.rstrip("/"):
+        return Gate("endpoint", f"the session is at the ingestion endpoint, {wanted}", state="done")
+    anywhere = "https://ingest-<cluster>.<region>.kusto.windows.net"
+    database = word(values.database)
+    line = f"%kqlmi connect {wanted}{f' --database={database}' if database else ''}"
+    sentence = f"the command runs at the ingestion endpoint, {wanted or anywhere}"
+    return Gate("endpoint", sentence, (line,) if wanted else ())

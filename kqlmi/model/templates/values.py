@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from kqlmi.errors import InputError
 from kqlmi.model.azure.resourceid import ResourceId
-from kqlmi.model.entities import SYSTEM, Identity, is_guid
+from kqlmi.model.entities import SYSTEM, Identity
 from kqlmi.model.kql import quoting
 from kqlmi.model.templates.fields import columns
 
@@ -55,12 +55,6 @@ class Values:
         if not self["schema"]:
             return ""
         return opening + ", ".join(f"{quoting.name(name)}: {kind}" for name, kind in columns(self["schema"])) + ")"
-
-    @property
-    def principal_id(self) -> str:
-        """Give the GUID of the identity in Entra ID; empty for a system identity of which it is not known."""
-        one = self.identity
-        return one.principal_id or (one.object_id if is_guid(one.object_id) else "")
 
     @property
     def client_id(self) -> str:

@@ -226,15 +226,15 @@ def run(here: World, session: Session, template: Template, folder: Path) -> list
 def to_the_endpoint(here: World, session: Session, template: Template) -> Session:
     """Give the session that a template is run on, as its checklist says."""
     for item in template.checklist:
-        if item.gate == "endpoint":
-            assert item.lines == (f"%kqlmi connect {here.cluster.ingest_url} --database=Samples",)
+        if item.kind == "endpoint":
+            assert item.fixes == (f"%kqlmi connect {here.cluster.ingest_url} --database=Samples",)
             return kqlmi.connect(here.cluster.ingest_url, token=here.cluster.token, database="Samples", name="here")
     return session
 
 
 def through_the_checklist(here: World, session: Session, template: Template) -> None:
     """Carry out every other line of a checklist."""
-    for line in (line for item in template.checklist if item.gate != "endpoint" for line in item.lines):
+    for line in (line for item in template.checklist if item.kind != "endpoint" for line in item.fixes):
         if ACCOUNT in line:  # of storage accounts the local cluster has only the containers
             assert '--role "Storage Blob Data Reader"' in line
         else:
@@ -250,7 +250,7 @@ def test_a_template_works_as_it_is_written_after_its_own_checklist(
     if flow == "ingest.sdk_queued":
         request.getfixturevalue("app_service")
     template = written_for(here, session, flow)
-    states = {item.gate: item.state for item in template.checklist}
+    states = {item.kind: item.state for item in template.checklist}
     assert (states["assignment"], states["grant"]) == ("done", "not done")
     where = to_the_endpoint(here, session, template)
     try:

@@ -5,18 +5,10 @@ from typing import Any
 import pytest
 
 from kqlmi.model.entities import Scope
-from kqlmi.model.explain.explanation import (
-    DISABLED,
-    Explanation,
-    assign_line,
-    from_refusal,
-    from_verdict,
-    grant_lines,
-    judge,
-)
+from kqlmi.model.explain.explanation import DISABLED, from_refusal, from_verdict, judge
+from kqlmi.model.explain.gates import Gate
 from kqlmi.model.policy.policy import Policy, Snapshot
 from kqlmi.model.uses.references import references
-from kqlmi.notebook.invocation import parse_words, split
 
 MINE = "11111111-2222-3333-4444-555555555555"
 TENANT = "99999999-2222-3333-4444-555555555555"
@@ -29,37 +21,9 @@ def refusal(message: str = "no", code: str = "", type_name: str = "") -> dict[st
     return {"message": message, "code": code, "type_name": type_name}
 
 
-def explained(
-    fields: dict[str, str], snapshot: Snapshot = NOTHING, text: str = READ, **details: Any
-) -> Explanation | None:
+def explained(fields: dict[str, str], snapshot: Snapshot = NOTHING, text: str = READ, **details: Any) -> Gate | None:
     verdicts = tuple(judge(one, snapshot, "D") for one in references(text))
     return from_refusal(fields, details, snapshot, verdicts)
-
-
-@pytest.mark.parametrize(
-    ("usage", "scope", "where"),
-    [
-        ("ExternalTable", Scope.database("D"), "--database=D"),
-        ("ExternalTable", Scope.database("My db"), '--database="My db"'),
-        ("ExternalTable", Scope.database('a "b"'), "--database='a \"b\"'"),
-        ("ExternalTable", Scope.database("--cluster"), "--database=--cluster"),
-        ("SandboxArtifacts", Scope.database("D"), "--cluster"),
-        ("ExternalTable", Scope.cluster(), "--cluster"),
-    ],
-)
-def test_a_grant_is_as_narrow_as_its_usage_lets_it_be(usage: str, scope: Scope, where: str) -> None:
-    (line,) = grant_lines(MINE, usage, scope, "prod")
-    assert line == f"%kqlmi grant {MINE} {usage} {where} --on=prod"
-    words = parse_words(
-        split(line.removeprefix("%kqlmi grant ")), {"database": "value", "cluster": "flag", "on": "value"}
-    )
-    assert words.options.get("database", scope.name) == scope.name or usage == "SandboxArtifacts"
-
-
-@pytest.mark.parametrize("name", ["Te*t", "a'b\"c", "x\nprint(1) #", "a?b"])
-def test_a_name_that_a_line_cannot_hold_gives_no_line(name: str) -> None:
-    assert grant_lines(MINE, "ExternalTable", Scope.database(name)) == ()
-    assert grant_lines(MINE, "ExternalTable", Scope.database("D"), name) == ()
 
 
 @pytest.mark.parametrize(
@@ -101,7 +65,7 @@ def test_nothing_hostile_stands_in_a_line_to_copy(details: dict[str, Any]) -> No
 def test_what_a_local_cluster_tells_is_certain() -> None:
     told = explained(refusal(), missing="grant", identity="system", usage="All", database="D", scopes=["cluster"])
     assert told
-    assert (told.gate, told.certain, told.fixes) == ("grant", True, ("%kqlmi grant system All --cluster",))
+    assert (told.kind, told.certain, told.fixes) == ("grant", True, ("%kqlmi grant system All --cluster",))
     callout = explained(refusal(), missing="callout", calloutType="sandbox_artifacts", url="https://a.b/c")
     assert callout
     (line,) = callout.fixes
@@ -113,7 +77,7 @@ def test_what_a_local_cluster_tells_is_certain() -> None:
 def test_without_that_the_policies_tell_what_is_probable() -> None:
     told = explained(refusal())
     assert told
-    assert (told.gate, told.certain) == ("grant", False)
+    assert (told.kind, told.certain) == ("grant", False)
     assert str(told).startswith("Probably: ")
     named = explained(refusal(type_name="X.ManagedIdentityNotAllowedByPolicyException"))
     assert named
@@ -124,26 +88,19 @@ def test_without_that_the_policies_tell_what_is_probable() -> None:
 def test_documented_codes_are_told_apart_for_an_identity_that_is_allowed() -> None:
     invalid = explained(refusal(code="BadRequest_InvalidManagedIdentity"), GRANTED)
     assert invalid
-    assert (invalid.gate, invalid.certain) == ("assignment", False)
+    assert (invalid.kind, invalid.certain) == ("assignment", False)
     assert invalid.sentence.endswith("which this line plans: %kqlmi assign NAME")
     forbidden = explained(refusal(code="Download_Forbidden"), GRANTED)
     assert forbidden
-    assert (forbidden.gate, forbidden.certain) == ("azure role", False)
+    assert (forbidden.kind, forbidden.certain) == ("azure role", False)
     assert forbidden.fixes[0].endswith('storageAccounts/acct/blobServices/default/containers/c"')
     assert '--role "Storage Blob Data Reader"' in forbidden.fixes[0]
-
-
-def test_the_line_that_assigns_is_safe_to_copy() -> None:
-    assert assign_line("system", "my cluster") == '%kqlmi assign system --on="my cluster"'
-    assert assign_line("id-1_a") == "%kqlmi assign id-1_a"
-    for unsafe in ("", "--on", "a b", "a;b"):
-        assert assign_line(unsafe, "[x]") == "%kqlmi assign NAME --on=SESSION"
 
 
 def test_the_published_sentence_is_a_flow_that_takes_none() -> None:
     told = explained(refusal(DISABLED), text="print 1")
     assert told
-    assert (told.gate, told.fixes) == ("flow", ())
+    assert (told.kind, told.fixes) == ("flow", ())
 
 
 def test_a_viewer_is_added_for_an_identity_and_for_nobody_else() -> None:

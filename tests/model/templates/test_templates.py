@@ -212,7 +212,7 @@ def test_what_was_not_said_is_filled_in_and_shown() -> None:
 
 
 def item(found: Template, gate: str) -> Any:
-    return next(each for each in found.checklist if each.gate == gate)
+    return next(each for each in found.checklist if each.kind == gate)
 
 
 def test_the_checklist_says_what_is_done_what_is_not_and_what_cannot_be_seen() -> None:
@@ -228,7 +228,7 @@ def test_the_checklist_says_what_is_done_what_is_not_and_what_cannot_be_seen() -
     assert item(check(Snapshot({})), "grant").state == "not checked"
     missing = item(check(nothing), "grant")
     assert missing.state == "not done"
-    assert missing.lines == (f"%kqlmi grant {MINE.object_id} ExternalDataRequest --database=Samples --on=here",)
+    assert missing.fixes == (f"%kqlmi grant {MINE.object_id} ExternalDataRequest --database=Samples --on=here",)
     assert item(check(nothing), "assignment").state == "not checked"
     assert item(check(nothing, [MINE.object_id]), "assignment").state == "done"
     assert item(check(nothing, []), "assignment").state == "not done"
@@ -243,14 +243,14 @@ def test_a_usage_that_counts_at_the_cluster_only_is_granted_there() -> None:
     one = FORMS["python.external_artifacts"]
     snapshot = Snapshot({DB: None, Scope.cluster(): None})
     found = fill(one, said(one), MINE, DB, place=PLACE, snapshot=snapshot)
-    assert item(found, "grant").lines == (f"%kqlmi grant {MINE.object_id} SandboxArtifacts --cluster --on=here",)
+    assert item(found, "grant").fixes == (f"%kqlmi grant {MINE.object_id} SandboxArtifacts --cluster --on=here",)
 
 
 def test_a_command_of_the_ingestion_endpoint_says_where_it_runs() -> None:
     one = FORMS["list_blobs"]
     found = fill(one, {"uri": VALUES["uri"]}, MINE, DB, place=PLACE, snapshot=Snapshot({}))
     ingest = "https://ingest-c.westeurope.kusto.windows.net"
-    assert item(found, "endpoint").lines == (f"%kqlmi connect {ingest} --database=Samples",)
+    assert item(found, "endpoint").fixes == (f"%kqlmi connect {ingest} --database=Samples",)
     assert found.cell.startswith("%%kqlmi --database=Samples\n")
     there = fill(one, {"uri": VALUES["uri"]}, MINE, DB, place=Place("there", ingest, "", ingest), snapshot=Snapshot({}))
     assert item(there, "endpoint").state == "done"

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from kqlmi.errors import InputError
 from kqlmi.model.entities import SYSTEM
-from kqlmi.model.explain.explanation import word
+from kqlmi.model.explain.fixes import word
 from kqlmi.model.templates import fields
 from kqlmi.model.templates.forms import template
 from kqlmi.model.templates.values import Values
@@ -121,7 +121,7 @@ def _connection(values: Values, kind: str, properties: dict[str, Any]) -> str:
     else:
         identity = (
             "    assigned = cluster.identity.user_assigned_identities or {}\n"
-            f"    identity = next(key for key, one in assigned.items() if one.principal_id == {values.principal_id!r})"
+            f"    identity = next(key for key, one in assigned.items() if one.principal_id == {values.identity.principal!r})"
         )
     return f"""\
 from azure.identity import DefaultAzureCredential

@@ -1,0 +1,93 @@
+"""The lines that open a gate, each safe to copy; none where a line cannot hold what it has to say."""
+
+import re
+from typing import Final
+
+from kqlmi.model.entities import SYSTEM, Scope, is_guid
+from kqlmi.model.kql import quoting
+from kqlmi.model.policy.access import without_effect
+
+ROLE: Final = re.compile(r"(?:Storage Blob|Azure Event Hubs) Data \w+")
+_PLAIN_URL: Final = re.compile(r"[a-z]+://[A-Za-z0-9$._/@-]+")
+_RESOURCE: Final = re.compile(r"/subscriptions/[A-Za-z0-9$._/-]+")
+_KIND: Final = re.compile(r"[a-z_]+")
+_STORAGE: Final = re.compile(r"(?:https://([a-z0-9]+)\.(?:blob|dfs)[^/]*/|abfss://)([^/@;?]+)(?:@([a-z0-9]+)\.)?")
+
+
+def is_identity(text: str) -> bool:
+    """Check whether a text is an object ID or ``system``."""
+    return text == SYSTEM or is_guid(text)
+
+
+def word(text: str) -> str:
+    """Return the value of an option, which is a glob too, and cut at blanks outside quotes; empty if a line cannot hold it."""
+    if not text.isprintable() or set(text) & set("*?[]") or {"'", '"'} <= set(text):
+        return ""
+    if re.fullmatch(r"[\w.-]+", text):
+        return text
+    return f'"{text}"' if '"' not in text else f"'{text}'"
+
+
+def cell(command: str, on: str) -> tuple[str, ...]:
+    """Return a command as the cell to run it in."""
+    name = f" --on={word(on)}" if on else ""
+    return (f"%%kqlmi{name}\n{command}",) if not name.endswith("=") else ()
+
+
+def grant(identity: str, usage: str, scope: Scope, on: str = "") -> tuple[str, ...]:
+    """Return the ``%kqlmi grant`` line for one usage, at the database unless it counts at the cluster only."""
+    return change("grant", identity, (usage,), Scope.cluster() if without_effect(scope, usage) else scope, on)
+
+
+def change(verb: str, identity: str, usages: tuple[str, ...], scope: Scope, on: str) -> tuple[str, ...]:
+    """Return the line that grants or revokes usages in a scope."""
+    where = "--cluster" if scope.is_cluster else f"--database={word(str(scope.name))}"
+    words = [f"%kqlmi {verb}", identity, ",".join(usages), where, *([f"--on={word(on)}"] if on else [])]
+    is_safe = is_identity(identity) and all(map(str.isalnum, usages)) and not any(one.endswith("=") for one in words)
+    return (" ".join(words),) if is_safe else ()
+
+
+def assign(name: str, on: str = "") -> str:
+    """Return the ``%kqlmi assign`` line for ``system`` or a name; ``NAME`` stands for one that is not known, or not safe."""
+    known = name if re.fullmatch(r"\w[\w-]*", name) else "NAME"
+    return f"%kqlmi assign {known}" + (f" --on={word(on) or 'SESSION'}" if on else "")
+
+
+def callout(kind: str, url: str, on: str, *, whole: bool = True) -> tuple[str, ...]:
+    """Return the cell that lets a callout reach a URL, or if not ``whole`` what begins with it."""
+    if not _KIND.fullmatch(kind) or not _PLAIN_URL.fullmatch(url):
+        return ()
+    pattern = f"^{re.escape(url)}{'$' if whole else ''}".replace("\\", "\\\\")
+    payload = f'[{{"CalloutType": "{kind}", "CalloutUriRegex": "{pattern}", "CanCall": true}}]'
+    return cell(f".alter-merge cluster policy callout {quoting.literal(payload)}", on)
+
+
+def viewer(principal: str, database: str, on: str) -> tuple[str, ...]:
+    """Return the cell that makes a principal a viewer of a database."""
+    return cell(f".add database {quoting.name(database)} viewers ({quoting.literal(principal)})", on)
+
+
+def azure_role(identity: str, role: str, url: str) -> tuple[str, ...]:
+    """Return the line of the Azure CLI that assigns a role on a container, a hub, or a resource by its ID."""
+    scope = _azure_scope(url)
+    if not scope or not ROLE.fullmatch(role):
+        return ()
+    who = identity if is_guid(identity) else "<object ID>"
+    assignee = f"--assignee-object-id {who} --assignee-principal-type ServicePrincipal"
+    return (f'az role assignment create {assignee} --role "{role}" --scope "{scope}"',)
+
+
+def _azure_scope(url: str) -> str:
+    """Return the scope of a container or hub, whose subscription and group are not known here, or of a resource ID."""
+    if _RESOURCE.fullmatch(url):
+        return url
+    group = "/subscriptions/<subscription>/resourceGroups/<group>/providers"
+    if not _PLAIN_URL.fullmatch(url):
+        return ""
+    if found := _STORAGE.match(url):
+        account, container = found[1] or found[3], found[2]
+        return f"{group}/Microsoft.Storage/storageAccounts/{account}/blobServices/default/containers/{container}"
+    if url.startswith("sb://"):
+        host, _, hub = url.removeprefix("sb://").partition("/")
+        return f"{group}/Microsoft.EventHub/namespaces/{host.partition('.')[0]}/eventhubs/{hub}"
+    return ""

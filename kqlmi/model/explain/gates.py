@@ -1,0 +1,97 @@
+"""The gates of a flow: what must be open before the service lets it use an identity."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from kqlmi.errors import printable
+from kqlmi.model.entities import Identity, Scope
+from kqlmi.model.explain import fixes
+from kqlmi.model.policy.access import access
+from kqlmi.model.policy.policy import Snapshot
+from kqlmi.model.workflows import Workflow
+
+Kind = Literal["flow", "assignment", "grant", "callout", "azure role", "kusto role", "database role", "endpoint"]
+State = Literal["done", "not done", "not checked"]
+
+_UNSEEN: Final = "not checked from here"
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """One gate, and whether it is open.
+
+    ``fixes`` are lines to run that open it, the narrowest first, or a cell of two lines; none where none can be written.
+    A gate that is not ``certain`` to be closed follows from the text and the policies, and another may be closed as well.
+    """
+
+    kind: Kind
+    sentence: str
+    fixes: tuple[str, ...] = ()
+    state: State = "not done"
+    certain: bool = True
+
+    def __str__(self) -> str:
+        sentence = self.sentence if self.certain else f"Probably: {self.sentence}"
+        return "\n".join([sentence, *(f"    {line}" for fix in self.fixes for line in fix.splitlines())])
+
+
+def gates(
+    workflow: Workflow,
+    identity: Identity,
+    scope: Scope,
+    snapshot: Snapshot,
+    *,
+    assigned: Collection[str] | None = None,
+    targets: tuple[str, ...] = (),
+    on: str = "",
+) -> Iterator[Gate]:
+    """Yield the gates of a flow in the order in which the service asks.
+
+    ``assigned`` are object IDs, None if not known; ``targets`` are what the flow reaches, first what it calls.
+    """
+    yield _assignment(identity, assigned)
+    yield _grant(workflow.usage, identity, scope, snapshot, on)
+    if workflow.callout:
+        target = next(iter(targets), "")
+        sentence = f"the callout policy lets '{workflow.callout}' call {printable(target) or 'the target'}: {_UNSEEN}"
+        # An artifact is one file; anything else is what the URL begins with.
+        whole = workflow.callout == "sandbox_artifacts"
+        bare = target.partition("?")[0]
+        yield Gate("callout", sentence, fixes.callout(workflow.callout, bare, on, whole=whole), "not checked")
+    sentence = f"the Azure role ({workflow.external}): {_UNSEEN}"
+    yield Gate("azure role", sentence, tuple(_role_lines(workflow, identity.principal, targets)), "not checked")
+    yield Gate("kusto role", f"the Kusto role ({workflow.kusto}): {_UNSEEN}", state="not checked")
+    if workflow.usage == "AutomatedFlows" and "MI" in workflow.kusto:
+        sentence = f"the identity is a viewer of the {scope}, and of others that are read: {_UNSEEN}"
+        principal = f"aadapp={identity.principal}{identity.tenant_id and f';{identity.tenant_id}'}"
+        lines = fixes.viewer(principal, str(scope.name), on) if identity.principal else ()
+        yield Gate("database role", sentence, lines, "not checked")
+
+
+def _assignment(identity: Identity, assigned: Collection[str] | None) -> Gate:
+    who = f"{identity} is assigned to the cluster"
+    if assigned is None:
+        sentence = f"{who}: {_UNSEEN}; %kqlmi connect … --resource-id lets Azure Resource Manager tell"
+        return Gate("assignment", sentence, state="not checked")
+    if identity.object_id in assigned:
+        return Gate("assignment", f"{who}, by Azure Resource Manager", state="done")
+    return Gate("assignment", f"{who}: Azure Resource Manager does not list it")
+
+
+def _grant(usage: str, identity: Identity, scope: Scope, snapshot: Snapshot, on: str) -> Gate:
+    found = access(snapshot, identity.object_id, usage, scope)
+    state: State = "done" if found.allowed else "not checked" if found.allowed is None else "not done"
+    sentence = f"a policy allows {usage} in the {scope}: {found.reason}"
+    lines = () if found.allowed else fixes.grant(identity.object_id, usage, scope, on)
+    return Gate("grant", sentence, lines, state)
+
+
+def _role_lines(workflow: Workflow, principal: str, targets: tuple[str, ...]) -> Iterator[str]:
+    """Yield for each target the line that assigns its role."""
+    roles = fixes.ROLE.findall(workflow.external)
+    for target in targets:
+        is_hub = "/microsoft.eventhub/" in target.casefold()
+        # A flow that reads or writes names both roles, and one that deletes the source names the second for that.
+        role = next((one for one in roles if ("Event Hubs" in one) == is_hub), "")
+        yield from fixes.azure_role(principal, role, target)
