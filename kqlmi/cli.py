@@ -14,7 +14,7 @@ from kqlmi.model.audit import auditreport
 from kqlmi.model.audit.audit import Audit
 from kqlmi.model.audit.findings import SEVERITIES
 from kqlmi.model.plan import edits, planfile
-from kqlmi.model.plan.plan import Plan
+from kqlmi.model.plan.policy_plan import PolicyPlan
 from kqlmi.session import MODES, Session, StepResult, connect
 from kqlmi.session.connections import files
 
@@ -179,7 +179,7 @@ def _page(found: Audit) -> str:
     return "\n".join(lines)
 
 
-def _confirm(plan: Plan, *, yes: bool, revoke: bool) -> None:
+def _confirm(plan: PolicyPlan, *, yes: bool, revoke: bool) -> None:
     """Ask whether to apply a plan, unless the options say so; ``--yes`` alone never covers what takes something away."""
     if yes and plan.revokes and not revoke:
         raise InputError(
@@ -195,7 +195,7 @@ def _confirm(plan: Plan, *, yes: bool, revoke: bool) -> None:
         raise InputError("Nothing was sent.")
 
 
-def _outcome(plan: Plan, outcome: str, steps: Sequence[StepResult]) -> str:
+def _outcome(plan: PolicyPlan, outcome: str, steps: Sequence[StepResult]) -> str:
     """Give the outcome as JSON: ``plan`` (its ID), ``cluster``, ``outcome``, and ``steps`` with ``scope`` and ``outcome``."""
     outcomes = [*(one.outcome for one in steps), *["not applied"] * (len(plan.steps) - len(steps))]
     rows = [{"scope": step.scope.name, "outcome": one} for step, one in zip(plan.steps, outcomes, strict=True)]

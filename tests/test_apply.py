@@ -10,7 +10,7 @@ from kqlmi.cluster.connection import Connection
 from kqlmi.cluster.protocol.table import Table
 from kqlmi.errors import ApplyError, ConnectionFailedError, RequestTimeoutError, ServiceError
 from kqlmi.model.entities import Scope
-from kqlmi.model.plan.plan import Plan
+from kqlmi.model.plan.policy_plan import PolicyPlan
 from kqlmi.model.policy import commands
 from kqlmi.model.policy.policy import Policy
 from kqlmi.session import Session
@@ -29,7 +29,7 @@ def session() -> Iterator[Session]:
 
 
 @pytest.fixture
-def plan(session: Session) -> Plan:
+def plan(session: Session) -> PolicyPlan:
     for scope in (FIRST, SECOND):
         session.run(commands.delete(scope))
     return session.plan({scope: Policy.empty().grant("system", "ExternalTable") for scope in (FIRST, SECOND)})
@@ -106,7 +106,9 @@ def interrupted(_: Connection, __: str) -> Table:
         (interrupted, "unknown"),
     ],
 )
-def test_a_fault_in_the_second_step_is_told_as_it_is(session: Session, plan: Plan, fault: Fault, outcome: str) -> None:
+def test_a_fault_in_the_second_step_is_told_as_it_is(
+    session: Session, plan: PolicyPlan, fault: Fault, outcome: str
+) -> None:
     with pytest.raises(ApplyError, match="The 1 before it landed") as caught:
         apply_plan(Faulty(session.connection, SECOND, fault), plan, deadline=1)
     assert caught.value.outcome == outcome
@@ -116,7 +118,7 @@ def test_a_fault_in_the_second_step_is_told_as_it_is(session: Session, plan: Pla
 
 
 @pytest.mark.parametrize("fault", [answer_lost, gateway_gave_up])
-def test_a_lost_answer_is_settled_by_reading_back(session: Session, plan: Plan, fault: Fault) -> None:
+def test_a_lost_answer_is_settled_by_reading_back(session: Session, plan: PolicyPlan, fault: Fault) -> None:
     assert apply_plan(Faulty(session.connection, FIRST, fault), plan).outcome == "applied"
     assert session.policy(FIRST) is not None
     assert session.policy(SECOND) is not None
@@ -126,7 +128,9 @@ def test_a_lost_answer_is_settled_by_reading_back(session: Session, plan: Plan, 
     ("fault", "outcome"),
     [(refused, "not applied"), (never_sent, "not applied"), (request_lost, "not applied"), (no_answer, "unknown")],
 )
-def test_a_fault_in_the_first_step_stops_the_plan(session: Session, plan: Plan, fault: Fault, outcome: str) -> None:
+def test_a_fault_in_the_first_step_stops_the_plan(
+    session: Session, plan: PolicyPlan, fault: Fault, outcome: str
+) -> None:
     with pytest.raises(ApplyError) as caught:
         apply_plan(Faulty(session.connection, FIRST, fault), plan, deadline=1)
     assert caught.value.outcome == outcome
@@ -134,7 +138,7 @@ def test_a_fault_in_the_first_step_stops_the_plan(session: Session, plan: Plan, 
     assert [session.policy(scope) for scope in (FIRST, SECOND)] == [None, None]
 
 
-def test_a_policy_that_moved_on_is_not_overwritten(session: Session, plan: Plan) -> None:
+def test_a_policy_that_moved_on_is_not_overwritten(session: Session, plan: PolicyPlan) -> None:
     other = Policy.empty().grant("system", "SqlRequest")
     session.run(commands.alter(SECOND, other))
     with pytest.raises(
@@ -161,7 +165,7 @@ def overtaken(session: Session, text: str) -> Fault:
 MORE = Policy.empty().grant("system", "ExternalTable", "SqlRequest")
 
 
-def test_a_merge_loses_nothing_of_another_writer(session: Session, plan: Plan) -> None:
+def test_a_merge_loses_nothing_of_another_writer(session: Session, plan: PolicyPlan) -> None:
     connection = Faulty(session.connection, SECOND, overtaken(session, commands.alter_merge(SECOND, MORE)))
     assert apply_plan(connection, plan).outcome == "applied"
     policy = session.policy(SECOND)
@@ -169,7 +173,7 @@ def test_a_merge_loses_nothing_of_another_writer(session: Session, plan: Plan) -
     assert policy.grants == MORE.grants
 
 
-def test_an_answer_that_lacks_what_was_planned_is_not_called_applied(session: Session, plan: Plan) -> None:
+def test_an_answer_that_lacks_what_was_planned_is_not_called_applied(session: Session, plan: PolicyPlan) -> None:
     def lacking(behind: Connection, text: str) -> Table:
         behind.execute(text)
         return behind.execute(commands.alter(SECOND, Policy.empty()))
@@ -191,7 +195,9 @@ class Own(Faulty):
 
 
 @pytest.mark.parametrize("verb", ["alter", "delete"])
-def test_what_an_alter_overwrote_is_reported_and_its_repair_offered(session: Session, plan: Plan, verb: str) -> None:
+def test_what_an_alter_overwrote_is_reported_and_its_repair_offered(
+    session: Session, plan: PolicyPlan, verb: str
+) -> None:
     session.apply(plan)
     session.run(commands.alter(SECOND, MORE.grant("system", "AzureAI")))
     desired = None if verb == "delete" else MORE
@@ -221,14 +227,16 @@ class Blind(Faulty):
         return self.behind.execute(text, database, timeout=timeout, client_request_id=client_request_id)
 
 
-def test_where_the_records_cannot_be_read_an_alter_says_what_it_cannot_rule_out(session: Session, plan: Plan) -> None:
+def test_where_the_records_cannot_be_read_an_alter_says_what_it_cannot_rule_out(
+    session: Session, plan: PolicyPlan
+) -> None:
     session.apply(plan)
     done = apply_plan(Blind(session.connection, SECOND, refused), session.plan({SECOND: Policy.empty()}))
     assert "could not be ruled out" in str(done)
     assert done.steps[0].unseen is not None
 
 
-def test_without_a_journal_the_list_of_commands_shows_another_writer(session: Session, plan: Plan) -> None:
+def test_without_a_journal_the_list_of_commands_shows_another_writer(session: Session, plan: PolicyPlan) -> None:
     class NoJournal(Own):
         def execute(
             self, text: str, database: str | None = None, *, timeout: float | None = None, client_request_id: str = ""

@@ -10,7 +10,7 @@ from kqlmi.errors import ApplyError
 from kqlmi.local.cluster import LocalCluster
 from kqlmi.model.entities import Scope
 from kqlmi.model.plan import edits
-from kqlmi.model.plan.plan import Plan
+from kqlmi.model.plan.policy_plan import PolicyPlan
 from kqlmi.session import Session
 
 SAMPLES = Scope.database("Samples")
@@ -33,21 +33,21 @@ def session(cluster: LocalCluster) -> Iterator[Session]:
         yield opened
 
 
-def by_revoke(session: Session) -> Plan:
+def by_revoke(session: Session) -> PolicyPlan:
     return session.revoke("loader", "AzureAI", databases=["Samples"])
 
 
-def by_undo(session: Session) -> Plan:
+def by_undo(session: Session) -> PolicyPlan:
     return session.undo_plan()
 
 
-def by_file(session: Session) -> Plan:
+def by_file(session: Session) -> PolicyPlan:
     return session.plan_file(session.export().replace("[SqlRequest, AzureAI]", "[SqlRequest]"))[0]
 
 
 @pytest.mark.parametrize("make", [by_revoke, by_undo, by_file])
 def test_a_plan_that_repeats_an_orphan_is_refused_whole_and_goes_through_without_it(
-    session: Session, make: Callable[[Session], Plan]
+    session: Session, make: Callable[[Session], PolicyPlan]
 ) -> None:
     before, plan = session.policy(SAMPLES), make(session)
     with pytest.raises(ApplyError, match="refused and changed nothing") as caught:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from kqlmi import policyfile
 from kqlmi.errors import InputError
 from kqlmi.model.entities import Scope, known_usage, object_id
-from kqlmi.model.plan.plan import make_plan
+from kqlmi.model.plan.builder import make_plan
 from kqlmi.model.policy.entry import Entry
 from kqlmi.model.policy.policy import Policy, Snapshot
 from kqlmi.policyfile import PolicyFileError, edits, nodes

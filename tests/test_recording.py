@@ -20,7 +20,7 @@ from kqlmi.errors import ApplyError, InputError, RequestInterruptedError, Servic
 from kqlmi.history import Entry, History, HistoryError, StepRecord, new_entry, open_entries
 from kqlmi.local.cluster import LocalCluster
 from kqlmi.model.entities import Scope
-from kqlmi.model.plan.plan import Plan
+from kqlmi.model.plan.policy_plan import PolicyPlan
 from kqlmi.model.policy import commands
 from kqlmi.model.policy.policy import Policy
 from kqlmi.recording import cells
@@ -282,7 +282,7 @@ def leave_open(session: Session, number: int = -1, **fields: Any) -> Entry:
     return left
 
 
-def never_sent(session: Session, plan: Plan, *, age: timedelta = timedelta(0)) -> Entry:
+def never_sent(session: Session, plan: PolicyPlan, *, age: timedelta = timedelta(0)) -> Entry:
     """Record a change that is about to be made, and is not."""
     assert session.history is not None
     ids = session.recorder.ids(step.scope for step in plan.steps)

@@ -15,7 +15,7 @@ from kqlmi.cluster.outcome_recovery import Awaited, Settled, as_found
 from kqlmi.cluster.policies import read_policy, written_policy
 from kqlmi.cluster.protocol.table import Table
 from kqlmi.errors import ApplyError, Ended, KqlmiError, RequestTimeoutError
-from kqlmi.model.plan.plan import Plan, Step
+from kqlmi.model.plan.policy_plan import PolicyPlan, Step
 from kqlmi.model.policy import commands
 from kqlmi.model.policy.policy import Policy, as_read, grants_of, marked_as, state_of
 
@@ -24,7 +24,7 @@ DEADLINE: Final = 60.0
 
 def apply_plan(
     connection: Connection,
-    plan: Plan,
+    plan: PolicyPlan,
     *,
     deadline: float = DEADLINE,
     progress: Callable[[tuple[StepResult, ...]], None] = lambda _: None,
@@ -204,7 +204,7 @@ def _with_evidence(
     return replace(result, overwritten=found), problem
 
 
-def _failure(problem: BaseException, done: tuple[StepResult, ...], plan: Plan) -> ApplyError:
+def _failure(problem: BaseException, done: tuple[StepResult, ...], plan: PolicyPlan) -> ApplyError:
     """Give the error of a plan that ended before its time, by what became of its steps."""
     if isinstance(problem, KeyboardInterrupt):
         return _stopped(done, plan)
@@ -234,7 +234,7 @@ def _reason(problem: BaseException) -> str:
     return problem.message if isinstance(problem, KqlmiError) else str(problem)
 
 
-def _stopped(done: tuple[StepResult, ...], plan: Plan) -> ApplyError:
+def _stopped(done: tuple[StepResult, ...], plan: PolicyPlan) -> ApplyError:
     """Give the error of a plan that was interrupted."""
     landed, rest = sum(one.outcome == "applied" for one in done), len(plan.steps) - len(done)
     outcome: Ended = "not applied"

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from kqlmi.cluster.evidence import Overwritten
 from kqlmi.errors import Ended, printable
 from kqlmi.model.entities import Scope
-from kqlmi.model.plan.plan import Plan, Step
+from kqlmi.model.plan.plan import Plan
+from kqlmi.model.plan.policy_plan import Step
 from kqlmi.model.policy.policy import Grant, Policy, Property, state_of
 
 
@@ -29,13 +30,14 @@ class StepResult:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """A plan that went through: every step was carried out, and its answer is what the plan expected.
+    """A plan that went through: what it wants was found there afterwards.
 
-    ``entry`` is the ID of the history entry, empty where none was made.
+    ``steps`` tells what became of each step of a plan over policies, and ``entry`` is the ID of the history entry: both
+    are empty for a change in Azure.
     """
 
     plan: Plan
-    steps: tuple[StepResult, ...]
+    steps: tuple[StepResult, ...] = ()
     outcome: Ended = "applied"
     entry: str = ""
 
@@ -54,7 +56,8 @@ class Applied:
         return wanted
 
     def __str__(self) -> str:
-        lines = [f"Applied and verified on {self.plan.cluster}: {self.plan.summary}."]
+        back = f" %kqlmi undo does not take it back, this does: {self.plan.back}" if self.plan.back else ""
+        lines = [f"Applied and verified on {self.plan.cluster}: {self.plan.summary}.{back}"]
         for result in self.steps:
             if result.overwritten:
                 lines.append(_overwrote(result.overwritten))

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kqlmi.arm import identities, operations
-from kqlmi.arm.operations import Change, State, before_sending, carry_out
+from kqlmi.arm.operations import Change, State, before_sending, run
 from kqlmi.arm.resource import ClusterResource
 from kqlmi.errors import ApplyError
 from kqlmi.model.azure.assignment import AssignmentPlan
@@ -15,7 +15,7 @@ NEEDS = "the role Contributor on the cluster, and Managed Identity Operator on a
 def apply(
     cluster: ClusterResource, plan: AssignmentPlan, *, deadline: float | None, tell: Callable[[str], None]
 ) -> None:
-    """Carry out exactly ``plan``; refuse if anything else is assigned than it was made from.
+    """Apply exactly ``plan``; refuse if anything else is assigned than it was made from.
 
     Raises:
         ApplyError: It did not go through; the error's ``outcome`` says whether anything changed.
@@ -30,7 +30,7 @@ def apply(
             hint="Plan it again.",
         )
     with cluster.kusto() as client:
-        carry_out(
+        run(
             Change(
                 plan.summary,
                 NEEDS,

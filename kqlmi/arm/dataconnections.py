@@ -7,7 +7,7 @@ from typing import Any, Final
 from kqlmi.arm import operations
 from kqlmi.arm.arm_errors import translated
 from kqlmi.arm.identities import READER
-from kqlmi.arm.operations import Change, State, before_sending, carry_out
+from kqlmi.arm.operations import Change, State, before_sending, run
 from kqlmi.arm.resource import ClusterResource
 from kqlmi.errors import ApplyError, ResourceManagerError
 from kqlmi.fanout import each
@@ -74,7 +74,7 @@ def apply(
             "%kqlmi dataconnections",
             cluster.pause,
         )
-        carry_out(change, deadline=deadline, tell=tell)
+        run(change, deadline=deadline, tell=tell)
 
 
 def _of(client: Any, cluster: ClusterResource, database: str) -> tuple[DataConnection, ...] | ResourceManagerError:

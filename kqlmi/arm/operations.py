@@ -47,7 +47,7 @@ def before_sending() -> Iterator[None]:
         raise ApplyError(f"{error.message} Nothing was sent.", outcome="not applied", hint=error.hint) from error
 
 
-def carry_out(change: Change, *, deadline: float | None, tell: Callable[[str], None]) -> None:
+def run(change: Change, *, deadline: float | None, tell: Callable[[str], None]) -> None:
     """Send a change, follow it for ``deadline`` seconds at most (15 minutes by default), and verify that it is there.
 
     Raises:

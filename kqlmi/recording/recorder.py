@@ -14,7 +14,8 @@ from kqlmi.cluster.protocol.table import Table
 from kqlmi.errors import AnswerError, ApplyError, ForbiddenError, InputError
 from kqlmi.history import Entry, History, HistoryError, Outcome, Reading, Source, StepRecord, new_entry, open_entries
 from kqlmi.model.entities import Scope
-from kqlmi.model.plan.plan import Plan, make_plan
+from kqlmi.model.plan.builder import make_plan
+from kqlmi.model.plan.policy_plan import PolicyPlan
 from kqlmi.model.policy.diff import Change, diff
 from kqlmi.model.policy.policy import Snapshot, marked_as, state_of
 
@@ -49,7 +50,7 @@ class Recorder:
 
     def apply(
         self,
-        plan: Plan,
+        plan: PolicyPlan,
         *,
         deadline: float,
         tell: Callable[[str], None],
@@ -130,7 +131,7 @@ class Recorder:
             found.append(settled)
         return tuple(found)
 
-    def undo(self, prefix: str = "") -> Plan:
+    def undo(self, prefix: str = "") -> PolicyPlan:
         """Return the plan that takes back an entry, by the beginning of its ID, or the last change that stands.
 
         Raises:
@@ -162,7 +163,7 @@ class Recorder:
             scopes = ", ".join(str(step.scope) for step in one.steps)
             raise InputError(f"Whether entry {one.id} ({scopes}) changed anything is not known yet.", hint=hint)
 
-    def _inverse(self, entry: Entry) -> Plan:
+    def _inverse(self, entry: Entry) -> PolicyPlan:
         steps = [step for step in entry.steps if step.outcome == "applied"]
         if not steps:
             raise InputError(f"Entry {entry.id} changed nothing.", hint="%kqlmi history lists the changes.")

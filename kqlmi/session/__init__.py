@@ -6,14 +6,12 @@ from kqlmi.cluster.protocol.table import Table
 from kqlmi.credentials import MODES
 from kqlmi.history import Entry
 from kqlmi.session.connections.connection import connect
-from kqlmi.session.core import AzurePlan
 from kqlmi.session.listings import ConnectionList, IdentityList
 from kqlmi.session.session import Session
 
 __all__ = [
     "MODES",
     "Applied",
-    "AzurePlan",
     "ConnectionList",
     "Entry",
     "IdentityList",

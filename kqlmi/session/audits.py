@@ -13,7 +13,7 @@ from kqlmi.model.audit.findings import Facts
 from kqlmi.model.audit.tighten import Tightened
 from kqlmi.model.audit.tighten import tighten as least
 from kqlmi.model.entities import Identity
-from kqlmi.model.plan.plan import Plan
+from kqlmi.model.plan.policy_plan import PolicyPlan
 from kqlmi.model.policy.policy import Snapshot
 from kqlmi.session.core import Core
 from kqlmi.session.plans.policy_plans import make
@@ -28,7 +28,7 @@ class Tightening:
     ``why_not_assigned`` says what stood against the assigned identities, where they were asked for.
     """
 
-    plan: Plan
+    plan: PolicyPlan
     reasons: Tightened
     why_not_assigned: str = ""
 

@@ -9,8 +9,6 @@ from kqlmi.cluster.connection import DEFAULT_TIMEOUT, Connection, Target
 from kqlmi.cluster.faults.retries import Retrying
 from kqlmi.errors import InputError, ServiceError
 from kqlmi.history import History
-from kqlmi.model.azure.assignment import AssignmentPlan
-from kqlmi.model.azure.connectionplan import ConnectionPlan
 from kqlmi.model.explain.explanation import Verdict
 from kqlmi.model.explain.gates import Gate
 from kqlmi.model.plan.plan import Plan
@@ -21,8 +19,6 @@ from kqlmi.session.known_names import KnownNames
 if TYPE_CHECKING:
     from kqlmi.arm.resource import ClusterResource
     from kqlmi.local.cluster import LocalCluster
-
-AzurePlan = AssignmentPlan | ConnectionPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +56,7 @@ class Core:
         self.target, self.resource, self.retrying = target, resource, retrying or Retrying()
         self.name, self.connection, self.database, self.read_only = name, connection, database, read_only
         self.history, self.timeout = History() if history else None, timeout
-        self.plans: dict[str, Plan | AzurePlan] = {}
+        self.plans: dict[str, Plan] = {}
         self.refusal: Refusal | None = None
         self.known = KnownNames()
         self.local_cluster: AbstractContextManager[LocalCluster] | None = None
@@ -93,7 +89,7 @@ def database_name(core: Core, name: str) -> str:
     return name or core.database
 
 
-def require_own(core: Core, plan: Plan | AzurePlan) -> None:
+def require_own(core: Core, plan: Plan) -> None:
     """Raise InputError for a plan that was made for another cluster."""
     if plan.cluster != core.name:
         raise InputError(f"The plan was made for {plan.cluster}, and this session is on {core.name}.")

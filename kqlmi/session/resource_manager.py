@@ -9,7 +9,7 @@ from kqlmi.fanout import Progress, unseen
 from kqlmi.model.audit.findings import Facts
 from kqlmi.model.azure.dataconnections import DataConnection, needs
 from kqlmi.model.entities import Identity
-from kqlmi.model.plan.plan import Plan
+from kqlmi.model.plan.policy_plan import PolicyPlan
 from kqlmi.model.policy.directory import Directory
 from kqlmi.model.policy.policy import Snapshot
 from kqlmi.model.uses.needs import DATA_CONNECTIONS, Discovery, Outcome, Source
@@ -100,7 +100,7 @@ def discover(core: Core, azure: Azure | None = None, *, progress: Progress = uns
     return (azure or ask(core, names)).add_to(found, core.resource.resource_id)
 
 
-def not_assigned(core: Core, plan: Plan) -> tuple[str, ...]:
+def not_assigned(core: Core, plan: PolicyPlan) -> tuple[str, ...]:
     """Return the identities that a plan sends and that are not assigned; none if that is not known."""
     known = ask(core).identities if core.resource and plan.steps else None
     facts = Facts(Snapshot(), Discovery(), known)

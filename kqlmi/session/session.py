@@ -22,6 +22,7 @@ from kqlmi.model.plan import edits
 from kqlmi.model.plan.impact import Impact
 from kqlmi.model.plan.plan import Plan
 from kqlmi.model.plan.planfile import Live
+from kqlmi.model.plan.policy_plan import PolicyPlan
 from kqlmi.model.policy.access import Access, access
 from kqlmi.model.policy.directory import Directory
 from kqlmi.model.policy.policy import Policy, Snapshot
@@ -39,7 +40,7 @@ from kqlmi.session import (
     templates,
     whoami,
 )
-from kqlmi.session.plans import azure_plans, impact, policy_plans, saved_plan
+from kqlmi.session.plans import application, azure_plans, impact, policy_plans, saved_plan
 from kqlmi.session.whoami import Denial, WhoAmI
 
 
@@ -159,7 +160,7 @@ class Session(core.Core):
         """
         return resource_manager.assigned(self)
 
-    def not_assigned(self, plan: Plan) -> tuple[str, ...]:
+    def not_assigned(self, plan: PolicyPlan) -> tuple[str, ...]:
         """Return the identities that a plan sends and that are not assigned, so that it will be refused; none if not known."""
         return resource_manager.not_assigned(self, plan)
 
@@ -215,7 +216,7 @@ class Session(core.Core):
         """Yield a sentence for each thing about policies that is otherwise here, as far as it is known without asking."""
         return limitations.notes(self)
 
-    def plan(self, desired: Mapping[Scope, Policy | None]) -> Plan:
+    def plan(self, desired: Mapping[Scope, Policy | None]) -> PolicyPlan:
         """Return the plan that leads from the policies as they are now to ``desired``; None means no policy.
 
         Properties that nobody knows stay with the identities that stay, unless ``desired`` has another value.
@@ -223,7 +224,7 @@ class Session(core.Core):
         current = Snapshot({scope: self.policy(scope) for scope in desired})
         return policy_plans.make(self, current, edits.keeping(current, Snapshot(desired)))
 
-    def grant(self, identity: str, *usages: str, databases: Iterable[str] = (), cluster: bool = False) -> Plan:
+    def grant(self, identity: str, *usages: str, databases: Iterable[str] = (), cluster: bool = False) -> PolicyPlan:
         """Return the plan that grants usages to an identity, in databases (names or globs) or at the cluster.
 
         Raises:
@@ -239,7 +240,7 @@ class Session(core.Core):
         databases: Iterable[str] = (),
         cluster: bool = False,
         known: Snapshot | None = None,
-    ) -> Plan:
+    ) -> PolicyPlan:
         """Return the plan that takes usages from an identity; what stays allowed through ``All`` or the cluster stays.
 
         Policies that are ``known``, because they were read just now, are not read again.
@@ -247,7 +248,7 @@ class Session(core.Core):
         current = policy_plans.named(self, databases, cluster=cluster, about=identity, known=known)
         return policy_plans.make(self, current, edits.revoke(current, policies.holder(self, identity), usages))
 
-    def replace(self, identity: str, by: str) -> Plan:
+    def replace(self, identity: str, by: str) -> PolicyPlan:
         """Return the plan that moves every grant of one identity to another, in all scopes: the grants go first."""
         current = self.read(about=(identity, by)).permitted
         old, new = policies.holder(self, identity), policies.holder(self, by)
@@ -255,7 +256,7 @@ class Session(core.Core):
             raise InputError(f"{identity!r} and {by!r} are the same identity.", hint="Name the one that replaces it.")
         return policy_plans.make(self, current, edits.replace(current, old, new))
 
-    def without(self, plan: Plan, identities: Iterable[str]) -> Plan:
+    def without(self, plan: PolicyPlan, identities: Iterable[str]) -> PolicyPlan:
         """Return a plan that leaves identities out of what a plan sends, for those that are not assigned any more."""
         return replace(self.plan(edits.without(plan, identities).policies), undoes=plan.undoes)
 
@@ -267,7 +268,7 @@ class Session(core.Core):
         """
         return policy_plans.export(self, document)
 
-    def plan_file(self, document: str | bytes) -> tuple[Plan, tuple[Scope, ...]]:
+    def plan_file(self, document: str | bytes) -> tuple[PolicyPlan, tuple[Scope, ...]]:
         """Return the plan that a policy file wants, and the scopes that it leaves alone.
 
         Raises:
@@ -275,7 +276,7 @@ class Session(core.Core):
         """
         return policy_plans.plan_file(self, document)
 
-    def saved_plan(self, text: str) -> Plan:
+    def saved_plan(self, text: str) -> PolicyPlan:
         """Read a saved plan, with the names of its identities as they are now.
 
         A name that cannot be verified is left out, and so is the history entry that it undoes.
@@ -304,23 +305,32 @@ class Session(core.Core):
         self,
         plan: Plan,
         *,
-        deadline: float = DEADLINE,
+        confirm: str = "",
+        deadline: float | None = None,
         record: bool = True,
         tell: Callable[[str], None] = lambda _: None,
         progress: Callable[[tuple[StepResult, ...]], None] = lambda _: None,
     ) -> Applied:
-        """Apply exactly ``plan``, each command within ``deadline`` seconds, and record it.
+        """Apply exactly ``plan``, a change of policies or one in Azure, and verify it; a change of policies is recorded.
 
-        ``tell`` is called with a sentence when a lost answer has to be waited for; ``progress`` before the first command
-        and after each step, with the results so far.
+        Args:
+            plan: What was shown.
+            confirm: The cluster's name, where nothing reverts the plan.
+            deadline: How long each command may take, or the operation in Azure is followed, in seconds; by default a
+                minute, and 15 minutes.
+            record: Keep a history entry, by which ``undo`` reverts the change.
+            tell: Called with a sentence where a lost answer has to be waited for, and as an operation in Azure goes on.
+            progress: Called before the first command and after each step of a change of policies, with the results so far.
 
         Raises:
+            InputError: The session is read-only, or the cluster's name is not the one to confirm.
             ApplyError: It did not go through; the error says what landed.
             HistoryError: It cannot be recorded; nothing was sent.
         """
-        return policy_plans.apply(self, plan, deadline=deadline, record=record, tell=tell, progress=progress)
+        terms = application.Terms(deadline, record, tell, progress)
+        return application.apply(self, plan, terms, confirm=confirm)
 
-    def undo_plan(self, entry: str = "") -> Plan:
+    def undo_plan(self, entry: str = "") -> PolicyPlan:
         """Return the plan that reverts a history entry, by the beginning of its ID, or the last change that stands."""
         return policy_plans.undo_plan(self, entry)
 
@@ -503,29 +513,3 @@ class Session(core.Core):
             data_format=data_format,
             mapping=mapping,
         )
-
-    def impact_of(self, plan: core.AzurePlan) -> Impact:
-        """Return what stops where a plan unassigns an identity; what cannot be read is named, and never fails the plan."""
-        return azure_plans.impact_of(self, plan)
-
-    def carry_out(
-        self,
-        plan: core.AzurePlan,
-        *,
-        confirm: str = "",
-        deadline: float | None = None,
-        tell: Callable[[str], None] = lambda _: None,
-    ) -> azure_plans.Done:
-        """Apply exactly ``plan`` in Azure, within ``deadline`` seconds, and verify it; no history entry is made.
-
-        Args:
-            plan: What was shown.
-            confirm: The cluster's name, where the plan cannot be undone.
-            deadline: How long the operation is followed; 15 minutes by default.
-            tell: Called with a sentence as the operation goes on.
-
-        Raises:
-            InputError: The session is read-only, or the cluster's name is not the one to confirm.
-            ApplyError: It did not go through; the error's ``outcome`` says whether anything changed.
-        """
-        return azure_plans.carry_out(self, plan, confirm=confirm, deadline=deadline, tell=tell)

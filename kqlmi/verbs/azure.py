@@ -7,7 +7,7 @@ from kqlmi.model.uses.blobs import EVENT_FORMATS
 from kqlmi.notebook.frames import frame
 from kqlmi.session import ConnectionList, IdentityList
 from kqlmi.verbs.parameters import DatabaseName, IdentityText
-from kqlmi.verbs.plans import show_azure
+from kqlmi.verbs.plans import show
 from kqlmi.verbs.registry import Context, subcommand
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def assign(context: Context, identity: IdentityText, /) -> None:
     cluster's subscription. The plan is printed with its ID and the request; %kqlmi apply ID carries it out.
     """
     session = context.session
-    show_azure(session, session.assign(identity))
+    show(session, session.assign(identity))
 
 
 @subcommand
@@ -46,7 +46,7 @@ def unassign(context: Context, identity: IdentityText, /) -> None:
     assigned again it has another object ID.
     """
     session = context.session
-    show_azure(session, session.unassign(identity))
+    show(session, session.unassign(identity))
 
 
 @subcommand
@@ -88,7 +88,7 @@ def eventhub(
         data_format=format,
         mapping=mapping,
     )
-    show_azure(session, plan)
+    show(session, plan)
 
 
 def identities_frame(found: IdentityList) -> "pd.DataFrame":

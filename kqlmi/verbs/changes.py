@@ -6,26 +6,17 @@ from typing import Annotated, Any
 from kqlmi.errors import ApplyError, CellError, ForbiddenError, ServiceError, printable
 from kqlmi.model.entities import SYSTEM, Scope, did_you_mean
 from kqlmi.model.plan import edits, planfile
-from kqlmi.model.plan.plan import Plan
-from kqlmi.model.plan.planid import SHOWN
-from kqlmi.model.policy.policy import Snapshot
+from kqlmi.model.plan.plan import SHOWN, Plan
+from kqlmi.model.plan.policy_plan import PolicyPlan
 from kqlmi.notebook.frames import access_frame, access_matrix, history_frame
 from kqlmi.notebook.progress import Progress
 from kqlmi.session import Session
 from kqlmi.session.connections import files
 from kqlmi.verbs.parameters import DatabaseName, DatabaseNames, IdentityText, PlanText, UsageName
-from kqlmi.verbs.plans import apply_azure, needed_options, offer, show_azure, shown
+from kqlmi.verbs.plans import needed_options, show, shown
 from kqlmi.verbs.registry import Context, subcommand
 
 PlanFormat = Annotated[str, ("text", *planfile.FORMATS)]
-
-
-def _show(session: Session, plan: Plan, *, warn: bool = False, known: Snapshot | None = None) -> None:
-    """Show a plan, with the uses that it would stop; ``warn`` of identities in it that are not assigned.
-
-    ``known`` are all policies, where they were read just now.
-    """
-    offer(session, plan, notes="\n".join(session.live(plan, known, warn=warn).lines))
 
 
 @subcommand
@@ -42,7 +33,7 @@ def grant(
     if session.not_assigned(plan) and session.known.directory.client_of(identity):
         # What is assigned shows that a client ID stands there: the identity is meant.
         plan = session.grant(identity, *names, databases=database, cluster=cluster)
-    _show(session, plan, warn=True)
+    show(session, plan, warn=True)
 
 
 @subcommand
@@ -56,7 +47,7 @@ def revoke(
     session, names = context.session, _some(usages)
     current = session.read(about=(identity,)).permitted
     plan = session.revoke(identity, *names, databases=database, cluster=cluster, known=current)
-    _show(session, plan, known=current)
+    show(session, plan, known=current)
     matching = (name for pattern in database for name in session.known.matching(pattern))
     concerned = session.known.databases if cluster else tuple(dict.fromkeys(matching))
     for line in edits.still_allowed(current, plan, session.identity(identity), names, concerned):
@@ -77,7 +68,7 @@ def replace(context: Context, identity: IdentityText, /, *, with_: IdentityText)
     For an identity that was deleted and made again: it has another object ID. The grants go first, then the revokes.
     """
     session = context.session
-    _show(session, session.replace(identity, with_))
+    show(session, session.replace(identity, with_))
 
 
 @subcommand
@@ -130,16 +121,14 @@ def plan(context: Context, file: PlanText, /, *, format: PlanFormat = "text") ->
     --format is text, markdown for a pull request, kql for a script to paste, or json for kqlmi apply in a shell.
     """
     session = context.session
+    found: Plan
     unmanaged: tuple[Scope, ...]
     known = session.plans.get(shown(session, file))
-    if known is not None and not isinstance(known, Plan):
-        if format != "text":
-            raise CellError(f"Plan {file} is for Azure, and has no other format than text.")
-        show_azure(session, known)
-        return
     found, unmanaged = (known, ()) if known else session.plan_file(_read(file))
     if format == "text":
-        _show(session, found, warn=True)
+        show(session, found, warn=True)
+    elif not isinstance(found, PolicyPlan):
+        raise CellError(f"Plan {file} is for Azure, and has no other format than text.")
     elif format in planfile.FORMATS:
         print(planfile.FORMATS[format](found, session.live(found)))
     else:
@@ -178,7 +167,7 @@ def apply(
             print(wanted)
             return
         if wanted.id not in session.plans:
-            _show(session, wanted)
+            show(session, wanted)
             raise CellError("What the file wants was not shown before.", hint="Look at the plan above, and apply it.")
         plan = wanted.short
     key = shown(session, plan)
@@ -193,30 +182,28 @@ def apply(
         raise CellError(
             f"Plan {plan} takes something away.", hint=f"If that is meant: %kqlmi apply {plan}{needed_options(found)}"
         )
-    if not isinstance(found, Plan):
-        apply_azure(session, found, confirm)
-        return
     try:
-        applied = session.apply(found, record=not no_history, tell=print)
+        applied = session.apply(found, confirm=confirm, record=not no_history, tell=print)
     except ApplyError as error:
         # What it was made from may be gone. Where nothing was tried, the plan stays.
         session.plans.pop(key)
-        _offer(session, found, error)
+        if isinstance(found, PolicyPlan):
+            _offer(session, found, error)
         raise
     session.plans.pop(key)
     print(applied)
     if applied.repair:
         print("\nThis brings it back:")
-        _show(session, session.plan(applied.repair))
+        show(session, session.plan(applied.repair))
 
 
-def _offer(session: Session, plan: Plan, error: ApplyError) -> None:
+def _offer(session: Session, plan: PolicyPlan, error: ApplyError) -> None:
     """Print what helps on: a plan without identities that are not assigned, or a request to an administrator."""
     if isinstance(error.__cause__, ForbiddenError):
         print(planfile.to_request(plan))
     elif isinstance(error.__cause__, ServiceError) and (orphans := edits.named_in(plan, error.message)):
         print(f"{planfile.to_warning(orphans)} Without them:\n")
-        _show(session, session.without(plan, orphans))
+        show(session, session.without(plan, orphans))
 
 
 @subcommand
@@ -226,7 +213,7 @@ def undo(context: Context, entry: str = "", /) -> None:
     It is refused if somebody has changed a policy since. A second undo takes back the change before, and is no redo.
     """
     session = context.session
-    _show(session, session.undo_plan(entry), warn=True)
+    show(session, session.undo_plan(entry), warn=True)
 
 
 @subcommand

@@ -1,12 +1,12 @@
-"""A plan as a notebook offers it, and as it is applied in Azure."""
+"""A plan as a notebook offers it."""
 
-from kqlmi.errors import ApplyError, CellError
-from kqlmi.model.plan.plan import Plan
-from kqlmi.model.plan.planid import SHOWN
-from kqlmi.session import AzurePlan, Session
+from kqlmi.errors import CellError
+from kqlmi.model.plan.plan import SHOWN, Plan
+from kqlmi.model.policy.policy import Snapshot
+from kqlmi.session import Session
 
 
-def offer(session: Session, plan: Plan | AzurePlan, key: str = "", *, notes: str = "") -> None:
+def offer(session: Session, plan: Plan, key: str = "", *, notes: str = "") -> None:
     """Print a plan with notes on it, and keep it under its ID or ``key``: ``apply`` runs exactly what was seen."""
     print(plan)
     if notes:
@@ -14,6 +14,14 @@ def offer(session: Session, plan: Plan | AzurePlan, key: str = "", *, notes: str
     if plan.steps:
         session.plans[key or plan.id] = plan
         print(f"\nNothing was sent. To carry it out: %kqlmi apply {key or plan.short}{needed_options(plan)}")
+
+
+def show(session: Session, plan: Plan, *, warn: bool = False, known: Snapshot | None = None) -> None:
+    """Show a plan, with the uses that it would stop; ``warn`` of identities in it that are not assigned.
+
+    ``known`` are all policies, where they were read just now.
+    """
+    offer(session, plan, notes="\n".join(session.live(plan, known, warn=warn).lines))
 
 
 def shown(session: Session, text: str) -> str:
@@ -28,24 +36,6 @@ def shown(session: Session, text: str) -> str:
     return found[0] if found else ""
 
 
-def show_azure(session: Session, plan: AzurePlan) -> None:
-    """Show a plan for Azure, with the uses that it would stop."""
-    offer(session, plan, notes=str(session.impact_of(plan)) if plan.revokes else "")
-
-
-def apply_azure(session: Session, plan: AzurePlan, confirm: str) -> None:
-    """Apply a plan for Azure, and print how it goes on."""
-    try:
-        done = session.carry_out(plan, confirm=confirm, tell=print)
-    except ApplyError:
-        # What it was made from may be gone. Where only the confirmation is wrong, the plan stays.
-        session.plans.pop(plan.id, None)
-        raise
-    session.plans.pop(plan.id, None)
-    print(done)
-
-
-def needed_options(plan: Plan | AzurePlan) -> str:
+def needed_options(plan: Plan) -> str:
     """Return the options that a plan needs; the cluster's name is for people to type."""
-    confirm = not isinstance(plan, Plan) and plan.confirm
-    return f"{' --revoke' if plan.revokes else ''}{' --confirm NAME, with the name of the cluster' if confirm else ''}"
+    return f"{' --revoke' if plan.revokes else ''}{' --confirm NAME, with the name of the cluster' if plan.confirm else ''}"

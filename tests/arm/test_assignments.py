@@ -37,7 +37,7 @@ def test_an_assigned_identity_leaves_the_system_one_and_the_others(cluster: Loca
     assert json.dumps(plan.body, indent=2) in str(plan)
     assert names(cluster) == ["system", "loader", "exporter"]
     told: list[str] = []
-    done = session.carry_out(plan, tell=told.append)
+    done = session.apply(plan, tell=told.append)
     assert names(cluster) == ["system", "loader", "exporter", "newcomer"]
     assert system_of(cluster) == system
     assert f"this does: %kqlmi unassign {made.id}" in str(done)
@@ -51,12 +51,12 @@ def test_unassigning_keeps_the_others_and_the_last_user_assigned_one_goes_too(
     plan = session.unassign("LOADER")
     assert plan.revokes
     assert list(plan.body["identity"]["userAssignedIdentities"].values()) == [None]
-    session.carry_out(plan)
+    session.apply(plan)
     assert names(cluster) == ["system", "exporter"]
     exporter = next(one for one in session.assigned() if one.display_name == "exporter")
-    session.carry_out(session.unassign(exporter.object_id))
+    session.apply(session.unassign(exporter.object_id))
     assert names(cluster) == ["system"]
-    session.carry_out(session.assign(exporter.resource_id))
+    session.apply(session.assign(exporter.resource_id))
     assert names(cluster) == ["system", "exporter"]
 
 
@@ -68,16 +68,16 @@ def test_unassigning_the_system_identity_wants_the_name_and_what_is_left_is_an_o
     plan = session.unassign("system")
     assert "cannot be undone" in str(plan)
     assert f"Would be left an orphan: system ({first}) in the policy of the database Samples: ExternalTable" in str(
-        session.impact_of(plan)
+        session.impact(plan)
     )
     for confirm in ("", "here"):
         with pytest.raises(InputError, match="wants the name of the cluster"):
-            session.carry_out(plan, confirm=confirm)
+            session.apply(plan, confirm=confirm)
     assert system_of(cluster) == first
-    done = session.carry_out(plan, confirm=cluster.name)
+    done = session.apply(plan, confirm=cluster.name)
     assert "undo" not in str(done)
     assert names(cluster) == ["loader", "exporter"]
-    session.carry_out(session.assign("system"))
+    session.apply(session.assign("system"))
     second = system_of(cluster)
     rows = {one.identity.principal_id: one for one in session.identities().rows}
     assert rows[second].note == "in no policy"
@@ -94,11 +94,11 @@ def test_an_unassign_says_what_would_stop(cluster: LocalCluster, session: Sessio
     cluster.add_storage("https://acct.blob.core.windows.net/data", tmp_path)
     where = f"h@'https://acct.blob.core.windows.net/data;managed_identity={loader}'"
     session.run(f".create external table T (a: string) kind=storage dataformat=csv ({where})", "Samples")
-    told = str(session.impact_of(session.unassign("loader")))
+    told = str(session.impact(session.unassign("loader")))
     assert f"Would stop: loader ({loader}) ExternalTable in the database Samples: external table T" in told
     assert "Would be left an orphan: loader" in told
     assert re.search("Cannot be known: whether loader .* uses SqlRequest", told)
-    assert not session.impact_of(session.assign("loader")).lines
+    assert not session.impact(session.assign("loader")).lines
 
 
 def test_a_policy_that_could_not_be_read_may_name_what_is_unassigned(cluster: LocalCluster) -> None:
@@ -109,7 +109,7 @@ def test_a_policy_that_could_not_be_read_may_name_what_is_unassigned(cluster: Lo
         resource_id=cluster.resource_id,
         arm_options=cluster.arm_options,
     ) as viewer:
-        told = viewer.impact_of(viewer.unassign("loader")).lines
+        told = viewer.impact(viewer.unassign("loader")).lines
     [line] = [one for one in told if "the policy of" in one]
     assert line.startswith(
         f"Cannot be known: whether the policy of the cluster names loader ({loader}), because Principal"
@@ -121,7 +121,7 @@ def test_what_changed_since_the_preview_is_refused_and_nothing_is_sent(cluster: 
     plan = session.assign("newcomer")
     unassign_by_hand(cluster, "loader")
     with pytest.raises(ApplyError, match=r"is not what plan .* was made from.*Nothing was sent") as caught:
-        session.carry_out(plan)
+        session.apply(plan)
     assert caught.value.outcome == "not applied"
     assert names(cluster) == ["system", "exporter"]
 
@@ -139,7 +139,7 @@ def test_what_changes_between_the_check_and_the_request_is_refused_too(cluster: 
 
     proxy, session = through(cluster, connect, overtaken)
     with proxy, pytest.raises(ApplyError, match="PreconditionFailed") as caught:
-        session.carry_out(session.unassign("loader"))
+        session.apply(session.unassign("loader"))
     assert caught.value.outcome == "not applied"
     assert names(cluster) == ["system", "loader"]
 
@@ -161,7 +161,7 @@ def test_a_lost_answer_is_settled_by_reading_back_and_nothing_is_sent_twice(
     proxy, session = through(cluster, connect, fault)
     told: list[str] = []
     with proxy:
-        session.carry_out(session.unassign("loader"), tell=told.append)
+        session.apply(session.unassign("loader"), tell=told.append)
         assert proxy.writes == ["PATCH"]
     assert told == ["The answer was lost: what is there by now is read."]
     assert names(cluster) == ["system", "exporter"]
@@ -170,7 +170,7 @@ def test_a_lost_answer_is_settled_by_reading_back_and_nothing_is_sent_twice(
 def test_a_request_that_may_still_arrive_is_unknown(cluster: LocalCluster, connect: Connect) -> None:
     proxy, session = through(cluster, connect, lambda exchange: exchange.reset())
     with proxy, pytest.raises(ApplyError, match=r"may still come.*%kqlmi identities") as caught:
-        session.carry_out(session.unassign("loader"), deadline=0.1)
+        session.apply(session.unassign("loader"), deadline=0.1)
     assert caught.value.outcome == "unknown"
     assert names(cluster) == ["system", "loader", "exporter"]
 
@@ -191,7 +191,7 @@ def test_a_refusal_is_told_from_what_proves_nothing(
     headers = {"Content-Type": "application/json", "Retry-After": "7"}
     proxy, session = through(cluster, connect, lambda exchange: exchange.reply(Answer(status, body, headers)))
     with proxy, pytest.raises(ApplyError, match=says) as caught:
-        session.carry_out(session.unassign("loader"), deadline=0.1)
+        session.apply(session.unassign("loader"), deadline=0.1)
     assert caught.value.outcome == outcome
     assert "\x1b" not in str(caught.value)
     assert proxy.writes == ["PATCH"]
@@ -205,7 +205,7 @@ def test_an_interrupted_change_is_looked_for(cluster: LocalCluster, session: Ses
         raise KeyboardInterrupt
 
     with pytest.raises(ApplyError, match="Interrupted, and by now Azure did it: unassign loader") as caught:
-        session.carry_out(session.unassign("loader"), tell=interrupt)
+        session.apply(session.unassign("loader"), tell=interrupt)
     assert caught.value.outcome == "applied"
     assert names(cluster) == ["system", "exporter"]
 
@@ -217,7 +217,7 @@ def test_an_interrupted_change_is_looked_for(cluster: LocalCluster, session: Ses
         raise KeyboardInterrupt
 
     with pytest.raises(ApplyError, match=r"Interrupted.*is not stopped by that.*%kqlmi identities") as caught:
-        session.carry_out(plan, tell=undone)
+        session.apply(plan, tell=undone)
     assert caught.value.outcome == "unknown"
 
 
@@ -225,7 +225,7 @@ def test_who_may_only_read_plans_and_is_told_what_is_missing(cluster: LocalClust
     session = connect(**cluster.arm_options_for("Reader"))
     create(cluster, "newcomer")
     with pytest.raises(ApplyError, match=r"AuthorizationFailed.*Contributor.*Managed Identity Operator") as caught:
-        session.carry_out(session.assign("newcomer"))
+        session.apply(session.assign("newcomer"))
     assert caught.value.outcome == "not applied"
 
 
@@ -251,7 +251,7 @@ def test_a_failed_operation_is_not_applied(
 
     monkeypatch.setattr(arm, "_accepted", fail)
     with pytest.raises(ApplyError, match="Nothing changed") as caught:
-        session.carry_out(plan)
+        session.apply(plan)
     assert caught.value.outcome == "not applied"
 
 
@@ -264,7 +264,7 @@ def test_names_that_fit_nothing_or_another_session_are_refused(cluster: LocalClu
         session.unassign("newcomer")
     session.read_only = True
     with pytest.raises(InputError, match="read-only"):
-        session.carry_out(session.unassign("loader"))
+        session.apply(session.unassign("loader"))
     assert names(cluster) == ["system", "loader", "exporter"]
 
 

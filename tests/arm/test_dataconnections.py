@@ -43,7 +43,7 @@ def test_a_data_connection_is_created_as_shown_and_listed_with_its_verdict(
     assert plan.body["kind"] == "EventHub"
     assert "Azure Event Hubs Data Receiver" in str(plan)
     assert plan.grant == ""
-    ready.carry_out(plan)
+    ready.apply(plan)
     [(one, who, access)] = ready.data_connections().rows
     assert (one.name, one.database, one.kind, one.table) == ("dc", "Samples", "EventHub", "T")
     assert one.stream == cluster.hub("ns", "hub").resource_id
@@ -51,7 +51,7 @@ def test_a_data_connection_is_created_as_shown_and_listed_with_its_verdict(
     assert who.object_id == (identity if identity == "system" else object_id(cluster, "loader"))
     assert access.allowed
     with pytest.raises(ApplyError, match=r"There is a data connection 'dc'.*Nothing was sent") as caught:
-        ready.carry_out(plan)
+        ready.apply(plan)
     assert caught.value.outcome == "not applied"
 
 
@@ -62,7 +62,7 @@ def test_without_the_grant_the_plan_says_so_and_prints_it(cluster: LocalCluster,
     assert "NOT allowed" in str(plan)
     assert plan.grant in str(plan)
     with pytest.raises(ApplyError, match="may not be used for DataConnection") as caught:
-        ready.carry_out(plan)
+        ready.apply(plan)
     assert caught.value.outcome == "not applied"
 
 
@@ -95,7 +95,7 @@ def test_a_lost_answer_is_settled(cluster: LocalCluster, ready: Session, connect
     proxy.fail(1, lost)
     with proxy:
         session = connect(base_url=proxy.url)
-        session.carry_out(planned(cluster, session, "system"))
+        session.apply(planned(cluster, session, "system"))
         assert proxy.writes == ["PUT"]
     assert [one.name for one, _, _ in ready.data_connections().rows] == ["dc"]
 
@@ -105,7 +105,7 @@ def test_a_data_connection_is_evidence_for_audit_tighten_and_impact(cluster: Loc
     assert {(one.identity, one.usage) for one in ready.audit().findings if one.rule == "unused"} == {
         *(("system", "DataConnection"), (loader, "DataConnection"))
     }
-    ready.carry_out(planned(cluster, ready, "loader"))
+    ready.apply(planned(cluster, ready, "loader"))
     found = ready.audit()
     assert found.knows_assigned
     assert [one.identity for one in found.findings if one.rule == "unused"] == ["system"]
@@ -115,14 +115,14 @@ def test_a_data_connection_is_evidence_for_audit_tighten_and_impact(cluster: Loc
     told = str(ready.impact(ready.revoke(loader, "DataConnection", databases=["Samples"])))
     assert "Would stop: " in told
     assert "data connection dc (Event Hubs data connection), into table T" in told
-    assert "data connection dc" in str(ready.impact_of(ready.unassign("loader")))
+    assert "data connection dc" in str(ready.impact(ready.unassign("loader")))
     ready.apply(ready.revoke(loader, "DataConnection", databases=["Samples"]))
     [one] = [one for one in ready.audit().findings if one.rule == "missing"]
     assert (one.identity, one.usage, one.severity) == (loader, "DataConnection", "high")
 
 
 def test_a_data_connection_of_an_identity_that_is_not_assigned_is_told(cluster: LocalCluster, ready: Session) -> None:
-    ready.carry_out(planned(cluster, ready, "loader"))
+    ready.apply(planned(cluster, ready, "loader"))
     unassign_by_hand(cluster, "loader")
     [(one, who, access)] = ready.data_connections().rows
     assert (one.name, who) == ("dc", None)

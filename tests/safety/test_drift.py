@@ -11,7 +11,8 @@ from kqlmi.apply import apply_plan
 from kqlmi.cluster.protocol.table import Column, Table
 from kqlmi.errors import ApplyError
 from kqlmi.model.entities import Scope
-from kqlmi.model.plan.plan import Plan, make_plan
+from kqlmi.model.plan.builder import make_plan
+from kqlmi.model.plan.policy_plan import PolicyPlan
 from kqlmi.model.policy import commands
 from kqlmi.model.policy.policy import Policy, Snapshot
 from tests.model.policy.test_policy import EXTRAS, FILLED_IN, KNOWN, LOADER, OBJECTS
@@ -24,7 +25,7 @@ Objects = list[dict[str, Any]]
 class Answering:
     """A connection to a cluster that holds one policy, and keeps what was sent to change it."""
 
-    def __init__(self, policy: str, plan: Plan) -> None:
+    def __init__(self, policy: str, plan: PolicyPlan) -> None:
         self.policy, self.after, self.sent = policy, iter(plan.steps), list[str]()
 
     def execute(self, text: str, *_: object, **__: object) -> Table:

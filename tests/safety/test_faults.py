@@ -16,7 +16,7 @@ from kqlmi.cluster.faults.retries import Patience
 from kqlmi.errors import ApplyError, ServiceError
 from kqlmi.local.cluster import LocalCluster
 from kqlmi.model.entities import Scope
-from kqlmi.model.plan.plan import Plan
+from kqlmi.model.plan.policy_plan import PolicyPlan
 from kqlmi.session import Session
 
 from .plain import AFTER, BEFORE, CLUSTER, Plain
@@ -37,7 +37,7 @@ class Bench:
     plain: Plain
     proxy: Proxy
     session: Session
-    plan: Plan
+    plan: PolicyPlan
 
     def apply(self, deadline: float) -> tuple[str, list[str]]:
         """Give the outcome that is reported, and that of each step; what never began is not told: it is not applied."""

@@ -30,7 +30,7 @@ from kqlmi.local.http import wire
 from kqlmi.local.http.service import Request, Service
 from kqlmi.model.entities import Scope
 from kqlmi.model.plan import planfile
-from kqlmi.model.plan.plan import Plan
+from kqlmi.model.plan.policy_plan import PolicyPlan
 from kqlmi.session import Session
 from tests.standins.serving import Answer as Served
 from tests.standins.serving import certify, serve, talker
@@ -186,7 +186,7 @@ class Bench:
     plain: Plain
     proxy: Proxy
     session: Session
-    plans: Mapping[str, Plan]
+    plans: Mapping[str, PolicyPlan]
     texts: Mapping[str, tuple[str, str]]
     folder: Path
     near: Near

@@ -17,7 +17,7 @@ from kqlmi.credentials import sign_in
 from kqlmi.errors import ApplyError, RequestInterruptedError
 from kqlmi.local.cluster import LocalCluster
 from kqlmi.model.entities import Scope
-from kqlmi.model.plan.plan import Plan
+from kqlmi.model.plan.policy_plan import PolicyPlan
 from kqlmi.session import Session
 from tests.endless import ENDLESS
 
@@ -218,7 +218,7 @@ def test_an_interrupted_policy_command_that_the_cluster_refused_is_not_carried_o
     assert plain.state("First") is None
 
 
-def planned(session: Session) -> Plan:
+def planned(session: Session) -> PolicyPlan:
     grant = kqlmi.Policy.empty().grant("system", "ExternalTable")
     return session.plan({Scope.database("First"): grant, Scope.database("Second"): grant})
 

@@ -24,7 +24,7 @@ from kqlmi.errors import ApplyError, InputError, ServiceError
 from kqlmi.local.cluster import LocalCluster
 from kqlmi.model.entities import Scope
 from kqlmi.model.plan import edits
-from kqlmi.model.plan.plan import Plan
+from kqlmi.model.plan.policy_plan import PolicyPlan
 from kqlmi.model.policy import commands
 
 from .plain import CLUSTER, Plain, State, grants
@@ -229,7 +229,7 @@ class Policies(RuleBasedStateMachine):
         entry_id = data.draw(st.sampled_from(list(self.entries)))
         self.take_back(entry_id, lambda: self.session.undo_plan(entry_id))
 
-    def take_back(self, entry_id: str, undo_plan: Callable[[], Plan]) -> None:
+    def take_back(self, entry_id: str, undo_plan: Callable[[], PolicyPlan]) -> None:
         """Undo an entry: refused exactly where a policy grants anything else than the entry left."""
         entry = self.entries[entry_id]
         if self.changed_since(entry):
@@ -241,7 +241,7 @@ class Policies(RuleBasedStateMachine):
     def changed_since(self, entry: Recorded) -> bool:
         return any(grants(self.model[name]) != grants(state) for name, state in entry.after.items())
 
-    def carry_out(self, plan: Plan, wanted: Mapping[str, State]) -> None:
+    def carry_out(self, plan: PolicyPlan, wanted: Mapping[str, State]) -> None:
         """Apply a plan; where what it sends names an orphan it is refused, and a second plan does the rest."""
         wanted = {name: state for name, state in wanted.items() if not same(self.model[name], state)}
         for _ in self.orphans & {identity for name in wanted for identity in self.sent(name, wanted[name])}:

@@ -24,7 +24,7 @@ from kqlmi.local import commands as local_commands
 from kqlmi.local.cluster import LocalCluster
 from kqlmi.local.http.service import Service
 from kqlmi.local.state import policies
-from kqlmi.model.plan.plan import Plan
+from kqlmi.model.plan.policy_plan import PolicyPlan
 from kqlmi.model.policy import commands
 from kqlmi.session import Session
 from kqlmi.session.connections.connection import _settle_open_entries
@@ -294,7 +294,7 @@ class Oracle:
     def stands_as_before(self, told: Told) -> bool:
         return all(same(self.model[name], state) for name, state in told.before.items())
 
-    def take_back(self, key: str, plan: Callable[[], Plan]) -> None:
+    def take_back(self, key: str, plan: Callable[[], PolicyPlan]) -> None:
         told = self.entries[key]
         if self.changed_since(told):
             with pytest.raises(InputError, match="cannot be taken back"):
@@ -304,7 +304,7 @@ class Oracle:
         assert found.undoes == key, self.said
         self.carried_out(found, told.before)
 
-    def carried_out(self, plan: Plan, wanted: dict[str, State], *, outcome: str = "applied") -> None:
+    def carried_out(self, plan: PolicyPlan, wanted: dict[str, State], *, outcome: str = "applied") -> None:
         wanted = {name: state for name, state in wanted.items() if not same(self.model[name], state)}
         before = {name: self.model[name] for name in wanted}
         assert {step.scope for step in plan.steps} == {scope(name) for name in wanted}, self.said
@@ -354,7 +354,7 @@ class Oracle:
             text = commands.alter_merge(scope(name), policy(payload))
         return name, text + self.random.choice(("", ";", " // so")), written(state, verb, payload)
 
-    def planned(self, names: list[str]) -> tuple[Plan, dict[str, State]]:
+    def planned(self, names: list[str]) -> tuple[PolicyPlan, dict[str, State]]:
         """Plan a whole policy for each of some scopes, or a grant or revoke in all of them."""
         wanted: dict[str, State] = {}
         who, what = self.random.choice(NAMES), self.random.sample(USAGES, 1)

@@ -15,7 +15,7 @@ from kqlmi.model.audit.findings import (
 )
 from kqlmi.model.audit.rules import RULES
 from kqlmi.model.entities import ALL, did_you_mean, known_usage
-from kqlmi.model.plan.plan import Plan
+from kqlmi.model.plan.policy_plan import PolicyPlan
 from kqlmi.model.policy.access import without_effect
 from kqlmi.model.uses.needs import Source
 
@@ -33,7 +33,7 @@ class Audit:
     findings: tuple[Finding, ...]
     accepted: tuple[tuple[Finding, Acceptance], ...]
     expired: tuple[Acceptance, ...]
-    plans: Mapping[str, Plan]
+    plans: Mapping[str, PolicyPlan]
     unproven: tuple[Reason, ...]
     sources: tuple[Source, ...]
     unread: tuple[str, ...]

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from kqlmi.errors import printable
 from kqlmi.model.entities import SYSTEM, Identity
 from kqlmi.model.explain.fixes import word
-from kqlmi.model.plan.planid import SHOWN, plan_id
+from kqlmi.model.plan.plan import Plan
 
 Verb = Literal["assign", "unassign"]
 
@@ -37,7 +37,7 @@ class IdentityBlock:
 
 
 @dataclass(frozen=True, slots=True)
-class AssignmentPlan:
+class AssignmentPlan(Plan):
     """An identity to assign to a cluster, or to take from it, with what must be found assigned before.
 
     ``cluster`` is the session's name, ``resource_id`` the cluster's. What is sent names everything that remains, because
@@ -83,24 +83,18 @@ class AssignmentPlan:
 
     @property
     def revokes(self) -> bool:
-        """Tell whether it takes something away."""
+        """Check whether the plan takes an identity from the cluster."""
         return self.verb == "unassign" and bool(self.steps)
 
     @property
     def confirm(self) -> str:
-        """Give the cluster's name, which must be said where nothing takes the change back; empty otherwise."""
+        """Return the cluster's name, which is needed where the object ID of its system identity is lost."""
         return self.resource_id.rpartition("/")[2] if self.revokes and self.identity.object_id == SYSTEM else ""
 
     @property
-    def id(self) -> str:
-        """Return the name of exactly this change: its whole digest."""
-        before = [self.before.system, *self.before.users]
-        return plan_id(json.dumps([self.cluster, *self.steps, self.body, before, self.verb], sort_keys=True))
-
-    @property
-    def short(self) -> str:
-        """Return the ID as it is shown."""
-        return self.id[:SHOWN]
+    def content(self) -> list[Any]:
+        """Return everything that the plan does, with what must be assigned before."""
+        return [self.cluster, *self.steps, self.body, [self.before.system, *self.before.users], self.verb]
 
     @property
     def who(self) -> str:
@@ -116,7 +110,7 @@ class AssignmentPlan:
 
     @property
     def back(self) -> str:
-        """Give the line that takes the change back once it was carried out; empty where nothing does."""
+        """Return the line that reverts the plan once it was applied; empty where nothing does."""
         if self.confirm:
             return ""
         other = "unassign" if self.verb == "assign" else "assign"

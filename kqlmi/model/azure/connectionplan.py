@@ -2,12 +2,12 @@
 
 import json
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from kqlmi.errors import printable
 from kqlmi.model.entities import Identity, Scope
 from kqlmi.model.explain import fixes
-from kqlmi.model.plan.planid import SHOWN, plan_id
+from kqlmi.model.plan.plan import Plan
 from kqlmi.model.policy.access import Access
 from kqlmi.model.workflows import WORKFLOWS
 
@@ -15,7 +15,7 @@ _FLOW = next(row for row in WORKFLOWS if row.id == "dataconnection.eventhub")
 
 
 @dataclass(frozen=True, slots=True)
-class ConnectionPlan:
+class ConnectionPlan(Plan):
     """A data connection to create, of which there must be none by that name before.
 
     ``cluster`` is the session's name, ``resource_id`` the cluster's. ``by`` is the resource ID that stands for the
@@ -35,10 +35,6 @@ class ConnectionPlan:
     allowed: Access
     data_format: str = ""
     mapping: str = ""
-
-    revokes: ClassVar[bool] = False
-    confirm: ClassVar[str] = ""
-    back: ClassVar[str] = ""
 
     @property
     def body(self) -> dict[str, Any]:
@@ -60,14 +56,9 @@ class ConnectionPlan:
         return (f"PUT {self.resource_id}/databases/{self.database}/dataConnections/{self.name}",)
 
     @property
-    def id(self) -> str:
-        """Return the name of exactly this change: its whole digest."""
-        return plan_id(json.dumps([self.cluster, *self.steps, self.body], sort_keys=True))
-
-    @property
-    def short(self) -> str:
-        """Return the ID as it is shown."""
-        return self.id[:SHOWN]
+    def content(self) -> list[Any]:
+        """Return everything that the plan does."""
+        return [self.cluster, *self.steps, self.body]
 
     @property
     def summary(self) -> str:

@@ -9,7 +9,7 @@ from kqlmi.errors import printable
 from kqlmi.model.entities import SYSTEM, Scope
 from kqlmi.model.explain import fixes
 from kqlmi.model.explain.gates import Gate
-from kqlmi.model.plan.plan import Plan
+from kqlmi.model.plan.policy_plan import PolicyPlan
 from kqlmi.model.policy.access import Access, access
 from kqlmi.model.policy.directory import Directory, like_system
 from kqlmi.model.policy.policy import Snapshot
@@ -120,7 +120,7 @@ def from_refusal(
     return _by_code(error["code"], verdicts[0].reference, on) if len(verdicts) == 1 else None
 
 
-def left_over(plan: Plan, on: str = "") -> list[str]:
+def left_over(plan: PolicyPlan, on: str = "") -> list[str]:
     """Return what to drop beside a grant to the system identity: the entries of earlier ones, which allow nothing."""
     sentences = []
     for step in plan.steps:

@@ -8,7 +8,8 @@ from typing import Self
 
 from kqlmi.errors import InputError
 from kqlmi.model.entities import ALL, ObjectId, Scope, checked_usage, did_you_mean, object_id, usage_name
-from kqlmi.model.plan.plan import Plan, make_plan, summary
+from kqlmi.model.plan.builder import make_plan
+from kqlmi.model.plan.policy_plan import PolicyPlan, summary
 from kqlmi.model.policy.access import covered_by, effect, without_effect
 from kqlmi.model.policy.diff import Change
 from kqlmi.model.policy.directory import Directory
@@ -181,7 +182,7 @@ class Draft:
             policies[scope] = after if after.entries or read is not None else None
         return Snapshot(policies)
 
-    def plan(self, cluster: str = "", names: Mapping[str, str] = MappingProxyType({})) -> Plan:
+    def plan(self, cluster: str = "", names: Mapping[str, str] = MappingProxyType({})) -> PolicyPlan:
         """Give the plan that leads from what was read to what is wanted; ``names`` adds to the display names read."""
         return make_plan(self.read, self.desired(), cluster=cluster, names=names)
 

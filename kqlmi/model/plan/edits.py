@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from kqlmi.errors import InputError
 from kqlmi.model.entities import SYSTEM, Scope
-from kqlmi.model.plan.plan import Plan
+from kqlmi.model.plan.policy_plan import PolicyPlan
 from kqlmi.model.policy.access import access
 from kqlmi.model.policy.policy import Policy, Snapshot
 
@@ -59,7 +59,7 @@ def keeping(current: Snapshot, desired: Snapshot) -> Snapshot:
     )
 
 
-def without(plan: Plan, identities: Iterable[str]) -> Snapshot:
+def without(plan: PolicyPlan, identities: Iterable[str]) -> Snapshot:
     """Leave identities out of what a plan sends, for those that are no longer assigned to the cluster.
 
     Where a step replaces a policy their objects go, with all that they grant; where it merges they stay as they are.
@@ -79,7 +79,7 @@ def without(plan: Plan, identities: Iterable[str]) -> Snapshot:
     return result
 
 
-def after(current: Snapshot, plan: Plan) -> Snapshot:
+def after(current: Snapshot, plan: PolicyPlan) -> Snapshot:
     """Give the policies as a plan leaves them."""
     for step in plan.steps:
         current = current.with_policy(step.scope, step.after)
@@ -87,7 +87,7 @@ def after(current: Snapshot, plan: Plan) -> Snapshot:
 
 
 def still_allowed(
-    current: Snapshot, plan: Plan, identity: str, usages: Iterable[str], databases: Iterable[str]
+    current: Snapshot, plan: PolicyPlan, identity: str, usages: Iterable[str], databases: Iterable[str]
 ) -> tuple[str, ...]:
     """Tell which usages an identity keeps in some databases after a plan, and by which other grant."""
     left, names = after(current, plan), tuple(usages)
@@ -99,7 +99,7 @@ def still_allowed(
     )
 
 
-def named_in(plan: Plan, refusal: str) -> tuple[str, ...]:
+def named_in(plan: PolicyPlan, refusal: str) -> tuple[str, ...]:
     """Give the identities of a plan whose object IDs stand in a refusal of the cluster.
 
     The service's words for an identity that is not assigned are not published, so its object ID is all the evidence.

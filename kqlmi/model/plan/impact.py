@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from kqlmi.errors import printable
 from kqlmi.model.plan import edits
-from kqlmi.model.plan.plan import Plan
+from kqlmi.model.plan.policy_plan import PolicyPlan
 from kqlmi.model.policy.access import access
 from kqlmi.model.policy.policy import Snapshot
 from kqlmi.model.uses.needs import Discovery, Need
@@ -69,7 +69,7 @@ def unassigning(identity: str, who: str, current: Snapshot, discovery: Discovery
     return Impact(stops, tuple(unknown), orphans, {identity: who})
 
 
-def impact(plan: Plan, current: Snapshot, discovery: Discovery) -> Impact:
+def impact(plan: PolicyPlan, current: Snapshot, discovery: Discovery) -> Impact:
     """Tell what of the discovered use a plan would stop; ``current`` holds the policies of all scopes that decide."""
     after = edits.after(current, plan)
     stops = tuple(

@@ -9,8 +9,9 @@ from typing import Any
 from kqlmi.errors import InputError, KqlmiError, printable
 from kqlmi.model import jsontext
 from kqlmi.model.entities import Scope
+from kqlmi.model.plan.builder import make_plan
 from kqlmi.model.plan.impact import Impact
-from kqlmi.model.plan.plan import Plan, make_plan
+from kqlmi.model.plan.policy_plan import PolicyPlan
 from kqlmi.model.policy.policy import Policy, Snapshot
 
 _FORMAT = 1
@@ -43,7 +44,7 @@ class Live:
 NOTHING = Live()
 
 
-def to_json(plan: Plan, live: Live = NOTHING) -> str:
+def to_json(plan: PolicyPlan, live: Live = NOTHING) -> str:
     """Return a plan as a JSON document that ``from_json`` reads back as the same plan.
 
     Properties: ``kqlmi`` (the format, 1), ``id`` (SHA-256 of what ``Plan.content`` gives), ``summary``, ``undoes``,
@@ -66,7 +67,7 @@ def to_json(plan: Plan, live: Live = NOTHING) -> str:
     )
 
 
-def from_json(text: str) -> Plan:
+def from_json(text: str) -> PolicyPlan:
     """Read a saved plan: rebuild it from its scopes with their policies before and after.
 
     Its names and what it undoes are those of the file, which nobody has verified.
@@ -94,7 +95,7 @@ def from_json(text: str) -> Plan:
     return plan
 
 
-def _rebuilt(document: dict[str, Any]) -> Plan:
+def _rebuilt(document: dict[str, Any]) -> PolicyPlan:
     """Return the plan that leads from the policies before to those after."""
     before: dict[Scope, Policy | None] = {}
     after: dict[Scope, Policy | None] = {}
@@ -133,7 +134,7 @@ def _order(steps: Iterable[dict[str, Any]]) -> list[Scope]:
     return [*order, *merges]
 
 
-def _difference(document: dict[str, Any], plan: Plan) -> str:
+def _difference(document: dict[str, Any], plan: PolicyPlan) -> str:
     """Name the first property of a saved plan that is not as it was rebuilt; empty where all are."""
     rebuilt = jsontext.load(to_json(plan))
     for key in (*_PROPERTIES, *sorted(map(str, document.keys() ^ rebuilt.keys())), "id"):
@@ -147,12 +148,12 @@ def _difference(document: dict[str, Any], plan: Plan) -> str:
     return ""
 
 
-def to_text(plan: Plan, live: Live = NOTHING) -> str:
+def to_text(plan: PolicyPlan, live: Live = NOTHING) -> str:
     """Return a plan for people, with what is known of it at the moment."""
     return "\n".join([str(plan), *(["", *live.lines] if live.lines else [])])
 
 
-def to_markdown(plan: Plan, live: Live = NOTHING) -> str:
+def to_markdown(plan: PolicyPlan, live: Live = NOTHING) -> str:
     """Return a plan for a pull request: summary, changes, what would stop, and the commands in fences of their own."""
     lines = [f"### Plan {plan.short} on {_escaped(plan.cluster)}", "", plan.summary]
     lines += ["", *(f"- {_escaped(line)}" for line in live.lines)] if live.lines else []
@@ -164,13 +165,13 @@ def to_markdown(plan: Plan, live: Live = NOTHING) -> str:
     return "\n".join(lines) + "\n"
 
 
-def to_kql(plan: Plan, live: Live = NOTHING) -> str:
+def to_kql(plan: PolicyPlan, live: Live = NOTHING) -> str:
     """Return the commands as a script, apart by blank lines, as editors want it."""
     head = [f"// Plan {plan.short} on {printable(plan.cluster)}: {plan.summary}", *(f"// {one}" for one in live.lines)]
     return "\n\n".join(["\n".join(head), *(step.command for step in plan.steps)]) + "\n"
 
 
-FORMATS: Mapping[str, Callable[[Plan, Live], str]] = MappingProxyType(
+FORMATS: Mapping[str, Callable[[PolicyPlan, Live], str]] = MappingProxyType(
     {"text": to_text, "json": to_json, "markdown": to_markdown, "kql": to_kql}
 )
 
@@ -183,7 +184,7 @@ def to_warning(orphans: Iterable[str], by: str = "its answer") -> str:
     )
 
 
-def to_request(plan: Plan) -> str:
+def to_request(plan: PolicyPlan) -> str:
     """Return a message by which somebody who may not apply a plan hands it to somebody who may."""
     changes = "\n".join(f"{line} in the {step.scope}" for step in plan.steps for line in plan.lines(step))
     # By the documentation of the policy.

@@ -4,7 +4,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from kqlmi.errors import KqlmiError
-from kqlmi.model.plan.planid import SHOWN
+from kqlmi.model.plan.plan import SHOWN
 from kqlmi.notebook.completion import Known, Names, Offers, complete
 from kqlmi.session.connections import configuration
 from kqlmi.verbs import Sessions

@@ -10,7 +10,7 @@ from kqlmi.errors import ApplyError, InputError, KqlmiError, printable
 from kqlmi.model.entities import Identity, ObjectId, Scope
 from kqlmi.model.plan import edits
 from kqlmi.model.plan.draft import Draft
-from kqlmi.model.plan.plan import Plan
+from kqlmi.model.plan.policy_plan import PolicyPlan
 from kqlmi.model.policy.policy import Snapshot
 from kqlmi.notebook.panel import matrix, words
 from kqlmi.notebook.panel.reader import Reader
@@ -30,7 +30,7 @@ class Editor(View):
         if scope not in self._reader.scopes:
             scope = session.database_scope(str(scope.name))
         self._added: tuple[str, ...] = ()
-        self._shown: Plan | None = None
+        self._shown: PolicyPlan | None = None
         self._overview = False
         draft, _ = self._reader.read(Draft(scope, Snapshot()), [Scope.cluster(), scope])
         if scope in self._reader.refused:
@@ -59,7 +59,7 @@ class Editor(View):
             self._draw(draft, ticks_only=draft.read is self._draft.read and draft.scope == self._draft.scope)
 
     @property
-    def plan(self) -> Plan:
+    def plan(self) -> PolicyPlan:
         """Return the plan that leads from the policies that were read to the ticks."""
         return self.draft.plan(self._session.name, self.names)
 
@@ -126,7 +126,7 @@ class Editor(View):
         self._draw_again(*self._reader.read_again(self._draft, more=more))
 
     @alone
-    def show(self, plan: Plan) -> None:
+    def show(self, plan: PolicyPlan) -> None:
         """Show a plan, which may then be executed once it is known what it would stop."""
         wanted = edits.after(self._draft.read, plan)
         shown = words.plan(plan, wanted, self._reader.unread(wanted))
@@ -219,7 +219,7 @@ class Editor(View):
         """Keep what others changed until it was seen; without ticks, that it is drawn is enough."""
         self.theirs = [*self.theirs, *(others if ticks else ())]
 
-    def _apply(self, plan: Plan) -> Applied:
+    def _apply(self, plan: PolicyPlan) -> Applied:
         """Apply a plan; the ticks that it meets go, by what was read back."""
 
         def progress(results: tuple[StepResult, ...]) -> None:

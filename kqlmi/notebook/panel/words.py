@@ -7,8 +7,8 @@ from kqlmi.errors import printable
 from kqlmi.model.entities import ALL, SYSTEM, Identity, Scope
 from kqlmi.model.kql.tokenizer import tokens
 from kqlmi.model.plan.draft import Cell, Draft
-from kqlmi.model.plan.plan import Plan
 from kqlmi.model.plan.planfile import to_request
+from kqlmi.model.plan.policy_plan import PolicyPlan
 from kqlmi.model.policy.access import access
 from kqlmi.model.policy.diff import Change
 from kqlmi.model.policy.policy import Snapshot
@@ -60,7 +60,7 @@ def where(name: str, usage: str, grants: list[str]) -> str:
     return f"{name} may use {printable(usage)} by the policy of: {'; '.join(grants[:_MOST])}{rest}."
 
 
-def plan(value: Plan, wanted: Snapshot, unread: int) -> dict[str, Any]:
+def plan(value: PolicyPlan, wanted: Snapshot, unread: int) -> dict[str, Any]:
     """Return a plan for a view: its summary, its changes, and the exact commands as (kind, text) pieces.
 
     ``wanted`` are the policies as it leaves them, ``unread`` counts the databases that are not in it.
@@ -96,7 +96,7 @@ def plan(value: Plan, wanted: Snapshot, unread: int) -> dict[str, Any]:
     }
 
 
-def progress(value: Plan, outcomes: Sequence[str]) -> list[dict[str, str]]:
+def progress(value: PolicyPlan, outcomes: Sequence[str]) -> list[dict[str, str]]:
     """Return the steps of a plan with their outcomes, as far as there are any."""
     known = [*outcomes, *[""] * (len(value.steps) - len(outcomes))]
     return [{"scope": str(step.scope), "outcome": one} for step, one in zip(value.steps, known, strict=True)]

@@ -1,42 +1,28 @@
-"""Changes in Azure Resource Manager, planned and carried out over a session."""
+"""Plans over Azure Resource Manager, made over a session."""
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from kqlmi.errors import InputError, KqlmiError
+from kqlmi.errors import InputError
 from kqlmi.model.audit.findings import Facts
 from kqlmi.model.azure.assignment import AssignmentPlan
 from kqlmi.model.azure.connectionplan import ConnectionPlan
 from kqlmi.model.azure.dataconnections import USAGE
 from kqlmi.model.azure.resourceid import ResourceId
 from kqlmi.model.entities import SYSTEM, Identity, Scope, did_you_mean
-from kqlmi.model.plan.impact import Impact, unassigning
 from kqlmi.model.policy.access import access
 from kqlmi.model.policy.directory import Directory
 from kqlmi.model.uses.blobs import EVENT_FORMATS
 from kqlmi.model.uses.needs import Discovery
-from kqlmi.session.core import AzurePlan, Core, database_name, know, must_write, require_own
+from kqlmi.session.core import Core, database_name, know
 from kqlmi.session.policies import database_scope, read
-from kqlmi.session.resource_manager import discover, resource_of
+from kqlmi.session.resource_manager import resource_of
 
 if TYPE_CHECKING:
     from kqlmi.arm.resource import ClusterResource
 
 # What would be another place in the request's URL.
 _NAME: Final = re.compile(r"[^/\\?#%\x00-\x1f\x7f]+")
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """A plan that went through: what it wants was found there afterwards."""
-
-    plan: AzurePlan
-
-    def __str__(self) -> str:
-        done = f"Done and verified on {self.plan.cluster}: {self.plan.summary}."
-        return f"{done} %kqlmi undo does not take it back, this does: {self.plan.back}" if self.plan.back else done
 
 
 def assign(core: Core, identity: str) -> AssignmentPlan:
@@ -86,25 +72,6 @@ def _assigned(core: Core, known: tuple[Identity, ...], text: str) -> Identity:
     )
 
 
-def impact_of(core: Core, plan: AzurePlan) -> Impact:
-    """Return what stops where a plan unassigns an identity; what cannot be read is named, and never fails the plan."""
-    if not isinstance(plan, AssignmentPlan) or not plan.revokes:
-        return Impact()
-    try:
-        from kqlmi.arm import identities
-
-        reading, known = read(core), identities.read(resource_of(core)).identities
-        facts = Facts.of(reading.snapshot, discover(core), known)
-        found = unassigning(str(plan.identity.object_id), plan.who, facts.live, facts.discovery)
-    except KqlmiError as error:
-        return Impact(unknown=(f"what would stop, because {error.message}",))
-    refused = (
-        f"whether the policy of the {scope} names {plan.who}, because {error.message}"
-        for scope, error in reading.refused.items()
-    )
-    return replace(found, unknown=(*found.unknown, *refused))
-
-
 def connect_eventhub(
     core: Core,
     name: str,
@@ -149,27 +116,3 @@ def connect_eventhub(
         data_format,
         mapping,
     )
-
-
-def carry_out(
-    core: Core, plan: AzurePlan, *, confirm: str, deadline: float | None, tell: Callable[[str], None]
-) -> Done:
-    """Carry out exactly ``plan``, and verify it."""
-    from kqlmi.arm import assignments, dataconnections
-
-    must_write(core)
-    require_own(core, plan)
-    if confirm.casefold() != plan.confirm.casefold() and plan.confirm:
-        raise InputError(
-            f"Plan {plan.short} cannot be undone, and wants the name of the cluster to confirm it.",
-            hint="The name is the last part of the cluster's resource ID.",
-        )
-    if not plan.steps:
-        return Done(plan)
-    resource = resource_of(core)
-    if isinstance(plan, AssignmentPlan):
-        know(core, core.known.directory.unsure_of_assigned())
-        assignments.apply(resource, plan, deadline=deadline, tell=tell)
-    else:
-        dataconnections.apply(resource, plan, deadline=deadline, tell=tell)
-    return Done(plan)

@@ -5,14 +5,14 @@ from dataclasses import replace
 from kqlmi.errors import InputError, KqlmiError, printable
 from kqlmi.model.entities import Scope
 from kqlmi.model.plan import planfile
-from kqlmi.model.plan.plan import Plan
+from kqlmi.model.plan.policy_plan import PolicyPlan
 from kqlmi.session import policies, resource_manager
 from kqlmi.session.core import Core, require_own
 from kqlmi.session.plans.policy_plans import undo_plan
 from kqlmi.session.policies import read
 
 
-def saved_plan(core: Core, text: str) -> Plan:
+def saved_plan(core: Core, text: str) -> PolicyPlan:
     """Read a saved plan, with the names of its identities as they are now.
 
     A name that cannot be verified is left out, and so is the history entry that it undoes.
@@ -39,7 +39,7 @@ def saved_plan(core: Core, text: str) -> Plan:
     return replace(plan, undoes=undoes, names={one: name for one, name in names.items() if one in changed})
 
 
-def _undoes(core: Core, plan: Plan) -> bool:
+def _undoes(core: Core, plan: PolicyPlan) -> bool:
     """Check whether a plan is what undoes the history entry that it names."""
     try:
         return undo_plan(core, plan.undoes).id == plan.id
@@ -62,7 +62,7 @@ def _contradicted(identity: str, name: str, why: str) -> InputError:
     )
 
 
-def _refuse_uncovered(core: Core, plan: Plan) -> None:
+def _refuse_uncovered(core: Core, plan: PolicyPlan) -> None:
     """Refuse a plan that calls a change redundant by a grant that the cluster's policy does not hold."""
     if not plan.covering:
         return

@@ -14,7 +14,7 @@ from kqlmi.model.audit.findings import Acceptance, Facts, Finding
 from kqlmi.model.audit.rules import RULES
 from kqlmi.model.audit.rules.grants import near
 from kqlmi.model.entities import SYSTEM, Identity, ObjectId, Scope
-from kqlmi.model.plan.plan import make_plan
+from kqlmi.model.plan.builder import make_plan
 from kqlmi.model.policy.access import access
 from kqlmi.model.policy.entry import Entry
 from kqlmi.model.policy.policy import Policy, Snapshot

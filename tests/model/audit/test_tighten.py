@@ -7,7 +7,7 @@ from kqlmi.model.audit.audit import audit
 from kqlmi.model.audit.findings import Edits, Facts
 from kqlmi.model.audit.tighten import tighten
 from kqlmi.model.entities import Scope, known_usage
-from kqlmi.model.plan.plan import make_plan
+from kqlmi.model.plan.builder import make_plan
 from kqlmi.model.policy.access import access
 from kqlmi.model.policy.entry import Entry
 from kqlmi.model.policy.policy import Policy, Snapshot

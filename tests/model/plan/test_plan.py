@@ -2,7 +2,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kqlmi.model.entities import Scope
-from kqlmi.model.plan.plan import Plan, make_plan
+from kqlmi.model.plan.builder import make_plan
+from kqlmi.model.plan.policy_plan import PolicyPlan
 from kqlmi.model.policy import commands
 from kqlmi.model.policy.policy import Policy, Snapshot
 from tests.model.policy.test_policy import EXPORTER, LOADER, POLICIES
@@ -10,7 +11,7 @@ from tests.model.policy.test_policy import EXPORTER, LOADER, POLICIES
 DATABASE, CLUSTER = Scope.database("Samples"), Scope.cluster()
 
 
-def plan_between(before: Policy | None, after: Policy | None, cluster: Policy | None = None) -> Plan:
+def plan_between(before: Policy | None, after: Policy | None, cluster: Policy | None = None) -> PolicyPlan:
     current = Snapshot({CLUSTER: cluster, DATABASE: before})
     return make_plan(current, current.with_policy(DATABASE, after), cluster="local")
 

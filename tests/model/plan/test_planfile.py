@@ -10,10 +10,11 @@ from kqlmi.errors import InputError
 from kqlmi.model import jsontext
 from kqlmi.model.entities import Scope
 from kqlmi.model.plan import planfile
+from kqlmi.model.plan.builder import make_plan
 from kqlmi.model.plan.impact import Impact
-from kqlmi.model.plan.plan import Plan, make_plan
+from kqlmi.model.plan.plan import plan_id
 from kqlmi.model.plan.planfile import Live
-from kqlmi.model.plan.planid import plan_id
+from kqlmi.model.plan.policy_plan import PolicyPlan
 from kqlmi.model.policy.policy import Policy, Snapshot
 from tests.model.policy.test_commands import HOSTILE
 from tests.model.policy.test_policy import EXPORTER, LOADER, POLICIES
@@ -21,7 +22,7 @@ from tests.model.policy.test_policy import EXPORTER, LOADER, POLICIES
 MAYBE = st.none() | POLICIES
 
 
-def plan_of(before: Policy | None, after: Policy | None, name: str = "Samples") -> Plan:
+def plan_of(before: Policy | None, after: Policy | None, name: str = "Samples") -> PolicyPlan:
     scope = Scope.database(name)
     return make_plan(Snapshot({scope: before}), Snapshot({scope: after}), cluster="local")
 

@@ -7,8 +7,8 @@ import pytest
 
 import kqlmi
 from kqlmi.model.entities import Scope
+from kqlmi.model.plan.builder import make_plan
 from kqlmi.model.plan.impact import Impact, impact
-from kqlmi.model.plan.plan import make_plan
 from kqlmi.model.policy.policy import Policy, Snapshot
 from kqlmi.model.uses.needs import Discovery, Evidence, Need
 from kqlmi.notebook.panel.panel import Panel

@@ -12,8 +12,8 @@ from kqlmi.local.cluster import LocalCluster
 from kqlmi.model import jsontext
 from kqlmi.model.entities import Scope
 from kqlmi.model.plan import planfile
-from kqlmi.model.plan.plan import Plan
-from kqlmi.model.plan.planid import plan_id
+from kqlmi.model.plan.plan import plan_id
+from kqlmi.model.plan.policy_plan import PolicyPlan
 from kqlmi.model.policy.policy import Policy
 from kqlmi.session import Session
 
@@ -37,7 +37,7 @@ def session(cluster: LocalCluster) -> Iterator[Session]:
         yield opened
 
 
-def saved(plan: Plan, **values: object) -> str:
+def saved(plan: PolicyPlan, **values: object) -> str:
     """Save a plan with other values, and with the ID that fits."""
     document = json.loads(planfile.to_json(plan)) | values
     content = {name: document[name] for name in plan.content}

@@ -1,0 +1,141 @@
+"""A plan over policies: the commands that lead from one snapshot to another, each with what stands before and after it."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from kqlmi.errors import printable
+from kqlmi.model.entities import Scope
+from kqlmi.model.plan.plan import Plan
+from kqlmi.model.policy.diff import Change
+from kqlmi.model.policy.policy import Grant, Policy, Property
+
+Verb = Literal["alter-merge", "alter", "delete"]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One command, with the policy that it must find and the policy that it must leave."""
+
+    scope: Scope
+    verb: Verb
+    command: str
+    before: Policy | None
+    after: Policy | None
+    changes: tuple[Change, ...]
+
+    @property
+    def dropped(self) -> frozenset[Property]:
+        """Return the unknown properties that are gone, or have another value, afterwards."""
+        return _properties(self.before) - _properties(self.after)
+
+    @property
+    def added(self) -> frozenset[Property]:
+        """Return the unknown properties that are new, or have another value, afterwards."""
+        return _properties(self.after) - _properties(self.before)
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyPlan(Plan):
+    """The steps of a change, in the order in which they run.
+
+    ``cluster`` names where, ``names`` gives display names by object ID, for people. ``unchanged`` counts the grants that
+    stay, in the scopes that the steps change. ``undoes`` is the history entry that the plan undoes, empty for any other
+    plan. ``covering`` are the grants of the cluster's policy by which changes in databases are redundant, where no step
+    changes that policy.
+    """
+
+    cluster: str
+    # Without field() the property of Plan would be its default.
+    steps: tuple[Step, ...] = field()
+    unchanged: int
+    undoes: str = ""
+    names: Mapping[str, str] = field(default_factory=dict, compare=False)
+    covering: tuple[Grant, ...] = ()
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """Return everything that the plan does, without ``names`` and ``undoes``: the same change has the same ID each time."""
+        return {
+            "cluster": self.cluster,
+            "unchanged": self.unchanged,
+            "covering": [list(grant) for grant in self.covering],
+            "steps": [_content(step) for step in self.steps],
+        }
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """Give the changes of all steps."""
+        return tuple(change for step in self.steps for change in step.changes)
+
+    @property
+    def revokes(self) -> bool:
+        """Check whether the plan takes anything away: a grant, or a property that nobody knows."""
+        return any(step.dropped or any(change.kind == "revoke" for change in step.changes) for step in self.steps)
+
+    @property
+    def summary(self) -> str:
+        """Give the counts on one line."""
+        return summary(self.changes, self.unchanged)
+
+    def describe(self, change: Change) -> str:
+        """Give a change on one line: ``+ loader (<object ID>) ExternalTable``, and its effect where it is not full."""
+        note = "" if change.effect == "effective" else f" ({change.effect})"
+        return f"{'+' if change.kind == 'grant' else '-'} {self.who(change.identity)} {printable(change.usage)}{note}"
+
+    def lines(self, step: Step) -> list[str]:
+        """Return what a step changes, a line each: the grants, then the properties that nobody knows."""
+        properties = [
+            # Only between values does JSON that was written here have line breaks.
+            f"{sign} {self.who(identity)} property {printable(name)}: {' '.join(map(str.strip, value.splitlines()))}"
+            for sign, found in (("-", step.dropped), ("+", step.added))
+            for identity, name, value in sorted(found)
+        ]
+        return [*map(self.describe, step.changes), *properties]
+
+    def who(self, identity: str) -> str:
+        """Give an identity for people: its display name, where one is known, and its object ID."""
+        name = printable(self.names.get(identity, ""))
+        return f"{name} ({identity})" if name else printable(identity)
+
+    def __str__(self) -> str:
+        if not self.steps:
+            return f"Nothing to do on {printable(self.cluster)}."
+        lines = [f"Plan {self.short} on {printable(self.cluster)}: {self.summary}"]
+        for step in self.steps:
+            lines += [
+                "",
+                f"{step.scope}:",
+                *(f"  {line}" for line in self.lines(step)),
+                "",
+                step.command,
+            ]
+        return "\n".join(lines)
+
+
+def summary(changes: Iterable[Change], unchanged: int) -> str:
+    """Give the counts of changes on one line; those without an effect are counted apart."""
+    kinds = Counter((change.kind if change.effect == "effective" else change.effect) for change in changes)
+    parts = [f"{kinds['grant']} to grant", f"{kinds['revoke']} to revoke"]
+    parts += [f"{kinds[effect]} {effect}" for effect in ("redundant", "without effect") if kinds[effect]]
+    return ", ".join([*parts, f"{unchanged} unchanged"])
+
+
+def _properties(policy: Policy | None) -> frozenset[Property]:
+    return policy.properties if policy else frozenset()
+
+
+def _content(step: Step) -> dict[str, Any]:
+    changes = [
+        {"kind": change.kind, "identity": change.identity, "usage": change.usage, "effect": change.effect}
+        for change in step.changes
+    ]
+    return {
+        "scope": step.scope.name,
+        "verb": step.verb,
+        "command": step.command,
+        "before": step.before.records if step.before else None,
+        "after": step.after.records if step.after else None,
+        "changes": changes,
+    }

@@ -1,0 +1,84 @@
+"""The application of a plan over a session, each kind in its own way."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import singledispatch
+
+from kqlmi.apply import DEADLINE, Applied, StepResult, apply_plan
+from kqlmi.errors import InputError
+from kqlmi.model.azure.assignment import AssignmentPlan
+from kqlmi.model.azure.connectionplan import ConnectionPlan
+from kqlmi.model.plan.plan import Plan
+from kqlmi.model.plan.policy_plan import PolicyPlan
+from kqlmi.session.core import Core, know, must_write, require_own
+from kqlmi.session.policies import databases
+from kqlmi.session.resource_manager import resource_of
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How a plan is applied; the ``deadline`` in seconds is that of its kind where it is None."""
+
+    deadline: float | None
+    record: bool
+    tell: Callable[[str], None]
+    progress: Callable[[tuple[StepResult, ...]], None]
+
+
+def apply(core: Core, plan: Plan, terms: Terms, *, confirm: str) -> Applied:
+    """Apply exactly ``plan``, and verify it."""
+    must_write(core)
+    require_own(core, plan)
+    if plan.confirm and confirm.casefold() != plan.confirm.casefold():
+        raise InputError(
+            f"Plan {plan.short} cannot be undone, and wants the name of the cluster to confirm it.",
+            hint="The name is the last part of the cluster's resource ID.",
+        )
+    return _apply(plan, core, terms)
+
+
+@singledispatch
+def _apply(plan: Plan, core: Core, terms: Terms) -> Applied:
+    raise NotImplementedError(f"{type(plan).__name__} on {core.name}, {terms}")
+
+
+@_apply.register
+def _policies(plan: PolicyPlan, core: Core, terms: Terms) -> Applied:
+    _refuse_followers(core, plan)
+    deadline = DEADLINE if terms.deadline is None else terms.deadline
+    if core.history is None or not terms.record or not plan.steps:
+        return apply_plan(
+            core.connection, plan, deadline=deadline, tell=terms.tell, progress=terms.progress, retrying=core.retrying
+        )
+    return core.recorder.apply(plan, deadline=deadline, tell=terms.tell, progress=terms.progress)
+
+
+def _refuse_followers(core: Core, plan: PolicyPlan) -> None:
+    scopes = [step.scope for step in plan.steps if not step.scope.is_cluster]
+    if scopes and not core.known.databases:
+        databases(core)
+    for scope in scopes:
+        if scope in core.known.following:
+            raise InputError(
+                f"The {scope} follows that of another cluster, and its policy is changed there.",
+                hint="Connect to the leader's cluster.",
+            )
+
+
+@_apply.register
+def _assignment(plan: AssignmentPlan, core: Core, terms: Terms) -> Applied:
+    from kqlmi.arm import assignments
+
+    if plan.steps:
+        resource = resource_of(core)
+        know(core, core.known.directory.unsure_of_assigned())
+        assignments.apply(resource, plan, deadline=terms.deadline, tell=terms.tell)
+    return Applied(plan)
+
+
+@_apply.register
+def _data_connection(plan: ConnectionPlan, core: Core, terms: Terms) -> Applied:
+    from kqlmi.arm import dataconnections
+
+    dataconnections.apply(resource_of(core), plan, deadline=terms.deadline, tell=terms.tell)
+    return Applied(plan)
