@@ -14,6 +14,7 @@ from kqlmi.model.explain.gates import Gate
 from kqlmi.model.plan.plan import Plan
 from kqlmi.model.policy.directory import Directory
 from kqlmi.recording import Recorder
+from kqlmi.report import Described, Line, Report, Section
 from kqlmi.session.known_names import KnownNames
 
 if TYPE_CHECKING:
@@ -22,12 +23,22 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(Described):
     """The error by which a text was refused, and why; ``explanation`` is None where no identity is to blame."""
 
     error: ServiceError
     explanation: Gate | None
     verdicts: tuple[Verdict, ...]
+
+    def report(self) -> Report:
+        """Return the gate that is closed, the lines that open it, and what else each flow of the text needs."""
+        found = self.explanation.report() if self.explanation else Report("No identity seems to be the reason.")
+        needed = (
+            Section(f"{row.title} needs, beside {row.usage}", tuple(map(Line, verdict.needs)))
+            for verdict in self.verdicts
+            if (row := verdict.reference.workflow)
+        )
+        return Report(self.error.message, blocks=(Line(found.title), *found.blocks, *needed))
 
 
 class Core:

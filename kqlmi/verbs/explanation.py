@@ -1,6 +1,6 @@
 """The subcommand that explains a refusal."""
 
-from kqlmi.errors import CellError, printable
+from kqlmi.errors import CellError
 from kqlmi.verbs.registry import Context, subcommand
 
 
@@ -14,10 +14,4 @@ def explain(context: Context, /) -> None:
     refusal = context.session.refusal
     if refusal is None:
         raise CellError(f"Nothing was refused on {context.session.name} yet.", hint="%%kqlmi check looks ahead.")
-    print(printable(refusal.error.message))
-    print(refusal.explanation or "No identity seems to be the reason.")
-    for verdict in refusal.verdicts:
-        workflow = verdict.reference.workflow
-        if workflow:
-            print(f"\n{workflow.title} needs, beside {workflow.usage}:")
-            print(*(f"    {printable(need)}" for need in verdict.needs), sep="\n")
+    print(refusal)

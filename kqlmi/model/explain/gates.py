@@ -10,6 +10,7 @@ from kqlmi.model.explain import fixes
 from kqlmi.model.policy.access import access
 from kqlmi.model.policy.policy import Snapshot
 from kqlmi.model.workflows import Workflow
+from kqlmi.report import Code, Described, Report
 
 Kind = Literal["flow", "assignment", "grant", "callout", "azure role", "kusto role", "database role", "endpoint"]
 State = Literal["done", "not done", "not checked"]
@@ -18,7 +19,7 @@ _UNSEEN: Final = "not checked from here"
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
+class Gate(Described):
     """One gate, and whether it is open.
 
     ``fixes`` are lines to run that open it, the narrowest first, or a cell of two lines; none where none can be written.
@@ -31,9 +32,10 @@ class Gate:
     state: State = "not done"
     certain: bool = True
 
-    def __str__(self) -> str:
+    def report(self) -> Report:
+        """Return the gate with the lines that open it."""
         sentence = self.sentence if self.certain else f"Probably: {self.sentence}"
-        return "\n".join([sentence, *(f"    {line}" for fix in self.fixes for line in fix.splitlines())])
+        return Report(sentence, blocks=tuple(Code(fix, "") for fix in self.fixes))
 
 
 def gates(

@@ -2,22 +2,19 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Final
 
-from kqlmi.errors import printable
 from kqlmi.model.entities import Identity, Scope
 from kqlmi.model.explain.fixes import word
-from kqlmi.model.explain.gates import Gate, State, gates
+from kqlmi.model.explain.gates import Gate, gates
 from kqlmi.model.policy.policy import Snapshot
 from kqlmi.model.templates.forms import Form, Kind
 from kqlmi.model.templates.values import Place, Values
 from kqlmi.model.workflows import Workflow
-
-_MARKS: Final[dict[State, str]] = {"done": "[x]", "not done": "[ ]", "not checked": "[?]"}
+from kqlmi.report import Described, Line, Report
 
 
 @dataclass(frozen=True, slots=True)
-class Template:
+class Template(Described):
     """A flow written out.
 
     ``text`` is one command or query, Python, or a line of a shell, by ``kind``. ``line`` is a ``%kqlmi`` line that does
@@ -47,15 +44,17 @@ class Template:
         words = [f"--{name}={word(value)}" for name, value in (("database", self.database), ("on", self.on)) if value]
         return "\n".join([" ".join(["%%kqlmi", *(one for one in words if not one.endswith("="))]), self.text])
 
-    def __str__(self) -> str:
-        """Give what it is, the checklist and the notes, for people; not the text."""
+    def report(self) -> Report:
+        """Return what it is, the checklist and the notes, for people; not the text."""
         row = self.workflow
         usage = f"{row.usage} ({'documented' if row.sure == 'documented' else 'inferred, no page names the usage'})"
-        where = Scope.database(self.database)
-        filled = [f"Filled in: {name} {printable(value)}" for name, value in (self.filled or {}).items()]
+        verdict = f"{usage}, for {self.identity} in the {Scope.database(self.database)}."
+        checklist = [
+            block for gate in self.checklist for block in (Line(gate.sentence, gate.state), *gate.report().blocks)
+        ]
+        filled = [f"Filled in: {name} {value}" for name, value in (self.filled or {}).items()]
         notes = [f"Note: {note}" for note in self.notes]
-        head = f"{row.title}: {usage}, for {self.identity} in the {where}."
-        return "\n".join([head, *map(_item, self.checklist), *notes, *filled, f"Source: {row.doc}"])
+        return Report(row.title, verdict, tuple(checklist), (*notes, *filled, f"Source: {row.doc}"))
 
 
 def fill(
@@ -101,13 +100,6 @@ def fill(
         # The connection to the ingestion endpoint will be the current one.
         "" if endpoint and endpoint.state != "done" else place.on,
     )
-
-
-def _item(gate: Gate) -> str:
-    """Return a gate as a line of a checklist, and below it what opens it."""
-    shown = () if gate.state == "done" else gate.fixes
-    below = (f"      {part}" for line in shown for part in line.splitlines())
-    return "\n".join([f"{_MARKS[gate.state]} {gate.sentence}", *below])
 
 
 def _endpoint(values: Values, place: Place) -> Gate:

@@ -1,5 +1,7 @@
 """The gates of each flow, in the order in which the service asks."""
 
+from dataclasses import replace
+
 import pytest
 
 from kqlmi.model.entities import SYSTEM, Identity, ObjectId, Scope
@@ -50,3 +52,9 @@ def test_a_viewer_is_named_by_its_guid_where_that_is_known() -> None:
     (line,) = by_kind("update_policy")["database role"].fixes
     assert line == f"%%kqlmi\n.add database ['D'] viewers ('aadapp={MINE.object_id};t')"
     assert by_kind("update_policy", Identity(SYSTEM))["database role"].fixes == ()
+
+
+def test_what_is_only_probable_says_so_and_lines_stand_below() -> None:
+    gate = Gate("grant", "It is closed.", ("%kqlmi grant x", "%%kqlmi\n.show tables"))
+    assert str(gate) == "It is closed.\n    %kqlmi grant x\n    %%kqlmi\n    .show tables"
+    assert str(replace(gate, certain=False)).startswith("Probably: It is closed.")
