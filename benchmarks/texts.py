@@ -21,21 +21,20 @@ from kqlmi.local.query import external_calls
 from kqlmi.local.values import lenient_json
 from kqlmi.local.values.faults import KustoError
 from kqlmi.model import jsontext
-from kqlmi.model.kql import brackets, hidden_literals, payloads, tokenizer
+from kqlmi.model.kql import payloads, tokenizer
 from kqlmi.model.kql.source_map import Mapped
-from kqlmi.model.policy import commands
-from kqlmi.model.uses import references
+from kqlmi.model.statement import Statement
 from kqlmi.notebook import invocation
 from kqlmi.notebook.panel import words
 
 READERS: dict[str, Callable[[str], object]] = {
-    "tokenizer.tokens": lambda text: list(tokenizer.tokens(text)),
-    "brackets.commands": lambda text: list(brackets.commands(text)),
-    "commands.read": commands.read,
-    "commands.writes": commands.writes,
-    "hidden_literals.hidden": hidden_literals.hidden,
-    "hidden_literals.masked": hidden_literals.masked,
-    "references": references.references,
+    "tokenizer.tokens": tokenizer.tokens,
+    "statement.commands": lambda text: Statement(text).commands,
+    "statement.policy_command": lambda text: Statement(text).policy_command,
+    "statement.policy_writes": lambda text: Statement(text).policy_writes,
+    "statement.hidden": lambda text: Statement(text).hidden,
+    "statement.masked": lambda text: Statement(text).masked,
+    "statement.references": lambda text: Statement(text).references,
     "invocation.parse_cell": lambda text: invocation.parse_cell("", text),
     "words.pieces": words.pieces,
     "payloads.json_pieces": lambda text: list(payloads.json_pieces(Mapped.whole(text))),

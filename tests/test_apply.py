@@ -13,6 +13,7 @@ from kqlmi.model.entities import Scope
 from kqlmi.model.plan.policy_plan import PolicyPlan
 from kqlmi.model.policy import commands
 from kqlmi.model.policy.policy import Policy
+from kqlmi.model.statement import Statement
 from kqlmi.session import Session
 
 FIRST, SECOND = Scope.database("First"), Scope.database("Second")
@@ -57,7 +58,7 @@ class Faulty:
     def execute(
         self, text: str, database: str | None = None, *, timeout: float | None = None, client_request_id: str = ""
     ) -> Table:
-        command = commands.read(text)
+        command = Statement(text).policy_command
         if command and command.scope == self.scope and command.verb != "show":
             return self.fault(SameRequest(self.behind, client_request_id), text)
         return self.behind.execute(text, database, timeout=timeout, client_request_id=client_request_id)
@@ -188,7 +189,7 @@ class Own(Faulty):
     def execute(
         self, text: str, database: str | None = None, *, timeout: float | None = None, client_request_id: str = ""
     ) -> Table:
-        command = commands.read(text)
+        command = Statement(text).policy_command
         if command and command.scope == self.scope and command.verb != "show":
             self.fault(self.behind, text)
         return self.behind.execute(text, database, timeout=timeout, client_request_id=client_request_id)

@@ -23,6 +23,7 @@ from kqlmi.model.entities import Scope
 from kqlmi.model.plan.policy_plan import PolicyPlan
 from kqlmi.model.policy import commands
 from kqlmi.model.policy.policy import Policy
+from kqlmi.model.statement import Statement
 from kqlmi.recording import cells
 from kqlmi.session import Session
 
@@ -157,10 +158,8 @@ def test_a_time_that_no_server_takes_leaves_no_entry(session: Session, loader: s
 
 def test_a_command_that_cannot_be_sent_is_recorded_as_not_applied(session: Session) -> None:
     # An address that gets no token is refused as late as this, too.
-    command = commands.read(commands.delete(FIRST))
-    assert command
     with pytest.raises(InputError, match="9999 seconds"):
-        cells.run(session.recorder, [command], commands.delete(FIRST), "First", timeout=9999)
+        cells.run(session.recorder, Statement(commands.delete(FIRST)), "First", timeout=9999)
     assert session.recorded().entries[-1].outcome == "not applied"
 
 
@@ -315,7 +314,7 @@ def test_what_is_sent_is_on_record_with_its_request_id_before_it_is_sent(
             self.behind = behind
 
         def execute(self, text: str, *args: Any, **options: Any) -> Table:
-            if commands.writes(text):
+            if Statement(text).policy_writes:
                 steps = session.recorded().entries[-1].steps
                 recorded[options["client_request_id"]] = [step.client_request_id for step in steps]
             return self.behind.execute(text, *args, **options)
@@ -465,7 +464,7 @@ def test_a_piped_command_that_was_refused_is_not_credited_with_what_somebody_els
             self.behind = behind
 
         def execute(self, text: str, *args: Any, **options: Any) -> Table:
-            if not commands.writes(text):
+            if not Statement(text).policy_writes:
                 return self.behind.execute(text, *args, **options)
             self.behind.execute(commands.alter(FIRST, Policy.empty().grant("system", "All")))
             if lands:

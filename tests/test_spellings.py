@@ -13,6 +13,7 @@ from kqlmi.local.values.faults import KustoError
 from kqlmi.model.entities import Scope
 from kqlmi.model.policy import commands
 from kqlmi.model.policy.policy import Policy
+from kqlmi.model.statement import Statement
 from kqlmi.session import Session
 
 from .spellings import ALL, CLUSTER, DATABASE, OTHERS, PAYLOAD, SPELLINGS, Spelling
@@ -66,19 +67,21 @@ def test_the_table_is_large_and_says_nothing_twice() -> None:
 
 def test_the_client_knows_each_for_the_writes_that_it_is() -> None:
     for spelling in ALL:
-        found = [(one.verb, one.scope or SCOPES[DATABASE], one.payload) for one in commands.writes(spelling.text)]
+        found = [
+            (one.verb, one.scope or SCOPES[DATABASE], one.payload) for one in Statement(spelling.text).policy_writes
+        ]
         assert found == [(verb, SCOPES[scope], text) for verb, scope, text in spelling.writes], spelling.text
-    assert [text for text in OTHERS if commands.writes(text)] == []
+    assert [text for text in OTHERS if Statement(text).policy_writes] == []
 
 
 def test_the_client_knows_of_which_the_answer_is_the_policy() -> None:
     for spelling in SINGLE:
-        command = commands.read(spelling.text)
+        command = Statement(spelling.text).policy_command
         assert command, spelling.text
         assert command.piped != spelling.shows, spelling.text
         [(verb, scope, payload)] = spelling.writes
         assert (command.verb, command.scope or SCOPES[DATABASE], command.payload) == (verb, SCOPES[scope], payload)
-    assert [one.text for one in ALL if one not in SINGLE and commands.read(one.text)] == []
+    assert [one.text for one in ALL if one not in SINGLE and Statement(one.text).policy_command] == []
 
 
 def test_the_local_cluster_reads_each_as_the_same_command() -> None:

@@ -15,7 +15,7 @@ from kqlmi.cluster.protocol.table import Table
 from kqlmi.cluster.protocol.transport import passage, watch
 from kqlmi.credentials import SignIn
 from kqlmi.errors import ConnectionFailedError, InputError, ServiceError
-from kqlmi.model.kql.tokenizer import is_management, is_write
+from kqlmi.model.statement import Statement
 
 if TYPE_CHECKING:
     from azure.kusto.data import KustoClient, KustoConnectionStringBuilder
@@ -105,22 +105,22 @@ class KustoConnection:
             ServiceError: The cluster answered with an error.
             RequestInterruptedError: It was interrupted; a query was then asked to end.
         """
-        request = client_request_id or new_client_request_id()
+        statement, request = Statement.parse(text), client_request_id or new_client_request_id()
         seconds = self._timeout if timeout is None else timeout
         server_deadline(seconds)
         try:
-            return self._retrying.send(text, lambda left: self._send(text, database, request, left), seconds)
+            return self._retrying.send(statement, lambda left: self._send(statement, database, request, left), seconds)
         except (ConnectionFailedError, ServiceError) as error:
-            if is_write(text) and not nothing_happened(error):
+            if statement.is_write and not nothing_happened(error):
                 error.hint = f"{error.hint} {_LOOK}".strip()
             elif isinstance(error, ConnectionFailedError) and error.sent:
                 error.hint = "It changes nothing: try again."
             raise
         except KeyboardInterrupt:
             raise interrupted(
-                text,
+                statement,
                 request,
-                lambda cancel: self._send(cancel, database, new_client_request_id(), SERVER_SECONDS),
+                lambda cancel: self._send(Statement(cancel), database, new_client_request_id(), SERVER_SECONDS),
                 sent=request in self._left,
             ) from None
         finally:
@@ -131,7 +131,7 @@ class KustoConnection:
         self._client.close()
         self._target.sign_in.close()
 
-    def _send(self, text: str, database: str | None, client_request_id: str, seconds: float) -> Table:
+    def _send(self, statement: Statement, database: str | None, client_request_id: str, seconds: float) -> Table:
         from azure.kusto.data import ClientRequestProperties
 
         properties = ClientRequestProperties()
@@ -139,13 +139,13 @@ class KustoConnection:
         properties.set_option(properties.request_timeout_option_name, server_deadline(seconds))
         if self._read_only:
             properties.set_option("request_readonly", value=True)
-        run = self._client.execute_mgmt if is_management(text) else self._client.execute_query
+        run = self._client.execute_mgmt if statement.kind == "command" else self._client.execute_query
         self._left.discard(client_request_id)
         with (
             passage(seconds + _GRACE.total_seconds(), lambda: self._left.add(client_request_id)) as on_its_way,
-            translated(self._target.query_url, self._target.sign_in, on_its_way, client_request_id, text=text),
+            translated(self._target.query_url, self._target.sign_in, on_its_way, client_request_id, statement),
         ):
-            return cast("Table", run(database or "NetDefaultDB", text, properties))
+            return cast("Table", run(database or "NetDefaultDB", statement, properties))
 
 
 def server_deadline(seconds: object) -> timedelta:

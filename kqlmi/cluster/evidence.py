@@ -8,8 +8,8 @@ from kqlmi.cluster.connection import Connection
 from kqlmi.cluster.protocol.table import Table
 from kqlmi.errors import KqlmiError, PolicyError, ServiceError
 from kqlmi.model.entities import Scope, database_key
-from kqlmi.model.policy import commands
 from kqlmi.model.policy.policy import Grant, Policy, Property, State, as_read, state_of
+from kqlmi.model.statement import Statement
 
 _POLICY = "ChangeCommand contains 'managed_identity'"
 _JOURNAL = f".show journal | where EventTimestamp > ago(10m) and {_POLICY}"
@@ -120,7 +120,7 @@ _COLUMNS = (
 def _writes(journal: Table) -> list[Write]:
     """Return the rows of the journal that policy commands left, the oldest first."""
     rows = (Write(*(str(value or "") for value in row)) for row in zip(*map(journal.column, _COLUMNS), strict=True))
-    return sorted((row for row in rows if commands.writes(row.command)), key=lambda write: write.time)
+    return sorted((row for row in rows if Statement(row.command).policy_writes), key=lambda write: write.time)
 
 
 def _by_journal(journal: Table, scope: Scope, own: str, before: Policy | None) -> Overwritten | None:
@@ -165,7 +165,7 @@ def _by_commands(listed: Table, scope: Scope, own: str, window: float) -> Overwr
         & (frame.StartedOn <= mine.LastUpdatedOn.iloc[0])
     ]
     for row in others.itertuples():
-        for command in commands.writes(str(row.Text)):
+        for command in Statement(row.Text).policy_writes:
             if (command.scope or Scope.database(str(row.Database))) == scope:
                 return Overwritten(scope, str(row.User), frozenset(), frozenset(), str(row.Text))
     return None

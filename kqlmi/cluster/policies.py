@@ -22,6 +22,7 @@ from kqlmi.fanout import WIDTH, Progress, each, unseen
 from kqlmi.model.entities import Scope
 from kqlmi.model.policy import commands
 from kqlmi.model.policy.policy import Policy, Snapshot
+from kqlmi.model.statement import Statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,12 +145,14 @@ def no_such_policy(error: ServiceError) -> NoSuchPolicyError | None:
     )
 
 
-def write_policy(connection: Connection, text: str, database: str, *, timeout: float, retrying: Retrying) -> Table:
+def write_policy(
+    connection: Connection, statement: Statement, database: str, *, timeout: float, retrying: Retrying
+) -> Table:
     """Send a writing policy command as it stands, and again where it was proven not applied; ``timeout`` is for all."""
     request = new_client_request_id()
 
     def send(left: float) -> Table:
-        return connection.execute(text, database or None, timeout=left, client_request_id=request)
+        return connection.execute(statement, database or None, timeout=left, client_request_id=request)
 
     try:
         return retrying.repeat(send, timeout)

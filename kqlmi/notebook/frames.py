@@ -9,6 +9,7 @@ from kqlmi.model.explain.explanation import Verdict
 from kqlmi.model.plan.draft import Draft
 from kqlmi.model.policy.access import access, without_effect
 from kqlmi.model.policy.policy import Snapshot
+from kqlmi.model.statement import Statement
 from kqlmi.notebook.panel import matrix
 
 if TYPE_CHECKING:
@@ -55,8 +56,8 @@ def policy_frame(policies: Snapshot) -> "pd.DataFrame":
     return pd.DataFrame(rows, columns=names).astype({"is_system": bool})
 
 
-def check_frame(verdicts: Iterable[Verdict], text: str) -> "pd.DataFrame":
-    """Return one row for each identity that a text uses.
+def check_frame(verdicts: Iterable[Verdict], statement: Statement) -> "pd.DataFrame":
+    """Return one row for each identity that a statement uses.
 
     Columns: ``workflow``, ``identity`` (missing where the text does not tell), ``usage``, ``scope``, ``allowed`` (missing
     where it cannot be told), ``reason``, ``also_needs`` (a list: the gates beside the policy, and what is inferred),
@@ -73,7 +74,7 @@ def check_frame(verdicts: Iterable[Verdict], text: str) -> "pd.DataFrame":
             "reason": lambda one: one.access.reason,
             "also_needs": lambda one: list(one.needs),
             "target": lambda one: one.reference.target,
-            "line": lambda one: text.count("\n", 0, one.reference.start) + 1,
+            "line": lambda one: statement.line(one.reference.start),
         },
         {"allowed": "boolean"},
     )

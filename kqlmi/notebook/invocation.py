@@ -5,30 +5,23 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, Final, Literal
 
 from kqlmi.errors import CellError
 from kqlmi.model.entities import did_you_mean
-from kqlmi.model.kql.tokenizer import Token, tokens
+from kqlmi.model.statement import Statement
 
 ASSIGNMENT = re.compile(r"\s*(?P<name>\w+)\s*<<(?=\s|$)")
 Kind = Literal["flag", "value", "values"]
 
 CELL_OPTIONS: Final[Mapping[str, Kind]] = {"database": "value", "on": "value", "raw": "flag", "help": "flag"}
-# A line that begins with one of these behind a dot begins a command; anything else may be the rest of a query.
-_VERBS: Final = frozenset(
-    {"add", "alter", "append", "assert", "attach", "cancel", "clear", "create", "delete", "detach", "disable", "drop", "enable", "execute", "export", "get", "grant", "import", "ingest", "join", "kill", "list", "merge", "move", "redirect", "rename", "replace", "restore", "revoke", "run", "save", "seal", "set", "show", "undo"}
-)  # fmt: skip
-_OPEN, _CLOSE = frozenset("([{"), frozenset(")]}")
-_UNFINISHED: Final = frozenset("|<>=,+-*/([{.:")
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A ``%%kqlmi`` cell: ``text`` is one command or query, as it was typed; ``check`` only looks at it."""
+    """A ``%%kqlmi`` cell: ``statement`` is one command or query, as it was typed; ``check`` only looks at it."""
 
-    text: str
+    statement: Statement
     name: str = ""
     database: str = ""
     on: str = ""
@@ -63,10 +56,11 @@ def parse_cell(line: str, text: str) -> Cell:
             hint="Put the command on the line below: %%kqlmi [name <<] [check] [--database D] [--on N] [--raw].",
         )
     options = words.options
+    statement = Statement.parse(text)
     if not options.get("help"):
-        _refuse_all_but_one(text)
+        _refuse_all_but_one(statement)
     return Cell(
-        text,
+        statement,
         name,
         str(options.get("database", "")),
         str(options.get("on", "")),
@@ -110,36 +104,11 @@ def parse_words(words: Sequence[str], options: Mapping[str, Kind]) -> Words:
     return Words(tuple(positional), found)
 
 
-def _refuse_all_but_one(text: str) -> None:
-    found = list(tokens(text))
-    if not found:
+def _refuse_all_but_one(statement: Statement) -> None:
+    if not statement.tokens:
         raise CellError("The cell is empty.", hint="Write one command or query below %%kqlmi, such as .show databases.")
-    if second := _second_command(text, found):
+    if second := statement.second_command:
         raise CellError(
             f"The cell holds two commands: the second begins at {second!r}.",
             hint="Give each its own cell, or put them under .execute database script <|.",
         )
-
-
-def _second_command(text: str, found: Sequence[Token]) -> str:
-    """Return the line on which a second command begins, empty where there is none for certain."""
-    words = [token.text for token in found]
-    if words[:2] == [".", "execute"] and "script" in words:
-        return ""
-    if words[:3] == [".", "ingest", "inline"]:
-        # What follows is data.
-        found = found[: next((place for place, pair in enumerate(pairwise(words)) if pair == ("<", "|")), None)]
-    depth = 0
-    for before, token, after in zip(found, found[1:], found[2:], strict=False):
-        depth += (before.text in _OPEN) - (before.text in _CLOSE)
-        if (
-            token.text == "."
-            and depth == 0
-            and after.start == token.end
-            and after.text in _VERBS
-            and before.text not in _UNFINISHED
-            and not {"\n", "\r"}.isdisjoint(text[before.end : token.start])
-        ):
-            # What stands in quotes may be a secret.
-            return re.split(r"h?@?[\"'`~]", text[token.start :].splitlines()[0])[0].strip()[:60]
-    return ""

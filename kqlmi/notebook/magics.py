@@ -6,8 +6,8 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_exp
 
 from kqlmi import verbs
 from kqlmi.errors import AnswerError, KqlmiError, RequestInterruptedError, printable
-from kqlmi.model.kql.hidden_literals import hidden
 from kqlmi.model.policy.policy import Snapshot
+from kqlmi.model.statement import Statement
 from kqlmi.notebook.frames import check_frame, policy_frame
 from kqlmi.notebook.invocation import Cell, parse_cell
 from kqlmi.notebook.settings import KqlMI
@@ -46,18 +46,19 @@ class KqlMagics(Magics):
     @line_cell_magic
     def kqlmi(self, line: str, cell: str | None = None) -> Any:
         """Run a subcommand (``%kqlmi help``), or the command or query of a cell."""
+        statement = None if cell is None else Statement(cell)
         try:
-            return self._do(line, cell)
+            return self._do(line, statement)
         except KqlmiError as error:
             # No notebook shows what an error came from, and it may repeat what was typed.
-            error.forget(hidden(cell or ""))
+            error.forget(statement.hidden if statement else ())
             raise
         except RequestInterruptedError:
             raise
         except KeyboardInterrupt:
             raise RequestInterruptedError("Interrupted.") from None
 
-    def _do(self, line: str, cell: str | None) -> Any:
+    def _do(self, line: str, cell: Statement | None) -> Any:
         if cell is None:
             return verbs.run(self.sessions, line, self.settings)
         parsed = parse_cell(line, cell)
@@ -69,14 +70,14 @@ class KqlMagics(Magics):
     def _run(self, cell: Cell) -> "pd.DataFrame | None":
         session = self.sessions.get(cell.on)
         if cell.check:
-            return self._kept(cell, check_frame(session.check(cell.text, cell.database), cell.text))
-        table = session.send(cell.text, cell.database)
+            return self._kept(cell, check_frame(session.check(cell.statement, cell.database), cell.statement))
+        table = session.send(cell.statement, cell.database)
         found, note = None, ""
         if table.others:
             self._show_tables(cell, table)
         elif not (cell.raw or self.settings.raw):
             try:
-                found = session.policy_in(table, cell.text, cell.database)
+                found = session.policy_in(table, cell.statement, cell.database)
             except AnswerError as error:
                 # The command was carried out: what came back is shown as it is, and not called a failure.
                 note = f"The policy is shown as it came: {error}"

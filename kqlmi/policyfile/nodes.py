@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from kqlmi.errors import InputError, printable
-from kqlmi.model.kql.tokenizer import whole_characters
+from kqlmi.model.kql.source_map import whole_characters
 
 # A cluster of 10,000 databases takes about a megabyte. The parser's time grows with the square of the depth.
 MAX_LENGTH = 4_000_000

@@ -1,7 +1,7 @@
 """A text with policy commands that write, sent as it stands and recorded: what its answer does not prove is read back."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
@@ -24,9 +24,9 @@ from kqlmi.errors import (
 )
 from kqlmi.history import Entry, Outcome, StepRecord, open_entries
 from kqlmi.model.entities import Scope
-from kqlmi.model.kql.hidden_literals import masked
 from kqlmi.model.policy import commands
 from kqlmi.model.policy.commands import PolicyCommand
+from kqlmi.model.statement import Statement
 from kqlmi.recording.recorder import Recorder, first_value
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ _FAILED: Final = {
 }
 
 
-def run(recorder: Recorder, written: Sequence[PolicyCommand], text: str, database: str, *, timeout: float) -> Table:
-    """Send a text that writes policies, with the policies read around it, and return its answer.
+def run(recorder: Recorder, statement: Statement, database: str, *, timeout: float) -> Table:
+    """Send a statement that writes policies, with the policies read around it, and return its answer.
 
     Of a script that the service carries out in part, each scope has the outcome that its own policy shows.
 
@@ -56,14 +56,18 @@ def run(recorder: Recorder, written: Sequence[PolicyCommand], text: str, databas
         KqlmiError: It was refused or failed; the hint says what became of it all the same.
         RequestInterruptedError: It was interrupted; ``outcome`` says what became of it.
     """
-    context = Scope.database(database or _database(recorder)) if any(not one.scope for one in written) else None
+    context = (
+        Scope.database(database or _database(recorder))
+        if any(not one.scope for one in statement.policy_writes)
+        else None
+    )
     request = new_client_request_id()
     try:
-        steps = _around(recorder, written, context, text, request)
+        steps = _around(recorder, statement, context, request)
     except ForbiddenError:
         # Who may not read a policy may not write it: the refusal of the command itself says so best.
-        return write_policy(recorder.connection, text, database, timeout=timeout, retrying=recorder.retrying)
-    sent = _Sent(recorder, recorder.entry("cell", steps), commands.read(text))
+        return write_policy(recorder.connection, statement, database, timeout=timeout, retrying=recorder.retrying)
+    sent = _Sent(recorder, recorder.entry("cell", steps), statement.policy_command)
     try:
         recorder.begin(sent.entry)
     except KeyboardInterrupt:
@@ -71,12 +75,12 @@ def run(recorder: Recorder, written: Sequence[PolicyCommand], text: str, databas
 
     def send(left: float) -> Table:
         if sent.again:
-            sent.entry = replace(sent.entry, steps=_around(recorder, written, context, text, request))
+            sent.entry = replace(sent.entry, steps=_around(recorder, statement, context, request))
             recorder.update(sent.entry)
         sent.again = sent.unclear = True
         sent.until = time.monotonic() + left
         try:
-            return recorder.connection.execute(text, database or None, timeout=left, client_request_id=request)
+            return recorder.connection.execute(statement, database or None, timeout=left, client_request_id=request)
         except (KqlmiError, KeyboardInterrupt) as error:
             sent.unclear = not nothing_happened(error)
             raise
@@ -199,13 +203,11 @@ def _after_interrupt(connection: Connection, awaited: Awaited) -> Settled:
     return after_interrupt(connection, awaited, DEADLINE)
 
 
-def _around(
-    recorder: Recorder, written: Sequence[PolicyCommand], context: Scope | None, text: str, request: str
-) -> tuple[StepRecord, ...]:
+def _around(recorder: Recorder, statement: Statement, context: Scope | None, request: str) -> tuple[StepRecord, ...]:
     """Return a step for each scope that commands write: its policy as it is, and as they are to leave it."""
     before: dict[Scope, Policy | None] = {}
     after: dict[Scope, Policy | None] = {}
-    for command in written:
+    for command in statement.policy_writes:
         scope = command.scope or context
         assert scope  # noqa: S101 - there is a context wherever a command names no scope
         if scope not in before:
@@ -214,7 +216,7 @@ def _around(
             after[scope] = commands.expected(command, after[scope])
     ids = recorder.ids(before)
     return tuple(
-        StepRecord(scope, masked(text), before[scope], after[scope], "open", request, ids.get(scope, ""))
+        StepRecord(scope, statement.masked, before[scope], after[scope], "open", request, ids.get(scope, ""))
         for scope in before
     )
 

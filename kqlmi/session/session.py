@@ -26,6 +26,7 @@ from kqlmi.model.plan.policy_plan import PolicyPlan
 from kqlmi.model.policy.access import Access, access
 from kqlmi.model.policy.directory import Directory
 from kqlmi.model.policy.policy import Policy, Snapshot
+from kqlmi.model.statement import Statement
 from kqlmi.model.templates import Template
 from kqlmi.model.uses.needs import Discovery
 from kqlmi.session import (
@@ -87,11 +88,11 @@ class Session(core.Core):
 
     def send(self, text: str, database: str | None = None, *, timeout: float | None = None) -> Table:
         """Do what ``run`` does, for a caller that looks at every table of the answer."""
-        return statements.send(self, text, database, timeout=timeout)
+        return statements.send(self, Statement.parse(text), database, timeout=timeout)
 
     def check(self, text: str, database: str = "") -> tuple[Verdict, ...]:
         """Return for each identity that a command or query uses whether it would be allowed now; nothing is executed."""
-        return statements.check(self, text, database)
+        return statements.check(self, Statement.parse(text), database)
 
     def policy_in(self, answer: Table, text: str, database: str = "") -> Snapshot | None:
         """Return the policy that ``text`` was answered with; None where that is no policy command, or its answer is piped.
@@ -99,7 +100,7 @@ class Session(core.Core):
         Raises:
             AnswerError: The answer cannot be read as the policy of the scope that was asked for.
         """
-        return statements.policy_in(self, answer, text, database)
+        return statements.policy_in(self, answer, Statement.parse(text), database)
 
     def databases(self, pattern: str = "") -> tuple[str, ...]:
         """Return the names of the databases that the caller may see, or of those that match a glob, without letter case.

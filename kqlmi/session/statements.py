@@ -9,10 +9,10 @@ from kqlmi.errors import AnswerError, KqlmiError, ServiceError
 from kqlmi.model.entities import Scope
 from kqlmi.model.explain.explanation import Verdict, from_refusal, judge
 from kqlmi.model.explain.fixes import is_identity
-from kqlmi.model.kql.tokenizer import is_write
 from kqlmi.model.policy import commands
 from kqlmi.model.policy.policy import Snapshot
-from kqlmi.model.uses.references import Reference, references
+from kqlmi.model.statement import Statement
+from kqlmi.model.uses.references import Reference
 from kqlmi.recording import cells
 from kqlmi.session.core import Core, Refusal, must_write
 from kqlmi.session.policies import read
@@ -20,25 +20,25 @@ from kqlmi.session.policies import read
 _MOST = 8  # references of a refused text whose databases are looked at
 
 
-def send(core: Core, text: str, database: str | None, *, timeout: float | None) -> Table:
+def send(core: Core, statement: Statement, database: str | None, *, timeout: float | None) -> Table:
     """Send one command or query, and record it if it writes policies; a refusal is kept, with what explains it."""
-    command, written = commands.read(text), commands.writes(text)
-    if is_write(text):
+    command = statement.policy_command
+    if statement.is_write:
         must_write(core)
     name, limit = core.known.database(database or core.database), core.timeout if timeout is None else timeout
     server_deadline(limit)
     try:
-        if written:
+        if statement.policy_writes:
             if core.history:
-                return cells.run(core.recorder, written, text, name, timeout=limit)
-            return policies.write_policy(core.connection, text, name, timeout=limit, retrying=core.retrying)
-        return core.connection.execute(text, name or None, timeout=timeout)
+                return cells.run(core.recorder, statement, name, timeout=limit)
+            return policies.write_policy(core.connection, statement, name, timeout=limit, retrying=core.retrying)
+        return core.connection.execute(statement, name or None, timeout=timeout)
     except ServiceError as error:
         if command and not error.hint:
             error.hint = commands.fault(command)
         if command and not command.piped and not error.hint and (unknown := policies.no_such_policy(error)):
             raise unknown from error
-        core.refusal = explain(core, error, text, name)
+        core.refusal = explain(core, error, statement, name)
         if (explained := core.refusal.explanation) and explained.fixes and explained.certain:
             # A fix that is a cell of its own does not fit on the line of an error.
             fix = explained.fixes[0]
@@ -46,9 +46,9 @@ def send(core: Core, text: str, database: str | None, *, timeout: float | None) 
         raise
 
 
-def policy_in(core: Core, answer: Table, text: str, database: str) -> Snapshot | None:
-    """Return the policy that ``text`` was answered with; None where that is no policy command, or its answer is piped."""
-    command = commands.read(text)
+def policy_in(core: Core, answer: Table, statement: Statement, database: str) -> Snapshot | None:
+    """Return the policy that ``statement`` was answered with; None where that is no policy command, or its answer is piped."""
+    command = statement.policy_command
     if command is None or command.piped or not policies.holds_policy(answer):
         return None
     policy, name = policies.policy_of(answer), answer_subjects.entity_name(answer)
@@ -65,10 +65,10 @@ def policy_in(core: Core, answer: Table, text: str, database: str) -> Snapshot |
     return found
 
 
-def check(core: Core, text: str, database: str) -> tuple[Verdict, ...]:
-    """Return for each identity that a text uses whether it would be allowed now; nothing of the text is executed."""
+def check(core: Core, statement: Statement, database: str) -> tuple[Verdict, ...]:
+    """Return for each identity that a statement uses whether it would be allowed now; nothing of it is executed."""
     database = core.known.database(database or core.database)
-    found = references(text)
+    found = statement.references
     key = core.known.directory.key
     about = [one.identity for one in found if one.identity and is_identity(key(one.identity))]
     snapshot = read(core, _scopes(core, found, database), about=about).permitted if found else Snapshot()
@@ -76,9 +76,9 @@ def check(core: Core, text: str, database: str) -> tuple[Verdict, ...]:
     return tuple(judge(one, snapshot, database or core.database, known) for one in found)
 
 
-def explain(core: Core, error: ServiceError, text: str, database: str = "") -> Refusal:
+def explain(core: Core, error: ServiceError, statement: Statement, database: str = "") -> Refusal:
     """Explain a refusal; what cannot be read for that leaves it less certain, and never hides it."""
-    found = references(text)
+    found = statement.references
     snapshot = Snapshot()
     # Only these answers can be about an identity; an answer about anything else costs no further request.
     is_gateways = not (error.code or error.type_name)

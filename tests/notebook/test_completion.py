@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kqlmi.model.entities import Scope
-from kqlmi.model.policy import commands
 from kqlmi.model.policy.directory import Directory
 from kqlmi.model.policy.policy import Policy, Snapshot
+from kqlmi.model.statement import Statement
 from kqlmi.model.usages import USAGES
 from kqlmi.notebook.completion import Known, Names, complete
 from kqlmi.notebook.invocation import split
@@ -297,7 +297,7 @@ def test_the_fragment_is_a_suffix_of_any_text_and_nothing_is_raised(start: str, 
 def test_a_database_that_is_offered_reads_back_as_itself(name: str) -> None:
     known = Known({"local": replace(NAMES, databases=(name,))}, "local")
     _, [text] = offered("%%kqlmi\n.show database ", known)
-    command = commands.read(f".show database {text} policy managed_identity")
+    command = Statement(f".show database {text} policy managed_identity").policy_command
     assert command
     assert command.scope
     assert command.scope.name == name
@@ -324,7 +324,7 @@ def test_what_is_chosen_step_by_step_is_a_policy(opened: str) -> None:
         _, texts = offered(text)
         [chosen] = [one for one in texts if wanted in one]
         text += chosen + behind
-    command = commands.read(text.partition("\n")[2] + opened.removeprefix("@"))
+    command = Statement(text.partition("\n")[2] + opened.removeprefix("@")).policy_command
     assert command
     policy = Policy.parse(command.payload)
     assert policy

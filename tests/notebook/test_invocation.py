@@ -1,18 +1,21 @@
 import pytest
 
 from kqlmi.errors import CellError
+from kqlmi.model.statement import Statement
 from kqlmi.notebook.invocation import Cell, parse_cell, parse_words, split
+
+X = Statement(".x")
 
 
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("", Cell(".x")),
-        ("df <<", Cell(".x", "df")),
-        ("df<< --raw", Cell(".x", "df", raw=True)),
-        ('--database "Field Reports" --on prod', Cell(".x", database="Field Reports", on="prod")),
-        ("--database=C:\\data", Cell(".x", database="C:\\data")),
-        (" größe << ", Cell(".x", "größe")),
+        ("", Cell(X)),
+        ("df <<", Cell(X, "df")),
+        ("df<< --raw", Cell(X, "df", raw=True)),
+        ('--database "Field Reports" --on prod', Cell(X, database="Field Reports", on="prod")),
+        ("--database=C:\\data", Cell(X, database="C:\\data")),
+        (" größe << ", Cell(X, "größe")),
     ],
 )
 def test_the_first_line_of_a_cell_is_read(line: str, expected: Cell) -> None:
@@ -72,7 +75,7 @@ def test_two_commands_are_refused(text: str) -> None:
     ],
 )
 def test_when_in_doubt_it_is_one_command(text: str) -> None:
-    assert parse_cell("", text).text == text
+    assert parse_cell("", text).statement == text
 
 
 def test_a_shift_is_no_assignment() -> None:

@@ -13,8 +13,8 @@ from kqlmi.errors import ApplyError
 from kqlmi.model.entities import Scope
 from kqlmi.model.plan.builder import make_plan
 from kqlmi.model.plan.policy_plan import PolicyPlan
-from kqlmi.model.policy import commands
 from kqlmi.model.policy.policy import Policy, Snapshot
+from kqlmi.model.statement import Statement
 from tests.model.policy.test_policy import EXTRAS, FILLED_IN, KNOWN, LOADER, OBJECTS
 
 SCOPE = Scope.database("Samples")
@@ -29,7 +29,7 @@ class Answering:
         self.policy, self.after, self.sent = policy, iter(plan.steps), list[str]()
 
     def execute(self, text: str, *_: object, **__: object) -> Table:
-        command = commands.read(text)
+        command = Statement(text).policy_command
         if command and command.verb != "show":
             self.sent.append(text)
             after = next(self.after).after
@@ -104,7 +104,7 @@ def test_a_merge_sends_nothing_of_what_it_finds(states: tuple[Objects, Objects])
     assert read is not None
     wanted = read.grant(LOADER, "AzureAI", "SqlRequest").grant(NEWCOMER, "All")
     [step] = make_plan(Snapshot({SCOPE: read}), Snapshot({SCOPE: wanted})).steps
-    command = commands.read(step.command)
+    command = Statement(step.command).policy_command
     assert command is not None
     for sent in json.loads(command.payload or ""):
         assert sent.keys() == {"ObjectId", "AllowedUsages"}

@@ -18,7 +18,7 @@ from kqlmi.cluster.protocol.table import Column, Table
 from kqlmi.errors import ApplyError, ServiceError
 from kqlmi.local.cluster import LocalCluster
 from kqlmi.model.entities import Scope
-from kqlmi.model.policy import commands
+from kqlmi.model.statement import Statement
 
 from .plain import Grants, Plain, grants, parse
 
@@ -44,7 +44,7 @@ class Racing:
     ) -> Table:
         if self.unreadable and text.startswith(self.unreadable):
             raise ServiceError("No.", status=403, code="Forbidden")
-        command = commands.read(text)
+        command = Statement(text).policy_command
         if command and command.verb != "show":
             self.before_write()
         answer = self.behind.execute(text, database, timeout=timeout, client_request_id=client_request_id)

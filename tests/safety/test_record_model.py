@@ -26,6 +26,7 @@ from kqlmi.local.http.service import Service
 from kqlmi.local.state import policies
 from kqlmi.model.plan.policy_plan import PolicyPlan
 from kqlmi.model.policy import commands
+from kqlmi.model.statement import Statement
 from kqlmi.session import Session
 from kqlmi.session.connections.connection import _settle_open_entries
 
@@ -61,7 +62,7 @@ class Mortal:
     def execute(
         self, text: str, database: str | None = None, *, timeout: float | None = None, client_request_id: str = ""
     ) -> Table:
-        writes = bool(commands.writes(text))
+        writes = bool(Statement(text).policy_writes)
         if writes and self.dies == "before":
             raise Died
         answer = self.behind.execute(text, database, timeout=timeout, client_request_id=client_request_id)

@@ -215,13 +215,13 @@ def _seen(value: object = None) -> SimpleNamespace:
 GUARDS: list[tuple[str, Any, str, str]] = [
     ("kqlmi.errors.redacted", _open, "an_address_with_a_signature_in_place_of_a_subcommand", "stdout"),
     (
-        "kqlmi.cluster.faults.refusals.hidden",
-        lambda _: (),
+        "kqlmi.model.statement.Statement.hidden",
+        frozenset(),
         "an_error_that_repeats_the_text_and_the_token",
         "error",
     ),
     ("kqlmi.errors.KqlmiError.forget", lambda *_: None, "an_error_in_a_frame_that_closes_an_answer", "context"),
-    ("kqlmi.recording.cells.masked", _open, "a_policy_command_that_is_recorded", "file"),
+    ("kqlmi.model.statement.Statement.masked", property(str), "a_policy_command_that_is_recorded", "file"),
     ("kqlmi.credentials.failures.redacted", _open, "what_the_azure_cli_complains_of", "log"),
     ("kqlmi.credentials.shared_credential._Unseen", _seen, "a_credential_whose_repr_shows_its_token", "vars"),
     ("kqlmi.credentials.signin.Secret", str, "a_token_from_the_environment", "asdict"),

@@ -10,8 +10,8 @@ from kqlmi.cluster.connection import Connection
 from kqlmi.cluster.protocol.table import Table
 from kqlmi.history import Entry, History
 from kqlmi.model.entities import Scope
-from kqlmi.model.policy import commands
 from kqlmi.model.policy.policy import Policy
+from kqlmi.model.statement import Statement
 
 # The second scope takes two steps: its grant goes first, as an .alter-merge.
 DESIRED = {
@@ -33,7 +33,7 @@ class Stopping(Connection):
     def execute(
         self, text: str, database: str | None = None, *, timeout: float | None = None, client_request_id: str = ""
     ) -> Table:
-        command = commands.read(text)
+        command = Statement(text).policy_command
         writes = command is not None and command.verb != "show"
         if writes:
             self.reach("sending")

@@ -8,6 +8,7 @@ import pytest
 import kqlmi
 from kqlmi.errors import ServiceError
 from kqlmi.local.cluster import LocalCluster
+from kqlmi.model.statement import Statement
 from kqlmi.session import Session
 from tests.mending import carry_out
 
@@ -149,7 +150,7 @@ def test_a_refusal_for_another_reason_blames_no_identity(world: World) -> None:
 def test_without_the_words_of_a_local_cluster_the_policies_still_tell(world: World) -> None:
     error = world.refusal(f"externaldata (a: string) [{at(world.mine, '/a.csv')}]")
     bare = ServiceError("Access denied", code="BadRequest", type_name="Some.Exception", status=400)
-    text = f"externaldata (a: string) [{at(world.mine, '/a.csv')}]"
+    text = Statement(f"externaldata (a: string) [{at(world.mine, '/a.csv')}]")
     from kqlmi.session.statements import explain
 
     guessed = explain(world.session, bare, text).explanation

@@ -2,19 +2,19 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from typing import Any, Final
 
 from kqlmi.errors import InputError
 from kqlmi.model import jsontext
 from kqlmi.model.entities import Scope
-from kqlmi.model.kql.source_map import Mapped, Text
-from kqlmi.model.kql.tokenizer import Token, is_management, literal_value, tokens
+from kqlmi.model.kql.source_map import Mapped, Text, literal_value
+from kqlmi.model.kql.tokenizer import Token
+from kqlmi.model.statement import Statement
 from kqlmi.model.uses.commandflows import external_table_uses, policy_uses
 from kqlmi.model.uses.connections import plain
 from kqlmi.model.uses.needs import Evidence, Need, State
 from kqlmi.model.uses.queryflows import Use
-from kqlmi.model.uses.references import Reference, named_by, references
+from kqlmi.model.uses.references import Reference, named_by
 from kqlmi.redaction import redacted
 
 # The commands that use an identity themselves; every other command defines what the other sources show as it is now.
@@ -59,7 +59,7 @@ class Place:
 
 def uses(text: str, place: Place, what: str, state: State = "standing") -> Iterator[Need]:
     """Yield the needs of a text that ``what`` names, in the database of a place."""
-    yield from _needs(references(text), text, place, what, state)
+    yield from _needs(Statement.parse(text).references, text, place, what, state)
 
 
 def _needs(listed: Iterable[Reference], text: str, place: Place, what: str, state: State) -> Iterator[Need]:
@@ -129,12 +129,13 @@ def strings(value: Any) -> list[str]:
 
 def request(text: str, place: Place, state: State) -> Iterator[Need]:
     """Give the needs of a command or query that ran; a command that defines something has none of its own."""
-    head = list(islice(tokens(text), 64))
+    statement = Statement(text)
+    head = statement.tokens[:64]
     words = [token.text.casefold() for token in head]
-    if not is_management(text):
-        yield from uses(text, place, "a query", state)
+    if statement.kind == "query":
+        yield from uses(statement, place, "a query", state)
     elif words[1:2] and words[1] in _CARRY_OUT:
-        yield from uses(text, place, f"the command .{words[1]}", state)
+        yield from uses(statement, place, f"the command .{words[1]}", state)
         if words[1] == "export" and (table := _exported_to(head)):
             yield from through_external_table(table, place, "the command .export to table", state)
 

@@ -9,7 +9,7 @@ from typing import Final
 from kqlmi.cluster.protocol.table import Table
 from kqlmi.errors import KqlmiError, RequestInterruptedError
 from kqlmi.model.kql.quoting import literal
-from kqlmi.model.kql.tokenizer import is_management, is_write
+from kqlmi.model.statement import Statement
 
 SERVER_SECONDS: Final = 5.0
 _WAIT: Final = 5.0
@@ -18,7 +18,7 @@ _PAUSES: Final = (0.0, 0.1, 0.4, 1.0)
 
 
 def interrupted(
-    text: str, client_request_id: str, execute: Callable[[str], Table], *, sent: bool
+    statement: Statement, client_request_id: str, execute: Callable[[str], Table], *, sent: bool
 ) -> RequestInterruptedError:
     """Give what an interrupt becomes; a query that was sent is first asked to end, by ``execute``.
 
@@ -28,13 +28,13 @@ def interrupted(
         return RequestInterruptedError(
             "Interrupted before anything was sent.", client_request_id=client_request_id, sent=False
         )
-    if is_write(text):
+    if statement.is_write:
         return RequestInterruptedError(
             "Interrupted. Whether the command was carried out is not known.",
             hint=f"Look before you send it again: {_look('commands-and-queries', client_request_id)}",
             client_request_id=client_request_id,
         )
-    if is_management(text):
+    if statement.kind == "command":
         # What the service documents ends queries; a command that only shows leaves nothing behind.
         return RequestInterruptedError(
             "Interrupted. The command only reads, and changed nothing.", client_request_id=client_request_id

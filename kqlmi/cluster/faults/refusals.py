@@ -28,7 +28,7 @@ from kqlmi.errors import (
     UnauthorizedError,
     is_refusal,
 )
-from kqlmi.model.kql.hidden_literals import hidden
+from kqlmi.model.statement import Statement
 
 _ERROR_LENGTH: Final = 2000
 _KINDS: Final = {
@@ -58,17 +58,17 @@ def nothing_happened(error: BaseException) -> bool:
 
 @contextmanager
 def translated(
-    url: str, sign_in: SignIn, passage: Passage, client_request_id: str = "", *, text: str = ""
+    url: str, sign_in: SignIn, passage: Passage, client_request_id: str = "", statement: Statement | None = None
 ) -> Iterator[None]:
     """Turn the SDK's errors about a request to ``url`` into those of kqlmi, which hold no secret.
 
-    ``text`` is what is sent; what it hides, and the tokens of the sign-in, are taken out of every error of kqlmi.
+    ``statement`` is what is sent; what it hides, and the tokens of the sign-in, are taken out of every error of kqlmi.
     """
     try:
         with _as_kqlmis(urlsplit(url).netloc, sign_in.mode, client_request_id, passage):
             yield
     except KqlmiError as error:
-        error.forget({*sign_in.secrets, *hidden(text)})
+        error.forget({*sign_in.secrets, *(statement.hidden if statement else ())})
         raise
 
 

@@ -17,8 +17,7 @@ from kqlmi.errors import (
     ThrottledError,
     UnauthorizedError,
 )
-from kqlmi.model.kql.tokenizer import is_write, tokens
-from kqlmi.model.policy import commands
+from kqlmi.model.statement import Statement
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
@@ -67,16 +66,16 @@ class Retrying:
         self.patience, self.tell = patience or Patience(), tell
         self._granted: float | None = None
 
-    def send(self, text: str, send: Callable[[float], Given], seconds: float) -> Given:
+    def send(self, statement: Statement, send: Callable[[float], Given], seconds: float) -> Given:
         """Send a command or query by ``send``, which is handed the time left, and again as long as that is right.
 
         A read is sent again after anything that passes, a write only where it was proven not applied. A policy command
         that writes is sent once: what sends it looks first whether the policy moved on, and calls ``repeat``.
         """
-        if commands.writes(text):
+        if statement.policy_writes:
             return send(seconds)
-        answer = self._run(send, seconds, self._not_applied if is_write(text) else self._passes)
-        if grants_role(text):
+        answer = self._run(send, seconds, self._not_applied if statement.is_write else self._passes)
+        if grants_role(statement):
             self._granted = time.monotonic()
         return answer
 
@@ -156,9 +155,9 @@ def _error(state: "RetryCallState") -> BaseException | None:
     return state.outcome.exception() if state.outcome else None
 
 
-def grants_role(text: str) -> bool:
+def grants_role(statement: Statement) -> bool:
     """Tell a command that gives a Kusto role to somebody: ``.add database D admins (…)`` and the like."""
-    words = [token.text.casefold() for _, token in zip(range(12), tokens(text), strict=False)]
+    words = [token.text.casefold() for token in statement.tokens[:12]]
     if words[:2] not in ([".", "add"], [".", "set"]) or not _HOLD_ROLES.issuperset(words[2:3]):
         return False
     return words[2:3] == ["cluster"] or not _ROLES.isdisjoint(words[3:])

@@ -3,28 +3,21 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Self, cast
+from typing import Final, Self
 
-from kqlmi.model.kql.tokenizer import BLANKS, Kind, Token
+from kqlmi.model.kql.tokenizer import Token
 
-# As the lexer of kqlmi.model.kql.tokenizer, but a literal that is not closed is one mark, to the end of its line (a fence: of
-# the text). So what follows is still read, and no character is looked at twice for each quote before it.
-_TOKEN = re.compile(
-    rf"""
-    (?P<blank>   [{BLANKS}]+ | //[^\r\n\u2028\u2029]* )
-  | (?P<literal> [hH]? (?: ```.*?``` | ~~~.*?~~~ | @'(?:[^'\r\n]|'')*' | @"(?:[^"\r\n]|"")*"
-               | '(?:[^'\\\r\n]|\\[^\r\n])*' | "(?:[^"\\\r\n]|\\[^\r\n])*" ) )
-  | (?P<word>    (?! [hH] (?: ``` | ~~~ | @?['"] ) ) (?: [0-9]*[A-Za-z_$][A-Za-z0-9_]* | [0-9]+ ) )
-  | (?P<mark>    [hH]? (?: ``` | ~~~ ) .* | [hH]?@?['"][^\r\n]* | <\| | . )
-    """,
-    re.VERBOSE | re.DOTALL,
-)
 _CLOSED_BY: Final = {"(": ")", "[": "]", "{": "}"}
 _OPENED_BY: Final = {closer: opener for opener, closer in _CLOSED_BY.items()}
 # Those behind which an identity may stand, and those that end a text which holds one.
 _VERBS: Final = frozenset(
     {"add", "alter", "append", "cancel", "clear", "create", "delete", "disable", "drop", "enable", "execute", "export", "ingest", "list", "move", "rename", "replace", "set", "show"}
 )  # fmt: skip
+# A line that begins with one of these behind a dot begins a command; anything else may be the rest of a query.
+_CERTAIN_VERBS: Final = _VERBS | frozenset(
+    {"assert", "attach", "detach", "get", "grant", "import", "join", "kill", "merge", "redirect", "restore", "revoke", "run", "save", "seal", "undo"}
+)  # fmt: skip
+_UNFINISHED: Final = frozenset({*"|<>=,+-*/([{.:", "<|"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,21 +81,11 @@ class Nest:
         return self.partner.get(opener) == end - 1
 
 
-def scan(text: str) -> list[Token]:
-    """Give the tokens of a text; a literal that is not closed is a mark."""
-    return [
-        Token(cast("Kind", match.lastgroup), match[0], match.start())
-        for match in _TOKEN.finditer(text)
-        if match.lastgroup != "blank"
-    ]
-
-
-def commands(text: str) -> Iterator[Nest]:
-    """Give each command of a script by itself, or the one command or query that a text is.
+def commands(text: str, tokens: Sequence[Token]) -> Iterator[Nest]:
+    """Yield each command of a script by itself, or the one command or query that a text is.
 
     A command begins at a dot and a verb, first on their line or behind the ``<|`` of ``.execute … script``.
     """
-    tokens = scan(text)
     first = 0
     for place, token in enumerate(tokens[:-1]):
         if token.text == "." and place > first and tokens[place + 1].text in _VERBS:
@@ -113,3 +96,28 @@ def commands(text: str) -> Iterator[Nest]:
                 yield Nest.of(tokens[first:place])
                 first = place
     yield Nest.of(tokens[first:])
+
+
+def second_command(text: str, tokens: Sequence[Token]) -> str:
+    """Return the line on which a second command begins, empty where there is none for certain."""
+    words = [token.text for token in tokens]
+    if words[:2] == [".", "execute"] and "script" in words:
+        return ""
+    if words[:3] == [".", "ingest", "inline"]:
+        # What follows is data.
+        tokens = tokens[: words.index("<|") if "<|" in words else None]
+    depth = 0
+    for before, token, after in zip(tokens, tokens[1:], tokens[2:], strict=False):
+        # What would close a bracket may stand in a literal that is not closed.
+        depth = 0 if before.kind == "unclosed" else depth + (before.text in _CLOSED_BY) - (before.text in _OPENED_BY)
+        if (
+            token.text == "."
+            and depth == 0
+            and after.start == token.end
+            and after.text in _CERTAIN_VERBS
+            and before.text not in _UNFINISHED
+            and not {"\n", "\r"}.isdisjoint(text[before.end : token.start])
+        ):
+            # What stands in quotes may be a secret.
+            return re.split(r"h?@?[\"'`~]", text[token.start :].splitlines()[0])[0].strip()[:60]
+    return ""

@@ -1,23 +1,27 @@
-"""Text that knows where each of its characters stands in the text that it was read from."""
+"""Literals and their values: text that knows where each of its characters stands in the text that it was read from."""
 
 import re
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Self
 
 from kqlmi.errors import InputError
-from kqlmi.model.kql.tokenizer import Token, literal_value, whole_characters
+from kqlmi.model.kql.tokenizer import Token
 
 UNKNOWN: Final = "\ufdd0"
 """Stands for whatever cannot be told from the text: a noncharacter, which no text has a use for."""
 
-_QUOTE = re.compile(r"[hH]?(?P<quote>```|~~~|@'|@\"|'|\")")
-_DOUBLED = {quote: re.compile(f"{quote}{quote}|.", re.DOTALL) for quote in "'\""}
+# How a literal or a string of JSON writes one character.
 _ESCAPED = re.compile(
-    r"\\(?:u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|x[0-9A-Fa-f]{2}|[0-3][0-7]{2}|[0-7]{1,2}|.)|[^\\]", re.DOTALL
+    r"\\(?:u(?P<u4>[0-9A-Fa-f]{4})|U(?P<u8>[0-9A-Fa-f]{8})|x(?P<x>[0-9A-Fa-f]{2})|(?P<octal>[0-3][0-7]{2}|[0-7]{1,2})|.)|.",
+    re.DOTALL,
 )
-_JSON_ESCAPED = re.compile(r"\\(?:u[0-9A-Fa-f]{4}|.)|.", re.DOTALL)
+_JSON_ESCAPED = re.compile(r"\\(?:u(?P<u4>[0-9A-Fa-f]{4})|.)|.", re.DOTALL)
+_DOUBLED = {quote: re.compile(f"{quote}{quote}|.", re.DOTALL) for quote in "'\""}
 _JSON_SHORT: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+_SHORT: Final = _JSON_SHORT | {"a": "\a", "v": "\v", "\\": "\\", "'": "'", '"': '"'}
+_SURROGATES = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,38 +72,55 @@ class Text:
 
 
 def literal(source: Mapped, token: Token) -> Mapped:
-    """Give the value of a string literal of ``source``; of one with an unknown escape, what stands before that."""
-    match = _QUOTE.match(token.text)
-    if match is None:
-        return Mapped("", (), ())
-    quote = match["quote"]
-    start = token.start + match.end()
-    body = source.part(start, max(start, token.end - (3 if quote in {"```", "~~~"} else 1)))
-    if quote.startswith("@") and quote[1] in body.value:
-        return _decoded(body, ((unit, unit[0][0]) for unit in _DOUBLED[quote[1]].finditer(body.value)))
-    if quote in {"'", '"'} and "\\" in body.value:
-        return _decoded(body, ((unit, _unescaped(unit[0])) for unit in _ESCAPED.finditer(body.value)))
-    return body
+    """Return the value of a string literal of ``source``; of one with an unknown escape, what stands before that."""
+    opened = token.text.lstrip("hH")
+    quoted = opened.removeprefix("@")
+    quote, width = quoted[0], 3 if quoted[0] in "`~" else 1
+    body = source.part(token.end - len(quoted) + width, token.end - width)
+    if quoted != opened:
+        return _decoded(body, _DOUBLED[quote], lambda unit: unit[0][0]) if quote in body.value else body
+    return _decoded(body, _ESCAPED, _unescaped) if width == 1 and "\\" in body.value else body
+
+
+def literal_value(written: str) -> str:
+    """Return the value of a string literal in any of its forms; InputError where it has an unknown escape."""
+    found = literal(Mapped.whole(written), Token("literal", written, 0))
+    rest = written[found.ends[-1] :] if found.value else written.lstrip("hH'\"")
+    if rest.startswith("\\"):
+        escape = next(_ESCAPED.finditer(rest))[0]
+        raise InputError(f"{escape!r} is no escape that Kusto knows.", hint=r"Write \\ for one backslash, or use @'…'.")
+    return found.value
+
+
+def joined(found: Iterable[Token]) -> str:
+    """Return the value of string literals that stand beside each other, which the service joins; InputError as for one."""
+    return whole_characters("".join(literal_value(token.text) for token in found))
 
 
 def literal_text(token: Token) -> str:
-    """Give the value of a string literal where its place is of no interest."""
+    """Return the value of a string literal where its place is of no interest."""
     return literal(Mapped.whole(token.text), replace(token, start=0)).value
 
 
 def json_string(body: Mapped) -> Mapped:
-    """Give the value of what stands between the quotes of a JSON string."""
+    """Return the value of what stands between the quotes of a JSON string."""
     if "\\" not in body.value:
         return body
-    return _decoded(body, ((unit, _json_unescaped(unit[0])) for unit in _JSON_ESCAPED.finditer(body.value)))
+    return _decoded(body, _JSON_ESCAPED, lambda unit: _unescaped(unit, _JSON_SHORT) or unit[0][-1])
 
 
-def _decoded(body: Mapped, units: Iterable[tuple[re.Match[str], str | None]]) -> Mapped:
+def whole_characters(text: str) -> str:
+    r"""Return ``text`` with one character for each surrogate pair, as ``\ud83d\ude00`` writes one."""
+    return _SURROGATES.sub(lambda pair: pair[0].encode("utf-16-le", "surrogatepass").decode("utf-16-le"), text)
+
+
+def _decoded(body: Mapped, units: re.Pattern[str], char_of: Callable[[re.Match[str]], str | None]) -> Mapped:
     """Return one character for each unit of ``body``, or for two that are a surrogate pair, up to the first that has none."""
     chars: list[str] = []
     starts: list[int] = []
     ends: list[int] = []
-    for unit, char in units:
+    for unit in units.finditer(body.value):
+        char = char_of(unit)
         if char is None:
             break
         if chars and "\udc00" <= char <= "\udfff" and len(pair := whole_characters(chars[-1] + char)) == 1:
@@ -111,17 +132,11 @@ def _decoded(body: Mapped, units: Iterable[tuple[re.Match[str], str | None]]) ->
     return Mapped("".join(chars), starts, ends)
 
 
-def _unescaped(unit: str) -> str | None:
-    if len(unit) == 1:
-        return unit
-    try:
-        return literal_value(f"'{unit}'")
-    except InputError:
-        return None
-
-
-def _json_unescaped(unit: str) -> str:
-    if len(unit) == 1:
-        return unit
-    digits = unit.removeprefix("\\u")
-    return chr(int(digits, 16)) if len(digits) == len("0041") else _JSON_SHORT.get(unit[1], unit[1])
+def _unescaped(unit: re.Match[str], short: Mapping[str, str] = _SHORT) -> str | None:
+    """Return the character that a unit is written for; None where it is an escape that is not known."""
+    if len(unit[0]) == 1:
+        return unit[0]
+    if unit.lastgroup is None:
+        return short.get(unit[0][1])
+    code = int(unit[unit.lastgroup], 8 if unit.lastgroup == "octal" else 16)
+    return chr(code) if code <= sys.maxunicode else None

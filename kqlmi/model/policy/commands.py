@@ -1,12 +1,15 @@
 """The text of the policy commands: their only writer, and its reader."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, cast
 
 from kqlmi.errors import InputError, PolicyError
 from kqlmi.model.entities import Scope, checked_usage
-from kqlmi.model.kql import brackets, quoting
-from kqlmi.model.kql.tokenizer import Token, literal_value, tokens, whole_characters
+from kqlmi.model.kql import quoting
+from kqlmi.model.kql.brackets import Nest
+from kqlmi.model.kql.source_map import joined, literal_value
+from kqlmi.model.kql.tokenizer import Token
 from kqlmi.model.policy.policy import Policy
 
 Verb = Literal["show", "alter", "alter-merge", "delete"]
@@ -50,28 +53,28 @@ class PolicyCommand:
     piped: bool
 
 
-def read(text: str) -> PolicyCommand | None:
-    """Read a policy command in any spelling that the service accepts; None for anything else, a script among it."""
-    command, rest = _parse(list(tokens(text)), text)
+def read(text: str, tokens: Sequence[Token]) -> PolicyCommand | None:
+    """Read the policy command that a text is in any spelling that the service accepts; None for anything else, a script among it."""
+    command, rest = _parse(tokens, text)
     if command is None or rest is None or (rest and rest[0].text not in {"|", ";"}):
         return None
     return replace(command, piped=any(token.text != ";" for token in rest))
 
 
-def writes(text: str) -> tuple[PolicyCommand, ...]:
+def writes(text: str, commands: Sequence[Nest]) -> tuple[PolicyCommand, ...]:
     """Return the policy commands of a text that write: one, or those of an ``.execute … script``, in their order.
 
     What follows one decides nothing: a command that could write is one, and the service says whether it is whole.
     """
-    parts = [nest.tokens for nest in brackets.commands(text)]
+    parts = [nest.tokens for nest in commands]
     words = [token.text for token in parts[0][:4]]
     if words[:2] == [".", "execute"] and words[2:] in (["database", "script"], ["cluster", "script"]):
         parts = parts[1:]
-    found = (_parse(list(part), text)[0] for part in parts[: None if words[1:2] == ["execute"] else 1])
+    found = (_parse(part, text)[0] for part in parts[: None if words[1:2] == ["execute"] else 1])
     return tuple(command for command in found if command and command.verb != "show")
 
 
-def _parse(found: list[Token], text: str) -> tuple[PolicyCommand | None, list[Token] | None]:
+def _parse(found: Sequence[Token], text: str) -> tuple[PolicyCommand | None, Sequence[Token] | None]:
     """Read the policy command that tokens begin with, and what follows it; None for that where its payload is broken."""
     verb, found = _verb(found)
     if verb is None or not found:
@@ -92,7 +95,7 @@ def _parse(found: list[Token], text: str) -> tuple[PolicyCommand | None, list[To
     # The service joins literals that stand beside each other.
     count = next((place for place, token in enumerate(rest) if token.kind != "literal"), len(rest))
     try:
-        payload = whole_characters("".join(literal_value(token.text) for token in rest[:count])) if count else None
+        payload = joined(rest[:count]) if count else None
     except InputError:
         return PolicyCommand(verb, scope, None, piped=True), None
     return PolicyCommand(verb, scope, payload, piped=count < len(rest)), rest[count:]
@@ -123,7 +126,7 @@ def fault(command: PolicyCommand) -> str:
     return ""
 
 
-def _verb(found: list[Token]) -> tuple[Verb | None, list[Token]]:
+def _verb(found: Sequence[Token]) -> tuple[Verb | None, Sequence[Token]]:
     words = [token.text for token in found[:4]]
     if words[:1] != ["."]:
         return None, []
@@ -134,11 +137,11 @@ def _verb(found: list[Token]) -> tuple[Verb | None, list[Token]]:
     return None, []
 
 
-def _starts_policy(found: list[Token]) -> bool:
+def _starts_policy(found: Sequence[Token]) -> bool:
     return [token.text for token in found[:2]] == ["policy", "managed_identity"]
 
 
-def _name(found: list[Token], text: str) -> tuple[str, list[Token]]:
+def _name(found: Sequence[Token], text: str) -> tuple[str, Sequence[Token]]:
     """Read a name: a word, a literal, or literals or plain text in brackets."""
     if found and found[0].kind == "word":
         return found[0].text, found[1:]
@@ -149,5 +152,5 @@ def _name(found: list[Token], text: str) -> tuple[str, list[Token]]:
         return "", found
     inside = found[1:close]
     if inside and all(token.kind == "literal" for token in inside):
-        return whole_characters("".join(literal_value(token.text) for token in inside)), found[close + 1 :]
+        return joined(inside), found[close + 1 :]
     return text[found[0].end : found[close].start].strip(), found[close + 1 :]

@@ -7,7 +7,9 @@ from typing import Final, Literal, Self
 
 from kqlmi.errors import InputError
 from kqlmi.model.entities import did_you_mean, is_guid
-from kqlmi.model.kql.tokenizer import Token, is_management, literal_value, tokens
+from kqlmi.model.kql.source_map import literal_value
+from kqlmi.model.kql.tokenizer import Token, tokens
+from kqlmi.model.statement import Statement
 from kqlmi.model.uses.blobs import EVENT_FORMATS, FORMATS, WRITTEN_FORMATS
 from kqlmi.redaction import is_secret
 
@@ -139,7 +141,7 @@ def _any(_option: str, value: str) -> str:
 
 
 def _query(option: str, value: str) -> str:
-    if is_management(value):
+    if Statement(value).kind == "command":
         raise InputError(f"{option} takes a query, and this is a command.")
     return value.strip()
 

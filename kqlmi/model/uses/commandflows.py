@@ -5,10 +5,11 @@ from dataclasses import replace
 from itertools import islice
 from typing import Final
 
-from kqlmi.model.kql.brackets import Nest, scan
+from kqlmi.model.kql.brackets import Nest
 from kqlmi.model.kql.constants import Expressions, name_at
 from kqlmi.model.kql.payloads import json_pieces, leaves
 from kqlmi.model.kql.source_map import Mapped, Text, literal, literal_text
+from kqlmi.model.kql.tokenizer import tokens
 from kqlmi.model.uses.connections import either, is_cosmos, plain, sql, storage
 from kqlmi.model.uses.queryflows import Reading, Use, query_uses, store
 
@@ -155,7 +156,7 @@ def policy_uses(flow: str, payload: Mapped, database: str = "") -> Iterator[Use]
             yield Use(flow, text, plain, database)
         elif key.casefold() == "query" and flow == "update_policy":
             query = text.pieces[0]
-            for use in query_uses(query, Nest.of(scan(query.value))):
+            for use in query_uses(query, Nest.of(tokens(query.value))):
                 yield replace(use, database=database)
 
 

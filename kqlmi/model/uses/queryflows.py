@@ -130,7 +130,7 @@ def _plugins(expressions: Expressions, evaluate: int, names: Mapping[str, Value]
                 yield _Given(plugin.flow, plugin.read, expressions.value(*item, names), plugin.key)
             return
         # Hints stand between the word and the plugin: hint.distribution = per_node.
-        if nest.tokens[place].kind == "mark" and nest.at(place) not in {".", "="}:
+        if nest.tokens[place].kind in {"mark", "unclosed"} and nest.at(place) not in {".", "="}:
             return
 
 

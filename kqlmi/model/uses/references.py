@@ -5,9 +5,6 @@ from dataclasses import dataclass
 
 from kqlmi.errors import PolicyError
 from kqlmi.model.entities import object_id
-from kqlmi.model.kql.brackets import commands
-from kqlmi.model.kql.source_map import Mapped
-from kqlmi.model.uses.commandflows import command_uses
 from kqlmi.model.uses.queryflows import Use
 from kqlmi.model.workflows import WORKFLOWS, Workflow
 from kqlmi.redaction import redacted
@@ -37,18 +34,6 @@ class Reference:
     end: int
     target: str = ""
     database: str = ""
-
-
-def references(text: str) -> tuple[Reference, ...]:
-    """Give the identities that a command, a script of commands or a query uses, in the order of the text.
-
-    It never raises: what is broken gives what can be read of the rest. An identity is told only where the text alone
-    decides: literals in every form, joined, in ``strcat``, ``dynamic``, bags and arrays, or bound to a name by ``let``.
-    One that a column, a parameter, a mask or another function decides has None, unless its flow takes none anyway.
-    A literal that a flow uses several times is one reference.
-    """
-    source = Mapped.whole(text)
-    return named_by(use for nest in commands(text) for use in command_uses(source, nest))
 
 
 def named_by(uses: Iterable[Use]) -> tuple[Reference, ...]:

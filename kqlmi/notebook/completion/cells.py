@@ -11,6 +11,7 @@ from kqlmi.model.kql import quoting
 from kqlmi.model.kql.tokenizer import Token, tokens
 from kqlmi.model.policy import commands
 from kqlmi.model.policy.policy import Policy
+from kqlmi.model.statement import Statement
 from kqlmi.notebook.completion.offers import NOTHING, Candidate, Names, Offers, begins, bracketed, object_ids
 from kqlmi.notebook.completion.payload import OPENING, complete_payload
 
@@ -32,8 +33,7 @@ _OTHERS: Final = (
     ".show tables",
     ".show version",
 )
-_OPENER: Final = re.compile(r"```|~~~|['\"]")
-_VERBATIM: Final = re.compile(r"(?P<prefix>[hH]?@)(?P<quote>['\"])")
+_OPENER: Final = re.compile(r"[hH]?(```|~~~|@?['\"])")
 _COMMENT: Final = re.compile(r"//[^\r\n\u2028\u2029]*\Z")
 # Words that stand behind these name an identity, in connection strings and in the policies of other things.
 _IDENTITY: Final = re.compile(r"managed_?identity\\?[\"']?\s*[=:]\s*\\?[\"']?(?P<fragment>[^;\"',=]*)\Z", re.IGNORECASE)
@@ -59,7 +59,7 @@ def complete_body(body: str, after: str, names: Names) -> Offers:
     if typed is None:
         return NOTHING
     if typed.opened:
-        command = commands.read(typed.before)
+        command = Statement(typed.before).policy_command
         if command and command.payload is None and command.verb in {"alter", "alter-merge"}:
             return complete_payload(typed.inside, after, names, command.scope, typed.opened)
         if named := _IDENTITY.search(body):
@@ -69,15 +69,9 @@ def complete_body(body: str, after: str, names: Names) -> Offers:
 
 def _read(text: str) -> _Typed | None:
     """Cut a text at the cursor; None where nothing can be completed: in a comment, or behind a broken literal."""
-    found: list[Token] = []
-    for token in tokens(text):
-        if token.kind == "mark" and (opener := _OPENER.match(text, token.start)):
-            return _opened(found, text, token.start, opener[0])
-        if (verbatim := _VERBATIM.match(token.text)) and text.startswith(verbatim["quote"], token.end):
-            # A verbatim literal ends at its first doubled quote only where it has no end yet.
-            found.append(Token("mark", verbatim["prefix"], token.start))
-            return _opened(found, text, token.start + verbatim.end("prefix"), verbatim["quote"])
-        found.append(token)
+    found = tokens(text)
+    if unclosed := next((token for token in found if token.kind == "unclosed"), None):
+        return _opened(found[:-1], text, unclosed) if unclosed.end == len(text) else None
     units = list(_units(found))
     end = found[-1].end if found else 0
     if _COMMENT.search(text[end:]):
@@ -87,19 +81,13 @@ def _read(text: str) -> _Typed | None:
     return _Typed(_texts(units, text), text[start:])
 
 
-def _opened(found: list[Token], text: str, start: int, opener: str) -> _Typed | None:
+def _opened(found: Sequence[Token], text: str, literal: Token) -> _Typed:
     """Cut a text of which the last literal is not closed."""
-    if len(opener) == 1 and not {"\n", "\r"}.isdisjoint(text[start:]):
-        return None
-    literal = start
-    while found and found[-1].end == literal and found[-1].text in {"@", "h@", "H@", "h", "H"}:
-        literal = found.pop().start
-    units, begin = list(_units(found)), literal
+    units, begin = list(_units(found)), literal.start
     if units and _is_unclosed(units[-1]):
         begin = units.pop()[0].start
-    inside = start + len(opener)
-    opened = text[literal:inside].lstrip("hH")
-    return _Typed(_texts(units, text), text[begin:], opened, text[:literal], text[inside:])
+    _, opened, inside = _OPENER.split(literal.text, maxsplit=1)
+    return _Typed(_texts(units, text), text[begin:], opened, text[: literal.start], inside)
 
 
 def _units(found: Sequence[Token]) -> Iterator[list[Token]]:

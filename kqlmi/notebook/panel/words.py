@@ -132,7 +132,7 @@ def pieces(command: str) -> list[list[str]]:
     found: list[list[str]] = []
     end = 0
     for token in tokens(command):
-        kind = "" if token.kind == "mark" else token.kind
+        kind = token.kind if token.kind in {"word", "literal"} else ""
         if token.start > end or not found or found[-1][0] != kind:
             found.append([kind, ""])
         found[-1][1] += command[end : token.end]

@@ -21,6 +21,7 @@ from kqlmi.errors import (
     ThrottledError,
 )
 from kqlmi.model.entities import Scope
+from kqlmi.model.statement import Statement
 from tests.cluster.service import RESET, Answer, Service, one_api, serve, v1
 
 READ, WRITE = ".show databases", ".drop table T"
@@ -134,7 +135,7 @@ def test_an_interrupt_while_a_policy_command_waits_says_that_it_changed_nothing(
         raise KeyboardInterrupt
 
     service.answers = [THROTTLED, GOOD]
-    text, retrying = ".delete cluster policy managed_identity", Retrying(Patience(sleep=interrupt))
+    text, retrying = Statement(".delete cluster policy managed_identity"), Retrying(Patience(sleep=interrupt))
     with pytest.raises(RequestInterruptedError, match="was not carried out") as caught:
         write_policy(connection, text, "", timeout=100, retrying=retrying)
     assert not caught.value.sent
@@ -298,7 +299,7 @@ def test_a_role_that_was_refused_or_granted_long_ago_is_not_waited_for(service: 
     ],
 )
 def test_what_grants_a_role_is_told_by_its_words(text: str, grants: bool) -> None:  # noqa: FBT001
-    assert grants_role(text) is grants
+    assert grants_role(Statement(text)) is grants
 
 
 SCOPES = [Scope.cluster(), *(Scope.database(f"D{place}") for place in range(20))]

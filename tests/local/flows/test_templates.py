@@ -218,9 +218,9 @@ def run(here: World, session: Session, template: Template, folder: Path) -> list
         return done.stdout.decode().splitlines()
     line, _, text = template.cell.partition("\n")
     cell = parse_cell(line.removeprefix("%%kqlmi"), text)
-    assert (cell.text, cell.database) == (template.text, "Samples")
+    assert (cell.statement, cell.database) == (template.text, "Samples")
     assert cell.on in {"", session.name}
-    return [list(row) for row in session.run(cell.text, cell.database).rows]
+    return [list(row) for row in session.run(cell.statement, cell.database).rows]
 
 
 def to_the_endpoint(here: World, session: Session, template: Template) -> Session:

@@ -8,7 +8,7 @@ from kqlmi.model.entities import Scope
 from kqlmi.model.explain.explanation import DISABLED, from_refusal, from_verdict, judge
 from kqlmi.model.explain.gates import Gate
 from kqlmi.model.policy.policy import Policy, Snapshot
-from kqlmi.model.uses.references import references
+from kqlmi.model.statement import Statement
 
 MINE = "11111111-2222-3333-4444-555555555555"
 TENANT = "99999999-2222-3333-4444-555555555555"
@@ -22,7 +22,7 @@ def refusal(message: str = "no", code: str = "", type_name: str = "") -> dict[st
 
 
 def explained(fields: dict[str, str], snapshot: Snapshot = NOTHING, text: str = READ, **details: Any) -> Gate | None:
-    verdicts = tuple(judge(one, snapshot, "D") for one in references(text))
+    verdicts = tuple(judge(one, snapshot, "D") for one in Statement(text).references)
     return from_refusal(fields, details, snapshot, verdicts)
 
 
@@ -114,19 +114,19 @@ def test_a_viewer_is_added_for_an_identity_and_for_nobody_else() -> None:
 
 
 def test_a_text_that_hides_its_identity_is_not_judged() -> None:
-    (hidden,) = references("declare query_parameters(u: string); externaldata (a: string) [u]")
+    (hidden,) = Statement("declare query_parameters(u: string); externaldata (a: string) [u]").references
     verdict = judge(hidden, NOTHING, "D")
     assert verdict.access.allowed is None
     assert from_verdict(verdict) is None
 
 
 def test_an_unread_policy_blames_nobody() -> None:
-    (one,) = references(READ)
+    (one,) = Statement(READ).references
     assert from_verdict(judge(one, Snapshot(), "D")) is None
 
 
 def test_the_system_identity_is_found_behind_its_object_id() -> None:
     text = f'[{{"ObjectId": "{MINE}", "IsSystem": true, "AllowedUsages": "ExternalDataRequest"}}]'
     snapshot = NOTHING.with_policy(Scope.cluster(), Policy.parse(text))
-    (one,) = references(READ)
+    (one,) = Statement(READ).references
     assert judge(one, snapshot, "D").access.allowed is True

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kqlmi.model.kql.hidden_literals import hidden, masked
+from kqlmi.model.statement import Statement
 
 BLOB = "https://acct.blob.core.windows.net/data/a.csv"
 
@@ -22,9 +22,11 @@ BLOB = "https://acct.blob.core.windows.net/data/a.csv"
     ],
 )
 def test_what_a_text_hides(text: str, secrets: set[str]) -> None:
-    assert hidden(text) == secrets
+    assert Statement(text).hidden == secrets
 
 
 def test_a_text_is_kept_without_comments_and_secrets() -> None:
     text = "// why\n.alter cluster policy managed_identity  h'[]' // hunter2\n  | project Policy, 'AccountKey=hunter2'"
-    assert masked(text) == ".alter cluster policy managed_identity h'****'\n| project Policy, 'AccountKey=****'"
+    assert (
+        Statement(text).masked == ".alter cluster policy managed_identity h'****'\n| project Policy, 'AccountKey=****'"
+    )

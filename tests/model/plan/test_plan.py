@@ -4,8 +4,8 @@ from hypothesis import strategies as st
 from kqlmi.model.entities import Scope
 from kqlmi.model.plan.builder import make_plan
 from kqlmi.model.plan.policy_plan import PolicyPlan
-from kqlmi.model.policy import commands
 from kqlmi.model.policy.policy import Policy, Snapshot
+from kqlmi.model.statement import Statement
 from tests.model.policy.test_policy import EXPORTER, LOADER, POLICIES
 
 DATABASE, CLUSTER = Scope.database("Samples"), Scope.cluster()
@@ -21,7 +21,7 @@ def test_the_command_of_a_step_leads_to_its_after(before: Policy | None, after: 
     plan = plan_between(before, after)
     reached = before
     for step in plan.steps:
-        command = commands.read(step.command)
+        command = Statement(step.command).policy_command
         assert command is not None
         payload = Policy.parse(command.payload)
         if command.verb == "alter-merge":

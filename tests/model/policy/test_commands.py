@@ -5,10 +5,11 @@ from hypothesis import strategies as st
 from kqlmi.errors import InputError
 from kqlmi.model.entities import Scope
 from kqlmi.model.kql import quoting
-from kqlmi.model.kql.tokenizer import is_management, literal_value
+from kqlmi.model.kql.source_map import literal_value
 from kqlmi.model.policy import commands
 from kqlmi.model.policy.commands import PolicyCommand
 from kqlmi.model.policy.policy import Policy
+from kqlmi.model.statement import Statement
 
 # Lone surrogates cannot be sent, but must not break what is shown before that.
 HOSTILE = st.text(st.characters(exclude_categories=[]), min_size=1, max_size=20)
@@ -38,7 +39,7 @@ def test_a_command_stays_one_command_whatever_the_name(name: str) -> None:
         (commands.alter_merge(scope, policy), "alter-merge"),
         (commands.delete(scope), "delete"),
     ):
-        command = commands.read(text)
+        command = Statement(text).policy_command
         assert command is not None
         assert command.scope is not None
         assert (command.verb, command.scope.name, command.piped) == (verb, name, False)
@@ -60,7 +61,7 @@ def test_a_command_stays_one_command_whatever_the_name(name: str) -> None:
     ],
 )  # fmt: skip
 def test_every_spelling_of_a_policy_command_is_read(text: str, expected: PolicyCommand) -> None:
-    assert commands.read(text) == expected
+    assert Statement(text).policy_command == expected
 
 
 @pytest.mark.parametrize(
@@ -78,7 +79,7 @@ def test_every_spelling_of_a_policy_command_is_read(text: str, expected: PolicyC
     ],
 )
 def test_anything_else_is_no_policy_command(text: str) -> None:
-    assert commands.read(text) is None
+    assert Statement(text).policy_command is None
 
 
 def test_a_payload_that_needs_it_falls_back_from_the_fence() -> None:
@@ -94,13 +95,15 @@ def test_an_escape_that_kusto_does_not_know_is_refused(text: str) -> None:
 
 
 def test_a_leading_comment_does_not_turn_a_command_into_a_query() -> None:
-    assert is_management("// about\n  .show databases")
-    assert not is_management("// .show\nprint 1")
-    assert not is_management("let x = 1; .show databases")
+    assert Statement("// about\n  .show databases").kind == "command"
+    assert Statement("// .show\nprint 1").kind == "query"
+    assert Statement("let x = 1; .show databases").kind == "query"
 
 
 def test_what_is_wrong_with_a_payload_is_said() -> None:
-    command = commands.read(""".alter cluster policy managed_identity '[{"ObjectId":"system","AllowedUsages":"Al"}]'""")
+    command = Statement(
+        """.alter cluster policy managed_identity '[{"ObjectId":"system","AllowedUsages":"Al"}]'"""
+    ).policy_command
     assert command is not None
     assert "Did you mean All?" in commands.fault(command)
 

@@ -14,9 +14,9 @@ from kqlmi.errors import InputError
 from kqlmi.local.language import lexer
 from kqlmi.model.entities import SYSTEM, Identity, ObjectId, Scope
 from kqlmi.model.policy.policy import Policy, Snapshot
+from kqlmi.model.statement import Statement
 from kqlmi.model.templates import FORMS, Form, Place, Template, fill, form
 from kqlmi.model.templates.fields import columns
-from kqlmi.model.uses.references import references
 from kqlmi.model.workflows import WORKFLOWS
 from kqlmi.notebook.invocation import parse_cell, split
 
@@ -68,7 +68,7 @@ def test_every_flow_of_the_catalogue_has_a_form_in_its_order() -> None:
 @pytest.mark.parametrize("one", KQL, ids=by_flow)
 @pytest.mark.parametrize("identity", [MINE, ENGINE], ids=str)
 def test_the_reference_finder_finds_the_identity(one: Form, identity: Identity) -> None:
-    found = [(each.flow, each.identity, each.workflow) for each in references(template(one, identity).text)]
+    found = [(each.flow, each.identity, each.workflow) for each in Statement(template(one, identity).text).references]
     if one.flow == "export.to_external_table":
         assert found == []
         assert any("this text names none" in note for note in template(one).notes)
@@ -95,9 +95,9 @@ def test_a_hostile_name_survives_in_a_command(one: Form, name: str, text: str, d
     kinds = {field.kind for field in one.fields}
     wanted = ({name} if "name" in kinds else set()) | ({text} if "text" in kinds else set())
     assert wanted <= strings(found.text)
-    assert len(references(found.text)) == (one.flow != "export.to_external_table")
+    assert len(Statement(found.text).references) == (one.flow != "export.to_external_table")
     line, _, body = found.cell.partition("\n")
-    assert parse_cell(line.removeprefix("%%kqlmi"), body).text == found.text
+    assert parse_cell(line.removeprefix("%%kqlmi"), body).statement == found.text
     said_there = parse_cell(line.removeprefix("%%kqlmi"), body).database
     assert said_there == database or any("the one in context" in note for note in found.notes)
 

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kqlmi.model.kql import quoting
-from kqlmi.model.kql.tokenizer import Token, is_management, tokens
-from kqlmi.model.uses.references import Reference, references
+from kqlmi.model.kql.tokenizer import Token, tokens
+from kqlmi.model.statement import Statement
+from kqlmi.model.uses.references import Reference
 from kqlmi.model.workflows import WORKFLOWS, Workflow
 from tests.work import grows_no_faster_than_its_input
 
@@ -408,18 +409,18 @@ WHOLE = [
     if not any(token.text in "'\"`" for token in tokens(text))
     and all(text.count(opener) == text.count(closer) for opener, closer in ("()", "[]", "{}"))
 ]
-QUERIES = [text for text in WHOLE if not is_management(text)]
+QUERIES = [text for text in WHOLE if Statement(text).kind == "query"]
 NOT_IN_TEXT = {"export.to_external_table", "ingest.sdk_queued", "ingest.lightingest"} | {
     row.id for row in WORKFLOWS if row.id.startswith("dataconnection.")
 }
 
 
 def seen(text: str) -> list[Expected]:
-    return [(found.flow, found.identity, text[found.start : found.end]) for found in references(text)]
+    return [(found.flow, found.identity, text[found.start : found.end]) for found in Statement(text).references]
 
 
 def without_places(text: str) -> Counter[tuple[str, str | None, str]]:
-    return Counter((found.flow, found.identity, found.target) for found in references(text))
+    return Counter((found.flow, found.identity, found.target) for found in Statement(text).references)
 
 
 @pytest.mark.parametrize(("text", "expected"), [(text, expected) for text, *expected in CORPUS])
@@ -436,14 +437,14 @@ def test_the_corpus_has_each_flow_in_four_spellings_and_only_flows_that_a_text_c
 
 @pytest.mark.parametrize("row", WORKFLOWS, ids=lambda row: row.id)
 def test_the_example_of_each_workflow_uses_an_identity_for_that_workflow(row: Workflow) -> None:
-    found = [reference.workflow for reference in references(row.example)]
+    found = [reference.workflow for reference in Statement(row.example).references]
     assert found == ([] if row.id in NOT_IN_TEXT else [row])
 
 
 def test_a_flow_outside_the_catalogue_has_a_name_and_no_workflow() -> None:
     for text, *_ in NO_IDENTITY_TAKEN:
-        assert [found.workflow for found in references(text)] == [None]
-    assert references(f"evaluate http_request('{SYS}')") == (
+        assert [found.workflow for found in Statement(text).references] == [None]
+    assert Statement(f"evaluate http_request('{SYS}')").references == (
         Reference(None, "http_request", "system", 77, 83, target=URL),
     )
 
@@ -469,7 +470,7 @@ def test_a_flow_outside_the_catalogue_has_a_name_and_no_workflow() -> None:
     ],
 )
 def test_the_target_is_the_url_or_server_without_credentials(text: str, target: str) -> None:
-    assert [found.target for found in references(text)] == [target]
+    assert [found.target for found in Statement(text).references] == [target]
 
 
 @pytest.mark.parametrize(
@@ -486,12 +487,12 @@ def test_the_target_is_the_url_or_server_without_credentials(text: str, target: 
     ],
 )
 def test_the_database_is_the_one_that_the_text_names_for_the_flow(text: str, database: str) -> None:
-    assert [found.database for found in references(text)] == [database]
+    assert [found.database for found in Statement(text).references] == [database]
 
 
 @given(st.text(st.characters(exclude_categories=[])))
 def test_no_text_raises(text: str) -> None:
-    references(text)
+    list(Statement(text).references)
 
 
 FRAGMENTS = sorted(
@@ -505,7 +506,7 @@ SPLICED = st.builds(lambda a, b, glue: a + glue + b, CUT, CUT, st.sampled_from([
 @given(SHUFFLED | SPLICED)
 def test_every_place_lies_in_the_text_and_every_named_identity_in_one_literal(text: str) -> None:
     literals = [token for token in tokens(text) if token.kind == "literal"]
-    for found in references(text):
+    for found in Statement(text).references:
         assert 0 <= found.start < found.end <= len(text)
         inside = any(token.start < found.start and found.end < token.end for token in literals)
         assert inside or found.identity is None or found.flow == "continuous_export"
@@ -530,10 +531,11 @@ def test_a_comment_between_tokens_changes_nothing_but_places(text: str, choice: 
             one.start + len(comment) * (one.start >= place),
             one.end + len(comment) * (one.end > place),
         )
-        for one in references(text)
+        for one in Statement(text).references
     ]
     assert [
-        (one.flow, one.identity, one.start, one.end) for one in references(text[:place] + comment + text[place:])
+        (one.flow, one.identity, one.start, one.end)
+        for one in Statement(text[:place] + comment + text[place:]).references
     ] == moved
 
 
@@ -550,7 +552,7 @@ def test_a_query_uses_the_same_in_a_function_an_export_and_an_update_policy(quer
     assert without_places(f".export async to table X <| {body}") == expected
     payload = quoting.literal(json.dumps([{"IsEnabled": True, "Query": body}]))
     assert without_places(f".alter table T policy update {payload}") == expected
-    for found in references(f".alter table T policy update {payload}"):
+    for found in Statement(f".alter table T policy update {payload}").references:
         assert found.start > len(".alter table T policy update ")
 
 
@@ -565,7 +567,7 @@ def test_a_query_uses_the_same_in_a_function_an_export_and_an_update_policy(quer
 def test_a_long_text_costs_no_more_than_its_length(piece: str) -> None:
     def reading(size: int) -> Callable[[], object]:
         text = f"let b='{URL};managed_identity=system';" + piece * (size // len(piece))
-        return lambda: references(text)
+        return lambda: Statement(text).references
 
     assert grows_no_faster_than_its_input(reading, 4_000)
 
@@ -574,13 +576,13 @@ def test_a_large_constant_is_read_once_however_often_it_is_used() -> None:
     def reading(size: int) -> Callable[[], object]:
         bag = ",".join([f"h'{SYS}'"] * size)
         text = f"let o=dynamic({{'StorageContainers':[{bag}]}});" + "evaluate infer_storage_schema(o);" * (5 * size)
-        assert len(references(text)) == size
-        return lambda: references(text)
+        assert len(Statement(text).references) == size
+        return lambda: Statement(text).references
 
     assert grows_no_faster_than_its_input(reading, 100)
 
 
 def test_adjacent_literals_of_a_command_are_one_connection_string() -> None:
     text = f".export async to csv (h'https://acct.blob.core.windows.net/data;managed_' 'identity={A}', h'{URL};impersonate') <| T"
-    (found,) = references(text)
+    (found,) = Statement(text).references
     assert (found.flow, found.identity) == ("export.to_storage", A)

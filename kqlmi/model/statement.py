@@ -1,0 +1,87 @@
+"""A command or query as it is sent, read once."""
+
+from functools import cached_property
+from typing import Literal, Self
+
+from kqlmi.model.kql import brackets, hidden_literals, tokenizer
+from kqlmi.model.kql.source_map import Mapped
+from kqlmi.model.policy import commands
+from kqlmi.model.policy.commands import PolicyCommand
+from kqlmi.model.uses.commandflows import command_uses
+from kqlmi.model.uses.references import Reference, named_by
+
+
+class Statement(str):
+    """One command, query or script: the very text that is sent, with what is read of it.
+
+    It is cut into tokens at most once, and whatever is asked of it is read from those. So a text is parsed where it comes
+    in, and what is behind that takes the statement.
+    """
+
+    __slots__ = ("__dict__",)  # which keeps what was read
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the statement that a text is; itself where it is one already."""
+        return text if isinstance(text, cls) else cls(text)
+
+    @cached_property
+    def tokens(self) -> tuple[tokenizer.Token, ...]:
+        """The tokens, without blanks and comments."""
+        return tokenizer.tokens(self)
+
+    @property
+    def kind(self) -> Literal["command", "query"]:
+        """A management command begins with a dot; anything else is a query."""
+        return "command" if self.tokens and self.tokens[0].text == "." else "query"
+
+    @property
+    def is_write(self) -> bool:
+        """Whether it is a command that may change something: any that does not begin with ``.show``."""
+        return self.kind == "command" and [token.text for token in self.tokens[1:2]] != ["show"]
+
+    @cached_property
+    def commands(self) -> tuple[brackets.Nest, ...]:
+        """Each command of a script by itself, or the one command or query."""
+        return tuple(brackets.commands(self, self.tokens))
+
+    @property
+    def second_command(self) -> str:
+        """The line on which a second command begins, up to its first literal; empty where there is none for certain."""
+        return brackets.second_command(self, self.tokens)
+
+    @cached_property
+    def policy_command(self) -> PolicyCommand | None:
+        """The policy command that it is, in any spelling that the service accepts; None for anything else, as a script."""
+        return commands.read(self, self.tokens)
+
+    @cached_property
+    def policy_writes(self) -> tuple[PolicyCommand, ...]:
+        """The policy commands in it that write: one, or those of an ``.execute … script``, in their order."""
+        return commands.writes(self, self.commands)
+
+    @cached_property
+    def hidden(self) -> frozenset[str]:
+        """What is secret in it: by its form, or in a hidden literal."""
+        return hidden_literals.hidden(self, self.tokens)
+
+    @cached_property
+    def masked(self) -> str:
+        """The text as it may be kept: without comments, and with asterisks for what is secret."""
+        return hidden_literals.masked(self, self.tokens)
+
+    @cached_property
+    def references(self) -> tuple[Reference, ...]:
+        """The identities that it uses, in the order of the text.
+
+        Reading never raises: what is broken gives what can be read of the rest. An identity is told only where the text
+        alone decides: literals in every form, joined, in ``strcat``, ``dynamic``, bags and arrays, or bound to a name by
+        ``let``. One that a column, a parameter, a mask or another function decides has None, unless its flow takes none
+        anyway. A literal that a flow uses several times is one reference.
+        """
+        source = Mapped.whole(self)
+        return named_by(use for command in self.commands for use in command_uses(source, command))
+
+    def line(self, offset: int) -> int:
+        """Return the number of the line on which an offset is, from 1."""
+        return self.count("\n", 0, offset) + 1
