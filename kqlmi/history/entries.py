@@ -10,6 +10,7 @@ from typing import Final, Literal, Self
 from kqlmi.errors import Ended, InputError, KqlmiError, printable
 from kqlmi.model.entities import Scope
 from kqlmi.model.policy.policy import Policy
+from kqlmi.report import Rows
 
 Outcome = Literal["open", Ended]
 Source = Literal["plan", "cell"]
@@ -135,6 +136,23 @@ class Reading:
         if isinstance(entry, Unreadable):
             raise HistoryError(f"A history entry cannot be read: {entry}.", hint="Repair the file, or move it away.")
         return entry
+
+    @property
+    def rows(self) -> Rows:
+        """Return a row for each entry, the newest first."""
+        return Rows.of(
+            reversed(self.entries),
+            {
+                "entry": lambda entry: entry.id,
+                "time": lambda entry: entry.time,
+                "outcome": lambda entry: entry.outcome,
+                "source": lambda entry: entry.source,
+                "scopes": lambda entry: [str(step.scope) for step in entry.steps],
+                "undoes": lambda entry: entry.undoes or "",
+                "principal": lambda entry: entry.principal,
+                "commands": lambda entry: [step.command for step in entry.steps],
+            },
+        )
 
     @property
     def last_to_undo(self) -> Entry | None:

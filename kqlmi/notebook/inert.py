@@ -41,7 +41,7 @@ def _places(shell: "InteractiveShell") -> "list[tuple[Any, str, Callable[..., An
 
 
 def _text(shown: Any, printer: Any, _cycle: object) -> None:
-    for number, line in enumerate(_inert(repr(shown)).split("\n")):
+    for number, line in enumerate(escaped(repr(shown)).split("\n")):
         if number:
             printer.break_()
         printer.text(line)
@@ -49,8 +49,9 @@ def _text(shown: Any, printer: Any, _cycle: object) -> None:
 
 def _html(frame: Any) -> str | None:
     found = frame._repr_html_()
-    return None if found is None else _inert(found)
+    return None if found is None else escaped(found)
 
 
-def _inert(text: str) -> str:
+def escaped(text: str) -> str:
+    """Return what pandas made of a frame, in which nothing acts on a terminal or reorders text."""
     return _ACTIVE.sub(lambda found: printable(found[0]), text)

@@ -6,10 +6,11 @@ from kqlmi.errors import ResourceManagerError
 from kqlmi.model.audit.findings import Facts
 from kqlmi.model.azure.dataconnections import DataConnection, verdict
 from kqlmi.model.azure.identitylist import Listed, listed
-from kqlmi.model.entities import Identity, Scope
+from kqlmi.model.entities import SYSTEM, Identity, Scope
 from kqlmi.model.policy.access import Access
 from kqlmi.model.policy.directory import Directory
 from kqlmi.model.uses.needs import Discovery
+from kqlmi.report import Rows
 from kqlmi.session.core import Core
 from kqlmi.session.policies import databases, read
 from kqlmi.session.resource_manager import Azure, ask, assigned, resource_of
@@ -19,16 +20,64 @@ from kqlmi.session.resource_manager import Azure, ask, assigned, resource_of
 class IdentityList:
     """The identities of a cluster; ``notes`` say, a sentence each, what is not known of them."""
 
-    rows: tuple[Listed, ...]
+    identities: tuple[Listed, ...]
     notes: tuple[str, ...]
+
+    @property
+    def rows(self) -> Rows:
+        """Return a row for each identity.
+
+        Columns: ``display_name``, ``object_id``, ``client_id``, ``is_system``, ``assigned`` (missing where that is not
+        known), ``policies`` (a list: each scope with its usages), ``note`` (what is wrong between the two) and
+        ``resource_id``.
+        """
+        return Rows.of(
+            self.identities,
+            {
+                "display_name": lambda row: row.identity.display_name,
+                "object_id": lambda row: row.identity.principal_id or str(row.identity.object_id),
+                "client_id": lambda row: row.identity.client_id,
+                "is_system": lambda row: row.identity.is_system,
+                "assigned": lambda row: row.assigned,
+                "policies": lambda row: [f"{scope}: {', '.join(usages)}" for scope, usages in row.grants],
+                "note": lambda row: row.note,
+                "resource_id": lambda row: row.identity.resource_id,
+            },
+            {"is_system": "bool", "assigned": "boolean"},
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionList:
     """The data connections, each with its identity and whether the policies allow it; ``notes`` as for identities."""
 
-    rows: tuple[tuple[DataConnection, Identity | None, Access], ...]
+    connections: tuple[tuple[DataConnection, Identity | None, Access], ...]
     notes: tuple[str, ...]
+
+    @property
+    def rows(self) -> Rows:
+        """Return a row for each data connection.
+
+        Columns: ``database``, ``name``, ``kind``, ``table``, ``identity`` (its name, or ``system``), ``object_id``,
+        ``allowed`` (missing where it goes by a key, or where that is not known), ``reason`` and ``stream`` (what it reads
+        from).
+        """
+        found = tuple(
+            (
+                one.database,
+                one.name,
+                one.kind,
+                one.table,
+                "" if who is None else SYSTEM if who.object_id == SYSTEM else who.display_name,
+                one.principal or (who.principal_id if who else ""),
+                access.allowed,
+                access.reason,
+                one.stream,
+            )
+            for one, who, access in self.connections
+        )
+        names = ("database", "name", "kind", "table", "identity", "object_id", "allowed", "reason", "stream")
+        return Rows(names, found, {"allowed": "boolean"})
 
 
 def identities(core: Core) -> IdentityList:

@@ -98,7 +98,7 @@ def identities_frame(found: IdentityList) -> "pd.DataFrame":
     ``policies`` (a list: each scope with its usages), ``note`` (what is wrong between the two) and ``resource_id``.
     """
     return frame(
-        found.rows,
+        found.identities,
         {
             "display_name": lambda row: row.identity.display_name,
             "object_id": lambda row: row.identity.principal_id or str(row.identity.object_id),
@@ -133,7 +133,7 @@ def connections_frame(found: ConnectionList) -> "pd.DataFrame":
             access.reason,
             one.stream,
         )
-        for one, who, access in found.rows
+        for one, who, access in found.connections
     ]
     names = ["database", "name", "kind", "table", "identity", "object_id", "allowed", "reason", "stream"]
     return pd.DataFrame(rows, columns=names).astype({"allowed": "boolean"})

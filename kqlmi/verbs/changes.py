@@ -8,7 +8,7 @@ from kqlmi.model.entities import SYSTEM, Scope, did_you_mean
 from kqlmi.model.plan import edits, planfile
 from kqlmi.model.plan.plan import SHOWN, Plan
 from kqlmi.model.plan.policy_plan import PolicyPlan
-from kqlmi.notebook.frames import access_frame, access_matrix, history_frame
+from kqlmi.notebook.frames import access_frame, access_matrix, of
 from kqlmi.notebook.progress import Progress
 from kqlmi.session import Session
 from kqlmi.session.connections import files
@@ -222,4 +222,4 @@ def history(context: Context, /) -> Any:
     reading = context.session.recorded()
     for file in reading.unreadable:
         print(f"Not read: {file}")
-    return history_frame(reading.entries)
+    return of(reading.rows)

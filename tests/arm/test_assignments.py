@@ -79,7 +79,7 @@ def test_unassigning_the_system_identity_wants_the_name_and_what_is_left_is_an_o
     assert names(cluster) == ["loader", "exporter"]
     session.apply(session.assign("system"))
     second = system_of(cluster)
-    rows = {one.identity.principal_id: one for one in session.identities().rows}
+    rows = {one.identity.principal_id: one for one in session.identities().identities}
     assert rows[second].note == "in no policy"
     assert rows[first].note == "orphan: not assigned, once the cluster's own"
     policy = session.policy(SAMPLES)

@@ -44,7 +44,7 @@ def test_a_data_connection_is_created_as_shown_and_listed_with_its_verdict(
     assert "Azure Event Hubs Data Receiver" in str(plan)
     assert plan.grant == ""
     ready.apply(plan)
-    [(one, who, access)] = ready.data_connections().rows
+    [(one, who, access)] = ready.data_connections().connections
     assert (one.name, one.database, one.kind, one.table) == ("dc", "Samples", "EventHub", "T")
     assert one.stream == cluster.hub("ns", "hub").resource_id
     assert who is not None
@@ -97,7 +97,7 @@ def test_a_lost_answer_is_settled(cluster: LocalCluster, ready: Session, connect
         session = connect(base_url=proxy.url)
         session.apply(planned(cluster, session, "system"))
         assert proxy.writes == ["PUT"]
-    assert [one.name for one, _, _ in ready.data_connections().rows] == ["dc"]
+    assert [one.name for one, _, _ in ready.data_connections().connections] == ["dc"]
 
 
 def test_a_data_connection_is_evidence_for_audit_tighten_and_impact(cluster: LocalCluster, ready: Session) -> None:
@@ -124,7 +124,7 @@ def test_a_data_connection_is_evidence_for_audit_tighten_and_impact(cluster: Loc
 def test_a_data_connection_of_an_identity_that_is_not_assigned_is_told(cluster: LocalCluster, ready: Session) -> None:
     ready.apply(planned(cluster, ready, "loader"))
     unassign_by_hand(cluster, "loader")
-    [(one, who, access)] = ready.data_connections().rows
+    [(one, who, access)] = ready.data_connections().connections
     assert (one.name, who) == ("dc", None)
     assert (access.allowed, access.reason) == (False, "its identity is not assigned to the cluster")
     assert {one.rule for one in ready.audit().findings} >= {"orphan", "missing"}
@@ -147,8 +147,8 @@ def test_where_azure_may_not_be_read_the_rest_goes_on_and_says_so_once(
     assert "DataConnection: data connections" in page
     found = session.identities()
     assert len(found.notes) == 1
-    assert {one.assigned for one in found.rows} == {None}
-    assert len(found.rows) == 2
+    assert {one.assigned for one in found.identities} == {None}
+    assert len(found.identities) == 2
     assert session.tighten().why_not_assigned
 
 

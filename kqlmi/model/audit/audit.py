@@ -18,6 +18,7 @@ from kqlmi.model.entities import ALL, did_you_mean, known_usage
 from kqlmi.model.plan.policy_plan import PolicyPlan
 from kqlmi.model.policy.access import without_effect
 from kqlmi.model.uses.needs import Source
+from kqlmi.report import Rows
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,30 @@ class Audit:
             raise InputError(f"{prefix!r} begins the IDs of {len(found)} findings.", hint="Give more of it.")
         hint = did_you_mean(prefix, [one.id for one in known]) if known else "There are no findings."
         raise InputError(f"There is no finding {prefix!r} on {self.cluster} by now.", hint=hint)
+
+    @property
+    def rows(self) -> Rows:
+        """Return a row for each finding, by severity.
+
+        Columns: ``finding`` (its ID), ``severity``, ``rule``, ``scope``, ``object_id``, ``usage``, ``message``, ``evidence``
+        (a list: each with its source and window), ``mended_by`` (the plan's summary, empty where there is none) and
+        ``why_not``.
+        """
+        return Rows.of(
+            self.findings,
+            {
+                "finding": lambda one: one.id,
+                "severity": lambda one: one.severity,
+                "rule": lambda one: one.rule,
+                "scope": lambda one: str(one.scope),
+                "object_id": lambda one: one.identity,
+                "usage": lambda one: one.usage,
+                "message": lambda one: one.message,
+                "evidence": lambda one: list(map(str, one.evidence)),
+                "mended_by": lambda one: self.plans[one.id].summary if one.id in self.plans else "",
+                "why_not": lambda one: one.fix.why_not,
+            },
+        )
 
     def explain(self, finding: Finding) -> str:
         """Give a finding with its evidence, and why no plan mends it or what else to know, for people."""

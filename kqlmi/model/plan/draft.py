@@ -39,6 +39,16 @@ class Cell:
         """Tell whether the identity may be used for the usage in the scope."""
         return bool(self.covered_by) or (self.granted and not self.without_effect)
 
+    def state(self, scope: Scope) -> str:
+        """Return what is special about the cell in its scope, in words; a plain grant and an empty cell are not."""
+        names = [
+            f"the {where}" if usage != ALL else ALL if where == scope else f"{ALL} at the {where}"
+            for where, usage in self.covered_by
+        ]
+        plain = "no effect here" if self.without_effect else "redundant" if names else ""
+        parts = [plain if self.granted else "", f"through {' and '.join(names)}" if names else ""]
+        return ", ".join(filter(None, parts))
+
 
 @dataclass(frozen=True, slots=True)
 class Draft:

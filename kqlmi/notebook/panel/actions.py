@@ -6,6 +6,7 @@ from typing import Final
 from kqlmi.errors import InputError, printable
 from kqlmi.model.entities import ALL, object_id
 from kqlmi.model.plan.draft import Cell
+from kqlmi.model.plan.listing import NO_NAME
 from kqlmi.notebook.panel import matrix, words
 from kqlmi.notebook.panel.editor import Editor
 from kqlmi.notebook.panel.requests import Action, Request, note
@@ -31,7 +32,7 @@ def _cell(panel: Editor, request: Request) -> tuple[str, str]:
 def _name(panel: Editor, identity: str) -> str:
     """Return an identity's display name, and its object ID where the name alone does not tell."""
     names = {one: name for one, name, _ in panel.identities}
-    name = names.get(identity, words.NO_NAME)
+    name = names.get(identity, NO_NAME)
     return name if list(names.values()).count(name) == 1 else f"{name} ({identity})"
 
 

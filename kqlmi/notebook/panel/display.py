@@ -5,7 +5,7 @@ from itertools import islice
 
 from kqlmi.errors import printable
 from kqlmi.model.plan.draft import Draft
-from kqlmi.notebook.panel import matrix
+from kqlmi.model.plan.listing import marks
 
 # A saved notebook is to stay small, and so is what IPython keeps of each display; %kqlmi show has all of it.
 _MOST = 25
@@ -31,7 +31,7 @@ def html(draft: Draft, cluster: str) -> str:
 
 def _grid(draft: Draft) -> list[list[str]]:
     head = ["identity", "object ID", *map(printable, draft.usages)]
-    return [head, *([name, identity, *marks] for identity, name, marks in islice(matrix.marks(draft), _MOST))]
+    return [head, *([name, identity, *cells.values()] for identity, name, cells in islice(marks(draft), _MOST))]
 
 
 def _title(draft: Draft, cluster: str) -> str:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from typing import Any
@@ -108,7 +108,7 @@ class ScopeCells(Cells):
 
     def _state(self, draft: Draft, identity: str, usage: str) -> State:
         cell = draft.cell(identity, usage)
-        text = words.state(cell, self._scope)
+        text = cell.state(self._scope)
         return {"granted": cell.granted, "allowed": cell.allowed, "changed": cell.changed, "text": text}
 
 
@@ -140,14 +140,6 @@ class EffectiveCells(Cells):
         if usage == ALL or not counts[ALL]:
             return counts[usage]
         return sum(not snapshot.usages_of(scope, identity).isdisjoint({usage, ALL}) for scope in self._databases)
-
-
-def marks(draft: Draft) -> Iterator[tuple[str, str, list[str]]]:
-    """Yield each identity of the policies with its name, and for each usage what was read, in a word or two."""
-    cells, listed = ScopeCells(draft.scope), identities(draft.read)
-    for (identity, name, _), row in zip(listed, rows(cells, draft, listed), strict=True):
-        states = cells.legend.read(row)
-        yield identity, name, [state["text"] or ("granted" if state["granted"] else "") for state in states]
 
 
 def where(snapshot: Snapshot, identity: str, usage: str) -> list[str]:

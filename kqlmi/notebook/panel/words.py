@@ -6,7 +6,8 @@ from typing import Any
 from kqlmi.errors import printable
 from kqlmi.model.entities import ALL, SYSTEM, Identity, Scope
 from kqlmi.model.kql.tokenizer import tokens
-from kqlmi.model.plan.draft import Cell, Draft
+from kqlmi.model.plan.draft import Draft
+from kqlmi.model.plan.listing import NO_NAME
 from kqlmi.model.plan.planfile import to_request
 from kqlmi.model.plan.policy_plan import PolicyPlan
 from kqlmi.model.policy.access import access
@@ -15,24 +16,12 @@ from kqlmi.model.policy.policy import Snapshot
 from kqlmi.model.workflows import WORKFLOWS
 
 _MOST = 12
-NO_NAME = "(no name)"
 
 
 def label(identity: Identity | None) -> str:
     """Return an identity's display name, or what stands in for one."""
     name = printable(identity.display_name if identity else "")
     return name or ("system" if identity and identity.object_id == SYSTEM else NO_NAME)
-
-
-def state(cell: Cell, scope: Scope) -> str:
-    """Say what is special about a cell; a plain grant and an empty cell are not."""
-    names = [
-        f"the {where}" if usage != ALL else ALL if where == scope else f"{ALL} at the {where}"
-        for where, usage in cell.covered_by
-    ]
-    plain = "no effect here" if cell.without_effect else "redundant" if names else ""
-    parts = [plain if cell.granted else "", f"through {' and '.join(names)}" if names else ""]
-    return ", ".join(filter(None, parts))
 
 
 def tick(draft: Draft, name: str, identity: str, usage: str) -> str:

@@ -30,7 +30,7 @@ def test_each_cell_is_drawn_as_the_draft_says(
         for usage, state in zip(draft.usages, states, strict=True):
             cell = draft.cell(identity, usage)
             assert (state["granted"], state["allowed"], state["changed"]) == (cell.granted, cell.allowed, cell.changed)
-            assert state["text"] == words.state(cell, scope)
+            assert state["text"] == cell.state(scope)
 
 
 @given(MAYBE, st.tuples(MAYBE, MAYBE, MAYBE))

@@ -1,0 +1,95 @@
+"""Policies, and what they allow, as rows."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
+from kqlmi.errors import printable
+from kqlmi.model.entities import SYSTEM, Scope, checked_usage
+from kqlmi.model.plan.draft import Draft
+from kqlmi.model.policy.access import access, without_effect
+from kqlmi.model.policy.policy import Snapshot
+from kqlmi.report import Rows
+
+NO_NAME = "(no name)"
+
+
+def policy_rows(policies: Snapshot) -> Rows:
+    """Return a row for each identity of each scope.
+
+    Columns: ``scope``, ``display_name``, ``object_id``, ``is_system``, ``usages`` (a list of names) and
+    ``without_effect`` (those of the usages that do nothing in this scope).
+    """
+    return Rows.of(
+        ((scope, entry) for scope, policy in policies.policies.items() for entry in (policy.entries if policy else ())),
+        {
+            "scope": lambda row: str(row[0]),
+            "display_name": lambda row: row[1].display_name,
+            "object_id": lambda row: row[1].object_id,
+            "is_system": lambda row: row[1].identity == SYSTEM,
+            "usages": lambda row: list(row[1].usages),
+            "without_effect": lambda row: [usage for usage in row[1].usages if without_effect(row[0], usage)],
+        },
+        {"is_system": "bool"},
+    )
+
+
+def access_rows(
+    snapshot: Snapshot,
+    identity: str,
+    usage: str,
+    databases: Iterable[str],
+    names: Mapping[str, str] = MappingProxyType({}),
+) -> Rows:
+    """Return a row for each database, identity and usage; ``names`` has display names beyond those of the policies.
+
+    Without an identity or a usage: those of the policies, and of them what is allowed or cannot be told.
+    Columns: ``database``, ``display_name``, ``object_id``, ``usage``, ``allowed`` (missing where it cannot be told)
+    and ``reason``.
+    """
+    known = {key: one.display_name for key, one in snapshot.identities.items() if one.display_name}
+    display_names = {**names, **known}
+    found = (
+        (database, display_names.get(holder, ""), holder, name, answer.allowed, answer.reason)
+        for database in databases
+        for holder in ([identity] if identity else snapshot.identities)
+        for name in _usages(snapshot, usage)
+        if (answer := access(snapshot, holder, name, Scope.database(database))).allowed or (identity and usage)
+    )
+    columns = ("database", "display_name", "object_id", "usage", "allowed", "reason")
+    return Rows(columns, tuple(found), {"allowed": "boolean"})
+
+
+def access_matrix(snapshot: Snapshot, identity: str, usage: str, databases: Iterable[str]) -> Rows:
+    """Return a row for each database and identity, and a column for each usage that says how it is allowed."""
+    shown = _usages(snapshot, usage)
+    found = (
+        # A grant to an earlier system identity allows nothing.
+        (database, name, holder, *("" if holder in snapshot.earlier else cells[usage] for usage in shown))
+        for database in databases
+        for holder, name, cells in marks(Draft.start(snapshot, Scope.database(database)))
+        if identity in {"", holder} and (identity or holder not in snapshot.earlier)
+    )
+    return Rows(("database", "display_name", "object_id", *shown), tuple(found))
+
+
+def marks(draft: Draft) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """Yield each identity of the policies with its name, and for each usage what was read, in a word or two."""
+    read = replace(draft, ticks={})
+    names = {
+        key: printable(one.display_name) or (SYSTEM if key == SYSTEM else NO_NAME)
+        for key, one in read.read.identities.items()
+    }
+    for identity in sorted(names, key=lambda key: (key != SYSTEM, names[key].casefold(), key)):
+        cells = {usage: read.cell(identity, usage) for usage in draft.usages}
+        yield (
+            identity,
+            names[identity],
+            {usage: cell.state(draft.scope) or ("granted" if cell.granted else "") for usage, cell in cells.items()},
+        )
+
+
+def _usages(snapshot: Snapshot, usage: str) -> tuple[str, ...]:
+    """Return the usage that is asked for, or all: those of the catalogue, and those that policies hold beside them."""
+    known = Draft.start(snapshot, Scope.cluster()).usages
+    return (checked_usage(usage, known),) if usage else known

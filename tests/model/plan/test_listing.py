@@ -1,0 +1,72 @@
+"""Policies and access as rows."""
+
+import pytest
+
+from kqlmi.errors import PolicyError
+from kqlmi.model.entities import SYSTEM, Scope
+from kqlmi.model.plan.draft import Draft
+from kqlmi.model.plan.listing import access_matrix, access_rows, marks, policy_rows
+from kqlmi.model.policy.policy import Policy, Snapshot
+from tests.model.policy.test_policy import EXPORTER, LOADER
+
+SNAPSHOT = Snapshot(
+    {
+        Scope.cluster(): Policy.empty().grant(LOADER, "All"),
+        Scope.database("A"): Policy.empty().grant(SYSTEM, "SandboxArtifacts", "AzureAI").grant(LOADER, "AzureAI"),
+        Scope.database("B"): None,
+    }
+)
+
+
+def test_a_policy_has_a_row_for_each_identity_of_each_scope() -> None:
+    rows = list(policy_rows(SNAPSHOT).records)
+    assert [(row["scope"], row["object_id"], row["is_system"]) for row in rows] == [
+        ("cluster", LOADER, False),
+        ("database A", SYSTEM, True),
+        ("database A", LOADER, False),
+    ]
+    assert sorted(rows[1]["usages"]) == ["AzureAI", "SandboxArtifacts"]  # type: ignore[call-overload]
+    assert [row["without_effect"] for row in rows] == [[], ["SandboxArtifacts"], []]
+
+
+def test_access_lists_what_is_allowed_or_the_one_that_is_asked_for() -> None:
+    rows = access_rows(SNAPSHOT, "", "AzureAI", ["A", "B"], {LOADER: "mi"}).rows
+    assert [row[:5] for row in rows] == [
+        ("A", "mi", LOADER, "AzureAI", True),
+        ("A", "", SYSTEM, "AzureAI", True),
+        ("B", "mi", LOADER, "AzureAI", True),
+    ]
+    [row] = access_rows(SNAPSHOT, EXPORTER, "AzureAI", ["B"]).rows
+    assert row[4] is False
+    with pytest.raises(PolicyError, match="Nope"):
+        access_rows(SNAPSHOT, "", "Nope", ["A"])
+
+
+def test_the_matrix_says_in_each_cell_how_a_usage_is_allowed() -> None:
+    first, second, *_ = access_matrix(SNAPSHOT, "", "", ["A"]).records
+    assert (first["display_name"], first["AzureAI"], first["SandboxArtifacts"]) == (
+        "system",
+        "granted",
+        "no effect here",
+    )
+    assert second["AzureAI"] == "redundant, through All at the cluster"
+    [only] = access_matrix(SNAPSHOT, LOADER, "AzureAI", ["B"]).rows
+    assert only == ("B", "(no name)", LOADER, "through All at the cluster")
+
+
+def test_the_matrix_leaves_out_an_earlier_system_identity_unless_it_is_asked_for() -> None:
+    old = "7b574bf6-2b96-580c-a411-e28963900e20"
+    policy = Policy.parse(f'[{{"ObjectId": "{old}", "AllowedUsages": "AzureAI", "IsSystem": true}}]')
+    snapshot = Snapshot({Scope.database("A"): policy}).marking(frozenset({old}))
+    assert snapshot.earlier == {old}
+    assert access_matrix(snapshot, "", "AzureAI", ["A"]).rows == ()
+    [row] = access_matrix(snapshot, old, "AzureAI", ["A"]).rows
+    assert row[-1] == ""
+
+
+def test_marks_are_of_what_was_read_and_not_of_ticks() -> None:
+    draft = Draft.start(SNAPSHOT, Scope.database("B")).tick(SYSTEM, usage="AzureAI")
+    assert {name: cells["AzureAI"] for name, _, cells in marks(draft)} == {
+        SYSTEM: "",
+        LOADER: "through All at the cluster",
+    }
