@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from kqlmi.cluster.connection import DEFAULT_TIMEOUT
 from kqlmi.credentials import MODES
 from kqlmi.errors import InputError, printable
 from kqlmi.model.entities import did_you_mean
@@ -25,6 +26,15 @@ KEYS: Final[Mapping[str, type]] = {
     "resource_id": str,
     "ingest_url": str,
 }
+SIGNING_IN: Final = frozenset({"auth", "token", "credential", "tenant", "sign_in_identity", "audience"})
+DEFAULTS: Final[Mapping[str, Any]] = {
+    **dict.fromkeys([*KEYS, "name"], ""),
+    "auth": "default",
+    "read_only": False,
+    "history": True,
+    "timeout": DEFAULT_TIMEOUT,
+    "arm_options": None,
+}
 _ENVIRONMENT: Final = {"KQLMI_CLUSTER": "cluster", "KQLMI_DATABASE": "database", "KQLMI_AUTH": "auth"}
 
 
@@ -39,6 +49,46 @@ def path() -> Path:
 def environment() -> dict[str, Any]:
     """Return what KQLMI_CLUSTER, KQLMI_DATABASE and KQLMI_AUTH say, by the parameters of ``connect``."""
     return {key: os.environ[name] for name, key in _ENVIRONMENT.items() if os.environ.get(name)}
+
+
+def settings(cluster: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return how to connect to a cluster: by the arguments, else by the file, the environment, or a default.
+
+    Without a cluster that of the environment is meant, and what stands beside it there goes before the file. Tenant,
+    identity and audience go with the way to sign in: those below the first that is given do not count.
+
+    Raises:
+        InputError: No cluster is given, or the file does not have it.
+    """
+    beside = environment()
+    own = beside.pop("cluster", "")
+    if not cluster and not own:
+        raise InputError(
+            "No cluster is said.", hint="Name one: local, mycluster.westeurope or a URL; or set KQLMI_CLUSTER."
+        )
+    # The database of the environment is one of its cluster.
+    auth = {key: value for key, value in beside.items() if key == "auth"}
+    found: dict[str, Any] = {}
+    for layer in (arguments, _named(cluster), auth) if cluster else (arguments, beside, _named(own)):
+        ignored = SIGNING_IN if found.keys() & {"auth", "token", "credential"} else frozenset()
+        found = {key: value for key, value in layer.items() if key not in ignored} | found
+    return {**DEFAULTS, **found}
+
+
+def _named(cluster: str) -> Mapping[str, Any]:
+    """Return what the file says of a connection by its name; of a URL, a short name or ``local`` only that."""
+    if cluster == "local" or not is_name(cluster):
+        return {"cluster": cluster, "name": "local" if cluster == "local" else ""}
+    found = connections()
+    if cluster not in found:
+        raise InputError(
+            f"There is no connection {cluster!r} in the configuration file.",
+            hint=f"{did_you_mean(cluster, ['local', *found])} A cluster's short name has its region: {cluster}.westeurope.",
+        )
+    one = found[cluster]
+    if isinstance(one, InputError):
+        raise one
+    return {"name": cluster, **one}
 
 
 def connections() -> dict[str, dict[str, Any] | InputError]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from kqlmi.cluster.cloud import login_endpoint
-from kqlmi.cluster.connection import DEFAULT_TIMEOUT, KustoConnection, Target
+from kqlmi.cluster.connection import KustoConnection, Target
 from kqlmi.cluster.faults.retries import Patience, Retrying
 from kqlmi.credentials import sign_in
 from kqlmi.errors import (
@@ -20,9 +20,8 @@ from kqlmi.errors import (
     UnauthorizedError,
     require_extra,
 )
-from kqlmi.model.entities import did_you_mean
 from kqlmi.session.connections import configuration
-from kqlmi.session.connections.addresses import is_name, url_of
+from kqlmi.session.connections.addresses import url_of
 from kqlmi.session.connections.shared_cluster import SharedCluster
 from kqlmi.session.session import Session
 
@@ -88,69 +87,49 @@ def connect(
         ConnectionFailedError: The cluster is asked what became of changes, and gives no answer.
         SignInError: It is asked, and no token could be had.
     """
-    configured = _configured(cluster)
-    cluster, name = configured.get("cluster", ""), name or configured.get("name", "")
-    database, resource_id = database or configured.get("database", ""), resource_id or configured.get("resource_id", "")
-    ingest_url = ingest_url or configured.get("ingest_url", "")
-    timeout = configured.get("timeout", DEFAULT_TIMEOUT) if timeout is None else timeout
-    if auth or token or credential:
-        # What the file says of signing in goes with the way that it names.
-        configured = {**configured, "tenant": "", "sign_in_identity": "", "audience": ""}
-    read_only, history = read_only or configured.get("read_only", False), history and configured.get("history", True)
+    signing_in = {"auth": auth, "tenant": tenant, "sign_in_identity": sign_in_identity, "audience": audience}
+    azure = {"resource_id": resource_id, "arm_options": arm_options, "ingest_url": ingest_url}
+    others = {"token": token, "credential": credential, "database": database, "name": name, "read_only": read_only}
+    said = {key: value for key, value in {**signing_in, **azure, **others}.items() if value}
+    said |= {} if timeout is None else {"timeout": timeout}
+    wanted = configuration.settings(cluster, said if history else {**said, "history": False})
     retrying = Retrying(patience, tell) if tell else Retrying(patience)
-
-    def open_on(target: Target, resource_id: str, arm_options: Mapping[str, Any] | None) -> Session:
-        return Session(
-            name or urlsplit(target.query_url).netloc,
-            KustoConnection(target, timeout=timeout, read_only=read_only, retrying=retrying),
-            target=target,
-            database=database,
-            read_only=read_only,
-            history=history,
-            resource=_resource(resource_id, target, arm_options) if resource_id else None,
-            retrying=retrying,
-            timeout=timeout,
-        )
-
-    if cluster == "local":
-        if (
-            auth
-            or token
-            or credential
-            or tenant
-            or sign_in_identity
-            or audience
-            or resource_id
-            or ingest_url
-            or arm_options
-        ):
+    if wanted["cluster"] == "local":
+        if configuration.SIGNING_IN & said.keys() or wanted["resource_id"] or wanted["ingest_url"] or arm_options:
             raise InputError(
                 "A local cluster is reached and signed in to by itself.",
                 hint="Say local without a way to sign in, a resource ID or an ingestion URL.",
             )
-        name = name or "local"
-        kept = replaces[name].local_cluster if name in replaces and not fresh else None
-        session = _open_local(open_on, kept, fresh=fresh)
+        kept = replaces[wanted["name"]].local_cluster if wanted["name"] in replaces and not fresh else None
+        session = _open_local(wanted, retrying, kept, fresh=fresh)
         if kept and tell:
             tell("The local cluster that runs already is kept, with all that was changed; --fresh starts a new one.")
         return _settle_open_entries(session, tell)
     if fresh:
         raise InputError("Only a local cluster can be started anew.", hint="Use --fresh with local, or leave it out.")
-    url = url_of(cluster)
-    found = sign_in(
-        auth or configured.get("auth", "default"),
-        token=token,
-        credential=credential,
-        tenant=tenant or configured.get("tenant", ""),
-        sign_in_identity=sign_in_identity or configured.get("sign_in_identity", ""),
-        audience=audience or configured.get("audience", ""),
-        tell=tell,
-        login_endpoint=partial(login_endpoint, url),
-    )
+    url = url_of(wanted["cluster"])
+    who = {key: wanted[key] for key in ("tenant", "sign_in_identity", "audience")}
+    authority = partial(login_endpoint, url)
+    found = sign_in(wanted["auth"], token=token, credential=credential, tell=tell, login_endpoint=authority, **who)
     if found.token is not None and not (auth or token):
         _refuse_other_cluster(url)
-    target = Target(url, found, url_of(ingest_url) if ingest_url else _ingestion(url))
-    return _settle_open_entries(open_on(target, resource_id, arm_options), tell)
+    target = Target(url, found, url_of(wanted["ingest_url"]) if wanted["ingest_url"] else _ingestion(url))
+    return _settle_open_entries(_open(wanted, target, retrying), tell)
+
+
+def _open(wanted: Mapping[str, Any], target: Target, retrying: Retrying) -> Session:
+    timeout, read_only, resource_id = wanted["timeout"], wanted["read_only"], wanted["resource_id"]
+    return Session(
+        wanted["name"] or urlsplit(target.query_url).netloc,
+        KustoConnection(target, timeout=timeout, read_only=read_only, retrying=retrying),
+        target=target,
+        database=wanted["database"],
+        read_only=read_only,
+        history=wanted["history"],
+        resource=_resource(resource_id, target, wanted["arm_options"]) if resource_id else None,
+        retrying=retrying,
+        timeout=timeout,
+    )
 
 
 def _settle_open_entries(session: Session, tell: Callable[[str], None] | None) -> Session:
@@ -170,40 +149,11 @@ def _settle_open_entries(session: Session, tell: Callable[[str], None] | None) -
     return session
 
 
-def _configured(cluster: str) -> dict[str, Any]:
-    """Return what the configuration file or the environment says of a cluster, by the parameters of ``connect``."""
-    from_environment = configuration.environment()
-    # The database of the environment is one of its cluster.
-    auth = {key: value for key, value in from_environment.items() if key == "auth"}
-    if not cluster:
-        if "cluster" not in from_environment:
-            raise InputError(
-                "No cluster is said.",
-                hint="Name one: local, mycluster.westeurope or a URL; or set KQLMI_CLUSTER.",
-            )
-        found = _configured(from_environment.pop("cluster"))
-        # What the file says of signing in goes with the way that it names.
-        other = {"tenant": "", "sign_in_identity": "", "audience": ""} if "auth" in from_environment else {}
-        return {**found, **other, **from_environment}
-    if cluster == "local" or not is_name(cluster):
-        return {**auth, "cluster": cluster}
-    found = configuration.connections()
-    if cluster not in found:
-        raise InputError(
-            f"There is no connection {cluster!r} in the configuration file.",
-            hint=f"{did_you_mean(cluster, ['local', *found])} A cluster's short name has its region: {cluster}.westeurope.",
-        )
-    one = found[cluster]
-    if isinstance(one, InputError):
-        raise one
-    return {**auth, "name": cluster, **one}
-
-
 def _refuse_other_cluster(url: str) -> None:
     """Refuse to send KQLMI_TOKEN elsewhere than to KQLMI_CLUSTER, where that is set and nobody asked for it."""
     if "cluster" not in configuration.environment():
         return
-    own = _configured("")["cluster"]
+    own = configuration.settings("", {})["cluster"]
     if own == "local" or urlsplit(url_of(own)).netloc.casefold() != urlsplit(url).netloc.casefold():
         raise InputError(
             f"KQLMI_TOKEN was given for the cluster of KQLMI_CLUSTER, and does not go to {urlsplit(url).netloc}.",
@@ -222,7 +172,8 @@ def _resource(resource_id: str, target: Target, options: Mapping[str, Any] | Non
 
 
 def _open_local(
-    open_on: Callable[[Target, str, Mapping[str, Any] | None], Session],
+    wanted: Mapping[str, Any],
+    retrying: Retrying,
     kept: AbstractContextManager["LocalCluster"] | None,
     *,
     fresh: bool,
@@ -237,7 +188,8 @@ def _open_local(
             started = kept or SharedCluster(local.start())
             found = stack.enter_context(started)
         target = Target(found.url, sign_in(token=found.token), found.ingest_url)
-        session = open_on(target, found.resource_id, found.arm_options)
+        azure = {"resource_id": found.resource_id, "arm_options": found.arm_options}
+        session = _open({**wanted, **azure}, target, retrying)
         session.local_cluster = started
         session.closing.push(stack.pop_all())
         return session

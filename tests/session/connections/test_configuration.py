@@ -1,5 +1,6 @@
 """How a cluster is named: by URL, short name, the configuration file or the environment."""
 
+import json
 import os
 from pathlib import Path
 
@@ -135,3 +136,33 @@ def test_a_wrong_connection_stands_in_the_way_of_no_other(world: LocalCluster, m
     assert [name for name, one in found.items() if isinstance(one, InputError)] == ["wrong", "my prod"]
     with pytest.raises(InputError, match="as something else than a str"):
         kqlmi.connect("wrong")
+
+
+FILE = {"cluster": "abc.d", "auth": "managed-identity", "sign_in_identity": "system", "tenant": "t", "history": False}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "wanted"),
+    [
+        ({}, {}, {**FILE, "name": "prod", "timeout": 240.0, "read_only": False}),
+        ({"tenant": "mine"}, {}, {"auth": "managed-identity", "tenant": "mine", "sign_in_identity": "system"}),
+        ({"auth": "azure-cli"}, {}, {"auth": "azure-cli", "tenant": "", "sign_in_identity": "", "history": False}),
+        ({"token": "x", "tenant": "mine"}, {}, {"token": "x", "tenant": "mine", "sign_in_identity": ""}),
+        ({}, {"AUTH": "azure-cli"}, {"auth": "managed-identity", "tenant": "t"}),
+        ({}, {"CLUSTER": "prod", "AUTH": "azure-cli"}, {"auth": "azure-cli", "tenant": "", "history": False}),
+        (
+            {"auth": "none"},
+            {"CLUSTER": "prod", "AUTH": "azure-cli", "DATABASE": "D"},
+            {"auth": "none", "database": "D"},
+        ),
+    ],
+)
+def test_each_setting_is_the_first_that_says_it_and_an_identity_goes_with_its_way_to_sign_in(
+    monkeypatch: pytest.MonkeyPatch, arguments: dict[str, str], environment: dict[str, str], wanted: dict[str, str]
+) -> None:
+    lines = [f"{key} = {json.dumps(one)}" for key, one in FILE.items()]
+    configure("\n".join(["[connections.prod]", *lines]))
+    for name, value in environment.items():
+        monkeypatch.setenv(f"KQLMI_{name}", value)
+    found = configuration.settings("" if "CLUSTER" in environment else "prod", arguments)
+    assert {key: found[key] for key in wanted} == wanted
