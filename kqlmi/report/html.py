@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from html import escape
 
 from kqlmi.errors import printable
-from kqlmi.report.report import SIGNS, Block, Code, Line, Report, Rows, Section, cell, inert
+from kqlmi.report.report import Block, Code, Line, Report, Rows, Section, cell, inert
 
 
 def to_html(report: Report | Rows) -> str:
@@ -24,8 +24,8 @@ def _blocks(blocks: Iterable[Block]) -> str:
 
 def _block(block: Block) -> str:
     match block:
-        case Line(text, mark):
-            return f"<div>{SIGNS.get(mark, '')}{_text(text)}</div>"
+        case Line():
+            return f"<div>{_text(str(block))}</div>"
         case Code(text):
             return f"<pre><code>{escape(inert(text))}</code></pre>"
         case Rows(columns, rows):

@@ -6,7 +6,7 @@ from html import escape
 from typing import Final
 
 from kqlmi.errors import printable
-from kqlmi.report.report import SIGNS, Block, Code, Line, Report, Rows, Section, cell, inert
+from kqlmi.report.report import Block, Code, Line, Report, Rows, Section, cell, inert
 
 _ACTIVE: Final = re.compile(r"[\\`*_{}\[\]<>()#+\-.!|&~$]")
 # What GitHub makes of a text itself: somebody who is mentioned, an issue, an emoji, the link of a URL or an address.
@@ -38,10 +38,11 @@ def _blocks(blocks: Iterable[Block]) -> Iterator[str]:
 def _line(line: Line) -> str:
     match line.mark:
         case "+" | "-":
-            return f"- {_code(f'{line.mark} {printable(line.text)}')}"
+            return f"- {_code(str(line))}"
         case "done" | "not done":
-            return f"- {SIGNS[line.mark]}{_text(line.text)}"
-    return f"- {_text(SIGNS.get(line.mark, '') + line.text)}"
+            # A box of a task list.
+            return f"- {str(line).removesuffix(text := printable(line.text))}{_text(text)}"
+    return f"- {_text(str(line))}"
 
 
 def _block(block: Code | Rows | Section) -> Iterator[str]:

@@ -10,7 +10,7 @@ from kqlmi.errors import printable
 Item = TypeVar("Item")
 Mark = Literal["", "+", "-", "done", "not done", "not checked", "warning"]
 # In words, for where there is no colour.
-SIGNS: Final[Mapping[Mark, str]] = MappingProxyType(
+_SIGNS: Final[Mapping[Mark, str]] = MappingProxyType(
     {"+": "+ ", "-": "- ", "done": "[x] ", "not done": "[ ] ", "not checked": "[?] ", "warning": "! "}
 )
 
@@ -21,6 +21,9 @@ class Line:
 
     text: str
     mark: Mark = ""
+
+    def __str__(self) -> str:
+        return f"{_SIGNS.get(self.mark, '')}{printable(self.text)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from kqlmi.errors import printable
-from kqlmi.report.report import SIGNS, Block, Code, Line, Mark, Report, Rows, Section, cell, inert
+from kqlmi.report.report import Block, Code, Line, Mark, Report, Rows, Section, cell, inert
 
 WIDTH: Final = 120
 _STYLES: Final[dict[Mark, str]] = {
@@ -43,8 +43,8 @@ def _blocks(blocks: Iterable[Block], width: int, indent: str, *, unfold: bool, m
     """Yield the lines of blocks; at the ``margin``, after an empty line, a command stands as it is copied."""
     for block in blocks:
         match block:
-            case Line(text, mark):
-                yield f"{indent}{SIGNS.get(mark, '')}{printable(text)}", _STYLES.get(mark, "")
+            case Line():
+                yield f"{indent}{block}", _STYLES.get(block.mark, "")
             case Code(text):
                 yield from [("", "")] * margin
                 yield from ((line if margin else f"{indent}    {line}", "") for line in inert(text).split("\n"))

@@ -9,10 +9,11 @@ from kqlmi.model.plan.policy_plan import PolicyPlan
 from kqlmi.model.policy.access import access
 from kqlmi.model.policy.policy import Snapshot
 from kqlmi.model.uses.needs import Discovery, Need
+from kqlmi.report import Described, Line, Report
 
 
 @dataclass(frozen=True, slots=True)
-class Impact:
+class Impact(Described):
     """The uses that would stop, and for each revoked grant why silence about it proves nothing.
 
     ``orphans`` are the entries of policies whose identity would not be assigned any more.
@@ -42,8 +43,9 @@ class Impact:
         """Return it for people, a line each."""
         return (*self.stopping, *self.doubts)
 
-    def __str__(self) -> str:
-        return "\n".join(self.lines) or "No use was found that would stop."
+    def report(self) -> Report:
+        """Return what would stop and what cannot be known."""
+        return Report("", "" if self.lines else "No use was found that would stop.", tuple(map(Line, self.lines)))
 
 
 def unassigning(identity: str, who: str, current: Snapshot, discovery: Discovery) -> Impact:

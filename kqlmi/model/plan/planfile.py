@@ -1,11 +1,11 @@
 """A plan as text for others: JSON that can be applied later, Markdown for a review, a script to paste."""
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
+from kqlmi import report
 from kqlmi.errors import InputError, KqlmiError, printable
 from kqlmi.model import jsontext
 from kqlmi.model.entities import Scope
@@ -150,19 +150,13 @@ def _difference(document: dict[str, Any], plan: PolicyPlan) -> str:
 
 def to_text(plan: PolicyPlan, live: Live = NOTHING) -> str:
     """Return a plan for people, with what is known of it at the moment."""
-    return "\n".join([str(plan), *(["", *live.lines] if live.lines else [])])
+    return report.to_text(replace(plan.report(), notes=live.lines))
 
 
 def to_markdown(plan: PolicyPlan, live: Live = NOTHING) -> str:
-    """Return a plan for a pull request: summary, changes, what would stop, and the commands in fences of their own."""
-    lines = [f"### Plan {plan.short} on {_escaped(plan.cluster)}", "", plan.summary]
-    lines += ["", *(f"- {_escaped(line)}" for line in live.lines)] if live.lines else []
-    for step in plan.steps:
-        lines += ["", f"**{_escaped(str(step.scope))}**", ""]
-        lines += [f"- `{line.replace('`', chr(39))}`" for line in plan.lines(step)]
-        fence = "`" * (max(3, _longest_run(step.command)) + 1)
-        lines += ["", f"{fence}kql", step.command, fence]
-    return "\n".join(lines) + "\n"
+    """Return a plan for a pull request: summary, what would stop, changes, and the commands in fences of their own."""
+    found = plan.report()
+    return report.to_markdown(replace(found, blocks=(*map(report.Line, live.lines), *found.blocks)))
 
 
 def to_kql(plan: PolicyPlan, live: Live = NOTHING) -> str:
@@ -190,11 +184,3 @@ def to_request(plan: PolicyPlan) -> str:
     # By the documentation of the policy.
     head = f"Please run this on {printable(plan.cluster)}; it needs AllDatabasesAdmin."
     return "\n\n".join([head, changes, *(step.command for step in plan.steps)])
-
-
-def _escaped(text: str) -> str:
-    return "".join(f"\\{char}" if char in "\\`*_{}[]<>()#+-.!|&" else char for char in printable(text))
-
-
-def _longest_run(text: str) -> int:
-    return max(map(len, re.findall("`+", text)), default=0)

@@ -10,6 +10,7 @@ from kqlmi.model.entities import Scope
 from kqlmi.model.plan.plan import Plan
 from kqlmi.model.policy.diff import Change
 from kqlmi.model.policy.policy import Grant, Policy, Property
+from kqlmi.report import Code, Described, Line, Mark, Report, Section
 
 Verb = Literal["alter-merge", "alter", "delete"]
 
@@ -37,7 +38,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class PolicyPlan(Plan):
+class PolicyPlan(Plan, Described):
     """The steps of a change, in the order in which they run.
 
     ``cluster`` names where, ``names`` gives display names by object ID, for people. ``unchanged`` counts the grants that
@@ -79,39 +80,35 @@ class PolicyPlan(Plan):
         """Give the counts on one line."""
         return summary(self.changes, self.unchanged)
 
-    def describe(self, change: Change) -> str:
-        """Give a change on one line: ``+ loader (<object ID>) ExternalTable``, and its effect where it is not full."""
-        note = "" if change.effect == "effective" else f" ({change.effect})"
-        return f"{'+' if change.kind == 'grant' else '-'} {self.who(change.identity)} {printable(change.usage)}{note}"
-
-    def lines(self, step: Step) -> list[str]:
-        """Return what a step changes, a line each: the grants, then the properties that nobody knows."""
-        properties = [
+    def lines(self, step: Step) -> tuple[Line, ...]:
+        """Return what a step changes: the grants, each with its effect where it is not full, and unknown properties."""
+        changes = (
+            Line(
+                f"{self.who(one.identity)} {one.usage}{'' if one.effect == 'effective' else f' ({one.effect})'}",
+                "+" if one.kind == "grant" else "-",
+            )
+            for one in step.changes
+        )
+        signed: tuple[tuple[Mark, frozenset[Property]], ...] = (("-", step.dropped), ("+", step.added))
+        properties = (
             # Only between values does JSON that was written here have line breaks.
-            f"{sign} {self.who(identity)} property {printable(name)}: {' '.join(map(str.strip, value.splitlines()))}"
-            for sign, found in (("-", step.dropped), ("+", step.added))
+            Line(f"{self.who(identity)} property {name}: {' '.join(map(str.strip, value.splitlines()))}", sign)
+            for sign, found in signed
             for identity, name, value in sorted(found)
-        ]
-        return [*map(self.describe, step.changes), *properties]
+        )
+        return (*changes, *properties)
 
     def who(self, identity: str) -> str:
         """Give an identity for people: its display name, where one is known, and its object ID."""
         name = printable(self.names.get(identity, ""))
         return f"{name} ({identity})" if name else printable(identity)
 
-    def __str__(self) -> str:
+    def report(self) -> Report:
+        """Return the plan with the changes and the command of each step."""
         if not self.steps:
-            return f"Nothing to do on {printable(self.cluster)}."
-        lines = [f"Plan {self.short} on {printable(self.cluster)}: {self.summary}"]
-        for step in self.steps:
-            lines += [
-                "",
-                f"{step.scope}:",
-                *(f"  {line}" for line in self.lines(step)),
-                "",
-                step.command,
-            ]
-        return "\n".join(lines)
+            return Report(f"Nothing to do on {self.cluster}.")
+        sections = (Section(str(step.scope), (*self.lines(step), Code(step.command))) for step in self.steps)
+        return Report(f"Plan {self.short} on {self.cluster}", self.summary, tuple(sections))
 
 
 def summary(changes: Iterable[Change], unchanged: int) -> str:
