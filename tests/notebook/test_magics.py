@@ -2,7 +2,10 @@
 
 import json
 import os
+import re
 import warnings
+from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ import pytest
 from kqlmi.cluster.protocol.table import Column, Table
 from kqlmi.errors import CellError, InputError, KqlmiError, NotConnectedError, ServiceError
 from kqlmi.local.cluster import LocalCluster
+from kqlmi.model.kql import tokenizer
 from kqlmi.session import connect
 from kqlmi.verbs import SUBCOMMANDS
 from tests.notebook.conftest import Notebook
@@ -84,6 +88,56 @@ def test_nothing_in_a_cell_is_expanded(connected: Notebook) -> None:
     connected.shell.user_ns["found"] = "expanded"
     frame = connected.run("%%kqlmi\nprint a='{found}', b='$found', c='{{x}}'")
     assert frame.iloc[0].tolist() == ["{found}", "$found", "{{x}}"]
+
+
+class Counted:
+    """What cuts a text into tokens, with the texts that it was asked to cut."""
+
+    def __init__(self) -> None:
+        self.pattern, self.texts = tokenizer._TOKEN, list[str]()
+
+    def finditer(self, text: str) -> Iterator[re.Match[str]]:
+        self.texts.append(text)
+        return self.pattern.finditer(text)
+
+
+GRANT = """.alter-merge database ['Field Reports'] policy managed_identity '[{"ObjectId":"system","AllowedUsages":"All"}]'"""
+BLOB = "https://kqlmisamples.blob.core.windows.net/landing/visits.csv;managed_identity=system"
+
+
+@pytest.mark.parametrize(
+    ("line", "text", "error"),
+    [
+        ("", SHOW, None),
+        ("--raw", f"{SHOW} | project EntityName", None),
+        ("found <<", GRANT, None),
+        ("", f".execute database script <|\n{GRANT}\n\n.show tables", None),
+        ("", ".show databases", None),
+        ("", ".create table Once (a: int)", None),
+        ("", ".add database ['Samples'] viewers ('aadapp=11111111-2222-3333-4444-555555555555')", None),
+        ("", "print h'hunter2', 'Password=hunter3'", None),
+        ("", f"let url = '{BLOB}';\nprint url", None),
+        ("check", f"externaldata (a: string) [h'{BLOB}']", None),
+        ("check", GRANT, None),
+        ("", f"externaldata (a: string) [h'{BLOB}']", ServiceError),
+        ("", ".alter-merge database ['Samples'] policy managed_identity h'[{'", ServiceError),
+        ("", ".drop table Nothing", ServiceError),
+        ("", "print nope", ServiceError),
+        ("", "print 'it is not closed", ServiceError),
+        ("", "print 1\n.show databases", CellError),
+        ("--nothing", "print h'hunter2'", CellError),
+        ("", "// nothing", CellError),
+    ],
+)
+def test_a_cell_is_cut_into_tokens_once(
+    connected: Notebook, monkeypatch: pytest.MonkeyPatch, line: str, text: str, error: type[KqlmiError] | None
+) -> None:
+    connected.run("%%kqlmi\n.show databases")
+    counted = Counted()
+    monkeypatch.setattr(tokenizer, "_TOKEN", counted)
+    with pytest.raises(error) if error else nullcontext():
+        connected.run(f"%%kqlmi {line}\n{text}\n")
+    assert counted.texts.count(f"{text}\n") == 1
 
 
 def test_no_policy_and_an_empty_policy_are_told_apart(connected: Notebook, capsys: pytest.CaptureFixture[str]) -> None:

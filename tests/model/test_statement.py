@@ -1,0 +1,83 @@
+"""A statement is the text that is sent, and is read once."""
+
+import copy
+import json
+
+import pytest
+
+from kqlmi.model.kql import tokenizer
+from kqlmi.model.statement import Statement
+
+GRANT = """.alter database ['D'] policy managed_identity '[{"ObjectId":"system","AllowedUsages":"All"}]'"""
+BLOB = "https://acct.blob.core.windows.net/data/a.csv"
+
+
+def test_a_statement_is_its_text_byte_for_byte() -> None:
+    text = " // é\r\n.show\tdatabases \x00\u2028"
+    assert Statement(text) == text
+    assert json.dumps(Statement(text)) == json.dumps(text)
+    assert copy.deepcopy(Statement(text)) == text
+
+
+def test_what_was_parsed_is_not_parsed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    statement = Statement.parse(f".execute database script <|\n{GRANT}")
+    assert Statement.parse(statement) is statement
+    assert statement.tokens
+    monkeypatch.setattr(tokenizer, "tokens", None)
+    assert (statement.kind, statement.is_write, statement.second_command) == ("command", True, "")
+    assert statement.policy_command is None
+    [write] = statement.policy_writes
+    assert (write.verb, str(write.scope)) == ("alter", "database D")
+    assert (statement.references, statement.hidden) == ((), frozenset())
+    assert statement.masked == statement
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "is_write"),
+    [
+        (".show databases", "command", False),
+        (". // why\nshow databases", "command", False),
+        (".drop table T", "command", True),
+        (".", "command", True),
+        (".Show databases", "command", True),
+        ("show databases", "query", False),
+        ("", "query", False),
+        ("'a'\n.drop table T", "query", False),
+    ],
+)
+def test_a_command_that_does_not_show_may_write(text: str, kind: str, is_write: bool) -> None:  # noqa: FBT001
+    assert (Statement(text).kind, Statement(text).is_write) == (kind, is_write)
+
+
+@pytest.mark.parametrize(
+    ("text", "second"),
+    [
+        ("print ('a)\n.drop table T", ".drop table T"),
+        ("print h'hunter2)\n.drop table T h'x'", ".drop table T"),
+        ("print (1\n.drop table T", ""),
+    ],
+)
+def test_a_literal_that_is_not_closed_hides_no_second_command(text: str, second: str) -> None:
+    assert Statement(text).second_command == second
+
+
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        ("print h'hunter2", "hunter2"),
+        ("print h```hunter2\nhunter3", "hunter2\nhunter3"),
+        (f"externaldata (a: string) [h'{BLOB};hunter2]", "hunter2]"),
+    ],
+)
+def test_a_hidden_literal_that_is_not_closed_is_a_secret(text: str, secret: str) -> None:
+    assert Statement(text).hidden == {secret}
+    assert "hunter" not in Statement(text).masked
+
+
+def test_nothing_is_kept_of_a_literal_that_is_not_closed() -> None:
+    assert Statement("print 'a // hunter2\n| take 1").masked == "print h'****'\n| take 1"
+
+
+def test_an_offset_is_on_a_line() -> None:
+    statement = Statement("a\nb\r\nc")
+    assert [statement.line(statement.index(one)) for one in "abc"] == [1, 2, 3]
