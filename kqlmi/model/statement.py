@@ -1,14 +1,21 @@
 """A command or query as it is sent, read once."""
 
+from collections.abc import Iterator
+from contextlib import suppress
 from functools import cached_property
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
-from kqlmi.model.kql import brackets, hidden_literals, tokenizer
-from kqlmi.model.kql.source_map import Mapped
+from kqlmi.errors import InputError
+from kqlmi.model.kql import brackets, tokenizer
+from kqlmi.model.kql.source_map import Mapped, literal_value
 from kqlmi.model.policy import commands
 from kqlmi.model.policy.commands import PolicyCommand
 from kqlmi.model.uses.commandflows import command_uses
 from kqlmi.model.uses.references import Reference, named_by
+from kqlmi.redaction import HIDDEN, redacted, secrets_in
+
+# What may follow the URL in a hidden literal and is no secret.
+_NO_SECRET: Final = ("managed_identity=", "impersonate")
 
 
 class Statement(str):
@@ -62,13 +69,22 @@ class Statement(str):
 
     @cached_property
     def hidden(self) -> frozenset[str]:
-        """What is secret in it: by its form, or in a hidden literal."""
-        return hidden_literals.hidden(self, self.tokens)
+        """What is secret in it: by its form, or in a hidden literal: what follows its URL, or all where there is none."""
+        return secrets_in(self) | {one for token in self.tokens if _is_hidden(token) for one in _secrets(token)}
 
     @cached_property
     def masked(self) -> str:
-        """The text as it may be kept: without comments, and with asterisks for what is secret."""
-        return hidden_literals.masked(self, self.tokens)
+        """The text as it may be kept: without comments, and with asterisks in hidden literals and for other secrets.
+
+        Of a literal that is not closed nobody can tell where a comment begins, so nothing of it is kept.
+        """
+        kept, end = [], 0
+        for token in self.tokens:
+            blank = self[end : token.start]
+            hide = _is_hidden(token) or token.kind == "unclosed"
+            kept += ["\n" if "\n" in blank else " " if blank else "", f"h'{HIDDEN}'" if hide else token.text]
+            end = token.end
+        return redacted("".join(kept).strip())
 
     @cached_property
     def references(self) -> tuple[Reference, ...]:
@@ -85,3 +101,20 @@ class Statement(str):
     def line(self, offset: int) -> int:
         """Return the number of the line on which an offset is, from 1."""
         return self.count("\n", 0, offset) + 1
+
+
+def _is_hidden(token: tokenizer.Token) -> bool:
+    """Check whether a token is a literal that the service masks in its logs, as ``h'…'``."""
+    return token.kind in {"literal", "unclosed"} and token.text[0] in "hH"
+
+
+def _secrets(token: tokenizer.Token) -> Iterator[str]:
+    found = [token.text[1:].strip("@\"'`~")]
+    if token.kind == "literal":
+        with suppress(InputError):
+            found.append(literal_value(token.text))
+    for one in found:
+        url, mark, rest = one.partition("?" if "?" in one else ";")
+        secret = rest if mark and "://" in url else one
+        if not secret.startswith(_NO_SECRET) and "://" not in secret:
+            yield secret

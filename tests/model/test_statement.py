@@ -78,6 +78,31 @@ def test_nothing_is_kept_of_a_literal_that_is_not_closed() -> None:
     assert Statement("print 'a // hunter2\n| take 1").masked == "print h'****'\n| take 1"
 
 
+@pytest.mark.parametrize(
+    ("text", "secrets"),
+    [
+        ("print h'hunter2'", {"hunter2"}),
+        ('print H@"hunt""er2"', {'hunt"er2', 'hunt""er2'}),
+        ("print h```hunter2```", {"hunter2"}),
+        (f"externaldata (a: string) [h'{BLOB};managed_identity=system']", set()),
+        (f"externaldata (a: string) [h'{BLOB};impersonate']", set()),
+        (f"externaldata (a: string) [h'{BLOB};hunter2']", {"hunter2"}),
+        (f"externaldata (a: string) [h'{BLOB}']", set()),
+        ("print 'hunter2' // h'x'", set()),
+        ("print 'Password=hunter2'", {"hunter2"}),
+    ],
+)
+def test_what_a_text_hides(text: str, secrets: set[str]) -> None:
+    assert Statement(text).hidden == secrets
+
+
+def test_a_text_is_kept_without_comments_and_secrets() -> None:
+    text = "// why\n.alter cluster policy managed_identity  h'[]' // hunter2\n  | project Policy, 'AccountKey=hunter2'"
+    assert (
+        Statement(text).masked == ".alter cluster policy managed_identity h'****'\n| project Policy, 'AccountKey=****'"
+    )
+
+
 def test_an_offset_is_on_a_line() -> None:
     statement = Statement("a\nb\r\nc")
     assert [statement.line(statement.index(one)) for one in "abc"] == [1, 2, 3]

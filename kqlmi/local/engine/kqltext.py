@@ -24,6 +24,8 @@ _DECIMALS = frozenset({"decimal", "todecimal"})
 _REAL_RANGE = re.compile(
     r"\brange \S+ from (?:\S+ to (?:\S+ step )?)?-? ?\d+(?:\.\d+(?:[eE][+-]?\d+)?|[eE][+-]?\d+)(?!\w)"
 )
+# An equals sign, behind the character before it, that is part of an operator.
+_COMPARES = re.compile(r"[=!<>]=|.=[=~>]", re.DOTALL)
 _OPENING, _CLOSING = frozenset("([{"), frozenset(")]}")
 _MOST_RESULTS = 20
 _DECLARATIONS = frozenset({"let", "set", "declare", "alias", "restrict", "pattern"})
@@ -80,7 +82,7 @@ def for_engine(text: str, database: Callable[[str], str]) -> str:
     _refuse_size(found)
     _refuse_harm(text, found)
     closing = _closing(found)
-    _refuse_assignments(found)
+    _refuse_assignments(text, found)
     pieces: list[str] = []
     end = 0
     index = inside = 0
@@ -186,9 +188,9 @@ def _refuse_size(found: list[Token]) -> None:
     for before, token in zip([None, *found], found, strict=False):
         if token.kind is Kind.STRING:
             continue
-        if token.text in {"(", "[", "{"}:
+        if token.text in _OPENING:
             unions.append(False)
-        elif token.text in {")", "]", "}"} and len(unions) > 1:
+        elif token.text in _CLOSING and len(unions) > 1:
             unions.pop()
         elif token.text in {"|", ";", "union"}:
             unions[-1] = token.text == "union"
@@ -201,34 +203,23 @@ def _refuse_size(found: list[Token]) -> None:
             raise bad_request(f"the local cluster takes at most {most} {what} in one query, not {counts[what]}")
 
 
-def _refuse_assignments(found: list[Token]) -> None:
-    """Refuse ``=`` where only ``==`` compares; each bracket says anew whether a predicate stands in it."""
-    frames = [False]
-    for before, token, after in zip([None, *found], found, [*found[1:], None], strict=False):
+def _refuse_assignments(text: str, found: list[Token]) -> None:
+    """Refuse ``=`` where only ``==`` compares: in a predicate, which each bracket is or is not by itself."""
+    is_predicate = [False]
+    for before, token in zip([None, *found], found, strict=False):
         word = before.text if before else ""
         if token.kind is Kind.STRING:
             continue
-        if token.text in {"(", "[", "{"}:
-            frames.append(token.text != "{" and (frames[-1] or word in _PREDICATES or word.endswith("if")))
-        elif token.text in {")", "]", "}"} and len(frames) > 1:
-            frames.pop()
+        if token.text in _OPENING:
+            is_predicate.append(token.text != "{" and (is_predicate[-1] or word in _PREDICATES or word.endswith("if")))
+        elif token.text in _CLOSING and len(is_predicate) > 1:
+            is_predicate.pop()
         elif token.text in {"|", ";"} or (token.text in _SOURCES and word == "("):
-            frames[-1] = False
+            is_predicate[-1] = False
         elif token.text in _FILTERS and word in {"|", "(", "{"}:
-            frames[-1] = True
-        elif (
-            token.text == "="
-            and frames[-1]
-            and not _touches(before, token, "=!<>")
-            and not _touches(token, after, "=~>")
-        ):
+            is_predicate[-1] = True
+        elif token.text == "=" and is_predicate[-1] and not _COMPARES.match(text, token.start - 1):
             raise syntax_error(f"'=' at offset {token.start} compares nothing; write '=='")
-
-
-def _touches(one: Token | None, two: Token | None, symbols: str) -> bool:
-    if one is None or two is None or one.end != two.start:
-        return False
-    return (one if two.text == "=" and one.text != "=" else two).text in symbols
 
 
 def _refuse_elsewhere(found: list[Token], index: int) -> None:
