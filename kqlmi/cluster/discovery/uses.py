@@ -1,16 +1,14 @@
 """The needs that stand in a cluster's texts: definitions, policies, and requests that ran."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from kqlmi.errors import InputError
 from kqlmi.model import jsontext
 from kqlmi.model.entities import Scope
-from kqlmi.model.kql.source_map import Mapped, Text, literal_value
-from kqlmi.model.kql.tokenizer import Token
+from kqlmi.model.kql.source_map import Mapped, Text
 from kqlmi.model.statement import Statement
-from kqlmi.model.uses.commandflows import external_table_uses, policy_uses
+from kqlmi.model.uses.commandflows import exported_to, external_table_uses, policy_uses
 from kqlmi.model.uses.connections import plain
 from kqlmi.model.uses.needs import Evidence, Need, State
 from kqlmi.model.uses.queryflows import Use
@@ -130,24 +128,10 @@ def strings(value: Any) -> list[str]:
 def request(text: str, place: Place, state: State) -> Iterator[Need]:
     """Give the needs of a command or query that ran; a command that defines something has none of its own."""
     statement = Statement(text)
-    head = statement.tokens[:64]
-    words = [token.text.casefold() for token in head]
+    words = [token.text.casefold() for token in statement.tokens[:2]]
     if statement.kind == "query":
         yield from uses(statement, place, "a query", state)
-    elif words[1:2] and words[1] in _CARRY_OUT:
+    elif words[1:] and words[1] in _CARRY_OUT:
         yield from uses(statement, place, f"the command .{words[1]}", state)
-        if words[1] == "export" and (table := _exported_to(head)):
+        if table := exported_to(statement.commands[0]):
             yield from through_external_table(table, place, "the command .export to table", state)
-
-
-def _exported_to(found: Sequence[Token]) -> str:
-    """Give the name of the external table that ``.export to table`` writes to; empty for any other export."""
-    words = [token.text.casefold() for token in found]
-    start = next((at + 2 for at in range(len(words) - 2) if words[at : at + 2] == ["to", "table"]), None)
-    if start is None:
-        return ""
-    name = found[start + 1] if words[start] == "[" and start + 1 < len(found) else found[start]
-    try:
-        return literal_value(name.text) if name.kind == "literal" else name.text
-    except InputError:
-        return ""

@@ -9,13 +9,9 @@ from kqlmi.model.kql.tokenizer import Token
 
 _CLOSED_BY: Final = {"(": ")", "[": "]", "{": "}"}
 _OPENED_BY: Final = {closer: opener for opener, closer in _CLOSED_BY.items()}
-# Those behind which an identity may stand, and those that end a text which holds one.
-_VERBS: Final = frozenset(
-    {"add", "alter", "append", "cancel", "clear", "create", "delete", "disable", "drop", "enable", "execute", "export", "ingest", "list", "move", "rename", "replace", "set", "show"}
-)  # fmt: skip
 # A line that begins with one of these behind a dot begins a command; anything else may be the rest of a query.
-_CERTAIN_VERBS: Final = _VERBS | frozenset(
-    {"assert", "attach", "detach", "get", "grant", "import", "join", "kill", "merge", "redirect", "restore", "revoke", "run", "save", "seal", "undo"}
+_VERBS: Final = frozenset(
+    {"add", "alter", "append", "assert", "attach", "cancel", "clear", "create", "delete", "detach", "disable", "drop", "enable", "execute", "export", "get", "grant", "import", "ingest", "join", "kill", "list", "merge", "move", "redirect", "rename", "replace", "restore", "revoke", "run", "save", "seal", "set", "show", "undo"}
 )  # fmt: skip
 _UNFINISHED: Final = frozenset({*"|<>=,+-*/([{.:", "<|"})
 
@@ -114,7 +110,7 @@ def second_command(text: str, tokens: Sequence[Token]) -> str:
             token.text == "."
             and depth == 0
             and after.start == token.end
-            and after.text in _CERTAIN_VERBS
+            and after.text in _VERBS
             and before.text not in _UNFINISHED
             and not {"\n", "\r"}.isdisjoint(text[before.end : token.start])
         ):

@@ -79,6 +79,14 @@ def _locators(source: Mapped, nest: Nest, place: int) -> Iterator[Text]:
             yield Expressions(source, nest).unknown(start, end)
 
 
+def exported_to(nest: Nest) -> str:
+    """Return the external table that ``.export … to table`` writes to; empty for any other command."""
+    words = _words(nest)
+    head = [word for word, _ in words]
+    place = next((words[at + 1][1] for at in range(1, len(words)) if head[at : at + 2] == ["to", "table"]), None)
+    return _bare(nest, place, nest.partner.get(place, place) + 1) if place and head[0] == "export" else ""
+
+
 def _export(source: Mapped, nest: Nest, form: str, place: int) -> Iterator[Use]:
     """Read an export to storage; one to a table names no identity, and one to SQL takes none."""
     if form == "sql":

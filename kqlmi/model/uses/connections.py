@@ -15,6 +15,7 @@ from kqlmi.model.kql.source_map import UNKNOWN
 _MAX_LENGTH: Final = 8192
 # The service masks secrets with asterisks, and what is masked may be an identity.
 _DOUBTFUL = re.compile(rf"{UNKNOWN}|\*{{3,}}")
+_SEGMENT = re.compile(r"(?:^|;)([^;]*)")
 _QUOTED_PIECE = re.compile(r"\"[^\"]*\"|'[^']*'|;|[^;\"']+|.", re.DOTALL)
 _MANAGED: Final = "activedirectorymanagedidentity"
 _USER_KEYS: Final = ("user id", "userid", "uid", "user")
@@ -43,7 +44,7 @@ def storage(text: str) -> Connection:
     """Read ``URL;managed_identity=…``, which AI models take as well."""
     if len(text) > _MAX_LENGTH:
         return Connection((Named(None, 0, len(text)),))
-    bounds = list(_segments(text))
+    bounds = [match.span(1) for match in _SEGMENT.finditer(text)]
     target = _url(text[: bounds[0][1]])
     named = tuple(
         _named(text, *_trimmed(text, start + equals + 1, end))
@@ -114,14 +115,6 @@ def _url(text: str) -> str:
     host, slash, path = rest.partition("/")
     # What stands before the @ of abfss://filesystem@account is no credential.
     return f"{scheme}://{host.rpartition('@')[2] if scheme.casefold().startswith('http') else host}{slash}{path}"
-
-
-def _segments(text: str) -> Iterator[tuple[int, int]]:
-    start = 0
-    while (end := text.find(";", start)) >= 0:
-        yield start, end
-        start = end + 1
-    yield start, len(text)
 
 
 def _fields(text: str) -> Iterator[tuple[str, tuple[int, int]]]:

@@ -40,31 +40,27 @@ def complete_payload(text: str, after: str, names: Names, scope: Scope | None, o
     place = _place(text.replace(escaped, escaped[-1]) if escaped else text)
     if place.brackets != "[{" or not place.free:
         return NOTHING
+    key = place.keys[-1].casefold() if place.keys and not place.is_key else ""
     if place.is_key:
         present = {key.casefold() for key in place.keys}
-        keys = [Candidate(key, "key") for key in _KEYS if key.casefold() not in present]
-        offers = choose(place.fragment, keys)
-    elif place.keys[-1:] and place.keys[-1].casefold() == "objectid":
+        offers = choose(place.fragment, [Candidate(key, "key") for key in _KEYS if key.casefold() not in present])
+    elif key == "objectid":
         offers = Offers(place.fragment, object_ids(names, place.fragment))
-    elif place.keys[-1:] and place.keys[-1].casefold() == "allowedusages":
-        return _usages(place, after, names, scope, quote)
+    elif key == "allowedusages":
+        offers = _usages(place, after, names, scope)
     else:
         return NOTHING
-    return offers if place.in_string else _quoted(offers, quote)
+    if place.in_string:
+        return offers
+    return Offers(offers.fragment, tuple(Candidate(f"{quote}{one.text}{quote}", one.note) for one in offers.candidates))
 
 
-def _usages(place: _Place, after: str, names: Names, scope: Scope | None, quote: str) -> Offers:
+def _usages(place: _Place, after: str, names: Names, scope: Scope | None) -> Offers:
     before, _, fragment = place.fragment.rpartition(",")
     # What stands behind the cursor belongs to the string up to its end; the first piece, to the word being typed.
     rest = _REST.match(after) if place.in_string else None
     listed = [*before.split(","), *(rest[0].split(",")[1:] if rest else ())]
-    offers = choose(fragment.lstrip(), usages(names, listed, scope or Scope.database("in context")))
-    return offers if place.in_string else _quoted(offers, quote)
-
-
-def _quoted(offers: Offers, quote: str) -> Offers:
-    candidates = tuple(Candidate(f"{quote}{one.text}{quote}", one.note) for one in offers.candidates)
-    return Offers(offers.fragment, candidates)
+    return choose(fragment.lstrip(), usages(names, listed, scope or Scope.database("in context")))
 
 
 def _place(text: str) -> _Place:
