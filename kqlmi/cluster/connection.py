@@ -38,12 +38,12 @@ class Connection(Protocol):
         ...
 
     def close(self) -> None:
-        """Give back what the connection holds; it cannot be used afterwards."""
+        """Release what the connection holds; it cannot be used afterwards."""
         ...
 
 
 def new_client_request_id() -> str:
-    """Give an ID by which a request is found in ``.show commands-and-queries`` and ``.show journal``."""
+    """Return an ID by which a request is found in ``.show commands-and-queries`` and ``.show journal``."""
     return f"kqlmi;{uuid.uuid4()}"
 
 
@@ -149,7 +149,7 @@ class KustoConnection:
 
 
 def server_deadline(seconds: object) -> timedelta:
-    """Give seconds as a deadline that a server takes; InputError if they are none."""
+    """Return seconds as a deadline that a server takes; InputError if they are none."""
     if not isinstance(seconds, int | float) or not 0 < seconds <= _LONGEST:
         raise InputError(f"A timeout of {seconds!r} seconds is not possible.", hint="Give up to 3600 seconds.")
     return timedelta(seconds=seconds)
@@ -179,7 +179,7 @@ def _client(target: Target, *, trust_environment: bool) -> "KustoClient":
 
 
 def connection_string(builder: "type[KustoConnectionStringBuilder]", target: Target) -> "KustoConnectionStringBuilder":
-    """Give the SDK's description of a target's query URL, and of how to sign in there."""
+    """Return the SDK's description of a target's query URL, and of how to sign in there."""
     from kqlmi import __version__
 
     if target.sign_in.token is not None:

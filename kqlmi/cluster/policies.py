@@ -34,7 +34,7 @@ class Policies:
 
     @property
     def permitted(self) -> Snapshot:
-        """Give the policies that were read, if no other one lacks for want of an answer.
+        """Return the policies that were read, if no other one lacks for want of an answer.
 
         Raises:
             ConnectionFailedError: One does, so that what is said of the rest may be wrong.
@@ -127,7 +127,7 @@ def _called(connection: Connection, name: str) -> frozenset[Scope]:
 
 
 def no_such_policy(error: ServiceError) -> NoSuchPolicyError | None:
-    """Give what the refusal of a well-formed policy command seems to mean, where it is one of its syntax; otherwise None.
+    """Return what the refusal of a well-formed policy command seems to mean, where it is one of its syntax; otherwise None.
 
     What a cluster without this policy answers is not published: that one which does not know a command calls it a fault
     of syntax is inferred, so that its own words are kept.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def keep_empty_body(lines: list[str]) -> list[str]:
-    """Give a cell that is only its first line an empty second one, as an input transformer of IPython.
+    """Add an empty second line to a cell that is only its first one, as an input transformer of IPython.
 
     IPython would refuse the cell by itself, without ``--help``, and without an error in the saved notebook.
     """
@@ -111,7 +111,7 @@ def _title(table: "Table") -> str:
 
 
 def _absence(found: Snapshot) -> str:
-    """Tell no policy from an empty one, which are the same empty table."""
+    """Return what tells no policy from an empty one, which are the same empty table."""
     [(scope, policy)] = found.policies.items()
     if policy is None:
         return f"No policy: {scope}."

@@ -43,15 +43,15 @@ class Place:
     has_script: bool = True
 
     def evidence(self, says: str, state: State = "standing", *, inferred: bool = False) -> Evidence:
-        """Give what this source says."""
+        """Return what this source says."""
         return Evidence(self.source, redacted(says), self.window, state, inferred)
 
     def at(self, database: str) -> "Place":
-        """Give the place in a database."""
+        """Return the place in a database."""
         return replace(self, database=database)
 
     def external(self, table: str) -> External:
-        """Give an external table; one that was not read has nothing."""
+        """Return an external table; one that was not read has nothing."""
         return self.externals.get(Scope.database(self.database), {}).get(table, External())
 
 
@@ -73,7 +73,7 @@ def _needs(listed: Iterable[Reference], text: str, place: Place, what: str, stat
 
 
 def external_table(name: str, kind: str, strings: list[str], place: Place) -> Iterator[Need]:
-    """Give the needs of an external table.
+    """Yield the needs of an external table.
 
     A string that shows no way to sign in tells nothing, and neither does none at all: whether the suffix of an identity
     survives is not documented.
@@ -87,7 +87,7 @@ def external_table(name: str, kind: str, strings: list[str], place: Place) -> It
 
 
 def through_external_table(table: str, place: Place, what: str, state: State = "standing") -> Iterator[Need]:
-    """Give the needs of whatever writes to an external table: it uses the table's own identities."""
+    """Yield the needs of whatever writes to an external table: it uses the table's own identities."""
     for identity in place.external(table).identities:
         says = f"{what}, which writes to external table {table}"
         evidence = place.evidence(says, state)
@@ -126,7 +126,7 @@ def strings(value: Any) -> list[str]:
 
 
 def request(text: str, place: Place, state: State) -> Iterator[Need]:
-    """Give the needs of a command or query that ran; a command that defines something has none of its own."""
+    """Yield the needs of a command or query that ran; a command that defines something has none of its own."""
     statement = Statement(text)
     words = [token.text.casefold() for token in statement.tokens[:2]]
     if statement.kind == "query":

@@ -20,7 +20,7 @@ _PAUSES: Final = (0.0, 0.1, 0.4, 1.0)
 def interrupted(
     statement: Statement, client_request_id: str, execute: Callable[[str], Table], *, sent: bool
 ) -> RequestInterruptedError:
-    """Give what an interrupt becomes; a query that was sent is first asked to end, by ``execute``.
+    """Return what an interrupt becomes; a query that was sent is first asked to end, by ``execute``.
 
     A second interrupt ends the wait for that at once.
     """

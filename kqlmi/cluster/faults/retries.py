@@ -52,7 +52,7 @@ class Patience:
 
 
 def _untold(_: str) -> None:
-    """Tell nobody."""
+    """Ignore a sentence."""
 
 
 class Retrying:
@@ -98,7 +98,7 @@ class Retrying:
         return attempts(lambda: send(min(seconds, max(1, math.ceil(end - time.monotonic())))))
 
     def _passes(self, error: BaseException) -> bool:
-        """Tell whether a read may fare better when it is sent again."""
+        """Check whether a read may fare better when it is sent again."""
         if isinstance(error, ConnectionFailedError):
             return not (error.lasting or isinstance(error, RequestTimeoutError))
         if not isinstance(error, ServiceError):
@@ -108,7 +108,7 @@ class Retrying:
         return isinstance(error, ThrottledError) or (gateway and not error.permanent) or self._awaits_role(error)
 
     def _not_applied(self, error: BaseException) -> bool:
-        """Tell whether a write that did not happen may fare better when it is sent again."""
+        """Check whether a write that did not happen may fare better when it is sent again."""
         return nothing_happened(error) and self._passes(error)
 
     def _awaits_role(self, error: BaseException | None) -> bool:
@@ -156,7 +156,7 @@ def _error(state: "RetryCallState") -> BaseException | None:
 
 
 def grants_role(statement: Statement) -> bool:
-    """Tell a command that gives a Kusto role to somebody: ``.add database D admins (…)`` and the like."""
+    """Check whether a command gives a Kusto role to somebody: ``.add database D admins (…)`` and the like."""
     words = [token.text.casefold() for token in statement.tokens[:12]]
     if words[:2] not in ([".", "add"], [".", "set"]) or not _HOLD_ROLES.issuperset(words[2:3]):
         return False

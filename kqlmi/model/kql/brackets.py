@@ -43,15 +43,15 @@ class Nest:
         return cls(tokens, partner)
 
     def at(self, place: int) -> str:
-        """Give the text of a token; empty outside."""
+        """Return the text of a token; empty outside."""
         return self.tokens[place].text if 0 <= place < len(self.tokens) else ""
 
     def is_literal(self, place: int) -> bool:
-        """Tell whether a token is a string literal."""
+        """Check whether a token is a string literal."""
         return 0 <= place < len(self.tokens) and self.tokens[place].kind == "literal"
 
     def direct(self, start: int, end: int | None = None) -> Iterator[int]:
-        """Give the places from ``start`` on that are in no group, the opening brackets of groups among them."""
+        """Yield the places from ``start`` on that are in no group, the opening brackets of groups among them."""
         place, stop = start, len(self.tokens) if end is None else end
         while place < stop:
             yield place
@@ -60,20 +60,20 @@ class Nest:
             place += 1
 
     def items(self, start: int, end: int) -> list[tuple[int, int]]:
-        """Give what stands between commas from ``start`` to ``end``, as pairs of places."""
+        """Return what stands between commas from ``start`` to ``end``, as pairs of places."""
         commas = [place for place in self.direct(start, end) if self.at(place) == ","]
         bounds = zip([start, *(place + 1 for place in commas)], [*commas, end], strict=True)
         return [(first, last) for first, last in bounds if first < last]
 
     def arguments(self, opener: int) -> list[tuple[int, int]]:
-        """Give the items of a group; of one that is not closed, those that are one literal."""
+        """Return the items of a group; of one that is not closed, those that are one literal."""
         if opener in self.partner:
             return self.items(opener + 1, self.partner[opener])
         items = self.items(opener + 1, len(self.tokens))
         return [(start, end) for start, end in items if self.is_literal(start) and end == start + 1]
 
     def closes(self, opener: int, end: int) -> bool:
-        """Tell whether the group that begins at ``opener`` is the last thing before ``end``."""
+        """Check whether the group that begins at ``opener`` is the last thing before ``end``."""
         return self.partner.get(opener) == end - 1
 
 

@@ -61,12 +61,12 @@ class Expressions:
     nest: Nest
 
     def unknown(self, start: int, end: int) -> Text:
-        """Give what cannot be told: the expression from ``start`` to ``end``."""
+        """Return what cannot be told: the expression from ``start`` to ``end``."""
         tokens = self.nest.tokens
         return Text((Mapped.unknown(*self.source.span(tokens[start].start, tokens[end - 1].end)),))
 
     def value(self, start: int, end: int, names: Mapping[str, Value], depth: int = 0) -> Value:
-        """Give the value of the expression from ``start`` to ``end``; unknown unless it is constant."""
+        """Return the value of the expression from ``start`` to ``end``; unknown unless it is constant."""
         nest = self.nest
         if start >= end or depth > _MAX_DEPTH:
             return self.unknown(start, end) if start < end else Bag()
@@ -116,7 +116,7 @@ class Expressions:
 
 
 def name_at(nest: Nest, start: int, end: int) -> str | None:
-    """Give the name that stands from ``start`` to ``end``: a word, or a literal in brackets."""
+    """Return the name that stands from ``start`` to ``end``: a word, or a literal in brackets."""
     if start < len(nest.tokens) and end == start + 1 and nest.tokens[start].kind == "word":
         return nest.at(start)
     if end == start + 3 and nest.at(start) == "[" and nest.is_literal(start + 1) and nest.at(start + 2) == "]":
@@ -137,6 +137,6 @@ def bind(expressions: Expressions, names: Names, let: int) -> None:
 
 
 def parameters(nest: Nest, brace: int) -> Iterator[str]:
-    """Give the names of the parameters of the function whose body opens at ``brace``."""
+    """Yield the names of the parameters of the function whose body opens at ``brace``."""
     opener = nest.partner.get(brace - 1, brace) if nest.at(brace - 1) == ")" else brace
     yield from (nest.at(place) for place in nest.direct(opener + 1, brace - 1) if nest.at(place + 1) == ":")

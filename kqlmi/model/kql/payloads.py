@@ -13,7 +13,7 @@ Piece = str | Mapped
 
 
 def json_pieces(payload: Mapped) -> Iterator[Piece]:
-    """Give the strings and marks of a JSON text; a property's name may stand without quotes. Never raises."""
+    """Yield the strings and marks of a JSON text; a property's name may stand without quotes. Never raises."""
     for match in _PIECE.finditer(payload.value):
         start, end = match.span()
         if match[0][0] not in "\"'":
@@ -24,13 +24,13 @@ def json_pieces(payload: Mapped) -> Iterator[Piece]:
 
 
 def pieces(source: Mapped, tokens: Sequence[Token]) -> Iterator[Piece]:
-    """Give the strings and marks of what stands in ``dynamic(…)``, whose strings are literals of any form."""
+    """Yield the strings and marks of what stands in ``dynamic(…)``, whose strings are literals of any form."""
     for token in tokens:
         yield literal(source, token) if token.kind == "literal" else token.text
 
 
 def leaves(found: Iterable[Piece]) -> tuple[tuple[str, Text], ...]:
-    """Give each string that is a value, with the name of the property that holds it or the array around it."""
+    """Return each string that is a value, with the name of the property that holds it or the array around it."""
     names, result = [""], []
     before: Piece = ""
     for piece in found:

@@ -34,20 +34,20 @@ class Mapped:
 
     @classmethod
     def whole(cls, text: str) -> Self:
-        """Give a text that stands for itself."""
+        """Return a text that stands for itself."""
         return cls(text, range(len(text)), range(1, len(text) + 1))
 
     @classmethod
     def unknown(cls, start: int, end: int) -> Self:
-        """Give what cannot be told, and the offsets where that is written."""
+        """Return what cannot be told, and the offsets where that is written."""
         return cls(UNKNOWN, (start,), (end,))
 
     def part(self, start: int, end: int) -> Self:
-        """Give the characters from ``start`` to ``end``."""
+        """Return the characters from ``start`` to ``end``."""
         return type(self)(self.value[start:end], self.starts[start:end], self.ends[start:end])
 
     def span(self, start: int, end: int) -> tuple[int, int]:
-        """Give the offsets of what the characters from ``start`` to ``end`` were written as."""
+        """Return the offsets of what the characters from ``start`` to ``end`` were written as."""
         return (self.starts[start], self.ends[end - 1]) if start < end else (0, 0)
 
 
@@ -59,11 +59,11 @@ class Text:
 
     @property
     def value(self) -> str:
-        """Give the characters of all pieces."""
+        """Return the characters of all pieces."""
         return "".join(piece.value for piece in self.pieces)
 
     def span(self, start: int, end: int) -> tuple[int, int]:
-        """Give the offsets of a part; of one that goes over several literals, what stands in the first of them."""
+        """Return the offsets of a part; of one that goes over several literals, what stands in the first of them."""
         for piece in self.pieces:
             if start < len(piece.value):
                 return piece.span(start, min(end, len(piece.value)))

@@ -16,22 +16,22 @@ Verb = Literal["show", "alter", "alter-merge", "delete"]
 
 
 def show(scope: Scope) -> str:
-    """Give the command that reads a scope's policy."""
+    """Return the command that reads a scope's policy."""
     return f".show {_target(scope)} policy managed_identity"
 
 
 def alter(scope: Scope, policy: Policy) -> str:
-    """Give the command that replaces a scope's policy."""
+    """Return the command that replaces a scope's policy."""
     return f".alter {_target(scope)} policy managed_identity {quoting.fence(policy.to_json())}"
 
 
 def alter_merge(scope: Scope, policy: Policy) -> str:
-    """Give the command that adds identities and usages to a scope's policy."""
+    """Return the command that adds identities and usages to a scope's policy."""
     return f".alter-merge {_target(scope)} policy managed_identity {quoting.fence(policy.to_json())}"
 
 
 def delete(scope: Scope) -> str:
-    """Give the command that deletes a scope's policy."""
+    """Return the command that deletes a scope's policy."""
     return f".delete {_target(scope)} policy managed_identity"
 
 
@@ -102,7 +102,7 @@ def _parse(found: Sequence[Token], text: str) -> tuple[PolicyCommand | None, Seq
 
 
 def expected(command: PolicyCommand, before: Policy | None) -> Policy | None:
-    """Give the policy that a policy command leaves where it finds ``before``; PolicyError if its payload is broken."""
+    """Return the policy that a policy command leaves where it finds ``before``; PolicyError if its payload is broken."""
     if command.verb == "show":
         return before
     if command.verb != "delete" and command.payload is None:
@@ -114,7 +114,7 @@ def expected(command: PolicyCommand, before: Policy | None) -> Policy | None:
 
 
 def fault(command: PolicyCommand) -> str:
-    """Give what is wrong with a policy command's payload as a hint; empty if nothing is seen."""
+    """Return what is wrong with a policy command's payload as a hint; empty if nothing is seen."""
     if command.payload is None:
         return ""
     try:

@@ -37,7 +37,7 @@ class Blob:
         return f"{self.url};{_IDENTITY}{self.identity}" if self.identity else self.url
 
     def format(self, given: str = "") -> str:
-        """Give the data format: the one that was said, or else that of the file's ending.
+        """Return the data format: the one that was given, or else that of the file's ending.
 
         Raises:
             InputError: There is no such format, or the ending tells none.
@@ -53,7 +53,7 @@ class Blob:
         return ending
 
     def by(self, identity: ObjectId) -> Self:
-        """Give the blob as it is opened by an identity."""
+        """Return the blob as it is opened by an identity."""
         return replace(self, identity=identity)
 
 

@@ -21,7 +21,7 @@ _MAX_WORDS: Final = 12
 
 
 def command_uses(source: Mapped, nest: Nest) -> Iterator[Use]:
-    """Give what a command or query is told about identities, the queries inside it included."""
+    """Yield what a command or query is told about identities, the queries inside it included."""
     words = _words(nest) if nest.at(0) == "." else []
     head = [word for word, _ in words]
     if head[:2] == ["ingest", "inline"]:
@@ -46,7 +46,7 @@ def command_uses(source: Mapped, nest: Nest) -> Iterator[Use]:
 
 
 def _words(nest: Nest) -> list[tuple[str, int]]:
-    """Give the words behind the dot, those with hyphens as one, each with the place behind it."""
+    """Return the words behind the dot, those with hyphens as one, each with the place behind it."""
     found: list[tuple[str, int]] = []
     place = 1
     while len(found) < _MAX_WORDS and place < len(nest.tokens) and nest.tokens[place].kind == "word":
@@ -63,7 +63,7 @@ def _each(flow: str, read: Reading, texts: Iterator[Text], database: str = "") -
 
 
 def _locators(source: Mapped, nest: Nest, place: int) -> Iterator[Text]:
-    """Give the connection strings that stand at ``place``, in a group or without one.
+    """Yield the connection strings that stand at ``place``, in a group or without one.
 
     Adjacent literals in a group are one string; without a group each is one.
     """
@@ -129,7 +129,7 @@ def external_table_uses(kind: str, texts: Iterable[Text], dialect: str = "") -> 
 
 
 def _properties(source: Mapped, nest: Nest) -> Iterator[tuple[str, Text]]:
-    """Give the properties of ``with (…)``: name in lower case, and a literal's value or the bare text."""
+    """Yield the properties of ``with (…)``: name in lower case, and a literal's value or the bare text."""
     for place in nest.direct(0):
         if nest.at(place) == "<|":
             return
@@ -143,7 +143,7 @@ def _properties(source: Mapped, nest: Nest) -> Iterator[tuple[str, Text]]:
 
 
 def _payload(nest: Nest) -> tuple[str, int] | None:
-    """Give the flow of a policy command, and the place of its payload."""
+    """Return the flow of a policy command, and the place of its payload."""
     for place in islice(nest.direct(1), 4 * _MAX_WORDS):
         flow = _POLICIES.get(nest.at(place + 1)) if nest.at(place) == "policy" else None
         if flow and nest.is_literal(place + 2):
@@ -169,7 +169,7 @@ def policy_uses(flow: str, payload: Mapped, database: str = "") -> Iterator[Use]
 
 
 def _name(nest: Nest, place: int) -> tuple[str, int]:
-    """Give the database that a table's name begins with, empty if none, and the place behind the name."""
+    """Return the database that a table's name begins with, empty if none, and the place behind the name."""
     parts: list[str] = []
     while True:
         start = place

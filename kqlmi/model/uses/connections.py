@@ -93,7 +93,7 @@ def plain(text: str) -> Connection:
 
 
 def is_cosmos(text: str) -> bool:
-    """Tell a connection string of Cosmos DB from one of SQL Server."""
+    """Check whether a connection string is one of Cosmos DB, and not of SQL Server."""
     return any(key == "accountendpoint" for key, _ in _fields(text[:_MAX_LENGTH]))
 
 
@@ -118,7 +118,7 @@ def _url(text: str) -> str:
 
 
 def _fields(text: str) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Give each key, lower-case, with the place of its value; a semicolon in quotes ends nothing."""
+    """Yield each key, lower-case, with the place of its value; a semicolon in quotes ends nothing."""
     start, marks = 0, [match.start() for match in _QUOTED_PIECE.finditer(text) if match[0] == ";"]
     for end in (*marks, len(text)):
         equals = text.find("=", start, end)

@@ -65,7 +65,7 @@ class Need:
 
     @property
     def state(self) -> State:
-        """Give the strongest state of the evidence."""
+        """Return the strongest state of the evidence."""
         return min((one.state for one in self.evidence), key=STATES.index)
 
 
@@ -89,7 +89,7 @@ class Source:
     detail: str = ""
 
     def line(self, databases: Iterable[str]) -> str:
-        """Give it on one line, for all the databases where it ended alike; none is the whole cluster."""
+        """Return it on one line, for all the databases where it ended alike; none is the whole cluster."""
         names = listed(databases)
         where = f" in {names}" if names else ""
         why = f": {printable(self.detail)}" if self.detail else ""
@@ -113,22 +113,22 @@ class Discovery:
     followers: frozenset[Scope] = frozenset()
 
     def with_principals(self, principals: Mapping[str, str]) -> "Discovery":
-        """Give the needs with identities as grants compare them: ``principals`` gives ``system`` for its own object ID."""
+        """Return the needs with identities as grants compare them: ``principals`` gives ``system`` for its own object ID."""
         named = (replace(need, identity=principals.get(need.identity or "", need.identity)) for need in self.needs)
         return replace(self, needs=merged(named))
 
     def learning(self, name: str, sources: Iterable[Source], needs: Iterable[Need]) -> "Discovery":
-        """Give what is known once a source was read that was not before."""
+        """Return what is known once a source was read that was not before."""
         others = (one for one in self.sources if one.name != name)
         return replace(self, sources=(*others, *sources), needs=merged((*self.needs, *needs)))
 
     def uses(self, identity: str, usage: str, scope: Scope) -> tuple[Need, ...]:
-        """Give the needs of an identity for a usage (or, of ``All``, for any) in a database, or at the cluster in all."""
+        """Return the needs of an identity for a usage (or, of ``All``, for any) in a database, or at the cluster in all."""
         found = self._uses.get((identity, usage_name(usage)), ())
         return found if scope.is_cluster else tuple(need for need in found if need.scope == scope)
 
     def doubt(self, usage: str, scope: Scope) -> str:
-        """Say why silence does not prove that a usage is unused in a database, or at the cluster in any; empty if it does."""
+        """Return why silence does not prove that a usage is unused in a database, or at the cluster in any; empty if it does."""
         wanted = usage_name(usage)
         if wanted not in _SHOWN_BY:
             return _NEVER_SHOWN.get(wanted, _OLDER)
@@ -163,7 +163,7 @@ class Discovery:
 
     @cached_property
     def _uses(self) -> Mapping[tuple[str | None, str], tuple[Need, ...]]:
-        """Give the needs of each identity by usage, and all of them by ``All``."""
+        """Return the needs of each identity by usage, and all of them by ``All``."""
         found: dict[tuple[str | None, str], list[Need]] = {}
         for need in self.needs:
             for usage in (need.usage, "All"):
@@ -172,7 +172,7 @@ class Discovery:
 
 
 def merged(needs: Iterable[Need]) -> tuple[Need, ...]:
-    """Give one need for each identity, usage and database, with the evidence of all."""
+    """Return one need for each identity, usage and database, with the evidence of all."""
     found: dict[tuple[str | None, str, Scope], dict[Evidence, None]] = {}
     for need in needs:
         found.setdefault((need.identity, need.usage, need.scope), {}).update(dict.fromkeys(need.evidence))
@@ -183,7 +183,7 @@ def merged(needs: Iterable[Need]) -> tuple[Need, ...]:
 
 
 def listed(names: Iterable[str]) -> str:
-    """Give the first names for people, and how many more there are."""
+    """Return the first names for people, and how many more there are."""
     shown = [printable(name) for name in names]
     most = 5
     more = f" and {len(shown) - most} more" if len(shown) > most else ""

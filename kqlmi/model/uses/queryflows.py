@@ -62,7 +62,7 @@ _MAX_HEAD: Final = 100
 
 
 def query_uses(source: Mapped, nest: Nest) -> Iterator[Use]:
-    """Give each connection string of the operators and plugins of a query, or of the queries in a command."""
+    """Yield each connection string of the operators and plugins of a query, or of the queries in a command."""
     names, expressions = Names(), Expressions(source, nest)
     # What let has bound is read once for each flow, however often the text uses it.
     seen: set[tuple[str, Value]] = set()
@@ -84,7 +84,7 @@ def query_uses(source: Mapped, nest: Nest) -> Iterator[Use]:
 
 
 def store(nest: Nest, start: int) -> tuple[str, int] | None:
-    """Give the kind of an external table, and where the group of its connection strings opens."""
+    """Return the kind of an external table, and where the group of its connection strings opens."""
     kind = ""
     for place in islice(nest.direct(start), _MAX_HEAD):
         before = nest.at(place - 1).casefold()
@@ -152,7 +152,7 @@ _OPERATORS: Final[Mapping[str, Callable[[Expressions, int, Mapping[str, Value]],
 
 
 def _uses(given: _Given) -> Iterator[Use]:
-    """Give the strings that count; one where a bag is wanted counts only if it is unknown."""
+    """Yield the strings that count; one where a bag is wanted counts only if it is unknown."""
     if isinstance(given.value, Text):
         if not given.key or UNKNOWN in given.value.value:
             yield Use(given.flow, given.value, given.read)
