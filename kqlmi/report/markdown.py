@@ -9,8 +9,8 @@ from kqlmi.errors import printable
 from kqlmi.report.report import Block, Code, Line, Report, Rows, Section, cell, inert
 
 _ACTIVE: Final = re.compile(r"[\\`*_{}\[\]<>()#+\-.!|&~$]")
-# What GitHub makes of a text itself: somebody who is mentioned, an issue, an emoji, the link of a URL or an address.
-_NAMED: Final = re.compile(r"(?<=[@#:])(?=[\w/\\])")
+# What GitHub makes of a text itself: somebody who is mentioned, the link of an address, an issue, a URL, an emoji.
+_NAMED: Final = re.compile(r"(?<=@)(?=\w)|(?<=#)(?=\d)|(?<=:)(?=/|[\w+\\-]+:)")
 
 
 def to_markdown(report: Report | Rows) -> str:

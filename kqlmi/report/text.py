@@ -52,7 +52,8 @@ def _blocks(blocks: Iterable[Block], width: int, indent: str, *, unfold: bool, m
                 yield from [("", ""), *((f"{indent}{line}", "") for line in _table(block, width - len(indent)))]
             case Section(title, within, folded):
                 yield from [("", "")] * (not folded)
-                yield from [(f"{indent}{printable(title)}{'' if folded else ':'}", "")] * bool(title)
+                end = "" if folded or title.endswith(".") else ":"
+                yield from [(f"{indent}{printable(title)}{end}", "")] * bool(title)
                 if unfold or not folded:
                     yield from _blocks(within, width, f"{indent}  ", unfold=unfold, margin=not folded)
 

@@ -10,6 +10,7 @@ from kqlmi.model import jsontext
 from kqlmi.model.azure.roles import Ability, Answer, HeldRole, abilities, changing, read_role
 from kqlmi.model.entities import Scope, database_key
 from kqlmi.model.kql import quoting
+from kqlmi.report import Described, Line, Report, Section
 from kqlmi.session.core import Core
 from kqlmi.session.policies import database_scope, databases, read
 
@@ -17,7 +18,7 @@ _KINDS: Final = {"aadapplication": "application", "aaduser": "user", "aadgroup":
 
 
 @dataclass(frozen=True, slots=True)
-class WhoAmI:
+class WhoAmI(Described):
     """The principal that signed in, as the cluster tells it; what it does not tell is empty.
 
     ``roles`` is None where they may not be read. ``unread`` says what could not be read, and why.
@@ -32,20 +33,20 @@ class WhoAmI:
     abilities: tuple[Ability, ...]
     unread: tuple[str, ...] = ()
 
-    def __str__(self) -> str:
-        name = printable(self.display_name) or "Somebody without a name"
+    def report(self) -> Report:
+        """Return the principal with its roles, and what kqlmi can do with them."""
+        name = self.display_name or "Somebody without a name"
         what = ", ".join(filter(None, [self.kind, f"object ID {self.object_id}" if self.object_id else ""]))
         roles = "not told" if self.roles is None else ", ".join(map(str, self.roles)) or "none"
-        lines = [
-            f"{name}{f' ({printable(what)})' if what else ''} on {self.cluster}",
-            f"tenant  {printable(self.tenant) or 'not told'}",
-            f"roles   {roles}",
-            "",
-            "What kqlmi can do with that:",
-            *(f"  {one}" for one in self.abilities),
-            *(f"Not read: {one}" for one in self.unread),
-        ]
-        return "\n".join(lines)
+        return Report(
+            f"{name}{f' ({what})' if what else ''} on {self.cluster}",
+            blocks=(
+                Line(f"tenant  {self.tenant or 'not told'}"),
+                Line(f"roles   {roles}"),
+                Section("What kqlmi can do with that", tuple(Line(str(one)) for one in self.abilities)),
+            ),
+            notes=tuple(f"Not read: {one}" for one in self.unread),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from kqlmi.errors import InputError, printable
+from kqlmi.errors import InputError
 from kqlmi.model.audit.findings import (
     SEVERITIES,
     Acceptance,
@@ -18,11 +18,11 @@ from kqlmi.model.entities import ALL, did_you_mean, known_usage
 from kqlmi.model.plan.policy_plan import PolicyPlan
 from kqlmi.model.policy.access import without_effect
 from kqlmi.model.uses.needs import Source
-from kqlmi.report import Rows
+from kqlmi.report import Block, Code, Described, Line, Report, Rows, Section, to_text
 
 
 @dataclass(frozen=True)
-class Audit:
+class Audit(Described):
     """What an audit found, by severity.
 
     ``accepted`` are findings that an acceptance takes out, ``expired`` the acceptances that count no more. ``plans`` are
@@ -85,16 +85,37 @@ class Audit:
         )
 
     def explain(self, finding: Finding) -> str:
-        """Give a finding with its evidence, and why no plan mends it or what else to know, for people."""
-        lines = [_line(finding), *(f"  evidence: {one}" for one in finding.evidence)]
-        if finding.fix.why_not:
-            lines.append(f"  no plan: {printable(finding.fix.why_not)}.")
-        if finding.fix.note:
-            lines.append(f"  note: {printable(finding.fix.note)}")
-        return "\n".join(lines)
+        """Return a finding with its evidence, and why no plan fixes it or what else to know, for people."""
+        return to_text(
+            Report("", blocks=(Section(_line(finding), tuple(_details(finding)), folded=True),)), unfold=True
+        )
 
-    def __str__(self) -> str:
-        return "\n".join(_page(self))
+    def report(self) -> Report:
+        """Return the findings, each with its evidence and the commands that fix it in a fold, and what was not seen."""
+        counts = ", ".join(f"{sum(one.severity == name for one in self.findings)} {name}" for name in SEVERITIES)
+        return Report(f"Audit of {self.cluster}", f"{counts}.", tuple(self._blocks()))
+
+    def _blocks(self) -> Iterator[Block]:
+        for one in self.findings:
+            commands = (Code(step.command) for step in (self.plans[one.id].steps if one.id in self.plans else ()))
+            yield Section(_line(one), (*_details(one), *commands), folded=True)
+        for finding, by in self.accepted:
+            yield Line(f"accepted until {by.until}  {finding.id}  {finding.rule}: {by.reason}")
+        for by in self.expired:
+            yield Line(f"No longer accepted since {by.until}: {by.rule} at the {by.scope} ({by.reason}).")
+        yield from (Line(f"Not read: {one}") for one in self.unread)
+        if not self.knows_assigned:
+            why = self.why_not_assigned or "Azure Resource Manager was not asked which identities are assigned."
+            yield Line(f"Not checked: orphans, because {why}")
+        if failed := [one for one in self.sources if one.outcome != "read"]:
+            title = f"Sources: {len(self.sources) - len(failed)} read in full; not so"
+            yield Section(title, tuple(map(Line, _together(failed))))
+        else:
+            yield Line("All sources were read.")
+        if self.unproven:
+            reasons = dict.fromkeys(f"{one.usage}: {one.why}" for one in self.unproven)
+            title = f"Grants that were not seen in use, and are not proven unused: {len(self.unproven)}."
+            yield Section(title, tuple(map(Line, reasons)))
 
 
 def audit(facts: Facts) -> tuple[Finding, ...]:
@@ -129,7 +150,15 @@ def sorted_out(
 
 
 def _line(finding: Finding) -> str:
-    return f"{finding.severity:6}  {finding.id}  {finding.rule}: {printable(finding.message)}"
+    return f"{finding.severity:6}  {finding.id}  {finding.rule}: {finding.message}"
+
+
+def _details(finding: Finding) -> Iterator[Line]:
+    yield from (Line(f"evidence: {one}") for one in finding.evidence)
+    if finding.fix.why_not:
+        yield Line(f"no plan: {finding.fix.why_not}.")
+    if finding.fix.note:
+        yield Line(f"note: {finding.fix.note}")
 
 
 def _together(sources: Iterable[Source]) -> Iterator[str]:
@@ -138,24 +167,3 @@ def _together(sources: Iterable[Source]) -> Iterator[str]:
     for one in sources:
         found.setdefault(replace(one, database=""), []).extend(filter(None, [one.database]))
     yield from (one.line(databases) for one, databases in found.items())
-
-
-def _page(found: Audit) -> Iterator[str]:
-    counts = ", ".join(f"{sum(one.severity == name for one in found.findings)} {name}" for name in SEVERITIES)
-    yield f"Audit of {printable(found.cluster)}: {counts}."
-    yield from (_line(one) for one in found.findings)
-    for finding, by in found.accepted:
-        yield f"accepted until {by.until}  {finding.id}  {finding.rule}: {printable(by.reason)}"
-    for by in found.expired:
-        yield f"No longer accepted since {by.until}: {by.rule} at the {printable(by.scope)} ({printable(by.reason)})."
-    yield from (f"Not read: {printable(one)}" for one in found.unread)
-    failed = [one for one in found.sources if one.outcome != "read"]
-    yield f"Sources: {len(found.sources) - len(failed)} read in full; not so:" if failed else "All sources were read."
-    yield from (f"  {one}" for one in _together(failed))
-    if not found.knows_assigned:
-        why = found.why_not_assigned or "Azure Resource Manager was not asked which identities are assigned."
-        yield f"Not checked: orphans, because {printable(why)}"
-    if found.unproven:
-        yield f"Grants that were not seen in use, and are not proven unused: {len(found.unproven)}."
-        reasons = dict.fromkeys((one.usage, one.why) for one in found.unproven)
-        yield from (f"  {printable(usage)}: {printable(why)}" for usage, why in reasons)

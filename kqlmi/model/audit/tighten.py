@@ -3,16 +3,16 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from kqlmi.errors import printable
 from kqlmi.model.audit.findings import Edits, Facts, Reason
 from kqlmi.model.entities import ALL, Scope, known_usage
 from kqlmi.model.policy.access import without_effect
 from kqlmi.model.policy.policy import Policy
 from kqlmi.model.usages import USAGES
+from kqlmi.report import Described, Line, Report
 
 
 @dataclass(frozen=True, slots=True)
-class Tightened:
+class Tightened(Described):
     """The policies that are left, and the reason of each grant in them and of each that goes.
 
     ``names`` gives identities for people.
@@ -23,12 +23,17 @@ class Tightened:
     taken: tuple[Reason, ...]
     names: dict[str, str]
 
-    def __str__(self) -> str:
-        lines = [f"Kept:  {self._line(one)}" for one in self.kept]
-        return "\n".join([*lines, *(f"Taken: {self._line(one)}" for one in self.taken)])
-
-    def _line(self, one: Reason) -> str:
-        return f"{self.names[one.identity]} {printable(one.usage)} at the {one.scope}: {one.why}"
+    def report(self) -> Report:
+        """Return the reasons, a line each."""
+        both = (("Kept: ", self.kept), ("Taken:", self.taken))
+        return Report(
+            "",
+            blocks=tuple(
+                Line(f"{what} {self.names[one.identity]} {one.usage} at the {one.scope}: {one.why}")
+                for what, reasons in both
+                for one in reasons
+            ),
+        )
 
 
 def tighten(facts: Facts, *, also_unproven: bool = False) -> Tightened:
