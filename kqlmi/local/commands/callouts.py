@@ -1,8 +1,8 @@
 """The commands of the callout policy."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
+from kqlmi.local.dispatch.changes import put_policy
 from kqlmi.local.dispatch.policy_commands import policy_commands
 from kqlmi.local.dispatch.registry import Call, Rows
 from kqlmi.local.state import callouts
@@ -21,14 +21,8 @@ def _show(call: Call) -> Rows:
 
 
 def _put(call: Call, change: Callable[[Callouts | None], Callouts | None]) -> Rows:
-    state = call.state
-    with state.lock:
-        current = state.world.callouts
-        changed = change(current)
-        state.change(lambda w: replace(w, callouts=changed))
-        before, after = callouts.render(current), callouts.render(changed)
-        call.record("ALTER-CLUSTER-POLICY", None, entity="CalloutPolicy", before=before, after=after)
-    return [("CalloutPolicy", "", after, "", "")]
+    put_policy(call, "callouts", change, "CalloutPolicy", callouts.render)
+    return [("CalloutPolicy", "", callouts.render(call.state.world.callouts), "", "")]
 
 
 policy_commands(

@@ -12,14 +12,7 @@ _CREATED = "DatabaseName: string, PersistentPath: string, Created: string, Store
 _PRETTY = "DatabaseName: string, PrettyName: string, Status: string"
 
 
-@command(".create database {name:database}", schema=_CREATED, needs=ADMIN, writes=True)
-@command(
-    ".create database {name:database} {ifnotexists}",
-    schema=_CREATED,
-    name="database_create_if_not_exists",
-    needs=ADMIN,
-    writes=True,
-)
+@command(".create database {name:database} [{ifnotexists}]", schema=_CREATED, needs=ADMIN, writes=True)
 def database_create(call: Call) -> Rows:
     """Create a database without tables or policy, perhaps unless it is there."""
     name = call.args["database"]

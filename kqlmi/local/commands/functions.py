@@ -1,13 +1,13 @@
 """Stored functions: creating, showing and dropping them; they are understood when a query calls them."""
 
-from dataclasses import replace
 from typing import Any
 
+from kqlmi.local.dispatch.changes import put
 from kqlmi.local.dispatch.registry import Call, Rows, command, shape
 from kqlmi.local.language.lexer import mask_hidden
 from kqlmi.local.language.reader import Reader
 from kqlmi.local.state.entities import Function
-from kqlmi.local.state.state import Database, with_entry
+from kqlmi.local.state.state import Database
 from kqlmi.local.values.faults import already_exists, bad_request
 from kqlmi.local.values.principals import ADMIN, CREATE, READ_SCHEMA
 
@@ -27,13 +27,7 @@ def function_definition(reader: Reader, _verb: str) -> Function:
     return Function(name, parameters, body, **texts)
 
 
-@command(".create function {function:function}", schema=_SCHEMA, writes=True)
-@command(
-    ".create function {ifnotexists} {function:function}",
-    schema=_SCHEMA,
-    name="function_create_if_not_exists",
-    writes=True,
-)
+@command(".create function [{ifnotexists}] {function:function}", schema=_SCHEMA, writes=True)
 def function_create(call: Call) -> Rows:
     """Create a function that is not there; with ``ifnotexists``, one that is there stays as it is."""
     return _define(call, keeps="ifnotexists" in call.args)
@@ -54,10 +48,7 @@ def function_alter(call: Call) -> Rows:
         return _define(call, replaces=True)
 
 
-@command(".drop function {name:function}", schema="Name: string", writes=True)
-@command(
-    ".drop function {name:function} {ifexists}", schema="Name: string", name="function_drop_if_exists", writes=True
-)
+@command(".drop function {name:function} [{ifexists}]", schema="Name: string", writes=True)
 def function_drop(call: Call) -> Rows:
     """Drop a function, and give the names of those that remain."""
     with call.state.lock:
@@ -107,12 +98,7 @@ def _define(call: Call, *, keeps: bool = False, replaces: bool = False) -> Rows:
 
 
 def _put(call: Call, database: Database, name: str, function: Function | None, event: str) -> Database:
-    changed = call.state.put(replace(database, functions=with_entry(database.functions, name, function)))
-    before, after = (
-        mask_hidden(one.functions[name].body) if name in one.functions else "" for one in (database, changed)
-    )
-    call.record(event, changed, entity=name, before=before, after=after)
-    return changed
+    return put(call, database, "functions", name, function, event=event, shown=lambda one: mask_hidden(one.body))
 
 
 def _row(function: Function, *, is_masked: bool = True) -> tuple[Any, ...]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+from kqlmi.local.dispatch.changes import put_policy
 from kqlmi.local.dispatch.policy_commands import policy_commands
 from kqlmi.local.dispatch.registry import Call, Rows
 from kqlmi.local.state import policies
@@ -21,14 +22,8 @@ def _show_cluster(call: Call) -> Rows:
 
 
 def _put_cluster(call: Call, change: _Change) -> Rows:
-    state = call.state
-    with state.lock:
-        current = state.world.policy
-        changed = change(current)
-        state.change(lambda w: replace(w, policy=changed))
-        before, after = policies.render(current), policies.render(changed)
-        call.record("ALTER-CLUSTER-POLICY", None, entity=_NAME, before=before, after=after)
-        return _show_cluster(call)
+    put_policy(call, "policy", change, _NAME, policies.render)
+    return _show_cluster(call)
 
 
 def _show_database(call: Call) -> Rows:

@@ -55,8 +55,7 @@ def table_create_merge(call: Call) -> Rows:
     return [(name, schema_text(columns, ","), database.name, "", "")]
 
 
-@command(".drop table {name:table}", schema=_REMAINING, writes=True)
-@command(".drop table {name:table} {ifexists}", schema=_REMAINING, name="table_drop_if_exists", writes=True)
+@command(".drop table {name:table} [{ifexists}]", schema=_REMAINING, writes=True)
 def table_drop(call: Call) -> Rows:
     """Drop a table and give those that remain."""
     name = call.args["table"]

@@ -189,17 +189,18 @@ def command(
     """Register a function for texts of the given shapes.
 
     A pattern is words, ``{shape:argument}`` and ``{word}``, which is an argument that is True; a part in brackets may be
-    missing. Shapes: see ``shape``. ``name`` is that of the operation, by default the function's. The caller must have one
-    of the roles ``needs`` for the whole cluster; for those in a database the function asks. ``endpoints`` are the services
-    that take the command. One that runs a query or opens storage is ``long``, as is each that has a ``{rest:…}``.
+    missing. Shapes: see ``shape``. ``name`` is that of the operation, by default the function's, to which ``{ifexists}``
+    and ``{ifnotexists}`` add. The caller must have one of the roles ``needs`` for the whole cluster; for those in a
+    database the function asks. ``endpoints`` are the services that take the command. One that runs a query or opens
+    storage is ``long``, as is each that has a ``{rest:…}``.
     """
-    expanded = tuple(one for pattern in patterns for one in _expand(pattern))
-    is_long = long or any("{rest:" in one for one in expanded)
+    is_long = long or any("{rest:" in one for one in patterns)
 
     def register(function: Answer) -> Answer:
-        operation = "".join(word.capitalize() for word in (name or function.__name__).split("_")) + "Command"
-        declared = Command(columns(schema), function, operation, needs, writes, frozenset(endpoints), is_long)
-        for one in expanded:
+        for one in (expanded for pattern in patterns for expanded in _expand(pattern)):
+            flags = "_if_exists" * ("{ifexists}" in one) + "_if_not_exists" * ("{ifnotexists}" in one)
+            operation = f"{name or function.__name__}{flags}_command".title().replace("_", "")
+            declared = Command(columns(schema), function, operation, needs, writes, frozenset(endpoints), is_long)
             _COMMANDS.setdefault(one.removeprefix(".").partition(" ")[0], []).append((one, declared))
         return function
 

@@ -4,12 +4,13 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from kqlmi.local.dispatch.changes import put
 from kqlmi.local.dispatch.registry import Call, Rows, command
 from kqlmi.local.flows import export_runs, exports
 from kqlmi.local.language.lexer import Kind, mask_hidden, tokens
 from kqlmi.local.state.activity import ExportRuns
 from kqlmi.local.state.entities import ContinuousExport
-from kqlmi.local.state.state import Database, with_entry, without
+from kqlmi.local.state.state import Database, without
 from kqlmi.local.storage import transfer
 from kqlmi.local.values import kusto_time, lenient_json
 from kqlmi.local.values.faults import bad_request
@@ -151,18 +152,13 @@ def _switch(call: Call, *, is_disabled: bool) -> Rows:
 
 
 def _put(call: Call, name: str, export: ContinuousExport | None, event: str) -> Rows:
-    state = call.state
-    with state.lock:
+    with call.state.lock:
         database = call.allowed(ADMIN)
-        before = database.exports.get(name)
-        changed = state.put(replace(database, exports=with_entry(database.exports, name, export)))
-        call.record(event, changed, entity=name, before=_state(before), after=_state(export))
-    state.exports_changed.set()
+        changed = put(
+            call, database, "exports", name, export, event=event, shown=lambda one: lenient_json.dumps(_properties(one))
+        )
+    call.state.exports_changed.set()
     return _rows(call, changed, [export] if export else [])
-
-
-def _state(export: ContinuousExport | None) -> str:
-    return lenient_json.dumps(_properties(export)) if export else ""
 
 
 def _properties(export: ContinuousExport) -> dict[str, Any]:

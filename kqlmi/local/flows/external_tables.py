@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from kqlmi.local import enforce
+from kqlmi.local.dispatch.changes import put
 from kqlmi.local.dispatch.registry import Call, Rows, command
 from kqlmi.local.enforce import Use
 from kqlmi.local.flows import external_data
@@ -13,7 +14,7 @@ from kqlmi.local.query.carriers import reader
 from kqlmi.local.query.expansion import Expansion, Source
 from kqlmi.local.query.external_calls import Site
 from kqlmi.local.state.entities import ExternalTable
-from kqlmi.local.state.state import Database, State, with_entry
+from kqlmi.local.state.state import Database, State
 from kqlmi.local.storage import transfer
 from kqlmi.local.storage.storage import open_location
 from kqlmi.local.values import lenient_json
@@ -47,10 +48,7 @@ def external_table_create_or_alter(call: Call) -> Rows:
     return _define(call, may_exist=True, must_exist=False)
 
 
-@command(".drop external table {name:table}", schema=_SCHEMA, writes=True)
-@command(
-    ".drop external table {name:table} {ifexists}", schema=_SCHEMA, name="external_table_drop_if_exists", writes=True
-)
+@command(".drop external table {name:table} [{ifexists}]", schema=_SCHEMA, writes=True)
 def external_table_drop(call: Call) -> Rows:
     """Forget an external table; its files stay."""
     name = call.args["table"]
@@ -169,14 +167,9 @@ def _validate(call: Call, database: Database, table: ExternalTable, *, is_checke
 
 
 def _put(call: Call, database: Database, name: str, table: ExternalTable | None, event: str) -> Database:
-    changed = call.state.put(replace(database, external_tables=with_entry(database.external_tables, name, table)))
-    states = [_state(one.external_tables.get(name)) for one in (database, changed)]
-    call.record(event, changed, entity=name, before=states[0], after=states[1])
-    return changed
-
-
-def _state(table: ExternalTable | None) -> str:
-    return lenient_json.dumps(table.shown) if table else ""
+    return put(
+        call, database, "external_tables", name, table, event=event, shown=lambda one: lenient_json.dumps(one.shown)
+    )
 
 
 def _shown(call: Call) -> list[ExternalTable]:

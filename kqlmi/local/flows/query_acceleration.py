@@ -5,11 +5,12 @@ from dataclasses import replace
 from typing import Any
 
 from kqlmi.local import enforce
+from kqlmi.local.dispatch.changes import put
 from kqlmi.local.dispatch.policy_commands import SCHEMA, policy_commands
 from kqlmi.local.dispatch.registry import Call, Rows, command
 from kqlmi.local.enforce import Use
 from kqlmi.local.language import payloads, textvalues
-from kqlmi.local.state.state import Database, with_entry
+from kqlmi.local.state.state import Database
 from kqlmi.local.values import lenient_json
 from kqlmi.local.values.faults import KustoError, bad_request
 from kqlmi.local.values.principals import ADMIN, READ_SCHEMA
@@ -73,8 +74,8 @@ def _put(call: Call, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Rows
             enforce.permit(state, Use("query_acceleration", database.name), identity)
         after = lenient_json.dumps(policy) if policy else ""
         changed = replace(table, acceleration=after)
-        kept = state.put(replace(database, external_tables=with_entry(database.external_tables, name, changed)))
-        call.record("ALTER-EXTERNAL-TABLE-POLICY", kept, entity=name, before=table.acceleration, after=after)
+        event = "ALTER-EXTERNAL-TABLE-POLICY"
+        kept = put(call, database, "external_tables", name, changed, event=event, shown=lambda one: one.acceleration)
         return [_row(kept, name)]
 
 

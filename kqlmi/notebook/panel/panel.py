@@ -1,14 +1,18 @@
 """The panel: a widget over a draft, in which identities are ticked for workflows."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from kqlmi.model.entities import Identity, Scope
 from kqlmi.notebook.panel import display
 from kqlmi.notebook.panel.actions import ACTIONS
 from kqlmi.notebook.panel.editor import Editor
 from kqlmi.notebook.panel.requests import Requests
+from kqlmi.report import to_html, to_text
 from kqlmi.session import Session
+
+# No name is broken.
+_WIDTH: Final = 1000
 
 
 class Panel(Editor):
@@ -57,8 +61,5 @@ class Panel(Editor):
     def _repr_mimebundle_(self, **options: Any) -> Any:
         bundle = super()._repr_mimebundle_(**options)
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle or {}, {})
-        texts = {
-            "text/plain": display.text(self._draft, self._session.name),
-            "text/html": display.html(self._draft, self._session.name),
-        }
-        return {**data, **texts}, metadata
+        shown = display.report(self._draft, self._session.name)
+        return {**data, "text/plain": to_text(shown, width=_WIDTH), "text/html": to_html(shown)}, metadata

@@ -1,0 +1,29 @@
+"""Changes of what a cluster keeps, each with its entry in the journal."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from kqlmi.local.dispatch.registry import Call
+from kqlmi.local.state.state import Database, with_entry
+
+
+def put(
+    call: Call, database: Database, kind: str, name: str, value: Any, *, event: str, shown: Callable[[Any], str]
+) -> Database:
+    """Keep an entity of a database in its collection ``kind``, or drop it where it is None; ``shown`` is for the journal."""
+    entries = getattr(database, kind)
+    collection: dict[str, Any] = {kind: with_entry(entries, name, value)}
+    changed = call.state.put(replace(database, **collection))
+    before, after = (shown(one) if one else "" for one in (entries.get(name), value))
+    call.record(event, changed, entity=name, before=before, after=after)
+    return changed
+
+
+def put_policy(call: Call, kind: str, change: Callable[[Any], Any], entity: str, shown: Callable[[Any], str]) -> None:
+    """Keep what ``change`` makes of a policy of the cluster."""
+    with call.state.lock:
+        current = getattr(call.state.world, kind)
+        changed = change(current)
+        call.state.change(lambda w: replace(w, **{kind: changed}))
+        call.record("ALTER-CLUSTER-POLICY", None, entity=entity, before=shown(current), after=shown(changed))
