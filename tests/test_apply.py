@@ -1,6 +1,7 @@
 """What is said of a plan that does not go through is what happened: read back through another connection."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -67,6 +68,21 @@ class Faulty:
         pass
 
 
+class NoJournal:
+    """A connection that may read neither the journal nor the list of commands."""
+
+    def __init__(self, behind: Connection) -> None:
+        self.behind = behind
+
+    def execute(self, text: str, database: str | None = None, **options: Any) -> Table:
+        if text.startswith((".show journal", ".show commands")):
+            raise ServiceError("No.", status=403)
+        return self.behind.execute(text, database, **options)
+
+    def close(self) -> None:
+        pass
+
+
 def refused(_: Connection, __: str) -> Table:
     raise ServiceError("No.", status=400, code="General_BadRequest", type_name="Some.Exception")
 
@@ -116,6 +132,27 @@ def test_a_fault_in_the_second_step_is_told_as_it_is(
     assert caught.value.steps[0].outcome == "applied"
     assert session.policy(FIRST) is not None
     assert session.policy(SECOND) is None
+
+
+@pytest.mark.parametrize(
+    ("fault", "outcome"), [(request_lost, "not applied"), (no_answer, "unknown"), (interrupted, "unknown")]
+)
+def test_a_change_of_a_property_alone_is_not_taken_for_landed_by_its_grants(
+    session: Session, fault: Fault, outcome: str
+) -> None:
+    first, second = (
+        Policy.parse(f'[{{"ObjectId": "system", "AllowedUsages": "SqlRequest", "Note": "{note}"}}]') for note in "ab"
+    )
+    assert first
+    assert second
+    session.run(commands.alter(FIRST, first))
+    plan = session.plan({FIRST: second})
+    assert not plan.changes
+    silent = NoJournal(session.connection)
+    with pytest.raises(ApplyError) as caught:
+        apply_plan(Faulty(silent, FIRST, fault), plan, deadline=1)
+    assert caught.value.outcome == outcome
+    assert apply_plan(Faulty(silent, FIRST, answer_lost), plan).outcome == "applied"
 
 
 @pytest.mark.parametrize("fault", [answer_lost, gateway_gave_up])
@@ -217,28 +254,17 @@ def test_what_an_alter_overwrote_is_reported_and_its_repair_offered(
     assert ("system", "SqlRequest") not in repaired
 
 
-class Blind(Faulty):
-    """A connection that may read neither the journal nor the list of commands."""
-
-    def execute(
-        self, text: str, database: str | None = None, *, timeout: float | None = None, client_request_id: str = ""
-    ) -> Table:
-        if text.startswith((".show journal", ".show commands")):
-            raise ServiceError("No.", status=403)
-        return self.behind.execute(text, database, timeout=timeout, client_request_id=client_request_id)
-
-
 def test_where_the_records_cannot_be_read_an_alter_says_what_it_cannot_rule_out(
     session: Session, plan: PolicyPlan
 ) -> None:
     session.apply(plan)
-    done = apply_plan(Blind(session.connection, SECOND, refused), session.plan({SECOND: Policy.empty()}))
+    done = apply_plan(NoJournal(session.connection), session.plan({SECOND: Policy.empty()}))
     assert "could not be ruled out" in str(done)
     assert done.steps[0].unseen is not None
 
 
 def test_without_a_journal_the_list_of_commands_shows_another_writer(session: Session, plan: PolicyPlan) -> None:
-    class NoJournal(Own):
+    class OnlyCommands(Own):
         def execute(
             self, text: str, database: str | None = None, *, timeout: float | None = None, client_request_id: str = ""
         ) -> Table:
@@ -248,7 +274,7 @@ def test_without_a_journal_the_list_of_commands_shows_another_writer(session: Se
 
     session.apply(plan)
     write = commands.alter(SECOND, MORE)
-    connection = NoJournal(session.connection, SECOND, lambda behind, _: behind.execute(write))
+    connection = OnlyCommands(session.connection, SECOND, lambda behind, _: behind.execute(write))
     done = apply_plan(connection, session.plan({SECOND: Policy.empty()}))
     assert done.steps[0].overwritten is not None
     assert done.steps[0].overwritten.command == write

@@ -35,7 +35,6 @@ MAY_IMPORT = {
     # The second witness: the two tables of rows, and no behaviour.
     "local": {"atomicfile", "model.usages", "model.workflows"},
     "apply": {"cluster", "history", "model", "report"},
-    "recording": {"apply", "cluster", "history", "model"},
     "session": {
         "model",
         "report",
@@ -46,7 +45,6 @@ MAY_IMPORT = {
         "arm",
         "local",
         "apply",
-        "recording",
         "atomicfile",
         "fanout",
     },

@@ -13,6 +13,7 @@ import pytest
 
 import kqlmi
 from kqlmi import atomicfile
+from kqlmi.apply import cells
 from kqlmi.cli import main
 from kqlmi.cluster.connection import Connection, new_client_request_id
 from kqlmi.cluster.protocol.table import Table
@@ -24,7 +25,6 @@ from kqlmi.model.plan.policy_plan import PolicyPlan
 from kqlmi.model.policy import commands
 from kqlmi.model.policy.policy import Policy
 from kqlmi.model.statement import Statement
-from kqlmi.recording import cells
 from kqlmi.session import Session
 
 FIRST, SECOND, CLUSTER = Scope.database("First"), Scope.database("Second"), Scope.cluster()
@@ -284,19 +284,11 @@ def leave_open(session: Session, number: int = -1, **fields: Any) -> Entry:
 def never_sent(session: Session, plan: PolicyPlan, *, age: timedelta = timedelta(0)) -> Entry:
     """Record a change that is about to be made, and is not."""
     assert session.history is not None
-    ids = session.recorder.ids(step.scope for step in plan.steps)
-    steps = [
-        StepRecord(
-            step.scope,
-            step.command,
-            step.before,
-            step.after,
-            client_request_id=new_client_request_id(),
-            database_id=ids.get(step.scope, ""),
-        )
-        for step in plan.steps
-    ]
     recorder = session.recorder
+    steps = recorder.with_ids(
+        StepRecord(step.scope, step.command, step.before, step.after, client_request_id=new_client_request_id())
+        for step in plan.steps
+    )
     entry = new_entry(cluster=recorder.cluster, name="", principal="", source="plan", steps=steps)
     entry = replace(entry, time=entry.time - age)
     session.history.begin(entry)
@@ -335,6 +327,28 @@ def test_what_is_sent_is_on_record_with_its_request_id_before_it_is_sent(
     assert len(recorded) == 2
     assert [sent in ids for sent, ids in recorded.items()] == [True, True]
     assert len({one for ids in recorded.values() for one in ids}) == 2
+
+
+def test_a_property_that_was_never_sent_is_not_settled_as_applied_by_the_grants_beside_it(session: Session) -> None:
+    class NoJournal:
+        def __init__(self, behind: Connection) -> None:
+            self.behind = behind
+
+        def execute(self, text: str, *args: Any, **options: Any) -> Table:
+            if text.startswith(".show journal"):
+                raise ServiceError("No.", status=403)
+            return self.behind.execute(text, *args, **options)
+
+        def close(self) -> None:
+            self.behind.close()
+
+    first, second = (
+        Policy.parse(f'[{{"ObjectId": "system", "AllowedUsages": "SqlRequest", "Note": "{note}"}}]') for note in "ab"
+    )
+    session.connection.execute(commands.alter(FIRST, first or Policy.empty()))
+    session.connection = NoJournal(session.connection)
+    never_sent(session, session.plan({FIRST: second}), age=timedelta(hours=1))
+    assert [entry.outcome for entry in session.settle()] == ["not applied"]
 
 
 LEFT_OPEN = r"A change of .* UTC was left open \(database First\); by now it is: applied\."

@@ -1,25 +1,23 @@
-"""Carrying out a plan: check that nothing moved, record, execute, verify, and settle what was left open."""
+"""A plan over policies, applied: check that nothing moved, send each step, verify it, and settle what was left open."""
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import replace
 
-from kqlmi.apply.results import Applied, StepResult, difference
+from kqlmi.apply.results import Applied
+from kqlmi.apply.sender import Sender, reason
 from kqlmi.cluster import outcome_recovery
 from kqlmi.cluster.connection import Connection, new_client_request_id, server_deadline
 from kqlmi.cluster.evidence import last_writer, overwritten_by
 from kqlmi.cluster.faults.refusals import nothing_happened
 from kqlmi.cluster.faults.retries import Retrying
-from kqlmi.cluster.outcome_recovery import Awaited, Settled, as_found
+from kqlmi.cluster.outcome_recovery import DEADLINE, StepResult, as_found
 from kqlmi.cluster.policies import read_policy, written_policy
-from kqlmi.cluster.protocol.table import Table
-from kqlmi.errors import ApplyError, Ended, KqlmiError, RequestTimeoutError
+from kqlmi.errors import ApplyError, Ended, KqlmiError
 from kqlmi.model.plan.policy_plan import PolicyPlan, Step
 from kqlmi.model.policy import commands
+from kqlmi.model.policy.diff import difference
 from kqlmi.model.policy.policy import Policy, as_read, grants_of, marked_as, state_of
-
-DEADLINE: Final = 60.0
 
 
 def apply_plan(
@@ -32,7 +30,7 @@ def apply_plan(
     retrying: Retrying | None = None,
     requests: Sequence[str] = (),
 ) -> Applied:
-    """Carry out exactly ``plan``.
+    """Apply exactly ``plan``.
 
     Args:
         connection: What to send it by.
@@ -55,7 +53,7 @@ def apply_plan(
     for step in reversed(first.values()):
         _refuse_drift(connection, step, (), begun=False)
     requests = requests or [new_client_request_id() for _ in plan.steps]
-    sending = _Sending(connection, deadline, tell, retrying or Retrying(), requests)
+    retrying = retrying or Retrying()
     done: tuple[StepResult, ...] = ()
     running: Step | None = None
     try:
@@ -65,21 +63,20 @@ def apply_plan(
             read_at = time.monotonic()
             if step.verb != "alter-merge":
                 _refuse_drift(connection, step, done)
-            running = step
-            result, problem = sending.run(step, done)
-            if result.outcome == "applied":
+            running, request = step, requests[len(done)]
+            sender = Sender(connection, step.command, step.scope.name, deadline, retrying, tell, request)
+            result, problem = _send(sender, step, done)
+            if result.outcome == "applied" and step.verb != "alter-merge":
                 window = time.monotonic() - read_at
                 result, problem = _with_evidence(connection, result, _expected(step, done), problem, window)
             done, running = (*done, result), None
             progress(done)
             if problem:
                 raise _failure(problem, done, plan) from problem
-            _refuse_surprise(result, done)
+            _refuse_surprise(step, done)
     except KeyboardInterrupt as error:
         if running:
-            request = requests[len(done)]
-            found = outcome_recovery.after_timeout(connection, _awaited(running, request))
-            done = (*done, _result(running, found, request))
+            done = (*done, outcome_recovery.after_timeout(connection, running, requests[len(done)]))
         raise _failure(error, done, plan) from error
     return Applied(plan, done)
 
@@ -114,87 +111,44 @@ def _expected(step: Step, done: tuple[StepResult, ...]) -> Policy | None:
     return own if own and own.grants == as_found(grants_of(step.before), own) else step.before
 
 
-def _refuse_surprise(result: StepResult, done: tuple[StepResult, ...]) -> None:
+def _refuse_surprise(step: Step, done: tuple[StepResult, ...]) -> None:
     """Refuse an answer without what the step wanted; a merge may meet more, which another writer granted."""
-    found = grants_of(result.policy)
-    wanted = as_found(grants_of(result.step.after), result.policy)
-    granted = as_found({(change.identity, change.usage) for change in result.step.changes}, result.policy)
-    if not (granted <= found if result.step.verb == "alter-merge" else wanted == found):
+    policy = done[-1].policy
+    found, wanted = grants_of(policy), as_found(grants_of(step.after), policy)
+    granted = as_found(frozenset((change.identity, change.usage) for change in step.changes), policy)
+    if not (granted <= found if step.verb == "alter-merge" else wanted == found):
         raise ApplyError(
-            f"The command ran, but the policy of the {result.step.scope} is not what the plan expected:"
-            f" {difference(result.step.after, result.policy)}.",
+            f"The command ran, but the policy of the {step.scope} is not what the plan expected:"
+            f" {difference(step.after, policy)}.",
             outcome="partly applied",
             steps=done,
             hint="Somebody else may have changed it at the same time: look at it before you go on.",
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Sending:
-    """What sends the command of a step; a command that was proven not applied may be sent again."""
+def _send(sender: Sender, step: Step, done: tuple[StepResult, ...]) -> tuple[StepResult, BaseException | None]:
+    """Send the command of a step; an error comes with the result unless the step landed, an interrupt always."""
 
-    connection: Connection
-    deadline: float
-    tell: Callable[[str], None]
-    retrying: Retrying
-    requests: Sequence[str]
+    def refuse_drift() -> None:
+        if step.verb != "alter-merge":
+            _refuse_drift(sender.connection, step, done)
 
-    def run(self, step: Step, done: tuple[StepResult, ...]) -> tuple[StepResult, BaseException | None]:
-        """Carry out one step; an error comes with the result unless the step landed, an interrupt always."""
-        request, begun, again = self.requests[len(done)], 0.0, False
-
-        def send(left: float) -> Table:
-            nonlocal begun, again
-            if again and step.verb != "alter-merge":
-                _refuse_drift(self.connection, step, done)
-            begun, again = time.monotonic(), True
-            try:
-                return self.connection.execute(step.command, step.scope.name, timeout=left, client_request_id=request)
-            except (KqlmiError, KeyboardInterrupt) as error:
-                begun = 0.0 if nothing_happened(error) else begun
-                raise
-
-        try:
-            answer = self.retrying.repeat(send, self.deadline)
-            found = marked_as(written_policy(answer, step.scope), step.before, step.after)
-            return StepResult(step, "applied", found, request), None
-        except ApplyError:
-            raise  # the policy moved on before a command that was to be sent again
-        except (KqlmiError, KeyboardInterrupt) as error:
-            if not begun:
-                return StepResult(step, "not applied", step.before, request), error
-            result = _result(step, self._settled(step, request, begun, error), request)
-            lost = isinstance(error, KeyboardInterrupt) or result.outcome != "applied"
-            return result, error if lost else None
-
-    def _settled(self, step: Step, request: str, begun: float, error: BaseException) -> Settled:
-        awaited = _awaited(step, request)
-        if isinstance(error, KeyboardInterrupt):
-            self.tell(f"Interrupted. Reading the policy of the {step.scope} again…")
-            return outcome_recovery.after_interrupt(self.connection, awaited, self.deadline)
-        if isinstance(error, RequestTimeoutError):
-            return outcome_recovery.after_timeout(self.connection, awaited)
-        self.tell(
-            f"Whether the policy of the {step.scope} was changed is not known: {_reason(error)} Reading it again, for"
-            f" {self.deadline:g} s at most…"
-        )
-        return outcome_recovery.after_break(self.connection, awaited, begun + self.deadline)
-
-
-def _awaited(step: Step, client_request_id: str) -> Awaited:
-    return Awaited(step.scope, step.before, step.after, client_request_id)
-
-
-def _result(step: Step, settled: Settled, client_request_id: str) -> StepResult:
-    return StepResult(step, settled.outcome, settled.policy, client_request_id)
+    try:
+        answer = sender.send(refuse_drift)
+        found = marked_as(written_policy(answer, step.scope), step.before, step.after)
+        return StepResult(step, "applied", found, sender.request), None
+    except ApplyError:
+        raise  # the policy moved on before a command that was to be sent again
+    except (KqlmiError, KeyboardInterrupt) as error:
+        result = sender.settled(step, error)
+        lost = isinstance(error, KeyboardInterrupt) or result.outcome != "applied"
+        return result, error if lost else None
 
 
 def _with_evidence(
     connection: Connection, result: StepResult, before: Policy | None, problem: BaseException | None, window: float
 ) -> tuple[StepResult, BaseException | None]:
     """Look for a write that the step took back: after the re-read, such a write leaves no trace in the policy."""
-    if result.step.verb == "alter-merge":
-        return result, problem
     try:
         found = overwritten_by(connection, result.step.scope, result.client_request_id, as_read(before), window)
     except KqlmiError:
@@ -222,16 +176,12 @@ def _failure(problem: BaseException, done: tuple[StepResult, ...], plan: PolicyP
     else:
         sentence, hint = f"The command for the {scope} failed, and its policy shows that nothing changed", ""
     return ApplyError(
-        f"{sentence}: {_reason(problem)}{_before(landed)}",
+        f"{sentence}: {reason(problem)}{_before(landed)}",
         outcome=outcome,
         steps=done,
         hint=hint,
         client_request_id=last.client_request_id if sent else "",
     )
-
-
-def _reason(problem: BaseException) -> str:
-    return problem.message if isinstance(problem, KqlmiError) else str(problem)
 
 
 def _stopped(done: tuple[StepResult, ...], plan: PolicyPlan) -> ApplyError:

@@ -1,31 +1,15 @@
-"""What became of a plan, step by step."""
+"""What became of a plan that went through."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kqlmi.cluster.evidence import Overwritten
-from kqlmi.errors import Ended, printable
+from kqlmi.cluster.outcome_recovery import StepResult
+from kqlmi.errors import Ended
 from kqlmi.model.entities import Scope
 from kqlmi.model.plan.plan import Plan
-from kqlmi.model.plan.policy_plan import Step
-from kqlmi.model.policy.policy import Grant, Policy, Property, state_of
-
-
-@dataclass(frozen=True, slots=True)
-class StepResult:
-    """What became of one step.
-
-    ``policy`` is what the scope held after it, where that is known. ``overwritten`` is another writer's change that the
-    step took back. ``unseen`` is the time in seconds in which such a write could not be ruled out; None where the
-    cluster's journal rules it out, or where the command overwrites nothing.
-    """
-
-    step: Step
-    outcome: Ended
-    policy: Policy | None = None
-    client_request_id: str = ""
-    overwritten: Overwritten | None = None
-    unseen: float | None = None
+from kqlmi.model.policy.diff import signed
+from kqlmi.model.policy.policy import Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,27 +59,4 @@ def _overwrote(found: Overwritten) -> str:
 
 
 def _effect(found: Overwritten) -> str:
-    lines = [changes(found.granted, found.revoked), *_properties("+", found.written), *_properties("-", found.dropped)]
-    return ", ".join(filter(None, lines))
-
-
-def difference(expected: Policy | None, found: Policy | None) -> str:
-    """Return on one line what a policy holds more and less than another: grants, unknown properties and identities."""
-    (grants, properties, identities), (were, had, holders) = state_of(found), state_of(expected)
-    others = [*_properties("+", properties - had), *_properties("-", had - properties)]
-    # An identity that comes or goes without a grant.
-    named = {who for who, _ in grants ^ were} | {who for who, _, _ in properties ^ had}
-    changed = sorted((identities ^ holders) - named)
-    others += [f"{'+' if who in identities else '-'} {who} without a usage" for who in changed]
-    return ", ".join(filter(None, [changes(grants - were, were - grants), *others]))
-
-
-def _properties(sign: str, properties: frozenset[Property]) -> list[str]:
-    return [f"{sign} {identity} property {printable(name)}" for identity, name, _ in sorted(properties)]
-
-
-def changes(granted: frozenset[Grant], revoked: frozenset[Grant]) -> str:
-    """Give grants and revokes on one line."""
-    parts = [f"+ {identity} {usage}" for identity, usage in sorted(granted)]
-    parts += [f"- {identity} {usage}" for identity, usage in sorted(revoked)]
-    return ", ".join(parts)
+    return ", ".join([*signed(found.granted, found.revoked), *signed(found.written, found.dropped)])

@@ -2,90 +2,142 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Final, Literal
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
 
 from kqlmi.cluster.connection import Connection
-from kqlmi.cluster.evidence import is_anothers, policy_writes
+from kqlmi.cluster.evidence import Overwritten, is_anothers, policy_writes
 from kqlmi.cluster.policies import read_policy
-from kqlmi.errors import KqlmiError
+from kqlmi.errors import Ended, KqlmiError
 from kqlmi.model.entities import ObjectId, Scope
 from kqlmi.model.kql import quoting
-from kqlmi.model.policy.policy import Grant, Policy, grants_of, marked_as
+from kqlmi.model.policy.policy import Policy, marked_as, state_of
 
+DEADLINE: Final = 60.0
 _PAUSE: Final = 0.5
 _AFTER_INTERRUPT: Final = 5.0
 _RUNNING: Final = frozenset({"inprogress", "running"})
+_GRANTS, _PRESENCE = 0, -1
 
 
-@dataclass(frozen=True, slots=True)
-class Awaited:
-    """A policy command: the scope that it changes, the policies before and after it, and its client request ID."""
-
-    scope: Scope
-    before: Policy | None
-    after: Policy | None
-    client_request_id: str = ""
-
-    def state(self, policy: Policy | None) -> frozenset[Grant] | bool:
-        """Give what tells the policy after from the one before: its grants, or else whether there is one at all."""
-        return grants_of(policy) if grants_of(self.before) != grants_of(self.after) else policy is None
+class Awaited(Protocol):
+    """A policy command, as a step of a plan or of a history entry: its scope, and the policies before and after it."""
 
     @property
-    def shows(self) -> bool:
-        """Tell whether the policy can show that the command was carried out: whether it changes anything."""
-        return self.state(self.before) != self.state(self.after)
+    def scope(self) -> Scope:
+        """Return the scope whose policy it changes."""
+
+    @property
+    def before(self) -> Policy | None:
+        """Return the policy that it must find."""
+
+    @property
+    def after(self) -> Policy | None:
+        """Return the policy that it is to leave."""
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
-    """What became of a command, and the policy that was read, where one was."""
+class StepResult:
+    """What became of one step.
 
-    outcome: Literal["applied", "not applied", "unknown"] = "unknown"
+    ``policy`` is what the scope held after it, where that is known. ``overwritten`` is another writer's change that the
+    step took back. ``unseen`` is the time in seconds in which such a write could not be ruled out; None where the
+    cluster's journal rules it out, or where the command overwrites nothing.
+    """
+
+    step: Awaited
+    outcome: Ended
     policy: Policy | None = None
+    client_request_id: str = ""
+    overwritten: Overwritten | None = None
+    unseen: float | None = None
 
 
-def after_break(connection: Connection, awaited: Awaited, until: float, longest: float = math.inf) -> Settled:
-    """Read back after a connection broke: the command may still be carried out ``until`` its deadline.
+def shows(step: Awaited) -> bool:
+    """Check whether the policy can show that a command was run: whether it changes anything."""
+    return _state(step.before) != _state(step.after)
+
+
+def is_at(step: Awaited, state: Policy | None, found: Policy | None) -> bool:
+    """Check whether the policy that was found is that before or after a step, by the first thing that the step changes.
+
+    That are the grants, the properties that nobody knows, the identities, or whether there is a policy at all.
+    """
+    found = marked_as(found, step.before, step.after)
+    changes = [place for place, one in enumerate(_state(step.before)) if one != _state(step.after)[place]]
+    places = changes[:1] or (_GRANTS, _PRESENCE)
+    return all(_state(state, found)[place] == _state(found)[place] for place in places)
+
+
+def as_found(items: frozenset[tuple[str, ...]], policy: Policy | None) -> frozenset[tuple[str, ...]]:
+    """Return grants, or what else begins with an identity, with the system identity's GUID as ``system``.
+
+    The policy that came back tells whose it is.
+    """
+    same = {entry.object_id: entry.identity for entry in (policy.entries if policy else ())}
+    return frozenset((same.get(ObjectId(who), who), *rest) for who, *rest in items)
+
+
+def _state(policy: Policy | None, found: Policy | None = None) -> tuple[object, ...]:
+    """Return what a policy holds, and whether there is one, with the identities as in one that was found."""
+    grants, properties, identities = state_of(policy)
+    parts = (grants, properties, frozenset((who,) for who in identities))
+    return (*(as_found(part, found) for part in parts), policy is None)
+
+
+def after_break(
+    connection: Connection, step: Awaited, request: str, until: float, longest: float = math.inf
+) -> StepResult:
+    """Read back after a connection broke: the command may still be run ``until`` its deadline.
 
     It ends after ``longest`` seconds at most; before the deadline, the old state proves nothing.
     """
     end = min(until, time.monotonic() + longest)
-    return _settle(connection, awaited, end, lambda: time.monotonic() >= until)
+    return _settle(connection, step, request, end, lambda: time.monotonic() >= until)
 
 
-def after_timeout(connection: Connection, awaited: Awaited) -> Settled:
+def after_timeout(connection: Connection, step: Awaited, request: str) -> StepResult:
     """Read back once after time ran out: the request may still be on its way, where no deadline runs for it yet."""
-    return _settle(connection, awaited, None, lambda: False)
+    return _settle(connection, step, request, None, lambda: False)
 
 
-def after_interrupt(connection: Connection, awaited: Awaited, seconds: float) -> Settled:
-    """Read back after an interrupt, for some ``seconds`` at most; the next interrupt ends it.
+def after_interrupt(connection: Connection, step: Awaited, request: str) -> StepResult:
+    """Read back after an interrupt, for some seconds at most; the next interrupt ends it.
 
     The old state proves nothing while the command may still arrive: only where the cluster lists it as ended.
     """
-    until = time.monotonic() + min(seconds, _AFTER_INTERRUPT)
-    return _settle(connection, awaited, until, lambda: _has_ended(connection, awaited.scope, awaited.client_request_id))
+    until = time.monotonic() + _AFTER_INTERRUPT
+    return _settle(connection, step, request, until, lambda: _has_ended(connection, step.scope, request))
 
 
-def _settle(connection: Connection, awaited: Awaited, until: float | None, proves: Callable[[], bool]) -> Settled:
+def _settle(
+    connection: Connection, step: Awaited, request: str, until: float | None, proves: Callable[[], bool]
+) -> StepResult:
     """Read back until the truth shows or time is over; where it ``proves``, the old state means not applied."""
-    found = Settled()
+    found = StepResult(step, "unknown", client_request_id=request)
     with suppress(KeyboardInterrupt):
         while True:
             over = until is None or time.monotonic() >= until
             with suppress(KqlmiError):
                 # Asked before the read: what lands while it runs is not in it.
                 late = proves()
-                found = _seen(awaited, read_policy(connection, awaited.scope), late=late)
-                if found.outcome == "applied" and _is_anothers(connection, awaited, found.policy):
-                    found = Settled("not applied" if late else "unknown", found.policy)
+                policy = marked_as(read_policy(connection, step.scope), step.before, step.after)
+                found = replace(found, outcome=_outcome(connection, found, policy, late=late), policy=policy)
             if found.outcome != "unknown" or until is None or over:
                 break
             time.sleep(min(_PAUSE, max(0.0, until - time.monotonic())))
     return found
+
+
+def _outcome(connection: Connection, asked: StepResult, policy: Policy | None, *, late: bool) -> Ended:
+    step, own = asked.step, {asked.client_request_id}
+    landed = is_at(step, step.after, policy)
+    if landed and not is_anothers(policy_writes(connection, step.scope), own, policy):
+        return "applied"
+    # What another one left, whom the journal credits with it, says as little as what stood there before.
+    return "not applied" if late and (landed or is_at(step, step.before, policy)) else "unknown"
 
 
 def _has_ended(connection: Connection, scope: Scope, client_request_id: str) -> bool:
@@ -95,23 +147,3 @@ def _has_ended(connection: Connection, scope: Scope, client_request_id: str) -> 
     except KqlmiError:
         return False
     return bool(states) and not any(str(state).casefold() in _RUNNING for state in states)
-
-
-def _seen(awaited: Awaited, policy: Policy | None, *, late: bool) -> Settled:
-    policy = marked_as(policy, awaited.before, awaited.after)
-    before, after, now = map(awaited.state, (awaited.before, awaited.after, policy))
-    if now == (after if isinstance(after, bool) else as_found(after, policy)):
-        return Settled("applied", policy)
-    return Settled("not applied" if late and now == before else "unknown", policy)
-
-
-def _is_anothers(connection: Connection, awaited: Awaited, policy: Policy | None) -> bool:
-    """Check whether the journal credits somebody else with a policy that this command would have left, too."""
-    writes = policy_writes(connection, awaited.scope)
-    return is_anothers(writes, {awaited.client_request_id}, policy)
-
-
-def as_found(grants: Iterable[Grant], policy: Policy | None) -> frozenset[Grant]:
-    """Give grants with the system identity's GUID as ``system``, where the policy that came back tells whose it is."""
-    same = {entry.object_id: entry.identity for entry in (policy.entries if policy else ())}
-    return frozenset((same.get(ObjectId(identity), identity), usage) for identity, usage in grants)

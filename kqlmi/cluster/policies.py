@@ -5,8 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from kqlmi.cluster.answer_subjects import UnknownNameWarning, entity_name, is_about
-from kqlmi.cluster.connection import Connection, new_client_request_id
-from kqlmi.cluster.faults.retries import Retrying
+from kqlmi.cluster.connection import Connection
 from kqlmi.cluster.protocol.table import Table
 from kqlmi.errors import (
     AnswerError,
@@ -14,7 +13,6 @@ from kqlmi.errors import (
     KqlmiError,
     NoSuchPolicyError,
     PolicyError,
-    RequestInterruptedError,
     ServiceError,
     printable,
 )
@@ -22,7 +20,6 @@ from kqlmi.fanout import WIDTH, Progress, each, unseen
 from kqlmi.model.entities import Scope
 from kqlmi.model.policy import commands
 from kqlmi.model.policy.policy import Policy, Snapshot
-from kqlmi.model.statement import Statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,26 +140,6 @@ def no_such_policy(error: ServiceError) -> NoSuchPolicyError | None:
         permanent=error.permanent,
         client_request_id=error.client_request_id,
     )
-
-
-def write_policy(
-    connection: Connection, statement: Statement, database: str, *, timeout: float, retrying: Retrying
-) -> Table:
-    """Send a writing policy command as it stands, and again where it was proven not applied; ``timeout`` is for all."""
-    request = new_client_request_id()
-
-    def send(left: float) -> Table:
-        return connection.execute(statement, database or None, timeout=left, client_request_id=request)
-
-    try:
-        return retrying.repeat(send, timeout)
-    except RequestInterruptedError:
-        raise
-    except KeyboardInterrupt:
-        # It came in a wait, after an attempt that changed nothing.
-        raise RequestInterruptedError(
-            "Interrupted. The command was not carried out.", client_request_id=request, sent=False
-        ) from None
 
 
 def read_policies(connection: Connection, scopes: Iterable[Scope], progress: Progress = unseen) -> Policies:

@@ -10,6 +10,7 @@ from kqlmi.history.entries import (
     Unreadable,
     new_entry,
 )
+from kqlmi.history.recorder import Recorder
 from kqlmi.history.store import History, default_folder
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "HistoryError",
     "Outcome",
     "Reading",
+    "Recorder",
     "Source",
     "StepRecord",
     "Unreadable",

@@ -1,17 +1,16 @@
 """What became of the changes that were left open, by what the cluster shows of them now."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from kqlmi.cluster import databases, evidence
 from kqlmi.cluster.connection import Connection
-from kqlmi.cluster.outcome_recovery import as_found
+from kqlmi.cluster.outcome_recovery import is_at
 from kqlmi.cluster.policies import read_policy
 from kqlmi.errors import PolicyError, ServiceError
 from kqlmi.history.entries import Entry, Outcome, StepRecord
 from kqlmi.model.entities import Scope
-from kqlmi.model.policy.policy import Policy, grants_of, marked_as
 
 Ids = Mapping[Scope, str]
 
@@ -55,39 +54,35 @@ def _of_scope(
 ) -> tuple[StepRecord, ...]:
     """Return the steps with the outcomes of those of a scope that are not settled.
 
-    One leads on from another: the last that happened has those before it happen, and none after it.
+    One leads on from another: the last that landed has those before it land, and none after it.
     """
-    places = [place for place, step in enumerate(steps) if step.scope == scope and step.unsettled]
+    waiting = [step for step in steps if step.scope == scope and step.unsettled]
     ids = None if scope.is_cluster else databases.database_ids(connection)
     writes = evidence.policy_writes(connection, scope)
-    own = {steps[place].client_request_id for place in places} - {""}
-    landed = [steps[place].client_request_id in {one.request for one in writes} - {""} for place in places]
-    lost = is_gone(steps[places[0]], ids)
-    if lost:
-        known = False
-    else:
+    own = {step.client_request_id for step in waiting} - {""}
+    lost = is_gone(waiting[0], ids)
+    landed = _up_to_last(waiting, lambda step: step.client_request_id in own & {one.request for one in writes})
+    known = bool(landed)
+    if not lost:
         try:
             now = read_policy(connection, scope)
         except (PolicyError, ServiceError):
             return steps
         # What somebody else's command left says nothing of this one.
-        anothers = not any(landed) and evidence.is_anothers(writes, own, now)
-        if not any(landed) and not anothers:
-            landed = [_shows(steps[place], steps[place].after, now) for place in places]
-        known = any(landed) or anothers or _shows(steps[places[0]], steps[places[0]].before, now)
-    count = max((place for place, found in enumerate(landed, 1) if found), default=0)
+        anothers = not landed and evidence.is_anothers(writes, own, now)
+        if not landed and not anothers:
+            landed = _up_to_last(waiting, lambda step: is_at(step, step.after, now))
+        known = bool(landed) or anothers or is_at(waiting[0], waiting[0].before, now)
     rest: Outcome = "not applied" if known and late else "unknown"
-    outcomes: dict[int, Outcome] = {place: "applied" if at < count else rest for at, place in enumerate(places)}
-    return tuple(
-        replace(step, outcome=outcomes[place], lost=lost and outcomes[place] == "unknown")
-        if place in outcomes
-        else step
-        for place, step in enumerate(steps)
+    found = iter(
+        [
+            *(replace(step, outcome="applied") for step in landed),
+            *(replace(step, outcome=rest, lost=lost and rest == "unknown") for step in waiting[len(landed) :]),
+        ]
     )
+    return tuple(next(found) if step in waiting else step for step in steps)
 
 
-def _shows(step: StepRecord, state: Policy | None, now: Policy | None) -> bool:
-    """Check whether a policy is in a state of a step; where that changes no grant, whether there is one tells them apart."""
-    changes = grants_of(step.before) != grants_of(step.after)
-    now = marked_as(now, step.before, step.after)
-    return as_found(grants_of(state), now) == grants_of(now) and (changes or (state is None) == (now is None))
+def _up_to_last(steps: Sequence[StepRecord], landed: Callable[[StepRecord], bool]) -> Sequence[StepRecord]:
+    """Return the steps up to the last one that ``landed``; none where none did."""
+    return steps[: max((count for count, step in enumerate(steps, 1) if landed(step)), default=0)]

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 from kqlmi.cluster.connection import DEFAULT_TIMEOUT, Connection, Target
 from kqlmi.cluster.faults.retries import Retrying
 from kqlmi.errors import InputError, ServiceError
-from kqlmi.history import History
+from kqlmi.history import History, Recorder
 from kqlmi.model.explain.explanation import Verdict
 from kqlmi.model.explain.gates import Gate
 from kqlmi.model.plan.plan import Plan
 from kqlmi.model.policy.directory import Directory
-from kqlmi.recording import Recorder
 from kqlmi.report import Described, Line, Report, Section
 from kqlmi.session.known_names import KnownNames
 

@@ -2,6 +2,8 @@
 
 from http import HTTPStatus
 
+from kqlmi.apply import cells
+from kqlmi.apply.sender import Sender
 from kqlmi.cluster import answer_subjects, policies
 from kqlmi.cluster.connection import server_deadline
 from kqlmi.cluster.protocol.table import Table
@@ -13,7 +15,6 @@ from kqlmi.model.policy import commands
 from kqlmi.model.policy.policy import Snapshot
 from kqlmi.model.statement import Statement
 from kqlmi.model.uses.references import Reference
-from kqlmi.recording import cells
 from kqlmi.session.core import Core, Refusal, must_write
 from kqlmi.session.policies import read
 
@@ -31,7 +32,8 @@ def send(core: Core, statement: Statement, database: str | None, *, timeout: flo
         if statement.policy_writes:
             if core.history:
                 return cells.run(core.recorder, statement, name, timeout=limit)
-            return policies.write_policy(core.connection, statement, name, timeout=limit, retrying=core.retrying)
+            retrying = core.retrying
+            return Sender(core.connection, statement, name or None, limit, retrying, retrying.tell).send_unrecorded()
         return core.connection.execute(statement, name or None, timeout=timeout)
     except ServiceError as error:
         if command and not error.hint:

@@ -261,7 +261,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
             clock[0] += 30
 
         # What waits for a late command waits by this clock, on which waits are over soon.
-        for module in ("kqlmi.cluster.outcome_recovery", "kqlmi.apply.execution", "kqlmi.recording.cells"):
+        for module in ("kqlmi.cluster.outcome_recovery", "kqlmi.apply.execution", "kqlmi.apply.sender"):
             patch.setattr(f"{module}.time", SimpleNamespace(monotonic=lambda: clock[0], sleep=sleep))
         patch.setattr("kqlmi.cluster.outcome_recovery._AFTER_INTERRUPT", 0.5)
         with (

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import singledispatch
 
-from kqlmi.apply import DEADLINE, Applied, StepResult, apply_plan
+from kqlmi.apply import DEADLINE, Applied, StepResult, apply_plan, apply_recorded
 from kqlmi.errors import InputError
 from kqlmi.model.azure.assignment import AssignmentPlan
 from kqlmi.model.azure.connectionplan import ConnectionPlan
@@ -50,7 +50,7 @@ def _policies(plan: PolicyPlan, core: Core, terms: Terms) -> Applied:
         return apply_plan(
             core.connection, plan, deadline=deadline, tell=terms.tell, progress=terms.progress, retrying=core.retrying
         )
-    return core.recorder.apply(plan, deadline=deadline, tell=terms.tell, progress=terms.progress)
+    return apply_recorded(core.recorder, plan, deadline=deadline, tell=terms.tell, progress=terms.progress)
 
 
 def _refuse_followers(core: Core, plan: PolicyPlan) -> None:

@@ -8,9 +8,10 @@ from email.utils import format_datetime
 
 import pytest
 
+from kqlmi.apply.sender import Sender
 from kqlmi.cluster.connection import KustoConnection, Target
 from kqlmi.cluster.faults.retries import Patience, Retrying, grants_role
-from kqlmi.cluster.policies import read_policies, write_policy
+from kqlmi.cluster.policies import read_policies
 from kqlmi.credentials import sign_in
 from kqlmi.errors import (
     ConnectionFailedError,
@@ -137,7 +138,7 @@ def test_an_interrupt_while_a_policy_command_waits_says_that_it_changed_nothing(
     service.answers = [THROTTLED, GOOD]
     text, retrying = Statement(".delete cluster policy managed_identity"), Retrying(Patience(sleep=interrupt))
     with pytest.raises(RequestInterruptedError, match="was not carried out") as caught:
-        write_policy(connection, text, "", timeout=100, retrying=retrying)
+        Sender(connection, text, None, 100, retrying, retrying.tell).send_unrecorded()
     assert not caught.value.sent
     assert service.texts == [text]
 

@@ -1,22 +1,22 @@
 """The history of a cluster's policies: each change is recorded while it is made, and settled if it was left open."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from kqlmi.apply import DEADLINE, Applied, StepResult, apply_plan
-from kqlmi.apply.results import difference
 from kqlmi.cluster import databases
-from kqlmi.cluster.connection import Connection, new_client_request_id
+from kqlmi.cluster.connection import Connection
 from kqlmi.cluster.faults.retries import Retrying
+from kqlmi.cluster.outcome_recovery import DEADLINE
 from kqlmi.cluster.policies import read_policy
 from kqlmi.cluster.protocol.table import Table
-from kqlmi.errors import AnswerError, ApplyError, ForbiddenError, InputError
-from kqlmi.history import Entry, History, HistoryError, Outcome, Reading, Source, StepRecord, new_entry, open_entries
-from kqlmi.model.entities import Scope
+from kqlmi.errors import AnswerError, ForbiddenError, InputError
+from kqlmi.history import open_entries
+from kqlmi.history.entries import Entry, HistoryError, Outcome, Reading, Source, StepRecord, new_entry
+from kqlmi.history.store import History
 from kqlmi.model.plan.builder import make_plan
 from kqlmi.model.plan.policy_plan import PolicyPlan
-from kqlmi.model.policy.diff import Change, diff
+from kqlmi.model.policy.diff import difference
 from kqlmi.model.policy.policy import Snapshot, marked_as, state_of
 
 _WHO = "print cluster = current_cluster_endpoint(), principal = current_principal()"
@@ -48,74 +48,12 @@ class Recorder:
         """Return what is recorded of the cluster."""
         return self.history.read(self.cluster)
 
-    def apply(
-        self,
-        plan: PolicyPlan,
-        *,
-        deadline: float,
-        tell: Callable[[str], None],
-        progress: Callable[[tuple[StepResult, ...]], None],
-    ) -> Applied:
-        """Carry out a plan, with a history entry that is begun before the first command.
-
-        Raises:
-            HistoryError: The entry cannot be written; nothing was sent.
-            ApplyError: The plan did not go through.
-        """
-        ids = self.ids(step.scope for step in plan.steps)
-        requests = tuple(new_client_request_id() for _ in plan.steps)
-        steps = tuple(
-            StepRecord(one.scope, one.command, one.before, one.after, "open", request, ids.get(one.scope, ""))
-            for one, request in zip(plan.steps, requests, strict=True)
-        )
-        entry = self.entry("plan", steps, undoes=plan.undoes)
-        begun = False
-
-        def record(done: tuple[StepResult, ...]) -> None:
-            nonlocal entry, begun
-            if not begun:
-                self.begin(entry)
-                begun = True
-            entry = _with_results(entry, done)
-            if done:
-                self.update(entry)
-            progress(done)
-
-        try:
-            applied = apply_plan(
-                self.connection,
-                plan,
-                deadline=deadline,
-                progress=record,
-                tell=tell,
-                retrying=self.retrying,
-                requests=requests,
-            )
-        except ApplyError as error:
-            if begun:
-                error.entry = entry.id
-                with suppress(KeyboardInterrupt):  # the error says how the plan ended
-                    # An interrupt may have come before the last step was recorded.
-                    self.close(_with_results(entry, error.steps), error.outcome)
-            raise
-        except BaseException:
-            if begun:
-                self.close(entry)
-            raise
-        if begun:
-            try:
-                self.close(entry, "applied")
-            except KeyboardInterrupt as error:
-                raise ApplyError(
-                    "Interrupted. All of the plan is applied.", outcome="applied", steps=applied.steps, entry=entry.id
-                ) from error
-        return replace(applied, entry=entry.id if begun else "")
-
-    def ids(self, scopes: Iterable[Scope]) -> open_entries.Ids:
-        """Read the own IDs of databases, by which one that is created again is told from the one before."""
-        if all(scope.is_cluster for scope in scopes):
-            return {}
-        return databases.database_ids(self.connection) or {}
+    def with_ids(self, steps: Iterable[StepRecord]) -> tuple[StepRecord, ...]:
+        """Return steps with the own IDs of their databases, by which one that is created again is told from the one before."""
+        found = tuple(steps)
+        only_cluster = all(step.scope.is_cluster for step in found)
+        ids = None if only_cluster else databases.database_ids(self.connection)
+        return tuple(replace(step, database_id=(ids or {}).get(step.scope, "")) for step in found)
 
     def settle(self, *, deadline: float = DEADLINE) -> tuple[Entry, ...]:
         """Return the entries that were left open or unknown, with what the cluster shows of them by now.
@@ -180,13 +118,12 @@ class Recorder:
         current = Snapshot(
             {scope: marked_as(read_policy(self.connection, scope), before[scope], after[scope]) for scope in before}
         )
-        left = Snapshot(after)
         moved = [scope for scope, policy in after.items() if state_of(policy) != state_of(current.policies[scope])]
         if moved:
-            did = _changes(diff(Snapshot(before), left))
+            did = ", ".join(filter(None, (difference(before[scope], after[scope]) for scope in before)))
             since = difference(after[moved[0]], current.policies[moved[0]])
             raise InputError(
-                f"Entry {entry.id} cannot be taken back: it made {did or 'no change of grants'}, and since then"
+                f"Entry {entry.id} cannot be taken back: it made {did or 'no change'}, and since then"
                 f" somebody made {since} in the {moved[0]}.",
                 hint="Plan what you want from the policies as they are now.",
             )
@@ -233,18 +170,3 @@ def first_value(answer: Table, column: str) -> str:
     if not len(answer):
         raise AnswerError("The answer has no row.", hint="Is there a proxy in between?")
     return str(answer.column(column)[0])
-
-
-def _changes(changes: Sequence[Change]) -> str:
-    return ", ".join(f"{'+' if one.kind == 'grant' else '-'} {one.identity} {one.usage}" for one in changes)
-
-
-def _with_results(entry: Entry, done: Sequence[StepResult]) -> Entry:
-    """Return an entry with what became of its first steps."""
-    for place, result in enumerate(done):
-        step = entry.steps[place]
-        after = result.policy if result.outcome == "applied" else step.after
-        request = result.client_request_id or step.client_request_id
-        found = replace(step, after=after, outcome=result.outcome, client_request_id=request)
-        entry = entry.with_step(place, found)
-    return entry

@@ -1,0 +1,106 @@
+"""A text with policy commands that write, on its way: sent again only where nothing happened, and read back where unclear."""
+
+import math
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+
+from kqlmi.cluster import outcome_recovery
+from kqlmi.cluster.connection import Connection, new_client_request_id
+from kqlmi.cluster.faults.refusals import nothing_happened
+from kqlmi.cluster.faults.retries import Retrying
+from kqlmi.cluster.outcome_recovery import Awaited, StepResult
+from kqlmi.cluster.protocol.table import Table
+from kqlmi.errors import KqlmiError, RequestInterruptedError, RequestTimeoutError
+
+NOT_RUN = "Interrupted. The command was not carried out."
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt to send a text, ``started`` on the monotonic clock; ``proven_unsent`` where it certainly changed nothing."""
+
+    started: float
+    proven_unsent: bool = False
+
+
+@dataclass(slots=True)
+class Sender:
+    """What sends one text, and tells afterwards what became of it.
+
+    The server's deadline of all attempts together is ``seconds``. A policy is read back until that has passed, for
+    ``longest`` seconds at most. ``tell`` is called with a sentence when that takes its time. ``attempt`` is the last one.
+    """
+
+    connection: Connection
+    text: str
+    database: str | None
+    seconds: float
+    retrying: Retrying
+    tell: Callable[[str], None]
+    request: str = field(default_factory=new_client_request_id)
+    longest: float = math.inf
+    attempt: Attempt | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Check whether the text may have been run, or may still be."""
+        return self.attempt is not None and not self.attempt.proven_unsent
+
+    def send(self, before_again: Callable[[], None] = lambda: None) -> Table:
+        """Send the text, and again where that was proven to change nothing; ``before_again`` is called before another attempt.
+
+        Raises:
+            KqlmiError: It was refused or failed; ``is_open`` tells whether that is all.
+            KeyboardInterrupt: It was interrupted; likewise.
+        """
+
+        def send(left: float) -> Table:
+            if self.attempt:
+                before_again()
+            self.attempt = Attempt(time.monotonic())
+            try:
+                return self.connection.execute(self.text, self.database, timeout=left, client_request_id=self.request)
+            except (KqlmiError, KeyboardInterrupt) as error:
+                self.attempt = replace(self.attempt, proven_unsent=nothing_happened(error))
+                raise
+
+        return self.retrying.repeat(send, self.seconds)
+
+    def send_unrecorded(self) -> Table:
+        """Send the text where nobody reads its policies."""
+        try:
+            return self.send()
+        except RequestInterruptedError:
+            raise
+        except KeyboardInterrupt:
+            if self.is_open:
+                raise
+            # It came in a wait, after an attempt that changed nothing.
+            raise RequestInterruptedError(NOT_RUN, client_request_id=self.request, sent=False) from None
+
+    def settled(self, step: Awaited, error: BaseException | None) -> StepResult:
+        """Return what became of a step whose text ended with an error, or with an answer that does not show it."""
+        if not self.attempt or self.attempt.proven_unsent:
+            return StepResult(step, "not applied", step.before, self.request)
+        if error and not outcome_recovery.shows(step):
+            return StepResult(step, "unknown", client_request_id=self.request)
+        if isinstance(error, KeyboardInterrupt):
+            with suppress(KeyboardInterrupt):
+                self.tell(f"Interrupted. Reading the policy of the {step.scope} again…")
+            return outcome_recovery.after_interrupt(self.connection, step, self.request)
+        if isinstance(error, RequestTimeoutError):
+            return outcome_recovery.after_timeout(self.connection, step, self.request)
+        why = f": {reason(error)}" if error else "."
+        self.tell(
+            f"Whether the policy of the {step.scope} was changed is not known{why} Reading it again, for"
+            f" {min(self.seconds, self.longest):g} s at most…"
+        )
+        until = self.attempt.started + self.seconds
+        return outcome_recovery.after_break(self.connection, step, self.request, until, self.longest)
+
+
+def reason(error: BaseException) -> str:
+    """Return the sentence of an error."""
+    return error.message if isinstance(error, KqlmiError) else str(error)
