@@ -1,6 +1,6 @@
 """What became of a plan that went through."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from kqlmi.cluster.evidence import Overwritten
@@ -10,10 +10,11 @@ from kqlmi.model.entities import Scope
 from kqlmi.model.plan.plan import Plan
 from kqlmi.model.policy.diff import signed
 from kqlmi.model.policy.policy import Policy
+from kqlmi.report import Block, Code, Described, Line, Report
 
 
 @dataclass(frozen=True, slots=True)
-class Applied:
+class Applied(Described):
     """A plan that went through: what it wants was found there afterwards.
 
     ``steps`` tells what became of each step of a plan over policies, and ``entry`` is the ID of the history entry: both
@@ -39,23 +40,24 @@ class Applied:
                 wanted[result.step.scope] = policy.having(result.overwritten.written)
         return wanted
 
-    def __str__(self) -> str:
+    def report(self) -> Report:
+        """Return what was applied, and what became of others' writes meanwhile."""
         back = f" %kqlmi undo does not take it back, this does: {self.plan.back}" if self.plan.back else ""
-        lines = [f"Applied and verified on {self.plan.cluster}: {self.plan.summary}.{back}"]
-        for result in self.steps:
-            if result.overwritten:
-                lines.append(_overwrote(result.overwritten))
-            elif result.unseen is not None:
-                lines.append(
-                    f"Another write to the policy of the {result.step.scope} in the {result.unseen * 1000:.0f} ms before"
-                    " the change could not be ruled out: neither the journal nor the list of commands shows it."
-                )
-        return "\n".join(lines)
+        blocks = tuple(block for result in self.steps for block in _meanwhile(result))
+        return Report(f"Applied and verified on {self.plan.cluster}", f"{self.plan.summary}.{back}", blocks)
 
 
-def _overwrote(found: Overwritten) -> str:
-    who = f" of {found.principal}" if found.principal else ""
-    return f"Overwrote a change{who} in the {found.scope}: {_effect(found) or found.command}"
+def _meanwhile(result: StepResult) -> Iterator[Block]:
+    """Yield what is known of another write between the reading and the change."""
+    if found := result.overwritten:
+        effect, who = _effect(found), f" of {found.principal}" if found.principal else ""
+        yield Line(f"Overwrote a change{who} in the {found.scope}: {effect}".rstrip())
+        yield from [] if effect else [Code(found.command)]
+    elif result.unseen is not None:
+        yield Line(
+            f"Another write to the policy of the {result.step.scope} in the {result.unseen * 1000:.0f} ms before"
+            " the change could not be ruled out: neither the journal nor the list of commands shows it."
+        )
 
 
 def _effect(found: Overwritten) -> str:

@@ -29,7 +29,7 @@ def _block(block: Block) -> str:
         case Code(text):
             return f"<pre><code>{escape(inert(text))}</code></pre>"
         case Rows(columns, rows):
-            head = "".join(f"<th>{_text(name)}</th>" for name in columns)
+            head = "".join(f'<th scope="col">{_text(name)}</th>' for name in columns)
             body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
             return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
         case Section(title, within, folded=True):

@@ -75,15 +75,6 @@ def _table(rows: Rows, width: int) -> list[str]:
         table.add_row(*map(Text, row))
     file = io.StringIO()  # not the terminal, whose encoding and size would count
     wide = max(width, sum(min(longest, _LONGEST_WORD) + 3 for longest in least))
-    Console(
-        file=file,
-        width=wide,
-        color_system=None,
-        force_jupyter=False,
-        legacy_windows=False,
-        markup=False,
-        emoji=False,
-        highlight=False,
-        _environ={},
-    ).print(table)
+    console = Console(file=file, width=wide, color_system=None, force_jupyter=False, legacy_windows=False, _environ={})
+    console.print(table)
     return [line.rstrip() for line in file.getvalue().splitlines()]

@@ -135,7 +135,7 @@ def test_html_holds_a_text_as_text_alone(text: str) -> None:
     page.close()
     blocks = {"div", "b", "pre", "code", "details", "summary"}
     assert page.tags <= blocks | {"table", "thead", "tbody", "tr", "th", "td"}
-    assert page.attributes <= {"class", "style"}
+    assert page.attributes <= {"class", "style", "scope"}
     assert page.open == []
     assert cell(text).strip() in "".join(page.texts)
 
