@@ -45,7 +45,7 @@ class Shell:
         self.cluster, self.folder = cluster, folder
 
     def arguments(self, command: str, *more: str) -> list[str]:
-        return [command, *more, "--cluster", self.cluster.url, "--auth", "token"]
+        return [command, *more, "--on", self.cluster.url, "--auth", "token"]
 
     def __call__(self, command: str, *more: str) -> "subprocess.CompletedProcess[str]":
         arguments, out, err = self.arguments(command, *more), StringIO(), StringIO()
@@ -159,7 +159,7 @@ class Inside:
 
     def __call__(self, command: str, file: str, *arguments: str) -> tuple[int, str, str]:
         self.capsys.readouterr()
-        status = main([command, str(self.folder / file), *arguments, "--cluster", self.cluster.url, "--auth", "token"])
+        status = main([command, str(self.folder / file), *arguments, "--on", self.cluster.url, "--auth", "token"])
         return status, *self.capsys.readouterr()
 
     def write(self, file: str, text: str) -> None:

@@ -30,10 +30,11 @@ def offered(line):
     return [one.text for one in complete_line(line, Known()).candidates]
 
 def printed(line, *sessions):
-    from kqlmi import verbs
+    from kqlmi.notebook.face import run
     from kqlmi.notebook.settings import KqlMI
+    from kqlmi.verbs import Sessions
     with contextlib.redirect_stdout(io.StringIO()) as out:
-        shown = verbs.run(verbs.Sessions({{one.name: one for one in sessions}}, *(one.name for one in sessions)), line, KqlMI())
+        shown = run(Sessions({{one.name: one for one in sessions}}, *(one.name for one in sessions)), line, KqlMI())
     return out.getvalue() + ("" if shown is None else shown.to_string())
 
 @contextlib.contextmanager
@@ -160,22 +161,26 @@ def test_a_template_is_a_file(tmp_path: Path) -> None:
     run(tmp_path, WORKFLOW + dedent(script), kqlmi__model__templates__texts=text)
 
 
-def test_a_subcommand_is_a_file(tmp_path: Path) -> None:
+def test_a_verb_is_a_file(tmp_path: Path) -> None:
     greeting = """
-    from kqlmi.verbs.registry import subcommand
+    from kqlmi.verbs.registry import verb
 
-    @subcommand
+    @verb(faces=("notebook", "shell"), apart=True)
     def greet(context, name="", /, *, loud: bool = False):
         \"\"\"Greet somebody, loudly or not.\"\"\"
-        print(f"Hello {name}{'!' if loud else '.'}")
+        return f"Hello {name}{'!' if loud else '.'}"
     """
     script = """
     assert printed("greet World --loud") == "Hello World!\\n"
     assert "%kqlmi greet" in printed("help") and "Greet somebody" in printed("greet --help")
     assert offered("gre") == ["greet"]
     assert offered("greet --l") == ["--loud"]
-    from kqlmi.verbs import SUBCOMMANDS
-    assert [*SUBCOMMANDS][0] == "connect" and [*SUBCOMMANDS][-1] == "greet"
+    from kqlmi.verbs import VERBS
+    assert [*VERBS][0] == "connect" and [*VERBS][-1] == "greet"
+    from kqlmi import cli
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        assert cli.main(["greet", "--loud", "World"]) == 0
+    assert out.getvalue() == "Hello World!\\n"
     """
     run(tmp_path, script, kqlmi__verbs=greeting)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kqlmi.model.usages import USAGES
-from kqlmi.verbs import SUBCOMMANDS
+from kqlmi.notebook.face import NOTEBOOK
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
@@ -20,7 +20,7 @@ def test_every_usage_has_its_row_with_its_scope() -> None:
 
 
 def test_every_subcommand_has_its_row() -> None:
-    assert re.findall(r"^\| `%kqlmi (\w+)` \|", README, re.MULTILINE) == list(SUBCOMMANDS)
+    assert re.findall(r"^\| `%kqlmi (\w+)` \|", README, re.MULTILINE) == list(NOTEBOOK.verbs)
 
 
 EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)

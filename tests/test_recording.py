@@ -375,7 +375,7 @@ def test_the_command_line_settles_what_was_left_open_too(
     session.apply(session.plan({FIRST: Policy.empty().grant(loader, "All")}))
     leave_open(session)
     monkeypatch.setenv("KQLMI_TOKEN", cluster.token)
-    assert main(["audit", "--cluster", cluster.url, "--auth", "token"]) in {0, 2}
+    assert main(["audit", "--on", cluster.url, "--auth", "token"]) in {0, 2}
     assert re.fullmatch(LEFT_OPEN, capsys.readouterr().err.strip())
     assert [entry.outcome for entry in session.recorded().entries] == ["applied"]
 

@@ -51,6 +51,11 @@ class Ingestion:
     details: str = ""
     may_retry: bool | None = None
 
+    def __str__(self) -> str:
+        if self.outcome == "queued":
+            return "Not followed."
+        return f"Ingested into {printable(self.database)}.{printable(self.table)}, operation {printable(self.operation_id)}."
+
     def reported(self, outcome: Outcome, report: Mapping[str, Any]) -> "Ingestion":
         """Give what is known with a message of a status queue."""
         retry = report.get("ShouldRetry")

@@ -1,20 +1,17 @@
 """What was typed: a cell or a magic line as values."""
 
+import inspect
 import keyword
 import re
-import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from dataclasses import KW_ONLY, dataclass
+from typing import Final
 
 from kqlmi.errors import CellError
-from kqlmi.model.entities import did_you_mean
 from kqlmi.model.statement import Statement
+from kqlmi.verbs.arguments import Syntax, is_near, split
+from kqlmi.verbs.parameters import ConnectionName, DatabaseName
 
 ASSIGNMENT = re.compile(r"\s*(?P<name>\w+)\s*<<(?=\s|$)")
-Kind = Literal["flag", "value", "values"]
-
-CELL_OPTIONS: Final[Mapping[str, Kind]] = {"database": "value", "on": "value", "raw": "flag", "help": "flag"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,19 +20,22 @@ class Cell:
 
     statement: Statement
     name: str = ""
-    database: str = ""
-    on: str = ""
-    raw: bool = False
-    help: bool = False
     check: bool = False
+    help: bool = False
+    _: KW_ONLY
+    database: DatabaseName = ""
+    on: ConnectionName = ""
+    raw: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Words:
-    """A line cut into its words: those that stand alone, and the options with their values."""
-
-    positional: tuple[str, ...]
-    options: Mapping[str, str | bool | tuple[str, ...]]
+FIRST_LINE: Final = Syntax(
+    "first line",
+    (
+        inspect.Parameter("words", inspect.Parameter.VAR_POSITIONAL),
+        *(p for p in inspect.signature(Cell).parameters.values() if p.kind is p.KEYWORD_ONLY),
+    ),
+)
+"""What may stand on the first line of a cell behind its name."""
 
 
 def parse_cell(line: str, text: str) -> Cell:
@@ -49,59 +49,17 @@ def parse_cell(line: str, text: str) -> Cell:
         name, line = assignment["name"], line[assignment.end() :]
         if not name.isidentifier() or keyword.iskeyword(name):
             raise CellError(f"{name!r} cannot be the name of a variable.")
-    words = parse_words(split(line), CELL_OPTIONS)
-    if words.positional not in ((), ("check",)):
+    words, options = FIRST_LINE.parse(split(line))
+    if wrong := [word for word in words if word != "check"] or words[1:]:
+        what = repr(wrong[0]) if is_near(wrong[0], ["check"]) else "A word"
         raise CellError(
-            f"{words.positional[0]!r} has no place on the first line of a cell.",
+            f"{what} has no place on the first line of a cell.",
             hint="Put the command on the line below: %%kqlmi [name <<] [check] [--database D] [--on N] [--raw].",
         )
-    options = words.options
-    statement = Statement.parse(text)
-    if not options.get("help"):
-        _refuse_all_but_one(statement)
-    return Cell(
-        statement,
-        name,
-        str(options.get("database", "")),
-        str(options.get("on", "")),
-        raw=bool(options.get("raw")),
-        help=bool(options.get("help")),
-        check=bool(words.positional),
-    )
-
-
-def split(line: str) -> list[str]:
-    """Cut a line at blanks outside quotes; a backslash is an ordinary character."""
-    lexer = shlex.shlex(line, posix=True)
-    lexer.whitespace_split, lexer.escape, lexer.commenters = True, "", ""
-    try:
-        return list(lexer)
-    except ValueError:
-        raise CellError("A quote is not closed on the line.") from None  # which may hold a secret
-
-
-def parse_words(words: Sequence[str], options: Mapping[str, Kind]) -> Words:
-    """Tell options from other words; ``options`` tells what each takes: nothing, a value, or one each time it is said."""
-    positional: list[str] = []
-    found: dict[str, Any] = {}
-    rest = iter(words)
-    for word in rest:
-        name, equals, value = word.removeprefix("--").partition("=")
-        if not word.startswith("--"):
-            positional.append(word)
-        elif name not in options:
-            hint = did_you_mean(f"--{name}", [f"--{option}" for option in options])
-            raise CellError(f"There is no option --{name} here.", hint=hint)
-        elif options[name] == "flag":
-            if equals:
-                raise CellError(f"--{name} takes no value.")
-            found[name] = True
-        else:
-            value = value if equals else next(rest, "")
-            if not value or (not equals and value.startswith("--")):
-                raise CellError(f"--{name} needs a value.")
-            found[name] = (*found.get(name, ()), value) if options[name] == "values" else value
-    return Words(tuple(positional), found)
+    cell = Cell(Statement.parse(text), name, bool(words), bool(options.pop("help", False)), **options)
+    if not cell.help:
+        _refuse_all_but_one(cell.statement)
+    return cell
 
 
 def _refuse_all_but_one(statement: Statement) -> None:

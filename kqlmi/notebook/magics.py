@@ -4,13 +4,16 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
 
-from kqlmi import verbs
 from kqlmi.errors import AnswerError, KqlmiError, RequestInterruptedError, printable
+from kqlmi.model.explain.explanation import verdict_rows
+from kqlmi.model.plan.listing import policy_rows
 from kqlmi.model.policy.policy import Snapshot
 from kqlmi.model.statement import Statement
-from kqlmi.notebook.frames import check_frame, policy_frame
+from kqlmi.notebook.face import CELL_HELP, frame, run
 from kqlmi.notebook.invocation import Cell, parse_cell
+from kqlmi.notebook.panel.open_panels import OpenPanels
 from kqlmi.notebook.settings import KqlMI
+from kqlmi.verbs import Sessions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,7 +43,7 @@ class KqlMagics(Magics):
         super().__init__(shell)
         self.settings = KqlMI(parent=shell)
         shell.configurables.append(self.settings)  # type: ignore[arg-type] # IPython means any Configurable
-        self.sessions = verbs.Sessions()
+        self.sessions, self.panels = Sessions(), OpenPanels()
 
     @no_var_expand
     @line_cell_magic
@@ -60,17 +63,18 @@ class KqlMagics(Magics):
 
     def _do(self, line: str, cell: Statement | None) -> Any:
         if cell is None:
-            return verbs.run(self.sessions, line, self.settings)
+            return run(self.sessions, line, self.settings, self.panels)
         parsed = parse_cell(line, cell)
         if parsed.help:
-            print(verbs.CELL_HELP)
+            print(CELL_HELP)
             return None
         return self._run(parsed)
 
     def _run(self, cell: Cell) -> "pd.DataFrame | None":
         session = self.sessions.get(cell.on)
         if cell.check:
-            return self._kept(cell, check_frame(session.check(cell.statement, cell.database), cell.statement))
+            verdicts = session.check(cell.statement, cell.database)
+            return self._kept(cell, frame(verdict_rows(verdicts, cell.statement)))
         table = session.send(cell.statement, cell.database)
         found, note = None, ""
         if table.others:
@@ -81,11 +85,11 @@ class KqlMagics(Magics):
             except AnswerError as error:
                 # The command was carried out: what came back is shown as it is, and not called a failure.
                 note = f"The policy is shown as it came: {error}"
-        frame = table.to_dataframe() if found is None else policy_frame(found)
+        shown = table.to_dataframe() if found is None else frame(policy_rows(found))
         note = note or (_absence(found) if found else "")
         if note and not (cell.name and self.shell):
             print(note)
-        return self._kept(cell, frame)
+        return self._kept(cell, shown)
 
     def _show_tables(self, cell: Cell, first: "Table") -> None:
         """Show each table of an answer of several under its name; the first, where the cell returns it, comes last."""

@@ -4,6 +4,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 _MANY: Final = 24
+_WAITING: Final = "{desc}: {n:.0f} of at most {total:.0f} s |{bar}|"
 
 
 class Progress:
@@ -28,24 +29,31 @@ class Progress:
 
     def __call__(self, done: int, total: int, what: str) -> None:
         """Show how much is done."""
-        if total <= _MANY:
-            return
+        if total > _MANY:
+            self._show(done, total, f"Reading {what}")
+
+    def waited(self, seconds: float, at_most: float) -> None:
+        """Show how long something was waited for."""
+        if seconds >= 1:
+            self._show(seconds, at_most, "Waiting for the outcome", _WAITING)
+
+    def _show(self, done: float, total: float, what: str, form: str | None = None) -> None:
         if self._bar is None or what != self._what:
             self._close()
-            self._open(total, what)
+            self._open(total, what, form)
         self._bar.update(done - self._bar.n)
 
-    def _open(self, total: int, what: str) -> None:
+    def _open(self, total: float, what: str, form: str | None) -> None:
         from IPython.display import display
         from tqdm.auto import tqdm
         from tqdm.notebook import tqdm_notebook
 
-        self._what, text = what, f"Reading {what}"
+        self._what = what
         if not issubclass(tqdm, tqdm_notebook):
-            self._bar = tqdm(total=total, desc=text, leave=False)
+            self._bar = tqdm(total=total, desc=what, leave=False, bar_format=form)
             return
         # tqdm would leave its widget in the saved notebook; a place of one's own can be emptied.
-        bar: Any = tqdm(total=total, desc=text, leave=False, display=False)
+        bar: Any = tqdm(total=total, desc=what, leave=False, bar_format=form, display=False)
         self._bar, self._place = bar, display(bar.container, display_id=True)
 
     def _close(self) -> None:

@@ -4,20 +4,24 @@ from kqlmi.apply import Applied, StepResult
 from kqlmi.cluster.ingest import Ingestion
 from kqlmi.cluster.protocol.table import Table
 from kqlmi.credentials import MODES
-from kqlmi.history import Entry
+from kqlmi.history import Reading
 from kqlmi.session.connections.connection import connect
+from kqlmi.session.core import Refusal
 from kqlmi.session.listings import ConnectionList, IdentityList
 from kqlmi.session.session import Session
+from kqlmi.session.whoami import WhoAmI
 
 __all__ = [
     "MODES",
     "Applied",
     "ConnectionList",
-    "Entry",
     "IdentityList",
     "Ingestion",
+    "Reading",
+    "Refusal",
     "Session",
     "StepResult",
     "Table",
+    "WhoAmI",
     "connect",
 ]

@@ -1,9 +1,10 @@
-"""The subcommands of ``%kqlmi``, a function each."""
+"""The verbs: what ``%kqlmi`` and the command line do, a function each over a session, which returns a value and prints nothing."""
 
 from kqlmi.members import import_members
-from kqlmi.verbs.registry import CELL_HELP, SUBCOMMANDS, Sessions, run
+from kqlmi.verbs.registry import VERBS, Context, Face
+from kqlmi.verbs.sessions import Sessions
 
-__all__ = ["CELL_HELP", "SUBCOMMANDS", "Sessions", "run"]
+__all__ = ["VERBS", "Context", "Face", "Sessions"]
 
 # In the order of the help and of the README; a module that is not named comes last.
 _ORDER = ("overview", "changes", "explanation", "audit", "templates", "ingestion", "whoami", "azure")

@@ -1,28 +1,27 @@
-"""The subcommands that plan a change, carry it out, and take it back."""
+"""The verbs that plan a change, apply it, and undo it."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
 
-from kqlmi.errors import ApplyError, CellError, ForbiddenError, ServiceError, printable
-from kqlmi.model.entities import SYSTEM, Scope, did_you_mean
+from kqlmi.errors import ApplyError, CellError, ForbiddenError, ServiceError
+from kqlmi.model.entities import SYSTEM
 from kqlmi.model.plan import edits, planfile
-from kqlmi.model.plan.plan import SHOWN, Plan
+from kqlmi.model.plan.listing import access_matrix, access_rows
+from kqlmi.model.plan.plan import Plan
 from kqlmi.model.plan.policy_plan import PolicyPlan
-from kqlmi.notebook.frames import access_frame, access_matrix, of
-from kqlmi.notebook.progress import Progress
-from kqlmi.session import Session
+from kqlmi.report import Rows
+from kqlmi.session import Applied, Reading, Session
 from kqlmi.session.connections import files
+from kqlmi.verbs import plans
 from kqlmi.verbs.parameters import DatabaseName, DatabaseNames, IdentityText, PlanText, UsageName
-from kqlmi.verbs.plans import needed_options, show, shown
-from kqlmi.verbs.registry import Context, subcommand
-
-PlanFormat = Annotated[str, ("text", *planfile.FORMATS)]
+from kqlmi.verbs.plans import Offer, offer
+from kqlmi.verbs.registry import Context, verb
 
 
-@subcommand
+@verb()
 def grant(
     context: Context, identity: IdentityText, /, *usages: UsageName, database: DatabaseNames = (), cluster: bool = False
-) -> None:
+) -> Offer:
     """Plan to grant usages to an identity, in databases or at the cluster.
 
     The identity is a display name, an object ID, a client ID or system. --database D (a name or a glob, as often as
@@ -33,13 +32,13 @@ def grant(
     if session.not_assigned(plan) and session.known.directory.client_of(identity):
         # What is assigned shows that a client ID stands there: the identity is meant.
         plan = session.grant(identity, *names, databases=database, cluster=cluster)
-    show(session, plan, warn=True)
+    return offer(session, plan, warn=True)
 
 
-@subcommand
+@verb()
 def revoke(
     context: Context, identity: IdentityText, /, *usages: UsageName, database: DatabaseNames = (), cluster: bool = False
-) -> None:
+) -> Offer:
     """Plan to take usages from an identity, in databases or at the cluster.
 
     As for grant. What stays allowed all the same, through All or through the cluster, is said.
@@ -47,11 +46,10 @@ def revoke(
     session, names = context.session, _some(usages)
     current = session.read(about=(identity,)).permitted
     plan = session.revoke(identity, *names, databases=database, cluster=cluster, known=current)
-    show(session, plan, known=current)
     matching = (name for pattern in database for name in session.known.matching(pattern))
     concerned = session.known.databases if cluster else tuple(dict.fromkeys(matching))
-    for line in edits.still_allowed(current, plan, session.identity(identity), names, concerned):
-        print(f"Still allowed: {line}")
+    allowed = edits.still_allowed(current, plan, session.identity(identity), names, concerned)
+    return offer(session, plan, known=current, after=tuple(f"Still allowed: {line}" for line in allowed))
 
 
 def _some(usages: tuple[str, ...]) -> tuple[str, ...]:
@@ -61,17 +59,17 @@ def _some(usages: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-@subcommand
-def replace(context: Context, identity: IdentityText, /, *, with_: IdentityText) -> None:
+@verb()
+def replace(context: Context, identity: IdentityText, /, *, with_: IdentityText) -> Offer:
     """Plan to move every grant of an identity to another, in all scopes.
 
     For an identity that was deleted and made again: it has another object ID. The grants go first, then the revokes.
     """
     session = context.session
-    show(session, session.replace(identity, with_))
+    return offer(session, session.replace(identity, with_))
 
 
-@subcommand
+@verb()
 def access(
     context: Context,
     identity: IdentityText = "",
@@ -80,7 +78,7 @@ def access(
     *,
     database: DatabaseName = "",
     matrix: bool = False,
-) -> Any:
+) -> Rows:
     """Show what identities may be used for, by the policies of cluster and database together, and why.
 
     One row for each database, identity and usage: all that is allowed, or the one asked for, allowed or not. --database
@@ -90,136 +88,99 @@ def access(
     names = session.databases(database)
     if not names and database:
         session.database_scope(database)
-    with Progress() as progress:
-        reading = session.read(about=(identity or SYSTEM,), progress=progress)
+    reading = session.read(about=(identity or SYSTEM,), progress=context.progress)
     holder = session.identity(identity) if identity else ""
     for scope, error in reading.refused.items():
-        print(f"Not read: the policy of the {scope}. {error}")
+        context.note(f"Not read: the policy of the {scope}. {error}")
     if matrix:
         return access_matrix(reading.snapshot, holder, usage, names)
-    return access_frame(reading.snapshot, holder, usage, names, session.known.identities)
+    return access_rows(reading.snapshot, holder, usage, names, session.known.identities)
 
 
-@subcommand
-def export(context: Context, file: PlanText = "", /) -> None:
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """The text of a policy file, and the file that it is for; empty where it is only to be shown."""
+
+    text: str
+    file: str
+
+    def __str__(self) -> str:
+        return self.text
+
+    def write(self) -> None:
+        """Write the file whole, as it stands where nothing changed."""
+        files.write(Path(self.file), self.text)
+
+
+@verb(faces=("notebook", "shell"))
+def export(context: Context, file: PlanText = "", /) -> Exported:
     """Write every policy into a policy file, or print it.
 
     A file that exists keeps its comments, and governs the scopes that it lists.
     """
-    session, path = context.session, Path(file)
-    if not file:
-        print(session.export())
-        return
-    files.write(path, session.export(files.read(path)))
-    print(f"Written: {printable(file)}. To see what a change of it would do: %kqlmi plan {file}")
+    return Exported(context.session.export(files.read(Path(file)) if file else b""), file)
 
 
-@subcommand
-def plan(context: Context, file: PlanText, /, *, format: PlanFormat = "text") -> None:  # noqa: A002 - the option's name
-    """Plan what a policy file wants, or show a plan again by its ID.
+@verb(faces=("notebook", "shell"))
+def plan(context: Context, file: PlanText, /) -> Offer:
+    """Plan what a policy file wants, or show a plan again by its ID."""
+    session, found, unmanaged = plans.find(context, file)
+    alone = (f"The file leaves alone: {', '.join(map(str, unmanaged))}.",) if unmanaged else ()
+    return offer(session, found, warn=True, after=alone)
 
-    --format is text, markdown for a pull request, kql for a script to paste, or json for kqlmi apply in a shell.
+
+@verb(faces=("notebook", "shell"))
+def apply(context: Context, plan: PlanText, /, *, confirm: str = "", no_history: bool = False) -> Applied:
+    """Carry out a plan that was shown, by its ID, or that of a file: a saved plan, or what a policy file wants.
+
+    What it changes is read again first, and the plan is refused if any is not what it was made from. --confirm NAME,
+    with the name of the cluster, must be said if nothing can take it back. --no-history carries it out without a record,
+    so that undo cannot take it back.
     """
-    session = context.session
-    found: Plan
-    unmanaged: tuple[Scope, ...]
-    known = session.plans.get(shown(session, file))
-    found, unmanaged = (known, ()) if known else session.plan_file(_read(file))
-    if format == "text":
-        show(session, found, warn=True)
-    elif not isinstance(found, PolicyPlan):
-        raise CellError(f"Plan {file} is for Azure, and has no other format than text.")
-    elif format in planfile.FORMATS:
-        print(planfile.FORMATS[format](found, session.live(found)))
-    else:
-        raise CellError(f"There is no format {format!r}.", hint=did_you_mean(format, planfile.FORMATS))
-    if unmanaged and format == "text":
-        print(f"The file leaves alone: {', '.join(map(str, unmanaged))}.")
-
-
-def _read(file: str) -> bytes:
+    session, found, _ = plans.find(context, plan)
+    context.permit(session, found)
+    if not found.steps:
+        return Applied(found)
     try:
-        return Path(file).read_bytes()
-    except OSError as error:
-        raise CellError(
-            f"{file!r} is neither a plan that was shown nor a file that can be read: {error.strerror}.",
-            hint="%kqlmi export FILE writes one.",
-        ) from None
-
-
-@subcommand
-def apply(
-    context: Context, plan: PlanText, /, *, revoke: bool = False, confirm: str = "", no_history: bool = False
-) -> None:
-    """Carry out a plan that was shown, by its ID, or that of a policy file if it was shown as it is now.
-
-    What it changes is read again first, and the plan is refused if any is not what it was made from. --revoke must be
-    said if it takes anything away, and --confirm NAME, with the name of the cluster, if nothing can take it back.
-    --no-history carries it out without a record, so that undo cannot take it back.
-    """
-    session = context.session
-    if not shown(session, plan) and not context.on:
-        # The plan says which connection it was made on.
-        session = next((one for one in context.sessions.by_name.values() if shown(one, plan)), session)
-    if not shown(session, plan) and Path(plan).is_file():
-        wanted, _ = session.plan_file(_read(plan))
-        if not wanted.steps:
-            print(wanted)
-            return
-        if wanted.id not in session.plans:
-            show(session, wanted)
-            raise CellError("What the file wants was not shown before.", hint="Look at the plan above, and apply it.")
-        plan = wanted.short
-    key = shown(session, plan)
-    if not key:
-        known = [one[:SHOWN] for one in session.plans]
-        raise CellError(
-            f"No plan {plan!r} was shown for {session.name}.",
-            hint=did_you_mean(plan, known) if known else "Plan a change: %kqlmi help grant.",
-        )
-    found = session.plans[key]
-    if found.revokes and not revoke:
-        raise CellError(
-            f"Plan {plan} takes something away.", hint=f"If that is meant: %kqlmi apply {plan}{needed_options(found)}"
-        )
-    try:
-        applied = session.apply(found, confirm=confirm, record=not no_history, tell=print)
+        done = session.apply(found, confirm=confirm, record=not no_history, tell=context.note)
     except ApplyError as error:
         # What it was made from may be gone. Where nothing was tried, the plan stays.
-        session.plans.pop(key)
+        _forget(session, found)
         if isinstance(found, PolicyPlan):
-            _offer(session, found, error)
+            _help_on(context, session, found, error)
         raise
-    session.plans.pop(key)
-    print(applied)
-    if applied.repair:
-        print("\nThis brings it back:")
-        show(session, session.plan(applied.repair))
+    _forget(session, found)
+    return done
 
 
-def _offer(session: Session, plan: PolicyPlan, error: ApplyError) -> None:
-    """Print what helps on: a plan without identities that are not assigned, or a request to an administrator."""
+def _forget(session: Session, plan: Plan) -> None:
+    for key in plans.keys(session, plan):
+        session.plans.pop(key)
+
+
+def _help_on(context: Context, session: Session, plan: PolicyPlan, error: ApplyError) -> None:
+    """Show what helps on: a plan without identities that are not assigned, or a request to an administrator."""
     if isinstance(error.__cause__, ForbiddenError):
-        print(planfile.to_request(plan))
+        context.note(planfile.to_request(plan))
     elif isinstance(error.__cause__, ServiceError) and (orphans := edits.named_in(plan, error.message)):
-        print(f"{planfile.to_warning(orphans)} Without them:\n")
-        show(session, session.without(plan, orphans))
+        context.note(planfile.to_warning(orphans))
+        context.show(offer(session, session.without(plan, orphans), before="Without them:"))
 
 
-@subcommand
-def undo(context: Context, entry: str = "", /) -> None:
+@verb()
+def undo(context: Context, entry: str = "", /) -> Offer:
     """Plan to take back a change: the last one that stands, or a history entry by the beginning of its ID.
 
     It is refused if somebody has changed a policy since. A second undo takes back the change before, and is no redo.
     """
     session = context.session
-    show(session, session.undo_plan(entry), warn=True)
+    return offer(session, session.undo_plan(entry), warn=True)
 
 
-@subcommand
-def history(context: Context, /) -> Any:
+@verb()
+def history(context: Context, /) -> Reading:
     """List the changes that were made from this computer on the cluster, the newest first."""
     reading = context.session.recorded()
     for file in reading.unreadable:
-        print(f"Not read: {file}")
-    return of(reading.rows)
+        context.note(f"Not read: {file}")
+    return reading

@@ -1,11 +1,12 @@
-"""The subcommand that explains a refusal."""
+"""The verb that explains a refusal."""
 
 from kqlmi.errors import CellError
-from kqlmi.verbs.registry import Context, subcommand
+from kqlmi.session import Refusal
+from kqlmi.verbs.registry import Context, verb
 
 
-@subcommand
-def explain(context: Context, /) -> None:
+@verb()
+def explain(context: Context, /) -> Refusal:
     """Explain why the last command or query was refused, and print what mends it.
 
     The gates are told apart: the identity is assigned, a policy allows the usage, the callout policy allows the target,
@@ -14,4 +15,4 @@ def explain(context: Context, /) -> None:
     refusal = context.session.refusal
     if refusal is None:
         raise CellError(f"Nothing was refused on {context.session.name} yet.", hint="%%kqlmi check looks ahead.")
-    print(refusal)
+    return refusal

@@ -1,17 +1,15 @@
-"""The subcommand that ingests a blob as a managed identity."""
+"""The verb that ingests a blob as a managed identity."""
 
 from typing import Annotated
 
-from kqlmi.errors import CellError, printable
+from kqlmi.errors import CellError
 from kqlmi.model.uses.blobs import FORMATS
+from kqlmi.session import Ingestion
 from kqlmi.verbs.parameters import DatabaseName, IdentityText
-from kqlmi.verbs.registry import Context, subcommand
-
-_WAIT = "600"
-_BAR = "{desc}: {n:.0f} of at most {total:.0f} s |{bar}|"
+from kqlmi.verbs.registry import Context, verb
 
 
-@subcommand
+@verb()
 def ingest(
     context: Context,
     uri: str,
@@ -24,8 +22,8 @@ def ingest(
     format: Annotated[str, FORMATS] = "",  # noqa: A002 - the option's name
     mapping: str = "",
     ignore_first_record: bool = False,
-    wait: str = _WAIT,
-) -> None:
+    wait: int = 600,
+) -> Ingestion:
     """Ingest a blob into a table as a managed identity, and follow it to success or failure.
 
     %kqlmi ingest https://… into TABLE --identity NAME. The identity is a display name, an object ID, a client ID or
@@ -34,39 +32,18 @@ def ingest(
     an ingestion mapping, --ignore-first-record skips a header. --wait is in seconds, 0 does not follow. The status
     queues belong to everybody who ingests, so nothing is taken out of them.
     """
-    from tqdm.auto import tqdm
-
-    session = context.session
     # None of the words is repeated: the one in the wrong place may be a URI with a key.
     if into.casefold() != "into":
         raise CellError("The word into is missing.", hint="Write %kqlmi ingest URI into TABLE --identity NAME")
-    seconds = _seconds(wait)
-    bar = tqdm(total=seconds, desc="Waiting for the outcome", unit="s", leave=False, delay=1, bar_format=_BAR)
-    with bar:
-
-        def progress(waited: float) -> None:
-            bar.update(waited - bar.n)
-
-        done = session.ingest(
-            uri,
-            table,
-            identity=identity,
-            database=database,
-            format=format,
-            mapping=mapping,
-            ignore_first_record=ignore_first_record,
-            wait=seconds,
-            tell=print,
-            progress=progress,
-        )
-    print(
-        "Not followed."
-        if done.outcome == "queued"
-        else f"Ingested into {printable(done.database)}.{printable(done.table)}, operation {printable(done.operation_id)}."
+    return context.session.ingest(
+        uri,
+        table,
+        identity=identity,
+        database=database,
+        format=format,
+        mapping=mapping,
+        ignore_first_record=ignore_first_record,
+        wait=wait,
+        tell=context.note,
+        progress=lambda seconds: context.waited(seconds, wait),
     )
-
-
-def _seconds(text: str) -> float:
-    if not text.isdecimal() or not text.isascii():
-        raise CellError(f"--wait {text} is no number of seconds.", hint="Write --wait 600, or --wait 0 not to follow.")
-    return float(text)

@@ -1,22 +1,22 @@
-"""The subcommands that connect, read and show."""
+"""The verbs that connect, read and show."""
 
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from kqlmi.errors import CellError, InputError, printable
-from kqlmi.model.entities import Scope, did_you_mean
-from kqlmi.model.usages import USAGES
-from kqlmi.model.workflows import WORKFLOWS
-from kqlmi.notebook.frames import frame, policy_frame
-from kqlmi.notebook.progress import Progress
-from kqlmi.session import MODES, connect
+from kqlmi.model.catalogue import usage_rows, workflow_rows
+from kqlmi.model.entities import Scope
+from kqlmi.model.plan.listing import policy_rows
+from kqlmi.report import Rows
+from kqlmi.session import MODES, Session, connect
 from kqlmi.session.connections import configuration
-from kqlmi.verbs.parameters import ClusterName, ConnectionName, DatabaseName, IdentityText, SubcommandName
-from kqlmi.verbs.registry import CELL_HELP, SUBCOMMANDS, Context, subcommand
+from kqlmi.verbs.parameters import ClusterName, ConnectionName, DatabaseName, IdentityText, VerbName
+from kqlmi.verbs.registry import Context, verb
 
 _MANY = 8
 
 
-@subcommand
+@verb(apart=True)
 def connect_(
     context: Context,
     cluster: ClusterName = "",
@@ -33,7 +33,7 @@ def connect_(
     resource_id: str = "",
     ingest_url: str = "",
     fresh: bool = False,
-) -> None:
+) -> str:
     """Connect to a cluster, by its URL, its short name as mycluster.westeurope or a name of yours, or to local.
 
     Names of yours stand in the configuration file (%kqlmi connections says where it is); without CLUSTER it is that of
@@ -55,10 +55,10 @@ def connect_(
         tenant=tenant,
         sign_in_identity=sign_in_identity,
         audience=audience,
-        tell=print,
+        tell=context.note,
         name=name,
-        timeout=context.settings.timeout,
-        read_only=read_only or context.settings.read_only,
+        timeout=context.timeout,
+        read_only=read_only or context.read_only,
         history=not no_history,
         resource_id=resource_id,
         ingest_url=ingest_url,
@@ -73,41 +73,35 @@ def connect_(
         session.close()
         raise
     context.sessions.add(session)
-    shown = (
-        ", ".join(session.known.label(Scope.database(one)).removeprefix("database ") for one in names)
-        if len(names) <= _MANY
-        else f"{len(names)} of them"
-    )
-    print(
-        f"Connected to {printable(session.name)}{' (read-only)' if session.read_only else ''}. Databases: "
-        f"{shown or 'none that you may see'}."
-    )
-    for note in session.notes():
-        print(note)
-    if session.database:
-        print(f"Commands run in the database {printable(session.database)}.")
+    labels = (session.known.label(Scope.database(one)).removeprefix("database ") for one in names)
+    shown = ", ".join(labels) if len(names) <= _MANY else f"{len(names)} of them"
+    suffix = " (read-only)" if session.read_only else ""
+    lines = [
+        f"Connected to {printable(session.name)}{suffix}. Databases: {shown or 'none that you may see'}.",
+        *session.notes(),
+        f"Commands run in the database {printable(session.database)}." if session.database else "",
+    ]
+    return "\n".join(filter(None, lines))
 
 
-@subcommand
-def connections(context: Context, connection: ConnectionName = "", /) -> Any:
+@verb(apart=True)
+def connections(context: Context, connection: ConnectionName = "", /) -> Rows | str:
     """List the connections that are open, and those of the configuration file; with CONNECTION, make that one current.
 
     The file holds what connect takes, and no secrets: [connections.prod], and below it cluster, database, auth,
     tenant, sign_in_identity, audience, read_only, history, timeout, resource_id and ingest_url. KQLMI_CONFIG names
     another file.
     """
-    import pandas as pd
-
     sessions = context.sessions
     configured: dict[str, dict[str, Any]] = {}
     try:
         for key, found in configuration.connections().items():
             if isinstance(found, InputError):
-                print(found)
+                context.note(str(found))
             else:
                 configured[key] = found
     except InputError as error:
-        print(error)
+        context.note(str(error))
     if connection and connection in configured and connection not in sessions.by_name:
         raise CellError(f"{connection!r} is configured, and not connected.", hint=f"%kqlmi connect {connection}")
     if connection:
@@ -129,13 +123,12 @@ def connections(context: Context, connection: ConnectionName = "", /) -> Any:
         if key not in sessions.by_name
     ]
     if not rows:
-        print(f"No cluster is connected, and none is configured in {printable(str(configuration.path()))}.")
-        return None
-    return pd.DataFrame(rows, columns=["name", "cluster", "database", "auth", "read_only", "state"])
+        return f"No cluster is connected, and none is configured in {printable(str(configuration.path()))}."
+    return Rows(("name", "cluster", "database", "auth", "read_only", "state"), tuple(rows))
 
 
-@subcommand
-def show(context: Context, /, *, database: DatabaseName = "", cluster: bool = False) -> Any:
+@verb()
+def show(context: Context, /, *, database: DatabaseName = "", cluster: bool = False) -> Rows:
     """Show who may do what: one row for each identity of each policy.
 
     --database D (a name or a glob) shows the databases that match, --cluster the cluster's policy; neither shows all.
@@ -146,76 +139,48 @@ def show(context: Context, /, *, database: DatabaseName = "", cluster: bool = Fa
         scopes += map(Scope.database, session.databases(database))
     if not scopes:
         scopes = [session.database_scope(database)]
-    with Progress() as progress:
-        reading = session.read(scopes, progress=progress)
+    reading = session.read(scopes, progress=context.progress)
     for scope, error in reading.refused.items():
-        print(f"Not read: the policy of the {scope}. {error}")
-    return policy_frame(reading.snapshot)
+        context.note(f"Not read: the policy of the {scope}. {error}")
+    return policy_rows(reading.snapshot)
 
 
-@subcommand
-def panel(context: Context, /, *, database: DatabaseName = "") -> Any:
+@dataclass(frozen=True, slots=True)
+class PanelPlace:
+    """Where a panel is to open."""
+
+    session: Session
+    scope: Scope
+
+
+@verb()
+def panel(context: Context, /, *, database: DatabaseName = "") -> PanelPlace:
     """Open the panel: tick which workflows each identity may use, preview the change, execute it.
 
     --database D opens it on a database; otherwise it opens on the database in context, or on the cluster. It stays open
     while no page shows it; to run the cell again closes it, and so does its close().
     """
-    from kqlmi.notebook.panel.panel import Panel
-
     session = context.session
     name = database or session.database
-    opened = Panel(session, session.database_scope(name) if name else Scope.cluster())
-    context.sessions.panels.keep(opened)
-    return opened
+    return PanelPlace(session, session.database_scope(name) if name else Scope.cluster())
 
 
-@subcommand
-def usages(_context: Context, /) -> Any:
+@verb(apart=True)
+def usages(_context: Context, /) -> Rows:
     """List the usages that a policy can allow, each with the workflows that it opens."""
-    return frame(
-        USAGES,
-        {
-            "usage": lambda usage: usage.name,
-            "summary": lambda usage: usage.summary,
-            "scope": lambda usage: "cluster only" if usage.cluster_only else "cluster or database",
-            "workflows": lambda usage: [row.title for row in WORKFLOWS if row.usage == usage.name],
-        },
-    )
+    return usage_rows()
 
 
-@subcommand
-def workflows(_context: Context, /, *words: str) -> Any:
+@verb(apart=True)
+def workflows(_context: Context, /, *words: str) -> Rows:
     """List the workflows that take a managed identity: usage, scope, how the identity is written, an example.
 
     Words narrow the list: %kqlmi workflows continuous export. The column sure tells documented from inferred.
     """
-    wanted = [word.casefold() for word in words]
-    return frame(
-        (row for row in WORKFLOWS if all(word in f"{row.id} {row.title} {row.usage}".casefold() for word in wanted)),
-        {
-            "workflow": lambda row: row.title,
-            "usage": lambda row: row.usage,
-            "sure": lambda row: row.sure,
-            "scope": lambda row: "cluster only" if row.cluster_only else "cluster or database",
-            "identity": lambda row: row.identity,
-            "kusto_role": lambda row: row.kusto,
-            "external_role": lambda row: row.external,
-            "note": lambda row: row.note,
-            "example": lambda row: row.example,
-        },
-    )
+    return workflow_rows(*words)
 
 
-@subcommand
-def help_(_context: Context, name: SubcommandName = "", /, *words: str) -> None:
+@verb(apart=True)
+def help_(context: Context, name: VerbName = "", /, *words: str) -> str:
     """List the subcommands, or explain one; %kqlmi help new FLOW explains the options of a flow."""
-    if name:
-        if name not in SUBCOMMANDS:
-            raise CellError(f"There is no subcommand {name!r}.", hint=did_you_mean(name, SUBCOMMANDS))
-        row = SUBCOMMANDS[name]
-        print((row.about(words[0]) if words else "") or f"{row.usage}\n\n{row.help}")
-        return
-    print(CELL_HELP)
-    width = max(map(len, SUBCOMMANDS))
-    for key, row in SUBCOMMANDS.items():
-        print(f"%kqlmi {key.ljust(width)}  {row.summary}")
+    return context.face.help([name, *words] if name else [])

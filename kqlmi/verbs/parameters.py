@@ -1,4 +1,4 @@
-"""What stands for a parameter of a subcommand: its annotation, by which completion offers values.
+"""What stands for a parameter of a verb: its annotation, by which completion offers values.
 
 Where the values are fixed, they are the annotation: ``Annotated[str, ("text", "json")]``.
 """
@@ -12,8 +12,8 @@ DatabaseNames = tuple[DatabaseName, ...]
 FlowName = Annotated[str, "flow"]
 IdentityText = Annotated[str, "identity"]
 PlanText = Annotated[str, "plan"]
-SubcommandName = Annotated[str, "subcommand"]
 UsageName = Annotated[str, "usage"]
+VerbName = Annotated[str, "verb"]
 
 Values = str | tuple[str, ...]
 """The values that fit: these, or all of a kind; empty where anything may."""

@@ -1,57 +1,42 @@
-"""The registry of the subcommands of ``%kqlmi``: a function each, whose docstring is its help."""
+"""The registry of verbs: a function each, whose signature says what may be typed and whose docstring is its help."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, get_origin
+from typing import Any, TypeVar
 
-from kqlmi.errors import CellError, NotConnectedError
+from kqlmi.errors import CellError
+from kqlmi.fanout import Progress, unseen
 from kqlmi.model.entities import did_you_mean
-from kqlmi.notebook.invocation import Kind, parse_words, split
-from kqlmi.notebook.panel.open_panels import OpenPanels
-from kqlmi.notebook.settings import KqlMI
+from kqlmi.model.plan.plan import Plan
 from kqlmi.session import MODES, Session
-from kqlmi.verbs.parameters import ConnectionName, Values, values_of
+from kqlmi.verbs.arguments import Syntax, is_near
+from kqlmi.verbs.sessions import Sessions
 
-
-@dataclass(slots=True)
-class Sessions:
-    """The sessions of a notebook by name, and the panels on them; ``current`` is the one that was connected last."""
-
-    by_name: dict[str, Session] = field(default_factory=dict)
-    current: str = ""
-    panels: OpenPanels = field(default_factory=OpenPanels)
-
-    def get(self, name: str = "") -> Session:
-        """Return a session by name, or the current one; NotConnectedError if there is none."""
-        if not self.by_name:
-            raise NotConnectedError(
-                "No cluster is connected.",
-                hint="Type %kqlmi connect local, or %kqlmi connect https://<cluster>.<region>.kusto.windows.net",
-            )
-        if name and name not in self.by_name:
-            raise NotConnectedError(f"There is no connection {name!r}.", hint=did_you_mean(name, self.by_name))
-        return self.by_name[name or self.current]
-
-    def add(self, session: Session) -> None:
-        """Keep a session and make it the current one; one of the same name is closed."""
-        if old := self.by_name.pop(session.name, None):
-            old.close()
-        self.by_name[session.name], self.current = session, session.name
-
-    def close(self) -> None:
-        """Close every session."""
-        while self.by_name:
-            self.by_name.popitem()[1].close()
+Function = TypeVar("Function", bound=Callable[..., Any])
+Run = Callable[["Context"], Any]
+"""Runs a verb with what was typed, and returns its value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a subcommand works with: the notebook's sessions and settings, and the name that ``--on`` gave."""
+    """What a verb works with, and all that it shows before it returns.
 
+    ``note`` shows a sentence at once, ``show`` a value, of which it returns what the face makes, ``progress`` how much is read, ``waited`` how many seconds of at
+    most how many. ``permit`` raises where a plan is not to be applied: it was not seen, or not agreed to. ``timeout`` and
+    ``read_only`` are what connections are opened with.
+    """
+
+    face: "Face"
     sessions: Sessions
-    settings: KqlMI
     on: str = ""
+    note: Callable[[str], None] = lambda _text: None
+    show: Callable[[object], Any] = lambda _value: None
+    progress: Progress = unseen
+    waited: Callable[[float, float], None] = lambda _seconds, _at_most: None
+    permit: Callable[[Session, Plan], None] = lambda _session, _plan: None
+    timeout: float | None = None
+    read_only: bool = False
 
     @property
     def session(self) -> Session:
@@ -60,114 +45,142 @@ class Context:
 
 
 @dataclass(frozen=True, slots=True)
-class Subcommand:
-    """A function of this module as a subcommand: its parameters are the words and options of the line.
+class Verb:
+    """A function whose parameters behind the context are the words and options of a line.
 
-    ``more`` are options that the function takes as ``**fields``, and ``about`` tells more of a first word in the help.
+    ``faces`` have it. One that is ``apart`` works on no connection. ``more`` are options that it takes as ``**fields``, and
+    ``about`` has the help of a first word.
     """
 
     run: Callable[..., Any]
+    faces: Collection[str] = ("notebook",)
+    apart: bool = False
     more: tuple[str, ...] = ()
-    about: Callable[[str], str] = lambda _word: ""
+    about: Callable[[str], str] | None = None
 
     @property
     def name(self) -> str:
-        """Return the word to type: the function's name without the underscore that keeps it off a builtin."""
-        return self.run.__name__.rstrip("_")
+        """Return what to type: the function's name without the underscore that keeps it off a builtin."""
+        return self.run.__name__.rstrip("_").replace("_", " ")
 
     @property
-    def parameters(self) -> list[inspect.Parameter]:
-        """Return the parameters behind the context, without the one that takes ``more``."""
-        found = list(inspect.signature(self.run).parameters.values())[1:]
-        return [p for p in found if p.kind is not p.VAR_KEYWORD]
-
-    @property
-    def _own_options(self) -> list[inspect.Parameter]:
-        return [p for p in self.parameters if p.kind is p.KEYWORD_ONLY]
-
-    @property
-    def values(self) -> dict[str, Values]:
-        """Return the names of the options, without ``more``, each with the values that fit."""
-        return {_option(p): values_of(p.annotation) for p in self._own_options} | {"on": values_of(ConnectionName)}
-
-    @property
-    def options(self) -> dict[str, Kind]:
-        """Return the names of the options, each with what it takes."""
-        kinds: dict[object, Kind] = {bool: "flag", tuple: "values"}
-        own = {_option(p): kinds.get(get_origin(p.annotation) or p.annotation, "value") for p in self._own_options}
-        return {**own, **dict.fromkeys(self.more, "value"), "on": "value", "help": "flag"}
-
-    @property
-    def usage(self) -> str:
-        """Return the line to type."""
-        parts = [f"%kqlmi {self.name}"]
-        for p in self.parameters:
-            if p.kind is p.KEYWORD_ONLY:
-                option = f"--{_option(p)}" + ("" if p.annotation is bool else f" {_option(p).upper()}")
-                parts.append(option if p.default is p.empty else f"[{option}]")
-            else:
-                name = p.name.upper() + ("…" if p.kind is p.VAR_POSITIONAL else "")
-                parts.append(name if p.default is p.empty and p.kind is not p.VAR_POSITIONAL else f"[{name}]")
-        return " ".join([*parts, *(["[--OPTION VALUE]…"] if self.more else [])])
+    def parameters(self) -> Iterator[inspect.Parameter]:
+        """Yield the parameters behind the context, without the one that takes ``more``."""
+        return (p for p in [*inspect.signature(self.run).parameters.values()][1:] if p.kind is not p.VAR_KEYWORD)
 
     @property
     def summary(self) -> str:
         """Return the first line of the help."""
-        return self.help.splitlines()[0]
+        return _docstring(self.run).splitlines()[0]
+
+
+VERBS: dict[str, Verb] = {}
+
+
+def verb(**traits: Any) -> Callable[[Function], Function]:
+    """Register a function as a verb; ``traits`` are fields of ``Verb``."""
+
+    def register(function: Function) -> Function:
+        row = Verb(function, **traits)
+        VERBS[row.name] = row
+        return function
+
+    return register
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """A notebook or a shell: the verbs that it has, the options that it adds to them, and how it shows their values.
+
+    ``name`` is ``notebook`` or ``shell``. ``prompt`` stands before a verb, ``before`` and ``after`` around the help. The keywords of ``common``, which
+    returns the context for them, are options of each verb that works on a connection. A function of ``rows`` takes a context and a ``Run``, runs the verb that it is
+    there for and shows its value; its keywords are options of that verb here.
+    """
+
+    name: str
+    prompt: str
+    common: Callable[..., Context]
+    before: str = ""
+    after: str = ""
+    rows: dict[str, Callable[..., Any]] = field(default_factory=dict)
+
+    def shows(self, function: Function) -> Function:
+        """Register what shows the value of the verb that a function is named after."""
+        self.rows[function.__name__.strip("_")] = function
+        return function
 
     @property
-    def help(self) -> str:
-        """Return the docstring, with the ways to sign in that there are."""
-        return (inspect.getdoc(self.run) or "").replace("{modes}", ", ".join(MODES))
+    def verbs(self) -> Mapping[str, Verb]:
+        """Return the verbs that there are here, by name."""
+        return {name: one for name, one in VERBS.items() if self.name in one.faces}
+
+    def syntax(self, verb: Verb) -> Syntax:
+        """Return what may stand behind a verb."""
+        added = {p.name: p for p in (*verb.parameters, *(p for one in self._added(verb) for p in _keywords(one)))}
+        names = (name.replace("-", "_") for name in verb.more)
+        more = (inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default="", annotation=str) for name in names)
+        return Syntax(verb.name, tuple(added.values()), tuple(more), self.prompt)
+
+    def run(self, words: Sequence[str], context: Context) -> Any:
+        """Run a line, and return what its face makes of the verb's value.
+
+        Raises:
+            CellError: The line is wrong.
+        """
+        verb, rest = self._find(words)
+        if "--help" in rest[: rest.index("--") if "--" in rest else None]:
+            named = [word for word in rest[:1] if not word.startswith("-")]
+            verb, rest = VERBS["help"], [*verb.name.split(), *named]
+        alone, options = self.syntax(verb).parse(rest)
+        row: Callable[..., Any] = self.rows.get(verb.name, _show)
+        shown, common = _taken(options, row), {} if verb.apart else _taken(options, self.common)
+        return row(self.common(context, **common), lambda ready: verb.run(ready, *alone, **options), **shown)
+
+    def help(self, words: Sequence[str]) -> str:
+        """Return the help of the verb that words begin with, or the list of all."""
+        if words:
+            verb, rest = self._find(words, 2)
+            if rest and verb.about:
+                return verb.about(rest[0])
+            texts = map(_docstring, (verb.run, *self._added(verb)))
+            return "\n\n".join(filter(None, [self.syntax(verb).usage, *texts, self.after]))
+        width = max(map(len, self.verbs))
+        rows = (f"{self.prompt}{name.ljust(width)}  {one.summary}" for name, one in self.verbs.items())
+        return "\n\n".join(filter(None, [self.before, "\n".join(rows), self.after]))
+
+    def _added(self, verb: Verb) -> tuple[Callable[..., Any], ...]:
+        """Return the functions whose keywords are options of a verb here."""
+        return (self.rows.get(verb.name, _show), *(() if verb.apart else (self.common,)))
+
+    def _find(self, words: Sequence[str], place: int = 1) -> tuple[Verb, Sequence[str]]:
+        """Return the verb that words begin with, and the rest of them; the first has its ``place`` on the line."""
+        for count in (2, 1):
+            if found := self.verbs.get(" ".join(words[:count])):
+                return found, words[count:]
+        if words[:1] == ["help"]:
+            return VERBS["help"], words[1:]
+        if not words or "--help" in words[:2]:
+            return VERBS["help"], []
+        if words[0].startswith("."):
+            raise CellError("A command stands in a cell of its own.", hint="Put it below a first line of %%kqlmi.")
+        known = is_near(words[0], self.verbs)
+        what = f"There is no subcommand {words[0]!r}." if known else f"Argument {place} is no subcommand."
+        raise CellError(what, hint=did_you_mean(words[0], self.verbs))
 
 
-SUBCOMMANDS: dict[str, Subcommand] = {}
+def _show(context: Context, run: Run) -> Any:
+    return context.show(run(context))
 
 
-def subcommand(
-    function: Callable[..., Any], *, more: tuple[str, ...] = (), about: Callable[[str], str] = lambda _word: ""
-) -> Callable[..., Any]:
-    """Register a function that takes ``more`` options as ``**fields``; ``about`` adds to the help of a first word."""
-    row = Subcommand(function, more, about)
-    SUBCOMMANDS[row.name] = row
-    return function
+def _keywords(function: Callable[..., Any]) -> Iterator[inspect.Parameter]:
+    return (p for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY)
 
 
-def run(sessions: Sessions, line: str, settings: KqlMI) -> Any:
-    """Run a ``%kqlmi`` line and return its result, None where it only prints."""
-    words = split(line)
-    name = words[0] if words else "help"
-    name = "help" if name == "--help" else name
-    if name not in SUBCOMMANDS:
-        if name.startswith("."):
-            raise CellError(
-                "A command stands in a cell of its own.", hint=f"Begin the cell with %%kqlmi, then {name} …"
-            )
-        raise CellError(f"There is no subcommand {name!r}.", hint=did_you_mean(name, SUBCOMMANDS))
-    found = SUBCOMMANDS[name]
-    parsed = parse_words(words[1:], found.options)
-    options = dict(parsed.options)
-    if options.pop("help", False):
-        return SUBCOMMANDS["help"].run(Context(sessions, settings), name, *parsed.positional[:1])
-    context = Context(sessions, settings, str(options.pop("on", "")))
-    names = {option: option.replace("-", "_") for option in found.more}
-    names |= {_option(parameter): parameter.name for parameter in found.parameters}
-    try:
-        bound = inspect.signature(found.run).bind(
-            context, *parsed.positional, **{names[option]: value for option, value in options.items()}
-        )
-    except TypeError:
-        raise CellError(f"That is not how {name} is written.", hint=f"Write {found.usage}") from None
-    return found.run(*bound.args, **bound.kwargs)
+def _taken(options: dict[str, Any], function: Callable[..., Any]) -> dict[str, Any]:
+    """Take out of options those that are keywords of a function."""
+    return {p.name: options.pop(p.name) for p in _keywords(function) if p.name in options}
 
 
-def _option(parameter: inspect.Parameter) -> str:
-    return parameter.name.rstrip("_").replace("_", "-")
-
-
-CELL_HELP = """\
-%%kqlmi [name <<] [check] [--database D] [--on N] [--raw]
-    Run the cell: ONE command or query, sent as it is typed. The result is a pandas DataFrame, kept in name.
-    A policy command gives one row for each identity; --raw gives the service's own row.
-    check sends nothing of the cell: it tells for each identity that it uses whether that would be allowed, and why.
-"""
+def _docstring(function: Callable[..., Any]) -> str:
+    """Return the docstring, with the ways to sign in that there are."""
+    return (inspect.getdoc(function) or "").replace("{modes}", ", ".join(MODES))

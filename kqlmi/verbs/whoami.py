@@ -1,14 +1,15 @@
-"""The subcommand that tells who signed in."""
+"""The verb that tells who signed in."""
 
+from kqlmi.session import WhoAmI
 from kqlmi.verbs.parameters import DatabaseName
-from kqlmi.verbs.registry import Context, subcommand
+from kqlmi.verbs.registry import Context, verb
 
 
-@subcommand
-def whoami(context: Context, /, *, database: DatabaseName = "") -> None:
+@verb()
+def whoami(context: Context, /, *, database: DatabaseName = "") -> WhoAmI:
     """Tell who signed in: principal, tenant, roles, and what kqlmi can therefore do.
 
     Roles are those that the cluster tells of you, and those in the database in context, or in --database D. Policies are
     tried to be read; the rest follows from the roles, and where these are not told it is not known. Nothing is changed.
     """
-    print(context.session.whoami(database))
+    return context.session.whoami(database)

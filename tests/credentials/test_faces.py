@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from kqlmi import verbs
 from kqlmi.cli import main
 from kqlmi.errors import CellError, InputError
+from kqlmi.notebook import face
 from kqlmi.notebook.settings import KqlMI
 from kqlmi.verbs import Sessions
 from tests.standins import machine
@@ -16,7 +16,7 @@ from tests.standins.machine import CLIENT_ID, RESOURCE_ID, Machine
 
 
 def run(sessions: Sessions, line: str) -> None:
-    verbs.run(sessions, line, KqlMI())
+    face.run(sessions, line, KqlMI())
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_a_shell_takes_the_same_options(
     endpoint: Front, app: Machine, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path_factory.mktemp("out") / "policy.yaml"
-    line = ["export", str(file), "--cluster", endpoint.url, "--auth", "managed-identity"]
+    line = ["export", str(file), "--on", endpoint.url, "--auth", "managed-identity"]
     assert main([*line, "--sign-in-identity", f"client_id={CLIENT_ID}"]) == 0
     assert set(app.asked) == {"client_id"}
     assert file.exists()

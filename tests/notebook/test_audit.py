@@ -37,7 +37,7 @@ def test_a_finding_is_shown_with_its_plan_and_mended_by_its_id(
 ) -> None:
     frame = connected.run("%kqlmi audit")
     one = frame[frame.rule == "over-broad"].finding.iloc[0]
-    with pytest.raises(CellError, match="No plan"):
+    with pytest.raises(CellError, match="neither a plan that was shown"):
         connected.run(f"%kqlmi apply {one} --revoke")
     capsys.readouterr()
     connected.run(f"%kqlmi audit {one}")

@@ -79,7 +79,7 @@ def test_unassigning_is_shown_needs_revoke_and_is_taken_back_by_the_line_that_is
     shown = capsys.readouterr().out
     assert "Applied and verified on here: unassign loader" in shown
     assert names(cluster) == ["system", "exporter"]
-    with pytest.raises(CellError, match="No plan"):
+    with pytest.raises(CellError, match="neither a plan that was shown"):
         azure.run(line)
     [back] = re.findall(r"this does: (%kqlmi assign \S+)", shown)
     azure.run(back)

@@ -87,7 +87,7 @@ def test_a_glob_names_several_databases_and_the_option_several_globs(shown: Show
 def test_a_plan_runs_once_and_only_as_it_was_shown(shown: Shown) -> None:
     command = shown.plan("grant system AzureAI --cluster")
     shown(command)
-    with pytest.raises(CellError, match="No plan"):
+    with pytest.raises(CellError, match="neither a plan that was shown"):
         shown(command)
 
 

@@ -13,10 +13,10 @@ from kqlmi.model.policy.policy import Policy, Snapshot
 from kqlmi.model.statement import Statement
 from kqlmi.model.usages import USAGES
 from kqlmi.notebook.completion import Known, Names, complete
-from kqlmi.notebook.invocation import split
+from kqlmi.notebook.face import NOTEBOOK
 from kqlmi.session import MODES
 from kqlmi.session.known_names import KnownNames
-from kqlmi.verbs import SUBCOMMANDS
+from kqlmi.verbs.arguments import split
 
 LOADER, EXPORTER, TWIN = (f"{digit * 8}-1111-2222-3333-444444444444" for digit in "abc")
 NAMES = Names(
@@ -77,7 +77,7 @@ def offered(text: str, known: Known = KNOWN) -> tuple[str, list[str]]:
 
 
 LINES = [
-    ("%kqlmi ", "", [*SUBCOMMANDS, "--help"]),
+    ("%kqlmi ", "", [*NOTEBOOK.verbs, "--help"]),
     ("%kqlmi sh", "sh", ["show"]),
     ("   %kqlmi SH", "SH", ["show"]),
     ("found = %kqlmi acc", "acc", ["access"]),
@@ -113,10 +113,10 @@ LINES = [
     ("%kqlmi show --on 'the other' --database ", "", ["Elsewhere"]),
     ("%kqlmi grant --on 'the other' load", "load", ['"loader there"']),
     ("%kqlmi show --on nowhere --database ", "", []),
-    ("%kqlmi connect ", "", ["local", *(f"--{name}" for name in CONNECT), *OPTIONS]),
+    ("%kqlmi connect ", "", ["local", *(f"--{name}" for name in CONNECT), "--help"]),
     ("%kqlmi connect https://c.kusto.windows.net --auth ", "", [*MODES]),
     ("%kqlmi connect https://c.kusto.windows.net --auth=dev", "dev", ["device-code"]),
-    ("%kqlmi apply ", "", ["a1b2c3", "--revoke", "--confirm", "--no-history", *OPTIONS]),
+    ("%kqlmi apply ", "", ["a1b2c3", "--confirm", "--no-history", "--revoke", *OPTIONS]),
     ("%kqlmi apply a1", "a1", ["a1b2c3"]),
     ("%kqlmi apply a1b2c3 --rev", "--rev", ["--revoke"]),
     ("%kqlmi plan a1b2c3 --format m", "m", ["markdown"]),
@@ -257,8 +257,8 @@ def test_only_a_file_leaves_room_for_other_guesses() -> None:
 
 def test_every_parameter_of_every_subcommand_offers_something_or_is_free_text() -> None:
     free = {"words", "entry", "finding", "uri", "table", "data_connection"}
-    for row in SUBCOMMANDS.values():
-        for place, parameter in enumerate(p for p in row.parameters if p.kind is not p.KEYWORD_ONLY):
+    for row in NOTEBOOK.verbs.values():
+        for place, parameter in enumerate(NOTEBOOK.syntax(row).words):
             before = f"%kqlmi {row.name} {'mi-load ' * place}"
             texts = [one.text for one in complete(before, "", KNOWN).candidates if not one.text.startswith("--")]
             assert texts or parameter.name in free, f"{row.name}: {parameter.name}"

@@ -2,7 +2,7 @@ import pytest
 
 from kqlmi.errors import CellError
 from kqlmi.model.statement import Statement
-from kqlmi.notebook.invocation import Cell, parse_cell, parse_words, split
+from kqlmi.notebook.invocation import Cell, parse_cell
 
 X = Statement(".x")
 
@@ -27,7 +27,7 @@ def test_the_first_line_of_a_cell_is_read(line: str, expected: Cell) -> None:
     [
         ("1x <<", "1x"),
         ("class <<", "class"),
-        ("df", "'df'"),
+        ("df", "no place"),
         ("--databse X", "Did you mean --database"),
         ("--database", "--database needs a value"),
         ("--database --raw", "--database needs a value"),
@@ -80,12 +80,3 @@ def test_when_in_doubt_it_is_one_command(text: str) -> None:
 
 def test_a_shift_is_no_assignment() -> None:
     assert parse_cell("", "print 1 << 2").name == ""
-
-
-def test_words_are_cut_at_blanks_outside_quotes() -> None:
-    assert split("connect 'a b' \"c d\" #x") == ["connect", "a b", "c d", "#x"]
-
-
-def test_options_and_words_are_told_apart() -> None:
-    found = parse_words(["a", "--on", "x", "b"], {"on": "value"})
-    assert (found.positional, found.options) == (("a", "b"), {"on": "x"})

@@ -17,8 +17,8 @@ from kqlmi.cluster.protocol.table import Column, Table
 from kqlmi.errors import CellError, InputError, KqlmiError, NotConnectedError, ServiceError
 from kqlmi.local.cluster import LocalCluster
 from kqlmi.model.kql import tokenizer
+from kqlmi.notebook.face import NOTEBOOK
 from kqlmi.session import connect
-from kqlmi.verbs import SUBCOMMANDS
 from tests.notebook.conftest import Notebook
 
 SHOW = ".show database ['Samples'] policy managed_identity"
@@ -185,7 +185,7 @@ UNASSIGNED = "11111111-2222-3333-4444-555555555555"
         ("%kqlmi show --on nowhere", NotConnectedError, "nowhere"),
         ("%kqlmi show --database Nowhere", InputError, "Nowhere"),
         ("%kqlmi panel --database Sample", InputError, "Did you mean Samples"),
-        ("%kqlmi help nothing", CellError, "nothing"),
+        ("%kqlmi help nothing", CellError, "Argument 2 is no subcommand"),
     ],
 )  # fmt: skip
 def test_bad_input_fails_the_cell_names_the_culprit_and_changes_nothing(
@@ -252,7 +252,7 @@ def test_usages_and_workflows_are_listed_and_searched(connected: Notebook) -> No
     assert connected.run("%kqlmi workflows python plugin").usage.tolist() == ["SandboxArtifacts"]
 
 
-@pytest.mark.parametrize("name", SUBCOMMANDS)
+@pytest.mark.parametrize("name", NOTEBOOK.verbs)
 def test_every_subcommand_explains_itself(notebook: Notebook, capsys: pytest.CaptureFixture[str], name: str) -> None:
     notebook.run(f"%kqlmi {name} --help")
     by_option = capsys.readouterr().out
@@ -265,7 +265,7 @@ def test_every_subcommand_explains_itself(notebook: Notebook, capsys: pytest.Cap
 def test_the_help_lists_every_subcommand(notebook: Notebook, capsys: pytest.CaptureFixture[str], line: str) -> None:
     notebook.run(line)
     shown = capsys.readouterr().out
-    assert all(f"%kqlmi {name} " in shown for name in SUBCOMMANDS)
+    assert all(f"%kqlmi {name} " in shown for name in NOTEBOOK.verbs)
 
 
 def test_a_cell_can_be_typed_line_by_line_in_a_terminal(notebook: Notebook) -> None:

@@ -162,7 +162,7 @@ def an_audit_on_the_command_line(scene: Scene) -> None:
         f"%%kqlmi\n.create-or-alter function F() {{ externaldata (a: string) [h'{DATA}/a.csv?{scene.secrets.sas()}'] }}"
     )
     for form in ("--json", "--sarif", "--fail-on=high"):
-        scene.line("audit", "--cluster", scene.cluster.url, "--auth", "token", form)
+        scene.line("audit", "--on", scene.cluster.url, "--auth", "token", form)
     scene.works("%%kqlmi\n.drop function F")
 
 
@@ -176,7 +176,7 @@ def a_token_of_the_environment_in_a_process_of_its_own(scene: Scene) -> None:
         "kqlmi",
         "export",
         "policy.yaml",
-        "--cluster",
+        "--on",
         scene.cluster.url,
         "--auth",
         "token",
@@ -190,7 +190,7 @@ def a_token_of_the_environment_in_a_process_of_its_own(scene: Scene) -> None:
 @row("kqlmi: 1")
 def plans_and_policy_files(scene: Scene) -> None:
     scene.connect()
-    options = ("--cluster", scene.cluster.url, "--auth", "token")
+    options = ("--on", scene.cluster.url, "--auth", "token")
     scene.line("export", "policy.yaml", *options)
     for form in ("json", "markdown", "kql"):
         scene.line("plan", "policy.yaml", *options, "--format", form)

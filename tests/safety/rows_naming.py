@@ -20,13 +20,13 @@ def a_connection_string_in_place_of_an_url(scene: Scene) -> None:
     scene.fails(f"%kqlmi connect 'Data Source={where};AppClientId=a;AppKey={scene.secrets.client_secret()}'")
 
 
-@row("There is no option --token here")
+@row("is no option here")
 def a_token_as_an_option_that_is_not_there(scene: Scene) -> None:
     scene.fails(f"%kqlmi connect local --token={scene.secrets.token()}")
     scene.fails(f"%kqlmi connect local --token {scene.secrets.password()}")
 
 
-@row("There is no such sign-in mode")
+@row("--auth takes no such value")
 def a_secret_in_place_of_a_mode(scene: Scene) -> None:
     scene.fails(f"%kqlmi connect {scene.cluster.url} --auth {scene.secrets.client_secret()}")
     scene.fails(f"%kqlmi connect {scene.cluster.url} --auth {scene.secrets.password()}")
@@ -125,7 +125,7 @@ def the_password_of_a_proxy_whose_address_cannot_be_read(scene: Scene) -> None:
     scene.fails("%kqlmi connect https://mycluster.westeurope.kusto.windows.net --auth token")
 
 
-@row("There is no subcommand")
+@row("Argument 1 is no subcommand")
 def an_address_with_a_signature_in_place_of_a_subcommand(scene: Scene) -> None:
     scene.fails(f"%kqlmi {DATA}?{scene.secrets.sas()}")
 
@@ -140,13 +140,13 @@ def a_password_in_a_line_whose_quote_is_not_closed(scene: Scene) -> None:
     scene.fails(f"%kqlmi connect 'Server=s;Password={scene.secrets.password()}")
 
 
-@row("unrecognized arguments: --token")
+@row("is no option here")
 def a_token_on_the_command_line(scene: Scene) -> None:
-    scene.line("plan", "policy.yaml", "--cluster", scene.cluster.url, "--token", scene.secrets.token())
+    scene.line("plan", "policy.yaml", "--on", scene.cluster.url, "--token", scene.secrets.token())
     scene.line("plan", "policy.yaml", f"--token={scene.secrets.password()}")
 
 
-@row("invalid choice")
+@row("--auth takes no such value")
 def a_secret_in_place_of_a_mode_on_the_command_line(scene: Scene) -> None:
     scene.line("plan", "policy.yaml", "--auth", scene.secrets.client_secret())
     scene.line(scene.secrets.password())
@@ -156,7 +156,7 @@ def a_secret_in_place_of_a_mode_on_the_command_line(scene: Scene) -> None:
 @row("not the URL of a cluster")
 def an_url_with_a_password_on_the_command_line(scene: Scene) -> None:
     cluster = f"https://ada:{scene.secrets.password()}@mycluster.westeurope.kusto.windows.net"
-    scene.line("export", "policy.yaml", "--cluster", cluster)
+    scene.line("export", "policy.yaml", "--on", cluster)
 
 
 @row("Line 2: ")

@@ -414,7 +414,7 @@ def test_the_status_of_the_command_line_follows_the_outcome(
     monkeypatch.setenv("KQLMI_TOKEN", bench.cluster.token)
     file = tmp_path / "plan.json"
     file.write_text(planfile.to_json(bench.plans["grant"]))
-    words = ["apply", str(file), "--yes", "--cluster", bench.proxy.url, "--auth", "token"]
+    words = ["apply", str(file), "--yes", "--on", bench.proxy.url, "--auth", "token"]
     monkeypatch.setattr(bench, "send", lambda _: str(main(words)))
     assert bench.meet(row)[0] == str(status)
 

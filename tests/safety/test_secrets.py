@@ -213,7 +213,7 @@ def _seen(value: object = None) -> SimpleNamespace:
 
 
 GUARDS: list[tuple[str, Any, str, str]] = [
-    ("kqlmi.errors.redacted", _open, "an_address_with_a_signature_in_place_of_a_subcommand", "stdout"),
+    ("kqlmi.errors.redacted", _open, "a_signature_in_place_of_a_plan", "stdout"),
     (
         "kqlmi.model.statement.Statement.hidden",
         frozenset(),
@@ -304,5 +304,5 @@ def test_no_secret_is_in_a_saved_notebook(scene: Scene) -> None:
     scene.secrets.planted += cluster._state.authorizations
     scene.watch.files(scene.folder / "work")
     scene.watch.files(scene.folder / "state")
-    assert "no such sign-in mode" in scene.watch.text
+    assert "--auth takes no such value" in scene.watch.text
     assert scene.watch.leaks(secrets.planted) == []

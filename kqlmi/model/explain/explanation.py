@@ -1,7 +1,7 @@
 """Why an identity was refused, or would be: the gate that is closed, and the narrowest line that opens it."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +13,9 @@ from kqlmi.model.plan.policy_plan import PolicyPlan
 from kqlmi.model.policy.access import Access, access
 from kqlmi.model.policy.directory import Directory, like_system
 from kqlmi.model.policy.policy import Snapshot
+from kqlmi.model.statement import Statement
 from kqlmi.model.uses.references import Reference
+from kqlmi.report import Rows
 
 DISABLED = "Authentication with a Managed Identity is disabled for this flow"
 """The one sentence about managed identities that the service's documentation quotes."""
@@ -194,3 +196,27 @@ def _reader(message: str, directory: Directory, on: str) -> Gate | None:
         return None  # a person, or an application
     sentence = f"The managed identity {known} is no viewer of the database {printable(database)}."
     return Gate("database role", sentence, fixes.viewer(principal, database, on))
+
+
+def verdict_rows(verdicts: Iterable[Verdict], statement: Statement) -> Rows:
+    """Return a row for each identity that a statement uses.
+
+    Columns: ``workflow``, ``identity`` (missing where the text does not tell), ``usage``, ``scope``, ``allowed`` (missing
+    where it cannot be told), ``reason``, ``also_needs`` (a list: the gates beside the policy, and what is inferred),
+    ``target`` and ``line`` (of the text, from 1).
+    """
+    return Rows.of(
+        verdicts,
+        {
+            "workflow": lambda one: one.reference.workflow.title if one.reference.workflow else one.reference.flow,
+            "identity": lambda one: one.reference.identity,
+            "usage": lambda one: one.reference.workflow.usage if one.reference.workflow else None,
+            "scope": lambda one: str(one.scope),
+            "allowed": lambda one: one.access.allowed,
+            "reason": lambda one: one.access.reason,
+            "also_needs": lambda one: list(one.needs),
+            "target": lambda one: one.reference.target,
+            "line": lambda one: statement.line(one.reference.start),
+        },
+        {"allowed": "boolean"},
+    )

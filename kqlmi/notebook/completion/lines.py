@@ -1,4 +1,4 @@
-"""What fits into a line behind ``%kqlmi``, or into the first line of a cell: read off the registry of subcommands."""
+"""What fits into a line behind ``%kqlmi``, or into the first line of a cell: read off the registry of verbs."""
 
 import re
 import shlex
@@ -18,9 +18,10 @@ from kqlmi.notebook.completion.offers import (
     identity_words,
     usages,
 )
-from kqlmi.notebook.invocation import ASSIGNMENT, CELL_OPTIONS, Kind, split
-from kqlmi.verbs.parameters import ConnectionName, DatabaseName, Values, values_of
-from kqlmi.verbs.registry import SUBCOMMANDS, Subcommand
+from kqlmi.notebook.face import NOTEBOOK
+from kqlmi.notebook.invocation import ASSIGNMENT, FIRST_LINE
+from kqlmi.verbs.arguments import Kind, Syntax, split
+from kqlmi.verbs.parameters import Values, values_of
 
 # Words as `split` cuts them; a quote that is not closed reaches to the end.
 _WORD: Final = re.compile(r"""(?:"[^"]*"?|'[^']*'?|[^ \t\r\n"'])+""")
@@ -42,13 +43,14 @@ def complete_line(line: str, known: Known) -> Offers:
     words, fragment = _cut(line)
     if not words:
         return choose(fragment, [*(Candidate(*pair) for pair in _summaries()), Candidate("--help", "option")])
-    found = SUBCOMMANDS.get(words[0])
-    if found is None:
+    verb = NOTEBOOK.verbs.get(words[0])
+    if verb is None:
         return NOTHING
-    typed = _read(words[1:], fragment, found.options)
+    found = NOTEBOOK.syntax(verb)
+    typed = _read(words[1:], fragment, found.kinds)
     options = _fitting_options(found, typed)
-    of_flow = {one.option.removeprefix("--"): one.choices for one in _fields(found, typed)}
-    if value := _value(typed, known, {**of_flow, **found.values}):
+    of_flow = {one.option: one.choices for one in _fields(found, typed)}
+    if value := _value(typed, known, {**of_flow, **replace(found, more=()).values}):
         return value
     if typed.fragment.startswith("-"):
         return choose(fragment, _options(typed, options))
@@ -58,19 +60,17 @@ def complete_line(line: str, known: Known) -> Offers:
 def complete_first_line(line: str, known: Known) -> Offers:
     """Return what fits at the end of the text behind ``%%kqlmi``."""
     words, fragment = _cut(ASSIGNMENT.sub("", line))
-    typed = _read(words, fragment, CELL_OPTIONS)
+    typed = _read(words, fragment, FIRST_LINE.kinds)
     check = [] if typed.positional else [Candidate("check", "only look at the cell")]
-    return _value(typed, known, {"database": values_of(DatabaseName), "on": values_of(ConnectionName)}) or choose(
-        fragment, [*check, *_options(typed, CELL_OPTIONS)]
-    )
+    return _value(typed, known, FIRST_LINE.values) or choose(fragment, [*check, *_options(typed, FIRST_LINE.kinds)])
 
 
 def connection_of(line: str, known: Known) -> Names:
     """Return the names that hold in a cell with this first line: of its connection, with its database in context."""
     words, fragment = _cut(ASSIGNMENT.sub("", line) + " ")
-    options = _read(words, fragment, CELL_OPTIONS).options
-    names = known.on(options.get("on", ""))
-    return replace(names, database=options.get("database") or names.database)
+    options = _read(words, fragment, FIRST_LINE.kinds).options
+    names = known.on(options.get("--on", ""))
+    return replace(names, database=options.get("--database") or names.database)
 
 
 def _cut(line: str) -> tuple[list[str], str]:
@@ -84,7 +84,7 @@ def _cut(line: str) -> tuple[list[str], str]:
 def _read(words: Iterable[str], fragment: str, options: Mapping[str, Kind]) -> _Typed:
     positional, found, waiting = [], dict[str, str](), ""
     for word in words:
-        name, equals, value = word.removeprefix("--").partition("=")
+        name, equals, value = word.partition("=")
         if waiting:
             found[waiting], waiting = word, ""
         elif not word.startswith("--"):
@@ -101,7 +101,7 @@ def _value(typed: _Typed, known: Known, values: Mapping[str, Values]) -> Offers 
     name, fragment = typed.waiting, typed.fragment
     if not name:
         option, equals, fragment = fragment.partition("=")
-        name = option.removeprefix("--") if equals and option.startswith("--") else ""
+        name = option if equals and option.startswith("--") else ""
     if not name:
         return None
     return Offers(fragment, tuple(_written(fragment, _fitting_values(values.get(name, ""), fragment, typed, known))))
@@ -110,27 +110,27 @@ def _value(typed: _Typed, known: Known, values: Mapping[str, Values]) -> Offers 
 def _options(typed: _Typed, options: Mapping[str, Kind]) -> list[Candidate]:
     """Return the options that can still be given."""
     free = [name for name, kind in options.items() if name not in typed.options or kind == "values"]
-    return [Candidate(f"--{name}", "option") for name in free]
+    return [Candidate(name, "option") for name in free]
 
 
-def _fields(found: Subcommand, typed: _Typed) -> tuple[Field, ...]:
-    """Return the fields of the flow that is the first word, where the subcommand takes a flow's options."""
+def _fields(found: Syntax, typed: _Typed) -> tuple[Field, ...]:
+    """Return the fields of the flow that is the first word, where the verb takes a flow's options."""
     form = FORMS.get(typed.positional[0]) if found.more and typed.positional else None
     return form.fields if form else ()
 
 
-def _fitting_options(found: Subcommand, typed: _Typed) -> Mapping[str, Kind]:
-    """Return the options of a subcommand, without those that the flow which is its first word does not take."""
-    taken: dict[str, Kind] = {one.option.removeprefix("--"): "value" for one in _fields(found, typed)}
-    own = {name: kind for name, kind in found.options.items() if name not in found.more}
-    everywhere = {name: own.pop(name) for name in ("on", "help")}
+def _fitting_options(found: Syntax, typed: _Typed) -> Mapping[str, Kind]:
+    """Return the options of a verb, without those that the flow which is its first word does not take."""
+    taken: dict[str, Kind] = {one.option: "value" for one in _fields(found, typed)}
+    own = replace(found, more=()).kinds
+    everywhere: dict[str, Kind] = {name: own.pop(name) for name in ("--on", "--help") if name in own}
     return {**own, **taken, **everywhere}
 
 
-def _word(typed: _Typed, found: Subcommand, options: Mapping[str, Kind], known: Known) -> Offers:
+def _word(typed: _Typed, found: Syntax, options: Mapping[str, Kind], known: Known) -> Offers:
     """Return the words for the parameter that is next, and the options where nothing of it is typed yet."""
-    alone = [p for p in found.parameters if p.kind is p.POSITIONAL_ONLY]
-    rest = [p for p in found.parameters if p.kind is p.VAR_POSITIONAL]
+    alone = [p for p in found.words if p.kind is p.POSITIONAL_ONLY]
+    rest = [p for p in found.words if p.kind is p.VAR_POSITIONAL]
     after = [*alone[len(typed.positional) :], *rest]
     values = values_of(after[0].annotation) if after else ""
     fragment = typed.fragment
@@ -160,7 +160,7 @@ def _written(fragment: str, pairs: _Pairs) -> Iterator[Candidate]:
 
 def _fitting_values(values: Values, fragment: str, typed: _Typed, known: Known) -> _Pairs:
     """Return the values that begin with the word that is being typed, each with what is shown beside it."""
-    bare, names = _bare(fragment), known.on(typed.options.get("on", ""))
+    bare, names = _bare(fragment), known.on(typed.options.get("--on", ""))
     if values == "identity":
         return identity_words(names, bare)
     if isinstance(values, tuple):
@@ -173,12 +173,12 @@ def _fitting_values(values: Values, fragment: str, typed: _Typed, known: Known) 
         "database": ((name, "database") for name in names.databases if name.isprintable()),
         "flow": ((flow, form.workflow.title) for flow, form in FORMS.items()),
         "plan": names.plans.items(),
-        "subcommand": _summaries(),
         "usage": ((one.text, one.note) for one in usages(names, listed, None)),
+        "verb": _summaries(),
     }
     return [pair for pair in pairs.get(values, ()) if begins(pair[0], bare)]
 
 
 def _summaries() -> _Pairs:
-    """Return the subcommands, each with the first clause of its help: a list at the cursor is narrow."""
-    return ((row.name, re.split("[:,.]", row.summary)[0]) for row in SUBCOMMANDS.values())
+    """Return the verbs, each with the first clause of its help: a list at the cursor is narrow."""
+    return ((row.name, re.split("[:,.]", row.summary)[0]) for row in NOTEBOOK.verbs.values())

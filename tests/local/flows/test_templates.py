@@ -14,9 +14,9 @@ import pytest
 from azure.core.exceptions import HttpResponseError
 
 import kqlmi
-from kqlmi import verbs
 from kqlmi.errors import ServiceError
 from kqlmi.model.templates import FORMS, Template
+from kqlmi.notebook.face import run as run_line
 from kqlmi.notebook.invocation import parse_cell
 from kqlmi.notebook.settings import KqlMI
 from kqlmi.session import Session
@@ -267,7 +267,7 @@ def test_a_template_works_as_it_is_written_after_its_own_checklist(
             answer = run(here, where, template, tmp_path)
             assert (case.effect(here) if case.effect else answer) == case.rows
             if template.line:
-                verbs.run(Sessions({session.name: session}), template.line.removeprefix("%kqlmi "), KqlMI())
+                run_line(Sessions({session.name: session}), template.line.removeprefix("%kqlmi "), KqlMI())
                 assert here.rows("R") == case.rows
         else:
             with pytest.raises((ServiceError, HttpResponseError), match="not carry out"):

@@ -4,7 +4,9 @@ import pytest
 
 from kqlmi.model.entities import Scope
 from kqlmi.model.explain import fixes
-from kqlmi.notebook.invocation import parse_words, split
+from kqlmi.notebook.face import NOTEBOOK
+from kqlmi.verbs import VERBS
+from kqlmi.verbs.arguments import split
 
 MINE = "11111111-2222-3333-4444-555555555555"
 
@@ -23,10 +25,8 @@ MINE = "11111111-2222-3333-4444-555555555555"
 def test_a_grant_is_as_narrow_as_its_usage_lets_it_be(usage: str, scope: Scope, where: str) -> None:
     (line,) = fixes.grant(MINE, usage, scope, "prod")
     assert line == f"%kqlmi grant {MINE} {usage} {where} --on=prod"
-    words = parse_words(
-        split(line.removeprefix("%kqlmi grant ")), {"database": "value", "cluster": "flag", "on": "value"}
-    )
-    assert words.options.get("database", scope.name) == scope.name or usage == "SandboxArtifacts"
+    _, options = NOTEBOOK.syntax(VERBS["grant"]).parse(split(line.removeprefix("%kqlmi grant ")))
+    assert options.get("database", (scope.name,)) == (scope.name,) or usage == "SandboxArtifacts"
 
 
 @pytest.mark.parametrize("name", ["Te*t", "a'b\"c", "x\nprint(1) #", "a?b"])

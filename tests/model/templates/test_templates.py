@@ -18,7 +18,8 @@ from kqlmi.model.statement import Statement
 from kqlmi.model.templates import FORMS, Form, Place, Template, fill, form
 from kqlmi.model.templates.fields import columns
 from kqlmi.model.workflows import WORKFLOWS
-from kqlmi.notebook.invocation import parse_cell, split
+from kqlmi.notebook.invocation import parse_cell
+from kqlmi.verbs.arguments import split
 
 MINE = Identity(
     ObjectId("aaaaaaaa-1111-2222-3333-444444444444"), "mine", client_id="cccccccc-1111-2222-3333-444444444444"

@@ -1,0 +1,216 @@
+"""One table of hostile lines: a notebook and a shell take each for the same, or refuse it by the same sentence."""
+
+from collections.abc import Callable
+
+import pytest
+
+from kqlmi import cli
+from kqlmi.errors import CellError
+from kqlmi.notebook import face
+from kqlmi.notebook.settings import KqlMI
+from kqlmi.verbs import VERBS, Context, Sessions
+from kqlmi.verbs.arguments import split
+from kqlmi.verbs.parameters import DatabaseNames, IdentityText, UsageName
+from kqlmi.verbs.plans import PlanFormat
+from kqlmi.verbs.registry import Verb
+
+SAS = "https://acct.blob.core.windows.net/data?sv=2024&sig=PLANTED%2Fabcdefghijklmnop%3D"
+SECRETS = [
+    SAS,
+    "Server=tcp:s.example.com;Password=PLANTED-hunter2",
+    "PLANTED-hunter2",
+    "eyJhbGciOiJIUzI1NiJ9.PLANTED.c2lnbmF0dXJl",
+    "пароль-PLANTED",
+]
+LONG = "x" * 100_000
+
+
+def probe(
+    _context: Context,
+    identity: IdentityText,
+    /,
+    *usages: UsageName,
+    database: DatabaseNames = (),
+    cluster: bool = False,
+    format: PlanFormat = "text",  # noqa: A002 - the option's name
+    wait: int = 600,
+    name: str = "",
+) -> str:
+    """Probe 100 % of %kqlmi, %s and %(prog)s."""
+    return repr((identity, usages, database, cluster, format, wait, name))
+
+
+@pytest.fixture(autouse=True)
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(VERBS, "probe", Verb(probe, ("notebook", "shell"), apart=True))
+    monkeypatch.delenv("KQLMI_CLUSTER", raising=False)
+
+
+Both = Callable[[str], tuple[str, str]]
+
+
+@pytest.fixture
+def both(capsys: pytest.CaptureFixture[str]) -> Both:
+    """Run a line on both faces, and return what each prints or fails with, the prompts made equal."""
+
+    def run(line: str) -> tuple[str, str]:
+        capsys.readouterr()
+        try:
+            face.run(Sessions(), line, KqlMI())
+            there = capsys.readouterr().out
+        except CellError as error:
+            there = f"kqlmi: {error}\n"
+        status = cli.main(split(line))
+        here = capsys.readouterr()
+        assert status == (1 if here.err else 0)
+        return there.replace("%kqlmi", "kqlmi"), (here.out + here.err).replace("%kqlmi", "kqlmi")
+
+    return run
+
+
+def taken(
+    identity: str,
+    *usages: str,
+    database: tuple[str, ...] = (),
+    cluster: bool = False,
+    form: str = "text",
+    wait: int = 600,
+    name: str = "",
+) -> str:
+    return f"{(identity, usages, database, cluster, form, wait, name)!r}\n"
+
+
+TAKEN = [
+    ("probe loader ExternalTable AzureAI", taken("loader", "ExternalTable", "AzureAI")),
+    ("probe --cluster loader All", taken("loader", "All", cluster=True)),
+    ("probe loader --cluster All --wait 0", taken("loader", "All", cluster=True, wait=0)),
+    (
+        "probe --name n loader --database Tele* All --database 'Field Reports' AzureAI",
+        taken("loader", "All", "AzureAI", database=("Tele*", "Field Reports"), name="n"),
+    ),
+    (
+        "probe a? [b] {c} $d `e` ~ ! ; | & > <",
+        taken(*["a?", "[b]", "{c}", "$d", "`e`", "~", "!", ";", "|", "&", ">", "<"]),
+    ),
+    ("""probe "it's" 'say "hi"' a'b c'd""", taken("it's", 'say "hi"', "ab cd")),
+    (r"probe C:\data\new --name C:\x", taken(r"C:\data\new", name=r"C:\x")),
+    ("probe a #b --name=#c", taken("a", "#b", name="#c")),
+    ("probe --name=a=b=c d=e", taken("d=e", name="a=b=c")),
+    ("probe a --name=-x --database=--cluster", taken("a", name="-x", database=("--cluster",))),
+    ("probe a --name ' -x' '- y'", taken("a", "- y", name=" -x")),
+    ("probe -5 -", taken("-5", "-")),
+    ("probe --cluster -- -x --cluster --help", taken("-x", "--cluster", "--help", cluster=True)),
+    ("probe a --cluster --cluster --name x --name y", taken("a", cluster=True, name="y")),
+    ("probe a --format MARKDOWN", taken("a", form="markdown")),
+    ("probe '' ''", taken("", "")),
+    ("probe %s %(prog)s 100%", taken("%s", "%(prog)s", "100%")),
+    ("probe größe --database 数据库 --name 😀", taken("größe", database=("数据库",), name="😀")),
+    ("probe \u202egnissim a\u0000b\tc", taken("\u202egnissim", "a\u0000b", "c")),
+    (f"probe {LONG} --name {LONG}", taken(LONG, name=LONG)),
+    ("probe probe probe", taken("probe", "probe")),
+]
+
+
+@pytest.mark.parametrize(("line", "value"), TAKEN, ids=[line[:40] for line, _ in TAKEN])
+def test_both_faces_take_a_line_for_the_same(both: Both, line: str, value: str) -> None:
+    assert both(line) == (value, value)
+
+
+REFUSED = [
+    ("probe", "probe needs IDENTITY. Write kqlmi probe IDENTITY [USAGES…]"),
+    ("probe --cluster", "probe needs IDENTITY."),
+    ("prob loader", "There is no subcommand 'prob'. Did you mean probe?"),
+    ("PROBE loader", "There is no subcommand 'PROBE'. Did you mean probe?"),
+    ("hunter2 loader", "Argument 1 is no subcommand. Known: "),
+    ("--cluster", "Argument 1 is no subcommand."),
+    ("'' loader", "Argument 1 is no subcommand."),
+    (f"{LONG} loader", "Argument 1 is no subcommand."),
+    (".show databases", "A command stands in a cell of its own."),
+    ("probe a --databas X", "There is no option --databas here. Did you mean --database?"),
+    ("probe a --data X", "There is no option --data here. Did you mean --database?"),
+    ("probe a --cl", "There is no option --cl here. Did you mean --cluster?"),
+    ("probe a -cluster", "There is no option -cluster here. Did you mean --cluster?"),
+    ("probe a --databse=PLANTED", "There is no option --databse here. Did you mean --database?"),
+    ("probe a --DATABASE X", "There is no option --DATABASE here. Did you mean --database?"),
+    ("probe a b --größe", "Argument 4 is no option here. Known: --database, --cluster, --format"),
+    ("probe --hunter2 a", "Argument 2 is no option here."),
+    ("probe a --wait 5 -q b -q", "Argument 5 is no option here."),
+    (f"probe a --{LONG}", "Argument 3 is no option here."),
+    ("probe a --database", "--database needs a value."),
+    ("probe a --database --cluster", "--database needs a value."),
+    ("probe a --database -x", "--database needs a value. One that begins with a dash is written --database=VALUE."),
+    ("probe a --database=", "--database needs a value."),
+    ("probe a --name ''", "--name needs a value."),
+    ("probe a --name --", "--name needs a value."),
+    ("probe a --cluster=yes", "--cluster takes no value."),
+    ("probe a --cluster=", "--cluster takes no value."),
+    ("probe a --format markdwn", "--format takes no 'markdwn'. Did you mean markdown?"),
+    ("probe a --format hunter2", "--format takes no such value. Known: text, json, markdown, kql."),
+    ("probe a --wait soon", "The value of --wait is no whole number."),
+    ("probe a --wait=-1", "The value of --wait is no whole number."),
+    ("probe a --wait ٣", "The value of --wait is no whole number."),
+    ("plan", "plan needs FILE."),
+    ("plan policy.yaml hunter2", "Argument 3 has no place in plan. Write kqlmi plan FILE"),
+    ("plan --format kql policy.yaml policy.yaml", "Argument 5 has no place in plan."),
+    ("plan text --format text text", "Argument 5 has no place in plan."),
+    ("apply x --no-history y", "Argument 4 has no place in apply."),
+    ("audit a b --policy-file c", "Argument 3 has no place in audit."),
+    ("plan nowhere.yaml --forma", "There is no option --forma here."),
+]
+
+
+@pytest.mark.parametrize(("line", "sentence"), REFUSED, ids=[line[:40] for line, _ in REFUSED])
+def test_both_faces_refuse_a_line_by_the_same_sentence(both: Both, line: str, sentence: str) -> None:
+    for said in both(line):
+        assert said.startswith(f"kqlmi: {sentence}")
+        assert said.count("\n") == 1
+
+
+# Where a secret may be typed by mistake; a word in its place, as a file that is named, is quoted without its secret.
+PLACES = [
+    "'{}'",
+    "'{}' probe a",
+    "help '{}'",
+    "probe a --nope '{}'",
+    "probe a '--{}'",
+    "probe a '-{}'",
+    "probe a '--{}=x'",
+    "probe a '--databse={}'",
+    "probe a '--cluster={}'",
+    "probe a --format '{}'",
+    "probe a '--format={}'",
+    "probe a --wait '{}'",
+    "probe a --wait x --name '{}'",
+    "plan policy.yaml '{}'",
+    "apply policy.yaml --no-history '{}'",
+    "audit a '{}' --policy-file x",
+    "export policy.yaml '{}'",
+]
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+@pytest.mark.parametrize("line", PLACES)
+def test_neither_face_repeats_a_secret_in_a_wrong_place(both: Both, line: str, secret: str) -> None:
+    for said in both(line.format(secret)):
+        assert said.startswith("kqlmi: ")
+        assert "PLANTED" not in said
+        assert "hunter2" not in said
+
+
+def test_an_unclosed_quote_is_refused_without_what_follows_it() -> None:
+    with pytest.raises(CellError) as caught:
+        face.run(Sessions(), f"probe a '{SAS}", KqlMI())
+    assert str(caught.value) == "A quote is not closed on the line."
+
+
+@pytest.mark.parametrize("line", ["probe --help", "probe a --help b", "help probe", "probe --hunter2 --help --cluster"])
+def test_both_faces_explain_a_verb_wherever_help_is_asked_for(both: Both, line: str) -> None:
+    usage = (
+        "kqlmi probe IDENTITY [USAGES…] [--database DATABASE] [--cluster] [--format FORMAT] [--wait WAIT] [--name NAME]"
+    )
+    for said in both(line):
+        assert said.startswith(f"{usage}\n\nProbe 100 % of kqlmi, %s and %(prog)s.\n")
+
+
+def test_words_are_cut_at_blanks_outside_quotes() -> None:
+    assert split("connect 'a b' \"c d\" #x") == ["connect", "a b", "c d", "#x"]
