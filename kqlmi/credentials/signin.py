@@ -1,14 +1,14 @@
 """How a connection signs in."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from kqlmi.credentials.audiences import ForCluster, checked_audience
 from kqlmi.credentials.authorities import PUBLIC, trusted
 from kqlmi.credentials.shared_credential import SharedCredential
-from kqlmi.credentials.way import Wanted, Way, checked_tenant, environment
+from kqlmi.credentials.way import Wanted, Way, checked_tenant, environment, to_stderr
 from kqlmi.credentials.ways import WAYS
 from kqlmi.errors import InputError
 from kqlmi.redaction import Secret
@@ -62,49 +62,42 @@ def sign_in(
     tell: Callable[[str], None] | None = None,
     login_endpoint: Callable[[], str] = lambda: PUBLIC,
 ) -> SignIn:
-    """Give the way to sign in; nothing is sent before a token is wanted.
+    """Return the way to sign in; nothing is sent before a token is wanted.
 
-    Args:
-        mode: One of ``MODES``; secrets come from the environment: ``AZURE_CLIENT_SECRET`` or
-            ``AZURE_CLIENT_CERTIFICATE_PATH`` and ``_PASSWORD`` for service-principal, ``KQLMI_TOKEN`` for token.
-        token: A bearer token that was had elsewhere.
-        credential: Any azure-identity credential; whoever made it closes it.
-        tenant: The tenant to sign in to, by its ID or a domain.
-        sign_in_identity: For managed-identity: ``system``, ``client_id=GUID``, ``object_id=GUID`` or ``resource_id=…``.
-        audience: What a cluster may ask a token for that is not Kusto's, as its resource ID.
-        tell: Called with what a person has to do, such as entering a code; written to standard error by default.
-        login_endpoint: Gives the authority of the cluster's cloud; called only for a way that asks it.
+    ``mode`` is one of ``MODES``; secrets come from the environment: ``AZURE_CLIENT_SECRET`` or
+    ``AZURE_CLIENT_CERTIFICATE_PATH`` and ``_PASSWORD`` for service-principal, ``KQLMI_TOKEN`` for token.
+    ``login_endpoint`` returns the authority of the cluster's cloud, and is called only for a way that asks it. Everything
+    else is as for ``kqlmi.connect``.
 
     Raises:
         InputError: The mode is not known, takes no such option, or the environment lacks what it needs.
     """
     checked_tenant(tenant)
     checked_audience(audience)
+    options = {"tenant": tenant, "sign_in_identity": sign_in_identity}
     if audience and credential is None and (token is not None or mode in {"token", "none"}):
         raise InputError("A token that is given has its audience already.", hint="Leave out --audience.")
     if token is not None or (mode == "token" and credential is None):
-        _refuse("token", frozenset(), tenant=tenant, sign_in_identity=sign_in_identity)
+        _refuse("token", frozenset(), options)
         found = (environment("KQLMI_TOKEN") if token is None else token).strip()
         if not found or not found.isascii() or not found.isprintable():
             raise InputError("That is not a token: it is empty, or holds a character that no header can carry.")
         return SignIn("token", token=found)
     if credential is not None:
         name = type(credential).__name__
-        _refuse(name, frozenset({"tenant"}), tenant=tenant, sign_in_identity=sign_in_identity)
-        return SignIn(
-            name, credential=SharedCredential(name, lambda: credential, tenant=tenant, own=False), audience=audience
-        )
+        _refuse(name, frozenset({"tenant"}), options)
+        shared = SharedCredential(name, lambda: credential, tenant=tenant, own=False)
+        return SignIn(name, credential=shared, audience=audience)
     if mode == "none":
-        _refuse(mode, frozenset(), tenant=tenant, sign_in_identity=sign_in_identity)
+        _refuse(mode, frozenset(), options)
         return SignIn(mode)
     if mode not in WAYS:
         # Who puts a secret there must not find it in the saved error.
         named = f" {mode!r}" if _WORD.fullmatch(mode) else ""
         raise InputError(f"There is no such sign-in mode{named}.", hint=f"Use one of: {', '.join(MODES)}.")
-    way = WAYS[mode]
-    _refuse(mode, way.options, tenant=tenant, sign_in_identity=sign_in_identity)
-    wanted = Wanted(tenant, sign_in_identity, tell) if tell else Wanted(tenant, sign_in_identity)
-    return SignIn(mode, credential=_shared(mode, way, wanted, login_endpoint), audience=audience)
+    _refuse(mode, WAYS[mode].options, options)
+    wanted = Wanted(tenant, sign_in_identity, tell or to_stderr)
+    return SignIn(mode, credential=_shared(mode, WAYS[mode], wanted, login_endpoint), audience=audience)
 
 
 def _shared(mode: str, way: Way, wanted: Wanted, login_endpoint: Callable[[], str]) -> SharedCredential:
@@ -119,11 +112,9 @@ def _shared(mode: str, way: Way, wanted: Wanted, login_endpoint: Callable[[], st
     return SharedCredential(mode, make, hint=way.hint, tenant=wanted.tenant)
 
 
-def _refuse(mode: str, taken: frozenset[str], **options: str) -> None:
+def _refuse(mode: str, taken: frozenset[str], options: Mapping[str, str]) -> None:
     """Refuse an option that would have no effect."""
-    for name, value in options.items():
-        if value and name not in taken:
-            modes = ", ".join(key for key, way in WAYS.items() if name in way.options)
-            raise InputError(
-                f"Signing in by {mode} takes no --{name.replace('_', '-')}.", hint=f"These take one: {modes}."
-            )
+    for name in (one for one, value in options.items() if value and one not in taken):
+        modes = ", ".join(key for key, way in WAYS.items() if name in way.options)
+        option = f"--{name.replace('_', '-')}"
+        raise InputError(f"Signing in by {mode} takes no {option}.", hint=f"These take one: {modes}.")

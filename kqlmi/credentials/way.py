@@ -15,7 +15,8 @@ Credential = tuple[str, Mapping[str, Any]]
 """The name of a class of ``azure.identity`` and its arguments, without those that name the authority."""
 
 
-def _to_stderr(text: str) -> None:
+def to_stderr(text: str) -> None:
+    """Write a line to standard error."""
     sys.stderr.write(f"{text}\n")
 
 
@@ -25,7 +26,7 @@ class Wanted:
 
     tenant: str = ""
     sign_in_identity: str = ""
-    tell: Callable[[str], None] = _to_stderr
+    tell: Callable[[str], None] = to_stderr
 
     @property
     def tenant_id(self) -> dict[str, Any]:

@@ -39,9 +39,14 @@ def database_drop(call: Call) -> Rows:
         return [(one.name,) for one in state.world.databases.values()]
 
 
-@command(".alter database {name:database} prettyname {string:pretty}", schema=_PRETTY, writes=True)
-@command(".drop database {name:database} prettyname", schema=_PRETTY, name="database_drop_pretty_name", writes=True)
-def database_alter_pretty_name(call: Call) -> Rows:
+@command(
+    ".alter database {name:database} prettyname {string:pretty}",
+    ".drop database {name:database} prettyname",
+    schema=_PRETTY,
+    name="database_{verb}_pretty_name",
+    writes=True,
+)
+def database_pretty_name(call: Call) -> Rows:
     """Set the name of a database for people, or drop it."""
     pretty = call.args.get("pretty", "")
     with call.state.lock:

@@ -27,25 +27,32 @@ def function_definition(reader: Reader, _verb: str) -> Function:
     return Function(name, parameters, body, **texts)
 
 
-@command(".create function [{ifnotexists}] {function:function}", schema=_SCHEMA, writes=True)
-def function_create(call: Call) -> Rows:
-    """Create a function that is not there; with ``ifnotexists``, one that is there stays as it is."""
-    return _define(call, keeps="ifnotexists" in call.args)
-
-
-@command(".create-or-alter function {function:function}", schema=_SCHEMA, writes=True)
-def function_create_or_alter(call: Call) -> Rows:
-    """Define a function, whether it is there or not."""
-    return _define(call, replaces=True)
-
-
-@command(".alter function {function:function}", schema=_SCHEMA, writes=True)
-def function_alter(call: Call) -> Rows:
-    """Define a function anew."""
-    name = call.args["function"].name
+@command(
+    ".create function [{ifnotexists}] {function:function}",
+    ".create-or-alter function {function:function}",
+    ".alter function {function:function}",
+    schema=_SCHEMA,
+    name="function_{verb}",
+    writes=True,
+)
+def function_define(call: Call) -> Rows:
+    """Define a function: one that is not there, one that is, or either; with ``ifnotexists``, one that is there stays."""
+    function: Function = call.args["function"]
+    name, verb = function.name, call.args["verb"]
     with call.state.lock:
-        call.allowed(ADMIN, f"Function {name}").function(name)
-        return _define(call, replaces=True)
+        if verb == "alter":
+            call.allowed(ADMIN, f"Function {name}").function(name)
+        database = call.allowed(CREATE, f"Function {name}")
+        if name in database.functions:
+            if "ifnotexists" in call.args:
+                return [_row(database.functions[name])]
+            if verb == "create":
+                raise already_exists(name, "Function")
+            call.require(ADMIN, database, f"Function {name}")
+        else:
+            database = database.with_admin(f"Function {name}", call.caller.principal)
+        _put(call, database, name, function, "CREATE-FUNCTION")
+    return [_row(function)]
 
 
 @command(".drop function {name:function} [{ifexists}]", schema="Name: string", writes=True)
@@ -77,24 +84,6 @@ def _bracketed(reader: Reader, opening: str, closing: str) -> str:
     start = reader.peek().start
     reader.expressions(opening, closing)
     return reader.text[start : reader.position]
-
-
-def _define(call: Call, *, keeps: bool = False, replaces: bool = False) -> Rows:
-    """Define a function; ``keeps`` and ``replaces`` say what happens to one that is there, which is else refused."""
-    function: Function = call.args["function"]
-    name = function.name
-    with call.state.lock:
-        database = call.allowed(CREATE, f"Function {name}")
-        if name in database.functions:
-            if keeps:
-                return [_row(database.functions[name])]
-            if not replaces:
-                raise already_exists(name, "Function")
-            call.require(ADMIN, database, f"Function {name}")
-        else:
-            database = database.with_admin(f"Function {name}", call.caller.principal)
-        _put(call, database, name, function, "CREATE-FUNCTION")
-    return [_row(function)]
 
 
 def _put(call: Call, database: Database, name: str, function: Function | None, event: str) -> Database:

@@ -17,20 +17,17 @@ def plugins_show(call: Call) -> Rows:
     return [(name, name in call.state.world.plugins) for name in _KNOWN]
 
 
-@command(".enable plugin {name:plugin}", schema=_SCHEMA, needs=ADMIN, writes=True)
-def plugin_enable(call: Call) -> Rows:
-    """Enable a plugin; on a real cluster, python is a language extension that the portal or Azure Resource Manager sets."""
-    return _set(call, enables=True)
-
-
-@command(".disable plugin {name:plugin}", schema=_SCHEMA, needs=ADMIN, writes=True)
-def plugin_disable(call: Call) -> Rows:
-    """Disable a plugin."""
-    return _set(call, enables=False)
-
-
-def _set(call: Call, *, enables: bool) -> Rows:
-    name = call.args["plugin"]
+@command(
+    ".enable plugin {name:plugin}",
+    ".disable plugin {name:plugin}",
+    schema=_SCHEMA,
+    name="plugin_{verb}",
+    needs=ADMIN,
+    writes=True,
+)
+def plugin_switch(call: Call) -> Rows:
+    """Enable a plugin, or disable it; on a real cluster, the portal or Azure Resource Manager sets that of python."""
+    name, enables = call.args["plugin"], call.args["verb"] == "enable"
     if name not in _KNOWN:
         raise bad_request(f"the local cluster has no plugin '{name}' to enable or disable")
     call.state.change(lambda w: replace(w, plugins=w.plugins | {name} if enables else w.plugins - {name}))

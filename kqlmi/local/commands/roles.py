@@ -1,6 +1,5 @@
 """Security roles of databases, tables, external tables and functions: granting, taking away, showing."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from kqlmi.local.dispatch.registry import Call, Rows, command, shape
@@ -74,25 +73,30 @@ def _note(reader: Reader, _verb: str) -> tuple[bool, str]:
     return skips, reader.strings() if reader.peek().kind is Kind.STRING else ""
 
 
-@command(".add {securable:of} {role:role} {principals:principals} {note:note}", schema=_SCHEMA, writes=True)
-def principals_add(call: Call) -> Rows:
-    """Grant a role to principals."""
-    return _change(call, lambda grants, named: (*_without(grants, named), *named))
-
-
-@command(".drop {securable:of} {role:role} {principals:principals} {note:note}", schema=_SCHEMA, writes=True)
-def principals_drop(call: Call) -> Rows:
-    """Take a role away from principals."""
-    return _change(call, _without)
-
-
-@command(".set {securable:of} {role:role} {principals:principals} {note:note}", schema=_SCHEMA, writes=True)
-def principals_set(call: Call) -> Rows:
-    """Grant a role to principals, and revoke it from all others."""
-    of, role = call.args["of"], call.args["role"]
-    return _change(
-        call, lambda grants, named: (*(one for one in grants if (one.entity, one.role) != (of.entity, role)), *named)
-    )
+@command(
+    *(
+        f".{verb} {{securable:of}} {{role:role}} {{principals:principals}} {{note:note}}"
+        for verb in ("add", "drop", "set")
+    ),
+    schema=_SCHEMA,
+    name="principals_{verb}",
+    writes=True,
+)
+def principals_change(call: Call) -> Rows:
+    """Grant a role to principals, or revoke it from them; where it is set, all others lose it."""
+    state, of, role, verb = call.state, call.args["of"], call.args["role"], call.args["verb"]
+    skips, note = call.args["note"]
+    if role not in of.roles:
+        raise bad_request(f"a role of a {of.kind.lower()} is one of {', '.join(of.roles)}")
+    with state.lock:
+        database = of.open(call, ADMIN)
+        named = tuple(Grant(role, _parsed(call, text), of.entity, note) for text in call.args["principals"])
+        rest = _without(database.grants, named)
+        if verb == "set":
+            rest = tuple(one for one in database.grants if (one.entity, one.role) != (of.entity, role))
+        changed = state.put(replace(database, grants=rest if verb == "drop" else (*rest, *named)))
+        call.record("ALTER-PRINCIPALS", changed, before=_written(database), after=_written(changed))
+    return [] if skips else _rows(changed, of, role)
 
 
 @command(".show {securable:of} principals", ".show {securable:of} {role:role}", schema=_SCHEMA)
@@ -123,19 +127,6 @@ def roles_of_principal_show(call: Call) -> Rows:
     for one in call.state.world.databases.values():
         if is_own or call.state.roles(call.caller, one) & MONITOR:
             yield from _held(one, principal, of)
-
-
-def _change(call: Call, change: Callable[[Grants, Grants], Grants]) -> Rows:
-    state, of, role = call.state, call.args["of"], call.args["role"]
-    skips, note = call.args["note"]
-    if role not in of.roles:
-        raise bad_request(f"a role of a {of.kind.lower()} is one of {', '.join(of.roles)}")
-    with state.lock:
-        database = of.open(call, ADMIN)
-        named = tuple(Grant(role, _parsed(call, text), of.entity, note) for text in call.args["principals"])
-        changed = state.put(replace(database, grants=change(database.grants, named)))
-        call.record("ALTER-PRINCIPALS", changed, before=_written(database), after=_written(changed))
-    return [] if skips else _rows(changed, of, role)
 
 
 def _parsed(call: Call, text: str) -> Principal:

@@ -16,6 +16,8 @@ _EXTENT = "ExtentId: guid, OriginalSize: long, ExtentSize: long, ColumnSize: lon
 _INGESTED = "ExtentId: guid, ItemLoaded: string, Duration: string, HasErrors: string, OperationId: guid"
 _CREATED = "TableName: string, Schema: string, DatabaseName: string, Folder: string, DocString: string"
 _QUERY = "{async:async} {name:table} [with {properties:properties}] {rest:query}"
+# Whether the table must be new; None where it may be.
+_CREATES = {"set-or-append": None, "set": True, "append": False, "set-or-replace": None}
 _REMAINING = "TableName: string, DatabaseName: string"
 
 
@@ -69,28 +71,18 @@ def table_drop(call: Call) -> Rows:
     return [(remaining, database.name) for remaining in database.tables]
 
 
-@command(f".set-or-append {_QUERY}", schema=_EXTENT, writes=True)
-def table_set_or_append(call: Call) -> Rows:
-    """Append the rows of a query to a table, which is created if it is not there."""
-    return _from_query(call, creates=None)
+@command(*(f".{verb} {_QUERY}" for verb in _CREATES), schema=_EXTENT, name="table_{verb}", writes=True)
+def table_from_query(call: Call) -> Rows:
+    """Put the rows of a query into a table: one that must be new, one that must be there, or either; or in place of its own."""
+    creates, replaces = _CREATES[call.args["verb"]], call.args["verb"] == "set-or-replace"
+    allowed(call, call.args["table"], creates=creates, replaces=replaces)
+    transfer.require(call.args.get("properties", {}), ingestion.INVISIBLE, others=ingestion.UNSUPPORTED)
 
+    def work(call: Call) -> Rows:
+        extent, count = append(call, call.args["table"], call.queried(), creates=creates, replaces=replaces)
+        return [(extent, 0, 0, 0, 0, count)]
 
-@command(f".set {_QUERY}", schema=_EXTENT, writes=True)
-def table_set(call: Call) -> Rows:
-    """Create a table from the rows of a query."""
-    return _from_query(call, creates=True)
-
-
-@command(f".append {_QUERY}", schema=_EXTENT, writes=True)
-def table_append(call: Call) -> Rows:
-    """Append the rows of a query to a table that is there."""
-    return _from_query(call, creates=False)
-
-
-@command(f".set-or-replace {_QUERY}", schema=_EXTENT, writes=True)
-def table_set_or_replace(call: Call) -> Rows:
-    """Replace the rows of a table by those of a query, or create it."""
-    return _from_query(call, creates=None, replaces=True)
+    return call.later(work)
 
 
 @command(".ingest inline into table {name:table} {rest:data}", schema=_INGESTED, writes=True)
@@ -101,14 +93,3 @@ def table_ingest_inline(call: Call) -> Rows:
     rows = formats.rows(call.args["data"].lstrip(), Shape("csv", table.columns))
     extent, _ = append(call, name, table.with_rows(rows))
     return [(extent, "inline", "00:00:00", "False", str(uuid.uuid4()))]
-
-
-def _from_query(call: Call, *, creates: bool | None, replaces: bool = False) -> Rows:
-    allowed(call, call.args["table"], creates=creates, replaces=replaces)
-    transfer.require(call.args.get("properties", {}), ingestion.INVISIBLE, others=ingestion.UNSUPPORTED)
-
-    def work(call: Call) -> Rows:
-        extent, count = append(call, call.args["table"], call.queried(), creates=creates, replaces=replaces)
-        return [(extent, 0, 0, 0, 0, count)]
-
-    return call.later(work)

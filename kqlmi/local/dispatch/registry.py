@@ -153,9 +153,8 @@ class Command:
         if self.needs:
             call.require(self.needs)
         rows = self.function(replace(call, columns=self.columns))
-        if isinstance(rows, Table):
-            return rows
-        return Table(_OPERATION if call.args.get("async") else self.columns, tuple(rows))
+        declared = _OPERATION if call.args.get("async") else self.columns
+        return rows if isinstance(rows, Table) else Table(declared, tuple(rows))
 
 
 @dataclass(frozen=True)
@@ -188,20 +187,21 @@ def command(
 ) -> Callable[[Answer], Answer]:
     """Register a function for texts of the given shapes.
 
-    A pattern is words, ``{shape:argument}`` and ``{word}``, which is an argument that is True; a part in brackets may be
-    missing. Shapes: see ``shape``. ``name`` is that of the operation, by default the function's, to which ``{ifexists}``
-    and ``{ifnotexists}`` add. The caller must have one of the roles ``needs`` for the whole cluster; for those in a
-    database the function asks. ``endpoints`` are the services that take the command. One that runs a query or opens
-    storage is ``long``, as is each that has a ``{rest:…}``.
+    A pattern is words, ``{shape:argument}`` (see ``shape``) and ``{word}``, an argument that is True; a part in brackets may
+    be missing. The first word is the argument ``verb``. ``name`` is that of the operation, by default the function's, in
+    which ``{verb}`` stands for the verb, and to which ``{ifexists}`` and ``{ifnotexists}`` add. The caller must have one of
+    the roles ``needs`` for the whole cluster; for those in a database the function asks. ``endpoints`` are the services that
+    take the command. One that runs a query or opens storage is ``long``, as is each that has a ``{rest:…}``.
     """
     is_long = long or any("{rest:" in one for one in patterns)
 
     def register(function: Answer) -> Answer:
         for one in (expanded for pattern in patterns for expanded in _expand(pattern)):
+            verb = one.removeprefix(".").partition(" ")[0]
             flags = "_if_exists" * ("{ifexists}" in one) + "_if_not_exists" * ("{ifnotexists}" in one)
-            operation = f"{name or function.__name__}{flags}_command".title().replace("_", "")
+            operation = re.sub("[_-]", "", f"{name or function.__name__}{flags}_command".format(verb=verb).title())
             declared = Command(columns(schema), function, operation, needs, writes, frozenset(endpoints), is_long)
-            _COMMANDS.setdefault(one.removeprefix(".").partition(" ")[0], []).append((one, declared))
+            _COMMANDS.setdefault(verb, []).append((one, declared))
         return function
 
     return register
@@ -268,7 +268,7 @@ def _read(pattern: str, text: str, *, is_whole: bool = True) -> tuple[dict[str, 
     reader = Reader(text)
     reader.expect(".")
     verb, *parts = pattern.removeprefix(".").split()
-    args: dict[str, Any] = {}
+    args: dict[str, Any] = {"verb": verb}
     reader.expect(verb)
     for part in parts:
         if part.startswith("{"):

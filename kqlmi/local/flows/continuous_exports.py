@@ -50,16 +50,18 @@ def continuous_export_create_or_alter(call: Call) -> Rows:
     return _put(call, export.name, export, "CREATE-CONTINUOUS-EXPORT")
 
 
-@command(".enable continuous-export {name:export}", schema=_SCHEMA, writes=True)
-def continuous_export_enable(call: Call) -> Rows:
-    """Let a continuous export run; it goes on from where it stopped."""
-    return _switch(call, is_disabled=False)
-
-
-@command(".disable continuous-export {name:export}", schema=_SCHEMA, writes=True)
-def continuous_export_disable(call: Call) -> Rows:
-    """Let a continuous export rest."""
-    return _switch(call, is_disabled=True)
+@command(
+    ".enable continuous-export {name:export}",
+    ".disable continuous-export {name:export}",
+    schema=_SCHEMA,
+    name="continuous_export_{verb}",
+    writes=True,
+)
+def continuous_export_switch(call: Call) -> Rows:
+    """Let a continuous export rest, or go on from where it stopped."""
+    export = call.allowed(ADMIN).export(call.args["export"])
+    export = replace(export, is_disabled=call.args["verb"] == "disable")
+    return _put(call, export.name, export, "ALTER-CONTINUOUS-EXPORT")
 
 
 @command(".drop continuous-export {name:export}", schema=_SCHEMA, writes=True)
@@ -143,12 +145,6 @@ def _runs(call: Call) -> tuple[ContinuousExport, ExportRuns]:
     database = call.allowed(MONITOR)
     export = database.export(call.args["export"])
     return export, call.state.world.export_runs[database.database_id, export.name]
-
-
-def _switch(call: Call, *, is_disabled: bool) -> Rows:
-    database = call.allowed(ADMIN)
-    export = replace(database.export(call.args["export"]), is_disabled=is_disabled)
-    return _put(call, export.name, export, "ALTER-CONTINUOUS-EXPORT")
 
 
 def _put(call: Call, name: str, export: ContinuousExport | None, event: str) -> Rows:

@@ -23,6 +23,8 @@ from kqlmi.local.values.principals import ADMIN, CREATE, READ_SCHEMA, Principal
 from kqlmi.local.values.tables import Column, schema_text
 
 FLOW = "external_table.storage"
+# Whether the table may be there already, and whether it must.
+_VERBS = {"create": (False, False), "alter": (True, True), "create-or-alter": (True, False)}
 _DETAILS = "TableName: string, QueryAccelerationPolicy: string, QueryAccelerationState: string"
 _SCHEMA = (
     "TableName: string, TableType: string, Folder: string, DocString: string, Properties: string, "
@@ -30,22 +32,41 @@ _SCHEMA = (
 )
 
 
-@command(".create external table {name:table} {external:definition}", schema=_SCHEMA, writes=True, long=True)
-def external_table_create(call: Call) -> Rows:
-    """Create an external table that is not there."""
-    return _define(call, may_exist=False, must_exist=False)
-
-
-@command(".alter external table {name:table} {external:definition}", schema=_SCHEMA, writes=True, long=True)
-def external_table_alter(call: Call) -> Rows:
-    """Define an external table anew."""
-    return _define(call, may_exist=True, must_exist=True)
-
-
-@command(".create-or-alter external table {name:table} {external:definition}", schema=_SCHEMA, writes=True, long=True)
-def external_table_create_or_alter(call: Call) -> Rows:
-    """Define an external table, whether it is there or not."""
-    return _define(call, may_exist=True, must_exist=False)
+@command(
+    *(f".{verb} external table {{name:table}} {{external:definition}}" for verb in _VERBS),
+    schema=_SCHEMA,
+    name="external_table_{verb}",
+    writes=True,
+    long=True,
+)
+def external_table_define(call: Call) -> Rows:
+    """Define an external table: one that is not there, one that is, or either."""
+    state, (may_exist, must_exist) = call.state, _VERBS[call.args["verb"]]
+    name: str = call.args["table"]
+    definition: Definition = call.args["definition"]
+    table = replace(definition.table, name=name)
+    identities = table.identities
+    with state.lock:
+        if may_exist and not must_exist and identities and table.kind != "Sql":
+            call.require(ADMIN)  # documented: AllDatabasesAdmin, where a managed identity is used
+        database = call.allowed(
+            ADMIN if must_exist or (table.kind == "Sql" and identities) else CREATE, entity=f"External Table {name}"
+        )
+        if may_exist and name in database.external_tables:
+            call.require(ADMIN, database, f"External Table {name}")
+        for identity in identities:
+            enforce.permit(state, Use(table.flow, database.name), identity)
+        if name in database.external_tables and not may_exist:
+            raise already_exists(name, "ExternalTable")
+        if must_exist:
+            database.external_table(name)
+        if not name or name in database.tables:
+            raise bad_request(f"'{name}' cannot name an external table: it is empty, or names a table")
+        if table.kind == "Delta" or "validatenotempty" in definition.once:
+            _validate(call, database, table, is_checked="validatenotempty" in definition.once)
+        if "dryrun" not in definition.once:
+            _put(call, database, name, table, "ALTER-EXTERNAL-TABLE")
+    return [_row(table)]
 
 
 @command(".drop external table {name:table} [{ifexists}]", schema=_SCHEMA, writes=True)
@@ -124,35 +145,6 @@ def _readable(state: State, database: Database, table: ExternalTable, principal:
             enforce.permit(state, Use(table.flow, database.name, principal), identity)
         raise unsupported(f"reading and writing external tables of this kind ({table.flow})")
     return table
-
-
-def _define(call: Call, *, may_exist: bool, must_exist: bool) -> Rows:
-    state = call.state
-    name: str = call.args["table"]
-    definition: Definition = call.args["definition"]
-    table = replace(definition.table, name=name)
-    identities = table.identities
-    with state.lock:
-        if may_exist and not must_exist and identities and table.kind != "Sql":
-            call.require(ADMIN)  # documented: AllDatabasesAdmin, where a managed identity is used
-        database = call.allowed(
-            ADMIN if must_exist or (table.kind == "Sql" and identities) else CREATE, entity=f"External Table {name}"
-        )
-        if may_exist and name in database.external_tables:
-            call.require(ADMIN, database, f"External Table {name}")
-        for identity in identities:
-            enforce.permit(state, Use(table.flow, database.name), identity)
-        if name in database.external_tables and not may_exist:
-            raise already_exists(name, "ExternalTable")
-        if must_exist:
-            database.external_table(name)
-        if not name or name in database.tables:
-            raise bad_request(f"'{name}' cannot name an external table: it is empty, or names a table")
-        if table.kind == "Delta" or "validatenotempty" in definition.once:
-            _validate(call, database, table, is_checked="validatenotempty" in definition.once)
-        if "dryrun" not in definition.once:
-            _put(call, database, name, table, "ALTER-EXTERNAL-TABLE")
-    return [_row(table)]
 
 
 def _validate(call: Call, database: Database, table: ExternalTable, *, is_checked: bool) -> None:

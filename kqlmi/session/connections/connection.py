@@ -1,6 +1,5 @@
 """Opening a session: where a cluster is, and how to sign in."""
 
-import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
@@ -11,7 +10,7 @@ from urllib.parse import urlsplit
 from kqlmi.cluster.cloud import login_endpoint
 from kqlmi.cluster.connection import KustoConnection, Target
 from kqlmi.cluster.faults.retries import Patience, Retrying
-from kqlmi.credentials import sign_in
+from kqlmi.credentials import sign_in, to_stderr
 from kqlmi.errors import (
     ConnectionFailedError,
     InputError,
@@ -136,7 +135,7 @@ def _settle_open_entries(session: Session, tell: Callable[[str], None] | None) -
     """Settle the history entries that were left open, and return the session; none of them keeps it from being opened."""
     if session.history is None or session.read_only or session.history.is_empty:
         return session
-    report = tell or (lambda text: sys.stderr.write(f"{text}\n"))
+    report = tell or to_stderr
     try:
         for entry in session.settle():
             report(entry.report)
