@@ -30,7 +30,7 @@ class Statement(str):
     @classmethod
     def parse(cls, text: str) -> Self:
         """Return the statement that a text is; itself where it is one already."""
-        return text if isinstance(text, cls) else cls(text)
+        return text if isinstance(text, cls) else cls("" + text)  # what is no text is a TypeError
 
     @cached_property
     def tokens(self) -> tuple[tokenizer.Token, ...]:

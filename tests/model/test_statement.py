@@ -2,6 +2,7 @@
 
 import copy
 import json
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,12 @@ def test_a_statement_is_its_text_byte_for_byte() -> None:
     assert Statement(text) == text
     assert json.dumps(Statement(text)) == json.dumps(text)
     assert copy.deepcopy(Statement(text)) == text
+
+
+@pytest.mark.parametrize("value", [None, b".show databases", 1])
+def test_what_is_no_text_is_no_statement(value: Any) -> None:
+    with pytest.raises(TypeError):
+        Statement.parse(value)
 
 
 def test_what_was_parsed_is_not_parsed_again(monkeypatch: pytest.MonkeyPatch) -> None:

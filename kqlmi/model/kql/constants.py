@@ -26,31 +26,24 @@ Value = Text | Bag
 
 @dataclass(slots=True)
 class Names:
-    """The values that ``let`` has bound so far, by name, as the braces around them allow."""
+    """The values that ``let`` has bound so far, by name, as the braces around them allow; None hides what a name meant."""
 
-    bound: dict[str, Value] = field(default_factory=dict)
+    bound: dict[str, Value | None] = field(default_factory=dict)
     _outer: list[dict[str, Value | None]] = field(default_factory=lambda: [{}])
 
     def bind(self, name: str, value: Value | None) -> None:
-        """Bind a name until the brace that is open closes; None hides what the name meant."""
+        """Bind a name until the brace that is open closes."""
         self._outer[-1].setdefault(name, self.bound.get(name))
-        self._set(name, value)
+        self.bound[name] = value
 
     def enter(self) -> None:
         """Go behind an opening brace."""
         self._outer.append({})
 
     def leave(self) -> None:
-        """Go behind a closing brace, and give back to names what they meant before."""
+        """Go behind a closing brace, where names mean again what they meant before."""
         if len(self._outer) > 1:
-            for name, value in self._outer.pop().items():
-                self._set(name, value)
-
-    def _set(self, name: str, value: Value | None) -> None:
-        if value is None:
-            self.bound.pop(name, None)
-        else:
-            self.bound[name] = value
+            self.bound |= self._outer.pop()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +58,7 @@ class Expressions:
         tokens = self.nest.tokens
         return Text((Mapped.unknown(*self.source.span(tokens[start].start, tokens[end - 1].end)),))
 
-    def value(self, start: int, end: int, names: Mapping[str, Value], depth: int = 0) -> Value:
+    def value(self, start: int, end: int, names: Mapping[str, Value | None], depth: int = 0) -> Value:
         """Return the value of the expression from ``start`` to ``end``; unknown unless it is constant."""
         nest = self.nest
         if start >= end or depth > _MAX_DEPTH:
@@ -81,7 +74,7 @@ class Expressions:
             return self._call(start, end, names, depth + 1)
         return self.unknown(start, end)
 
-    def _call(self, start: int, end: int, names: Mapping[str, Value], depth: int) -> Value:
+    def _call(self, start: int, end: int, names: Mapping[str, Value | None], depth: int) -> Value:
         function = self.nest.at(start)
         if function == "dynamic":
             return Bag(leaves(pieces(self.source, self.nest.tokens[start + 2 : end - 1])))

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, cast
+from typing import Literal, cast, get_args
 
 from kqlmi.errors import InputError, PolicyError
 from kqlmi.model.entities import Scope, checked_usage
@@ -76,8 +76,8 @@ def writes(text: str, commands: Sequence[Nest]) -> tuple[PolicyCommand, ...]:
 
 def _parse(found: Sequence[Token], text: str) -> tuple[PolicyCommand | None, Sequence[Token] | None]:
     """Read the policy command that tokens begin with, and what follows it; None for that where its payload is broken."""
-    verb, found = _verb(found)
-    if verb is None or not found:
+    verb, found = _verb(found, text)
+    if verb is None:
         return None, None
     kind, rest = found[0].text, found[1:]
     scope: Scope | None = None
@@ -126,15 +126,12 @@ def fault(command: PolicyCommand) -> str:
     return ""
 
 
-def _verb(found: Sequence[Token]) -> tuple[Verb | None, Sequence[Token]]:
-    words = [token.text for token in found[:4]]
-    if words[:1] != ["."]:
-        return None, []
-    if words[1:4] == ["alter", "-", "merge"] and found[1].end == found[2].start and found[2].end == found[3].start:
-        return "alter-merge", found[4:]
-    if words[1:2] and words[1] in {"show", "alter", "delete"}:
-        return cast("Verb", words[1]), found[2:]
-    return None, []
+def _verb(found: Sequence[Token], text: str) -> tuple[Verb | None, Sequence[Token]]:
+    """Read the verb behind the dot; nothing stands between the three tokens of ``alter-merge``."""
+    merge = "".join(token.text for token in found[1:4])
+    end = 4 if merge == "alter-merge" and text.startswith(merge, found[1].start) else 2
+    verb = text[found[1].start : found[end - 1].end] if len(found) > end and found[0].text == "." else ""
+    return (cast("Verb", verb), found[end:]) if verb in get_args(Verb) else (None, [])
 
 
 def _starts_policy(found: Sequence[Token]) -> bool:

@@ -76,8 +76,9 @@ def query_uses(source: Mapped, nest: Nest) -> Iterator[Use]:
                 names.leave()
             case "let" if nest.at(place - 1) in {"", ";", "{", "<|"}:
                 bind(expressions, names, place)
-            case word if operator := _OPERATORS.get(word):
-                for given in operator(expressions, place, names.bound):
+            case "externaldata" | "external_data" | "inline_external_table" | "evaluate" as word:
+                read = _plugins if word == "evaluate" else _tables
+                for given in read(expressions, place, names.bound):
                     if (given.flow, given.value) not in seen:
                         seen.add((given.flow, given.value))
                         yield from _uses(given)
@@ -108,7 +109,7 @@ class _Given(NamedTuple):
     key: str = ""
 
 
-def _tables(expressions: Expressions, place: int, names: Mapping[str, Value]) -> Iterator[_Given]:
+def _tables(expressions: Expressions, place: int, names: Mapping[str, Value | None]) -> Iterator[_Given]:
     nest, flow = expressions.nest, "externaldata"
     # The schema is a group; the connection strings of externaldata stand in brackets right behind it.
     urls = nest.partner.get(place + 1, len(nest.tokens)) + 1
@@ -121,7 +122,7 @@ def _tables(expressions: Expressions, place: int, names: Mapping[str, Value]) ->
         yield _Given(flow, storage, expressions.value(start, end, names))
 
 
-def _plugins(expressions: Expressions, evaluate: int, names: Mapping[str, Value]) -> Iterator[_Given]:
+def _plugins(expressions: Expressions, evaluate: int, names: Mapping[str, Value | None]) -> Iterator[_Given]:
     nest = expressions.nest
     for place in islice(nest.direct(evaluate + 1), _MAX_HEAD):
         if nest.at(place) == "(":
@@ -141,14 +142,6 @@ def _argument(nest: Nest, opener: int, plugin: _Plugin) -> tuple[int, int] | Non
         return named[plugin.name]
     item = next(islice(items, plugin.place, None), None)
     return item if item and nest.at(item[0] + 1) != "=" else None
-
-
-_OPERATORS: Final[Mapping[str, Callable[[Expressions, int, Mapping[str, Value]], Iterator[_Given]]]] = {
-    "externaldata": _tables,
-    "external_data": _tables,
-    "inline_external_table": _tables,
-    "evaluate": _plugins,
-}
 
 
 def _uses(given: _Given) -> Iterator[Use]:

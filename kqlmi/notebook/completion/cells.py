@@ -70,24 +70,18 @@ def complete_body(body: str, after: str, names: Names) -> Offers:
 def _read(text: str) -> _Typed | None:
     """Cut a text at the cursor; None where nothing can be completed: in a comment, or behind a broken literal."""
     found = tokens(text)
-    if unclosed := next((token for token in found if token.kind == "unclosed"), None):
-        return _opened(found[:-1], text, unclosed) if unclosed.end == len(text) else None
-    units = list(_units(found))
+    literal = next((token for token in found if token.kind == "unclosed"), None)
     end = found[-1].end if found else 0
-    if _COMMENT.search(text[end:]):
+    nowhere = literal.end < len(text) if literal else _COMMENT.search(text[end:])
+    if nowhere:
         return None
-    goes_on = units and (end == len(text) or _is_unclosed(units[-1]))
-    start = units.pop()[0].start if goes_on else len(text)
-    return _Typed(_texts(units, text), text[start:])
-
-
-def _opened(found: Sequence[Token], text: str, literal: Token) -> _Typed:
-    """Cut a text of which the last literal is not closed."""
-    units, begin = list(_units(found)), literal.start
-    if units and _is_unclosed(units[-1]):
-        begin = units.pop()[0].start
-    _, opened, inside = _OPENER.split(literal.text, maxsplit=1)
-    return _Typed(_texts(units, text), text[begin:], opened, text[: literal.start], inside)
+    units = list(_units(found[:-1] if literal else found))
+    start = literal.start if literal else len(text)
+    _, opened, inside = _OPENER.split(literal.text, maxsplit=1) if literal else ("", "", "")
+    before = text[:start]
+    if units and (_is_unclosed(units[-1]) or units[-1][-1].end == len(text)):
+        start = units.pop()[0].start
+    return _Typed(_texts(units, text), text[start:], opened, before, inside)
 
 
 def _units(found: Sequence[Token]) -> Iterator[list[Token]]:
@@ -120,7 +114,7 @@ def _templates() -> tuple[tuple[str, ...], ...]:
         texts += [commands.show(scope), commands.alter(scope, Policy.empty())]
         texts += [commands.alter_merge(scope, Policy.empty()), commands.delete(scope)]
     named = [text.replace(quoting.name("D"), _NAME) for text in texts]
-    return tuple(_texts(list(_units(list(tokens(text)))), text) for text in (*named, *_OTHERS))
+    return tuple(_texts(list(_units(tokens(text))), text) for text in (*named, *_OTHERS))
 
 
 def _command(typed: _Typed, names: Names) -> Offers:
