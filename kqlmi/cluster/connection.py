@@ -97,7 +97,7 @@ class KustoConnection:
     ) -> Table:
         """Execute one command or query and return its first result table, with the others behind it.
 
-        The text is sent byte for byte. Its first token decides between management and query.
+        The text is sent byte for byte; a Statement is not parsed again. Its first token decides between management and query.
 
         Raises:
             SignInError: No token could be had.
