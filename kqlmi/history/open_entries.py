@@ -62,7 +62,7 @@ def _of_scope(
     own = {step.client_request_id for step in waiting} - {""}
     lost = is_gone(waiting[0], ids)
     landed = _up_to_last(waiting, lambda step: step.client_request_id in own & {one.request for one in writes})
-    known = bool(landed)
+    known = False
     if not lost:
         try:
             now = read_policy(connection, scope)

@@ -15,7 +15,7 @@ from kqlmi.fanout import Progress, unseen
 from kqlmi.history import Entry, Reading
 from kqlmi.model.audit.audit import Audit
 from kqlmi.model.azure.assignment import AssignmentPlan
-from kqlmi.model.azure.connectionplan import ConnectionPlan
+from kqlmi.model.azure.connectionplan import ConnectionPlan, Stream
 from kqlmi.model.entities import Identity, ObjectId, Scope, checked_usage
 from kqlmi.model.explain.explanation import Verdict
 from kqlmi.model.plan import edits
@@ -503,14 +503,5 @@ class Session(core.Core):
             InputError: The database, the hub's resource ID or the identity is wrong.
             ResourceManagerError: What is assigned may not be read.
         """
-        return azure_plans.connect_eventhub(
-            self,
-            name,
-            hub=hub,
-            table=table,
-            identity=identity,
-            database=database,
-            consumer_group=consumer_group,
-            data_format=data_format,
-            mapping=mapping,
-        )
+        stream = Stream(hub, table, consumer_group, data_format, mapping)
+        return azure_plans.connect_eventhub(self, name, stream, identity=identity, database=database)

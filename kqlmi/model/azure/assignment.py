@@ -2,14 +2,20 @@
 
 import json
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from kqlmi.errors import printable
 from kqlmi.model.entities import SYSTEM, Identity
 from kqlmi.model.explain.fixes import word
 from kqlmi.model.plan.plan import Plan
+from kqlmi.report import Code, Line, Report, Section
 
 Verb = Literal["assign", "unassign"]
+
+_FINAL: Final = (
+    "This cannot be undone: a system identity that is assigned again has another object ID, and what policies and Azure"
+    " roles give to this one is lost."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,28 +124,16 @@ class AssignmentPlan(Plan):
         on = word(self.cluster)
         return f"%kqlmi {other} {named}{f' --on={on}' if on else ''}"
 
-    def __str__(self) -> str:
+    def report(self) -> Report:
+        """Return the plan with what comes or goes, what stays, and the request."""
         if not self.steps:
             state = "assigned" if self.verb == "assign" else "not assigned"
-            return f"Nothing to do on {printable(self.cluster)}: {self.who} is {state}."
-        sign = "+" if self.verb == "assign" else "-"
+            return Report(f"Nothing to do on {self.cluster}: {self.who} is {state}.")
         stays = IdentityBlock(
             self.before.system if self.after.system else "",
             tuple(one for one in self.before.users if one in self.after.users),
         )
-        lines = [
-            f"Plan {self.short} on {printable(self.cluster)}: {self.summary}",
-            "",
-            f"  {sign} {self.who}",
-            f"  stays: {stays}",
-            "",
-            printable(self.steps[0]),
-            json.dumps(self.body, indent=2),
-        ]
-        if self.confirm:
-            lines += [
-                "",
-                "This cannot be undone: a system identity that is assigned again has another object ID, and what policies",
-                "and Azure roles give to this one is lost.",
-            ]
-        return "\n".join(lines)
+        change = Line(self.who, "+" if self.verb == "assign" else "-")
+        request = Code(f"{self.steps[0]}\n{json.dumps(self.body, indent=2)}", "")
+        blocks = (Section("", (change, Line(f"stays: {stays}"), request)),)
+        return Report(self.title, self.summary, blocks, (_FINAL,) if self.confirm else ())

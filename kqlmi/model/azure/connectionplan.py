@@ -4,22 +4,45 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from kqlmi.errors import printable
-from kqlmi.model.entities import Identity, Scope
+from kqlmi.errors import InputError, printable
+from kqlmi.model.azure.resourceid import ResourceId
+from kqlmi.model.entities import SYSTEM, Identity, Scope, did_you_mean
 from kqlmi.model.explain import fixes
 from kqlmi.model.plan.plan import Plan
 from kqlmi.model.policy.access import Access
+from kqlmi.model.uses.blobs import EVENT_FORMATS
 from kqlmi.model.workflows import WORKFLOWS
+from kqlmi.report import Code, Line, Report, Section
 
 _FLOW = next(row for row in WORKFLOWS if row.id == "dataconnection.eventhub")
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """Events on their way from an event hub, by its resource ID, into a table; InputError where they cannot be."""
+
+    hub: str
+    table: str
+    consumer_group: str
+    data_format: str
+    mapping: str
+
+    def __post_init__(self) -> None:
+        if self.data_format and self.data_format.casefold() not in EVENT_FORMATS:
+            known = did_you_mean(self.data_format, EVENT_FORMATS)
+            raise InputError(f"There is no data format {self.data_format!r}.", hint=known)
+        if not ResourceId.parse(self.hub, "Microsoft.EventHub/namespaces/eventhubs"):
+            raise InputError(
+                f"{self.hub!r} is not the resource ID of an event hub.",
+                hint="Write /subscriptions/…/providers/Microsoft.EventHub/namespaces/…/eventhubs/…",
+            )
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionPlan(Plan):
     """A data connection to create, of which there must be none by that name before.
 
-    ``cluster`` is the session's name, ``resource_id`` the cluster's. ``by`` is the resource ID that stands for the
-    identity: its own, or the cluster's for the system identity. ``allowed`` is what the policies say of it.
+    ``cluster`` is the session's name, ``resource_id`` the cluster's. ``allowed`` is what the policies say of the identity.
     """
 
     cluster: str
@@ -27,32 +50,29 @@ class ConnectionPlan(Plan):
     location: str
     database: str
     name: str
-    hub: str
-    consumer_group: str
-    table: str
+    stream: Stream
     identity: Identity
-    by: str
     allowed: Access
-    data_format: str = ""
-    mapping: str = ""
 
     @property
     def body(self) -> dict[str, Any]:
-        """Give the body of the request, exactly as it is sent; azure-mgmt-kusto 4.0.0 would leave out ``kind``."""
+        """Return the body of the request, exactly as it is sent; azure-mgmt-kusto 4.0.0 would leave out ``kind``."""
+        is_system = self.identity.object_id == SYSTEM
         properties = {
-            "eventHubResourceId": self.hub,
-            "consumerGroup": self.consumer_group,
-            "tableName": self.table,
-            "dataFormat": self.data_format.upper(),
-            "mappingRuleName": self.mapping,
-            "managedIdentityResourceId": self.by,
+            "eventHubResourceId": self.stream.hub,
+            "consumerGroup": self.stream.consumer_group,
+            "tableName": self.stream.table,
+            "dataFormat": self.stream.data_format.upper(),
+            "mappingRuleName": self.stream.mapping,
+            # The cluster's own stands for the system identity.
+            "managedIdentityResourceId": self.resource_id if is_system else self.identity.resource_id,
         }
         filled = {name: value for name, value in properties.items() if value}
         return {"kind": "EventHub", "location": self.location, "properties": filled}
 
     @property
     def steps(self) -> tuple[str, ...]:
-        """Give the request that is sent."""
+        """Return the request that is sent."""
         return (f"PUT {self.resource_id}/databases/{self.database}/dataConnections/{self.name}",)
 
     @property
@@ -62,26 +82,23 @@ class ConnectionPlan(Plan):
 
     @property
     def summary(self) -> str:
-        """Give the change on one line."""
+        """Return the change on one line."""
         return f"create the data connection {printable(self.name)} in the database {printable(self.database)}"
 
     @property
     def grant(self) -> str:
-        """Give the line that grants what the policies do not; empty where they do."""
+        """Return the line that grants what the policies do not; empty where they do."""
         scope = Scope.database(self.database)
         lines = fixes.grant(str(self.identity.object_id), _FLOW.usage, scope, self.cluster)
         return "" if self.allowed.allowed else "".join(lines)
 
-    def __str__(self) -> str:
+    def report(self) -> Report:
+        """Return the plan with what the policies say of it, and the request."""
         gate = "allowed" if self.allowed.allowed else "not known" if self.allowed.allowed is None else "NOT allowed"
-        lines = [
-            f"Plan {self.short} on {printable(self.cluster)}: {self.summary}",
-            "",
-            f"  {_FLOW.usage} for {self.identity} is {gate}: {printable(self.allowed.reason)}.",
-            *([f"  Before it works: {printable(self.grant)}"] if self.grant else []),
-            f"  The identity needs on the event hub, which is not checked: {_FLOW.external}.",
-            "",
-            printable(self.steps[0]),
-            json.dumps(self.body, indent=2),
-        ]
-        return "\n".join(lines)
+        lines = (
+            f"{_FLOW.usage} for {self.identity} is {gate}: {self.allowed.reason}.",
+            *([f"Before it works: {self.grant}"] if self.grant else []),
+            f"The identity needs on the event hub, which is not checked: {_FLOW.external}.",
+        )
+        request = Code(f"{self.steps[0]}\n{json.dumps(self.body, indent=2)}", "")
+        return Report(self.title, self.summary, (Section("", (*map(Line, lines), request)),))

@@ -1,16 +1,18 @@
 """What every plan is: a change that was not sent yet, to be looked at and then applied as it stands."""
 
 import hashlib
+from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from kqlmi.model import jsontext
+from kqlmi.report import Described
 
 SHOWN: Final = 12
 """So many characters of an ID are shown and typed; all of them are stored and compared."""
 
 
-class Plan(Protocol):
+class Plan(Described):
     """A change that was not sent yet; ``cluster`` is the name of the session that it was made on."""
 
     __slots__ = ()
@@ -18,14 +20,17 @@ class Plan(Protocol):
     cluster: str
 
     @property
+    @abstractmethod
     def steps(self) -> Sequence[object]:
         """Return what is sent, in its order; empty where there is nothing to do."""
 
     @property
+    @abstractmethod
     def content(self) -> Any:
         """Return everything that the plan does, as JSON values."""
 
     @property
+    @abstractmethod
     def summary(self) -> str:
         """Return the change on one line."""
 
@@ -53,6 +58,11 @@ class Plan(Protocol):
     def short(self) -> str:
         """Return the ID as it is shown."""
         return self.id[:SHOWN]
+
+    @property
+    def title(self) -> str:
+        """Return the title of the plan's report."""
+        return f"Plan {self.short} on {self.cluster}"
 
 
 def plan_id(content: str) -> str:

@@ -10,7 +10,7 @@ from kqlmi.model.entities import Scope
 from kqlmi.model.plan.plan import Plan
 from kqlmi.model.policy.diff import Change
 from kqlmi.model.policy.policy import Grant, Policy, Property
-from kqlmi.report import Code, Described, Line, Mark, Report, Section
+from kqlmi.report import Code, Line, Mark, Report, Section
 
 Verb = Literal["alter-merge", "alter", "delete"]
 
@@ -38,7 +38,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class PolicyPlan(Plan, Described):
+class PolicyPlan(Plan):
     """The steps of a change, in the order in which they run.
 
     ``cluster`` names where, ``names`` gives display names by object ID, for people. ``unchanged`` counts the grants that
@@ -108,7 +108,7 @@ class PolicyPlan(Plan, Described):
         if not self.steps:
             return Report(f"Nothing to do on {self.cluster}.")
         sections = (Section(str(step.scope), (*self.lines(step), Code(step.command))) for step in self.steps)
-        return Report(f"Plan {self.short} on {self.cluster}", self.summary, tuple(sections))
+        return Report(self.title, self.summary, tuple(sections))
 
 
 def summary(changes: Iterable[Change], unchanged: int) -> str:

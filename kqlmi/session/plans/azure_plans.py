@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING, Final
 from kqlmi.errors import InputError
 from kqlmi.model.audit.findings import Facts
 from kqlmi.model.azure.assignment import AssignmentPlan
-from kqlmi.model.azure.connectionplan import ConnectionPlan
+from kqlmi.model.azure.connectionplan import ConnectionPlan, Stream
 from kqlmi.model.azure.dataconnections import USAGE
-from kqlmi.model.azure.resourceid import ResourceId
-from kqlmi.model.entities import SYSTEM, Identity, Scope, did_you_mean
+from kqlmi.model.entities import SYSTEM, Identity, Scope
 from kqlmi.model.policy.access import access
 from kqlmi.model.policy.directory import Directory
-from kqlmi.model.uses.blobs import EVENT_FORMATS
 from kqlmi.model.uses.needs import Discovery
 from kqlmi.session.core import Core, database_name, know
 from kqlmi.session.policies import database_scope, read
@@ -72,47 +70,16 @@ def _assigned(core: Core, known: tuple[Identity, ...], text: str) -> Identity:
     )
 
 
-def connect_eventhub(
-    core: Core,
-    name: str,
-    *,
-    hub: str,
-    table: str,
-    identity: str,
-    database: str,
-    consumer_group: str,
-    data_format: str,
-    mapping: str,
-) -> ConnectionPlan:
+def connect_eventhub(core: Core, name: str, stream: Stream, *, identity: str, database: str) -> ConnectionPlan:
     """Plan a data connection that receives the events of an event hub into a table."""
     from kqlmi.arm import identities
 
     if not _NAME.fullmatch(name):
         raise InputError(f"{name!r} is no name of a data connection.", hint="Write a name without / \\ ? # and %.")
-    if data_format and data_format.casefold() not in EVENT_FORMATS:
-        raise InputError(f"There is no data format {data_format!r}.", hint=did_you_mean(data_format, EVENT_FORMATS))
-    if not ResourceId.parse(hub, "Microsoft.EventHub/namespaces/eventhubs"):
-        raise InputError(
-            f"{hub!r} is not the resource ID of an event hub.",
-            hint="Write /subscriptions/…/providers/Microsoft.EventHub/namespaces/…/eventhubs/…",
-        )
     resource = resource_of(core)
     scope = database_scope(core, database_name(core, database))
     now = identities.read(resource)
     who = _assigned(core, now.identities, identity)
     facts = Facts.of(read(core, [Scope.cluster(), scope]).snapshot, Discovery(), now.identities)
-    return ConnectionPlan(
-        core.name,
-        resource.resource_id,
-        now.location,
-        str(scope.name),
-        name,
-        hub,
-        consumer_group,
-        table,
-        who,
-        resource.resource_id if who.object_id == SYSTEM else who.resource_id,
-        access(facts.live, str(who.object_id), USAGE, scope),
-        data_format,
-        mapping,
-    )
+    allowed = access(facts.live, str(who.object_id), USAGE, scope)
+    return ConnectionPlan(core.name, resource.resource_id, now.location, str(scope.name), name, stream, who, allowed)
