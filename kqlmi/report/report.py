@@ -1,7 +1,7 @@
 """A report: what a value says to people, apart from how a face shows it."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, Literal, TypeVar
 
@@ -40,7 +40,7 @@ class Rows:
 
     columns: tuple[str, ...]
     rows: tuple[tuple[object, ...], ...]
-    dtypes: Mapping[str, str] = MappingProxyType({})
+    dtypes: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(
