@@ -12,8 +12,8 @@ from kqlmi.cluster.ingest import IngestClient, Ingestion
 from kqlmi.errors import IngestionError, InputError, KqlmiError, RequestInterruptedError, printable
 from kqlmi.model.entities import SYSTEM, Scope
 from kqlmi.model.explain import fixes
+from kqlmi.model.explain.gates import grant
 from kqlmi.model.kql import quoting
-from kqlmi.model.policy.access import access
 from kqlmi.model.uses import blobs
 from kqlmi.model.uses.blobs import Blob
 from kqlmi.model.workflows import WORKFLOWS
@@ -127,15 +127,14 @@ def _checked(core: Core, blob: Blob, text: str, scope: Scope, tell: Callable[[st
             f"{shown} is not assigned to {core.name}, so nothing was sent.",
             hint=f"Assign it first: {fixes.assign(SYSTEM if holder == SYSTEM else who.display_name, core.name)}",
         )
-    found = access(snapshot, holder, _USAGE, scope)
-    if found.allowed is False:
-        lines = fixes.grant(holder, _USAGE, scope, core.name)
+    gate = grant(_USAGE, who, scope, snapshot, core.name)
+    if gate.state == "not done":
         raise InputError(
-            f"{shown} may not be used for {_USAGE} in the {scope}, so nothing was sent: {found.reason}.",
-            hint=f"To mend it: {lines[0]}" if lines else "Grant it first.",
+            f"{shown} may not be used for {_USAGE} in the {scope}, so nothing was sent: {gate.reason}.",
+            hint=f"To mend it: {gate.fixes[0]}" if gate.fixes else "Grant it first.",
         )
-    if found.allowed is None:
-        tell(f"Not checked whether {shown} may be used for {_USAGE}: {found.reason}.")
+    if gate.state == "not checked":
+        tell(f"Not checked whether {shown} may be used for {_USAGE}: {gate.reason}.")
     # A client ID does not work there.
     return blob.by(holder) if not blob.identity or directory.client_of(blob.identity) else blob
 

@@ -2,19 +2,19 @@
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from kqlmi.errors import InputError, printable
 from kqlmi.model.azure.resourceid import ResourceId
-from kqlmi.model.entities import SYSTEM, Identity, Scope, did_you_mean
-from kqlmi.model.explain import fixes
+from kqlmi.model.entities import SYSTEM, Identity, did_you_mean
+from kqlmi.model.explain.gates import Gate, State
 from kqlmi.model.plan.plan import Plan
-from kqlmi.model.policy.access import Access
 from kqlmi.model.uses.blobs import EVENT_FORMATS
 from kqlmi.model.workflows import WORKFLOWS
 from kqlmi.report import Code, Line, Report, Section
 
 _FLOW = next(row for row in WORKFLOWS if row.id == "dataconnection.eventhub")
+_STATES: Final[dict[State, str]] = {"done": "allowed", "not done": "NOT allowed", "not checked": "not known"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Stream:
 class ConnectionPlan(Plan):
     """A data connection to create, of which there must be none by that name before.
 
-    ``cluster`` is the session's name, ``resource_id`` the cluster's. ``allowed`` is what the policies say of the identity.
+    ``cluster`` is the session's name, ``resource_id`` the cluster's. ``gate`` is what the policies say of the identity.
     """
 
     cluster: str
@@ -52,7 +52,7 @@ class ConnectionPlan(Plan):
     name: str
     stream: Stream
     identity: Identity
-    allowed: Access
+    gate: Gate
 
     @property
     def body(self) -> dict[str, Any]:
@@ -88,15 +88,12 @@ class ConnectionPlan(Plan):
     @property
     def grant(self) -> str:
         """Return the line that grants what the policies do not; empty where they do."""
-        scope = Scope.database(self.database)
-        lines = fixes.grant(str(self.identity.object_id), _FLOW.usage, scope, self.cluster)
-        return "" if self.allowed.allowed else "".join(lines)
+        return "".join(self.gate.fixes)
 
     def report(self) -> Report:
         """Return the plan with what the policies say of it, and the request."""
-        gate = "allowed" if self.allowed.allowed else "not known" if self.allowed.allowed is None else "NOT allowed"
         lines = (
-            f"{_FLOW.usage} for {self.identity} is {gate}: {self.allowed.reason}.",
+            f"{_FLOW.usage} for {self.identity} is {_STATES[self.gate.state]}: {self.gate.reason}.",
             *([f"Before it works: {self.grant}"] if self.grant else []),
             f"The identity needs on the event hub, which is not checked: {_FLOW.external}.",
         )

@@ -23,7 +23,7 @@ class Gate(Described):
     """One gate, and whether it is open.
 
     ``fixes`` are lines to run that open it, the narrowest first, or a cell of two lines; none where none can be written.
-    A gate that is not ``certain`` to be closed follows from the text and the policies, and another may be closed as well.
+    ``reason`` is why it is open or closed, where the sentence says more than that. A gate that is not ``certain`` to be closed follows from the text and the policies, and another may be closed as well.
     """
 
     kind: Kind
@@ -31,6 +31,7 @@ class Gate(Described):
     fixes: tuple[str, ...] = ()
     state: State = "not done"
     certain: bool = True
+    reason: str = ""
 
     def report(self) -> Report:
         """Return the gate with the lines that open it."""
@@ -53,7 +54,7 @@ def gates(
     ``assigned`` are object IDs, None if not known; ``targets`` are what the flow reaches, first what it calls.
     """
     yield _assignment(identity, assigned)
-    yield _grant(workflow.usage, identity, scope, snapshot, on)
+    yield grant(workflow.usage, identity, scope, snapshot, on)
     if workflow.callout:
         target = next(iter(targets), "")
         sentence = f"the callout policy lets '{workflow.callout}' call {printable(target) or 'the target'}: {_UNSEEN}"
@@ -81,12 +82,13 @@ def _assignment(identity: Identity, assigned: Collection[str] | None) -> Gate:
     return Gate("assignment", f"{who}: Azure Resource Manager does not list it")
 
 
-def _grant(usage: str, identity: Identity, scope: Scope, snapshot: Snapshot, on: str) -> Gate:
+def grant(usage: str, identity: Identity, scope: Scope, snapshot: Snapshot, on: str) -> Gate:
+    """Return the gate that the policies of the cluster and of a database are."""
     found = access(snapshot, identity.object_id, usage, scope)
     state: State = "done" if found.allowed else "not checked" if found.allowed is None else "not done"
     sentence = f"a policy allows {usage} in the {scope}: {found.reason}"
     lines = () if found.allowed else fixes.grant(identity.object_id, usage, scope, on)
-    return Gate("grant", sentence, lines, state)
+    return Gate("grant", sentence, lines, state, reason=found.reason)
 
 
 def _role_lines(workflow: Workflow, principal: str, targets: tuple[str, ...]) -> Iterator[str]:

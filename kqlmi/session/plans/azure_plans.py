@@ -9,7 +9,7 @@ from kqlmi.model.azure.assignment import AssignmentPlan
 from kqlmi.model.azure.connectionplan import ConnectionPlan, Stream
 from kqlmi.model.azure.dataconnections import USAGE
 from kqlmi.model.entities import SYSTEM, Identity, Scope
-from kqlmi.model.policy.access import access
+from kqlmi.model.explain.gates import grant
 from kqlmi.model.policy.directory import Directory
 from kqlmi.model.uses.needs import Discovery
 from kqlmi.session.core import Core, database_name, know
@@ -81,5 +81,5 @@ def connect_eventhub(core: Core, name: str, stream: Stream, *, identity: str, da
     now = identities.read(resource)
     who = _assigned(core, now.identities, identity)
     facts = Facts.of(read(core, [Scope.cluster(), scope]).snapshot, Discovery(), now.identities)
-    allowed = access(facts.live, str(who.object_id), USAGE, scope)
+    allowed = grant(USAGE, who, scope, facts.live, core.name)
     return ConnectionPlan(core.name, resource.resource_id, now.location, str(scope.name), name, stream, who, allowed)
