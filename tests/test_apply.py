@@ -7,7 +7,10 @@ import pytest
 
 import kqlmi
 from kqlmi.apply import apply_plan
+from kqlmi.apply.results import Applied
 from kqlmi.cluster.connection import Connection
+from kqlmi.cluster.evidence import Overwritten
+from kqlmi.cluster.outcome_recovery import StepResult
 from kqlmi.cluster.protocol.table import Table
 from kqlmi.errors import ApplyError, ConnectionFailedError, RequestTimeoutError, ServiceError
 from kqlmi.model.entities import Scope
@@ -209,6 +212,13 @@ def test_a_merge_loses_nothing_of_another_writer(session: Session, plan: PolicyP
     policy = session.policy(SECOND)
     assert policy is not None
     assert policy.grants == MORE.grants
+
+
+def test_another_writers_change_of_which_the_effect_is_not_known_is_shown_as_its_command(plan: PolicyPlan) -> None:
+    found = Overwritten(FIRST, "them", frozenset(), frozenset(), ".alter x ```[\n  y]```")
+    shown = str(Applied(plan, (StepResult(plan.steps[0], "applied", overwritten=found),)))
+    assert shown.startswith(f"Applied and verified on {plan.cluster}: {plan.summary}.\n")
+    assert shown.endswith("Overwrote a change of them in the database First:\n    .alter x ```[\n      y]```")
 
 
 def test_an_answer_that_lacks_what_was_planned_is_not_called_applied(session: Session, plan: PolicyPlan) -> None:

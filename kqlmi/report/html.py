@@ -7,13 +7,10 @@ from kqlmi.errors import printable
 from kqlmi.report.report import Block, Code, Line, Report, Rows, Section, cell, inert
 
 
-def to_html(report: Report | Rows) -> str:
+def to_html(report: Report) -> str:
     """Return a report as a fragment of HTML, with every text in it escaped."""
-    if isinstance(report, Rows):
-        body = _block(report)
-    else:
-        head = _block(Line(report.verdict)) if report.verdict else ""
-        body = f"{_title(report.title)}{head}{_blocks(report.blocks)}{_blocks(map(Line, report.notes))}"
+    head = _block(Line(report.verdict)) if report.verdict else ""
+    body = f"{_title(report.title)}{head}{_blocks(report.blocks)}{_blocks(map(Line, report.notes))}"
     # Where a page typesets mathematics, a dollar sign in a name is none.
     return f'<div class="kqlmi-report tex2jax_ignore mathjax_ignore">{body}</div>'
 

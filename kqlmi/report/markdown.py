@@ -13,13 +13,11 @@ _ACTIVE: Final = re.compile(r"[\\`*_{}\[\]<>()#+\-.!|&~$]")
 _NAMED: Final = re.compile(r"(?<=@)(?=\w)|(?<=#)(?=\d)|(?<=:)(?=/|[\w+\\-]+:)")
 
 
-def to_markdown(report: Report | Rows) -> str:
+def to_markdown(report: Report) -> str:
     """Return a report as Markdown, with every text in it escaped."""
-    if isinstance(report, Rows):
-        return "\n".join([*_block(report), ""])
-    head = [f"### {_text(report.title)}"] if report.title else []
-    parts = [*head, *([_text(report.verdict)] if report.verdict else []), *_blocks(report.blocks)]
-    return "\n\n".join([*parts, *map(_text, report.notes)]) + "\n"
+    title = f"### {_text(report.title)}" if report.title else ""
+    parts = [title, _text(report.verdict), *_blocks(report.blocks), *map(_text, report.notes)]
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def _blocks(blocks: Iterable[Block]) -> Iterator[str]:
@@ -29,10 +27,10 @@ def _blocks(blocks: Iterable[Block]) -> Iterator[str]:
         if isinstance(block, Line):
             lines.append(_line(block))
         else:
-            yield from ["\n".join(lines)] if lines else []
+            yield "\n".join(lines)
             lines = []
             yield from _block(block)
-    yield from ["\n".join(lines)] if lines else []
+    yield "\n".join(lines)
 
 
 def _line(line: Line) -> str:
@@ -58,7 +56,7 @@ def _block(block: Code | Rows | Section) -> Iterator[str]:
             yield from _blocks(within)
             yield "</details>"
         case Section(title, within):
-            yield from [f"**{_text(title)}**"] if title else []
+            yield f"**{_text(title)}**" if title else ""
             yield from _blocks(within)
 
 

@@ -1,6 +1,6 @@
 """A report: what a value says to people, apart from how a face shows it."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, Literal, TypeVar
@@ -52,11 +52,6 @@ class Rows:
         """Return a row for each item; ``columns`` has for each column what returns an item's value."""
         rows = tuple(tuple(value(item) for value in columns.values()) for item in items)
         return cls(tuple(columns), rows, dtypes)
-
-    @property
-    def records(self) -> Iterator[dict[str, object]]:
-        """Yield each row by the names of its columns."""
-        return (dict(zip(self.columns, row, strict=True)) for row in self.rows)
 
 
 @dataclass(frozen=True, slots=True)

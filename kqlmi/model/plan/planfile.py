@@ -11,6 +11,7 @@ from kqlmi.model import jsontext
 from kqlmi.model.entities import Scope
 from kqlmi.model.plan.builder import make_plan
 from kqlmi.model.plan.impact import Impact
+from kqlmi.model.plan.plan import Plan
 from kqlmi.model.plan.policy_plan import PolicyPlan
 from kqlmi.model.policy.policy import Policy, Snapshot
 
@@ -148,12 +149,12 @@ def _difference(document: dict[str, Any], plan: PolicyPlan) -> str:
     return ""
 
 
-def to_text(plan: PolicyPlan, live: Live = NOTHING) -> str:
+def to_text(plan: Plan, live: Live = NOTHING) -> str:
     """Return a plan for people, with what is known of it at the moment."""
     return report.to_text(replace(plan.report(), notes=live.lines))
 
 
-def to_markdown(plan: PolicyPlan, live: Live = NOTHING) -> str:
+def to_markdown(plan: Plan, live: Live = NOTHING) -> str:
     """Return a plan for a pull request: summary, what would stop, changes, and the commands in fences of their own."""
     found = plan.report()
     return report.to_markdown(replace(found, blocks=(*map(report.Line, live.lines), *found.blocks)))

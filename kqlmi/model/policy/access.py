@@ -6,6 +6,7 @@ from typing import Final, Literal, Protocol
 
 from kqlmi.model.entities import ALL, SYSTEM, Scope, known_usage, usage_name
 from kqlmi.model.policy.policy import Grant, Snapshot
+from kqlmi.report import Described, Report
 
 Effect = Literal["effective", "redundant", "without effect"]
 EARLIER: Final = "it is an earlier system identity of the cluster, which is not assigned any more"
@@ -20,11 +21,17 @@ class Granting(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class Access(Described):
     """Whether an identity may be used for something; ``allowed`` is None where a policy that decides was not read."""
 
     allowed: bool | None
     reason: str
+
+    def report(self) -> Report:
+        """Return the answer with its reason."""
+        return Report(
+            "Not known" if self.allowed is None else "Allowed" if self.allowed else "Not allowed", self.reason
+        )
 
 
 def without_effect(scope: Scope, usage: str) -> bool:

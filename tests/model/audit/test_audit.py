@@ -33,6 +33,7 @@ from kqlmi.model.uses.needs import (
     Source,
     State,
 )
+from kqlmi.report import Section, to_text
 
 ONE, TWO, GONE = (ObjectId(f"{n}1111111-2222-3333-4444-555555555555") for n in (1, 2, 9))
 CLUSTER, A, B = Scope.cluster(), Scope.database("A"), Scope.database("B")
@@ -472,6 +473,16 @@ def test_a_page_says_what_was_not_read_and_nothing_of_a_cluster_can_colour_it() 
     assert "not read" in text
     assert "Not checked: orphans" in text
     assert "NativeIngestion: ingestion that an SDK" in text
+
+
+def test_a_report_folds_the_evidence_and_the_commands_of_each_finding() -> None:
+    found_ = whole(facts({"A": {ONE: "All"}}))
+    [finding] = found_.findings
+    [fold] = [block for block in found_.report().blocks if isinstance(block, Section) and block.folded]
+    assert fold.title.split()[:3] == [finding.severity, finding.id, f"{finding.rule}:"]
+    assert all(f"evidence: {one}" in found_.explain(finding) for one in finding.evidence)
+    assert "evidence: " not in str(found_)
+    assert found_.explain(finding) in to_text(found_.report(), unfold=True)
 
 
 def test_a_finding_is_named_by_the_beginning_of_its_id() -> None:

@@ -1,5 +1,7 @@
 """Policies and access as rows."""
 
+from typing import Any
+
 import pytest
 
 from kqlmi.errors import PolicyError
@@ -7,6 +9,7 @@ from kqlmi.model.entities import SYSTEM, Scope
 from kqlmi.model.plan.draft import Draft
 from kqlmi.model.plan.listing import access_matrix, access_rows, marks, policy_rows
 from kqlmi.model.policy.policy import Policy, Snapshot
+from kqlmi.report import Rows
 from tests.model.policy.test_policy import EXPORTER, LOADER
 
 SNAPSHOT = Snapshot(
@@ -18,14 +21,18 @@ SNAPSHOT = Snapshot(
 )
 
 
+def records(rows: Rows) -> list[dict[str, Any]]:
+    return [dict(zip(rows.columns, row, strict=True)) for row in rows.rows]
+
+
 def test_a_policy_has_a_row_for_each_identity_of_each_scope() -> None:
-    rows = list(policy_rows(SNAPSHOT).records)
+    rows = records(policy_rows(SNAPSHOT))
     assert [(row["scope"], row["object_id"], row["is_system"]) for row in rows] == [
         ("cluster", LOADER, False),
         ("database A", SYSTEM, True),
         ("database A", LOADER, False),
     ]
-    assert sorted(rows[1]["usages"]) == ["AzureAI", "SandboxArtifacts"]  # type: ignore[call-overload]
+    assert sorted(rows[1]["usages"]) == ["AzureAI", "SandboxArtifacts"]
     assert [row["without_effect"] for row in rows] == [[], ["SandboxArtifacts"], []]
 
 
@@ -43,7 +50,7 @@ def test_access_lists_what_is_allowed_or_the_one_that_is_asked_for() -> None:
 
 
 def test_the_matrix_says_in_each_cell_how_a_usage_is_allowed() -> None:
-    first, second, *_ = access_matrix(SNAPSHOT, "", "", ["A"]).records
+    first, second, *_ = records(access_matrix(SNAPSHOT, "", "", ["A"]))
     assert (first["display_name"], first["AzureAI"], first["SandboxArtifacts"]) == (
         "system",
         "granted",

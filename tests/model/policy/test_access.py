@@ -33,6 +33,16 @@ def test_the_policies_add_up(cluster: str, database: str, usage: str, allowed: b
     assert reason in found.reason
 
 
+def test_an_answer_says_first_whether_it_is_allowed() -> None:
+    assert str(access(snapshot("", ""), LOADER, "AzureAI", DATABASE)).startswith(
+        "Not allowed: the policy of the database"
+    )
+    assert str(access(snapshot("All", ""), LOADER, "AzureAI", DATABASE)).startswith(
+        "Allowed: the policy of the cluster"
+    )
+    assert str(access(Snapshot(), LOADER, "AzureAI", DATABASE)).startswith("Not known: the policy of the")
+
+
 def test_what_was_not_read_is_not_called_refused() -> None:
     found = access(Snapshot({DATABASE: None}), LOADER, "ExternalTable", DATABASE)
     assert found.allowed is None
