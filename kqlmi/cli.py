@@ -114,16 +114,9 @@ def _offer(value: Offer, form: str = "text") -> int:
 
 
 @SHELL.shows
-def _plan(
-    context: Context,
-    run: Run,
-    /,
-    *,
-    format: PlanFormat = "text",  # noqa: A002 - the option's name
-    json: bool = False,
-) -> int:
+def _plan(context: Context, run: Run, /, *, format_: PlanFormat = "text", json: bool = False) -> int:
     """--format is text, markdown for a pull request, kql for a script to paste, or json, as --json: a plan for apply."""
-    return _offer(run(context), "json" if json else format)
+    return _offer(run(context), "json" if json else format_)
 
 
 @SHELL.shows

@@ -321,3 +321,40 @@ def test_a_local_cluster_is_served_joined_and_stopped(tmp_path: Path, monkeypatc
         assert process.wait(30) == 0
         process.stdout.close()
     eventually(lambda: not file.exists())
+
+
+def test_the_help_tells_of_every_option_and_status(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"kqlmi {name} " in shown for name in ("export", "plan", "apply", "audit", "local serve"))
+    assert "3 where a part of it landed" in shown
+    for words in (["apply", "--help"], ["apply", "x", "--help", "--yes"], ["help", "apply"]):
+        assert main(words) == 0
+        shown = capsys.readouterr().out
+        for option in ("--yes", "--revoke", "--json", "--no-history", "--on", "--auth", "--sign-in-identity"):
+            assert f"[{option}" in shown
+            assert f"\n{option} " in shown or f" {option} " in shown
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"kqlmi {kqlmi.__version__}\n"
+
+
+def test_nothing_to_do_is_no_error_and_asks_nobody(inside: Inside) -> None:
+    inside.write("same.yaml", REVOKES.replace("SqlRequest", "ExternalTable"))
+    status, out, error = inside("apply", "same.yaml", "--json")
+    assert (status, json.loads(out)["outcome"], json.loads(out)["steps"]) == (0, "applied", [])
+    assert "Nothing to do" in error
+
+
+def test_a_finding_is_explained_with_the_plan_that_fixes_it(inside: Inside, session: Session) -> None:
+    session.apply(session.grant(LOADER, "SandboxArtifacts", databases=["Sales"]))
+    where = ["--on", inside.cluster.url, "--auth", "token"]
+    assert main(["audit", "--json", *where]) == 2
+    finding = next(
+        one for one in json.loads(inside.capsys.readouterr().out)["findings"] if one["usage"] == "SandboxArtifacts"
+    )
+    assert main(["audit", finding["id"], *where]) == 2
+    shown = inside.capsys.readouterr().out
+    assert finding["id"] in shown
+    assert ".delete database ['Sales'] policy managed_identity" in shown or ".alter database ['Sales']" in shown
+    assert main(["audit", "00000000", *where]) == 1
+    assert "no finding" in inside.capsys.readouterr().err

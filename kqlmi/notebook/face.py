@@ -86,6 +86,8 @@ class _Display:
             case Rows():
                 return frame(value)
             case _ if isinstance(rows := getattr(value, "rows", None), Rows):
+                for note in getattr(value, "notes", ()):
+                    print(note)
                 return frame(rows)
             case _:
                 print(value)
@@ -116,10 +118,10 @@ def _apply_line(key: str, plan: Plan) -> str:
 
 
 @NOTEBOOK.shows
-def _plan(context: Context, run: Run, /, *, format: PlanFormat = "text") -> None:  # noqa: A002 - the option's name
+def _plan(context: Context, run: Run, /, *, format_: PlanFormat = "text") -> None:
     """--format is text, markdown for a pull request, kql for a script to paste, or json for kqlmi apply in a shell."""
     found: Offer = run(context)
-    context.show(found if format == "text" else found.written(format))
+    context.show(found if format_ == "text" else found.written(format_))
 
 
 @NOTEBOOK.shows

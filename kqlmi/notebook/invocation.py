@@ -29,7 +29,7 @@ class Cell:
 
 
 FIRST_LINE: Final = Syntax(
-    "first line",
+    "%%kqlmi",
     (
         inspect.Parameter("words", inspect.Parameter.VAR_POSITIONAL),
         *(p for p in inspect.signature(Cell).parameters.values() if p.kind is p.KEYWORD_ONLY),

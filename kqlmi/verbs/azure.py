@@ -16,10 +16,7 @@ def identities(context: Context, /) -> IdentityList:
     The column note tells of those that are assigned and in no policy, and of orphans: in a policy and not assigned. It
     needs the cluster's resource ID (connect --resource-id); without it the policies alone tell.
     """
-    found = context.session.identities()
-    for note in found.notes:
-        context.note(note)
-    return found
+    return context.session.identities()
 
 
 @verb()
@@ -47,10 +44,7 @@ def unassign(context: Context, identity: IdentityText, /) -> Offer:
 @verb()
 def dataconnections(context: Context, /) -> ConnectionList:
     """List the data connections of every database, each with its identity, and whether the policies allow it, and why."""
-    found = context.session.data_connections()
-    for note in found.notes:
-        context.note(note)
-    return found
+    return context.session.data_connections()
 
 
 @verb()
@@ -64,7 +58,7 @@ def eventhub(
     identity: IdentityText,
     database: DatabaseName = "",
     consumer_group: str = "$Default",
-    format: Annotated[str, EVENT_FORMATS] = "",  # noqa: A002 - the option's name
+    format_: Annotated[str, EVENT_FORMATS] = "",
     mapping: str = "",
 ) -> Offer:
     """Plan a data connection that receives the events of an event hub into a table, as a managed identity.
@@ -80,7 +74,7 @@ def eventhub(
         identity=identity,
         database=database,
         consumer_group=consumer_group,
-        data_format=format,
+        data_format=format_,
         mapping=mapping,
     )
     return offer(session, plan)

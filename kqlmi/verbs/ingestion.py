@@ -19,7 +19,7 @@ def ingest(
     *,
     identity: IdentityText = "",
     database: DatabaseName = "",
-    format: Annotated[str, FORMATS] = "",  # noqa: A002 - the option's name
+    format_: Annotated[str, FORMATS] = "",
     mapping: str = "",
     ignore_first_record: bool = False,
     wait: int = 600,
@@ -40,7 +40,7 @@ def ingest(
         table,
         identity=identity,
         database=database,
-        format=format,
+        format=format_,
         mapping=mapping,
         ignore_first_record=ignore_first_record,
         wait=wait,

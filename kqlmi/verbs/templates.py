@@ -1,11 +1,8 @@
 """The verb that writes the text of a flow."""
 
-from collections.abc import Callable
-from typing import Any
-
-from kqlmi.errors import CellError, InputError
+from kqlmi.errors import CellError
 from kqlmi.model import templates
-from kqlmi.model.templates import FORMS, Form, Template
+from kqlmi.model.templates import FORMS, Template
 from kqlmi.report import Rows
 from kqlmi.verbs.parameters import DatabaseName, FlowName, IdentityText
 from kqlmi.verbs.registry import Context, verb
@@ -13,12 +10,7 @@ from kqlmi.verbs.registry import Context, verb
 _OPTIONS = tuple(dict.fromkeys(one.option.removeprefix("--") for form in FORMS.values() for one in form.fields))
 
 
-def _about(flow: str) -> str:
-    found: Form = _as_cell_error(templates.form, flow)
-    return found.help
-
-
-@verb(more=_OPTIONS, about=_about)
+@verb(more=_OPTIONS, about=lambda flow: templates.form(flow).help)
 def new(
     context: Context,
     flow: FlowName = "",
@@ -35,11 +27,10 @@ def new(
     """
     if not flow:
         return flow_rows()
-    form = _as_cell_error(templates.form, flow)
+    form = templates.form(flow)
     if not identity:
         raise CellError(f"{flow} needs --identity.", hint=f"Write {form.usage}")
-    found: Template = _as_cell_error(context.session.new, flow, identity=identity, database=database, **fields)
-    return found
+    return context.session.new(flow, identity=identity, database=database, **fields)
 
 
 def flow_rows() -> Rows:
@@ -54,11 +45,3 @@ def flow_rows() -> Rows:
             "options": lambda one: [field.usage for field in one[1].fields],
         },
     )
-
-
-def _as_cell_error(function: Callable[..., Any], *words: str, **options: str) -> Any:
-    """Call what is told by the line; what is wrong with it is wrong with the line."""
-    try:
-        return function(*words, **options)
-    except InputError as error:
-        raise CellError(error.message, hint=error.hint) from None

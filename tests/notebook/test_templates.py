@@ -3,7 +3,7 @@
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from kqlmi.errors import CellError
+from kqlmi.errors import InputError
 from kqlmi.model.templates import FORMS
 from kqlmi.notebook.completion import Known, Names, complete
 from tests.notebook.conftest import Notebook
@@ -68,7 +68,7 @@ def test_the_flows_and_their_options_are_listed(connected: Notebook, capsys: pyt
     ],
 )
 def test_what_is_wrong_with_the_line_is_said(connected: Notebook, line: str, words: str) -> None:
-    with pytest.raises(CellError, match=words.replace("?", r"\?")):
+    with pytest.raises(InputError, match=words.replace("?", r"\?")):
         connected.run(f"%kqlmi {line}")
 
 
