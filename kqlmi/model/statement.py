@@ -1,5 +1,6 @@
 """A command or query as it is sent, read once."""
 
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cached_property
@@ -14,6 +15,8 @@ from kqlmi.model.uses.commandflows import command_uses
 from kqlmi.model.uses.references import Reference, named_by
 from kqlmi.redaction import HIDDEN, redacted, secrets_in
 
+# Where hidden literals begin inside of a literal that is not closed.
+_HIDDEN: Final = re.compile(r"""(?<!\w)[hH](?:(?:```|~~~).*|@?'(?:[^'\\]|\\.)*|@?"(?:[^"\\]|\\.)*)""", re.DOTALL)
 # What may follow the URL in a hidden literal and is no secret.
 _NO_SECRET: Final = ("managed_identity=", "impersonate")
 
@@ -70,7 +73,7 @@ class Statement(str):
     @cached_property
     def hidden(self) -> frozenset[str]:
         """What is secret in it: by its form, or in a hidden literal: what follows its URL, or all where there is none."""
-        return secrets_in(self) | {one for token in self.tokens if _is_hidden(token) for one in _secrets(token)}
+        return secrets_in(self) | {one for token in self.tokens for one in _secrets(token)}
 
     @cached_property
     def masked(self) -> str:
@@ -81,7 +84,7 @@ class Statement(str):
         kept, end = [], 0
         for token in self.tokens:
             blank = self[end : token.start]
-            hide = _is_hidden(token) or token.kind == "unclosed"
+            hide = token.kind == "unclosed" or _is_hidden(token)
             kept += ["\n" if "\n" in blank else " " if blank else "", f"h'{HIDDEN}'" if hide else token.text]
             end = token.end
         return redacted("".join(kept).strip())
@@ -105,12 +108,14 @@ class Statement(str):
 
 def _is_hidden(token: tokenizer.Token) -> bool:
     """Check whether a token is a literal that the service masks in its logs, as ``h'…'``."""
-    return token.kind in {"literal", "unclosed"} and token.text[0] in "hH"
+    return token.kind == "literal" and token.text[0] in "hH"
 
 
 def _secrets(token: tokenizer.Token) -> Iterator[str]:
-    found = [token.text[1:].strip("@\"'`~")]
-    if token.kind == "literal":
+    """Yield what a literal hides; one that is not closed hides no secret from being found."""
+    hiding = _HIDDEN.findall(token.text) if token.kind == "unclosed" else [token.text] * _is_hidden(token)
+    found = [text[1:].strip("@\"'`~") for text in hiding]
+    if _is_hidden(token):
         with suppress(InputError):
             found.append(literal_value(token.text))
     for one in found:

@@ -74,9 +74,12 @@ def test_a_literal_that_is_not_closed_hides_no_second_command(text: str, second:
         ("print h'hunter2", "hunter2"),
         ("print h```hunter2\nhunter3", "hunter2\nhunter3"),
         (f"externaldata (a: string) [h'{BLOB};hunter2]", "hunter2]"),
+        ("print \"it is h'hunter2' or so", "hunter2"),
+        ('print \'it is h@"hunter2\\"" or so', "hunter2\\"),
+        ("```\nprint h'hunter2'", "hunter2"),
     ],
 )
-def test_a_hidden_literal_that_is_not_closed_is_a_secret(text: str, secret: str) -> None:
+def test_a_secret_is_found_where_a_literal_is_not_closed(text: str, secret: str) -> None:
     assert Statement(text).hidden == {secret}
     assert "hunter" not in Statement(text).masked
 
