@@ -23,11 +23,11 @@ class Frame(pd.DataFrame):
         """Return the table for a page, with the user's options, but no cell cut short where none of these says so."""
         width = pd.get_option(_WIDTH)
         with pd.option_context(_WIDTH, None if width == _DEFAULT_WIDTH else width):
-            found: str | None = super()._repr_html_()  # type: ignore[misc] # the stubs do not have it
+            found: str | None = pd.DataFrame(self)._repr_html_()  # type: ignore[operator] # the stubs have none
         return found and inert.escaped(found)
 
     def __repr__(self) -> str:
-        return inert.escaped(super().__repr__())
+        return inert.escaped(repr(pd.DataFrame(self)))
 
     def __reduce__(self) -> Any:
         # Without kqlmi it is read as well.

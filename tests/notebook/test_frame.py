@@ -44,6 +44,7 @@ def test_a_page_shows_the_cells_whole_and_everything_escaped(frame: Frame) -> No
     assert r"\u001b[31m\u202eevil" in found
     assert not active(repr(frame))
     assert repr(frame).splitlines()[0].split() == ["name", "usages", "allowed", "reason"]
+    assert repr(Frame.of(Rows(("a",), ()))) == repr(pd.DataFrame({"a": []}))
 
 
 def test_a_page_shows_the_columns_that_the_frame_has_by_now(frame: Frame) -> None:
