@@ -4,16 +4,13 @@ import json
 import math
 import re
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, Never
 
-_SPACE = re.compile(r"[ \t\r\n\ufeff]*")
-_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
-_STRINGS = {
-    quote: re.compile(rf"((?:[^{quote}\\\x00-\x1f]|\\(?:['\"\\/bfnrt]|u[0-9A-Fa-f]{{4}}))*){quote}") for quote in "'\""
-}
+_INSIDE = r"""(?:[^{}\\\x00-\x1f]|\\(?:['"\\/bfnrt]|u[0-9A-Fa-f]{{4}}))*"""
+# What strict JSON does not have, or bounds: a string, a quote that begins none, a bracket, and the byte order mark.
+_PIECE = re.compile(rf"""'{_INSIDE.format("'")}'|"{_INSIDE.format('"')}"|['"\[\]{{}}\ufeff]""")
 _ESCAPE = re.compile(r"\\(u[0-9A-Fa-f]{4}|.)")
 _LETTERS = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
-_WORDS = {"true": True, "false": False, "null": None}
 _MAX_DEPTH = 64
 _MAX_DIGITS = 1000
 _SHOWN = 40
@@ -24,14 +21,35 @@ class LenientJsonError(ValueError):
 
 
 def loads(text: str) -> Any:
-    """Give the value of a JSON text; a key that an object repeats is an error.
+    """Return the value of a JSON text; a key that an object repeats is an error.
 
     A number is an int, a float, or a Decimal where a float would be another number.
     """
-    reader = _Reader(text)
-    value = reader.value(0)
-    reader.end()
-    return value
+    depth = moved = 0
+    offsets = [(0, 0)]  # where in the strict text each piece ends, and how much longer it is until there
+
+    def strict(found: re.Match[str]) -> str:
+        nonlocal depth, moved
+        piece = found[0]
+        if piece in {"'", '"'}:
+            raise LenientJsonError(f"expected a string that ends with {piece} at offset {found.start()}")
+        depth += (piece in {"[", "{"}) - (piece in {"]", "}"})
+        if depth > _MAX_DEPTH:
+            raise LenientJsonError(f"nested more than {_MAX_DEPTH} deep")
+        written = " " if piece == "\ufeff" else json.dumps(_text(piece[1:-1])) if len(piece) > 1 else piece
+        moved += len(written) - len(piece)
+        offsets.append((found.end() + moved, moved))
+        return written
+
+    strict_text = _PIECE.sub(strict, text)
+    try:
+        return json.loads(
+            strict_text, object_pairs_hook=_object, parse_int=_number, parse_float=_number, parse_constant=_refuse
+        )
+    except json.JSONDecodeError as error:
+        offset = error.pos - next(more for end, more in reversed(offsets) if end <= error.pos)
+        found = repr(text[offset : offset + 20]) if text[offset:].strip() else "the end"
+        raise LenientJsonError(f"{error.msg} at offset {offset}, found {found}") from None
 
 
 def dumps(value: Any) -> str:
@@ -55,88 +73,25 @@ def is_text(value: Any) -> bool:
     return True
 
 
-class _Reader:
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.position = 0
+def _text(inside: str) -> str:
+    value = _ESCAPE.sub(_decode, inside)
+    try:
+        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+    except UnicodeDecodeError:
+        raise LenientJsonError("a string holds half of a surrogate pair, which is no character") from None
 
-    def peek(self) -> str:
-        match = _SPACE.match(self.text, self.position)
-        self.position = match.end() if match else self.position
-        return self.text[self.position : self.position + 1]
 
-    def fail(self, expected: str) -> LenientJsonError:
-        found = repr(self.text[self.position : self.position + 20]) if self.peek() else "the end"
-        return LenientJsonError(f"expected {expected} at offset {self.position}, found {found}")
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in members:
+            raise LenientJsonError(f"the property {name!r} is given twice")
+        members[name] = value
+    return members
 
-    def end(self) -> None:
-        if self.peek():
-            raise self.fail("the end")
 
-    def take(self, symbol: str) -> bool:
-        if self.peek() != symbol:
-            return False
-        self.position += 1
-        return True
-
-    def value(self, depth: int) -> Any:
-        if depth > _MAX_DEPTH:
-            raise LenientJsonError(f"nested more than {_MAX_DEPTH} deep")
-        if self.take("["):
-            return self.array(depth + 1)
-        if self.take("{"):
-            return self.object(depth + 1)
-        if self.peek() in _STRINGS:
-            return self.string()
-        if match := _NUMBER.match(self.text, self.position):
-            self.position = match.end()
-            return _number(match[0])
-        for word, meaning in _WORDS.items():
-            if self.text.startswith(word, self.position):
-                self.position += len(word)
-                return meaning
-        raise self.fail("a JSON value")
-
-    def array(self, depth: int) -> list[Any]:
-        items: list[Any] = []
-        if self.take("]"):
-            return items
-        while True:
-            items.append(self.value(depth))
-            if self.take("]"):
-                return items
-            if not self.take(","):
-                raise self.fail("',' or ']'")
-
-    def object(self, depth: int) -> dict[str, Any]:
-        members: dict[str, Any] = {}
-        if self.take("}"):
-            return members
-        while True:
-            if self.peek() not in _STRINGS or not self.peek():
-                raise self.fail("a property name in quotes")
-            name = self.string()
-            if name in members:
-                raise LenientJsonError(f"the property {name!r} is given twice")
-            if not self.take(":"):
-                raise self.fail("':'")
-            members[name] = self.value(depth)
-            if self.take("}"):
-                return members
-            if not self.take(","):
-                raise self.fail("',' or '}'")
-
-    def string(self) -> str:
-        quote = self.peek()
-        match = _STRINGS[quote].match(self.text, self.position + 1)
-        if not match:
-            raise self.fail(f"a string that ends with {quote}")
-        self.position = match.end()
-        value = _ESCAPE.sub(_decode, match[1])
-        try:
-            return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
-        except UnicodeDecodeError:
-            raise LenientJsonError("a string holds half of a surrogate pair, which is no character") from None
+def _refuse(word: str) -> Never:
+    raise LenientJsonError(f"{word} is no JSON value")
 
 
 def _number(text: str) -> int | float | Decimal:

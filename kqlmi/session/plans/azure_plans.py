@@ -81,5 +81,5 @@ def connect_eventhub(core: Core, name: str, stream: Stream, *, identity: str, da
     now = identities.read(resource)
     who = _assigned(core, now.identities, identity)
     facts = Facts.of(read(core, [Scope.cluster(), scope]).snapshot, Discovery(), now.identities)
-    allowed = grant(USAGE, who, scope, facts.live, core.name)
-    return ConnectionPlan(core.name, resource.resource_id, now.location, str(scope.name), name, stream, who, allowed)
+    gate = grant(USAGE, who, scope, facts.live, core.name)
+    return ConnectionPlan(core.name, resource.resource_id, now.location, str(scope.name), name, stream, who, gate)

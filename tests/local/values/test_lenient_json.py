@@ -49,3 +49,20 @@ def test_numbers_survive_in_arrays_and_objects() -> None:
 def test_a_number_without_value_and_half_a_character_are_refused(text: str) -> None:
     with pytest.raises(lenient_json.LenientJsonError):
         lenient_json.loads(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("['it\\'s', 'é', x]", "at offset 15, found 'x]'"),
+        ("['a', 'b]", "a string that ends with ' at offset 6"),
+        ('["a\n", \'b"\']', 'a string that ends with " at offset 1'),
+        ("{'a': 1, \"a\": 2}", "the property 'a' is given twice"),
+        ("[" * 65 + "1" + "]" * 65, "nested more than 64 deep"),
+        ("['a'", "found the end"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_place_in_the_text(text: str, says: str) -> None:
+    with pytest.raises(lenient_json.LenientJsonError) as caught:
+        lenient_json.loads(text)
+    assert says in str(caught.value)
