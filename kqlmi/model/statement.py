@@ -53,7 +53,7 @@ class Statement(str):
     @cached_property
     def commands(self) -> tuple[brackets.Nest, ...]:
         """Each command of a script by itself, or the one command or query."""
-        return tuple(brackets.commands(self, self.tokens))
+        return tuple(brackets.commands(Mapped.whole(self), self.tokens))
 
     @property
     def second_command(self) -> str:
@@ -98,8 +98,7 @@ class Statement(str):
         ``let``. One that a column, a parameter, a mask or another function decides has None, unless its flow takes none
         anyway. A literal that a flow uses several times is one reference.
         """
-        source = Mapped.whole(self)
-        return named_by(use for command in self.commands for use in command_uses(source, command))
+        return named_by(use for command in self.commands for use in command_uses(command))
 
     def line(self, offset: int) -> int:
         """Return the number of the line on which an offset is, from 1."""

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
+from kqlmi.model.kql.source_map import Mapped, Text, literal
 from kqlmi.model.kql.tokenizer import Token
 
 _CLOSED_BY: Final = {"(": ")", "[": "]", "{": "}"}
@@ -18,13 +19,14 @@ _UNFINISHED: Final = frozenset({*"|<>=,+-*/([{.:", "<|"})
 
 @dataclass(frozen=True, slots=True)
 class Nest:
-    """Tokens, and for each bracket the place of its partner; an opening one that is not closed has none."""
+    """Tokens of a source, and for each bracket the place of its partner; an opening one that is not closed has none."""
 
+    source: Mapped
     tokens: Sequence[Token]
     partner: dict[int, int]
 
     @classmethod
-    def of(cls, tokens: Sequence[Token]) -> Self:
+    def of(cls, source: Mapped, tokens: Sequence[Token]) -> Self:
         """Pair the brackets; a closing one leaves open whatever of another kind was not closed inside it."""
         partner: dict[int, int] = {}
         waiting: list[int] = []
@@ -40,7 +42,7 @@ class Nest:
                     if tokens[last].text == opener:
                         break
                 partner[last], partner[place] = place, last
-        return cls(tokens, partner)
+        return cls(source, tokens, partner)
 
     def at(self, place: int) -> str:
         """Return the text of a token; empty outside."""
@@ -49,6 +51,15 @@ class Nest:
     def is_literal(self, place: int) -> bool:
         """Check whether a token is a string literal."""
         return 0 <= place < len(self.tokens) and self.tokens[place].kind == "literal"
+
+    def literal(self, place: int) -> Mapped:
+        """Return the value of a string literal."""
+        return literal(self.source, self.tokens[place])
+
+    def unknown(self, start: int, end: int) -> Text:
+        """Return what cannot be told: the expression from ``start`` to ``end``."""
+        span = self.source.span(self.tokens[start].start, self.tokens[end - 1].end)
+        return Text((Mapped.unknown(*span),))
 
     def direct(self, start: int, end: int | None = None) -> Iterator[int]:
         """Yield the places from ``start`` on that are in no group, the opening brackets of groups among them."""
@@ -77,7 +88,7 @@ class Nest:
         return self.partner.get(opener) == end - 1
 
 
-def commands(text: str, tokens: Sequence[Token]) -> Iterator[Nest]:
+def commands(source: Mapped, tokens: Sequence[Token]) -> Iterator[Nest]:
     """Yield each command of a script by itself, or the one command or query that a text is.
 
     A command begins at a dot and a verb, first on their line or behind the ``<|`` of ``.execute … script``.
@@ -87,11 +98,11 @@ def commands(text: str, tokens: Sequence[Token]) -> Iterator[Nest]:
         if token.text == "." and place > first and tokens[place + 1].text in _VERBS:
             before = tokens[place - 1]
             script = tokens[first].text == "." and tokens[first + 1].text == "execute"
-            between = text[before.end : token.start]
+            between = source.value[before.end : token.start]
             if script if before.text == "<|" else "\n" in between or "\r" in between:
-                yield Nest.of(tokens[first:place])
+                yield Nest.of(source, tokens[first:place])
                 first = place
-    yield Nest.of(tokens[first:])
+    yield Nest.of(source, tokens[first:])
 
 
 def second_command(text: str, tokens: Sequence[Token]) -> str:

@@ -6,7 +6,7 @@ from typing import Final
 
 from kqlmi.model.kql.brackets import Nest
 from kqlmi.model.kql.payloads import leaves, pieces
-from kqlmi.model.kql.source_map import Mapped, Text, literal, literal_text
+from kqlmi.model.kql.source_map import Mapped, Text
 
 # What is longer or deeper is not told: no connection string is, and a text must not cost more than its length.
 _MAX_PIECES: Final = 256
@@ -46,66 +46,56 @@ class Names:
             self.bound |= self._outer.pop()
 
 
-@dataclass(frozen=True, slots=True)
-class Expressions:
-    """The expressions of a text: what each is worth where only literals, names and a few functions make it up."""
+def value_of(nest: Nest, start: int, end: int, names: Mapping[str, Value | None], depth: int = 0) -> Value:
+    """Return the value of the expression from ``start`` to ``end``; unknown unless it is constant."""
+    if start >= end or depth > _MAX_DEPTH:
+        return nest.unknown(start, end) if start < end else Bag()
+    if all(nest.is_literal(place) for place in range(start, end)):
+        return _joined(nest, [Text((nest.literal(place),)) for place in range(start, end)], start, end)
+    if (name := name_at(nest, start, end)) is not None:
+        none = name in _NO_STRING or name.isdecimal()
+        return Bag() if none else names.get(name) or nest.unknown(start, end)
+    if nest.at(start) == "(" and nest.closes(start, end):
+        return value_of(nest, start + 1, end - 1, names, depth + 1)
+    if nest.at(start + 1) == "(" and nest.closes(start + 1, end):
+        return _call(nest, start, end, names, depth + 1)
+    return nest.unknown(start, end)
 
-    source: Mapped
-    nest: Nest
 
-    def unknown(self, start: int, end: int) -> Text:
-        """Return what cannot be told: the expression from ``start`` to ``end``."""
-        tokens = self.nest.tokens
-        return Text((Mapped.unknown(*self.source.span(tokens[start].start, tokens[end - 1].end)),))
+def _call(nest: Nest, start: int, end: int, names: Mapping[str, Value | None], depth: int) -> Value:
+    function = nest.at(start)
+    if function == "dynamic":
+        return Bag(leaves(pieces(nest.source, nest.tokens[start + 2 : end - 1])))
+    values = [value_of(nest, first, last, names, depth) for first, last in nest.arguments(start + 1)]
+    if function == "strcat":
+        return _joined(nest, values, start, end)
+    if function == "tostring" and len(values) == 1:
+        return values[0]
+    if function in {"bag_pack", "pack", "pack_dictionary"}:
+        pairs = zip(values[::2], values[1::2], strict=False)
+        return _packed(nest, ((k.value if isinstance(k, Text) else "", v) for k, v in pairs), start, end)
+    if function == "pack_array":
+        return _packed(nest, (("", item) for item in values), start, end)
+    return nest.unknown(start, end)
 
-    def value(self, start: int, end: int, names: Mapping[str, Value | None], depth: int = 0) -> Value:
-        """Return the value of the expression from ``start`` to ``end``; unknown unless it is constant."""
-        nest = self.nest
-        if start >= end or depth > _MAX_DEPTH:
-            return self.unknown(start, end) if start < end else Bag()
-        if all(nest.is_literal(place) for place in range(start, end)):
-            return self._joined([Text((literal(self.source, token),)) for token in nest.tokens[start:end]], start, end)
-        if (name := name_at(nest, start, end)) is not None:
-            none = name in _NO_STRING or name.isdecimal()
-            return Bag() if none else names.get(name) or self.unknown(start, end)
-        if nest.at(start) == "(" and nest.closes(start, end):
-            return self.value(start + 1, end - 1, names, depth + 1)
-        if nest.at(start + 1) == "(" and nest.closes(start + 1, end):
-            return self._call(start, end, names, depth + 1)
-        return self.unknown(start, end)
 
-    def _call(self, start: int, end: int, names: Mapping[str, Value | None], depth: int) -> Value:
-        function = self.nest.at(start)
-        if function == "dynamic":
-            return Bag(leaves(pieces(self.source, self.nest.tokens[start + 2 : end - 1])))
-        values = [self.value(first, last, names, depth) for first, last in self.nest.arguments(start + 1)]
-        if function == "strcat":
-            return self._joined(values, start, end)
-        if function == "tostring" and len(values) == 1:
-            return values[0]
-        if function in {"bag_pack", "pack", "pack_dictionary"}:
-            pairs = zip(values[::2], values[1::2], strict=False)
-            return self._packed(((k.value if isinstance(k, Text) else "", v) for k, v in pairs), start, end)
-        if function == "pack_array":
-            return self._packed((("", value) for value in values), start, end)
-        return self.unknown(start, end)
+def _joined(nest: Nest, values: Iterable[Value], start: int, end: int) -> Text:
+    found: list[Mapped] = []
+    for item in values:
+        if isinstance(item, Bag) or len(found) + len(item.pieces) > _MAX_PIECES:
+            return nest.unknown(start, end)
+        found += item.pieces
+    return Text(tuple(found))
 
-    def _joined(self, values: Iterable[Value], start: int, end: int) -> Text:
-        found: list[Mapped] = []
-        for value in values:
-            if isinstance(value, Bag) or len(found) + len(value.pieces) > _MAX_PIECES:
-                return self.unknown(start, end)
-            found += value.pieces
-        return Text(tuple(found))
 
-    def _packed(self, items: Iterable[tuple[str, Value]], start: int, end: int) -> Value:
-        found: list[tuple[str, Text]] = []
-        for name, value in items:
-            inner = value.leaves if isinstance(value, Bag) else (("", value),)
-            if len(found) + len(inner) > _MAX_PIECES:
-                return self.unknown(start, end)
-            found += ((own or name, text) for own, text in inner)
-        return Bag(tuple(found))
+def _packed(nest: Nest, items: Iterable[tuple[str, Value]], start: int, end: int) -> Value:
+    found: list[tuple[str, Text]] = []
+    for name, item in items:
+        inner = item.leaves if isinstance(item, Bag) else (("", item),)
+        if len(found) + len(inner) > _MAX_PIECES:
+            return nest.unknown(start, end)
+        found += ((own or name, text) for own, text in inner)
+    return Bag(tuple(found))
 
 
 def name_at(nest: Nest, start: int, end: int) -> str | None:
@@ -113,20 +103,18 @@ def name_at(nest: Nest, start: int, end: int) -> str | None:
     if start < len(nest.tokens) and end == start + 1 and nest.tokens[start].kind == "word":
         return nest.at(start)
     if end == start + 3 and nest.at(start) == "[" and nest.is_literal(start + 1) and nest.at(start + 2) == "]":
-        return literal_text(nest.tokens[start + 1])
+        return nest.literal(start + 1).value
     return None
 
 
-def bind(expressions: Expressions, names: Names, let: int) -> None:
+def bind(nest: Nest, names: Names, let: int) -> None:
     """Bind the name behind the word ``let`` at a place, if one stands there."""
-    nest = expressions.nest
     equals = let + 2 if nest.at(let + 1) != "[" else let + 4
     name = name_at(nest, let + 1, equals)
     if name is None or nest.at(equals) != "=":
         return
     end = next((place for place in nest.direct(equals + 1) if nest.at(place) in {";", ")", "]", "}"}), len(nest.tokens))
-    value = expressions.value(equals + 1, end, names.bound)
-    names.bind(name, value)
+    names.bind(name, value_of(nest, equals + 1, end, names.bound))
 
 
 def parameters(nest: Nest, brace: int) -> Iterator[str]:

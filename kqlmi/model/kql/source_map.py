@@ -3,7 +3,7 @@
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Self
 
 from kqlmi.errors import InputError
@@ -95,11 +95,6 @@ def literal_value(written: str) -> str:
 def joined(found: Iterable[Token]) -> str:
     """Return the value of string literals that stand beside each other, which the service joins; InputError as for one."""
     return whole_characters("".join(literal_value(token.text) for token in found))
-
-
-def literal_text(token: Token) -> str:
-    """Return the value of a string literal where its place is of no interest."""
-    return literal(Mapped.whole(token.text), replace(token, start=0)).value
 
 
 def json_string(body: Mapped) -> Mapped:

@@ -6,9 +6,9 @@ from itertools import islice
 from typing import Final
 
 from kqlmi.model.kql.brackets import Nest
-from kqlmi.model.kql.constants import Expressions, name_at
+from kqlmi.model.kql.constants import name_at
 from kqlmi.model.kql.payloads import json_pieces, leaves
-from kqlmi.model.kql.source_map import Mapped, Text, literal, literal_text
+from kqlmi.model.kql.source_map import Mapped, Text
 from kqlmi.model.kql.tokenizer import tokens
 from kqlmi.model.uses.connections import either, is_cosmos, plain, sql, storage
 from kqlmi.model.uses.queryflows import Reading, Use, query_uses, store
@@ -20,7 +20,7 @@ _NO_IDENTITY: Final = frozenset({"mysql", "postgresql"})
 _MAX_WORDS: Final = 12
 
 
-def command_uses(source: Mapped, nest: Nest) -> Iterator[Use]:
+def command_uses(nest: Nest) -> Iterator[Use]:
     """Yield what a command or query is told about identities, the queries inside it included."""
     words = _words(nest) if nest.at(0) == "." else []
     head = [word for word, _ in words]
@@ -29,20 +29,20 @@ def command_uses(source: Mapped, nest: Nest) -> Iterator[Use]:
     match head:
         case ["export", *_] if "to" in head[:-1]:
             to = head.index("to") + 1
-            yield from _export(source, nest, *words[to])
+            yield from _export(nest, *words[to])
         case ["ingest", *_] | ["ingest-from-storage-queued", *_] if "into" in head:
-            yield from _ingestion(source, nest, head, words)
+            yield from _ingestion(nest, head, words)
         case ["list", "blobs", *_]:
-            yield from _each("list_blobs", storage, _locators(source, nest, words[1][1]))
+            yield from _each("list_blobs", storage, _locators(nest, words[1][1]))
         case ["alter" | "alter-merge", *_] if found := _payload(nest):
-            yield from _policy(source, nest, *found)
+            yield from _policy(nest, *found)
         case [verb, "external", "table", *_] if verb in _WRITES:
-            yield from _external_table(source, nest)
+            yield from _external_table(nest)
         case [verb, "continuous-export", *_] if verb in _WRITES:
-            for key, text in _properties(source, nest):
+            for key, text in _properties(nest):
                 if key == "managedidentity":
                     yield Use("continuous_export", text, plain)
-    yield from query_uses(source, nest)
+    yield from query_uses(nest)
 
 
 def _words(nest: Nest) -> list[tuple[str, int]]:
@@ -62,21 +62,21 @@ def _each(flow: str, read: Reading, texts: Iterator[Text], database: str = "") -
         yield Use(flow, text, read, database)
 
 
-def _locators(source: Mapped, nest: Nest, place: int) -> Iterator[Text]:
+def _locators(nest: Nest, place: int) -> Iterator[Text]:
     """Yield the connection strings that stand at ``place``, in a group or without one.
 
     Adjacent literals in a group are one string; without a group each is one.
     """
     if nest.at(place) != "(":
         while nest.is_literal(place):
-            yield Text((literal(source, nest.tokens[place]),))
+            yield Text((nest.literal(place),))
             place += 1 + (nest.at(place + 1) == ",")
         return
     for start, end in nest.arguments(place):
         if all(nest.is_literal(each) for each in range(start, end)):
-            yield Text(tuple(literal(source, token) for token in nest.tokens[start:end]))
+            yield Text(tuple(map(nest.literal, range(start, end))))
         else:
-            yield Expressions(source, nest).unknown(start, end)
+            yield nest.unknown(start, end)
 
 
 def exported_to(nest: Nest) -> str:
@@ -87,33 +87,33 @@ def exported_to(nest: Nest) -> str:
     return _bare(nest, place, nest.partner.get(place, place) + 1) if place and head[0] == "export" else ""
 
 
-def _export(source: Mapped, nest: Nest, form: str, place: int) -> Iterator[Use]:
+def _export(nest: Nest, form: str, place: int) -> Iterator[Use]:
     """Read an export to storage; one to a table names no identity, and one to SQL takes none."""
     if form == "sql":
         found = next((place for place in islice(nest.direct(place), _MAX_WORDS) if nest.is_literal(place)), place)
-        yield from _each("export.to_sql", either, _locators(source, nest, found))
+        yield from _each("export.to_sql", either, _locators(nest, found))
     elif form != "table":
-        yield from _each("export.to_storage", storage, _locators(source, nest, place))
+        yield from _each("export.to_storage", storage, _locators(nest, place))
 
 
-def _ingestion(source: Mapped, nest: Nest, head: list[str], words: list[tuple[str, int]]) -> Iterator[Use]:
+def _ingestion(nest: Nest, head: list[str], words: list[tuple[str, int]]) -> Iterator[Use]:
     into = head.index("into")
     database, place = _name(nest, words[into + (head[into + 1 : into + 2] == ["table"])][1])
     if head[0] == "ingest":
-        yield from _each("ingest.into", storage, _locators(source, nest, place), database)
+        yield from _each("ingest.into", storage, _locators(nest, place), database)
         return
     place = next((each for each in nest.direct(place) if nest.at(each) == "<|"), len(nest.tokens)) + 1
     listed = [nest.at(each).casefold() for each in range(place, place + 3)] == [".", "list", "blobs"]
-    texts = _locators(source, nest, place + 3 * listed)
+    texts = _locators(nest, place + 3 * listed)
     yield from _each("ingest.queued_cmd", storage, texts, database)
 
 
-def _external_table(source: Mapped, nest: Nest) -> Iterator[Use]:
+def _external_table(nest: Nest) -> Iterator[Use]:
     found = store(nest, 1)
     if found:
         kind, opener = found
-        dialects = (text.value.casefold() for key, text in _properties(source, nest) if key == "sqldialect")
-        yield from external_table_uses(kind, _locators(source, nest, opener), next(dialects, ""))
+        dialects = (text.value.casefold() for key, text in _properties(nest) if key == "sqldialect")
+        yield from external_table_uses(kind, _locators(nest, opener), next(dialects, ""))
 
 
 def external_table_uses(kind: str, texts: Iterable[Text], dialect: str = "") -> Iterator[Use]:
@@ -128,7 +128,7 @@ def external_table_uses(kind: str, texts: Iterable[Text], dialect: str = "") -> 
             yield Use("external_table.cosmosdb" if cosmos else "external_table.sql", text, sql)
 
 
-def _properties(source: Mapped, nest: Nest) -> Iterator[tuple[str, Text]]:
+def _properties(nest: Nest) -> Iterator[tuple[str, Text]]:
     """Yield the properties of ``with (…)``: name in lower case, and a literal's value or the bare text."""
     for place in nest.direct(0):
         if nest.at(place) == "<|":
@@ -137,8 +137,8 @@ def _properties(source: Mapped, nest: Nest) -> Iterator[tuple[str, Text]]:
             for start, end in nest.items(place + 1, nest.partner.get(place, len(nest.tokens))):
                 if nest.at(start + 1) == "=" and start + 2 < end:
                     first, last = nest.tokens[start + 2], nest.tokens[end - 1]
-                    bare = source.part(first.start, last.end)
-                    value = literal(source, first) if first.kind == "literal" else bare
+                    bare = nest.source.part(first.start, last.end)
+                    value = nest.literal(start + 2) if first.kind == "literal" else bare
                     yield nest.at(start).casefold(), Text((value,))
 
 
@@ -151,10 +151,10 @@ def _payload(nest: Nest) -> tuple[str, int] | None:
     return None
 
 
-def _policy(source: Mapped, nest: Nest, flow: str, place: int) -> Iterator[Use]:
+def _policy(nest: Nest, flow: str, place: int) -> Iterator[Use]:
     table = next((each for each in range(1, place) if nest.at(each) == "table"), 0)
     database, _ = _name(nest, table + 1)
-    yield from policy_uses(flow, literal(source, nest.tokens[place]), database)
+    yield from policy_uses(flow, nest.literal(place), database)
 
 
 def policy_uses(flow: str, payload: Mapped, database: str = "") -> Iterator[Use]:
@@ -164,7 +164,7 @@ def policy_uses(flow: str, payload: Mapped, database: str = "") -> Iterator[Use]
             yield Use(flow, text, plain, database)
         elif key.casefold() == "query" and flow == "update_policy":
             query = text.pieces[0]
-            for use in query_uses(query, Nest.of(tokens(query.value))):
+            for use in query_uses(Nest.of(query, tokens(query.value))):
                 yield replace(use, database=database)
 
 
@@ -187,5 +187,5 @@ def _name(nest: Nest, place: int) -> tuple[str, int]:
 
 def _bare(nest: Nest, start: int, end: int) -> str:
     if end == start + 1 and nest.is_literal(start):
-        return literal_text(nest.tokens[start])
+        return nest.literal(start).value
     return name_at(nest, start, end) or ""

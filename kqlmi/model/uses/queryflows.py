@@ -6,8 +6,8 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from kqlmi.model.kql.brackets import Nest
-from kqlmi.model.kql.constants import Expressions, Names, Value, bind, parameters
-from kqlmi.model.kql.source_map import UNKNOWN, Mapped, Text
+from kqlmi.model.kql.constants import Names, Value, bind, parameters, value_of
+from kqlmi.model.kql.source_map import UNKNOWN, Text
 from kqlmi.model.uses.connections import Connection, either, sql, storage
 
 Reading = Callable[[str], Connection]
@@ -61,9 +61,9 @@ _WITH_FORMAT: Final = frozenset({"storage", "blob", "adl"})
 _MAX_HEAD: Final = 100
 
 
-def query_uses(source: Mapped, nest: Nest) -> Iterator[Use]:
+def query_uses(nest: Nest) -> Iterator[Use]:
     """Yield each connection string of the operators and plugins of a query, or of the queries in a command."""
-    names, expressions = Names(), Expressions(source, nest)
+    names = Names()
     # What let has bound is read once for each flow, however often the text uses it.
     seen: set[tuple[str, Value]] = set()
     for place, token in enumerate(nest.tokens):
@@ -75,10 +75,10 @@ def query_uses(source: Mapped, nest: Nest) -> Iterator[Use]:
             case "}":
                 names.leave()
             case "let" if nest.at(place - 1) in {"", ";", "{", "<|"}:
-                bind(expressions, names, place)
+                bind(nest, names, place)
             case "externaldata" | "external_data" | "inline_external_table" | "evaluate" as word:
                 read = _plugins if word == "evaluate" else _tables
-                for given in read(expressions, place, names.bound):
+                for given in read(nest, place, names.bound):
                     if (given.flow, given.value) not in seen:
                         seen.add((given.flow, given.value))
                         yield from _uses(given)
@@ -109,8 +109,8 @@ class _Given(NamedTuple):
     key: str = ""
 
 
-def _tables(expressions: Expressions, place: int, names: Mapping[str, Value | None]) -> Iterator[_Given]:
-    nest, flow = expressions.nest, "externaldata"
+def _tables(nest: Nest, place: int, names: Mapping[str, Value | None]) -> Iterator[_Given]:
+    flow = "externaldata"
     # The schema is a group; the connection strings of externaldata stand in brackets right behind it.
     urls = nest.partner.get(place + 1, len(nest.tokens)) + 1
     if nest.at(place) == "inline_external_table":
@@ -119,16 +119,15 @@ def _tables(expressions: Expressions, place: int, names: Mapping[str, Value | No
     elif nest.at(place + 1) != "(" or nest.at(urls) != "[":
         return
     for start, end in nest.arguments(urls):
-        yield _Given(flow, storage, expressions.value(start, end, names))
+        yield _Given(flow, storage, value_of(nest, start, end, names))
 
 
-def _plugins(expressions: Expressions, evaluate: int, names: Mapping[str, Value | None]) -> Iterator[_Given]:
-    nest = expressions.nest
+def _plugins(nest: Nest, evaluate: int, names: Mapping[str, Value | None]) -> Iterator[_Given]:
     for place in islice(nest.direct(evaluate + 1), _MAX_HEAD):
         if nest.at(place) == "(":
             plugin = _PLUGINS.get(nest.at(place - 1))
             if plugin and (item := _argument(nest, place, plugin)):
-                yield _Given(plugin.flow, plugin.read, expressions.value(*item, names), plugin.key)
+                yield _Given(plugin.flow, plugin.read, value_of(nest, *item, names), plugin.key)
             return
         # Hints stand between the word and the plugin: hint.distribution = per_node.
         if nest.tokens[place].kind in {"mark", "unclosed"} and nest.at(place) not in {".", "="}:
