@@ -45,7 +45,7 @@ def run(sessions: Sessions, line: str, settings: KqlMI, panels: OpenPanels | Non
             NOTEBOOK,
             sessions,
             note=print,
-            show=_Display(sessions, panels or OpenPanels()),
+            show=_Display(sessions, panels or OpenPanels(), progress),
             progress=progress,
             waited=progress.waited,
             timeout=settings.timeout,
@@ -67,8 +67,10 @@ class _Display:
 
     sessions: Sessions
     panels: OpenPanels
+    progress: Progress
 
     def __call__(self, value: object) -> Any:
+        self.progress.close()  # a value does not begin on the bar's line
         match value:
             case Offer():
                 self._offer(value)
@@ -80,8 +82,9 @@ class _Display:
                 print(f"Written: {file}. To see what a change of it would do: %kqlmi plan {file}")
             case Applied() if not value.plan.steps:
                 print(value.plan)
-            case Audit() if value.findings:
-                print(f"{value}\nTo see the evidence of a finding and the plan that mends it: %kqlmi audit ID")
+            case Audit():
+                hint = "\nTo see the evidence of a finding and the plan that mends it: %kqlmi audit ID"
+                print(f"{value}{hint if value.findings else ''}")
                 return frame(value.rows)
             case Rows():
                 return frame(value)

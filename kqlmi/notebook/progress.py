@@ -25,7 +25,7 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._close()
+        self.close()
 
     def __call__(self, done: int, total: int, what: str) -> None:
         """Show how much is done."""
@@ -39,7 +39,7 @@ class Progress:
 
     def _show(self, done: float, total: float, what: str, form: str | None = None) -> None:
         if self._bar is None or what != self._what:
-            self._close()
+            self.close()
             self._open(total, what, form)
         self._bar.update(done - self._bar.n)
 
@@ -56,7 +56,8 @@ class Progress:
         bar: Any = tqdm(total=total, desc=what, leave=False, bar_format=form, display=False)
         self._bar, self._place = bar, display(bar.container, display_id=True)
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Take the bar away."""
         if self._bar is not None:
             self._bar.close()
         if self._place is not None:

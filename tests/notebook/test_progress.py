@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import redirect_stderr
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,20 @@ def test_a_terminal_shows_a_line_that_goes_away(
     assert written.rpartition("\r")[0].rpartition("\r")[2].strip() == ""  # what was there last is blank
     notebook.run("%kqlmi show --database D1")
     assert capsys.readouterr().err == ""
+
+
+def test_a_value_is_printed_where_the_bar_has_gone_away(
+    notebook: Notebook, wide: LocalCluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("KQLMI_TOKEN", wide.token)
+    notebook.run(f"%kqlmi connect {wide.url} --auth token --name wide")
+    capsys.readouterr()
+    with redirect_stderr(sys.stdout):
+        notebook.run("%kqlmi audit")
+    before, _, _ = capsys.readouterr().out.partition("Audit of")
+    assert "Reading sources" in before
+    assert before.rpartition("\r")[0].rpartition("\r")[2].strip() == ""
+    assert before.endswith("\r")
 
 
 def test_each_kind_of_thing_has_its_bar_and_an_error_takes_it_away(capsys: pytest.CaptureFixture[str]) -> None:
