@@ -15,16 +15,16 @@ from kqlmi.local.values.faults import bad_request
 @reader("externaldata")
 def externaldata(expansion: Expansion, site: Site, context: Database) -> Source:
     """Carry out ``externaldata (columns) ['connection string', …] with (format = …)``."""
-    transfer.require(site.options, {"format", "ignorefirstrecord"}, others={"ingestionmapping"})
-    skips = transfer.value(site.options, "ignorefirstrecord", default=False) is True
-    given = str(transfer.value(site.options, "format", ""))
+    transfer.require(site.properties, {"format", "ignorefirstrecord"}, others={"ingestionmapping"})
+    skips = transfer.value(site.properties, "ignorefirstrecord", default=False) is True
+    given = str(transfer.value(site.properties, "format", ""))
     return _source(expansion, site, context, Layout(given, headers="all" if skips else "none"))
 
 
 @reader("inline_external_table")
 def inline_external_table(expansion: Expansion, site: Site, context: Database) -> Source:
     """Carry out ``inline_external_table (columns) kind = storage dataformat = … ('connection string', …)``."""
-    return _source(expansion, site, context, transfer.layout(format_of("", site.format), site.options))
+    return _source(expansion, site, context, transfer.layout(format_of("", site.format), site.properties))
 
 
 def _source(expansion: Expansion, site: Site, context: Database, laid: Layout) -> Source:

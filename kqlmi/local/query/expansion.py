@@ -177,10 +177,10 @@ class Expansion:
             is_call = index + 1 < len(found) and found[index + 1].text == "("
             owner = context
             if index and found[index - 1].text == ".":
-                parts = found[max(index - 5, 0) : index]
-                if [part.text for part in parts if part.kind is not Kind.STRING] != ["database", "(", ")", "."]:
+                start, name = external_calls.qualifier(found, index)
+                if start == token.start:
                     continue
-                owner = self.question.reads(parts[2].value)
+                owner = self.question.reads(name)
                 is_call = True
             elif token.text in own:
                 continue

@@ -1,10 +1,11 @@
 """Where a query reaches beyond the engine: external data and plugins, found by their tokens."""
 
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from operator import attrgetter, itemgetter
+from types import MappingProxyType
 
 from kqlmi.local.language import partitions
 from kqlmi.local.language.lexer import Kind, Token, next_token, tokens
@@ -31,17 +32,12 @@ class Site:
     prelude: Callable[[], str]
     arguments: tuple[str, ...] = ()
     columns: tuple[Column, ...] = ()
-    properties: dict[str, str] | None = None
+    properties: Mapping[str, str] = MappingProxyType({})
     format: str = ""
     partitions: tuple[Partition, ...] = ()
     path_format: str = ""
     database: str = ""
     source: str | None = None
-
-    @property
-    def options(self) -> dict[str, str]:
-        """The properties after ``with``, or none."""
-        return self.properties or {}
 
 
 def replaced(text: str, plugins: frozenset[str], by: Callable[[Site], str]) -> str:
@@ -162,7 +158,7 @@ def _reader_site(cut: _Cut, index: int) -> Site:
     prelude = partial(cut.written, 0, cut.statement)
     if token.text == "external_table":
         arguments = reader.expressions("(", ")")
-        start, database = _qualifier(cut.found, index)
+        start, database = qualifier(cut.found, index)
         return Site(token.text, start, reader.position, prelude, arguments, database=database)
     columns = reader.schema() if reader.peek().text == "(" else ()
     if token.text == "externaldata":
@@ -192,8 +188,8 @@ def storage_kind(reader: Reader, columns: tuple[Column, ...]) -> tuple[str, tupl
     return (token.value if token.kind is Kind.STRING else token.text), *by
 
 
-def _with(reader: Reader) -> dict[str, str] | None:
-    return reader.properties() if reader.take("with") else None
+def _with(reader: Reader) -> dict[str, str]:
+    return reader.properties() if reader.take("with") else {}
 
 
 def _plugin_site(cut: _Cut, index: int, plugins: frozenset[str]) -> Site | None:
@@ -214,8 +210,8 @@ def _plugin_site(cut: _Cut, index: int, plugins: frozenset[str]) -> Site | None:
     return Site(name.text, start, reader.position, partial(cut.written, 0, cut.statement), arguments, source=source)
 
 
-def _qualifier(found: list[Token], index: int) -> tuple[int, str]:
-    """Give where ``database('…').`` before a token starts, and the name in it."""
+def qualifier(found: list[Token], index: int) -> tuple[int, str]:
+    """Return where ``database('…').`` before a token starts, and the name in it; the token's own place where it is not there."""
     before = found[max(index - 5, 0) : index]
     if [token.text for token in before if token.kind is not Kind.STRING] == ["database", "(", ")", "."]:
         return before[0].start, before[2].value
