@@ -22,7 +22,7 @@ _KNOWN: Final[Mapping[str, bool]] = {
 
 
 def trusted(login_endpoint: str) -> Mapping[str, Any]:
-    """Give the keyword arguments by which azure-identity asks this authority for tokens.
+    """Return the keyword arguments by which azure-identity asks this authority for tokens.
 
     A cluster names its authority itself, and what it names gets the secret of a service principal: one that is not known
     counts only where ``AZURE_AUTHORITY_HOST`` names it too.
@@ -40,6 +40,6 @@ def trusted(login_endpoint: str) -> Mapping[str, Any]:
 
 
 def _host(authority: str) -> str:
-    """Give host and port, empty where it is not asked over https; azure-identity takes a bare host as well."""
+    """Return host and port, empty where it is not asked over https; azure-identity takes a bare host as well."""
     parts = urlsplit(authority if "//" in authority else f"https://{authority}")
     return parts.netloc.lower() if parts.scheme == "https" else ""

@@ -23,7 +23,7 @@ _ATTEMPT: Final = re.compile(r"^\t(\w+)Credential(?::[ ](.*))?$", re.MULTILINE)
 
 
 def failure(mode: str, error: Exception, credential: Any, hint: str) -> SignInError:
-    """Give the error of a credential as one line; of a chain, the ways that were tried, and what stopped it."""
+    """Return the error of a credential as one line; of a chain, the ways that were tried, and what stopped it."""
     text = str(getattr(error, "message", "") or error)
     tried = _ATTEMPT.findall(text) if hasattr(credential, "credentials") else []
     if not tried:
@@ -40,7 +40,7 @@ def failure(mode: str, error: Exception, credential: Any, hint: str) -> SignInEr
 
 
 def without_secrets(text: str) -> str:
-    """Give text without what it may hold of secrets: an authority may repeat what it was sent."""
+    """Return text without what it may hold of secrets: an authority may repeat what it was sent."""
     known = (os.environ.get(name, "").strip() for name in _SECRET_VARIABLES)
     return redacted(text, (*known, *_DEVICE_CODE.findall(text)))
 
@@ -50,7 +50,7 @@ def _lines(text: str) -> Iterator[str]:
 
 
 def _last(chain: Any) -> str:
-    """Give the name of the last way of a chain, as its errors give it."""
+    """Return the name of the last way of a chain, as its errors give it."""
     last = chain.credentials[-1]
     name = getattr(last, "_credential_name", "") or type(last).__name__
     return str(name).removesuffix("Credential")

@@ -17,7 +17,7 @@ _HINT: Final = "Write system, client_id=GUID, object_id=GUID or resource_id=/sub
 
 
 def named(text: str) -> dict[str, str]:
-    """Give the key and the value by which azure-identity asks for an identity; nothing for the system identity.
+    """Return the key and the value by which azure-identity asks for an identity; nothing for the system identity.
 
     A bare GUID is a client ID. The keys are checked here, since azure-identity takes the system identity for one that it
     does not know.
@@ -36,7 +36,7 @@ def named(text: str) -> dict[str, str]:
 
 
 def wanted(text: str) -> dict[str, str]:
-    """Give the identity that ``text`` names, or AZURE_CLIENT_ID where it is empty, or the system identity.
+    """Return the identity that ``text`` names, or AZURE_CLIENT_ID where it is empty, or the system identity.
 
     Raises:
         InputError: That names no identity, or this machine would take another one for it.

@@ -69,16 +69,16 @@ class SharedCredential:
         self._lock = Lock()
 
     def __repr__(self) -> str:
-        """Give the way; never a token."""
+        """Return the way; never a token."""
         return f"<credential by {self._mode}>"
 
     @property
     def secrets(self) -> frozenset[str]:
-        """Give the tokens that are held."""
+        """Return the tokens that are held."""
         return frozenset(str(token.value.token) for token in list(self._tokens.values()))
 
     def get_token(self, *scopes: str, claims: str | None = None, tenant_id: str | None = None, **options: Any) -> Any:
-        """Give an ``azure.core.credentials.AccessToken``.
+        """Return an ``azure.core.credentials.AccessToken``.
 
         Raises:
             SignInError: None could be had.

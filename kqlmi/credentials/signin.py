@@ -42,7 +42,7 @@ class SignIn:
 
     @property
     def secrets(self) -> frozenset[str]:
-        """Give the tokens that are held."""
+        """Return the tokens that are held."""
         return frozenset(filter(None, (self.token, *(self.credential.secrets if self.credential else ()))))
 
     def close(self) -> None:

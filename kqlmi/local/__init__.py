@@ -66,7 +66,7 @@ def start(
 
 
 def _open(store: "Store", state: "State", given: list[str], *, is_sample: bool) -> None:
-    """Give a state what a folder keeps, or let the folder keep a new one."""
+    """Restore a state from what a folder keeps, or let the folder keep a new one."""
     from kqlmi.local import world  # heavy
 
     if store.exists and given:
@@ -85,7 +85,7 @@ def _open(store: "Store", state: "State", given: list[str], *, is_sample: bool) 
 
 
 def find() -> "Running | None":
-    """Give a running ``kqlmi local serve``, or None."""
+    """Return a running ``kqlmi local serve``, or None."""
     from kqlmi.local import runtime  # seldom needed
 
     return runtime.find()

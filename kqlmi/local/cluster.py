@@ -59,7 +59,7 @@ class LocalCluster:
         atexit.register(self.stop)
 
     def __repr__(self) -> str:
-        """Give the address and never the token."""
+        """Return the address and never the token."""
         return f"<LocalCluster {self.url}{'' if self._server else ', stopped'}>"
 
     def __enter__(self) -> Self:
@@ -81,7 +81,7 @@ class LocalCluster:
         return self._state.world.identities
 
     def token_for(self, role: str, *, database: str | None = None) -> str:
-        """Give a token of a new principal that has a role.
+        """Return a token of a new principal that has a role.
 
         ``admin`` and ``monitor`` are AllDatabasesAdmin and AllDatabasesMonitor; ``viewer``, ``user``, ``ingestor``,
         ``monitor`` and ``database admin`` with a database hold there only. Without one, a ``database admin`` is
@@ -136,7 +136,7 @@ class LocalCluster:
         return self._state.arm_token
 
     def arm_options_for(self, role: str) -> dict[str, Any]:
-        """Give ``arm_options`` of somebody who has the Azure role ``Reader`` on the cluster's resource group, or ``none``."""
+        """Return ``arm_options`` of somebody who has the Azure role ``Reader`` on the cluster's resource group, or ``none``."""
         if role not in ARM_ROLES:
             raise ValueError(f"role {role!r}: the roles are {', '.join(ARM_ROLES)}")
         token = secrets.token_urlsafe(32)
@@ -145,7 +145,7 @@ class LocalCluster:
         return loopback.options(self.url, token)
 
     def hub(self, namespace: str, name: str) -> Hub:
-        """Give an event hub, which is made if it is not there."""
+        """Return an event hub, which is made if it is not there."""
         return Hub(self._state, namespace, name)
 
     def add_storage(self, url: str, folder: str | PathLike[str]) -> None:

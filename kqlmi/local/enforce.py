@@ -32,7 +32,7 @@ class Use:
 
 
 def permit(state: State, use: Use, identity: str) -> Identity:
-    """Give the managed identity that an object ID or ``system`` names, or refuse it for this use."""
+    """Return the managed identity that an object ID or ``system`` names, or refuse it for this use."""
     workflow = _WORKFLOWS.get(use.flow)
     if workflow is None:
         raise disabled(use.flow, identity, use.database)
@@ -61,7 +61,7 @@ def permit_callout(state: State, use: Use, url: str) -> None:
 
 
 def refuse_role(use: Use, identity: str, who: str, *, roles: tuple[str, ...], url: str) -> KustoError:
-    """Give the refusal of a store for lack of an Azure role; the storage role is not the policy's matter."""
+    """Return the refusal of a store for lack of an Azure role; the storage role is not the policy's matter."""
     what = f"the storage refuses {who}: {roles[0]} is needed on {url} {_OWN_WORDS}"
     return _refused(use, identity, "azure role", what, {"roles": list(roles), "url": url})
 
@@ -91,7 +91,7 @@ def _ungranted(state: State, use: Use, workflow: Workflow, identity: Identity) -
 
 
 def _refused(use: Use, identity: str, missing: str, what: str, more: dict[str, Any] | None = None) -> KustoError:
-    """Give the refusal, with what is missing also for programs."""
+    """Return the refusal, with what is missing also for programs."""
     workflow = _WORKFLOWS.get(use.flow)
     details: dict[str, Any] = {"missing": missing, "flow": use.flow, "identity": identity, "database": use.database}
     if workflow:

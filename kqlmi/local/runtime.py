@@ -120,7 +120,7 @@ def serve(start: Callable[[], LocalCluster]) -> None:
 
 
 def path() -> Path:
-    """Give where the file is."""
+    """Return where the file is."""
     with warnings.catch_warnings():
         # Without XDG_RUNTIME_DIR, as in many containers, it names a folder in the temporary one, and says so each time.
         warnings.simplefilter("ignore")

@@ -106,7 +106,7 @@ def furnish(state: State, folder: Path) -> None:
 
 
 def build(databases: Iterable[str] | None, identities: Iterable[str | Identity] | None, usages: Iterable[str]) -> State:
-    """Give the state that a cluster starts with."""
+    """Return the state that a cluster starts with."""
     assigned = _sample_identities() if identities is None else tuple(map(identities_module.as_identity, identities))
     known = (*(usage.name for usage in USAGES), *usages)
     _refuse_ambiguous(assigned, known)
@@ -140,7 +140,7 @@ def _empty(names: Iterable[str]) -> list[Database]:
 
 
 def _stable(what: str) -> str:
-    """Give the same GUID at every start, so that notebooks keep their outputs."""
+    """Return the same GUID at every start, so that notebooks keep their outputs."""
     return str(uuid.uuid5(_NAMESPACE, what))
 
 

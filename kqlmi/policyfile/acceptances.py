@@ -17,7 +17,7 @@ _HINT = "Write - {rule: …, identity: …, scope: …, usage: …, reason: …,
 
 
 def acceptances(node: Node, names: Mapping[str, ObjectId]) -> Iterator[Acceptance]:
-    """Give the acceptances of a list; ``names`` are the file's own names of identities.
+    """Yield the acceptances of a list; ``names`` are the file's own names of identities.
 
     Raises:
         PolicyFileError: One has no reason or no end, or names a rule, a scope or a day that there is not.

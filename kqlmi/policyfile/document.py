@@ -26,7 +26,7 @@ class Row:
 
     @property
     def key(self) -> Node:
-        """Give the identity as the file names it."""
+        """Return the identity as the file names it."""
         return self.slot.key
 
 
@@ -64,7 +64,7 @@ class PolicyFile:
     accepted: tuple[Acceptance, ...] = ()
 
     def scopes(self, databases: Iterable[str]) -> tuple[Scope, ...]:
-        """Give the scopes that the file governs, in the cluster's spelling: those whose policies ``desired`` needs.
+        """Return the scopes that the file governs, in the cluster's spelling: those whose policies ``desired`` needs.
 
         Args:
             databases: Every database of the cluster.
@@ -82,7 +82,7 @@ class PolicyFile:
         return (*(existing[scope] for scope in self.sections), *(unlisted if self.clears_unlisted else ()))
 
     def desired(self, current: Snapshot, databases: Iterable[str]) -> Desired:
-        """Give what the file wants, made from what the scopes hold now, so that whatever it does not govern stays.
+        """Return what the file wants, made from what the scopes hold now, so that whatever it does not govern stays.
 
         To reach it whole, "no policy" and ``{}`` kept apart, plan with ``make_plan(…, exactly=True)``.
 
@@ -97,7 +97,7 @@ class PolicyFile:
         return Desired(Snapshot(policies), tuple(scope for scope in others if scope not in policies))
 
     def wanted(self, scope: Scope, current: Snapshot) -> Policy | None:
-        """Give what the file wants in one scope that it governs; None is no policy. Raises as ``desired`` does."""
+        """Return what the file wants in one scope that it governs; None is no policy. Raises as ``desired`` does."""
         section = self.sections.get(scope)
         if scope not in current.policies:
             raise PolicyFileError(
@@ -125,7 +125,7 @@ class PolicyFile:
         return None if policy is None and self.mode == "partial" and not after.entries else after
 
     def holders(self, scope: Scope, current: Snapshot) -> dict[ObjectId, Row]:
-        """Give the rows of a scope by the identity that each means, in a cluster that stands like ``current``."""
+        """Return the rows of a scope by the identity that each means, in a cluster that stands like ``current``."""
         section, policy = self.sections[scope], current.policies.get(scope)
         entries = policy.entries if policy else ()
         # The system identity's own object ID means the system identity, as Policy has it, unless it stands for itself here.
@@ -154,7 +154,7 @@ class PolicyFile:
 
 
 def as_object_id(text: str) -> ObjectId | None:
-    """Give a text as an object ID, or None where it is a name."""
+    """Return a text as an object ID, or None where it is a name."""
     try:
         return object_id(text)
     except PolicyError:
@@ -172,7 +172,7 @@ def _checked(row: Row, also: Iterable[str]) -> tuple[str, ...]:
 
 
 def usages_of(policy: Policy) -> dict[ObjectId, tuple[str, ...]]:
-    """Give the usages of each identity, in the order that was read."""
+    """Return the usages of each identity, in the order that was read."""
     found: dict[ObjectId, tuple[str, ...]] = {}
     for entry in policy.entries:
         found[entry.identity] = tuple(dict.fromkeys((*found.get(entry.identity, ()), *map(usage_name, entry.usages))))
@@ -180,7 +180,7 @@ def usages_of(policy: Policy) -> dict[ObjectId, tuple[str, ...]]:
 
 
 def properties_of(policy: Policy) -> dict[ObjectId, Properties]:
-    """Give the unknown properties of each identity; of several objects for it, the first that has a property."""
+    """Return the unknown properties of each identity; of several objects for it, the first that has a property."""
     found: dict[ObjectId, Properties] = {}
     for entry in policy.entries:
         found[entry.identity] = dict(entry.extra) | dict(found.get(entry.identity, {}))

@@ -26,7 +26,7 @@ class Cut(NamedTuple):
 
 
 def scalar(text: str) -> str:
-    """Give a scalar that reads back as ``text``, on one line, with nothing that does not show."""
+    """Return a scalar that reads back as ``text``, on one line, with nothing that does not show."""
     if _PLAIN.fullmatch(text) and text.casefold() not in _WORDS:
         return text
     return "".join(char if char.isprintable() else _escape(char) for char in json.dumps(text, ensure_ascii=False))
@@ -37,7 +37,7 @@ def _escape(char: str) -> str:
 
 
 def flow(value: Value) -> str:
-    """Give a value on one line."""
+    """Return a value on one line."""
     if isinstance(value, Raw):
         # It is ASCII without control characters, and line ends stand between its tokens only.
         line = re.sub(r"(?<=[\[{])\n *|\n *(?=[]}])", "", value)
@@ -50,7 +50,7 @@ def flow(value: Value) -> str:
 
 
 def block(mapping: Mapping[str, Value], column: int = 0) -> Iterator[str]:
-    """Give a mapping as lines; mappings within it are indented, everything else stands on its key's line."""
+    """Yield a mapping as lines; mappings within it are indented, everything else stands on its key's line."""
     for name, value in mapping.items():
         if isinstance(value, Mapping) and value:
             yield f"{' ' * column}{scalar(name)}:"
@@ -60,7 +60,7 @@ def block(mapping: Mapping[str, Value], column: int = 0) -> Iterator[str]:
 
 
 def apply(text: str, cuts: Iterable[Cut]) -> str:
-    """Give the text with every cut made; of two insertions at one place, the first goes first."""
+    """Return the text with every cut made; of two insertions at one place, the first goes first."""
     parts, done = [], 0
     for cut in sorted(cuts, key=lambda cut: cut.start):
         parts += [text[done : cut.start], cut.text]

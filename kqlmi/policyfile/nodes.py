@@ -39,7 +39,7 @@ class Node:
 
     @property
     def spans(self) -> tuple[tuple[int, int], ...]:
-        """Give the place of each item; of a mapping, of each key with its value."""
+        """Return the place of each item; of a mapping, of each key with its value."""
         step = 2 if self.kind == "mapping" else 1
         return tuple(
             (first.start, last.end)
@@ -47,7 +47,7 @@ class Node:
         )
 
     def scalar(self, what: str, hint: str = "") -> str:
-        """Give the text of a scalar; anything else, and an empty one, raises PolicyFileError."""
+        """Return the text of a scalar; anything else, and an empty one, raises PolicyFileError."""
         if self.kind != "scalar":
             raise self.error(f"{what} is one word, not a {self.kind}.", hint)
         if not self.text:
@@ -55,7 +55,7 @@ class Node:
         return self.text
 
     def sequence(self, what: str, hint: str = "") -> tuple["Node", ...]:
-        """Give the items of a sequence of scalars; anything else raises PolicyFileError."""
+        """Return the items of a sequence of scalars; anything else raises PolicyFileError."""
         if self.kind != "sequence":
             raise self.error(f"{what} {_found(self)}, not a list.", hint)
         for item in self.items:
@@ -74,11 +74,11 @@ class Node:
             yield Slot(self, key, value)
 
     def error(self, message: str, hint: str = "") -> PolicyFileError:
-        """Give the error that blames this node."""
+        """Return the error that blames this node."""
         return PolicyFileError(message, hint=hint, line=self.line)
 
     def twice(self, first: "Node", what: str) -> PolicyFileError:
-        """Give the error that this scalar says again what ``first`` said in ``what``."""
+        """Return the error that this scalar says again what ``first`` said in ``what``."""
         also = "" if self.text == first.text else f", as {first.text!r} too"
         return self.error(
             f"{self.text!r} stands twice in {what}{also}.", f"Keep one: the other is on line {first.line}."
@@ -100,7 +100,7 @@ def _found(node: Node) -> str:
 
 
 def decode(document: str | bytes) -> str:
-    """Give a document as text, line ends and byte order mark kept; PolicyFileError if it is not UTF-8, or too long."""
+    """Return a document as text, line ends and byte order mark kept; PolicyFileError if it is not UTF-8, or too long."""
     if len(document) > MAX_LENGTH:
         raise PolicyFileError(f"it is longer than {MAX_LENGTH:,} characters.", hint="Is this the right file?")
     if isinstance(document, str):
@@ -114,7 +114,7 @@ def decode(document: str | bytes) -> str:
 
 
 def parse(text: str) -> Node:
-    """Give the one node of a YAML text.
+    """Return the one node of a YAML text.
 
     Raises:
         PolicyFileError: It is not YAML, or uses what a policy file has no need of: anchors, aliases, tags, directives,

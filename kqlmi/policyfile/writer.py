@@ -25,7 +25,7 @@ Values = dict[ObjectId, Value]
 
 
 def export(snapshot: Snapshot, *, cluster: str = "") -> str:
-    """Give a new policy file, mode ``complete``, of every scope of ``snapshot``; ``cluster`` is named at its top."""
+    """Return a new policy file, mode ``complete``, of every scope of ``snapshot``; ``cluster`` is named at its top."""
     policies = snapshot.policies
     names = _labels(snapshot.identities.values(), {})
     document: dict[str, Value] = {}
@@ -50,7 +50,7 @@ def export(snapshot: Snapshot, *, cluster: str = "") -> str:
 
 
 def update(document: str | bytes, snapshot: Snapshot) -> str:
-    """Give a policy file with what ``snapshot`` holds in the scopes and of the identities that the file governs.
+    """Return a policy file with what ``snapshot`` holds in the scopes and of the identities that the file governs.
 
     Everything else stays as it is, to the byte: comments, order, formatting, what the file does not govern and what
     ``snapshot`` did not read. A file that asks for no change is given back unchanged.
@@ -90,7 +90,7 @@ def update(document: str | bytes, snapshot: Snapshot) -> str:
 
 
 def _holds(text: str, snapshot: Snapshot) -> bool:
-    """Tell whether a file wants exactly what the cluster holds."""
+    """Check whether a file wants exactly what the cluster holds."""
     try:
         file = read(text)
         pairs = [(file.wanted(scope, snapshot), snapshot.policies[scope]) for scope in _governed(file, snapshot)]
@@ -100,7 +100,7 @@ def _holds(text: str, snapshot: Snapshot) -> bool:
 
 
 def _governed(file: PolicyFile, snapshot: Snapshot) -> list[Scope]:
-    """Give the scopes that were read and that the file lists, or that it wants without a policy and that have one."""
+    """Return the scopes that were read and that the file lists, or that it wants without a policy and that have one."""
     listed = [scope for scope in file.sections if scope in snapshot.policies]
     unlisted = [
         scope
@@ -111,7 +111,7 @@ def _governed(file: PolicyFile, snapshot: Snapshot) -> list[Scope]:
 
 
 def _arrivals(file: PolicyFile, scope: Scope, snapshot: Snapshot) -> Values:
-    """Give the identities that a scope holds and the file, which governs the whole of it, does not list there."""
+    """Return the identities that a scope holds and the file, which governs the whole of it, does not list there."""
     policy = snapshot.policies[scope]
     if policy is None or file.mode == "partial":
         return {}
@@ -162,7 +162,7 @@ def _extended(
 
 
 def _new_usages(file: PolicyFile, snapshot: Snapshot, arrivals: Mapping[Scope, Values]) -> list[str]:
-    """Give the unknown usages that come into the file and that it does not mention yet."""
+    """Return the unknown usages that come into the file and that it does not mention yet."""
     rows = (row for section in file.sections.values() for row in section.rows or ())
     mentioned = {usage_name(item.text) for row in rows for item in row.usages.value.items} | file.unknown_usages
     coming = (
@@ -195,7 +195,7 @@ def _named(values: Values, names: Mapping[ObjectId, str]) -> dict[str, Value]:
 
 
 def _labels(identities: Iterable[Identity], taken: Mapping[str, ObjectId]) -> dict[ObjectId, str]:
-    """Give each identity that has a display name a name of its own in the file; one shared by several gets a suffix."""
+    """Return for each identity that has a display name a name of its own in the file; one shared by several gets a suffix."""
     known = [one for one in identities if one.display_name and one.object_id != SYSTEM]
     shown, used = Counter(one.display_name.casefold() for one in known), set(taken)
     labels: dict[ObjectId, str] = {}

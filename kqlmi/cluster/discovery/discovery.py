@@ -33,7 +33,7 @@ Key = tuple[str, str]
 
 
 def discover(connection: Connection, progress: Progress = unseen) -> Discovery:
-    """Give what the caller may see of the use of identities; what may not be read is named and does not fail the rest.
+    """Return what the caller may see of the use of identities; what may not be read is named and does not fail the rest.
 
     Raises:
         KqlmiError: The databases cannot be listed.
@@ -75,7 +75,7 @@ def _externals(answers: Mapping[Key, Table | KqlmiError], names: Iterable[str]) 
 
 
 def _read(row: SourceCommand, answer: Table | KqlmiError, place: Place) -> tuple[Source, list[Found]]:
-    """Give what became of a source, and what it shows."""
+    """Return what became of a source, and what it shows."""
     outcome: Outcome = "read"
     if not isinstance(answer, KqlmiError):
         try:

@@ -47,12 +47,12 @@ class SourceCommand:
     repeats: bool = False
 
     def text(self, database: str) -> str:
-        """Give the command to send."""
+        """Return the command to send."""
         return (self.command or self.name).replace("{}", quoting.name(database) if database else "")
 
 
 def externals(answer: Table, place: Place) -> dict[str, External]:
-    """Give the external tables of an answer by name."""
+    """Return the external tables of an answer by name."""
     found = {}
     for row in answer.records("TableName", "TableType", "ConnectionStrings"):
         strings = uses.strings(row["ConnectionStrings"])
@@ -116,7 +116,7 @@ def _exports(answer: Table, place: Place) -> Iterator[Found]:
 
 
 def _identity(properties: Any) -> str:
-    """Give the identity in ExportProperties: how its key is spelt is not documented."""
+    """Return the identity in ExportProperties: how its key is spelt is not documented."""
     for item in uses.objects(properties):
         for key, value in item.items():
             if key.casefold().replace("_", "") == "managedidentity" and value:
@@ -186,6 +186,6 @@ SOURCES: Final[tuple[SourceCommand, ...]] = (
 
 
 def _entity(name: Any) -> str:
-    """Give the last part of ``[database].[table]``."""
+    """Return the last part of ``[database].[table]``."""
     parts = _BRACKETED.findall(str(name))
     return str(parts[-1]) if parts else str(name)

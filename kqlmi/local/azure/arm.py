@@ -90,13 +90,13 @@ _CONNECTIONS = f"{_CLUSTERS}/{{cluster}}/databases/{{database}}/dataConnections"
 
 @route("GET", _CLUSTERS)
 def clusters(request: Request) -> Answer:
-    """Give the one cluster of the resource group."""
+    """Return the one cluster of the resource group."""
     return Answer(body={"value": [assignments.cluster_body(request.state)]})
 
 
 @route("GET", f"{_CLUSTERS}/{{cluster}}")
 def cluster(request: Request) -> Answer:
-    """Give the cluster with its identity block."""
+    """Return the cluster with its identity block."""
     return Answer(body=assignments.cluster_body(request.state))
 
 
@@ -118,7 +118,7 @@ def update_cluster(request: Request) -> Answer:
 
 @route("GET", f"{_GROUP}/providers/Microsoft.Kusto/locations/{{location}}/operationResults/{{operation}}")
 def operation(request: Request) -> Answer:
-    """Tell how an operation goes: it is in progress when it is asked first, and has succeeded afterwards."""
+    """Return how an operation goes: it is in progress when it is asked first, and has succeeded afterwards."""
     state, name = request.state, request.path["operation"]
     with state.lock:
         if name not in state.operations:
@@ -131,7 +131,7 @@ def operation(request: Request) -> Answer:
 @route("GET", f"/subscriptions/{{subscription}}{_IDENTITIES}")
 @route("GET", f"{_GROUP}{_IDENTITIES}")
 def identities(request: Request) -> Answer:
-    """Give the user-assigned identities of the resource group, whether they are assigned to the cluster or not."""
+    """Return the user-assigned identities of the resource group, whether they are assigned to the cluster or not."""
     return Answer(
         body={"value": [assignments.identity_body(one) for one in request.state.world.user_assigned.values()]}
     )
@@ -139,7 +139,7 @@ def identities(request: Request) -> Answer:
 
 @route("GET", f"{_GROUP}{_IDENTITIES}/{{name}}")
 def identity(request: Request) -> Answer:
-    """Give one user-assigned identity."""
+    """Return one user-assigned identity."""
     return Answer(
         body=assignments.identity_body(
             assignments.user_assigned(request.state, resources.identity_id(request.path["name"]))
@@ -176,7 +176,7 @@ def delete_identity(request: Request) -> Answer:
 
 @route("GET", _CONNECTIONS)
 def data_connections(request: Request) -> Answer:
-    """Give the data connections of a database."""
+    """Return the data connections of a database."""
     database = _database(request)
     shown = [connections.render(request.state, one) for one in request.state.world.connections.values()]
     return Answer(body={"value": [one for one in shown if one["name"].split("/")[1] == database]})
@@ -184,7 +184,7 @@ def data_connections(request: Request) -> Answer:
 
 @route("GET", f"{_CONNECTIONS}/{{connection}}")
 def data_connection(request: Request) -> Answer:
-    """Give one data connection."""
+    """Return one data connection."""
     return Answer(body=connections.render(request.state, _existing(request)))
 
 

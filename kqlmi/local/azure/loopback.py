@@ -19,14 +19,14 @@ class Credential:
         return "<credential of a kqlmi local cluster>"
 
     def get_token(self, *_scopes: str, **_options: Any) -> Any:
-        """Give an ``azure.core.credentials.AccessToken``."""
+        """Return an ``azure.core.credentials.AccessToken``."""
         from azure.core.credentials import AccessToken  # heavy
 
         return AccessToken(self._token, int(time.time()) + _HOUR)
 
 
 def options(url: str, token: str) -> dict[str, Any]:
-    """Give keyword arguments for azure-mgmt clients; their own authentication takes https only."""
+    """Return keyword arguments for azure-mgmt clients; their own authentication takes https only."""
     from azure.core.pipeline.policies import SansIOHTTPPolicy  # heavy
 
     class Bearer(SansIOHTTPPolicy[Any, Any]):

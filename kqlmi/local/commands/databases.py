@@ -30,7 +30,7 @@ def database_create(call: Call) -> Rows:
 
 @command(".drop database {name:database}", schema="DatabaseName: string", needs=ADMIN, writes=True)
 def database_drop(call: Call) -> Rows:
-    """Drop a database and give the names of those that remain."""
+    """Drop a database and return the names of those that remain."""
     state = call.state
     with state.lock:
         database = state.database(call.args["database"])

@@ -57,7 +57,7 @@ def function_define(call: Call) -> Rows:
 
 @command(".drop function {name:function} [{ifexists}]", schema="Name: string", writes=True)
 def function_drop(call: Call) -> Rows:
-    """Drop a function, and give the names of those that remain."""
+    """Drop a function, and return the names of those that remain."""
     with call.state.lock:
         name = call.args["function"]
         database = call.allowed(ADMIN, f"Function {name}")

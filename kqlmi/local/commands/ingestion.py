@@ -81,7 +81,7 @@ def source(reader: Reader, verb: str) -> Listing:
 
 @shape("target")
 def target(reader: Reader, _verb: str) -> tuple[str | None, str]:
-    """Take ``[database('D').]T [EnableTracking=…] …`` and give database and table."""
+    """Take ``[database('D').]T [EnableTracking=…] …`` and return database and table."""
     database = None
     if reader.take("database"):
         reader.expect("(")
@@ -102,7 +102,7 @@ def target(reader: Reader, _verb: str) -> tuple[str | None, str]:
     endpoints=_HERE,
 )
 def ingestion_resources_get(call: Call) -> Rows:
-    """Give where clients upload files and queue them; a client wants one of each kind."""
+    """Yield where clients upload files and queue them; a client wants one of each kind."""
     _require_ingestor(call)
     state = call.state
     for kind, name in _RESOURCES.items():
@@ -113,7 +113,7 @@ def ingestion_resources_get(call: Call) -> Rows:
 
 @command(".get kusto identity token", schema="AuthorizationContext: string", endpoints=_HERE)
 def kusto_identity_token_get(call: Call) -> Rows:
-    """Give what a queued message carries to say who asks."""
+    """Return what a queued message carries to say who asks."""
     _require_ingestor(call)
     token = secrets.token_urlsafe(32)
     with call.state.lock:
@@ -128,7 +128,7 @@ def kusto_identity_token_get(call: Call) -> Rows:
     endpoints=_HERE,
 )
 def blobs_list(call: Call) -> Rows:
-    """Give the blobs of a container or folder."""
+    """Return the blobs of a container or folder."""
     database = call.allowed(INGEST)
     rows = [
         (blob.url, (opened.root / blob.path).stat().st_size, _captured(call.args["blobs"], blob))

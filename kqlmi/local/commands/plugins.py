@@ -12,7 +12,7 @@ _KNOWN = ("python",)
 
 @command(".show plugins", schema=_SCHEMA)
 def plugins_show(call: Call) -> Rows:
-    """Give the plugins that can be enabled."""
+    """Return the plugins that can be enabled."""
     call.allowed(READ_SCHEMA)
     return [(name, name in call.state.world.plugins) for name in _KNOWN]
 

@@ -32,26 +32,26 @@ _BOTH = (
 
 @command(".show queries", schema=_QUERIES)
 def queries_show(call: Call) -> Rows:
-    """Give the queries that have ended."""
+    """Return the queries that have ended."""
     return _shown(_QUERIES, [run for run in _ended(call) if run.is_query])
 
 
 @command(".show running queries", schema=_QUERIES)
 def running_queries_show(call: Call) -> Rows:
-    """Give the queries that run."""
+    """Return the queries that run."""
     runs = call.state.activity.running()
     return _shown(_QUERIES, [run for run in allowed(call, runs) if run.is_query])
 
 
 @command(".show commands", schema=_COMMANDS)
 def commands_show(call: Call) -> Rows:
-    """Give the commands that have ended."""
+    """Return the commands that have ended."""
     return _shown(_COMMANDS, [run for run in _ended(call) if not run.is_query])
 
 
 @command(".show commands-and-queries", schema=_BOTH)
 def commands_and_queries_show(call: Call) -> Rows:
-    """Give the commands and the queries that have ended."""
+    """Return the commands and the queries that have ended."""
     return _shown(_BOTH, _ended(call))
 
 
@@ -63,7 +63,7 @@ def commands_and_queries_show(call: Call) -> Rows:
     "OriginalEntityVersion: string",
 )
 def journal_show(call: Call) -> Rows:
-    """Give the changes that the caller made, and those of what it administers."""
+    """Return the changes that the caller made, and those of what it administers."""
     return [
         _journal_row(change)
         for change in call.state.world.journal

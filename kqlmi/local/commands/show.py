@@ -18,7 +18,7 @@ _DATABASES = (
 
 @command(".show databases", ".show cluster databases", schema=_DATABASES)
 def databases_show(call: Call) -> Rows:
-    """Give the databases that the caller may see."""
+    """Yield the databases that the caller may see."""
     try:
         current = key(call.queries.context(call.caller, call.context_name))
     except KustoError:
@@ -45,7 +45,7 @@ def databases_show(call: Call) -> Rows:
     endpoints=tuple(Endpoint),
 )
 def version_show(call: Call) -> Rows:
-    """Say that this is kqlmi's local cluster, and which version."""
+    """Yield that this is kqlmi's local cluster, and its version."""
     product = f"kqlmi local cluster {version('kqlmi')}"
     yield (version("kqlmi"), call.state.started, _SERVICES[call.endpoint], product)
 
@@ -57,7 +57,7 @@ def version_show(call: Call) -> Rows:
     needs=MONITOR,
 )
 def cluster_show(call: Call) -> Rows:
-    """Give the one node of the cluster; its memory is not measured."""
+    """Yield the one node of the cluster; its memory is not measured."""
     state = call.state
     where = f"Python {platform.python_version()} on {platform.system()}"
     yield ("KEngine000000", state.url, state.name, state.started, True, None, None, os.cpu_count(), where)
@@ -68,7 +68,7 @@ def cluster_show(call: Call) -> Rows:
     schema="TableName: string, DatabaseName: string, Folder: string, DocString: string",
 )
 def tables_show(call: Call) -> Rows:
-    """Give the tables of the database in context."""
+    """Yield the tables of the database in context."""
     database = call.allowed(READ_SCHEMA)
     wanted = call.args.get("tables", tuple(database.tables))
     for name in wanted:

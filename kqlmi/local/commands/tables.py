@@ -59,7 +59,7 @@ def table_create_merge(call: Call) -> Rows:
 
 @command(".drop table {name:table} [{ifexists}]", schema=_REMAINING, writes=True)
 def table_drop(call: Call) -> Rows:
-    """Drop a table and give those that remain."""
+    """Drop a table and return those that remain."""
     name = call.args["table"]
     state = call.state
     with state.lock:

@@ -40,7 +40,7 @@ def load(connection: "DuckDBPyConnection", what: str, target: str, table: Table)
 
 
 def identifier(name: str) -> str:
-    """Give a name as SQL writes it."""
+    """Return a name as SQL writes it."""
     doubled = name.replace('"', '""')
     return f'"{doubled}"'
 

@@ -77,7 +77,7 @@ def results(text: str) -> list[str]:
 
 
 def for_engine(text: str, database: Callable[[str], str]) -> str:
-    """Give the text in the form the engine reads right; ``database`` gives the engine's name for a database."""
+    """Return the text in the form the engine reads right; ``database`` gives the engine's name for a database."""
     found = list(tokens(text))
     _refuse_size(found)
     _refuse_harm(text, found)

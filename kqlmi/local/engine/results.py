@@ -19,7 +19,7 @@ _MISSING_COLUMN = re.compile(r"""(?:column|Column) "?([^"\s]+)"? (?:not found|re
 
 
 def to_microseconds(value: int) -> int:
-    """Give ticks as microseconds, or refuse a value that these cannot hold."""
+    """Return ticks as microseconds, or refuse a value that these cannot hold."""
     microseconds, rest = divmod(value, _TICKS_A_MICROSECOND)
     if rest:
         raise unsupported("values with a seventh fractional digit: its engine keeps microseconds")
@@ -27,12 +27,12 @@ def to_microseconds(value: int) -> int:
 
 
 def to_epoch_microseconds(value: int) -> int:
-    """Give the ticks of a datetime as microseconds since 1970."""
+    """Return the ticks of a datetime as microseconds since 1970."""
     return to_microseconds(value - kusto_time.EPOCH)
 
 
 def from_duckdb(described: Iterable[tuple[str, str]], rows: Iterable[Sequence[Any]]) -> Table:
-    """Give the rows of a DuckDB result with their Kusto types."""
+    """Return the rows of a DuckDB result with their Kusto types."""
     kinds = list(described)
     columns = tuple(Column(name, _kusto(kind)) for name, kind in kinds)
     converters = [_converter(kind, column.type) for (_, kind), column in zip(kinds, columns, strict=True)]
@@ -43,7 +43,7 @@ def from_duckdb(described: Iterable[tuple[str, str]], rows: Iterable[Sequence[An
 
 
 def refusal(error: Exception) -> KustoError:
-    """Give the Kusto error for whatever the engine raised."""
+    """Return the Kusto error for whatever the engine raised."""
     from duckdb_kql.errors import KqlSyntaxError, KqlUnsupportedError  # heavy
 
     if isinstance(error, KustoError):

@@ -122,7 +122,7 @@ def _refuse_other_case(sql: str, schema: Schema) -> None:
 
 
 def _value(name: str, kind: str, given: Any) -> Any:
-    """Give a parameter's value as Python; clients send it as JSON or as the text of a literal."""
+    """Return a parameter's value as Python; clients send it as JSON or as the text of a literal."""
     if not isinstance(given, str) or kind == "string":
         return given
     literal = literals.read(Reader(given))

@@ -66,7 +66,7 @@ def continuous_export_switch(call: Call) -> Rows:
 
 @command(".drop continuous-export {name:export}", schema=_SCHEMA, writes=True)
 def continuous_export_drop(call: Call) -> Rows:
-    """Forget a continuous export, and give those that remain."""
+    """Forget a continuous export, and return those that remain."""
     state = call.state
     database = call.allowed(ADMIN)
     name = database.export(call.args["export"]).name
@@ -92,7 +92,7 @@ def continuous_export_show(call: Call) -> Rows:
     schema="Timestamp: datetime, ExternalTableName: string, Path: string, NumRecords: long",
 )
 def continuous_export_artifacts_show(call: Call) -> Rows:
-    """Give the files that a continuous export has written."""
+    """Return the files that a continuous export has written."""
     export, runs = _runs(call)
     return [(moment, export.external_table, url, count) for moment, url, count in runs.artifacts]
 
@@ -103,7 +103,7 @@ def continuous_export_artifacts_show(call: Call) -> Rows:
     "Details: string",
 )
 def continuous_export_failures_show(call: Call) -> Rows:
-    """Give the failed runs of a continuous export."""
+    """Return the failed runs of a continuous export."""
     export, runs = _runs(call)
     return [(moment, run, export.name, last, "Failure", details) for moment, run, last, details in runs.failures]
 
@@ -136,7 +136,7 @@ def _defined(call: Call, database: Database) -> ContinuousExport:
 
 
 def _tables(database: Database, query: str) -> tuple[str, ...]:
-    """Give the tables that a query names: without ``over``, all of them are fact tables."""
+    """Return the tables that a query names: without ``over``, all of them are fact tables."""
     named = {token.value or token.text: None for token in tokens(query) if token.kind in {Kind.WORD, Kind.STRING}}
     return tuple(name for name in named if name in database.tables)
 

@@ -26,7 +26,7 @@ _NOBODY = new_app("continuous export")
 
 
 def query(queries: Queries, database: Database, export: ContinuousExport, rows: dict[str, Table], run: Run) -> Table:
-    """Give what the query of an export makes of some rows of its fact tables."""
+    """Return what the query of an export makes of some rows of its fact tables."""
     flow = Unattended(FLOW, database, export.managed_identity)
     return flow.ask(queries, export.query, rows, run=run, seconds=_SECONDS)
 
@@ -53,7 +53,7 @@ class Scheduler(Worker):
                     _LOG.exception("the state of the local cluster could not be kept")
 
     def _due(self) -> tuple[int, str, str] | None:
-        """Give when the next export is due, the ID of its database, and its name."""
+        """Return when the next export is due, the ID of its database, and its name."""
         found = [
             (runs.next_run(export.interval), database.database_id, export.name)
             for database in self._state.world.databases.values()

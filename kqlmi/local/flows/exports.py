@@ -72,7 +72,7 @@ def export_to_external_table(call: Call) -> Rows:
 
 
 def append(state: State, table: ExternalTable, use: Use, rows: Table) -> list[tuple[str, int]]:
-    """Write rows to an external table, whose columns they must have; give the new files and their numbers of rows."""
+    """Write rows to an external table, whose columns they must have; return the new files and their numbers of rows."""
     if table.partitions or table.kind != "Blob":
         for identity in table.identities:
             enforce.permit(state, use, identity)

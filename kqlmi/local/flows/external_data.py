@@ -28,7 +28,7 @@ def inline_external_table(expansion: Expansion, site: Site, context: Database) -
 
 
 def _source(expansion: Expansion, site: Site, context: Database, laid: Layout) -> Source:
-    """Give the rows of the files; without a format, the extension of the first tells it."""
+    """Return the rows of the files; without a format, the extension of the first tells it."""
     use = Use(site.kind, context.name, expansion.question.principal)
     texts = [expansion.text(site, argument, context) for argument in site.arguments]
     locations = [connectionstrings.parse(text) for text in texts]

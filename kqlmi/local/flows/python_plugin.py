@@ -22,7 +22,7 @@ _LARGEST = 64 * 1024 * 1024
 
 @plugin("python")
 def python(expansion: Expansion, site: Site, context: Database) -> Source:
-    """Give what a script makes of the rows that flow into it."""
+    """Return what a script makes of the rows that flow into it."""
     if "python" not in expansion.state.world.plugins:
         raise bad_request("the python plugin is not enabled on this cluster; here, .enable plugin python enables it")
     if site.source is None:
@@ -51,7 +51,7 @@ def _fetch(expansion: Expansion, context: Database, url: str) -> bytes:
 
 
 def _arguments(site: Site) -> dict[str, str]:
-    """Give the arguments by name; after a named one, all are named."""
+    """Return the arguments by name; after a named one, all are named."""
     given: dict[str, str] = {}
     for place, text in enumerate(site.arguments):
         reader = Reader(text)
@@ -72,7 +72,7 @@ def _arguments(site: Site) -> dict[str, str]:
 
 
 def _output(text: str, table: Table) -> tuple[Column, ...]:
-    """Give the columns of ``typeof(*, name: type, …)``."""
+    """Return the columns of ``typeof(*, name: type, …)``."""
     reader = Reader(text)
     found: list[Column] = []
     try:

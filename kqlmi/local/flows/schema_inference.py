@@ -20,7 +20,7 @@ _OPTIONS = {"StorageContainers", "DataFormat", "FileExtension", "FileNamePrefix"
 
 @plugin("infer_storage_schema")
 def infer_storage_schema(expansion: Expansion, site: Site, context: Database) -> Source:
-    """Give the columns that the files of some containers seem to have, as one row of text."""
+    """Return the columns that the files of some containers seem to have, as one row of text."""
     if len(site.arguments) != 1:
         raise bad_request("infer_storage_schema takes one property bag")
     options = property_bag(expansion.value(site, site.arguments[0], context), site.kind)
@@ -41,7 +41,7 @@ def infer_storage_schema(expansion: Expansion, site: Site, context: Database) ->
 
 
 def property_bag(value: Any, what: str) -> dict[str, Any]:
-    """Give a dynamic value, which travels as JSON text, as the object that it must be."""
+    """Return a dynamic value, which travels as JSON text, as the object that it must be."""
     found = value
     if isinstance(value, str):
         try:

@@ -29,7 +29,7 @@ def append(
     replaces: bool = False,
     then: Callable[[], None] = lambda: None,
 ) -> tuple[str, int]:
-    """Add rows to a table; give the ID of the new extent and the number of the rows.
+    """Add rows to a table; return the ID of the new extent and the number of the rows.
 
     ``creates`` says whether the table must be new (True), must be there (False) or either (None); ``replaces`` whether
     the rows that it holds go. The rows that update
@@ -65,7 +65,7 @@ def allowed(call: Call, name: str, *, creates: bool | None, replaces: bool = Fal
 
 
 def _shape(database: Database) -> object:
-    """Give what the rows that update policies derive depend on, beside rows."""
+    """Return what the rows that update policies derive depend on, beside rows."""
     columns = {name: (database.table_ids.get(name), table.columns) for name, table in database.tables.items()}
     return columns, database.update_policies
 
@@ -83,7 +83,7 @@ def keep(call: Call, database: Database, name: str, table: Table) -> None:
 def note_failure(
     call: Call, table: str, error: KustoError, *, source: str = "", policy: bool = False
 ) -> IngestionFailure:
-    """Note a failed ingestion for ``.show ingestion failures``, and give what was noted."""
+    """Note a failed ingestion for ``.show ingestion failures``, and return what was noted."""
     failure = IngestionFailure(
         database=call.run.database or call.queries.context(call.caller, call.context_name),
         table=table,
@@ -100,7 +100,7 @@ def note_failure(
 
 
 def _target(database: Database, name: str, rows: Table, *, creates: bool | None) -> Table | None:
-    """Give the table that rows can be added to, or None where it must be created; refuse everything else."""
+    """Return the table that rows can be added to, or None where it must be created; refuse everything else."""
     existing = database.tables.get(name)
     if creates and existing:
         raise already_exists(name, "Table")
@@ -127,7 +127,7 @@ def _refuse_other_types(table: Table, rows: Table, what: str) -> None:
 
 
 def _derive(call: Call, database: Database, source: str, rows: Table, depth: int) -> Iterator[tuple[str, Table]]:
-    """Give what update policies make of new rows, the policies of the tables that these fill included."""
+    """Yield what update policies make of new rows, the policies of the tables that these fill included."""
     due = [
         (target, policy)
         for target, policies in database.update_policies.items()
@@ -149,7 +149,7 @@ def _derive(call: Call, database: Database, source: str, rows: Table, depth: int
 
 
 def run_policy(call: Call, database: Database, target: str, policy: UpdatePolicy, rows: Table) -> Table:
-    """Give what an update policy makes of rows of its source, run on behalf of its managed identity if it has one."""
+    """Return what an update policy makes of rows of its source, run on behalf of its managed identity if it has one."""
 
     def of_source(text: str) -> str:
         return kqltext.substitute_word(text, "$source_table", f"[{kqltext.quote(policy.source)}]")

@@ -42,7 +42,7 @@ def outside(expansion: Expansion, site: Site, context: Database) -> Source:
 
 
 def _texts(value: str) -> Iterator[str]:
-    """Give a text, or those of the property bag that it is the JSON of."""
+    """Yield a text, or those of the property bag that it is the JSON of."""
     try:
         found = json.loads(value)
     except ValueError:

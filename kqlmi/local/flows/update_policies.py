@@ -33,7 +33,7 @@ _BOOLEANS = {"true": True, "false": False}
 
 @command(".show table * policy update", schema=SCHEMA)
 def tables_update_policy_show(call: Call) -> Rows:
-    """Give the update policies of all tables."""
+    """Return the update policies of all tables."""
     database = call.allowed(READ_SCHEMA)
     return [_row(database, name) for name in database.tables]
 

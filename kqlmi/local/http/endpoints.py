@@ -120,7 +120,7 @@ class Streaming(Handler):
 
 
 def _object(value: Any) -> dict[str, Any]:
-    """Give a JSON object that may come as such or as text; nothing is the empty object."""
+    """Return a JSON object that may come as such or as text; nothing is the empty object."""
     if isinstance(value, str | bytes) and value:
         try:
             value = json.loads(value, parse_constant=_no_number, parse_float=_finite)

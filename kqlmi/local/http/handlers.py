@@ -126,7 +126,7 @@ class Handler(RequestHandler):
         raise http_error(405, "MethodNotAllowed", "HTTP 405: Method Not Allowed")
 
     def nothing(self) -> str:
-        """Say that there is no such endpoint."""
+        """Refuse a path that no endpoint has."""
         raise http_error(404, "NotFound", f"There is no endpoint {self.request.method} {self.request.path}.")
 
     async def answer(self, work: Callable[[], str | Later]) -> None:
@@ -176,7 +176,7 @@ class Handler(RequestHandler):
         return Endpoint.INGEST if port == self.ingest_port else Endpoint.QUERY
 
     def bearer(self, tokens: Mapping[str, T]) -> T:
-        """Give what belongs to the request's token."""
+        """Return what belongs to the request's token."""
         scheme, _, given = self.request.headers.get("Authorization", "").partition(" ")
         found = None
         if scheme.lower() == "bearer":

@@ -152,7 +152,7 @@ def _require_known(names: Iterable[str]) -> None:
 
 
 def _shown(source: str) -> str:
-    """Give the address of a file without whatever could be a credential."""
+    """Return the address of a file without whatever could be a credential."""
     scheme, colon, rest = re.split(r"[;?#]", source, maxsplit=1)[0].partition("://")
     host, slash, path = rest.partition("/")
     return f"{scheme}{colon}{host.rpartition('@')[2]}{slash}{path}"

@@ -85,7 +85,7 @@ def render(state: State, connection: DataConnection) -> dict[str, Any]:
 
 
 def receiver(state: State, connection: DataConnection) -> Identity:
-    """Give the identity that may receive the events now, or refuse."""
+    """Return the identity that may receive the events now, or refuse."""
     use = Use(FLOWS["EventHub"], connection.database)
     identity = enforce.permit(state, use, _object_id(state, connection.identity))
     scope = azureroles.hub_scope(*connection.hub)
@@ -97,7 +97,7 @@ def receiver(state: State, connection: DataConnection) -> Identity:
 
 
 def _object_id(state: State, resource_id: str) -> str:
-    """Give the object ID behind a resource ID; the cluster's own stands for its system identity."""
+    """Return the object ID behind a resource ID; the cluster's own stands for its system identity."""
     if resource_id.lower() == resources.cluster_id(state.name).lower():
         system = identities.find(state.world.identities, "system")
         return system.object_id if system else "system"

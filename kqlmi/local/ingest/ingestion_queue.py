@@ -27,7 +27,7 @@ def require_signature(state: State, given: str) -> None:
 
 
 def accept(state: State, body: bytes) -> str:
-    """Queue the file that a message names, and give the answer that the client expects."""
+    """Queue the file that a message names, and return the answer that the client expects."""
     job = _job(state, _message(body))
     state.change(lambda w: replace(w, jobs=(*w.jobs, job)))
     state.work.set()
@@ -75,7 +75,7 @@ def _job(state: State, message: dict[str, Any]) -> IngestionJob:
 
 
 def _report_level(message: dict[str, Any]) -> int:
-    """Give how much is to be reported, by queues; a message that does not say wants nothing."""
+    """Return how much is to be reported, by queues; a message that does not say wants nothing."""
     level, method = message.get("ReportLevel", DO_NOT_REPORT), message.get("ReportMethod", 0)
     if level not in range(3) or isinstance(level, bool):
         raise http_error(400, "InvalidInput", "ReportLevel must be 0, 1 or 2.")

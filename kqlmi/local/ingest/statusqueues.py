@@ -77,7 +77,7 @@ def _put(state: State, queue: str, reports: tuple[Report, ...]) -> None:
 
 
 def read(state: State, queue: str, *, count: str, hidden: str, peeks: bool) -> str:
-    """Give the first messages of a queue as XML; unless it ``peeks``, they are hidden from others for some seconds."""
+    """Return the first messages of a queue as XML; unless it ``peeks``, they are hidden from others for some seconds."""
     wanted = _number("numofmessages", count, range(1, _MOST + 1))
     seconds = _number("visibilitytimeout", hidden, range(1, _LONGEST_HIDDEN + 1))
     now = kusto_time.now()
@@ -117,7 +117,7 @@ def _shown(report: Report, *, peeks: bool) -> dict[str, str]:
 
 
 def delete(state: State, queue: str, message: str, receipt: str) -> str:
-    """Delete the message that was received with a receipt, and give the empty answer."""
+    """Delete the message that was received with a receipt, and return the empty answer."""
     with state.lock:
         reports = state.world.reports.get(queue, ())
         found = next((one for one in reports if one.id == message), None)

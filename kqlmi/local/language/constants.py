@@ -8,7 +8,7 @@ from kqlmi.local.values.tables import Column, Table
 
 
 def evaluate(text: str) -> Table | None:
-    """Give the result of a query that is nothing but literals, or None for any other query."""
+    """Return the result of a query that is nothing but literals, or None for any other query."""
     reader = Reader(text)
     try:
         if reader.take("print"):

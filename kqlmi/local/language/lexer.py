@@ -56,14 +56,14 @@ _LAST_CODE_POINT = 0x10FFFF
 
 
 def skip_trivia(text: str, position: int) -> int:
-    """Give the position of the next token."""
+    """Return the position of the next token."""
     match = _TRIVIA.match(text, position)
     return match.end() if match else position
 
 
 @lru_cache(maxsize=1024)  # every pattern that a command may match reads the same tokens
 def next_token(text: str, position: int) -> Token:
-    """Give the token at or after a position; raise a syntax error where a string literal is broken."""
+    """Return the token at or after a position; raise a syntax error where a string literal is broken."""
     start = skip_trivia(text, position)
     if start == len(text):
         return Token(Kind.END, start, start, "")
@@ -82,7 +82,7 @@ def next_token(text: str, position: int) -> Token:
 
 
 def tokens(text: str) -> Iterator[Token]:
-    """Give every token, the end not included."""
+    """Yield every token, the end not included."""
     token = next_token(text, 0)
     while token.kind is not Kind.END:
         yield token

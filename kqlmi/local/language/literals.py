@@ -34,7 +34,7 @@ class Literal:
 
 
 def read(reader: Reader) -> Literal | None:
-    """Take a literal, or give None where something else stands."""
+    """Take a literal, or return None where something else stands."""
     token = reader.peek()
     if token.kind is Kind.STRING:
         return Literal("string", reader.strings())
@@ -55,14 +55,14 @@ def read(reader: Reader) -> Literal | None:
 
 
 def parse(kind: str, text: str) -> Any:
-    """Give the value that a text has in a type, as ``kind(text)`` would; raise ValueError where it has none."""
+    """Return the value that a text has in a type, as ``kind(text)`` would; raise ValueError where it has none."""
     if kind not in {"string", "dynamic"} and len(text) > _LONGEST:
         raise ValueError(f"{text[:40]}…")
     return _PARSERS[kind](text)
 
 
 def checked_long(value: int) -> int:
-    """Give the value, or refuse one that a long cannot hold."""
+    """Return the value, or refuse one that a long cannot hold."""
     if value not in LONG_RANGE:
         raise _out_of_range("long", value)
     return value

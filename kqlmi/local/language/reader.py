@@ -22,7 +22,7 @@ class Mismatch(Exception):  # noqa: N818 - it steers the matching of patterns an
         self.expected = expected
 
     def as_fault(self, text: str) -> KustoError:
-        """Give the syntax error that says so."""
+        """Return the syntax error that says so."""
         rest = mask_hidden(text[self.position :])[:40]
         found = repr(rest) if self.position < len(text) else "the end of the text"
         return syntax_error(f"at offset {self.position}: expected {self.expected}, found {found}")
@@ -36,7 +36,7 @@ class Reader:
         self.position = position
 
     def peek(self) -> Token:
-        """Give the next token without taking it."""
+        """Return the next token without taking it."""
         return next_token(self.text, self.position)
 
     def next(self) -> Token:
@@ -68,15 +68,15 @@ class Reader:
             raise self.mismatch(f"'{text}'")
 
     def mismatch(self, expected: str) -> Mismatch:
-        """Give the mismatch at the next token."""
+        """Return the mismatch at the next token."""
         return Mismatch(self.peek().start, expected)
 
     def at_end(self) -> bool:
-        """Tell whether nothing is left."""
+        """Check whether nothing is left."""
         return self.peek().kind is Kind.END
 
     def string(self) -> str:
-        """Take exactly one string literal and give its value."""
+        """Take exactly one string literal and return its value."""
         token = self.peek()
         if token.kind is not Kind.STRING:
             raise self.mismatch("a string literal")
@@ -84,7 +84,7 @@ class Reader:
         return token.value
 
     def strings(self) -> str:
-        """Take one or more adjacent string literals and give their joined values."""
+        """Take one or more adjacent string literals and return their joined values."""
         value = self.string()
         while self.peek().kind is Kind.STRING:
             value += self.string()
@@ -115,7 +115,7 @@ class Reader:
         return unquoted[0].strip()
 
     def expressions(self, opening: str, closing: str) -> tuple[str, ...]:
-        """Take ``(a, b, …)``, or the same in other brackets, and give the texts between the commas."""
+        """Take ``(a, b, …)``, or the same in other brackets, and return the texts between the commas."""
         self.expect(opening)
         found: list[str] = []
         start = self.position
@@ -139,7 +139,7 @@ class Reader:
                     return tuple(found)
 
     def properties(self) -> dict[str, str]:
-        """Take ``(name = value, …)`` and give the texts of the values, names in lower case."""
+        """Take ``(name = value, …)`` and return the texts of the values, names in lower case."""
         found: dict[str, str] = {}
         for text in self.expressions("(", ")"):
             reader = Reader(text)

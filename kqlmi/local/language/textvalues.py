@@ -27,7 +27,7 @@ def read(column: Column, text: str | None) -> Any:
 
 
 def write(column: Column, value: Any) -> str | None:
-    """Give the text of a value, which ``read`` takes back; null is None."""
+    """Return the text of a value, which ``read`` takes back; null is None."""
     return None if value is None else _WRITERS.get(column.type, str)(value)
 
 

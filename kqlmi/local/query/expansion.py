@@ -79,7 +79,7 @@ class Expansion:
     reread: int = 0
 
     def expand(self, text: str, context: Database, parameters: frozenset[str] = frozenset()) -> str:
-        """Give the text with a name in place of each site; the names are keys of ``sources``.
+        """Return the text with a name in place of each site; the names are keys of ``sources``.
 
         A site cannot use the parameters of the function that a text belongs to: their values are known to the engine.
         """
@@ -103,7 +103,7 @@ class Expansion:
         return external_calls.replaced(text, frozenset(self.carriers.plugins), source)
 
     def functions(self, text: str, context: Database) -> dict[str, list[str]]:
-        """Give the definitions of the stored functions that a text calls, directly or not, by the database's name.
+        """Return the definitions of the stored functions that a text calls, directly or not, by the database's name.
 
         A bare name may be a function or a column; one that cannot be a function is kept in ``doubtful``.
         """
@@ -143,7 +143,7 @@ class Expansion:
         return function.defined_as(f"{{{inner}\n}}"), inner
 
     def value(self, site: Site, expression: str, context: Database) -> Any:
-        """Give the value of a scalar expression that stands in a site, evaluated with the statements before it."""
+        """Return the value of a scalar expression that stands in a site, evaluated with the statements before it."""
         statement = f"print kqlmi_value = {expression}"
         table = constants.evaluate(statement) or self.before(site, statement, context)
         if not table.rows or len(table.columns) != 1:
@@ -162,14 +162,14 @@ class Expansion:
         return self.answer(self, text, context)
 
     def text(self, site: Site, expression: str, context: Database) -> str:
-        """Give the value of an expression that must be a string."""
+        """Return the value of an expression that must be a string."""
         value = self.value(site, expression, context)
         if not isinstance(value, str):
             raise bad_request(f"{site.kind}: a string is expected, not {value!r}")
         return value
 
     def _called(self, text: str, context: Database) -> list[tuple[Database, str, bool]]:
-        """Give each stored function that a text names: its database, its name, and whether it is called for certain."""
+        """Return each stored function that a text names: its database, its name, and whether it is called for certain."""
         found = list(tokens(text))
         own = {after.text for word, after in pairwise(found) if word.text == "let" and word.kind is Kind.WORD}
         called = []

@@ -136,7 +136,7 @@ def _site(cut: _Cut, index: int, plugins: frozenset[str]) -> Site | None:
 
 
 def has_wildcard_union(text: str) -> bool:
-    """Tell whether a query names tables by a wildcard."""
+    """Check whether a query names tables by a wildcard."""
     depth: int | None = None
     for token in tokens(text):
         if token.kind is Kind.STRING:

@@ -28,7 +28,7 @@ class Unattended:
     is_confined: bool = False
 
     def principal(self, state: State) -> Principal | None:
-        """Give the managed identity that the flow runs as, where the policy permits it; None without one."""
+        """Return the managed identity that the flow runs as, where the policy permits it; None without one."""
         if not self.identity:
             return None
         return principals.of_identity(enforce.permit(state, Use(self.flow, self.database.name), self.identity))

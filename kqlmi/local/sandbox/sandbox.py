@@ -49,7 +49,7 @@ def run_script(
     run: Run,
     seconds: float,
 ) -> Table:
-    """Run a script over a table in a process of its own, and give its ``result``.
+    """Run a script over a table in a process of its own, and return its ``result``.
 
     Its columns are those of ``output`` by position. The process and all that it started have ended afterwards, and its
     folder is removed. The bounds are for accidents, and no security boundary: the script is the user's own.
@@ -101,7 +101,7 @@ def _environment(work: Path) -> dict[str, str]:
 
 
 def _execute(work: Path, run: Run, seconds: float) -> int:
-    """Run the process in its folder until it ends or has to, and give its exit code."""
+    """Run the process in its folder until it ends or has to, and return its exit code."""
     stop = threading.Event()
     with run.watch(seconds, stop.set):
         process = subprocess.Popen(  # noqa: S603 - the program is this package's own
@@ -149,7 +149,7 @@ def _at_home(work: Path) -> list[int]:
 
 
 def _to_pandas(kind: str, values: list[Any]) -> tuple[str, list[Any]]:
-    """Give the dtype of a column and its values for JSON; where there are nulls, a dtype that can hold them."""
+    """Return the dtype of a column and its values for JSON; where there are nulls, a dtype that can hold them."""
     if kind in _WITHOUT_AND_WITH_NULLS:
         return _WITHOUT_AND_WITH_NULLS[kind][None in values], values
     if kind == "datetime":
@@ -162,7 +162,7 @@ def _to_pandas(kind: str, values: list[Any]) -> tuple[str, list[Any]]:
 
 
 def _to_clock(kind: str, values: list[int | None]) -> tuple[str, list[int]]:
-    """Give nanoseconds where these hold all values, then microseconds, then objects of 100 ns."""
+    """Return nanoseconds where these hold all values, then microseconds, then objects of 100 ns."""
     known = [value for value in values if value is not None]
     null = kusto_time.MIN_TIMESPAN  # numpy reads this number as null
     if null in known:
@@ -197,7 +197,7 @@ def _read_answer(path: Path, code: int, output: tuple[Column, ...]) -> Table:
 
 
 def _fit(column: Column, value: Any) -> Any:
-    """Give a value in the declared type, or refuse one that it would change."""
+    """Return a value in the declared type, or refuse one that it would change."""
     kind, content = _untag(value)
     if kind == "null":
         return "" if column.type == "string" else None
@@ -227,7 +227,7 @@ def _untag(value: Any) -> tuple[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Give a value as JSON has it."""
+    """Return a value as JSON has it."""
     kind, content = _untag(value)
     if kind == "list":
         return [_plain(item) for item in content]

@@ -152,7 +152,7 @@ def _is_ours(path: str) -> bool:
 
 
 def to_frame(columns: Sequence[tuple[str, str, list[Any]]]) -> Any:
-    """Give the DataFrame of columns, each a name, a dtype and its values."""
+    """Return the DataFrame of columns, each a name, a dtype and its values."""
     import pandas as pd
 
     frame = pd.DataFrame({index: _series(dtype, values) for index, (_, dtype, values) in enumerate(columns)})
@@ -182,7 +182,7 @@ def _loads(text: str) -> Any:
 
 
 def to_wire(value: Any) -> Any:
-    """Give null, bool, int, float and text as they are, and any other value as ``{kind: value}``.
+    """Return null, bool, int, float and text as they are, and any other value as ``{kind: value}``.
 
     NaN is null, as pandas does not tell them apart. Times are whole attoseconds, from year 1 or as a length.
     """
@@ -233,7 +233,7 @@ def _time(value: Any) -> dict[str, int | None] | None:
 
 
 def answer(request: dict[str, Any]) -> str:
-    """Run the script, and give as JSON its result or the sentence that says why there is none."""
+    """Run the script, and return as JSON its result or the sentence that says why there is none."""
     import numpy as np
     import pandas as pd
 

@@ -75,7 +75,7 @@ class ExportRuns:
     failures: tuple[tuple[int, str, int | None, str], ...] = ()
 
     def next_run(self, interval: int) -> int:
-        """Give when the next run is due."""
+        """Return when the next run is due."""
         return (self.last_run or self.created) + interval
 
 
@@ -201,10 +201,10 @@ class Activity:
             thread.join()
 
     def runs(self) -> list[Run]:
-        """Give all requests in order."""
+        """Return all requests in order."""
         with self._lock:
             return list(self._runs)
 
     def running(self) -> list[Run]:
-        """Give the requests that have not ended."""
+        """Return the requests that have not ended."""
         return [run for run in self.runs() if run.ended is None]

@@ -21,7 +21,7 @@ class ArmError(Exception):
 
 
 def assigned(state: State, block: Any) -> tuple[Identity, ...]:
-    """Give the identities that are assigned after a change; as documented, ``type`` names what remains."""
+    """Return the identities that are assigned after a change; as documented, ``type`` names what remains."""
     given = block.get("type") if isinstance(block, dict) else None
     users_given = (block.get("userAssignedIdentities") or {}) if isinstance(block, dict) else {}
     if not isinstance(given, str) or not isinstance(users_given, dict):
@@ -82,7 +82,7 @@ def cluster_body(state: State) -> dict[str, Any]:
 
 
 def etag(state: State) -> str:
-    """Give what changes with the identities of the cluster."""
+    """Return what changes with the identities of the cluster."""
     assigned_now = "|".join(one.object_id for one in state.world.identities)
     return hashlib.sha256(assigned_now.encode()).hexdigest()[:16]
 
@@ -99,7 +99,7 @@ def identity_body(one: Identity) -> dict[str, Any]:
 
 
 def user_assigned(state: State, place: str) -> Identity:
-    """Give a user-assigned identity by its resource ID, or refuse it."""
+    """Return a user-assigned identity by its resource ID, or refuse it."""
     if place.lower() not in state.world.user_assigned:
         raise ArmError(404, "ResourceNotFound", f"There is no user-assigned identity {place}.")
     return state.world.user_assigned[place.lower()]

@@ -23,23 +23,23 @@ class AzureRoles:
     assignments: frozenset[tuple[str, str, str]] = frozenset()
 
     def assigned(self, object_id: str, url: str, role: str) -> "AzureRoles":
-        """Give the roles with one assigned to a principal."""
+        """Return the roles with one assigned to a principal."""
         known = (*READERS, *RECEIVERS, *_MANAGERS)
         if role not in known:
             raise bad_request(f"'{role}' is no role that the local cluster knows: {', '.join(known)}")
         return replace(self, assignments=self.assignments | {(object_id.strip().lower(), scope_of(url), role)})
 
     def unassigned(self, object_id: str, url: str, role: str) -> "AzureRoles":
-        """Give the roles without one of a principal."""
+        """Return the roles without one of a principal."""
         return replace(self, assignments=self.assignments - {(object_id.strip().lower(), scope_of(url), role)})
 
     def holds(self, object_id: str, scope: str, roles: Iterable[str]) -> bool:
-        """Tell whether a principal holds one of some roles."""
+        """Check whether a principal holds one of some roles."""
         return any((object_id.lower(), scope, role) in self.assignments for role in roles)
 
 
 def scope_of(url: str) -> str:
-    """Give what all spellings of a container's URL, or of a hub's URL or resource ID, share."""
+    """Return what all spellings of a container's URL, or of a hub's URL or resource ID, share."""
     if url.startswith("/subscriptions/"):
         return hub_scope(*resources.parse_hub(url))
     if found := _HUB.fullmatch(url):
@@ -58,10 +58,10 @@ def container(url: str) -> Location:
 
 
 def container_scope(location: Location) -> str:
-    """Give the scope of a location's container."""
+    """Return the scope of a location's container."""
     return f"container {location.account}/{location.container}"
 
 
 def hub_scope(namespace: str, hub: str) -> str:
-    """Give the scope of an event hub."""
+    """Return the scope of an event hub."""
     return f"hub {namespace}/{hub}"

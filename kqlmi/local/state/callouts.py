@@ -61,13 +61,13 @@ def parse(text: str) -> Callouts:
 
 
 def merge(current: Callouts | None, addition: Callouts) -> Callouts:
-    """Give the rules with others added; the same type and expression takes the new ``CanCall``."""
+    """Return the rules with others added; the same type and expression takes the new ``CanCall``."""
     rules = {(rule.callout_type, rule.uri_regex): rule for rule in (*(current or ()), *addition)}
     return tuple(rules.values())
 
 
 def permits(callouts: Callouts | None, callout_type: str, url: str) -> bool:
-    """Tell whether a URL may be called: a rule must allow it, and none that matches may deny it."""
+    """Check whether a URL may be called: a rule must allow it, and none that matches may deny it."""
     matching = [
         rule.can_call
         for rule in (*PREDEFINED, *(callouts or ()))

@@ -28,7 +28,7 @@ class Layout:
     is_compressed: bool = False
 
     def takes(self, blob: Location) -> bool:
-        """Tell whether a file of a folder belongs to the layout."""
+        """Check whether a file of a folder belongs to the layout."""
         name = blob.path.rpartition("/")[2]
         return name.startswith(self.prefix) and name.removesuffix(".gz").endswith(self.extension.removesuffix(".gz"))
 
@@ -82,7 +82,7 @@ class Function:
     docstring: str = ""
 
     def defined_as(self, body: str) -> str:
-        """Give the text that defines the function with another body."""
+        """Return the text that defines the function with another body."""
         return f"function [{lenient_json.dumps(self.name)}]{self.parameters} {body}"
 
 

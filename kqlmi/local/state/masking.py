@@ -10,7 +10,7 @@ _SHORTEST = 4
 
 
 def masked(text: str, hidden: Iterable[str]) -> str:
-    """Give a text without hidden values, which the engine may quote."""
+    """Return a text without hidden values, which the engine may quote."""
     for value in sorted(set(hidden), key=len, reverse=True):
         # The URL of a connection string tells what is wrong, and is no secret; what follows it may be one.
         secret = value.partition("?")[2] or value.partition(";")[2] or value
@@ -28,7 +28,7 @@ def shown(state: State, error: KustoError, hidden: Iterable[str]) -> KustoError:
 
 
 def kept(state: State) -> set[str]:
-    """Give the hidden values in the functions, update policies and continuous exports of all databases."""
+    """Return the hidden values in the functions, update policies and continuous exports of all databases."""
     found: set[str] = set()
     for database in state.world.databases.values():
         texts = [function.body for function in database.functions.values()]

@@ -63,7 +63,7 @@ class Store:
         return Cells(self._connection, World, frozenset({World, Database, Table}))
 
     def restore(self, state: State) -> None:
-        """Give a state what is kept."""
+        """Restore a state from what is kept."""
         with self._explained():
             state.world = self._written = self._cells.read()
 

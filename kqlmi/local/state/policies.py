@@ -38,7 +38,7 @@ class Entry:
         return lenient_json.dumps(properties)
 
     def merged(self, other: "Entry") -> "Entry":
-        """Give this entry with the usages and properties of another added."""
+        """Return this entry with the usages and properties of another added."""
         added = (usage for usage in other.usages if usage not in self.usages)
         return Entry(other.identity, (*self.usages, *added), {**self.extra, **other.extra})
 
@@ -48,7 +48,7 @@ Policy = tuple[Entry, ...]
 
 
 def merge(policy: Policy | None, addition: Policy) -> Policy:
-    """Give the policy with the identities and usages of ``addition`` added."""
+    """Return the policy with the identities and usages of ``addition`` added."""
     entries = {entry.identity.object_id: entry for entry in policy or ()}
     for entry in addition:
         existing = entries.get(entry.identity.object_id)

@@ -63,7 +63,7 @@ class Database:
         return _entry(self.tables, name, "Table")
 
     def position(self, name: str) -> tuple[str, int]:
-        """Give where a table ends: its ID, which is another one after it was dropped, and its number of rows."""
+        """Return where a table ends: its ID, which is another one after it was dropped, and its number of rows."""
         return self.table_ids.get(name, ""), len(self.table(name).rows)
 
     def external_table(self, name: str) -> ExternalTable:
@@ -79,7 +79,7 @@ class Database:
         return _entry(self.exports, name, "ContinuousExport")
 
     def with_table(self, name: str, table: Table | None) -> "Database":
-        """Give the database with a table set, or dropped."""
+        """Return the database with a table set, or dropped."""
         made = None if table is None else self.table_ids.get(name) or str(uuid.uuid4())
         policies = {
             owner: policy for owner, policy in self.update_policies.items() if table is not None or owner != name
@@ -181,7 +181,7 @@ class State:
             self.world = change(self.world)
 
     def database(self, name: str) -> Database:
-        """Give a database by its name without case, or refuse it."""
+        """Return a database by its name without case, or refuse it."""
         found = self.world.databases.get(key(name))
         if found is None:
             raise database_not_found(name)
@@ -194,7 +194,7 @@ class State:
         return kept
 
     def grant(self, database: Database, grant: Grant) -> Database:
-        """Give a principal a role in a database."""
+        """Grant a principal a role in a database."""
         return self.put(replace(database, grants=(*database.grants, grant)))
 
     def roles(self, caller: Caller, database: Database | None, entity: str = "") -> frozenset[Role]:
@@ -212,7 +212,7 @@ class State:
         return caller.roles | frozenset(granted)
 
     def visible(self, caller: Caller) -> list[Database]:
-        """Give the databases that a caller may see."""
+        """Return the databases that a caller may see."""
         return [one for one in self.world.databases.values() if self.roles(caller, one) & READ_SCHEMA]
 
     def readable(self, caller: Caller, name: str) -> Database:
@@ -233,7 +233,7 @@ def _entry(entries: Mapping[str, T], name: str, kind: str) -> T:
 
 
 def with_entry(entries: Mapping[str, T], name: str, value: T | None) -> dict[str, T]:
-    """Give a mapping with an entry set, or dropped; an entry that is there keeps its place."""
+    """Return a mapping with an entry set, or dropped; an entry that is there keeps its place."""
     return without(entries, name) if value is None else {**entries, name: value}
 
 

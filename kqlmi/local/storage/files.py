@@ -70,13 +70,13 @@ def read_text(text: str, kind: str, columns: tuple[Column, ...]) -> list[tuple[A
 
 
 def read_bytes(root: Path, path: str, most: int) -> bytes:
-    """Give the content of a file that is not larger than ``most`` bytes."""
+    """Return the content of a file that is not larger than ``most`` bytes."""
     with _locked(root) as connection, _failing("read", path):
         return _content(connection, _existing(root, path), most)
 
 
 def infer(root: Path, path: str, kind: str, *, has_header: bool = False) -> tuple[Column, ...]:
-    """Give columns inferred from a file: the types that a Parquet file declares, or DuckDB's guess for the others."""
+    """Return columns inferred from a file: the types that a Parquet file declares, or DuckDB's guess for the others."""
     if kind in {"txt", "raw"}:
         return (Column("Column1", "string"),)
     if kind in SEPARATORS:
@@ -148,7 +148,7 @@ atexit.register(_instance.cache_clear)
 
 @contextmanager
 def _failing(what: str, path: str) -> Iterator[None]:
-    """Say which blob it was, and nothing of where it lies on this machine."""
+    """Name the blob in an error, and nothing of where it lies on this machine."""
     import duckdb  # heavy
 
     try:
@@ -193,7 +193,7 @@ def _decoded(content: bytes, *, is_compressed: bool) -> str:
 
 
 def _written(table: Table, kind: str) -> Table:
-    """Give the rows as they are stored: text wherever the format has no type of Kusto's meaning."""
+    """Return the rows as they are stored: text wherever the format has no type of Kusto's meaning."""
     if kind == "tsv":
         _refuse_separators(table)
     if kind == "json":

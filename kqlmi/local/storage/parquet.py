@@ -17,7 +17,7 @@ _NANOSECONDS_A_TICK = 100
 
 
 def rows(connection: "DuckDBPyConnection", path: str, columns: tuple[Column, ...]) -> Iterator[tuple[Any, ...]]:
-    """Give the rows of a file; a column that it does not have is null, one that is not declared is not read."""
+    """Yield the rows of a file; a column that it does not have is null, one that is not declared is not read."""
     described = connection.execute(f"SELECT * FROM {_SOURCE} LIMIT 0", [path]).description  # noqa: S608
     kinds = {name: str(kind) for name, kind, *_ in described}
     wanted = [column.name for column in columns if column.name in kinds]

@@ -26,7 +26,7 @@ class Opened:
     path: Path
 
     def blobs(self) -> list[Location]:
-        """Give the blob that the location names, or those of the folder that it names, in order of their names."""
+        """Return the blob that the location names, or those of the folder that it names, in order of their names."""
         if self.path.is_file():
             return [self.location]
         return [self.location.blob(connectionstrings.checked_path(path)) for path in sorted(self._paths())]

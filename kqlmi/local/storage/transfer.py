@@ -28,7 +28,7 @@ HINTS = {
 
 
 def layout(kind: str, properties: Mapping[str, str], *, also: Iterable[str] = (), compressed: bool = False) -> Layout:
-    """Give the layout that properties describe; ``also`` are names that the caller reads itself."""
+    """Return the layout that properties describe; ``also`` are names that the caller reads itself."""
     known = {"nameprefix", "fileextension", "includeheaders", "compressed", "encoding", *HINTS, *also}
     require(properties, known)
     if value(properties, "encoding", "UTF8NoBOM") != "UTF8NoBOM":
@@ -63,7 +63,7 @@ def require(properties: Mapping[str, str], known: Collection[str], *, others: Co
 
 
 def value(properties: Mapping[str, str], name: str, default: object = None) -> object:
-    """Give the value of a property: a literal, or a bare word as text."""
+    """Return the value of a property: a literal, or a bare word as text."""
     text = properties.get(name)
     if text is None:
         return default
@@ -128,7 +128,7 @@ def virtual_columns(columns: tuple[Column, ...], by: Iterable[Partition]) -> tup
 
 
 def write(state: State, locations: Iterable[Location], use: Use, laid: Layout, table: Table) -> list[tuple[str, int]]:
-    """Write rows as a new file of the first location, and give its URL and the number of its rows; none for no rows."""
+    """Write rows as a new file of the first location, and return its URL and the number of its rows; none for no rows."""
     location = next(iter(locations))
     opened = open_location(state, location, use, writes=True)
     if not table.rows:

@@ -59,7 +59,7 @@ class Location:
         return f"{self.url};impersonate" if self.impersonates else self.url
 
     def blob(self, path: str) -> "Location":
-        """Give the location of a blob by its path in the container."""
+        """Return the location of a blob by its path in the container."""
         return replace(self, path=path)
 
 
@@ -131,7 +131,7 @@ def _path(encoded: str) -> str:
 
 
 def checked_path(path: str) -> str:
-    """Give the path of a blob or folder, or refuse what a file system or DuckDB would take for something else."""
+    """Return the path of a blob or folder, or refuse what a file system or DuckDB would take for something else."""
     for segment in path.split("/") if path else []:
         if segment in {"", ".", ".."} or segment != segment.strip(" .") or _ODD.search(segment):
             raise _refused('the path of a blob has no empty, "." or ".." parts and none of \\ : * ? " < > | [ ] { }')

@@ -135,7 +135,7 @@ def throttled(capacity: int, command_type: str = "", *, is_query: bool = False) 
 
 
 def timed_out(seconds: float) -> KustoError:
-    """Say that the server's own time limit ended the request."""
+    """Return the error of a request that the server's own time limit ended."""
     return KustoError(
         504,
         "GatewayTimeout",
@@ -146,7 +146,7 @@ def timed_out(seconds: float) -> KustoError:
 
 
 def cancelled(reason: str) -> KustoError:
-    """Say that ``.cancel query`` ended the request."""
+    """Return the error of a request that ``.cancel query`` ended."""
     what = f"Query was canceled{': ' + reason if reason else '.'}"
     return KustoError(400, "BadRequest_QueryCanceled", f"{_DATA}.KustoQueryCanceledException", what)
 

@@ -24,14 +24,14 @@ class Identity:
 
 
 def as_identity(given: str | Identity) -> Identity:
-    """Give an identity for a name; the name ``system`` means the cluster's own identity."""
+    """Return an identity for a name; the name ``system`` means the cluster's own identity."""
     if isinstance(given, Identity):
         return given
     return Identity(given, is_system=given == "system")
 
 
 def find(identities: Iterable[Identity], object_id: str) -> Identity | None:
-    """Give the identity with an object ID, or the system identity for the word ``system``."""
+    """Return the identity with an object ID, or the system identity for the word ``system``."""
     wanted = object_id.strip().lower()
     for identity in identities:
         if wanted == identity.object_id.lower() or (wanted == "system" and identity.is_system):

@@ -54,7 +54,7 @@ def parse_datetime(text: str) -> int | None:
 
 
 def parse_timespan(text: str) -> int | None:
-    """Give the ticks of ``[-][d.]hh:mm[:ss[.fffffff]]`` or of a number with a unit, or None where this is neither."""
+    """Return the ticks of ``[-][d.]hh:mm[:ss[.fffffff]]`` or of a number with a unit, or None where this is neither."""
     text = text.strip()
     if match := _CLOCK.fullmatch(text):
         days, hours, minutes, seconds = (int(part or 0) for part in match.groups()[1:5])
@@ -95,20 +95,20 @@ def format_timespan(ticks: int) -> str:
 
 
 def from_datetime(moment: datetime) -> int:
-    """Give the ticks of a datetime without zone."""
+    """Return the ticks of a datetime without zone."""
     return from_timedelta(moment - _START)
 
 
 def to_datetime(ticks: int) -> datetime:
-    """Give the datetime, without zone, of ticks; the seventh digit must be zero."""
+    """Return the datetime, without zone, of ticks; the seventh digit must be zero."""
     return _START + timedelta(microseconds=ticks // 10)
 
 
 def from_timedelta(span: timedelta) -> int:
-    """Give the ticks of a timedelta."""
+    """Return the ticks of a timedelta."""
     return (span.days * 86_400 + span.seconds) * SECOND + span.microseconds * 10
 
 
 def now() -> int:
-    """Give the time as ticks; a whole number of microseconds, which the query engine can hold."""
+    """Return the time as ticks; a whole number of microseconds, which the query engine can hold."""
     return EPOCH + time.time_ns() // 1000 * 10

@@ -65,7 +65,7 @@ def dumps(value: Any) -> str:
 
 
 def is_text(value: Any) -> bool:
-    """Tell whether every text in a JSON value is made of whole characters, and can be written as UTF-8."""
+    """Check whether every text in a JSON value is made of whole characters, and can be written as UTF-8."""
     try:
         json.dumps(value, ensure_ascii=False, default=str).encode()
     except UnicodeEncodeError:

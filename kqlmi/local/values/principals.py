@@ -59,7 +59,7 @@ class Principal:
         return _TYPES[self.kind]
 
     def is_same(self, other: "Principal") -> bool:
-        """Tell whether two principals are one; an application may be named by its object ID or its client ID."""
+        """Check whether two principals are one; an application may be named by its object ID or its client ID."""
         mine, theirs = ({one.object_id.lower(), one.other_id.lower()} - {""} for one in (self, other))
         tenants = {self.tenant_id.lower(), other.tenant_id.lower()} - {""}
         return self.kind == other.kind and bool(mine & theirs) and len(tenants) <= 1
@@ -74,12 +74,12 @@ class Caller:
 
 
 def new_app(display_name: str) -> Principal:
-    """Give an application of its own object ID."""
+    """Return an application of its own object ID."""
     return Principal("aadapp", str(uuid.uuid4()), display_name, other_id=str(uuid.uuid4()))
 
 
 def of_identity(identity: Identity) -> Principal:
-    """Give a managed identity as a principal, which can hold roles in databases."""
+    """Return a managed identity as a principal, which can hold roles in databases."""
     return Principal(
         "aadapp", identity.object_id, identity.display_name, identity.tenant_id, other_id=identity.client_id
     )

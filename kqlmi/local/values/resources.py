@@ -14,22 +14,22 @@ _HUB = re.compile(
 
 
 def cluster_id(name: str) -> str:
-    """Give the resource ID of the cluster."""
+    """Return the resource ID of the cluster."""
     return f"{GROUP_ID}/providers/Microsoft.Kusto/Clusters/{name}"
 
 
 def identity_id(name: str) -> str:
-    """Give the resource ID of a user-assigned identity by its name."""
+    """Return the resource ID of a user-assigned identity by its name."""
     return f"{GROUP_ID}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/{name}"
 
 
 def hub_id(namespace: str, hub: str) -> str:
-    """Give the resource ID of an event hub."""
+    """Return the resource ID of an event hub."""
     return f"{GROUP_ID}/providers/Microsoft.EventHub/namespaces/{namespace}/eventhubs/{hub}"
 
 
 def parse_hub(resource_id: str) -> tuple[str, str]:
-    """Give namespace and hub of a resource ID, in lower case, or refuse it."""
+    """Return namespace and hub of a resource ID, in lower case, or refuse it."""
     found = _HUB.fullmatch(resource_id)
     if not found:
         raise bad_request(f"'{resource_id}' is not the resource ID of an event hub")

@@ -42,19 +42,19 @@ class Table:
         return iter(self.rows)
 
     def with_rows(self, rows: Iterable[tuple[Any, ...]]) -> "Table":
-        """Give the same columns with other rows."""
+        """Return the same columns with other rows."""
         return Table(self.columns, tuple(rows))
 
 
 def kusto_type(name: str) -> str | None:
-    """Give the canonical spelling of a type name, or None if there is no such type."""
+    """Return the canonical spelling of a type name, or None if there is no such type."""
     if name in KUSTO_TYPES:
         return name
     return TYPE_ALIASES.get(name)
 
 
 def columns(schema: str) -> tuple[Column, ...]:
-    """Give the columns of a schema written as ``Name: type, Name: type``."""
+    """Return the columns of a schema written as ``Name: type, Name: type``."""
     pairs = (part.split(":") for part in schema.split(","))
     return tuple(Column(name.strip(), kind.strip()) for name, kind in pairs)
 

@@ -70,29 +70,29 @@ class Field:
 
     @property
     def option(self) -> str:
-        """Give the option to type."""
+        """Return the option to type."""
         return f"--{self.name.replace('_', '-')}"
 
     @property
     def usage(self) -> str:
-        """Give the option with its value as it is shown, in brackets where it need not be said."""
+        """Return the option with its value as it is shown, in brackets where it need not be said."""
         shown = f"{self.option} {self.name.upper()}"
         return f"[{shown}]" if self.default or self.optional else shown
 
     def or_(self, default: str) -> Self:
-        """Give the field with a default."""
+        """Return the field with a default."""
         return replace(self, default=default)
 
     def maybe(self) -> Self:
-        """Give the field as one that may be missing."""
+        """Return the field as one that may be missing."""
         return replace(self, optional=True)
 
     def called(self, text: str) -> Self:
-        """Give the field with another meaning."""
+        """Return the field with another meaning."""
         return replace(self, help=text)
 
     def checked(self, value: str) -> str:
-        """Give a value that fits the field; what may hold a credential is not repeated in the error.
+        """Return a value that fits the field; what may hold a credential is not repeated in the error.
 
         Raises:
             InputError: It does not fit.

@@ -34,26 +34,26 @@ class Form:
 
     @property
     def workflow(self) -> Workflow:
-        """Give the flow's row of the catalogue."""
+        """Return the flow's row of the catalogue."""
         return _ROWS[self.flow]
 
     @property
     def usage(self) -> str:
-        """Give the line to type."""
+        """Return the line to type."""
         return " ".join(
             [f"%kqlmi new {self.flow} --identity IDENTITY [--database DATABASE]", *(one.usage for one in self.fields)]
         )
 
     @property
     def help(self) -> str:
-        """Give the line to type, and what each option is."""
+        """Return the line to type, and what each option is."""
         rows = [(one.option, one.help, f" ({one.default} if not said)" if one.default else "") for one in self.fields]
         width = max(len(option) for option, _, _ in rows)
         lines = [f"    {option.ljust(width)}  {text}{default}" for option, text, default in rows]
         return "\n".join([f"{self.workflow.title}, which needs {self.workflow.usage}:", self.usage, *lines])
 
     def checked(self, given: Mapping[str, str], place: Place) -> dict[str, str]:
-        """Give the value of each field: as it is said, as the place tells it, or its default.
+        """Return the value of each field: as it is said, as the place tells it, or its default.
 
         Raises:
             InputError: One is missing, does not fit, or is no field of this flow.
@@ -85,7 +85,7 @@ def template(flow: str, *fields: Field, **options: Any) -> Callable[[Write], Wri
 
 
 def form(flow: str) -> Form:
-    """Give the form of a flow, by its ID.
+    """Return the form of a flow, by its ID.
 
     Raises:
         InputError: There is no such flow.

@@ -34,7 +34,7 @@ class Template(Described):
 
     @property
     def cell(self) -> str:
-        """Give the text as a cell of a notebook: the line where there is one."""
+        """Return the text as a cell of a notebook: the line where there is one."""
         if self.line:
             return self.line
         if self.kind == "shell":

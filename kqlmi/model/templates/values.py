@@ -21,7 +21,7 @@ class Place:
 
     @property
     def fields(self) -> Mapping[str, str]:
-        """Give the fields that it tells."""
+        """Return the fields that it tells."""
         known = {"resource_id": self.resource_id, "ingest_uri": self.ingest_uri}
         return {name: value for name, value in known.items() if value}
 
@@ -35,30 +35,30 @@ class Values:
     fields: Mapping[str, str]
 
     def __getitem__(self, name: str) -> str:
-        """Give the value of a field; empty where it was not said."""
+        """Return the value of a field; empty where it was not said."""
         return self.fields.get(name, "")
 
     def name(self, field: str) -> str:
-        """Give a field as an entity's name."""
+        """Return a field as an entity's name."""
         return quoting.name(self[field])
 
     def literal(self, field: str) -> str:
-        """Give a field as a string literal."""
+        """Return a field as a string literal."""
         return quoting.literal(self[field])
 
     def query(self, field: str = "source") -> str:
-        """Give the query, or all rows of the table in a field where none was said."""
+        """Return the query, or all rows of the table in a field where none was said."""
         return self["query"] or self.name(field)
 
     def columns(self, opening: str = "(") -> str:
-        """Give the schema in brackets; empty where there is none."""
+        """Return the schema in brackets; empty where there is none."""
         if not self["schema"]:
             return ""
         return opening + ", ".join(f"{quoting.name(name)}: {kind}" for name, kind in columns(self["schema"])) + ")"
 
     @property
     def client_id(self) -> str:
-        """Give the identity for LightIngest, the one program that takes a client ID.
+        """Return the identity for LightIngest, the one program that takes a client ID.
 
         Raises:
             InputError: It is not known.
@@ -72,17 +72,17 @@ class Values:
 
     @property
     def storage(self) -> str:
-        """Give the connection string of the URL: ``URL;managed_identity=…``."""
+        """Return the connection string of the URL: ``URL;managed_identity=…``."""
         return f"{self['uri']};managed_identity={self.identity.object_id}"
 
     @property
     def sql(self) -> str:
-        """Give the connection string of the SQL server."""
+        """Return the connection string of the SQL server."""
         return f"Server=tcp:{self['server']},1433;Initial Catalog={self['catalog']};{self._authentication}"
 
     @property
     def cosmos(self) -> str:
-        """Give the connection string of the Cosmos DB account."""
+        """Return the connection string of the Cosmos DB account."""
         where = f"AccountEndpoint={self['uri']};Database={self['catalog']};Collection={self['collection']};"
         return where + self._authentication
 
@@ -102,5 +102,5 @@ class Values:
 
 
 def hidden(text: str) -> str:
-    """Give a literal that the service masks in its logs: ``h'…'``."""
+    """Return a literal that the service masks in its logs: ``h'…'``."""
     return f"h{quoting.literal(text)}"
