@@ -98,10 +98,10 @@ def test_a_change_that_was_left_open_is_settled_by_the_entry_of_the_new_identity
     [step] = plan.steps
     assert session.history
     request = "kqlmi;of-the-change"
-    opened = session.recorder.entry(
+    opened = session.recorder.log(
         "plan", [StepRecord(step.scope, step.command, step.before, step.after, client_request_id=request)]
     )
-    session.history.begin(opened)
+    opened.begin()
     if lands:
         session.connection.execute(step.command, "Samples", client_request_id=request)
     [settled] = session.settle(deadline=0)

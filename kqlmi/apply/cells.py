@@ -4,8 +4,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from kqlmi.apply.recorded import with_results
-from kqlmi.apply.sender import NOT_RUN, Sender
+from kqlmi.apply.sender import NOT_RUN, Sender, with_results
 from kqlmi.cluster.evidence import is_anothers, policy_writes
 from kqlmi.cluster.outcome_recovery import DEADLINE, shows
 from kqlmi.cluster.policies import read_policy, written_policy
@@ -19,7 +18,7 @@ from kqlmi.errors import (
     ServiceError,
 )
 from kqlmi.history import Entry, Outcome, Recorder, StepRecord, open_entries
-from kqlmi.history.recorder import first_value
+from kqlmi.history.recorder import Log, first_value
 from kqlmi.model.entities import Scope
 from kqlmi.model.policy import commands
 from kqlmi.model.policy.commands import PolicyCommand
@@ -63,14 +62,14 @@ def run(recorder: Recorder, statement: Statement, database: str, *, timeout: flo
     except ForbiddenError:
         # Who may not read a policy may not write it: the refusal of the command itself says so best.
         return sender.send_unrecorded()
-    sent = _Sent(recorder, statement.policy_command, sender, recorder.entry("cell", steps))
+    sent = _Sent(recorder.log("cell", steps), statement.policy_command, sender)
 
     def read_again() -> None:
-        sent.entry = replace(sent.entry, steps=_around(recorder, statement, context, sender.request))
-        recorder.update(sent.entry)
+        steps = recorder.with_ids(_around(recorder, statement, context, sender.request))
+        sent.log.save(replace(sent.log.entry, steps=steps))
 
     try:
-        recorder.begin(sent.entry)
+        sent.log.begin()
     except KeyboardInterrupt as error:
         raise sent.interrupted(error) from None
     try:
@@ -89,12 +88,11 @@ def run(recorder: Recorder, statement: Statement, database: str, *, timeout: flo
 
 @dataclass(slots=True)
 class _Sent:
-    """A text on its way, with its entry; ``command`` is None for a script."""
+    """A text on its way, with what records it; ``command`` is None for a script."""
 
-    recorder: Recorder
+    log: Log
     command: PolicyCommand | None
     sender: Sender
-    entry: Entry
 
     def failed(self, error: KqlmiError) -> None:
         """Close the entry of a text that ended with an error, and have the error say what the policies show."""
@@ -105,17 +103,17 @@ class _Sent:
             # It was run up to where it failed: a script, or a command before what follows it.
             found = self._read_back("unknown" if unclear else "not applied", refused=True)
         else:
-            found = self.entry.with_all("not applied")
+            found = self.log.entry.with_all("not applied")
         found = open_entries.closed(found)
         with suppress(KeyboardInterrupt):  # the error says how it ended
-            self.recorder.update(found)
+            self.log.save(found)
         if unclear or found.outcome in _UNDO:
             error.hint = f"{_FAILED.get(found.outcome, error.hint)} {_UNDO.get(found.outcome, '')}".strip()
 
     def answered(self, answer: Table) -> None:
         """Close the entry of a text that was answered; AnswerError where neither that nor the policy shows the change."""
         found = open_entries.closed(self._by(answer))
-        self.recorder.update(found)
+        self.log.save(found)
         if self.command and found.outcome != "applied":
             raise AnswerError(
                 "What came is no answer to the command.",
@@ -127,7 +125,7 @@ class _Sent:
         """Read back what became of a text, close its entry, and return what an interrupt of it becomes."""
         found = open_entries.closed(self._settled(error))
         with suppress(KeyboardInterrupt):
-            self.recorder.update(found)
+            self.log.save(found)
         return RequestInterruptedError(
             _INTERRUPTED.get(found.outcome, _INTERRUPTED["unknown"]),
             hint=_look(found) if found.outcome == "unknown" else _UNDO.get(found.outcome, ""),
@@ -140,33 +138,33 @@ class _Sent:
         if self.command is None:
             return self._read_back("not applied", refused=False)
         if not self.command.piped:
-            [step] = self.entry.steps
+            [step] = self.log.entry.steps
             with suppress(AnswerError):
                 after = written_policy(answer, step.scope)
-                return self.entry.with_step(0, replace(step, after=after, outcome="applied"))
+                return self.log.entry.with_step(0, replace(step, after=after, outcome="applied"))
         return self._settled(None)
 
     def _settled(self, error: BaseException | None) -> Entry:
         """Return the entry with the outcomes that the policies show; of what shows nothing, an answer is believed."""
-        return with_results(self.entry, [self.sender.settled(step, error) for step in self.entry.steps])
+        return with_results(self.log.entry, [self.sender.settled(step, error) for step in self.log.entry.steps])
 
     def _read_back(self, stayed: Outcome, *, refused: bool) -> Entry:
         """Return the entry with the policies as they are now; ``stayed`` is the outcome of those that did not change."""
-        entry = self.entry.with_all("unknown")
+        entry = self.log.entry.with_all("unknown")
         for place, step in enumerate(entry.steps):
             with suppress(KqlmiError):
-                now = read_policy(self.recorder.connection, step.scope)
+                now = read_policy(self.sender.connection, step.scope)
                 same = now == step.before and (refused or shows(step))
                 if refused and self.command:
                     # The journal may show the commands of a script under IDs of their own.
-                    writes = policy_writes(self.recorder.connection, step.scope)
+                    writes = policy_writes(self.sender.connection, step.scope)
                     same = same or is_anothers(writes, {step.client_request_id}, now)
                 outcome = stayed if same else "applied"
                 entry = entry.with_step(place, replace(step, after=now, outcome=outcome))
         return entry
 
 
-def _around(recorder: Recorder, statement: Statement, context: Scope | None, request: str) -> tuple[StepRecord, ...]:
+def _around(recorder: Recorder, statement: Statement, context: Scope | None, request: str) -> list[StepRecord]:
     """Return a step for each scope that commands write: its policy as it is, and as they are to leave it."""
     before: dict[Scope, Policy | None] = {}
     after: dict[Scope, Policy | None] = {}
@@ -177,9 +175,9 @@ def _around(recorder: Recorder, statement: Statement, context: Scope | None, req
             before[scope] = after[scope] = read_policy(recorder.connection, scope)
         with suppress(PolicyError):  # the service will refuse it in its own words
             after[scope] = commands.expected(command, after[scope])
-    return recorder.with_ids(
+    return [
         StepRecord(scope, statement.masked, before[scope], after[scope], client_request_id=request) for scope in before
-    )
+    ]
 
 
 def _database(recorder: Recorder) -> str:

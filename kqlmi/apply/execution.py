@@ -2,18 +2,21 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from kqlmi.apply.results import Applied
-from kqlmi.apply.sender import Sender, reason
+from kqlmi.apply.sender import Sender, reason, with_results
 from kqlmi.cluster import outcome_recovery
-from kqlmi.cluster.connection import Connection, new_client_request_id, server_deadline
+from kqlmi.cluster.connection import Connection, server_deadline
 from kqlmi.cluster.evidence import last_writer, overwritten_by
 from kqlmi.cluster.faults.refusals import nothing_happened
 from kqlmi.cluster.faults.retries import Retrying
 from kqlmi.cluster.outcome_recovery import DEADLINE, StepResult, as_found
 from kqlmi.cluster.policies import read_policy, written_policy
 from kqlmi.errors import ApplyError, Ended, KqlmiError
+from kqlmi.history import Recorder, StepRecord
+from kqlmi.history.recorder import Log
 from kqlmi.model.plan.policy_plan import PolicyPlan, Step
 from kqlmi.model.policy import commands
 from kqlmi.model.policy.diff import difference
@@ -28,7 +31,7 @@ def apply_plan(
     progress: Callable[[tuple[StepResult, ...]], None] = lambda _: None,
     tell: Callable[[str], None] = lambda _: None,
     retrying: Retrying | None = None,
-    requests: Sequence[str] = (),
+    recorder: Recorder | None = None,
 ) -> Applied:
     """Apply exactly ``plan``.
 
@@ -41,44 +44,91 @@ def apply_plan(
             sent, and after each step; what it raises stops the plan.
         tell: Called with a sentence when the end of a step takes its time.
         retrying: What sends a command again that was proven not applied; the policy is checked again before.
-        requests: The client request IDs of the commands, where whoever records them must know them before.
+        recorder: What keeps a history entry, which is begun before the first command; none is kept of a plan without steps.
 
     Raises:
         InputError: The deadline is none that a server takes; nothing was sent.
+        HistoryError: The entry cannot be written; nothing was sent.
         ApplyError: A policy is not what the plan was made from (nothing was sent), a step was refused or failed, or
             its answer is not what the plan expected. The error's ``outcome`` and ``steps`` say what landed.
     """
     server_deadline(deadline)
+    retrying = retrying or Retrying()
+    senders = [Sender(connection, one.command, one.scope.name, deadline, retrying, tell) for one in plan.steps]
+    log = _log(recorder, plan, senders) if recorder and plan.steps else None
     first = {step.scope: step for step in reversed(plan.steps)}
     for step in reversed(first.values()):
         _refuse_drift(connection, step, (), begun=False)
-    requests = requests or [new_client_request_id() for _ in plan.steps]
-    retrying = retrying or Retrying()
+
+    def note(done: tuple[StepResult, ...]) -> None:
+        if log and done:
+            log.save(with_results(log.entry, done))
+        elif log:
+            log.begin()
+        progress(done)
+
+    try:
+        done = _run(plan, senders, note)
+        if log:
+            _close(log, done)
+    except ApplyError as error:
+        if log and log.begun:
+            error.entry = log.entry.id
+            with suppress(KeyboardInterrupt):  # the error says how the plan ended
+                # An interrupt may have come before the last step was recorded.
+                log.close(with_results(log.entry, error.steps), error.outcome)
+        raise
+    except BaseException:
+        if log and log.begun:
+            log.close(log.entry)
+        raise
+    return Applied(plan, done, entry=log.entry.id if log else "")
+
+
+def _log(recorder: Recorder, plan: PolicyPlan, senders: Sequence[Sender]) -> Log:
+    steps = (
+        StepRecord(step.scope, step.command, step.before, step.after, client_request_id=sender.request)
+        for step, sender in zip(plan.steps, senders, strict=True)
+    )
+    return recorder.log("plan", steps, undoes=plan.undoes)
+
+
+def _close(log: Log, done: tuple[StepResult, ...]) -> None:
+    try:
+        log.close(log.entry, "applied")
+    except KeyboardInterrupt as error:
+        raise ApplyError("Interrupted. All of the plan is applied.", outcome="applied", steps=done) from error
+
+
+def _run(
+    plan: PolicyPlan, senders: Sequence[Sender], note: Callable[[tuple[StepResult, ...]], None]
+) -> tuple[StepResult, ...]:
+    """Send the steps of a plan in their order, and return what became of them; ``note`` is called before and after each."""
     done: tuple[StepResult, ...] = ()
     running: Step | None = None
     try:
         if plan.steps:
-            progress(done)
-        for step in plan.steps:
+            note(done)
+        for step, sender in zip(plan.steps, senders, strict=True):
             read_at = time.monotonic()
             if step.verb != "alter-merge":
-                _refuse_drift(connection, step, done)
-            running, request = step, requests[len(done)]
-            sender = Sender(connection, step.command, step.scope.name, deadline, retrying, tell, request)
+                _refuse_drift(sender.connection, step, done)
+            running = step
             result, problem = _send(sender, step, done)
             if result.outcome == "applied" and step.verb != "alter-merge":
                 window = time.monotonic() - read_at
-                result, problem = _with_evidence(connection, result, _expected(step, done), problem, window)
+                result, problem = _with_evidence(sender.connection, result, _expected(step, done), problem, window)
             done, running = (*done, result), None
-            progress(done)
+            note(done)
             if problem:
                 raise _failure(problem, done, plan) from problem
             _refuse_surprise(step, done)
     except KeyboardInterrupt as error:
         if running:
-            done = (*done, outcome_recovery.after_timeout(connection, running, requests[len(done)]))
+            sender = senders[len(done)]
+            done = (*done, outcome_recovery.read_back(sender.connection, running, sender.request))
         raise _failure(error, done, plan) from error
-    return Applied(plan, done)
+    return done
 
 
 def _refuse_drift(connection: Connection, step: Step, done: tuple[StepResult, ...], *, begun: bool = True) -> None:
@@ -159,52 +209,34 @@ def _with_evidence(
 
 
 def _failure(problem: BaseException, done: tuple[StepResult, ...], plan: PolicyPlan) -> ApplyError:
-    """Give the error of a plan that ended before its time, by what became of its steps."""
-    if isinstance(problem, KeyboardInterrupt):
-        return _stopped(done, plan)
-    last, landed = done[-1], len(done) - 1
-    scope, sent = last.step.scope, getattr(problem, "sent", True)
-    hint = problem.hint if isinstance(problem, KqlmiError) else ""
+    """Return the error of a plan that ended before its time, by what became of its steps."""
+    last, landed = done[-1] if done else None, sum(one.outcome == "applied" for one in done)
+    is_interrupt, sent = isinstance(problem, KeyboardInterrupt), getattr(problem, "sent", True)
     outcome: Ended = "partly applied" if landed else "not applied"
-    if last.outcome == "unknown":
-        sentence, outcome = f"Whether the command for the {scope} landed is not known", "unknown"
-        hint = f"Look before you go on: {commands.show(scope)}"
+    hint = problem.hint if isinstance(problem, KqlmiError) else ""
+    command = f"command for the {last.step.scope}" if last else ""
+    before, rest = f" The {landed} before it landed." if landed else "", len(plan.steps) - len(done)
+    if last and last.outcome == "unknown":
+        sentence, outcome = f"Whether the {command} landed is not known", "unknown"
+        hint = f"Look before you go on: {commands.show(last.step.scope)}"
+    elif is_interrupt and landed == len(plan.steps):
+        sentence, outcome, before = "All of the plan is applied", "applied", ""
+    elif is_interrupt and landed:
+        sentence = f"The first {landed} of {len(plan.steps)} commands landed, and the rest changed nothing"
+        before = ""
+    elif is_interrupt:
+        sentence = f"The {command} changed nothing" if last else "Nothing was sent"
     elif not sent:
-        sentence = f"The command for the {scope} was not sent"
+        sentence = f"The {command} was not sent"
     elif nothing_happened(problem):
-        sentence = f"The command for the {scope} was refused and changed nothing"
+        sentence = f"The {command} was refused and changed nothing"
     else:
-        sentence, hint = f"The command for the {scope} failed, and its policy shows that nothing changed", ""
+        sentence, hint = f"The {command} failed, and its policy shows that nothing changed", ""
+    unsent = f" The {rest} after it were not sent." if is_interrupt and outcome == "unknown" and rest else ""
     return ApplyError(
-        f"{sentence}: {reason(problem)}{_before(landed)}",
+        f"Interrupted. {sentence}.{before}{unsent}" if is_interrupt else f"{sentence}: {reason(problem)}{before}",
         outcome=outcome,
         steps=done,
         hint=hint,
-        client_request_id=last.client_request_id if sent else "",
+        client_request_id=last.client_request_id if last and (sent or is_interrupt) else "",
     )
-
-
-def _stopped(done: tuple[StepResult, ...], plan: PolicyPlan) -> ApplyError:
-    """Give the error of a plan that was interrupted."""
-    landed, rest = sum(one.outcome == "applied" for one in done), len(plan.steps) - len(done)
-    outcome: Ended = "not applied"
-    sentence, hint, request = "Nothing was sent.", "", done[-1].client_request_id if done else ""
-    if done and done[-1].outcome == "unknown":
-        scope, outcome = done[-1].step.scope, "unknown"
-        sentence = f"Whether the command for the {scope} landed is not known.{_before(landed)}"
-        hint = f"Look before you go on: {commands.show(scope)}"
-    elif landed == len(plan.steps):
-        sentence, outcome = "All of the plan is applied.", "applied"
-    elif landed:
-        outcome = "partly applied"
-        sentence = f"The first {landed} of {len(plan.steps)} commands landed, and the rest changed nothing."
-    elif done:
-        sentence = f"The command for the {done[-1].step.scope} changed nothing."
-    unsent = f" The {rest} after it were not sent." if outcome == "unknown" and rest else ""
-    return ApplyError(
-        f"Interrupted. {sentence}{unsent}", outcome=outcome, steps=done, hint=hint, client_request_id=request
-    )
-
-
-def _before(landed: int) -> str:
-    return f" The {landed} before it landed." if landed else ""

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -13,6 +13,7 @@ from kqlmi.cluster.faults.retries import Retrying
 from kqlmi.cluster.outcome_recovery import Awaited, StepResult
 from kqlmi.cluster.protocol.table import Table
 from kqlmi.errors import KqlmiError, RequestInterruptedError, RequestTimeoutError
+from kqlmi.history import Entry
 
 NOT_RUN = "Interrupted. The command was not carried out."
 
@@ -91,16 +92,29 @@ class Sender:
                 self.tell(f"Interrupted. Reading the policy of the {step.scope} again…")
             return outcome_recovery.after_interrupt(self.connection, step, self.request)
         if isinstance(error, RequestTimeoutError):
-            return outcome_recovery.after_timeout(self.connection, step, self.request)
+            return outcome_recovery.read_back(self.connection, step, self.request)
         why = f": {reason(error)}" if error else "."
         self.tell(
             f"Whether the policy of the {step.scope} was changed is not known{why} Reading it again, for"
             f" {min(self.seconds, self.longest):g} s at most…"
         )
-        until = self.attempt.started + self.seconds
-        return outcome_recovery.after_break(self.connection, step, self.request, until, self.longest)
+        # The command may still be run until its deadline: before that, the old state proves nothing.
+        deadline = self.attempt.started + self.seconds
+        until = min(deadline, time.monotonic() + self.longest)
+        return outcome_recovery.read_back(
+            self.connection, step, self.request, until, lambda: time.monotonic() >= deadline
+        )
 
 
 def reason(error: BaseException) -> str:
     """Return the sentence of an error."""
     return error.message if isinstance(error, KqlmiError) else str(error)
+
+
+def with_results(entry: Entry, done: Sequence[StepResult]) -> Entry:
+    """Return an entry with what became of its first steps."""
+    found = (
+        replace(step, after=result.policy if result.outcome == "applied" else step.after, outcome=result.outcome)
+        for step, result in zip(entry.steps, done, strict=False)
+    )
+    return replace(entry, steps=(*found, *entry.steps[len(done) :]))

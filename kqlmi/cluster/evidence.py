@@ -54,12 +54,8 @@ def overwritten_by(
 
 def last_writer(connection: Connection, scope: Scope, policy: Policy | None) -> str:
     """Return who left ``policy`` in a scope, and when, by the journal; empty where it does not tell."""
-    try:
-        writes = _writes(connection.execute(_JOURNAL, scope.name))
-    except KqlmiError:
-        return ""
     found = state_of(as_read(policy))
-    writers = [f"{one.principal} at {one.time}" for one in writes if one.is_in(scope) and one.left == found]
+    writers = [f"{one.principal} at {one.time}" for one in policy_writes(connection, scope) if one.left == found]
     return writers[-1] if writers else ""
 
 

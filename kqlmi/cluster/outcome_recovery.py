@@ -1,6 +1,5 @@
 """What became of a policy command whose answer is missing, read back from the policy itself."""
 
-import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -87,35 +86,26 @@ def _state(policy: Policy | None, found: Policy | None = None) -> tuple[object, 
     return (*(as_found(part, found) for part in parts), policy is None)
 
 
-def after_break(
-    connection: Connection, step: Awaited, request: str, until: float, longest: float = math.inf
-) -> StepResult:
-    """Read back after a connection broke: the command may still be run ``until`` its deadline.
-
-    It ends after ``longest`` seconds at most; before the deadline, the old state proves nothing.
-    """
-    end = min(until, time.monotonic() + longest)
-    return _settle(connection, step, request, end, lambda: time.monotonic() >= until)
-
-
-def after_timeout(connection: Connection, step: Awaited, request: str) -> StepResult:
-    """Read back once after time ran out: the request may still be on its way, where no deadline runs for it yet."""
-    return _settle(connection, step, request, None, lambda: False)
-
-
 def after_interrupt(connection: Connection, step: Awaited, request: str) -> StepResult:
     """Read back after an interrupt, for some seconds at most; the next interrupt ends it.
 
     The old state proves nothing while the command may still arrive: only where the cluster lists it as ended.
     """
     until = time.monotonic() + _AFTER_INTERRUPT
-    return _settle(connection, step, request, until, lambda: _has_ended(connection, step.scope, request))
+    return read_back(connection, step, request, until, lambda: _has_ended(connection, step.scope, request))
 
 
-def _settle(
-    connection: Connection, step: Awaited, request: str, until: float | None, proves: Callable[[], bool]
+def read_back(
+    connection: Connection,
+    step: Awaited,
+    request: str,
+    until: float | None = None,
+    proves: Callable[[], bool] = lambda: False,
 ) -> StepResult:
-    """Read back until the truth shows or time is over; where it ``proves``, the old state means not applied."""
+    """Read back until the truth shows or time is over; where it ``proves``, the old state means not applied.
+
+    Without a time it reads once: after a timeout, the request may still be on its way, where no deadline runs for it yet.
+    """
     found = StepResult(step, "unknown", client_request_id=request)
     with suppress(KeyboardInterrupt):
         while True:

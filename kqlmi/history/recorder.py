@@ -1,6 +1,6 @@
 """The history of a cluster's policies: each change is recorded while it is made, and settled if it was left open."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -129,33 +129,39 @@ class Recorder:
             )
         return make_plan(current, Snapshot(before), cluster=self.name, exactly=True, undoes=entry.id)
 
-    def entry(self, source: Source, steps: Sequence[StepRecord], *, undoes: str = "") -> Entry:
-        """Return an open entry."""
-        return new_entry(
+    def log(self, source: Source, steps: Iterable[StepRecord], *, undoes: str = "") -> "Log":
+        """Return what records a change, with an entry that is not yet begun."""
+        entry = new_entry(
             cluster=self.cluster,
             name=self.name,
             principal=self.principal,
             source=source,
-            steps=steps,
+            steps=self.with_ids(steps),
             undoes=undoes or None,
         )
+        return Log(self.history, entry)
 
-    def close(self, entry: Entry, outcome: Outcome | None = None) -> Entry:
-        """Record the outcome of an entry."""
-        closed = open_entries.closed(entry, outcome)
-        self.update(closed)
-        return closed
 
-    def begin(self, entry: Entry) -> None:
-        """Begin an entry; an interrupt closes it, for nothing was sent yet."""
+@dataclass(slots=True)
+class Log:
+    """What records one change, by an ``entry`` that is ``begun`` before anything is sent."""
+
+    history: History
+    entry: Entry
+    begun: bool = False
+
+    def begin(self) -> None:
+        """Begin the entry; an interrupt closes it, for nothing was sent yet."""
         try:
-            self.history.begin(entry)
+            self.history.begin(self.entry)
         except KeyboardInterrupt:
-            self.close(entry.with_all("not applied"))
+            self.close(self.entry.with_all("not applied"))
             raise
+        self.begun = True
 
-    def update(self, entry: Entry) -> None:
+    def save(self, entry: Entry) -> None:
         """Record what is known by now; an interrupt comes out when that is written."""
+        self.entry = entry
         # The entry that was begun stays, open: the next connect settles it. To stop here would leave a plan half done.
         with suppress(HistoryError):
             try:
@@ -163,6 +169,10 @@ class Recorder:
             except KeyboardInterrupt:
                 self.history.update(entry)  # a second interrupt ends that too
                 raise
+
+    def close(self, entry: Entry, outcome: Outcome | None = None) -> None:
+        """Record the outcome of the change, given or that of the steps."""
+        self.save(open_entries.closed(entry, outcome))
 
 
 def first_value(answer: Table, column: str) -> str:

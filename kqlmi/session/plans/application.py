@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import singledispatch
 
-from kqlmi.apply import DEADLINE, Applied, StepResult, apply_plan, apply_recorded
+from kqlmi.apply import DEADLINE, Applied, StepResult, apply_plan
 from kqlmi.errors import InputError
 from kqlmi.model.azure.assignment import AssignmentPlan
 from kqlmi.model.azure.connectionplan import ConnectionPlan
@@ -45,12 +45,15 @@ def _apply(plan: Plan, core: Core, terms: Terms) -> Applied:
 @_apply.register
 def _policies(plan: PolicyPlan, core: Core, terms: Terms) -> Applied:
     _refuse_followers(core, plan)
-    deadline = DEADLINE if terms.deadline is None else terms.deadline
-    if core.history is None or not terms.record or not plan.steps:
-        return apply_plan(
-            core.connection, plan, deadline=deadline, tell=terms.tell, progress=terms.progress, retrying=core.retrying
-        )
-    return apply_recorded(core.recorder, plan, deadline=deadline, tell=terms.tell, progress=terms.progress)
+    return apply_plan(
+        core.connection,
+        plan,
+        deadline=DEADLINE if terms.deadline is None else terms.deadline,
+        tell=terms.tell,
+        progress=terms.progress,
+        retrying=core.retrying,
+        recorder=core.recorder if core.history and terms.record and plan.steps else None,
+    )
 
 
 def _refuse_followers(core: Core, plan: PolicyPlan) -> None:
