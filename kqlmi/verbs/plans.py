@@ -32,7 +32,7 @@ class Offer:
     key: str = ""
 
     def __str__(self) -> str:
-        return "\n\n".join(filter(None, [self.before, str(self.plan), "\n".join(self.live.lines)]))
+        return "\n\n".join(filter(None, [self.before, planfile.to_text(self.plan, self.live)]))
 
     def written(self, form: str) -> str:
         """Return the plan as one of ``planfile.FORMATS``; CellError where its kind has only text."""

@@ -22,9 +22,9 @@ Run = Callable[["Context"], Any]
 class Context:
     """What a verb works with, and all that it shows before it returns.
 
-    ``note`` shows a sentence at once, ``show`` a value, of which it returns what the face makes, ``progress`` how much is read, ``waited`` how many seconds of at
-    most how many. ``permit`` raises where a plan is not to be applied: it was not seen, or not agreed to. ``timeout`` and
-    ``read_only`` are what connections are opened with.
+    ``note`` shows a sentence at once, and ``show`` a value, of which it returns what the face makes; ``progress`` shows how
+    much is read, ``waited`` how many seconds of at most how many. ``permit`` raises where a plan is not to be applied: it
+    was not seen, or not agreed to. ``timeout`` and ``read_only`` are what connections are opened with.
     """
 
     face: "Face"
@@ -92,9 +92,10 @@ def verb(**traits: Any) -> Callable[[Function], Function]:
 class Face:
     """A notebook or a shell: the verbs that it has, the options that it adds to them, and how it shows their values.
 
-    ``name`` is ``notebook`` or ``shell``. ``prompt`` stands before a verb, ``before`` and ``after`` around the help. The keywords of ``common``, which
-    returns the context for them, are options of each verb that works on a connection. A function of ``rows`` takes a context and a ``Run``, runs the verb that it is
-    there for and shows its value; its keywords are options of that verb here.
+    ``name`` is ``notebook`` or ``shell``. ``prompt`` stands before a verb, ``before`` and ``after`` around the help. The
+    keywords of ``common``, which returns the context for them, are options of each verb that works on a connection. A
+    function of ``rows`` takes a context and a ``Run``, runs the verb that it is there for and shows its value; its
+    keywords are options of that verb here.
     """
 
     name: str
