@@ -32,7 +32,7 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
         zip(
             EXAMPLES,
             ["1 to grant, 0 to revoke", "may not be used for ExternalDataRequest"],
-            ["grants ExternalTable')", "1  south  2"],
+            ["grants ExternalTable", "1  south  2"],
             strict=True,
         )
     ),
