@@ -1,6 +1,6 @@
 """What a plan would stop: the discovered uses that are allowed before it and not after it, and what cannot be known."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from kqlmi.errors import printable
@@ -53,13 +53,7 @@ def unassigning(identity: str, who: str, current: Snapshot, discovery: Discovery
 
     ``identity`` is as grants compare it.
     """
-    stops = tuple(
-        need
-        for need in discovery.needs
-        if need.identity == identity
-        and need.state != "refused"
-        and access(current, identity, need.usage, need.scope).allowed
-    )
+    stops = tuple(need for need in _allowed(discovery, current) if need.identity == identity)
     granted = {scope: sorted(usages) for scope in current.policies if (usages := current.usages_of(scope, identity))}
     unknown = dict.fromkeys(
         f"whether {who} uses {printable(usage)} in the {scope}, because {why}"
@@ -74,14 +68,8 @@ def unassigning(identity: str, who: str, current: Snapshot, discovery: Discovery
 def impact(plan: PolicyPlan, current: Snapshot, discovery: Discovery) -> Impact:
     """Tell what of the discovered use a plan would stop; ``current`` holds the policies of all scopes that decide."""
     after = edits.after(current, plan)
-    stops = tuple(
-        need
-        for need in discovery.needs
-        if need.identity is not None
-        and need.state != "refused"
-        and access(current, need.identity, need.usage, need.scope).allowed
-        and not access(after, need.identity, need.usage, need.scope).allowed
-    )
+    stays = set(_allowed(discovery, after))
+    stops = tuple(need for need in _allowed(discovery, current) if need not in stays)
     unknown = {
         f"whether {plan.who(change.identity)} uses {printable(change.usage)} in the {change.scope}, because {why}": None
         for change in plan.changes
@@ -90,3 +78,11 @@ def impact(plan: PolicyPlan, current: Snapshot, discovery: Discovery) -> Impact:
         and (why := discovery.doubt(change.usage, change.scope))
     }
     return Impact(stops, tuple(unknown), who={str(one.identity): plan.who(str(one.identity)) for one in stops})
+
+
+def _allowed(discovery: Discovery, policies: Snapshot) -> Iterator[Need]:
+    """Yield the discovered uses that policies allow."""
+    for need in discovery.needs:
+        known = need.identity is not None and need.state != "refused"
+        if known and access(policies, str(need.identity), need.usage, need.scope).allowed:
+            yield need
