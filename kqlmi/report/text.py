@@ -28,15 +28,14 @@ def to_text(report: Report | Rows, *, width: int = WIDTH, color: bool = False, u
         head = ": ".join(printable(text) for text in (report.title, report.verdict) if text)
         lines = [(head, "bold")] * bool(head) + lines
         lines += [("", "")] * bool(report.notes) + [(printable(note), "") for note in report.notes]
-    while lines and not lines[0][0]:
-        del lines[0]
     if not color:
-        return "\n".join(text for text, _ in lines)
+        return "\n".join(text for text, _ in lines).strip("\n")
     from rich.color import ColorSystem
     from rich.style import Style
 
     styles = {style: Style.parse(style) for _, style in lines}
-    return "\n".join(styles[style].render(text, color_system=ColorSystem.STANDARD) for text, style in lines)
+    colored = (styles[style].render(text, color_system=ColorSystem.STANDARD) for text, style in lines)
+    return "\n".join(colored).strip("\n")
 
 
 def _blocks(blocks: Iterable[Block], width: int, indent: str, *, unfold: bool, margin: bool) -> Iterator[Styled]:
