@@ -328,6 +328,18 @@ def test_the_checker_sees_a_planted_posix_import() -> None:
     assert eager(planted, POSIX_ONLY) == ["kqlmi.history imports fcntl"]
 
 
+def shared_mappings(source: str) -> list[str]:
+    """Return the fields of classes whose default is a mapping proxy, which dataclasses of Python 3.11 refuse."""
+    fields = [node for one in ast.walk(ast.parse(source)) if isinstance(one, ast.ClassDef) for node in one.body]
+    values = {ast.unparse(node.target): node.value for node in fields if isinstance(node, ast.AnnAssign)}
+    return [name for name, value in values.items() if value and ast.unparse(value).startswith("MappingProxyType(")]
+
+
+def test_no_class_needs_a_newer_python_for_its_defaults() -> None:
+    assert {name: found for name, source in read_package().items() if (found := shared_mappings(source))} == {}
+    assert shared_mappings("class A:\n    a: Mapping[str, str] = MappingProxyType({})\n    b: int = 1\n") == ["a"]
+
+
 IMPORT = "import kqlmi"
 LOAD = """
 from IPython.core.interactiveshell import InteractiveShell

@@ -2,10 +2,9 @@
 
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from operator import attrgetter, itemgetter
-from types import MappingProxyType
 
 from kqlmi.local.language import partitions
 from kqlmi.local.language.lexer import Kind, Token, next_token, tokens
@@ -32,7 +31,7 @@ class Site:
     prelude: Callable[[], str]
     arguments: tuple[str, ...] = ()
     columns: tuple[Column, ...] = ()
-    properties: Mapping[str, str] = MappingProxyType({})
+    properties: Mapping[str, str] = field(default_factory=dict)
     format: str = ""
     partitions: tuple[Partition, ...] = ()
     path_format: str = ""
