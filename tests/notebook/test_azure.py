@@ -92,6 +92,7 @@ def test_the_system_identity_goes_by_the_name_of_the_cluster(
 ) -> None:
     azure.run("%kqlmi unassign system")
     shown, line = offered(capsys)
+    assert "This cannot be undone" in shown
     assert f"{line} --confirm NAME, with the name of the cluster" in shown
     with pytest.raises(CellError, match="no other format"):
         azure.run(f"%kqlmi plan {line.split()[2]} --format json")

@@ -151,7 +151,8 @@ def _difference(document: dict[str, Any], plan: PolicyPlan) -> str:
 
 def to_text(plan: Plan, live: Live = NOTHING) -> str:
     """Return a plan for people, with what is known of it at the moment."""
-    return report.to_text(replace(plan.report(), notes=live.lines))
+    found = plan.report()
+    return report.to_text(replace(found, notes=(*found.notes, *live.lines)))
 
 
 def to_markdown(plan: Plan, live: Live = NOTHING) -> str:
