@@ -5,7 +5,7 @@ import difflib
 import inspect
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NoReturn, get_origin
 
 from kqlmi.errors import CellError
@@ -56,12 +56,13 @@ class Syntax:
     """What may stand behind a name: the parameters of functions, positional ones as words and keywords as options.
 
     An option is a flag (``bool``), takes a value, or takes one each time it is given (``tuple``). Of those in ``more``,
-    the usage only says that there are some.
+    the usage only says that there are some; those in ``common`` come last.
     """
 
     name: str
     parameters: tuple[inspect.Parameter, ...]
     more: tuple[inspect.Parameter, ...] = ()
+    common: tuple[inspect.Parameter, ...] = ()
     prompt: str = ""
 
     @property
@@ -72,7 +73,8 @@ class Syntax:
     @property
     def options(self) -> dict[str, inspect.Parameter]:
         """Return the parameters that are options by what is typed, ``--help`` last."""
-        return {_option(p): p for p in (*self.parameters, *self.more, _HELP) if p.kind is p.KEYWORD_ONLY}
+        every = (*self.parameters, *self.more, *self.common, _HELP)
+        return {f"--{p.name.rstrip('_').replace('_', '-')}": p for p in every if p.kind is p.KEYWORD_ONLY}
 
     @property
     def kinds(self) -> dict[str, Kind]:
@@ -92,9 +94,9 @@ class Syntax:
             many = p.kind is p.VAR_POSITIONAL
             word = _metavar(p) + ("…" if many else "")
             parts.append(word if p.default is p.empty and not many else f"[{word}]")
-        for p in (p for p in self.parameters if p.kind is p.KEYWORD_ONLY):
-            written = _option(p) if _kind(p) == "flag" else f"{_option(p)} {_metavar(p)}"
-            parts.append(written if p.default is p.empty else f"[{written}]")
+        for option, p in replace(self, more=()).options.items():
+            written = option if _kind(p) == "flag" else f"{option} {_metavar(p)}"
+            parts += [] if p is _HELP else [written if p.default is p.empty else f"[{written}]"]
         return " ".join([*parts, *(["[--OPTION VALUE]…"] if self.more else [])])
 
     def parse(self, words: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
@@ -178,10 +180,6 @@ class Syntax:
 
 def _kind(p: inspect.Parameter) -> Kind:
     return _KINDS.get(get_origin(p.annotation) or p.annotation, "value")
-
-
-def _option(p: inspect.Parameter) -> str:
-    return f"--{p.name.rstrip('_').replace('_', '-')}"
 
 
 def _metavar(p: inspect.Parameter) -> str:

@@ -1,7 +1,7 @@
 """The registry of verbs: a function each, whose signature says what may be typed and whose docstring is its help."""
 
 import inspect
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -48,14 +48,14 @@ class Context:
 class Verb:
     """A function whose parameters behind the context are the words and options of a line.
 
-    ``faces`` have it. One that is ``apart`` works on no connection. ``more`` are options that it takes as ``**fields``, and
-    ``about`` has the help of a first word.
+    ``faces`` have it. One that is ``apart`` works on no connection. ``more`` returns the options that it takes as
+    ``**fields`` behind some words, and ``about`` the help of a first word.
     """
 
     run: Callable[..., Any]
     faces: Collection[str] = ("notebook",)
     apart: bool = False
-    more: tuple[str, ...] = ()
+    more: Callable[[Sequence[str]], Iterable[inspect.Parameter]] = lambda _words: ()
     about: Callable[[str], str] | None = None
 
     @property
@@ -115,12 +115,11 @@ class Face:
         """Return the verbs that there are here, by name."""
         return {name: one for name, one in VERBS.items() if self.name in one.faces}
 
-    def syntax(self, verb: Verb) -> Syntax:
-        """Return what may stand behind a verb."""
-        added = {p.name: p for p in (*verb.parameters, *(p for one in self._added(verb) for p in _keywords(one)))}
-        names = (name.replace("-", "_") for name in verb.more)
-        more = (inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default="", annotation=str) for name in names)
-        return Syntax(verb.name, tuple(added.values()), tuple(more), self.prompt)
+    def syntax(self, verb: Verb, words: Sequence[str] = ()) -> Syntax:
+        """Return what may stand behind a verb, where ``words`` are known of it."""
+        own = (*verb.parameters, *_keywords(self.rows.get(verb.name, _show)))
+        common = () if verb.apart else tuple(_keywords(self.common))
+        return Syntax(verb.name, own, tuple(verb.more(words)), common, self.prompt)
 
     def run(self, words: Sequence[str], context: Context) -> Any:
         """Run a line, and return what its face makes of the verb's value.
@@ -132,7 +131,7 @@ class Face:
         if "--help" in rest[: rest.index("--") if "--" in rest else None]:
             named = [word for word in rest[:1] if not word.startswith("-")]
             verb, rest = VERBS["help"], [*verb.name.split(), *named]
-        alone, options = self.syntax(verb).parse(rest)
+        alone, options = self.syntax(verb, rest).parse(rest)
         row: Callable[..., Any] = self.rows.get(verb.name, _show)
         shown, common = _taken(options, row), {} if verb.apart else _taken(options, self.common)
         return row(self.common(context, **common), lambda ready: verb.run(ready, *alone, **options), **shown)
@@ -143,15 +142,12 @@ class Face:
             verb, rest = self._find(words, 2)
             if rest and verb.about:
                 return verb.about(rest[0])
-            texts = map(_docstring, (verb.run, *self._added(verb)))
+            functions = (verb.run, self.rows.get(verb.name, _show), *(() if verb.apart else (self.common,)))
+            texts = map(_docstring, functions)
             return "\n\n".join(filter(None, [self.syntax(verb).usage, *texts, self.after]))
         width = max(map(len, self.verbs))
         rows = (f"{self.prompt}{name.ljust(width)}  {one.summary}" for name, one in self.verbs.items())
         return "\n\n".join(filter(None, [self.before, "\n".join(rows), self.after]))
-
-    def _added(self, verb: Verb) -> tuple[Callable[..., Any], ...]:
-        """Return the functions whose keywords are options of a verb here."""
-        return (self.rows.get(verb.name, _show), *(() if verb.apart else (self.common,)))
 
     def _find(self, words: Sequence[str], place: int = 1) -> tuple[Verb, Sequence[str]]:
         """Return the verb that words begin with, and the rest of them; the first has its ``place`` on the line."""

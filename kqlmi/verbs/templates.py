@@ -1,5 +1,9 @@
 """The verb that writes the text of a flow."""
 
+from collections.abc import Iterator, Sequence
+from inspect import Parameter
+from typing import Annotated
+
 from kqlmi.errors import CellError
 from kqlmi.model import templates
 from kqlmi.model.templates import FORMS, Template
@@ -7,10 +11,17 @@ from kqlmi.report import Rows
 from kqlmi.verbs.parameters import DatabaseName, FlowName, IdentityText
 from kqlmi.verbs.registry import Context, verb
 
-_OPTIONS = tuple(dict.fromkeys(one.option.removeprefix("--") for form in FORMS.values() for one in form.fields))
+
+def _fields(words: Sequence[str]) -> Iterator[Parameter]:
+    """Yield the options of the flow that is the first word; where it is none, those of every flow."""
+    form = FORMS.get(words[0]) if words else None
+    fields = form.fields if form else {one.name: one for each in FORMS.values() for one in each.fields}.values()
+    for one in fields:
+        values = one.choices if form and one.choices else ""
+        yield Parameter(one.name, Parameter.KEYWORD_ONLY, default="", annotation=Annotated[str, values])
 
 
-@verb(more=_OPTIONS, about=lambda flow: templates.form(flow).help)
+@verb(more=_fields, about=lambda flow: templates.form(flow).help)
 def new(
     context: Context,
     flow: FlowName = "",

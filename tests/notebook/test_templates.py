@@ -59,7 +59,10 @@ def test_the_flows_and_their_options_are_listed(connected: Notebook, capsys: pyt
     [
         ("new external_table.storage --identity system --name T", "needs --uri"),
         ("new external_table.storage --name T", "needs --identity"),
-        ("new external_table.storage --identity system --name T --uri x --server s", "takes no --server"),
+        (
+            "new external_table.storage --identity system --name T --uri x --server s",
+            "is no option here. Known: --identity",
+        ),
         ("new externaldat", "no flow 'externaldat'"),
         ("new externaldata --identity nobody --uri https://acct.blob.core.windows.net/c", "nobody"),
         ("new externaldata --identity system --database Nope --uri https://acct.blob.core.windows.net/c", "Nope"),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from kqlmi.model.templates import FORMS, Field
+from kqlmi.model.templates import FORMS
 from kqlmi.notebook.completion.offers import (
     NOTHING,
     Candidate,
@@ -48,13 +48,14 @@ def complete_line(line: str, known: Known) -> Offers:
         return NOTHING
     found = NOTEBOOK.syntax(verb)
     typed = _read(words[1:], fragment, found.kinds)
-    options = _fitting_options(found, typed)
-    of_flow = {one.option: one.choices for one in _fields(found, typed)}
-    if value := _value(typed, known, {**of_flow, **replace(found, more=()).values}):
+    found = NOTEBOOK.syntax(verb, typed.positional)
+    if not typed.positional:
+        found = replace(found, more=())
+    if value := _value(typed, known, found.values):
         return value
     if typed.fragment.startswith("-"):
-        return choose(fragment, _options(typed, options))
-    return _word(typed, found, options, known)
+        return choose(fragment, _options(typed, found.kinds))
+    return _word(typed, found, known)
 
 
 def complete_first_line(line: str, known: Known) -> Offers:
@@ -113,21 +114,7 @@ def _options(typed: _Typed, options: Mapping[str, Kind]) -> list[Candidate]:
     return [Candidate(name, "option") for name in free]
 
 
-def _fields(found: Syntax, typed: _Typed) -> tuple[Field, ...]:
-    """Return the fields of the flow that is the first word, where the verb takes a flow's options."""
-    form = FORMS.get(typed.positional[0]) if found.more and typed.positional else None
-    return form.fields if form else ()
-
-
-def _fitting_options(found: Syntax, typed: _Typed) -> Mapping[str, Kind]:
-    """Return the options of a verb, without those that the flow which is its first word does not take."""
-    taken: dict[str, Kind] = {one.option: "value" for one in _fields(found, typed)}
-    own = replace(found, more=()).kinds
-    everywhere: dict[str, Kind] = {name: own.pop(name) for name in ("--on", "--help") if name in own}
-    return {**own, **taken, **everywhere}
-
-
-def _word(typed: _Typed, found: Syntax, options: Mapping[str, Kind], known: Known) -> Offers:
+def _word(typed: _Typed, found: Syntax, known: Known) -> Offers:
     """Return the words for the parameter that is next, and the options where nothing of it is typed yet."""
     alone = [p for p in found.words if p.kind is p.POSITIONAL_ONLY]
     rest = [p for p in found.words if p.kind is p.VAR_POSITIONAL]
@@ -138,7 +125,7 @@ def _word(typed: _Typed, found: Syntax, options: Mapping[str, Kind], known: Know
         fragment = fragment.rpartition(",")[2]
     candidates = [*_written(fragment, _fitting_values(values, fragment, typed, known))]
     if not typed.fragment:
-        candidates += _options(typed, options)
+        candidates += _options(typed, found.kinds)
     # A file is IPython's to complete.
     return Offers(fragment, tuple(candidates), alone=values != "plan")
 
