@@ -9,19 +9,20 @@ from kqlmi.model.usages import USAGES
 class Workflow:
     """One flow of the service that takes a managed identity.
 
-    ``sure`` is ``documented``, or ``inferred`` where no page names the usage. ``identity`` tells how the flow writes
-    the identity. ``callout`` is the callout policy type that must also allow the target. Source: the pages of the
+    ``identity`` is how the flow writes the identity, ``kusto`` the role of who runs it, and ``external`` the role of the
+    identity; by default those of a query that reads storage. ``sure`` is ``documented``, or ``inferred`` where no page
+    names the usage. ``callout`` is the callout policy type that must also allow the target. Source: the pages of the
     Azure Data Explorer documentation in ``doc`` (file and line in MicrosoftDocs/dataexplorer-docs).
     """
 
     id: str
     title: str
     usage: str
-    identity: str
-    kusto: str
-    external: str
     example: str
     doc: str
+    identity: str = ";managed_identity=system|<objectId>"
+    kusto: str = "Viewer"
+    external: str = "Storage Blob Data Reader"
     sure: str = "documented"
     callout: str = ""
     required_when: str = ""
@@ -38,7 +39,6 @@ WORKFLOWS: tuple[Workflow, ...] = (
         id="external_table.storage",
         title="External table on Azure Storage",
         usage="ExternalTable",
-        identity=";managed_identity=system|<objectId>",
         kusto="create: Database User; alter: Table Admin; create-or-alter with MI: AllDatabasesAdmin; query: Viewer",
         external="read Storage Blob Data Reader; write Storage Blob Data Contributor",
         example=".create-or-alter external table T (x:int) kind=storage dataformat=csv (h@'https://acct.blob.core.windows.net/c;managed_identity=system')",
@@ -49,7 +49,6 @@ WORKFLOWS: tuple[Workflow, ...] = (
         id="external_table.delta",
         title="External table on Delta Lake",
         usage="ExternalTable",
-        identity=";managed_identity=system|<objectId>",
         kusto="as storage (create-or-alter with MI: AllDatabasesAdmin); storage is read AT CREATION, so grant before create",
         external="read Storage Blob Data Reader; write Storage Blob Data Contributor",
         example=".create-or-alter external table D kind=delta (h@'abfss://fs@acct.dfs.core.windows.net/t;managed_identity=<objectId>')",
@@ -126,7 +125,6 @@ WORKFLOWS: tuple[Workflow, ...] = (
         id="export.to_storage",
         title="Export to storage",
         usage="ExportRequest",
-        identity=";managed_identity=system|<objectId>",
         kusto="Database Viewer",
         external="Storage Blob Data Contributor (ADLS Gen1: Contributor)",
         example=".export to csv (h@'https://acct.blob.core.windows.net/c;managed_identity=system') <| T",
@@ -138,7 +136,6 @@ WORKFLOWS: tuple[Workflow, ...] = (
         title="Ingestion from storage (.ingest into)",
         usage="NativeIngestion",
         sure="inferred",
-        identity=";managed_identity=system|<objectId>",
         kusto="Table Ingestor",
         external="Storage Blob Data Reader (Gen1 Reader)",
         example=".ingest into table T ('https://acct.blob.core.windows.net/c/f.csv;managed_identity=<objectId>')",
@@ -150,9 +147,7 @@ WORKFLOWS: tuple[Workflow, ...] = (
         title="Ingestion from storage, queued by a command",
         usage="NativeIngestion",
         sure="inferred",
-        identity=";managed_identity=system|<objectId>",
         kusto="Table Ingestor",
-        external="Storage Blob Data Reader",
         example=".ingest-from-storage-queued into table database('Db').T with (format='csv') <| .list blobs ('https://acct.blob.core.windows.net/c/f;managed_identity=system')",
         doc="kusto/management/data-ingestion/ingest-from-storage-queued.md:84-97",
     ),
@@ -161,9 +156,7 @@ WORKFLOWS: tuple[Workflow, ...] = (
         title="List blobs",
         usage="NativeIngestion",
         sure="inferred",
-        identity=";managed_identity=system|<objectId>",
         kusto="Table Ingestor",
-        external="Storage Blob Data Reader",
         example=".list blobs ('https://acct.blob.core.windows.net/c/f;managed_identity=system') MaxFiles=20",
         doc="kusto/management/data-ingestion/list-blobs.md:88",
     ),
@@ -171,7 +164,6 @@ WORKFLOWS: tuple[Workflow, ...] = (
         id="ingest.sdk_queued",
         title="Queued ingestion by an SDK",
         usage="NativeIngestion",
-        identity=";managed_identity=system|<objectId>",
         kusto="Ingestor",
         external="Storage Blob Data Reader (Storage Blob Data Contributor with DeleteSourceOnSuccess); Owner/Contributor is NOT enough",
         example="https://acct.blob.core.windows.net/c/f.csv;managed_identity=system",
@@ -185,7 +177,6 @@ WORKFLOWS: tuple[Workflow, ...] = (
         sure="inferred",
         identity="-ingestmi:system|<clientId>",
         kusto="Ingestor",
-        external="Storage Blob Data Reader",
         example="LightIngest ... -ingestmi:system",
         doc="lightingest.md:66",
         note="conflict: CLIENT id here; object id everywhere else",
@@ -228,9 +219,6 @@ WORKFLOWS: tuple[Workflow, ...] = (
         id="externaldata",
         title="externaldata operator",
         usage="ExternalDataRequest",
-        identity=";managed_identity=system|<objectId>",
-        kusto="Viewer",
-        external="Storage Blob Data Reader",
         example='externaldata(x:string)[h@"https://acct.blob.core.windows.net/c/f.txt;managed_identity=system"]',
         doc="kusto/management/managed-identity-policy.md:62; kusto/query/externaldata-operator.md:93",
         callout="external_data",
@@ -240,9 +228,6 @@ WORKFLOWS: tuple[Workflow, ...] = (
         title="inline_external_table operator",
         usage="ExternalDataRequest",
         sure="inferred",
-        identity=";managed_identity=system|<objectId>",
-        kusto="Viewer",
-        external="Storage Blob Data Reader",
         example='inline_external_table(x:long) kind=storage dataformat=parquet (h@"https://acct.blob.core.windows.net/c;managed_identity=system")',
         doc="kusto/query/inline-external-table-operator.md:153",
         callout="external_data",
@@ -251,8 +236,6 @@ WORKFLOWS: tuple[Workflow, ...] = (
         id="infer_storage_schema",
         title="infer_storage_schema plugin",
         usage="ExternalDataRequest",
-        identity=";managed_identity=system|<objectId>",
-        kusto="Viewer",
         external="Storage Blob Data Reader (Gen1 Reader)",
         example="evaluate infer_storage_schema(dynamic({'StorageContainers':[h@'https://acct.blob.core.windows.net/c;managed_identity=system'],'DataFormat':'csv'}))",
         doc="kusto/query/infer-storage-schema-plugin.md; kusto/management/managed-identity-policy.md:62",
@@ -262,9 +245,7 @@ WORKFLOWS: tuple[Workflow, ...] = (
         id="python.external_artifacts",
         title="External artifacts of the python plugin",
         usage="SandboxArtifacts",
-        identity=";managed_identity=system|<objectId>",
         kusto="Viewer + plugin enabled",
-        external="Storage Blob Data Reader",
         example="T | evaluate python(typeof(*), script, external_artifacts=bag_pack('a.zip','https://acct.blob.core.windows.net/c/a.zip;managed_identity=system'))",
         doc="kusto/includes/python-plugin-adx.md:121; managed-identities-overview.md:57",
         callout="sandbox_artifacts",
@@ -274,9 +255,7 @@ WORKFLOWS: tuple[Workflow, ...] = (
         title="External artifacts of the r plugin",
         usage="SandboxArtifacts",
         sure="inferred",
-        identity=";managed_identity=system|<objectId>",
         kusto="Viewer + plugin enabled",
-        external="Storage Blob Data Reader",
         example="T | evaluate r(typeof(*), script, dynamic({}), bag_pack('a.zip','https://.../a.zip;managed_identity=system'))",
         doc="kusto/query/r-plugin.md:34",
         callout="sandbox_artifacts",
@@ -286,7 +265,6 @@ WORKFLOWS: tuple[Workflow, ...] = (
         title="sql_request plugin",
         usage="SqlRequest",
         identity='Authentication="Active Directory Managed Identity"[;User Id=<objectId>]',
-        kusto="Viewer",
         external="SQL SELECT",
         example="evaluate sql_request('Server=tcp:s.database.windows.net,1433;Authentication=\"Active Directory Managed Identity\";Initial Catalog=db;','select 1 as x'):(x:long)",
         doc="kusto/query/sql-request-plugin.md (auth table)",
@@ -297,47 +275,28 @@ WORKFLOWS: tuple[Workflow, ...] = (
         title="cosmosdb_sql_request plugin",
         usage="SqlRequest",
         identity='Authentication="Active Directory Managed Identity"[;User Id=<objectId>]',
-        kusto="Viewer",
         external="Cosmos DB read",
         example="evaluate cosmosdb_sql_request('AccountEndpoint=https://a.documents.azure.com/;Database=d;Collection=c;Authentication=\"Active Directory Managed Identity\";User Id=<objectId>;','SELECT c.Id from c'):(Id:long)",
         doc="kusto/query/cosmosdb-plugin.md (auth table)",
         callout="cosmosdb",
         note="policy page misnames it cosmosdb_request",
     ),
-    Workflow(
-        id="ai_embeddings",
-        title="ai_embeddings plugin",
-        usage="AzureAI",
-        identity=";managed_identity=system (docs show system only)",
-        kusto="Viewer",
-        external="Cognitive Services OpenAI User",
-        example="evaluate ai_embeddings('text', 'https://a.openai.azure.com/openai/deployments/m/embeddings?api-version=2024-06-01;managed_identity=system')",
-        doc="kusto/query/ai-embeddings-plugin.md:76-95",
-        callout="azure_openai",
-        note="documented examples grant at the cluster only",
-    ),
-    Workflow(
-        id="ai_chat_completion",
-        title="ai_chat_completion plugin",
-        usage="AzureAI",
-        identity=";managed_identity=system (docs show system only)",
-        kusto="Viewer",
-        external="Cognitive Services OpenAI User",
-        example="evaluate ai_chat_completion(dynamic([{'role':'user','content':'hi'}]), 'https://a.openai.azure.com/openai/deployments/m/chat/completions?api-version=2024-06-01;managed_identity=system')",
-        doc="kusto/query/ai-chat-completion-plugin.md:76-95",
-        callout="azure_openai",
-        note="documented examples grant at the cluster only",
-    ),
-    Workflow(
-        id="ai_chat_completion_prompt",
-        title="ai_chat_completion_prompt plugin",
-        usage="AzureAI",
-        identity=";managed_identity=system (docs show system only)",
-        kusto="Viewer",
-        external="Cognitive Services OpenAI User",
-        example="evaluate ai_chat_completion_prompt('hi', 'https://a.openai.azure.com/openai/deployments/m/chat/completions?api-version=2024-06-01;managed_identity=system')",
-        doc="kusto/query/ai-chat-completion-prompt-plugin.md:76-95",
-        callout="azure_openai",
-        note="documented examples grant at the cluster only",
+    *(
+        Workflow(
+            id=plugin,
+            title=f"{plugin} plugin",
+            usage="AzureAI",
+            identity=";managed_identity=system (docs show system only)",
+            external="Cognitive Services OpenAI User",
+            example=f"evaluate {plugin}({asked}, 'https://a.openai.azure.com/openai/deployments/m/{model}?api-version=2024-06-01;managed_identity=system')",
+            doc=f"kusto/query/{plugin.replace('_', '-')}-plugin.md:76-95",
+            callout="azure_openai",
+            note="documented examples grant at the cluster only",
+        )
+        for plugin, asked, model in (
+            ("ai_embeddings", "'text'", "embeddings"),
+            ("ai_chat_completion", "dynamic([{'role':'user','content':'hi'}])", "chat/completions"),
+            ("ai_chat_completion_prompt", "'hi'", "chat/completions"),
+        )
     ),
 )

@@ -1,64 +1,39 @@
 """Fields: what a template can be told, one row each."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal, Self
+from functools import partial
+from typing import Final, NamedTuple, Self
 
 from kqlmi.errors import InputError
 from kqlmi.model.entities import did_you_mean, is_guid
+from kqlmi.model.kql import quoting
 from kqlmi.model.kql.source_map import literal_value
 from kqlmi.model.kql.tokenizer import Token, tokens
 from kqlmi.model.statement import Statement
 from kqlmi.model.uses.blobs import EVENT_FORMATS, FORMATS, WRITTEN_FORMATS
 from kqlmi.redaction import is_secret
 
-FieldKind = Literal[
-    "name",
-    "text",
-    "query",
-    "uri",
-    "model uri",
-    "endpoint",
-    "schema",
-    "format",
-    "written format",
-    "event format",
-    "interval",
-    "days",
-    "value",
-    "resource",
-    "guid",
-]
-
 TYPES: Final = frozenset(
     {"bool", "boolean", "date", "datetime", "decimal", "double", "dynamic", "guid", "int", "long", "real", "string"}
     | {"time", "timespan", "uniqueid", "uuid"}
 )
-_CHOICES: Final[Mapping[FieldKind, tuple[str, ...]]] = {
-    "format": FORMATS,
-    "written format": WRITTEN_FORMATS,
-    "event format": EVENT_FORMATS,
-}
 _SHORTEST: Final = 3  # name, colon and type
-_INTERVAL: Final = re.compile(r"[1-9]\d{0,5}[dhms]")
-_DAYS: Final = re.compile(r"[1-9]\d{0,5}d")
 _URI: Final = re.compile(r"(?:https|abfss|adl)://(?P<rest>[^\s;#]+)")
 _CREDENTIAL: Final = re.compile(r"(?:[?&]|%3F|%26)(?:sig|api-key|key|code|token)(?:=|%3D)", re.IGNORECASE)
-_ENDPOINT: Final = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+/?")
-_RESOURCE: Final = re.compile(r"/subscriptions/[^/\s]+/resourceGroups/[^/\s]+/providers/[^\s'\"`$\\]+", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A parameter of a flow: its option is ``name`` with hyphens.
+    """A parameter of a flow: its option is ``name`` with hyphens, its ``kind`` one of ``KINDS``.
 
     ``default`` fills it where nothing is said, and is shown then; a field without one must be said, unless it is
     ``optional``.
     """
 
     name: str
-    kind: FieldKind
+    kind: str
     help: str
     default: str = ""
     optional: bool = False
@@ -66,7 +41,7 @@ class Field:
     @property
     def choices(self) -> tuple[str, ...]:
         """Return the values that it takes; none where these are not listed."""
-        return _CHOICES.get(self.kind, ())
+        return KINDS[self.kind].choices
 
     @property
     def option(self) -> str:
@@ -99,7 +74,19 @@ class Field:
         """
         if not value.strip():
             raise InputError(f"{self.option} is empty.", hint=f"It is {self.help}.")
-        return _CHECKS.get(self.kind, _any)(self.option, value)
+        return KINDS[self.kind].checked(self.option, value)
+
+    def written(self, value: str) -> str:
+        """Return a value that was checked as a command writes it."""
+        return KINDS[self.kind].written(value)
+
+
+class Kind(NamedTuple):
+    """What a field takes: how a value of an option is checked, how a command writes it, and the choices if they are few."""
+
+    checked: Callable[[str, str], str] = lambda _option, value: value
+    written: Callable[[str], str] = str
+    choices: tuple[str, ...] = ()
 
 
 def columns(text: str) -> tuple[tuple[str, str], ...]:
@@ -108,21 +95,17 @@ def columns(text: str) -> tuple[tuple[str, str], ...]:
     Raises:
         InputError: It is none.
     """
-    found: list[tuple[str, str]] = []
-    piece: list[Token] = []
-    for token in (*tokens(text), Token("mark", ",", len(text))):
-        if token.text != ",":
-            piece.append(token)
-            continue
-        found.append(_column(text, piece))
-        piece = []
+    read = tokens(text)
+    ends = [*(place for place, token in enumerate(read) if token.text == ","), len(read)]
+    starts = [0, *(place + 1 for place in ends)]
+    found = tuple(_column(text, read[start:end]) for start, end in zip(starts, ends, strict=False))
     names = [name for name, _ in found]
     if twice := next((name for name in names if names.count(name) > 1), ""):
         raise InputError(f"The schema has the column {twice!r} twice.")
-    return tuple(found)
+    return found
 
 
-def _column(text: str, piece: list[Token]) -> tuple[str, str]:
+def _column(text: str, piece: Sequence[Token]) -> tuple[str, str]:
     if len(piece) < _SHORTEST or piece[-2].text != ":":
         raise InputError(f"{text!r} is no schema.", hint="Write --schema \"x: int, ['y z']: string\".")
     name, kind = piece[:-2], piece[-1].text
@@ -134,10 +117,6 @@ def _column(text: str, piece: list[Token]) -> tuple[str, str]:
     if not written:
         raise InputError(f"A column of the schema {text!r} has no name.")
     return written, kind
-
-
-def _any(_option: str, value: str) -> str:
-    return value
 
 
 def _query(option: str, value: str) -> str:
@@ -159,10 +138,6 @@ def _uri(option: str, value: str, *, query: bool = False) -> str:
     return value.strip()
 
 
-def _model_uri(option: str, value: str) -> str:
-    return _uri(option, value, query=True)
-
-
 def _value(option: str, value: str) -> str:
     if set(value) & set(";\"'={}") or not value.isprintable():
         # Not repeated: a whole connection string may hold a password.
@@ -175,24 +150,8 @@ def _schema(_option: str, value: str) -> str:
     return value
 
 
-def _format(kind: FieldKind, what: str) -> Callable[[str, str], str]:
-    known = _CHOICES[kind]
-
-    def check(option: str, value: str) -> str:
-        if value.casefold() not in known:
-            raise InputError(f"{option} {value!r} is no format of {what}.", hint=did_you_mean(value, known))
-        return value.casefold()
-
-    return check
-
-
-def _fits(pattern: re.Pattern[str], hint: str) -> Callable[[str, str], str]:
-    def check(option: str, value: str) -> str:
-        if not pattern.fullmatch(value.strip()):
-            raise InputError(f"{option} is not written like that.", hint=f"Write {hint}.")
-        return value.strip()
-
-    return check
+def _written_schema(text: str) -> str:
+    return f"({', '.join(f'{quoting.name(name)}: {kind}' for name, kind in columns(text))})" if text else ""
 
 
 def _guid(option: str, value: str) -> str:
@@ -201,20 +160,43 @@ def _guid(option: str, value: str) -> str:
     return value.strip().lower()
 
 
-_CHECKS: Final[Mapping[FieldKind, Callable[[str, str], str]]] = {
-    "query": _query,
-    "uri": _uri,
-    "model uri": _model_uri,
-    "value": _value,
-    "schema": _schema,
-    "format": _format("format", "files"),
-    "written format": _format("written format", "files that an export writes"),
-    "event format": _format("event format", "events"),
-    "interval": _fits(_INTERVAL, "1h, 30m or 2d"),
-    "days": _fits(_DAYS, "1d or 36500d"),
-    "endpoint": _fits(_ENDPOINT, "https://ingest-<cluster>.<region>.kusto.windows.net"),
-    "resource": _fits(_RESOURCE, "/subscriptions/…/resourceGroups/…/providers/…"),
-    "guid": _guid,
+def _one_of(known: tuple[str, ...], what: str) -> Kind:
+    def checked(option: str, value: str) -> str:
+        if value.casefold() not in known:
+            raise InputError(f"{option} {value!r} is no format of {what}.", hint=did_you_mean(value, known))
+        return value.casefold()
+
+    return Kind(checked, choices=known)
+
+
+def _like(pattern: str, hint: str) -> Kind:
+    def checked(option: str, value: str) -> str:
+        if not re.fullmatch(pattern, value.strip()):
+            raise InputError(f"{option} is not written like that.", hint=f"Write {hint}.")
+        return value.strip()
+
+    return Kind(checked)
+
+
+KINDS: Final[Mapping[str, Kind]] = {
+    "name": Kind(written=quoting.name),
+    "text": Kind(written=quoting.literal),
+    "query": Kind(_query),
+    "uri": Kind(_uri),
+    "model uri": Kind(partial(_uri, query=True)),
+    "endpoint": _like(r"https?://[A-Za-z0-9.:\[\]-]+/?", "https://ingest-<cluster>.<region>.kusto.windows.net"),
+    "schema": Kind(_schema, _written_schema),
+    "format": _one_of(FORMATS, "files"),
+    "written format": _one_of(WRITTEN_FORMATS, "files that an export writes"),
+    "event format": _one_of(EVENT_FORMATS, "events"),
+    "interval": _like(r"[1-9]\d{0,5}[dhms]", "1h, 30m or 2d"),
+    "days": _like(r"[1-9]\d{0,5}d", "1d or 36500d"),
+    "value": Kind(_value),
+    "resource": _like(
+        r"(?i:/subscriptions/[^/\s]+/resourceGroups/[^/\s]+/providers/[^\s'\"`$\\]+)",
+        "/subscriptions/…/resourceGroups/…/providers/…",
+    ),
+    "guid": Kind(_guid),
 }
 
 NAME: Final = Field("name", "name", "the name of what is made")

@@ -84,6 +84,11 @@ def template(flow: str, *fields: Field, **options: Any) -> Callable[[Write], Wri
     return register
 
 
+def kql(flow: str, text: str, *fields: Field, **options: Any) -> None:
+    """Register the text of a command or query, with ``{names}`` for what ``Values.written`` has."""
+    template(flow, *fields, **options)(lambda values: text.format_map(values.written(fields)))
+
+
 def form(flow: str) -> Form:
     """Return the form of a flow, by its ID.
 

@@ -1,13 +1,11 @@
 """The values that fill a template, and how they are written in it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from kqlmi.errors import InputError
-from kqlmi.model.azure.resourceid import ResourceId
 from kqlmi.model.entities import SYSTEM, Identity
 from kqlmi.model.kql import quoting
-from kqlmi.model.templates.fields import columns
+from kqlmi.model.templates.fields import Field
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,69 +36,33 @@ class Values:
         """Return the value of a field; empty where it was not said."""
         return self.fields.get(name, "")
 
-    def name(self, field: str) -> str:
-        """Return a field as an entity's name."""
-        return quoting.name(self[field])
-
-    def literal(self, field: str) -> str:
-        """Return a field as a string literal."""
-        return quoting.literal(self[field])
-
-    def query(self, field: str = "source") -> str:
-        """Return the query, or all rows of the table in a field where none was said."""
-        return self["query"] or self.name(field)
-
-    def columns(self, opening: str = "(") -> str:
-        """Return the schema in brackets; empty where there is none."""
-        if not self["schema"]:
-            return ""
-        return opening + ", ".join(f"{quoting.name(name)}: {kind}" for name, kind in columns(self["schema"])) + ")"
-
-    @property
-    def client_id(self) -> str:
-        """Return the identity for LightIngest, the one program that takes a client ID.
-
-        Raises:
-            InputError: It is not known.
-        """
-        found = SYSTEM if self.identity.object_id == SYSTEM else self["client_id"] or self.identity.client_id
-        if not found:
-            raise InputError(
-                f"LightIngest takes the client ID of {self.identity}, which no policy tells.", hint="Say --client-id."
-            )
-        return found
-
     @property
     def storage(self) -> str:
         """Return the connection string of the URL: ``URL;managed_identity=…``."""
         return f"{self['uri']};managed_identity={self.identity.object_id}"
 
-    @property
-    def sql(self) -> str:
-        """Return the connection string of the SQL server."""
-        return f"Server=tcp:{self['server']},1433;Initial Catalog={self['catalog']};{self._authentication}"
+    def written(self, fields: Iterable[Field]) -> dict[str, str]:
+        """Return what the text of a command names: the fields, each as its kind is written, and what they make together.
 
-    @property
-    def cosmos(self) -> str:
-        """Return the connection string of the Cosmos DB account."""
-        where = f"AccountEndpoint={self['uri']};Database={self['catalog']};Collection={self['collection']};"
-        return where + self._authentication
-
-    @property
-    def _authentication(self) -> str:
+        That is: ``identity``, ``database``, the connection strings ``storage``, ``sql`` and ``cosmos`` and the file name
+        ``artifact``, as literals; the ``query``, by default all rows of ``source``; and the ``output`` of a plugin.
+        """
+        found = {one.name: one.written(self[one.name]) for one in fields}
         identity = self.identity.object_id
         user = "" if identity == SYSTEM else f"User Id={identity};"
-        return f'Authentication="Active Directory Managed Identity";{user}'
-
-    @property
-    def cluster(self) -> ResourceId:
-        """Return where the cluster is in Azure; InputError where the field is no resource ID of one."""
-        found = ResourceId.parse(self["resource_id"].rstrip("/"), "Microsoft.Kusto/clusters")
-        if found is None:
-            raise InputError("--resource-id is not the resource ID of a cluster.")
-        return found
-
-
-def hidden(text: str) -> str:
-    """Return a literal that the service masks in its logs: ``h'…'``."""
-    return f"h{quoting.literal(text)}"
+        sign_in = f'Authentication="Active Directory Managed Identity";{user}'
+        account = f"AccountEndpoint={self['uri']};Database={self['catalog']};Collection={self['collection']}"
+        literals = {
+            "identity": identity,
+            "database": self.database,
+            "storage": self.storage,
+            "sql": f"Server=tcp:{self['server']},1433;Initial Catalog={self['catalog']};{sign_in}",
+            "cosmos": f"{account};{sign_in}",
+            "artifact": self["uri"].rstrip("/").rpartition("/")[2],
+        }
+        return {
+            **found,
+            **{name: quoting.literal(text) for name, text in literals.items()},
+            "query": found.get("query") or found.get("source", ""),
+            "output": f": {found['schema']}" if found.get("schema") else "",
+        }

@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from kqlmi.errors import InputError
+from kqlmi.model.azure.resourceid import ResourceId
 from kqlmi.model.entities import SYSTEM
 from kqlmi.model.explain.fixes import word
 from kqlmi.model.templates import fields
@@ -51,15 +52,20 @@ def _lightingest(values: Values) -> str:
     """Return the line of a shell that runs LightIngest.
 
     Raises:
-        InputError: A name cannot be written the same way for every shell.
+        InputError: A name cannot be written the same way for every shell, or the client ID is not known.
     """
+    is_system = values.identity.object_id == SYSTEM
+    client = SYSTEM if is_system else values["client_id"] or values.identity.client_id
+    if not client:
+        told = f"LightIngest takes the client ID of {values.identity}, which no policy tells."
+        raise InputError(told, hint="Say --client-id.")
     words = [
         f"{values['ingest_uri']};Fed=True",
         f"-database:{values.database}",
         f"-table:{values['table']}",
         f"-source:{values['uri']}",
         f"-format:{values['format']}",
-        f"-ingestmi:{values.client_id}",
+        f"-ingestmi:{client}",
     ]
     for one in words:
         if unsafe := sorted(_UNSAFE & set(one)):
@@ -79,24 +85,10 @@ def _event_grid(values: Values) -> str:
     return _connection(values, "EventGrid", {"storageAccountResourceId": values["storage"], **_hub(values)})
 
 
-@template(
-    "dataconnection.cosmosdb",
-    *_CONNECTION,
-    fields.COSMOS,
-    fields.CATALOG,
-    fields.COLLECTION,
-    kind="python",
-)
+@template("dataconnection.cosmosdb", *_CONNECTION, fields.COSMOS, fields.CATALOG, fields.COLLECTION, kind="python")
 def _cosmos(values: Values) -> str:
-    return _connection(
-        values,
-        "CosmosDb",
-        {
-            "cosmosDbAccountResourceId": values["account"],
-            "cosmosDbDatabase": values["catalog"],
-            "cosmosDbContainer": values["collection"],
-        },
-    )
+    named = {"AccountResourceId": "account", "Database": "catalog", "Container": "collection"}
+    return _connection(values, "CosmosDb", {f"cosmosDb{key}": values[field] for key, field in named.items()})
 
 
 def _hub(values: Values) -> dict[str, str]:
@@ -113,7 +105,9 @@ def _connection(values: Values, kind: str, properties: dict[str, Any]) -> str:
     The identity is named by its resource ID, the system identity by the cluster's; ``kind`` must be in the body, as
     azure-mgmt-kusto 4.0.0 does not add it.
     """
-    where = values.cluster
+    where = ResourceId.parse(values["resource_id"].rstrip("/"), "Microsoft.Kusto/clusters")
+    if where is None:
+        raise InputError("--resource-id is not the resource ID of a cluster.")
     rows = {"tableName": values["table"], **properties}
     written = "\n".join(f"            {name!r}: {value!r}," for name, value in rows.items())
     if values.identity.object_id == SYSTEM:
