@@ -1,6 +1,7 @@
 """A local cluster: it speaks the Kusto protocol on loopback and enforces the ManagedIdentity policy."""
 
 from collections.abc import Iterable
+from contextlib import ExitStack, closing
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -44,25 +45,20 @@ def start(
 
     given = [name for name, one in {"databases": databases, "identities": identities, "usages": usages}.items() if one]
     state = world.build(databases, identities, usages)
-    if path is not None:
-        from kqlmi.local.state.persistence import Store  # seldom needed
+    store = folder = None
+    with ExitStack() as opened:
+        if path is not None:
+            from kqlmi.local.state.persistence import Store  # seldom needed
 
-        store = Store(Path(path).resolve())
-        try:
+            store = opened.enter_context(closing(Store(Path(path).resolve())))
             _open(store, state, given, is_sample=databases is None)
-            return LocalCluster(state, port, store=store)
-        except BaseException:
-            store.close()
-            raise
-    if databases is not None:
-        return LocalCluster(state, port)
-    folder = TemporaryDirectory(prefix="kqlmi-local-", ignore_cleanup_errors=True)
-    try:
-        world.furnish(state, Path(folder.name))
-        return LocalCluster(state, port, folder)
-    except BaseException:
-        folder.cleanup()
-        raise
+        elif databases is None:
+            folder = TemporaryDirectory(prefix="kqlmi-local-", ignore_cleanup_errors=True)
+            opened.callback(folder.cleanup)
+            world.furnish(state, Path(folder.name))
+        cluster = LocalCluster(state, port, folder, store)
+        opened.pop_all()  # the cluster closes them
+        return cluster
 
 
 def _open(store: "Store", state: "State", given: list[str], *, is_sample: bool) -> None:

@@ -2,8 +2,7 @@
 
 import atexit
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -17,7 +16,7 @@ from kqlmi.local.http.server import Server
 from kqlmi.local.http.service import Service
 from kqlmi.local.state.hubs import Hub
 from kqlmi.local.state.persistence import Store
-from kqlmi.local.state.state import Grant, State
+from kqlmi.local.state.state import Grant, State, World
 from kqlmi.local.values import resources
 from kqlmi.local.values.faults import KustoError
 from kqlmi.local.values.identities import Identity
@@ -39,12 +38,7 @@ class LocalCluster:
     """A cluster on loopback; ``url`` is its address, ``token`` belongs to an AllDatabasesAdmin."""
 
     def __init__(
-        self,
-        state: State,
-        port: int,
-        folder: TemporaryDirectory[str] | None = None,
-        *,
-        store: Store | None = None,
+        self, state: State, port: int, folder: TemporaryDirectory[str] | None = None, store: Store | None = None
     ) -> None:
         """Serve a state on a port; 0 lets the system choose one. ``folder`` is removed with the cluster."""
         self._state = state
@@ -96,7 +90,7 @@ class LocalCluster:
         state = self._state
         with state.lock:
             for one in [state.database(database)] if database is not None else list(state.world.databases.values()):
-                state.grant(one, Grant(_ROLES[role], principal))
+                state.put(replace(one, grants=(*one.grants, Grant(_ROLES[role], principal))))
         state.keep()
         return self._new_token(Caller(principal))
 
@@ -156,24 +150,18 @@ class LocalCluster:
         path = Path(folder)
         if not path.is_dir():
             raise InputError(f"The folder {path} does not exist.", hint="Create it first.")
-        with _as_input():
-            self._state.change(lambda w: replace(w, storage=w.storage.with_container(url, path)))
-        self._state.keep()
+        self._change(lambda w: w.with_container(url, path))
 
     def assign_role(self, object_id: str, url: str, role: str) -> None:
         """Assign an Azure role on a container or an event hub to a principal, such as ``Storage Blob Data Reader``.
 
         A hub is named by its resource ID, or as ``sb://namespace.servicebus.windows.net/hub``.
         """
-        with _as_input():
-            self._state.change(lambda w: replace(w, azure_roles=w.azure_roles.assigned(object_id, url, role)))
-        self._state.keep()
+        self._change(lambda w: replace(w, azure_roles=w.azure_roles.assigned(object_id, url, role)))
 
     def unassign_role(self, object_id: str, url: str, role: str) -> None:
         """Take an Azure role away from a principal."""
-        with _as_input():
-            self._state.change(lambda w: replace(w, azure_roles=w.azure_roles.unassigned(object_id, url, role)))
-        self._state.keep()
+        self._change(lambda w: replace(w, azure_roles=w.azure_roles.unassigned(object_id, url, role)))
 
     def stop(self) -> None:
         """Stop the cluster; a second call does nothing."""
@@ -193,15 +181,14 @@ class LocalCluster:
             self._state.callers = {**self._state.callers, token: caller}
         return token
 
-
-@contextmanager
-def _as_input() -> Iterator[None]:
-    """Raise what the cluster would refuse as a wrong argument."""
-    try:
-        yield
-    except KustoError as error:
-        what = error.detail.partition("cannot be executed: ")[2] or error.detail
-        raise InputError(f"{what[:1].upper()}{what[1:]}.", hint="Nothing was changed.") from error
+    def _change(self, change: Callable[[World], World]) -> None:
+        """Change and keep the world; what the cluster would refuse is a wrong argument."""
+        try:
+            self._state.change(change)
+        except KustoError as error:
+            what = error.detail.partition("cannot be executed: ")[2] or error.detail
+            raise InputError(f"{what[:1].upper()}{what[1:]}.", hint="Nothing was changed.") from error
+        self._state.keep()
 
 
 def _serve(state: State, port: int, uploads: Path | None) -> Server:

@@ -102,7 +102,7 @@ def furnish(state: State, folder: Path) -> None:
     roles = state.world.azure_roles
     for name, role in _HOLDERS.items():
         roles = roles.assigned(_stable(name), CONTAINER, role)
-    state.change(lambda w: replace(w, storage=w.storage.with_container(CONTAINER, folder), azure_roles=roles))
+    state.change(lambda w: replace(w.with_container(CONTAINER, folder), azure_roles=roles))
 
 
 def build(databases: Iterable[str] | None, identities: Iterable[str | Identity] | None, usages: Iterable[str]) -> State:

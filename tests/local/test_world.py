@@ -64,7 +64,7 @@ def test_what_cannot_be_told_apart_is_refused(wrong: dict[str, Any]) -> None:
 def test_the_sample_world_has_files_and_takes_them_with_it(connect: Any) -> None:
     blob = f"{world_module.CONTAINER}/storms/2007-10.csv"
     with local.start() as cluster:
-        reader, folder = connect(cluster), (cluster._state.world.storage.containers["kqlmisamples", "landing"])
+        reader, folder = connect(cluster), (cluster._state.world.containers["kqlmisamples", "landing"])
         object_id = cluster.identities[1].object_id
         text = f"externaldata (t: datetime, s: string) [h'{blob};managed_identity={object_id}'] | count"
         assert reader.query(text, "Telemetry") == [{"Count": 3}]

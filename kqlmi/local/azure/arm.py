@@ -132,19 +132,15 @@ def operation(request: Request) -> Answer:
 @route("GET", f"{_GROUP}{_IDENTITIES}")
 def identities(request: Request) -> Answer:
     """Return the user-assigned identities of the resource group, whether they are assigned to the cluster or not."""
-    return Answer(
-        body={"value": [assignments.identity_body(one) for one in request.state.world.user_assigned.values()]}
-    )
+    shown = [assignments.identity_body(one) for one in request.state.world.user_assigned.values()]
+    return Answer(body={"value": shown})
 
 
 @route("GET", f"{_GROUP}{_IDENTITIES}/{{name}}")
 def identity(request: Request) -> Answer:
     """Return one user-assigned identity."""
-    return Answer(
-        body=assignments.identity_body(
-            assignments.user_assigned(request.state, resources.identity_id(request.path["name"]))
-        )
-    )
+    found = assignments.user_assigned(request.state, resources.identity_id(request.path["name"]))
+    return Answer(body=assignments.identity_body(found))
 
 
 @route("PUT", f"{_GROUP}{_IDENTITIES}/{{name}}")

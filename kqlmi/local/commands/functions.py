@@ -1,5 +1,6 @@
 """Stored functions: creating, showing and dropping them; they are understood when a query calls them."""
 
+from functools import partial
 from typing import Any
 
 from kqlmi.local.dispatch.changes import put
@@ -7,12 +8,12 @@ from kqlmi.local.dispatch.registry import Call, Rows, command, shape
 from kqlmi.local.language.lexer import mask_hidden
 from kqlmi.local.language.reader import Reader
 from kqlmi.local.state.entities import Function
-from kqlmi.local.state.state import Database
 from kqlmi.local.values.faults import already_exists, bad_request
 from kqlmi.local.values.principals import ADMIN, CREATE, READ_SCHEMA
 
 _SCHEMA = "Name: string, Parameters: string, Body: string, Folder: string, DocString: string"
 _KNOWN = {"folder", "docstring", "skipvalidation"}
+_put = partial(put, kind="functions", shown=lambda one: mask_hidden(one.body))
 
 
 @shape("function")
@@ -51,7 +52,7 @@ def function_define(call: Call) -> Rows:
             call.require(ADMIN, database, f"Function {name}")
         else:
             database = database.with_admin(f"Function {name}", call.caller.principal)
-        _put(call, database, name, function, "CREATE-FUNCTION")
+        _put(call, database, name, function, event="CREATE-FUNCTION")
     return [_row(function)]
 
 
@@ -63,7 +64,7 @@ def function_drop(call: Call) -> Rows:
         database = call.allowed(ADMIN, f"Function {name}")
         if name in database.functions or "ifexists" not in call.args:
             database.function(name)
-            database = _put(call, database.without_admins(f"Function {name}"), name, None, "DROP-FUNCTION")
+            database = _put(call, database.without_admins(f"Function {name}"), name, None, event="DROP-FUNCTION")
     return [(remaining,) for remaining in database.functions]
 
 
@@ -84,10 +85,6 @@ def _bracketed(reader: Reader, opening: str, closing: str) -> str:
     start = reader.peek().start
     reader.expressions(opening, closing)
     return reader.text[start : reader.position]
-
-
-def _put(call: Call, database: Database, name: str, function: Function | None, event: str) -> Database:
-    return put(call, database, "functions", name, function, event=event, shown=lambda one: mask_hidden(one.body))
 
 
 def _row(function: Function, *, is_masked: bool = True) -> tuple[Any, ...]:

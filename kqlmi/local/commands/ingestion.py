@@ -96,11 +96,7 @@ def target(reader: Reader, _verb: str) -> tuple[str | None, str]:
     return database, table
 
 
-@command(
-    ".get ingestion resources",
-    schema="ResourceTypeName: string, StorageRoot: string",
-    endpoints=_HERE,
-)
+@command(".get ingestion resources", schema="ResourceTypeName: string, StorageRoot: string", endpoints=_HERE)
 def ingestion_resources_get(call: Call) -> Rows:
     """Yield where clients upload files and queue them; a client wants one of each kind."""
     _require_ingestor(call)

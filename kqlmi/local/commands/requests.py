@@ -1,12 +1,15 @@
 """What ran, what runs, and what changed."""
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, TypeVar
 
 from kqlmi.local.dispatch.registry import Call, Rows, command
 from kqlmi.local.state.activity import Change, Run
 from kqlmi.local.state.state import key
-from kqlmi.local.values.principals import ADMIN, MONITOR
+from kqlmi.local.values.principals import ADMIN, MONITOR, Role
 from kqlmi.local.values.tables import columns
+
+Seen = TypeVar("Seen", Run, Change)
 
 _QUERIES = (
     "ClientActivityId: string, Text: string, Database: string, StartedOn: datetime, LastUpdatedOn: datetime, "
@@ -64,11 +67,7 @@ def commands_and_queries_show(call: Call) -> Rows:
 )
 def journal_show(call: Call) -> Rows:
     """Return the changes that the caller made, and those of what it administers."""
-    return [
-        _journal_row(change)
-        for change in call.state.world.journal
-        if _owns(call, change) or _administers(call, change.database, ADMIN)
-    ]
+    return map(_journal_row, allowed(call, call.state.world.journal, ADMIN))
 
 
 @command(
@@ -78,13 +77,9 @@ def journal_show(call: Call) -> Rows:
 def query_cancel(call: Call) -> Rows:
     """End the running queries that have a client request ID."""
     wanted, reason = call.args["id"], call.args.get("reason", "")
-    running = [
-        run
-        for run in call.state.activity.running()
-        if run.is_query and run.client_request_id == wanted
-        # Those of others are as if they did not run.
-        if _owns(call, run) or _administers(call, run.database, ADMIN)
-    ]
+    # Those of others are as if they did not run.
+    seen = allowed(call, call.state.activity.running(), ADMIN)
+    running = [run for run in seen if run.is_query and run.client_request_id == wanted]
     for run in running:
         run.cancel(reason)
     yield (wanted, reason, bool(running))
@@ -94,28 +89,23 @@ def _ended(call: Call) -> list[Run]:
     return allowed(call, [run for run in call.state.activity.runs() if run.ended is not None])
 
 
-def allowed(call: Call, runs: list[Run]) -> list[Run]:
-    """Return the requests that the caller sent, or may monitor."""
-    return [run for run in runs if _owns(call, run) or _administers(call, run.database, MONITOR)]
-
-
-def _owns(call: Call, what: Run | Change) -> bool:
-    return what.principal.is_same(call.caller.principal)
-
-
-def _administers(call: Call, database: str, roles: frozenset[Any]) -> bool:
-    if call.caller.roles & roles:
-        return True
-    found = call.state.world.databases.get(key(database))
-    return found is not None and bool(call.state.roles(call.caller, found) & roles)
+def allowed(call: Call, found: Iterable[Seen], roles: frozenset[Role] = MONITOR) -> list[Seen]:
+    """Return the requests or changes that the caller made, and those in databases where it has one of the roles."""
+    caller, databases = call.caller, call.state.world.databases
+    return [
+        one
+        for one in found
+        if one.principal.is_same(caller.principal) or call.state.roles(caller, databases.get(key(one.database))) & roles
+    ]
 
 
 def _shown(schema: str, runs: list[Run]) -> Rows:
     names = [column.name for column in columns(schema)]
-    return [tuple(_run(run)[name] for name in names) for run in runs]
+    return [tuple(map(_run(run).get, names)) for run in runs]
 
 
 def _run(run: Run) -> dict[str, Any]:
+    """Return what is known of a request; the rest is not measured, and null."""
     ended = run.ended or run.started
     return {
         "ClientActivityId": run.client_request_id,
@@ -133,32 +123,11 @@ def _run(run: Run) -> dict[str, Any]:
         "Principal": run.principal.fqn,
         "ClientRequestProperties": run.properties,
         "WorkloadGroup": "default",
-        # Not measured.
-        "TotalCpu": None,
-        "MemoryPeak": None,
-        "OverallQueryStats": None,
-        "CacheStatistics": None,
-        "ScannedExtentsStatistics": None,
-        "ResultSetStatistics": None,
-        "ResourcesUtilization": None,
     }
 
 
 def _journal_row(change: Change) -> tuple[Any, ...]:
-    return (
-        change.event,
-        change.timestamp,
-        change.database,
-        change.entity,
-        change.entity,
-        f"v{change.version}.0",
-        change.database,
-        change.before,
-        change.after,
-        change.command,
-        change.principal.fqn,
-        change.activity_id,
-        change.client_request_id,
-        change.principal.display_name,
-        f"v{change.version - 1}.0",
-    )
+    entity = (change.database, change.entity, change.entity, f"v{change.version}.0", change.database)
+    states = (change.before, change.after, change.command)
+    who = (change.principal.fqn, change.activity_id, change.client_request_id, change.principal.display_name)
+    return (change.event, change.timestamp, *entity, *states, *who, f"v{change.version - 1}.0")

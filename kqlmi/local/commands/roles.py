@@ -162,12 +162,9 @@ def _rows(database: Database, of: Securable, role: Role | None) -> Rows:
 
 def _held(database: Database, principal: Principal, of: Securable | None) -> Rows:
     """Yield the roles of a principal in a database, or in one thing."""
+    wanted = f"{of.kind} {of.name}".lower() if of else ""
     for grant in database.grants:
         scope = grant.entity or f"Database {database.name}"
-        if grant.principal.is_same(principal) and _concerns(of, grant, scope):
+        if grant.principal.is_same(principal) and (scope.lower() == wanted if of else not grant.entity):
             role = _role(database, grant) if grant.entity else f"Database {grant.role.title}"
             yield (scope, principal.display_name, principal.object_id, role)
-
-
-def _concerns(of: Securable | None, grant: Grant, scope: str) -> bool:
-    return not grant.entity if of is None else scope.lower() == f"{of.kind} {of.name}".lower()

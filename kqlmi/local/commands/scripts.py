@@ -69,7 +69,7 @@ def _run_one(call: Call, matched: Matched, text: str, scope: str) -> None:
         client_request_id=outer.client_request_id,
     )
     outer.check()
-    matched.command(replace(call, run=run, operation=matched.command.operation, args=matched.args))
+    matched.command(replace(call, run=run, args=matched.args))
 
 
 def _head(text: str) -> tuple[str, str]:

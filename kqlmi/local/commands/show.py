@@ -2,7 +2,7 @@
 
 import os
 import platform
-from importlib.metadata import version
+from importlib import metadata
 
 from kqlmi.local.dispatch.registry import Call, Endpoint, Rows, command
 from kqlmi.local.state.state import key
@@ -24,19 +24,8 @@ def databases_show(call: Call) -> Rows:
     except KustoError:
         current = ""
     for one in call.state.visible(call.caller):
-        is_current = key(one.name) == current
-        yield (
-            one.name,
-            "",
-            f"v{one.version}.0",
-            is_current,
-            "ReadWrite",
-            one.pretty_name,
-            None,
-            one.database_id,
-            "",
-            "",
-        )
+        version, is_current = f"v{one.version}.0", key(one.name) == current
+        yield (one.name, "", version, is_current, "ReadWrite", one.pretty_name, None, one.database_id, "", "")
 
 
 @command(
@@ -46,8 +35,8 @@ def databases_show(call: Call) -> Rows:
 )
 def version_show(call: Call) -> Rows:
     """Yield that this is kqlmi's local cluster, and its version."""
-    product = f"kqlmi local cluster {version('kqlmi')}"
-    yield (version("kqlmi"), call.state.started, _SERVICES[call.endpoint], product)
+    version = metadata.version("kqlmi")
+    yield (version, call.state.started, _SERVICES[call.endpoint], f"kqlmi local cluster {version}")
 
 
 @command(
@@ -70,7 +59,6 @@ def cluster_show(call: Call) -> Rows:
 def tables_show(call: Call) -> Rows:
     """Yield the tables of the database in context."""
     database = call.allowed(READ_SCHEMA)
-    wanted = call.args.get("tables", tuple(database.tables))
-    for name in wanted:
+    for name in call.args.get("tables", database.tables):
         database.table(name)
         yield (name, database.name, "", "")

@@ -9,7 +9,7 @@ from kqlmi.local.state.state import Database, with_entry
 
 
 def put(
-    call: Call, database: Database, kind: str, name: str, value: Any, *, event: str, shown: Callable[[Any], str]
+    call: Call, database: Database, name: str, value: Any, *, event: str, kind: str, shown: Callable[[Any], str]
 ) -> Database:
     """Keep an entity of a database in its collection ``kind``, or drop it where it is None; ``shown`` is for the journal."""
     entries = getattr(database, kind)

@@ -42,9 +42,9 @@ class Call:
     run: Run
     context_name: str | None
     seconds: float
-    operation: str
     args: dict[str, Any]
     endpoint: Endpoint = Endpoint.QUERY
+    operation: str = ""
     columns: tuple[Column, ...] = ()
 
     @property
@@ -150,9 +150,10 @@ class Command:
 
     def __call__(self, call: Call) -> Table:
         """Run the command for a caller who may, and return its table."""
+        call = replace(call, operation=self.operation, columns=self.columns)
         if self.needs:
             call.require(self.needs)
-        rows = self.function(replace(call, columns=self.columns))
+        rows = self.function(call)
         declared = _OPERATION if call.args.get("async") else self.columns
         return rows if isinstance(rows, Table) else Table(declared, tuple(rows))
 

@@ -1,6 +1,5 @@
 """Continuous exports: defining them, and showing what they did."""
 
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -74,7 +73,7 @@ def continuous_export_drop(call: Call) -> Rows:
     place = (database.database_id, name)
     state.change(lambda w: replace(w, export_runs=without(w.export_runs, place)))
     database = call.allowed(READ_SCHEMA)
-    return _rows(call, database, database.exports.values())
+    return [_row(call, database, export) for export in database.exports.values()]
 
 
 @command(".show continuous-exports", schema=_SCHEMA, name="continuous_exports_show")
@@ -82,9 +81,8 @@ def continuous_export_drop(call: Call) -> Rows:
 def continuous_export_show(call: Call) -> Rows:
     """Return one continuous export, or those of the database in context."""
     database = call.allowed(READ_SCHEMA)
-    return _rows(
-        call, database, [database.export(call.args["export"])] if "export" in call.args else database.exports.values()
-    )
+    names = [call.args["export"]] if "export" in call.args else database.exports
+    return [_row(call, database, database.export(name)) for name in names]
 
 
 @command(
@@ -150,19 +148,13 @@ def _runs(call: Call) -> tuple[ContinuousExport, ExportRuns]:
 def _put(call: Call, name: str, export: ContinuousExport | None, event: str) -> Rows:
     with call.state.lock:
         database = call.allowed(ADMIN)
-        changed = put(
-            call, database, "exports", name, export, event=event, shown=lambda one: lenient_json.dumps(_properties(one))
-        )
+        changed = put(call, database, name, export, event=event, kind="exports", shown=_properties)
     call.state.exports_changed.set()
-    return _rows(call, changed, [export] if export else [])
+    return [_row(call, changed, export)] if export else []
 
 
-def _properties(export: ContinuousExport) -> dict[str, Any]:
-    return {"ManagedIdentity": export.managed_identity} if export.managed_identity else {}
-
-
-def _rows(call: Call, database: Database, exports: Iterable[ContinuousExport]) -> Rows:
-    return [_row(call, database, export) for export in exports]
+def _properties(export: ContinuousExport) -> str:
+    return lenient_json.dumps({"ManagedIdentity": export.managed_identity} if export.managed_identity else {})
 
 
 def _row(call: Call, database: Database, export: ContinuousExport) -> tuple[Any, ...]:
@@ -174,7 +166,7 @@ def _row(call: Call, database: Database, export: ContinuousExport) -> tuple[Any,
         export.forced_latency or None,
         export.interval,
         lenient_json.dumps([f"['{database.name}'].['{name}']" for name in export.over]),
-        lenient_json.dumps(_properties(export)),
+        _properties(export),
         runs.last_run,
         str(runs.created),
         export.is_disabled,

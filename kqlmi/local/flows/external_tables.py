@@ -1,6 +1,7 @@
 """External tables: defining them, and reading the rows of their files."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from kqlmi.local import enforce
@@ -23,6 +24,7 @@ from kqlmi.local.values.principals import ADMIN, CREATE, READ_SCHEMA, Principal
 from kqlmi.local.values.tables import Column, schema_text
 
 FLOW = "external_table.storage"
+_put = partial(put, kind="external_tables", shown=lambda one: lenient_json.dumps(one.shown))
 # Whether the table may be there already, and whether it must.
 _VERBS = {"create": (False, False), "alter": (True, True), "create-or-alter": (True, False)}
 _DETAILS = "TableName: string, QueryAccelerationPolicy: string, QueryAccelerationState: string"
@@ -65,7 +67,7 @@ def external_table_define(call: Call) -> Rows:
         if table.kind == "Delta" or "validatenotempty" in definition.once:
             _validate(call, database, table, is_checked="validatenotempty" in definition.once)
         if "dryrun" not in definition.once:
-            _put(call, database, name, table, "ALTER-EXTERNAL-TABLE")
+            _put(call, database, name, table, event="ALTER-EXTERNAL-TABLE")
     return [_row(table)]
 
 
@@ -78,7 +80,7 @@ def external_table_drop(call: Call) -> Rows:
         if "ifexists" in call.args and name not in database.external_tables:
             return []
         dropped = database.external_table(name)
-        _put(call, database.without_admins(f"External Table {name}"), name, None, "DROP-EXTERNAL-TABLE")
+        _put(call, database.without_admins(f"External Table {name}"), name, None, event="DROP-EXTERNAL-TABLE")
     return [_row(dropped)]
 
 
@@ -156,12 +158,6 @@ def _validate(call: Call, database: Database, table: ExternalTable, *, is_checke
         opened = open_location(call.state, location, use)
         if is_checked and not opened.blobs():
             raise bad_request(f"there is no blob in {location.url}")
-
-
-def _put(call: Call, database: Database, name: str, table: ExternalTable | None, event: str) -> Database:
-    return put(
-        call, database, "external_tables", name, table, event=event, shown=lambda one: lenient_json.dumps(one.shown)
-    )
 
 
 def _shown(call: Call) -> list[ExternalTable]:

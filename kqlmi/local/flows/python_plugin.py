@@ -91,7 +91,4 @@ def _output(text: str, table: Table) -> tuple[Column, ...]:
             found.append(Column(name, kind))
     except Mismatch as mismatch:
         raise mismatch.as_fault(text) from None
-    names = [column.name for column in found]
-    if len(set(names)) < len(names):  # a new column of an old name takes its place
-        found = [*{column.name: column for column in found}.values()]
-    return tuple(found)
+    return tuple({column.name: column for column in found}.values())  # a new column of an old name takes its place

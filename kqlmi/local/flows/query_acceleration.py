@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from kqlmi.local import enforce
@@ -24,6 +25,7 @@ _FIELDS = {
     "ManagedIdentity": str,
     "HotDateTimeColumn": str,
 }
+_put_table = partial(put, kind="external_tables", shown=lambda one: one.acceleration)
 _LEAST = {"Hot": "1.00:00:00", "MaxAge": "00:01:00"}
 
 
@@ -72,11 +74,8 @@ def _put(call: Call, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Rows
             raise _refused("IsEnabled and Hot are required")
         if identity := policy.get("ManagedIdentity"):
             enforce.permit(state, Use("query_acceleration", database.name), identity)
-        after = lenient_json.dumps(policy) if policy else ""
-        changed = replace(table, acceleration=after)
-        event = "ALTER-EXTERNAL-TABLE-POLICY"
-        kept = put(call, database, "external_tables", name, changed, event=event, shown=lambda one: one.acceleration)
-        return [_row(kept, name)]
+        changed = replace(table, acceleration=lenient_json.dumps(policy) if policy else "")
+        return [_row(_put_table(call, database, name, changed, event="ALTER-EXTERNAL-TABLE-POLICY"), name)]
 
 
 def _row(database: Database, name: str) -> tuple[str, ...]:

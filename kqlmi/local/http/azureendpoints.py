@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 from kqlmi.local.azure import arm
 from kqlmi.local.dispatch.registry import Endpoint
-from kqlmi.local.http.handlers import MAX_BODY, Handler
+from kqlmi.local.http.handlers import MAX_BODY, Handler, answered
 from kqlmi.local.ingest import ingestion_queue, statusqueues
 from kqlmi.local.state.assignments import ArmError
 from kqlmi.local.values.faults import http_error
@@ -23,12 +23,8 @@ class Arm(Handler):
         state = self.service.state
         self.role = self.bearer({state.arm_token: "Owner", **state.arm_tokens})
 
-    async def get(self, *_path: Any) -> None:
-        await self.answer(self.manage)
-
-    post = put = patch = delete = get
-
-    def manage(self) -> str:
+    @answered
+    def get(self, *_path: Any) -> str:
         request, state = self.request, self.service.state
         query = {name: self.get_query_argument(name) for name in request.query_arguments}
         try:
@@ -44,6 +40,8 @@ class Arm(Handler):
         for name, value in given.headers.items():
             self.set_header(name, value)
         return "" if given.body is None else json.dumps(given.body)
+
+    post = put = patch = delete = get
 
 
 class _Signed(Handler):
@@ -65,54 +63,46 @@ class _Signed(Handler):
 class Queue(_Signed):
     """The queue that clients of ingestion send messages to."""
 
-    async def post(self, *_path: Any) -> None:
-        def work() -> str:
-            answer = ingestion_queue.accept(self.service.state, bytes(self.body))
-            self.set_status(201)
-            return answer
-
-        await self.answer(work)
+    @answered
+    def post(self, *_path: Any) -> str:
+        answer = ingestion_queue.accept(self.service.state, bytes(self.body))
+        self.set_status(201)
+        return answer
 
 
 class StatusQueue(_Signed):
     """A queue of reports, whose messages clients peek at, receive and delete."""
 
-    async def get(self, queue: str = "", message: str | None = None) -> None:
-        def work() -> str:
-            if message is not None:
-                self.nothing()
-            return statusqueues.read(
-                self.service.state,
-                queue,
-                count=self.get_query_argument("numofmessages", "1"),
-                hidden=self.get_query_argument("visibilitytimeout", "30"),
-                peeks=self.get_query_argument("peekonly", "") == "true",
-            )
+    @answered
+    def get(self, queue: str, message: str | None = None) -> str:
+        if message is not None:
+            self.nothing()
+        return statusqueues.read(
+            self.service.state,
+            queue,
+            count=self.get_query_argument("numofmessages", "1"),
+            hidden=self.get_query_argument("visibilitytimeout", "30"),
+            peeks=self.get_query_argument("peekonly", "") == "true",
+        )
 
-        await self.answer(work)
-
-    async def delete(self, queue: str, message: str | None = None) -> None:
-        def work() -> str:
-            receipt = self.get_query_argument("popreceipt", "")
-            answer = statusqueues.delete(self.service.state, queue, message or "", receipt)
-            self.set_status(204)
-            return answer
-
-        await self.answer(work)
+    @answered
+    def delete(self, queue: str, message: str | None = None) -> str:
+        receipt = self.get_query_argument("popreceipt", "")
+        answer = statusqueues.delete(self.service.state, queue, message or "", receipt)
+        self.set_status(204)
+        return answer
 
 
 class Upload(_Signed):
     """The container that clients of ingestion upload files to."""
 
-    async def put(self, name: str) -> None:
-        def work() -> str:
-            if self.endpoint is not Endpoint.INGEST:
-                self.nothing()
-            if any(self.get_query_arguments("comp")):
-                raise http_error(400, "InvalidInput", "The local cluster takes blobs in one piece.")
-            replaces = self.request.headers.get("If-None-Match") != "*"
-            self.service.uploads.take(name, bytes(self.body), replaces=replaces)
-            self.set_status(201)
-            return ""
-
-        await self.answer(work)
+    @answered
+    def put(self, name: str) -> str:
+        if self.endpoint is not Endpoint.INGEST:
+            self.nothing()
+        if any(self.get_query_arguments("comp")):
+            raise http_error(400, "InvalidInput", "The local cluster takes blobs in one piece.")
+        replaces = self.request.headers.get("If-None-Match") != "*"
+        self.service.uploads.take(name, bytes(self.body), replaces=replaces)
+        self.set_status(201)
+        return ""

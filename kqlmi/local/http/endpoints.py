@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from kqlmi.local.engine.lanes import Load
 from kqlmi.local.http import wire
-from kqlmi.local.http.handlers import MAX_BODY, Handler, Later
+from kqlmi.local.http.handlers import MAX_BODY, Handler, Later, answered
 from kqlmi.local.http.service import Request
 from kqlmi.local.state.activity import Run
 from kqlmi.local.values.faults import http_error, unsupported
@@ -34,8 +34,9 @@ T = TypeVar("T")
 class Metadata(Handler):
     """Where to sign in."""
 
-    async def get(self, *_path: Any) -> None:
-        await self.answer(lambda: json.dumps(_METADATA))
+    @answered
+    def get(self, *_path: Any) -> str:
+        return json.dumps(_METADATA)
 
 
 class _Execute(Handler):
@@ -86,8 +87,9 @@ class _Execute(Handler):
     def write_tables(self, tables: tuple[Table, ...], _run: Run) -> str:
         return wire.v1(*tables)
 
-    async def post(self, *_path: Any) -> None:
-        await self.answer(lambda: self.run(_object(bytes(self.body))))
+    @answered
+    def post(self, *_path: Any) -> str | Later:
+        return self.run(_object(bytes(self.body)))
 
 
 class Manage(_Execute):
@@ -106,9 +108,10 @@ class QueryV2(_Execute):
     def write_tables(self, tables: tuple[Table, ...], run: Run) -> str:
         return wire.v2(*tables, client_request_id=run.client_request_id, activity_id=run.activity_id)
 
-    async def get(self, *_path: Any) -> None:
+    @answered
+    def get(self, *_path: Any) -> str | Later:
         fields = {name: self.get_query_argument(name, None) for name in ("db", "csl", "properties")}
-        await self.answer(lambda: self.run(fields, read_only=True))
+        return self.run(fields, read_only=True)
 
 
 class Streaming(Handler):

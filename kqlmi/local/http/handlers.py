@@ -3,9 +3,9 @@
 import hmac
 import logging
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, wraps
 from typing import Any, TypeVar
 
 from tornado.web import HTTPError, RequestHandler, stream_request_body
@@ -34,6 +34,16 @@ class Later:
 
     task: Task
     answer: Callable[[], str]
+
+
+def answered(work: Callable[..., str | Later]) -> Callable[..., Coroutine[Any, Any, None]]:
+    """Return the method of a handler that answers with what ``work`` returns."""
+
+    @wraps(work)
+    async def method(handler: "Handler", *path: Any) -> None:
+        await handler.answer(partial(work, handler, *path))
+
+    return method
 
 
 @stream_request_body
@@ -111,23 +121,16 @@ class Handler(RequestHandler):
         given = str(self.request.headers.get("x-ms-client-request-id", ""))
         return given or f"unspecified;{self.activity_id}"
 
-    async def get(self, *_path: Any) -> None:
-        await self.answer(self.nothing)
+    def nothing(self, *_path: Any) -> str:
+        """Refuse a path that no endpoint has."""
+        raise http_error(404, "NotFound", f"There is no endpoint {self.request.method} {self.request.path}.")
 
-    post = get
-
-    async def put(self, *_path: Any) -> None:
-        await self.answer(self.not_allowed)
-
-    head = patch = delete = options = put
-
-    def not_allowed(self) -> str:
+    def not_allowed(self, *_path: Any) -> str:
         """Refuse a method that the endpoint does not take."""
         raise http_error(405, "MethodNotAllowed", "HTTP 405: Method Not Allowed")
 
-    def nothing(self) -> str:
-        """Refuse a path that no endpoint has."""
-        raise http_error(404, "NotFound", f"There is no endpoint {self.request.method} {self.request.path}.")
+    get = post = answered(nothing)
+    put = head = patch = delete = options = answered(not_allowed)
 
     async def answer(self, work: Callable[[], str | Later]) -> None:
         """Write what ``work`` gives, and do what it leaves for later in workers of its own."""

@@ -117,7 +117,6 @@ class Service:
                 run=run,
                 context_name=request.database,
                 seconds=seconds,
-                operation=matched.command.operation,
                 args=matched.args,
                 endpoint=request.endpoint,
             )

@@ -9,6 +9,8 @@ from kqlmi.local.values import kusto_time
 from kqlmi.local.values.faults import KustoError, bad_request
 from kqlmi.local.values.tables import Column, Table, columns
 
+Encoders = dict[str, Callable[[Any], Any]]
+
 _NET_TYPES = {
     "bool": "SByte",
     "int": "Int32",
@@ -121,10 +123,10 @@ def _column(column: Column) -> dict[str, str]:
     return {"ColumnName": column.name, "ColumnType": column.type}
 
 
-def _rows(table: Table, encoders: dict[str, Callable[[Any], Any]]) -> list[list[Any]]:
-    encode = [encoders[column.type] for column in table.columns]
+def _rows(table: Table, encoders: Encoders) -> list[list[Any]]:
+    encode = [encoders.get(column.type) for column in table.columns]
     return [
-        [None if value is None else write(value) for write, value in zip(encode, row, strict=True)]
+        [value if value is None or write is None else write(value) for write, value in zip(encode, row, strict=True)]
         for row in table.rows
     ]
 
@@ -151,20 +153,12 @@ def _finite(text: str) -> float:
     return float(text)
 
 
-def _same(value: Any) -> Any:
-    return value
-
-
-_V2: dict[str, Callable[[Any], Any]] = {
-    "bool": bool,
-    "int": _same,
-    "long": _same,
+# Values of other types are JSON as they are.
+_SHARED: Encoders = {
     "real": _real,
     "decimal": str,
-    "string": _same,
     "datetime": kusto_time.format_datetime,
     "timespan": kusto_time.format_timespan,
-    "guid": _same,
-    "dynamic": _dynamic,
 }
-_V1: dict[str, Callable[[Any], Any]] = {**_V2, "bool": int, "dynamic": _same}
+_V1: Encoders = {**_SHARED, "bool": int}
+_V2: Encoders = {**_SHARED, "bool": bool, "dynamic": _dynamic}

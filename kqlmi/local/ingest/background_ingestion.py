@@ -140,7 +140,7 @@ class Ingestor(Worker):
 
     def _call(self, caller: Caller, database: str) -> Call:
         self._run = Run(is_query=False, text="", principal=caller.principal, database=database)
-        return Call(self._queries, caller, self._run, database, _SECONDS, "DataIngestPull", {})
+        return Call(self._queries, caller, self._run, database, _SECONDS, {}, operation="DataIngestPull")
 
 
 def _require_known(names: Iterable[str]) -> None:

@@ -34,19 +34,20 @@ def assigned(state: State, block: Any) -> tuple[Identity, ...]:
         system = []
     elif not system:
         system = [Identity(state.name, is_system=True)]  # a principal of its own each time
+    takes_users = kind.endswith("UserAssigned")
+    if users_given and not takes_users:
+        raise ArmError(400, "InvalidRequestContent", f"identity.type is {kind}, and user-assigned ones are given.")
     users = {
-        resources.identity_id(one.display_name).lower(): one for one in state.world.identities if not one.is_system
+        resources.identity_id(one.display_name).lower(): one
+        for one in state.world.identities
+        if takes_users and not one.is_system
     }
-    if "UserAssigned" not in kind.replace("SystemAssigned", ""):
-        users = {}
     for place, change in users_given.items():
-        if "UserAssigned" not in kind.replace("SystemAssigned", ""):
-            raise ArmError(400, "InvalidRequestContent", f"identity.type is {kind}, and user-assigned ones are given.")
         found = user_assigned(state, place)
         users.pop(place.lower(), None)
         if change is not None:
             users[place.lower()] = found
-    if kind.endswith("UserAssigned") and not users:
+    if takes_users and not users:
         raise ArmError(400, "InvalidRequestContent", f"identity.type is {kind}, and no user-assigned one would remain.")
     return (*system, *users.values())
 

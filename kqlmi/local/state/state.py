@@ -5,12 +5,13 @@ import threading
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TypeVar
 
+from kqlmi.local.state import azureroles
 from kqlmi.local.state.activity import Activity, Change, ExportRuns, IngestionFailure
 from kqlmi.local.state.azureroles import AzureRoles
 from kqlmi.local.state.callouts import Callouts
-from kqlmi.local.state.containers import Storage
 from kqlmi.local.state.entities import (
     ContinuousExport,
     DataConnection,
@@ -22,7 +23,7 @@ from kqlmi.local.state.entities import (
 )
 from kqlmi.local.state.policies import Policy
 from kqlmi.local.values import kusto_time, resources
-from kqlmi.local.values.faults import database_not_found, entity_not_found, forbidden_database
+from kqlmi.local.values.faults import bad_request, database_not_found, entity_not_found, forbidden_database
 from kqlmi.local.values.identities import Identity
 from kqlmi.local.values.principals import READ_DATA, READ_SCHEMA, Caller, Principal, Role
 from kqlmi.local.values.tables import Table
@@ -80,15 +81,14 @@ class Database:
 
     def with_table(self, name: str, table: Table | None) -> "Database":
         """Return the database with a table set, or dropped."""
-        made = None if table is None else self.table_ids.get(name) or str(uuid.uuid4())
-        policies = {
-            owner: policy for owner, policy in self.update_policies.items() if table is not None or owner != name
-        }
+        if table is not None:
+            table_id = self.table_ids.get(name) or str(uuid.uuid4())
+            return replace(self, tables={**self.tables, name: table}, table_ids={**self.table_ids, name: table_id})
         return replace(
-            self if table is not None else self.without_admins(f"Table {name}"),
-            tables=with_entry(self.tables, name, table),
-            update_policies=policies,
-            table_ids=with_entry(self.table_ids, name, made),
+            self.without_admins(f"Table {name}"),
+            tables=without(self.tables, name),
+            table_ids=without(self.table_ids, name),
+            update_policies=without(self.update_policies, name),
         )
 
     def with_admin(self, entity: str, principal: Principal) -> "Database":
@@ -111,7 +111,8 @@ class World:
     user_assigned: Mapping[str, Identity]
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     callouts: Callouts | None = None
-    storage: Storage = field(default_factory=Storage)
+    containers: Mapping[tuple[str, str], Path] = field(default_factory=dict)
+    """The folders that stand for containers, by (account, container)."""
     azure_roles: AzureRoles = field(default_factory=AzureRoles)
     plugins: frozenset[str] = frozenset()
     hubs: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
@@ -122,6 +123,13 @@ class World:
     journal: tuple[Change, ...] = ()
     reports: Mapping[str, tuple[Report, ...]] = field(default_factory=dict)
     uploads: frozenset[str] = frozenset()
+
+    def with_container(self, url: str, folder: Path) -> "World":
+        """Return the world with a container that a folder backs."""
+        location, path = azureroles.container(url), folder.resolve(strict=True)
+        if not set("*?[]").isdisjoint(str(path)):
+            raise bad_request(f"the path of the folder {folder} has one of * ? [ ], which DuckDB takes for a pattern")
+        return replace(self, containers={**self.containers, (location.account, location.container): path})
 
     def without_database(self, database: Database) -> "World":
         """Return the world without a database, and without what belongs to it."""
@@ -192,10 +200,6 @@ class State:
         kept = replace(database, version=database.version + 1)
         self.change(lambda w: replace(w, databases={**w.databases, key(database.name): kept}))
         return kept
-
-    def grant(self, database: Database, grant: Grant) -> Database:
-        """Grant a principal a role in a database."""
-        return self.put(replace(database, grants=(*database.grants, grant)))
 
     def roles(self, caller: Caller, database: Database | None, entity: str = "") -> frozenset[Role]:
         """Return the roles that a caller has in a database, those in one of its entities included where it is named.

@@ -47,7 +47,7 @@ def open_location(state: State, location: Location, use: Use, *, writes: bool = 
     lanes.require_long()
     who, object_id, name = _opener(state, location, use)
     enforce.permit_callout(state, use, location.url)
-    root = state.world.storage.containers.get((location.account, location.container))
+    root = state.world.containers.get((location.account, location.container))
     if location.is_onelake:
         raise bad_request(f"the local cluster does not carry out data in OneLake, such as {location.root}")
     if root is None:

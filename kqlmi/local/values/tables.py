@@ -48,9 +48,7 @@ class Table:
 
 def kusto_type(name: str) -> str | None:
     """Return the canonical spelling of a type name, or None if there is no such type."""
-    if name in KUSTO_TYPES:
-        return name
-    return TYPE_ALIASES.get(name)
+    return name if name in KUSTO_TYPES else TYPE_ALIASES.get(name)
 
 
 def columns(schema: str) -> tuple[Column, ...]:

@@ -289,8 +289,7 @@ def answer(queries: Queries, name: str, text: str, context: str = "Samples") -> 
     matched = commands.match(text)
     caller = Caller(CALLERS[name], frozenset({_CLUSTER[name]} if name in _CLUSTER else ()))
     run = Run(is_query=False, text=text, principal=caller.principal, database=context)
-    operation = matched.command.operation
-    call = commands.Call(queries, caller, run, context, 60.0, operation, matched.args)
+    call = commands.Call(queries, caller, run, context, 60.0, matched.args)
     try:
         return matched.command(call).rows
     except KustoError as error:
