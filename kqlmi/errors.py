@@ -28,7 +28,7 @@ KeyboardInterrupt
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypedDict, Unpack
 
 from kqlmi.redaction import redacted, redacted_values
 
@@ -55,6 +55,14 @@ def _escape(char: str) -> str:
     return f"\\u{ord(char):04x}" if ord(char) <= _BASIC_PLANE else f"\\U{ord(char):08x}"
 
 
+class _Common(TypedDict, total=False):
+    """What every error may have beside its message."""
+
+    hint: str
+    client_request_id: str
+    sent: bool
+
+
 class _Sentence(BaseException):
     """One sentence that says what is wrong, and a hint that says what to do next.
 
@@ -62,13 +70,11 @@ class _Sentence(BaseException):
     empty where none was made. ``sent`` is False only where it certainly never left.
     """
 
-    sent = True
-
-    def __init__(self, message: str, *, hint: str = "", client_request_id: str = "") -> None:
+    def __init__(self, message: str, *, hint: str = "", client_request_id: str = "", sent: bool = True) -> None:
         """Keep ``message``, ``hint`` and the client request ID apart; ``str()`` joins them. None keeps what is a secret by its form."""
         self.message, self.hint = redacted(message), redacted(hint)
         super().__init__(self.message)
-        self.client_request_id = client_request_id
+        self.client_request_id, self.sent = client_request_id, sent
 
     def forget(self, known: Iterable[str] = ()) -> None:
         """Drop the errors that this one came from, whose text may repeat what was sent, and take out ``known`` secrets."""
@@ -104,20 +110,9 @@ class RequestInterruptedError(_Sentence, KeyboardInterrupt):
     was read back: ``applied``, ``not applied`` or ``unknown``; empty for anything else.
     """
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        hint: str = "",
-        client_request_id: str = "",
-        sent: bool = True,
-        ended: bool = False,
-        outcome: str = "",
-    ) -> None:
-        super().__init__(message, hint=hint, client_request_id=client_request_id)
-        self.sent = sent
-        self.ended = ended
-        self.outcome = outcome
+    def __init__(self, message: str, *, ended: bool = False, outcome: str = "", **common: Unpack[_Common]) -> None:
+        super().__init__(message, **common)
+        self.ended, self.outcome = ended, outcome
 
 
 class InputError(KqlmiError):
@@ -158,12 +153,8 @@ class SignInError(KqlmiError):
 class ConnectionFailedError(KqlmiError):
     """The cluster gave no answer; where the failure is ``lasting``, it will meet every other request too."""
 
-    def __init__(
-        self, message: str, *, hint: str = "", client_request_id: str = "", sent: bool = True, lasting: bool = False
-    ) -> None:
-        """Keep whether the request may have left, and whether another one could fare better."""
-        super().__init__(message, hint=hint, client_request_id=client_request_id)
-        self.sent = sent
+    def __init__(self, message: str, *, lasting: bool = False, **common: Unpack[_Common]) -> None:
+        super().__init__(message, **common)
         self.lasting = lasting
 
 
@@ -178,26 +169,22 @@ class ServiceError(KqlmiError):
         self,
         message: str,
         *,
-        hint: str = "",
         code: str = "",
         type_name: str = "",
         status: int | None = None,
         permanent: bool | None = None,
-        client_request_id: str = "",
         details: Mapping[str, Any] | None = None,
         retry_after: float | None = None,
+        **common: Unpack[_Common],
     ) -> None:
-        """Keep what the service said: code, exception type, HTTP status, permanence and client request ID.
+        """Keep what the service said: code, exception type, HTTP status and permanence.
 
         ``retry_after`` is in seconds, None where it did not say. ``details`` is what a local cluster adds for programs: which gate refused, for which identity and usage.
         """
-        super().__init__(message, hint=hint, client_request_id=client_request_id)
-        self.code = code
-        self.type_name = type_name
-        self.status = status
-        self.permanent = permanent
+        super().__init__(message, **common)
+        self.code, self.type_name, self.status = code, type_name, status
+        self.permanent, self.retry_after = permanent, retry_after
         self.details: dict[str, Any] = redacted_values(dict(details or {}))
-        self.retry_after = retry_after
 
     @property
     def is_kustos(self) -> bool:
@@ -278,14 +265,7 @@ class ApplyError(KqlmiError):
     """
 
     def __init__(
-        self,
-        message: str,
-        *,
-        outcome: Ended,
-        steps: Sequence[Any] = (),
-        hint: str = "",
-        client_request_id: str = "",
-        entry: str = "",
+        self, message: str, *, outcome: Ended, steps: Sequence[Any] = (), entry: str = "", **common: Unpack[_Common]
     ) -> None:
-        super().__init__(message, hint=hint, client_request_id=client_request_id)
+        super().__init__(message, **common)
         self.outcome, self.steps, self.entry = outcome, tuple(steps), entry

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
-from types import TracebackType
 from typing import Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
@@ -72,7 +71,8 @@ class Ingestion:
 class IngestClient:
     """Sends blobs to the ingestion endpoint of a target, and peeks at the status queues that it names.
 
-    The queues belong to everybody who ingests into the cluster, so nothing is taken out of them.
+    The queues belong to everybody who ingests into the cluster, so nothing is taken out of them. ``sent`` is what is
+    known of the last blob: ``queued``, or ``unknown`` from when its message may have left; else None.
     """
 
     def __init__(self, target: Target) -> None:
@@ -93,7 +93,7 @@ class IngestClient:
         kusto: Any = self._manager._kusto_client  # noqa: SLF001
         kusto._mgmt_default_timeout = _DEADLINE  # noqa: SLF001
         watch(kusto._session)  # noqa: SLF001
-        self._sent: Ingestion | None = None
+        self.sent: Ingestion | None = None
         self._proxies: dict[str, Any] | None = None
         if urlsplit(self._target.query_url).hostname in LOOPBACK:
             # A proxy of the environment has no business with a request to this machine.
@@ -110,18 +110,11 @@ class IngestClient:
             logging.getLogger(name).addFilter(self._filter)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         """Close the client; the credential of the target stays open."""
         for name in _LOGGING_URLS:
             logging.getLogger(name).removeFilter(self._filter)
         self._client.close()
-
-    @property
-    def sent(self) -> Ingestion | None:
-        """What is known of the last blob: ``queued``, or ``unknown`` from when its message may have left; else None."""
-        return self._sent
 
     def send(
         self, ingestion: Ingestion, *, data_format: str, mapping: str = "", ignore_first_record: bool = False
@@ -144,21 +137,21 @@ class IngestClient:
             report_level=ReportLevel.FailuresAndSuccesses,
             report_method=ReportMethod.Queue,
         )
-        self._sent = None
+        self.sent = None
         found, authorization = self._resources()
         self._require_reachable(found)
         message, refusal = self._message(ingestion, properties, authorization), None
         for queue in found[:_QUEUES]:
             # Set before the message leaves, for whoever interrupts it.
-            self._sent = replace(ingestion, outcome="unknown")
+            self.sent = replace(ingestion, outcome="unknown")
             refusal = queues.post(queue, message, self._proxies)
             self._manager.report_resource_usage_result(queue.storage_account_name, refusal is None)
             if refusal is None:
-                self._sent = ingestion
+                self.sent = ingestion
                 return ingestion
             if not queues.is_refused(refusal):
-                return self._sent
-            self._sent = None
+                return self.sent
+            self.sent = None
         # Raised here and not where it was caught: the text of the cause holds the signature of the queue.
         status = getattr(refusal, "status_code", None)
         if status is None:

@@ -1,7 +1,7 @@
 """The policies of a cluster as its answers hold them."""
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from kqlmi.cluster.answer_subjects import UnknownNameWarning, entity_name, is_about
@@ -152,8 +152,9 @@ def read_policies(connection: Connection, scopes: Iterable[Scope], progress: Pro
     wanted = list(dict.fromkeys(scopes))
 
     def seen(found: list[Policy | KqlmiError | None]) -> None:
-        if len(found) == min(WIDTH, len(wanted)):
-            _refuse_silence(found)
+        silent = [one for one in found if isinstance(one, ConnectionFailedError)]
+        if silent and len(silent) == len(found) == min(WIDTH, len(wanted)):
+            raise silent[0]
         progress(len(found), len(wanted), "policies")
 
     answers = dict(zip(wanted, each(lambda scope: _policy_or_error(connection, scope), wanted, seen), strict=True))
@@ -170,10 +171,3 @@ def _policy_or_error(connection: Connection, scope: Scope) -> Policy | KqlmiErro
         raise  # once is enough
     except (ConnectionFailedError, ServiceError) as error:
         return error
-
-
-def _refuse_silence(found: Sequence[Policy | KqlmiError | None]) -> None:
-    """Raise where no scope was answered for at all."""
-    errors = [one for one in found if isinstance(one, ConnectionFailedError)]
-    if errors and len(errors) == len(found):
-        raise errors[0]

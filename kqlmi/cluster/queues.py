@@ -4,13 +4,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+from kqlmi.errors import is_refusal
+
 if TYPE_CHECKING:
     from azure.storage.queue import QueueClient
 
 # By itself the client waits for 80 seconds.
 _CONNECT: Final = 5
 _READ: Final = 20
-_REFUSALS: Final = range(400, 500)
 
 
 @contextmanager
@@ -44,7 +45,7 @@ def is_refused(cause: BaseException) -> bool:
 
     if isinstance(cause, HttpResponseError):
         # What stands on the way answers too, whether it passed the message on or not: then the storage's code is missing.
-        return cause.status_code in _REFUSALS and bool(getattr(cause, "error_code", ""))
+        return is_refusal(cause.status_code, own=bool(getattr(cause, "error_code", "")))
     # The class alone proves nothing: where TLS breaks while the answer is read, it is the same.
     inner = cause.inner_exception if isinstance(cause, ServiceRequestError) else None
     return isinstance(inner, NewConnectionError | ConnectTimeoutError | requests.ConnectTimeout)

@@ -24,30 +24,21 @@ def interrupted(
 
     A second interrupt ends the wait for that at once.
     """
+    hint, ended = "", False
     if not sent:
-        return RequestInterruptedError(
-            "Interrupted before anything was sent.", client_request_id=client_request_id, sent=False
-        )
-    if statement.is_write:
-        return RequestInterruptedError(
-            "Interrupted. Whether the command was carried out is not known.",
-            hint=f"Look before you send it again: {_look('commands-and-queries', client_request_id)}",
-            client_request_id=client_request_id,
-        )
-    if statement.kind == "command":
+        what = "Interrupted before anything was sent."
+    elif statement.is_write:
+        what = "Interrupted. Whether the command was carried out is not known."
+        hint = f"Look before you send it again: {_look('commands-and-queries', client_request_id)}"
+    elif statement.kind == "command":
         # What the service documents ends queries; a command that only shows leaves nothing behind.
-        return RequestInterruptedError(
-            "Interrupted. The command only reads, and changed nothing.", client_request_id=client_request_id
-        )
-    if _end(client_request_id, execute):
-        return RequestInterruptedError(
-            "Interrupted. The query no longer runs on the cluster.", client_request_id=client_request_id, ended=True
-        )
-    return RequestInterruptedError(
-        "Interrupted. Whether the query still runs on the cluster is not known.",
-        hint=f"Look: {_look('running queries', client_request_id)}",
-        client_request_id=client_request_id,
-    )
+        what = "Interrupted. The command only reads, and changed nothing."
+    elif ended := _end(client_request_id, execute):
+        what = "Interrupted. The query no longer runs on the cluster."
+    else:
+        what = "Interrupted. Whether the query still runs on the cluster is not known."
+        hint = f"Look: {_look('running queries', client_request_id)}"
+    return RequestInterruptedError(what, hint=hint, client_request_id=client_request_id, sent=sent, ended=ended)
 
 
 def _look(what: str, client_request_id: str) -> str:

@@ -72,41 +72,59 @@ def translated(
         raise
 
 
+# What the SDK raises over a body that is no Kusto answer.
+_OF_THE_SDK: Final = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
+
 @contextmanager
 def _as_kqlmis(host: str, mode: str, client_request_id: str, passage: Passage) -> Iterator[None]:
     import requests
     from azure.kusto.data import exceptions as sdk
 
+    network = (sdk.KustoNetworkError, requests.RequestException)
     try:
         yield
     except sdk.KustoAuthenticationError as error:
-        # The cause repeats in full what an authority answered.
-        raise _sign_in_error(error.exception, mode) from None
-    except (sdk.KustoClosedError, sdk.KustoClientInvalidConnectionStringException) as error:
-        raise _unsent(error, host) from error
-    except (sdk.KustoNetworkError, requests.RequestException) as error:
-        raise _network_error(error, host, client_request_id, passage) from error
-    except (sdk.KustoError, LateError, PartialAnswerError, RefusedError, *_OF_THE_SDK) as error:
-        if passage.late:
-            raise _too_late(host, client_request_id, sent=passage.left) from error
-        found = _service_error(error, host, client_request_id)
-        found.sent = passage.left
+        # The cause repeats in full what an authority answered; a credential's own error says what was tried.
+        own, name = error.exception, type(error.exception).__name__
+        failed = SignInError(f"Signing in by {mode} failed: {name}.", hint="Connect again.")
+        raise (own if isinstance(own, KqlmiError) else failed) from None
+    except sdk.KustoClosedError as error:
+        raise NotConnectedError("The connection is closed.", hint="Connect again.") from error
+    except sdk.KustoClientInvalidConnectionStringException as error:
+        hint = "Is this the URL of an Azure Data Explorer cluster?"
+        raise InputError(f"{host} is no address that gets a token.", hint=hint) from error
+    except (*network, sdk.KustoError, LateError, PartialAnswerError, RefusedError, *_OF_THE_SDK) as error:
+        found: ConnectionFailedError | ServiceError
+        cause = error.__cause__ or error
+        is_network, is_timeout = isinstance(error, network), isinstance(cause, requests.Timeout)
+        if passage.late or (is_network and is_timeout and passage.left):
+            found = RequestTimeoutError(f"{host} gave no answer in time.")
+        else:
+            found = _network_error(error, host, passage) if is_network else _service_error(error, host)
+        found.client_request_id, found.sent = client_request_id, passage.left
         raise found from error
 
 
-# What the SDK raises over a body that is no Kusto answer.
-_OF_THE_SDK: Final = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
+def _network_error(error: Exception, host: str, passage: Passage) -> ConnectionFailedError:
+    if passage.left:
+        return ConnectionFailedError(f"The connection to {host} broke before the answer came.")
+    found = unreached(error, host)
+    why = f", {found.why}" if found.why else ""
+    return ConnectionFailedError(
+        f"{host} cannot be reached{why}. Nothing was sent.", hint=found.hint, lasting=found.lasting
+    )
 
 
-def _service_error(error: Exception, host: str, client_request_id: str) -> ServiceError:
+def _service_error(error: Exception, host: str) -> ServiceError:
     from azure.kusto.data import exceptions as sdk
 
     if isinstance(error, LateError):
-        return _kustos_error(error.error, HTTPStatus.OK, client_request_id)
+        return _kustos_error(error.error, HTTPStatus.OK)
     if isinstance(error, sdk.KustoMultiApiError):
         first = next(iter(error.get_api_errors()), None)
         fields = {"code": first.code, "@message": first.description, "@type": first.type} if first else {}
-        return _kustos_error(fields, HTTPStatus.OK, client_request_id)
+        return _kustos_error(fields, HTTPStatus.OK)
     response = error.args[1] if isinstance(error, sdk.KustoThrottlingError) else getattr(error, "http_response", None)
     status = getattr(response, "status_code", None)
     if response is None or status is None or HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
@@ -114,49 +132,41 @@ def _service_error(error: Exception, host: str, client_request_id: str) -> Servi
         return AnswerError(
             f"{host} gave an answer that is not Kusto's, or not whole{lacks}.",
             hint="Is this the URL of a cluster, and no proxy in between?",
-            client_request_id=client_request_id,
         )
-    fields, after = body(response), _retry_after(response)
+    fields = body(response)
     asks = str(response.headers.get("WWW-Authenticate", "")).strip().casefold().startswith("bearer")
-    if (fields.get("code") and fields.get("@type")) or (status == HTTPStatus.UNAUTHORIZED and asks):
-        return _kustos_error(fields, status, client_request_id, after)
-    return _gateways_error(fields, status, host, client_request_id, after)
+    is_kustos = (fields.get("code") and fields.get("@type")) or (status == HTTPStatus.UNAUTHORIZED and asks)
+    found = _kustos_error(fields, status) if is_kustos else _gateways_error(fields, status, host)
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        found.permanent = False
+    if after := _retry_after(response):
+        found.hint = f"Try again in {after:.0f} seconds."
+    found.retry_after = after
+    return found
 
 
-def _kustos_error(
-    error: Mapping[str, Any], status: int, client_request_id: str, retry_after: float | None = None
-) -> ServiceError:
+def _kustos_error(error: Mapping[str, Any], status: int) -> ServiceError:
     text = str(error.get("@message") or error.get("message") or f"The cluster answered with status {status}.")
     kind, hint = _KINDS.get(status, (ServiceError, ""))
     inner = error.get("innererror")
     details = inner.get("@details") if isinstance(inner, dict) else None
     return kind(
         text[:_ERROR_LENGTH],
-        hint=hint if not retry_after else f"Try again in {retry_after:.0f} seconds.",
+        hint=hint,
         code=str(error.get("code") or ""),
         type_name=str(error.get("@type") or ""),
         status=status,
-        permanent=False if status == HTTPStatus.TOO_MANY_REQUESTS else error.get("@permanent"),
-        client_request_id=client_request_id,
+        permanent=error.get("@permanent"),
         details=details if isinstance(details, dict) else None,
-        retry_after=retry_after,
     )
 
 
-def _gateways_error(
-    error: Mapping[str, Any], status: int, host: str, client_request_id: str, retry_after: float | None
-) -> ServiceError:
+def _gateways_error(error: Mapping[str, Any], status: int, host: str) -> ServiceError:
     """Return the error of an answer that Kusto did not write, whichever host it came from."""
     text = str(error.get("@message") or "")[:_ERROR_LENGTH]
     kind, hint = _KINDS[status] if status in _ANYBODYS else (ServiceError, _OF_GATEWAYS.get(status, _GATEWAY))
-    return kind(
-        f"{host} answered with status {status}, and not with an error of Kusto{f': {text}' if text else '.'}",
-        hint=hint if not retry_after else f"Try again in {retry_after:.0f} seconds.",
-        status=status,
-        permanent=False if status == HTTPStatus.TOO_MANY_REQUESTS else None,
-        client_request_id=client_request_id,
-        retry_after=retry_after,
-    )
+    what = f"{host} answered with status {status}, and not with an error of Kusto{f': {text}' if text else '.'}"
+    return kind(what, hint=hint, status=status)
 
 
 def _retry_after(response: Any) -> float | None:
@@ -169,46 +179,3 @@ def _retry_after(response: Any) -> float | None:
     except ValueError:
         return None
     return max(0.0, (until.replace(tzinfo=until.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
-
-
-def _network_error(error: Exception, host: str, client_request_id: str, passage: Passage) -> ConnectionFailedError:
-    import requests
-
-    if passage.late:
-        return _too_late(host, client_request_id, sent=passage.left)
-    if not passage.left:
-        found = unreached(error, host)
-        return ConnectionFailedError(
-            f"{host} cannot be reached{f', {found.why}' if found.why else ''}. Nothing was sent.",
-            hint=found.hint,
-            client_request_id=client_request_id,
-            sent=False,
-            lasting=found.lasting,
-        )
-    if isinstance(error.__cause__ or error, requests.Timeout):
-        return _too_late(host, client_request_id, sent=True)
-    return ConnectionFailedError(
-        f"The connection to {host} broke before the answer came.", client_request_id=client_request_id
-    )
-
-
-def _too_late(host: str, client_request_id: str, *, sent: bool) -> RequestTimeoutError:
-    return RequestTimeoutError(f"{host} gave no answer in time.", client_request_id=client_request_id, sent=sent)
-
-
-def _unsent(error: Exception, host: str) -> KqlmiError:
-    """Return the error of a request that the SDK did not send."""
-    from azure.kusto.data.exceptions import KustoClosedError
-
-    if isinstance(error, KustoClosedError):
-        return NotConnectedError("The connection is closed.", hint="Connect again.")
-    return InputError(
-        f"{host} is no address that gets a token.", hint="Is this the URL of an Azure Data Explorer cluster?"
-    )
-
-
-def _sign_in_error(error: Exception, mode: str) -> KqlmiError:
-    """Return the credential's own error, which says what was tried."""
-    if isinstance(error, KqlmiError):
-        return error
-    return SignInError(f"Signing in by {mode} failed: {type(error).__name__}.", hint="Connect again.")

@@ -51,10 +51,6 @@ class Patience:
     sleep: Callable[[float], Any] = time.sleep
 
 
-def _untold(_: str) -> None:
-    """Ignore a sentence."""
-
-
 class Retrying:
     """Sends the requests of one session again where that is safe and may help; the SDK itself never does.
 
@@ -62,7 +58,7 @@ class Retrying:
     remembers when this session granted a role: until that has taken effect, a cluster answers 401 or 403.
     """
 
-    def __init__(self, patience: Patience | None = None, tell: Callable[[str], None] = _untold) -> None:
+    def __init__(self, patience: Patience | None = None, tell: Callable[[str], None] = lambda _: None) -> None:
         self.patience, self.tell = patience or Patience(), tell
         self._granted: float | None = None
 

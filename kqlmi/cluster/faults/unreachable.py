@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 _NETWORK: Final = "Check the URL and the network."
@@ -15,6 +15,8 @@ _PASSING: Final = frozenset({408, 429})
 # http.client raises a plain OSError over a proxy that refuses a tunnel: its text alone has the status.
 _TUNNEL: Final = re.compile(r"Tunnel connection failed: (\d{3})[ \w-]{0,60}")
 _SECONDS: Final = 3.0
+
+Cause = TypeVar("Cause", bound=BaseException)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +33,21 @@ def unreached(error: BaseException, host: str) -> Unreached:
     from urllib3.exceptions import ProxyError
 
     causes = tuple(_causes(error))
-    kinds = ((ssl.SSLCertVerificationError, _of_certificate), (ProxyError, _of_proxy), (ssl.SSLError, _of_tls))
-    for kind, explain in kinds:
-        if any(isinstance(one, kind) for one in causes):
-            return explain(causes, host)
-    for other, found in _OTHERS.items():
-        if any(isinstance(one, other) for one in causes):
-            return found
-    return Unreached()
+
+    def first(kind: type[Cause]) -> Cause | None:
+        return next((one for one in causes if isinstance(one, kind)), None)
+
+    if untrusted := first(ssl.SSLCertVerificationError):
+        return Unreached(
+            f"because its certificate{_shown(host)} is not trusted: {untrusted.verify_message}",
+            "Where a proxy inspects TLS, set REQUESTS_CA_BUNDLE to a file with its CA.",
+            lasting=True,
+        )
+    if first(ProxyError):
+        return _of_proxy(causes)
+    if broken := first(ssl.SSLError):
+        return Unreached(f"because TLS failed: {broken.reason}")
+    return next((found for kind, found in _OTHERS.items() if first(kind)), Unreached())
 
 
 _OTHERS: Final[Mapping[type[BaseException], Unreached]] = {
@@ -48,20 +57,7 @@ _OTHERS: Final[Mapping[type[BaseException], Unreached]] = {
 }
 
 
-def _of_certificate(causes: tuple[BaseException, ...], host: str) -> Unreached:
-    why = next(one.verify_message for one in causes if isinstance(one, ssl.SSLCertVerificationError))
-    return Unreached(
-        f"because its certificate{_shown(host)} is not trusted: {why}",
-        "Where a proxy inspects TLS, set REQUESTS_CA_BUNDLE to a file with its CA.",
-        lasting=True,
-    )
-
-
-def _of_tls(causes: tuple[BaseException, ...], _: str) -> Unreached:
-    return Unreached(f"because TLS failed: {next(one.reason for one in causes if isinstance(one, ssl.SSLError))}")
-
-
-def _of_proxy(causes: tuple[BaseException, ...], _: str) -> Unreached:
+def _of_proxy(causes: tuple[BaseException, ...]) -> Unreached:
     answered = next(filter(None, (_TUNNEL.search(str(one)) for one in causes if type(one) is OSError)), None)
     if not answered:
         return Unreached("because the proxy cannot be reached", "Check HTTPS_PROXY, and NO_PROXY.")

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from kqlmi.errors import KqlmiError
@@ -174,19 +175,16 @@ def _booleans(values: Sequence[Any]) -> "pd.Series[Any]":
     return pd.Series([None if value is None else bool(value) for value in values], dtype="boolean")
 
 
-def _integers(bits: int) -> Callable[[Sequence[Any]], "pd.Series[Any]"]:
-    def convert(values: Sequence[Any]) -> "pd.Series[Any]":
-        import numpy as np
-        import pandas as pd
+def _integers(bits: int, values: Sequence[Any]) -> "pd.Series[Any]":
+    import numpy as np
+    import pandas as pd
 
-        limit = 2 ** (bits - 1)
-        if not all(value is None or (type(value) is int and -limit <= value < limit) for value in values):
-            raise _CannotHoldError(f"has values that a {bits}-bit integer cannot hold")
-        # By numpy's own integers: a detour over floats would round long values beside nulls.
-        data = np.array([value or 0 for value in values], dtype=f"int{bits}")
-        return pd.Series(pd.arrays.IntegerArray(data, np.array([value is None for value in values], dtype=bool)))
-
-    return convert
+    limit = 2 ** (bits - 1)
+    if not all(value is None or (type(value) is int and -limit <= value < limit) for value in values):
+        raise _CannotHoldError(f"has values that a {bits}-bit integer cannot hold")
+    # By numpy's own integers: a detour over floats would round long values beside nulls.
+    data = np.array([value or 0 for value in values], dtype=f"int{bits}")
+    return pd.Series(pd.arrays.IntegerArray(data, np.array([value is None for value in values], dtype=bool)))
 
 
 def _numbers(values: Sequence[Any]) -> list[float | None]:
@@ -220,45 +218,37 @@ def _decimals(values: Sequence[Any]) -> "pd.Series[Any]":
         raise _CannotHoldError("has values that are not decimals") from error
 
 
-def _datetimes(unit: str) -> Callable[[Sequence[Any]], "pd.Series[Any]"]:
-    def convert(values: Sequence[Any]) -> "pd.Series[Any]":
-        import numpy as np
-        import pandas as pd
+def _datetimes(unit: str, values: Sequence[Any]) -> "pd.Series[Any]":
+    import numpy as np
+    import pandas as pd
 
-        for value in values:
-            match = _DATETIME.fullmatch(value) if isinstance(value, str) else None
-            if value is not None and match is None:
-                raise _CannotHoldError("has values that are not ISO 8601 times")
-            if match and unit == "ns" and not _FIRST_NS <= match[0] < _LAST_NS:
-                raise _CannotHoldError("has times that datetime64[ns] cannot hold")
-            if match and unit == "us" and (match[1] or "")[6:] not in {"", "0"}:
-                raise _CannotHoldError("has times finer than a microsecond, beyond the range of nanoseconds")
-        digits = len("yyyy-mm-ddThh:mm:ss.") + {"ns": 7, "us": 6}[unit]
-        texts = ["NaT" if value is None else value.removesuffix("Z")[:digits] for value in values]
-        try:
-            return pd.Series(np.array(texts, dtype=f"datetime64[{unit}]")).dt.tz_localize("UTC")
-        except ValueError as error:
-            raise _CannotHoldError("has values that are no times") from error
-
-    return convert
+    for value in values:
+        match = _DATETIME.fullmatch(value) if isinstance(value, str) else None
+        if value is not None and match is None:
+            raise _CannotHoldError("has values that are not ISO 8601 times")
+        if match and unit == "ns" and not _FIRST_NS <= match[0] < _LAST_NS:
+            raise _CannotHoldError("has times that datetime64[ns] cannot hold")
+        if match and unit == "us" and (match[1] or "")[6:] not in {"", "0"}:
+            raise _CannotHoldError("has times finer than a microsecond, beyond the range of nanoseconds")
+    digits = len("yyyy-mm-ddThh:mm:ss.") + {"ns": 7, "us": 6}[unit]
+    texts = ["NaT" if value is None else value.removesuffix("Z")[:digits] for value in values]
+    try:
+        return pd.Series(np.array(texts, dtype=f"datetime64[{unit}]")).dt.tz_localize("UTC")
+    except ValueError as error:
+        raise _CannotHoldError("has values that are no times") from error
 
 
-def _timespans(unit: str) -> Callable[[Sequence[Any]], "pd.Series[Any]"]:
-    def convert(values: Sequence[Any]) -> "pd.Series[Any]":
-        import numpy as np
-        import pandas as pd
+def _timespans(unit: str, values: Sequence[Any]) -> "pd.Series[Any]":
+    import numpy as np
+    import pandas as pd
 
-        ticks = [None if value is None else _ticks(value) for value in values]
-        if unit == "ns" and any(tick is not None and abs(tick) > _LAST_NS_TICKS for tick in ticks):
-            raise _CannotHoldError("has timespans that timedelta64[ns] cannot hold")
-        if unit == "us" and any(tick is not None and tick % 10 for tick in ticks):
-            raise _CannotHoldError("has timespans finer than a microsecond, beyond the range of nanoseconds")
-        scaled = [tick if tick is None else (tick * 100 if unit == "ns" else tick // 10) for tick in ticks]
-        return pd.Series(
-            np.array(["NaT" if value is None else value for value in scaled], dtype=f"timedelta64[{unit}]")
-        )
-
-    return convert
+    ticks = [None if value is None else _ticks(value) for value in values]
+    if unit == "ns" and any(tick is not None and abs(tick) > _LAST_NS_TICKS for tick in ticks):
+        raise _CannotHoldError("has timespans that timedelta64[ns] cannot hold")
+    if unit == "us" and any(tick is not None and tick % 10 for tick in ticks):
+        raise _CannotHoldError("has timespans finer than a microsecond, beyond the range of nanoseconds")
+    scaled = [tick if tick is None else (tick * 100 if unit == "ns" else tick // 10) for tick in ticks]
+    return pd.Series(np.array(["NaT" if value is None else value for value in scaled], dtype=f"timedelta64[{unit}]"))
 
 
 def _ticks(value: Any) -> int:
@@ -286,12 +276,12 @@ def _parsed(value: Any) -> Any:
 
 _CONVERTERS: dict[str, tuple[Callable[[Sequence[Any]], "pd.Series[Any]"], ...]] = {
     "bool": (_booleans,),
-    "int": (_integers(32), _integers(64)),
-    "long": (_integers(64),),
+    "int": (partial(_integers, 32), partial(_integers, 64)),
+    "long": (partial(_integers, 64),),
     "real": (_nullable_reals, _plain_reals, lambda values: _objects(_numbers(values))),
     "decimal": (_decimals,),
-    "datetime": (_datetimes("ns"), _datetimes("us"), _text),
-    "timespan": (_timespans("ns"), _timespans("us"), _text),
+    "datetime": (partial(_datetimes, "ns"), partial(_datetimes, "us"), _text),
+    "timespan": (partial(_timespans, "ns"), partial(_timespans, "us"), _text),
     "guid": (_text,),
     "string": (_text,),
     "dynamic": (_dynamics,),
