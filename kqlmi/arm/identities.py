@@ -9,7 +9,7 @@ from kqlmi.arm.resource import ClusterResource
 from kqlmi.errors import InputError, ResourceManagerError
 from kqlmi.model.azure.assignment import IdentityBlock
 from kqlmi.model.azure.resourceid import ResourceId
-from kqlmi.model.entities import SYSTEM, Identity, ObjectId, object_id
+from kqlmi.model.entities import SYSTEM, Identity, object_id
 
 READER = "the role Reader on the cluster"
 _IDENTITY_READER = "the role Reader, or Managed Identity Operator, on the identity"
@@ -74,7 +74,8 @@ def get(cluster: ClusterResource, text: str) -> Identity | None:
             translated(f"tell of the identity {text}", _IDENTITY_READER),
             cluster.msi(place.subscription if place else "") as client,
         ):
-            return _identity(client.user_assigned_identities.get(group, name))
+            found = client.user_assigned_identities.get(group, name)
+            return _user_assigned(str(found.id), found)
     except ResourceManagerError as error:
         if place or not error.nothing_happened:
             raise
@@ -84,17 +85,17 @@ def get(cluster: ClusterResource, text: str) -> Identity | None:
 def in_subscription(cluster: ClusterResource) -> tuple[Identity, ...]:
     """Read the user-assigned identities of the cluster's subscription; ResourceManagerError if they may not be read."""
     with translated("tell of the identities in the subscription", _IDENTITY_READER), cluster.msi() as client:
-        return tuple(map(_identity, client.user_assigned_identities.list_by_subscription()))
+        return tuple(_user_assigned(str(one.id), one) for one in client.user_assigned_identities.list_by_subscription())
 
 
-def _identity(found: Any) -> Identity:
+def _user_assigned(resource_id: str, found: Any) -> Identity:
     return Identity(
         object_id(found.principal_id),
-        found.name,
+        resource_id.rpartition("/")[2],
         client_id=found.client_id or "",
-        tenant_id=found.tenant_id or "",
+        tenant_id=getattr(found, "tenant_id", "") or "",
         principal_id=found.principal_id.lower(),
-        resource_id=found.id,
+        resource_id=resource_id,
     )
 
 
@@ -107,11 +108,4 @@ def _identities(cluster: str, block: Any) -> Iterator[Identity]:
         )
     for resource_id, user in (block.user_assigned_identities or {}).items():
         if user and user.principal_id:
-            name, principal = resource_id.rpartition("/")[2], user.principal_id.lower()
-            yield Identity(
-                ObjectId(principal),
-                name,
-                client_id=user.client_id or "",
-                principal_id=principal,
-                resource_id=resource_id,
-            )
+            yield _user_assigned(resource_id, user)

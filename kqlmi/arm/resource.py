@@ -1,7 +1,6 @@
 """A cluster in Azure Resource Manager, and the clients that reach it."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -75,23 +74,20 @@ class ClusterResource:
         """Return the time in seconds between two looks at what goes on."""
         return float({**_DEFAULTS, **self.options}["polling_interval"])
 
-    @contextmanager
-    def kusto(self) -> Iterator["KustoManagementClient"]:
-        """Open a client for the cluster."""
+    def kusto(self) -> "KustoManagementClient":
+        """Return a client for the cluster, to be closed."""
         with require_extra("azure", "Azure Resource Manager is asked by azure-mgmt-kusto, which is not installed."):
             from azure.mgmt.kusto import KustoManagementClient
-        options = {**_DEFAULTS, "retry_policy": _retries(), **self.options}
-        with KustoManagementClient(subscription_id=self.parts.subscription, **options) as client:
-            yield client
+        return KustoManagementClient(**self._client_options(self.parts.subscription))
 
-    @contextmanager
-    def msi(self, subscription: str = "") -> Iterator["ManagedServiceIdentityClient"]:
-        """Open a client for user-assigned identities, in the cluster's subscription or another."""
+    def msi(self, subscription: str = "") -> "ManagedServiceIdentityClient":
+        """Return a client for user-assigned identities, in the cluster's subscription or another, to be closed."""
         with require_extra("azure", "Azure Resource Manager is asked by azure-mgmt-msi, which is not installed."):
             from azure.mgmt.msi import ManagedServiceIdentityClient
-        options = {**_DEFAULTS, "retry_policy": _retries(), **self.options}
-        with ManagedServiceIdentityClient(subscription_id=subscription or self.parts.subscription, **options) as client:
-            yield client
+        return ManagedServiceIdentityClient(**self._client_options(subscription or self.parts.subscription))
+
+    def _client_options(self, subscription: str) -> dict[str, Any]:
+        return {**_DEFAULTS, "retry_policy": _retries(), **self.options, "subscription_id": subscription}
 
 
 def _retries() -> Any:

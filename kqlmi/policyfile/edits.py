@@ -5,6 +5,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from kqlmi.errors import printable
 from kqlmi.model.jsontext import Raw
 from kqlmi.policyfile.nodes import Node, Slot
 
@@ -29,11 +30,7 @@ def scalar(text: str) -> str:
     """Return a scalar that reads back as ``text``, on one line, with nothing that does not show."""
     if _PLAIN.fullmatch(text) and text.casefold() not in _WORDS:
         return text
-    return "".join(char if char.isprintable() else _escape(char) for char in json.dumps(text, ensure_ascii=False))
-
-
-def _escape(char: str) -> str:
-    return f"\\u{ord(char):04x}" if ord(char) < 0x10000 else f"\\U{ord(char):08x}"  # noqa: PLR2004
+    return printable(json.dumps(text, ensure_ascii=False))
 
 
 def flow(value: Value) -> str:

@@ -60,8 +60,3 @@ class KnownNames:
         """Return what is known once policies were read as well."""
         new = sorted(found.usages.difference(self.usages))
         return replace(self, directory=self.directory.reading(found), usages=(*self.usages, *new))
-
-    @property
-    def identities(self) -> Mapping[str, str]:
-        """Return the display names of identities by object ID or ``system``."""
-        return self.directory.names

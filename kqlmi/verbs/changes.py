@@ -94,7 +94,7 @@ def access(
         context.note(f"Not read: the policy of the {scope}. {error}")
     if matrix:
         return access_matrix(reading.snapshot, holder, usage, names)
-    return access_rows(reading.snapshot, holder, usage, names, session.known.identities)
+    return access_rows(reading.snapshot, holder, usage, names, session.known.directory.names)
 
 
 @dataclass(frozen=True, slots=True)

@@ -226,7 +226,7 @@ def test_a_name_that_was_assigned_is_offered_at_tab(azure: Notebook, cluster: Lo
     create(cluster, "mi-fresh")
     azure.run("%kqlmi assign mi-fresh")
     session = azure.shell.magics_manager.registry["KqlMagics"].sessions.get()
-    known = Known({"here": Names(identities=session.known.identities)}, "here")
+    known = Known({"here": Names(identities=session.known.directory.names)}, "here")
     assert "mi-fresh" in {one.text for one in complete("%kqlmi grant mi", "", known).candidates}
 
 

@@ -345,4 +345,4 @@ def test_a_session_keeps_the_names_that_it_has_read() -> None:
         .with_policies(Snapshot({Scope.cluster(): first}))
         .with_policies(Snapshot({Scope.database("D"): bare}))
     )
-    assert (met.databases, met.identities, met.usages) == (("D",), {LOADER: "loader"}, ("Fresh", "All"))
+    assert (met.databases, met.directory.names, met.usages) == (("D",), {LOADER: "loader"}, ("Fresh", "All"))

@@ -76,18 +76,17 @@ def _externals(answers: Mapping[Key, Table | KqlmiError], names: Iterable[str]) 
 
 def _read(row: SourceCommand, answer: Table | KqlmiError, place: Place) -> tuple[Source, list[Found]]:
     """Return what became of a source, and what it shows."""
-    outcome: Outcome = "read"
-    if not isinstance(answer, KqlmiError):
+    items: list[Found] = []
+    if isinstance(answer, Table):
         try:
             items = list(row.read(answer, place))
         except KqlmiError as error:
             answer = error
-        else:
-            if any(isinstance(one, Need) and one.identity is None for one in items) and _masks(answer):
-                outcome = "masked"
-            return Source(row.name, place.database, outcome, row.window), items
-    outcome = "not permitted" if isinstance(answer, ForbiddenError) else "failed"
-    return Source(row.name, place.database, outcome, row.window, answer.message), []
+    if isinstance(answer, KqlmiError):
+        outcome: Outcome = "not permitted" if isinstance(answer, ForbiddenError) else "failed"
+        return Source(row.name, place.database, outcome, row.window, answer.message), []
+    is_masked = any(isinstance(one, Need) and one.identity is None for one in items) and _masks(answer)
+    return Source(row.name, place.database, "masked" if is_masked else "read", row.window), items
 
 
 def _with(discovery: Discovery, shown: list[Found], repeated: list[Found]) -> Discovery:

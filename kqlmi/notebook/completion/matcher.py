@@ -59,7 +59,7 @@ def _known(sessions: Sessions) -> Known:
     for name, session in sessions.by_name.items():
         known = session.known
         plans = {key[:SHOWN]: plan.summary for key, plan in session.plans.items()}
-        connections[name] = Names(known.databases, known.identities, known.usages, plans, session.database)
+        connections[name] = Names(known.databases, known.directory.names, known.usages, plans, session.database)
     configured: tuple[str, ...] = ()
     with suppress(KqlmiError):
         configured = tuple(configuration.connections())

@@ -14,7 +14,7 @@ from kqlmi.session.policies import database_scope, databases, readable
 
 def make(core: Core, current: Snapshot, desired: Snapshot) -> PolicyPlan:
     """Return the plan that leads from policies that were read to others."""
-    return make_plan(current, desired, cluster=core.name, names=core.known.identities)
+    return make_plan(current, desired, cluster=core.name, names=core.known.directory.names)
 
 
 def named(core: Core, patterns: Iterable[str], *, cluster: bool, about: str, known: Snapshot | None = None) -> Snapshot:
@@ -51,11 +51,11 @@ def plan_file(core: Core, document: str | bytes) -> tuple[PolicyPlan, tuple[Scop
     file, names = policyfile.read(document), databases(core)
     current = readable(core, file.scopes(names))
     desired = file.desired(current, names)
-    found = make_plan(current, desired.snapshot, cluster=core.name, exactly=True, names=core.known.identities)
+    found = make_plan(current, desired.snapshot, cluster=core.name, exactly=True, names=core.known.directory.names)
     return found, desired.unmanaged
 
 
 def undo_plan(core: Core, entry: str) -> PolicyPlan:
     """Plan to revert a history entry, by the beginning of its ID, or the last change that stands."""
     found = core.recorder.undo(entry)
-    return replace(found, names={**core.known.identities, **found.names})
+    return replace(found, names={**core.known.directory.names, **found.names})

@@ -52,7 +52,7 @@ def _names(core: Core) -> dict[str, str]:
     if core.resource:
         resource_manager.ask(core)
     read(core)
-    return {identity: name for identity, name in core.known.identities.items() if name}
+    return {identity: name for identity, name in core.known.directory.names.items() if name}
 
 
 def _contradicted(identity: str, name: str, why: str) -> InputError:
