@@ -103,8 +103,7 @@ def test_a_usage_is_a_row(tmp_path: Path) -> None:
 def test_a_flow_is_a_row_and_the_file_that_carries_it_out(tmp_path: Path) -> None:
     carrier = """
     from kqlmi.local import enforce
-    from kqlmi.local.query.carriers import plugin
-    from kqlmi.local.query.expansion import Source
+    from kqlmi.local.query.expansion import Source, plugin
     from kqlmi.local.values.tables import Table, columns
 
     @plugin("future_request")

@@ -1,8 +1,7 @@
 """Files that a query names itself: the operators ``externaldata`` and ``inline_external_table``."""
 
 from kqlmi.local.enforce import Use
-from kqlmi.local.query.carriers import reader
-from kqlmi.local.query.expansion import Expansion, Source
+from kqlmi.local.query.expansion import Expansion, Source, reader
 from kqlmi.local.query.external_calls import Site
 from kqlmi.local.state.entities import ExternalTable, Layout
 from kqlmi.local.state.state import Database

@@ -11,8 +11,7 @@ from kqlmi.local.enforce import Use
 from kqlmi.local.flows import external_data
 from kqlmi.local.flows.external_definitions import Definition  # noqa: TC001 - it registers its shape
 from kqlmi.local.language import textvalues
-from kqlmi.local.query.carriers import reader
-from kqlmi.local.query.expansion import Expansion, Source
+from kqlmi.local.query.expansion import Expansion, Source, reader
 from kqlmi.local.query.external_calls import Site
 from kqlmi.local.state.entities import ExternalTable
 from kqlmi.local.state.state import Database, State

@@ -4,8 +4,7 @@ from kqlmi.local.enforce import Use
 from kqlmi.local.flows.schema_inference import property_bag
 from kqlmi.local.language.lexer import Kind
 from kqlmi.local.language.reader import Mismatch, Reader
-from kqlmi.local.query.carriers import plugin
-from kqlmi.local.query.expansion import Expansion, Source
+from kqlmi.local.query.expansion import Expansion, Source, plugin
 from kqlmi.local.query.external_calls import Site
 from kqlmi.local.sandbox import sandbox
 from kqlmi.local.state.state import Database

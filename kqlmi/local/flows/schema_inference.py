@@ -4,8 +4,7 @@ import json
 from typing import Any
 
 from kqlmi.local.enforce import Use
-from kqlmi.local.query.carriers import plugin
-from kqlmi.local.query.expansion import Expansion, Source
+from kqlmi.local.query.expansion import Expansion, Source, plugin
 from kqlmi.local.query.external_calls import Site
 from kqlmi.local.state.state import Database
 from kqlmi.local.storage import files, formats

@@ -5,8 +5,7 @@ from collections.abc import Iterator
 
 from kqlmi.local import enforce
 from kqlmi.local.enforce import Use
-from kqlmi.local.query.carriers import plugin
-from kqlmi.local.query.expansion import Expansion, Source
+from kqlmi.local.query.expansion import Expansion, Source, plugin
 from kqlmi.local.query.external_calls import Site
 from kqlmi.local.state.state import Database
 from kqlmi.local.values.connectionstrings import named_identities

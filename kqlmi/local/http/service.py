@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from kqlmi.local import commands, flows
+from kqlmi.local import commands
 from kqlmi.local.dispatch.registry import Endpoint, Matched
 from kqlmi.local.engine.lanes import Load
 from kqlmi.local.flows.export_runs import Scheduler
@@ -62,7 +62,7 @@ class Service:
     def __init__(self, state: State, uploads: Path | None = None) -> None:
         """Serve a state; ``uploads`` is where what clients upload survives, a temporary folder by default."""
         self.state = state
-        self.queries = Queries(state, flows.CARRIERS)
+        self.queries = Queries(state)
         self._temporary = None if uploads else TemporaryDirectory(prefix="kqlmi-uploads-", ignore_cleanup_errors=True)
         self.uploads = Uploads(state, uploads or Path(self._temporary.name if self._temporary else ""))
         self._scheduler = Scheduler(self.queries)

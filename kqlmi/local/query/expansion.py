@@ -4,15 +4,18 @@ import re
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
+from kqlmi.local.engine import kqltext
 from kqlmi.local.language import constants
 from kqlmi.local.language.lexer import Kind, tokens
 from kqlmi.local.query import external_calls
 from kqlmi.local.query.external_calls import Site
 from kqlmi.local.state.activity import Run
 from kqlmi.local.state.state import Database, State
+from kqlmi.local.values import lenient_json
 from kqlmi.local.values.faults import KustoError, bad_request
 from kqlmi.local.values.principals import Caller, Principal
 from kqlmi.local.values.tables import KUSTO_TYPES, TYPE_ALIASES, Column, Table
@@ -55,14 +58,25 @@ class Source:
 
 
 Carrier = Callable[["Expansion", Site, Database], Source]
+"""What carries out a part of a query that reaches beyond the engine."""
+
+_READERS: dict[str, Carrier] = {}
+_PLUGINS: dict[str, Carrier] = {}
 
 
-@dataclass(frozen=True)
-class Carriers:
-    """What carries out the parts of a query that reach beyond the engine: readers in the place of a table, and plugins."""
+def reader(*names: str) -> Callable[[Carrier], Carrier]:
+    """Register what carries out ``name(…)`` in the place of a table."""
+    return partial(_register, _READERS, names)
 
-    readers: Mapping[str, Carrier]
-    plugins: Mapping[str, Carrier]
+
+def plugin(*names: str) -> Callable[[Carrier], Carrier]:
+    """Register what carries out ``evaluate name(…)``."""
+    return partial(_register, _PLUGINS, names)
+
+
+def _register(registry: dict[str, Carrier], names: tuple[str, ...], function: Carrier) -> Carrier:
+    registry.update(dict.fromkeys(names, function))
+    return function
 
 
 @dataclass
@@ -70,10 +84,8 @@ class Expansion:
     """The replacements in one query, and in what it calls."""
 
     state: State
-    carriers: Carriers
     question: Question
     answer: Callable[["Expansion", str, Database], Table]
-    prepare: Callable[[str, Database], str]
     sources: dict[str, Source] = field(default_factory=dict)
     doubtful: dict[str, KustoError] = field(default_factory=dict)
     reread: int = 0
@@ -83,7 +95,7 @@ class Expansion:
 
         A site cannot use the parameters of the function that a text belongs to: their values are known to the engine.
         """
-        known = {**self.carriers.readers, **self.carriers.plugins}
+        known = _READERS | _PLUGINS
 
         def source(site: Site) -> str:
             if self.question.is_confined:
@@ -100,7 +112,7 @@ class Expansion:
             self.sources[name] = known[site.kind](self, site, context)
             return name
 
-        return external_calls.replaced(text, frozenset(self.carriers.plugins), source)
+        return external_calls.replaced(text, frozenset(_PLUGINS), source)
 
     def functions(self, text: str, context: Database) -> dict[str, list[str]]:
         """Return the definitions of the stored functions that a text calls, directly or not, by the database's name.
@@ -139,7 +151,8 @@ class Expansion:
     def _definition(self, owner: Database, name: str) -> tuple[str, str]:
         function = owner.functions[name]
         parameters = _words(function.parameters) - KINDS
-        inner = self.expand(self.prepare(function.body.strip()[1:-1], owner), owner, parameters)
+        body = filled(function.body.strip()[1:-1], self.state, self.question.caller.principal, owner)
+        inner = self.expand(body, owner, parameters)
         return function.defined_as(f"{{{inner}\n}}"), inner
 
     def value(self, site: Site, expression: str, context: Database) -> Any:
@@ -187,6 +200,27 @@ class Expansion:
             if token.kind is Kind.WORD and token.text in owner.functions:
                 called.append((owner, token.text, is_call))
         return called
+
+
+def filled(text: str, state: State, principal: Principal, database: Database | None = None) -> str:
+    """Return a text with what it asks about its caller and its place, such as ``current_principal()``, filled in."""
+    details = {
+        "UserPrincipalName": principal.display_name if principal.kind == "aaduser" else "",
+        "IdentityProvider": "https://sts.windows.net",
+        "Authority": principal.tenant_id,
+        "Mfa": "False",
+        "Type": {"aadapp": "AadApplication", "aaduser": "AadUser", "aadgroup": "AadGroup"}[principal.kind],
+        "DisplayName": principal.display_name,
+        "ObjectId": principal.object_id,
+        "FQN": principal.fqn,
+        "Notes": None,
+    }
+    calls = {
+        "current_principal_details": f"dynamic({lenient_json.dumps(details)})",
+        "current_principal": kqltext.quote(principal.fqn),
+        "current_cluster_endpoint": kqltext.quote(f"{state.world.id}.{state.name}"),
+    }
+    return kqltext.substitute(text, calls | ({"current_database": kqltext.quote(database.name)} if database else {}))
 
 
 def _words(text: str) -> frozenset[str]:

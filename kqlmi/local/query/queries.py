@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -11,12 +11,11 @@ from kqlmi.local.engine import kqltext
 from kqlmi.local.language import constants
 from kqlmi.local.language.lexer import Kind, next_token, tokens
 from kqlmi.local.query.engine import Engine
-from kqlmi.local.query.expansion import Carriers, Expansion, Question, Source
+from kqlmi.local.query.expansion import Expansion, Question, Source, filled
 from kqlmi.local.state.activity import Run
 from kqlmi.local.state.state import Database, State, key
-from kqlmi.local.values import lenient_json
 from kqlmi.local.values.faults import KustoError, bad_request, forbidden_database, wrong_endpoint
-from kqlmi.local.values.principals import Caller, Principal
+from kqlmi.local.values.principals import Caller
 from kqlmi.local.values.tables import Table, columns
 
 _DEFAULT = {"", "netdefaultdb"}
@@ -25,9 +24,8 @@ _DEFAULT = {"", "netdefaultdb"}
 class Queries:
     """Runs query text for callers."""
 
-    def __init__(self, state: State, carriers: Carriers) -> None:
+    def __init__(self, state: State) -> None:
         self.state = state
-        self._carriers = carriers
         self._engine = Engine(lambda: state.world.databases)
 
     def context(self, caller: Caller, name: str | None) -> str:
@@ -80,18 +78,16 @@ class Queries:
         """Run a query for a command, which takes what its first statement gives."""
         return self.run(kqltext.results(text)[0], caller, database, run=run, seconds=seconds)[0]
 
-    def ask(self, question: Question, text: str, context: Database) -> Table:
-        """Run a query over a database as it is given, which need not be one of the cluster's."""
-        expansion = Expansion(self.state, self._carriers, question, self._answer, self._prepare(question.caller))
-        return self._answer(expansion, expansion.prepare(text, context), context)
-
-    def _prepare(self, caller: Caller) -> Callable[[str, Database], str]:
-        return lambda part, database: kqltext.substitute(part, _about(caller.principal, database, self.state))
+    def ask(
+        self, question: Question, text: str, context: Database, sources: Mapping[str, Source] = MappingProxyType({})
+    ) -> Table:
+        """Run a query over a database as it is given, which need not be one of the cluster's, and over ``sources``."""
+        expansion = Expansion(self.state, question, self._answer, dict(sources))
+        return self._answer(expansion, filled(text, self.state, question.caller.principal, context), context)
 
     def pipe(self, table: Table, operators: str, caller: Caller, *, run: Run, seconds: float) -> Table:
         """Run query operators over rows that a command gave."""
-        text = kqltext.substitute(operators, _about(caller.principal, None, self.state))
-        return self._engine.pipe(table, text, run=run, seconds=seconds)
+        return self._engine.pipe(table, filled(operators, self.state, caller.principal), run=run, seconds=seconds)
 
     def follow(
         self, table: Table, text: str, caller: Caller, database: str | None, *, run: Run, seconds: float
@@ -100,10 +96,8 @@ class Queries:
         context = self.state.readable(caller, self.context(caller, database))
         question = Question(caller, run, seconds, lambda name: self.state.readable(caller, name))
         name = f"kqlmi_{uuid.uuid4().hex}"
-        sources = {name: Source(table.columns, lambda: table)}
         text = kqltext.substitute_word(text, "$command_results", name)
-        expansion = Expansion(self.state, self._carriers, question, self._answer, self._prepare(caller), sources)
-        return self._answer(expansion, expansion.prepare(text, context), context)
+        return self.ask(question, text, context, {name: Source(table.columns, lambda: table)})
 
     def close(self) -> None:
         """Close the engine."""
@@ -122,23 +116,3 @@ class Queries:
                 if f"'{name}'" in error.detail:  # it was a function after all
                     raise doubt from error
             raise
-
-
-def _about(principal: Principal, database: Database | None, state: State) -> dict[str, str]:
-    details = {
-        "UserPrincipalName": principal.display_name if principal.kind == "aaduser" else "",
-        "IdentityProvider": "https://sts.windows.net",
-        "Authority": principal.tenant_id,
-        "Mfa": "False",
-        "Type": {"aadapp": "AadApplication", "aaduser": "AadUser", "aadgroup": "AadGroup"}[principal.kind],
-        "DisplayName": principal.display_name,
-        "ObjectId": principal.object_id,
-        "FQN": principal.fqn,
-        "Notes": None,
-    }
-    return {
-        "current_principal_details": f"dynamic({lenient_json.dumps(details)})",
-        "current_principal": kqltext.quote(principal.fqn),
-        "current_cluster_endpoint": kqltext.quote(f"{state.world.id}.{state.name}"),
-        **({"current_database": kqltext.quote(database.name)} if database else {}),
-    }

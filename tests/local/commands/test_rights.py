@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from kqlmi.local import commands, flows
+from kqlmi.local import commands
 from kqlmi.local.dispatch import registry
 from kqlmi.local.query.queries import Queries
 from kqlmi.local.state.activity import ExportRuns, Run
@@ -275,7 +275,7 @@ def filled() -> Queries:
     done = Run(is_query=False, text="", principal=stranger, database="Samples", operation_id=OPERATION)
     done.details = Table(shape, (("Samples",),))
     state.activity.end(state.activity.begin(done), None)
-    return Queries(state, flows.CARRIERS)
+    return Queries(state)
 
 
 @pytest.fixture(scope="module")

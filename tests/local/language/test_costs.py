@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from kqlmi.local import commands, flows
+from kqlmi.local import commands
 from kqlmi.local.dispatch import registry
 from kqlmi.local.engine import kqltext
 from kqlmi.local.language import constants, lexer, reader
@@ -123,7 +123,7 @@ def queries() -> tuple[Queries, Caller]:
     functions = {f"F{i}": Function(f"F{i}", "()", f"{{ F{i + 1}() }}") for i in range(300)}
     table = Table(columns("a: string"))
     state = State([], [Database("Samples", tables={"T": table}, functions=functions)], [])
-    return Queries(state, flows.CARRIERS), Caller(new_app("admin"), frozenset({Role.ADMINS}))
+    return Queries(state), Caller(new_app("admin"), frozenset({Role.ADMINS}))
 
 
 @pytest.mark.parametrize(
@@ -155,10 +155,8 @@ def test_arguments_that_use_what_stands_before_them_are_bounded() -> None:
     question = Question(caller, run, 60.0, lambda name: asked.state.readable(caller, name))
     expansion = Expansion(
         asked.state,
-        flows.CARRIERS,
         question,
         answer,
-        lambda text, _database: text,
         {"x": Source((), lambda: Table(()))},
     )
     text = "".join(f"let a{i} = externaldata (x: int) [strcat({BLOB}, '')];" for i in range(1_500)) + "a0"

@@ -8,7 +8,6 @@ from azure.kusto.data.response import KustoResponseDataSetV1
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kqlmi.local import flows
 from kqlmi.local.cluster import LocalCluster
 from kqlmi.local.engine import kqltext
 from kqlmi.local.http import wire
@@ -288,9 +287,7 @@ def test_the_statements_of_a_query_share_its_time(cluster: LocalCluster, monkeyp
 
     monkeypatch.setattr(Queries, "ask", ask)
     run = Run(is_query=True, text="", principal=cluster._admin.principal)
-    Queries(cluster._state, flows.CARRIERS).run(
-        "print 1; print 2; print 3", cluster._admin, "Samples", run=run, seconds=1e-9
-    )
+    Queries(cluster._state).run("print 1; print 2; print 3", cluster._admin, "Samples", run=run, seconds=1e-9)
     assert given == [1e-9, 0, 0]
 
 
