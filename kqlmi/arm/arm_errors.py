@@ -73,16 +73,15 @@ def _reason(error: "AzureError") -> str:
 
 
 def _hint(error: "AzureError", status: int, needs: str) -> str:
+    headers = getattr(getattr(error, "response", None), "headers", None) or {}
+    delay = str(headers.get("Retry-After", ""))
+    when = f"in {delay} s" if delay.isdecimal() else "later"
     hints: dict[int, str] = {
         HTTPStatus.UNAUTHORIZED: "The token was not accepted: sign in by a way that is no bare token for Kusto.",
         HTTPStatus.FORBIDDEN: f"It needs {needs}.",
         HTTPStatus.NOT_FOUND: "Check the resource ID.",
         HTTPStatus.CONFLICT: "Another operation is in progress there, it seems: try again when it has ended.",
         HTTPStatus.PRECONDITION_FAILED: "Somebody changed the cluster at the same moment: plan it again.",
-        HTTPStatus.TOO_MANY_REQUESTS: "There were too many requests: try again later.",
+        HTTPStatus.TOO_MANY_REQUESTS: f"There were too many requests: try again {when}.",
     }
-    headers = getattr(getattr(error, "response", None), "headers", None) or {}
-    delay = str(headers.get("Retry-After", ""))
-    if status == HTTPStatus.TOO_MANY_REQUESTS and delay.isdecimal():
-        return f"There were too many requests: try again in {delay} s."
     return hints.get(status, "")

@@ -13,7 +13,8 @@ from kqlmi.model.entities import SYSTEM, Identity, object_id
 
 READER = "the role Reader on the cluster"
 _IDENTITY_READER = "the role Reader, or Managed Identity Operator, on the identity"
-_SETTLED = frozenset({"", "succeeded", "failed", "canceled"})
+# A cluster that runs calls itself so, in the place of a state that an operation leaves.
+_SETTLED = frozenset({"", "succeeded", "failed", "canceled", "running"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +39,17 @@ def read(cluster: ClusterResource) -> Assigned:
         ResourceManagerError: The caller may not read the cluster, or Azure Resource Manager gave no answer.
     """
     with translated("tell which identities are assigned", READER), cluster.kusto() as client:
-        return _assigned(cluster, client.clusters.get(*cluster.place))
-
-
-def _assigned(cluster: ClusterResource, found: Any) -> Assigned:
-    block: Any = found.identity
-    users = tuple(block.user_assigned_identities or {}) if block else ()
-    state = str(getattr(found.provisioning_state, "value", found.provisioning_state) or "").casefold()
-    return Assigned(
-        tuple(_identities(cluster.name, block)),
-        IdentityBlock(((block and block.principal_id) or "").lower(), users),
-        str(found.location or ""),
-        str(found.etag or ""),
-        # A cluster that runs calls itself so, in this place too.
-        state not in _SETTLED | {"running"},
-    )
+        found: Any = client.clusters.get(*cluster.place)
+        block: Any = found.identity
+        users = tuple(block.user_assigned_identities or {}) if block else ()
+        state = str(getattr(found.provisioning_state, "value", found.provisioning_state) or "").casefold()
+        return Assigned(
+            tuple(_identities(cluster.parts.name, block)),
+            IdentityBlock(((block and block.principal_id) or "").lower(), users),
+            str(found.location or ""),
+            str(found.etag or ""),
+            state not in _SETTLED,
+        )
 
 
 def get(cluster: ClusterResource, text: str) -> Identity | None:

@@ -60,11 +60,6 @@ class ClusterResource:
         return found
 
     @property
-    def name(self) -> str:
-        """Return the cluster's name in its resource group."""
-        return self.parts.name
-
-    @property
     def place(self) -> tuple[str, str]:
         """Return the resource group and the name, as the client takes them."""
         return self.parts.group, self.parts.name

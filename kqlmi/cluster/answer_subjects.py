@@ -6,34 +6,11 @@ from kqlmi.cluster.protocol.table import Table
 from kqlmi.model.entities import Scope
 
 # The other documented policies, without underscores; how each is called in an answer is not documented.
-_OTHERS: Final = frozenset(
-    [
-        "autodelete",
-        "caching",
-        "callout",
-        "capacity",
-        "encoding",
-        "extenttagsretention",
-        "ingestionbatching",
-        "ingestiontime",
-        "merge",
-        "mirroring",
-        "multidatabaseadmins",
-        "partitioning",
-        "queryacceleration",
-        "queryweakconsistency",
-        "requestclassification",
-        "restrictedviewaccess",
-        "retention",
-        "rowlevelsecurity",
-        "roworder",
-        "sandbox",
-        "sharding",
-        "shardsgrouping",
-        "streamingingestion",
-        "update",
-    ]
-)
+_OTHERS: Final = """
+autodelete caching callout capacity encoding extenttagsretention ingestionbatching ingestiontime merge mirroring
+multidatabaseadmins partitioning queryacceleration queryweakconsistency requestclassification restrictedviewaccess
+retention rowlevelsecurity roworder sandbox sharding shardsgrouping streamingingestion update
+"""
 
 
 class UnknownNameWarning(UserWarning):
@@ -62,7 +39,7 @@ def is_about(answer: Table, scope: Scope) -> bool | None:
     """
     kind, policy = _first(answer, "EntityType").casefold(), _first(answer, "PolicyName").casefold()
     wanted = "cluster" if scope.is_cluster else "database"
-    if kind in {"cluster", "database"} - {wanted} or policy.replace("_", "").removesuffix("policy") in _OTHERS:
+    if kind in {"cluster", "database"} - {wanted} or policy.replace("_", "").removesuffix("policy") in _OTHERS.split():
         return False
     names = _readings(_first(answer, "EntityName"))
     same = names == ("",) if scope.is_cluster else scope in {Scope.database(name) for name in names if name}

@@ -35,11 +35,9 @@ class Connection(Protocol):
         self, text: str, database: str | None = None, *, timeout: float | None = None, client_request_id: str = ""
     ) -> Table:
         """Execute one command or query and return its first result table, with the others behind it."""
-        ...
 
     def close(self) -> None:
         """Release what the connection holds; it cannot be used afterwards."""
-        ...
 
 
 def new_client_request_id() -> str:

@@ -4,6 +4,7 @@ import base64
 import binascii
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -209,12 +210,10 @@ class IngestClient:
             )
         for queue in found[:_QUEUES]:
             try:
-                with queues.opened(queue, self._proxies) as opened:
+                with suppress(HttpResponseError), queues.opened(queue, self._proxies) as opened:
                     opened.get_queue_properties()
             except (ServiceRequestError, ServiceResponseError):
                 self._manager.report_resource_usage_result(queue.storage_account_name, False)  # noqa: FBT003
-            except HttpResponseError:
-                return
             else:
                 return
         raise _unreachable(found)

@@ -16,27 +16,10 @@ _FORMS: Final = {"client_id": _GUID, "object_id": _GUID, "resource_id": _RESOURC
 _HINT: Final = "Write system, client_id=GUID, object_id=GUID or resource_id=/subscriptions/…/userAssignedIdentities/…"
 
 
-def named(text: str) -> dict[str, str]:
+def wanted(text: str) -> dict[str, str]:
     """Return the key and the value by which azure-identity asks for an identity; nothing for the system identity.
 
-    A bare GUID is a client ID. The keys are checked here, since azure-identity takes the system identity for one that it
-    does not know.
-
-    Raises:
-        InputError: That names no identity.
-    """
-    if text == SYSTEM:
-        return {}
-    key, equals, value = text.partition("=")
-    if not equals:
-        key, value = ("resource_id" if text.startswith("/") else "client_id"), text
-    if key not in _FORMS or not _FORMS[key].fullmatch(value):
-        raise InputError(f"{printable(text)!r} names no managed identity of this machine.", hint=_HINT)
-    return {key: value}
-
-
-def wanted(text: str) -> dict[str, str]:
-    """Return the identity that ``text`` names, or AZURE_CLIENT_ID where it is empty, or the system identity.
+    It is that which ``text`` names, or AZURE_CLIENT_ID where it is empty, or the system identity.
 
     Raises:
         InputError: That names no identity, or this machine would take another one for it.
@@ -46,7 +29,7 @@ def wanted(text: str) -> dict[str, str]:
         raise InputError(
             "The environment variable AZURE_CLIENT_ID holds no client ID.", hint=f"--sign-in-identity: {_HINT}"
         )
-    found = named(text or from_environment or SYSTEM)
+    found = _named(text or from_environment or SYSTEM)
     if text and "client_id" not in found and _federates():
         # azure-identity then takes the workload identity, whatever it is asked for.
         raise InputError(
@@ -54,6 +37,18 @@ def wanted(text: str) -> dict[str, str]:
             hint="Write --sign-in-identity client_id=GUID, or --auth workload-identity.",
         )
     return found
+
+
+def _named(text: str) -> dict[str, str]:
+    if text == SYSTEM:
+        return {}
+    key, equals, value = text.partition("=")
+    if not equals:
+        key, value = ("resource_id" if text.startswith("/") else "client_id"), text
+    # azure-identity takes the system identity for a key that it does not know.
+    if key not in _FORMS or not _FORMS[key].fullmatch(value):
+        raise InputError(f"{printable(text)!r} names no managed identity of this machine.", hint=_HINT)
+    return {key: value}
 
 
 def _federates() -> bool:

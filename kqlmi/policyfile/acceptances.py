@@ -29,15 +29,12 @@ def acceptances(node: Node, names: Mapping[str, ObjectId]) -> Iterator[Acceptanc
         for name, slot in slots.items():
             if name not in _KEYS:
                 raise slot.key.error(f"{name!r} is not a key of an accepted finding.", did_you_mean(name, _KEYS))
-        for name in _NEEDED:
-            if name not in slots:
-                raise item.error(f"an accepted finding has no {name}.", _HINT)
         text = {
             name: slot.value.scalar(f"the {name} of an accepted finding", _HINT).strip() for name, slot in slots.items()
         }
         for name in _NEEDED:
-            if not text[name]:
-                raise slots[name].value.error(f"an accepted finding has no {name}.", _HINT)
+            if not text.get(name):
+                raise (slots[name].value if name in slots else item).error(f"an accepted finding has no {name}.", _HINT)
         _check(slots["rule"].value, slots["scope"].value)
         identity = text.get("identity", "")
         yield Acceptance(

@@ -174,15 +174,15 @@ class Session(core.Core):
         """
         return listings.data_connections(self)
 
-    def discover(self, azure: resource_manager.Azure | None = None, *, progress: Progress = unseen) -> Discovery:
+    def discover(self, *, progress: Progress = unseen) -> Discovery:
         """Return where identities are really used, as far as the caller may see it, each source with outcome and window.
 
-        Data connections are a source where the session knows the cluster's resource ID; ``azure`` is what was asked of Azure already.
+        Data connections are a source where the session knows the cluster's resource ID.
 
         Raises:
             KqlmiError: The databases cannot be listed.
         """
-        return resource_manager.discover(self, azure, progress=progress)
+        return resource_manager.discover(self, progress=progress)
 
     def access(self, identity: str, usage: str, *, database: str = "") -> Access:
         """Return whether an identity may be used for something in a database, or in all by the cluster's policy, and why.

@@ -112,11 +112,9 @@ def _ask(core: Core, text: str, what: str, unread: dict[str, list[str]], databas
     """Ask the cluster; what it refuses is noted under its reason."""
     try:
         return core.connection.execute(text, database or None)
-    except ForbiddenError as error:
-        unread.setdefault(error.hint, []).append(what)
     except ServiceError as error:
-        unread.setdefault(str(error), []).append(what)
-    return None
+        unread.setdefault(error.hint if isinstance(error, ForbiddenError) else str(error), []).append(what)
+        return None
 
 
 def _details(table: Table | None) -> Mapping[str, Any]:

@@ -1,6 +1,6 @@
 """What a cluster shows of where identities are really used."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -28,9 +28,6 @@ _NO_ARM: Final = Source(
     DATA_CONNECTIONS, "", "not read", detail="no Kusto command lists them, and Azure Resource Manager was not asked"
 )
 
-Key = tuple[str, str]
-"""A source's name and a database, empty for the whole cluster."""
-
 
 def discover(connection: Connection, progress: Progress = unseen) -> Discovery:
     """Return what the caller may see of the use of identities; what may not be read is named and does not fail the rest.
@@ -43,7 +40,7 @@ def discover(connection: Connection, progress: Progress = unseen) -> Discovery:
     jobs = [(row, name) for row in SOURCES for name in ([""] if row.everywhere else names)]
     found = each(lambda job: _ask(connection, *job), jobs, lambda found: progress(len(found), len(jobs), "sources"))
     answers = {(row.name, name): answer for (row, name), answer in zip(jobs, found, strict=True)}
-    known = _externals(answers, names)
+    known = _externals({name: answers[EXTERNAL_TABLES, name] for name in names})
     sources: list[Source] = []
     shown: list[Found] = []
     repeated: list[Found] = []
@@ -65,13 +62,12 @@ def _ask(connection: Connection, row: SourceCommand, database: str) -> Table | K
         return error
 
 
-def _externals(answers: Mapping[Key, Table | KqlmiError], names: Iterable[str]) -> dict[Scope, dict[str, External]]:
-    known: dict[Scope, dict[str, External]] = {}
-    for name in names:
-        answer = answers[EXTERNAL_TABLES, name]
-        if isinstance(answer, Table) and answer.has("ConnectionStrings"):
-            known[Scope.database(name)] = externals(answer, Place(EXTERNAL_TABLES, "", name))
-    return known
+def _externals(answers: Mapping[str, Table | KqlmiError]) -> dict[Scope, dict[str, External]]:
+    return {
+        Scope.database(name): externals(answer, Place(EXTERNAL_TABLES, "", name))
+        for name, answer in answers.items()
+        if isinstance(answer, Table) and answer.has("ConnectionStrings")
+    }
 
 
 def _read(row: SourceCommand, answer: Table | KqlmiError, place: Place) -> tuple[Source, list[Found]]:

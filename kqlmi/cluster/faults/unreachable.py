@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
+from kqlmi.errors import is_refusal
+
 _NETWORK: Final = "Check the URL and the network."
-_REFUSED: Final = range(400, 500)
 _PASSING: Final = frozenset({408, 429})
 # http.client raises a plain OSError over a proxy that refuses a tunnel: its text alone has the status.
 _TUNNEL: Final = re.compile(r"Tunnel connection failed: (\d{3})[ \w-]{0,60}")
@@ -69,7 +70,7 @@ def _of_proxy(causes: tuple[BaseException, ...]) -> Unreached:
     return Unreached(
         f"because the proxy refuses the connection with {reason}",
         hint,
-        lasting=status in _REFUSED and status not in _PASSING,
+        lasting=is_refusal(status, own=True) and status not in _PASSING,
     )
 
 

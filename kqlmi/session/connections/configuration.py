@@ -139,18 +139,14 @@ def _checked(name: str, table: Mapping[str, Any]) -> dict[str, Any]:
     if not table.get("cluster"):
         raise _wrong(f"does not say the cluster of {where}")
     # What is listed must be known to be no secret; a wrong value may be one, and is not repeated.
-    if table["cluster"] != "local" and not _is_url(table["cluster"]):
-        raise _wrong(f"says no URL and no short name as the cluster of {where}")
+    try:
+        if table["cluster"] != "local":
+            url_of(table["cluster"])
+    except InputError:
+        raise _wrong(f"says no URL and no short name as the cluster of {where}") from None
     if table.get("auth", "default") not in MODES:
         raise _wrong(f"says no way to sign in as auth in {where}", hint=f"Use one of: {', '.join(MODES)}.")
     return dict(table)
-
-
-def _is_url(cluster: str) -> bool:
-    try:
-        return bool(url_of(cluster))
-    except InputError:
-        return False
 
 
 def _wrong(what: str, hint: str = "") -> InputError:

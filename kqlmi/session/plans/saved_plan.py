@@ -1,5 +1,6 @@
 """A saved plan as a session takes it: rebuilt, and what it says of the cluster verified."""
 
+from contextlib import suppress
 from dataclasses import replace
 
 from kqlmi.errors import InputError, KqlmiError, printable
@@ -13,14 +14,7 @@ from kqlmi.session.policies import read
 
 
 def saved_plan(core: Core, text: str) -> PolicyPlan:
-    """Read a saved plan, with the names of its identities as they are now.
-
-    A name that cannot be verified is left out, and so is the history entry that it undoes.
-
-    Raises:
-        InputError: It is not a whole plan for this cluster, it says anything else than what its policies give, or what it
-            says of identities or of the cluster's policy is not so.
-    """
+    """Read a saved plan, with the names of its identities as they are now; see ``Session.saved_plan``."""
     plan = planfile.from_json(text)
     require_own(core, plan)
     changed = {change.identity for change in plan.changes}
@@ -35,16 +29,10 @@ def saved_plan(core: Core, text: str) -> PolicyPlan:
     policies = (policy for step in plan.steps for policy in (step.before, step.after) if policy)
     for identity in sorted({one for policy in policies for one in policy.earlier} - core.known.directory.earlier):
         raise _contradicted(identity, "an earlier system identity", "it is not known as one")
-    undoes = plan.undoes if plan.undoes and _undoes(core, plan) else ""
+    undoes = ""
+    with suppress(KqlmiError):
+        undoes = plan.undoes if plan.undoes and undo_plan(core, plan.undoes).id == plan.id else ""
     return replace(plan, undoes=undoes, names={one: name for one, name in names.items() if one in changed})
-
-
-def _undoes(core: Core, plan: PolicyPlan) -> bool:
-    """Check whether a plan is what undoes the history entry that it names."""
-    try:
-        return undo_plan(core, plan.undoes).id == plan.id
-    except KqlmiError:
-        return False
 
 
 def _names(core: Core) -> dict[str, str]:
