@@ -5,7 +5,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from kqlmi.errors import printable
-from kqlmi.model.entities import SYSTEM, Scope, checked_usage
+from kqlmi.model.entities import ALL, SYSTEM, Scope, checked_usage
 from kqlmi.model.plan.draft import Draft
 from kqlmi.model.policy.access import access, without_effect
 from kqlmi.model.policy.policy import Snapshot
@@ -43,18 +43,23 @@ def access_rows(
 ) -> Rows:
     """Return a row for each database, identity and usage; ``names`` has display names beyond those of the policies.
 
-    Without an identity or a usage: those of the policies, and of them what is allowed or cannot be told.
+    Without an identity or a usage: those of the policies, and of them what is allowed.
     Columns: ``database``, ``display_name``, ``object_id``, ``usage``, ``allowed`` (missing where it cannot be told)
     and ``reason``.
     """
     known = {key: one.display_name for key, one in snapshot.identities.items() if one.display_name}
     display_names = {**names, **known}
+    holders, shown = [identity] if identity else list(snapshot.identities), _usages(snapshot, usage)
+    asked, cluster = bool(identity and usage), Scope.cluster()
     found = (
-        (database, display_names.get(holder, ""), holder, name, answer.allowed, answer.reason)
-        for database in databases
-        for holder in ([identity] if identity else snapshot.identities)
-        for name in _usages(snapshot, usage)
-        if (answer := access(snapshot, holder, name, Scope.database(database))).allowed or (identity and usage)
+        (scope.name, display_names.get(holder, ""), holder, name, answer.allowed, answer.reason)
+        for scope in map(Scope.database, databases)
+        for holder in holders
+        # Only what is granted can be allowed, and in most databases most identities are granted little.
+        for granted in (snapshot.usages_of(scope, holder) | snapshot.usages_of(cluster, holder),)
+        for name in shown
+        if asked or not granted.isdisjoint((name, ALL))
+        if (answer := access(snapshot, holder, name, scope)).allowed or asked
     )
     columns = ("database", "display_name", "object_id", "usage", "allowed", "reason")
     return Rows(columns, tuple(found), {"allowed": "boolean"})

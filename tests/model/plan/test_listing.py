@@ -49,6 +49,26 @@ def test_access_lists_what_is_allowed_or_the_one_that_is_asked_for() -> None:
         access_rows(SNAPSHOT, "", "Nope", ["A"])
 
 
+def test_access_lists_a_usage_that_only_one_policy_knows_and_reads_all_policies_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    many = {Scope.database(f"D{place}"): Policy.empty().grant(LOADER, "AzureAI") for place in range(300)}
+    last = Policy.empty().grant(EXPORTER, "FutureFlow", also=["FutureFlow"])
+    snapshot = Snapshot({**many, Scope.database("Last"): last})
+    asked: list[Scope] = []
+    start = Draft.start
+
+    def counted(read: Snapshot, scope: Scope) -> Draft:
+        asked.append(scope)
+        return start(read, scope)
+
+    monkeypatch.setattr(Draft, "start", counted)
+    rows = access_rows(snapshot, "", "", [str(scope.name) for scope in snapshot.policies]).rows
+    assert len(rows) == 301
+    assert rows[-1][:5] == ("Last", "", EXPORTER, "FutureFlow", True)
+    assert len(asked) == 1
+
+
 def test_the_matrix_says_in_each_cell_how_a_usage_is_allowed() -> None:
     first, second, *_ = records(access_matrix(SNAPSHOT, "", "", ["A"]))
     assert (first["display_name"], first["AzureAI"], first["SandboxArtifacts"]) == (
