@@ -70,12 +70,9 @@ def database_key(name: str) -> str:
     that are the capital and the small form of each other are one: ``Ä`` and ``ä``, but neither ``ß`` and ``SS`` nor the
     Kelvin sign and ``k``. Two databases are never taken for one; at worst a spelling is not recognised.
     """
-    return name.lower() if name.isascii() else "".join(map(_small, name))
-
-
-def _small(letter: str) -> str:
-    small = letter.lower()
-    return small if small.upper() == letter else letter
+    if name.isascii():
+        return name.lower()
+    return "".join(letter.lower() if letter.lower().upper() == letter else letter for letter in name)
 
 
 @dataclass(frozen=True, slots=True)

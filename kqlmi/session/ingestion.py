@@ -136,7 +136,7 @@ def _checked(core: Core, blob: Blob, text: str, scope: Scope, tell: Callable[[st
     if gate.state == "not checked":
         tell(f"Not checked whether {shown} may be used for {_USAGE}: {gate.reason}.")
     # A client ID does not work there.
-    return blob.by(holder) if not blob.identity or directory.client_of(blob.identity) else blob
+    return replace(blob, identity=holder) if not blob.identity or directory.client_of(blob.identity) else blob
 
 
 def _wait_for_report(

@@ -46,11 +46,7 @@ class Audit(Described):
         return tuple(one for one in self.findings if SEVERITIES.index(one.severity) <= SEVERITIES.index(at_least))
 
     def finding(self, prefix: str) -> Finding:
-        """Give a finding by the beginning of its ID.
-
-        Raises:
-            InputError: There is none, or there are several.
-        """
+        """Return a finding by the beginning of its ID; InputError if there is none, or several."""
         known = (*self.findings, *(one for one, _ in self.accepted))
         found = [one for one in known if one.id.startswith(prefix.casefold())]
         if len(found) == 1:
@@ -139,14 +135,12 @@ def sorted_out(
     every = tuple(acceptances)
     current = [one for one in every if one.until >= today]
     known = facts.directory.identities
-    open_, accepted = [], []
-    for finding in findings:
-        by = next((one for one in current if one.fits(finding, known)), None)
-        if by:
-            accepted.append((finding, by))
-        else:
-            open_.append(finding)
-    return tuple(open_), tuple(accepted), tuple(one for one in every if one.until < today)
+    found = [(one, next((by for by in current if by.fits(one, known)), None)) for one in findings]
+    return (
+        tuple(one for one, by in found if by is None),
+        tuple((one, by) for one, by in found if by),
+        tuple(one for one in every if one.until < today),
+    )
 
 
 def _line(finding: Finding) -> str:

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from kqlmi.model.entities import SYSTEM, Identity, Scope
-from kqlmi.model.policy.entry import Entry
 from kqlmi.model.policy.policy import Snapshot
 
 
@@ -38,20 +37,12 @@ def listed(policies: Snapshot, assigned: Iterable[Identity] | None) -> tuple[Lis
     for scope, policy in policies.policies.items():
         for entry in policy.entries if policy else ():
             key = system if entry.object_id == SYSTEM and system else str(entry.object_id)
-            listed = found.get(key) or Listed(_named(entry), None if known is None else False)
-            who = listed.identity
+            if key not in found:
+                is_system = entry.is_system or entry.object_id == SYSTEM  # now, or earlier
+                named = replace(entry.described, object_id=entry.object_id, is_system=is_system)
+                found[key] = Listed(named, None if known is None else False)
+            who, grants = found[key].identity, found[key].grants
             if not who.display_name and entry.display_name:
                 who = replace(who, display_name=entry.display_name, client_id=entry.client_id)
-            found[key] = replace(listed, identity=who, grants=(*listed.grants, (scope, entry.usages)))
+            found[key] = replace(found[key], identity=who, grants=(*grants, (scope, entry.usages)))
     return tuple(found.values())
-
-
-def _named(entry: Entry) -> Identity:
-    return Identity(
-        entry.object_id,
-        entry.display_name,
-        entry.client_id,
-        entry.tenant_id,
-        is_system=entry.is_system or entry.object_id == SYSTEM,
-        principal_id="" if entry.object_id == SYSTEM else entry.object_id,
-    )

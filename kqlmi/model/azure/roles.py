@@ -1,7 +1,7 @@
 """The security roles that somebody holds on a cluster, and what they let kqlmi do."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -29,11 +29,6 @@ class HeldRole:
     where: str
     kind: str = ""
     database: str = ""
-
-    @property
-    def everywhere(self) -> bool:
-        """Tell whether it holds in all databases."""
-        return bool(self.kind) and not self.database
 
     def __str__(self) -> str:
         return f"{printable(self.text)} ({printable(self.where)}{'' if self.kind else ', not recognised'})"
@@ -82,13 +77,11 @@ def abilities(roles: Sequence[HeldRole] | None, *, read_only: bool = False) -> t
     )
 
 
-def _by_role(what: str, roles: Iterable[HeldRole] | None, enough: set[str], need: str) -> Ability:
+def _by_role(what: str, roles: Sequence[HeldRole] | None, enough: set[str], need: str) -> Ability:
     if roles is None:
         return Ability(what, "not known", f"{need}, and the roles are not told")
-    known = list(roles)
-    for role in known:
-        if role.everywhere and role.kind in enough:
-            return Ability(what, "yes")
-    if unread := [printable(role.text) for role in known if not role.kind]:
+    if any(role.kind in enough and not role.database for role in roles):
+        return Ability(what, "yes")
+    if unread := [printable(role.text) for role in roles if not role.kind]:
         return Ability(what, "not known", f"{need}, and whether that is {', '.join(unread)} is not known")
     return Ability(what, "no", f"{need}, which is none of the roles told")

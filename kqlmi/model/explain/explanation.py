@@ -61,10 +61,9 @@ class Verdict:
 def judge(reference: Reference, snapshot: Snapshot, database: str, known: Directory | None = None) -> Verdict:
     """Return whether a reference would be allowed in a database now, by what ``known`` tells of who is who beyond the policies."""
     scope = Scope.database(reference.database or database) if reference.database or database else Scope.cluster()
-    workflow = reference.workflow
-    if workflow is None:
+    if reference.workflow is None:
         return Verdict(reference, Access(allowed=False, reason=DISABLED), scope)
-    return Verdict(reference, _access(reference, workflow.usage, scope, snapshot, known), scope)
+    return Verdict(reference, _access(reference, reference.workflow.usage, scope, snapshot, known), scope)
 
 
 def _access(reference: Reference, usage: str, scope: Scope, snapshot: Snapshot, known: Directory | None) -> Access:

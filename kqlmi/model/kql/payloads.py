@@ -33,7 +33,7 @@ def leaves(found: Iterable[Piece]) -> tuple[tuple[str, Text], ...]:
     """Return each string that is a value, with the name of the property that holds it or the array around it."""
     names, result = [""], []
     before: Piece = ""
-    for piece in found:
+    for piece in (*found, ""):
         if piece == ":":
             names[-1] = before if isinstance(before, str) else before.value
             before = ""
@@ -45,6 +45,4 @@ def leaves(found: Iterable[Piece]) -> tuple[tuple[str, Text], ...]:
         elif piece in ("}", "]") and len(names) > 1:
             names.pop()
         before = piece
-    if isinstance(before, Mapped):
-        result.append((names[-1], Text((before,))))
     return tuple(result)

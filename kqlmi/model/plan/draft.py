@@ -1,7 +1,7 @@
 """An edit in progress: ticks over a snapshot, for one scope at a time."""
 
 from collections import defaultdict
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Self
@@ -13,7 +13,7 @@ from kqlmi.model.plan.policy_plan import PolicyPlan, summary
 from kqlmi.model.policy.access import covered_by, effect, without_effect
 from kqlmi.model.policy.diff import Change
 from kqlmi.model.policy.directory import Directory
-from kqlmi.model.policy.policy import Grant, Policy, Snapshot
+from kqlmi.model.policy.policy import Policy, Snapshot
 from kqlmi.model.usages import USAGES
 from kqlmi.model.workflows import WORKFLOWS
 
@@ -79,19 +79,15 @@ class Draft:
         seen = self.read.usages.union(usage for _, _, usage in self.ticks)
         return known + tuple(sorted(seen.difference(known)))
 
-    def grants(self, scope: Scope) -> Container[Grant]:
-        """Give the wanted grants of a scope."""
-        return _Wanted(self, scope)
-
-    def wants(self, scope: Scope, identity: str, usage: str) -> bool:
-        """Tell whether a scope is to grant a usage to an identity, both as grants compare them."""
-        return self.ticks.get((scope, identity, usage), (identity, usage) in self.read.grants(scope))
+    def granted(self, scope: Scope, identity: str, usage: str) -> bool:
+        """Check whether a scope is to grant a usage to an identity, both as grants compare them."""
+        return self.ticks.get((scope, identity, usage), self.read.granted(scope, identity, usage))
 
     def cell(self, identity: str, usage: str) -> Cell:
         """Give the state of one identity × usage in the scope."""
         identity, usage = self._holder(identity), usage_name(usage)
         return Cell(
-            granted=self.wants(self.scope, identity, usage),
+            granted=self.granted(self.scope, identity, usage),
             covered_by=covered_by(self, self.scope, identity, usage),
             without_effect=without_effect(self.scope, usage),
             changed=(self.scope, identity, usage) in self.ticks,
@@ -126,13 +122,9 @@ class Draft:
         return tuple(name for name in names if name not in {ALL, without} and not without_effect(self.scope, name))
 
     def replace_all(self, identity: str, *, without: str) -> Self:
-        """Give the draft in which ``All`` is replaced by every known usage but one; future usages end.
-
-        Raises:
-            InputError: The identity does not hold ``All`` in the scope.
-        """
+        """Return the draft in which every known usage but one replaces ``All``, which the identity must hold in the scope."""
         name, holder = self._usage(without, ""), self._holder(identity)
-        if not self.wants(self.scope, holder, ALL):
+        if not self.granted(self.scope, holder, ALL):
             raise InputError(f"{holder} does not hold All in the {self.scope}.", hint="There is nothing to replace.")
         return self._set(holder, {ALL: False, name: False, **dict.fromkeys(self.kept_usages(name), True)})
 
@@ -149,7 +141,7 @@ class Draft:
         read = Snapshot({**self.read.policies, **snapshot.policies}).marking(known.earlier)
         new = replace(self, read=read, ticks={}, directory=known)
         ticks = {(scope, new.directory.key(identity), usage): on for (scope, identity, usage), on in self.ticks.items()}
-        return replace(new, ticks={tick: on for tick, on in ticks.items() if new.wants(*tick) != on})
+        return replace(new, ticks={tick: on for tick, on in ticks.items() if new.granted(*tick) != on})
 
     @property
     def changes(self) -> tuple[Change, ...]:
@@ -184,7 +176,7 @@ class Draft:
                     ticked[identity].append(usage)
             wanted = {
                 identity: [
-                    one for one in (*policy.holdings.get(identity, ()), *usages) if self.wants(scope, identity, one)
+                    one for one in (*policy.holdings.get(identity, ()), *usages) if self.granted(scope, identity, one)
                 ]
                 for identity, usages in ticked.items()
             }
@@ -202,7 +194,7 @@ class Draft:
         ticks = dict(self.ticks)
         for usage, on in usages.items():
             ticks.pop((self.scope, identity, usage), None)
-            if ((identity, usage) in self.read.grants(self.scope)) != on:
+            if self.read.granted(self.scope, identity, usage) != on:
                 ticks[self.scope, identity, usage] = on
         return replace(self, ticks=ticks)
 
@@ -219,14 +211,3 @@ class Draft:
         raise InputError(
             f"Workflow {workflow!r} is not known.", hint=did_you_mean(workflow, [row.title for row in WORKFLOWS])
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Wanted(Container[Grant]):
-    """The wanted grants of a scope, of which nothing but membership is asked."""
-
-    draft: Draft
-    scope: Scope
-
-    def __contains__(self, grant: object) -> bool:
-        return isinstance(grant, tuple) and self.draft.wants(self.scope, *grant)

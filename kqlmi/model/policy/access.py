@@ -1,11 +1,10 @@
 """Effective access: what the policies of cluster and database together allow, with the reason."""
 
-from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
 from kqlmi.model.entities import ALL, SYSTEM, Scope, known_usage, usage_name
-from kqlmi.model.policy.policy import Grant, Snapshot
+from kqlmi.model.policy.policy import Snapshot
 from kqlmi.report import Described, Report
 
 Effect = Literal["effective", "redundant", "without effect"]
@@ -15,8 +14,8 @@ EARLIER: Final = "it is an earlier system identity of the cluster, which is not 
 class Granting(Protocol):
     """What tells the grants of each scope: a snapshot, or a draft."""
 
-    def grants(self, scope: Scope, /) -> Container[Grant]:
-        """Give the grants of a scope."""
+    def granted(self, scope: Scope, identity: str, usage: str) -> bool:
+        """Check whether the policy of a scope grants a usage to an identity."""
         ...
 
 
@@ -53,20 +52,13 @@ def covered_by(snapshot: Granting, scope: Scope, identity: str, usage: str) -> t
     candidates = [(scope, ALL)] if usage != ALL and not without_effect(scope, usage) else []
     if not scope.is_cluster:
         candidates += [(Scope.cluster(), name) for name in dict.fromkeys((usage, ALL))]
-    return tuple((where, name) for where, name in candidates if (identity, name) in snapshot.grants(where))
+    return tuple((where, name) for where, name in candidates if snapshot.granted(where, identity, name))
 
 
 def covered_by_cluster(snapshot: Snapshot, scope: Scope, identity: str, usage: str) -> str:
     """Give the cluster's usage that makes a database grant redundant; empty if none does, or at the cluster."""
     covers = () if scope.is_cluster or without_effect(scope, usage) else covered_by(snapshot, scope, identity, usage)
     return next((name for where, name in covers if where.is_cluster), "")
-
-
-def _earlier(snapshot: Snapshot, where: Iterable[Scope], usage: str) -> Iterator[str]:
-    """Yield the earlier system identities that hold a usage."""
-    for identity in sorted(snapshot.earlier):
-        if any((identity, name) in snapshot.grants(place) for place in where for name in (usage, ALL)):
-            yield identity
 
 
 def access(snapshot: Snapshot, identity: str, usage: str, scope: Scope) -> Access:
@@ -78,11 +70,11 @@ def access(snapshot: Snapshot, identity: str, usage: str, scope: Scope) -> Acces
     if identity in snapshot.earlier:
         return Access(allowed=False, reason=EARLIER)
     where = (Scope.cluster(),) if without_effect(scope, usage) else tuple(dict.fromkeys((scope, Scope.cluster())))
+    deciding = [(place, name) for place in where for name in dict.fromkeys((usage, ALL))]
     found = [
         f"the policy of the {place} grants {name}" + (f", which covers {usage}" if name != usage else "")
-        for place in where
-        for name in dict.fromkeys((usage, ALL))
-        if (identity, name) in snapshot.grants(place)
+        for place, name in deciding
+        if snapshot.granted(place, identity, name)
     ]
     if found:
         return Access(allowed=True, reason="; ".join(found))
@@ -90,8 +82,11 @@ def access(snapshot: Snapshot, identity: str, usage: str, scope: Scope) -> Acces
     if unread:
         return Access(allowed=None, reason=" and ".join(f"the policy of the {place} was not read" for place in unread))
     reason = " and ".join(f"the policy of the {place} does not grant it" for place in where)
-    if identity == SYSTEM and (dead := list(_earlier(snapshot, where, usage))):
-        reason += f"; what it grants to {' and '.join(dead)} is an earlier system identity's, and allows nothing"
+    held = {holder for place, name in deciding for holder in snapshot.earlier if snapshot.granted(place, holder, name)}
+    if identity == SYSTEM and held:
+        reason += (
+            f"; what it grants to {' and '.join(sorted(held))} is an earlier system identity's, and allows nothing"
+        )
     if without_effect(scope, usage):
         reason += f"; {usage} counts in the cluster's policy only"
     return Access(allowed=False, reason=reason)

@@ -124,11 +124,7 @@ class Directory:
         return found[0] if len(found) == 1 else None
 
     def resolve(self, text: str) -> Identity:
-        """Return the identity that ``text`` names; an object ID that nobody knows is one as well.
-
-        Raises:
-            InputError: No identity has the name, or several do.
-        """
+        """Return the identity that ``text`` names, be it an unknown object ID; InputError if none or several have the name."""
         found = self.find(text)
         if len(found) == 1:
             return found[0]

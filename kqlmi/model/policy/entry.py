@@ -88,22 +88,14 @@ def read_entry(item: Any, place: int) -> Entry:
 # The policies of a cluster repeat identities and sets of usages in each database: what is equal is kept once.
 _SHARED: Final = 8192
 _plain_entry = lru_cache(_SHARED)(Entry)
-
-
-@lru_cache(_SHARED)
-def _object_id(text: str) -> ObjectId:
-    return object_id(text)
+_object_id = lru_cache(_SHARED)(object_id)
+_kept = lru_cache(_SHARED)(str)
 
 
 @lru_cache(_SHARED)
 def _described(identity: ObjectId, own_id: ObjectId, name: str, client_id: str, tenant_id: str) -> Identity:
     principal_id = "" if own_id == SYSTEM else own_id
     return Identity(identity, name, client_id, tenant_id, is_system=identity == SYSTEM, principal_id=principal_id)
-
-
-@lru_cache(_SHARED)
-def _kept(text: str) -> str:
-    return text
 
 
 @lru_cache(_SHARED)

@@ -67,13 +67,9 @@ class Policy:
 
     def marking(self, earlier: Container[str]) -> Self:
         """Return the policy with the entries of ``earlier`` system identities kept apart from the one of now."""
-        marks = [entry.is_earlier or (entry.is_system and entry.object_id in earlier) for entry in self.entries]
-        if marks == [entry.is_earlier for entry in self.entries]:
-            return self
-        return replace(
-            self,
-            entries=tuple(replace(entry, is_earlier=mark) for entry, mark in zip(self.entries, marks, strict=True)),
-        )
+        new = {one for one in self.entries if one.is_system and not one.is_earlier and one.object_id in earlier}
+        marked = (replace(one, is_earlier=True) if one in new else one for one in self.entries)
+        return replace(self, entries=tuple(marked)) if new else self
 
     @property
     def earlier(self) -> frozenset[str]:
@@ -118,11 +114,7 @@ class Policy:
         return self.merge(Policy((Entry(object_id(identity), tuple(checked_usage(usage, also) for usage in usages)),)))
 
     def revoke(self, identity: str, *usages: str, also: Iterable[str] = ()) -> Self:
-        """Give the policy without some usages of an identity; an object that has none left goes too.
-
-        Raises:
-            PolicyError: As for ``grant``.
-        """
+        """Return the policy without some usages of an identity, as for ``grant``; an object that has none left goes too."""
         also = {*also, *(usage for _, usage in self.grants)}
         return self.without({self._identity(object_id(identity)): {checked_usage(usage, also) for usage in usages}})
 
@@ -209,6 +201,10 @@ class Snapshot:
     def grants(self, scope: Scope) -> frozenset[Grant]:
         """Give the grants of a scope; none where there is no policy or it was not read."""
         return grants_of(self.policies.get(scope))
+
+    def granted(self, scope: Scope, identity: str, usage: str) -> bool:
+        """Check whether a scope grants a usage to an identity, both as grants compare them."""
+        return (identity, usage) in self.grants(scope)
 
     def with_policy(self, scope: Scope, policy: Policy | None) -> Self:
         """Give a snapshot in which one scope holds ``policy``."""

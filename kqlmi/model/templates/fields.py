@@ -67,11 +67,7 @@ class Field:
         return replace(self, help=text)
 
     def checked(self, value: str) -> str:
-        """Return a value that fits the field; what may hold a credential is not repeated in the error.
-
-        Raises:
-            InputError: It does not fit.
-        """
+        """Return a value that fits the field, else InputError, which does not repeat what may hold a credential."""
         if not value.strip():
             raise InputError(f"{self.option} is empty.", hint=f"It is {self.help}.")
         return KINDS[self.kind].checked(self.option, value)
@@ -90,11 +86,7 @@ class Kind(NamedTuple):
 
 
 def columns(text: str) -> tuple[tuple[str, str], ...]:
-    """Read a schema, ``x: int, ['y, too']: string``, as names and types.
-
-    Raises:
-        InputError: It is none.
-    """
+    """Read a schema, ``x: int, ['y, too']: string``, as names and types; InputError where it is none."""
     read = tokens(text)
     ends = [*(place for place, token in enumerate(read) if token.text == ","), len(read)]
     starts = [0, *(place + 1 for place in ends)]

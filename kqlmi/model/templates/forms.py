@@ -90,11 +90,7 @@ def kql(flow: str, text: str, *fields: Field, **options: Any) -> None:
 
 
 def form(flow: str) -> Form:
-    """Return the form of a flow, by its ID.
-
-    Raises:
-        InputError: There is no such flow.
-    """
+    """Return the form of a flow, by its ID; InputError where there is no such flow."""
     if flow not in FORMS:
         raise InputError(f"There is no flow {flow!r}.", hint=did_you_mean(flow, FORMS))
     return FORMS[flow]

@@ -1,8 +1,8 @@
 """A blob to ingest: its address, the managed identity that may be written behind it, and its format."""
 
 import re
-from dataclasses import dataclass, replace
-from typing import Final, Self
+from dataclasses import dataclass
+from typing import Final
 
 from kqlmi.errors import InputError
 from kqlmi.model.entities import ObjectId, did_you_mean, object_id
@@ -37,11 +37,7 @@ class Blob:
         return f"{self.url};{_IDENTITY}{self.identity}" if self.identity else self.url
 
     def format(self, given: str = "") -> str:
-        """Return the data format: the one that was given, or else that of the file's ending.
-
-        Raises:
-            InputError: There is no such format, or the ending tells none.
-        """
+        """Return the data format: the one that was given, or that of the file's ending; InputError where it is none."""
         if given:
             if given.casefold() not in FORMATS:
                 raise InputError(f"There is no data format {given!r}.", hint=did_you_mean(given, FORMATS))
@@ -52,18 +48,11 @@ class Blob:
             raise InputError("The end of the URI does not tell the data format.", hint="Say it: --format csv")
         return ending
 
-    def by(self, identity: ObjectId) -> Self:
-        """Return the blob as it is opened by an identity."""
-        return replace(self, identity=identity)
-
 
 def blob(text: str) -> Blob:
     """Read ``https://…`` or ``abfss://…``, alone or with ``;managed_identity=<object ID>`` or ``=system`` behind it.
 
-    What could be a credential is refused, and no error repeats any of the text.
-
-    Raises:
-        InputError: It is something else.
+    Anything else, and what could be a credential, is an InputError, which repeats none of the text.
     """
     url, semicolon, rest = text.strip().partition(";")
     named = rest.strip().removeprefix(_IDENTITY)

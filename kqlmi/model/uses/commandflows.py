@@ -109,8 +109,7 @@ def _ingestion(nest: Nest, head: list[str], words: list[tuple[str, int]]) -> Ite
 
 
 def _external_table(nest: Nest) -> Iterator[Use]:
-    found = store(nest, 1)
-    if found:
+    if found := store(nest, 1):
         kind, opener = found
         dialects = (text.value.casefold() for key, text in _properties(nest) if key == "sqldialect")
         yield from external_table_uses(kind, _locators(nest, opener), next(dialects, ""))

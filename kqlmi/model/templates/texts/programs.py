@@ -49,11 +49,6 @@ with QueuedIngestClient(builder) as client:
     notes=("The program lists the source itself; -ingestmi tells the cluster how to read it.",),
 )
 def _lightingest(values: Values) -> str:
-    """Return the line of a shell that runs LightIngest.
-
-    Raises:
-        InputError: A name cannot be written the same way for every shell, or the client ID is not known.
-    """
     is_system = values.identity.object_id == SYSTEM
     client = SYSTEM if is_system else values["client_id"] or values.identity.client_id
     if not client:
