@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from kqlmi.local.engine import results
+from kqlmi.local.values import kusto_time
 from kqlmi.local.values.faults import KustoError, bad_request, unsupported
 from kqlmi.local.values.tables import Column, Table
 
@@ -64,8 +65,7 @@ def refuse_decimals(table: Table) -> None:
 
 
 def _sent(column: Column, values: Iterable[Any]) -> list[Any]:
-    if column.type == "datetime":
-        return [None if value is None else results.to_epoch_microseconds(value) for value in values]
-    if column.type == "timespan":
-        return [None if value is None else results.to_microseconds(value) for value in values]
-    return list(values)
+    if column.type not in {"datetime", "timespan"}:
+        return list(values)
+    start = kusto_time.EPOCH if column.type == "datetime" else 0
+    return [None if value is None else results.to_microseconds(value - start) for value in values]

@@ -26,7 +26,6 @@ _REAL_RANGE = re.compile(
 )
 # An equals sign, behind the character before it, that is part of an operator.
 _COMPARES = re.compile(r"[=!<>]=|.=[=~>]", re.DOTALL)
-_OPENING, _CLOSING = frozenset("([{"), frozenset(")]}")
 _MOST_RESULTS = 20
 _DECLARATIONS = frozenset({"let", "set", "declare", "alias", "restrict", "pattern"})
 _PREDICATES = frozenset({"case", "iff", "iif", "not"})
@@ -60,9 +59,7 @@ def results(text: str) -> list[str]:
     start = depth = 0
     prelude, found = "", []
     for token in (*tokens(text), Token(Kind.SYMBOL, len(text), len(text), ";")):
-        if token.kind is Kind.STRING:
-            continue
-        depth += (token.text in _OPENING) - (token.text in _CLOSING)
+        depth += token.nesting
         if token.text == ";" and (depth == 0 or token.end == token.start):
             statement = text[start : token.end]
             first = next_token(statement, 0)
@@ -90,7 +87,7 @@ def for_engine(text: str, database: Callable[[str], str]) -> str:
         token = found[index]
         pieces.append(_gap(text[end : token.start]))
         if inside or _calls(found, index + 1, "dynamic"):
-            inside += (token.text in _OPENING) - (token.text in _CLOSING)
+            inside += token.nesting
         stop = index + 1
         if token.kind is Kind.STRING:
             while stop < len(found) and found[stop].kind is Kind.STRING:
@@ -102,9 +99,8 @@ def for_engine(text: str, database: Callable[[str], str]) -> str:
             pieces.append(quote(kusto_time.format_timespan(span)))  # the engine would write a number of ticks
         elif _is_member(found, index):
             stop += 1
-            pieces.append(
-                f"[{quote(found[index + 1].text)}]"
-            )  # the engine reads no member that is called as an operator
+            # The engine reads no member that is called as an operator.
+            pieces.append(f"[{quote(found[index + 1].text)}]")
         elif literal := _literal(text, found, index, closing, inside=bool(inside)):
             stop, written = literal
             pieces.append(written)
@@ -186,11 +182,9 @@ def _refuse_size(found: list[Token]) -> None:
     counts: Counter[str] = Counter()
     unions = [False]
     for before, token in zip([None, *found], found, strict=False):
-        if token.kind is Kind.STRING:
-            continue
-        if token.text in _OPENING:
+        if token.nesting > 0:
             unions.append(False)
-        elif token.text in _CLOSING and len(unions) > 1:
+        elif token.nesting < 0 and len(unions) > 1:
             unions.pop()
         elif token.text in {"|", ";", "union"}:
             unions[-1] = token.text == "union"
@@ -208,11 +202,9 @@ def _refuse_assignments(text: str, found: list[Token]) -> None:
     is_predicate = [False]
     for before, token in zip([None, *found], found, strict=False):
         word = before.text if before else ""
-        if token.kind is Kind.STRING:
-            continue
-        if token.text in _OPENING:
+        if token.nesting > 0:
             is_predicate.append(token.text != "{" and (is_predicate[-1] or word in _PREDICATES or word.endswith("if")))
-        elif token.text in _CLOSING and len(is_predicate) > 1:
+        elif token.nesting < 0 and len(is_predicate) > 1:
             is_predicate.pop()
         elif token.text in {"|", ";"} or (token.text in _SOURCES and word == "("):
             is_predicate[-1] = False

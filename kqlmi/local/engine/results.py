@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from kqlmi.local.language.literals import checked_long
+from kqlmi.local.language.literals import checked
 from kqlmi.local.values import kusto_time
 from kqlmi.local.values.faults import KustoError, bad_request, semantic_error, syntax_error, unsupported
 from kqlmi.local.values.tables import Column, Table
@@ -26,14 +26,9 @@ def to_microseconds(value: int) -> int:
     return microseconds
 
 
-def to_epoch_microseconds(value: int) -> int:
-    """Return the ticks of a datetime as microseconds since 1970."""
-    return to_microseconds(value - kusto_time.EPOCH)
-
-
-def from_duckdb(described: Iterable[tuple[str, str]], rows: Iterable[Sequence[Any]]) -> Table:
-    """Return the rows of a DuckDB result with their Kusto types."""
-    kinds = list(described)
+def from_duckdb(described: Iterable[Sequence[Any]], rows: Iterable[Sequence[Any]]) -> Table:
+    """Return the rows of a DuckDB result with their Kusto types; of each column, its name and DuckDB's type are known."""
+    kinds = [(name, str(kind)) for name, kind, *_ in described]
     columns = tuple(Column(name, _kusto(kind)) for name, kind in kinds)
     converters = [_converter(kind, column.type) for (_, kind), column in zip(kinds, columns, strict=True)]
     return Table(
@@ -136,7 +131,7 @@ def _json(value: Any) -> Any:
 _FROM_DUCKDB: dict[str, Callable[[Any], Any]] = {
     "bool": _nullable(bool),
     "int": _nullable(int),
-    "long": _nullable(checked_long),
+    "long": _nullable(checked),
     "real": _nullable(float),
     "string": _string,
     "guid": _nullable(str),

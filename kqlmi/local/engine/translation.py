@@ -62,12 +62,13 @@ class Query:
 def to_sql(query: Query) -> tuple[str, dict[str, Any]]:
     """Return the SQL of a query and the values it needs."""
     schema = query.schema
-    translated = _translated(query.text, query.database, _frozen(schema), _frozen(query.functions))
+    asked = (query.text, query.database, _frozen(schema), _frozen(query.functions))
+    translated = _kept(*asked)
     if translated.declarations:
         declared = {one.name: one.type for one in translated.declarations}
         given = query.parameters.items()
         values = {name: _value(name, declared[name], one) for name, one in given if name in declared}
-        translated = _translate(query.text, query.database, schema, query.functions, values)
+        translated = _translate(*asked, values)
     if translated.unbound:
         raise semantic_error(f"the query parameter '{translated.unbound[0]}' has no value")
     _refuse_other_case(str(translated), schema)
@@ -81,24 +82,17 @@ def _frozen(lists: Mapping[Any, Sequence[str]]) -> _Frozen:
     return tuple((name, tuple(values)) for name, values in lists.items())
 
 
-@lru_cache(maxsize=256)
-def _translated(text: str, database: str | None, schema: _Frozen, functions: _Frozen) -> Any:
-    """Translate a query without values; kept, for a continuous export or a dashboard asks the same again and again."""
-    return _translate(text, database, dict(schema), dict(functions), None)
-
-
 def _translate(
-    text: str,
-    database: str | None,
-    schema: Schema,
-    functions: Mapping[str | None, Sequence[str]],
-    values: dict[str, Any] | None,
+    text: str, database: str | None, schema: _Frozen, functions: _Frozen, values: dict[str, Any] | None = None
 ) -> Any:
     import duckdb_kql  # heavy
 
-    shapes = {table: list(columns) for table, columns in schema.items()}
-    defined = {owner: list(definitions) for owner, definitions in functions.items()}
+    shapes, defined = ({name: list(texts) for name, texts in lists} for lists in (schema, functions))
     return duckdb_kql.to_sql(text, shapes, values, database, allow_write=False, functions=defined)
+
+
+# A continuous export or a dashboard asks the same again and again.
+_kept = lru_cache(maxsize=256)(_translate)
 
 
 def _bounded(match: re.Match[str]) -> str:

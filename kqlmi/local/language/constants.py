@@ -37,10 +37,8 @@ def _print(reader: Reader) -> Table | None:
 
 def _column_name(reader: Reader) -> str:
     ahead = Reader(reader.text, reader.position)
-    if ahead.peek().kind is Kind.STRING:
-        return ""
     try:
-        name = ahead.name()
+        name = "" if ahead.peek().kind is Kind.STRING else ahead.name()
     except Mismatch:
         return ""
     if not ahead.take("="):

@@ -23,7 +23,10 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A piece of text; ``value`` is the decoded value of a string literal, ``hidden`` marks its ``h`` prefix."""
+    """A piece of text; ``value`` is the decoded value of a string literal, ``hidden`` marks its ``h`` prefix.
+
+    The ``text`` of a string literal begins and ends with its quotes, so it is never that of a word or symbol.
+    """
 
     kind: Kind
     start: int
@@ -31,6 +34,11 @@ class Token:
     text: str
     value: str = ""
     hidden: bool = False
+
+    @property
+    def nesting(self) -> int:
+        """How many brackets a token opens (1) or closes (-1)."""
+        return (self.text in _OPENING) - (self.text in _CLOSING)
 
 
 # The whitespace of the service's own lexer (ZERO WIDTH SPACE and the byte order mark belong to it); a comment
@@ -45,7 +53,7 @@ _TIMESPAN = re.compile(
     rf"[0-9]+(?:\.[0-9]+)?(?:{'|'.join(sorted(kusto_time.UNITS, key=len, reverse=True))})(?![A-Za-z0-9_])"
 )
 _WORD = re.compile(r"[A-Za-z_$][A-Za-z0-9_]*")
-_OPENING = re.compile(r"([hH]?)(@?)(```|~~~|'|\")")
+_QUOTE = re.compile(r"([hH]?)(@?)(```|~~~|'|\")")
 _ESCAPE = re.compile(
     r"""\\(?:([abfnrtv\\'"])|u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|x([0-9A-Fa-f]{2})|([0-3][0-7]{0,2}|[4-7][0-7]?))"""
 )
@@ -53,21 +61,17 @@ _PLAIN = {quote: re.compile(rf"((?:[^{quote}\\\r\n]|{_ESCAPE.pattern})*){quote}"
 _VERBATIM = {quote: re.compile(rf"((?:[^{quote}\r\n]|{quote}{quote})*){quote}") for quote in "'\""}
 _LETTERS = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 _LAST_CODE_POINT = 0x10FFFF
-
-
-def skip_trivia(text: str, position: int) -> int:
-    """Return the position of the next token."""
-    match = _TRIVIA.match(text, position)
-    return match.end() if match else position
+_OPENING, _CLOSING = frozenset("([{"), frozenset(")]}")
 
 
 @lru_cache(maxsize=1024)  # every pattern that a command may match reads the same tokens
 def next_token(text: str, position: int) -> Token:
     """Return the token at or after a position; raise a syntax error where a string literal is broken."""
-    start = skip_trivia(text, position)
+    trivia = _TRIVIA.match(text, position)
+    start = trivia.end() if trivia else position
     if start == len(text):
         return Token(Kind.END, start, start, "")
-    if opening := _OPENING.match(text, start):
+    if opening := _QUOTE.match(text, start):
         return _string(text, opening)
     for kind, pattern in ((Kind.GUID, _GUID), (Kind.NUMBER, _TIMESPAN)):
         if match := pattern.match(text, start):

@@ -61,10 +61,10 @@ def parse(kind: str, text: str) -> Any:
     return _PARSERS[kind](text)
 
 
-def checked_long(value: int) -> int:
-    """Return the value, or refuse one that a long cannot hold."""
-    if value not in LONG_RANGE:
-        raise _out_of_range("long", value)
+def checked(value: int, kind: str = "long") -> int:
+    """Return the value, or refuse one that an ``int`` or a ``long`` cannot hold."""
+    if value not in (INT_RANGE if kind == "int" else LONG_RANGE):
+        raise _out_of_range(kind, value)
     return value
 
 
@@ -89,7 +89,7 @@ def _number(text: str) -> Literal | None:
     if len(text) > _LONGEST:
         raise _out_of_range("numeric", f"{text[:40]}…")
     if _INTEGER.fullmatch(text):
-        return Literal("long", checked_long(_integer(text)))
+        return Literal("long", checked(_integer(text)))
     if _REAL.fullmatch(text):
         return Literal("real", float(text))
     span = kusto_time.parse_timespan(text.lstrip("+-"))
@@ -102,16 +102,6 @@ def _integer(text: str) -> int:
     if not _INTEGER.fullmatch(text):
         raise ValueError(text)
     return int(text, 16 if "x" in text.lower() else 10)
-
-
-def _ranged(kind: str, allowed: range) -> Callable[[str], int]:
-    def integer(text: str) -> int:
-        value = _integer(text)
-        if value not in allowed:
-            raise _out_of_range(kind, value)
-        return value
-
-    return integer
 
 
 def _out_of_range(kind: str, value: object) -> KustoError:
@@ -163,14 +153,6 @@ def _timespan(text: str) -> int:
     return sign * value
 
 
-def _guid(text: str) -> str:
-    return str(uuid.UUID(_unquoted(text)))
-
-
-def _dynamic(text: str) -> str:
-    return lenient_json.dumps(lenient_json.loads(text))
-
-
 def _unquoted(text: str) -> str:
     if text[:1] not in {"'", '"'}:
         return text
@@ -183,13 +165,13 @@ def _unquoted(text: str) -> str:
 
 _PARSERS: dict[str, Callable[[str], Any]] = {
     "bool": _bool,
-    "int": _ranged("int", INT_RANGE),
-    "long": _ranged("long", LONG_RANGE),
+    "int": lambda text: checked(_integer(text), "int"),
+    "long": lambda text: checked(_integer(text)),
     "real": _real,
     "decimal": _decimal,
     "string": str,
     "datetime": _datetime,
     "timespan": _timespan,
-    "guid": _guid,
-    "dynamic": _dynamic,
+    "guid": lambda text: str(uuid.UUID(_unquoted(text))),
+    "dynamic": lambda text: lenient_json.dumps(lenient_json.loads(text)),
 }

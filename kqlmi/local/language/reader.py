@@ -8,8 +8,6 @@ from kqlmi.local.values.faults import KustoError, syntax_error
 from kqlmi.local.values.tables import Column, kusto_type
 
 _IDENTIFIER = re.compile(r"[A-Za-z_$][A-Za-z0-9_]*|[0-9]+[A-Za-z_][A-Za-z0-9_]*")
-_OPENING = frozenset("([{")
-_CLOSING = frozenset(")]}")
 _UNQUOTED = re.compile(r"[^\[\]\r\n]+")
 
 
@@ -51,7 +49,7 @@ class Reader:
         end: int | None = None
         for part in re.findall(r"\w+|\W", text):
             token = reader.next()
-            if token.text != part or token.kind is Kind.STRING or end not in {None, token.start}:
+            if token.text != part or end not in {None, token.start}:
                 return False
             end = token.end
         following = reader.peek()
@@ -124,11 +122,7 @@ class Reader:
             token = self.next()
             if token.kind is Kind.END:
                 raise Mismatch(token.start, f"'{closing}'")
-            if token.kind is not Kind.STRING and token.text in _OPENING:
-                depth += 1
-            elif token.kind is not Kind.STRING and token.text in _CLOSING and depth:
-                depth -= 1
-            elif depth == 0 and token.text in {",", closing}:
+            if depth == 0 and token.text in {",", closing}:
                 piece = self.text[start : token.start].strip()
                 if not piece and (found or token.text == ","):
                     raise Mismatch(token.start, "an expression")
@@ -137,6 +131,7 @@ class Reader:
                 start = token.end
                 if token.text == closing:
                     return tuple(found)
+            depth = max(depth + token.nesting, 0)
 
     def properties(self) -> dict[str, str]:
         """Take ``(name = value, …)`` and return the texts of the values, names in lower case."""

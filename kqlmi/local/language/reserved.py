@@ -25,13 +25,11 @@ _SHOW = """
 policy with schema cslschema kqlschema details identity policies principals extent extents metadata data datastats cache
 ingestion keyvault
 """
-_ALTER = "policy prettyname"
-_ALTER_MERGE = "policy"
 
 EVERYWHERE = frozenset(_EVERYWHERE.split())
 BY_VERB = {
     "show": EVERYWHERE | frozenset(_SHOW.split()),
-    "alter": EVERYWHERE | frozenset(_ALTER.split()),
-    "alter-merge": EVERYWHERE | frozenset(_ALTER_MERGE.split()),
+    "alter": EVERYWHERE | {"policy", "prettyname"},
+    "alter-merge": EVERYWHERE | {"policy"},
 }
 """The words for each verb; a verb that is not here has only those that fail everywhere."""

@@ -197,6 +197,6 @@ def _execute(
             sql = fill(sql)
             cursor.execute("SET TimeZone='UTC'")  # the translated SQL relies on it
             answer = cursor.execute(sql, values) if values else cursor.execute(sql)
-            return results.from_duckdb([(name, str(kind)) for name, kind, *_ in answer.description], answer.fetchall())
+            return results.from_duckdb(answer.description, answer.fetchall())
         except Exception as error:  # the engine lets errors of several libraries through
             raise results.refusal(error) from error

@@ -2,11 +2,11 @@
 
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from operator import attrgetter, itemgetter
 
-from kqlmi.local.language import partitions
+from kqlmi.local.language import lexer, partitions
 from kqlmi.local.language.lexer import Kind, Token, next_token, tokens
 from kqlmi.local.language.partitions import Partition
 from kqlmi.local.language.reader import Mismatch, Reader
@@ -81,16 +81,12 @@ class _Cut:
             self._is_let = token.text == "let"
         if token.text == "=" and self._equals is None:
             self._equals = token.end
-        if token.kind is Kind.STRING:
-            return
-        if token.text in {"(", "[", "{"}:
+        self.depth += token.nesting
+        self.braces += (token.text == "{") - (token.text == "}")
+        if token.nesting > 0:
             self._opened.append(token.end)
-            self.depth += 1
-            self.braces += token.text == "{"
-        elif token.text in {")", "]", "}"}:
+        elif token.nesting < 0:
             del self._opened[-1:]
-            self.depth -= 1
-            self.braces -= token.text == "}"
         elif token.text == ";" and self.depth == 0:
             self.statement = token.end
             self._is_let = self._equals = None
@@ -114,14 +110,9 @@ class _Cut:
 
     def written(self, start: int, end: int) -> str:
         """Return a part of the text as it is with the names."""
-        pieces = []
-        for place in range(bisect_left(self._put, start, key=itemgetter(0)), len(self._put)):
-            first, last, name = self._put[place]
-            if first >= end:
-                break
-            pieces += [self.text[start:first], name]
-            start = last
-        return "".join([*pieces, self.text[start:end]])
+        first, last = (bisect_left(self._put, place, key=itemgetter(0)) for place in (start, end))
+        names = ((one - start, other - start, name) for one, other, name in self._put[first:last])
+        return lexer.replaced(self.text[start:end], names)
 
 
 def _site(cut: _Cut, index: int, plugins: frozenset[str]) -> Site | None:
@@ -138,8 +129,6 @@ def has_wildcard_union(text: str) -> bool:
     """Check whether a query names tables by a wildcard."""
     depth: int | None = None
     for token in tokens(text):
-        if token.kind is Kind.STRING:
-            continue
         if token.text in {"union", "find", "search"}:
             depth = 0
         elif depth is not None:
@@ -168,8 +157,8 @@ def _reader_site(cut: _Cut, index: int) -> Site:
     kind, by, path_format = storage_kind(reader, columns)
     arguments = reader.expressions("(", ")")
     properties = _with(reader)
-    site = Site(token.text, token.start, reader.position, prelude, arguments, columns, properties, kind)
-    return replace(site, partitions=by, path_format=path_format)
+    place = (token.text, token.start, reader.position)
+    return Site(*place, prelude, arguments, columns, properties, kind, by, path_format)
 
 
 def storage_kind(reader: Reader, columns: tuple[Column, ...]) -> tuple[str, tuple[Partition, ...], str]:

@@ -88,7 +88,7 @@ def infer(root: Path, path: str, kind: str, *, has_header: bool = False) -> tupl
         raise unsupported(f"schema inference for the format '{kind}'")
     with _locked(root) as connection, _failing("read", path):
         described = connection.execute(f"SELECT * FROM {source} LIMIT 0", [_existing(root, path)]).description  # noqa: S608
-        found = results.from_duckdb([(name, str(shape)) for name, shape, *_ in described], []).columns
+        found = results.from_duckdb(described, []).columns
     is_named = has_header or kind not in SEPARATORS
     return tuple(one if is_named else Column(f"Column{n}", one.type) for n, one in enumerate(found, 1))
 
