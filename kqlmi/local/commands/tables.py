@@ -7,7 +7,6 @@ from kqlmi.local.flows import ingestion
 from kqlmi.local.flows.table_append import allowed, append, keep
 from kqlmi.local.language import textvalues
 from kqlmi.local.storage import formats, transfer
-from kqlmi.local.storage.formats import Shape
 from kqlmi.local.values.faults import already_exists
 from kqlmi.local.values.principals import ADMIN, CREATE, INGEST
 from kqlmi.local.values.tables import Table, schema_text
@@ -90,6 +89,6 @@ def table_ingest_inline(call: Call) -> Rows:
     """Append rows that the command itself holds as CSV."""
     name = call.args["table"]
     table = call.allowed(INGEST, f"Table {name}").table(name)
-    rows = formats.rows(call.args["data"].lstrip(), Shape("csv", table.columns))
+    rows = formats.rows(call.args["data"].lstrip(), "csv", table.columns)
     extent, _ = append(call, name, table.with_rows(rows))
     return [(extent, "inline", "00:00:00", "False", str(uuid.uuid4()))]

@@ -11,6 +11,12 @@ from kqlmi.local.values.tables import Column, Table
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+LIMITS = {
+    "memory_limit": "1GB",  # no more than a laptop can spare
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+}
+"""How each DuckDB is configured."""
 # How a column travels: a list of values in this DuckDB type, then an expression that gives the stored value.
 _STORED = {
     "bool": ("BOOLEAN", "BOOLEAN", "{}"),

@@ -62,7 +62,7 @@ def export_to_external_table(call: Call) -> Rows:
     """Write the rows of a query to the files of an external table."""
     database = call.allowed(ADMIN)
     table = database.external_table(call.args["table"])
-    transfer.require_hints(call.args.get("properties", {}))
+    transfer.require(call.args.get("properties", {}), transfer.HINTS)
     use = Use("export.to_external_table", database.name, call.caller.principal)
 
     def work(call: Call) -> Rows:

@@ -19,10 +19,10 @@ FLOWS = {
     "CosmosDb": "dataconnection.cosmosdb",
     "IotHub": "dataconnection.iothub",  # takes no managed identity
 }
+_UNSUPPORTED = ("compression", "databaseRouting", "eventSystemProperties", "mappingRuleName", "retrievalStartDate")
 _KNOWN = {
     *("eventHubResourceId", "consumerGroup", "tableName", "dataFormat", "managedIdentityResourceId"),
-    *("compression", "databaseRouting", "eventSystemProperties", "mappingRuleName", "retrievalStartDate"),
-    *("managedIdentityObjectId", "provisioningState"),
+    *("managedIdentityObjectId", "provisioningState", *_UNSUPPORTED),
 }
 _AS_IF_NOT_THERE: tuple[object, ...] = (None, "", [], "None", "Single")
 
@@ -60,7 +60,7 @@ def parse(state: State, database: str, name: str, body: dict[str, Any]) -> DataC
 def _refuse_unknown(properties: dict[str, Any]) -> None:
     if unknown := sorted(properties.keys() - _KNOWN):
         raise bad_request(f"a data connection has no property '{unknown[0]}' that the local cluster knows")
-    for one in ("compression", "databaseRouting", "eventSystemProperties", "mappingRuleName", "retrievalStartDate"):
+    for one in _UNSUPPORTED:
         if properties.get(one) not in _AS_IF_NOT_THERE:
             raise unsupported(f"the property '{one}' of a data connection")
 

@@ -4,17 +4,14 @@ import base64
 import binascii
 import hmac
 import json
-import uuid
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from kqlmi.local.ingest.statusqueues import DO_NOT_REPORT, messages
-from kqlmi.local.state.entities import UPLOADED, UPLOADS, IngestionJob
+from kqlmi.local.ingest.statusqueues import DO_NOT_REPORT, head, messages
+from kqlmi.local.state.entities import UPLOADED, UPLOADS, IngestionJob, Report
 from kqlmi.local.state.state import State
-from kqlmi.local.values import lenient_json
+from kqlmi.local.values import kusto_time, lenient_json
 from kqlmi.local.values.faults import http_error
 
 _FLOW = "ingest.sdk_queued"
@@ -31,15 +28,7 @@ def accept(state: State, body: bytes) -> str:
     job = _job(state, _message(body))
     state.change(lambda w: replace(w, jobs=(*w.jobs, job)))
     state.work.set()
-    now = datetime.now(UTC)
-    fields = {
-        "MessageId": str(uuid.uuid4()),
-        "InsertionTime": format_datetime(now, usegmt=True),
-        "ExpirationTime": format_datetime(now + timedelta(days=7), usegmt=True),
-        "PopReceipt": "kqlmi",
-        "TimeNextVisible": format_datetime(now, usegmt=True),
-    }
-    return messages([fields])
+    return messages([head(Report("", visible=kusto_time.now(), receipt="kqlmi"))])
 
 
 def _message(body: bytes) -> dict[str, Any]:

@@ -33,12 +33,12 @@ _KEPT = 10_000
 def succeeded(state: State, job: IngestionJob, source: str, activity_id: str) -> None:
     """Report that a file was ingested, where its client asked for that; ``source`` is its address without credentials."""
     if job.report_level == FAILURES_AND_SUCCESSES:
-        fields = {"OperationId": str(uuid.uuid4()), "RootActivityId": activity_id}
-        _add(
-            state,
-            SUCCEEDED,
-            {**_about(job, source), **fields, "SucceededOn": kusto_time.format_datetime(kusto_time.now())},
-        )
+        fields = {
+            "OperationId": str(uuid.uuid4()),
+            "RootActivityId": activity_id,
+            "SucceededOn": kusto_time.format_datetime(kusto_time.now()),
+        }
+        _add(state, SUCCEEDED, job, source, fields)
 
 
 def failed(state: State, job: IngestionJob, failure: IngestionFailure) -> None:
@@ -54,20 +54,13 @@ def failed(state: State, job: IngestionJob, failure: IngestionFailure) -> None:
             "OriginatesFromUpdatePolicy": failure.is_from_update_policy,
             "ShouldRetry": not failure.is_permanent,
         }
-        _add(state, FAILED, {**_about(job, failure.source), **fields})
+        _add(state, FAILED, job, failure.source, fields)
 
 
-def _about(job: IngestionJob, source: str) -> dict[str, str]:
-    return {
-        "Database": job.database,
-        "Table": job.table,
-        "IngestionSourceId": job.source_id,
-        "IngestionSourcePath": source,
-    }
-
-
-def _add(state: State, queue: str, fields: dict[str, object]) -> None:
-    report = Report(json.dumps(fields))
+def _add(state: State, queue: str, job: IngestionJob, source: str, fields: Mapping[str, object]) -> None:
+    about = {"Database": job.database, "Table": job.table}
+    about |= {"IngestionSourceId": job.source_id, "IngestionSourcePath": source}
+    report = Report(json.dumps({**about, **fields}))
     with state.lock:
         _put(state, queue, (*state.world.reports.get(queue, ())[1 - _KEPT :], report))
 
@@ -92,7 +85,7 @@ def read(state: State, queue: str, *, count: str, hidden: str, peeks: bool) -> s
             }
             found = list(taken.values())
             _put(state, queue, tuple(taken.get(one.id, one) for one in reports))
-    return messages(_shown(one, peeks=peeks) for one in found)
+    return messages({**head(one, peeks=peeks), **_content(one)} for one in found)
 
 
 def messages(found: Iterable[Mapping[str, str]]) -> str:
@@ -105,15 +98,15 @@ def messages(found: Iterable[Mapping[str, str]]) -> str:
     return ET.tostring(answer, encoding="unicode", xml_declaration=True)
 
 
-def _shown(report: Report, *, peeks: bool) -> dict[str, str]:
-    return {
-        "MessageId": report.id,
-        "InsertionTime": _http(report.inserted),
-        "ExpirationTime": _http(report.inserted + _LIFE),
-        **({} if peeks else {"PopReceipt": report.receipt, "TimeNextVisible": _http(report.visible)}),
-        "DequeueCount": str(report.received),
-        "MessageText": base64.b64encode(report.text.encode()).decode(),
-    }
+def head(report: Report, *, peeks: bool = False) -> dict[str, str]:
+    """Return what a queue says of a message beside its content; to whoever only peeks, nothing that it needs to delete it."""
+    times = {"InsertionTime": _http(report.inserted), "ExpirationTime": _http(report.inserted + _LIFE)}
+    receipt = {} if peeks else {"PopReceipt": report.receipt, "TimeNextVisible": _http(report.visible)}
+    return {"MessageId": report.id, **times, **receipt}
+
+
+def _content(report: Report) -> dict[str, str]:
+    return {"DequeueCount": str(report.received), "MessageText": base64.b64encode(report.text.encode()).decode()}
 
 
 def delete(state: State, queue: str, message: str, receipt: str) -> str:

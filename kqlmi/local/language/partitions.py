@@ -88,9 +88,8 @@ def take_format(reader: Reader, known: tuple[Partition, ...]) -> str:
 @lru_cache(maxsize=256)  # asked for each file
 def pattern(partitions: tuple[Partition, ...], path_format: str) -> Any:
     """Return what the paths match that a path format describes; its groups are named after place and part."""
-    kinds = {one.name: one for one in partitions}
+    groups = {one.name: (f"p{place}", one) for place, one in enumerate(partitions)}
     written = path_format or ' "/" '.join(f"[{lenient_json.dumps(one.name)}]" for one in partitions)
-    places = {name: place for place, name in enumerate(kinds)}
     seen: set[str] = set()
 
     def once(found: re.Match[str]) -> str:
@@ -98,7 +97,7 @@ def pattern(partitions: tuple[Partition, ...], path_format: str) -> Any:
         seen.add(found[0])
         return found[0] if named else "(?:"
 
-    regex = _NAMED.sub(once, "".join(_pieces(written, kinds, places)))
+    regex = _NAMED.sub(once, "".join(_pieces(written, groups)))
     try:
         return linear_regex.compiled(regex)
     except ValueError as error:
@@ -141,7 +140,12 @@ def _partition(text: str, columns: Collection[str]) -> Partition:
     return Partition(name, kind, expression)
 
 
-def _pieces(text: str, kinds: Mapping[str, Partition], places: Mapping[str, int]) -> Iterator[str]:
+def _pieces(text: str, groups: Mapping[str, tuple[str, Partition]]) -> Iterator[str]:
+    def known(name: str) -> tuple[str, Partition]:
+        if name not in groups:
+            raise bad_request(f"the path format ({text[:100]}) names '{name}', which is no partition")
+        return groups[name]
+
     reader = Reader(text)
     while not reader.at_end():
         if reader.peek().kind is Kind.STRING:
@@ -151,26 +155,17 @@ def _pieces(text: str, kinds: Mapping[str, Partition], places: Mapping[str, int]
             if len(arguments) != 2:  # noqa: PLR2004 - a pattern, and a name
                 raise bad_request("datetime_pattern takes a pattern and the name of a partition")
             written = Reader(arguments[0]).string()
-            yield from _datetime(written, _known(Reader(arguments[1]).name(), kinds, text), places)
+            group, _ = known(Reader(arguments[1]).name())
+            yield from _datetime(written, group)
         else:
-            one = _known(reader.name(), kinds, text)
+            group, one = known(reader.name())
             if one.type == "datetime":
-                yield from _datetime(one.default, one, places)
+                yield from _datetime(one.default, group)
             else:
-                yield f"(?P<p{places[one.name]}_value>{'-?[0-9]+' if one.type == 'long' else '[^/]*'})"
+                yield f"(?P<{group}_value>{'-?[0-9]+' if one.type == 'long' else '[^/]*'})"
 
 
-def _known(name: str, kinds: Mapping[str, Partition], text: str) -> Partition:
-    if name not in kinds:
-        raise bad_request(f"the path format ({text[:100]}) names '{name}', which is no partition")
-    return kinds[name]
-
-
-def _datetime(written: str, one: Partition, places: Mapping[str, int]) -> Iterator[str]:
+def _datetime(written: str, group: str) -> Iterator[str]:
     for found in _DATETIME.finditer(written):
-        part = found["part"]
-        yield (
-            f"(?P<p{places[one.name]}_{part}>{_PARTS[part]})"
-            if part
-            else re.escape(found["text"] or found["other"] or "")
-        )
+        part, plain = found["part"], found["text"] or found["other"] or ""
+        yield f"(?P<{group}_{part}>{_PARTS[part]})" if part else re.escape(plain)

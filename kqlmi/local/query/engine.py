@@ -20,15 +20,8 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 _PIPED = "command_result"
-# No files (also none to spill to), no network, and no more memory than a laptop can spare.
-_LIMITS = {
-    "memory_limit": "1GB",
-    "max_temp_directory_size": "0B",
-    "enable_external_access": "false",
-    "autoinstall_known_extensions": "false",
-    "autoload_known_extensions": "false",
-}
-
+# No files (also none to spill to), and no network.
+_LIMITS = {**duckdb_tables.LIMITS, "max_temp_directory_size": "0B", "enable_external_access": "false"}
 _NUMBERS = count()
 _TEXT = re.compile(r"'(?:[^']|'')*'")
 _PLACED = re.compile(rf'"\w+"\."({PLACEHOLDER.pattern})"')

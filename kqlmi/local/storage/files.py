@@ -7,7 +7,7 @@ import math
 import uuid
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from kqlmi.local.engine import duckdb_tables, results
 from kqlmi.local.language import textvalues
 from kqlmi.local.state.activity import Run
 from kqlmi.local.storage import formats, parquet
-from kqlmi.local.storage.formats import SEPARATORS, Shape
+from kqlmi.local.storage.formats import SEPARATORS
 from kqlmi.local.values.faults import KustoError, bad_request, unsupported
 from kqlmi.local.values.tables import Column, Table
 
@@ -36,6 +36,9 @@ _INFERRED = {
     "multijson": "read_json(?, hive_partitioning=false)",
     "parquet": "read_parquet(?, hive_partitioning=false)",
 }
+_PLAIN = frozenset({"bool", "int", "long", "real", "string"})
+_TYPED = {"json": _PLAIN | {"dynamic"}, "parquet": _PLAIN | {"datetime", "timespan"}}
+"""What the formats that are not delimited hold in types of their own."""
 _MOST = 1 << 28
 
 
@@ -55,23 +58,23 @@ def read(
     cannot hold is refused. Reading ends where ``run`` is asked to end.
     """
     heed = run.heed if run else iter
-    with _locked(root) as connection, _failing("read", path):
+    with _connected(root, "read", path) as connection:
         if kind == "parquet":
             return Table(columns, tuple(heed(parquet.rows(connection, _existing(root, path), columns))))
         content = _content(connection, _existing(root, path), _MOST)
         text = _decoded(content, is_compressed=path.lower().endswith(".gz"))
-        return Table(columns, tuple(heed(formats.rows(text, Shape(kind, columns, skips_first)))))
+        return Table(columns, tuple(heed(formats.rows(text, kind, columns, skips_first=skips_first))))
 
 
 def read_text(text: str, kind: str, columns: tuple[Column, ...]) -> list[tuple[Any, ...]]:
     """Return the rows of a text that is no file, such as an event of a hub."""
     kind = "multijson" if kind == "json" else kind  # an event may hold an array
-    return list(formats.rows(text, Shape(kind, columns)))
+    return list(formats.rows(text, kind, columns))
 
 
 def read_bytes(root: Path, path: str, most: int) -> bytes:
     """Return the content of a file that is not larger than ``most`` bytes."""
-    with _locked(root) as connection, _failing("read", path):
+    with _connected(root, "read", path) as connection:
         return _content(connection, _existing(root, path), most)
 
 
@@ -86,7 +89,7 @@ def infer(root: Path, path: str, kind: str, *, has_header: bool = False) -> tupl
         source = _INFERRED[kind]
     else:
         raise unsupported(f"schema inference for the format '{kind}'")
-    with _locked(root) as connection, _failing("read", path):
+    with _connected(root, "read", path) as connection:
         described = connection.execute(f"SELECT * FROM {source} LIMIT 0", [_existing(root, path)]).description  # noqa: S608
         found = results.from_duckdb(described, []).columns
     is_named = has_header or kind not in SEPARATORS
@@ -101,7 +104,7 @@ def write(root: Path, path: str, kind: str, table: Table, *, header: bool = Fals
     options = f"FORMAT csv, {delimiters}, HEADER {header}, NULL ''" if delimiters else f"FORMAT {kind}"
     if gzip and kind != "parquet":
         options += ", COMPRESSION gzip"
-    with _locked(root) as connection, _failing("write", path):
+    with _connected(root, "write", path) as connection:
         if not target.parent.resolve().is_relative_to(root) or target.exists():
             raise bad_request("its place is taken, or is none")
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -114,26 +117,12 @@ def write(root: Path, path: str, kind: str, table: Table, *, header: bool = Fals
             draft.unlink(missing_ok=True)
 
 
-@contextmanager
-def _locked(root: Path) -> Iterator["DuckDBPyConnection"]:
-    cursor = _instance(root).cursor()
-    try:
-        yield cursor
-    finally:
-        cursor.close()
-
-
 @lru_cache(maxsize=16)
 def _instance(root: Path) -> "DuckDBPyConnection":
     """Open a DuckDB that reads and writes below a folder only; kept, for opening one costs more than most files do."""
     import duckdb  # heavy
 
-    config: dict[str, Any] = {
-        "memory_limit": "1GB",
-        "autoinstall_known_extensions": "false",
-        "autoload_known_extensions": "false",
-    }
-    connection = duckdb.connect(":memory:", config=config)
+    connection = duckdb.connect(":memory:", config=dict(duckdb_tables.LIMITS))
     folder = str(root).replace("'", "''")
     connection.execute(f"SET allowed_directories=['{folder}']")
     connection.execute("SET enable_external_access=false")
@@ -147,19 +136,22 @@ atexit.register(_instance.cache_clear)
 
 
 @contextmanager
-def _failing(what: str, path: str) -> Iterator[None]:
-    """Name the blob in an error, and nothing of where it lies on this machine."""
+def _connected(root: Path, what: str, path: str) -> Iterator["DuckDBPyConnection"]:
+    """Open a connection for a blob, which is named in an error, and nothing of where it lies on this machine."""
     import duckdb  # heavy
 
-    try:
-        yield
-    except KustoError as error:
-        raise KustoError(error.status, error.code, error.type_name, f"{error.detail} (the blob '{path}')") from error
-    except duckdb.Error as error:
-        kind = type(error).__name__.removesuffix("Exception")
-        raise bad_request(f"the local cluster cannot {what} the blob '{path}' in this format ({kind})") from error
-    except OSError as error:
-        raise bad_request(f"the local cluster cannot {what} the blob '{path}': {error.strerror}") from error
+    with closing(_instance(root).cursor()) as cursor:
+        try:
+            yield cursor
+        except KustoError as error:
+            raise KustoError(
+                error.status, error.code, error.type_name, f"{error.detail} (the blob '{path}')"
+            ) from error
+        except duckdb.Error as error:
+            kind = type(error).__name__.removesuffix("Exception")
+            raise bad_request(f"the local cluster cannot {what} the blob '{path}' in this format ({kind})") from error
+        except OSError as error:
+            raise bad_request(f"the local cluster cannot {what} the blob '{path}': {error.strerror}") from error
 
 
 def _existing(root: Path, path: str) -> str:
@@ -198,10 +190,7 @@ def _written(table: Table, kind: str) -> Table:
         _refuse_separators(table)
     if kind == "json":
         _refuse_what_is_no_number(table)
-    if kind in _DELIMITED:
-        typed: frozenset[str] = frozenset()
-    else:
-        typed = _TYPED | (frozenset({"datetime", "timespan"}) if kind == "parquet" else frozenset({"dynamic"}))
+    typed = _TYPED.get(kind, frozenset())
     stored = {"timespan": "long"} if kind == "parquet" else {}  # documented: a number of ticks
     columns = tuple(
         Column(one.name, stored.get(one.type, one.type) if one.type in typed else "string") for one in table.columns
@@ -229,6 +218,3 @@ def _refuse_what_is_no_number(table: Table) -> None:
     for index, column in enumerate(table.columns):
         if column.type == "real" and not all(math.isfinite(row[index] or 0) for row in table.rows):
             raise bad_request(f"a json file cannot hold the NaN or infinity of the column {column.name!r}")
-
-
-_TYPED = frozenset({"bool", "int", "long", "real", "string"})

@@ -5,7 +5,6 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from kqlmi.local.language import textvalues
@@ -41,38 +40,32 @@ def format_of(name: str, given: str = "") -> str:
     return written
 
 
-@dataclass(frozen=True)
-class Shape:
-    """What a text is read as."""
-
-    kind: str
-    columns: tuple[Column, ...]
-    skips_first: bool = False
-
-
-def rows(text: str, shape: Shape) -> Iterator[tuple[Any, ...]]:
+def rows(text: str, kind: str, columns: tuple[Column, ...], *, skips_first: bool = False) -> Iterator[tuple[Any, ...]]:
     """Return the rows of a text: fields of lines by position, those of records by name; what is missing is null."""
-    if shape.kind == "raw":
-        return _from_lines([[text]], shape)
-    if shape.kind == "txt":
-        return _from_lines(([line] for line in _lines(text) if line), shape)
-    if shape.kind == "csv":
-        return _from_lines(_csv_lines(text), shape)
-    if shape.kind in SEPARATORS:
-        return _from_lines(_separated(text, shape), shape)
-    records = list(_logged(text) if shape.kind == "w3clogfile" else _READERS[shape.kind](text))
-    return (_from_record(record, shape.columns) for record in records[shape.skips_first :])
+    if kind in _RECORDS:
+        return (_from_record(record, columns) for record in list(_RECORDS[kind](text))[skips_first:])
+    if kind == "raw":
+        lines: Iterable[list[str]] = [[text]]
+    elif kind == "txt":
+        lines = ([line] for line in _lines(text) if line)
+    elif kind == "csv":
+        lines = _csv_lines(text)
+    else:
+        lines = _separated(text, kind, keeps_blank=len(columns) == 1)
+    return _from_lines(lines, columns, skips_first=skips_first)
 
 
-def _from_lines(lines: Iterable[list[str]], shape: Shape) -> Iterator[tuple[Any, ...]]:
+def _from_lines(
+    lines: Iterable[list[str]], columns: tuple[Column, ...], *, skips_first: bool
+) -> Iterator[tuple[Any, ...]]:
     width: int | None = None
     for number, line in enumerate(lines):
         width = len(line) if width is None else width
         if len(line) != width:
             raise _ragged(number + 1, len(line), width)
-        if number or not shape.skips_first:
-            padded = [*line, *[None] * len(shape.columns)]
-            yield tuple(textvalues.read(column, value) for column, value in zip(shape.columns, padded, strict=False))
+        if number or not skips_first:
+            padded = [*line, *[None] * len(columns)]
+            yield tuple(map(textvalues.read, columns, padded))
 
 
 def _ragged(number: int, found: int, width: int) -> KustoError:
@@ -92,15 +85,15 @@ def _csv_lines(text: str) -> Iterator[list[str]]:
         raise bad_request(f"the data is no CSV: {error}") from error
 
 
-def _separated(text: str, shape: Shape) -> Iterator[list[str]]:
+def _separated(text: str, kind: str, *, keeps_blank: bool) -> Iterator[list[str]]:
     for line in _lines(text):
-        if line or len(shape.columns) == 1:
-            fields = line.split(SEPARATORS[shape.kind])
-            if shape.kind == "tsve":
+        if line or keeps_blank:
+            fields = line.split(SEPARATORS[kind])
+            if kind == "tsve":
                 fields = [_ESCAPE.sub(_unescaped, field) for field in fields]
-            elif shape.kind != "tsv" and any(field.startswith('"') for field in fields):
+            elif kind != "tsv" and any(field.startswith('"') for field in fields):
                 # Only of CSV it is documented that quotes enclose a field, and of TSV that they do not.
-                raise unsupported(f"quotes in the format '{shape.kind}'")
+                raise unsupported(f"quotes in the format '{kind}'")
             yield fields
 
 
@@ -190,8 +183,9 @@ def _json_lines(text: str) -> Iterator[Any]:
             raise
 
 
-_READERS: Mapping[str, Callable[[str], Iterable[Any]]] = {
+_RECORDS: Mapping[str, Callable[[str], Iterable[Any]]] = {
     "json": _json_lines,
     "singlejson": _single,
     "multijson": _multiple,
+    "w3clogfile": _logged,
 }

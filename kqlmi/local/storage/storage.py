@@ -1,7 +1,6 @@
 """Opening a location of a storage account: the one door to the files of its containers."""
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,14 +28,10 @@ class Opened:
         """Return the blob that the location names, or those of the folder that it names, in order of their names."""
         if self.path.is_file():
             return [self.location]
-        return [self.location.blob(connectionstrings.checked_path(path)) for path in sorted(self._paths())]
-
-    def _paths(self) -> Iterator[str]:
-        for folder, _, names in os.walk(self.path):  # follows no links
-            for name in names:
-                path = Path(folder, name)
-                if not name.startswith(DRAFT) and path.is_file() and not path.is_symlink():
-                    yield path.relative_to(self.root).as_posix()
+        found = (Path(folder, name) for folder, _, names in os.walk(self.path) for name in names)  # follows no links
+        files = (one for one in found if not one.name.startswith(DRAFT) and one.is_file() and not one.is_symlink())
+        paths = sorted(one.relative_to(self.root).as_posix() for one in files)
+        return [self.location.blob(connectionstrings.checked_path(path)) for path in paths]
 
 
 def open_location(state: State, location: Location, use: Use, *, writes: bool = False) -> Opened:

@@ -48,11 +48,6 @@ def layout(kind: str, properties: Mapping[str, str], *, also: Iterable[str] = ()
     )
 
 
-def require_hints(properties: Mapping[str, str]) -> None:
-    """Refuse properties that change more than how fast a table is exported to."""
-    require(properties, HINTS)
-
-
 def require(properties: Mapping[str, str], known: Collection[str], *, others: Collection[str] = ()) -> None:
     """Refuse a property that is not known; ``others`` are documented and not carried out, unless they are false."""
     for name in sorted(properties.keys() - {*known}):

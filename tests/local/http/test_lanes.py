@@ -201,7 +201,7 @@ def test_a_query_that_reads_files_ends_when_its_client_leaves(
     held.client.mgmt(SHORT[1], "D")
     begun = threading.Event()
 
-    def rows(*_given: object) -> Iterator[tuple[int]]:
+    def rows(*_given: object, **_named: object) -> Iterator[tuple[int]]:
         while True:
             begun.set()
             time.sleep(0.001)

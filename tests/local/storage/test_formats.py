@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kqlmi.local.storage import files, formats
-from kqlmi.local.storage.formats import READ_FORMATS, Shape
+from kqlmi.local.storage.formats import READ_FORMATS
 from kqlmi.local.values import kusto_time
 from kqlmi.local.values.faults import KustoError
 from kqlmi.local.values.tables import KUSTO_TYPES, Column, Table, columns
@@ -35,7 +35,7 @@ LOG = '#Version: 1.0\n#Fields: a b\nx 1\n#Fields: b c a\n2 - "it ""is"""\n\n'
     ],
 )
 def test_the_extension_tells_the_format(name: str, content: str, found: list[Any]) -> None:
-    assert list(formats.rows(content, Shape(formats.format_of(f"a.folder/{name}"), SHAPE))) == found
+    assert list(formats.rows(content, formats.format_of(f"a.folder/{name}"), SHAPE)) == found
 
 
 @pytest.mark.parametrize("name", ["f.avro", "f.orc", "f.sstream", "f.apacheavro", "F.AVRO"])
@@ -73,7 +73,7 @@ def test_an_extension_that_tells_no_format_is_never_read_as_csv(name: str) -> No
 )
 def test_what_a_format_does_not_allow_is_refused(kind: str, content: str, told: str) -> None:
     with pytest.raises(KustoError, match=told) as caught:
-        list(formats.rows(content, Shape(kind, SHAPE)))
+        list(formats.rows(content, kind, SHAPE))
     if "Inconsistent" in told:
         assert caught.value.code == "Stream_WrongNumberOfFields"  # documented
 
@@ -99,7 +99,7 @@ def test_a_timespan_may_be_a_number_of_ticks(tmp_path: Path) -> None:
     spans = columns("t: timespan")
     rows = [(864_000_000_000,), (-10,), (None,)]
     text = '{"t": 864000000000}\n{"t": -10}\n{"t": null}'
-    assert list(formats.rows(text, Shape("json", spans))) == rows
+    assert list(formats.rows(text, "json", spans)) == rows
     files.write(tmp_path, "f.parquet", "parquet", Table(spans, tuple(rows)))
     assert [one.type for one in files.infer(tmp_path, "f.parquet", "parquet")] == ["long"]  # documented
     assert list(files.read(tmp_path, "f.parquet", "parquet", spans)) == rows
