@@ -3,6 +3,7 @@
 # make test    every test that this machine can run
 # make quick   the tests that are fast, and need no browser, no kernel and no npm
 # make check   lint and types
+# make docs    the documentation, as pages in build/docs
 # make clean   remove everything that the others made
 #
 # Needs python3 (3.11 or newer). Everything goes into .venv; uv is used when it works, pip otherwise.
@@ -20,7 +21,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: demo lab test quick check clean
+.PHONY: demo lab test quick check docs clean
 
 demo: $(VENV)/ready-notebook
 	@$(RUN) notebooks/run.py notebooks/quickstart.ipynb build
@@ -42,8 +43,12 @@ check: $(VENV)/ready-dev
 	$(RUN) -m ruff format --check
 	$(RUN) -m mypy
 
+docs: $(VENV)/ready-docs
+	@$(RUN) -m sphinx --builder html --fresh-env --nitpicky --fail-on-warning --keep-going --quiet docs build/docs
+	@echo "The documentation: build/docs/index.html"
+
 clean:
-	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build docs/tutorials/*.ipynb .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # A copy is made once: it then belongs to whoever works in it.
