@@ -61,7 +61,8 @@ def _connected(
     return context
 
 
-SHELL: Final = Face("shell", "kqlmi ", _connected, after=_STATUS)
+_WHAT: Final = "Managed identity policies of Azure Data Explorer. kqlmi --version prints the version."
+SHELL: Final = Face("shell", "kqlmi ", _connected, before=_WHAT, after=_STATUS)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -72,7 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     sessions = Sessions()
     try:
-        return int(SHELL.run(words, Context(SHELL, sessions, note=_note, show=_show)) or 0)
+        # Without a word there is nothing to do: the help says what there is, and a script learns that it did nothing.
+        return int(SHELL.run(words, Context(SHELL, sessions, note=_note, show=_show)) or not words)
     except ApplyError as error:
         _note(f"kqlmi: {error}")
         return {"not applied": 1, "applied": _INTERRUPTED}.get(error.outcome, _PARTLY)

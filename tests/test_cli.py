@@ -328,6 +328,10 @@ def test_the_help_tells_of_every_option_and_status(capsys: pytest.CaptureFixture
     shown = capsys.readouterr().out
     assert all(f"kqlmi {name} " in shown for name in ("export", "plan", "apply", "audit", "local serve"))
     assert "3 where a part of it landed" in shown
+    assert shown.startswith("Managed identity policies of Azure Data Explorer.")
+    assert "--version" in shown
+    assert main([]) == 1
+    assert capsys.readouterr().out == shown
     for words in (["apply", "--help"], ["apply", "x", "--help", "--yes"], ["help", "apply"]):
         assert main(words) == 0
         shown = capsys.readouterr().out

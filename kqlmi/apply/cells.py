@@ -70,16 +70,11 @@ def run(recorder: Recorder, statement: Statement, database: str, *, timeout: flo
 
     try:
         sent.log.begin()
-    except KeyboardInterrupt as error:
-        raise sent.interrupted(error) from None
-    try:
-        answer = sender.send(read_again)
-    except KqlmiError as error:
-        sent.failed(error)
-        raise
-    except KeyboardInterrupt as error:
-        raise sent.interrupted(error) from None
-    try:
+        try:
+            answer = sender.send(read_again)
+        except KqlmiError as error:
+            sent.failed(error)
+            raise
         sent.answered(answer)
     except KeyboardInterrupt as error:
         raise sent.interrupted(error) from None

@@ -35,16 +35,10 @@ def apply_plan(
 ) -> Applied:
     """Apply exactly ``plan``.
 
-    Args:
-        connection: What to send it by.
-        plan: What was shown.
-        deadline: The server's deadline for each command, in seconds, all its attempts together. After a connection that
-            broke, the policy is read again until it has passed.
-        progress: Called with no results once every policy was found as the plan expects, before the first command is
-            sent, and after each step; what it raises stops the plan.
-        tell: Called with a sentence when the end of a step takes its time.
-        retrying: What sends a command again that was proven not applied; the policy is checked again before.
-        recorder: What keeps a history entry, which is begun before the first command; none is kept of a plan without steps.
+    All attempts to send a command have the server's ``deadline`` together, in seconds; after a connection that broke, the
+    policy is read again until it has passed. ``progress`` is called with no results once every policy was found as the
+    plan expects, before the first command is sent, and after each step; what it raises stops the plan. The policy is
+    checked again before ``retrying`` sends a command again. No history entry is kept of a plan without steps.
 
     Raises:
         InputError: The deadline is none that a server takes; nothing was sent.

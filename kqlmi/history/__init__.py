@@ -1,15 +1,6 @@
 """The record of applied changes: one file for each, written before its first command is sent."""
 
-from kqlmi.history.entries import (
-    Entry,
-    HistoryError,
-    Outcome,
-    Reading,
-    Source,
-    StepRecord,
-    Unreadable,
-    new_entry,
-)
+from kqlmi.history.entries import Entry, HistoryError, Outcome, Reading, StepRecord, new_entry
 from kqlmi.history.recorder import Recorder
 from kqlmi.history.store import History, default_folder
 
@@ -20,9 +11,7 @@ __all__ = [
     "Outcome",
     "Reading",
     "Recorder",
-    "Source",
     "StepRecord",
-    "Unreadable",
     "default_folder",
     "new_entry",
 ]

@@ -49,9 +49,9 @@ class History:
         hint = "Free some space or make the folder writable, name another in KQLMI_STATE, or use --no-history."
         with self._writing(entry.cluster, hint) as folder:
             files = _files(folder)
-            if any(_id(path) == entry.id for path in files):
+            if any(_parts(path)[1] == entry.id for path in files):
                 raise HistoryError(f"History entry {entry.id} exists already.", hint="Make a new entry.")
-            last = _number(files[-1]) if files else 0
+            last = _parts(files[-1])[0] if files else 0
             atomicfile.write(folder / f"{last + 1:08}.{entry.id}.json", codec.dump(entry), private=True)
             for above in (self.folder, self.folder.parent):
                 atomicfile.sync_folder(above)
@@ -119,7 +119,7 @@ class History:
     def _updating(self, entry: Entry) -> Iterator[Path]:
         """Yield the file of an entry, which nobody else writes meanwhile."""
         with self._writing(entry.cluster, f"Entry {entry.id} stays as it was recorded before.") as folder:
-            path = next((path for path in _files(folder) if _id(path) == entry.id), None)
+            path = next((path for path in _files(folder) if _parts(path)[1] == entry.id), None)
             if path is None:
                 raise HistoryError(f"There is no history entry {entry.id} any more.")
             yield path
@@ -137,14 +137,10 @@ class History:
                 yield folder
         except Timeout:
             raise HistoryError(f"Another process holds the history in {printable(str(folder))}.", hint=hint) from None
-        except NotImplementedError as error:
-            reason = "its drive has no locks"
-            raise HistoryError(
-                f"The history cannot be written to {printable(str(folder))}: {reason}.", hint=hint
-            ) from error
-        except OSError as error:
-            place = printable(str(error.filename or folder))
-            raise HistoryError(f"The history cannot be written to {place}: {error.strerror}.", hint=hint) from error
+        except (NotImplementedError, OSError) as error:
+            place = printable(str(getattr(error, "filename", None) or folder))
+            reason = getattr(error, "strerror", "its drive has no locks")
+            raise HistoryError(f"The history cannot be written to {place}: {reason}.", hint=hint) from error
 
 
 def _make_private(folder: Path) -> None:
@@ -157,19 +153,13 @@ def _make_private(folder: Path) -> None:
 
 def _files(folder: Path) -> list[Path]:
     """Return the files of entries in the order in which these were begun; those without a number came first."""
-    return sorted(
-        (path for path in folder.iterdir() if path.suffix == ".json"), key=lambda path: (_number(path), path.name)
-    )
+    found = (path for path in folder.iterdir() if path.suffix == ".json")
+    return sorted(found, key=lambda path: (_parts(path)[0], path.name))
 
 
-def _number(path: Path) -> int:
+def _parts(path: Path) -> tuple[int, str]:
     match = _NAME.fullmatch(path.name)
-    return int(match["number"] or 0) if match else 0
-
-
-def _id(path: Path) -> str:
-    match = _NAME.fullmatch(path.name)
-    return match["id"] if match else ""
+    return (int(match["number"] or 0), match["id"]) if match else (0, "")
 
 
 def _read(path: Path, cluster: str) -> Entry | Unreadable:
@@ -181,7 +171,7 @@ def _read(path: Path, cluster: str) -> Entry | Unreadable:
         return Unreadable(path, error.strerror or str(error))
     except (ValueError, KqlmiError) as error:
         return Unreadable(path, str(error))
-    if entry.id != _id(path):
+    if entry.id != _parts(path)[1]:
         return Unreadable(path, f"a copy of entry {entry.id} under another name")
     if entry.cluster != cluster:
         return Unreadable(path, f"a copy of an entry of another cluster, {entry.name}")

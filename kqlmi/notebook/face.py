@@ -1,5 +1,6 @@
 """The notebook over the verbs: how a line is run, the options that a notebook adds, and how a value is shown."""
 
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,7 @@ NOTEBOOK = Face("notebook", "%kqlmi ", _on, before=CELL_HELP)
 def run(sessions: Sessions, line: str, settings: KqlMI, panels: OpenPanels | None = None) -> Any:
     """Run a ``%kqlmi`` line and return its result, None where it only prints."""
     words = split(line) or ["help"]
-    with Progress() as progress:
+    with closing(Progress()) as progress:
         context = Context(
             NOTEBOOK,
             sessions,
@@ -75,7 +76,9 @@ class _Display:
             case Offer():
                 self._offer(value)
             case PanelPlace():
-                return self._panel(value)
+                from kqlmi.notebook.panel.panel import Panel
+
+                return self.panels.keep(Panel(value.session, value.scope))
             case Exported() if value.file:
                 value.write()
                 file = printable(value.file)
@@ -105,13 +108,6 @@ class _Display:
             print(f"\nNothing was sent. To carry it out: {_apply_line(key, plan)}")
         for line in value.after:
             print(line)
-
-    def _panel(self, place: PanelPlace) -> Any:
-        from kqlmi.notebook.panel.panel import Panel
-
-        panel = Panel(place.session, place.scope)
-        self.panels.keep(panel)
-        return panel
 
 
 def _apply_line(key: str, plan: Plan) -> str:

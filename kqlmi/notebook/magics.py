@@ -51,7 +51,9 @@ class KqlMagics(Magics):
         """Run a subcommand (``%kqlmi help``), or the command or query of a cell."""
         statement = None if cell is None else Statement(cell)
         try:
-            return self._do(line, statement)
+            if statement is None:
+                return run(self.sessions, line, self.settings, self.panels)
+            return self._run(parse_cell(line, statement))
         except KqlmiError as error:
             # No notebook shows what an error came from, and it may repeat what was typed.
             error.forget(statement.hidden if statement else ())
@@ -61,16 +63,10 @@ class KqlMagics(Magics):
         except KeyboardInterrupt:
             raise RequestInterruptedError("Interrupted.") from None
 
-    def _do(self, line: str, cell: Statement | None) -> Any:
-        if cell is None:
-            return run(self.sessions, line, self.settings, self.panels)
-        parsed = parse_cell(line, cell)
-        if parsed.help:
+    def _run(self, cell: Cell) -> "pd.DataFrame | None":
+        if cell.help:
             print(CELL_HELP)
             return None
-        return self._run(parsed)
-
-    def _run(self, cell: Cell) -> "pd.DataFrame | None":
         session = self.sessions.get(cell.on)
         if cell.check:
             verdicts = session.check(cell.statement, cell.database)

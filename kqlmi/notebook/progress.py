@@ -1,7 +1,6 @@
 """A bar below a cell while much is read."""
 
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 _MANY: Final = 24
 _WAITING: Final = "{desc}: {n:.0f} of at most {total:.0f} s |{bar}|"
@@ -10,22 +9,14 @@ _WAITING: Final = "{desc}: {n:.0f} of at most {total:.0f} s |{bar}|"
 class Progress:
     """A bar that appears where there is much to read, one after the other for each kind of thing, and leaves nothing.
 
-    Where a front end shows widgets it is one of them, elsewhere a line of text on stderr. It is a context, and what
-    ``Session.read`` and its like call as their ``progress``.
+    Where a front end shows widgets it is one of them, elsewhere a line of text on stderr. ``Session.read`` and its like
+    call it as their ``progress``.
     """
 
     def __init__(self) -> None:
         self._bar: Any = None
         self._place: Any = None
         self._what = ""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __call__(self, done: int, total: int, what: str) -> None:
         """Show how much is done."""

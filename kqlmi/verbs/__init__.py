@@ -7,5 +7,5 @@ from kqlmi.verbs.sessions import Sessions
 __all__ = ["VERBS", "Context", "Face", "Sessions"]
 
 # In the order of the help and of the README; a module that is not named comes last.
-_ORDER = ("overview", "changes", "explanation", "audit", "templates", "ingestion", "whoami", "azure")
+_ORDER = ("overview", "changes", "audit", "flows", "azure")
 import_members(__name__, __path__, first=_ORDER)

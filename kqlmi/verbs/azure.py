@@ -1,12 +1,22 @@
-"""The verbs that read and change the cluster in Azure Resource Manager."""
+"""The verbs that tell who signed in, and that read and change the cluster in Azure Resource Manager."""
 
 from typing import Annotated
 
 from kqlmi.model.uses.blobs import EVENT_FORMATS
-from kqlmi.session import ConnectionList, IdentityList
+from kqlmi.session import ConnectionList, IdentityList, WhoAmI
 from kqlmi.verbs.parameters import DatabaseName, IdentityText
 from kqlmi.verbs.plans import Offer, offer
 from kqlmi.verbs.registry import Context, verb
+
+
+@verb()
+def whoami(context: Context, /, *, database: DatabaseName = "") -> WhoAmI:
+    """Tell who signed in: principal, tenant, roles, and what kqlmi can therefore do.
+
+    Roles are those that the cluster tells of you, and those in the database in context, or in --database D. Policies are
+    tried to be read; the rest follows from the roles, and where these are not told it is not known. Nothing is changed.
+    """
+    return context.session.whoami(database)
 
 
 @verb()

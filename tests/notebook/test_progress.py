@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import redirect_stderr
+from contextlib import closing, redirect_stderr
 from pathlib import Path
 
 import pytest
@@ -57,7 +57,7 @@ def test_a_value_is_printed_where_the_bar_has_gone_away(
 
 def test_each_kind_of_thing_has_its_bar_and_an_error_takes_it_away(capsys: pytest.CaptureFixture[str]) -> None:
     def read() -> None:
-        with Progress() as progress:
+        with closing(Progress()) as progress:
             for what in ("policies", "sources"):
                 for done in range(1, MANY):
                     progress(done, MANY, what)

@@ -272,7 +272,7 @@ class Editor(View):
         return {
             "scope": self.place,
             "refusal": str(refused[draft.scope]) if draft.scope in refused and not self._overview else "",
-            "columns": matrix.columns(draft),
+            "columns": [matrix.column(usage) for usage in draft.usages],
             "identities": listed,
             "cells": matrix.rows(self._cells, draft, listed) if readable else [],
             "more": self._reader.asks_assigned or bool(self._reader.next(draft)),
@@ -282,7 +282,7 @@ class Editor(View):
         """Return the traits that show what the ticks change: little, so that a tick is fast and a short message."""
         return {
             "edited": {} if self._overview else matrix.edited(self._cells, draft),
-            "legend": list(self._cells.legend.states),
+            "legend": self._cells.legend,
             "summary": draft.summary,
             "scope_states": matrix.scope_states(self._reader.scopes, draft, self._reader.refused),
         }

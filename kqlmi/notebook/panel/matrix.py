@@ -1,34 +1,44 @@
-"""The matrix as a view gets it: usages, identities, and for each cell the place of its state in a legend."""
+"""The matrix as a view gets it: usages, identities, and for each cell the place of its state in a legend.
+
+Where no widget can show, it is a report.
+"""
 
 from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cache, partial
-from typing import Any
+from itertools import islice
+from typing import Any, NamedTuple
 
 from kqlmi.errors import printable
 from kqlmi.model.entities import ALL, SYSTEM, Scope, known_usage
 from kqlmi.model.plan.draft import Draft
+from kqlmi.model.plan.listing import marks
 from kqlmi.model.policy.access import without_effect
 from kqlmi.model.policy.directory import Directory
 from kqlmi.model.policy.policy import Snapshot
 from kqlmi.model.workflows import WORKFLOWS
 from kqlmi.notebook.panel import words
-
-State = dict[str, Any]
-"""What a cell shows: ``granted``, ``allowed``, ``changed``, and ``text`` for what is special about it."""
+from kqlmi.report import Report, Rows
 
 _FIRST = "0"
+# A saved notebook is to stay small, and so is what IPython keeps of each display; %kqlmi show has all of it.
+_MOST = 25
 _UNKNOWN = "The catalogue does not know this usage; it is kept as it is."
 
 
-def columns(draft: Draft) -> list[dict[str, Any]]:
-    """Return the columns: each usage with the workflows that it opens."""
-    return [_column(usage) for usage in draft.usages]
+class State(NamedTuple):
+    """What a cell shows; ``text`` is what is special about it."""
+
+    granted: bool
+    allowed: bool
+    changed: bool
+    text: str
 
 
-def _column(usage: str) -> dict[str, Any]:
+def column(usage: str) -> dict[str, Any]:
+    """Return the column of a usage, with the workflows that it opens."""
     known = known_usage(usage)
     # All opens every workflow; to list them once more would hide the column that a search is after.
     rows = [] if usage == ALL else [row for row in WORKFLOWS if row.usage == usage]
@@ -54,35 +64,22 @@ def identities(snapshot: Snapshot, more: Iterable[str] = (), directory: Director
     return [[one, names[one], known.state(one)] for one in dict.fromkeys((*order, *more))]
 
 
-@dataclass
-class Legend:
-    """The states in use, each once."""
-
-    states: list[State] = field(default_factory=list)
-    _places: dict[tuple[Any, ...], str] = field(default_factory=dict)
-
-    def place(self, state: State) -> str:
-        """Return the place of a state as a character: the widget protocol walks every list, and numbers take it longer."""
-        key = tuple(state.values())
-        if key not in self._places:
-            self._places[key] = chr(ord(_FIRST) + len(self.states))
-            self.states.append(state)
-        return self._places[key]
-
-    def read(self, row: str) -> list[State]:
-        """Return the states of a row."""
-        return [self.states[ord(place) - ord(_FIRST)] for place in row]
-
-
 class Cells(ABC):
-    """What fills the rows of a matrix; ``legend`` only grows, so that a place in it keeps its meaning."""
+    """What fills the rows of a matrix."""
 
     def __init__(self) -> None:
-        self.legend = Legend()
+        # By a character, for the widget protocol walks every list, and numbers take it longer.
+        self._places: dict[State, str] = {}
+
+    @property
+    def legend(self) -> list[dict[str, Any]]:
+        """Return the states in use, each once; it only grows, so that a place in it keeps its meaning."""
+        return [state._asdict() for state in self._places]
 
     def row(self, draft: Draft, identity: str, usages: Iterable[str]) -> str:
         """Return the row of an identity: for each usage a character, the place of its state from "0" on."""
-        return "".join(self.legend.place(self._state(draft, identity, usage)) for usage in usages)
+        states = (self._state(draft, identity, usage) for usage in usages)
+        return "".join(self._places.setdefault(one, chr(ord(_FIRST) + len(self._places))) for one in states)
 
     @abstractmethod
     def _state(self, draft: Draft, identity: str, usage: str) -> State: ...
@@ -108,8 +105,7 @@ class ScopeCells(Cells):
 
     def _state(self, draft: Draft, identity: str, usage: str) -> State:
         cell = draft.cell(identity, usage)
-        text = cell.state(self._scope)
-        return {"granted": cell.granted, "allowed": cell.allowed, "changed": cell.changed, "text": text}
+        return State(cell.granted, cell.allowed, cell.changed, cell.state(self._scope))
 
 
 class EffectiveCells(Cells):
@@ -131,7 +127,7 @@ class EffectiveCells(Cells):
             text = "everywhere"
         elif found := self._count(draft.read, identity, usage):
             text = f"in {found} of {len(self._databases)} databases"
-        return {"granted": False, "allowed": bool(text), "changed": False, "text": text}
+        return State(granted=False, allowed=bool(text), changed=False, text=text)
 
     def _count(self, snapshot: Snapshot, identity: str, usage: str) -> int:
         known, counts = known_usage(usage), self._counts.get(identity)
@@ -171,3 +167,13 @@ def scope_states(scopes: Iterable[Scope], draft: Draft, refused: Container[Scope
     return "".join(
         "x" if scope in refused else "u" if scope not in read else "c" if scope in changed else "r" for scope in scopes
     )
+
+
+def report(draft: Draft, cluster: str) -> Report:
+    """Return the first rows of the matrix."""
+    rows = tuple((name, identity, *cells.values()) for identity, name, cells in islice(marks(draft), _MOST))
+    unread = "" if draft.scope in draft.read.policies else ", not read"
+    more = len(draft.read.identities) - _MOST
+    notes = (f"{more} more identities: %kqlmi show lists all.",) if more > 0 else ()
+    title = f"kqlmi panel: {cluster}, {draft.scope}{unread}"
+    return Report(title, blocks=(Rows(("identity", "object ID", *draft.usages), rows),), notes=notes)

@@ -14,15 +14,16 @@ class OpenPanels:
     def __init__(self) -> None:
         self._by_cell: dict[str, tuple[str, list[Panel]]] = {}
 
-    def keep(self, panel: "Panel") -> None:
+    def keep(self, panel: "Panel") -> "Panel":
         """Keep a panel that the running cell opened, and close those of its earlier runs, which no page shows any more."""
         cell, run = _running()
         if not cell:
-            return
+            return panel
         last, panels = self._by_cell.get(cell, (run, []))
         self._by_cell[cell] = run, [*(panels if last == run else ()), panel]
         for old in panels if last != run else ():
             old.close()
+        return panel
 
 
 def _running() -> tuple[str, str]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from kqlmi.model.entities import Identity, Scope
-from kqlmi.notebook.panel import display
+from kqlmi.notebook.panel import matrix
 from kqlmi.notebook.panel.actions import ACTIONS
 from kqlmi.notebook.panel.editor import Editor
 from kqlmi.notebook.panel.requests import Requests
@@ -61,5 +61,5 @@ class Panel(Editor):
     def _repr_mimebundle_(self, **options: Any) -> Any:
         bundle = super()._repr_mimebundle_(**options)
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle or {}, {})
-        shown = display.report(self._draft, self._session.name)
+        shown = matrix.report(self._draft, self._session.name)
         return {**data, "text/plain": to_text(shown, width=_WIDTH), "text/html": to_html(shown)}, metadata

@@ -1,5 +1,7 @@
 """What the view draws is what the draft says, cell for cell."""
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +17,11 @@ DATABASES = [Scope.database(name) for name in "ABC"]
 MAYBE = st.none() | POLICIES
 
 
+def states_of(cells: matrix.Cells, row: str) -> list[dict[str, Any]]:
+    """Return the states of a row, as the page reads them."""
+    return [cells.legend[ord(place) - ord("0")] for place in row]
+
+
 @given(MAYBE, MAYBE, st.lists(st.tuples(IDENTITIES, KNOWN), max_size=4), st.sampled_from([CLUSTER, DATABASES[0]]))
 def test_each_cell_is_drawn_as_the_draft_says(
     cluster: Policy | None, database: Policy | None, ticks: list[tuple[str, str]], scope: Scope
@@ -26,7 +33,7 @@ def test_each_cell_is_drawn_as_the_draft_says(
     listed = matrix.identities(draft.read, [identity for _, identity, _ in draft.ticks])
     rows, edited = matrix.rows(cells, draft, listed), matrix.edited(cells, draft)
     for (identity, _, _), read in zip(listed, rows, strict=True):
-        states = cells.legend.read(edited.get(identity, read))
+        states = states_of(cells, edited.get(identity, read))
         for usage, state in zip(draft.usages, states, strict=True):
             cell = draft.cell(identity, usage)
             assert (state["granted"], state["allowed"], state["changed"]) == (cell.granted, cell.allowed, cell.changed)
@@ -39,7 +46,7 @@ def test_the_effective_view_counts_what_access_allows(cluster: Policy | None, he
     draft = Draft.start(snapshot, CLUSTER)
     cells = matrix.EffectiveCells(snapshot)
     for identity, _, _ in matrix.identities(snapshot):
-        for usage, state in zip(draft.usages, cells.legend.read(cells.row(draft, identity, draft.usages)), strict=True):
+        for usage, state in zip(draft.usages, states_of(cells, cells.row(draft, identity, draft.usages)), strict=True):
             allowed = [bool(access(snapshot, identity, usage, scope).allowed) for scope in DATABASES]
             everywhere = bool(access(snapshot, identity, usage, CLUSTER).allowed)
             expected = "everywhere" if everywhere else f"in {sum(allowed)} of 3 databases" if any(allowed) else ""
@@ -76,6 +83,6 @@ def test_a_column_that_only_a_tick_holds_moves_no_other() -> None:
     assert draft.usages[-2:] == ("Future", "Zeta")
     cells = matrix.ScopeCells(DATABASES[0])
     [row] = matrix.rows(cells, draft, matrix.identities(draft.read))
-    granted = [state["granted"] for state in cells.legend.read(row)]
+    granted = [state["granted"] for state in states_of(cells, row)]
     assert granted[-2:] == [False, True]
     assert len(granted) == len(draft.usages)
