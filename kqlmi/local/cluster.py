@@ -37,6 +37,11 @@ _ROLES = {
 class LocalCluster:
     """A cluster on loopback; ``url`` is its address, ``token`` belongs to an AllDatabasesAdmin."""
 
+    subscription_id = resources.SUBSCRIPTION
+    """The subscription that the cluster belongs to."""
+    resource_group = resources.GROUP
+    """The resource group that the cluster belongs to."""
+
     def __init__(
         self, state: State, port: int, folder: TemporaryDirectory[str] | None = None, store: Store | None = None
     ) -> None:
@@ -98,16 +103,6 @@ class LocalCluster:
     def ingest_url(self) -> str:
         """The address for azure-kusto-ingest."""
         return self._state.ingest_url
-
-    @property
-    def subscription_id(self) -> str:
-        """The subscription that the cluster belongs to."""
-        return resources.SUBSCRIPTION
-
-    @property
-    def resource_group(self) -> str:
-        """The resource group that the cluster belongs to."""
-        return resources.GROUP
 
     @property
     def name(self) -> str:

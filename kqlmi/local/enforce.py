@@ -74,10 +74,8 @@ def _allows(policy: Policy | None, identity: Identity, workflow: Workflow) -> bo
 def _unassigned(state: State, identity: str) -> str:
     for one in state.world.identities:
         if one.client_id.lower() == identity.strip().lower():
-            hint = f"it is the client ID of '{one.display_name}', whose object ID is {one.object_id}"
-            return (
-                f"no managed identity with the object ID '{identity}' is assigned to this cluster; {hint} {_OWN_WORDS}"
-            )
+            hint = f"it is the client ID of '{one.display_name}', whose object ID is {one.object_id} {_OWN_WORDS}"
+            return f"no managed identity with the object ID '{identity}' is assigned to this cluster; {hint}"
     return f"the managed identity '{identity}' is not assigned to this cluster {_OWN_WORDS}"
 
 
@@ -95,10 +93,8 @@ def _refused(use: Use, identity: str, missing: str, what: str, more: dict[str, A
     workflow = _WORKFLOWS.get(use.flow)
     details: dict[str, Any] = {"missing": missing, "flow": use.flow, "identity": identity, "database": use.database}
     if workflow:
-        details |= {
-            "usage": workflow.usage,
-            "scopes": ["cluster"] if workflow.cluster_only else ["cluster", "database"],
-        }
+        scopes = ["cluster"] if workflow.cluster_only else ["cluster", "database"]
+        details |= {"usage": workflow.usage, "scopes": scopes}
     code, type_name = _KINDS.get(missing, ("BadRequest", BAD_REQUEST))
     if missing == "azure role" and use.flow.startswith("ingest."):
         code = "Download_Forbidden"  # documented for ingestion

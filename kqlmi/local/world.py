@@ -8,8 +8,9 @@ from pathlib import Path
 
 from kqlmi.local.language import literals
 from kqlmi.local.state import policies
-from kqlmi.local.state.state import Database, State, key
+from kqlmi.local.state.state import Database, State, World, key
 from kqlmi.local.values import identities as identities_module
+from kqlmi.local.values import resources
 from kqlmi.local.values.faults import KustoError
 from kqlmi.local.values.identities import Identity
 from kqlmi.local.values.tables import Table, columns
@@ -110,18 +111,20 @@ def build(databases: Iterable[str] | None, identities: Iterable[str | Identity] 
     assigned = _sample_identities() if identities is None else tuple(map(identities_module.as_identity, identities))
     known = (*(usage.name for usage in USAGES), *usages)
     _refuse_ambiguous(assigned, known)
+    users = {resources.identity_id(one.display_name).lower(): one for one in assigned if not one.is_system}
+    world = World(assigned, known, user_assigned=users)
     if databases is not None:
-        return State(assigned, _empty(databases), known)
-    samples = [
-        Database(
+        return State(replace(world, databases={key(one.name): one for one in _empty(databases)}))
+    samples = {
+        key(name): Database(
             name,
             tables={table: _table(schema, rows) for table, (schema, rows) in tables.items()},
             policy=_policy(name, assigned, known),
             database_id=_stable(f"database {name}"),
         )
         for name, tables in _TABLES.items()
-    ]
-    return State(assigned, samples, known, policy=_policy("", assigned, known))
+    }
+    return State(replace(world, databases=samples, policy=_policy("", assigned, known)))
 
 
 def _refuse_ambiguous(assigned: tuple[Identity, ...], known: tuple[str, ...]) -> None:

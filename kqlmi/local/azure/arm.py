@@ -173,9 +173,9 @@ def delete_identity(request: Request) -> Answer:
 @route("GET", _CONNECTIONS)
 def data_connections(request: Request) -> Answer:
     """Return the data connections of a database."""
-    database = _database(request)
-    shown = [connections.render(request.state, one) for one in request.state.world.connections.values()]
-    return Answer(body={"value": [one for one in shown if one["name"].split("/")[1] == database]})
+    state, database = request.state, _database(request)
+    found = [one for one in state.world.connections.values() if one.database == database]
+    return Answer(body={"value": [connections.render(state, one) for one in found]})
 
 
 @route("GET", f"{_CONNECTIONS}/{{connection}}")

@@ -1,6 +1,7 @@
 """What azure-mgmt clients need to talk to the local cluster: a credential, and how it travels over plain http."""
 
 import time
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -8,15 +9,11 @@ _HOUR = 3600
 _SCOPE = "https://management.azure.com/.default"
 
 
+@dataclass(frozen=True)
 class Credential:
-    """Gives the one token of the local cluster's Azure Resource Manager routes."""
+    """Gives the one token of the local cluster's Azure Resource Manager routes, and never shows it."""
 
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    def __repr__(self) -> str:
-        """Never give the token."""
-        return "<credential of a kqlmi local cluster>"
+    _token: str = field(repr=False)
 
     def get_token(self, *_scopes: str, **_options: Any) -> Any:
         """Return an ``azure.core.credentials.AccessToken``."""

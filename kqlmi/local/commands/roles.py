@@ -10,8 +10,6 @@ from kqlmi.local.state.state import Database, Grant
 from kqlmi.local.values.faults import bad_request, entity_not_found
 from kqlmi.local.values.principals import ADMIN, MONITOR, Principal, Role, parse_fqn
 
-Grants = tuple[Grant, ...]
-
 _SCHEMA = (
     "Role: string, PrincipalType: string, PrincipalDisplayName: string, PrincipalObjectId: string, PrincipalFQN: string, "
     "Notes: string, RoleAssignmentIdentifier: string"
@@ -91,9 +89,13 @@ def principals_change(call: Call) -> Rows:
     with state.lock:
         database = of.open(call, ADMIN)
         named = tuple(Grant(role, _parsed(call, text), of.entity, note) for text in call.args["principals"])
-        rest = _without(database.grants, named)
-        if verb == "set":
-            rest = tuple(one for one in database.grants if (one.entity, one.role) != (of.entity, role))
+        # A role that is set loses all its principals first, and else only those that are named.
+        rest = tuple(
+            one
+            for one in database.grants
+            if (one.entity, one.role) != (of.entity, role)
+            or (verb != "set" and not any(one.principal.is_same(other.principal) for other in named))
+        )
         changed = state.put(replace(database, grants=rest if verb == "drop" else (*rest, *named)))
         call.record("ALTER-PRINCIPALS", changed, before=_written(database), after=_written(changed))
     return [] if skips else _rows(changed, of, role)
@@ -131,17 +133,6 @@ def roles_of_principal_show(call: Call) -> Rows:
 
 def _parsed(call: Call, text: str) -> Principal:
     return parse_fqn(text, [caller.principal for caller in call.state.callers.values()], call.state.world.identities)
-
-
-def _without(grants: Grants, named: Grants) -> Grants:
-    return tuple(
-        grant
-        for grant in grants
-        if not any(
-            (grant.entity, grant.role) == (one.entity, one.role) and grant.principal.is_same(one.principal)
-            for one in named
-        )
-    )
 
 
 def _written(database: Database) -> str:

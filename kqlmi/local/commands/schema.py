@@ -87,21 +87,15 @@ def _external(table: ExternalTable) -> str:
             texts |= {} if table.dialect == "sql" else {"sqlDialect": _DIALECTS[table.dialect]}
             head += f" table={_name(table.target)}" if table.target else ""
         return f"{head} ({strings}) with ({', '.join(f'{name}={quote(text)}' for name, text in texts.items())})"
-    texts |= {
-        "namePrefix": laid.prefix,
-        "fileExtension": laid.extension,
-        "includeHeaders": laid.headers,
-    }
+    texts |= {"namePrefix": laid.prefix, "fileExtension": laid.extension, "includeHeaders": laid.headers}
     given = ", ".join(f"{name}={quote(text)}" for name, text in texts.items())
     given += f", compressed={'true' if laid.is_compressed else 'false'}"
     if table.partitions:
-        declared = (
-            f"{_name(one.name)}:{one.type}" + (f" = {one.expression}" * bool(one.expression))
-            for one in table.partitions
+        by = (
+            f"{_name(one.name)}:{one.type}{f' = {one.expression}' * bool(one.expression)}" for one in table.partitions
         )
-        head += f" partition by ({', '.join(declared)})" + f" pathformat=({table.path_format})" * bool(
-            table.path_format
-        )
+        path_format = f" pathformat=({table.path_format})" * bool(table.path_format)
+        head += f" partition by ({', '.join(by)}){path_format}"
     return f"{head} dataformat={laid.format} ({strings}) with ({given})"
 
 

@@ -12,26 +12,19 @@ from kqlmi.local.values.faults import KustoError, bad_request, syntax_error
 from kqlmi.local.values.principals import ADMIN
 
 _SCHEMA = "OperationId: guid, CommandType: string, CommandText: string, Result: string, Reason: string"
-_OPTIONS = {"continueonerrors": "ContinueOnErrors", "throwonerrors": "ThrowOnErrors"}
+_SCRIPT = "[with {properties:properties}] {rest:script}"
+_OPTIONS = ("continueonerrors", "throwonerrors")
 _BOOLEANS = {"true": True, "false": False}
 
 
-@command(".execute database script [with {properties:properties}] {rest:script}", schema=_SCHEMA, writes=True)
-def database_script_execute(call: Call) -> Rows:
-    """Run commands one after another in the database in context; each has a row, and none is taken back."""
-    call.allowed(ADMIN)
-    return _run(call, "database")
-
-
 @command(
-    ".execute cluster script [with {properties:properties}] {rest:script}", schema=_SCHEMA, needs=ADMIN, writes=True
+    f".execute {{cluster}} script {_SCRIPT}", schema=_SCHEMA, name="cluster_script_execute", needs=ADMIN, writes=True
 )
-def cluster_script_execute(call: Call) -> Rows:
-    """Run commands of the cluster's scope one after another."""
-    return _run(call, "cluster")
-
-
-def _run(call: Call, scope: str) -> Rows:
+@command(f".execute database script {_SCRIPT}", schema=_SCHEMA, name="database_script_execute", writes=True)
+def script_execute(call: Call) -> Rows:
+    """Run commands one after another, of the database in context or of the cluster; each has a row, and none is reverted."""
+    if "cluster" not in call.args:
+        call.allowed(ADMIN)
     options = _options(call.args.get("properties", {}))
     rows: list[tuple[Any, ...]] = []
     stopped = ""
@@ -42,19 +35,20 @@ def _run(call: Call, scope: str) -> Rows:
                 matched = match(text)
                 kind = matched.command.operation.removesuffix("Command")
                 if matched.command.writes:
-                    _run_one(call, matched, text, scope)
+                    _run_one(call, matched, text)
                     result = "Completed"
         except KustoError as error:
-            if options.get("ThrowOnErrors"):
+            if options.get("throwonerrors"):
                 raise
             result, reason = "Failed", error.detail
             # That what follows has a row too is documented; the words are the local cluster's.
-            stopped = "" if options.get("ContinueOnErrors") else "A command before it failed."
+            stopped = "" if options.get("continueonerrors") else "A command before it failed."
         rows.append((str(uuid.uuid4()), kind, mask_hidden(text), result, reason))
     return rows
 
 
-def _run_one(call: Call, matched: Matched, text: str, scope: str) -> None:
+def _run_one(call: Call, matched: Matched, text: str) -> None:
+    scope = "cluster" if "cluster" in call.args else "database"
     verb, subject = _head(text)
     if verb == "execute":
         raise bad_request("a script holds no script")
@@ -85,7 +79,7 @@ def _options(given: dict[str, str]) -> dict[str, bool]:
     for name, text in given.items():
         if name not in _OPTIONS or text not in _BOOLEANS:
             raise bad_request(f"a script has no property {name} = {text}; it has ContinueOnErrors and ThrowOnErrors")
-        found[_OPTIONS[name]] = _BOOLEANS[text]
+        found[name] = _BOOLEANS[text]
     if len(found) > 1:
         raise bad_request("ContinueOnErrors and ThrowOnErrors do not work together")
     return found

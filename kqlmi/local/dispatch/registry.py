@@ -3,7 +3,7 @@
 import logging
 import re
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -197,8 +197,7 @@ def command(
     is_long = long or any("{rest:" in one for one in patterns)
 
     def register(function: Answer) -> Answer:
-        for one in (expanded for pattern in patterns for expanded in _expand(pattern)):
-            verb = one.removeprefix(".").partition(" ")[0]
+        for verb, one in _expanded(patterns):
             flags = "_if_exists" * ("{ifexists}" in one) + "_if_not_exists" * ("{ifnotexists}" in one)
             operation = re.sub("[_-]", "", f"{name or function.__name__}{flags}_command".format(verb=verb).title())
             declared = Command(columns(schema), function, operation, needs, writes, frozenset(endpoints), is_long)
@@ -213,8 +212,8 @@ def known(feature: str, *patterns: str, flow: str = "") -> None:
 
     ``flow`` is given where a connection string follows that may name no managed identity.
     """
-    for one in (expanded for pattern in patterns for expanded in _expand(pattern)):
-        _KNOWN.setdefault(one.removeprefix(".").partition(" ")[0], []).append((one, feature, flow))
+    for verb, one in _expanded(patterns):
+        _KNOWN.setdefault(verb, []).append((one, feature, flow))
 
 
 def shape(name: str) -> Callable[[Shape], Shape]:
@@ -256,12 +255,14 @@ def match(text: str) -> Matched:
     raise syntax_error(f"{what}; the local cluster knows no such command")
 
 
-def _expand(pattern: str) -> list[str]:
-    optional = re.search(r"\[(.*?)\]", pattern)
-    if not optional:
-        return [pattern]
-    before, after = pattern[: optional.start()], pattern[optional.end() :]
-    return [*_expand(before + optional[1] + after), *_expand(before + after)]
+def _expanded(patterns: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield the verb of each pattern and the pattern, with its optional parts and without them."""
+    for pattern in patterns:
+        if optional := re.search(r"\[(.*?)\]", pattern):
+            before, after = pattern[: optional.start()], pattern[optional.end() :]
+            yield from _expanded((before + optional[1] + after, before + after))
+        else:
+            yield pattern.removeprefix(".").partition(" ")[0], pattern
 
 
 def _read(pattern: str, text: str, *, is_whole: bool = True) -> tuple[dict[str, Any], int]:

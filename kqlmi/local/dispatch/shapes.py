@@ -1,7 +1,7 @@
 """The parts that the patterns of commands are made of."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Final
 
@@ -57,12 +57,15 @@ def _count(reader: Reader, _verb: str) -> int:
     return int(reader.next().text)
 
 
-@shape("role")
-def _role(reader: Reader, _verb: str) -> Role:
-    for role in Role:
-        if reader.take(role.value):
-            return role
-    raise reader.mismatch(f"a role ({', '.join(Role)})")
+def one_of(reader: Reader, words: Collection[str], what: str) -> str:
+    """Take one of some words."""
+    for word in words:
+        if reader.take(word):
+            return word
+    raise reader.mismatch(f"{what} ({', '.join(words)})")
+
+
+shape("role")(lambda reader, _verb: one_of(reader, tuple(Role), "a role"))
 
 
 @shape("rest")

@@ -19,6 +19,7 @@ from kqlmi.local.values.principals import new_app
 from kqlmi.local.values.tables import Table
 
 FLOW = "continuous_export"
+Noted = Callable[[ExportRuns], ExportRuns]
 _SECONDS = 60.0
 _KEPT = 1000
 _LOG = logging.getLogger(__name__)
@@ -73,31 +74,15 @@ class Scheduler(Worker):
         started = kusto_time.now()
         self._note(database, export, lambda runs: replace(runs, is_running=True, last_run=started))
         try:
-            exported, artifacts = self._export(database, export, self._run)
+            ended = self._export(database, export, self._run, started)
         except KustoError as error:
-            self._fail(database, export, masking.masked(error.detail, masking.kept(self._state)))
+            ended = self._failed(masking.masked(error.detail, masking.kept(self._state)))
         except Exception:  # noqa: BLE001 - the next run may go well, and the other exports must run
             _LOG.exception("a continuous export of the local cluster failed")
-            self._fail(database, export, "the local cluster failed; see its log")
-        else:
-            added = tuple((started, url, count) for url, count in artifacts)
-            self._note(
-                database,
-                export,
-                lambda runs: replace(
-                    runs,
-                    exported={**runs.exported, **exported},
-                    is_running=False,
-                    last_success=started,
-                    last_result="Completed",
-                    exported_to=started,
-                    artifacts=(*runs.artifacts, *added)[-_KEPT:],
-                ),
-            )
+            ended = self._failed("the local cluster failed; see its log")
+        self._note(database, export, ended)
 
-    def _export(
-        self, database: Database, export: ContinuousExport, run: Run
-    ) -> tuple[dict[str, tuple[str, int]], list[tuple[str, int]]]:
+    def _export(self, database: Database, export: ContinuousExport, run: Run, started: int) -> Noted:
         """Write what is new since the last run; the rows of a table that was made anew are all new."""
         done = self._state.world.export_runs[database.database_id, export.name].exported
         rows: dict[str, Table] = {}
@@ -110,17 +95,28 @@ class Scheduler(Worker):
         table = database.external_table(export.external_table)
         use = Use("export.to_external_table", database.name, principal)
         artifacts = exports.append(self._state, table, use, made)
-        return {name: database.position(name) for name in export.over}, artifacts
+        exported = {name: database.position(name) for name in export.over}
+        added = ((started, url, count) for url, count in artifacts)
+        return lambda runs: replace(
+            runs,
+            exported={**runs.exported, **exported},
+            is_running=False,
+            last_success=started,
+            last_result="Completed",
+            exported_to=started,
+            artifacts=(*runs.artifacts, *added)[-_KEPT:],
+        )
 
-    def _fail(self, database: Database, export: ContinuousExport, details: str) -> None:
-        def failed(runs: ExportRuns) -> ExportRuns:
-            failure = (kusto_time.now(), self._run.activity_id if self._run else "", runs.last_success, details)
-            kept = (*runs.failures, failure)[-_KEPT:]
-            return replace(runs, is_running=False, last_result="Failed", failures=kept)
+    def _failed(self, details: str) -> Noted:
+        now, run_id = kusto_time.now(), self._run.activity_id if self._run else ""
+        return lambda runs: replace(
+            runs,
+            is_running=False,
+            last_result="Failed",
+            failures=(*runs.failures, (now, run_id, runs.last_success, details))[-_KEPT:],
+        )
 
-        self._note(database, export, failed)
-
-    def _note(self, database: Database, export: ContinuousExport, change: Callable[[ExportRuns], ExportRuns]) -> None:
+    def _note(self, database: Database, export: ContinuousExport, change: Noted) -> None:
         state, place = self._state, (database.database_id, export.name)
         with state.lock:
             runs = state.world.export_runs.get(place)

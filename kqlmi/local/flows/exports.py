@@ -2,8 +2,8 @@
 
 from kqlmi.local import enforce
 from kqlmi.local.dispatch.registry import Call, Rows, command, shape
+from kqlmi.local.dispatch.shapes import one_of
 from kqlmi.local.enforce import Use
-from kqlmi.local.language.reader import Reader
 from kqlmi.local.state.entities import ExternalTable
 from kqlmi.local.state.state import State
 from kqlmi.local.storage import transfer
@@ -17,15 +17,7 @@ _SCHEMA = "Path: string, NumRecords: long"
 _WITH = "[with {properties:properties}] {rest:query}"
 
 
-@shape("format")
-def written_format(reader: Reader, _verb: str) -> str:
-    """Take the name of a format that can be written."""
-    for name in WRITTEN_FORMATS:
-        if reader.take(name):
-            return name
-    raise reader.mismatch(f"a format ({', '.join(WRITTEN_FORMATS)})")
-
-
+shape("format")(lambda reader, _verb: one_of(reader, WRITTEN_FORMATS, "a format"))
 shape("compressed")(lambda reader, _verb: reader.take("compressed"))
 
 

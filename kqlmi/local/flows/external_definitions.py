@@ -1,7 +1,6 @@
 """External tables as commands define them, of each documented kind."""
 
 import re
-from dataclasses import dataclass
 
 from kqlmi.local.dispatch.registry import shape
 from kqlmi.local.dispatch.shapes import listed
@@ -27,17 +26,12 @@ _ELSEWHERE = frozenset(
 _SECRET = re.compile(r"\b(password|pwd|accountkey|user id|uid)\s*=\s*[^;]*", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
-class Definition:
-    """An external table as a command defines it, and what the command does only then."""
-
-    table: ExternalTable
-    once: frozenset[str]
-
-
 @shape("external")
-def external_definition(reader: Reader, _verb: str) -> Definition:
-    """Take ``(schema) kind = storage dataformat = … ('connection string', …) [with (…)]``, or the same of another kind."""
+def external_definition(reader: Reader, _verb: str) -> tuple[ExternalTable, frozenset[str]]:
+    """Take ``(schema) kind = storage dataformat = … ('connection string', …) [with (…)]``, or the same of another kind.
+
+    Beside the table, return the properties that hold for its definition only.
+    """
     columns = reader.schema() if reader.peek().text == "(" else ()
     ahead = Reader(reader.text, reader.position)
     if ahead.take("kind") and ahead.take("=") and ahead.peek().text in {"delta", "sql"}:
@@ -51,10 +45,10 @@ def external_definition(reader: Reader, _verb: str) -> Definition:
     laid = transfer.layout(format_of("", kind), properties, also=(*_OWN, *_ONCE, *_UNSUPPORTED))
     folder, docstring = _described(properties)
     table = ExternalTable("", columns, laid, locations, folder, docstring, partitions=by, path_format=path_format)
-    return Definition(table, _once(properties))
+    return table, _once(properties)
 
 
-def _elsewhere(reader: Reader, columns: tuple[Column, ...]) -> Definition:
+def _elsewhere(reader: Reader, columns: tuple[Column, ...]) -> tuple[ExternalTable, frozenset[str]]:
     kind, target = reader.next().text, ""
     if reader.take("table"):
         reader.expect("=")
@@ -81,7 +75,7 @@ def _elsewhere(reader: Reader, columns: tuple[Column, ...]) -> Definition:
         connections=tuple(map(_without_secrets, texts)) if kind == "sql" else (),
         target=target,
     )
-    return Definition(table, _once(properties))
+    return table, _once(properties)
 
 
 def _described(properties: dict[str, str]) -> tuple[str, str]:

@@ -9,7 +9,6 @@ from kqlmi.local.dispatch.changes import put
 from kqlmi.local.dispatch.registry import Call, Rows, command
 from kqlmi.local.enforce import Use
 from kqlmi.local.flows import external_data
-from kqlmi.local.flows.external_definitions import Definition  # noqa: TC001 - it registers its shape
 from kqlmi.local.language import textvalues
 from kqlmi.local.query.expansion import Expansion, Source, reader
 from kqlmi.local.query.external_calls import Site
@@ -44,15 +43,14 @@ def external_table_define(call: Call) -> Rows:
     """Define an external table: one that is not there, one that is, or either."""
     state, (may_exist, must_exist) = call.state, _VERBS[call.args["verb"]]
     name: str = call.args["table"]
-    definition: Definition = call.args["definition"]
-    table = replace(definition.table, name=name)
+    defined, once = call.args["definition"]
+    table: ExternalTable = replace(defined, name=name)
     identities = table.identities
     with state.lock:
         if may_exist and not must_exist and identities and table.kind != "Sql":
             call.require(ADMIN)  # documented: AllDatabasesAdmin, where a managed identity is used
-        database = call.allowed(
-            ADMIN if must_exist or (table.kind == "Sql" and identities) else CREATE, entity=f"External Table {name}"
-        )
+        needs = ADMIN if must_exist or (table.kind == "Sql" and identities) else CREATE
+        database = call.allowed(needs, f"External Table {name}")
         if may_exist and name in database.external_tables:
             call.require(ADMIN, database, f"External Table {name}")
         for identity in identities:
@@ -63,9 +61,9 @@ def external_table_define(call: Call) -> Rows:
             database.external_table(name)
         if not name or name in database.tables:
             raise bad_request(f"'{name}' cannot name an external table: it is empty, or names a table")
-        if table.kind == "Delta" or "validatenotempty" in definition.once:
-            _validate(call, database, table, is_checked="validatenotempty" in definition.once)
-        if "dryrun" not in definition.once:
+        if table.kind == "Delta" or "validatenotempty" in once:
+            _validate(call, database, table, is_checked="validatenotempty" in once)
+        if "dryrun" not in once:
             _put(call, database, name, table, event="ALTER-EXTERNAL-TABLE")
     return [_row(table)]
 

@@ -32,9 +32,8 @@ def append(
     """Add rows to a table; return the ID of the new extent and the number of the rows.
 
     ``creates`` says whether the table must be new (True), must be there (False) or either (None); ``replaces`` whether
-    the rows that it holds go. The rows that update
-    policies derive are added with them, or nothing is where a transactional one fails. What ``then`` changes belongs to
-    the same change of the state.
+    the rows that it holds go. The rows that update policies derive are added with them, or nothing is where a
+    transactional one fails. What ``then`` changes belongs to the same change of the state.
     """
     for _ in range(_ATTEMPTS):
         before = allowed(call, name, creates=creates, replaces=replaces)
@@ -173,6 +172,5 @@ def _refuse_what_the_engine_cannot_hold(database: Database, name: str, table: Ta
     for what, names in (("table", [*others, name]), ("column", [column.name for column in table.columns])):
         lowered = [one.lower() for one in names]
         if len(set(lowered)) < len(lowered):
-            raise bad_request(
-                f"the local cluster cannot hold two {what} names that differ only in case: {', '.join(names)}"
-            )
+            shown = ", ".join(names)
+            raise bad_request(f"the local cluster cannot hold two {what} names that differ only in case: {shown}")

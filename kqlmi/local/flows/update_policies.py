@@ -45,18 +45,13 @@ def parse(text: str) -> Policies:
 
 def render(policies: Policies) -> str:
     """Write policies as the service shows them, hidden strings masked; none are ``null``."""
-    shown = [
-        {
-            "IsEnabled": policy.is_enabled,
-            "Source": policy.source,
-            **({"SourceIsWildCard": True} if policy.is_wildcard else {}),
-            "Query": mask_hidden(policy.query),
-            "IsTransactional": policy.is_transactional,
-            "PropagateIngestionProperties": policy.propagates,
-            "ManagedIdentity": policy.managed_identity or None,
-        }
-        for policy in policies
-    ]
+    shown = []
+    for policy in policies:
+        fields = {name: getattr(policy, kept) for name, (kept, _kind, _default) in _FIELDS.items()}
+        fields |= {"Query": mask_hidden(policy.query), "ManagedIdentity": policy.managed_identity or None}
+        if not policy.is_wildcard:
+            del fields["SourceIsWildCard"]
+        shown.append(fields)
     return lenient_json.dumps(shown) if shown else "null"
 
 
@@ -95,12 +90,10 @@ def _put(call: Call, change: Callable[[Policies], Policies]) -> Rows:
         database.table(name)
         current = database.update_policies.get(name, ())
         policies = change(current)
-        changed = state.put(
-            replace(database, update_policies=with_entry(database.update_policies, name, policies or None))
-        )
-        call.record(
-            "ALTER-TABLE-POLICY", changed, entity="UpdatePolicy", before=render(current), after=render(policies)
-        )
+        kept = with_entry(database.update_policies, name, policies or None)
+        changed = state.put(replace(database, update_policies=kept))
+        before, after = render(current), render(policies)
+        call.record("ALTER-TABLE-POLICY", changed, entity="UpdatePolicy", before=before, after=after)
         return [_row(changed, name)]
 
 
@@ -112,12 +105,10 @@ def _validate(call: Call, database: Database, name: str, policy: UpdatePolicy) -
     sources = [one for one in database.tables if policy.takes(one) and one != name]
     if not sources and not policy.is_wildcard:
         database.table(policy.source)
-    for source in (
-        sources if policy.is_enabled else ()
-    ):  # documented: what the query gives is validated, at creation too
-        table_append.run_policy(
-            call, database, name, replace(policy, source=source), database.table(source).with_rows(())
-        )
+    for source in sources if policy.is_enabled else ():
+        # Documented: what the query gives is validated, at creation too.
+        rows = database.table(source).with_rows(())
+        table_append.run_policy(call, database, name, replace(policy, source=source), rows)
 
 
 def _row(database: Database, name: str) -> tuple[str, ...]:

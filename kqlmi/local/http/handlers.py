@@ -181,14 +181,11 @@ class Handler(RequestHandler):
     def bearer(self, tokens: Mapping[str, T]) -> T:
         """Return what belongs to the request's token."""
         scheme, _, given = self.request.headers.get("Authorization", "").partition(" ")
-        found = None
-        if scheme.lower() == "bearer":
-            for token, owner in tokens.items():
-                if hmac.compare_digest(token.encode(), given.strip().encode()):
-                    found = owner
-        if found is None:
+        presented = given.strip().encode()
+        found = [owner for token, owner in tokens.items() if hmac.compare_digest(token.encode(), presented)]
+        if not found or scheme.lower() != "bearer":
             raise http_error(401, "Unauthorized", "A bearer token of this local cluster is needed.")
-        return found
+        return found[-1]
 
     def refuse(self, error: KustoError | HTTPError) -> None:
         """Write a refusal, also one of tornado's own, as of a query argument that is no UTF-8."""
@@ -227,9 +224,8 @@ class Handler(RequestHandler):
 
     def write_error(self, status_code: int, **_details: Any) -> None:
         """Write what tornado itself refuses in the same shape."""
-        self.refuse(
-            http_error(status_code, self._reason.title().replace(" ", ""), f"HTTP {status_code}: {self._reason}")
-        )
+        code = self._reason.title().replace(" ", "")
+        self.refuse(http_error(status_code, code, f"HTTP {status_code}: {self._reason}"))
 
     def log_exception(self, *_error: Any) -> None:
         """Log nothing here: tornado would write the request, and ``answer`` has logged what matters."""

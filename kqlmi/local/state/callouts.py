@@ -1,6 +1,6 @@
 """The callout policy of the cluster: which outside services it may call."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 from kqlmi.local.language import payloads
@@ -8,17 +8,9 @@ from kqlmi.local.values import lenient_json, linear_regex
 from kqlmi.local.values.faults import KustoError, bad_request, unsupported
 
 TYPES = (
-    "kusto",
-    "sql",
-    "mysql",
-    "postgresql",
-    "azure_digital_twins",
-    "cosmosdb",
-    "sandbox_artifacts",
-    "external_data",
-    "webapi",
-    "azure_openai",
-)
+    "kusto", "sql", "mysql", "postgresql", "azure_digital_twins", "cosmosdb", "sandbox_artifacts", "external_data",
+    "webapi", "azure_openai",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -52,7 +44,7 @@ PREDEFINED: Callouts = tuple(
     )
 )
 
-_PROPERTIES = {"CalloutType": "callout_type", "CalloutUriRegex": "uri_regex", "CanCall": "can_call"}
+_PROPERTIES = ("CalloutType", "CalloutUriRegex", "CanCall")
 
 
 def parse(text: str) -> Callouts:
@@ -80,8 +72,7 @@ def render(callouts: Callouts | None) -> str:
     """Write the rules as the service shows them; no policy is ``null``."""
     if callouts is None:
         return "null"
-    rules = (asdict(rule) for rule in callouts)
-    return lenient_json.dumps([{shown: rule[kept] for shown, kept in _PROPERTIES.items()} for rule in rules])
+    return lenient_json.dumps([dict(zip(_PROPERTIES, astuple(rule), strict=True)) for rule in callouts])
 
 
 def _refused(what: str) -> KustoError:
@@ -90,9 +81,8 @@ def _refused(what: str) -> KustoError:
 
 def _callout(item: Any) -> Callout:
     if not isinstance(item, dict) or set(item) != set(_PROPERTIES):
-        raise _refused(
-            f"each element must be an object of {', '.join(_PROPERTIES)}, not {lenient_json.dumps(item)[:200]}"
-        )
+        shown = lenient_json.dumps(item)[:200]
+        raise _refused(f"each element must be an object of {', '.join(_PROPERTIES)}, not {shown}")
     callout_type, regex, can_call = (item[name] for name in _PROPERTIES)
     if callout_type not in TYPES:
         raise _refused(f"{lenient_json.dumps(callout_type)} is no CalloutType; there are {', '.join(TYPES)}")

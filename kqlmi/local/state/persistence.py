@@ -15,6 +15,16 @@ from kqlmi.local.values.tables import Table
 
 _FORMAT: Final = 1
 _FILE: Final = "state.db"
+# What reading something else than a state may raise.
+_UNREADABLE: Final = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    sqlite3.Error,
+)
 
 
 class Store:
@@ -32,9 +42,8 @@ class Store:
             with suppress(FileExistsError):
                 os.close(os.open(folder / _FILE, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         except OSError as error:
-            raise InputError(
-                f"The folder {folder} cannot be used: {error.strerror}.", hint="Choose another."
-            ) from error
+            what = f"The folder {folder} cannot be used: {error.strerror}."
+            raise InputError(what, hint="Choose another.") from error
         with self._explained():
             self._connection = sqlite3.connect(folder / _FILE, timeout=0, isolation_level=None, check_same_thread=False)
         try:
@@ -51,9 +60,8 @@ class Store:
             [found] = self._connection.execute("PRAGMA user_version").fetchone()
             self.exists = bool(self._connection.execute("SELECT * FROM sqlite_master").fetchall())
             if self.exists and found != _FORMAT:
-                raise InputError(
-                    f"The state in {self.folder} has the format {found}.", hint="Use the version that wrote it."
-                )
+                what = f"The state in {self.folder} has the format {found}."
+                raise InputError(what, hint="Use the version that wrote it.")
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
             with self._transaction():  # which takes the lock
@@ -108,15 +116,7 @@ class Store:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except (
-            ArithmeticError,
-            AttributeError,
-            LookupError,
-            RecursionError,
-            TypeError,
-            ValueError,
-            sqlite3.Error,
-        ) as error:
+        except _UNREADABLE as error:
             if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
                 what, hint = f"Another local cluster keeps its state in {self.folder}.", "Stop it first."
             else:

@@ -88,9 +88,8 @@ def _entry(item: Any, by_id: Mapping[str, Identity], known: Mapping[str, str]) -
     usages = _usages(_text(item, "AllowedUsages"), known)
     identity = by_id.get(object_id.strip().lower())
     if identity is None:
-        raise _refused(
-            f"the managed identity '{object_id}' is not assigned to this cluster (the wording is the local cluster's)"
-        )
+        own = "(the wording is the local cluster's)"
+        raise _refused(f"the managed identity '{object_id}' is not assigned to this cluster {own}")
     return Entry(identity, usages, {name: value for name, value in item.items() if name not in _FILLED_IN})
 
 

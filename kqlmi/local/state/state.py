@@ -3,7 +3,7 @@
 import secrets
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
@@ -22,7 +22,7 @@ from kqlmi.local.state.entities import (
     UpdatePolicy,
 )
 from kqlmi.local.state.policies import Policy
-from kqlmi.local.values import kusto_time, resources
+from kqlmi.local.values import kusto_time
 from kqlmi.local.values.faults import bad_request, database_not_found, entity_not_found, forbidden_database
 from kqlmi.local.values.identities import Identity
 from kqlmi.local.values.principals import READ_DATA, READ_SCHEMA, Caller, Principal, Role
@@ -104,11 +104,11 @@ class Database:
 class World:
     """What a cluster holds at one moment, and what of it outlives the process; tokens do not."""
 
-    identities: tuple[Identity, ...]
-    usages: tuple[str, ...]
-    policy: Policy | None
-    databases: Mapping[str, Database]
-    user_assigned: Mapping[str, Identity]
+    identities: tuple[Identity, ...] = ()
+    usages: tuple[str, ...] = ()
+    policy: Policy | None = None
+    databases: Mapping[str, Database] = field(default_factory=dict)
+    user_assigned: Mapping[str, Identity] = field(default_factory=dict)
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     callouts: Callouts | None = None
     containers: Mapping[tuple[str, str], Path] = field(default_factory=dict)
@@ -142,46 +142,32 @@ class World:
         )
 
 
+@dataclass(eq=False, repr=False)
 class State:
     """A cluster's world, which is replaced under one lock, and what ends with the process.
 
     Read ``world`` once, then work with what was read.
     """
 
-    def __init__(
-        self,
-        identities: Iterable[Identity],
-        databases: Iterable[Database],
-        usages: Iterable[str],
-        *,
-        name: str = "kqlmi-local",
-        policy: Policy | None = None,
-    ) -> None:
-        assigned = tuple(identities)
-        self.world = World(
-            assigned,
-            tuple(usages),
-            policy,
-            {key(database.name): database for database in databases},
-            {resources.identity_id(one.display_name).lower(): one for one in assigned if not one.is_system},
-        )
-        self.name = name
-        self.url = self.ingest_url = ""
-        self.operations: Mapping[str, str] = {}
-        self.work = threading.Event()
-        self.arm_token = secrets.token_urlsafe(32)
-        self.arm_tokens: Mapping[str, str] = {}
-        self.signature = secrets.token_urlsafe(32)
-        self.authorizations: Mapping[str, Caller] = {}
-        self.elsewhere: Mapping[str, Sequence[str]] = {}
-        """URLs of ingestion resources that another service provides, by their type."""
-        self.exports_changed = threading.Event()
-        self.callers: Mapping[str, Caller] = {}
-        self.started = kusto_time.now()
-        self.activity = Activity()
-        self.lock = threading.RLock()
-        self.keep: Callable[[], None] = _forget
-        """Lets what has changed survive the process, where the cluster was asked for that."""
+    world: World
+    name: str = "kqlmi-local"
+    url: str = ""
+    ingest_url: str = ""
+    started: int = field(default_factory=kusto_time.now)
+    activity: Activity = field(default_factory=Activity)
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    work: threading.Event = field(default_factory=threading.Event)
+    exports_changed: threading.Event = field(default_factory=threading.Event)
+    callers: Mapping[str, Caller] = field(default_factory=dict)
+    authorizations: Mapping[str, Caller] = field(default_factory=dict)
+    signature: str = field(default_factory=secrets.token_urlsafe)
+    arm_token: str = field(default_factory=secrets.token_urlsafe)
+    arm_tokens: Mapping[str, str] = field(default_factory=dict)
+    operations: Mapping[str, str] = field(default_factory=dict)
+    elsewhere: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """URLs of ingestion resources that another service provides, by their type."""
+    keep: Callable[[], None] = lambda: None
+    """Lets what has changed survive the process, where the cluster was asked for that."""
 
     def change(self, change: Callable[[World], World]) -> None:
         """Replace the world by what ``change`` makes of it."""
@@ -206,14 +192,8 @@ class State:
 
         In a database that does not exist these are the roles of the whole cluster.
         """
-        if database is None or not database.grants:
-            return caller.roles
-        granted = (
-            grant.role
-            for grant in database.grants
-            if grant.entity in {"", entity} and grant.principal.is_same(caller.principal)
-        )
-        return caller.roles | frozenset(granted)
+        grants, who = database.grants if database else (), caller.principal
+        return caller.roles | {one.role for one in grants if one.entity in {"", entity} and one.principal.is_same(who)}
 
     def visible(self, caller: Caller) -> list[Database]:
         """Return the databases that a caller may see."""
@@ -224,10 +204,6 @@ class State:
         if not self.roles(caller, self.world.databases.get(key(name))) & READ_DATA:
             raise forbidden_database(caller.principal.fqn, name)
         return self.database(name)
-
-
-def _forget() -> None:
-    """Keep nothing: the state ends with the process."""
 
 
 def _entry(entries: Mapping[str, T], name: str, kind: str) -> T:

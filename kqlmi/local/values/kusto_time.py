@@ -85,13 +85,8 @@ def format_timespan(ticks: int) -> str:
     minutes, second = divmod(seconds, 60)
     hours, minute = divmod(minutes, 60)
     days, hour = divmod(hours, 24)
-    sign = "-" if ticks < 0 else ""
-    return (
-        sign
-        + (f"{days}." if days else "")
-        + f"{hour:02d}:{minute:02d}:{second:02d}"
-        + (f".{fraction:07d}" if fraction else "")
-    )
+    sign, whole, part = "-" * (ticks < 0), f"{days}." * bool(days), f".{fraction:07d}" * bool(fraction)
+    return f"{sign}{whole}{hour:02d}:{minute:02d}:{second:02d}{part}"
 
 
 def from_datetime(moment: datetime) -> int:

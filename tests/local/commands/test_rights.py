@@ -17,7 +17,7 @@ from kqlmi.local.dispatch import registry
 from kqlmi.local.query.queries import Queries
 from kqlmi.local.state.activity import ExportRuns, Run
 from kqlmi.local.state.entities import ContinuousExport, ExternalTable, Function, Layout
-from kqlmi.local.state.state import Database, Grant, State
+from kqlmi.local.state.state import Database, Grant, State, World, key
 from kqlmi.local.values import kusto_time
 from kqlmi.local.values.connectionstrings import Location
 from kqlmi.local.values.faults import KustoError
@@ -262,7 +262,7 @@ def filled() -> Queries:
         exports={"X": ContinuousExport("X", "E", "T", ("T",), kusto_time.SECOND * 3600)},
         table_ids={"T": str(uuid.uuid4())},
     )
-    state = State([], [database], [])
+    state = State(World(databases={key(database.name): database}))
     state.change(
         lambda world: replace(
             world, export_runs={(database.database_id, "X"): ExportRuns({"T": database.position("T")})}

@@ -13,7 +13,7 @@ from kqlmi.local.query.expansion import Expansion, Question, Source
 from kqlmi.local.query.queries import Queries
 from kqlmi.local.state.activity import Run
 from kqlmi.local.state.entities import Function
-from kqlmi.local.state.state import Database, State
+from kqlmi.local.state.state import Database, State, World, key
 from kqlmi.local.values.faults import KustoError
 from kqlmi.local.values.principals import Caller, Role, new_app
 from kqlmi.local.values.tables import Table, columns
@@ -122,7 +122,7 @@ def test_a_pipe_is_cut_with_the_names_of_what_flows_into_it() -> None:
 def queries() -> tuple[Queries, Caller]:
     functions = {f"F{i}": Function(f"F{i}", "()", f"{{ F{i + 1}() }}") for i in range(300)}
     table = Table(columns("a: string"))
-    state = State([], [Database("Samples", tables={"T": table}, functions=functions)], [])
+    state = State(World(databases={key("Samples"): Database("Samples", tables={"T": table}, functions=functions)}))
     return Queries(state), Caller(new_app("admin"), frozenset({Role.ADMINS}))
 
 

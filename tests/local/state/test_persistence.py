@@ -27,7 +27,7 @@ from kqlmi.errors import InputError
 from kqlmi.local.state.activity import IngestionFailure
 from kqlmi.local.state.entities import Report
 from kqlmi.local.state.persistence import Store
-from kqlmi.local.state.state import Database, State, key
+from kqlmi.local.state.state import Database, State, World, key
 from kqlmi.local.values.tables import Table, columns
 from tests.local.conftest import Client, Connect
 from tests.work import calls
@@ -41,7 +41,7 @@ TRANSIENT = {
 
 
 def test_everything_of_a_state_is_kept_or_belongs_to_the_process() -> None:
-    held = set(vars(State((), (), ())))
+    held = set(vars(State(World())))
     assert held == {"world"} | TRANSIENT
 
 
@@ -265,7 +265,7 @@ def test_a_kill_at_any_moment_leaves_the_old_or_the_new(tmp_path: Path, connect:
 
 
 def state_of(count: int) -> State:
-    return State((), [Database(f"db{number}") for number in range(count)], ["ExternalTable"])
+    return State(World(databases={key(f"db{number}"): Database(f"db{number}") for number in range(count)}))
 
 
 def snapshot(state: State) -> dict[str, Any]:
