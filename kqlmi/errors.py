@@ -247,7 +247,6 @@ class ResourceManagerError(KqlmiError):
     def __init__(
         self, message: str, *, hint: str = "", status: int | None = None, nothing_happened: bool = False
     ) -> None:
-        """Keep the status, and whether anything may have happened."""
         super().__init__(message, hint=hint)
         self.status, self.nothing_happened = status, nothing_happened
 

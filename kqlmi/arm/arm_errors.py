@@ -61,7 +61,6 @@ def _as_kqlmi_error(error: "AzureError", what: str, needs: str) -> KqlmiError:
 
 
 def _token(error: "AzureError") -> frozenset[str]:
-    """Return the token that the failed request carried."""
     request = getattr(getattr(error, "response", None), "request", None)
     sent = str(getattr(request, "headers", {}).get("Authorization", "")).removeprefix("Bearer ")
     return frozenset({sent} - {""})

@@ -78,7 +78,6 @@ class KustoConnection:
     ) -> None:
         """Make the client; nothing is sent yet."""
         parts = urlsplit(target.query_url)
-        loopback = parts.hostname in LOOPBACK
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise InputError(
                 f"{target.query_url!r} is not the URL of a cluster.",
@@ -88,7 +87,7 @@ class KustoConnection:
         server_deadline(timeout)
         self._target, self._timeout, self._read_only = target, timeout, read_only
         self._retrying, self._left = retrying or Retrying(), set[str]()
-        self._client = _client(target, trust_environment=not loopback)
+        self._client = _client(target)
 
     def execute(
         self, text: str, database: str | None = None, *, timeout: float | None = None, client_request_id: str = ""
@@ -153,7 +152,7 @@ def server_deadline(seconds: object) -> timedelta:
     return timedelta(seconds=seconds)
 
 
-def _client(target: Target, *, trust_environment: bool) -> "KustoClient":
+def _client(target: Target) -> "KustoClient":
     from azure.kusto.data import KustoClient, KustoConnectionStringBuilder
 
     class Client(KustoClient):
@@ -171,7 +170,7 @@ def _client(target: Target, *, trust_environment: bool) -> "KustoClient":
 
     client = Client(connection_string(KustoConnectionStringBuilder, target))
     # A proxy or a netrc file of the environment has no business with a request to this machine.
-    client._session.trust_env = trust_environment  # noqa: SLF001
+    client._session.trust_env = urlsplit(target.query_url).hostname not in LOOPBACK  # noqa: SLF001
     watch(client._session)  # noqa: SLF001
     return client
 

@@ -91,11 +91,6 @@ class Write(NamedTuple):
         return database_key(self.database) == database_key(scope.name or "")
 
     @property
-    def replaced(self) -> State | None:
-        """The policy's state before it; None where the journal does not write the policy as one."""
-        return _state(self.original)
-
-    @property
     def left(self) -> State | None:
         """The policy's state after it; None where the journal does not write the policy as one."""
         return _state(self.updated)
@@ -124,7 +119,7 @@ def _by_journal(journal: Table, scope: Scope, own: str, before: Policy | None) -
     mine = next((write for write in writes if write.request == own), None)
     if mine is None:
         raise ServiceError("The journal does not show the write.")
-    found, were = mine.replaced, state_of(before)
+    found, were = _state(mine.original), state_of(before)
     if found is None:
         raise ServiceError("The journal does not show what the write replaced.")
     if found == were:
@@ -168,6 +163,7 @@ def _by_commands(listed: Table, scope: Scope, own: str, window: float) -> Overwr
 
 
 def _state(text: str) -> State | None:
+    """Return the state of a policy in the journal; None where it is not written as one."""
     try:
         return state_of(Policy.parse(text))
     except PolicyError:

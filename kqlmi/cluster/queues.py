@@ -9,9 +9,8 @@ from kqlmi.errors import is_refusal
 if TYPE_CHECKING:
     from azure.storage.queue import QueueClient
 
-# By itself the client waits for 80 seconds.
-_CONNECT: Final = 5
-_READ: Final = 20
+# In seconds; by itself the client waits for 80.
+_BOUNDS: Final[dict[str, Any]] = {"retry_total": 0, "connection_timeout": 5, "read_timeout": 20}
 
 
 @contextmanager
@@ -19,9 +18,8 @@ def opened(queue: Any, proxies: Mapping[str, Any] | None) -> Iterator["QueueClie
     """Give a client of a queue that sends each request once, and does not wait for long."""
     from azure.storage.queue import QueueServiceClient, TextBase64EncodePolicy
 
-    bounds: dict[str, Any] = {"retry_total": 0, "connection_timeout": _CONNECT, "read_timeout": _READ}
     with (
-        QueueServiceClient(queue.account_uri, proxies=proxies, **bounds) as service,
+        QueueServiceClient(queue.account_uri, proxies=proxies, **_BOUNDS) as service,
         service.get_queue_client(queue.object_name, message_encode_policy=TextBase64EncodePolicy()) as client,
     ):
         yield client

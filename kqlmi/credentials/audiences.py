@@ -7,34 +7,21 @@ from typing import Any, Final
 from kqlmi.credentials.shared_credential import SharedCredential
 from kqlmi.errors import InputError, SignInError, printable
 
-# Of wellKnownKustoEndpoints.json in azure-kusto-data 6.0.4, those of Kusto itself: the tokens of others there, as of
-# Microsoft Defender, open more than a cluster.
-KUSTO_SUFFIXES: Final = (
-    ".kusto.azuresynapse.net",
-    ".kusto.windows.net",
-    ".kustodev.azuresynapse-dogfood.net",
-    ".kustodev.windows.net",
-    ".kustomfa.windows.net",
-    ".kusto.data.microsoft.com",
-    ".kusto.fabric.microsoft.com",
-    ".kusto.usgovcloudapi.net",
-    ".kustomfa.usgovcloudapi.net",
-    ".kusto.azuresynapse.azure.cn",
-    ".kusto.chinacloudapi.cn",
-    ".kustomfa.chinacloudapi.cn",
-    ".kusto.core.eaglex.ic.gov",
-    ".kustomfa.core.eaglex.ic.gov",
-    ".kusto.core.microsoft.scloud",
-    ".kustomfa.core.microsoft.scloud",
-    ".kusto.sovcloud-api.fr",
-    ".kustomfa.sovcloud-api.fr",
-    ".kusto.sovcloud-api.de",
-    ".kustomfa.sovcloud-api.de",
-    ".kusto.sovcloud-api.sg",
-    ".kustomfa.sovcloud-api.sg",
-)
+# Of wellKnownKustoEndpoints.json in azure-kusto-data 6.0.4, those of Kusto itself, a line for each cloud: the tokens of
+# others there, as of Microsoft Defender, open more than a cluster.
+KUSTO_SUFFIXES: Final = """
+.kusto.windows.net .kustomfa.windows.net .kustodev.windows.net .kusto.data.microsoft.com .kusto.fabric.microsoft.com
+.kusto.azuresynapse.net .kustodev.azuresynapse-dogfood.net
+.kusto.usgovcloudapi.net .kustomfa.usgovcloudapi.net
+.kusto.chinacloudapi.cn .kustomfa.chinacloudapi.cn .kusto.azuresynapse.azure.cn
+.kusto.core.eaglex.ic.gov .kustomfa.core.eaglex.ic.gov
+.kusto.core.microsoft.scloud .kustomfa.core.microsoft.scloud
+.kusto.sovcloud-api.fr .kustomfa.sovcloud-api.fr
+.kusto.sovcloud-api.de .kustomfa.sovcloud-api.de
+.kusto.sovcloud-api.sg .kustomfa.sovcloud-api.sg
+"""
 _KUSTO: Final = re.compile(
-    rf"https://[a-z0-9-]+(?:\.[a-z0-9-]+)*(?:{'|'.join(map(re.escape, KUSTO_SUFFIXES))})/?", re.IGNORECASE
+    rf"https://[a-z0-9-]+(?:\.[a-z0-9-]+)*(?:{'|'.join(map(re.escape, KUSTO_SUFFIXES.split()))})/?", re.IGNORECASE
 )
 _AUDIENCE: Final = re.compile(r"[\w.:/-]{1,200}", re.ASCII)
 _DEFAULT: Final = "/.default"

@@ -31,7 +31,8 @@ def failure(mode: str, error: Exception, credential: Any, hint: str) -> SignInEr
     else:
         names = [name for name, _ in tried]
         # A chain goes on while a way is not set up here, and ends at one that was refused.
-        last = _last(credential)
+        end = credential.credentials[-1]
+        last = str(getattr(end, "_credential_name", "") or type(end).__name__).removesuffix("Credential")
         refused = f"; {names[-1]} was refused: {next(_lines(tried[-1][1]), '')}" if last and names[-1] != last else ""
         reason = f"tried {', '.join(names)}{refused or ', and none is set up here'}."
     reason = without_secrets(reason)
@@ -47,10 +48,3 @@ def without_secrets(text: str) -> str:
 
 def _lines(text: str) -> Iterator[str]:
     return (line.strip() for line in text.splitlines() if line.strip())
-
-
-def _last(chain: Any) -> str:
-    """Return the name of the last way of a chain, as its errors give it."""
-    last = chain.credentials[-1]
-    name = getattr(last, "_credential_name", "") or type(last).__name__
-    return str(name).removesuffix("Credential")

@@ -62,7 +62,6 @@ class Core:
         retrying: Retrying | None = None,
         timeout: float = DEFAULT_TIMEOUT,
     ) -> None:
-        """Hold a connection; ``connect`` makes one."""
         self.target, self.resource, self.retrying = target, resource, retrying or Retrying()
         self.name, self.connection, self.database, self.read_only = name, connection, database, read_only
         self.history, self.timeout = History() if history else None, timeout

@@ -9,6 +9,7 @@ from kqlmi.cluster.policies import Policies
 from kqlmi.errors import InputError, KqlmiError
 from kqlmi.fanout import Progress, unseen
 from kqlmi.model.entities import SYSTEM, ObjectId, Scope, did_you_mean, is_guid
+from kqlmi.model.policy.directory import Directory
 from kqlmi.model.policy.policy import Policy, Snapshot
 from kqlmi.session.core import Core
 from kqlmi.session.resource_manager import assigned
@@ -97,8 +98,6 @@ def _unknown(core: Core, names: tuple[str, ...]) -> bool:
 
 def _ask(core: Core) -> bool:
     """Ask Azure Resource Manager what is assigned, where that is possible."""
-    if core.resource is None:
-        return False
     with suppress(KqlmiError):
         assigned(core)
         return True
@@ -110,12 +109,5 @@ def _is_doubtful(core: Core, names: tuple[str, ...], found: Snapshot, *, refresh
     directory = core.known.directory
     if SYSTEM not in {directory.key(name) for name in names}:
         return False
-    ids = {
-        entry.object_id
-        for policy in found.policies.values()
-        if policy
-        for entry in policy.entries
-        if entry.identity == SYSTEM
-    }
-    now = directory.identities[SYSTEM].principal_id if SYSTEM in directory.identities else ""
-    return bool(ids - {SYSTEM, *([now] if refreshed else [])})
+    now = directory.identities[SYSTEM].principal_id if refreshed and SYSTEM in directory.identities else ""
+    return bool(Directory.of(found).systems - {now})

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from kqlmi.errors import ForbiddenError, InputError, KqlmiError, ResourceManagerError
 from kqlmi.fanout import Progress, unseen
@@ -17,8 +18,6 @@ from kqlmi.session.core import Core, know
 
 if TYPE_CHECKING:
     from kqlmi.arm.resource import ClusterResource
-
-_FORBIDDEN: Final = 403
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,5 +117,5 @@ def not_assigned(core: Core, plan: PolicyPlan) -> tuple[str, ...]:
 def _outcome(error: KqlmiError) -> Outcome:
     if isinstance(error, InputError):
         return "not read"
-    forbidden = isinstance(error, ForbiddenError) or getattr(error, "status", None) == _FORBIDDEN
+    forbidden = isinstance(error, ForbiddenError) or getattr(error, "status", None) == HTTPStatus.FORBIDDEN
     return "not permitted" if forbidden else "failed"

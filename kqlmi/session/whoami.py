@@ -136,7 +136,6 @@ def _merged(own: tuple[HeldRole, ...] | None, more: tuple[HeldRole, ...]) -> tup
 
 
 def _readings(core: Core, database: str) -> tuple[Ability, ...]:
-    """Try to read a policy of each kind."""
     scopes = [Scope.cluster(), *([Scope.database(database)] if database else [])]
     refused: Mapping[Scope, KqlmiError]
     try:

@@ -89,8 +89,7 @@ def external_table(name: str, kind: str, strings: list[str], place: Place) -> It
 def through_external_table(table: str, place: Place, what: str, state: State = "standing") -> Iterator[Need]:
     """Yield the needs of whatever writes to an external table: it uses the table's own identities."""
     for identity in place.external(table).identities:
-        says = f"{what}, which writes to external table {table}"
-        evidence = place.evidence(says, state)
+        evidence = place.evidence(f"{what}, which writes to external table {table}", state)
         yield Need(identity, "ExternalTable", Scope.database(place.database), (evidence,))
 
 

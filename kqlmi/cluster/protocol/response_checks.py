@@ -40,13 +40,6 @@ class LateError(Exception):
         self.error = error
 
 
-def one_api(errors: Any) -> dict[str, Any]:
-    """Give the first of the service's errors; empty where it is in no known form."""
-    first = errors[0] if errors and isinstance(errors[0], dict) else {}
-    found = first.get("error")
-    return found if isinstance(found, dict) else {}
-
-
 def body(response: Any) -> dict[str, Any]:
     """Return the error of a response; of any other body its message, where it has one that is for people."""
     try:
@@ -54,7 +47,8 @@ def body(response: Any) -> dict[str, Any]:
     except (AttributeError, RecursionError, ValueError):
         text = " ".join(getattr(response, "text", "").split())
         return {"@message": "" if text.startswith("<") else text}
-    found = one_api([content])
+    error = content.get("error") if isinstance(content, dict) else None
+    found = error if isinstance(error, dict) else {}
     return {**found, "@message": found.get("@message") or found.get("message") or _message(content)}
 
 

@@ -90,10 +90,9 @@ class Table:
 
     def column(self, *names: str) -> list[Any]:
         """Give the values of the first column that has one of ``names``; KqlmiError if there is none."""
-        for name in names:
-            for place, column in enumerate(self.columns):
-                if column.name == name:
-                    return [row[place] for row in self.rows]
+        places = [place for name in names for place, column in enumerate(self.columns) if column.name == name]
+        if places:
+            return [row[places[0]] for row in self.rows]
         raise KqlmiError(
             f"The answer has no column {names[0]!r}.",
             hint=f"It has: {', '.join(column.name for column in self.columns)}.",

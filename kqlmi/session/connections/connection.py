@@ -21,7 +21,6 @@ from kqlmi.errors import (
 )
 from kqlmi.session.connections import configuration
 from kqlmi.session.connections.addresses import url_of
-from kqlmi.session.connections.shared_cluster import SharedCluster
 from kqlmi.session.session import Session
 
 if TYPE_CHECKING:
@@ -170,6 +169,22 @@ def _resource(resource_id: str, target: Target, options: Mapping[str, Any] | Non
     return found if options else None
 
 
+class _SharedCluster:
+    """A local cluster as a context of each session that uses it; it stops when the last of them is closed."""
+
+    def __init__(self, cluster: "LocalCluster") -> None:
+        self._cluster, self._users = cluster, 0
+
+    def __enter__(self) -> "LocalCluster":
+        self._users += 1
+        return self._cluster
+
+    def __exit__(self, *_error: object) -> None:
+        self._users -= 1
+        if not self._users:
+            self._cluster.stop()
+
+
 def _open_local(
     wanted: Mapping[str, Any],
     retrying: Retrying,
@@ -184,7 +199,7 @@ def _open_local(
         found: Running | LocalCluster | None = None if kept or fresh else local.find()
         started = None
         if found is None:
-            started = kept or SharedCluster(local.start())
+            started = kept or _SharedCluster(local.start())
             found = stack.enter_context(started)
         target = Target(found.url, sign_in(token=found.token), found.ingest_url)
         azure = {"resource_id": found.resource_id, "arm_options": found.arm_options}

@@ -60,7 +60,6 @@ def unassign(core: Core, identity: str) -> AssignmentPlan:
 
 
 def _assigned(core: Core, known: tuple[Identity, ...], text: str) -> Identity:
-    """Return the assigned identity that ``text`` names."""
     directory = Directory().assigning(known)
     if directory.find(text) and directory.state((one := directory.resolve(text)).object_id) == "assigned":
         return one
