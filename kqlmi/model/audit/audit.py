@@ -4,15 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from kqlmi.errors import InputError
-from kqlmi.model.audit.findings import (
-    SEVERITIES,
-    Acceptance,
-    Facts,
-    Finding,
-    Reason,
-    Severity,
-    without_duplicates,
-)
+from kqlmi.model.audit.findings import SEVERITIES, Acceptance, Facts, Finding, Reason, Severity, without_duplicates
 from kqlmi.model.audit.rules import RULES
 from kqlmi.model.entities import ALL, did_you_mean, known_usage
 from kqlmi.model.plan.policy_plan import PolicyPlan

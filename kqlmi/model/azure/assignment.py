@@ -1,7 +1,7 @@
 """The assignment of an identity to a cluster: what is assigned, and the plan that changes it."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from kqlmi.errors import printable
@@ -60,14 +60,12 @@ class AssignmentPlan(Plan):
     def after(self) -> IdentityBlock:
         """Give what is to be assigned; a system identity that is not there yet has no object ID, and is ``system``."""
         if self.identity.object_id == SYSTEM:
-            return IdentityBlock(self.before.system or SYSTEM if self.verb == "assign" else "", self.before.users)
+            return replace(self.before, system=self.before.system or SYSTEM if self.verb == "assign" else "")
         own = self.identity.resource_id
         rest = tuple(one for one in self.before.users if one.casefold() != own.casefold())
-        if self.verb == "assign":
-            return (
-                self.before if len(rest) < len(self.before.users) else IdentityBlock(self.before.system, (*rest, own))
-            )
-        return IdentityBlock(self.before.system, rest)
+        if self.verb == "unassign":
+            return replace(self.before, users=rest)
+        return self.before if len(rest) < len(self.before.users) else replace(self.before, users=(*rest, own))
 
     @property
     def body(self) -> dict[str, Any]:
@@ -75,8 +73,7 @@ class AssignmentPlan(Plan):
         after = self.after
         block: dict[str, Any] = {"type": after.type}
         if after.users:
-            kept = {one.casefold() for one in after.users}
-            gone = {one: None for one in self.before.users if one.casefold() not in kept}
+            gone = {one: None for one in self.before.users if one not in after.users}
             # Who is taken away is named alone: the others stay, as the service documents it.
             block["userAssignedIdentities"] = gone or {one: {} for one in after.users}
         return {"identity": block}

@@ -67,12 +67,12 @@ def access_rows(
 
 def access_matrix(snapshot: Snapshot, identity: str, usage: str, databases: Iterable[str]) -> Rows:
     """Return a row for each database and identity, and a column for each usage that says how it is allowed."""
-    shown = _usages(snapshot, usage)
+    draft, shown = Draft.start(snapshot, Scope.cluster()), _usages(snapshot, usage)
     found = (
         # A grant to an earlier system identity allows nothing.
         (database, name, holder, *("" if holder in snapshot.earlier else cells[usage] for usage in shown))
         for database in databases
-        for holder, name, cells in marks(Draft.start(snapshot, Scope.database(database)))
+        for holder, name, cells in marks(draft.at(Scope.database(database)))
         if identity in {"", holder} and (identity or holder not in snapshot.earlier)
     )
     return Rows(("database", "display_name", "object_id", *shown), tuple(found))
@@ -80,13 +80,13 @@ def access_matrix(snapshot: Snapshot, identity: str, usage: str, databases: Iter
 
 def marks(draft: Draft) -> Iterator[tuple[str, str, dict[str, str]]]:
     """Yield each identity of the policies with its name, and for each usage what was read, in a word or two."""
-    read = replace(draft, ticks={})
+    read, usages = replace(draft, ticks={}), draft.usages
     names = {
         key: printable(one.display_name) or (SYSTEM if key == SYSTEM else NO_NAME)
         for key, one in read.read.identities.items()
     }
     for identity in sorted(names, key=lambda key: (key != SYSTEM, names[key].casefold(), key)):
-        cells = {usage: read.cell(identity, usage) for usage in draft.usages}
+        cells = {usage: read.cell(identity, usage) for usage in usages}
         yield (
             identity,
             names[identity],

@@ -133,12 +133,8 @@ class Directory:
             raise InputError(f"{text!r} names several identities: {several}.", hint="Give the object ID.")
         if is_guid(self.key(text)):
             return Identity(self.key(text))
-        raise self.unknown(text)
-
-    def unknown(self, text: str) -> InputError:
-        """Return the error for a name that no identity has."""
         also = "" if self.assigned is None else ", nor assigned to the cluster"
-        return InputError(f"Identity {text!r} is not listed in any policy{also}.", hint=self.hint(text))
+        raise InputError(f"Identity {text!r} is not listed in any policy{also}.", hint=self.hint(text))
 
     def hint(self, text: str) -> str:
         """Return what may be meant by a name that no identity has."""

@@ -64,7 +64,8 @@ class Form:
                 option = f"--{name.replace('_', '-')}"
                 hint = did_you_mean(option, [one.option for one in self.fields])
                 raise InputError(f"{self.flow} takes no {option}.", hint=hint)
-        values = {one: given.get(one.name) or place.fields.get(one.name) or one.default for one in self.fields}
+        told = {"resource_id": place.resource_id, "ingest_uri": place.ingest_uri}
+        values = {one: given.get(one.name) or told.get(one.name) or one.default for one in self.fields}
         if missing := [one.option for one, value in values.items() if not (value or one.optional)]:
             raise InputError(f"{self.flow} needs {' and '.join(missing)}.", hint=f"Write {self.usage}")
         return {one.name: one.checked(value) for one, value in values.items() if value}

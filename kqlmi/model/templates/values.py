@@ -17,12 +17,6 @@ class Place:
     resource_id: str = ""
     ingest_uri: str = ""
 
-    @property
-    def fields(self) -> Mapping[str, str]:
-        """Return the fields that it tells."""
-        known = {"resource_id": self.resource_id, "ingest_uri": self.ingest_uri}
-        return {name: value for name, value in known.items() if value}
-
 
 @dataclass(frozen=True, slots=True)
 class Values:

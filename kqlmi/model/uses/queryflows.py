@@ -26,8 +26,8 @@ class Use:
     database: str = ""
 
 
-class _Plugin(NamedTuple):
-    """Where a plugin is told its connection: an argument by place, or by name; of a bag, perhaps one property."""
+class _Taker(NamedTuple):
+    """Where an operator or plugin takes its connection: an argument by place, or by name; of a bag, perhaps one property."""
 
     flow: str
     place: int
@@ -36,24 +36,24 @@ class _Plugin(NamedTuple):
     key: str = ""
 
 
-_PLUGINS: Final[Mapping[str, _Plugin]] = {
-    "infer_storage_schema": _Plugin("infer_storage_schema", 0, storage, key="StorageContainers"),
-    "python": _Plugin("python.external_artifacts", 3, storage, name="external_artifacts"),
-    "r": _Plugin("r.external_artifacts", 3, storage, name="external_artifacts"),
-    "sql_request": _Plugin("sql_request", 0, sql),
-    "cosmosdb_sql_request": _Plugin("cosmosdb_sql_request", 0, sql),
-    "ai_embeddings": _Plugin("ai_embeddings", 1, storage),
-    "ai_chat_completion": _Plugin("ai_chat_completion", 1, storage),
-    "ai_chat_completion_prompt": _Plugin("ai_chat_completion_prompt", 1, storage),
+_PLUGINS: Final[Mapping[str, _Taker]] = {
+    "infer_storage_schema": _Taker("infer_storage_schema", 0, storage, key="StorageContainers"),
+    "python": _Taker("python.external_artifacts", 3, storage, name="external_artifacts"),
+    "r": _Taker("r.external_artifacts", 3, storage, name="external_artifacts"),
+    "sql_request": _Taker("sql_request", 0, sql),
+    "cosmosdb_sql_request": _Taker("cosmosdb_sql_request", 0, sql),
+    "ai_embeddings": _Taker("ai_embeddings", 1, storage),
+    "ai_chat_completion": _Taker("ai_chat_completion", 1, storage),
+    "ai_chat_completion_prompt": _Taker("ai_chat_completion_prompt", 1, storage),
     # These take no managed identity: their pages list no such way to sign in.
-    "azure_digital_twins_query_request": _Plugin("azure_digital_twins_query_request", 0, either),
-    "http_request": _Plugin("http_request", 0, either),
-    "http_request_post": _Plugin("http_request_post", 0, either),
-    "infer_storage_schema_with_suggestions": _Plugin(
+    "azure_digital_twins_query_request": _Taker("azure_digital_twins_query_request", 0, either),
+    "http_request": _Taker("http_request", 0, either),
+    "http_request_post": _Taker("http_request_post", 0, either),
+    "infer_storage_schema_with_suggestions": _Taker(
         "infer_storage_schema_with_suggestions", 0, storage, key="StorageContainers"
     ),
-    "mysql_request": _Plugin("mysql_request", 0, either),
-    "postgresql_request": _Plugin("postgresql_request", 0, either),
+    "mysql_request": _Taker("mysql_request", 0, either),
+    "postgresql_request": _Taker("postgresql_request", 0, either),
 }
 _ENDS: Final = frozenset({"|", "<|", ";", ")", "]", "}", "inline_external_table"})
 _WITH_FORMAT: Final = frozenset({"storage", "blob", "adl"})
@@ -78,10 +78,10 @@ def query_uses(nest: Nest) -> Iterator[Use]:
                 bind(nest, names, place)
             case "externaldata" | "external_data" | "inline_external_table" | "evaluate" as word:
                 read = _plugins if word == "evaluate" else _tables
-                for given in read(nest, place, names.bound):
-                    if (given.flow, given.value) not in seen:
-                        seen.add((given.flow, given.value))
-                        yield from _uses(given)
+                for taker, value in read(nest, place, names.bound):
+                    if (taker.flow, value) not in seen:
+                        seen.add((taker.flow, value))
+                        yield from _uses(taker, value)
 
 
 def store(nest: Nest, start: int) -> tuple[str, int] | None:
@@ -100,16 +100,7 @@ def store(nest: Nest, start: int) -> tuple[str, int] | None:
     return None
 
 
-class _Given(NamedTuple):
-    """What an operator or plugin is given: a string, or an array or bag of which one property counts, or all."""
-
-    flow: str
-    read: Reading
-    value: Value
-    key: str = ""
-
-
-def _tables(nest: Nest, place: int, names: Mapping[str, Value | None]) -> Iterator[_Given]:
+def _tables(nest: Nest, place: int, names: Mapping[str, Value | None]) -> Iterator[tuple[_Taker, Value]]:
     flow = "externaldata"
     # The schema is a group; the connection strings of externaldata stand in brackets right behind it.
     urls = nest.partner.get(place + 1, len(nest.tokens)) + 1
@@ -119,22 +110,22 @@ def _tables(nest: Nest, place: int, names: Mapping[str, Value | None]) -> Iterat
     elif nest.at(place + 1) != "(" or nest.at(urls) != "[":
         return
     for start, end in nest.arguments(urls):
-        yield _Given(flow, storage, value_of(nest, start, end, names))
+        yield _Taker(flow, 0, storage), value_of(nest, start, end, names)
 
 
-def _plugins(nest: Nest, evaluate: int, names: Mapping[str, Value | None]) -> Iterator[_Given]:
+def _plugins(nest: Nest, evaluate: int, names: Mapping[str, Value | None]) -> Iterator[tuple[_Taker, Value]]:
     for place in islice(nest.direct(evaluate + 1), _MAX_HEAD):
         if nest.at(place) == "(":
             plugin = _PLUGINS.get(nest.at(place - 1))
             if plugin and (item := _argument(nest, place, plugin)):
-                yield _Given(plugin.flow, plugin.read, value_of(nest, *item, names), plugin.key)
+                yield plugin, value_of(nest, *item, names)
             return
         # Hints stand between the word and the plugin: hint.distribution = per_node.
         if nest.tokens[place].kind in {"mark", "unclosed"} and nest.at(place) not in {".", "="}:
             return
 
 
-def _argument(nest: Nest, opener: int, plugin: _Plugin) -> tuple[int, int] | None:
+def _argument(nest: Nest, opener: int, plugin: _Taker) -> tuple[int, int] | None:
     items = nest.arguments(opener)
     named = {nest.at(start): (start + 2, end) for start, end in items if nest.at(start + 1) == "="}
     if plugin.name in named:
@@ -143,12 +134,12 @@ def _argument(nest: Nest, opener: int, plugin: _Plugin) -> tuple[int, int] | Non
     return item if item and nest.at(item[0] + 1) != "=" else None
 
 
-def _uses(given: _Given) -> Iterator[Use]:
+def _uses(taker: _Taker, value: Value) -> Iterator[Use]:
     """Yield the strings that count; one where a bag is wanted counts only if it is unknown."""
-    if isinstance(given.value, Text):
-        if not given.key or UNKNOWN in given.value.value:
-            yield Use(given.flow, given.value, given.read)
+    if isinstance(value, Text):
+        if not taker.key or UNKNOWN in value.value:
+            yield Use(taker.flow, value, taker.read)
         return
-    for name, text in given.value.leaves:
-        if not given.key or name.casefold() == given.key.casefold():
-            yield Use(given.flow, text, given.read)
+    for name, text in value.leaves:
+        if not taker.key or name.casefold() == taker.key.casefold():
+            yield Use(taker.flow, text, taker.read)

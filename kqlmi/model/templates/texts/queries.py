@@ -15,11 +15,7 @@ _SQL: Final = fields.Field("query", "text", "the query in SQL", "select 1 as x")
 _SYSTEM_ONLY: Final = ("The documentation shows the system identity only.",)
 
 kql("externaldata", "externaldata {schema} [\n  h{storage}\n] with (format='{format}')", *_FILES)
-kql(
-    "inline_external_table",
-    "inline_external_table {schema}\nkind=storage dataformat={format}\n(h{storage})",
-    *_FILES,
-)
+kql("inline_external_table", "inline_external_table {schema}\nkind=storage dataformat={format}\n(h{storage})", *_FILES)
 kql(
     "infer_storage_schema",
     "let options = dynamic({{\n"
