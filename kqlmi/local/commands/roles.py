@@ -7,7 +7,7 @@ from kqlmi.local.dispatch.shapes import listed
 from kqlmi.local.language.lexer import Kind
 from kqlmi.local.language.reader import Reader
 from kqlmi.local.state.state import Database, Grant
-from kqlmi.local.values.faults import bad_request, entity_not_found
+from kqlmi.local.values.faults import bad_request, not_found
 from kqlmi.local.values.principals import ADMIN, MONITOR, Principal, Role, parse_fqn
 
 _SCHEMA = (
@@ -44,7 +44,7 @@ class Securable:
             return call.allowed(roles, database=self.name)
         database = call.allowed(roles, self.entity)
         if self.name not in getattr(database, self.collection):
-            raise entity_not_found(self.name, self.kind.replace(" ", ""))
+            raise not_found(self.name, self.kind.replace(" ", ""))
         return database
 
 

@@ -1,6 +1,7 @@
 """The four commands of a policy: show, alter, alter-merge and delete."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final, TypeVar
 
 from kqlmi.local.dispatch.registry import Call, Rows, command
@@ -29,20 +30,12 @@ def policy_commands(
     ``put`` is called with what makes the new policy of the one that is there, and answers with the rows of the new one.
     ``needs`` is who may show and who may change it; a policy of a database or an entity asks for that itself.
     """
-
-    def alter(call: Call) -> Rows:
-        return put(call, lambda _current: parse(call))
-
-    def alter_merge(call: Call) -> Rows:
-        return put(call, lambda current: merge(current, parse(call)))
-
-    def delete(call: Call) -> Rows:
-        return put(call, lambda _current: empty)
-
     shows, changes = needs
+    payload, deleted = f"{policy} {{string:payload}}", policy.translate(_OPTIONAL)
+    change = partial(command, schema=SCHEMA, needs=changes, writes=True)
     command(f".show {policy}", schema=SCHEMA, name=f"{name}_show", needs=shows)(show)
-    for verb, change in (("alter", alter), ("alter-merge", alter_merge)):
-        pattern, operation = f".{verb} {policy} {{string:payload}}", f"{name}_{verb.replace('-', '_')}"
-        command(pattern, schema=SCHEMA, name=operation, needs=changes, writes=True, long=long)(change)
-    pattern = f".delete {policy.translate(_OPTIONAL)}"
-    command(pattern, schema=SCHEMA, name=f"{name}_delete", needs=changes, writes=True)(delete)
+    change(f".alter {payload}", name=f"{name}_alter", long=long)(lambda call: put(call, lambda _: parse(call)))
+    change(f".alter-merge {payload}", name=f"{name}_alter_merge", long=long)(
+        lambda call: put(call, lambda current: merge(current, parse(call)))
+    )
+    change(f".delete {deleted}", name=f"{name}_delete")(lambda call: put(call, lambda _: empty))

@@ -1,6 +1,7 @@
 """The plugin ``infer_storage_schema``: the columns that files seem to have."""
 
 import json
+from contextlib import suppress
 from typing import Any
 
 from kqlmi.local.enforce import Use
@@ -41,15 +42,12 @@ def infer_storage_schema(expansion: Expansion, site: Site, context: Database) ->
 
 def property_bag(value: Any, what: str) -> dict[str, Any]:
     """Return a dynamic value, which travels as JSON text, as the object that it must be."""
-    found = value
     if isinstance(value, str):
-        try:
-            found = json.loads(value)
-        except ValueError:
-            found = None
-    if not isinstance(found, dict):
+        with suppress(ValueError):
+            value = json.loads(value)
+    if not isinstance(value, dict):
         raise bad_request(f"{what}: a property bag is expected")
-    return found
+    return value
 
 
 def _infer(opened: list[Opened], kind: str, options: dict[str, Any]) -> tuple[Column, ...]:

@@ -33,34 +33,28 @@ class Server:
         service.state.url, service.state.ingest_url = (f"http://{HOST}:{one}" for one in (self.port, self._ingest_port))
         self._service = service
         self._lanes = Lanes()
-        self._loop = asyncio.new_event_loop()
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="kqlmi-local-server", daemon=True)
+        self._ready, self._stopped = threading.Event(), asyncio.Event()
+        self._thread = threading.Thread(target=asyncio.run, args=[self._run()], name="kqlmi-local-server", daemon=True)
         self._thread.start()
         self._ready.wait()
 
     def stop(self) -> None:
         """Stop serving, end what runs, and release the port."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._loop.call_soon_threadsafe(self._stopped.set)
         self._thread.join()
         self._service.cancel_all()
         self._lanes.close()
         self._service.close()
 
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        server = self._loop.run_until_complete(self._listen())
-        self._loop.call_soon(self._ready.set)
-        self._loop.run_forever()
+    async def _run(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        server = self._listen()
+        self._ready.set()
+        await self._stopped.wait()
         server.stop()
-        self._loop.run_until_complete(server.close_all_connections())
-        pending = asyncio.all_tasks(self._loop)
-        for task in pending:
-            task.cancel()
-        self._loop.run_until_complete(asyncio.gather(*pending, return_exceptions=True))
-        self._loop.close()
+        await server.close_all_connections()
 
-    async def _listen(self) -> HTTPServer:
+    def _listen(self) -> HTTPServer:
         shared = {"service": self._service, "lanes": self._lanes, "ports": (self.port, self._ingest_port)}
         routes = [
             (r"/v1/rest/mgmt", endpoints.Manage, shared),

@@ -1,6 +1,6 @@
 """The ManagedIdentity policy as this cluster keeps it: read, merged and written."""
 
-import uuid
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +11,7 @@ from kqlmi.local.values import lenient_json
 from kqlmi.local.values.faults import KustoError, bad_request
 from kqlmi.local.values.identities import Identity
 
+_GUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _FILLED_IN = frozenset({"ObjectId", "AllowedUsages", "ClientId", "TenantId", "DisplayName", "IsSystem"})
 
 
@@ -83,7 +84,7 @@ def _entry(item: Any, by_id: Mapping[str, Identity], known: Mapping[str, str]) -
     if not isinstance(item, dict):
         raise _refused(f"each element must be an object, not {lenient_json.dumps(item)[:60]}")
     object_id = _text(item, "ObjectId")
-    if object_id.strip().lower() != "system" and not _is_guid(object_id):
+    if object_id.strip().lower() != "system" and not _GUID.fullmatch(object_id):
         raise _refused(f"ObjectId '{object_id}' is neither a GUID nor 'system'")
     usages = _usages(_text(item, "AllowedUsages"), known)
     identity = by_id.get(object_id.strip().lower())
@@ -110,10 +111,3 @@ def _usages(text: str, known: Mapping[str, str]) -> tuple[str, ...]:
             raise _refused(f"'{written.strip()}' is no usage that this cluster knows")
         found[usage] = None
     return tuple(found)
-
-
-def _is_guid(text: str) -> bool:
-    try:
-        return str(uuid.UUID(text)) == text.strip().lower()
-    except ValueError:
-        return False

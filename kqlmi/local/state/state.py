@@ -23,7 +23,7 @@ from kqlmi.local.state.entities import (
 )
 from kqlmi.local.state.policies import Policy
 from kqlmi.local.values import kusto_time
-from kqlmi.local.values.faults import bad_request, database_not_found, entity_not_found, forbidden_database
+from kqlmi.local.values.faults import bad_request, forbidden_database, not_found
 from kqlmi.local.values.identities import Identity
 from kqlmi.local.values.principals import READ_DATA, READ_SCHEMA, Caller, Principal, Role
 from kqlmi.local.values.tables import Table
@@ -178,7 +178,7 @@ class State:
         """Return a database by its name without case, or refuse it."""
         found = self.world.databases.get(key(name))
         if found is None:
-            raise database_not_found(name)
+            raise not_found(name, "Database")
         return found
 
     def put(self, database: Database) -> Database:
@@ -208,7 +208,7 @@ class State:
 
 def _entry(entries: Mapping[str, T], name: str, kind: str) -> T:
     if name not in entries:
-        raise entity_not_found(name, kind)
+        raise not_found(name, kind)
     return entries[name]
 
 

@@ -65,18 +65,11 @@ def unsupported(feature: str) -> KustoError:
     return bad_request(f"the local cluster does not carry out {feature}")
 
 
-def database_not_found(name: str) -> KustoError:
-    """Refuse a database that does not exist; 400, because clients hide what a 404 says."""
-    return _not_found("BadRequest_DatabaseNotExist", f"{_DATA}.DatabaseNotFoundException", name, "Database")
-
-
-def entity_not_found(name: str, kind: str) -> KustoError:
-    """Refuse an entity that does not exist."""
-    return _not_found("BadRequest_EntityNotFound", f"{_DATA}.EntityNotFoundException", name, kind)
-
-
-def _not_found(code: str, type_name: str, name: str, kind: str) -> KustoError:
-    return KustoError(400, code, type_name, f"Entity ID '{name}' of kind '{kind}' was not found.")
+def not_found(name: str, kind: str) -> KustoError:
+    """Refuse a database or entity that does not exist; 400, because clients hide what a 404 says."""
+    code, missing = ("DatabaseNotExist", "Database") if kind == "Database" else ("EntityNotFound", "Entity")
+    what = f"Entity ID '{name}' of kind '{kind}' was not found."
+    return KustoError(400, f"BadRequest_{code}", f"{_DATA}.{missing}NotFoundException", what)
 
 
 def already_exists(name: str, kind: str) -> KustoError:

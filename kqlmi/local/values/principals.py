@@ -89,12 +89,13 @@ def parse_fqn(text: str, known: Iterable[Principal], identities: Iterable[Identi
     """Read ``aadapp=<id>;<tenant>``, ``aaduser=…`` or ``aadgroup=…``; known principals keep their names."""
     kind, equals, rest = text.partition("=")
     name, _, tenant = rest.partition(";")
-    if kind.strip().lower() == "msauser":
+    kind, name = kind.strip().lower(), name.strip()
+    if kind == "msauser":
         raise unsupported("principals of the kind msauser")
-    if kind.strip().lower() not in _TYPES or not equals or not name.strip():
+    if kind not in _TYPES or not equals or not name:
         raise bad_request(
             f"'{text}' is no principal; write aadapp=<object ID>;<tenant>, aaduser=<name> or aadgroup=<name>"
         )
-    given = Principal(kind.strip().lower(), name.strip(), name.strip(), tenant.strip())
+    given = Principal(kind, name, name, tenant.strip())
     apps = map(of_identity, identities)
     return next((principal for principal in (*known, *apps) if principal.is_same(given)), given)

@@ -22,11 +22,9 @@ def fields(kind: type) -> Mapping[str, Any]:
 
 def encode(kind: Any, value: Any) -> Any:
     """Return a value of a type as JSON; ``Any`` is JSON already, with decimals in an object of their own."""
+    kind, origin, arguments = _parts(kind)
     if value is None or kind in _JSON:
         return _plain(value)
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin in {types.UnionType, typing.Union}:
-        return encode(_present(arguments), value)
     if dataclasses.is_dataclass(kind):
         return {name: encode(one, getattr(value, name)) for name, one in fields(typing.cast("type", kind)).items()}
     if origin is Mapping:
@@ -38,11 +36,9 @@ def encode(kind: Any, value: Any) -> Any:
 
 def decode(kind: Any, data: Any) -> Any:
     """Return the value of a type that JSON stands for."""
+    kind, origin, arguments = _parts(kind)
     if data is None or kind in _JSON:
         return _restored(data)
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin in {types.UnionType, typing.Union}:
-        return decode(_present(arguments), data)
     if dataclasses.is_dataclass(kind):
         hints = fields(typing.cast("type", kind))
         return typing.cast("type", kind)(**{name: decode(hints[name], item) for name, item in data.items()})
@@ -55,8 +51,12 @@ def decode(kind: Any, data: Any) -> Any:
     raise TypeError(f"no value of the type {origin} is kept")
 
 
-def _present(arguments: tuple[Any, ...]) -> Any:
-    return next(one for one in arguments if one is not types.NoneType)
+@cache
+def _parts(kind: Any) -> tuple[Any, Any, tuple[Any, ...]]:
+    """Return a type, of an optional one that which is not None, with its origin and arguments."""
+    if typing.get_origin(kind) in {types.UnionType, typing.Union}:
+        kind = next(one for one in typing.get_args(kind) if one is not types.NoneType)
+    return kind, typing.get_origin(kind), typing.get_args(kind)
 
 
 def _inner(arguments: tuple[Any, ...], count: int) -> tuple[Any, ...]:
