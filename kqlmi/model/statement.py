@@ -15,8 +15,12 @@ from kqlmi.model.uses.commandflows import command_uses
 from kqlmi.model.uses.references import Reference, named_by
 from kqlmi.redaction import HIDDEN, redacted, secrets_in
 
-# Where hidden literals begin inside of a literal that is not closed.
-_HIDDEN: Final = re.compile(r"""(?<!\w)[hH](?:(?:```|~~~).*|@?'(?:[^'\\]|\\.)*|@?"(?:[^"\\]|\\.)*)""", re.DOTALL)
+# What may be hidden literals where one is not closed: each up to the next quote, and up to one that is not doubled.
+_HIDDEN: Final = re.compile(
+    r"""(?<!\w)(?=([hH](?:```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)|@?'(?:[^'\\\r\n]|\\.)*'?|@?"(?:[^"\\\r\n]|\\.)*"?)))
+    (?=([hH]@(?:'(?:[^'\r\n]|'')*'?|"(?:[^"\r\n]|"")*"?))?)""",
+    re.DOTALL | re.VERBOSE,
+)
 # What may follow the URL in a hidden literal and is no secret.
 _NO_SECRET: Final = ("managed_identity=", "impersonate")
 
@@ -73,13 +77,18 @@ class Statement(str):
     @cached_property
     def hidden(self) -> frozenset[str]:
         """What is secret in it: by its form, or in a hidden literal: what follows its URL, or all where there is none."""
-        return secrets_in(self) | {one for token in self.tokens for one in _secrets(token)}
+        found = [token.text for token in self.tokens if _is_hidden(token)]
+        if self._is_broken:
+            # Nobody can tell what stands in quotes, so whatever may be hidden is.
+            found += [one for forms in _HIDDEN.findall(self) for one in forms if one]
+        return secrets_in(self) | {secret for literal in found for secret in _secrets(literal)}
 
     @cached_property
     def masked(self) -> str:
         """The text as it may be kept: without comments, and with asterisks in hidden literals and for other secrets.
 
-        Of a literal that is not closed nobody can tell where a comment begins, so nothing of it is kept.
+        Of a literal that is not closed nobody can tell where a comment begins, so nothing of it is kept, and nothing behind
+        it where it holds a fence, which may go on over several lines.
         """
         kept, end = [], 0
         for token in self.tokens:
@@ -87,7 +96,13 @@ class Statement(str):
             hide = token.kind == "unclosed" or _is_hidden(token)
             kept += ["\n" if "\n" in blank else " " if blank else "", f"h'{HIDDEN}'" if hide else token.text]
             end = token.end
-        return redacted("".join(kept).strip())
+            if token.kind == "unclosed" and ("```" in token.text or "~~~" in token.text):
+                break
+        return redacted("".join(kept).strip(), self.hidden if self._is_broken else ())
+
+    @property
+    def _is_broken(self) -> bool:
+        return any(token.kind == "unclosed" for token in self.tokens)
 
     @cached_property
     def references(self) -> tuple[Reference, ...]:
@@ -110,13 +125,12 @@ def _is_hidden(token: tokenizer.Token) -> bool:
     return token.kind == "literal" and token.text[0] in "hH"
 
 
-def _secrets(token: tokenizer.Token) -> Iterator[str]:
-    """Yield what a literal hides; one that is not closed hides no secret from being found."""
-    hiding = _HIDDEN.findall(token.text) if token.kind == "unclosed" else [token.text] * _is_hidden(token)
-    found = [text[1:].strip("@\"'`~") for text in hiding]
-    if _is_hidden(token):
+def _secrets(literal: str) -> Iterator[str]:
+    """Yield what a hidden literal hides, as it is written and as it is meant."""
+    found = [literal[1:].strip("@\"'`~")]
+    if _is_hidden(tokenizer.tokens(literal)[0]):
         with suppress(InputError):
-            found.append(literal_value(token.text))
+            found.append(literal_value(literal))
     for one in found:
         url, mark, rest = one.partition("?" if "?" in one else ";")
         secret = rest if mark and "://" in url else one
