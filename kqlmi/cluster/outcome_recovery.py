@@ -60,13 +60,15 @@ def shows(step: Awaited) -> bool:
 
 
 def is_at(step: Awaited, state: Policy | None, found: Policy | None) -> bool:
-    """Check whether the policy that was found is that before or after a step, by the first thing that the step changes.
+    """Check whether the policy that was found is that before or after a step, up to the first thing that the step changes.
 
-    That are the grants, the properties that nobody knows, the identities, or whether there is a policy at all.
+    That are the grants, the properties that nobody knows, the identities, or whether there is a policy at all. Where one
+    before it is otherwise, somebody else has written too, and the change may be theirs.
     """
     found = marked_as(found, step.before, step.after)
-    changes = [place for place, one in enumerate(_state(step.before)) if one != _state(step.after)[place]]
-    places = changes[:1] or (_GRANTS, _PRESENCE)
+    changes = (place for place, one in enumerate(_state(step.before)) if one != _state(step.after)[place])
+    first = next(changes, None)
+    places = (_GRANTS, _PRESENCE) if first is None else range(first + 1)
     return all(_state(state, found)[place] == _state(found)[place] for place in places)
 
 

@@ -45,6 +45,17 @@ def test_grants_are_compared_where_they_change_whatever_else_came() -> None:
     assert is_at(step(EMPTY, GRANTED), GRANTED, NOTED)
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "found"),
+    [(NONE, EMPTY, GRANTED), (EMPTY, BARE, GRANTED), (NOTED, GRANTED, EMPTY), (EMPTY, NONE, GRANTED)],
+)
+def test_where_somebody_else_changed_grants_a_change_beside_them_shows_nothing(
+    before: Policy | None, after: Policy | None, found: Policy | None
+) -> None:
+    one = step(before, after)
+    assert (is_at(one, before, found), is_at(one, after, found)) == (False, False)
+
+
 def test_the_system_identity_is_recognised_by_the_policy_that_came_back() -> None:
     found = policy(f'[{{"ObjectId": "{GUID}", "AllowedUsages": "All", "IsSystem": true}}]')
     assert is_at(step(EMPTY, GRANTED), GRANTED, found)
