@@ -15,9 +15,9 @@ import kqlmi
 from kqlmi import atomicfile
 from kqlmi.apply import cells
 from kqlmi.cli import main
-from kqlmi.cluster.connection import Connection, new_client_request_id
+from kqlmi.cluster.connection import Connection, KustoConnection, new_client_request_id
 from kqlmi.cluster.protocol.table import Table
-from kqlmi.errors import ApplyError, InputError, RequestInterruptedError, ServiceError
+from kqlmi.errors import ApplyError, ConnectionFailedError, InputError, RequestInterruptedError, ServiceError
 from kqlmi.history import Entry, History, HistoryError, StepRecord, new_entry, open_entries
 from kqlmi.local.cluster import LocalCluster
 from kqlmi.model.entities import Scope
@@ -641,3 +641,52 @@ def test_an_interrupt_while_the_history_is_written_hides_no_outcome(
     assert pressed == [moment]
     assert (session.policy(FIRST) is not None) is landed
     assert [entry.outcome for entry in session.recorded().entries] == ["applied" if landed else "not applied"]
+
+
+@pytest.mark.parametrize("landed", [True, False])
+def test_an_interrupt_while_a_broken_script_is_read_back_leaves_the_error_and_an_unknown_outcome(
+    session: Session,
+    loader: str,
+    monkeypatch: pytest.MonkeyPatch,
+    landed: bool,  # noqa: FBT001
+) -> None:
+    grant = commands.alter_merge(FIRST, Policy.empty().grant(loader, "All"))
+    execute, broken = KustoConnection.execute, list[str]()
+
+    def breaking(connection: KustoConnection, text: str, *args: Any, **options: Any) -> Table:
+        if broken:
+            raise RequestInterruptedError("Interrupted. The command only reads, and changed nothing.")
+        if text.startswith(".execute"):
+            broken.append(text)
+            if landed:
+                execute(connection, text, *args, **options)
+            raise ConnectionFailedError("The connection broke.")
+        return execute(connection, text, *args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(KustoConnection, "execute", breaking)
+        with pytest.raises(ConnectionFailedError, match="The connection broke"):
+            session.run(f".execute database script <|\n{grant}", "First")
+    assert [entry.outcome for entry in session.recorded().entries] == ["unknown"]
+    assert (session.policy(FIRST) is not None) is landed
+
+
+def test_a_script_that_failed_and_cannot_be_read_back_is_not_taken_for_one_that_changed_nothing(
+    session: Session, loader: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grant = commands.alter_merge(FIRST, Policy.empty().grant(loader, "All"))
+    execute, failed = KustoConnection.execute, list[str]()
+
+    def failing(connection: KustoConnection, text: str, *args: Any, **options: Any) -> Table:
+        if failed:
+            raise ConnectionFailedError("The connection broke.")
+        if text.startswith(".execute"):
+            failed.append(text)
+        return execute(connection, text, *args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(KustoConnection, "execute", failing)
+        text = f".execute database script with (ThrowOnErrors=true) <|\n{grant}\n.drop table Nothing"
+        with pytest.raises(ServiceError, match=r"Look before you send it again: \.show database"):
+            session.run(text, "First")
+    assert [entry.outcome for entry in session.recorded().entries] == ["unknown"]

@@ -92,18 +92,17 @@ class _Sent:
     def failed(self, error: KqlmiError) -> None:
         """Close the entry of a text that ended with an error, and have the error say what the policies show."""
         unclear = self.sender.is_open
-        if unclear and self.command:
-            found = self._settled(error)
-        elif unclear or (isinstance(error, ServiceError) and (self.command is None or self.command.piped)):
-            # It was run up to where it failed: a script, or a command before what follows it.
-            found = self._read_back("unknown" if unclear else "not applied", refused=True)
-        else:
-            found = self.log.entry.with_all("not applied")
+        # An interrupt ends the reading, and the error says how the text ended.
+        found = self.log.entry.with_all("unknown")
+        with suppress(KeyboardInterrupt):
+            found = self._after(error)
         found = open_entries.closed(found)
-        with suppress(KeyboardInterrupt):  # the error says how it ended
+        with suppress(KeyboardInterrupt):
             self.log.save(found)
         if unclear or found.outcome in _UNDO:
             error.hint = f"{_FAILED.get(found.outcome, error.hint)} {_UNDO.get(found.outcome, '')}".strip()
+        elif found.outcome == "unknown":
+            error.hint = f"{error.hint} {_look(found)}".strip()
 
     def answered(self, answer: Table) -> None:
         """Close the entry of a text that was answered; AnswerError where neither that nor the policy shows the change."""
@@ -128,6 +127,16 @@ class _Sent:
             sent=self.sender.is_open,
             outcome=found.outcome,
         )
+
+    def _after(self, error: KqlmiError) -> Entry:
+        """Return the entry with what became of a text that ended with an error."""
+        unclear = self.sender.is_open
+        if unclear and self.command:
+            return self._settled(error)
+        if unclear or (isinstance(error, ServiceError) and (self.command is None or self.command.piped)):
+            # It was run up to where it failed: a script, or a command before what follows it.
+            return self._read_back("unknown" if unclear else "not applied", refused=True)
+        return self.log.entry.with_all("not applied")
 
     def _by(self, answer: Table) -> Entry:
         if self.command is None:
