@@ -1,9 +1,10 @@
 """The verbs that plan a change, apply it, and undo it."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from kqlmi.errors import ApplyError, CellError, ForbiddenError, ServiceError
+from kqlmi.errors import ApplyError, CellError, ForbiddenError, KqlmiError, ServiceError
 from kqlmi.model.entities import SYSTEM
 from kqlmi.model.plan import edits, planfile
 from kqlmi.model.plan.listing import access_matrix, access_rows
@@ -147,7 +148,8 @@ def apply(context: Context, plan: PlanText, /, *, confirm: str = "", no_history:
         # What it was made from may be gone. Where nothing was tried, the plan stays.
         _forget(session, found)
         if isinstance(found, PolicyPlan):
-            _help_on(context, session, found, error)
+            with suppress(KqlmiError, KeyboardInterrupt):  # the error says what landed, and nothing hides that
+                _help_on(context, session, found, error)
         raise
     _forget(session, found)
     return done
