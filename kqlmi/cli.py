@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _note(f"kqlmi: {error}")
         return 1
     except KeyboardInterrupt as interrupt:
-        _note(f"kqlmi: {interrupt or 'Interrupted.'}")
+        _note(f"kqlmi: {str(interrupt) or 'Interrupted.'}")
         return _INTERRUPTED
     finally:
         sessions.close()

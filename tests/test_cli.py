@@ -362,3 +362,14 @@ def test_a_finding_is_explained_with_the_plan_that_fixes_it(inside: Inside, sess
     assert ".delete database ['Sales'] policy managed_identity" in shown or ".alter database ['Sales']" in shown
     assert main(["audit", "00000000", *where]) == 1
     assert "no finding" in inside.capsys.readouterr().err
+
+
+def test_an_interrupt_without_a_sentence_is_called_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("kqlmi.cli.connect", interrupted)
+    assert main(["export", "--on", "https://somewhere.kusto.windows.net"]) == 130
+    assert capsys.readouterr().err == "kqlmi: Interrupted.\n"
