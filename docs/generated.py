@@ -192,6 +192,17 @@ def usages() -> str:
 
 
 @page
+def inferred() -> str:
+    """Return the workflows whose usage no page names."""
+    rows = (
+        (f"[{escaped(row.title)}](#{_anchor('workflow', row.id)})", code(row.usage), escaped(row.note))
+        for row in WORKFLOWS
+        if row.sure != "documented"
+    )
+    return table(("workflow", "usage", "note"), rows)
+
+
+@page
 def workflows() -> str:
     """Return every workflow, with the flow that writes it."""
     return "\n\n".join(part for row in WORKFLOWS for part in _workflow(row))

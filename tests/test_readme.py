@@ -1,17 +1,15 @@
 """The README says what is there."""
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from kqlmi.model.usages import USAGES
 from kqlmi.notebook.face import NOTEBOOK
+from tests.documents import ROOT, run_python
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_every_usage_has_its_row_with_its_scope() -> None:
@@ -38,11 +36,6 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     ),
 )
 def test_the_python_examples_run(tmp_path: Path, example: str, prints: str, ends: str) -> None:
-    environment = {**os.environ, "HOME": str(tmp_path)}
-    command = [sys.executable, "-c", example]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=True, timeout=120, env=environment, cwd=tmp_path
-    )
-    assert prints in done.stdout
-    assert done.stdout.rstrip().endswith(ends)
-    assert done.stderr == ""
+    output = run_python(example, tmp_path)
+    assert prints in output
+    assert output.rstrip().endswith(ends)
