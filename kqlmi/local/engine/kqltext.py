@@ -26,6 +26,8 @@ _REAL_RANGE = re.compile(
 )
 # An equals sign, behind the character before it, that is part of an operator.
 _COMPARES = re.compile(r"[=!<>]=|.=[=~>]", re.DOTALL)
+_MISREAD = frozenset({"bool", "datetime"})
+_MISREAD_INSIDE = _MISREAD | {"timespan"}
 _MOST_RESULTS = 20
 _DECLARATIONS = frozenset({"let", "set", "declare", "alias", "restrict", "pattern"})
 _PREDICATES = frozenset({"case", "iff", "iif", "not"})
@@ -152,15 +154,8 @@ def _literal(
     text: str, found: list[Token], index: int, closing: list[int | None], *, inside: bool
 ) -> tuple[int, str] | None:
     """Return where a literal that the engine misreads ends, and how it reads it right; ``inside`` a dynamic value or not."""
-    kind = kusto_type(found[index].text)
-    if (
-        kind not in {"bool", "datetime", *(["timespan"] if inside else [])}
-        or index + 1 == len(found)
-        or found[index + 1].text != "("
-    ):
-        return None
-    stop = closing[index + 1]
-    if stop is None:
+    kind, stop = kusto_type(found[index].text), closing[index]
+    if kind not in (_MISREAD_INSIDE if inside else _MISREAD) or stop is None or found[index + 1].text != "(":
         return None
     content = text[found[index + 1].end : found[stop].start].strip()
     if content == "null":

@@ -42,10 +42,7 @@ def _source(expansion: Expansion, site: Site, context: Database, laid: Layout) -
 
 def source(expansion: Expansion, table: ExternalTable, use: Use, *, folders: bool) -> Source:
     """Return the rows of the files of a table; its locations may be folders where ``folders`` says so."""
-    by, run = (table.partitions, table.path_format), expansion.question.run
     return Source(
-        (*table.columns, *transfer.virtual_columns(table.columns, table.partitions)),
-        lambda: transfer.read(
-            expansion.state, table.locations, use, table.layout, table.columns, run=run, folders=folders, by=by
-        ),
+        (*table.columns, *transfer.virtual_columns(table)),
+        lambda: transfer.read(expansion.state, table, use, folders=folders, run=expansion.question.run),
     )

@@ -105,7 +105,7 @@ def external_table_artifacts_show(call: Call) -> Rows:
     database = call.allowed(CREATE)
     table = _readable(call.state, database, database.external_table(call.args["table"]), call.caller.principal)
     use = Use(table.flow, database.name, call.caller.principal)
-    found = transfer.files_of(call.state, table.locations, use, table.layout, (table.partitions, table.path_format))
+    found = transfer.files_of(call.state, table, use, folders=True)
     for (opened, blob, values), _ in zip(found, range(call.args.get("limit", 1_000_000)), strict=False):
         shown = {one.name: textvalues.write(Column(one.name, one.type), values[one.name]) for one in table.partitions}
         yield (blob.url, (opened.root / blob.path).stat().st_size, lenient_json.dumps(shown))

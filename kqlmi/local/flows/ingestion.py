@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from kqlmi.local.dispatch.registry import Call, Rows, command
 from kqlmi.local.enforce import Use
 from kqlmi.local.flows import table_append
-from kqlmi.local.state.entities import Layout
+from kqlmi.local.state.entities import ExternalTable, Layout
 from kqlmi.local.storage import transfer
 from kqlmi.local.storage.formats import format_of
 from kqlmi.local.values import connectionstrings, kusto_time
@@ -59,9 +59,8 @@ def _read(call: Call, name: str, table: Table, locations: list[Location], use: U
     properties = call.args.get("properties", {})
     for location in locations:
         try:
-            yield from transfer.read(
-                call.state, [location], use, _layout(location, properties), table.columns, run=call.run
-            ).rows
+            source = ExternalTable("", table.columns, _layout(location, properties), (location,))
+            yield from transfer.read(call.state, source, use, run=call.run).rows
         except KustoError as error:
             table_append.note_failure(call, name, error, source=location.url)
             raise

@@ -14,7 +14,7 @@ from kqlmi.local.ingest import connections, statusqueues
 from kqlmi.local.query.background import Worker
 from kqlmi.local.query.queries import Queries
 from kqlmi.local.state.activity import Run
-from kqlmi.local.state.entities import UPLOADED, DataConnection, IngestionJob, Layout
+from kqlmi.local.state.entities import UPLOADED, DataConnection, ExternalTable, IngestionJob, Layout
 from kqlmi.local.state.state import key
 from kqlmi.local.storage import files, formats, transfer
 from kqlmi.local.storage.uploads import Uploads
@@ -96,7 +96,8 @@ class Ingestor(Worker):
         location = connectionstrings.parse(job.source)
         laid = Layout(formats.format_of(location.path, given), headers="all" if skips else "none")
         # Nobody is there to impersonate: the request is long over.
-        return transfer.read(self._state, [location], Use(job.flow, job.database), laid, table.columns).rows
+        source = ExternalTable("", table.columns, laid, (location,))
+        return transfer.read(self._state, source, Use(job.flow, job.database)).rows
 
     def _receive(self, connection: DataConnection) -> None:
         """Ingest the new events of a data connection; where it may not receive them, they wait, silently as in life."""

@@ -124,9 +124,8 @@ def delete(state: State, queue: str, message: str, receipt: str) -> str:
 
 def _number(name: str, text: str, allowed: range) -> int:
     if not _NUMBER.fullmatch(text) or int(text) not in allowed:
-        raise http_error(
-            400, "OutOfRangeQueryParameterValue", f"{name} must be from {allowed.start} to {allowed.stop - 1}."
-        )
+        what = f"{name} must be from {allowed.start} to {allowed.stop - 1}."
+        raise http_error(400, "OutOfRangeQueryParameterValue", what)
     return int(text)
 
 

@@ -18,9 +18,8 @@ from kqlmi.local.state.state import Database, State
 from kqlmi.local.values import lenient_json
 from kqlmi.local.values.faults import KustoError, bad_request
 from kqlmi.local.values.principals import Caller, Principal
-from kqlmi.local.values.tables import KUSTO_TYPES, TYPE_ALIASES, Column, Table
+from kqlmi.local.values.tables import Column, Table, kusto_type
 
-KINDS = frozenset({*KUSTO_TYPES, *TYPE_ALIASES})
 _MOST_CALLS = 500
 _DEEPEST = 100
 _MOST_REREAD = 200_000
@@ -102,8 +101,8 @@ class Expansion:
                 raise bad_request(
                     f"an update policy's query can use no external data and no plugin, such as {site.kind}"
                 )
-            if parameters and (
-                named := parameters & _words(" ".join((*site.arguments, site.source or "", site.prelude())))
+            if named := parameters and parameters & _words(
+                " ".join((*site.arguments, site.source or "", site.prelude()))
             ):
                 raise bad_request(
                     f"{site.kind}: the local cluster cannot use the parameter '{min(named)}' of a stored function here"
@@ -150,7 +149,7 @@ class Expansion:
 
     def _definition(self, owner: Database, name: str) -> tuple[str, str]:
         function = owner.functions[name]
-        parameters = _words(function.parameters) - KINDS
+        parameters = frozenset(word for word in _words(function.parameters) if not kusto_type(word))
         body = filled(function.body.strip()[1:-1], self.state, self.question.caller.principal, owner)
         inner = self.expand(body, owner, parameters)
         return function.defined_as(f"{{{inner}\n}}"), inner

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from decimal import Context, Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -238,16 +239,13 @@ def _plain(value: Any) -> Any:
     return Decimal(content) if kind == "decimal" else _text(content) if kind == "str" else content
 
 
-def _integer(allowed: range) -> Callable[[float], int]:
-    def integer(value: float) -> int:
-        # A greater float may be what pandas made of another whole number.
-        if isinstance(value, float) and not (value.is_integer() and abs(value) <= 2**53):
-            raise ValueError("no exact whole number")
-        if int(value) not in allowed:
-            raise ValueError("out of range")
-        return int(value)
-
-    return integer
+def _integer(allowed: range, value: float) -> int:
+    # A greater float may be what pandas made of another whole number.
+    if isinstance(value, float) and not (value.is_integer() and abs(value) <= 2**53):
+        raise ValueError("no exact whole number")
+    if int(value) not in allowed:
+        raise ValueError("out of range")
+    return int(value)
 
 
 def _real(value: float) -> float:
@@ -275,26 +273,23 @@ def _guid(text: str) -> str:
     return text.lower()
 
 
-def _ticks(allowed: range) -> Callable[[int], int]:
-    def whole(attoseconds: int) -> int:
-        value, rest = divmod(attoseconds, _ATTOSECONDS_A_TICK)
-        if rest or value not in allowed:
-            raise ValueError("finer than 100 ns" if rest else "out of range")
-        return value
-
-    return whole
+def _ticks(allowed: range, attoseconds: int) -> int:
+    value, rest = divmod(attoseconds, _ATTOSECONDS_A_TICK)
+    if rest or value not in allowed:
+        raise ValueError("finer than 100 ns" if rest else "out of range")
+    return value
 
 
 _TAGS = {"decimal", "guid", "datetime", "timespan", "list", "dict", "other"}
 _CONVERTERS: dict[str, tuple[set[str], Callable[[Any], Any]]] = {
     "bool": ({"bool"}, bool),
-    "int": ({"int", "float"}, _integer(INT_RANGE)),
-    "long": ({"int", "float"}, _integer(LONG_RANGE)),
+    "int": ({"int", "float"}, partial(_integer, INT_RANGE)),
+    "long": ({"int", "float"}, partial(_integer, LONG_RANGE)),
     "real": ({"float", "int"}, _real),
     "decimal": ({"decimal", "int"}, _decimal),
     "string": ({"str", "int"}, _text),  # a number, as an example in the documentation of the plugin has it
     "guid": ({"guid", "str"}, _guid),
-    "datetime": ({"datetime"}, _ticks(_DATETIMES)),
-    "timespan": ({"timespan"}, _ticks(LONG_RANGE)),
+    "datetime": ({"datetime"}, partial(_ticks, _DATETIMES)),
+    "timespan": ({"timespan"}, partial(_ticks, LONG_RANGE)),
 }
 """For each declared type, which kinds of values have a place in it, and how."""

@@ -7,10 +7,9 @@ from typing import Any
 
 from kqlmi.local.enforce import Use
 from kqlmi.local.language import literals, partitions
-from kqlmi.local.language.partitions import Partition
 from kqlmi.local.language.reader import Reader
 from kqlmi.local.state.activity import Run
-from kqlmi.local.state.entities import Layout
+from kqlmi.local.state.entities import ExternalTable, Layout
 from kqlmi.local.state.state import State
 from kqlmi.local.storage import files
 from kqlmi.local.storage.storage import Opened, open_location
@@ -29,8 +28,7 @@ HINTS = {
 
 def layout(kind: str, properties: Mapping[str, str], *, also: Iterable[str] = (), compressed: bool = False) -> Layout:
     """Return the layout that properties describe; ``also`` are names that the caller reads itself."""
-    known = {"nameprefix", "fileextension", "includeheaders", "compressed", "encoding", *HINTS, *also}
-    require(properties, known)
+    require(properties, {"nameprefix", "fileextension", "includeheaders", "compressed", "encoding", *HINTS, *also})
     if value(properties, "encoding", "UTF8NoBOM") != "UTF8NoBOM":
         raise unsupported("the encoding UTF8BOM")
     headers = str(value(properties, "includeheaders", "none")).lower()
@@ -39,13 +37,7 @@ def layout(kind: str, properties: Mapping[str, str], *, also: Iterable[str] = ()
     prefix, extension = (str(value(properties, name, "")) for name in ("nameprefix", "fileextension"))
     if not _PLAIN.fullmatch(prefix + extension):
         raise bad_request("namePrefix and fileExtension take letters, digits, '.', '_' and '-' only")
-    return Layout(
-        format=kind,
-        prefix=prefix,
-        extension=extension,
-        headers=headers,
-        is_compressed=compressed or value(properties, "compressed", default=False) is True,
-    )
+    return Layout(kind, prefix, extension, headers, compressed or value(properties, "compressed") is True)
 
 
 def require(properties: Mapping[str, str], known: Collection[str], *, others: Collection[str] = ()) -> None:
@@ -67,59 +59,45 @@ def value(properties: Mapping[str, str], name: str, default: object = None) -> o
     return literal.value if literal and reader.at_end() else text
 
 
-def read(
-    state: State,
-    locations: Iterable[Location],
-    use: Use,
-    laid: Layout,
-    columns: tuple[Column, ...],
-    *,
-    run: Run | None = None,
-    folders: bool = False,
-    by: tuple[tuple[Partition, ...], str] = ((), ""),
-) -> Table:
-    """Return the rows of all files of some locations, which may be folders where ``folders`` says so.
+def read(state: State, table: ExternalTable, use: Use, *, folders: bool = False, run: Run | None = None) -> Table:
+    """Return the rows of all files of a table, whose locations may be folders where ``folders`` says so.
 
-    ``by`` are partitions and their path format; those that are no columns become columns.
+    Partitions that are no columns of the files become columns.
     """
-    virtual = virtual_columns(columns, by[0])
+    virtual, laid = virtual_columns(table), table.layout
     rows: list[tuple[object, ...]] = []
     begun: set[Location] = set()
-    for opened, blob, given in files_of(state, locations, use, laid if folders else None, by):
+    for opened, blob, given in files_of(state, table, use, folders=folders):
         more = tuple(given[column.name] for column in virtual)
         skips = laid.headers == "all" or (laid.headers == "firstfile" and opened.location not in begun)
         begun.add(opened.location)
-        found = files.read(opened.root, blob.path, laid.format, columns, skips_first=skips, run=run).rows
+        found = files.read(opened.root, blob.path, laid.format, table.columns, skips_first=skips, run=run).rows
         rows += ((*row, *more) for row in found)
-    return Table((*columns, *virtual), tuple(rows))
+    return Table((*table.columns, *virtual), tuple(rows))
 
 
 def files_of(
-    state: State,
-    locations: Iterable[Location],
-    use: Use,
-    laid: Layout | None,
-    by: tuple[tuple[Partition, ...], str] = ((), ""),
+    state: State, table: ExternalTable, use: Use, *, folders: bool
 ) -> Iterator[tuple[Opened, Location, Mapping[str, Any]]]:
-    """Yield the files of some locations, with the values of partitions that their paths hold.
+    """Yield the files of a table, with the values of partitions that their paths hold.
 
-    With a layout the locations are folders; a file that is in no folder of the path format is left out.
+    Where its locations are folders, a file that is in no folder of the path format is left out.
     """
-    for location in locations:
+    for location in table.locations:
         opened = open_location(state, location, use)
-        if laid is None and not opened.path.is_file():
+        if not folders and not opened.path.is_file():
             raise bad_request(f"there is no blob {location.url}")
-        for blob in [location] if laid is None else filter(laid.takes, opened.blobs()):
+        for blob in filter(table.layout.takes, opened.blobs()) if folders else [location]:
             path = blob.path.removeprefix(location.path).lstrip("/")
-            given = partitions.values(*by, path) if by[0] else {}
+            given = partitions.values(table.partitions, table.path_format, path) if table.partitions else {}
             if given is not None:
                 yield opened, blob, given
 
 
-def virtual_columns(columns: tuple[Column, ...], by: Iterable[Partition]) -> tuple[Column, ...]:
+def virtual_columns(table: ExternalTable) -> tuple[Column, ...]:
     """Return the partitions that are no columns of the files."""
-    own = {column.name for column in columns}
-    return tuple(Column(one.name, one.type) for one in by if one.name not in own)
+    own = {column.name for column in table.columns}
+    return tuple(Column(one.name, one.type) for one in table.partitions if one.name not in own)
 
 
 def write(state: State, locations: Iterable[Location], use: Use, laid: Layout, table: Table) -> list[tuple[str, int]]:
