@@ -1,6 +1,5 @@
 """The identities of a cluster, and those that it could have, as Azure Resource Manager lists them."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,11 +40,15 @@ def read(cluster: ClusterResource) -> Assigned:
     with translated("tell which identities are assigned", READER), cluster.kusto() as client:
         found: Any = client.clusters.get(*cluster.place)
         block: Any = found.identity
-        users = tuple(block.user_assigned_identities or {}) if block else ()
+        principal, users = (block.principal_id or "", block.user_assigned_identities or {}) if block else ("", {})
         state = str(getattr(found.provisioning_state, "value", found.provisioning_state) or "").casefold()
+        listed = [_user_assigned(key, user) for key, user in users.items() if user and user.principal_id]
+        if principal := principal.lower():
+            name, tenant = cluster.parts.name, block.tenant_id or ""
+            listed.insert(0, Identity(SYSTEM, name, tenant_id=tenant, is_system=True, principal_id=principal))
         return Assigned(
-            tuple(_identities(cluster.parts.name, block)),
-            IdentityBlock(((block and block.principal_id) or "").lower(), users),
+            tuple(listed),
+            IdentityBlock(principal, tuple(users)),
             str(found.location or ""),
             str(found.etag or ""),
             state not in _SETTLED,
@@ -94,15 +97,3 @@ def _user_assigned(resource_id: str, found: Any) -> Identity:
         principal_id=found.principal_id.lower(),
         resource_id=resource_id,
     )
-
-
-def _identities(cluster: str, block: Any) -> Iterator[Identity]:
-    if block is None:
-        return
-    if block.principal_id:
-        yield Identity(
-            SYSTEM, cluster, tenant_id=block.tenant_id or "", is_system=True, principal_id=block.principal_id.lower()
-        )
-    for resource_id, user in (block.user_assigned_identities or {}).items():
-        if user and user.principal_id:
-            yield _user_assigned(resource_id, user)

@@ -62,7 +62,8 @@ def last_writer(connection: Connection, scope: Scope, policy: Policy | None) -> 
 def policy_writes(connection: Connection, scope: Scope) -> "tuple[Write, ...]":
     """Return the writes of a scope's policy that the journal shows, the oldest first; none where it cannot be read."""
     try:
-        return tuple(one for one in _writes(connection.execute(_WRITES, scope.name)) if one.is_in(scope))
+        writes = _writes(connection.execute(_WRITES, scope.name))
+        return tuple(one for one in writes if database_key(one.database) == database_key(scope.name or ""))
     except KqlmiError:
         return ()
 
@@ -85,10 +86,6 @@ class Write(NamedTuple):
     updated: str
     principal: str
     command: str
-
-    def is_in(self, scope: Scope) -> bool:
-        """Check whether it changed the policy of a scope."""
-        return database_key(self.database) == database_key(scope.name or "")
 
     @property
     def left(self) -> State | None:

@@ -24,7 +24,6 @@ _KUSTO: Final = re.compile(
     rf"https://[a-z0-9-]+(?:\.[a-z0-9-]+)*(?:{'|'.join(map(re.escape, KUSTO_SUFFIXES.split()))})/?", re.IGNORECASE
 )
 _AUDIENCE: Final = re.compile(r"[\w.:/-]{1,200}", re.ASCII)
-_DEFAULT: Final = "/.default"
 
 
 def checked_audience(text: str) -> str:
@@ -48,7 +47,7 @@ class ForCluster:
             SignInError: The token is for somebody else, or none could be had.
         """
         for scope in scopes:
-            resource = scope.removesuffix(_DEFAULT)
+            resource = scope.removesuffix("/.default")
             if not _KUSTO.fullmatch(resource) and (not self.audience or _bare(resource) != _bare(self.audience)):
                 raise SignInError(
                     f"The cluster wants a token for {printable(resource)!r}, which is not Kusto.",

@@ -13,20 +13,13 @@ from kqlmi.session.resource_manager import ask
 def new(core: Core, flow: str, parameters: Mapping[str, str], *, identity: str, database: str) -> Template:
     """Write the command or program of a flow, with all gates as a checklist; nothing of it is executed."""
     form = templates.form(flow)
-    form.checked(parameters, _place(core))  # before anything is asked of the cluster
+    target, resource = core.target, core.resource
+    query_url, ingest_url = (target.query_url, target.ingest_url) if target else ("", "")
+    place = Place(core.name, query_url, resource.resource_id if resource else "", ingest_url)
+    form.checked(parameters, place)  # before anything is asked of the cluster
     scope = database_scope(core, database_name(core, database))
     assigned = ask(core).identities
     snapshot = read(core, [Scope.cluster(), scope], about=(identity,)).snapshot
     found = core.known.directory.resolve(identity)
     listed = None if assigned is None else [one.object_id for one in assigned]
-    return templates.fill(form, parameters, found, scope, place=_place(core), snapshot=snapshot, assigned=listed)
-
-
-def _place(core: Core) -> Place:
-    target, resource = core.target, core.resource
-    return Place(
-        core.name,
-        target.query_url if target else "",
-        resource.resource_id if resource else "",
-        target.ingest_url if target else "",
-    )
+    return templates.fill(form, parameters, found, scope, place=place, snapshot=snapshot, assigned=listed)
