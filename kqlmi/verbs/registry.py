@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from kqlmi.errors import CellError
 from kqlmi.fanout import Progress, unseen
@@ -16,6 +16,10 @@ from kqlmi.verbs.sessions import Sessions
 Function = TypeVar("Function", bound=Callable[..., Any])
 Run = Callable[["Context"], Any]
 """Runs a verb with what was typed, and returns its value."""
+
+
+def _refused(_session: Session, plan: Plan) -> NoReturn:
+    raise CellError(f"Plan {plan.short} was not shown.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,7 @@ class Context:
     show: Callable[[object], Any] = lambda _value: None
     progress: Progress = unseen
     waited: Callable[[float, float], None] = lambda _seconds, _at_most: None
-    permit: Callable[[Session, Plan], None] = lambda _session, _plan: None
+    permit: Callable[[Session, Plan], None] = _refused
     timeout: float | None = None
     read_only: bool = False
 
