@@ -142,7 +142,7 @@ class World:
         )
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, slots=True)
 class State:
     """A cluster's world, which is replaced under one lock, and what ends with the process.
 
