@@ -203,7 +203,6 @@ def _with_evidence(
 
 
 def _failure(problem: BaseException, done: tuple[StepResult, ...], plan: PolicyPlan) -> ApplyError:
-    """Return the error of a plan that ended before its time, by what became of its steps."""
     last, landed = done[-1] if done else None, sum(one.outcome == "applied" for one in done)
     is_interrupt, sent = isinstance(problem, KeyboardInterrupt), getattr(problem, "sent", True)
     outcome: Ended = "partly applied" if landed else "not applied"

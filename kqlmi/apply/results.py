@@ -48,7 +48,6 @@ class Applied(Described):
 
 
 def _meanwhile(result: StepResult) -> Iterator[Block]:
-    """Yield what is known of another write between the reading and the change."""
     if found := result.overwritten:
         effect, who = _effect(found), f" of {found.principal}" if found.principal else ""
         yield Line(f"Overwrote a change{who} in the {found.scope}: {effect}".rstrip())

@@ -84,5 +84,4 @@ def _of_scope(
 
 
 def _up_to_last(steps: Sequence[StepRecord], landed: Callable[[StepRecord], bool]) -> Sequence[StepRecord]:
-    """Return the steps up to the last one that ``landed``; none where none did."""
     return steps[: max((count for count, step in enumerate(steps, 1) if landed(step)), default=0)]

@@ -73,11 +73,7 @@ def find(context: Context, text: str) -> tuple[Session, Plan, tuple[Scope, ...]]
 
 
 def _shown(session: Session, text: str) -> str:
-    """Return the key of the plan that was shown under an ID, of which all or the shown characters are given; or nothing.
-
-    Raises:
-        CellError: Several begin with it.
-    """
+    """Return the key of the plan that was shown under an ID, of which all or the shown characters are given; or nothing."""
     found = [key for key in session.plans if key == text or (len(text) >= SHOWN and key.startswith(text))]
     if len(found) > 1:
         raise CellError(f"Several plans begin with {text}.", hint=f"Write the whole ID: {', '.join(found)}.")

@@ -178,7 +178,6 @@ def _keywords(function: Callable[..., Any]) -> Iterator[inspect.Parameter]:
 
 
 def _taken(options: dict[str, Any], function: Callable[..., Any]) -> dict[str, Any]:
-    """Take out of options those that are keywords of a function."""
     return {p.name: options.pop(p.name) for p in _keywords(function) if p.name in options}
 
 

@@ -122,7 +122,8 @@ def _command(typed: _Typed, names: Names) -> Offers:
     found = []
     for template in _templates():
         place = len(typed.units)
-        if place >= len(template) or not all(map(_fits, typed.units, template)):
+        begun = zip(typed.units, template, strict=False)
+        if place >= len(template) or any(word not in {unit, _NAME} for unit, word in begun):
             continue
         if template[place] == _NAME:
             return bracketed(names, typed.fragment)
@@ -131,10 +132,6 @@ def _command(typed: _Typed, names: Names) -> Offers:
         if begins(template[place], typed.fragment):
             found.append(Candidate(_filled(template[place:], names), "command"))
     return Offers(typed.fragment, tuple(dict.fromkeys(found)))
-
-
-def _fits(unit: str, word: str) -> bool:
-    return word in {unit, _NAME}
 
 
 def _filled(template: Sequence[str], names: Names) -> str:

@@ -109,7 +109,6 @@ def _value(typed: _Typed, known: Known, values: Mapping[str, Values]) -> Offers 
 
 
 def _options(typed: _Typed, options: Mapping[str, Kind]) -> list[Candidate]:
-    """Return the options that can still be given."""
     free = [name for name, kind in options.items() if name not in typed.options or kind == "values"]
     return [Candidate(name, "option") for name in free]
 
@@ -131,7 +130,6 @@ def _word(typed: _Typed, found: Syntax, known: Known) -> Offers:
 
 
 def _bare(fragment: str) -> str:
-    """Return a word that is being typed without the quotes around it."""
     return fragment[1:].rstrip(fragment[0]) if fragment[:1] in {'"', "'"} else fragment
 
 
