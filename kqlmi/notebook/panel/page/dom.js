@@ -43,6 +43,8 @@ async function copy(text) {
   }
 }
 
+export const heading = (textContent) => make("p", { className: "kqlmi-name", textContent });
+
 /** Make a list, or nothing where it would be empty. */
 export const list = (items) =>
   items.length ? [make("ul", {}, ...items.map((textContent) => make("li", { textContent })))] : [];

@@ -5,6 +5,7 @@ import { make } from "./dom.js";
 export function filtersPart(view) {
   const search = make("input", {
     type: "search",
+    className: "kqlmi-grow",
     placeholder: "Search identities, usages, workflows",
     ariaLabel: "Search identities, usages and workflows",
     oninput: () => view.keep("search", search.value),

@@ -26,7 +26,7 @@ export function gridPart(view) {
     body,
   );
   const scroll = make("div", { className: "kqlmi-scroll", onscroll: () => drawRows() }, grid);
-  const instead = make("div", { className: "kqlmi-instead", hidden: true });
+  const instead = make("div", { className: "kqlmi-box", hidden: true });
   const note = make("div", { className: "kqlmi-small kqlmi-note" });
 
   const identityAt = (row) => view.get("identities")[rows[row]][0];

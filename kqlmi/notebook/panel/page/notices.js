@@ -1,10 +1,10 @@
 // What the panel tells beside the matrix: what was read, whether Python answers, what others changed, what it asks and did.
 
-import { button, focus, hasFocus, list, make, span } from "./dom.js";
+import { button, focus, hasFocus, heading, list, make, span } from "./dom.js";
 import { boxPart } from "./view.js";
 
 export function titlePart(view) {
-  const title = span("kqlmi-title kqlmi-grow");
+  const title = span("kqlmi-name kqlmi-grow");
   const reading = span("kqlmi-small");
   const goOn = view.askButton("Go on", () => view.ask("more"), { hidden: true });
   const again = view.askButton("Read again", () => view.ask("read_again"));
@@ -30,7 +30,7 @@ export function titlePart(view) {
 
 /** Whether Python answers, and whether the user may write. */
 export const bannerPart = (view, status) =>
-  boxPart("denial working", { className: "kqlmi-box kqlmi-banner", tabIndex: -1, role: "alert" }, (box) => {
+  boxPart("denial working", { className: "kqlmi-box kqlmi-error", tabIndex: -1, role: "alert" }, (box) => {
     const { kernel } = view;
     const denial = view.get("denial");
     const hadFocus = hasFocus(box);
@@ -56,10 +56,7 @@ export const theirsPart = (view, status) =>
     const changes = view.get("theirs");
     box.hidden = changes.length === 0;
     box.replaceChildren(
-      make("p", {
-        className: "kqlmi-name",
-        textContent: "Somebody else changed this since it was read; what you ticked stands on top of it:",
-      }),
+      heading("Somebody else changed this since it was read; what you ticked stands on top of it:"),
       ...list(changes),
       view.askButton("Seen", () => {
         view.ask("dismiss");

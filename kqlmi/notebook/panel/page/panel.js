@@ -42,7 +42,7 @@ function render({ model, el }) {
       "div",
       { className: "kqlmi-middle" },
       scopes.element,
-      make("div", { className: "kqlmi-matrix" }, filters.element, ...grid.elements),
+      make("div", { className: "kqlmi-matrix kqlmi-grow" }, filters.element, ...grid.elements),
     ),
     ...[add, change, theirs, question, plan, status].map((part) => part.element),
   );

@@ -1,6 +1,6 @@
 // The preview of a plan: what it changes and stops, its exact commands, and what can be done with it.
 
-import { copyButton, focus, hasFocus, list, make, span } from "./dom.js";
+import { copyButton, focus, hasFocus, heading, list, make, span } from "./dom.js";
 
 export function planPart(view, status) {
   let confirming = ""; // the ID of the plan whose revokes are being confirmed
@@ -25,10 +25,7 @@ export function planPart(view, status) {
     }
     element.dataset.plan = plan.id;
     element.replaceChildren(
-      make("p", {
-        className: "kqlmi-name",
-        textContent: `${plan.undoes ? "Undo" : "Plan"} ${plan.short} on ${plan.cluster}: ${plan.summary}`,
-      }),
+      heading(`${plan.undoes ? "Undo" : "Plan"} ${plan.short} on ${plan.cluster}: ${plan.summary}`),
       ...list(plan.changes.map(changeText)),
       ...impact(plan),
       ...plan.steps.flatMap((step, at) => stepElements(step, at, plan.steps.length, view.get("progress")[at]?.outcome)),
@@ -75,8 +72,7 @@ function changeText(change) {
 function impact(plan) {
   if (!plan.revokes) return [];
   if (plan.impact === null) return [make("p", { textContent: "Looking for what would stop…" })];
-  const textContent = plan.impact.length ? "What it stops:" : "No use was found that would stop.";
-  return [make("p", { className: "kqlmi-name", textContent }), ...list(plan.impact)];
+  return [heading(plan.impact.length ? "What it stops:" : "No use was found that would stop."), ...list(plan.impact)];
 }
 
 function stepElements(step, at, count, outcome) {
