@@ -19,6 +19,8 @@ from kqlmi import cli
 ROOT: Final = Path(__file__).parents[1]
 DOCS: Final = ROOT / "docs"
 PAGES: Final = {path.relative_to(DOCS).as_posix(): path.read_text(encoding="utf-8") for path in DOCS.rglob("*.md")}
+README: Final = "../README.md"
+DOCUMENTS: Final = {**PAGES, README: (DOCS / README).read_text(encoding="utf-8")}
 
 _FENCE: Final = re.compile(r"^(`{3,})(\w+)\n(.*?)^\1$", re.MULTILINE | re.DOTALL)
 _FAILURE: Final = re.compile(r"^\w+Error: ", re.MULTILINE)

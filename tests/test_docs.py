@@ -21,7 +21,7 @@ from kqlmi.model.usages import USAGES
 from kqlmi.model.workflows import WORKFLOWS, Workflow
 from kqlmi.notebook.face import NOTEBOOK
 from kqlmi.verbs import VERBS, Face
-from tests.documents import DOCS, PAGES, ROOT, RUN, Example, examples, load, run_python
+from tests.documents import DOCS, DOCUMENTS, PAGES, README, ROOT, RUN, Example, examples, load, run_python
 
 generated = load(DOCS / "generated.py")
 EXPANDED = {name: generated.expanded(text) for name, text in PAGES.items()}
@@ -72,6 +72,13 @@ def test_what_is_to_be_typed_is_shown_as_code() -> None:
 
 def test_a_guide_is_short() -> None:
     assert [name for name, text in PAGES.items() if name.startswith("how-to/") and text.count("\n") > 80] == []
+
+
+def test_the_readme_is_read_in_minutes_and_its_links_lead_to_files() -> None:
+    text = DOCUMENTS[README]
+    assert text.count("\n") <= 150
+    links = re.findall(r"\]\(([^)]+)\)|srcset=\"([^\"]+)\"|src=\"([^\"]+)\"", text)
+    assert [link for found in links for link in found if link and not (ROOT / link).exists()] == []
 
 
 def test_each_claim_of_the_security_model_names_a_test() -> None:
@@ -145,17 +152,17 @@ def output_of(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name, text in PAGES.items() if any(examples(text))])
+@pytest.mark.parametrize("name", [name for name, text in DOCUMENTS.items() if any(examples(text))])
 def test_each_example_of_a_page_shows_what_it_does(
     name: str, cluster: LocalCluster, shell: InteractiveShell, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wrong: list[tuple[Example, str]] = []
-    for example in examples(PAGES[name]):
+    for example in examples(DOCUMENTS[name]):
         if example.language not in NOT_RUN:
             output = output_of(example, cluster, shell, tmp_path, capsys)
             wrong += [] if example.shows(output) else [(example, output)]
     if os.environ.get("UPDATE_DOCS"):
-        text = PAGES[name]
+        text = DOCUMENTS[name]
         for example, output in reversed(wrong):
             text = example.with_output(text, output)
         (DOCS / name).write_text(text, encoding="utf-8")
@@ -164,7 +171,7 @@ def test_each_example_of_a_page_shows_what_it_does(
 
 
 INLINE = re.compile(r"(?<!`)`(%kqlmi|kqlmi)((?: [^`]*)?)`(?!`)")
-TYPED = [(name, *found) for name, text in PAGES.items() for found in INLINE.findall(text)]
+TYPED = [(name, *found) for name, text in DOCUMENTS.items() for found in INLINE.findall(text)]
 
 
 @pytest.mark.parametrize(("name", "prompt", "line"), TYPED)
