@@ -6,6 +6,6 @@ from kqlmi.verbs.sessions import Sessions
 
 __all__ = ["VERBS", "Context", "Face", "Sessions"]
 
-# In the order of the help and of the README; a module that is not named comes last.
+# In the order of the help and of the reference; a module that is not named comes last.
 _ORDER = ("overview", "changes", "audit", "flows", "azure")
 import_members(__name__, __path__, first=_ORDER)
