@@ -142,7 +142,11 @@ class World:
         )
 
 
-@dataclass(eq=False, repr=False, slots=True)
+def _unkept() -> None:
+    """Leave what has changed to the process."""
+
+
+@dataclass(eq=False, repr=False)
 class State:
     """A cluster's world, which is replaced under one lock, and what ends with the process.
 
@@ -166,7 +170,7 @@ class State:
     operations: Mapping[str, str] = field(default_factory=dict)
     elsewhere: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """URLs of ingestion resources that another service provides, by their type."""
-    keep: Callable[[], None] = lambda: None
+    keep: Callable[[], None] = field(default_factory=lambda: _unkept)
     """Lets what has changed survive the process, where the cluster was asked for that."""
 
     def change(self, change: Callable[[World], World]) -> None:
