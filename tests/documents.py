@@ -8,7 +8,7 @@ import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -47,7 +47,7 @@ class Example:
     language: str
     text: str
     output: str | None = None
-    place: slice = slice(0)
+    place: slice = field(default_factory=lambda: slice(0))
 
     @property
     def fails(self) -> bool:
