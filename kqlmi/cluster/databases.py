@@ -1,6 +1,6 @@
 """The databases in the answer of ``.show databases``."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
 from kqlmi.cluster.connection import Connection
@@ -23,8 +23,13 @@ def following(answer: Table) -> frozenset[Scope]:
     return frozenset(Scope.database(name) for name, mode in listed if str(mode).casefold() == _FOLLOWING)
 
 
-def database_ids(connection: Connection) -> Mapping[Scope, str] | None:
-    """Read the databases' own IDs, empty where the cluster gives none; None where the databases cannot be listed."""
+def database_ids(connection: Connection, scopes: Iterable[Scope]) -> Mapping[Scope, str] | None:
+    """Read the databases' own IDs, empty where the cluster gives none.
+
+    None where the databases cannot be listed; nothing is read, and None returned, where no scope is a database.
+    """
+    if all(scope.is_cluster for scope in scopes):
+        return None
     try:
         found = _ids(connection.execute(".show databases"))
     except (InputError, ServiceError):

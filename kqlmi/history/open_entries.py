@@ -57,7 +57,7 @@ def _of_scope(
     One leads on from another: the last that landed has those before it land, and none after it.
     """
     waiting = [step for step in steps if step.scope == scope and step.unsettled]
-    ids = None if scope.is_cluster else databases.database_ids(connection)
+    ids = databases.database_ids(connection, [scope])
     writes = evidence.policy_writes(connection, scope)
     own = {step.client_request_id for step in waiting} - {""}
     lost = is_gone(waiting[0], ids)

@@ -51,8 +51,7 @@ class Recorder:
     def with_ids(self, steps: Iterable[StepRecord]) -> tuple[StepRecord, ...]:
         """Return steps with the own IDs of their databases, by which one that is created again is told from the one before."""
         found = tuple(steps)
-        only_cluster = all(step.scope.is_cluster for step in found)
-        ids = None if only_cluster else databases.database_ids(self.connection)
+        ids = databases.database_ids(self.connection, [step.scope for step in found])
         return tuple(replace(step, database_id=(ids or {}).get(step.scope, "")) for step in found)
 
     def settle(self, *, deadline: float = DEADLINE) -> tuple[Entry, ...]:
@@ -105,7 +104,7 @@ class Recorder:
         steps = [step for step in entry.steps if step.outcome == "applied"]
         if not steps:
             raise InputError(f"Entry {entry.id} changed nothing.", hint="%kqlmi history lists the changes.")
-        ids = None if all(step.scope.is_cluster for step in steps) else databases.database_ids(self.connection)
+        ids = databases.database_ids(self.connection, [step.scope for step in steps])
         gone = [step for step in steps if open_entries.is_gone(step, ids)]
         steps = [step for step in steps if step not in gone]
         if not steps:
