@@ -46,7 +46,7 @@ def _connected(
     --auth is how to sign in, one of {modes}; token is read from KQLMI_TOKEN. --tenant is the tenant to sign in to, by its
     ID or a domain. --sign-in-identity is for --auth managed-identity: system, client_id=GUID, object_id=GUID or
     resource_id=…. --audience is what the cluster may ask a token for that is not Kusto's. --resource-id is the cluster's in
-    Azure: then orphans and data connections count. --no-history keeps no record, so that undo cannot take a change back.
+    Azure: then orphans and data connections count. --no-history keeps no record, so that undo cannot revert a change.
     """
     context.sessions.first = partial(
         connect,

@@ -28,7 +28,7 @@ class Applied(Described):
 
     @property
     def repair(self) -> Mapping[Scope, Policy]:
-        """Give the policies that would bring back what the plan overwrote of others; plan them to see the change."""
+        """Return the policies that restore what the plan overwrote of others; plan them to see the change."""
         wanted: dict[Scope, Policy] = {}
         for result in self.steps:
             if result.overwritten and _effect(result.overwritten):

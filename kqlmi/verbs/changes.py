@@ -136,7 +136,7 @@ def apply(context: Context, plan: PlanText, /, *, confirm: str = "", no_history:
 
     What it changes is read again first, and the plan is refused if any is not what it was made from. --confirm NAME,
     with the name of the cluster, must be said if nothing can take it back. --no-history carries it out without a record,
-    so that undo cannot take it back.
+    so that undo cannot revert it.
     """
     session, found, _ = plans.find(context, plan)
     context.permit(session, found)

@@ -43,7 +43,7 @@ def connect_(
     --tenant names the tenant. --sign-in-identity chooses a managed identity of this machine: system, client_id=GUID,
     object_id=GUID or resource_id=…; without it, AZURE_CLIENT_ID does. --audience is what the cluster may ask a token
     for that is not Kusto's. --name gives the connection a name for --on. --read-only refuses changes. --no-history
-    keeps no record of changes, so that undo cannot take them back. --resource-id is the cluster's in Azure, by which
+    keeps no record of changes, so that undo cannot revert them. --resource-id is the cluster's in Azure, by which
     Azure Resource Manager tells of identities and data connections. --ingest-url is where the cluster ingests, where
     its name does not tell. To connect to local again keeps the cluster that runs, with all that was changed on it;
     --fresh starts a new one.

@@ -11,7 +11,7 @@ _SCOPE = "https://management.azure.com/.default"
 
 @dataclass(frozen=True)
 class Credential:
-    """Gives the one token of the local cluster's Azure Resource Manager routes, and never shows it."""
+    """The one token of the local cluster's Azure Resource Manager routes, as a credential that never shows it."""
 
     _token: str = field(repr=False)
 

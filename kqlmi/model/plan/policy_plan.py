@@ -67,7 +67,7 @@ class PolicyPlan(Plan):
 
     @property
     def changes(self) -> tuple[Change, ...]:
-        """Give the changes of all steps."""
+        """Return the changes of all steps."""
         return tuple(change for step in self.steps for change in step.changes)
 
     @property
@@ -77,7 +77,7 @@ class PolicyPlan(Plan):
 
     @property
     def summary(self) -> str:
-        """Give the counts on one line."""
+        """Return the counts on one line."""
         return summary(self.changes, self.unchanged)
 
     def lines(self, step: Step) -> tuple[Line, ...]:
@@ -99,7 +99,7 @@ class PolicyPlan(Plan):
         return (*changes, *properties)
 
     def who(self, identity: str) -> str:
-        """Give an identity for people: its display name, where one is known, and its object ID."""
+        """Return an identity for people: its display name, where one is known, and its object ID."""
         name = printable(self.names.get(identity, ""))
         return f"{name} ({identity})" if name else printable(identity)
 
@@ -112,7 +112,7 @@ class PolicyPlan(Plan):
 
 
 def summary(changes: Iterable[Change], unchanged: int) -> str:
-    """Give the counts of changes on one line; those without an effect are counted apart."""
+    """Return the counts of changes on one line; those without an effect are counted apart."""
     kinds = Counter((change.kind if change.effect == "effective" else change.effect) for change in changes)
     parts = [f"{kinds['grant']} to grant", f"{kinds['revoke']} to revoke"]
     parts += [f"{kinds[effect]} {effect}" for effect in ("redundant", "without effect") if kinds[effect]]

@@ -53,7 +53,7 @@ class Form:
         return "\n".join([f"{self.workflow.title}, which needs {self.workflow.usage}:", self.usage, *lines])
 
     def checked(self, given: Mapping[str, str], place: Place) -> dict[str, str]:
-        """Return the value of each field: as it is said, as the place tells it, or its default.
+        """Return the value of each field: as given, as the place has it, or its default.
 
         Raises:
             InputError: One is missing, does not fit, or is no field of this flow.
