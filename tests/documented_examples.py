@@ -57,7 +57,7 @@ _FENCE = re.compile(
     r"^[ \t>]*```[ \t]*(?:kusto|kql|csl)\b[^\n]*\n(.*?)^[ \t>]*```", re.DOTALL | re.MULTILINE | re.IGNORECASE
 )
 _KNOWN = re.compile(
-    r"the local cluster does not carry out (.+)|(KQL construct '.+?')|Authentication with a (Managed Identity) is disabled for"
+    r"the local cluster does not support (.+)|(KQL construct '.+?')|Authentication with a (Managed Identity) is disabled for"
 )
 _GUID = "[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
 _FILE = re.compile(

@@ -38,7 +38,7 @@ INSIGHTS = (
     "availabilityResults browserTimings customEvents customMetrics dependencies exceptions pageViews performanceCounters "
     "requests resources traces"
 )
-_KNOWN = re.compile(r"the local cluster does not carry out ([^\n\"]+?)(?: \(the blob|[\"\n]|$)", re.MULTILINE)
+_KNOWN = re.compile(r"the local cluster does not support ([^\n\"]+?)(?: \(the blob|[\"\n]|$)", re.MULTILINE)
 # A checkout may lack its largest file: rows of our own then stand in for it.
 _FLIGHT = (
     '{n}.5,false,Carrier,{n:04},ID,City,IT,"{{""lat"":""1"",""lon"":""2""}}",Region,Rain,1.5,2.5,false,0,No Delay,F1,'

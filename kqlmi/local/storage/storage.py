@@ -44,7 +44,7 @@ def open_location(state: State, location: Location, use: Use, *, writes: bool = 
     enforce.permit_callout(state, use, location.url)
     root = state.world.containers.get((location.account, location.container))
     if location.is_onelake:
-        raise bad_request(f"the local cluster does not carry out data in OneLake, such as {location.root}")
+        raise bad_request(f"the local cluster does not support data in OneLake, such as {location.root}")
     if root is None:
         raise bad_request(f"the local cluster has no container {location.root}; add it with cluster.add_storage")
     roles = WRITERS if writes else READERS

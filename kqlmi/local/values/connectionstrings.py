@@ -74,7 +74,7 @@ def parse(text: str) -> Location:
     named = _NAMED.fullmatch(credentials)
     if not named:
         raise _refused(
-            "the local cluster does not carry out keys and tokens; it takes ';managed_identity=<object ID>', "
+            "the local cluster does not support keys and tokens; it takes ';managed_identity=<object ID>', "
             "';managed_identity=system' and ';impersonate'"
         )
     identity = named[1].strip()
@@ -94,7 +94,7 @@ def named_identities(connection: str) -> list[str]:
 
 def _located(url: str) -> Location:
     if "?" in url or "#" in url:
-        raise _refused("the local cluster does not carry out shared access signatures: no '?' or '#' in a URL")
+        raise _refused("the local cluster does not support shared access signatures: no '?' or '#' in a URL")
     try:
         parts = urlsplit(url)
         name = parts.netloc.rpartition("@")[2].lower()
@@ -102,7 +102,7 @@ def _located(url: str) -> Location:
         name = ""
     host, is_onelake = _HOST.fullmatch(name), bool(_ONELAKE.fullmatch(name))
     if _ELSEWHERE.fullmatch(name):
-        raise _refused(f"the local cluster does not carry out storage of this kind, only {_KINDS}")
+        raise _refused(f"the local cluster does not support storage of this kind, only {_KINDS}")
     if not (host or is_onelake) or parts.scheme not in {"https", "abfss"}:
         raise _refused(f"the local cluster knows no other storage than {_KINDS}")
     if parts.scheme == "abfss":

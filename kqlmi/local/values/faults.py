@@ -62,7 +62,7 @@ def bad_request(what: str) -> KustoError:
 
 def unsupported(feature: str) -> KustoError:
     """Refuse what the documentation describes and the local cluster does not do."""
-    return bad_request(f"the local cluster does not carry out {feature}")
+    return bad_request(f"the local cluster does not support {feature}")
 
 
 def not_found(name: str, kind: str) -> KustoError:

@@ -72,7 +72,7 @@ def test_a_role_of_an_entity_counts_there_and_only_there(cluster: Any, connect: 
         (".add function F ingestors ('aaduser=a')", "one of admins"),
         (".add table Nope admins ('aaduser=a')", "'Nope'"),
         (".add database Samples users none", "SYN0002"),
-        (".add database Samples unrestrictedviewers ('aaduser=a')", "does not carry out the role unrestrictedviewers"),
+        (".add database Samples unrestrictedviewers ('aaduser=a')", "does not support the role unrestrictedviewers"),
     ],
 )
 def test_a_wrong_role_is_refused(made: Any, text: str, says: str) -> None:

@@ -25,7 +25,7 @@ def test_each_command_that_is_known_is_refused_by_its_feature(verb: str) -> None
         with pytest.raises(KustoError) as caught:
             match(f"{text} whatever ('follows', 1)")
         named = feature.format(policy="caching")
-        assert caught.value.detail.endswith(f"the local cluster does not carry out {named}"), text
+        assert caught.value.detail.endswith(f"the local cluster does not support {named}"), text
 
 
 @pytest.mark.parametrize(
@@ -40,5 +40,5 @@ def test_one_that_takes_a_connection_string_answers_an_identity_in_the_published
     text = ".dup-next-ingest into T to h@'https://acct.blob.core.windows.net/data%s'"
     with pytest.raises(KustoError, match="Authentication with a Managed Identity is disabled for this flow"):
         match(text % ";managed_identity=system")
-    with pytest.raises(KustoError, match="does not carry out the duplication of ingestion"):
+    with pytest.raises(KustoError, match="does not support the duplication of ingestion"):
         match(text % ";impersonate")

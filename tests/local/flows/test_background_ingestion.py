@@ -79,7 +79,7 @@ def test_a_queued_file_that_fails_is_noted_and_the_next_goes_on(here: World, que
     eventually(lambda: here.rows("R | count") == [[2]])
     noted = failures(here)
     assert [row["Table"] for row in noted] == ["R", "R", "R", "R", "R", "Nowhere"]
-    assert "does not carry out the property 'ingestIfNotExists'" in noted[4]["Details"]
+    assert "does not support the property 'ingestIfNotExists'" in noted[4]["Details"]
     assert noted[0]["ErrorCode"] == "BadRequest_InvalidManagedIdentity"
     assert {row["IngestionSourcePath"] for row in noted} == {f"{CONTAINER}/a.csv", f"{CONTAINER}/none.csv"}
     for secret in ("abcdefgh", "managed_identity"):

@@ -96,7 +96,7 @@ def test_a_wrong_partition_is_refused(here: World, by: str, says: str) -> None:
 
 def test_an_export_to_a_partitioned_table_is_not_carried_out(here: World) -> None:
     create(here, "partition by (A:string = a) dataformat=csv")
-    assert "does not carry out exports" in here.client.refusal(".export to table T <| print a = 'x', b = 1").description
+    assert "does not support exports" in here.client.refusal(".export to table T <| print a = 'x', b = 1").description
 
 
 def test_options_that_a_definition_needs_only_once(here: World) -> None:
@@ -105,7 +105,7 @@ def test_options_that_a_definition_needs_only_once(here: World) -> None:
     text = f".create external table T (a: string) kind=storage dataformat=csv (h@'{CONTAINER}/%s;managed_identity={here.store}') with (%s=true)"
     assert "no blob" in here.client.refusal(text % ("nothing", "validateNotEmpty")).description
     for name in ("sampleUris", "filesPreview"):
-        assert f"carry out the property '{name.lower()}'" in here.client.refusal(text % ("", name)).description
+        assert f"support the property '{name.lower()}'" in here.client.refusal(text % ("", name)).description
     here.client.mgmt(text % ("", "validateNotEmpty"))
     assert here.client.mgmt(".show external table T cslschema") == here.client.mgmt(
         ".show external table T schema as csl"

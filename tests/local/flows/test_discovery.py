@@ -160,7 +160,7 @@ def test_rights_on_external_tables_are_those_that_are_documented(here: World, co
 def test_formats_and_kinds_that_are_not_carried_out_are_refused(here: World) -> None:
     where = f"(h'{CONTAINER};managed_identity={here.store}')"
     for shape, says in {
-        f"kind=delta {where}": "does not carry out the inference of the schema",
+        f"kind=delta {where}": "does not support the inference of the schema",
         f"(a: string) kind=adx {where}": "no other kind",
         f"(a: string) kind=storage dataformat=avro {where}": "'avro'",
         f"(a: string) kind=storage dataformat=csv {where} with (encoding=UTF8BOM)": "UTF8BOM",

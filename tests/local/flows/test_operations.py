@@ -94,7 +94,7 @@ def test_rows_are_replaced(here: World) -> None:
     "name", ["extend_schema", "folder", "ingestIfNotExists", "docstring", "ingestionMappingReference"]
 )
 def test_an_ingestion_property_that_is_not_carried_out_is_named(here: World, name: str) -> None:
-    says = f"does not carry out the property '{name.lower()}'"
+    says = f"does not support the property '{name.lower()}'"
     assert says in here.client.refusal(f".set-or-append R with ({name}='x') <| R").description
     assert says in here.client.refusal(f".ingest into table R ('{CONTAINER}/a.csv') with ({name}='x')").description
     here.client.mgmt(f".set-or-append R with ({name}=false) <| R")
@@ -114,7 +114,7 @@ def test_an_export_to_sql_takes_no_identity_and_is_not_carried_out(here: World) 
             'Authentication="Active Directory Managed Identity"',
             "Authentication with a Managed Identity is disabled for this flow",
         ),
-        ("Authentication=Active Directory Integrated", "does not carry out exports to SQL"),
+        ("Authentication=Active Directory Integrated", "does not support exports to SQL"),
     ):
         for mode in ("", "async "):
             text = (

@@ -146,7 +146,7 @@ def test_a_plugin_that_is_not_carried_out_asks_for_the_grant_and_then_says_so(
     text = "evaluate " + plugin.format(f'Authentication="Active Directory Managed Identity";User Id={here.mine};')
     assert here.missing(text) == "grant"
     here.grant("database Samples", here.mine, usage)
-    assert "does not carry out" in here.client.refusal(text, query=True).description
+    assert "does not support" in here.client.refusal(text, query=True).description
 
 
 def test_who_is_impersonated_needs_the_role_and_no_grant(here: World, connect: Callable[..., Any]) -> None:
@@ -180,4 +180,4 @@ def test_onelake_asks_for_the_grant_before_it_is_refused_as_not_carried_out(here
         here.revoke("cluster")
         assert here.missing(text) == "grant"
         here.grant("cluster", here.mine, "ExternalDataRequest")
-        assert "does not carry out data in OneLake" in str(here.client.refusal(text, query=True).description)
+        assert "does not support data in OneLake" in str(here.client.refusal(text, query=True).description)

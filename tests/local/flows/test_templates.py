@@ -270,7 +270,7 @@ def test_a_template_works_as_it_is_written_after_its_own_checklist(
                 run_line(Sessions({session.name: session}), template.line.removeprefix("%kqlmi "), KqlMI())
                 assert here.rows("R") == case.rows
         else:
-            with pytest.raises((ServiceError, HttpResponseError), match="not carry out"):
+            with pytest.raises((ServiceError, HttpResponseError), match="not support"):
                 run(here, where, template, tmp_path)
     finally:
         where.close()

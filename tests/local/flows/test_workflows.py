@@ -206,7 +206,7 @@ def test_a_workflow_that_is_not_carried_out_asks_for_the_grant_and_then_says_so(
     refusal = details(told(here.mine))
     assert (refusal["missing"], refusal["usage"]) == ("grant", ROWS[flow].usage)
     here.grant("cluster", here.mine, ROWS[flow].usage)
-    assert "not carry out" in told(here.mine).description
+    assert "not support" in told(here.mine).description
 
 
 @pytest.mark.parametrize("flow", DEFINED)
@@ -223,7 +223,7 @@ def test_a_workflow_whose_data_stay_elsewhere_asks_for_the_grant_when_it_is_defi
     here.grant("database Samples", here.mine, ROWS[flow].usage)
     here.client.mgmt(text.format(here.mine))
     if query:
-        assert "does not carry out reading" in here.client.refusal(query, query=True).description
+        assert "does not support reading" in here.client.refusal(query, query=True).description
         here.revoke("database Samples")
         assert here.missing(query) == "grant"
         (row,) = here.client.mgmt(".show external table E")
@@ -232,7 +232,7 @@ def test_a_workflow_whose_data_stay_elsewhere_asks_for_the_grant_when_it_is_defi
 
 @pytest.mark.parametrize("flow", CONNECTIONS)
 def test_a_data_connection_that_is_not_carried_out_asks_for_the_grant_and_then_says_so(here: World, flow: str) -> None:
-    for says in ("may not be used for DataConnection", "does not carry out"):
+    for says in ("may not be used for DataConnection", "does not support"):
         with pytest.raises(HttpResponseError, match=says):
             connect_hub(here, here.mine, CONNECTIONS[flow])
         here.grant("database Samples", here.mine, "DataConnection")

@@ -195,7 +195,7 @@ def test_streaming_ingestion_is_refused_as_known_whatever_its_encoding_says(worl
         status, body, _ = send(world, "POST", "/v1/rest/ingest/Samples/T?streamFormat=csv", b"x,1\n", **more)
         assert (status, body["error"]["@message"].partition(": ")[2]) == (
             400,
-            "the local cluster does not carry out streaming ingestion",
+            "the local cluster does not support streaming ingestion",
         )
     assert send(world, "POST", "/v1/rest/ingest/Samples/T", b"x", Authorization="")[0] == 401
 

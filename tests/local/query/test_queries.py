@@ -298,7 +298,7 @@ def test_several_results_have_a_table_of_contents_in_v1() -> None:
 
 
 def test_more_results_than_a_query_may_have_are_refused(reader: Any) -> None:
-    assert "does not carry out" in reader.refusal("print 1;" * 1000, query=True).description
+    assert "does not support" in reader.refusal("print 1;" * 1000, query=True).description
 
 
 @pytest.mark.parametrize(

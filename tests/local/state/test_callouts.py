@@ -23,7 +23,7 @@ def test_no_expression_takes_longer_than_its_text(regex: str) -> None:
 def test_an_expression_that_the_linear_engine_does_not_take_is_refused_as_known(
     regex: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(KustoError, match="the local cluster does not carry out the CalloutUriRegex") as refused:
+    with pytest.raises(KustoError, match="the local cluster does not support the CalloutUriRegex") as refused:
         callouts.parse(RULE % f'"{regex}"')
     assert (refused.value.status, refused.value.code) == (400, "General_BadRequest")
     assert capfd.readouterr().err == ""

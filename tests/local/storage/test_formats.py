@@ -41,13 +41,13 @@ def test_the_extension_tells_the_format(name: str, content: str, found: list[Any
 @pytest.mark.parametrize("name", ["f.avro", "f.orc", "f.sstream", "f.apacheavro", "F.AVRO"])
 def test_a_binary_format_is_refused_as_known(name: str) -> None:
     for asked in ((name, ""), ("f.csv", name[2:])):
-        with pytest.raises(KustoError, match=f"does not carry out the format '{name[2:].lower()}'"):
+        with pytest.raises(KustoError, match=f"does not support the format '{name[2:].lower()}'"):
             formats.format_of(*asked)
 
 
 @pytest.mark.parametrize("given", ["", "csv"])
 def test_a_zip_archive_is_refused_as_known(given: str) -> None:
-    with pytest.raises(KustoError, match="does not carry out zip archives"):
+    with pytest.raises(KustoError, match="does not support zip archives"):
         formats.format_of("f.csv.ZIP", given)
 
 
