@@ -55,7 +55,10 @@ def now(cluster: LocalCluster) -> str:
 
 
 def test_access_and_check_say_that_the_cluster_will_refuse_it(cluster: LocalCluster, session: Session) -> None:
-    for name, says in [("system", f"what it grants to {before(cluster)} is an earlier"), (before(cluster), "earlier")]:
+    for name, says in [
+        ("system", f"grants to an earlier system identity ({before(cluster)}) have no effect"),
+        (before(cluster), "earlier"),
+    ]:
         found = session.access(name, "ExternalDataRequest", database="Samples")
         assert found.allowed is False
         assert says in found.reason

@@ -1,1 +1,1 @@
-"""The policy, what it allows, and the commands that write it."""
+"""The ManagedIdentity policy: its text, its effect, and the commands that read and write it."""

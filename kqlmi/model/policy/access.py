@@ -1,4 +1,4 @@
-"""Effective access: what the policies of cluster and database together allow, with the reason."""
+"""Effective access: what the policies of the cluster and a database together allow, and why."""
 
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
@@ -8,11 +8,11 @@ from kqlmi.model.policy.policy import Snapshot
 from kqlmi.report import Described, Report
 
 Effect = Literal["effective", "redundant", "without effect"]
-EARLIER: Final = "it is an earlier system identity of the cluster, which is not assigned any more"
+EARLIER: Final = "it is an earlier system identity of the cluster and is no longer assigned"
 
 
 class Granting(Protocol):
-    """What tells the grants of each scope: a snapshot, or a draft."""
+    """A source of grants by scope: a snapshot or a draft."""
 
     def granted(self, scope: Scope, identity: str, usage: str) -> bool:
         """Check whether the policy of a scope grants a usage to an identity."""
@@ -21,7 +21,7 @@ class Granting(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Access(Described):
-    """Whether an identity may be used for something; ``allowed`` is None where a policy that decides was not read."""
+    """The answer to whether an identity may be used for a usage; ``allowed`` is None if a deciding policy was not read."""
 
     allowed: bool | None
     reason: str
@@ -34,21 +34,21 @@ class Access(Described):
 
 
 def without_effect(scope: Scope, usage: str) -> bool:
-    """Tell whether a grant of ``usage`` does nothing at ``scope``: cluster-only usages at a database."""
+    """Check whether a grant of ``usage`` has no effect at ``scope``: a cluster-only usage in a database's policy."""
     known = known_usage(usage)
     return not scope.is_cluster and known is not None and known.cluster_only
 
 
 def effect(snapshot: Granting, scope: Scope, identity: str, usage: str) -> Effect:
-    """Tell what a grant at ``scope`` adds to the other grants of ``snapshot``."""
+    """Return what a grant at ``scope`` adds to the other grants of ``snapshot``."""
     if without_effect(scope, usage):
         return "without effect"
     return "redundant" if covered_by(snapshot, scope, identity, usage) else "effective"
 
 
 def covered_by(snapshot: Granting, scope: Scope, identity: str, usage: str) -> tuple[tuple[Scope, str], ...]:
-    """Give the grants, as (scope, usage), that allow ``usage`` at ``scope`` apart from a plain grant there."""
-    # A cluster-only usage is allowed everywhere by the cluster's policy, and by that alone.
+    """Return the grants, as (scope, usage), that allow ``usage`` at ``scope`` without a grant of it there."""
+    # Only the cluster's policy allows a cluster-only usage, for every database.
     candidates = [(scope, ALL)] if usage != ALL and not without_effect(scope, usage) else []
     if not scope.is_cluster:
         candidates += [(Scope.cluster(), name) for name in dict.fromkeys((usage, ALL))]
@@ -56,15 +56,15 @@ def covered_by(snapshot: Granting, scope: Scope, identity: str, usage: str) -> t
 
 
 def covered_by_cluster(snapshot: Snapshot, scope: Scope, identity: str, usage: str) -> str:
-    """Give the cluster's usage that makes a database grant redundant; empty if none does, or at the cluster."""
+    """Return the cluster's usage that makes a database grant redundant; empty if none does, or if ``scope`` is the cluster."""
     covers = () if scope.is_cluster or without_effect(scope, usage) else covered_by(snapshot, scope, identity, usage)
     return next((name for where, name in covers if where.is_cluster), "")
 
 
 def access(snapshot: Snapshot, identity: str, usage: str, scope: Scope) -> Access:
-    """Return whether ``identity`` may be used for ``usage`` in ``scope``, by the documented rule: the policies add up.
+    """Check whether ``identity`` may be used for ``usage`` in ``scope``, by the documented rule: the policies add up.
 
-    A grant to an earlier system identity allows nothing, to nobody.
+    A grant to an earlier system identity allows nothing.
     """
     usage = usage_name(usage)
     if identity in snapshot.earlier:
@@ -82,11 +82,11 @@ def access(snapshot: Snapshot, identity: str, usage: str, scope: Scope) -> Acces
     if unread:
         return Access(allowed=None, reason=" and ".join(f"the policy of the {place} was not read" for place in unread))
     reason = " and ".join(f"the policy of the {place} does not grant it" for place in where)
-    held = {holder for place, name in deciding for holder in snapshot.earlier if snapshot.granted(place, holder, name)}
-    if identity == SYSTEM and held:
-        reason += (
-            f"; what it grants to {' and '.join(sorted(held))} is an earlier system identity's, and allows nothing"
-        )
+    earlier = {
+        holder for place, name in deciding for holder in snapshot.earlier if snapshot.granted(place, holder, name)
+    }
+    if identity == SYSTEM and earlier:
+        reason += f"; grants to an earlier system identity ({', '.join(sorted(earlier))}) have no effect"
     if without_effect(scope, usage):
-        reason += f"; {usage} counts in the cluster's policy only"
+        reason += f"; {usage} has an effect only in the cluster's policy"
     return Access(allowed=False, reason=reason)

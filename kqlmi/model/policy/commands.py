@@ -1,4 +1,4 @@
-"""The text of the policy commands: their only writer, and its reader."""
+"""The text of policy commands: the functions that write it, and those that parse it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -41,10 +41,10 @@ def _target(scope: Scope) -> str:
 
 @dataclass(frozen=True, slots=True)
 class PolicyCommand:
-    """A policy command as it was read.
+    """A parsed policy command.
 
-    ``scope`` is None for the database in context. ``payload`` is the decoded literal, or those that stand beside each
-    other joined, None where there is none. ``piped`` says that something follows, so that the answer need not be a policy.
+    ``scope`` is None for the database in context. ``payload`` is the decoded string literal (adjacent literals joined),
+    or None. ``piped`` means that more text follows, so the answer may not be a policy.
     """
 
     verb: Verb
@@ -54,7 +54,7 @@ class PolicyCommand:
 
 
 def read(text: str, tokens: Sequence[Token]) -> PolicyCommand | None:
-    """Read the policy command that a text is in any spelling that the service accepts; None for anything else, a script among it."""
+    """Read a policy command in any spelling that the service accepts; return None for any other text, including scripts."""
     command, rest = _parse(tokens, text)
     if command is None or rest is None or (rest and rest[0].text not in {"|", ";"}):
         return None
@@ -62,9 +62,9 @@ def read(text: str, tokens: Sequence[Token]) -> PolicyCommand | None:
 
 
 def writes(text: str, commands: Sequence[Nest]) -> tuple[PolicyCommand, ...]:
-    """Return the policy commands of a text that write: one, or those of an ``.execute … script``, in their order.
+    """Return the policy commands of a text that write: a single one, or those of an ``.execute … script``, in order.
 
-    What follows one decides nothing: a command that could write is one, and the service says whether it is whole.
+    The text after a command is ignored: whatever could write counts, and the service decides whether it is well formed.
     """
     parts = [nest.tokens for nest in commands]
     words = [token.text for token in parts[0][:4]]
@@ -75,7 +75,7 @@ def writes(text: str, commands: Sequence[Nest]) -> tuple[PolicyCommand, ...]:
 
 
 def _parse(found: Sequence[Token], text: str) -> tuple[PolicyCommand | None, Sequence[Token] | None]:
-    """Read the policy command that tokens begin with, and what follows it; None for that where its payload is broken."""
+    """Read the policy command at the start of the tokens, and the tokens after it; None for those if its payload is malformed."""
     verb, found = _verb(found, text)
     if verb is None:
         return None, None
@@ -92,7 +92,7 @@ def _parse(found: Sequence[Token], text: str) -> tuple[PolicyCommand | None, Seq
     if kind not in {"cluster", "database"} or not _starts_policy(rest):
         return None, None
     rest = rest[2:]
-    # The service joins literals that stand beside each other.
+    # The service joins adjacent literals.
     count = next((place for place, token in enumerate(rest) if token.kind != "literal"), len(rest))
     try:
         payload = joined(rest[:count]) if count else None
@@ -102,11 +102,11 @@ def _parse(found: Sequence[Token], text: str) -> tuple[PolicyCommand | None, Seq
 
 
 def expected(command: PolicyCommand, before: Policy | None) -> Policy | None:
-    """Return the policy that a policy command leaves where it finds ``before``; PolicyError if its payload is broken."""
+    """Return the policy after a command runs on ``before``; PolicyError if the command's payload is malformed."""
     if command.verb == "show":
         return before
     if command.verb != "delete" and command.payload is None:
-        raise PolicyError("The command has no policy.", hint="Write it as one string literal.")
+        raise PolicyError("The command contains no policy.", hint="Write the policy as one string literal.")
     payload = Policy.parse(command.payload)
     if command.verb == "alter-merge":
         return (before or Policy.empty()).merge(payload or Policy.empty())
@@ -114,7 +114,7 @@ def expected(command: PolicyCommand, before: Policy | None) -> Policy | None:
 
 
 def fault(command: PolicyCommand) -> str:
-    """Return what is wrong with a policy command's payload as a hint; empty if nothing is seen."""
+    """Return a hint about the fault in a policy command's payload; empty if none is found."""
     if command.payload is None:
         return ""
     try:
@@ -127,7 +127,7 @@ def fault(command: PolicyCommand) -> str:
 
 
 def _verb(found: Sequence[Token], text: str) -> tuple[Verb | None, Sequence[Token]]:
-    """Read the verb behind the dot; nothing stands between the three tokens of ``alter-merge``."""
+    """Read the verb after the dot; the three tokens of ``alter-merge`` must be adjacent."""
     merge = "".join(token.text for token in found[1:4])
     end = 4 if merge == "alter-merge" and text.startswith(merge, found[1].start) else 2
     verb = text[found[1].start : found[end - 1].end] if len(found) > end and found[0].text == "." else ""
@@ -139,7 +139,7 @@ def _starts_policy(found: Sequence[Token]) -> bool:
 
 
 def _name(found: Sequence[Token], text: str) -> tuple[str, Sequence[Token]]:
-    """Read a name: a word, a literal, or literals or plain text in brackets."""
+    """Read a name: a word, a literal, or literals or plain text in brackets; also return the tokens after it."""
     if found and found[0].kind == "word":
         return found[0].text, found[1:]
     if found and found[0].kind == "literal":

@@ -1,4 +1,4 @@
-"""The difference between two snapshots, one change for each grant, and between two policies, on a line."""
+"""The difference between two snapshots, as one change for each grant, and between two policies, as one line."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from kqlmi.model.policy.policy import Grant, Policy, Property, Snapshot, state_o
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One grant that comes or goes; ``effect`` tells what that changes beside all other grants."""
+    """One grant to add or remove; ``effect`` is its effect beside all other grants."""
 
     kind: Literal["grant", "revoke"]
     scope: Scope
@@ -22,7 +22,7 @@ class Change:
 
 
 def diff(current: Snapshot, desired: Snapshot) -> tuple[Change, ...]:
-    """Give the changes that lead from ``current`` to ``desired``, in the order of scope, identity and usage."""
+    """Return the changes that lead from ``current`` to ``desired``, ordered by scope, identity and usage."""
     changes: list[Change] = []
     for scope, policy in desired.policies.items():
         if current.policies.get(scope) is policy:
@@ -35,19 +35,19 @@ def diff(current: Snapshot, desired: Snapshot) -> tuple[Change, ...]:
 
 
 def difference(expected: Policy | None, found: Policy | None) -> str:
-    """Return on one line what a policy holds more and less than another: grants, unknown properties and identities."""
+    """Return on one line what a policy has gained and lost: grants, unknown properties and identities."""
     (grants, properties, identities), (were, had, holders) = state_of(found), state_of(expected)
-    # An identity that comes or goes without a grant.
+    # The other identities were added or removed without a grant.
     named = {who for who, _ in grants ^ were} | {who for who, _, _ in properties ^ had}
     changed = sorted((identities ^ holders) - named)
     others = [f"{'+' if who in identities else '-'} {who} without a usage" for who in changed]
     return ", ".join([*signed(grants - were, were - grants), *signed(properties - had, had - properties), *others])
 
 
-def signed(come: Iterable[Grant | Property], gone: Iterable[Grant | Property]) -> list[str]:
-    """Return grants or properties that come and go, each with its sign."""
+def signed(added: Iterable[Grant | Property], removed: Iterable[Grant | Property]) -> list[str]:
+    """Return added and removed grants or properties, each with its sign."""
     return [
         f"{sign} {who} {'property ' if value else ''}{printable(name)}"
-        for sign, items in (("+", come), ("-", gone))
+        for sign, items in (("+", added), ("-", removed))
         for who, name, *value in sorted(items)
     ]

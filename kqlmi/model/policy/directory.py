@@ -1,4 +1,4 @@
-"""Who is who: the managed identities that policies, Azure Resource Manager and people have named."""
+"""The directory of the managed identities named by policies, Azure Resource Manager or the user."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -17,11 +17,11 @@ _LIKE_SYSTEM: Final = re.compile(r"system(?:assigned)?(?:managed)?(?:identity)?"
 
 @dataclass(frozen=True)
 class Directory:
-    """The identities that are known, by object ID or ``system``.
+    """The known identities, by object ID or ``system``.
 
-    ``assigned`` has those that Azure Resource Manager lists for the cluster; None where it was not asked or did not
-    answer. ``systems`` are the object IDs by which policies or Azure know the system identity, ``earlier`` those of
-    identities that were the cluster's system identity and are no more: such an identity never comes back.
+    ``assigned`` contains those that Azure Resource Manager lists for the cluster; None if it was not asked or did not
+    answer. ``systems`` are the object IDs of the system identity in policies and in Azure, ``earlier`` those of
+    identities that used to be the cluster's system identity; such an identity never comes back.
     """
 
     identities: Mapping[str, Identity] = field(default_factory=dict)
@@ -31,7 +31,7 @@ class Directory:
 
     @classmethod
     def of(cls, policies: Snapshot, assigned: Iterable[Identity] | None = None) -> Self:
-        """Return what some policies know, and Azure Resource Manager, where it was asked."""
+        """Return the directory of some policies and, if Azure Resource Manager was asked, of the assigned identities."""
         found = cls().reading(policies)
         return found if assigned is None else found.assigning(assigned)
 
@@ -41,7 +41,7 @@ class Directory:
         systems = {one.principal_id for one in found if one.object_id == SYSTEM} - {"", *self.earlier}
         new = replace(self.learning(found), systems=self.systems | systems)
         if (listed := systems.intersection(self.assigned or ())) and self.assigned:
-            # It was listed by its object ID, before a policy showed whose that is.
+            # It was listed by its object ID before a policy identified that as the system identity's.
             known = {key: one for key, one in new.identities.items() if key not in listed}
             for key in listed:
                 known[SYSTEM] = _merged(known[SYSTEM], _as(SYSTEM, new.identities[key]))
@@ -50,33 +50,33 @@ class Directory:
         return new
 
     def learning(self, found: Iterable[Identity]) -> Self:
-        """Return the directory with identities that were described, or only named."""
+        """Return the directory with more identities, with or without a description."""
         known = dict(self.identities)
         for one in found:
             old = known.get(one.object_id)
             if old is None:
                 known[one.object_id] = one
             elif old != one:
-                # What a policy calls an identity never goes before its name in Azure.
+                # A name from Azure takes precedence over one from a policy.
                 azure = old.resource_id or one.object_id in (self.assigned or ())
                 known[one.object_id] = _merged(one, old) if azure else _merged(old, one)
         return replace(self, identities=MappingProxyType(known))
 
     def assigning(self, found: Iterable[Identity]) -> Self:
-        """Return the directory once Azure Resource Manager has listed all that are assigned.
+        """Return the directory with the complete list of assigned identities from Azure Resource Manager.
 
-        What policies call the system identity by another object ID than the one that is listed is an earlier one.
+        If policies name the system identity by another object ID than the listed one, that is an earlier system identity.
         """
         listed = {(key := self.key(one.object_id)): _as(key, one) for one in found}
         now = listed[SYSTEM].principal_id if SYSTEM in listed else ""
-        # Where it is off, policies go on to know it by that name.
+        # If the system identity is off, policies still name it by the known object IDs.
         systems = frozenset({now}) if now else self.systems
         earlier = self.earlier | (self.systems - systems)
         resources = {one.resource_id.casefold() for one in listed.values()} - {""}
         known = {
             key: one
             for key, one in self.identities.items()
-            # A resource that was made again has another object ID.
+            # A resource that was deleted and created again has another object ID.
             if key in listed or one.resource_id.casefold() not in resources
         }
         before = self.identities.get(SYSTEM, Identity(SYSTEM))
@@ -94,18 +94,18 @@ class Directory:
         )
 
     def unsure_of_assigned(self) -> Self:
-        """Return the directory after an assignment changed, so that what is assigned is to be asked again."""
+        """Return the directory after an assignment changed: the assigned identities must be read again."""
         return replace(self, assigned=None)
 
     def key(self, identity: str) -> ObjectId:
-        """Return an object ID, in any letter case, as grants compare it: the system identity's own is ``system``."""
+        """Return an object ID, in any letter case, as it appears in grants: the system identity's becomes ``system``."""
         wanted = identity.strip().lower()
         return SYSTEM if wanted in self.systems else ObjectId(wanted)
 
     def find(self, text: str) -> tuple[Identity, ...]:
         """Return the known identities that ``text`` names: by object ID, ``system``, client ID, resource ID or name.
 
-        An ID is never a name: whoever names an identity must not catch what is meant for another.
+        A GUID is never matched against names, so an identity that is named after another's ID is not mistaken for it.
         """
         wanted, key = text.strip().casefold(), self.key(text)
         if key == SYSTEM:
@@ -119,42 +119,44 @@ class Directory:
         return tuple(next(filter(None, found), ()))
 
     def named(self, text: str) -> Identity | None:
-        """Return the one known identity that ``text`` names, or None."""
+        """Return the known identity that ``text`` names; None if there is none, or several."""
         found = self.find(text)
         return found[0] if len(found) == 1 else None
 
     def resolve(self, text: str) -> Identity:
-        """Return the identity that ``text`` names, be it an unknown object ID; InputError if none or several have the name."""
+        """Return the identity that ``text`` names, which may be an unknown object ID; InputError if none or several match."""
         found = self.find(text)
         if len(found) == 1:
             return found[0]
         if found:
-            several = ", ".join(map(self._whole, found))
-            raise InputError(f"{text!r} names several identities: {several}.", hint="Give the object ID.")
+            several = ", ".join(map(self._in_full, found))
+            raise InputError(f"{text!r} matches several identities: {several}.", hint="Pass the object ID.")
         if is_guid(self.key(text)):
             return Identity(self.key(text))
-        also = "" if self.assigned is None else ", nor assigned to the cluster"
-        raise InputError(f"Identity {text!r} is not listed in any policy{also}.", hint=self.hint(text))
+        unknown = "not listed in any policy"
+        if self.assigned is not None:
+            unknown = "neither listed in a policy nor assigned to the cluster"
+        raise InputError(f"Identity {text!r} is {unknown}.", hint=self.hint(text))
 
     def hint(self, text: str) -> str:
-        """Return what may be meant by a name that no identity has."""
+        """Return a hint for a text that names no identity."""
         if like_system(text):
             return f"Did you mean {SYSTEM}?"
         names = [one.display_name for one in self.identities.values() if one.display_name]
-        return did_you_mean(text, dict.fromkeys(names)) if names else "Give its object ID."
+        return did_you_mean(text, dict.fromkeys(names)) if names else "Pass its object ID."
 
     def client_of(self, text: str) -> Identity | None:
-        """Return the identity whose client ID stands where an object ID belongs, or None."""
+        """Return the identity whose client ID was passed instead of its object ID, or None."""
         wanted, found = self.key(text), self.named(text)
         return found if found and is_guid(wanted) and found.object_id != wanted else None
 
     def name(self, identity: str) -> str:
-        """Return an identity for people, by its object ID or ``system``."""
+        """Return an identity for display, by its object ID or ``system``."""
         found = self.identities.get(identity)
         return str(found) if found else printable(identity)
 
     def state(self, identity: str) -> Literal["assigned", "orphan", ""]:
-        """Return whether an identity is assigned to the cluster or an orphan; empty where that is not known."""
+        """Return whether an identity is assigned to the cluster or an orphan; empty if that is not known."""
         if identity in self.earlier:
             return "orphan"
         return "" if self.assigned is None else "assigned" if identity in self.assigned else "orphan"
@@ -164,25 +166,25 @@ class Directory:
         """Return the display names by object ID or ``system``; empty for an identity without one."""
         return MappingProxyType({key: one.display_name for key, one in self.identities.items()})
 
-    def _whole(self, one: Identity) -> str:
-        """Return an identity with all that tells it from another of its name."""
+    def _in_full(self, one: Identity) -> str:
+        """Return an identity for display with everything that distinguishes it from others of the same name."""
         ids = [one.object_id, printable(one.resource_id), *["not assigned"] * (self.state(one.object_id) == "orphan")]
         return f"{printable(one.display_name)} ({', '.join(filter(None, ids))})"
 
 
 def like_system(text: str) -> bool:
-    """Return whether a text is one of the spellings by which other tools name a system identity."""
+    """Check whether a text is one of the spellings that other tools use for a system identity."""
     return bool(_LIKE_SYSTEM.fullmatch(_NO_LETTER.sub("", text.casefold())))
 
 
 def _as(key: ObjectId, one: Identity) -> Identity:
-    """Return an identity by what grants compare it by."""
+    """Return an identity under the object ID that it has in grants."""
     if key == one.object_id or key != SYSTEM:
         return replace(one, object_id=key)
     return replace(one, object_id=SYSTEM, principal_id=one.principal_id or one.object_id)
 
 
 def _merged(old: Identity, new: Identity) -> Identity:
-    """Return an identity with what is newly known of it; what is not told stays."""
+    """Return an identity with the newly known fields; empty fields of ``new`` leave the old ones unchanged."""
     known: dict[str, Any] = {one.name: value for one in fields(new) if (value := getattr(new, one.name))}
     return replace(old, **{**known, "object_id": old.object_id})

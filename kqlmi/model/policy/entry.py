@@ -1,4 +1,4 @@
-"""One object of a ManagedIdentity policy: an identity, and what it may be used for."""
+"""One object of a ManagedIdentity policy: an identity and its allowed usages."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -10,17 +10,17 @@ from kqlmi.model import jsontext
 from kqlmi.model.entities import SYSTEM, Identity, ObjectId, object_id, usage_name
 
 _FILLED_IN = ("ClientId", "TenantId", "DisplayName", "IsSystem")
-_EARLIER = "kqlmi.isEarlier"  # in records alone, never sent
+_EARLIER = "kqlmi.isEarlier"  # only in records, never sent
 _KNOWN = frozenset({"ObjectId", "AllowedUsages", _EARLIER, *_FILLED_IN})
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One policy object: an identity and what it may be used for.
+    """One policy object: an identity and its allowed usages.
 
-    ``usages`` keeps the spelling that was read. ``extra`` holds the properties that nobody knows, as JSON text by name.
-    ``is_earlier`` marks the entry of an identity that was the cluster's system identity and is no more; it is no part of
-    what was read, and so of no comparison.
+    ``usages`` keeps the spelling that was read. ``extra`` contains unknown properties, as JSON text by name.
+    ``is_earlier`` marks an identity that used to be the cluster's system identity; it is not part of the policy's text,
+    so comparisons ignore it.
     """
 
     object_id: ObjectId
@@ -34,7 +34,7 @@ class Entry:
 
     @property
     def identity(self) -> ObjectId:
-        """Return the identity as grants compare it: ``system`` whether it was read as the word or by ``IsSystem``."""
+        """Return the identity as it appears in grants: ``system`` if it was read as that word or with ``IsSystem``."""
         return SYSTEM if self.is_system and not self.is_earlier else self.object_id
 
     def without(self, usages: Iterable[str]) -> Self:
@@ -44,16 +44,16 @@ class Entry:
 
     @property
     def names(self) -> frozenset[str]:
-        """Return the usages as grants compare them."""
+        """Return the usages as they appear in grants."""
         return _names(self.usages)
 
     @property
     def described(self) -> Identity:
-        """Return the identity, described as the service filled it in."""
+        """Return the identity with the description that the service filled in."""
         return _described(self.identity, self.object_id, self.display_name, self.client_id, self.tenant_id)
 
     def payload(self, *, complete: bool = False) -> dict[str, Any]:
-        """Return the JSON object that a command sends; the ``complete`` one, with all that was read, is for keeping."""
+        """Return the JSON object that a command sends, or, if ``complete``, everything that was read, for storage."""
         filled = (self.client_id, self.tenant_id, self.display_name, self.is_system)
         return {
             "ObjectId": self.object_id,
@@ -65,31 +65,33 @@ class Entry:
 
 
 def read_entry(item: Any, place: int) -> Entry:
-    """Read an item of a policy's JSON array, at a place counted from 1; PolicyError if it is no policy object."""
+    """Read an item of a policy's JSON array, its place counted from 1; PolicyError if it is not a policy object."""
     if not isinstance(item, dict):
-        raise PolicyError(f"Item {place} of the policy is not an object.")
+        raise PolicyError(f"Item {place} of the policy is not a JSON object.")
     for name in ("ObjectId", "AllowedUsages"):
         if not isinstance(item.get(name), str):
-            raise PolicyError(f"Object {place} of the policy has no {name} (a string).", hint=_spelling(item, name))
+            raise PolicyError(
+                f"Object {place} of the policy has no string property {name}.", hint=_spelling(item, name)
+            )
     filled = {name: item.get(name) for name in _FILLED_IN}
     extra = tuple((name, jsontext.dump(value)) for name, value in item.items() if name not in _KNOWN)
     return (Entry if extra else _plain_entry)(
         object_id=_object_id(item["ObjectId"]),
         usages=_usages(item["AllowedUsages"]),
-        client_id=_kept(str(filled["ClientId"] or "")),
-        tenant_id=_kept(str(filled["TenantId"] or "")),
-        display_name=_kept(str(filled["DisplayName"] or "")),
+        client_id=_interned(str(filled["ClientId"] or "")),
+        tenant_id=_interned(str(filled["TenantId"] or "")),
+        display_name=_interned(str(filled["DisplayName"] or "")),
         is_system=str(filled["IsSystem"]).lower() == "true",
         extra=extra,
         is_earlier=item.get(_EARLIER) is True,
     )
 
 
-# The policies of a cluster repeat identities and sets of usages in each database: what is equal is kept once.
+# The policies of a cluster repeat identities and sets of usages in each database, so equal values are stored once.
 _SHARED: Final = 8192
 _plain_entry = lru_cache(_SHARED)(Entry)
 _object_id = lru_cache(_SHARED)(object_id)
-_kept = lru_cache(_SHARED)(str)
+_interned = lru_cache(_SHARED)(str)
 
 
 @lru_cache(_SHARED)
@@ -101,7 +103,7 @@ def _described(identity: ObjectId, own_id: ObjectId, name: str, client_id: str, 
 @lru_cache(_SHARED)
 def _usages(text: str) -> tuple[str, ...]:
     usages = (usage.strip() for usage in text.split(","))
-    return tuple(_kept(usage) for usage in usages if usage)
+    return tuple(_interned(usage) for usage in usages if usage)
 
 
 @lru_cache(_SHARED)
@@ -111,4 +113,4 @@ def _names(usages: tuple[str, ...]) -> frozenset[str]:
 
 def _spelling(item: dict[str, Any], name: str) -> str:
     near = next((key for key in item if key.casefold() == name.casefold() and key != name), None)
-    return f"Write {name} in place of {near}." if near else ""
+    return f"Write {name} instead of {near}." if near else ""

@@ -1,4 +1,4 @@
-"""The ManagedIdentity policy of one scope, and a snapshot of several."""
+"""The ManagedIdentity policy of one scope, and a snapshot of the policies of several."""
 
 from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -12,29 +12,29 @@ from kqlmi.model.entities import SYSTEM, Identity, ObjectId, Scope, checked_usag
 from kqlmi.model.policy.entry import Entry, read_entry
 
 Grant = tuple[str, str]
-"""An identity (a lower-case GUID, or ``system``) and a usage's name."""
+"""An identity (a lower-case GUID, or ``system``) and the name of a usage."""
 
 Property = tuple[str, str, str]
-"""An identity, the name of a property that nobody knows, and its value as JSON."""
+"""An identity, the name of an unknown property, and its value as JSON text."""
 
 
 @dataclass(frozen=True)
 class Policy:
-    """The policy objects of one scope, in the order that was read.
+    """The policy objects of one scope, in the order in which they were read.
 
-    ``==`` compares everything that was read; compare ``grants`` to learn whether two policies allow the same.
+    ``==`` compares everything that was read; compare ``grants`` to check whether two policies allow the same.
     """
 
     entries: tuple[Entry, ...] = ()
 
     @classmethod
     def empty(cls) -> Self:
-        """Give the policy ``[]``, which is not the same as no policy."""
+        """Return the policy ``[]``, which differs from having no policy."""
         return cls()
 
     @classmethod
     def parse(cls, text: str | None) -> Self | None:
-        """Read a policy's JSON, single-quoted strings included; None where there is no policy.
+        """Read a policy's JSON, in which strings may be single-quoted; None if there is no policy.
 
         Raises:
             PolicyError: The text is not a JSON array of objects with ObjectId and AllowedUsages.
@@ -43,21 +43,21 @@ class Policy:
             return None
         value = jsontext.load(text)
         if not isinstance(value, list):
-            raise PolicyError("A ManagedIdentity policy is a JSON array.", hint="Put the objects between [ and ].")
+            raise PolicyError("The ManagedIdentity policy is not a JSON array.", hint="Enclose its objects in [ and ].")
         try:
             return cls(tuple(read_entry(item, place) for place, item in enumerate(value, 1)))
         except RecursionError:
-            raise PolicyError("A property of the policy is nested too deep.") from None
+            raise PolicyError("A property of the policy is nested too deeply.") from None
 
     def to_json(self) -> str:
-        """Give the JSON array that a command sends: ObjectId, AllowedUsages and the properties that nobody knows.
+        """Return the JSON array that a command sends: ObjectId, AllowedUsages and unknown properties.
 
-        It is ASCII and holds no backtick, so that it fits any string literal.
+        The text is ASCII without backticks, so that it fits into any string literal.
         """
         return jsontext.dump([entry.payload() for entry in self.entries]).replace("`", "\\u0060")
 
     def to_record(self) -> str:
-        """Give the JSON array with everything that was read, for keeping: ``parse`` gives an equal policy."""
+        """Return the JSON array with everything that was read, for storage; ``parse`` returns an equal policy."""
         return jsontext.dump(self.records)
 
     @property
@@ -66,24 +66,24 @@ class Policy:
         return [entry.payload(complete=True) for entry in self.entries]
 
     def marking(self, earlier: Container[str]) -> Self:
-        """Return the policy with the entries of ``earlier`` system identities kept apart from the one of now."""
+        """Return the policy with the entries of the ``earlier`` system identities marked as such."""
         new = {one for one in self.entries if one.is_system and not one.is_earlier and one.object_id in earlier}
         marked = (replace(one, is_earlier=True) if one in new else one for one in self.entries)
         return replace(self, entries=tuple(marked)) if new else self
 
     @property
     def earlier(self) -> frozenset[str]:
-        """Return the object IDs of the earlier system identities that were told apart."""
+        """Return the object IDs of the entries that are marked as earlier system identities."""
         return frozenset(entry.object_id for entry in self.entries if entry.is_earlier)
 
     @cached_property
     def grants(self) -> frozenset[Grant]:
-        """Give every (identity, usage) that the policy grants."""
+        """Return every (identity, usage) that the policy grants."""
         return frozenset((identity, usage) for identity, usages in self.holdings.items() for usage in usages)
 
     @cached_property
     def holdings(self) -> Mapping[str, frozenset[str]]:
-        """Give the names of the usages granted to each identity."""
+        """Return the names of the usages granted to each identity."""
         found: dict[str, frozenset[str]] = {}
         for entry in self.entries:
             usages, known = entry.names, found.get(entry.identity)
@@ -92,34 +92,34 @@ class Policy:
 
     @cached_property
     def properties(self) -> frozenset[Property]:
-        """Return the properties that nobody knows, of every identity."""
+        """Return the unknown properties of every identity."""
         return frozenset((entry.identity, name, value) for entry in self.entries for name, value in entry.extra)
 
     @cached_property
     def state(self) -> "State":
-        """Return everything that was read but the four properties that the service fills in, as drift compares it."""
+        """Return what drift compares: everything that was read except the four properties that the service fills in."""
         return self.grants, self.properties, frozenset(self.holdings)
 
     def usages(self, identity: str) -> frozenset[str]:
-        """Give the names of the usages granted to an identity."""
+        """Return the names of the usages granted to an identity."""
         return self.holdings.get(self._identity(identity.strip().lower()), frozenset())
 
     def grant(self, identity: str, *usages: str, also: Iterable[str] = ()) -> Self:
-        """Give the policy with more usages for an identity, given by its object ID or ``system``.
+        """Return the policy with more usages for an identity, named by its object ID or ``system``.
 
         Raises:
-            PolicyError: The object ID is malformed, or neither the catalogue nor this policy nor ``also`` holds a usage.
+            PolicyError: The object ID is malformed, or a usage is in none of the catalogue, this policy and ``also``.
         """
         also = {*also, *(usage for _, usage in self.grants)}
         return self.merge(Policy((Entry(object_id(identity), tuple(checked_usage(usage, also) for usage in usages)),)))
 
     def revoke(self, identity: str, *usages: str, also: Iterable[str] = ()) -> Self:
-        """Return the policy without some usages of an identity, as for ``grant``; an object that has none left goes too."""
+        """Return the policy without some usages of an identity, named as for ``grant``; an object without usages is removed."""
         also = {*also, *(usage for _, usage in self.grants)}
         return self.without({self._identity(object_id(identity)): {checked_usage(usage, also) for usage in usages}})
 
     def without(self, grants: Mapping[str, Collection[str]]) -> Self:
-        """Give the policy without the usages that ``grants`` lists for each identity, as grants compare them."""
+        """Return the policy without the usages that ``grants`` lists for each identity, both as they appear in grants."""
         rest = [entry.without(grants[entry.identity]) if entry.identity in grants else entry for entry in self.entries]
         return replace(
             self, entries=tuple(new for new, old in zip(rest, self.entries, strict=True) if new.usages or new == old)
@@ -128,10 +128,10 @@ class Policy:
     def holding(
         self, wanted: Mapping[str, Collection[str]], extra: Mapping[str, Mapping[str, str]] = MappingProxyType({})
     ) -> Self:
-        """Return the policy in which each identity of ``wanted`` holds just those usages, all else as it was.
+        """Return the policy that grants each identity of ``wanted`` exactly those usages, with everything else unchanged.
 
-        Identities are as grants compare them, and ``extra`` has the unknown properties of those that are new. The grants
-        go first: an object that loses all that it had keeps its place and its properties.
+        Identities are as they appear in grants; ``extra`` contains the unknown properties of new ones. Usages are added
+        before others are removed, so that an object whose usages are all replaced keeps its place and its properties.
         """
         entries = list(self.entries)
         places: dict[str, int] = {entry.identity: place for place, entry in reversed(list(enumerate(entries)))}
@@ -146,7 +146,7 @@ class Policy:
         return replace(self, entries=tuple(entries)).without(surplus)
 
     def having(self, properties: Iterable[Property]) -> Self:
-        """Return the policy with other values of some unknown properties, for the identities that it has."""
+        """Return the policy with new values of unknown properties, for those identities that it contains."""
         wanted: dict[str, dict[str, str]] = {}
         for identity, name, value in properties:
             wanted.setdefault(identity, {})[name] = value
@@ -157,7 +157,7 @@ class Policy:
         return replace(self, entries=tuple(entries))
 
     def merge(self, other: "Policy") -> Self:
-        """Give what ``.alter-merge`` makes of this policy: more identities and usages, and nothing removed."""
+        """Return this policy after ``.alter-merge`` with another, which adds identities and usages and removes nothing."""
         entries = list(self.entries)
         same = {entry.object_id: entry.identity for entry in entries}
         places: dict[ObjectId, int] = {}
@@ -180,7 +180,7 @@ class Policy:
 
     @cached_property
     def identities(self) -> tuple[Identity, ...]:
-        """Give the identities of the policy, described as the service filled them in."""
+        """Return the identities of the policy, with the descriptions that the service filled in."""
         return tuple(entry.described for entry in self.entries)
 
     def _identity(self, identity: str) -> str:
@@ -191,7 +191,7 @@ class Policy:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The policies of the scopes that were read; None is "no policy", and a scope that is absent was not read."""
+    """The policies by scope; None means that the scope has no policy, and a missing scope was not read."""
 
     policies: Mapping[Scope, Policy | None] = field(default_factory=dict)
 
@@ -199,41 +199,41 @@ class Snapshot:
         object.__setattr__(self, "policies", MappingProxyType(dict(self.policies)))
 
     def grants(self, scope: Scope) -> frozenset[Grant]:
-        """Give the grants of a scope; none where there is no policy or it was not read."""
+        """Return the grants of a scope; none if it has no policy or was not read."""
         return grants_of(self.policies.get(scope))
 
     def granted(self, scope: Scope, identity: str, usage: str) -> bool:
-        """Check whether a scope grants a usage to an identity, both as grants compare them."""
+        """Check whether a scope grants a usage to an identity, both as they appear in grants."""
         return (identity, usage) in self.grants(scope)
 
     def with_policy(self, scope: Scope, policy: Policy | None) -> Self:
-        """Give a snapshot in which one scope holds ``policy``."""
+        """Return the snapshot with ``policy`` in one scope."""
         return replace(self, policies={**self.policies, scope: policy})
 
     def marking(self, earlier: Container[str]) -> Self:
-        """Return the snapshot with the entries of ``earlier`` system identities kept apart from the one of now."""
+        """Return the snapshot with the entries of the ``earlier`` system identities marked as such."""
         marked = {scope: policy and policy.marking(earlier) for scope, policy in self.policies.items()}
         return replace(self, policies=marked) if any(marked[one] is not self.policies[one] for one in marked) else self
 
     @cached_property
     def earlier(self) -> frozenset[str]:
-        """Return the object IDs of the earlier system identities that were told apart."""
+        """Return the object IDs of the entries that are marked as earlier system identities."""
         return frozenset().union(*(policy.earlier for policy in self.policies.values() if policy))
 
     def usages_of(self, scope: Scope, identity: str) -> frozenset[str]:
-        """Give the usages that an identity, as grants compare it, holds in a scope."""
+        """Return the usages that a scope grants to an identity, as they appear in grants."""
         policy = self.policies.get(scope)
         return policy.holdings.get(identity, frozenset()) if policy else frozenset()
 
     @cached_property
     def usages(self) -> frozenset[str]:
-        """Give every usage that any of the policies grants."""
+        """Return every usage that any of the policies grants."""
         found = (usages for policy in self.policies.values() if policy for usages in policy.holdings.values())
         return frozenset().union(*found)
 
     @cached_property
     def identities(self) -> Mapping[str, Identity]:
-        """Give every identity of every policy, the described ones before the bare ones, by object ID or ``system``."""
+        """Return the identities of all policies, by object ID or ``system``, each with a description if any policy has one."""
         found: dict[str, Identity] = {}
         for policy in self.policies.values():
             for identity in policy.identities if policy else ():
@@ -243,12 +243,12 @@ class Snapshot:
 
 
 def marked_as(policy: Policy | None, *others: Policy | None) -> Policy | None:
-    """Return a policy with the earlier system identities kept apart as they are in others."""
+    """Return a policy with the earlier system identities marked that are marked in any of the others."""
     return policy and policy.marking(frozenset().union(*(other.earlier for other in others if other)))
 
 
 def as_read(policy: Policy | None) -> Policy | None:
-    """Return a policy as any other reader has it: with no earlier system identity kept apart."""
+    """Return a policy without marks of earlier system identities, as any other reader sees it."""
     if policy is None or not policy.earlier:
         return policy
     return replace(policy, entries=tuple(replace(entry, is_earlier=False) for entry in policy.entries))
@@ -259,10 +259,10 @@ State = tuple[frozenset[Grant], frozenset[Property], frozenset[str]]
 
 
 def grants_of(policy: Policy | None) -> frozenset[Grant]:
-    """Give the grants of a policy; none where there is no policy."""
+    """Return the grants of a policy; none if there is no policy."""
     return policy.grants if policy else frozenset()
 
 
 def state_of(policy: Policy | None) -> State:
-    """Return the state of a policy; that of an empty one where there is no policy."""
+    """Return the state of a policy; that of an empty one if there is no policy."""
     return (policy or Policy.empty()).state

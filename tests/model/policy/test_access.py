@@ -23,7 +23,7 @@ def snapshot(cluster: str, database: str) -> Snapshot:
         ("ExternalTable", "", "ExternalTable", True, "cluster grants ExternalTable"),
         ("", "All", "ExternalTable", True, "grants All, which covers ExternalTable"),
         ("All", "", "SandboxArtifacts", True, "cluster grants All"),
-        ("", "SandboxArtifacts All", "SandboxArtifacts", False, "cluster's policy only"),
+        ("", "SandboxArtifacts All", "SandboxArtifacts", False, "only in the cluster's policy"),
         ("", "All", "FutureFlow", True, "All"),
     ],
 )

@@ -73,7 +73,7 @@ def test_two_identities_of_one_name_are_an_error_that_lists_both_whole() -> None
 def test_a_name_that_nobody_has_is_answered_with_the_nearest_and_with_where_was_looked() -> None:
     with pytest.raises(InputError, match=r"'loadr' is not listed in any policy\. Did you mean loader\?"):
         Directory().learning([LOADER]).resolve("loadr")
-    with pytest.raises(InputError, match="nor assigned to the cluster"):
+    with pytest.raises(InputError, match="neither listed in a policy nor assigned to the cluster"):
         Directory().assigning([LOADER]).resolve("loadr")
 
 

@@ -128,7 +128,7 @@ def test_numbers_of_unknown_properties_are_not_rounded() -> None:
         ("[1]", "Item 1"),
         ('[{"AllowedUsages": "All"}]', "ObjectId"),
         ('[{"ObjectId": "system"}]', "AllowedUsages"),
-        ('[{"objectId": "system", "AllowedUsages": "All"}]', "in place of objectId"),
+        ('[{"objectId": "system", "AllowedUsages": "All"}]', "instead of objectId"),
         ('[{"ObjectId": "loader", "AllowedUsages": "All"}]', "'loader'"),
         ('[{"ObjectId": "system", "AllowedUsages": ["All"]}]', "AllowedUsages"),
         ('[{"ObjectId": "system", "ObjectId": "system", "AllowedUsages": "All"}]', "'ObjectId'"),
