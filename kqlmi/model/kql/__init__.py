@@ -1,1 +1,1 @@
-"""KQL as text: tokens, brackets, constants, quoting."""
+"""KQL as text: tokens, brackets, constants and quoting."""

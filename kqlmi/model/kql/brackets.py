@@ -1,4 +1,4 @@
-"""The tokens of a command or query with their brackets: groups, what stands between commas, and where commands begin."""
+"""Tokens with matched brackets: the groups of a command or query, their items, and the commands of a script."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,7 @@ from kqlmi.model.kql.tokenizer import Token
 
 _CLOSED_BY: Final = {"(": ")", "[": "]", "{": "}"}
 _OPENED_BY: Final = {closer: opener for opener, closer in _CLOSED_BY.items()}
-# A line that begins with one of these behind a dot begins a command; anything else may be the rest of a query.
+# A line that begins with a dot and one of these begins a command; any other line may continue a query.
 _VERBS: Final = frozenset(
     {"add", "alter", "append", "assert", "attach", "cancel", "clear", "create", "delete", "detach", "disable", "drop", "enable", "execute", "export", "get", "grant", "import", "ingest", "join", "kill", "list", "merge", "move", "redirect", "rename", "replace", "restore", "revoke", "run", "save", "seal", "set", "show", "undo"}
 )  # fmt: skip
@@ -19,7 +19,7 @@ _UNFINISHED: Final = frozenset({*"|<>=,+-*/([{.:", "<|"})
 
 @dataclass(frozen=True, slots=True)
 class Nest:
-    """Tokens of a source, and for each bracket the place of its partner; an opening one that is not closed has none."""
+    """Tokens of a source; ``partner`` maps the index of each bracket to its partner's, unless the bracket is unmatched."""
 
     source: Mapped
     tokens: Sequence[Token]
@@ -27,7 +27,7 @@ class Nest:
 
     @classmethod
     def of(cls, source: Mapped, tokens: Sequence[Token]) -> Self:
-        """Pair the brackets; a closing one leaves open whatever of another kind was not closed inside it."""
+        """Match the brackets; a closing bracket leaves unclosed brackets of other kinds inside it unmatched."""
         partner: dict[int, int] = {}
         waiting: list[int] = []
         count = dict.fromkeys(_CLOSED_BY, 0)
@@ -45,24 +45,24 @@ class Nest:
         return cls(source, tokens, partner)
 
     def at(self, place: int) -> str:
-        """Return the text of a token; empty outside."""
+        """Return the text of the token at an index; empty if the index is out of range."""
         return self.tokens[place].text if 0 <= place < len(self.tokens) else ""
 
     def is_literal(self, place: int) -> bool:
-        """Check whether a token is a string literal."""
+        """Check whether the token at an index is a string literal."""
         return 0 <= place < len(self.tokens) and self.tokens[place].kind == "literal"
 
     def literal(self, place: int) -> Mapped:
-        """Return the value of a string literal."""
+        """Return the value of the string literal at an index."""
         return literal(self.source, self.tokens[place])
 
     def unknown(self, start: int, end: int) -> Text:
-        """Return what cannot be told: the expression from ``start`` to ``end``."""
+        """Return an unknown value for the expression from ``start`` to ``end``."""
         span = self.source.span(self.tokens[start].start, self.tokens[end - 1].end)
         return Text((Mapped.unknown(*span),))
 
     def direct(self, start: int, end: int | None = None) -> Iterator[int]:
-        """Yield the places from ``start`` on that are in no group, the opening brackets of groups among them."""
+        """Yield the indexes from ``start`` that are outside nested groups, including the groups' opening brackets."""
         place, stop = start, len(self.tokens) if end is None else end
         while place < stop:
             yield place
@@ -71,27 +71,27 @@ class Nest:
             place += 1
 
     def items(self, start: int, end: int) -> list[tuple[int, int]]:
-        """Return what stands between commas from ``start`` to ``end``, as pairs of places."""
+        """Return the comma-separated items from ``start`` to ``end``, as pairs of indexes; empty items are left out."""
         commas = [place for place in self.direct(start, end) if self.at(place) == ","]
         bounds = zip([start, *(place + 1 for place in commas)], [*commas, end], strict=True)
         return [(first, last) for first, last in bounds if first < last]
 
     def arguments(self, opener: int) -> list[tuple[int, int]]:
-        """Return the items of a group; of one that is not closed, those that are one literal."""
+        """Return the items of a group; of an unclosed group, only those that are a single literal."""
         if opener in self.partner:
             return self.items(opener + 1, self.partner[opener])
         items = self.items(opener + 1, len(self.tokens))
         return [(start, end) for start, end in items if self.is_literal(start) and end == start + 1]
 
     def closes(self, opener: int, end: int) -> bool:
-        """Check whether the group that begins at ``opener`` is the last thing before ``end``."""
+        """Check whether the group that begins at ``opener`` closes directly before ``end``."""
         return self.partner.get(opener) == end - 1
 
 
 def commands(source: Mapped, tokens: Sequence[Token]) -> Iterator[Nest]:
-    """Yield each command of a script by itself, or the one command or query that a text is.
+    """Yield each command of a script, or the whole text if it is a single command or query.
 
-    A command begins at a dot and a verb, first on their line or behind the ``<|`` of ``.execute … script``.
+    A command begins with a dot and a verb, at the start of a line or after the ``<|`` of ``.execute … script``.
     """
     first = 0
     for place, token in enumerate(tokens[:-1]):
@@ -106,16 +106,16 @@ def commands(source: Mapped, tokens: Sequence[Token]) -> Iterator[Nest]:
 
 
 def second_command(text: str, tokens: Sequence[Token]) -> str:
-    """Return the line on which a second command begins, empty where there is none for certain."""
+    """Return the start of the line on which a second command begins; empty unless one certainly does."""
     words = [token.text for token in tokens]
     if words[:2] == [".", "execute"] and "script" in words:
         return ""
     if words[:3] == [".", "ingest", "inline"]:
-        # What follows is data.
+        # The rest is data.
         tokens = tokens[: words.index("<|") if "<|" in words else None]
     depth = 0
     for before, token, after in zip(tokens, tokens[1:], tokens[2:], strict=False):
-        # What would close a bracket may stand in a literal that is not closed.
+        # An unclosed literal may contain closing brackets.
         depth = 0 if before.kind == "unclosed" else depth + (before.text in _CLOSED_BY) - (before.text in _OPENED_BY)
         if (
             token.text == "."
@@ -125,6 +125,6 @@ def second_command(text: str, tokens: Sequence[Token]) -> str:
             and before.text not in _UNFINISHED
             and not {"\n", "\r"}.isdisjoint(text[before.end : token.start])
         ):
-            # What stands in quotes may be a secret.
+            # Quoted text may be a secret.
             return re.split(r"h?@?[\"'`~]", text[token.start :].splitlines()[0])[0].strip()[:60]
     return ""

@@ -1,4 +1,4 @@
-"""Constant expressions of a query: their strings, where the text alone tells them."""
+"""Constant expressions of a query, whose string values follow from the text alone."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from kqlmi.model.kql.brackets import Nest
 from kqlmi.model.kql.payloads import leaves, pieces
 from kqlmi.model.kql.source_map import Mapped, Text
 
-# What is longer or deeper is not told: no connection string is, and a text must not cost more than its length.
+# Anything longer or deeper is unknown: no connection string is, and the cost must stay proportional to the text's length.
 _MAX_PIECES: Final = 256
 _MAX_DEPTH: Final = 32
 _NO_STRING: Final = frozenset({"true", "false", "null"})
@@ -16,7 +16,7 @@ _NO_STRING: Final = frozenset({"true", "false", "null"})
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bag:
-    """The strings of an array or a property bag, each with the name of the property it stands in, or in no one's."""
+    """The strings of an array or a property bag, each with the name of its property, which may be empty."""
 
     leaves: tuple[tuple[str, Text], ...] = ()
 
@@ -26,22 +26,22 @@ Value = Text | Bag
 
 @dataclass(slots=True)
 class Names:
-    """The values that ``let`` has bound so far, by name, as the braces around them allow; None hides what a name meant."""
+    """The values bound by ``let``, by name, as scoped by braces; None marks a parameter, which hides an outer value."""
 
     bound: dict[str, Value | None] = field(default_factory=dict)
     _outer: list[dict[str, Value | None]] = field(default_factory=lambda: [{}])
 
     def bind(self, name: str, value: Value | None) -> None:
-        """Bind a name until the brace that is open closes."""
+        """Bind a name until the current brace closes."""
         self._outer[-1].setdefault(name, self.bound.get(name))
         self.bound[name] = value
 
     def enter(self) -> None:
-        """Go behind an opening brace."""
+        """Enter the scope of an opening brace."""
         self._outer.append({})
 
     def leave(self) -> None:
-        """Go behind a closing brace, where names mean again what they meant before."""
+        """Leave the scope at a closing brace, and restore the outer bindings."""
         if len(self._outer) > 1:
             self.bound |= self._outer.pop()
 
@@ -99,7 +99,7 @@ def _packed(nest: Nest, items: Iterable[tuple[str, Value]], start: int, end: int
 
 
 def name_at(nest: Nest, start: int, end: int) -> str | None:
-    """Return the name that stands from ``start`` to ``end``: a word, or a literal in brackets."""
+    """Return the name from ``start`` to ``end``, a word or a literal in brackets; None if it is not a name."""
     if start < len(nest.tokens) and end == start + 1 and nest.tokens[start].kind == "word":
         return nest.at(start)
     if end == start + 3 and nest.at(start) == "[" and nest.is_literal(start + 1) and nest.at(start + 2) == "]":
@@ -108,7 +108,7 @@ def name_at(nest: Nest, start: int, end: int) -> str | None:
 
 
 def bind(nest: Nest, names: Names, let: int) -> None:
-    """Bind the name behind the word ``let`` at a place, if one stands there."""
+    """Bind the name that follows the word ``let`` at an index, if there is one."""
     equals = let + 2 if nest.at(let + 1) != "[" else let + 4
     name = name_at(nest, let + 1, equals)
     if name is None or nest.at(equals) != "=":
@@ -118,6 +118,6 @@ def bind(nest: Nest, names: Names, let: int) -> None:
 
 
 def parameters(nest: Nest, brace: int) -> Iterator[str]:
-    """Yield the names of the parameters of the function whose body opens at ``brace``."""
+    """Yield the parameter names of the function whose body opens at ``brace``."""
     opener = nest.partner.get(brace - 1, brace) if nest.at(brace - 1) == ")" else brace
     yield from (nest.at(place) for place in nest.direct(opener + 1, brace - 1) if nest.at(place + 1) == ":")

@@ -1,4 +1,4 @@
-"""The strings of JSON, each with the property it stands in and the place of its characters."""
+"""The strings of a JSON payload, each with its property and the source offsets of its characters."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -6,14 +6,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from kqlmi.model.kql.source_map import Mapped, Text, json_string, literal
 from kqlmi.model.kql.tokenizer import Token
 
-# As in kqlmi.model.jsontext: single quotes too, and a string that is not closed reaches to the end.
+# As in kqlmi.model.jsontext, single quotes are accepted, and an unclosed string extends to the end.
 _PIECE = re.compile(r""""(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?|[A-Za-z_$][\w$]*|[{}\[\],:]""", re.DOTALL)
 
 Piece = str | Mapped
 
 
 def json_pieces(payload: Mapped) -> Iterator[Piece]:
-    """Yield the strings and marks of a JSON text; a property's name may stand without quotes. Never raises."""
+    """Yield the strings, unquoted names and punctuation of a JSON text. Never raises."""
     for match in _PIECE.finditer(payload.value):
         start, end = match.span()
         if match[0][0] not in "\"'":
@@ -24,13 +24,13 @@ def json_pieces(payload: Mapped) -> Iterator[Piece]:
 
 
 def pieces(source: Mapped, tokens: Sequence[Token]) -> Iterator[Piece]:
-    """Yield the strings and marks of what stands in ``dynamic(…)``, whose strings are literals of any form."""
+    """Yield the strings, unquoted names and punctuation inside ``dynamic(…)``, whose strings are literals of any form."""
     for token in tokens:
         yield literal(source, token) if token.kind == "literal" else token.text
 
 
 def leaves(found: Iterable[Piece]) -> tuple[tuple[str, Text], ...]:
-    """Return each string that is a value, with the name of the property that holds it or the array around it."""
+    """Return each string value with the name of its property, or of the property of the array that contains it."""
     names, result = [""], []
     before: Piece = ""
     for piece in (*found, ""):

@@ -1,6 +1,6 @@
 r"""Names and string literals as command text.
 
-Every name is written ``['…']`` and every value ``'…'`` or between fences, so no list of keywords decides about safety.
+Every name is written ``['…']`` and every value ``'…'`` or between fences, so safety does not depend on a list of keywords.
 """
 
 from typing import Final
@@ -11,12 +11,12 @@ _SHORT: Final = {"\\": "\\\\", "'": "\\'", "\a": "\\a", "\b": "\\b", "\f": "\\f"
 
 
 def literal(text: str) -> str:
-    """Return ``text`` as a one-line literal: ``'…'``; whatever would not show as itself is written as an escape."""
+    """Return ``text`` as a one-line literal, ``'…'``, with unprintable characters escaped."""
     return "'" + "".join(_SHORT.get(char) or printable(char) for char in text) + "'"
 
 
 def fence(text: str) -> str:
-    """Return ``text`` as a multi-line literal, or as a one-line literal where a fence cannot hold it."""
+    """Return ``text`` as a multi-line literal, or as a one-line literal if a fence cannot contain it."""
     if "```" in text or text.endswith("`") or not text.replace("\n", "").replace("\t", "").isprintable():
         return literal(text)
     return f"```{text}```"

@@ -1,4 +1,4 @@
-"""Literals and their values: text that knows where each of its characters stands in the text that it was read from."""
+"""The values of literals, with the source offsets of each character."""
 
 import re
 import sys
@@ -10,9 +10,9 @@ from kqlmi.errors import InputError
 from kqlmi.model.kql.tokenizer import Token
 
 UNKNOWN: Final = "\ufdd0"
-"""Stands for whatever cannot be told from the text: a noncharacter, which no text has a use for."""
+"""The placeholder for a value that the text does not determine: a noncharacter, which real text does not contain."""
 
-# How a literal or a string of JSON writes one character.
+# One character as a literal or a JSON string writes it.
 _ESCAPED = re.compile(
     r"\\(?:u(?P<u4>[0-9A-Fa-f]{4})|U(?P<u8>[0-9A-Fa-f]{8})|x(?P<x>[0-9A-Fa-f]{2})|(?P<octal>[0-3][0-7]{2}|[0-7]{1,2})|.)|.",
     re.DOTALL,
@@ -26,7 +26,7 @@ _SURROGATES = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mapped:
-    """A run of characters; ``starts`` and ``ends`` are the offsets of what each was written as."""
+    """A run of characters; ``starts`` and ``ends`` are the source offsets at which each is written."""
 
     value: str
     starts: Sequence[int]
@@ -34,12 +34,12 @@ class Mapped:
 
     @classmethod
     def whole(cls, text: str) -> Self:
-        """Return a text that stands for itself."""
+        """Return a text in which each character maps to its own offset."""
         return cls(text, range(len(text)), range(1, len(text) + 1))
 
     @classmethod
     def unknown(cls, start: int, end: int) -> Self:
-        """Return what cannot be told, and the offsets where that is written."""
+        """Return an unknown value that is written from ``start`` to ``end``."""
         return cls(UNKNOWN, (start,), (end,))
 
     def part(self, start: int, end: int) -> Self:
@@ -47,7 +47,7 @@ class Mapped:
         return type(self)(self.value[start:end], self.starts[start:end], self.ends[start:end])
 
     def span(self, start: int, end: int) -> tuple[int, int]:
-        """Return the offsets of what the characters from ``start`` to ``end`` were written as."""
+        """Return the source offsets of the characters from ``start`` to ``end``."""
         return (self.starts[start], self.ends[end - 1]) if start < end else (0, 0)
 
 
@@ -63,7 +63,7 @@ class Text:
         return "".join(piece.value for piece in self.pieces)
 
     def span(self, start: int, end: int) -> tuple[int, int]:
-        """Return the offsets of a part; of one that goes over several literals, what stands in the first of them."""
+        """Return the source offsets of a part; if it spans several literals, those of its portion in the first."""
         for piece in self.pieces:
             if start < len(piece.value):
                 return piece.span(start, min(end, len(piece.value)))
@@ -72,7 +72,7 @@ class Text:
 
 
 def literal(source: Mapped, token: Token) -> Mapped:
-    """Return the value of a string literal of ``source``; of one with an unknown escape, what stands before that."""
+    """Return the value of a string literal of ``source``, up to the first unknown escape."""
     opened = token.text.lstrip("hH")
     quoted = opened.removeprefix("@")
     quote, width = quoted[0], 3 if quoted[0] in "`~" else 1
@@ -83,34 +83,34 @@ def literal(source: Mapped, token: Token) -> Mapped:
 
 
 def literal_value(written: str) -> str:
-    """Return the value of a string literal in any of its forms; InputError where it has an unknown escape."""
+    """Return the value of a string literal in any form; an unknown escape raises InputError."""
     found = literal(Mapped.whole(written), Token("literal", written, 0))
     rest = written[found.ends[-1] :] if found.value else written.lstrip("hH'\"")
     if rest.startswith("\\"):
         escape = next(_ESCAPED.finditer(rest))[0]
-        raise InputError(f"{escape!r} is no escape that Kusto knows.", hint=r"Write \\ for one backslash, or use @'…'.")
+        raise InputError(f"{escape!r} is not a KQL escape sequence.", hint=r"Write \\ for one backslash, or use @'…'.")
     return found.value
 
 
 def joined(found: Iterable[Token]) -> str:
-    """Return the value of string literals that stand beside each other, which the service joins; InputError as for one."""
+    """Return the value of adjacent string literals, which the service joins; an unknown escape raises InputError."""
     return whole_characters("".join(literal_value(token.text) for token in found))
 
 
 def json_string(body: Mapped) -> Mapped:
-    """Return the value of what stands between the quotes of a JSON string."""
+    """Return the value of a JSON string from the text between its quotes."""
     if "\\" not in body.value:
         return body
     return _decoded(body, _JSON_ESCAPED, lambda unit: _unescaped(unit, _JSON_SHORT) or unit[0][-1])
 
 
 def whole_characters(text: str) -> str:
-    r"""Return ``text`` with one character for each surrogate pair, as ``\ud83d\ude00`` writes one."""
+    r"""Return ``text`` with each surrogate pair, such as ``\ud83d\ude00``, combined into one character."""
     return _SURROGATES.sub(lambda pair: pair[0].encode("utf-16-le", "surrogatepass").decode("utf-16-le"), text)
 
 
 def _decoded(body: Mapped, units: re.Pattern[str], char_of: Callable[[re.Match[str]], str | None]) -> Mapped:
-    """Return one character for each unit of ``body``, or for two that are a surrogate pair, up to the first that has none."""
+    """Return one character for each unit of ``body``, or for each surrogate pair, up to the first unit without one."""
     chars: list[str] = []
     starts: list[int] = []
     ends: list[int] = []
@@ -128,7 +128,7 @@ def _decoded(body: Mapped, units: re.Pattern[str], char_of: Callable[[re.Match[s
 
 
 def _unescaped(unit: re.Match[str], short: Mapping[str, str] = _SHORT) -> str | None:
-    """Return the character that a unit is written for; None where it is an escape that is not known."""
+    """Return the character that a unit represents; None if it is an unknown escape."""
     if len(unit[0]) == 1:
         return unit[0]
     if unit.lastgroup is None:

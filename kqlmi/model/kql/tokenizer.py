@@ -9,8 +9,8 @@ from typing import Literal, cast
 
 BLANKS = "\t\n\f\r \u00a0\u1680\u180e" + "".join(map(chr, range(0x2000, 0x200C))) + "\u202f\u205f\u3000\ufeff"
 
-# A literal that is not closed reaches as far as its end was looked for: what follows is still read, and no character is
-# looked at once more for each quote before it.
+# An unclosed literal extends as far as its end was searched for: what follows is still read, and no text is scanned again
+# for each quote before it.
 _TOKEN = re.compile(
     rf"""
     (?P<blank>    [{BLANKS}]+ | //[^\r\n\u2028\u2029]* )
@@ -28,9 +28,9 @@ Kind = Literal["literal", "unclosed", "word", "mark"]
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A piece of text with its place; blanks and comments are not tokens.
+    """A piece of text with its offset; blanks and comments are not tokens.
 
-    A literal that is ``unclosed`` goes up to the end of its line, and between fences up to that of the text.
+    An ``unclosed`` literal extends to the end of its line or, if it opens with a fence, to the end of the text.
     """
 
     kind: Kind
@@ -39,12 +39,12 @@ class Token:
 
     @property
     def end(self) -> int:
-        """Return the offset behind the last character."""
+        """Return the offset after the last character."""
         return self.start + len(self.text)
 
 
 def tokens(text: str) -> tuple[Token, ...]:
-    """Return the tokens of a text in their order."""
+    """Return the tokens of a text in order."""
     return tuple(
         Token(cast("Kind", match.lastgroup), match[0], match.start())
         for match in _TOKEN.finditer(text)
