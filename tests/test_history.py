@@ -261,7 +261,7 @@ def test_a_folder_that_others_could_read_is_made_private(history: History) -> No
 def test_an_id_that_is_taken_is_refused_and_the_entry_stays(history: History) -> None:
     entry = change("applied")
     recorded(history, entry)
-    with pytest.raises(HistoryError, match="exists already"):
+    with pytest.raises(HistoryError, match="already exists"):
         history.begin(replace(entry, outcome="open"))
     assert history.read(CLUSTER) == Reading((entry,))
 
@@ -313,7 +313,7 @@ def test_a_full_disk_is_an_error_and_leaves_what_was_recorded(history: History) 
     done = run(FULL_DISK, history)
     assert done.returncode == 0, done.stderr
     updated, begun = done.stdout.splitlines()
-    assert f"Entry {entry.id} stays as it was recorded before." in updated
+    assert f"The previous record of entry {entry.id} is kept." in updated
     assert "--no-history" in begun
     assert history.read(CLUSTER) == Reading((entry,))
     assert [found for found in path.parent.iterdir() if found.suffix != ".lock"] == [path]
@@ -553,7 +553,7 @@ def test_an_entry_is_found_by_the_beginning_of_its_id() -> None:
         reading.entry("20250131")
     assert first.id in str(caught.value)
     assert second.id in str(caught.value)
-    with pytest.raises(InputError, match="No history entry"):
+    with pytest.raises(InputError, match="There is no history entry"):
         reading.entry("1999")
 
 
@@ -623,7 +623,7 @@ def test_where_another_process_holds_the_lock_nothing_is_written_and_the_hint_he
     monkeypatch.setattr("kqlmi.history.store._LOCKED_SECONDS", 0.01)
     with FileLock(path.with_name("history.lock")):
         for write, given in ((history.begin, change()), (history.update, replace(entry, outcome="applied"))):
-            with pytest.raises(HistoryError, match="Another process holds the history") as caught:
+            with pytest.raises(HistoryError, match="Another process has locked the history") as caught:
                 write(given)
             assert caught.value.hint
         # Reading needs no lock.
@@ -639,6 +639,6 @@ def test_on_a_drive_without_locks_nothing_is_written_and_the_hint_names_another_
         raise NotImplementedError
 
     monkeypatch.setattr(FileLock, "_acquire", none)
-    with pytest.raises(HistoryError, match="no locks") as caught:
+    with pytest.raises(HistoryError, match="does not support locks") as caught:
         history.begin(change())
     assert "KQLMI_STATE" in caught.value.hint

@@ -1,4 +1,4 @@
-"""An entry as the text of its file."""
+"""The JSON text of a history entry."""
 
 import json
 from dataclasses import fields
@@ -13,7 +13,7 @@ _FORMAT: Final = 1
 
 
 def dump(entry: Entry) -> bytes:
-    """Return the text of an entry: JSON for people, in ASCII, because a lone surrogate in a name has no UTF-8."""
+    """Return an entry as indented JSON, in ASCII, because a name with an unpaired surrogate cannot be encoded as UTF-8."""
     return (json.dumps({"format": _FORMAT, **_plain(entry)}, default=_plain, indent=2) + "\n").encode("ascii")
 
 
@@ -21,9 +21,9 @@ def parse(data: bytes) -> Entry:
     """Read an entry; a time without a zone is UTC.
 
     Raises:
-        ValueError: It is none.
-        KqlmiError: A name or policy in it is none.
-        RecursionError: It is nested too deep.
+        ValueError: The text is not an entry.
+        KqlmiError: A name or policy in it is invalid.
+        RecursionError: It is nested too deeply.
     """
     match json.loads(data):
         case {"format": int(version)} if version > _FORMAT:
@@ -60,17 +60,17 @@ def _step(item: Any) -> StepRecord:
             policies = Policy.parse(before), Policy.parse(after)
             known = str(item.get("database_id") or ""), item.get("lost") is True
             return StepRecord(Scope(database), command, *policies, outcome, request, *known)
-    raise ValueError("not a history entry: one of its steps is not whole")
+    raise ValueError("not a history entry: one of its steps is incomplete")
 
 
 def _plain(value: Any) -> Any:
-    """Return what JSON holds of a value; a scope is its database, or null for the cluster."""
+    """Return a value as JSON encodes it; a scope is the name of its database, or null for the cluster."""
     match value:
         case datetime():
             return value.isoformat()
         case Scope():
             return value.name
         case Policy():
-            return value.to_record()  # as text, so that its numbers stay as they were read
+            return value.to_record()  # as text, which keeps its numbers as they were read
         case _:
             return {item.name: getattr(value, item.name) for item in fields(value)}

@@ -1,4 +1,4 @@
-"""What is recorded of a change, and what a reading of the records tells."""
+"""The entries of the history, and the result of reading them."""
 
 import secrets
 from collections.abc import Iterable
@@ -24,10 +24,9 @@ class HistoryError(KqlmiError):
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:
-    """One command, with the policy of its scope before and after it; ``after`` is the expected one until it is read.
+    """One command, with the policy of its scope before and after it; ``after`` is as expected until it is read.
 
-    ``database_id`` is the database's own ID, empty where the cluster gives none. A ``lost`` step has an outcome that
-    nothing can tell any more.
+    ``database_id`` is empty if the cluster does not report it. The outcome of a ``lost`` step can no longer be determined.
     """
 
     scope: Scope
@@ -41,15 +40,15 @@ class StepRecord:
 
     @property
     def unsettled(self) -> bool:
-        """Whether its outcome is not known, and may still become known."""
+        """Return whether the outcome is unknown, but may still become known."""
         return self.outcome in _UNSETTLED and not self.lost
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One change; ``cluster`` is the cluster's own identity and ``name`` is what people call it.
+    """One change; ``cluster`` is the endpoint that the cluster reports for itself, ``name`` the session's name for it.
 
-    ``undoes`` is the ID of the entry that this one takes back.
+    ``undoes`` is the ID of the entry that this one reverts, if it is an undo.
     """
 
     id: str
@@ -64,31 +63,32 @@ class Entry:
 
     @property
     def unsettled(self) -> bool:
-        """Whether its outcome is not known, and may still become known."""
+        """Return whether the outcome is unknown, but may still become known."""
         report = self.steps and not any(step.unsettled for step in self.steps)
         return self.outcome == "open" or (self.outcome == "unknown" and not report)
 
     @property
     def report(self) -> str:
-        """What became of a change that was left open, in a sentence."""
+        """Return a sentence that states the outcome of a change that was left open."""
         scopes = printable(", ".join(dict.fromkeys(str(step.scope) for step in self.steps)))
         gone = printable(", ".join(dict.fromkeys(str(step.scope) for step in self.steps if step.lost)))
-        hint = f" The {gone} was dropped since, or created again, so that nothing tells any more." if gone else ""
-        return f"A change of {self.time:%Y-%m-%d %H:%M:%S} UTC was left open ({scopes}); by now it is: {self.outcome}.{hint}"
+        hint = f" It stays unknown, because the {gone} was dropped or recreated since." if gone else ""
+        time = f"{self.time:%Y-%m-%d %H:%M:%S} UTC"
+        return f"A change of {time} was left open ({scopes}); its outcome is now: {self.outcome}.{hint}"
 
     def with_step(self, place: int, step: StepRecord) -> Self:
-        """Return the entry with another step at a place, counted from 0."""
+        """Return the entry with the step at an index replaced."""
         return replace(self, steps=(*self.steps[:place], step, *self.steps[place + 1 :]))
 
     def with_all(self, outcome: Outcome) -> Self:
-        """Return it with one outcome for all of its steps."""
+        """Return the entry with one outcome for all of its steps."""
         return replace(self, steps=tuple(replace(step, outcome=outcome) for step in self.steps))
 
 
 def new_entry(
     *, cluster: str, name: str, principal: str, source: Source, steps: Iterable[StepRecord], undoes: str | None = None
 ) -> Entry:
-    """Return an open entry of this moment; no other process makes the same ID."""
+    """Return an open entry for the current time, with an ID that is unique across processes."""
     now = datetime.now(UTC)
     entry_id = f"{now:%Y%m%d-%H%M%S-%f}-{secrets.token_hex(4)}"
     return Entry(entry_id, now, cluster, name, principal, source, tuple(steps), undoes=undoes)
@@ -96,14 +96,14 @@ def new_entry(
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A file that holds no entry that can be read, and why; it is left where it is."""
+    """A file from which no entry can be read, and the reason; the file is left untouched."""
 
     path: Path
     reason: str
 
     @property
     def id(self) -> str:
-        """Return the ID of the entry that its name tells."""
+        """Return the ID of the entry, from the name of the file."""
         return self.path.stem.rpartition(".")[2]
 
     def __str__(self) -> str:
@@ -112,7 +112,7 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What the history holds of one cluster: its entries, newest last, and the files that could not be read."""
+    """The history of one cluster: its entries, newest last, and the files that could not be read."""
 
     entries: tuple[Entry, ...] = ()
     unreadable: tuple[Unreadable, ...] = ()
@@ -121,20 +121,20 @@ class Reading:
         """Return the entry whose ID begins with ``prefix``.
 
         Raises:
-            InputError: No entry does, or several do.
+            InputError: There is no such entry, or more than one.
             HistoryError: Its file cannot be read.
         """
         by_id = {file.id: file for file in self.unreadable} | {entry.id: entry for entry in self.entries}
         match [entry_id for entry_id in by_id if entry_id.startswith(prefix)]:
             case []:
-                raise InputError(f"No history entry begins with {prefix!r}.", hint="%kqlmi history lists the entries.")
+                raise InputError(f"There is no history entry {prefix!r}.", hint="%kqlmi history lists the entries.")
             case [entry_id]:
                 entry = by_id[entry_id]
             case several:
                 ids = printable(", ".join(several))
-                raise InputError(f"{prefix!r} fits several history entries: {ids}.", hint="Give more of the ID.")
+                raise InputError(f"{prefix!r} matches several history entries: {ids}.", hint="Pass more of the ID.")
         if isinstance(entry, Unreadable):
-            raise HistoryError(f"A history entry cannot be read: {entry}.", hint="Repair the file, or move it away.")
+            raise HistoryError(f"A history entry cannot be read: {entry}.", hint="Repair or remove the file.")
         return entry
 
     @property
@@ -156,9 +156,9 @@ class Reading:
 
     @property
     def last_to_undo(self) -> Entry | None:
-        """Return the newest entry that changed something, is no undo, and has not been taken back; None without one.
+        """Return the newest entry that changed something, is not an undo, and has not been undone; None if there is none.
 
-        An undo takes an entry back only when all of it was applied, and no longer once it has itself been undone.
+        An entry counts as undone only if its undo was applied in full and is not itself undone.
         """
         undone: set[str | None] = set()
         for entry in reversed(self.entries):
@@ -172,15 +172,15 @@ class Reading:
 
     @property
     def unfinished(self) -> tuple[Entry, ...]:
-        """Return the entries whose outcome is to be settled: ``open`` (their writer died, or still runs) or ``unknown``."""
+        """Return the entries to be settled: those ``open`` (the process that made them died, or still runs) or ``unknown``."""
         return tuple(entry for entry in self.entries if entry.unsettled)
 
     def doubts(self, last: Entry | None) -> tuple[Entry, ...]:
-        """Return the entries after ``last``, or all of them, of which nobody knows whether they changed anything."""
+        """Return the entries after ``last`` (all if it is None) of which it is not known whether they changed anything."""
         after = self.entries[self.entries.index(last) + 1 :] if last else self.entries
         return tuple(entry for entry in after if entry.unsettled)
 
     def replacing(self, entries: Iterable[Entry]) -> Self:
-        """Return the reading with other states of some of its entries."""
+        """Return the reading with some of its entries replaced by those of the same ID."""
         by_id = {entry.id: entry for entry in entries}
         return replace(self, entries=tuple(by_id.get(entry.id, entry) for entry in self.entries))

@@ -1,4 +1,4 @@
-"""What became of the changes that were left open, by what the cluster shows of them now."""
+"""The outcomes of changes that were left open, determined from what the cluster shows now."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -16,12 +16,12 @@ Ids = Mapping[Scope, str]
 
 
 def settled(connection: Connection, entry: Entry, *, deadline: float) -> Entry:
-    """Return an entry with the outcomes of its steps as far as they can be told; a scope that cannot be read keeps its own.
+    """Return an entry with the outcomes of its steps, if they can be determined.
 
-    An entry younger than ``deadline`` for each of its steps, whose change does not show, stays unknown: a command may
-    still arrive.
+    Steps whose scope cannot be read stay unchanged. If the entry is younger than ``deadline`` for each of its steps, a change
+    that is not visible stays unknown: its command may still arrive.
     """
-    # The last step may have begun when those before it had used up their deadlines.
+    # The last step may have begun only after every step before it used up its deadline.
     late = (datetime.now(UTC) - entry.time).total_seconds() > deadline * len(entry.steps)
     steps = entry.steps
     for scope in dict.fromkeys(step.scope for step in steps if step.unsettled):
@@ -30,7 +30,7 @@ def settled(connection: Connection, entry: Entry, *, deadline: float) -> Entry:
 
 
 def closed(entry: Entry, outcome: Outcome | None = None) -> Entry:
-    """Return an entry with its outcome, given or that of its steps; of a given one, steps that never began were not applied."""
+    """Return an entry with its final outcome: the given one, which makes open steps ``not applied``, or that of its steps."""
     steps = [
         replace(step, outcome="not applied") if outcome and step.outcome == "open" else step for step in entry.steps
     ]
@@ -42,7 +42,7 @@ def closed(entry: Entry, outcome: Outcome | None = None) -> Entry:
 
 
 def is_gone(step: StepRecord, ids: Ids | None) -> bool:
-    """Check whether the database of a step was dropped, or dropped and created again; ``ids`` is None where nothing tells."""
+    """Check whether the database of a step was dropped or recreated; False if ``ids`` is None, because they are not known."""
     if step.scope.is_cluster or ids is None:
         return False
     now = ids.get(step.scope)
@@ -52,9 +52,9 @@ def is_gone(step: StepRecord, ids: Ids | None) -> bool:
 def _of_scope(
     connection: Connection, steps: tuple[StepRecord, ...], scope: Scope, *, late: bool
 ) -> tuple[StepRecord, ...]:
-    """Return the steps with the outcomes of those of a scope that are not settled.
+    """Return the steps, with outcomes for the unsettled ones of a scope.
 
-    One leads on from another: the last that landed has those before it land, and none after it.
+    Each step builds on the one before: all up to the last that landed were applied, and none after it.
     """
     waiting = [step for step in steps if step.scope == scope and step.unsettled]
     ids = databases.database_ids(connection, [scope])
@@ -68,7 +68,7 @@ def _of_scope(
             now = read_policy(connection, scope)
         except (PolicyError, ServiceError):
             return steps
-        # What somebody else's command left says nothing of this one.
+        # A policy that another command left does not show whether this one was applied.
         anothers = not landed and evidence.is_anothers(writes, own, now)
         if not landed and not anothers:
             landed = _up_to_last(waiting, lambda step: is_at(step, step.after, now))

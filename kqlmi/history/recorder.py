@@ -1,4 +1,4 @@
-"""The history of a cluster's policies: each change is recorded while it is made, and settled if it was left open."""
+"""The recorder of policy changes: each is recorded while it is made, and settled later if it was left open."""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -24,7 +24,7 @@ _WHO = "print cluster = current_cluster_endpoint(), principal = current_principa
 
 @dataclass(frozen=True, slots=True)
 class Recorder:
-    """What changes policies over a connection and records it; ``cluster`` is the cluster's own identity."""
+    """The recorder of one cluster's policy changes; ``cluster`` is the endpoint that the cluster reports for itself."""
 
     connection: Connection
     history: History
@@ -35,11 +35,11 @@ class Recorder:
 
     @classmethod
     def of(cls, connection: Connection, history: History, name: str, retrying: Retrying) -> "Recorder":
-        """Return the recorder of the cluster behind a connection, by what that says of itself."""
+        """Return the recorder for a connection, with the endpoint and the principal that the cluster reports."""
         try:
             answer = connection.execute(_WHO)
         except ForbiddenError:
-            # Who may not even print may not write either; the name keeps what is refused.
+            # A caller who may not even print may not write either: refused changes are recorded under the session's name.
             return cls(connection, history, name, name, "", retrying)
         cluster, principal = (first_value(answer, column) for column in ("cluster", "principal"))
         return cls(connection, history, name, cluster, principal, retrying)
@@ -49,16 +49,16 @@ class Recorder:
         return self.history.read(self.cluster)
 
     def with_ids(self, steps: Iterable[StepRecord]) -> tuple[StepRecord, ...]:
-        """Return steps with the own IDs of their databases, by which one that is created again is told from the one before."""
+        """Return steps with the IDs of their databases, which distinguish a recreated database from its predecessor."""
         found = tuple(steps)
         ids = databases.database_ids(self.connection, [step.scope for step in found])
         return tuple(replace(step, database_id=(ids or {}).get(step.scope, "")) for step in found)
 
     def settle(self, *, deadline: float = DEADLINE) -> tuple[Entry, ...]:
-        """Return the entries that were left open or unknown, with what the cluster shows of them by now.
+        """Settle the entries that were left open or unknown by what the cluster shows now, and return them.
 
-        An entry younger than ``deadline`` for each of its steps, whose change does not show, stays unknown: a command
-        may still arrive. What another process finished meanwhile stays as that recorded it.
+        If an entry is younger than ``deadline`` for each of its steps, a change that is not visible stays unknown: its
+        command may still arrive. An entry that another process finished meanwhile is returned as recorded there.
         """
         found = []
         for entry in self.read().unfinished:
@@ -69,11 +69,11 @@ class Recorder:
         return tuple(found)
 
     def undo(self, prefix: str = "") -> PolicyPlan:
-        """Return the plan that takes back an entry, by the beginning of its ID, or the last change that stands.
+        """Return the plan that reverts an entry, given the beginning of its ID, or the last change still in effect.
 
         Raises:
-            InputError: There is no such entry, it changed nothing, somebody has changed a policy since, or nobody knows
-                which change was the last.
+            InputError: There is no such entry, it changed nothing, its policy has changed or its database was dropped
+                since, or it is not known which change was the last.
         """
         if prefix:
             return self._inverse(self.read().entry(prefix))
@@ -84,21 +84,21 @@ class Recorder:
             plan = self._inverse(entry)
             if plan.steps:
                 return plan
-            # Nothing stands of it, as of a cell that granted what was granted already: what came before it does.
+            # Nothing of it is left to undo (a cell may have granted what was granted already), so try the one before.
             reading = replace(reading, entries=tuple(one for one in reading.entries if one != entry))
         self._refuse_doubt(reading, None)
         raise InputError(f"There is nothing to undo on {self.name}.", hint="%kqlmi history lists the changes.")
 
     @staticmethod
     def _refuse_doubt(reading: Reading, last: Entry | None) -> None:
-        """Refuse to choose an entry where another one may be the last change."""
-        hint = "Look at %kqlmi history, and name the entry to undo: %kqlmi undo ID."
+        """Raise InputError if an entry other than ``last`` may be the last change."""
+        hint = "Look at %kqlmi history, and pass the entry to undo: %kqlmi undo ID"
         if reading.unreadable:
-            raise InputError(f"Which change was the last is not known: {reading.unreadable[-1]}", hint=hint)
+            raise InputError(f"An unreadable entry may be the last change: {reading.unreadable[-1]}.", hint=hint)
         if doubts := reading.doubts(last):
             one = doubts[-1]
             scopes = ", ".join(str(step.scope) for step in one.steps)
-            raise InputError(f"Whether entry {one.id} ({scopes}) changed anything is not known yet.", hint=hint)
+            raise InputError(f"It is not known yet whether entry {one.id} ({scopes}) changed anything.", hint=hint)
 
     def _inverse(self, entry: Entry) -> PolicyPlan:
         steps = [step for step in entry.steps if step.outcome == "applied"]
@@ -109,8 +109,8 @@ class Recorder:
         steps = [step for step in steps if step not in gone]
         if not steps:
             raise InputError(
-                f"Entry {entry.id} cannot be taken back: the {gone[0].scope} was dropped since, or created again.",
-                hint="%kqlmi history lists the changes; an older one is undone by its ID.",
+                f"Entry {entry.id} cannot be undone: the {gone[0].scope} was dropped or recreated since.",
+                hint="%kqlmi history lists the changes; pass an ID to undo an older one: %kqlmi undo ID",
             )
         before = {step.scope: step.before for step in reversed(steps)}
         after = {step.scope: step.after for step in steps}
@@ -122,14 +122,14 @@ class Recorder:
             did = ", ".join(filter(None, (difference(before[scope], after[scope]) for scope in before)))
             since = difference(after[moved[0]], current.policies[moved[0]])
             raise InputError(
-                f"Entry {entry.id} cannot be taken back: it made {did or 'no change'}, and since then"
-                f" somebody made {since} in the {moved[0]}.",
-                hint="Plan what you want from the policies as they are now.",
+                f"Entry {entry.id} ({did or 'no difference'}) cannot be undone: the policy of the {moved[0]} has changed"
+                f" since ({since}).",
+                hint="Make a new plan from the current policies.",
             )
         return make_plan(current, Snapshot(before), cluster=self.name, exactly=True, undoes=entry.id)
 
     def log(self, source: Source, steps: Iterable[StepRecord], *, undoes: str = "") -> "Log":
-        """Return what records a change, with an entry that is not yet begun."""
+        """Return the log of a change, whose entry has not begun yet."""
         entry = new_entry(
             cluster=self.cluster,
             name=self.name,
@@ -143,14 +143,14 @@ class Recorder:
 
 @dataclass(slots=True)
 class Log:
-    """What records one change, by an ``entry`` that is ``begun`` before anything is sent."""
+    """The log of one change, whose ``entry`` is ``begun`` before anything is sent."""
 
     history: History
     entry: Entry
     begun: bool = False
 
     def begin(self) -> None:
-        """Begin the entry; an interrupt closes it, for nothing was sent yet."""
+        """Begin the entry; on an interrupt close it as not applied, because nothing was sent yet."""
         try:
             self.history.begin(self.entry)
         except KeyboardInterrupt:
@@ -159,23 +159,23 @@ class Log:
         self.begun = True
 
     def save(self, entry: Entry) -> None:
-        """Record what is known by now; an interrupt comes out when that is written."""
+        """Record what is known so far; an interrupt is raised again after that is written."""
         self.entry = entry
-        # The entry that was begun stays, open: the next connect settles it. To stop here would leave a plan half done.
+        # If writing fails, the entry stays open and the next connect settles it; raising would leave a plan half applied.
         with suppress(HistoryError):
             try:
                 self.history.update(entry)
             except KeyboardInterrupt:
-                self.history.update(entry)  # a second interrupt ends that too
+                self.history.update(entry)  # a second interrupt stops this as well
                 raise
 
     def close(self, entry: Entry, outcome: Outcome | None = None) -> None:
-        """Record the outcome of the change, given or that of the steps."""
+        """Record the outcome of the change: the given one, or else that of its steps."""
         self.save(open_entries.closed(entry, outcome))
 
 
 def first_value(answer: Table, column: str) -> str:
     """Return the value of a column in the first row; AnswerError if there is no row."""
     if not len(answer):
-        raise AnswerError("The answer has no row.", hint="Is there a proxy in between?")
+        raise AnswerError("The answer has no rows.", hint="Check for a proxy between you and the cluster.")
     return str(answer.column(column)[0])

@@ -1,4 +1,4 @@
-"""The files of the history, and the order in which they were begun."""
+"""The files of the history, in the order in which their entries began."""
 
 import hashlib
 import json
@@ -17,12 +17,12 @@ from kqlmi.history import codec
 from kqlmi.history.entries import Entry, HistoryError, Reading, Unreadable
 
 _LOCKED_SECONDS: Final = 10.0
-# The number in front of the ID tells the order in which entries were begun, which no clock can be trusted with.
+# The number before the ID is the order in which entries began; clocks cannot be trusted with that.
 _NAME: Final = re.compile(r"(?:(?P<number>[0-9]{8,})\.)?(?P<id>.+)\.json", re.DOTALL)
 
 
 def default_folder() -> Path:
-    """Return the folder of the history: in ``$KQLMI_STATE``, or else in the user's state folder."""
+    """Return the default history folder: in ``$KQLMI_STATE`` if it is set, or else in the user's state folder."""
     from platformdirs import user_state_path
 
     chosen = os.environ.get("KQLMI_STATE")
@@ -32,61 +32,59 @@ def default_folder() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """The files under a folder.
+    """The history, as files under a folder.
 
-    Each entry has a file of its own, which appears whole and changes by being replaced whole, so that reading needs no
-    lock. Writing takes the lock of the cluster's folder.
+    Each entry is a separate file that is created and replaced atomically, so reading needs no lock. Writing locks the
+    cluster's folder.
     """
 
     folder: Path = field(default_factory=default_folder)
 
     def begin(self, entry: Entry) -> None:
-        """Record a change that is about to be made, as the last one; when this returns, the record survives a crash.
+        """Record a change that is about to be made, as the newest entry; once this returns, the entry survives a crash.
 
         Raises:
-            HistoryError: It cannot be written, or its ID is taken: send nothing.
+            HistoryError: The entry cannot be written, or its ID is taken; the change must not be sent.
         """
-        hint = "Free some space or make the folder writable, name another in KQLMI_STATE, or use --no-history."
+        hint = "Free some space, make the folder writable, set KQLMI_STATE to another folder, or use --no-history."
         with self._writing(entry.cluster, hint) as folder:
             files = _files(folder)
             if any(_parts(path)[1] == entry.id for path in files):
-                raise HistoryError(f"History entry {entry.id} exists already.", hint="Make a new entry.")
+                raise HistoryError(f"History entry {entry.id} already exists.", hint="Make a new entry.")
             last = _parts(files[-1])[0] if files else 0
             atomicfile.write(folder / f"{last + 1:08}.{entry.id}.json", codec.dump(entry), private=True)
             for above in (self.folder, self.folder.parent):
                 atomicfile.sync_folder(above)
 
     def update(self, entry: Entry) -> None:
-        """Replace what was recorded of a change by what is known now.
+        """Replace the recorded entry of the same ID.
 
         Raises:
-            HistoryError: It cannot be written; what was recorded before stays.
+            HistoryError: The entry cannot be written; the previous record is kept.
         """
         with self._updating(entry) as path:
             atomicfile.write(path, codec.dump(entry), private=True)
 
     def settle(self, found: Entry, settled: Entry) -> Entry:
-        """Replace an entry as it was ``found``; return what is recorded then, which another process may have written.
+        """Replace ``found`` by ``settled``, unless another process has changed the entry; return what is then recorded.
 
         Raises:
-            HistoryError: It cannot be written; what was recorded before stays.
+            HistoryError: The entry cannot be written; the previous record is kept.
         """
         with self._updating(found) as path:
             stored = _read(path, found.cluster)
             if isinstance(stored, Unreadable):
-                raise HistoryError(
-                    f"A history entry cannot be read: {stored}.", hint="Repair the file, or move it away."
-                )
+                raise HistoryError(f"A history entry cannot be read: {stored}.", hint="Repair or remove the file.")
             if stored != found:
                 return stored
             atomicfile.write(path, codec.dump(settled), private=True)
             return settled
 
     def read(self, cluster: str) -> Reading:
-        """Return what is recorded of a cluster, in the order in which it was begun; a bad file hides no other.
+        """Return the recorded entries of a cluster in the order in which they began; an unreadable file does not hide the rest.
 
         Raises:
-            HistoryError: The folder is there, and cannot be listed.
+            HistoryError: The folder exists, but cannot be listed.
         """
         folder = self._folder(cluster)
         try:
@@ -96,7 +94,7 @@ class History:
         except OSError as error:
             raise HistoryError(
                 f"The history in {printable(str(folder))} cannot be read: {error.strerror}.",
-                hint="Make it a folder that you may read, or name another in KQLMI_STATE.",
+                hint="Make it a folder that you may read, or set KQLMI_STATE to another.",
             ) from error
         found = [_read(path, cluster) for path in paths]
         return Reading(
@@ -106,27 +104,27 @@ class History:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is recorded of any cluster, as far as that can be seen."""
+        """Return whether no entries are recorded for any cluster; False if that cannot be read."""
         with suppress(OSError):
             return not any(self.folder.glob("*/*.json"))
         return False
 
     def _folder(self, cluster: str) -> Path:
-        # What a cluster calls itself is no name for a folder: it may hold anything.
+        # The endpoint is hashed because it may contain characters that a folder's name may not.
         return self.folder / hashlib.sha256(cluster.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
     @contextmanager
     def _updating(self, entry: Entry) -> Iterator[Path]:
-        """Yield the file of an entry, which nobody else writes meanwhile."""
-        with self._writing(entry.cluster, f"Entry {entry.id} stays as it was recorded before.") as folder:
+        """Yield the file of an entry, locked against other writers."""
+        with self._writing(entry.cluster, f"The previous record of entry {entry.id} is kept.") as folder:
             path = next((path for path in _files(folder) if _parts(path)[1] == entry.id), None)
             if path is None:
-                raise HistoryError(f"There is no history entry {entry.id} any more.")
+                raise HistoryError(f"History entry {entry.id} no longer exists.")
             yield path
 
     @contextmanager
     def _writing(self, cluster: str, hint: str) -> Iterator[Path]:
-        """Yield the folder of a cluster, which nobody else writes to meanwhile."""
+        """Yield the folder of a cluster, locked against other writers."""
         from filelock import FileLock, Timeout
 
         folder = self._folder(cluster)
@@ -136,23 +134,25 @@ class History:
             with FileLock(folder / "history.lock", timeout=_LOCKED_SECONDS, mode=0o600):
                 yield folder
         except Timeout:
-            raise HistoryError(f"Another process holds the history in {printable(str(folder))}.", hint=hint) from None
+            raise HistoryError(
+                f"Another process has locked the history in {printable(str(folder))}.", hint=hint
+            ) from None
         except (NotImplementedError, OSError) as error:
             place = printable(str(getattr(error, "filename", None) or folder))
-            reason = getattr(error, "strerror", "its drive has no locks")
+            reason = getattr(error, "strerror", "its drive does not support locks")
             raise HistoryError(f"The history cannot be written to {place}: {reason}.", hint=hint) from error
 
 
 def _make_private(folder: Path) -> None:
-    """Make a folder that only the user may read, also where it exists and others may."""
+    """Create a folder that only the user may read, or restrict an existing one."""
     folder.mkdir(0o700, parents=True, exist_ok=True)
     if os.name != "nt" and stat.S_IMODE(folder.stat().st_mode) & 0o077:
-        with suppress(PermissionError):  # it is another user's, who shares it
+        with suppress(PermissionError):  # another user owns it and shares it
             folder.chmod(0o700)
 
 
 def _files(folder: Path) -> list[Path]:
-    """Return the files of entries in the order in which these were begun; those without a number came first."""
+    """Return the files of entries in the order in which these began; those without a number are the oldest."""
     found = (path for path in folder.iterdir() if path.suffix == ".json")
     return sorted(found, key=lambda path: (_parts(path)[0], path.name))
 

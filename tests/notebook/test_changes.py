@@ -199,7 +199,9 @@ def test_what_a_kernel_left_open_is_told_at_the_next_connect(
     session.history.update(
         entry.__class__(**{**{name: getattr(entry, name) for name in entry.__slots__}, "outcome": "open"})
     )
-    assert "was left open (cluster); by now it is: applied" in shown(f"connect {cluster.url} --auth token --name again")
+    assert "was left open (cluster); its outcome is now: applied" in shown(
+        f"connect {cluster.url} --auth token --name again"
+    )
 
 
 def test_a_policy_file_is_exported_edited_shown_and_applied(shown: Shown, connected: Notebook, tmp_path: Path) -> None:

@@ -233,7 +233,7 @@ class Policies(RuleBasedStateMachine):
         """Undo an entry: refused exactly where a policy grants anything else than the entry left."""
         entry = self.entries[entry_id]
         if self.changed_since(entry):
-            with pytest.raises(InputError, match="cannot be taken back"):
+            with pytest.raises(InputError, match="cannot be undone"):
                 undo_plan()
         elif not (self.orphans and len(entry.before) > 1):
             self.carry_out(undo_plan(), entry.before)

@@ -396,7 +396,7 @@ def test_undo_is_refused_when_somebody_changed_the_policy_since(
     panel.apply()
     with other(world) as somebody:
         somebody.apply(somebody.grant(loader, "AzureAI", databases=["Samples"]))
-    assert "cannot be taken back" in ask(panel, "undo")["text"]
+    assert "cannot be undone" in ask(panel, "undo")["text"]
     assert not panel.preview
 
 
