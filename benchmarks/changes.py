@@ -1,9 +1,9 @@
-"""What a change of the state costs a local cluster that keeps it in a folder, against one that keeps it in memory.
+"""The cost of a state change on a local cluster with a folder, compared with one that keeps its state in memory.
 
     python benchmarks/changes.py
 
-The change replaces the policy of one database. The time is the server's own processor time, HTTP included: it does not
-count the wait for the disk, which is one fsync a change.
+The change replaces the policy of one database. The time is the server's processor time, including HTTP. It excludes
+waiting for the disk, which is one fsync per change.
 """
 
 import statistics
@@ -32,7 +32,7 @@ def main() -> None:
             changes = [
                 (one, f".alter database db1 policy managed_identity '{payload(one, 1)}'") for one in (volatile, kept)
             ]
-            # In turns, so that another load on the machine meets both.
+            # In turns, so that other load on the machine affects both.
             rounds = [[ask(one, text, CHANGES) for one, text in changes] for _ in range(ROUNDS)]
         memory, disk = map(statistics.median, zip(*rounds, strict=True))
         print(f"{size:>9}{memory:>11.2f} ms{disk:>11.2f} ms{disk / memory:>8.2f}", flush=True)

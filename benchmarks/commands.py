@@ -1,8 +1,8 @@
-"""What a management command costs the local cluster: processor time with 1,000 databases and identities, against few.
+"""The processor time of management commands on the local cluster, with 1,000 databases and identities and with few.
 
     python benchmarks/commands.py
 
-The clients run in a process of their own, so that the time of this one is the server's own, HTTP included.
+The clients run in separate processes, so that the time of this process is only the server's, including HTTP.
 """
 
 import json
@@ -30,7 +30,7 @@ REPEATED = 100
 
 
 def filled(count: int) -> LocalCluster:
-    """Give a cluster of some databases and identities, all of them in the policies of the cluster and of one database."""
+    """Return a cluster with ``count`` databases and identities, all in the policies of the cluster and of one database."""
     names = [f"db{n}" for n in range(count)]
     cluster = kqlmi.local.start(databases=names, identities=[f"identity {n}" for n in range(count)])
     for scope in ("cluster", "database ['db1']"):
@@ -39,13 +39,13 @@ def filled(count: int) -> LocalCluster:
 
 
 def payload(cluster: LocalCluster, count: int) -> str:
-    """Give the JSON of a policy for the first identities."""
+    """Return the JSON of a policy for the first ``count`` identities."""
     entries = [{"ObjectId": one.object_id, "AllowedUsages": "ExternalTable"} for one in cluster.identities[:count]]
     return json.dumps(entries)
 
 
 def ask(cluster: LocalCluster, text: str, count: int) -> float:
-    """Send a command some times, and give the server's milliseconds for each."""
+    """Send a command ``count`` times, and return the server's mean milliseconds."""
     host = cluster.url.removeprefix("http://")
     started = time.process_time()
     subprocess.run([sys.executable, "-c", CLIENT, host, cluster.token, text, str(count)], check=True)  # noqa: S603

@@ -1,10 +1,10 @@
-"""What stays in a kernel's memory of panels that were opened, used and closed.
+"""The memory that a kernel retains after panels were opened, used and closed.
 
     python benchmarks/endurance.py [PANELS] [DATABASES] [IDENTITIES]
 
-Each panel is the result of its own cell, reads every policy, shows a plan and is closed; the kernel keeps it in `Out`. The
-memory is resident, after a collection; the start is a kernel that is connected and has opened no panel, so that the
-libraries of the first one count as well.
+Each panel is the result of its own cell, reads every policy, shows a plan and is closed; the kernel keeps it in `Out`.
+The memory is resident, measured after a garbage collection. The baseline is a connected kernel that has not opened a
+panel, so the libraries that the first panel loads are counted too.
 """
 
 import sys
@@ -20,7 +20,7 @@ SHOWN = 50
 
 
 def main(panels: int = PANELS, databases: int = DATABASES, identities: int = IDENTITIES) -> None:
-    """Measure, and print the memory at the start, on the way and at the end, and the difference."""
+    """Measure, and print the memory at the start, along the way and at the end, and the difference."""
     with filled(databases, identities) as cluster, connected_kernel(cluster) as kernel:
         start, began = kernel.mebibytes, time.monotonic()
         row("start", start, start, began)

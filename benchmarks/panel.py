@@ -1,11 +1,12 @@
-"""What the panel costs in a browser, against a grid of ipywidgets checkboxes in the same JupyterLab.
+"""The cost of the panel in a browser, compared with a grid of ipywidgets checkboxes in the same JupyterLab.
 
     python benchmarks/panel.py
 
-Needs Chromium and the group `dev`. For each number of identities, with 10 usages each: milliseconds from the start of a
-cell to the first paint in which every visible box can be ticked, and from a click until Python's answer is in the page;
-messages and bytes over the kernel's websocket up to that paint, and for a click. Medians. The cell has run once before in the
-same notebook, so that all libraries are loaded; the panel reads the policies at each run, the grid reads nothing.
+Needs Chromium and the group `dev`. For each number of identities, with 10 usages each, prints medians of: milliseconds
+from the start of a cell to the first paint in which every visible box can be ticked, and from a click until Python's
+answer is in the page; messages and bytes over the kernel's websocket up to that paint, and for a click. The cell has run
+once before in the same notebook, so that all libraries are loaded. The panel reads the policies at each run; the grid
+reads nothing.
 """
 
 import json
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 IDENTITIES = (20, 200, 1000)
 # Above this, the grid of checkboxes fails more often than it opens.
 MOST_STOCK = 200
-# The server drops what is above its limits, and with it boxes of the grid.
+# The server drops messages above its rate limits, and boxes of the grid with them.
 UNLIMITED = [f"--ZMQChannelsWebsocketConnection.iopub_{what}_rate_limit=1e12" for what in ("msg", "data")]
 REPEATED = 5
 CLICKS = 15
@@ -51,21 +52,21 @@ for row in rows:
         box.observe(answer, names="value")
 ipywidgets.VBox([answers, *map(ipywidgets.HBox, rows)])
 """
-# Looks before each frame until what is looked for is laid out; the time is that of what comes after the frame.
+# Checks the probe before each frame until it is true; the time is taken after that frame.
 PAINTED = """
 ([command, probe]) => new Promise((done, failed) => {
   const start = performance.now();
   const ready = new Function(`return ${probe}`);
   const look = () => {
     if (ready()) setTimeout(() => done(performance.now() - start));
-    else if (performance.now() - start > 30000) failed(new Error("it never showed"));
+    else if (performance.now() - start > 30000) failed(new Error("it was never shown"));
     else requestAnimationFrame(look);
   };
   new Function(command)();
   look();
 })
 """
-# Looks at each change of the page until what is looked for is there.
+# Checks the probe at each change of the page until it is true.
 ANSWERED = """
 ([command, probe]) => new Promise((done, failed) => {
   const ready = new Function(`return ${probe}`);
@@ -87,7 +88,7 @@ BOXES = f"[...{OUTPUT}.querySelectorAll('input[type=checkbox]')]"
 
 @dataclass
 class Measured:
-    """Milliseconds, and what went over the websocket as (messages, bytes), for each repetition that opened."""
+    """Milliseconds and websocket traffic, as (messages, bytes), of each repetition that opened."""
 
     failed: int = 0
     opened: list[float] = field(default_factory=list)
@@ -97,10 +98,10 @@ class Measured:
 
 
 class Traffic:
-    """Counts the frames of a tab's websockets."""
+    """A counter of the frames on a tab's websockets."""
 
     def __init__(self, lab: Lab) -> None:
-        """Listen to a tab that has not opened anything yet."""
+        """Count the traffic of a tab that has not opened anything yet."""
         self.messages = self.bytes = 0
         lab.page.on("websocket", self._listen)
 
@@ -113,17 +114,17 @@ class Traffic:
         self.bytes += len(payload)
 
     def since(self, before: tuple[int, int]) -> tuple[int, int]:
-        """Give what was counted since."""
+        """Return the messages and bytes since earlier counts."""
         return self.messages - before[0], self.bytes - before[1]
 
     @property
     def now(self) -> tuple[int, int]:
-        """Give the counts."""
+        """The counts so far."""
         return self.messages, self.bytes
 
 
 def filled(count: int) -> LocalCluster:
-    """Give a cluster whose identities are all in the policies of the cluster and of a database."""
+    """Return a cluster whose identities are all in the policies of the cluster and of a database."""
     identities = [f"identity {n:04}" for n in range(count)]
     cluster = kqlmi.local.start(databases=["Samples"], identities=identities)
     names = [usage.name for usage in USAGES[:-1]]
@@ -138,7 +139,7 @@ def filled(count: int) -> LocalCluster:
 
 
 def measure(server: Server, browser: "BrowserContext", cluster: LocalCluster, *, stock: bool) -> Measured:
-    """Open a panel, or a stock grid of the same size, several times, each in a fresh notebook; and click in it."""
+    """Open and click a panel, or a stock grid of the same size, several times, each in a fresh notebook."""
     found = Measured()
     count = len(cluster.identities)
     for _ in range(REPEATED):
@@ -162,7 +163,7 @@ def measure(server: Server, browser: "BrowserContext", cluster: LocalCluster, *,
             before = traffic.now
             found.opened.append(float(lab.page.evaluate(PAINTED, [run, ready])))
         except Error:
-            # Of a grid of thousands of widgets, a message is lost now and then, and with it a box.
+            # In a grid of thousands of widgets, a message is occasionally lost, and a box with it.
             found.failed += 1
             lab.close()
             continue
@@ -178,11 +179,11 @@ def measure(server: Server, browser: "BrowserContext", cluster: LocalCluster, *,
 
 
 def answered(click: int, *, stock: bool) -> list[str]:
-    """Give how a box is clicked that nothing covers, and how Python's answer shows."""
+    """Return the script that clicks an unset box, and the probe that detects Python's answer."""
     if stock:
         return [f"{BOXES}[{click}].click()", f"{OUTPUT}.querySelector('.widget-label').textContent === '{click + 1}'"]
     free = f"{BOXES}.filter((box) => box.closest('.kqlmi-cell') && !box.checked && !box.indeterminate)"
-    # The box shows "to grant" or "redundant" once Python has told what the tick does.
+    # The box shows "to grant" or "redundant" once Python has reported the effect of the tick.
     return [f"{free}[0].click()", f"{OUTPUT}.querySelectorAll('.kqlmi-changed').length === {click + 1}"]
 
 

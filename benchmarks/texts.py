@@ -1,9 +1,10 @@
-"""What reading a text costs at one, two, four and eight times its length: twice as much each time where it is linear.
+"""The time to read a text at one, two, four and eight times its length; it doubles each time if reading is linear.
 
     python benchmarks/texts.py
 
-For each reader: the piece of text whose repetition costs it most, of pieces that are never closed, never end, or begin
-anew at each character. The time is the processor's, the best of several, without garbage collection, whose cost grows with what is kept.
+For each reader, prints the piece of text whose repetition costs it most, among pieces that are never closed, never end,
+or start again at each character. The time is processor time, the best of several runs, without garbage collection, whose
+cost grows with the objects that are kept.
 """
 
 import gc
@@ -62,15 +63,15 @@ SIZES = (8_000, 16_000, 32_000, 64_000)
 
 
 def members(count: int) -> str:
-    """Return a JSON object of some properties."""
+    """Return a JSON object with ``count`` properties."""
     return "{" + ",".join(f'"p{place}":1' for place in range(count)) + "}"
 
 
 def seconds(read: Callable[[str], object], text: str) -> float:
-    """Return the best of several times that reading a text takes; what refuses it takes its time too."""
+    """Return the best of several times to read a text; a reader that refuses it counts too."""
     best = float("inf")
     for _ in range(3):
-        lexer.next_token.cache_clear()  # a short text would be read from it
+        lexer.next_token.cache_clear()  # otherwise a short text would be read from the cache
         started = time.process_time()
         with suppress(KqlmiError, KustoError, Mismatch, lenient_json.LenientJsonError):
             read(text)
@@ -90,7 +91,7 @@ def main() -> None:
         rows = []
         for piece, sizes in texts.items():
             times = [seconds(read, text) for text in (sizes[0], sizes[2])]
-            # What takes no time has no ratio.
+            # The lower bound keeps times near zero from giving meaningless ratios.
             rows.append((times[1] / max(times[0], 1e-4), piece))
         _, piece = max(rows)
         times = [seconds(read, text) for text in texts[piece]]

@@ -1,4 +1,4 @@
-"""How Sphinx builds the documentation."""
+"""The Sphinx configuration of the documentation."""
 
 import shutil
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 FOLDER = Path(__file__).parent
 sys.path.insert(0, str(FOLDER))
 
-import kqlmi  # noqa: E402 - behind the path, as the extension is
+import kqlmi  # noqa: E402 - needs the path above, as the extension does
 
 project = "kqlmi"
 version = release = kqlmi.__version__
@@ -28,7 +28,7 @@ smartquotes = False  # -- begins an option
 nb_execution_mode = "off"
 nb_render_markdown_format = "myst"
 suppress_warnings = [
-    "mystnb.unknown_mime_type",  # of the panel; its HTML is shown
+    "mystnb.unknown_mime_type",  # the panel's; its HTML is shown instead
 ]
 
 autodoc_member_order = "bysource"
@@ -36,12 +36,12 @@ autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 python_use_unqualified_type_names = True
 add_module_names = False
-# What the pages do not document: the standard library, other packages, and types that only a signature names.
+# The pages do not document the standard library, other packages, and types that occur only in signatures.
 nitpick_ignore_regex = [(r"py:.*", r"(?!kqlmi\.(Session|Policy|Scope|Identity|Plan|Draft|Panel|KqlmiError)$).*")]
 
 
 def _copy_notebooks() -> None:
-    """Copy the notebooks to where Sphinx reads them, those only that changed."""
+    """Copy the notebooks that changed to the folder from which Sphinx reads them."""
     for path in sorted((FOLDER.parent / "notebooks").glob("*.ipynb")):
         copy = FOLDER / "tutorials" / path.name
         if not copy.exists() or copy.read_bytes() != path.read_bytes():

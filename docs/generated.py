@@ -1,6 +1,6 @@
-"""The reference, generated from the registries and docstrings of kqlmi: a Sphinx extension without state.
+"""A Sphinx extension that generates the reference from the registries and docstrings of kqlmi.
 
-A line ``% generated: NAME`` of a page stands for what the function of that name returns, as Markdown.
+A line ``% generated: NAME`` in a page is replaced by the Markdown that the function of that name returns.
 """
 
 import inspect
@@ -29,11 +29,11 @@ from kqlmi.verbs.registry import Verb
 
 Write = Callable[[], str]
 PAGES: dict[str, Write] = {}
-"""What a line ``% generated: NAME`` stands for."""
+"""The functions that write generated parts, by name."""
 
 _LINE: Final = re.compile(r"^% generated: (.*)$", re.MULTILINE)
 _MARKUP: Final = re.compile(r"([\\`*_{}\[\]<>|])")
-# What reads as something to type: a magic, an option with its value, a command, a variable, a word in double backticks.
+# Text for the user to type: a magic, an option with its value, a command, a variable, or text in double backticks.
 _TYPED: Final = re.compile(
     rf"``(?P<plain>[^`]+)``|(?P<typed>%%?kqlmi\b(?: help)?(?: (?:{'|'.join(VERBS)})\b(?: local\b)?)?(?: [A-Z]{{2,}}\b)*"
     r"|(?<![\w-])--[a-z][a-z-]+(?: [A-Z]+\b)?|\b[A-Z]+_[A-Z_]+\b)"
@@ -41,24 +41,24 @@ _TYPED: Final = re.compile(
 
 
 def page(write: Write) -> Write:
-    """Register a function as what writes the part of a page that has its name."""
+    """Register a function that writes the generated part of its name."""
     PAGES[write.__name__] = write
     return write
 
 
 def setup(app: Any) -> dict[str, bool]:
-    """Let Sphinx read each page with what it has generated."""
+    """Register the extension with Sphinx."""
     app.connect("source-read", lambda _app, _name, source: source.__setitem__(0, expanded(source[0])))
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
 def expanded(text: str) -> str:
-    """Return the text of a page with what its lines stand for; KeyError where one stands for nothing."""
+    """Return the text of a page with its generated parts filled in; raise KeyError for an unknown name."""
     return _LINE.sub(lambda found: PAGES[found[1]](), text)
 
 
 def escaped(text: str) -> str:
-    """Return a text as Markdown that shows it on one line, what is to be typed as code."""
+    """Return a text escaped for Markdown, on one line, with text to type as inline code."""
     parts: list[str] = []
     end = 0
     text = " ".join(text.split())
@@ -69,7 +69,7 @@ def escaped(text: str) -> str:
 
 
 def code(text: str) -> str:
-    """Return a text as inline code, also inside a table; nothing of nothing."""
+    """Return a text as inline code that is safe in a table; an empty text stays empty."""
     return f"`{text}`".replace("|", "\\|") if text else ""
 
 
@@ -79,7 +79,7 @@ def block(text: str, language: str = "text") -> str:
 
 
 def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """Return rows of Markdown as a table."""
+    """Return a Markdown table."""
     heads = [*heads]
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -91,12 +91,12 @@ def paragraphs(text: str) -> str:
 
 
 def docstring(function: Any) -> str:
-    """Return a docstring, with the ways to sign in that there are."""
+    """Return a docstring, with ``{modes}`` replaced by the ways to sign in."""
     return (inspect.getdoc(function) or "").replace("{modes}", ", ".join(MODES))
 
 
 def _options(face: Face, one: Verb) -> str:
-    """Return the options of a verb on a face, those apart that every verb on a connection has there."""
+    """Return the options of a verb on a face, except those that every verb on a connection has there."""
     syntax = face.syntax(one)
     common = {p.name for p in syntax.common}
     rows = [
@@ -109,8 +109,8 @@ def _options(face: Face, one: Verb) -> str:
 
 def _takes(kind: str, values: str | tuple[str, ...]) -> str:
     if kind == "flag":
-        return "nothing: it is a flag"
-    often = ", as often as needed" if kind == "values" else ""
+        return "none: a flag"
+    often = ", repeatable" if kind == "values" else ""
     if isinstance(values, tuple):
         return f"{', '.join(map(code, values))}{often}"
     return f"{f'{values} name'.replace('identity name', 'identity').replace('plan name', 'plan') if values else 'a value'}{often}"
@@ -154,7 +154,7 @@ def verbs() -> str:
 
 @page
 def command_line() -> str:
-    """Return every verb of the command line, and the options that all have."""
+    """Return every verb of the command line."""
     return _verbs(cli.SHELL, "command")
 
 
@@ -166,7 +166,7 @@ def common_options() -> str:
 
 @page
 def exit_statuses() -> str:
-    """Return what the command line ends with."""
+    """Return the exit statuses of the command line."""
     return paragraphs(cli.SHELL.after)
 
 
@@ -174,7 +174,7 @@ def exit_statuses() -> str:
 def usages() -> str:
     """Return a row for each usage."""
     return table(
-        ("usage", "what it allows", "counts in the policy of", "workflows"),
+        ("usage", "what it allows", "takes effect in the policy of", "workflows"),
         (
             (
                 code(one.name),
@@ -204,7 +204,7 @@ def inferred() -> str:
 
 @page
 def workflows() -> str:
-    """Return every workflow, with the flow that writes it."""
+    """Return every workflow, with the options of ``%kqlmi new`` for it."""
     return "\n\n".join(part for row in WORKFLOWS for part in _workflow(row))
 
 
@@ -213,7 +213,7 @@ def _workflow(row: Workflow) -> Iterator[str]:
     facts = {
         "ID": code(row.id),
         "usage": f"{code(row.usage)}, {row.sure}",
-        "counts in the policy of": "the cluster only" if row.cluster_only else "the cluster or a database",
+        "takes effect in the policy of": "the cluster only" if row.cluster_only else "the cluster or a database",
         "the identity is written": code(row.identity) if not row.identity[:1].isalpha() else escaped(row.identity),
         "required when": escaped(row.required_when),
         "callout policy": code(row.callout),
@@ -225,14 +225,14 @@ def _workflow(row: Workflow) -> Iterator[str]:
     yield table(("", ""), ((name, text) for name, text in facts.items() if text))
     yield block(row.example, "text")
     if form := FORMS.get(row.id):
-        yield f"{code(f'%kqlmi new {row.id} --identity IDENTITY')} writes it ({form.kind}):"
+        yield f"{code(f'%kqlmi new {row.id} --identity IDENTITY')} generates it ({form.kind}):"
         yield table(
             ("option", "what it is", "default"),
             (
                 (
                     code(one.option),
                     escaped(one.help),
-                    code(one.default) or ("none" if one.optional else "must be given"),
+                    code(one.default) or ("none" if one.optional else "required"),
                 )
                 for one in form.fields
             ),
@@ -260,7 +260,7 @@ def _tree(kind: type[BaseException], depth: int) -> Iterator[str]:
 
 _WHO: Final = "11111111-2222-3333-4444-555555555555"
 _BLOB: Final = "https://account.blob.core.windows.net/container"
-# What a local cluster names of each gate that it finds closed, in the order in which it asks.
+# The details with which a local cluster reports each closed gate, in the order of its checks.
 _CLOSED: Final[tuple[dict[str, Any], ...]] = (
     {"missing": "flow"},
     {"missing": "assignment", "identity": _WHO},
@@ -273,15 +273,15 @@ _PUBLISHED: Final = f"Principal 'aadapp={_WHO}' is not authorized to read databa
 
 @page
 def gates() -> str:
-    """Return what an explanation says of each gate that can be closed, with the lines that open it."""
-    nobody = Snapshot({Scope.database("Samples"): Policy.empty().grant(_WHO, "AutomatedFlows")})
-    said = {"message": "", "code": "", "type_name": ""}
-    found = [explanation.from_refusal(said, details, nobody, ()) for details in _CLOSED]
-    reader_missing = {**said, "message": _PUBLISHED, "type_name": "UnauthorizedDatabaseAccessException"}
-    found.append(explanation.from_refusal(reader_missing, {}, nobody, ()))
+    """Return the explanation of each gate that can be closed, with the lines that open it."""
+    snapshot = Snapshot({Scope.database("Samples"): Policy.empty().grant(_WHO, "AutomatedFlows")})
+    error = {"message": "", "code": "", "type_name": ""}
+    found = [explanation.from_refusal(error, details, snapshot, ()) for details in _CLOSED]
+    reader_missing = {**error, "message": _PUBLISHED, "type_name": "UnauthorizedDatabaseAccessException"}
+    found.append(explanation.from_refusal(reader_missing, {}, snapshot, ()))
     parts = [part for gate in found if gate for part in (f"### {gate.kind.capitalize()}", block(str(gate)))]
     if len(parts) != 2 * len(found):
-        raise ValueError("An example of a gate is not explained any more.")
+        raise ValueError("An example of a gate is no longer explained.")
     return "\n\n".join(parts)
 
 
@@ -296,19 +296,19 @@ def ways_to_sign_in() -> str:
         )
         for name, one in WAYS.items()
     )
-    return table(("`--auth`", "takes", "what to do where it fails"), rows)
+    return table(("`--auth`", "options", "what to do if it fails"), rows)
 
 
 @page
 def configuration_keys() -> str:
     """Return a row for each key of a connection in the configuration file, as ``connect`` documents it."""
-    told = arguments(connect)
+    documented = arguments(connect)
     defaults = configuration.DEFAULTS
     rows = (
         (
             code(key),
             kind.__name__,
-            escaped(told[key]),
+            escaped(documented[key]),
             code(str(defaults[key]).lower()) if defaults[key] not in {"", None} else "",
         )
         for key, kind in configuration.KEYS.items()
@@ -317,7 +317,7 @@ def configuration_keys() -> str:
 
 
 def arguments(function: Any) -> dict[str, str]:
-    """Return what a docstring says of each argument."""
+    """Return the description of each argument in a docstring."""
     text = docstring(function).partition("Args:\n")[2].partition("\n\n")[0]
     return {
         name: " ".join(what.split()) for name, what in re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", text, re.MULTILINE)
@@ -334,15 +334,15 @@ def settings() -> str:
     return table(("setting", "what it is", "default"), rows)
 
 
-# What the sources read from the environment, and nothing else: `variables` fails otherwise.
+# Exactly the variables that the sources read; otherwise `variables` fails.
 _VARIABLES: Final = {
-    "KQLMI_CLUSTER": "the cluster to connect to where none is given",
+    "KQLMI_CLUSTER": "the cluster to connect to if none is specified",
     "KQLMI_DATABASE": "its database in context",
-    "KQLMI_AUTH": "how to sign in where neither the line nor the configuration file says it",
-    "KQLMI_TOKEN": "the token of --auth token; where KQLMI_CLUSTER is set, it goes to that cluster",
-    "KQLMI_CONFIG": "the configuration file, in place of the one in your configuration folder",
-    "KQLMI_STATE": "the folder that keeps the history of changes, in place of the one in your state folder",
-    "AZURE_AUTHORITY_HOST": "the authority to sign in to, where the cluster's cloud is not known",
+    "KQLMI_AUTH": "the way to sign in if neither the line nor the configuration file specifies it",
+    "KQLMI_TOKEN": "the token for --auth token; if KQLMI_CLUSTER is set, it is sent to that cluster",
+    "KQLMI_CONFIG": "the configuration file, instead of the one in your configuration folder",
+    "KQLMI_STATE": "the folder for the history of changes, instead of the one in your state folder",
+    "AZURE_AUTHORITY_HOST": "the authority to sign in to if the cluster's cloud is unknown",
     "AZURE_TENANT_ID": "service-principal and workload-identity: the tenant",
     "AZURE_CLIENT_ID": "service-principal and workload-identity: the application; managed-identity: the identity",
     "AZURE_CLIENT_SECRET": "service-principal: its secret",
@@ -355,7 +355,7 @@ _VARIABLES: Final = {
 
 @page
 def variables() -> str:
-    """Return a row for each environment variable; ValueError where they are not those that the sources read."""
+    """Return a row for each environment variable; raise ValueError if they are not those that the sources read."""
     sources = "\n".join(path.read_text(encoding="utf-8") for path in Path(str(kqlmi.__file__)).parent.rglob("*.py"))
     read = {name for name in re.findall(r'"((?:KQLMI|AZURE)_[A-Z_]+)"', sources) if name != "AZURE_PASSWORD"}
     return _documented("variable", _VARIABLES, read)
@@ -363,18 +363,18 @@ def variables() -> str:
 
 _FILE: Final = {
     "kqlmi": f"the format of the file, {reader.FORMAT}",
-    "mode": "complete: each scope that is listed holds exactly what is listed. partial: only the identities that are listed"
-    " are governed, in the scopes where they are listed",
-    "unlisted-databases": "untouched (the default), or none: a database that is not listed has no policy; complete only",
-    "identities": "names of identities with their object IDs, which the rest of the file uses",
-    "unknown-usages": "usages that the service knows and this version does not",
-    "accepted": "findings of an audit that somebody accepts",
-    "cluster": "the policy of the cluster: identities with their usages; none is no policy, {} an empty one",
-    "databases": "the policies of databases, each written as that of the cluster",
+    "mode": "complete: each listed scope has exactly the listed grants. partial: only the listed identities are governed,"
+    " in the scopes in which they are listed",
+    "unlisted-databases": "untouched (the default), or none: a database that is not listed has no policy; complete mode only",
+    "identities": "names of identities, for use in the rest of the file, with their object IDs",
+    "unknown-usages": "usages that the service supports and this version of kqlmi does not know",
+    "accepted": "accepted findings of an audit",
+    "cluster": "the policy of the cluster: identities with their usages; none means no policy, {} an empty one",
+    "databases": "the policies of databases, each in the format of the cluster's",
 }
 _ACCEPTED: Final = {
     "rule": "the rule of the finding",
-    "identity": "its identity: object ID, system or display name",
+    "identity": "its identity: object ID, system, or display name",
     "scope": "its scope, as the audit shows it",
     "usage": "its usage",
     "reason": "why it is accepted",
@@ -384,14 +384,14 @@ _ACCEPTED: Final = {
 
 @page
 def policy_file_keys() -> str:
-    """Return a row for each key of a policy file; ValueError where they are not those that the reader knows."""
+    """Return a row for each key of a policy file; raise ValueError if they are not those that the reader accepts."""
     return _documented("key", _FILE, reader.KEYS)
 
 
 @page
 def acceptance_keys() -> str:
-    """Return a row for each key of an accepted finding; ValueError where they are not those that the reader knows."""
-    return _documented("key", _ACCEPTED, acceptances._KEYS)  # noqa: SLF001 - the one list of them
+    """Return a row for each key of an accepted finding; raise ValueError if they are not those that the reader accepts."""
+    return _documented("key", _ACCEPTED, acceptances._KEYS)  # noqa: SLF001 - the only list of them
 
 
 def _documented(head: str, rows: dict[str, str], known: Iterable[str]) -> str:
@@ -402,7 +402,7 @@ def _documented(head: str, rows: dict[str, str], known: Iterable[str]) -> str:
 
 @page
 def policy_file() -> str:
-    """Return a policy file as it is exported."""
+    """Return an exported policy file."""
     policies = {
         Scope.cluster(): Policy.empty().grant(SYSTEM, "ExternalTable"),
         Scope.database("Samples"): Policy.empty().grant(_WHO, "NativeIngestion", "ExternalTable"),

@@ -1,10 +1,10 @@
-"""Run a notebook from top to bottom: each cell and its result go to the terminal, a copy goes to a folder.
+"""Run a notebook from top to bottom, print its cells and results, and save an executed copy.
 
     python notebooks/run.py notebooks/quickstart.ipynb build
 
-It runs in a temporary home of its own, so neither your IPython profile nor your Jupyter settings matter, and nothing of
-what it does stays behind but the copies: FOLDER/quickstart.ipynb and FOLDER/quickstart.html.
-A cell tagged ``raises-exception`` shows an error on purpose; it must.
+The notebook runs in its own temporary home, so your IPython profile and Jupyter settings have no effect, and nothing
+remains except the copies: FOLDER/quickstart.ipynb and FOLDER/quickstart.html.
+A cell tagged ``raises-exception`` is expected to fail; the run fails if it does not.
 """
 
 import argparse
@@ -26,17 +26,17 @@ NO_SCRIPT = "data:,"
 
 
 def expected_to_fail(cell: Any) -> bool:
-    """Say whether the notebook means this cell to raise."""
+    """Check whether a cell is tagged as one that raises."""
     return "raises-exception" in cell.metadata.get("tags", [])
 
 
 def failed(cell: Any) -> bool:
-    """Say whether the cell raised."""
+    """Check whether a cell raised."""
     return any(output.output_type == "error" for output in cell.outputs)
 
 
 def as_text(output: Any) -> str:
-    """Give an output as plain text."""
+    """Return an output as plain text."""
     match output.output_type:
         case "stream":
             text = output.text
@@ -54,13 +54,13 @@ def show_cell(*, cell: Any, **_: Any) -> None:
 
 
 def show_result(*, cell: Any, **_: Any) -> None:
-    """Print what a code cell gave, as it ends."""
+    """Print the outputs of a code cell as it ends."""
     for text in filter(None, map(as_text, cell.outputs)):
         print(text, end="\n\n", flush=True)
 
 
 def run(path: Path, folder: Path) -> None:
-    """Run the notebook and write the copies; exit with a sentence if a cell does not do what it should."""
+    """Run the notebook and write the copies; exit with a message if a cell fails, or does not fail as it should."""
     notebook = nbformat.read(path, as_version=4)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
         for name in [name for name in os.environ if name.startswith(("IPYTHON", "JUPYTER", "XDG_"))]:
@@ -70,8 +70,8 @@ def run(path: Path, folder: Path) -> None:
             notebook,
             kernel_name="python3",
             timeout=300,
-            record_timing=False,  # the copy can be committed: it changes only where a result does
-            store_widget_state=False,  # without it, a widget's output falls back on its HTML and text
+            record_timing=False,  # so that a committed copy changes only if a result does
+            store_widget_state=False,  # a widget's output then falls back to its HTML and text
             extra_arguments=[
                 "--IPKernelApp.log_level=ERROR",  # newer ones warn that loopback is not encrypted
                 "--IPKernelApp.exec_lines=import pandas; pandas.set_option('display.width', 160)",
@@ -86,20 +86,20 @@ def run(path: Path, folder: Path) -> None:
             sys.exit("The last cell above failed.")
     for number, cell in enumerate(notebook.cells, start=1):
         if cell.cell_type == "code" and expected_to_fail(cell) and not failed(cell):
-            sys.exit(f"Cell {number} is tagged raises-exception, and raised nothing.")
+            sys.exit(f"Cell {number} is tagged raises-exception but raised nothing.")
     folder.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, folder / path.name)
-    # Two scripts that the page would fetch from elsewhere, and does not need.
+    # The page does not need these two scripts, which it would load from other sites.
     exporter = HTMLExporter(require_js_url=NO_SCRIPT, mathjax_url=NO_SCRIPT)
     page, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": path.stem}})
     (folder / f"{path.stem}.html").write_text(page, encoding="utf-8")
 
 
 def main() -> None:
-    """Run the notebook that the command line names."""
+    """Run the notebook given on the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("notebook", type=Path)
-    parser.add_argument("folder", type=Path, help="where the copies go")
+    parser.add_argument("folder", type=Path, help="the folder for the copies")
     options = parser.parse_args()
     run(options.notebook, options.folder)
 

@@ -52,7 +52,7 @@ def databases(endpoint: Front) -> tuple[str, ...]:
         "",
     ],
 )
-def test_a_cluster_gets_no_token_of_another_audience(endpoint: Front, application: Entra, resource: str) -> None:
+def test_a_cluster_receives_no_token_for_another_audience(endpoint: Front, application: Entra, resource: str) -> None:
     endpoint.resource_id = resource
     with pytest.raises(SignInError, match="which is not Kusto") as caught:
         databases(endpoint)
@@ -108,7 +108,7 @@ def test_a_token_that_is_given_takes_no_audience(mode: str) -> None:
         ("http://127.0.0.1:1", False),
     ],
 )
-def test_a_token_given_by_hand_goes_only_to_the_cluster_it_was_given_for(ingest_url: str, goes: bool) -> None:  # noqa: FBT001
+def test_a_token_is_sent_only_to_the_cluster_that_it_was_passed_for(ingest_url: str, goes: bool) -> None:  # noqa: FBT001
     target = Target("https://mine.westeurope.kusto.windows.net", sign_in(token="abc"), ingest_url)  # noqa: S106
     if goes:
         IngestClient(target)

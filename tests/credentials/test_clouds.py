@@ -75,7 +75,7 @@ def test_what_the_proxy_does_not_reach_is_said(internet: Internet) -> None:
     assert set(internet.asked) == {"other.kusto.windows.net"}
 
 
-def test_a_host_that_is_no_cluster_gets_no_token(
+def test_a_host_that_is_not_a_cluster_receives_no_token(
     internet: Internet, cluster: LocalCluster, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with front.proxy({PUBLIC: internet.us.port, US: internet.us.port, US_CLUSTER: internet.cluster.port}) as (
@@ -93,7 +93,7 @@ def test_a_host_that_is_no_cluster_gets_no_token(
 
 
 @pytest.mark.parametrize("named", [True, False])
-def test_an_authority_that_nobody_vouches_for_gets_no_secret(
+def test_an_unknown_authority_receives_no_secret(
     cluster: LocalCluster, directory: Entra, monkeypatch: pytest.MonkeyPatch, *, named: bool
 ) -> None:
     if named:

@@ -61,7 +61,7 @@ def test_a_notebook_chooses_an_identity_of_its_machine(
 
 
 @pytest.mark.parametrize("option", ["--token", "--secret", "--client-secret", "--password"])
-def test_no_secret_can_be_said_on_a_line(endpoint: Front, sessions: Sessions, option: str) -> None:
+def test_no_option_accepts_a_secret(endpoint: Front, sessions: Sessions, option: str) -> None:
     with pytest.raises(CellError, match="no option"):
         run(sessions, f"connect {endpoint.url} {option} planted")
 

@@ -80,7 +80,7 @@ def rewritten(draw: st.DrawFn) -> tuple[Objects, Objects]:
 
 
 @given(rewritten(), st.sampled_from(["grant", "revoke", "delete"]))
-def test_a_plan_is_refused_where_anything_changed_that_the_service_does_not_fill_in(
+def test_a_plan_is_refused_if_anything_changed_that_the_service_does_not_fill_in(
     states: tuple[Objects, Objects], kind: str
 ) -> None:
     before, now = states

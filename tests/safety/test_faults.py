@@ -187,7 +187,7 @@ def in_all(steps: list[str]) -> str:
 
 @pytest.mark.parametrize("step", [1, 2, 3], ids=VERBS)
 @pytest.mark.parametrize("fault", LANDS.values(), ids=LANDS.keys())
-def test_a_command_that_landed_is_called_applied_whatever_became_of_its_answer(
+def test_a_command_that_took_effect_is_reported_as_applied_even_if_its_answer_is_lost(
     bench: Bench, fault: Fault, step: int
 ) -> None:
     bench.proxy.fail(step, fault)

@@ -299,7 +299,7 @@ def by_shape(rows: list[Row]) -> Mapping[str, list[Row]]:
 
 
 @pytest.mark.parametrize("rows", by_shape(ROWS).values(), ids=by_shape(ROWS))
-def test_what_is_said_of_a_write_is_what_the_cluster_holds(bench: Bench, rows: list[Row]) -> None:
+def test_the_reported_outcome_matches_the_cluster(bench: Bench, rows: list[Row]) -> None:
     untrue = []
     for row in rows:
         reported, recorded = bench.meet(row)

@@ -242,7 +242,7 @@ def outcomes(session: Session) -> tuple[str, list[str]]:
         (2, hang, ("unknown", ["applied", "unknown"])),
     ],
 )
-def test_an_interrupted_plan_ends_and_says_what_landed(
+def test_an_interrupted_plan_ends_and_reports_what_took_effect(
     proxy: Proxy, session: Session, step: int, fault: Callable[[Exchange], None], expected: tuple[str, list[str]]
 ) -> None:
     proxy.fail(step, fault)

@@ -92,7 +92,7 @@ def check_the_end(session: Session, plain: Plain, landed: int) -> None:
 
 @pytest.mark.parametrize("step", range(1, len(STEPS) + 1))
 @pytest.mark.parametrize(("point", "lands"), [("sending", False), ("answered", True), ("recorded", True)])
-def test_after_a_kill_the_next_session_tells_what_landed_and_takes_it_back(
+def test_after_a_kill_the_next_session_reports_what_took_effect_and_reverts_it(
     cluster: LocalCluster, plain: Plain, point: str, lands: bool, step: int  # noqa: FBT001
 ) -> None:  # fmt: skip
     with victim(cluster.url, cluster.token, (point, step)) as process:

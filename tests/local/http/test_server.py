@@ -57,7 +57,7 @@ def test_no_repr_and_no_log_shows_a_token(caplog: pytest.LogCaptureFixture, capf
 
 
 @pytest.mark.parametrize("authorization", ["", "Bearer", "Bearer wrong", "Basic {token}", "{token}", "Bearer {token}x"])
-def test_without_the_token_nothing_is_told(world: Any, authorization: str) -> None:
+def test_nothing_is_revealed_without_the_token(world: Any, authorization: str) -> None:
     status, body, headers = mgmt(world, Authorization=authorization.format(token=world.token))
     assert (status, body["error"]["code"]) == (401, "Unauthorized")
     assert headers["WWW-Authenticate"].startswith("Bearer ")
