@@ -237,7 +237,7 @@ def test_a_saved_plan_with_a_hidden_command_is_refused(inside: Inside, session: 
     inside.write("plan.json", json.dumps(document))
     status, _, error = inside("apply", "plan.json", "--yes", "--revoke")
     assert status == 1
-    assert "command of the database Samples is not what its policies give" in error
+    assert "command of the database Samples does not match its policies" in error
     assert grants(session, "Samples") == {(LOADER, "ExternalTable")}
 
 

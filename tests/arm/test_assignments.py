@@ -67,7 +67,7 @@ def test_unassigning_the_system_identity_wants_the_name_and_what_is_left_is_an_o
     first = system_of(cluster)
     plan = session.unassign("system")
     assert "cannot be undone" in str(plan)
-    assert f"Would be left an orphan: system ({first}) in the policy of the database Samples: ExternalTable" in str(
+    assert f"Would become an orphan: system ({first}) in the policy of the database Samples: ExternalTable" in str(
         session.impact(plan)
     )
     for confirm in ("", "here"):
@@ -96,8 +96,8 @@ def test_an_unassign_says_what_would_stop(cluster: LocalCluster, session: Sessio
     session.run(f".create external table T (a: string) kind=storage dataformat=csv ({where})", "Samples")
     told = str(session.impact(session.unassign("loader")))
     assert f"Would stop: loader ({loader}) ExternalTable in the database Samples: external table T" in told
-    assert "Would be left an orphan: loader" in told
-    assert re.search("Cannot be known: whether loader .* uses SqlRequest", told)
+    assert "Would become an orphan: loader" in told
+    assert re.search("Cannot be determined: whether loader .* uses SqlRequest", told)
     assert not session.impact(session.assign("loader")).lines
 
 
@@ -112,7 +112,7 @@ def test_a_policy_that_could_not_be_read_may_name_what_is_unassigned(cluster: Lo
         told = viewer.impact(viewer.unassign("loader")).lines
     [line] = [one for one in told if "the policy of" in one]
     assert line.startswith(
-        f"Cannot be known: whether the policy of the cluster names loader ({loader}), because Principal"
+        f"Cannot be determined: whether the policy of the cluster names loader ({loader}), because Principal"
     )
 
 

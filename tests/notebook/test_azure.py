@@ -176,7 +176,7 @@ def test_an_undo_that_the_cluster_will_refuse_is_told_with_the_plan(
     azure.run("%kqlmi unassign loader")
     azure.run(offered(capsys)[1])
     azure.run("%kqlmi undo")
-    assert f"Not assigned to the cluster, by Azure Resource Manager: {loader}" in capsys.readouterr().out
+    assert f"Not assigned to the cluster, according to Azure Resource Manager: {loader}" in capsys.readouterr().out
 
 
 class Counting:

@@ -183,7 +183,7 @@ def test_identities_that_are_no_longer_assigned_are_left_out_of_a_second_plan(
     with pytest.raises(ApplyError, match="refused and changed nothing"):
         shown(command)
     text = capsys.readouterr().out
-    assert f"Not assigned to the cluster, by its answer: {orphan.object_id}" in text
+    assert f"Not assigned to the cluster, according to its response: {orphan.object_id}" in text
     assert "- mi-adx-ingest" in text
     [second] = re.findall(r"To carry it out: %kqlmi (.*)", text)
     shown(second)

@@ -1,4 +1,4 @@
-"""How a plan over policies is made: with the least forceful command for each scope that differs."""
+"""The builder of plans over policies, which picks the least forceful command for each scope that differs."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
@@ -23,35 +23,35 @@ def make_plan(
 ) -> PolicyPlan:
     """Return the plan with the least forceful command for each scope of ``desired`` that differs.
 
-    Only grants: ``.alter-merge`` with just those. A revoke, or an unknown property that differs: ``.alter`` with all that
-    remains. No policy wanted: ``.delete``. Over several scopes all grants go first, as ``.alter-merge``, so that nothing
-    is missing in between. ``exactly`` makes an empty policy where there is none and one is wanted, though both grant the
-    same. ``names`` adds to the display names that ``current`` knows.
+    Grants alone use ``.alter-merge`` with only the new ones; a revoke, or an unknown property that differs, uses
+    ``.alter`` with the whole policy; removing the policy uses ``.delete``. If several scopes change, all grants run first,
+    as ``.alter-merge``, so that no grant is missing in between. ``exactly`` creates a desired empty policy even if the
+    scope has none, although both grant the same. ``names`` adds to the display names in ``current``.
     """
-    moving = [
-        scope for scope, after in desired.policies.items() if _moves(current.policies[scope], after, exactly=exactly)
+    changing = [
+        scope for scope, after in desired.policies.items() if _differs(current.policies[scope], after, exactly=exactly)
     ]
     changes = diff(current, desired)
     steps = [
         step
-        for scope in moving
+        for scope in changing
         for step in _steps(
             scope,
             current.policies[scope],
             desired.policies[scope],
             tuple(change for change in changes if change.scope == scope),
-            apart=len(moving) > 1,
+            apart=len(changing) > 1,
         )
     ]
     steps.sort(key=lambda step: step.verb != "alter-merge")
-    kept = sum(len(current.grants(scope) & desired.grants(scope)) for scope in moving)
+    kept = sum(len(current.grants(scope) & desired.grants(scope)) for scope in changing)
     described = {identity: one.display_name for identity, one in current.identities.items() if one.display_name}
     return PolicyPlan(cluster, tuple(steps), kept, undoes, {**names, **described}, _covering(desired, steps))
 
 
-def _moves(before: Policy | None, after: Policy | None, *, exactly: bool) -> bool:
-    """Check whether a command leads from one policy to another that is not the same."""
-    if before is after:  # as in most databases of a panel
+def _differs(before: Policy | None, after: Policy | None, *, exactly: bool) -> bool:
+    """Check whether a command is needed to change one policy into another."""
+    if before is after:  # true of most databases in a panel
         return False
     if before is None or after is None:
         return bool(after is None or exactly or after.grants)
@@ -59,7 +59,7 @@ def _moves(before: Policy | None, after: Policy | None, *, exactly: bool) -> boo
 
 
 def _covering(desired: Snapshot, steps: Iterable[Step]) -> tuple[Grant, ...]:
-    """Return the grants of the cluster's policy that make changes of ``steps`` redundant, unless a step changes it."""
+    """Return the grants of the cluster's policy that make changes of ``steps`` redundant; none if a step changes that policy."""
     if any(step.scope.is_cluster for step in steps):
         return ()
     changes = (change for step in steps for change in step.changes if change.effect == "redundant")
@@ -75,7 +75,7 @@ def _covering(desired: Snapshot, steps: Iterable[Step]) -> tuple[Grant, ...]:
 def _steps(
     scope: Scope, before: Policy | None, after: Policy | None, changes: tuple[Change, ...], *, apart: bool
 ) -> Iterator[Step]:
-    """Yield the steps of one scope; ``apart`` has its grants go before the rest, in a command of their own."""
+    """Yield the steps of one scope; ``apart`` puts its grants first, in a separate command."""
     if after is None:
         yield Step(scope, "delete", commands.delete(scope), before, None, changes)
         return
@@ -94,19 +94,19 @@ def _steps(
 def _merge(scope: Scope, before: Policy | None, after: Policy, grants: tuple[Change, ...]) -> Step:
     found, new = before or Policy.empty(), {(change.identity, change.usage) for change in grants}
     merged = found.merge(_only(after, new, found))
-    # Of what it leads to, so that the same policies give the same command, however the wanted one was written.
+    # Taken from the merged policy, so that the command does not depend on how the desired one was written.
     added = _only(merged, new, found)
     return Step(scope, "alter-merge", commands.alter_merge(scope, added), before, merged, grants)
 
 
 def _only(policy: Policy, grants: set[Grant], before: Policy) -> Policy:
-    """Return the part of a policy that grants ``grants``, with the properties of objects that are new."""
+    """Return the part of a policy that makes ``grants``, with the unknown properties of new objects."""
     entries = (
         Entry(
             entry.object_id,
             kept,
             is_system=entry.is_system,
-            # What others wrote into an object that is there meanwhile must not be reverted.
+            # An existing object may have changed since it was read; that change must not be reverted.
             extra=() if entry.identity in before.holdings else entry.extra,
             is_earlier=entry.is_earlier,
         )

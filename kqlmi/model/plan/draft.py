@@ -1,4 +1,4 @@
-"""An edit in progress: ticks over a snapshot, for one scope at a time."""
+"""An edit in progress: ticks on a snapshot, for one scope at a time."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -18,15 +18,15 @@ from kqlmi.model.usages import USAGES
 from kqlmi.model.workflows import WORKFLOWS
 
 Tick = tuple[Scope, str, str]
-"""A cell of a scope's matrix: the scope, the identity as grants compare it, and the usage's name."""
+"""A cell of a scope's matrix: the scope, the identity as it appears in grants, and the usage's name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
     """One identity × usage of the matrix.
 
-    ``granted`` is a plain grant in the scope itself. ``covered_by`` are the grants, as (scope, usage), that allow the
-    usage without it. ``changed`` tells that the draft differs from what was read.
+    ``granted`` means that the scope's own policy grants the usage. ``covered_by`` are the grants, as (scope, usage), that
+    allow it without that. ``changed`` means that the draft differs from what was read.
     """
 
     granted: bool
@@ -36,11 +36,11 @@ class Cell:
 
     @property
     def allowed(self) -> bool:
-        """Tell whether the identity may be used for the usage in the scope."""
+        """Check whether the identity may be used for the usage in the scope."""
         return bool(self.covered_by) or (self.granted and not self.without_effect)
 
     def state(self, scope: Scope) -> str:
-        """Return what is special about the cell in its scope, in words; a plain grant and an empty cell are not."""
+        """Return in words how the usage is allowed or why a grant does nothing; empty for a plain grant and an empty cell."""
         names = [
             f"the {where}" if usage != ALL else ALL if where == scope else f"{ALL} at the {where}"
             for where, usage in self.covered_by
@@ -52,10 +52,10 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """Ticks over the policies that were read; every change gives a new draft.
+    """Ticks on the policies that were read; every change returns a new draft.
 
-    ``ticks`` holds what is wanted otherwise than read, as (scope, identity, usage): whether it is granted. So a tick costs
-    the same however many identities there are. ``directory`` is who is who, by default as the policies know it.
+    ``ticks`` contains only the cells that differ from what was read, each with whether it is granted, so that the cost of
+    a tick does not depend on the number of identities. ``directory`` defaults to the identities of the policies.
     """
 
     scope: Scope
@@ -69,22 +69,22 @@ class Draft:
 
     @classmethod
     def start(cls, snapshot: Snapshot, scope: Scope) -> Self:
-        """Begin with what was read."""
+        """Return a draft without changes."""
         return cls(scope, snapshot)
 
     @property
     def usages(self) -> tuple[str, ...]:
-        """Give the columns: the catalogue, then the unknown usages that any of the policies holds."""
+        """Return the columns: the catalogue's usages, then the unknown usages in any of the policies."""
         known = tuple(usage.name for usage in USAGES)
         seen = self.read.usages.union(usage for _, _, usage in self.ticks)
         return known + tuple(sorted(seen.difference(known)))
 
     def granted(self, scope: Scope, identity: str, usage: str) -> bool:
-        """Check whether a scope is to grant a usage to an identity, both as grants compare them."""
+        """Check whether a scope is to grant a usage to an identity, both as they appear in grants."""
         return self.ticks.get((scope, identity, usage), self.read.granted(scope, identity, usage))
 
     def cell(self, identity: str, usage: str) -> Cell:
-        """Give the state of one identity × usage in the scope."""
+        """Return the state of one identity × usage in the scope."""
         identity, usage = self._holder(identity), usage_name(usage)
         return Cell(
             granted=self.granted(self.scope, identity, usage),
@@ -94,22 +94,22 @@ class Draft:
         )
 
     def tick(self, identity: str, *, usage: str = "", workflow: str = "") -> Self:
-        """Give the draft with a grant, named by its usage or by a workflow that needs it (its ID or title)."""
+        """Return the draft with a grant, specified by its usage or by a workflow that needs it (its ID or title)."""
         name = self._usage(usage, workflow)
         return self._set(self._holder(identity), {name: True})
 
     def untick(self, identity: str, *, usage: str = "", workflow: str = "") -> Self:
-        """Give the draft without a grant.
+        """Return the draft without a grant.
 
         Raises:
-            InputError: The usage would stay allowed through ``All`` in the same scope: use ``replace_all``.
+            InputError: The usage would still be allowed through ``All`` in the same scope; use ``replace_all`` instead.
         """
         name = self._usage(usage, workflow)
         holder = self._holder(identity)
         if (self.scope, ALL) in covered_by(self, self.scope, holder, name):
             raise InputError(
-                f"{holder} may use {name} through All, so unticking {name} would change nothing.",
-                hint=f"Replace All by the usages to keep: replace_all({str(holder)!r}, without={name!r}).",
+                f"{holder} is allowed {name} through All, so unticking {name} would have no effect.",
+                hint=f"Replace All with the usages to keep: replace_all({str(holder)!r}, without={name!r}).",
             )
         return self._set(holder, {name: False})
 
@@ -117,25 +117,25 @@ class Draft:
         return self.directory.key(object_id(identity))
 
     def kept_usages(self, without: str) -> tuple[str, ...]:
-        """Give the known usages that ``replace_all`` grants in place of ``All``."""
+        """Return the known usages that ``replace_all`` grants instead of ``All``."""
         names = (usage.name for usage in USAGES)
         return tuple(name for name in names if name not in {ALL, without} and not without_effect(self.scope, name))
 
     def replace_all(self, identity: str, *, without: str) -> Self:
-        """Return the draft in which every known usage but one replaces ``All``, which the identity must hold in the scope."""
+        """Return the draft with ``All``, which the scope must grant to the identity, replaced by every known usage but one."""
         name, holder = self._usage(without, ""), self._holder(identity)
         if not self.granted(self.scope, holder, ALL):
-            raise InputError(f"{holder} does not hold All in the {self.scope}.", hint="There is nothing to replace.")
+            raise InputError(f"{holder} is not granted All in the {self.scope}.", hint="There is nothing to replace.")
         return self._set(holder, {ALL: False, name: False, **dict.fromkeys(self.kept_usages(name), True)})
 
     def at(self, scope: Scope) -> Self:
-        """Give the draft at another scope that was read; ticks elsewhere stay."""
+        """Return the draft at another scope; ticks in other scopes stay."""
         return replace(self, scope=scope)
 
     def rebase(self, snapshot: Snapshot, directory: Directory | None = None) -> Self:
-        """Return the draft over policies that were read anew or in addition; a tick that they meet already goes.
+        """Return the draft on policies that were read again or in addition, without the ticks that they already match.
 
-        ``directory`` is who is who by now. The entries of an earlier system identity are kept apart.
+        ``directory`` is the current directory. The entries of an earlier system identity are marked as such.
         """
         known = directory or self.directory.reading(snapshot)
         read = Snapshot({**self.read.policies, **snapshot.policies}).marking(known.earlier)
@@ -145,7 +145,7 @@ class Draft:
 
     @property
     def changes(self) -> tuple[Change, ...]:
-        """Give the changes that the ticks make, in the order in which they were made."""
+        """Return the changes that the ticks make, in the order of the ticks."""
         return tuple(
             Change("grant" if on else "revoke", scope, identity, usage, effect(self, scope, identity, usage))
             for (scope, identity, usage), on in self.ticks.items()
@@ -153,7 +153,7 @@ class Draft:
 
     @property
     def summary(self) -> str:
-        """Give the counts of the changes on one line, as ``plan().summary`` would, and empty without any."""
+        """Return the counts of the changes on one line, as ``plan().summary`` does; empty if there are none."""
         if not self.ticks:
             return ""
         count = sum(len(self.read.grants(scope)) for scope in self.scopes)
@@ -161,11 +161,11 @@ class Draft:
 
     @property
     def scopes(self) -> tuple[Scope, ...]:
-        """Give the scopes that have ticks."""
+        """Return the scopes that have ticks."""
         return tuple(dict.fromkeys(scope for scope, _, _ in self.ticks))
 
     def desired(self) -> Snapshot:
-        """Give the wanted policies."""
+        """Return the desired policies."""
         policies = dict(self.read.policies)
         for scope in self.scopes:
             read = policies[scope]
@@ -185,7 +185,7 @@ class Draft:
         return Snapshot(policies)
 
     def plan(self, cluster: str = "", names: Mapping[str, str] = MappingProxyType({})) -> PolicyPlan:
-        """Give the plan that leads from what was read to what is wanted; ``names`` adds to the display names read."""
+        """Return the plan from the policies that were read to the desired ones; ``names`` adds to the display names read."""
         return make_plan(self.read, self.desired(), cluster=cluster, names=names)
 
     def _set(self, identity: ObjectId, usages: Mapping[str, bool]) -> Self:
@@ -200,9 +200,7 @@ class Draft:
 
     def _usage(self, usage: str, workflow: str) -> str:
         if bool(usage) == bool(workflow):
-            raise InputError(
-                "Name either a usage or a workflow.", hint="tick(identity, usage=…) or tick(identity, workflow=…)."
-            )
+            raise InputError("Specify either a usage or a workflow.", hint="Pass usage=… or workflow=…, but not both.")
         if usage:
             return checked_usage(usage, self.usages)
         for row in WORKFLOWS:

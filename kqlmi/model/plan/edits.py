@@ -1,4 +1,4 @@
-"""Edits of a whole snapshot: each gives the policies that are wanted, for the scopes that it changes."""
+"""Edits of a whole snapshot, each of which returns the desired policies of the scopes that it changes."""
 
 from collections.abc import Iterable
 
@@ -10,7 +10,7 @@ from kqlmi.model.policy.policy import Policy, Snapshot
 
 
 def grant(current: Snapshot, identity: str, usages: Iterable[str]) -> Snapshot:
-    """Grant usages to an identity in every scope of ``current``; a usage that any of its policies holds is known."""
+    """Grant usages to an identity in every scope of ``current``; usages that its policies already contain are known."""
     wanted = tuple(usages)
     return Snapshot(
         {
@@ -21,7 +21,7 @@ def grant(current: Snapshot, identity: str, usages: Iterable[str]) -> Snapshot:
 
 
 def revoke(current: Snapshot, identity: str, usages: Iterable[str]) -> Snapshot:
-    """Take usages from an identity in every scope of ``current`` that has a policy."""
+    """Revoke usages from an identity in every scope of ``current`` that has a policy."""
     gone = tuple(usages)
     return Snapshot(
         {
@@ -33,7 +33,7 @@ def revoke(current: Snapshot, identity: str, usages: Iterable[str]) -> Snapshot:
 
 
 def replace(current: Snapshot, identity: str, by: str) -> Snapshot:
-    """Move every grant of one identity to another, in the scopes where it has any; InputError if it has none."""
+    """Move every grant of one identity to another, in the scopes that have any; InputError if none has."""
     desired = {
         scope: policy.grant(by, *usages, also=usages).revoke(identity, *usages)
         for scope, policy in current.policies.items()
@@ -45,7 +45,7 @@ def replace(current: Snapshot, identity: str, by: str) -> Snapshot:
 
 
 def keeping(current: Snapshot, desired: Snapshot) -> Snapshot:
-    """Return ``desired`` with the properties that nobody knows and that it would drop from identities that it keeps."""
+    """Return ``desired`` with the unknown properties that it would otherwise drop from identities that it keeps."""
 
     def kept(before: Policy, after: Policy) -> Policy:
         named = {(identity, name) for identity, name, _ in after.properties}
@@ -60,9 +60,9 @@ def keeping(current: Snapshot, desired: Snapshot) -> Snapshot:
 
 
 def without(plan: PolicyPlan, identities: Iterable[str]) -> Snapshot:
-    """Leave identities out of what a plan sends, for those that are no longer assigned to the cluster.
+    """Return the policies of a plan without some identities, such as those that are no longer assigned to the cluster.
 
-    Where a step replaces a policy their objects go, with all that they grant; where it merges they stay as they are.
+    If a step replaces a policy, their objects are removed with all their grants; if it merges, they stay unchanged.
     """
     gone = set(identities)
 
@@ -73,21 +73,21 @@ def without(plan: PolicyPlan, identities: Iterable[str]) -> Snapshot:
     for step in plan.steps:
         after = step.after and rest(step.after)
         if step.verb == "alter-merge" and after is not None and step.before:
-            # What is merged never takes away, so the objects of before stay.
+            # A merge removes nothing, so the existing objects stay.
             after = step.before.merge(after)
         result = result.with_policy(step.scope, after)
     return result
 
 
 def after(current: Snapshot, plan: PolicyPlan) -> Snapshot:
-    """Give the policies as a plan leaves them."""
+    """Return the policies after a plan is applied."""
     return Snapshot({**current.policies, **{step.scope: step.after for step in plan.steps}})
 
 
 def still_allowed(
     current: Snapshot, plan: PolicyPlan, identity: str, usages: Iterable[str], databases: Iterable[str]
 ) -> tuple[str, ...]:
-    """Tell which usages an identity keeps in some databases after a plan, and by which other grant."""
+    """Return a line for each usage that an identity keeps in some databases after a plan, with the grant that allows it."""
     left, names = after(current, plan), tuple(usages)
     return tuple(
         f"{usage} in the {scope}, because {answer.reason}."
@@ -98,9 +98,9 @@ def still_allowed(
 
 
 def named_in(plan: PolicyPlan, refusal: str) -> tuple[str, ...]:
-    """Give the identities of a plan whose object IDs stand in a refusal of the cluster.
+    """Return the identities of a plan whose object IDs occur in a refusal of the cluster.
 
-    The service's words for an identity that is not assigned are not published, so its object ID is all the evidence.
+    The service's error for an identity that is not assigned is not published, so the object ID is the only evidence.
     """
     ids = (entry.object_id for step in plan.steps if step.after for entry in step.after.entries)
     return tuple(dict.fromkeys(one for one in ids if one != SYSTEM and one in refusal.lower()))

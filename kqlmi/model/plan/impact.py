@@ -1,4 +1,4 @@
-"""What a plan would stop: the discovered uses that are allowed before it and not after it, and what cannot be known."""
+"""The impact of a plan: the discovered uses that are allowed before it but not after it, and what remains unknown."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,9 +14,9 @@ from kqlmi.report import Described, Line, Report
 
 @dataclass(frozen=True, slots=True)
 class Impact(Described):
-    """The uses that would stop, and for each revoked grant why silence about it proves nothing.
+    """The uses that would stop, and for each revoked grant why finding no use does not prove that it is unused.
 
-    ``orphans`` are the entries of policies whose identity would not be assigned any more.
+    ``orphans`` are the policy entries whose identity would no longer be assigned.
     """
 
     stops: tuple[Need, ...] = ()
@@ -26,32 +26,32 @@ class Impact(Described):
 
     @property
     def stopping(self) -> tuple[str, ...]:
-        """Return what would stop, and what would be left behind, a line each."""
+        """Return a line for each use that would stop and each entry that would become an orphan."""
         stops = (
             f"Would stop: {self.who[str(one.identity)]} {one.usage} in the {one.scope}: {one.evidence[0]}"
             for one in self.stops
         )
-        return (*stops, *(f"Would be left an orphan: {one}" for one in self.orphans))
+        return (*stops, *(f"Would become an orphan: {one}" for one in self.orphans))
 
     @property
     def doubts(self) -> tuple[str, ...]:
-        """Return what cannot be known, a line each."""
-        return tuple(f"Cannot be known: {why}" for why in self.unknown)
+        """Return a line for each thing that cannot be determined."""
+        return tuple(f"Cannot be determined: {why}" for why in self.unknown)
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """Return it for people, a line each."""
+        """Return all lines, for display."""
         return (*self.stopping, *self.doubts)
 
     def report(self) -> Report:
-        """Return what would stop and what cannot be known."""
+        """Return what would stop and what cannot be determined."""
         return Report("", "" if self.lines else "No use was found that would stop.", tuple(map(Line, self.lines)))
 
 
 def unassigning(identity: str, who: str, current: Snapshot, discovery: Discovery) -> Impact:
-    """Tell what of the discovered use stops where an identity is no longer assigned, and which entries it leaves behind.
+    """Return the discovered uses that stop, and the policy entries that become orphans, if an identity is unassigned.
 
-    ``identity`` is as grants compare it.
+    ``identity`` is as it appears in grants.
     """
     stops = tuple(need for need in _allowed(discovery, current) if need.identity == identity)
     granted = {scope: sorted(usages) for scope in current.policies if (usages := current.usages_of(scope, identity))}
@@ -66,7 +66,7 @@ def unassigning(identity: str, who: str, current: Snapshot, discovery: Discovery
 
 
 def impact(plan: PolicyPlan, current: Snapshot, discovery: Discovery) -> Impact:
-    """Tell what of the discovered use a plan would stop; ``current`` holds the policies of all scopes that decide."""
+    """Return the discovered uses that a plan would stop; ``current`` contains the policies of all deciding scopes."""
     after = edits.after(current, plan)
     stays = set(_allowed(discovery, after))
     stops = tuple(need for need in _allowed(discovery, current) if need not in stays)

@@ -1,4 +1,4 @@
-"""Policies, and what they allow, as rows."""
+"""Rows that list policies and what they allow."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -18,7 +18,7 @@ def policy_rows(policies: Snapshot) -> Rows:
     """Return a row for each identity of each scope.
 
     Columns: ``scope``, ``display_name``, ``object_id``, ``is_system``, ``usages`` (a list of names) and
-    ``without_effect`` (those of the usages that do nothing in this scope).
+    ``without_effect`` (the usages that have no effect in this scope).
     """
     return Rows.of(
         ((scope, entry) for scope, policy in policies.policies.items() for entry in (policy.entries if policy else ())),
@@ -41,11 +41,11 @@ def access_rows(
     databases: Iterable[str],
     names: Mapping[str, str] = MappingProxyType({}),
 ) -> Rows:
-    """Return a row for each database, identity and usage; ``names`` has display names beyond those of the policies.
+    """Return a row for each database, identity and usage; ``names`` adds display names to those of the policies.
 
-    Without an identity or a usage: those of the policies, and of them what is allowed.
-    Columns: ``database``, ``display_name``, ``object_id``, ``usage``, ``allowed`` (missing where it cannot be told)
-    and ``reason``.
+    If the identity or the usage is empty, all of them are listed, but only the combinations that are allowed.
+    Columns: ``database``, ``display_name``, ``object_id``, ``usage``, ``allowed`` (missing if it is not known) and
+    ``reason``.
     """
     known = {key: one.display_name for key, one in snapshot.identities.items() if one.display_name}
     display_names = {**names, **known}
@@ -55,7 +55,7 @@ def access_rows(
         (scope.name, display_names.get(holder, ""), holder, name, answer.allowed, answer.reason)
         for scope in map(Scope.database, databases)
         for holder in holders
-        # Only what is granted can be allowed, and in most databases most identities are granted little.
+        # Only what is granted can be allowed, and most identities have few grants in most databases.
         for granted in (snapshot.usages_of(scope, holder) | snapshot.usages_of(cluster, holder),)
         for name in shown
         if asked or not granted.isdisjoint((name, ALL))
@@ -66,7 +66,7 @@ def access_rows(
 
 
 def access_matrix(snapshot: Snapshot, identity: str, usage: str, databases: Iterable[str]) -> Rows:
-    """Return a row for each database and identity, and a column for each usage that says how it is allowed."""
+    """Return a row for each database and identity, with a column for each usage that shows how it is allowed."""
     draft, shown = Draft.start(snapshot, Scope.cluster()), _usages(snapshot, usage)
     found = (
         # A grant to an earlier system identity allows nothing.
@@ -79,7 +79,7 @@ def access_matrix(snapshot: Snapshot, identity: str, usage: str, databases: Iter
 
 
 def marks(draft: Draft) -> Iterator[tuple[str, str, dict[str, str]]]:
-    """Yield each identity of the policies with its name, and for each usage what was read, in a word or two."""
+    """Yield each identity of the policies with its name and, by usage, a short text of how it was granted when read."""
     read, usages = replace(draft, ticks={}), draft.usages
     names = {
         key: printable(one.display_name) or (SYSTEM if key == SYSTEM else NO_NAME)
@@ -95,6 +95,6 @@ def marks(draft: Draft) -> Iterator[tuple[str, str, dict[str, str]]]:
 
 
 def _usages(snapshot: Snapshot, usage: str) -> tuple[str, ...]:
-    """Return the usage that is asked for, or all: those of the catalogue, and those that policies hold beside them."""
+    """Return the given usage, or if it is empty all: those of the catalogue, and the unknown ones of the policies."""
     known = Draft.start(snapshot, Scope.cluster()).usages
     return (checked_usage(usage, known),) if usage else known

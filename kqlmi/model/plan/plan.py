@@ -1,4 +1,4 @@
-"""What every plan is: a change that was not sent yet, to be looked at and then applied as it stands."""
+"""The base class of plans: changes that are shown before they are sent, and then applied unchanged."""
 
 import hashlib
 from abc import abstractmethod
@@ -9,11 +9,11 @@ from kqlmi.model import jsontext
 from kqlmi.report import Described
 
 SHOWN: Final = 12
-"""So many characters of an ID are shown and typed; all of them are stored and compared."""
+"""The number of characters of an ID that are shown and typed; the whole ID is stored and compared."""
 
 
 class Plan(Described):
-    """A change that was not sent yet; ``cluster`` is the name of the session that it was made on."""
+    """A change that has not been sent yet; ``cluster`` is the name of the session that it was made for."""
 
     __slots__ = ()
 
@@ -22,12 +22,12 @@ class Plan(Described):
     @property
     @abstractmethod
     def steps(self) -> Sequence[object]:
-        """Return what is sent, in its order; empty where there is nothing to do."""
+        """Return what is sent, in order; empty if there is nothing to do."""
 
     @property
     @abstractmethod
     def content(self) -> Any:
-        """Return everything that the plan does, as JSON values."""
+        """Return everything that the plan does, as JSON values; the ID is derived from it."""
 
     @property
     @abstractmethod
@@ -36,27 +36,27 @@ class Plan(Described):
 
     @property
     def revokes(self) -> bool:
-        """Check whether the plan takes anything away."""
+        """Check whether the plan removes anything."""
         return False
 
     @property
     def confirm(self) -> str:
-        """Return the cluster's name, which is needed to apply what nothing reverts; empty otherwise."""
+        """Return the cluster's name, which the user must enter to apply an irreversible plan; empty for any other plan."""
         return ""
 
     @property
     def back(self) -> str:
-        """Return the line that reverts the plan once it was applied, where undo does not; empty without one."""
+        """Return the line that reverts the applied plan if ``undo`` does not; empty if there is none."""
         return ""
 
     @property
     def id(self) -> str:
-        """Return the name of exactly this change: its whole digest."""
+        """Return the whole ID, which is a digest of the content."""
         return plan_id(jsontext.dump(self.content))
 
     @property
     def short(self) -> str:
-        """Return the ID as it is shown."""
+        """Return the shortened ID, for display."""
         return self.id[:SHOWN]
 
     @property

@@ -1,4 +1,4 @@
-"""A plan as text for others: JSON that can be applied later, Markdown for a review, a script to paste."""
+"""A plan as text to share: JSON that can be applied later, Markdown for a review, or a script to paste."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -22,9 +22,9 @@ _PROPERTIES = ("cluster", "steps", "covering", "unchanged", "summary")
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """What a cluster says of a plan at the moment, which is no part of the plan: warnings, and what a revoke would stop.
+    """The current facts about a plan, which are not part of it: warnings, and what its revokes would stop.
 
-    ``impact`` is None where the plan takes nothing away.
+    ``impact`` is None if the plan removes nothing.
     """
 
     warnings: tuple[str, ...] = ()
@@ -32,12 +32,12 @@ class Live:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """Return it for people, a line each."""
+        """Return the warnings and the impact as lines, for display."""
         return (*self.warnings, *(str(self.impact).splitlines() if self.impact else ()))
 
     @property
     def record(self) -> dict[str, list[str]]:
-        """Return it as JSON values: the texts of the warnings, of what would stop, and of what cannot be known."""
+        """Return the texts of the warnings, of what would stop, and of what cannot be determined, as JSON values."""
         stops, unknown = (self.impact.stopping, self.impact.doubts) if self.impact else ((), ())
         return {"warnings": list(self.warnings), "stops": list(stops), "unknown": list(unknown)}
 
@@ -46,9 +46,9 @@ NOTHING = Live()
 
 
 def to_json(plan: PolicyPlan, live: Live = NOTHING) -> str:
-    """Return a plan as a JSON document that ``from_json`` reads back as the same plan.
+    """Return a plan as a JSON document, which ``from_json`` reads as the same plan.
 
-    Properties: ``kqlmi`` (the format, 1), ``id`` (SHA-256 of what ``Plan.content`` gives), ``summary``, ``undoes``,
+    Properties: ``kqlmi`` (the format, 1), ``id`` (SHA-256 of ``Plan.content``), ``summary``, ``undoes``,
     ``names`` (display names by object ID), ``live`` (what was read when the plan was saved: ``warnings``, ``stops`` and
     ``unknown``), ``cluster``, ``unchanged``, ``covering`` (the grants of the cluster that make changes redundant) and
     ``steps``. A step has ``scope`` (a database's name, null for the cluster), ``verb``, ``command``, ``before`` and
@@ -69,12 +69,12 @@ def to_json(plan: PolicyPlan, live: Live = NOTHING) -> str:
 
 
 def from_json(text: str) -> PolicyPlan:
-    """Read a saved plan: rebuild it from its scopes with their policies before and after.
+    """Read a saved plan: rebuild it from the policies of its scopes before and after.
 
-    Its names and what it undoes are those of the file, which nobody has verified.
+    Its display names and what it undoes are taken from the file unverified.
 
     Raises:
-        InputError: It is not a plan, of a newer format, or says anything else than what its policies give.
+        InputError: The text is not a plan, has a newer format, or differs from the plan that is rebuilt from its policies.
     """
     try:
         document = jsontext.load(text)
@@ -83,21 +83,24 @@ def from_json(text: str) -> PolicyPlan:
             plan = _rebuilt(document)
             differs = _difference(document, plan)
     except (AttributeError, KeyError, TypeError, ValueError, KqlmiError):
-        raise InputError("That is not a whole saved plan.", hint="Save it again with kqlmi plan FILE --json.") from None
+        raise InputError(
+            "The text is not a complete saved plan.", hint="Save it again with kqlmi plan FILE --json."
+        ) from None
     if version != _FORMAT:
         raise InputError(
-            f"The plan has format {version!r}, and this kqlmi reads {_FORMAT}.", hint="Make the plan again."
+            f"The plan has format {version!r}, but this version of kqlmi reads only format {_FORMAT}.",
+            hint="Make the plan again with this version.",
         )
     if differs:
         raise InputError(
-            f"The plan was changed after it was saved: {differs} is not what its policies give.",
+            f"The plan was changed after it was saved: {differs} does not match its policies.",
             hint="Make the plan again.",
         )
     return plan
 
 
 def _rebuilt(document: dict[str, Any]) -> PolicyPlan:
-    """Return the plan that leads from the policies before to those after."""
+    """Return the plan from the saved policies before to those after."""
     before: dict[Scope, Policy | None] = {}
     after: dict[Scope, Policy | None] = {}
     for item in document["steps"]:
@@ -124,7 +127,7 @@ def _rebuilt(document: dict[str, Any]) -> PolicyPlan:
 
 
 def _order(steps: Iterable[dict[str, Any]]) -> list[Scope]:
-    """Return the scopes in the order in which they were planned: in it are the steps that merge, and so is the rest."""
+    """Return the scopes in the order of planning, which both the steps that merge and the other steps follow."""
     found = [(Scope(item["scope"]), item["verb"] == "alter-merge") for item in steps]
     merges, order = [scope for scope, merges in found if merges], list[Scope]()
     for scope in (scope for scope, merges in found if not merges):
@@ -136,7 +139,7 @@ def _order(steps: Iterable[dict[str, Any]]) -> list[Scope]:
 
 
 def _difference(document: dict[str, Any], plan: PolicyPlan) -> str:
-    """Name the first property of a saved plan that is not as it was rebuilt; empty where all are."""
+    """Return the name of the first property of a saved plan that differs from the rebuilt one; empty if none does."""
     rebuilt = jsontext.load(to_json(plan))
     for key in (*_PROPERTIES, *sorted(map(str, document.keys() ^ rebuilt.keys())), "id"):
         if key == "steps":
@@ -150,19 +153,19 @@ def _difference(document: dict[str, Any], plan: PolicyPlan) -> str:
 
 
 def to_text(plan: Plan, live: Live = NOTHING) -> str:
-    """Return a plan for people, with what is known of it at the moment."""
+    """Return a plan for display, with the current facts about it."""
     found = plan.report()
     return report.to_text(replace(found, notes=(*found.notes, *live.lines)))
 
 
 def to_markdown(plan: Plan, live: Live = NOTHING) -> str:
-    """Return a plan for a pull request: summary, what would stop, changes, and the commands in fences of their own."""
+    """Return a plan for a pull request: its summary, what would stop, the changes, and each command in a code fence."""
     found = plan.report()
     return report.to_markdown(replace(found, blocks=(*map(report.Line, live.lines), *found.blocks)))
 
 
 def to_kql(plan: PolicyPlan, live: Live = NOTHING) -> str:
-    """Return the commands as a script, apart by blank lines, as editors want it."""
+    """Return the commands as a script, separated by blank lines, as editors expect."""
     head = [f"// Plan {plan.short} on {printable(plan.cluster)}: {plan.summary}", *(f"// {one}" for one in live.lines)]
     return "\n\n".join(["\n".join(head), *(step.command for step in plan.steps)]) + "\n"
 
@@ -172,17 +175,17 @@ FORMATS: Mapping[str, Callable[[PolicyPlan, Live], str]] = MappingProxyType(
 )
 
 
-def to_warning(orphans: Iterable[str], by: str = "its answer") -> str:
-    """Say of identities that are not assigned to the cluster what that means for a plan, and ``by`` what it is known."""
+def to_warning(orphans: Iterable[str], source: str = "its response") -> str:
+    """Return a warning that identities of a plan are not assigned to the cluster, according to ``source``."""
     return (
-        f"Not assigned to the cluster, by {by}: {', '.join(orphans)}. What they were granted cannot be restored"
-        " until they are assigned again."
+        f"Not assigned to the cluster, according to {source}: {', '.join(orphans)}. Their grants cannot be restored until"
+        " they are assigned again."
     )
 
 
 def to_request(plan: PolicyPlan) -> str:
-    """Return a message by which somebody who may not apply a plan hands it to somebody who may."""
+    """Return a message that asks an administrator to apply a plan."""
     changes = "\n".join(f"{line} in the {step.scope}" for step in plan.steps for line in plan.lines(step))
-    # By the documentation of the policy.
+    # Source: the documentation of the policy.
     head = f"Please run this on {printable(plan.cluster)}; it needs AllDatabasesAdmin."
     return "\n\n".join([head, changes, *(step.command for step in plan.steps)])

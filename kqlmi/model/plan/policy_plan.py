@@ -1,4 +1,4 @@
-"""A plan over policies: the commands that lead from one snapshot to another, each with what stands before and after it."""
+"""A plan over policies: the commands that lead from one snapshot to another, each with the policy before and after it."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -17,7 +17,7 @@ Verb = Literal["alter-merge", "alter", "delete"]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One command, with the policy that it must find and the policy that it must leave."""
+    """One command, with the policy that is expected before it and the policy that results from it."""
 
     scope: Scope
     verb: Verb
@@ -28,12 +28,12 @@ class Step:
 
     @property
     def dropped(self) -> frozenset[Property]:
-        """Return the unknown properties that are gone, or have another value, afterwards."""
+        """Return the unknown properties that the step removes or changes, with their old values."""
         return _properties(self.before) - _properties(self.after)
 
     @property
     def added(self) -> frozenset[Property]:
-        """Return the unknown properties that are new, or have another value, afterwards."""
+        """Return the unknown properties that the step adds or changes, with their new values."""
         return _properties(self.after) - _properties(self.before)
 
 
@@ -41,14 +41,14 @@ class Step:
 class PolicyPlan(Plan):
     """The steps of a change, in the order in which they run.
 
-    ``cluster`` names where, ``names`` gives display names by object ID, for people. ``unchanged`` counts the grants that
-    stay, in the scopes that the steps change. ``undoes`` is the history entry that the plan undoes, empty for any other
-    plan. ``covering`` are the grants of the cluster's policy by which changes in databases are redundant, where no step
-    changes that policy.
+    ``cluster`` is the name of the session, and ``names`` contains display names by object ID. ``unchanged`` counts the
+    grants that stay in the scopes that the steps change. ``undoes`` is the history entry that the plan undoes, empty for
+    any other plan. ``covering`` are the grants of the cluster's policy that make changes in databases redundant, empty if
+    a step changes that policy.
     """
 
     cluster: str
-    # Without field() the property of Plan would be its default.
+    # Without field(), the property of Plan would be the default.
     steps: tuple[Step, ...] = field()
     unchanged: int
     undoes: str = ""
@@ -57,7 +57,7 @@ class PolicyPlan(Plan):
 
     @property
     def content(self) -> dict[str, Any]:
-        """Return everything that the plan does, without ``names`` and ``undoes``: the same change has the same ID each time."""
+        """Return everything that the plan does, without ``names`` and ``undoes``, so that equal changes have equal IDs."""
         return {
             "cluster": self.cluster,
             "unchanged": self.unchanged,
@@ -72,7 +72,7 @@ class PolicyPlan(Plan):
 
     @property
     def revokes(self) -> bool:
-        """Check whether the plan takes anything away: a grant, or a property that nobody knows."""
+        """Check whether the plan removes anything: a grant, or an unknown property."""
         return any(step.dropped or any(change.kind == "revoke" for change in step.changes) for step in self.steps)
 
     @property
@@ -81,7 +81,7 @@ class PolicyPlan(Plan):
         return summary(self.changes, self.unchanged)
 
     def lines(self, step: Step) -> tuple[Line, ...]:
-        """Return what a step changes: the grants, each with its effect where it is not full, and unknown properties."""
+        """Return a line for each change of a step: grants, with their effect if it is limited, and unknown properties."""
         changes = (
             Line(
                 f"{self.who(one.identity)} {one.usage}{'' if one.effect == 'effective' else f' ({one.effect})'}",
@@ -91,7 +91,7 @@ class PolicyPlan(Plan):
         )
         signed: tuple[tuple[Mark, frozenset[Property]], ...] = (("-", step.dropped), ("+", step.added))
         properties = (
-            # Only between values does JSON that was written here have line breaks.
+            # kqlmi writes JSON with line breaks only between values.
             Line(f"{self.who(identity)} property {name}: {' '.join(map(str.strip, value.splitlines()))}", sign)
             for sign, found in signed
             for identity, name, value in sorted(found)
@@ -99,7 +99,7 @@ class PolicyPlan(Plan):
         return (*changes, *properties)
 
     def who(self, identity: str) -> str:
-        """Return an identity for people: its display name, where one is known, and its object ID."""
+        """Return an identity for display: its display name, if known, and its object ID."""
         name = printable(self.names.get(identity, ""))
         return f"{name} ({identity})" if name else printable(identity)
 
@@ -112,7 +112,7 @@ class PolicyPlan(Plan):
 
 
 def summary(changes: Iterable[Change], unchanged: int) -> str:
-    """Return the counts of changes on one line; those without an effect are counted apart."""
+    """Return the counts of changes on one line; redundant changes and those without effect are counted separately."""
     kinds = Counter((change.kind if change.effect == "effective" else change.effect) for change in changes)
     parts = [f"{kinds['grant']} to grant", f"{kinds['revoke']} to revoke"]
     parts += [f"{kinds[effect]} {effect}" for effect in ("redundant", "without effect") if kinds[effect]]

@@ -136,7 +136,7 @@ class Editor(View):
         try:
             impact = list(self._session.impact(plan).lines)
         except Exception as error:  # noqa: BLE001 - whatever it was, it must not be taken for "nothing stops"
-            impact = [f"Cannot be known: what would stop, because {printable(str(error))}"]
+            impact = [f"Cannot be determined: what would stop, because {printable(str(error))}"]
         except BaseException:
             self.close_preview()
             raise

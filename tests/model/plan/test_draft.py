@@ -64,7 +64,7 @@ def test_replacing_all_keeps_unknown_usages_and_properties() -> None:
 
 
 def test_only_all_is_replaced() -> None:
-    with pytest.raises(InputError, match="does not hold All"):
+    with pytest.raises(InputError, match="is not granted All"):
         draft(cluster="All").replace_all(LOADER, without="SqlRequest")
 
 

@@ -68,7 +68,7 @@ def test_what_is_read_live_stands_in_every_form_and_outside_the_id() -> None:
     live = Live(("Beware.",), Impact(unknown=("why",)))
     for name, form in planfile.FORMATS.items():
         assert "Beware" in form(plan, live), name
-        assert "Cannot be known: why" in form(plan, live), name
+        assert "Cannot be determined: why" in form(plan, live), name
     assert planfile.from_json(planfile.to_json(plan, live)).id == plan.id
     assert "No use was found that would stop" in planfile.to_markdown(plan, Live((), Impact()))
 
@@ -133,17 +133,17 @@ def test_a_saved_plan_is_refused_whatever_its_id_says_and_what_differs_is_named(
     if culprit is None:
         assert planfile.from_json(json.dumps(document)).changes != REVIEWED.changes
         return
-    with pytest.raises(InputError, match=rf"changed after it was saved: ({culprit}) is not"):
+    with pytest.raises(InputError, match=rf"changed after it was saved: ({culprit}) does not match"):
         planfile.from_json(json.dumps(document))
 
 
 @pytest.mark.parametrize(
     ("text", "culprit"),
     [
-        ("", "not a whole saved plan"),
-        ("{", "not a whole saved plan"),
-        ("[]", "not a whole saved plan"),
-        (SAVED[:-20], "not a whole saved plan"),
+        ("", "not a complete saved plan"),
+        ("{", "not a complete saved plan"),
+        ("[]", "not a complete saved plan"),
+        (SAVED[:-20], "not a complete saved plan"),
         (SAVED.replace('"kqlmi": 1', '"kqlmi": 2'), "format 2"),
         (SAVED.replace("alter-merge database", "alter database"), "changed after it was saved"),
         (SAVED.replace('"cluster": "local"', '"cluster": "prod"'), "changed after it was saved"),

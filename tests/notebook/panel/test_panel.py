@@ -381,7 +381,7 @@ def test_what_the_panel_applied_is_undone_in_place(session: Session, loader: str
     ask(panel, "undo")
     assert grants(session) != before
     assert panel.preview["undoes"] == panel.undoable
-    assert "Cannot be known: whether loader" in panel.preview["impact"][0]
+    assert "Cannot be determined: whether loader" in panel.preview["impact"][0]
     ask(panel, "execute", plan=panel.preview["id"], confirmed=True)
     assert grants(session) == before
     assert not panel.undoable
@@ -681,7 +681,7 @@ def test_no_revoke_is_carried_out_before_it_is_known_what_it_stops(
     monkeypatch.setattr(session, "impact", impact)
     if isinstance(fault, KeyError):
         panel.show(plan)
-        assert panel.preview["impact"] == ["Cannot be known: what would stop, because 'x'"]
+        assert panel.preview["impact"] == ["Cannot be determined: what would stop, because 'x'"]
     else:
         with pytest.raises(KeyboardInterrupt):
             panel.show(plan)
