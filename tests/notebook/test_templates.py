@@ -49,7 +49,7 @@ def test_the_flows_and_their_options_are_listed(connected: Notebook, capsys: pyt
         connected.run(line)
         told = capsys.readouterr().out
         assert "%kqlmi new sql_request --identity IDENTITY [--database DATABASE] --server SERVER" in told
-        assert "--query    the query in SQL (select 1 as x if not said)" in told
+        assert "--query    the SQL query (default: select 1 as x)" in told
     connected.run("%kqlmi new --help")
     assert "[--OPTION VALUE]…" in capsys.readouterr().out
 
@@ -63,11 +63,11 @@ def test_the_flows_and_their_options_are_listed(connected: Notebook, capsys: pyt
             "new external_table.storage --identity system --name T --uri x --server s",
             "is no option here. Known: --identity",
         ),
-        ("new externaldat", "no flow 'externaldat'"),
+        ("new externaldat", "Flow 'externaldat' does not exist"),
         ("new externaldata --identity nobody --uri https://acct.blob.core.windows.net/c", "nobody"),
         ("new externaldata --identity system --database Nope --uri https://acct.blob.core.windows.net/c", "Nope"),
         ("new externaldata --identity system --uri https://acct.blob.core.windows.net/c?sig=abc", "bare URL"),
-        ("new externaldat --help", "no flow"),
+        ("new externaldat --help", "does not exist"),
     ],
 )
 def test_what_is_wrong_with_the_line_is_said(connected: Notebook, line: str, words: str) -> None:

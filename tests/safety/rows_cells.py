@@ -257,7 +257,7 @@ def a_signature_or_a_key_in_a_template(scene: Scene) -> None:
     scene.fails(f"%kqlmi new ai_embeddings --identity loader --uri '{model}'")
 
 
-@row("cannot stand in a connection string")
+@row("cannot be part of a connection string")
 def a_password_in_the_server_of_a_template(scene: Scene) -> None:
     scene.connect()
     server = f"s.database.windows.net;User Id=ada;Password={scene.secrets.password()}"

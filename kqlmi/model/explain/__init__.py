@@ -1,1 +1,1 @@
-"""Why an identity was refused, or would be."""
+"""Explanations of why an identity was refused, or would be."""

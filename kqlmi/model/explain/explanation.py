@@ -1,4 +1,4 @@
-"""Why an identity was refused, or would be: the gate that is closed, and the narrowest line that opens it."""
+"""Explanations of refusals, actual or predicted: the gate that is closed, and the narrowest line that opens it."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -18,8 +18,9 @@ from kqlmi.model.uses.references import Reference
 from kqlmi.report import Rows
 
 DISABLED = "Authentication with a Managed Identity is disabled for this flow"
-"""The one sentence about managed identities that the service's documentation quotes."""
+"""The only error message about managed identities that the service's documentation quotes."""
 
+_NOT_SUPPORTED = "This flow does not support managed identities."
 _NOT_ALLOWED = "ManagedIdentityNotAllowedByPolicyException"
 _INVALID = "BadRequest_InvalidManagedIdentity"
 _NO_DATABASE = "UnauthorizedDatabaseAccessException"
@@ -27,7 +28,7 @@ _NO_DATABASE = "UnauthorizedDatabaseAccessException"
 _READER = re.compile(
     r"Principal '(aadapp=[0-9a-fA-F-]{36}(?:;[0-9a-fA-F-]{36})?)' is not authorized to read database '(.+)'\."
 )
-# Errors that say in their own words what is wrong, and are never about an identity.
+# Errors that state their own cause, and are never about an identity.
 _OTHER = ("SyntaxException", "SemanticException", "EntityNotFoundException", "DatabaseNotFoundException",
           "EntityAlreadyExistsException", "UnauthorizedOperationException")  # fmt: skip
 _OTHER_CODES = ("BadRequest_SyntaxError", "BadRequest_EntityNotFound", "BadRequest_DatabaseNotExist")
@@ -35,7 +36,7 @@ _OTHER_CODES = ("BadRequest_SyntaxError", "BadRequest_EntityNotFound", "BadReque
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A reference of a text, and whether it would be allowed."""
+    """A reference in a text, and whether it would be allowed."""
 
     reference: Reference
     access: Access
@@ -43,7 +44,7 @@ class Verdict:
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Return what the flow asks for beside the policy, and what is not sure of it."""
+        """Return what the flow requires besides the policy, and whether its usage is inferred."""
         row = self.reference.workflow
         if row is None:
             return ()
@@ -55,11 +56,11 @@ class Verdict:
             "note": row.note,
             "usage": "inferred, not documented" if row.sure != "documented" else "",
         }
-        return tuple(f"{what}: {value}" for what, value in needed.items() if value)
+        return tuple(f"{name}: {value}" for name, value in needed.items() if value)
 
 
 def judge(reference: Reference, snapshot: Snapshot, database: str, known: Directory | None = None) -> Verdict:
-    """Return whether a reference would be allowed in a database now, by what ``known`` tells of who is who beyond the policies."""
+    """Return whether a reference would be allowed in a database now; ``known`` has identities beyond those in the policies."""
     scope = Scope.database(reference.database or database) if reference.database or database else Scope.cluster()
     if reference.workflow is None:
         return Verdict(reference, Access(allowed=False, reason=DISABLED), scope)
@@ -69,27 +70,27 @@ def judge(reference: Reference, snapshot: Snapshot, database: str, known: Direct
 def _access(reference: Reference, usage: str, scope: Scope, snapshot: Snapshot, known: Directory | None) -> Access:
     directory = known or Directory.of(snapshot)
     if reference.identity is None:
-        return Access(allowed=None, reason="the text does not tell which identity it is")
+        return Access(allowed=None, reason="the identity cannot be determined from the text")
     holder = directory.key(reference.identity)
     if not fixes.is_identity(holder):
-        meant = f", by which {SYSTEM} seems to be meant" if like_system(reference.identity) else ""
-        reason = f"{printable(reference.identity)} is neither an object ID nor 'system'{meant}"
+        suggestion = f"; it probably means '{SYSTEM}'" if like_system(reference.identity) else ""
+        reason = f"{printable(reference.identity)} is neither an object ID nor 'system'{suggestion}"
         return Access(allowed=False, reason=reason)
     if client := directory.client_of(holder):
-        return Access(allowed=False, reason=f"{holder} is the client ID of {client}: the text must give its object ID")
+        return Access(allowed=False, reason=f"{holder} is the client ID of {client}; the object ID is required")
     return access(snapshot, holder, usage, scope)
 
 
 def from_verdict(verdict: Verdict, on: str = "") -> Gate | None:
-    """Return what is missing for a reference that would be refused; None for one that would not, or cannot be told."""
+    """Return the gate that is closed for a reference; None if it would be allowed, or that is not known."""
     workflow, identity = verdict.reference.workflow, verdict.reference.identity
     if verdict.access.allowed is not False:
         return None
     if workflow is None:
-        return Gate("flow", f"{printable(verdict.reference.flow)} takes no managed identity.", certain=False)
-    who = "the system identity" if identity == SYSTEM else f"the managed identity {printable(str(identity))}"
-    what = f"{who} may not be used for {workflow.usage}, because {verdict.access.reason}."
-    return Gate("grant", what, fixes.grant(str(identity), workflow.usage, verdict.scope, on), certain=False)
+        return Gate("flow", f"{printable(verdict.reference.flow)} does not support managed identities.", certain=False)
+    who = "The system identity" if identity == SYSTEM else f"The managed identity {printable(str(identity))}"
+    sentence = f"{who} may not be used for {workflow.usage}, because {verdict.access.reason}."
+    return Gate("grant", sentence, fixes.grant(str(identity), workflow.usage, verdict.scope, on), certain=False)
 
 
 def from_refusal(
@@ -101,16 +102,16 @@ def from_refusal(
     *,
     known: Directory | None = None,
 ) -> Gate | None:
-    """Explain what a cluster answered, from its fields and from what the text uses; None where no identity is to blame.
+    """Return the closed gate behind a cluster's error, from its fields and the text's references; None if there is none.
 
-    ``error`` has ``message``, ``code`` and ``type_name``; ``details`` is what a local cluster adds for programs; ``on`` is
-    the name of the connection, so that a line fixes this cluster and no other.
+    ``error`` has ``message``, ``code`` and ``type_name``; ``details`` are the fields that a local cluster adds; ``on`` is
+    the name of the connection, which the fixes specify so that they change this cluster and no other.
     """
     found = _from_details(details, on)
     if found:
         return found
     if error["message"] == DISABLED:
-        return Gate("flow", "This flow takes no managed identity.")
+        return Gate("flow", _NOT_SUPPORTED)
     if error["type_name"].endswith(_NO_DATABASE):
         return _reader(error["message"], known or Directory.of(snapshot), on)
     if error["code"] in _OTHER_CODES or error["type_name"].endswith(_OTHER):
@@ -122,20 +123,20 @@ def from_refusal(
 
 
 def left_over(plan: PolicyPlan, on: str = "") -> list[str]:
-    """Return what to drop beside a grant to the system identity: the entries of earlier ones, which allow nothing."""
+    """Return a note for each entry of an earlier system identity, in the scopes in which a plan grants to the current one."""
     sentences = []
     for step in plan.steps:
         grants = any(one.identity == SYSTEM and one.kind == "grant" for one in step.changes)
         for entry in step.before.entries if step.before and grants else ():
             if entry.is_earlier:
-                what = f"The policy of the {step.scope} also names {entry.object_id}, an earlier system identity"
+                subject = f"The policy of the {step.scope} also lists {entry.object_id}, an earlier system identity"
                 lines = fixes.change("revoke", entry.object_id, entry.usages, step.scope, on)
-                sentences.append(f"{what}, which allows nothing.{f' To drop it: {lines[0]}' if lines else ''}")
+                sentences.append(f"{subject}, which has no effect.{f' To remove it: {lines[0]}' if lines else ''}")
     return sentences
 
 
 def _by_code(code: str, reference: Reference, on: str) -> Gate | None:
-    """Explain the documented error codes of ingestion, for the one identity of a text, which the policies allow."""
+    """Return the gate for a documented ingestion error, given the text's only reference, which the policies allow."""
     if code == _INVALID:
         return replace(_unassigned(str(reference.identity), on), certain=False)
     if code == "Download_Forbidden":
@@ -146,11 +147,11 @@ def _by_code(code: str, reference: Reference, on: str) -> Gate | None:
 
 
 def _from_details(details: Mapping[str, Any], on: str) -> Gate | None:
-    """Explain what a local cluster names; what is not of its form is passed over."""
+    """Return the gate that a local cluster's details specify; None if they have another form."""
     identity = details["identity"] if isinstance(details.get("identity"), str) else ""
     match details:
         case {"missing": "flow"}:
-            return Gate("flow", "This flow takes no managed identity.")
+            return Gate("flow", _NOT_SUPPORTED)
         case {"missing": "assignment"} if identity:
             return _unassigned(identity, on)
         case {"missing": "grant", "usage": str(usage), "database": str(database)}:
@@ -165,8 +166,8 @@ def _from_details(details: Mapping[str, Any], on: str) -> Gate | None:
 
 def _unassigned(identity: str, on: str) -> Gate:
     sentence = (
-        f"The managed identity {printable(identity)} is not assigned to the cluster. That is an Azure resource operation, "
-        f"which this line plans: {fixes.assign(SYSTEM if identity == SYSTEM else '', on)}"
+        f"The managed identity {printable(identity)} is not assigned to the cluster. Assigning it is an Azure resource "
+        f"operation. To plan it: {fixes.assign(SYSTEM if identity == SYSTEM else '', on)}"
     )
     return Gate("assignment", sentence)
 
@@ -175,7 +176,7 @@ def _ungranted(identity: str, usage: str, database: str, on: str, *, is_cluster:
     scope = Scope.cluster() if is_cluster or not database else Scope.database(database)
     sentence = f"{printable(identity)} may not be used for {printable(usage)} in the database {printable(database)}."
     if is_cluster:
-        sentence += f" {printable(usage)} counts in the cluster's policy only."
+        sentence += f" {printable(usage)} has effect only in the cluster's policy."
     return Gate("grant", sentence, fixes.grant(identity, usage, scope, on))
 
 
@@ -192,16 +193,16 @@ def _reader(message: str, directory: Directory, on: str) -> Gate | None:
     identity = principal.removeprefix("aadapp=").partition(";")[0]
     known = directory.named(identity)
     if known is None:
-        return None  # a person, or an application
-    sentence = f"The managed identity {known} is no viewer of the database {printable(database)}."
+        return None  # a user, or an application
+    sentence = f"The managed identity {known} is not a viewer of the database {printable(database)}."
     return Gate("database role", sentence, fixes.viewer(principal, database, on))
 
 
 def verdict_rows(verdicts: Iterable[Verdict], statement: Statement) -> Rows:
     """Return a row for each identity that a statement uses.
 
-    Columns: ``workflow``, ``identity`` (missing where the text does not tell), ``usage``, ``scope``, ``allowed`` (missing
-    where it cannot be told), ``reason``, ``also_needs`` (a list: the gates beside the policy, and what is inferred),
+    Columns: ``workflow``, ``identity`` (missing if the text does not determine it), ``usage``, ``scope``, ``allowed``
+    (missing if not known), ``reason``, ``also_needs`` (a list: the requirements besides the policy, and what is inferred),
     ``target`` and ``line`` (of the text, from 1).
     """
     return Rows.of(

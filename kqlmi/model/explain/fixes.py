@@ -1,4 +1,4 @@
-"""The lines that open a gate, each safe to copy; none where a line cannot hold what it has to say."""
+"""The lines that open a gate, each safe to copy; none if a value cannot be written safely on a line."""
 
 import re
 from typing import Final
@@ -20,7 +20,7 @@ def is_identity(text: str) -> bool:
 
 
 def word(text: str) -> str:
-    """Return the value of an option, which is a glob too, and cut at blanks outside quotes; empty if a line cannot hold it."""
+    """Return ``text`` as an option's value, quoted if needed; empty if a line cannot contain it, as values may be globs."""
     if not text.isprintable() or set(text) & set("*?[]") or {"'", '"'} <= set(text):
         return ""
     if re.fullmatch(r"[\w.-]+", text):
@@ -29,18 +29,18 @@ def word(text: str) -> str:
 
 
 def cell(command: str, on: str) -> tuple[str, ...]:
-    """Return a command as the cell to run it in."""
+    """Return the notebook cell that runs a command; none if the connection's name cannot be written."""
     name = f" --on={word(on)}" if on else ""
     return (f"%%kqlmi{name}\n{command}",) if not name.endswith("=") else ()
 
 
 def grant(identity: str, usage: str, scope: Scope, on: str = "") -> tuple[str, ...]:
-    """Return the ``%kqlmi grant`` line for one usage, at the database unless it counts at the cluster only."""
+    """Return the ``%kqlmi grant`` line for one usage in a scope, or in the cluster if it has effect only there."""
     return change("grant", identity, (usage,), Scope.cluster() if without_effect(scope, usage) else scope, on)
 
 
 def change(verb: str, identity: str, usages: tuple[str, ...], scope: Scope, on: str) -> tuple[str, ...]:
-    """Return the line that grants or revokes usages in a scope."""
+    """Return the line that grants or revokes usages in a scope; none if it cannot be written safely."""
     where = "--cluster" if scope.is_cluster else f"--database={word(str(scope.name))}"
     words = [f"%kqlmi {verb}", identity, ",".join(usages), where, *([f"--on={word(on)}"] if on else [])]
     is_safe = is_identity(identity) and all(map(str.isalnum, usages)) and not any(one.endswith("=") for one in words)
@@ -48,13 +48,13 @@ def change(verb: str, identity: str, usages: tuple[str, ...], scope: Scope, on: 
 
 
 def assign(name: str, on: str = "") -> str:
-    """Return the ``%kqlmi assign`` line for ``system`` or a name; ``NAME`` stands for one that is not known, or not safe."""
+    """Return the ``%kqlmi assign`` line for ``system`` or a name; ``NAME`` replaces a name that is unknown or unsafe."""
     known = name if re.fullmatch(r"\w[\w-]*", name) else "NAME"
     return f"%kqlmi assign {known}" + (f" --on={word(on) or 'SESSION'}" if on else "")
 
 
 def callout(kind: str, url: str, on: str, *, whole: bool = True) -> tuple[str, ...]:
-    """Return the cell that lets a callout reach a URL, or if not ``whole`` what begins with it."""
+    """Return the cell that allows callouts to a URL or, if not ``whole``, to every URL that begins with it."""
     if not _KIND.fullmatch(kind) or not _PLAIN_URL.fullmatch(url):
         return ()
     pattern = f"^{re.escape(url)}{'$' if whole else ''}".replace("\\", "\\\\")
@@ -68,7 +68,7 @@ def viewer(principal: str, database: str, on: str) -> tuple[str, ...]:
 
 
 def azure_role(identity: str, role: str, url: str) -> tuple[str, ...]:
-    """Return the line of the Azure CLI that assigns a role on a container, a hub, or a resource by its ID."""
+    """Return the Azure CLI line that assigns a role on a container, an event hub, or a resource given by its ID."""
     scope = _azure_scope(url)
     if not scope or not ROLE.fullmatch(role):
         return ()
@@ -78,7 +78,7 @@ def azure_role(identity: str, role: str, url: str) -> tuple[str, ...]:
 
 
 def _azure_scope(url: str) -> str:
-    """Return the scope of a container or hub, whose subscription and group are not known here, or of a resource ID."""
+    """Return the scope of a container or event hub, with placeholders for what its URL lacks, or a resource ID unchanged."""
     if _RESOURCE.fullmatch(url):
         return url
     group = "/subscriptions/<subscription>/resourceGroups/<group>/providers"

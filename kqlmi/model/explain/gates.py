@@ -1,4 +1,4 @@
-"""The gates of a flow: what must be open before the service lets it use an identity."""
+"""The gates of a flow: the conditions under which the service lets it use an identity."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -22,8 +22,9 @@ _UNSEEN: Final = "not checked from here"
 class Gate(Described):
     """One gate, and whether it is open.
 
-    ``fixes`` are lines to run that open it, the narrowest first, or a cell of two lines; none where none can be written.
-    ``reason`` is why it is open or closed, where the sentence says more than that. A gate that is not ``certain`` to be closed follows from the text and the policies, and another may be closed as well.
+    ``fixes`` are the lines or two-line cells that open it, the narrowest first; empty if none can be written. ``reason`` is
+    the part of the sentence that states why it is open or closed, if any. A gate that is not ``certain`` to be closed was
+    inferred from the text and the policies, and another may be closed as well.
     """
 
     kind: Kind
@@ -49,16 +50,17 @@ def gates(
     targets: tuple[str, ...] = (),
     on: str = "",
 ) -> Iterator[Gate]:
-    """Yield the gates of a flow in the order in which the service asks.
+    """Yield the gates of a flow in the order in which the service checks them.
 
-    ``assigned`` are object IDs, None if not known; ``targets`` are what the flow reaches, first what it calls.
+    ``assigned`` are object IDs, or None if not known; ``targets`` are the resources that the flow reaches, the target of its
+    callout first.
     """
     yield _assignment(identity, assigned)
     yield grant(workflow.usage, identity, scope, snapshot, on)
     if workflow.callout:
         target = next(iter(targets), "")
         sentence = f"the callout policy lets '{workflow.callout}' call {printable(target) or 'the target'}: {_UNSEEN}"
-        # An artifact is one file; anything else is what the URL begins with.
+        # An artifact is a single file; other flows reach everything that begins with the URL.
         whole = workflow.callout == "sandbox_artifacts"
         bare = target.partition("?")[0]
         yield Gate("callout", sentence, fixes.callout(workflow.callout, bare, on, whole=whole), "not checked")
@@ -66,7 +68,7 @@ def gates(
     yield Gate("azure role", sentence, tuple(_role_lines(workflow, identity.principal, targets)), "not checked")
     yield Gate("kusto role", f"the Kusto role ({workflow.kusto}): {_UNSEEN}", state="not checked")
     if workflow.usage == "AutomatedFlows" and "MI" in workflow.kusto:
-        sentence = f"the identity is a viewer of the {scope}, and of others that are read: {_UNSEEN}"
+        sentence = f"the identity is a viewer of the {scope} and of every other database that the flow reads: {_UNSEEN}"
         principal = f"aadapp={identity.principal}{identity.tenant_id and f';{identity.tenant_id}'}"
         lines = fixes.viewer(principal, str(scope.name), on) if identity.principal else ()
         yield Gate("database role", sentence, lines, "not checked")
@@ -75,15 +77,15 @@ def gates(
 def _assignment(identity: Identity, assigned: Collection[str] | None) -> Gate:
     who = f"{identity} is assigned to the cluster"
     if assigned is None:
-        sentence = f"{who}: {_UNSEEN}; %kqlmi connect … --resource-id lets Azure Resource Manager tell"
+        sentence = f"{who}: {_UNSEEN}; to check it, connect with %kqlmi connect … --resource-id ID"
         return Gate("assignment", sentence, state="not checked")
     if identity.object_id in assigned:
-        return Gate("assignment", f"{who}, by Azure Resource Manager", state="done")
+        return Gate("assignment", f"{who}, according to Azure Resource Manager", state="done")
     return Gate("assignment", f"{who}: Azure Resource Manager does not list it")
 
 
 def grant(usage: str, identity: Identity, scope: Scope, snapshot: Snapshot, on: str) -> Gate:
-    """Return the gate that the policies of the cluster and of a database are."""
+    """Return the gate that consists of the ManagedIdentity policies of the cluster and of a database."""
     found = access(snapshot, identity.object_id, usage, scope)
     state: State = "done" if found.allowed else "not checked" if found.allowed is None else "not done"
     sentence = f"a policy allows {usage} in the {scope}: {found.reason}"
@@ -92,10 +94,10 @@ def grant(usage: str, identity: Identity, scope: Scope, snapshot: Snapshot, on: 
 
 
 def _role_lines(workflow: Workflow, principal: str, targets: tuple[str, ...]) -> Iterator[str]:
-    """Yield for each target the line that assigns its role."""
+    """Yield the line that assigns the required role on each target."""
     roles = fixes.ROLE.findall(workflow.external)
     for target in targets:
         is_hub = "/microsoft.eventhub/" in target.casefold()
-        # A flow that reads or writes names both roles, and one that deletes the source names the second for that.
+        # If a flow lists two roles of a kind, the first is for reading, and the second for writing or deleting the source.
         role = next((one for one in roles if ("Event Hubs" in one) == is_hub), "")
         yield from fixes.azure_role(principal, role, target)

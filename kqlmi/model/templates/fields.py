@@ -1,4 +1,4 @@
-"""Fields: what a template can be told, one row each."""
+"""The parameters of templates, one row each."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -26,9 +26,9 @@ _CREDENTIAL: Final = re.compile(r"(?:[?&]|%3F|%26)(?:sig|api-key|key|code|token)
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A parameter of a flow: its option is ``name`` with hyphens, its ``kind`` one of ``KINDS``.
+    """A parameter of a flow: its option is ``name`` with hyphens, and its ``kind`` one of ``KINDS``.
 
-    ``default`` fills it where nothing is said, and is shown then; a field without one must be said, unless it is
+    ``default`` is used, and shown, if the option is not passed; a field without a default is required unless it is
     ``optional``.
     """
 
@@ -40,17 +40,17 @@ class Field:
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """Return the values that it takes; none where these are not listed."""
+        """Return the accepted values; empty if they are not listed."""
         return KINDS[self.kind].choices
 
     @property
     def option(self) -> str:
-        """Return the option to type."""
+        """Return the option as it is typed, for example ``--client-id``."""
         return f"--{self.name.replace('_', '-')}"
 
     @property
     def usage(self) -> str:
-        """Return the option with its value as it is shown, in brackets where it need not be said."""
+        """Return the option with a placeholder for its value, in brackets if it is not required."""
         shown = f"{self.option} {self.name.upper()}"
         return f"[{shown}]" if self.default or self.optional else shown
 
@@ -59,26 +59,26 @@ class Field:
         return replace(self, default=default)
 
     def maybe(self) -> Self:
-        """Return the field as one that may be missing."""
+        """Return the field as an optional one."""
         return replace(self, optional=True)
 
     def called(self, text: str) -> Self:
-        """Return the field with another meaning."""
+        """Return the field with another help text."""
         return replace(self, help=text)
 
     def checked(self, value: str) -> str:
-        """Return a value that fits the field, else InputError, which does not repeat what may hold a credential."""
+        """Return a valid value, normalised; others raise InputError, whose message does not repeat possible credentials."""
         if not value.strip():
-            raise InputError(f"{self.option} is empty.", hint=f"It is {self.help}.")
+            raise InputError(f"{self.option} is empty.", hint=f"Pass {self.help}.")
         return KINDS[self.kind].checked(self.option, value)
 
     def written(self, value: str) -> str:
-        """Return a value that was checked as a command writes it."""
+        """Return a checked value as it is written in a command."""
         return KINDS[self.kind].written(value)
 
 
 class Kind(NamedTuple):
-    """What a field takes: how a value of an option is checked, how a command writes it, and the choices if they are few."""
+    """A type of field: the check of an option's value, its form in a command, and the choices if they are listed."""
 
     checked: Callable[[str, str], str] = lambda _option, value: value
     written: Callable[[str], str] = str
@@ -86,23 +86,23 @@ class Kind(NamedTuple):
 
 
 def columns(text: str) -> tuple[tuple[str, str], ...]:
-    """Read a schema, ``x: int, ['y, too']: string``, as names and types; InputError where it is none."""
+    """Read a schema, ``x: int, ['y, too']: string``, as names and types; anything else raises InputError."""
     read = tokens(text)
     ends = [*(place for place, token in enumerate(read) if token.text == ","), len(read)]
     starts = [0, *(place + 1 for place in ends)]
     found = tuple(_column(text, read[start:end]) for start, end in zip(starts, ends, strict=False))
     names = [name for name, _ in found]
     if twice := next((name for name in names if names.count(name) > 1), ""):
-        raise InputError(f"The schema has the column {twice!r} twice.")
+        raise InputError(f"The schema contains the column {twice!r} twice.", hint="Remove or rename one of them.")
     return found
 
 
 def _column(text: str, piece: Sequence[Token]) -> tuple[str, str]:
     if len(piece) < _SHORTEST or piece[-2].text != ":":
-        raise InputError(f"{text!r} is no schema.", hint="Write --schema \"x: int, ['y z']: string\".")
+        raise InputError(f"{text!r} is not a schema.", hint="Use --schema \"x: int, ['y z']: string\".")
     name, kind = piece[:-2], piece[-1].text
     if kind not in TYPES:
-        raise InputError(f"{kind!r} is no type of a column.", hint=did_you_mean(kind, sorted(TYPES)))
+        raise InputError(f"{kind!r} is not a column type.", hint=did_you_mean(kind, sorted(TYPES)))
     inner = name[1:-1] if (name[0].text, name[-1].text) == ("[", "]") else name
     is_literal = len(inner) == 1 and inner[0].kind == "literal"
     written = literal_value(inner[0].text) if is_literal else text[inner[0].start : inner[-1].end] if inner else ""
@@ -113,7 +113,7 @@ def _column(text: str, piece: Sequence[Token]) -> tuple[str, str]:
 
 def _query(option: str, value: str) -> str:
     if Statement(value).kind == "command":
-        raise InputError(f"{option} takes a query, and this is a command.")
+        raise InputError(f"{option} takes a query, not a command.")
     return value.strip()
 
 
@@ -122,18 +122,18 @@ def _uri(option: str, value: str, *, query: bool = False) -> str:
     host = found["rest"].partition("/")[0] if found and value.startswith("https") else ""
     if found is None or not value.strip().isprintable() or "@" in host or ("?" in value and not query):
         raise InputError(
-            f"{option} takes a bare URL, without a key, a signature or a way to sign in: the identity takes their place.",
-            hint="Write https://<account>.blob.core.windows.net/<container>/<path>.",
+            f"{option} takes a bare URL, without a key, signature or authentication method: the identity replaces them.",
+            hint="Use https://<account>.blob.core.windows.net/<container>/<path>.",
         )
     if _CREDENTIAL.search(value) or is_secret(value):
-        raise InputError(f"{option} carries a credential.", hint="Leave it out: the identity takes its place.")
+        raise InputError(f"{option} contains a credential.", hint="Remove it: the identity replaces it.")
     return value.strip()
 
 
 def _value(option: str, value: str) -> str:
     if set(value) & set(";\"'={}") or not value.isprintable():
-        # Not repeated: a whole connection string may hold a password.
-        raise InputError(f"{option} cannot stand in a connection string.", hint="Write it without ; \" ' = { and }.")
+        # The value is not repeated: it may be a whole connection string, with a password.
+        raise InputError(f"{option} cannot be part of a connection string.", hint="Remove any ; \" ' = { or } from it.")
     return value.strip()
 
 
@@ -148,14 +148,14 @@ def _written_schema(text: str) -> str:
 
 def _guid(option: str, value: str) -> str:
     if not is_guid(value.strip().lower()):
-        raise InputError(f"{option} {value!r} is no GUID.")
+        raise InputError(f"{option} {value!r} is not a GUID.")
     return value.strip().lower()
 
 
-def _one_of(known: tuple[str, ...], what: str) -> Kind:
+def _one_of(known: tuple[str, ...], kind: str) -> Kind:
     def checked(option: str, value: str) -> str:
         if value.casefold() not in known:
-            raise InputError(f"{option} {value!r} is no format of {what}.", hint=did_you_mean(value, known))
+            raise InputError(f"{option} {value!r} is not {kind}.", hint=did_you_mean(value, known))
         return value.casefold()
 
     return Kind(checked, choices=known)
@@ -164,7 +164,7 @@ def _one_of(known: tuple[str, ...], what: str) -> Kind:
 def _like(pattern: str, hint: str) -> Kind:
     def checked(option: str, value: str) -> str:
         if not re.fullmatch(pattern, value.strip()):
-            raise InputError(f"{option} is not written like that.", hint=f"Write {hint}.")
+            raise InputError(f"{option} has the wrong form.", hint=f"Write it as {hint}.")
         return value.strip()
 
     return Kind(checked)
@@ -178,9 +178,9 @@ KINDS: Final[Mapping[str, Kind]] = {
     "model uri": Kind(partial(_uri, query=True)),
     "endpoint": _like(r"https?://[A-Za-z0-9.:\[\]-]+/?", "https://ingest-<cluster>.<region>.kusto.windows.net"),
     "schema": Kind(_schema, _written_schema),
-    "format": _one_of(FORMATS, "files"),
-    "written format": _one_of(WRITTEN_FORMATS, "files that an export writes"),
-    "event format": _one_of(EVENT_FORMATS, "events"),
+    "format": _one_of(FORMATS, "a file format"),
+    "written format": _one_of(WRITTEN_FORMATS, "an export format"),
+    "event format": _one_of(EVENT_FORMATS, "an event format"),
     "interval": _like(r"[1-9]\d{0,5}[dhms]", "1h, 30m or 2d"),
     "days": _like(r"[1-9]\d{0,5}d", "1d or 36500d"),
     "value": Kind(_value),
@@ -191,26 +191,26 @@ KINDS: Final[Mapping[str, Kind]] = {
     "guid": Kind(_guid),
 }
 
-NAME: Final = Field("name", "name", "the name of what is made")
+NAME: Final = Field("name", "name", "the name of the new object")
 TABLE: Final = Field("table", "name", "the table")
-SOURCE: Final = Field("source", "name", "the table that rows come from")
+SOURCE: Final = Field("source", "name", "the source table")
 URI: Final = Field("uri", "uri", "the URL of the container, folder or file, without credentials")
 MODEL: Final = Field("uri", "model uri", "the URL of the deployed model, with its api-version")
 QUERY: Final = Field("query", "query", "the query")
-SCHEMA: Final = Field("schema", "schema", "the columns, as x: int, y: string")
+SCHEMA: Final = Field("schema", "schema", "the columns, such as x: int, y: string")
 LINE: Final = SCHEMA.or_("line: string")
 FORMAT: Final = Field("format", "format", "the format of the files", default="csv")
-INTO: Final = (TABLE.called("the table that rows go to"), URI, FORMAT)
+INTO: Final = (TABLE.called("the target table"), URI, FORMAT)
 WRITTEN: Final = Field("format", "written format", "the format of the files", default="csv")
 EVENTS: Final = Field("format", "event format", "the format of the events", default="json")
 EVERY: Final = Field("every", "interval", "the time between runs", default="1h")
-HOT: Final = Field("hot", "days", "how far back data is cached", default="1d")
-SERVER: Final = Field("server", "value", "the SQL server, as s.database.windows.net")
-CATALOG: Final = Field("catalog", "value", "the database there")
+HOT: Final = Field("hot", "days", "the number of days of data to cache", default="1d")
+SERVER: Final = Field("server", "value", "the SQL server, such as s.database.windows.net")
+CATALOG: Final = Field("catalog", "value", "the database in SQL Server or Cosmos DB")
 COLLECTION: Final = Field("collection", "value", "the collection of the Cosmos DB database")
-ACCOUNT: Final = Field("uri", "uri", "the endpoint of the Cosmos DB account, as https://a.documents.azure.com/")
+ACCOUNT: Final = Field("uri", "uri", "the endpoint of the Cosmos DB account, such as https://a.documents.azure.com/")
 SCRIPT: Final = Field("script", "text", "the script")
-TEXT: Final = Field("text", "text", "the text for the model", default="hello")
+TEXT: Final = Field("text", "text", "the text to send to the model", default="hello")
 HUB: Final = Field("hub", "resource", "the resource ID of the event hub")
 STORAGE: Final = Field("storage", "resource", "the resource ID of the storage account")
 COSMOS: Final = Field("account", "resource", "the resource ID of the Cosmos DB account")

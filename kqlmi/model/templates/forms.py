@@ -1,4 +1,4 @@
-"""The forms: for each flow its fields, and how its text is written from them."""
+"""The form of each flow: its fields, and the function that writes its text from them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ Write = Callable[[Values], str]
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What one flow asks for, and how it is written.
+    """The fields of one flow, and the function that writes its text.
 
-    ``is_ingestion`` marks a command of the ingestion endpoint. ``line`` is a ``%kqlmi`` line that does the same.
-    ``notes`` say what the row of the flow does not.
+    ``is_ingestion`` marks a command for the ingestion endpoint. ``line`` writes an equivalent ``%kqlmi`` line. ``notes``
+    supplement those in the flow's row of the catalogue.
     """
 
     flow: str
@@ -39,15 +39,15 @@ class Form:
 
     @property
     def usage(self) -> str:
-        """Return the line to type."""
+        """Return the ``%kqlmi new`` line for the flow, with placeholders."""
         return " ".join(
             [f"%kqlmi new {self.flow} --identity IDENTITY [--database DATABASE]", *(one.usage for one in self.fields)]
         )
 
     @property
     def help(self) -> str:
-        """Return the line to type, and what each option is."""
-        rows = [(one.option, one.help, f" ({one.default} if not said)" if one.default else "") for one in self.fields]
+        """Return the ``%kqlmi new`` line for the flow, with the help text of each option."""
+        rows = [(one.option, one.help, f" (default: {one.default})" if one.default else "") for one in self.fields]
         width = max(len(option) for option, _, _ in rows)
         lines = [f"    {option.ljust(width)}  {text}{default}" for option, text, default in rows]
         return "\n".join([f"{self.workflow.title}, which needs {self.workflow.usage}:", self.usage, *lines])
@@ -56,18 +56,18 @@ class Form:
         """Return the value of each field: as given, as the place has it, or its default.
 
         Raises:
-            InputError: One is missing, does not fit, or is no field of this flow.
+            InputError: A field is missing, invalid, or not one of this flow.
         """
         known = {one.name: one for one in self.fields}
         for name in given:
             if name not in known:
                 option = f"--{name.replace('_', '-')}"
                 hint = did_you_mean(option, [one.option for one in self.fields])
-                raise InputError(f"{self.flow} takes no {option}.", hint=hint)
-        told = {"resource_id": place.resource_id, "ingest_uri": place.ingest_uri}
-        values = {one: given.get(one.name) or told.get(one.name) or one.default for one in self.fields}
+                raise InputError(f"{self.flow} has no option {option}.", hint=hint)
+        known_here = {"resource_id": place.resource_id, "ingest_uri": place.ingest_uri}
+        values = {one: given.get(one.name) or known_here.get(one.name) or one.default for one in self.fields}
         if missing := [one.option for one, value in values.items() if not (value or one.optional)]:
-            raise InputError(f"{self.flow} needs {' and '.join(missing)}.", hint=f"Write {self.usage}")
+            raise InputError(f"{self.flow} needs {' and '.join(missing)}.", hint=f"Use {self.usage}")
         return {one.name: one.checked(value) for one, value in values.items() if value}
 
 
@@ -86,12 +86,12 @@ def template(flow: str, *fields: Field, **options: Any) -> Callable[[Write], Wri
 
 
 def kql(flow: str, text: str, *fields: Field, **options: Any) -> None:
-    """Register the text of a command or query, with ``{names}`` for what ``Values.written`` has."""
+    """Register the text of a command or query, with ``{placeholders}`` for the values of ``Values.written``."""
     template(flow, *fields, **options)(lambda values: text.format_map(values.written(fields)))
 
 
 def form(flow: str) -> Form:
-    """Return the form of a flow, by its ID; InputError where there is no such flow."""
+    """Return the form of a flow by its ID; an unknown ID raises InputError."""
     if flow not in FORMS:
-        raise InputError(f"There is no flow {flow!r}.", hint=did_you_mean(flow, FORMS))
+        raise InputError(f"Flow {flow!r} does not exist.", hint=did_you_mean(flow, FORMS))
     return FORMS[flow]

@@ -15,10 +15,10 @@ from kqlmi.report import Described, Line, Report
 
 @dataclass(frozen=True, slots=True)
 class Template(Described):
-    """A flow written out.
+    """A flow's filled-in template.
 
-    ``text`` is one command or query, Python, or a line of a shell, by ``kind``. ``line`` is a ``%kqlmi`` line that does
-    the same; empty where there is none. ``filled`` are the options that were not said, with what stands for them.
+    ``text`` is a single command or query, Python code, or a shell line, depending on ``kind``. ``line`` is an equivalent
+    ``%kqlmi`` line, or empty. ``filled`` maps the options that were not passed to the values used.
     """
 
     workflow: Workflow
@@ -34,7 +34,7 @@ class Template(Described):
 
     @property
     def cell(self) -> str:
-        """Return the text as a cell of a notebook: the line where there is one."""
+        """Return the notebook cell to run: the ``%kqlmi`` line if there is one, otherwise the text."""
         if self.line:
             return self.line
         if self.kind == "shell":
@@ -45,9 +45,9 @@ class Template(Described):
         return "\n".join([" ".join(["%%kqlmi", *(one for one in words if not one.endswith("="))]), self.text])
 
     def report(self) -> Report:
-        """Return what it is, the checklist and the notes, for people; not the text."""
+        """Return the title, the checklist and the notes, without the text."""
         row = self.workflow
-        usage = f"{row.usage} ({'documented' if row.sure == 'documented' else 'inferred, no page names the usage'})"
+        usage = f"{row.usage} ({'documented' if row.sure == 'documented' else 'inferred: no documentation page names the usage'})"
         verdict = f"{usage}, for {self.identity} in the {Scope.database(self.database)}."
         checklist = [
             block for gate in self.checklist for block in (Line(gate.sentence, gate.state), *gate.report().blocks)
@@ -67,12 +67,12 @@ def fill(
     snapshot: Snapshot,
     assigned: Collection[str] | None = None,
 ) -> Template:
-    """Write a flow for an identity in a database.
+    """Fill in the template of a flow for an identity in a database.
 
-    ``snapshot`` has the policies that decide, ``assigned`` the object IDs that are assigned, None where not known.
+    ``snapshot`` has the policies that decide; ``assigned`` are the assigned object IDs, or None if not known.
 
     Raises:
-        InputError: A field is missing, does not fit, or is none of this flow.
+        InputError: A field is missing, invalid, or not one of this flow.
     """
     checked = form.checked(given, place)
     values = Values(identity, str(scope.name), checked)
@@ -82,8 +82,8 @@ def fill(
     endpoint = _endpoint(values, place) if form.is_ingestion else None
     if endpoint:
         checklist.append(endpoint)
-    unsaid = "the first line of a cell cannot hold the database's name: make it the one in context"
-    is_unsaid = form.kind == "kql" and not word(values.database)
+    unwritten = "the first line of a cell cannot contain the database's name: make it the database in context"
+    is_unwritten = form.kind == "kql" and not word(values.database)
     line = form.line(values) if form.line else ""
     on = word(place.on)
     required = f"an identity is required when: {row.required_when}" if row.required_when else ""
@@ -96,19 +96,19 @@ def fill(
         tuple(checklist),
         f"{line} --on={on}" if line and on else line,
         {one.option: checked[one.name] for one in form.fields if one.name in checked and not given.get(one.name)},
-        tuple(filter(None, (required, row.note, *form.notes, unsaid if is_unsaid else ""))),
-        # The connection to the ingestion endpoint will be the current one.
+        tuple(filter(None, (required, row.note, *form.notes, unwritten if is_unwritten else ""))),
+        # The cell runs on the current connection, which will then be the one to the ingestion endpoint.
         "" if endpoint and endpoint.state != "done" else place.on,
     )
 
 
 def _endpoint(values: Values, place: Place) -> Gate:
-    """Return whether the session is at the ingestion endpoint, where the command must run."""
+    """Return the gate for the connection to the ingestion endpoint, where the command must run."""
     wanted = values["ingest_uri"] or place.ingest_uri
     if wanted and place.url.rstrip("/") == wanted.rstrip("/"):
-        return Gate("endpoint", f"the session is at the ingestion endpoint, {wanted}", state="done")
+        return Gate("endpoint", f"the session is connected to the ingestion endpoint, {wanted}", state="done")
     anywhere = "https://ingest-<cluster>.<region>.kusto.windows.net"
     database = word(values.database)
     line = f"%kqlmi connect {wanted}{f' --database={database}' if database else ''}"
-    sentence = f"the command runs at the ingestion endpoint, {wanted or anywhere}"
+    sentence = f"the command must run at the ingestion endpoint, {wanted or anywhere}"
     return Gate("endpoint", sentence, (line,) if wanted else ())

@@ -1,4 +1,4 @@
-"""The values that fill a template, and how they are written in it."""
+"""The values of a template, and their forms in its text."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from kqlmi.model.templates.fields import Field
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a template is to run: the session's name, the cluster's URLs and its resource ID; empty where not known."""
+    """The place to run a template: the session's name, and the cluster's URLs and resource ID; empty if not known."""
 
     on: str = ""
     url: str = ""
@@ -27,7 +27,7 @@ class Values:
     fields: Mapping[str, str]
 
     def __getitem__(self, name: str) -> str:
-        """Return the value of a field; empty where it was not said."""
+        """Return the value of a field; empty if it was not passed."""
         return self.fields.get(name, "")
 
     @property
@@ -36,10 +36,10 @@ class Values:
         return f"{self['uri']};managed_identity={self.identity.object_id}"
 
     def written(self, fields: Iterable[Field]) -> dict[str, str]:
-        """Return what the text of a command names: the fields, each as its kind is written, and what they make together.
+        """Return the values for the placeholders of a command: the fields, each as its kind is written, and combinations.
 
-        That is: ``identity``, ``database``, the connection strings ``storage``, ``sql`` and ``cosmos`` and the file name
-        ``artifact``, as literals; the ``query``, by default all rows of ``source``; and the ``output`` of a plugin.
+        The combinations are ``identity``, ``database``, the connection strings ``storage``, ``sql`` and ``cosmos`` and the
+        file name ``artifact``, as literals; the ``query``, by default all rows of ``source``; and a plugin's ``output``.
         """
         found = {one.name: one.written(self[one.name]) for one in fields}
         identity = self.identity.object_id

@@ -89,7 +89,7 @@ def test_documented_codes_are_told_apart_for_an_identity_that_is_allowed() -> No
     invalid = explained(refusal(code="BadRequest_InvalidManagedIdentity"), GRANTED)
     assert invalid
     assert (invalid.kind, invalid.certain) == ("assignment", False)
-    assert invalid.sentence.endswith("which this line plans: %kqlmi assign NAME")
+    assert invalid.sentence.endswith("operation. To plan it: %kqlmi assign NAME")
     forbidden = explained(refusal(code="Download_Forbidden"), GRANTED)
     assert forbidden
     assert (forbidden.kind, forbidden.certain) == ("azure role", False)

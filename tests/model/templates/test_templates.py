@@ -72,7 +72,7 @@ def test_the_reference_finder_finds_the_identity(one: Form, identity: Identity) 
     found = [(each.flow, each.identity, each.workflow) for each in Statement(template(one, identity).text).references]
     if one.flow == "export.to_external_table":
         assert found == []
-        assert any("this text names none" in note for note in template(one).notes)
+        assert any("the command does not specify one" in note for note in template(one).notes)
     else:
         assert found == [(one.flow, identity.object_id, one.workflow)]
 
@@ -100,7 +100,7 @@ def test_a_hostile_name_survives_in_a_command(one: Form, name: str, text: str, d
     line, _, body = found.cell.partition("\n")
     assert parse_cell(line.removeprefix("%%kqlmi"), body).statement == found.text
     said_there = parse_cell(line.removeprefix("%%kqlmi"), body).database
-    assert said_there == database or any("the one in context" in note for note in found.notes)
+    assert said_there == database or any("make it the database in context" in note for note in found.notes)
 
 
 @given(st.sampled_from([one for one in FORMS.values() if one.kind == "python"]), NAMES, NAMES)
@@ -121,7 +121,7 @@ UNSAFE = frozenset('"$`\\%!{}\n\r')
 @given(NAMES, NAMES)
 def test_a_name_survives_in_a_shell_or_is_refused(name: str, database: str) -> None:
     if UNSAFE & set(name + database):
-        with pytest.raises(InputError, match="cannot be written for a shell"):
+        with pytest.raises(InputError, match="cannot be written on a shell line"):
             template(FORMS["ingest.lightingest"], database=database, name=name)
         return
     found = template(FORMS["ingest.lightingest"], database=database, name=name)
@@ -188,19 +188,19 @@ def test_what_is_missing_wrong_or_unknown_is_named() -> None:
     for told, words in [
         ({}, "--name and --uri"),
         ({**said(one), "uri": ""}, "--uri"),
-        ({**said(one), "format": "xls"}, "no format"),
-        ({**said(one), "server": "s"}, "takes no --server"),
-        ({**said(FORMS["continuous_export"]), "every": "often"}, "takes no|--every"),
+        ({**said(one), "format": "xls"}, "not a file format"),
+        ({**said(one), "server": "s"}, "has no option --server"),
+        ({**said(FORMS["continuous_export"]), "every": "often"}, "has no option|--every"),
     ]:
         with pytest.raises(InputError, match=words):
             fill(one, told, MINE, DB, place=PLACE, snapshot=Snapshot({}))
-    with pytest.raises(InputError, match="--every is not written"):
+    with pytest.raises(InputError, match="--every has the wrong form"):
         FORMS["continuous_export"].checked({**said(FORMS["continuous_export"]), "every": "often"}, PLACE)
     with pytest.raises(InputError, match="connection string"):
         FORMS["sql_request"].checked({**said(FORMS["sql_request"]), "catalog": "d;User Id=x"}, PLACE)
-    with pytest.raises(InputError, match="this is a command"):
+    with pytest.raises(InputError, match="not a command"):
         FORMS["export.to_storage"].checked({**said(FORMS["export.to_storage"]), "query": ".drop table T"}, PLACE)
-    with pytest.raises(InputError, match="no flow") as caught:
+    with pytest.raises(InputError, match="Flow 'externaldat' does not exist") as caught:
         form("externaldat")
     assert "externaldata" in caught.value.hint
 

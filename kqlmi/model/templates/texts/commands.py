@@ -8,7 +8,7 @@ from kqlmi.model.templates import fields
 from kqlmi.model.templates.forms import kql, template
 from kqlmi.model.templates.values import Values
 
-_MADE: Final = fields.NAME.called("the name of the external table")
+_CREATED: Final = fields.NAME.called("the name of the external table")
 _EXTERNAL: Final = fields.TABLE.called("the external table")
 _TABLE: Final = ".create external table {name} {schema}\n"
 _AT_INGESTION: Final = fields.INGESTION.maybe()
@@ -16,24 +16,24 @@ _AT_INGESTION: Final = fields.INGESTION.maybe()
 kql(
     "external_table.storage",
     _TABLE + "kind=storage dataformat={format}\n(h{storage})",
-    *(_MADE, fields.URI, fields.LINE, fields.FORMAT),
+    *(_CREATED, fields.URI, fields.LINE, fields.FORMAT),
 )
-kql("external_table.delta", ".create external table {name} kind=delta\n(h{storage})", _MADE, fields.URI)
+kql("external_table.delta", ".create external table {name} kind=delta\n(h{storage})", _CREATED, fields.URI)
 kql(
     "external_table.sql",
     _TABLE + "kind=sql table={table}\n(h{sql})",
-    *(_MADE, fields.SERVER, fields.CATALOG, fields.TABLE.called("the table in SQL Server"), fields.SCHEMA),
+    *(_CREATED, fields.SERVER, fields.CATALOG, fields.TABLE.called("the table in SQL Server"), fields.SCHEMA),
 )
 kql(
     "external_table.cosmosdb",
     _TABLE + "kind=sql (h{cosmos})\nwith (sqlDialect='CosmosDbSQL')",
-    *(_MADE, fields.ACCOUNT, fields.CATALOG, fields.COLLECTION, fields.SCHEMA),
+    *(_CREATED, fields.ACCOUNT, fields.CATALOG, fields.COLLECTION, fields.SCHEMA),
 )
 kql(
     "export.to_external_table",
     ".export to table {table} <|\n{query}",
     *(_EXTERNAL, fields.QUERY),
-    notes=("The identity is the one that the external table names; this text names none.",),
+    notes=("The identity is the one that the external table specifies; the command does not specify one.",),
 )
 kql(
     "continuous_export",
@@ -43,14 +43,14 @@ kql(
     "with (managedIdentity={identity}, intervalBetweenRuns={every}) <|\n"
     "{query}",
     *(fields.NAME.called("the name of the export"), _EXTERNAL, fields.SOURCE, fields.QUERY.maybe(), fields.EVERY),
-    notes=("It replaces a continuous export of the same name.",),
+    notes=("The command replaces any continuous export of the same name.",),
 )
 
 
 @template(
     "update_policy",
-    *(fields.TABLE.called("the table that rows go to"), fields.SOURCE, fields.QUERY.maybe()),
-    notes=("It adds to the update policies that the table has; .alter would replace them.",),
+    *(fields.TABLE.called("the target table"), fields.SOURCE, fields.QUERY.maybe()),
+    notes=("The command adds to the table's update policies; .alter would replace them.",),
 )
 def _update_policy(values: Values) -> str:
     policy = {
@@ -66,7 +66,7 @@ def _update_policy(values: Values) -> str:
 @template(
     "query_acceleration",
     *(_EXTERNAL, fields.HOT),
-    notes=("It replaces the query acceleration policy that the table has.",),
+    notes=("The command replaces the table's query acceleration policy.",),
 )
 def _query_acceleration(values: Values) -> str:
     hot = f"{values['hot'].removesuffix('d')}.00:00:00"

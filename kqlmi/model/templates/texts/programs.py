@@ -1,4 +1,4 @@
-"""The flows that no command starts: Python for the Azure SDKs, and a line for a shell."""
+"""The flows that are not started by a command: Python for the Azure SDKs, and a shell line."""
 
 from typing import Any, Final
 
@@ -10,15 +10,19 @@ from kqlmi.model.templates import fields
 from kqlmi.model.templates.forms import template
 from kqlmi.model.templates.values import Values
 
-# Neither sh, nor cmd, nor IPython's ! reads these as themselves, between double quotes.
+# The characters that sh, cmd or IPython's ! interpret even between double quotes.
 _UNSAFE = frozenset('"$`\\%!{}\n\r')
 
-_CONNECTION: Final = (fields.NAME, fields.TABLE.called("the table that events go to"), fields.RESOURCE)
+_CONNECTION: Final = (
+    fields.NAME.called("the name of the data connection"),
+    fields.TABLE.called("the target table"),
+    fields.RESOURCE,
+)
 _HUB: Final = (fields.HUB, fields.GROUP, fields.EVENTS)
 
 
 def line(values: Values) -> str:
-    """Return the line that queues a file for ingestion; empty where it cannot ask for the same."""
+    """Return the ``%kqlmi ingest`` line that queues a file; empty if a value cannot be written on it."""
     uri, table, database = (word(text) for text in (values["uri"], values["table"], values.database))
     if not (uri and table and database):
         return ""
@@ -35,7 +39,7 @@ from azure.kusto.ingest import BlobDescriptor, IngestionProperties, QueuedIngest
 
 builder = KustoConnectionStringBuilder.with_azure_token_credential({values["ingest_uri"]!r}, DefaultAzureCredential())
 with QueuedIngestClient(builder) as client:
-    # The size is that of the raw data in bytes, 0 where it is not known.
+    # The size of the raw data in bytes; 0 if not known.
     blob = BlobDescriptor({values.storage!r}, size=0)
     client.ingest_from_blob(blob, IngestionProperties({values.database!r}, {values["table"]!r}, DataFormat.{values["format"].upper()}))"""
 
@@ -46,14 +50,14 @@ with QueuedIngestClient(builder) as client:
     fields.INGESTION,
     fields.CLIENT,
     kind="shell",
-    notes=("The program lists the source itself; -ingestmi tells the cluster how to read it.",),
+    notes=("LightIngest lists the source itself; -ingestmi specifies how the cluster reads it.",),
 )
 def _lightingest(values: Values) -> str:
     is_system = values.identity.object_id == SYSTEM
     client = SYSTEM if is_system else values["client_id"] or values.identity.client_id
     if not client:
-        told = f"LightIngest takes the client ID of {values.identity}, which no policy tells."
-        raise InputError(told, hint="Say --client-id.")
+        message = f"LightIngest requires the client ID of {values.identity}, which is not known."
+        raise InputError(message, hint="Pass it with --client-id.")
     words = [
         f"{values['ingest_uri']};Fed=True",
         f"-database:{values.database}",
@@ -65,7 +69,7 @@ def _lightingest(values: Values) -> str:
     for one in words:
         if unsafe := sorted(_UNSAFE & set(one)):
             raise InputError(
-                f"{one!r} cannot be written for a shell, because of {unsafe[0]!r}.", hint="Take ingest.sdk_queued."
+                f"{one!r} cannot be written on a shell line, because of {unsafe[0]!r}.", hint="Use ingest.sdk_queued."
             )
     return " ".join(["LightIngest", *(f'"{one}"' for one in words)])
 
@@ -95,10 +99,10 @@ def _hub(values: Values) -> dict[str, str]:
 
 
 def _connection(values: Values, kind: str, properties: dict[str, Any]) -> str:
-    """Return Python that makes a data connection.
+    """Return Python code that creates a data connection.
 
-    The identity is named by its resource ID, the system identity by the cluster's; ``kind`` must be in the body, as
-    azure-mgmt-kusto 4.0.0 does not add it.
+    A user-assigned identity is specified by its resource ID, the system identity by the cluster's; ``kind`` must be in the
+    body, because azure-mgmt-kusto 4.0.0 does not add it.
     """
     where = ResourceId.parse(values["resource_id"].rstrip("/"), "Microsoft.Kusto/clusters")
     if where is None:
@@ -106,7 +110,7 @@ def _connection(values: Values, kind: str, properties: dict[str, Any]) -> str:
     rows = {"tableName": values["table"], **properties}
     written = "\n".join(f"            {name!r}: {value!r}," for name, value in rows.items())
     if values.identity.object_id == SYSTEM:
-        identity = "    identity = cluster.id  # stands for the system identity"
+        identity = "    identity = cluster.id  # means the system identity"
     else:
         identity = (
             "    assigned = cluster.identity.user_assigned_identities or {}\n"

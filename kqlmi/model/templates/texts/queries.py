@@ -9,9 +9,9 @@ _FILES: Final = (fields.URI, fields.LINE, fields.FORMAT)
 _MODEL: Final = (fields.MODEL, fields.TEXT)
 _ARTIFACT: Final = (
     fields.URI.called("the URL of the artifact"),
-    fields.QUERY.or_("print x = 1").called("the rows that flow in"),
+    fields.QUERY.or_("print x = 1").called("the query for the plugin's input"),
 )
-_SQL: Final = fields.Field("query", "text", "the query in SQL", "select 1 as x")
+_SQL: Final = fields.Field("query", "text", "the SQL query", "select 1 as x")
 _SYSTEM_ONLY: Final = ("The documentation shows the system identity only.",)
 
 kql("externaldata", "externaldata {schema} [\n  h{storage}\n] with (format='{format}')", *_FILES)
