@@ -1,4 +1,4 @@
-"""The command line over the verbs."""
+"""The command line."""
 
 import json as jsontext
 import sys
@@ -23,10 +23,10 @@ from kqlmi.verbs.registry import Run
 
 _CHANGES, _PARTLY, _INTERRUPTED = 2, 3, 130
 _STATUS: Final = """\
-export and plan end with 1 for an error. plan ends with 0 where there is nothing to do, and with 2 where there are changes.
-apply ends with 0 where the cluster holds what the file wants, with 1 where nothing was sent or nothing was changed, and with
-3 where a part of it landed, or where that is not known. audit ends with 0 where it finds nothing as severe as --fail-on
-(accepted findings do not count), with 2 where it does, and with 1 for an error."""
+Exit status: every command exits with 1 if it fails. plan exits with 0 if there is nothing to do, with 2 if there are changes.
+apply exits with 0 if the cluster now matches the file, with 1 if nothing was sent or nothing was changed, with 3 if the plan
+was applied in part or the outcome is not known. audit exits with 2 if a finding is at least as severe as --fail-on (accepted
+findings do not count), otherwise with 0."""
 
 
 def _connected(
@@ -41,12 +41,13 @@ def _connected(
     resource_id: str = "",
     no_history: bool = False,
 ) -> Context:
-    """--on names the cluster: its URL, its short name, a name of yours, or local; by default that of KQLMI_CLUSTER.
+    """--on is the cluster: a URL, a short name, a connection in the configuration file, or local. Default: KQLMI_CLUSTER.
 
-    --auth is how to sign in, one of {modes}; token is read from KQLMI_TOKEN. --tenant is the tenant to sign in to, by its
-    ID or a domain. --sign-in-identity is for --auth managed-identity: system, client_id=GUID, object_id=GUID or
-    resource_id=…. --audience is what the cluster may ask a token for that is not Kusto's. --resource-id is the cluster's in
-    Azure: then orphans and data connections count. --no-history keeps no record, so that undo cannot revert a change.
+    --auth is how to sign in: one of {modes}. The token is read from KQLMI_TOKEN. --tenant is the ID or a domain of the
+    tenant to sign in to. --sign-in-identity is the identity for --auth managed-identity: system, client_id=GUID,
+    object_id=GUID or resource_id=…. --audience allows the cluster to request a token for this audience, besides Kusto's.
+    --resource-id is the cluster's resource ID in Azure; orphans and data connections are read only if it is given.
+    --no-history does not record changes, so undo cannot revert them.
     """
     context.sessions.first = partial(
         connect,
@@ -73,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     sessions = Sessions()
     try:
-        # Without a word there is nothing to do: the help says what there is, and a script learns that it did nothing.
+        # Without arguments the help is shown, and the status 1 tells a script that nothing was done.
         return int(SHELL.run(words, Context(SHELL, sessions, note=_note, show=_show)) or not words)
     except ApplyError as error:
         _note(f"kqlmi: {error}")
@@ -93,7 +94,7 @@ def _note(text: str) -> None:
 
 
 def _show(value: object) -> int:
-    """Show a value, and return the status that it ends with."""
+    """Show a value and return the exit status."""
     match value:
         case Exported() if value.file:
             value.write()
@@ -117,13 +118,13 @@ def _offer(value: Offer, form: str = "text") -> int:
 
 @SHELL.shows
 def _plan(context: Context, run: Run, /, *, format_: PlanFormat = "text", json: bool = False) -> int:
-    """--format is text, markdown for a pull request, kql for a script to paste, or json, as --json: a plan for apply."""
+    """--format is text, markdown (for a pull request), kql (a script), or json (for kqlmi apply). --json is --format json."""
     return _offer(run(context), "json" if json else format_)
 
 
 @SHELL.shows
 def _apply(context: Context, run: Run, /, *, yes: bool = False, revoke: bool = False, json: bool = False) -> int:
-    """--yes does not ask, and is needed where there is no terminal; with it, --revoke is needed if it takes anything away.
+    """--yes applies without asking, and is required if there is no terminal. Add --revoke if the plan removes access.
 
     --json prints the outcome as JSON.
     """
@@ -136,7 +137,7 @@ def _apply(context: Context, run: Run, /, *, yes: bool = False, revoke: bool = F
             _confirm(plan, yes=yes, revoke=revoke)
 
     try:
-        # What helps on is a plan of this process only.
+        # The follow-up plan that the verb shows after a failure is hidden: a later process cannot apply it by its ID.
         done: Applied = run(replace(context, permit=permit, show=lambda _: 0))
     except ApplyError as error:
         if json:
@@ -159,7 +160,7 @@ def _audit(
     json: bool = False,
     sarif: bool = False,
 ) -> int:
-    """--fail-on is the least severity that ends with 2. --json is for programs, --sarif for code scanning."""
+    """--fail-on is the lowest severity that exits with 2. --json prints JSON, --sarif prints SARIF for code scanning."""
     found: Audit | Offer | str = run(context)
     if not isinstance(found, Audit):
         return _show(found)
@@ -171,17 +172,20 @@ def _audit(
 
 
 def _confirm(plan: Plan, *, yes: bool, revoke: bool) -> None:
-    """Ask whether to apply a plan, unless the options say so; ``--yes`` alone never covers what takes something away."""
+    """Ask whether to apply a plan, unless ``--yes`` is given; a plan that revokes also needs ``--revoke``."""
     if yes and plan.revokes and not revoke:
         raise InputError(
-            "The plan takes something away, and nothing was sent.", hint="If that is meant, use --yes --revoke."
+            "The plan removes access, and nothing was sent.", hint="To apply it anyway, use --yes --revoke."
         )
     if yes:
         return
     if not sys.stdin.isatty():
         needed = "--yes --revoke" if plan.revokes else "--yes"
-        raise InputError("Nobody can be asked here, and nothing was sent.", hint=f"Use {needed} to apply the plan.")
-    question = "It takes something away. Apply it?" if plan.revokes else "Apply it?"
+        raise InputError(
+            "There is no terminal to ask for confirmation, and nothing was sent.",
+            hint=f"Use {needed} to apply the plan.",
+        )
+    question = "The plan removes access. Apply it?" if plan.revokes else "Apply the plan?"
     if input(f"\n{question} [y/N] ").strip().lower() not in {"y", "yes"}:
         raise InputError("Nothing was sent.")
 

@@ -215,7 +215,7 @@ def test_on_a_terminal_it_is_asked_and_what_is_asked_says_that_something_goes(
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     monkeypatch.setattr("builtins.input", ask)
     assert inside("apply", "policy.yaml")[0] == (0 if answer == "y" else 1)
-    assert "takes something away" in asked[0]
+    assert "removes access" in asked[0]
     assert grants(session, "Samples") == {(LOADER, left)}
 
 
@@ -327,7 +327,7 @@ def test_the_help_tells_of_every_option_and_status(capsys: pytest.CaptureFixture
     assert main(["--help"]) == 0
     shown = capsys.readouterr().out
     assert all(f"kqlmi {name} " in shown for name in ("export", "plan", "apply", "audit", "local serve"))
-    assert "3 where a part of it landed" in shown
+    assert "3 if the plan\nwas applied in part" in shown
     assert shown.startswith("Managed identity policies of Azure Data Explorer.")
     assert "--version" in shown
     assert main([]) == 1

@@ -158,9 +158,9 @@ def test_the_line_of_a_notebook_offers_to_drop_the_dead_one(
     shown = capsys.readouterr().out
     assert "Nothing to do" not in shown
     [line] = re.findall(r"To remove it: (%kqlmi revoke .*)", shown)
-    notebook.run(re.findall(r"To carry it out: (%kqlmi apply \w+)", shown)[0])
+    notebook.run(re.findall(r"To apply it: (%kqlmi apply \w+)", shown)[0])
     notebook.run(line)
-    [apply] = re.findall(r"To carry it out: (%kqlmi apply \w+ --revoke)", capsys.readouterr().out)
+    [apply] = re.findall(r"To apply it: (%kqlmi apply \w+ --revoke)", capsys.readouterr().out)
     notebook.run(apply)
     policy = session.policy(SAMPLES)
     assert policy is not None

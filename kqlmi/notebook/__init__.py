@@ -1,1 +1,1 @@
-"""The faces in a notebook: magics, completion, display, panel."""
+"""The notebook interface: magics, completion, display and panel."""

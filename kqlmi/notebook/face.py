@@ -1,4 +1,4 @@
-"""The notebook over the verbs: how a line is run, the options that a notebook adds, and how a value is shown."""
+"""The notebook face: it runs ``%kqlmi`` lines, adds options of the notebook to the verbs, and shows their values."""
 
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 CELL_HELP = """\
 %%kqlmi [name <<] [check] [--database D] [--on N] [--raw]
-    Run the cell: ONE command or query, sent as it is typed. The result is a pandas DataFrame, kept in name.
-    A policy command gives one row for each identity; --raw gives the service's own row.
-    check sends nothing of the cell: it tells for each identity that it uses whether that would be allowed, and why."""
+    Run the cell: ONE command or query, sent as typed. The result is a pandas DataFrame, stored in the variable name.
+    A policy command returns one row for each identity; --raw returns the service's own row.
+    check does not send the cell; it reports whether each identity that the cell uses would be allowed, and why."""
 
 
 def _on(context: Context, /, *, on: ConnectionName = "") -> Context:
-    """--on names the connection; by default it is the one that was connected last."""
+    """--on is the name of the connection. Default: the current connection."""
     return replace(context, on=on)
 
 
@@ -39,7 +39,7 @@ NOTEBOOK = Face("notebook", "%kqlmi ", _on, before=CELL_HELP)
 
 
 def run(sessions: Sessions, line: str, settings: KqlMI, panels: OpenPanels | None = None) -> Any:
-    """Run a ``%kqlmi`` line and return its result, None where it only prints."""
+    """Run a ``%kqlmi`` line and return its result, or None if it only prints."""
     words = split(line) or ["help"]
     with closing(Progress()) as progress:
         context = Context(
@@ -56,7 +56,7 @@ def run(sessions: Sessions, line: str, settings: KqlMI, panels: OpenPanels | Non
 
 
 def frame(rows: Rows) -> "pd.DataFrame":
-    """Return rows as a frame that shows itself; pandas is loaded by the first one."""
+    """Return rows as a frame for display; the first call imports pandas."""
     from kqlmi.notebook.frame import Frame
 
     return Frame.of(rows)
@@ -64,14 +64,14 @@ def frame(rows: Rows) -> "pd.DataFrame":
 
 @dataclass(frozen=True, slots=True)
 class _Display:
-    """What shows a value, and returns what becomes the result of the cell."""
+    """A callable that shows a value and returns the result of the cell."""
 
     sessions: Sessions
     panels: OpenPanels
     progress: Progress
 
     def __call__(self, value: object) -> Any:
-        self.progress.close()  # a value does not begin on the bar's line
+        self.progress.close()  # so that the value does not begin on the line of the bar
         match value:
             case Offer():
                 self._offer(value)
@@ -82,11 +82,11 @@ class _Display:
             case Exported() if value.file:
                 value.write()
                 file = printable(value.file)
-                print(f"Written: {file}. To see what a change of it would do: %kqlmi plan {file}")
+                print(f"Written: {file}. To preview the effect of an edit: %kqlmi plan {file}")
             case Applied() if not value.plan.steps:
                 print(value.plan)
             case Audit():
-                hint = "\nTo see the evidence of a finding and the plan that mends it: %kqlmi audit ID"
+                hint = "\nTo see the evidence of a finding and the plan that fixes it: %kqlmi audit ID"
                 print(f"{value}{hint if value.findings else ''}")
                 return frame(value.rows)
             case Rows():
@@ -100,53 +100,53 @@ class _Display:
         return None
 
     def _offer(self, value: Offer) -> None:
-        """Show a plan, and then keep it for ``apply``, which runs exactly what was seen."""
+        """Show a plan, then store it for ``apply``, which applies exactly what was shown."""
         print(value)
         plan, key = value.plan, value.key or value.plan.id
         if plan.steps:
             self.sessions.by_name[plan.cluster].plans[key] = plan
-            print(f"\nNothing was sent. To carry it out: {_apply_line(key, plan)}")
+            print(f"\nNothing was sent. To apply it: {_apply_line(key, plan)}")
         for line in value.after:
             print(line)
 
 
 def _apply_line(key: str, plan: Plan) -> str:
-    """Return the line that applies a plan, with the options that it needs; the cluster's name is for people to type."""
+    """Return the line that applies a plan, with the options that it needs; the user has to type the cluster's name."""
     confirm = " --confirm NAME, with the name of the cluster" if plan.confirm else ""
     return f"%kqlmi apply {key[:SHOWN]}{' --revoke' if plan.revokes else ''}{confirm}"
 
 
 @NOTEBOOK.shows
 def _plan(context: Context, run: Run, /, *, format_: PlanFormat = "text") -> None:
-    """--format is text, markdown for a pull request, kql for a script to paste, or json for kqlmi apply in a shell."""
+    """--format is text, markdown (for a pull request), kql (a script), or json (for kqlmi apply in a shell)."""
     found: Offer = run(context)
     context.show(found if format_ == "text" else found.written(format_))
 
 
 @NOTEBOOK.shows
 def _apply(context: Context, run: Run, /, *, revoke: bool = False) -> None:
-    """What a file wants must have been shown as it is now. --revoke must be said if the plan takes anything away."""
+    """The plan of a file must have been shown, and not have changed since. --revoke is required if a plan removes access."""
 
     def permit(session: Session, plan: Plan) -> None:
         if not plan.steps:
             return
         if not (shown := keys(session, plan)):
             context.show(offer(session, plan))
-            raise CellError("What the file wants was not shown before.", hint="Look at the plan above, and apply it.")
+            raise CellError("This plan has not been shown before.", hint="Review it above, and run the line below it.")
         if plan.revokes and not revoke:
             line = _apply_line(shown[0], plan)
-            raise CellError(f"Plan {shown[0][:SHOWN]} takes something away.", hint=f"If that is meant: {line}")
+            raise CellError(f"Plan {shown[0][:SHOWN]} removes access.", hint=f"To apply it anyway: {line}")
 
     done: Applied = run(replace(context, permit=permit))
     context.show(done)
     if done.repair:
         session = context.sessions.get(done.plan.cluster)
-        context.show(offer(session, session.plan(done.repair), before="\nThis brings it back:"))
+        context.show(offer(session, session.plan(done.repair), before="\nTo restore the overwritten change:"))
 
 
 @NOTEBOOK.shows
 def _new(context: Context, run: Run, /, *, print_: bool = False) -> Any:
-    """--print prints the text in place of the next cell."""
+    """--print prints the text instead of writing it into the next cell."""
     found = run(context)
     if isinstance(found, Rows):
         return context.show(found)
@@ -156,12 +156,12 @@ def _new(context: Context, run: Run, /, *, print_: bool = False) -> Any:
     if print_ or not _set_next_cell(found.cell):
         print(f"\n{found.cell}")
     else:
-        print("\nThe next cell holds it; nothing of it was run. If it does not show, say --print.")
+        print("\nIt is in the next cell, and was not run. If no cell appeared, use --print.")
     return None
 
 
 def _set_next_cell(text: str) -> bool:
-    """Put a text into the next cell, where there is a shell that has one."""
+    """Write a text into the next cell, and return whether the front end supports that."""
     from IPython import get_ipython
 
     shell = get_ipython()

@@ -1,4 +1,4 @@
-"""The DataFrame of rows that kqlmi composes, which shows the texts of its cells whole."""
+"""The DataFrame for rows that kqlmi composes, which shows its cells without truncation."""
 
 from typing import Any, Final
 
@@ -12,15 +12,15 @@ _DEFAULT_WIDTH: Final = 50
 
 
 class Frame(pd.DataFrame):
-    """A DataFrame that differs from any other in how a page shows it; what is made of it is a plain one."""
+    """A DataFrame with its own HTML display; operations on it return plain DataFrames."""
 
     @classmethod
     def of(cls, rows: Rows) -> "Frame":
-        """Return rows as a frame with their dtypes."""
+        """Return a frame of rows with their dtypes."""
         return cls(pd.DataFrame([*rows.rows], columns=[*rows.columns]).astype(dict(rows.dtypes)))
 
     def _repr_html_(self) -> str | None:
-        """Return the table for a page, with the user's options, but no cell cut short where none of these says so."""
+        """Return the table as HTML, with the user's pandas options; cells are truncated only if the user set a width."""
         width = pd.get_option(_WIDTH)
         with pd.option_context(_WIDTH, None if width == _DEFAULT_WIDTH else width):
             found: str | None = pd.DataFrame(self)._repr_html_()  # type: ignore[operator] # the stubs have none
@@ -30,5 +30,5 @@ class Frame(pd.DataFrame):
         return inert.escaped(repr(pd.DataFrame(self)))
 
     def __reduce__(self) -> Any:
-        # Without kqlmi it is read as well.
+        # As a plain DataFrame, so that a pickle can be read without kqlmi.
         return pd.DataFrame, (), pd.DataFrame(self).__getstate__()

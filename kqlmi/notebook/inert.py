@@ -1,6 +1,6 @@
-"""What pandas shows in a shell, with the characters written as escapes that would act on a terminal or reorder text.
+"""The escaping of control and bidirectional characters in what pandas displays in a shell.
 
-pandas writes a cluster's text as it is. The values stay as they are; only what a shell shows of them passes here.
+pandas displays text from a cluster unescaped. The values do not change; only their display is escaped.
 """
 
 import re
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 
     from IPython.core.interactiveshell import InteractiveShell
 
-# Controls but the line break, separators of lines, what changes the direction of text, and halves of surrogate pairs.
+# Control characters except the line feed, line separators, bidirectional controls, and unpaired surrogates.
 _ACTIVE: Final = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def install(shell: "InteractiveShell") -> None:
-    """Show frames and series through this module, where the user has not chosen another way for them."""
+    """Escape frames and series that a shell displays, unless the user has registered another formatter for them."""
     for formatter, name, show in _places(shell):
         formatter.for_type(name, show)
 
 
 def remove(shell: "InteractiveShell") -> None:
-    """Leave frames and series to pandas again."""
+    """Restore the display of frames and series by pandas."""
     for formatter, name, show in _places(shell):
         with suppress(KeyError):
             if formatter.lookup_by_type(name) is show:
@@ -33,8 +33,8 @@ def remove(shell: "InteractiveShell") -> None:
 
 
 def _places(shell: "InteractiveShell") -> "list[tuple[Any, str, Callable[..., Any]]]":
-    formatters: Any = shell.display_formatter.formatters  # type: ignore[union-attr] # a shell that runs has one
-    # By name, for pandas is imported with the first result; its older versions call them otherwise.
+    formatters: Any = shell.display_formatter.formatters  # type: ignore[union-attr] # a running shell has one
+    # By name, as pandas is imported with the first result; older versions have other module names.
     frames, series = ("pandas.DataFrame", "pandas.core.frame.DataFrame"), ("pandas.Series", "pandas.core.series.Series")
     plain = [(formatters["text/plain"], name, _text) for name in (*frames, *series)]
     return [*plain, *((formatters["text/html"], name, _html) for name in frames)]
@@ -53,5 +53,5 @@ def _html(frame: Any) -> str | None:
 
 
 def escaped(text: str) -> str:
-    """Return what pandas made of a frame, in which nothing acts on a terminal or reorders text."""
+    """Return text from pandas with all characters escaped that could control a terminal or reorder text."""
     return _ACTIVE.sub(lambda found: printable(found[0]), text)

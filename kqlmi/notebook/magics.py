@@ -1,4 +1,4 @@
-"""The IPython magic ``kqlmi``: a line is a subcommand, a cell is one command or query."""
+"""The IPython magic ``kqlmi``: a line runs a subcommand, a cell runs one command or query."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -23,26 +23,26 @@ if TYPE_CHECKING:
 
 
 def keep_empty_body(lines: list[str]) -> list[str]:
-    """Add an empty second line to a cell that is only its first one, as an input transformer of IPython.
+    """Add an empty second line to a cell that has only one, as an input transformer of IPython.
 
-    IPython would refuse the cell by itself, without ``--help``, and without an error in the saved notebook.
+    IPython itself would reject such a cell, even with ``--help``, and without an error in the saved notebook.
     """
     alone = lines and lines[0].split(maxsplit=1)[:1] == ["%%kqlmi"] and not "".join(lines[1:])
     return [lines[0].rstrip("\n") + "\n", "\n"] if alone else lines
 
 
-# IPython asks this of transformers that must not run while a line is still being typed.
+# IPython does not run transformers with this attribute while a line is still being typed.
 keep_empty_body.has_side_effects = True  # type: ignore[attr-defined]
 
 
 @magics_class
 class KqlMagics(Magics):
-    """The magic of one shell, with the sessions that it holds open."""
+    """The magic of one shell, with its open sessions and panels."""
 
     def __init__(self, shell: "InteractiveShell") -> None:
         super().__init__(shell)
         self.settings = KqlMI(parent=shell)
-        shell.configurables.append(self.settings)  # type: ignore[arg-type] # IPython means any Configurable
+        shell.configurables.append(self.settings)  # type: ignore[arg-type] # IPython accepts any Configurable
         self.sessions, self.panels = Sessions(), OpenPanels()
 
     @no_var_expand
@@ -55,7 +55,7 @@ class KqlMagics(Magics):
                 return run(self.sessions, line, self.settings, self.panels)
             return self._run(parse_cell(line, statement))
         except KqlmiError as error:
-            # No notebook shows what an error came from, and it may repeat what was typed.
+            # The cause is dropped: notebooks do not show it, and it may contain secrets that were typed.
             error.forget(statement.hidden if statement else ())
             raise
         except RequestInterruptedError:
@@ -79,8 +79,8 @@ class KqlMagics(Magics):
             try:
                 found = session.policy_in(table, cell.statement, cell.database)
             except AnswerError as error:
-                # The command was carried out: what came back is shown as it is, and not called a failure.
-                note = f"The policy is shown as it came: {error}"
+                # The command has been run, so its result is shown, and this is not reported as a failure.
+                note = f"The policy is shown as the service returned it: {error}"
         shown = table.to_dataframe() if found is None else frame(policy_rows(found))
         note = note or (_absence(found) if found else "")
         if note and not (cell.name and self.shell):
@@ -88,7 +88,7 @@ class KqlMagics(Magics):
         return self._kept(cell, shown)
 
     def _show_tables(self, cell: Cell, first: "Table") -> None:
-        """Show each table of an answer of several under its name; the first, where the cell returns it, comes last."""
+        """Show each table of a result under its name, except the first if the cell returns it."""
         from IPython.display import display
 
         count = len(first.tables)
@@ -99,7 +99,7 @@ class KqlMagics(Magics):
         print(f"{cell.name or 'The result of this cell'} is {_title(first)}, the first of {count} tables.")
 
     def _kept(self, cell: Cell, frame: "pd.DataFrame") -> "pd.DataFrame | None":
-        """Return a result, or keep it in the variable that the cell names."""
+        """Return a result, or store it in the variable that the cell names."""
         if cell.name and self.shell:
             self.shell.user_ns[cell.name] = frame
             return None
@@ -111,7 +111,7 @@ def _title(table: "Table") -> str:
 
 
 def _absence(found: Snapshot) -> str:
-    """Return what tells no policy from an empty one, which are the same empty table."""
+    """Return a note that distinguishes no policy from an empty policy, as both are an empty table."""
     [(scope, policy)] = found.policies.items()
     if policy is None:
         return f"No policy: {scope}."

@@ -1,4 +1,4 @@
-"""A bar below a cell while much is read."""
+"""The progress bar below a cell."""
 
 from typing import Any, Final
 
@@ -7,10 +7,10 @@ _WAITING: Final = "{desc}: {n:.0f} of at most {total:.0f} s |{bar}|"
 
 
 class Progress:
-    """A bar that appears where there is much to read, one after the other for each kind of thing, and leaves nothing.
+    """A progress bar that appears if there is much to read, with one bar at a time, and disappears afterwards.
 
-    Where a front end shows widgets it is one of them, elsewhere a line of text on stderr. ``Session.read`` and its like
-    call it as their ``progress``.
+    It is a widget if the front end supports widgets, otherwise a line on stderr. ``Session.read`` and similar methods call
+    it as their ``progress``.
     """
 
     def __init__(self) -> None:
@@ -19,12 +19,12 @@ class Progress:
         self._what = ""
 
     def __call__(self, done: int, total: int, what: str) -> None:
-        """Show how much is done."""
+        """Show how many of how many items have been read."""
         if total > _MANY:
             self._show(done, total, f"Reading {what}")
 
     def waited(self, seconds: float, at_most: float) -> None:
-        """Show how long something was waited for."""
+        """Show how many seconds have been waited, of at most how many."""
         if seconds >= 1:
             self._show(seconds, at_most, "Waiting for the outcome", _WAITING)
 
@@ -43,12 +43,12 @@ class Progress:
         if not issubclass(tqdm, tqdm_notebook):
             self._bar = tqdm(total=total, desc=what, leave=False, bar_format=form)
             return
-        # tqdm would leave its widget in the saved notebook; a place of one's own can be emptied.
+        # tqdm would leave its widget in the saved notebook; a separate display can be cleared.
         bar: Any = tqdm(total=total, desc=what, leave=False, bar_format=form, display=False)
         self._bar, self._place = bar, display(bar.container, display_id=True)
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.close()
         if self._place is not None:

@@ -1,4 +1,4 @@
-"""The verbs: what ``%kqlmi`` and the command line do, a function each over a session, which returns a value and prints nothing."""
+"""The verbs of ``%kqlmi`` and the command line: one function each, which works on a session and returns a value to show."""
 
 from kqlmi.members import import_members
 from kqlmi.verbs.registry import VERBS, Context, Face
@@ -6,6 +6,6 @@ from kqlmi.verbs.sessions import Sessions
 
 __all__ = ["VERBS", "Context", "Face", "Sessions"]
 
-# In the order of the help and of the reference; a module that is not named comes last.
+# The order of the help and of the reference; a module that is not listed comes last.
 _ORDER = ("overview", "changes", "audit", "flows", "azure")
 import_members(__name__, __path__, first=_ORDER)

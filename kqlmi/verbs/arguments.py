@@ -1,4 +1,4 @@
-"""The words of a line, read by the parameters of functions: the same for a notebook's line and for a shell's."""
+"""The parser of command lines, in notebooks and shells: it reads words and options by the parameters of a function."""
 
 import difflib
 import inspect
@@ -15,22 +15,22 @@ from kqlmi.verbs.parameters import Values, values_of
 Kind = Literal["flag", "value", "values"]
 _KINDS: dict[object, Kind] = {bool: "flag", tuple: "values"}
 _HELP = inspect.Parameter("help", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=bool)
-# A dash alone, a negative number, and what has a blank in its name, are words.
+# A lone dash, a negative number, and a dash followed by text with a blank are words.
 _OPTION: Final = re.compile(r"(?!-(?:\d*\.?\d+)?$)(?P<name>-[^\s=]*)(?:=(?P<value>.*))?", re.DOTALL)
 
 
 def split(line: str) -> list[str]:
-    """Cut a line at blanks outside quotes; a backslash is an ordinary character."""
+    """Split a line at blanks outside quotes; a backslash is an ordinary character."""
     lexer = shlex.shlex(line, posix=True)
     lexer.whitespace_split, lexer.escape, lexer.commenters = True, "", ""
     try:
         return list(lexer)
     except ValueError:
-        raise CellError("A quote is not closed on the line.") from None  # which may hold a secret
+        raise CellError("A quote on the line is not closed.") from None  # the cause may contain a secret
 
 
 def is_near(word: str, choices: Iterable[str]) -> bool:
-    """Check whether a word is nearly one of the choices, or the beginning of one, and so can be no secret."""
+    """Check whether a word resembles one of the choices, or begins one, and so cannot be a secret."""
     bare, known = word.casefold().lstrip("-"), [one.casefold().lstrip("-") for one in choices]
     begins = any(one.startswith(bare) for one in known if bare)
     return begins or bool(difflib.get_close_matches(bare, known, n=1, cutoff=0.8))
@@ -38,10 +38,10 @@ def is_near(word: str, choices: Iterable[str]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Syntax:
-    """What may stand behind a name: the parameters of functions, positional ones as words and keywords as options.
+    """The syntax of what follows a name: positional parameters are words, keyword-only parameters are options.
 
-    An option is a flag (``bool``), takes a value, or takes one each time it is given (``tuple``). Of those in ``more``,
-    the usage only says that there are some; those in ``common`` come last.
+    An option is a flag (``bool``), takes one value, or takes one value each time it is repeated (``tuple``). The usage
+    line does not list the options in ``more``, only that they exist; those in ``common`` come last.
     """
 
     name: str
@@ -57,23 +57,23 @@ class Syntax:
 
     @property
     def options(self) -> dict[str, inspect.Parameter]:
-        """Return the parameters that are options by what is typed, ``--help`` last."""
+        """Return the parameters that are options, by option name; ``--help`` is last."""
         every = (*self.parameters, *self.more, *self.common, _HELP)
         return {f"--{p.name.rstrip('_').replace('_', '-')}": p for p in every if p.kind is p.KEYWORD_ONLY}
 
     @property
     def kinds(self) -> dict[str, Kind]:
-        """Return for each option what it takes."""
+        """Return the kind of each option."""
         return {option: _kind(p) for option, p in self.options.items()}
 
     @property
     def values(self) -> dict[str, Values]:
-        """Return for each option the values that fit."""
+        """Return the values that each option accepts."""
         return {option: values_of(p.annotation) for option, p in self.options.items()}
 
     @property
     def usage(self) -> str:
-        """Return the line to type."""
+        """Return the usage line."""
         parts = [f"{self.prompt}{self.name}"]
         for p in self.words:
             many = p.kind is p.VAR_POSITIONAL
@@ -85,11 +85,11 @@ class Syntax:
         return " ".join([*parts, *(["[--OPTION VALUE]…"] if self.more else [])])
 
     def parse(self, words: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
-        """Return the words that stand alone, and the options that are given, by the names of their parameters.
+        """Return the positional words, and the values of the given options by parameter name.
 
         Raises:
-            CellError: A word does not fit. It is quoted where it nearly is what would fit there; otherwise it may be a
-                secret, and its place is named, counted from that of the name, which is 1.
+            CellError: A word does not fit. The message quotes it only if it resembles an accepted word; otherwise it may
+                be a secret, and the message states its position instead. The name has position 1.
         """
         alone, found = list[tuple[int, str]](), dict[str, Any]()
         given = enumerate(words, len(self.name.split()) + 1)
@@ -113,37 +113,37 @@ class Syntax:
         if name in self.options:
             return self.options[name]
         known = is_near(name, self.options)
-        message = f"There is no option {name} here." if known else f"Argument {place} is no option here."
+        message = f"Unknown option {name}." if known else f"Argument {place} is not a known option of {self.name}."
         raise CellError(message, hint=did_you_mean(name, self.options))
 
     def _refuse_words(self, alone: Sequence[tuple[int, str]], found: Container[str]) -> None:
-        """Raise CellError where there are too many words, or one is missing, or an option that has no default."""
+        """Raise CellError if there are too many words, or a word or an option without a default is missing."""
         fixed = [p for p in self.words if p.kind is p.POSITIONAL_ONLY]
         if len(alone) > len(fixed) and len(fixed) == len(self.words):
             place, _ = alone[len(fixed)]
-            raise CellError(f"Argument {place} has no place in {self.name}.", hint=f"Write {self.usage}")
+            raise CellError(f"{self.name} does not take argument {place}.", hint=f"Usage: {self.usage}")
         missing = [_metavar(p) for p in fixed[len(alone) :] if p.default is p.empty]
         missing += [option for option, p in self.options.items() if p.default is p.empty and p.name not in found]
         if missing:
-            raise CellError(f"{self.name} needs {missing[0]}.", hint=f"Write {self.usage}")
+            raise CellError(f"{self.name} needs {missing[0]}.", hint=f"Usage: {self.usage}")
 
 
 def _checked(option: str, p: inspect.Parameter, value: str | None) -> Any:
-    """Return the value of an option as its parameter has it; of a flag, which takes none, that it is given."""
+    """Return the value of an option converted to the type of its parameter; True for a flag, which takes no value."""
     if _kind(p) == "flag":
         if value is not None:
-            raise CellError(f"{option} takes no value.")
+            raise CellError(f"{option} does not take a value.")
         return True
     if not value:
-        raise CellError(f"{option} needs a value.", hint=f"One that begins with a dash is written {option}=VALUE.")
+        raise CellError(f"{option} needs a value.", hint=f"Write a value that begins with a dash as {option}=VALUE.")
     if p.annotation is int:
         if not (value.isascii() and value.isdecimal()):
-            raise CellError(f"The value of {option} is no whole number.")
+            raise CellError(f"The value of {option} is not a whole number.")
         return int(value)
     fitting = values_of(p.annotation)
     if isinstance(fitting, tuple) and value.casefold() not in fitting:
-        what = f"no {value!r}" if is_near(value, fitting) else "no such value"
-        raise CellError(f"{option} takes {what}.", hint=did_you_mean(value, fitting))
+        what = repr(value) if is_near(value, fitting) else "this value"
+        raise CellError(f"{option} does not accept {what}.", hint=did_you_mean(value, fitting))
     return value.casefold() if isinstance(fitting, tuple) else value
 
 

@@ -9,23 +9,28 @@ from kqlmi.verbs.registry import Context, verb
 
 @verb()
 def explain(context: Context, /) -> Refusal:
-    """Explain why the last command or query was refused, and print what mends it.
+    """Explain why the last command or query was refused, and print how to fix it.
 
-    The gates are told apart: the identity is assigned, a policy allows the usage, the callout policy allows the target,
-    the Azure role on it, the role in the database. A mend is a line to run as it stands; a grant is planned first.
+    Each gate is reported: whether the identity is assigned, a policy allows the usage, and the callout policy allows the
+    target, the Azure role on the target, and the role in the database. A fix is a line to run unchanged; a grant is
+    planned first.
     """
     refusal = context.session.refusal
     if refusal is None:
-        raise CellError(f"Nothing was refused on {context.session.name} yet.", hint="%%kqlmi check looks ahead.")
+        raise CellError(
+            f"Nothing has been refused on {context.session.name} yet.",
+            hint="To check a command before it is sent, put %%kqlmi check above it.",
+        )
     return refusal
 
 
 @verb(faces=("notebook", "shell"))
 def audit(context: Context, finding: str = "", /, *, policy_file: str = "") -> Audit | Offer | str:
-    """Audit the policies against what is really used: what is missing, unused, too broad or wrong, and how to mend it.
+    """Audit the policies against actual use: find grants that are missing, unused, too broad or wrong.
 
-    Gives one row for each finding. With the ID of a finding: shows its evidence and the plan that mends it. --policy-file F
-    leaves out the findings that F accepts. What cannot be proven unused is never called unused; what was not read is named.
+    The result has one row for each finding. The ID of a finding shows its evidence and the plan that fixes it.
+    --policy-file F hides the findings that F accepts. A grant is called unused only if that is proven; whatever could not
+    be read is listed.
     """
     prompt, what = context.face.prompt, f"{printable(policy_file)!r} cannot be read"
     document = content(policy_file, what, f"{prompt}export FILE writes a policy file.") if policy_file else b""
@@ -39,10 +44,10 @@ def audit(context: Context, finding: str = "", /, *, policy_file: str = "") -> A
 
 @verb()
 def tighten(context: Context, /, *, also_unproven: bool = False) -> Offer:
-    """Plan the smallest policies that keep everything that identities are really used for.
+    """Plan the smallest policies that keep everything that identities are actually used for.
 
-    Each grant that stays or goes is given its reason, with the evidence. What cannot be proven unused, as ingestion by
-    an SDK, stays; --also-unproven takes that away too. Nothing is granted that was not allowed before.
+    A reason with its evidence is shown for each grant that is kept or revoked. A grant that cannot be proven unused, such
+    as one for ingestion by an SDK, is kept; --also-unproven revokes it too. No new access is granted.
     """
     found = context.session.tighten(also_unproven=also_unproven, progress=context.progress)
     unchecked = f"Not checked: orphans, because {found.why_not_assigned}" if found.why_not_assigned else ""

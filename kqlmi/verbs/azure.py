@@ -1,4 +1,4 @@
-"""The verbs that tell who signed in, and that read and change the cluster in Azure Resource Manager."""
+"""The verbs that show the signed-in principal, and read and change the cluster in Azure Resource Manager."""
 
 from typing import Annotated
 
@@ -11,30 +11,31 @@ from kqlmi.verbs.registry import Context, verb
 
 @verb()
 def whoami(context: Context, /, *, database: DatabaseName = "") -> WhoAmI:
-    """Tell who signed in: principal, tenant, roles, and what kqlmi can therefore do.
+    """Show who is signed in: principal, tenant, roles, and what kqlmi can do with them.
 
-    Roles are those that the cluster tells of you, and those in the database in context, or in --database D. Policies are
-    tried to be read; the rest follows from the roles, and where these are not told it is not known. Nothing is changed.
+    The roles are those that the cluster reports, and those in the database in context or in --database D. Whether the
+    policies can be read is tried out; the rest follows from the roles, and is unknown if the cluster does not report them.
+    Nothing is changed.
     """
     return context.session.whoami(database)
 
 
 @verb()
 def identities(context: Context, /) -> IdentityList:
-    """List the identities that are assigned to the cluster, or stand in a policy: one row for each.
+    """List the identities that are assigned to the cluster or listed in a policy, one row for each.
 
-    The column note tells of those that are assigned and in no policy, and of orphans: in a policy and not assigned. It
-    needs the cluster's resource ID (connect --resource-id); without it the policies alone tell.
+    The column note marks identities that are assigned but in no policy, and orphans: in a policy but not assigned. This
+    needs the cluster's resource ID (connect --resource-id); without it, only the policies are read.
     """
     return context.session.identities()
 
 
 @verb()
 def assign(context: Context, identity: IdentityText, /) -> Offer:
-    """Plan to assign an identity to the cluster; those that are assigned stay.
+    """Plan to assign an identity to the cluster; identities that are already assigned stay.
 
-    The identity is system, or a user-assigned one by its resource ID, or by its name, object ID or client ID in the
-    cluster's subscription. The plan is printed with its ID and the request; %kqlmi apply ID carries it out.
+    The identity is system, the resource ID of a user-assigned identity, or the name, object ID or client ID of one in the
+    cluster's subscription. The plan is printed with its ID and the request; %kqlmi apply ID applies it.
     """
     session = context.session
     return offer(session, session.assign(identity))
@@ -42,10 +43,10 @@ def assign(context: Context, identity: IdentityText, /) -> Offer:
 
 @verb()
 def unassign(context: Context, identity: IdentityText, /) -> Offer:
-    """Plan to take an identity from the cluster, with what would stop, and which policy entries it leaves orphans.
+    """Plan to unassign an identity from the cluster, and show what would stop and which policy entries become orphans.
 
-    As for assign; a user-assigned one may be named by its object ID or client ID too. For system nothing takes it back:
-    assigned again it has another object ID.
+    IDENTITY is as for assign; a user-assigned identity can also be given by its object ID or client ID. Unassigning system
+    cannot be undone: if it is assigned again, it has another object ID.
     """
     session = context.session
     return offer(session, session.unassign(identity))
@@ -53,7 +54,7 @@ def unassign(context: Context, identity: IdentityText, /) -> Offer:
 
 @verb()
 def dataconnections(context: Context, /) -> ConnectionList:
-    """List the data connections of every database, each with its identity, and whether the policies allow it, and why."""
+    """List the data connections of every database, each with its identity and whether and why the policies allow it."""
     return context.session.data_connections()
 
 
@@ -71,10 +72,11 @@ def eventhub(
     format_: Annotated[str, EVENT_FORMATS] = "",
     mapping: str = "",
 ) -> Offer:
-    """Plan a data connection that receives the events of an event hub into a table, as a managed identity.
+    """Plan a data connection that ingests the events of an event hub into a table with a managed identity.
 
-    --hub is the event hub's resource ID, --identity an assigned one (a name or system). What the policies say of it is
-    told, with the line that grants what they lack. --format is that of the events, --mapping an ingestion mapping's name.
+    --hub is the event hub's resource ID, --identity an assigned identity: a name, or system. If the policies do not allow
+    the connection, the line that grants the missing usage is shown. --format is the format of the events, --mapping the name
+    of an ingestion mapping.
     """
     session = context.session
     plan = session.connect_eventhub(

@@ -25,13 +25,13 @@ def grant(
 ) -> Offer:
     """Plan to grant usages to an identity, in databases or at the cluster.
 
-    The identity is a display name, an object ID, a client ID or system. --database D (a name or a glob, as often as
-    needed) or --cluster must be said. The plan is printed with its ID; %kqlmi apply ID carries it out.
+    The identity is a display name, an object ID, a client ID or system. Pass --database D (a name or a glob; repeat it for
+    several) or --cluster. The plan is printed with its ID; %kqlmi apply ID applies it.
     """
     session, names = context.session, _some(usages)
     plan = session.grant(identity, *names, databases=database, cluster=cluster)
     if session.not_assigned(plan) and session.known.directory.client_of(identity):
-        # What is assigned shows that a client ID stands there: the identity is meant.
+        # The assigned identities, which were just read, show that IDENTITY is a client ID: plan for its object ID.
         plan = session.grant(identity, *names, databases=database, cluster=cluster)
     return offer(session, plan, warn=True)
 
@@ -40,9 +40,9 @@ def grant(
 def revoke(
     context: Context, identity: IdentityText, /, *usages: UsageName, database: DatabaseNames = (), cluster: bool = False
 ) -> Offer:
-    """Plan to take usages from an identity, in databases or at the cluster.
+    """Plan to revoke usages from an identity, in databases or at the cluster.
 
-    As for grant. What stays allowed all the same, through All or through the cluster, is said.
+    Arguments are as for grant. Usages that stay allowed, through All or through the cluster's policy, are listed.
     """
     session, names = context.session, _some(usages)
     current = session.read(about=(identity,)).permitted
@@ -56,15 +56,16 @@ def revoke(
 def _some(usages: tuple[str, ...]) -> tuple[str, ...]:
     names = tuple(name for word in usages for name in word.split(",") if name)
     if not names:
-        raise CellError("No usage is said.", hint="%kqlmi usages lists them.")
+        raise CellError("No usage is specified.", hint="Pass one or more of those that %kqlmi usages lists.")
     return names
 
 
 @verb()
 def replace(context: Context, identity: IdentityText, /, *, with_: IdentityText) -> Offer:
-    """Plan to move every grant of an identity to another, in all scopes.
+    """Plan to move every grant of an identity to another identity, in all scopes.
 
-    For an identity that was deleted and made again: it has another object ID. The grants go first, then the revokes.
+    Use it for an identity that was deleted and created again, which changes its object ID. The grants are applied before
+    the revokes.
     """
     session = context.session
     return offer(session, session.replace(identity, with_))
@@ -82,8 +83,8 @@ def access(
 ) -> Rows:
     """Show what identities may be used for, by the policies of cluster and database together, and why.
 
-    One row for each database, identity and usage: all that is allowed, or the one asked for, allowed or not. --database
-    narrows the databases by a glob. --matrix gives a column for each usage.
+    There is one row for each database, identity and usage: all that are allowed, or the one that is given, allowed or not.
+    --database limits the databases by a name or a glob. --matrix shows a column for each usage.
     """
     session = context.session
     names = session.databases(database)
@@ -100,7 +101,7 @@ def access(
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """The text of a policy file, and the file that it is for; empty where it is only to be shown."""
+    """The text of a policy file, and the path to write it to; the path is empty if the text is only shown."""
 
     text: str
     file: str
@@ -109,34 +110,34 @@ class Exported:
         return self.text
 
     def write(self) -> None:
-        """Write the file whole, as it stands where nothing changed."""
+        """Write the text to the file."""
         files.write(Path(self.file), self.text)
 
 
 @verb(faces=("notebook", "shell"))
 def export(context: Context, file: PlanText = "", /) -> Exported:
-    """Write every policy into a policy file, or print it.
+    """Write every policy to a policy file, or print it.
 
-    A file that exists keeps its comments, and governs the scopes that it lists.
+    An existing file keeps its comments and layout; only the scopes that it manages are updated.
     """
     return Exported(context.session.export(files.read(Path(file)) if file else b""), file)
 
 
 @verb(faces=("notebook", "shell"))
 def plan(context: Context, file: PlanText, /) -> Offer:
-    """Plan what a policy file wants, or show a plan again by its ID."""
+    """Plan the changes to match a policy file, or show a plan again by its ID."""
     session, found, unmanaged = plans.find(context, file)
-    alone = (f"The file leaves alone: {', '.join(map(str, unmanaged))}.",) if unmanaged else ()
+    alone = (f"Not managed by the file: {', '.join(map(str, unmanaged))}.",) if unmanaged else ()
     return offer(session, found, warn=True, after=alone)
 
 
 @verb(faces=("notebook", "shell"))
 def apply(context: Context, plan: PlanText, /, *, confirm: str = "", no_history: bool = False) -> Applied:
-    """Carry out a plan that was shown, by its ID, or that of a file: a saved plan, or what a policy file wants.
+    """Apply a plan: the ID of one that was shown, a saved plan, or a policy file.
 
-    What it changes is read again first, and the plan is refused if any is not what it was made from. --confirm NAME,
-    with the name of the cluster, must be said if nothing can take it back. --no-history carries it out without a record,
-    so that undo cannot revert it.
+    What the plan changes is read again first; the plan is refused if anything has changed since it was made. If the plan
+    cannot be undone, --confirm NAME with the name of the cluster is required. --no-history does not record the change, so
+    undo cannot revert it.
     """
     session, found, _ = plans.find(context, plan)
     context.permit(session, found)
@@ -145,11 +146,13 @@ def apply(context: Context, plan: PlanText, /, *, confirm: str = "", no_history:
     try:
         done = session.apply(found, confirm=confirm, record=not no_history, tell=context.note)
     except ApplyError as error:
-        # What it was made from may be gone. Where nothing was tried, the plan stays.
+        # The policies may differ from those that the plan was made from. Any other error leaves the plan to be applied again.
         _forget(session, found)
         if isinstance(found, PolicyPlan):
-            with suppress(KqlmiError, KeyboardInterrupt):  # the error says what landed, and nothing hides that
-                _help_on(context, session, found, error)
+            with suppress(
+                KqlmiError, KeyboardInterrupt
+            ):  # the ApplyError, which reports what was applied, must not be lost
+                _show_next_step(context, session, found, error)
         raise
     _forget(session, found)
     return done
@@ -160,8 +163,8 @@ def _forget(session: Session, plan: Plan) -> None:
         session.plans.pop(key)
 
 
-def _help_on(context: Context, session: Session, plan: PolicyPlan, error: ApplyError) -> None:
-    """Show what helps on: a plan without identities that are not assigned, or a request to an administrator."""
+def _show_next_step(context: Context, session: Session, plan: PolicyPlan, error: ApplyError) -> None:
+    """Show the next step: a plan without the unassigned identities, or a request to an administrator."""
     if isinstance(error.__cause__, ForbiddenError):
         context.note(planfile.to_request(plan))
     elif isinstance(error.__cause__, ServiceError) and (orphans := edits.named_in(plan, error.message)):
@@ -171,9 +174,9 @@ def _help_on(context: Context, session: Session, plan: PolicyPlan, error: ApplyE
 
 @verb()
 def undo(context: Context, entry: str = "", /) -> Offer:
-    """Plan to take back a change: the last one that stands, or a history entry by the beginning of its ID.
+    """Plan to undo a change: the last one that is not undone yet, or a history entry by the beginning of its ID.
 
-    It is refused if somebody has changed a policy since. A second undo takes back the change before, and is no redo.
+    It is refused if a policy has changed since. A second undo reverts the preceding change; it does not redo.
     """
     session = context.session
     return offer(session, session.undo_plan(entry), warn=True)
@@ -181,7 +184,7 @@ def undo(context: Context, entry: str = "", /) -> Offer:
 
 @verb()
 def history(context: Context, /) -> Reading:
-    """List the changes that were made from this computer on the cluster, the newest first."""
+    """List the changes made to the cluster from this computer, newest first."""
     reading = context.session.recorded()
     for file in reading.unreadable:
         context.note(f"Not read: {file}")

@@ -15,7 +15,7 @@ from kqlmi.verbs.registry import Context, verb
 
 
 def _fields(words: Sequence[str]) -> Iterator[Parameter]:
-    """Yield the options of the flow that is the first word; where it is none, those of every flow."""
+    """Yield the options of the flow that the first word names, or those of every flow if it names none."""
     form = FORMS.get(words[0]) if words else None
     fields = form.fields if form else {one.name: one for each in FORMS.values() for one in each.fields}.values()
     for one in fields:
@@ -35,8 +35,8 @@ def new(
 ) -> Rows | Template:
     """Write the command or program of a flow into the next cell, with all its gates as a checklist.
 
-    Without a flow: lists them. %kqlmi new FLOW --help tells the options of one. The policy is read; what cannot be seen
-    from here is said to be not checked. Nothing is executed.
+    Without FLOW, the flows are listed. %kqlmi new FLOW --help explains the options of a flow. The policy is read; gates that
+    cannot be checked from here are marked as not checked. Nothing is executed.
     """
     if not flow:
         return Rows.of(
@@ -51,7 +51,7 @@ def new(
         )
     form = templates.form(flow)
     if not identity:
-        raise CellError(f"{flow} needs --identity.", hint=f"Write {form.usage}")
+        raise CellError(f"{flow} needs --identity.", hint=f"Usage: {form.usage}")
     return context.session.new(flow, identity=identity, database=database, **fields)
 
 
@@ -70,17 +70,17 @@ def ingest(
     ignore_first_record: bool = False,
     wait: int = 600,
 ) -> Ingestion:
-    """Ingest a blob into a table as a managed identity, and follow it to success or failure.
+    """Ingest a blob into a table with a managed identity, and wait until it succeeds or fails.
 
-    %kqlmi ingest https://… into TABLE --identity NAME. The identity is a display name, an object ID, a client ID or
-    system. Whether a policy allows it is checked first, and where none does, nothing is sent. The URI holds no key and
-    no SAS: a managed identity needs neither. --format is told by the file's ending where it is not said, --mapping names
-    an ingestion mapping, --ignore-first-record skips a header. --wait is in seconds, 0 does not follow. The status
-    queues belong to everybody who ingests, so nothing is taken out of them.
+    Example: %kqlmi ingest https://… into TABLE --identity NAME. The identity is a display name, an object ID, a client ID
+    or system. Nothing is sent unless a policy allows the ingestion. The URI must not contain an account key or a SAS token:
+    a managed identity needs neither. --format defaults to the format of the file extension, --mapping is the name of an
+    ingestion mapping, --ignore-first-record skips a header. --wait is in seconds; with 0, the outcome is not awaited. The
+    status queues are shared by everyone who ingests into the cluster, so messages are read but not removed.
     """
-    # None of the words is repeated: the one in the wrong place may be a URI with a key.
+    # The message quotes none of the words: the misplaced one may be a URI with a key.
     if into.casefold() != "into":
-        raise CellError("The word into is missing.", hint="Write %kqlmi ingest URI into TABLE --identity NAME")
+        raise CellError("The word into is missing.", hint="Usage: %kqlmi ingest URI into TABLE --identity NAME")
     return context.session.ingest(
         uri,
         table,

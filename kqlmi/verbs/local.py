@@ -5,14 +5,14 @@ from kqlmi.verbs.registry import Context, verb
 
 @verb(faces=("shell",), apart=True)
 def local_serve(_context: Context, /, *, port: int = 0) -> None:
-    """Run a local cluster that notebooks join by %kqlmi connect local, until it is interrupted.
+    """Run a local cluster until it is interrupted; notebooks connect to it with %kqlmi connect local.
 
-    --port is one of 127.0.0.1; by default any that is free.
+    --port is the port on 127.0.0.1. Default: a free port.
     """
     import signal
 
     from kqlmi import local
 
-    # A service manager stops it as Ctrl+C does.
+    # SIGTERM, which service managers send, stops it like Ctrl+C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     local.serve(port=port)

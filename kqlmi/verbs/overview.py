@@ -1,4 +1,4 @@
-"""The verbs that connect, read and show."""
+"""The verbs that connect, read policies and show them."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -34,19 +34,18 @@ def connect_(
     ingest_url: str = "",
     fresh: bool = False,
 ) -> str:
-    """Connect to a cluster, by its URL, its short name as mycluster.westeurope or a name of yours, or to local.
+    """Connect to a cluster by URL, short name (mycluster.westeurope) or configured name, or to local, the local cluster.
 
-    Names of yours stand in the configuration file (%kqlmi connections says where it is); without CLUSTER it is that of
-    KQLMI_CLUSTER. --database sets the database in context. --auth is one of
+    %kqlmi connections lists the configured names. Without CLUSTER, KQLMI_CLUSTER is used. --database sets the database in
+    context. --auth is how to sign in: one of
     {modes};
-    service-principal goes by AZURE_CLIENT_SECRET or AZURE_CLIENT_CERTIFICATE_PATH, token by KQLMI_TOKEN.
-    --tenant names the tenant. --sign-in-identity chooses a managed identity of this machine: system, client_id=GUID,
-    object_id=GUID or resource_id=…; without it, AZURE_CLIENT_ID does. --audience is what the cluster may ask a token
-    for that is not Kusto's. --name gives the connection a name for --on. --read-only refuses changes. --no-history
-    keeps no record of changes, so that undo cannot revert them. --resource-id is the cluster's in Azure, by which
-    Azure Resource Manager tells of identities and data connections. --ingest-url is where the cluster ingests, where
-    its name does not tell. To connect to local again keeps the cluster that runs, with all that was changed on it;
-    --fresh starts a new one.
+    service-principal uses AZURE_CLIENT_SECRET or AZURE_CLIENT_CERTIFICATE_PATH, token uses KQLMI_TOKEN.
+    --tenant is the tenant to sign in to. --sign-in-identity selects a managed identity of this machine: system,
+    client_id=GUID, object_id=GUID or resource_id=…; default: AZURE_CLIENT_ID. --audience allows the cluster to request a
+    token for this audience, besides Kusto's. --name names the connection for --on. --read-only refuses changes.
+    --no-history does not record changes, so undo cannot revert them. --resource-id is the cluster's resource ID in Azure,
+    which is needed to read identities and data connections. --ingest-url is the ingestion endpoint, if it cannot be derived
+    from the cluster's URL. Connecting to local again keeps the running cluster and its data; --fresh starts a new one.
     """
     session = connect(
         cluster,
@@ -77,7 +76,7 @@ def connect_(
     shown = ", ".join(labels) if len(names) <= _MANY else f"{len(names)} of them"
     suffix = " (read-only)" if session.read_only else ""
     lines = [
-        f"Connected to {printable(session.name)}{suffix}. Databases: {shown or 'none that you may see'}.",
+        f"Connected to {printable(session.name)}{suffix}. Databases: {shown or 'none that you may view'}.",
         *session.notes(),
         f"Commands run in the database {printable(session.database)}." if session.database else "",
     ]
@@ -86,10 +85,10 @@ def connect_(
 
 @verb(apart=True)
 def connections(context: Context, connection: ConnectionName = "", /) -> Rows | str:
-    """List the connections that are open, and those of the configuration file; with CONNECTION, make that one current.
+    """List the open connections and those in the configuration file; with CONNECTION, make that one current.
 
-    The file holds what connect takes, and no secrets: [connections.prod], and below it cluster, database, auth,
-    tenant, sign_in_identity, audience, read_only, history, timeout, resource_id and ingest_url. KQLMI_CONFIG names
+    The file configures connect, and must not contain secrets: a table [connections.prod] with cluster, database, auth,
+    tenant, sign_in_identity, audience, read_only, history, timeout, resource_id and ingest_url. Set KQLMI_CONFIG to use
     another file.
     """
     sessions = context.sessions
@@ -103,7 +102,7 @@ def connections(context: Context, connection: ConnectionName = "", /) -> Rows | 
     except InputError as error:
         context.note(str(error))
     if connection and connection in configured and connection not in sessions.by_name:
-        raise CellError(f"{connection!r} is configured, and not connected.", hint=f"%kqlmi connect {connection}")
+        raise CellError(f"{connection!r} is configured but not connected.", hint=f"Run %kqlmi connect {connection}")
     if connection:
         sessions.current = sessions.get(connection).name
     rows = [
@@ -123,15 +122,15 @@ def connections(context: Context, connection: ConnectionName = "", /) -> Rows | 
         if key not in sessions.by_name
     ]
     if not rows:
-        return f"No cluster is connected, and none is configured in {printable(str(configuration.path()))}."
+        return f"No cluster is connected or configured. Configuration file: {printable(str(configuration.path()))}."
     return Rows(("name", "cluster", "database", "auth", "read_only", "state"), tuple(rows))
 
 
 @verb()
 def show(context: Context, /, *, database: DatabaseName = "", cluster: bool = False) -> Rows:
-    """Show who may do what: one row for each identity of each policy.
+    """Show the policies: one row for each identity in each policy.
 
-    --database D (a name or a glob) shows the databases that match, --cluster the cluster's policy; neither shows all.
+    --database D (a name or a glob) shows the policies of matching databases, --cluster that of the cluster. Default: all.
     """
     session = context.session
     scopes = [Scope.cluster()] if cluster or not database else []
@@ -147,7 +146,7 @@ def show(context: Context, /, *, database: DatabaseName = "", cluster: bool = Fa
 
 @dataclass(frozen=True, slots=True)
 class PanelPlace:
-    """Where a panel is to open."""
+    """The session and the scope to open a panel on."""
 
     session: Session
     scope: Scope
@@ -155,10 +154,10 @@ class PanelPlace:
 
 @verb()
 def panel(context: Context, /, *, database: DatabaseName = "") -> PanelPlace:
-    """Open the panel: tick which workflows each identity may use, preview the change, execute it.
+    """Open the panel: tick the usages that each identity may have, preview the change, and execute it.
 
-    --database D opens it on a database; otherwise it opens on the database in context, or on the cluster. It stays open
-    while no page shows it; to run the cell again closes it, and so does its close().
+    --database D selects the scope; by default it is the database in context, or the cluster. The panel stays open even if no
+    page shows it. To close it, run the cell again or call close() on it.
     """
     session = context.session
     name = database or session.database
@@ -167,15 +166,15 @@ def panel(context: Context, /, *, database: DatabaseName = "") -> PanelPlace:
 
 @verb(apart=True)
 def usages(_context: Context, /) -> Rows:
-    """List the usages that a policy can allow, each with the workflows that it opens."""
+    """List the usages that a policy can allow, each with the workflows that it enables."""
     return usage_rows()
 
 
 @verb(apart=True)
 def workflows(_context: Context, /, *words: str) -> Rows:
-    """List the workflows that take a managed identity: usage, scope, how the identity is written, an example.
+    """List the workflows that use a managed identity: usage, scope, how the identity is written, and an example.
 
-    Words narrow the list: %kqlmi workflows continuous export. The column sure tells documented from inferred.
+    Words filter the list: %kqlmi workflows continuous export. The column sure distinguishes documented from inferred.
     """
     return workflow_rows(*words)
 

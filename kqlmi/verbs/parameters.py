@@ -1,6 +1,6 @@
-"""What stands for a parameter of a verb: its annotation, by which completion offers values.
+"""The annotations of verb parameters, from which completion derives the values to offer.
 
-Where the values are fixed, they are the annotation: ``Annotated[str, ("text", "json")]``.
+If the values are fixed, the annotation lists them: ``Annotated[str, ("text", "json")]``.
 """
 
 from typing import Annotated, Any, get_args, get_origin
@@ -16,11 +16,11 @@ UsageName = Annotated[str, "usage"]
 VerbName = Annotated[str, "verb"]
 
 Values = str | tuple[str, ...]
-"""The values that fit: these, or all of a kind; empty where anything may."""
+"""The accepted values: a tuple of them, or the name of their kind; an empty string accepts any value."""
 
 
 def values_of(annotation: Any) -> Values:
-    """Return the values that fit a parameter, or an item of one that is a tuple."""
+    """Return the values that a parameter accepts, or each item of it if it is a tuple."""
     if get_origin(annotation) is tuple:
         annotation = get_args(annotation)[0]
     found: Values = annotation.__metadata__[0] if get_origin(annotation) is Annotated else ""

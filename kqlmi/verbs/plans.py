@@ -1,4 +1,4 @@
-"""Plans as verbs return them, and how one that was shown, or that a file wants, is found again."""
+"""Plans as verbs return them, and the lookup of a plan by its ID or file."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ PlanFormat = Annotated[str, (*planfile.FORMATS,)]
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A plan to look at, which ``apply`` takes by its ID or ``key`` once it was shown.
+    """A plan to show, which ``apply`` then accepts by its ID or ``key``.
 
-    ``live`` is what the cluster says of it at the moment; ``before`` and ``after`` are what else is said around it.
+    ``live`` is what the cluster reports about the plan now; ``before`` and ``after`` are texts to show around it.
     """
 
     plan: Plan
@@ -35,37 +35,39 @@ class Offer:
         return "\n\n".join(filter(None, [self.before, planfile.to_text(self.plan, self.live)]))
 
     def written(self, form: str) -> str:
-        """Return the plan as one of ``planfile.FORMATS``; CellError where its kind has only text."""
+        """Return the plan in one of ``planfile.FORMATS``; raise CellError if this kind of plan has only text."""
         if form == "text":
             return str(self)
         if not isinstance(self.plan, PolicyPlan):
-            raise CellError(f"Plan {self.plan.short} is for Azure, and has no other format than text.")
+            raise CellError(f"Plan {self.plan.short} changes Azure resources, and can only be shown as text.")
         return planfile.FORMATS[form](self.plan, self.live)
 
 
 def offer(session: Session, plan: Plan, *, warn: bool = False, known: Snapshot | None = None, **around: Any) -> Offer:
-    """Return a plan with the uses that it would stop; ``warn`` of identities in it that are not assigned.
+    """Return a plan with the uses that it would stop; ``warn`` adds a warning about identities that are not assigned.
 
-    ``known`` are all policies, where they were read just now. ``around`` are other fields of the offer.
+    ``known`` contains all policies, if they were read just now. ``around`` sets other fields of the offer.
     """
     return Offer(plan, session.live(plan, known, warn=warn), **around)
 
 
 def find(context: Context, text: str) -> tuple[Session, Plan, tuple[Scope, ...]]:
-    """Return the plan that was shown under an ID, or the one of a file: saved, or what a policy file wants.
+    """Return the session, the plan, and the scopes that the policy file does not manage.
 
-    With it comes the session that it is for, and the scopes that a policy file leaves alone.
+    ``text`` is the ID of a plan that was shown, or the path of a saved plan or a policy file.
 
     Raises:
-        CellError: There is neither.
+        CellError: No such plan was shown, and the file cannot be read.
     """
     opened = [context.session] if context.on else context.sessions.opened
     for session in opened:
         if key := _shown(session, text):
             return session, session.plans[key], ()
     ids = [key[:SHOWN] for session in opened for key in session.plans]
-    hint = did_you_mean(text, ids) if ids else f"{context.face.prompt}export FILE writes a file."
-    document = content(text, f"{printable(text)!r} is neither a plan that was shown nor a file that can be read", hint)
+    hint = did_you_mean(text, ids) if ids else f"To write a policy file, run {context.face.prompt}export FILE."
+    document = content(
+        text, f"{printable(text)!r} is not the ID of a plan that was shown, and cannot be read as a file", hint
+    )
     session = context.session
     if Path(text).suffix == ".json":
         return session, session.saved_plan(document.decode("utf-8", "replace")), ()
@@ -73,15 +75,15 @@ def find(context: Context, text: str) -> tuple[Session, Plan, tuple[Scope, ...]]
 
 
 def _shown(session: Session, text: str) -> str:
-    """Return the key of the plan that was shown under an ID, of which all or the shown characters are given; or nothing."""
+    """Return the key of a plan that was shown, by its whole ID or at least the displayed part of it; empty if there is none."""
     found = [key for key in session.plans if key == text or (len(text) >= SHOWN and key.startswith(text))]
     if len(found) > 1:
-        raise CellError(f"Several plans begin with {text}.", hint=f"Write the whole ID: {', '.join(found)}.")
+        raise CellError(f"Several plan IDs begin with {text}.", hint=f"Pass the whole ID: {', '.join(found)}.")
     return found[0] if found else ""
 
 
 def content(file: str, what: str, hint: str) -> bytes:
-    """Return what a file holds; CellError, which begins with ``what``, where it cannot be read."""
+    """Return the content of a file; raise CellError, whose message begins with ``what``, if it cannot be read."""
     try:
         return Path(file).read_bytes()
     except OSError as error:

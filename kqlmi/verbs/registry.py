@@ -1,4 +1,4 @@
-"""The registry of verbs: a function each, whose signature says what may be typed and whose docstring is its help."""
+"""The registry of verbs: each is a function whose signature is its syntax and whose docstring is its help."""
 
 import inspect
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ from kqlmi.verbs.sessions import Sessions
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Run = Callable[["Context"], Any]
-"""Runs a verb with what was typed, and returns its value."""
+"""Runs a verb with the words and options of a line, and returns its value."""
 
 
 def _refused(_session: Session, plan: Plan) -> NoReturn:
@@ -24,11 +24,11 @@ def _refused(_session: Session, plan: Plan) -> NoReturn:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a verb works with, and all that it shows before it returns.
+    """The context in which a verb runs: its sessions, and the callbacks that show something before it returns.
 
-    ``note`` shows a sentence at once, and ``show`` a value, of which it returns what the face makes; ``progress`` shows how
-    much is read, ``waited`` how many seconds of at most how many. ``permit`` raises where a plan is not to be applied: it
-    was not seen, or not agreed to. ``timeout`` and ``read_only`` are what connections are opened with.
+    ``note`` shows a sentence at once. ``show`` shows a value and returns the result of the face. ``progress`` shows how much
+    has been read, ``waited`` the seconds waited and their maximum. ``permit`` raises if a plan must not be applied because
+    the user has not seen it or not agreed to it. Connections are opened with ``timeout`` and ``read_only``.
     """
 
     face: "Face"
@@ -44,16 +44,16 @@ class Context:
 
     @property
     def session(self) -> Session:
-        """Return the session to work on."""
+        """Return the session that the verb works on."""
         return self.sessions.get(self.on)
 
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """A function whose parameters behind the context are the words and options of a line.
+    """A function whose parameters after the context are the words and options of a line.
 
-    ``faces`` have it. One that is ``apart`` works on no connection. ``more`` returns the options that it takes as
-    ``**fields`` behind some words, and ``about`` the help of a first word.
+    It is available in ``faces``. A verb that is ``apart`` does not use a connection. ``more`` returns the additional options
+    that it takes as ``**fields`` for the words typed so far, ``about`` the help on a first word.
     """
 
     run: Callable[..., Any]
@@ -64,12 +64,12 @@ class Verb:
 
     @property
     def name(self) -> str:
-        """Return what to type: the function's name without the underscore that keeps it off a builtin."""
+        """Return the name to type: the function's, without the underscore that avoids a builtin name."""
         return self.run.__name__.rstrip("_").replace("_", " ")
 
     @property
     def parameters(self) -> Iterator[inspect.Parameter]:
-        """Yield the parameters behind the context, without the one that takes ``more``."""
+        """Yield the parameters after the context, without the ``**fields`` for ``more``."""
         return (p for p in [*inspect.signature(self.run).parameters.values()][1:] if p.kind is not p.VAR_KEYWORD)
 
     @property
@@ -94,12 +94,12 @@ def verb(**traits: Any) -> Callable[[Function], Function]:
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """A notebook or a shell: the verbs that it has, the options that it adds to them, and how it shows their values.
+    """A front end, the notebook or the shell: its verbs, the options that it adds to them, and how it shows their values.
 
-    ``name`` is ``notebook`` or ``shell``. ``prompt`` stands before a verb, ``before`` and ``after`` around the help. The
-    keywords of ``common``, which returns the context for them, are options of each verb that works on a connection. A
-    function of ``rows`` takes a context and a ``Run``, runs the verb that it is there for and shows its value; its
-    keywords are options of that verb here.
+    ``name`` is ``notebook`` or ``shell``. ``prompt`` precedes a verb; ``before`` and ``after`` surround the help. The
+    keywords of ``common``, which returns a context for them, are options of each verb that uses a connection. A function
+    in ``rows`` takes a context and a ``Run``, runs the verb of that name and shows its value; its keywords are additional
+    options of the verb.
     """
 
     name: str
@@ -110,26 +110,26 @@ class Face:
     rows: dict[str, Callable[..., Any]] = field(default_factory=dict)
 
     def shows(self, function: Function) -> Function:
-        """Register what shows the value of the verb that a function is named after."""
+        """Register the function that shows the value of the verb of the same name."""
         self.rows[function.__name__.strip("_")] = function
         return function
 
     @property
     def verbs(self) -> Mapping[str, Verb]:
-        """Return the verbs that there are here, by name."""
+        """Return the verbs of this face by name."""
         return {name: one for name, one in VERBS.items() if self.name in one.faces}
 
     def syntax(self, verb: Verb, words: Sequence[str] = ()) -> Syntax:
-        """Return what may stand behind a verb, where ``words`` are known of it."""
+        """Return the syntax of a verb, with the additional options for the ``words`` typed so far."""
         own = (*verb.parameters, *_keywords(self.rows.get(verb.name, _show)))
         common = () if verb.apart else tuple(_keywords(self.common))
         return Syntax(verb.name, own, tuple(verb.more(words)), common, self.prompt)
 
     def run(self, words: Sequence[str], context: Context) -> Any:
-        """Run a line, and return what its face makes of the verb's value.
+        """Run a line and return the result of showing the verb's value.
 
         Raises:
-            CellError: The line is wrong.
+            CellError: The line is not valid.
         """
         verb, rest = self._find(words)
         if "--help" in rest[: rest.index("--") if "--" in rest else None]:
@@ -141,7 +141,7 @@ class Face:
         return row(self.common(context, **common), lambda ready: verb.run(ready, *alone, **options), **shown)
 
     def help(self, words: Sequence[str]) -> str:
-        """Return the help of the verb that words begin with, or the list of all."""
+        """Return the help on the verb that the words begin with, or the list of all verbs."""
         if words:
             verb, rest = self._find(words, 2)
             if rest and verb.about:
@@ -154,7 +154,7 @@ class Face:
         return "\n\n".join(filter(None, [self.before, "\n".join(rows), self.after]))
 
     def _find(self, words: Sequence[str], place: int = 1) -> tuple[Verb, Sequence[str]]:
-        """Return the verb that words begin with, and the rest of them; the first has its ``place`` on the line."""
+        """Return the verb that the words begin with, and the remaining words; ``place`` is the position of the first."""
         for count in (2, 1):
             if found := self.verbs.get(" ".join(words[:count])):
                 return found, words[count:]
@@ -163,9 +163,9 @@ class Face:
         if not words or "--help" in words[:2]:
             return VERBS["help"], []
         if words[0].startswith("."):
-            raise CellError("A command stands in a cell of its own.", hint="Put it below a first line of %%kqlmi.")
+            raise CellError("A line cannot run a command.", hint="Put it in a cell, below a first line %%kqlmi.")
         known = is_near(words[0], self.verbs)
-        what = f"There is no subcommand {words[0]!r}." if known else f"Argument {place} is no subcommand."
+        what = f"Unknown subcommand {words[0]!r}." if known else f"Argument {place} is not a known subcommand."
         raise CellError(what, hint=did_you_mean(words[0], self.verbs))
 
 
@@ -182,5 +182,5 @@ def _taken(options: dict[str, Any], function: Callable[..., Any]) -> dict[str, A
 
 
 def _docstring(function: Callable[..., Any]) -> str:
-    """Return the docstring, with the ways to sign in that there are."""
+    """Return the docstring, with ``{modes}`` replaced by the sign-in modes."""
     return (inspect.getdoc(function) or "").replace("{modes}", ", ".join(MODES))

@@ -1,4 +1,4 @@
-"""The sessions that a notebook or a shell holds open."""
+"""The open sessions of a notebook or a shell."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from kqlmi.session import Session
 
 @dataclass(slots=True)
 class Sessions:
-    """Sessions by name; ``current`` is the one that was connected last, and ``first`` opens one where there is none."""
+    """Sessions by name; ``current`` is the name of the current one, and ``first`` opens a session if there is none."""
 
     by_name: dict[str, Session] = field(default_factory=dict)
     current: str = ""
@@ -18,26 +18,26 @@ class Sessions:
 
     @property
     def opened(self) -> list[Session]:
-        """Return the sessions, the current one first; NotConnectedError where there is none, and none can be opened."""
+        """Return the sessions, the current one first; raise NotConnectedError if there is none, nor ``first`` to open one."""
         if not self.first:
             self.get()
         return sorted(self.by_name.values(), key=lambda one: one.name != self.current)
 
     def get(self, name: str = "") -> Session:
-        """Return a session by name, or the current one; NotConnectedError if there is none."""
+        """Return a session by name, or the current one; raise NotConnectedError if there is none."""
         if not self.by_name and self.first:
             self.add(self.first())
         if not self.by_name:
             raise NotConnectedError(
                 "No cluster is connected.",
-                hint="Type %kqlmi connect local, or %kqlmi connect https://<cluster>.<region>.kusto.windows.net",
+                hint="Run %kqlmi connect local, or %kqlmi connect https://<cluster>.<region>.kusto.windows.net",
             )
         if name and name not in self.by_name:
-            raise NotConnectedError(f"There is no connection {name!r}.", hint=did_you_mean(name, self.by_name))
+            raise NotConnectedError(f"Connection {name!r} does not exist.", hint=did_you_mean(name, self.by_name))
         return self.by_name[name or self.current]
 
     def add(self, session: Session) -> None:
-        """Keep a session and make it the current one; one of the same name is closed."""
+        """Add a session and make it current; close an existing session of the same name."""
         if old := self.by_name.pop(session.name, None):
             old.close()
         self.by_name[session.name], self.current = session, session.name

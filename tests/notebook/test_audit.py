@@ -37,14 +37,14 @@ def test_a_finding_is_shown_with_its_plan_and_mended_by_its_id(
 ) -> None:
     frame = connected.run("%kqlmi audit")
     one = frame[frame.rule == "over-broad"].finding.iloc[0]
-    with pytest.raises(CellError, match="neither a plan that was shown"):
+    with pytest.raises(CellError, match="is not the ID of a plan that was shown"):
         connected.run(f"%kqlmi apply {one} --revoke")
     capsys.readouterr()
     connected.run(f"%kqlmi audit {one}")
     shown = capsys.readouterr().out
     assert "evidence: All, by .show database ['Telemetry'] policy managed_identity" in shown
     assert ".alter database ['Telemetry'] policy managed_identity" in shown
-    [command] = re.findall(r"To carry it out: (%kqlmi apply .*)", shown)
+    [command] = re.findall(r"To apply it: (%kqlmi apply .*)", shown)
     assert command == f"%kqlmi apply {one} --revoke"
     connected.run(command)
     assert "Applied and verified" in capsys.readouterr().out
@@ -75,7 +75,7 @@ def test_tightening_gives_its_reasons_and_is_carried_out_by_its_id(
     shown = capsys.readouterr().out
     assert re.search(r"Kept: .* NativeIngestion at the database Samples: cannot be proven unused", shown)
     assert re.search(r"Taken: .* All at the database Telemetry", shown)
-    [command] = re.findall(r"To carry it out: (%kqlmi apply .*)", shown)
+    [command] = re.findall(r"To apply it: (%kqlmi apply .*)", shown)
     connected.run(command)
     capsys.readouterr()
     connected.run("%kqlmi tighten")

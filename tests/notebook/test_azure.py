@@ -46,7 +46,7 @@ def names(cluster: LocalCluster) -> list[str]:
 def offered(capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
     """Give what was printed, and the line that carries the plan out."""
     shown = capsys.readouterr().out
-    [line] = re.findall(r"To carry it out: (%kqlmi apply \w+(?: --revoke)?)", shown)
+    [line] = re.findall(r"To apply it: (%kqlmi apply \w+(?: --revoke)?)", shown)
     return shown, line
 
 
@@ -70,7 +70,7 @@ def test_unassigning_is_shown_needs_revoke_and_is_taken_back_by_the_line_that_is
     assert "PATCH /subscriptions/" in shown
     assert line.endswith(" --revoke")
     assert "No use was found that would stop." in shown
-    with pytest.raises(CellError, match="takes something away"):
+    with pytest.raises(CellError, match="removes access"):
         azure.run(line.removesuffix(" --revoke"))
     plan = line.split()[2]
     azure.run(f"%kqlmi plan {plan}")
@@ -79,7 +79,7 @@ def test_unassigning_is_shown_needs_revoke_and_is_taken_back_by_the_line_that_is
     shown = capsys.readouterr().out
     assert "Applied and verified on here: unassign loader" in shown
     assert names(cluster) == ["system", "exporter"]
-    with pytest.raises(CellError, match="neither a plan that was shown"):
+    with pytest.raises(CellError, match="is not the ID of a plan that was shown"):
         azure.run(line)
     [back] = re.findall(r"this does: (%kqlmi assign \S+)", shown)
     azure.run(back)
@@ -94,7 +94,7 @@ def test_the_system_identity_goes_by_the_name_of_the_cluster(
     shown, line = offered(capsys)
     assert "This cannot be undone" in shown
     assert f"{line} --confirm NAME, with the name of the cluster" in shown
-    with pytest.raises(CellError, match="no other format"):
+    with pytest.raises(CellError, match="can only be shown as text"):
         azure.run(f"%kqlmi plan {line.split()[2]} --format json")
     session = azure.shell.magics_manager.registry["KqlMagics"].sessions.get()
     [plan] = [found for key, found in session.plans.items() if key.startswith(line.split()[2])]

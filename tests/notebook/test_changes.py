@@ -33,7 +33,7 @@ class Shown:
 
     def plan(self, line: str) -> str:
         """Run a line that plans, and give the line that carries it out."""
-        [command] = re.findall(r"To carry it out: %kqlmi (.*)", self(line))
+        [command] = re.findall(r"To apply it: %kqlmi (.*)", self(line))
         return str(command)
 
 
@@ -65,7 +65,7 @@ def test_a_grant_is_shown_carried_out_and_taken_back(shown: Shown, connected: No
 
 def test_a_plan_that_takes_away_wants_it_said(shown: Shown, connected: Notebook) -> None:
     command = shown.plan("revoke mi-adx-export ExportRequest --database Sales")
-    with pytest.raises(CellError, match="takes something away"):
+    with pytest.raises(CellError, match="removes access"):
         shown(command.removesuffix(" --revoke"))
     assert "ExportRequest" in usages(connected, "Sales")["mi-adx-export"]
     shown(command)
@@ -87,7 +87,7 @@ def test_a_glob_names_several_databases_and_the_option_several_globs(shown: Show
 def test_a_plan_runs_once_and_only_as_it_was_shown(shown: Shown) -> None:
     command = shown.plan("grant system AzureAI --cluster")
     shown(command)
-    with pytest.raises(CellError, match="neither a plan that was shown"):
+    with pytest.raises(CellError, match="is not the ID of a plan that was shown"):
         shown(command)
 
 
@@ -111,7 +111,7 @@ def test_an_identity_is_replaced_everywhere_the_grants_first(shown: Shown, conne
     ("line", "kind", "culprit"),
     [
         ("grant mi-adx-export All", InputError, "No scope is said"),
-        ("grant mi-adx-export --cluster", CellError, "No usage is said"),
+        ("grant mi-adx-export --cluster", CellError, "No usage is specified"),
         ("grant mi-adx-exporter All --cluster", InputError, "Did you mean mi-adx-export"),
         ("grant mi-adx-export ExternalTables --cluster", PolicyError, "Did you mean ExternalTable"),
         ("grant mi-adx-export All --database Nope", InputError, "Nope"),
@@ -185,7 +185,7 @@ def test_identities_that_are_no_longer_assigned_are_left_out_of_a_second_plan(
     text = capsys.readouterr().out
     assert f"Not assigned to the cluster, according to its response: {orphan.object_id}" in text
     assert "- mi-adx-ingest" in text
-    [second] = re.findall(r"To carry it out: %kqlmi (.*)", text)
+    [second] = re.findall(r"To apply it: %kqlmi (.*)", text)
     shown(second)
     assert usages(connected, "Samples") == {}
 
@@ -210,7 +210,7 @@ def test_a_policy_file_is_exported_edited_shown_and_applied(shown: Shown, connec
     assert "Nothing to do" in shown(f"plan '{path}'")
     path.write_text(path.read_text().replace("[All]", "[NativeIngestion]"))
     edited = path.read_text()
-    with pytest.raises(CellError, match="not shown before"):
+    with pytest.raises(CellError, match="not been shown before"):
         shown(f"apply '{path}' --revoke")
     assert usages(connected, "Telemetry") == {"mi-adx-ingest": ["All"]}
     assert "Applied and verified" in shown(f"apply '{path}' --revoke")
@@ -238,7 +238,7 @@ def test_a_plan_is_shown_in_other_forms(shown: Shown) -> None:
     assert shown(f"plan {number} --format kql").startswith(f"// Plan {number}")
     with pytest.raises(CellError, match="Did you mean markdown"):
         shown(f"plan {number} --format markdwn")
-    with pytest.raises(CellError, match="neither a plan that was shown nor a file"):
+    with pytest.raises(CellError, match="is not the ID of a plan that was shown, and cannot be read as a file"):
         shown("plan nothing.yaml")
 
 
@@ -247,7 +247,7 @@ def test_a_policy_file_prints_what_it_leaves_alone(shown: Shown, tmp_path: Path)
     path.write_text("kqlmi: 1\nmode: complete\ndatabases:\n  Sales: none\n")
     text = shown(f"plan '{path}'")
     assert ".delete database ['Sales'] policy managed_identity" in text
-    assert "The file leaves alone: cluster, database Samples, database Telemetry, database Field Reports." in text
+    assert "Not managed by the file: cluster, database Samples, database Telemetry, database Field Reports." in text
 
 
 def test_a_stale_plan_is_not_taken_for_one_of_identities_that_are_not_assigned(

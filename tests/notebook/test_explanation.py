@@ -45,7 +45,7 @@ def test_a_refused_cell_ends_with_its_mend_and_explain_repeats_it(
 
 def test_explain_without_a_refusal_says_so(notebook: Notebook) -> None:
     notebook.run("%kqlmi connect local")
-    with pytest.raises(CellError, match="Nothing was refused"):
+    with pytest.raises(CellError, match="Nothing has been refused"):
         notebook.run("%kqlmi explain")
 
 

@@ -27,11 +27,11 @@ def test_the_first_line_of_a_cell_is_read(line: str, expected: Cell) -> None:
     [
         ("1x <<", "1x"),
         ("class <<", "class"),
-        ("df", "no place"),
+        ("df", "is not allowed"),
         ("--databse X", "Did you mean --database"),
         ("--database", "--database needs a value"),
         ("--database --raw", "--database needs a value"),
-        ("--raw=1", "takes no value"),
+        ("--raw=1", "does not take a value"),
         ("'open", "quote"),
     ],
 )

@@ -185,7 +185,7 @@ UNASSIGNED = "11111111-2222-3333-4444-555555555555"
         ("%kqlmi show --on nowhere", NotConnectedError, "nowhere"),
         ("%kqlmi show --database Nowhere", InputError, "Nowhere"),
         ("%kqlmi panel --database Sample", InputError, "Did you mean Samples"),
-        ("%kqlmi help nothing", CellError, "Argument 2 is no subcommand"),
+        ("%kqlmi help nothing", CellError, "Argument 2 is not a known subcommand"),
     ],
 )  # fmt: skip
 def test_bad_input_fails_the_cell_names_the_culprit_and_changes_nothing(

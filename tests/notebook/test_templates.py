@@ -61,7 +61,7 @@ def test_the_flows_and_their_options_are_listed(connected: Notebook, capsys: pyt
         ("new external_table.storage --name T", "needs --identity"),
         (
             "new external_table.storage --identity system --name T --uri x --server s",
-            "is no option here. Known: --identity",
+            "is not a known option of new. Known: --identity",
         ),
         ("new externaldat", "Flow 'externaldat' does not exist"),
         ("new externaldata --identity nobody --uri https://acct.blob.core.windows.net/c", "nobody"),

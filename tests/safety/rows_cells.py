@@ -99,7 +99,7 @@ def a_password_beside_a_mistake(scene: Scene) -> None:
         scene.fails(f"%%kqlmi\n{text.format(f'Password={scene.secrets.password()}')}")
 
 
-@row("The cell holds two commands")
+@row("The cell contains two commands")
 def a_signature_in_the_second_of_two_commands(scene: Scene) -> None:
     scene.connect()
     into = f".ingest into table R (h'{DATA}/a.csv?{scene.secrets.sas()}')"

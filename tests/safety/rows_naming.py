@@ -20,13 +20,13 @@ def a_connection_string_in_place_of_an_url(scene: Scene) -> None:
     scene.fails(f"%kqlmi connect 'Data Source={where};AppClientId=a;AppKey={scene.secrets.client_secret()}'")
 
 
-@row("is no option here")
+@row("is not a known option of")
 def a_token_as_an_option_that_is_not_there(scene: Scene) -> None:
     scene.fails(f"%kqlmi connect local --token={scene.secrets.token()}")
     scene.fails(f"%kqlmi connect local --token {scene.secrets.password()}")
 
 
-@row("--auth takes no such value")
+@row("--auth does not accept this value")
 def a_secret_in_place_of_a_mode(scene: Scene) -> None:
     scene.fails(f"%kqlmi connect {scene.cluster.url} --auth {scene.secrets.client_secret()}")
     scene.fails(f"%kqlmi connect {scene.cluster.url} --auth {scene.secrets.password()}")
@@ -125,28 +125,28 @@ def the_password_of_a_proxy_whose_address_cannot_be_read(scene: Scene) -> None:
     scene.fails("%kqlmi connect https://mycluster.westeurope.kusto.windows.net --auth token")
 
 
-@row("Argument 1 is no subcommand")
+@row("Argument 1 is not a known subcommand")
 def an_address_with_a_signature_in_place_of_a_subcommand(scene: Scene) -> None:
     scene.fails(f"%kqlmi {DATA}?{scene.secrets.sas()}")
 
 
-@row("no place on the first line of a cell")
+@row("is not allowed on the first line of a cell")
 def a_signature_on_the_first_line_of_a_cell(scene: Scene) -> None:
     scene.fails(f"%%kqlmi externaldata(a:string)[h'{DATA}?{scene.secrets.sas()}']\nprint 1")
 
 
-@row("A quote is not closed")
+@row("A quote on the line is not closed")
 def a_password_in_a_line_whose_quote_is_not_closed(scene: Scene) -> None:
     scene.fails(f"%kqlmi connect 'Server=s;Password={scene.secrets.password()}")
 
 
-@row("is no option here")
+@row("is not a known option of")
 def a_token_on_the_command_line(scene: Scene) -> None:
     scene.line("plan", "policy.yaml", "--on", scene.cluster.url, "--token", scene.secrets.token())
     scene.line("plan", "policy.yaml", f"--token={scene.secrets.password()}")
 
 
-@row("--auth takes no such value")
+@row("--auth does not accept this value")
 def a_secret_in_place_of_a_mode_on_the_command_line(scene: Scene) -> None:
     scene.line("plan", "policy.yaml", "--auth", scene.secrets.client_secret())
     scene.line(scene.secrets.password())
@@ -169,7 +169,7 @@ def a_policy_file_with_a_secret_and_a_mistake(scene: Scene) -> None:
     scene.fails(f"%kqlmi plan {file}")
 
 
-@row("neither a plan that was shown nor a file")
+@row("is not the ID of a plan that was shown, and cannot be read as a file")
 def a_signature_in_place_of_a_plan(scene: Scene) -> None:
     scene.connect()
     for line in ("plan", "apply", "undo", "audit"):

@@ -304,5 +304,5 @@ def test_no_secret_is_in_a_saved_notebook(scene: Scene) -> None:
     scene.secrets.planted += cluster._state.authorizations
     scene.watch.files(scene.folder / "work")
     scene.watch.files(scene.folder / "state")
-    assert "--auth takes no such value" in scene.watch.text
+    assert "--auth does not accept this value" in scene.watch.text
     assert scene.watch.leaks(secrets.planted) == []

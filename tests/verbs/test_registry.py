@@ -83,7 +83,7 @@ def test_what_is_listed_comes_as_rows(bare: Bare) -> None:
 
 
 def test_a_verb_of_another_face_is_not_there(bare: Bare) -> None:
-    with pytest.raises(CellError, match="is no subcommand"):
+    with pytest.raises(CellError, match="is not a known subcommand"):
         bare("local serve")
     assert "local serve" not in NOTEBOOK.verbs
 

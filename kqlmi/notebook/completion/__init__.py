@@ -1,4 +1,4 @@
-"""TAB in ``%kqlmi`` lines and ``%%kqlmi`` cells: what fits at the cursor, from names that are known already."""
+"""TAB completion in ``%kqlmi`` lines and ``%%kqlmi`` cells, from names that are already known."""
 
 import re
 from dataclasses import replace
@@ -12,16 +12,16 @@ __all__ = ["Candidate", "Known", "Names", "Offers", "complete"]
 
 _CELL: Final = re.compile(r"\s*%%kqlmi(?P<line>(?:[^\S\n][^\n]*)?)(?P<body>\n.*)?", re.DOTALL)
 _OTHER_CELL: Final = re.compile(r"\s*%%(?P<name>\w+)")
-# The cell magics of IPython whose cell is run as Python, and may hold lines of ours.
+# The cell magics of IPython that run their cell as Python, which may contain %kqlmi lines.
 _PYTHON_CELLS: Final = frozenset({"capture", "prun", "time", "timeit"})
 _LINE: Final = re.compile(r"[^\S\n]*(?:[^=%#'\"\n]+=[^\S\n]*)?%kqlmi[^\S\n](?P<line>.*)", re.DOTALL)
 _CLOSERS: Final = re.compile(r"['\"`\]]*")
 
 
 def complete(before: str, after: str, known: Known) -> Offers:
-    """Return what can be typed between ``before``, which begins with the cell, and the rest ``after`` of the line.
+    """Return what fits between ``before``, the cell up to the cursor, and ``after``, the rest of the line.
 
-    The fragment is always a suffix of ``before``: IPython's completion as a whole fails otherwise.
+    The fragment is always a suffix of ``before``: otherwise all of IPython's completion fails.
     """
     offers = _offers(before, after, known)
     if not before.endswith(offers.fragment):
@@ -38,14 +38,14 @@ def _offers(before: str, after: str, known: Known) -> Offers:
     other = _OTHER_CELL.match(before)
     if other and other["name"] not in _PYTHON_CELLS:
         return NOTHING
-    # A line goes on behind a backslash; two blanks in place of the two characters keep every offset.
+    # A backslash continues a line; replacing it and the line feed by two blanks preserves all offsets.
     last = before.replace("\\\n", "  ").rpartition("\n")[2]
     line = _LINE.fullmatch(last)
     return complete_line(line["line"], known) if line else NOTHING
 
 
 def _unclosed(candidate: Candidate, after: str) -> Candidate:
-    """Leave out the quotes and brackets that stand behind the cursor already, as editors put them there."""
+    """Leave out closing quotes and brackets that already follow the cursor, as editors insert them."""
     closers = _CLOSERS.match(after)
     width = len(closers[0]) if closers else 0
     while width and not candidate.text.endswith(after[:width]):

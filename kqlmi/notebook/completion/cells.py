@@ -1,4 +1,4 @@
-"""What fits into a cell: policy commands and a few others, database names, and what stands in their literals."""
+"""Completion in the body of a cell: policy commands and some others, database names, and the contents of literals."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ from kqlmi.notebook.completion.offers import NOTHING, Candidate, Names, Offers, 
 from kqlmi.notebook.completion.payload import OPENING, complete_payload
 
 _NAME, _PAYLOAD = "['']", "```[]```"
-# Documented commands beside those of the policy; a name in brackets stands for any.
+# Documented commands besides those for the policy; a bracketed name is a placeholder.
 _OTHERS: Final = (
     ".show databases",
     f".show database {_NAME} principals",
@@ -35,15 +35,16 @@ _OTHERS: Final = (
 )
 _OPENER: Final = re.compile(r"[hH]?(```|~~~|@?['\"])")
 _COMMENT: Final = re.compile(r"//[^\r\n\u2028\u2029]*\Z")
-# Words that stand behind these name an identity, in connection strings and in the policies of other things.
+# The text after these is an identity, in connection strings and in other policies.
 _IDENTITY: Final = re.compile(r"managed_?identity\\?[\"']?\s*[=:]\s*\\?[\"']?(?P<fragment>[^;\"',=]*)\Z", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class _Typed:
-    """A command up to the cursor: its complete words and names, and what is being typed.
+    """A command up to the cursor: its complete words and names, and the fragment being typed.
 
-    ``opened`` is what opened the literal that the cursor is in, with the text ``before`` it and ``inside`` it.
+    If the cursor is in a literal, ``opened`` is its opening delimiter, ``before`` the text before it, and ``inside`` the text
+    in it.
     """
 
     units: tuple[str, ...]
@@ -54,7 +55,7 @@ class _Typed:
 
 
 def complete_body(body: str, after: str, names: Names) -> Offers:
-    """Return what fits at the end of a cell's text."""
+    """Return what fits at the end of a cell's body."""
     typed = _read(body)
     if typed is None:
         return NOTHING
@@ -68,7 +69,7 @@ def complete_body(body: str, after: str, names: Names) -> Offers:
 
 
 def _read(text: str) -> _Typed | None:
-    """Cut a text at the cursor; None where nothing can be completed: in a comment, or behind a broken literal."""
+    """Read a text up to the cursor; return None if nothing can be completed: in a comment, or after a broken literal."""
     found = tokens(text)
     literal = next((token for token in found if token.kind == "unclosed"), None)
     end = found[-1].end if found else 0
@@ -85,7 +86,7 @@ def _read(text: str) -> _Typed | None:
 
 
 def _units(found: Sequence[Token]) -> Iterator[list[Token]]:
-    """Return the words of a command as they are read: with their dots and hyphens, and names with their brackets."""
+    """Yield the tokens of each word of a command: words include dots and hyphens, names include their brackets."""
     unit: list[Token] = []
     for token in found:
         bracket = bool(unit) and _is_unclosed(unit)
@@ -108,7 +109,7 @@ def _texts(units: Sequence[Sequence[Token]], text: str) -> tuple[str, ...]:
 
 @cache
 def _templates() -> tuple[tuple[str, ...], ...]:
-    """Return the commands that are offered as their words, with a sign for any name and any payload."""
+    """Return the words of each command to offer, with placeholders for names and payloads."""
     texts = []
     for scope in (Scope.cluster(), Scope.database("D")):
         texts += [commands.show(scope), commands.alter(scope, Policy.empty())]
@@ -118,7 +119,7 @@ def _templates() -> tuple[tuple[str, ...], ...]:
 
 
 def _command(typed: _Typed, names: Names) -> Offers:
-    """Return the commands that go on from what is typed; a name alone where one is being typed."""
+    """Return the commands that continue what is typed, or names if a name comes next."""
     found = []
     for template in _templates():
         place = len(typed.units)
@@ -135,7 +136,7 @@ def _command(typed: _Typed, names: Names) -> Offers:
 
 
 def _filled(template: Sequence[str], names: Names) -> str:
-    """Write the rest of a command, on the database in context; without one it ends before the name."""
+    """Return the rest of a command for the database in context; without one, it ends before the name."""
     words: list[str] = []
     for word in template:
         if word == _PAYLOAD or (word == _NAME and not names.database):

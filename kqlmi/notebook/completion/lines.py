@@ -1,4 +1,4 @@
-"""What fits into a line behind ``%kqlmi``, or into the first line of a cell: read off the registry of verbs."""
+"""Completion after ``%kqlmi`` and in the first line of a cell, derived from the registry of verbs."""
 
 import re
 import shlex
@@ -23,14 +23,14 @@ from kqlmi.notebook.invocation import ASSIGNMENT, FIRST_LINE
 from kqlmi.verbs.arguments import Kind, Syntax, split
 from kqlmi.verbs.parameters import Values, values_of
 
-# Words as `split` cuts them; a quote that is not closed reaches to the end.
+# Words as `split` returns them; an unclosed quote extends to the end.
 _WORD: Final = re.compile(r"""(?:"[^"]*"?|'[^']*'?|[^ \t\r\n"'])+""")
 _Pairs = Iterable[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
 class _Typed:
-    """A line up to the cursor: its complete words, the option that waits for a value, and the word being typed."""
+    """A line up to the cursor: its complete words, the option that needs a value, and the word being typed."""
 
     positional: tuple[str, ...]
     options: Mapping[str, str]
@@ -39,7 +39,7 @@ class _Typed:
 
 
 def complete_line(line: str, known: Known) -> Offers:
-    """Return what fits at the end of the text behind ``%kqlmi``."""
+    """Return what fits at the end of the text after ``%kqlmi``."""
     words, fragment = _cut(line)
     if not words:
         return choose(fragment, [*(Candidate(*pair) for pair in _summaries()), Candidate("--help", "option")])
@@ -59,15 +59,15 @@ def complete_line(line: str, known: Known) -> Offers:
 
 
 def complete_first_line(line: str, known: Known) -> Offers:
-    """Return what fits at the end of the text behind ``%%kqlmi``."""
+    """Return what fits at the end of the text after ``%%kqlmi``."""
     words, fragment = _cut(ASSIGNMENT.sub("", line))
     typed = _read(words, fragment, FIRST_LINE.kinds)
-    check = [] if typed.positional else [Candidate("check", "only look at the cell")]
+    check = [] if typed.positional else [Candidate("check", "check the cell, do not send it")]
     return _value(typed, known, FIRST_LINE.values) or choose(fragment, [*check, *_options(typed, FIRST_LINE.kinds)])
 
 
 def connection_of(line: str, known: Known) -> Names:
-    """Return the names that hold in a cell with this first line: of its connection, with its database in context."""
+    """Return the names for a cell with this first line: those of its connection, with its database in context."""
     words, fragment = _cut(ASSIGNMENT.sub("", line) + " ")
     options = _read(words, fragment, FIRST_LINE.kinds).options
     names = known.on(options.get("--on", ""))
@@ -75,10 +75,10 @@ def connection_of(line: str, known: Known) -> Names:
 
 
 def _cut(line: str) -> tuple[list[str], str]:
-    """Cut a line into its complete words, and the one that is being typed, as it stands there."""
+    """Split a line into its complete words, and the word being typed, with its quotes."""
     last = [*_WORD.finditer(line)][-1:]
     start = last[0].start() if last and last[0].end() == len(line) else len(line)
-    # A quote that is not closed reaches to the end, and so is never split.
+    # An unclosed quote extends to the end, so `split` does not see it.
     return split(line[:start]), line[start:]
 
 
@@ -98,7 +98,7 @@ def _read(words: Iterable[str], fragment: str, options: Mapping[str, Kind]) -> _
 
 
 def _value(typed: _Typed, known: Known, values: Mapping[str, Values]) -> Offers | None:
-    """Return the values of an option, if one is being typed: behind the option, or behind its ``=``."""
+    """Return the values of an option if one is being typed, after the option or after its ``=``."""
     name, fragment = typed.waiting, typed.fragment
     if not name:
         option, equals, fragment = fragment.partition("=")
@@ -114,7 +114,7 @@ def _options(typed: _Typed, options: Mapping[str, Kind]) -> list[Candidate]:
 
 
 def _word(typed: _Typed, found: Syntax, known: Known) -> Offers:
-    """Return the words for the parameter that is next, and the options where nothing of it is typed yet."""
+    """Return the words for the next parameter, and the options if no part of a word is typed yet."""
     alone = [p for p in found.words if p.kind is p.POSITIONAL_ONLY]
     rest = [p for p in found.words if p.kind is p.VAR_POSITIONAL]
     after = [*alone[len(typed.positional) :], *rest]
@@ -125,7 +125,7 @@ def _word(typed: _Typed, found: Syntax, known: Known) -> Offers:
     candidates = [*_written(fragment, _fitting_values(values, fragment, typed, known))]
     if not typed.fragment:
         candidates += _options(typed, found.kinds)
-    # A file is IPython's to complete.
+    # IPython completes file names.
     return Offers(fragment, tuple(candidates), alone=values != "plan")
 
 
@@ -134,7 +134,7 @@ def _bare(fragment: str) -> str:
 
 
 def _written(fragment: str, pairs: _Pairs) -> Iterator[Candidate]:
-    """Write values as `split` reads them, in the quotes that were opened where that is possible."""
+    """Yield values quoted for `split`, with the quote that is already open if possible."""
     for value, note in pairs:
         quote = fragment[:1] if fragment[:1] in {'"', "'"} else '"'
         if re.fullmatch(r"""[^\s'"]+""", value) and fragment[:1] != quote:
@@ -144,13 +144,13 @@ def _written(fragment: str, pairs: _Pairs) -> Iterator[Candidate]:
 
 
 def _fitting_values(values: Values, fragment: str, typed: _Typed, known: Known) -> _Pairs:
-    """Return the values that begin with the word that is being typed, each with what is shown beside it."""
+    """Return the values that begin with the word being typed, each with a note to show beside it."""
     bare, names = _bare(fragment), known.on(typed.options.get("--on", ""))
     if values == "identity":
         return identity_words(names, bare)
     if isinstance(values, tuple):
         return [(one, "") for one in values if begins(one, bare)]
-    # The usages that the words and the commas before do not list.
+    # Offer only usages that are not listed yet, in earlier words or before a comma.
     listed = [name for word in (*typed.positional[1:], typed.fragment.rpartition(",")[0]) for name in word.split(",")]
     pairs: Mapping[str, _Pairs] = {
         "cluster": (("local", ""), *((name, "configured") for name in known.configured)),
@@ -165,5 +165,5 @@ def _fitting_values(values: Values, fragment: str, typed: _Typed, known: Known) 
 
 
 def _summaries() -> _Pairs:
-    """Return the verbs, each with the first clause of its help: a list at the cursor is narrow."""
+    """Return the verbs, each with the first clause of its help, as completion lists are narrow."""
     return ((row.name, re.split("[:,.]", row.summary)[0]) for row in NOTEBOOK.verbs.values())

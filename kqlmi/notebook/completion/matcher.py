@@ -1,4 +1,4 @@
-"""The matcher that IPython asks at TAB."""
+"""The matcher that IPython calls on TAB."""
 
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
 _IDENTIFIER: Final = "kqlmi"
-# Before IPython's own, which then need not look for what would be left out.
+# Before IPython's own matchers, which are not run if this one suppresses them.
 _PRIORITY: Final = 100
-# JupyterLab breaks what it shows beside a completion at these, over the lines below.
+# JupyterLab wraps the note beside a completion at these characters, over the lines below it.
 _UNBROKEN: Final = str.maketrans({" ": "\u00a0", "-": "\u2011"})
 
 
 def install(shell: "InteractiveShell", sessions: Sessions) -> None:
-    """Let a shell complete our lines and cells; IPython below 8.6 has no such matchers, and goes without."""
+    """Install completion in a shell; IPython before 8.6 does not support it."""
     try:
         from IPython.core.completer import SimpleCompletion, context_matcher
     except ImportError:
@@ -38,7 +38,7 @@ def install(shell: "InteractiveShell", sessions: Sessions) -> None:
 
 
 def remove(shell: "InteractiveShell") -> None:
-    """Take the matcher away."""
+    """Remove the matcher."""
     matchers = shell.Completer.custom_matchers
     matchers[:] = [one for one in matchers if getattr(one, "matcher_identifier", "") != _IDENTIFIER]
 
@@ -49,12 +49,12 @@ def _offers(context: "CompletionContext", sessions: Sessions) -> Offers:
         line, column = lines[context.cursor_line], context.cursor_position
         before = "\n".join([*lines[: context.cursor_line], line[:column]])
         return complete(before, line[column:], _known(sessions))
-    except Exception:  # noqa: BLE001 - IPython would print the traceback between the lines that are being typed
+    except Exception:  # noqa: BLE001 - IPython would print the traceback into the input being typed
         return Offers()
 
 
 def _known(sessions: Sessions) -> Known:
-    """Return the names that the sessions know; nothing is asked of a cluster."""
+    """Return the names that the sessions know already; no request is sent to a cluster."""
     connections = {}
     for name, session in sessions.by_name.items():
         known = session.known

@@ -1,4 +1,4 @@
-"""What can be offered at the cursor: the names that are known, as text to insert."""
+"""The candidates that completion offers, from the names that are known."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,7 +13,7 @@ from kqlmi.model.usages import USAGES
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A text to insert in place of the fragment, and what is shown beside it."""
+    """A text that replaces the fragment, and a note to show beside it."""
 
     text: str
     note: str = ""
@@ -21,7 +21,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Offers:
-    """The candidates for a fragment; ``alone`` tells that no other guess makes sense at this place."""
+    """The candidates for a fragment; ``alone`` suppresses the completions of other matchers."""
 
     fragment: str = ""
     candidates: tuple[Candidate, ...] = ()
@@ -33,7 +33,7 @@ NOTHING: Final = Offers()
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """The names that are known of one cluster: ``identities`` and ``plans`` with what is shown beside them."""
+    """The known names on one cluster; ``identities`` and ``plans`` map IDs to the notes to show beside them."""
 
     databases: tuple[str, ...] = ()
     identities: Mapping[str, str] = field(default_factory=dict)
@@ -44,19 +44,19 @@ class Names:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """The names of every connection, by its name, which one is current, and the connections that are configured."""
+    """The names on every open connection, the current connection, and the configured connections."""
 
     connections: Mapping[str, Names] = field(default_factory=dict)
     current: str = ""
     configured: tuple[str, ...] = ()
 
     def on(self, name: str) -> Names:
-        """Return the names of a connection, or of the current one; none where there is no such connection."""
+        """Return the names on a connection, by default the current one; empty if it does not exist."""
         return self.connections.get(name or self.current, Names())
 
 
 def begins(text: str, fragment: str) -> bool:
-    """Check whether a text begins with a fragment, without letter case."""
+    """Check whether a text begins with a fragment, ignoring case."""
     return text.casefold().startswith(fragment.casefold())
 
 
@@ -66,9 +66,9 @@ def choose(fragment: str, candidates: Iterable[Candidate], *, alone: bool = True
 
 
 def usages(names: Names, listed: Iterable[str], scope: Scope | None) -> Iterator[Candidate]:
-    """Return the usages that are not ``listed`` yet: those of the catalogue, and those that policies hold beyond it.
+    """Yield the usages that are not ``listed`` yet: those in the catalogue, and unknown ones that policies contain.
 
-    ``scope`` is None where it is not known.
+    ``scope`` is None if it is not known.
     """
     used = {usage.strip().casefold() for usage in listed}
     known = [usage.name for usage in USAGES]
@@ -76,11 +76,11 @@ def usages(names: Names, listed: Iterable[str], scope: Scope | None) -> Iterator
         row = known_usage(name)
         where = "" if row is None or not row.cluster_only or (scope and scope.is_cluster) else ", at the cluster only"
         if name.casefold() not in used and printable(name) == name:
-            yield Candidate(name, f"usage{where}" if row else "usage that the catalogue does not know")
+            yield Candidate(name, f"usage{where}" if row else "usage that is not in the catalogue")
 
 
 def object_ids(names: Names, fragment: str) -> tuple[Candidate, ...]:
-    """Return the object IDs of the identities whose object ID begins with a fragment, or whose display name holds it."""
+    """Return the object IDs of identities whose object ID begins with a fragment or whose display name contains it."""
     found = {SYSTEM: "the cluster's own", **names.identities}
     return tuple(
         Candidate(identity, printable(name) or "identity")
@@ -90,10 +90,9 @@ def object_ids(names: Names, fragment: str) -> tuple[Candidate, ...]:
 
 
 def identity_words(names: Names, fragment: str) -> Iterator[tuple[str, str]]:
-    """Return each identity as a subcommand takes it, and what is shown beside it.
+    """Yield each identity as a subcommand accepts it, with a note to show beside it.
 
-    By its display name, where that names one identity only; by its object ID, where it does not or where the object ID
-    is being typed.
+    That is its display name if this is unique, or its object ID if it is not or if the object ID is being typed.
     """
     count = Counter(name.casefold() for name in names.identities.values())
     for identity, name in {SYSTEM: "the cluster's own", **names.identities}.items():
@@ -105,7 +104,7 @@ def identity_words(names: Names, fragment: str) -> Iterator[tuple[str, str]]:
 
 
 def _is_a_word(name: str) -> bool:
-    """Tell a display name that can be typed, and that is not taken for an object ID or an option."""
+    """Check whether a display name can be typed, and is not read as an object ID or an option."""
     if not name or name != printable(name).strip() or name.startswith("-"):
         return False
     try:
@@ -116,7 +115,7 @@ def _is_a_word(name: str) -> bool:
 
 
 def bracketed(names: Names, fragment: str) -> Offers:
-    """Return the databases as a command takes them, for a name that is being typed in any spelling."""
+    """Return the databases as written in a command, for a partial name in any quoting."""
     typed = fragment.lstrip("[").lstrip().removeprefix("@").lstrip("'\"").rstrip("'\"]")
     found = [name for name in names.databases if begins(name, typed) or begins(quoting.literal(name)[1:], typed)]
     return Offers(fragment, tuple(Candidate(quoting.name(name), "database") for name in found))

@@ -1,4 +1,4 @@
-"""What fits into the JSON of a policy that is being typed: keys, identities, usages that are not listed yet."""
+"""Completion in the JSON of a policy: keys, identities, and usages that are not listed yet."""
 
 import re
 from dataclasses import dataclass, field
@@ -14,25 +14,25 @@ _PIECE: Final = re.compile(
     re.DOTALL,
 )
 _REST: Final = re.compile(r"[^\"'`\\\r\n]*")
-# By what opened the literal: how a double quote is written in it, and how the quote that it must escape.
+# By the opening delimiter of the literal: how it writes a double quote, and how it escapes its own quote.
 _WRITTEN: Final = {'"': ('\\"', '\\"'), "'": ('"', "\\'"), '@"': ('""', '""'), "@'": ('"', "''")}
 
 
 @dataclass(slots=True)
 class _Place:
-    """Where in the JSON the cursor is: the brackets around it, the keys of its object, and what is being typed."""
+    """The position of the cursor in the JSON: the open brackets, the keys of its object, and the fragment being typed."""
 
     brackets: str = ""
     keys: list[str] = field(default_factory=list)
     is_key: bool = False
-    # What may stand here: a key or a value. Behind one, only a mark may.
+    # Whether a key or a value may come next; after one, only punctuation may.
     free: bool = True
     fragment: str = ""
     in_string: bool = False
 
 
 def complete_payload(text: str, after: str, names: Names, scope: Scope | None, opened: str) -> Offers:
-    """Return what fits at the end of ``text``, the payload up to the cursor in a literal that ``opened`` opened.
+    """Return what fits at the end of ``text``, the payload up to the cursor in a literal with the delimiter ``opened``.
 
     A scope of None is the database in context.
     """
@@ -57,14 +57,14 @@ def complete_payload(text: str, after: str, names: Names, scope: Scope | None, o
 
 def _usages(place: _Place, after: str, names: Names, scope: Scope | None) -> Offers:
     before, _, fragment = place.fragment.rpartition(",")
-    # What stands behind the cursor belongs to the string up to its end; the first piece, to the word being typed.
+    # The text after the cursor belongs to the string up to its end; its first item is the rest of the word being typed.
     rest = _REST.match(after) if place.in_string else None
     listed = [*before.split(","), *(rest[0].split(",")[1:] if rest else ())]
     return choose(fragment.lstrip(), usages(names, listed, scope or Scope.database("in context")))
 
 
 def _place(text: str) -> _Place:
-    """Read JSON up to its end, which may be anywhere."""
+    """Read JSON that may end anywhere, and return the position of its end."""
     place, objects = _Place(), []
     for piece in _PIECE.finditer(text):
         kind, found = piece.lastgroup, piece[0]
