@@ -1,1 +1,1 @@
-"""KQL as text: tokens, literals, and the shapes that commands are made of."""
+"""KQL text: tokens, literals, and the syntax elements of commands."""

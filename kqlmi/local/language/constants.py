@@ -1,4 +1,4 @@
-"""``print`` and ``datatable`` of literals, evaluated without the query engine, so that every value stays exact."""
+"""``print`` and ``datatable`` with literals, evaluated without the query engine so that every value stays exact."""
 
 from kqlmi.local.language import literals
 from kqlmi.local.language.lexer import Kind
@@ -8,7 +8,7 @@ from kqlmi.local.values.tables import Column, Table
 
 
 def evaluate(text: str) -> Table | None:
-    """Return the result of a query that is nothing but literals, or None for any other query."""
+    """Return the result of a query that consists of literals only, or None for any other query."""
     reader = Reader(text)
     try:
         if reader.take("print"):

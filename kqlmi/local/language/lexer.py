@@ -1,4 +1,4 @@
-"""KQL text cut into tokens, and string literals decoded."""
+"""The lexer of KQL, which also decodes string literals."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -11,7 +11,7 @@ from kqlmi.local.values.faults import KustoError, syntax_error
 
 
 class Kind(Enum):
-    """What a token is."""
+    """The kind of a token."""
 
     WORD = "word"
     NUMBER = "number"
@@ -23,9 +23,9 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A piece of text; ``value`` is the decoded value of a string literal, ``hidden`` marks its ``h`` prefix.
+    """A token; ``value`` is the decoded value of a string literal, and ``hidden`` is true if it has the ``h`` prefix.
 
-    The ``text`` of a string literal begins and ends with its quotes, so it is never that of a word or symbol.
+    The ``text`` of a string literal includes its quotes, so it never equals that of a word or symbol.
     """
 
     kind: Kind
@@ -37,12 +37,12 @@ class Token:
 
     @property
     def nesting(self) -> int:
-        """How many brackets a token opens (1) or closes (-1)."""
+        """The change of the nesting depth: 1 for an opening bracket, -1 for a closing one, 0 otherwise."""
         return (self.text in _OPENING) - (self.text in _CLOSING)
 
 
-# The whitespace of the service's own lexer (ZERO WIDTH SPACE and the byte order mark belong to it); a comment
-# ends also at U+2028 and U+2029.
+# Whitespace as the service's lexer defines it, which includes ZERO WIDTH SPACE and the byte order mark; a comment also
+# ends at U+2028 and U+2029.
 _TRIVIA = re.compile(
     "(?:[\t \r\n\f\u00a0\u1680\u180e\u2000-\u200b\u202f\u205f\u3000\ufeff\u2028\u2029]|//[^\r\n\u2028\u2029]*)*"
 )
@@ -64,9 +64,9 @@ _LAST_CODE_POINT = 0x10FFFF
 _OPENING, _CLOSING = frozenset("([{"), frozenset(")]}")
 
 
-@lru_cache(maxsize=1024)  # every pattern that a command may match reads the same tokens
+@lru_cache(maxsize=1024)  # all patterns that a command may match read the same tokens
 def next_token(text: str, position: int) -> Token:
-    """Return the token at or after a position; raise a syntax error where a string literal is broken."""
+    """Return the token at or after a position; raise a syntax error for a malformed string literal."""
     trivia = _TRIVIA.match(text, position)
     start = trivia.end() if trivia else position
     if start == len(text):
@@ -86,7 +86,7 @@ def next_token(text: str, position: int) -> Token:
 
 
 def tokens(text: str) -> Iterator[Token]:
-    """Yield every token, the end not included."""
+    """Yield every token except the end."""
     token = next_token(text, 0)
     while token.kind is not Kind.END:
         yield token
@@ -94,18 +94,18 @@ def tokens(text: str) -> Iterator[Token]:
 
 
 def readable(text: str) -> tuple[list[Token], int]:
-    """Return the tokens of a text, and where they end: at a literal that is broken, or with the text."""
+    """Return the tokens before the first malformed string literal, and the offset at which reading ended."""
     found: list[Token] = []
     try:
         for token in tokens(text):
-            found.append(token)  # noqa: PERF402 - what was read before a broken literal is kept
+            found.append(token)  # noqa: PERF402 - tokens before a malformed literal are kept
     except KustoError:
         return found, found[-1].end if found else 0
     return found, len(text)
 
 
 def replaced(text: str, pieces: Iterable[tuple[int, int, str]]) -> str:
-    """Return the text with other texts in some places, each given by its start and end, in their order."""
+    """Return the text with some parts replaced; each piece is a start, an end and the new text, in ascending order."""
     parts: list[str] = []
     done = 0
     for start, end, by in pieces:
@@ -115,9 +115,9 @@ def replaced(text: str, pieces: Iterable[tuple[int, int, str]]) -> str:
 
 
 def mask_hidden(text: str) -> str:
-    """Return the text with the value of each ``h'…'`` literal replaced, as the service's logs show it.
+    """Return the text with the value of each ``h'…'`` literal masked, as in the service's logs.
 
-    Behind a broken literal, or in data after ``<|``, the rest could hold a secret, and is left out.
+    The rest after a malformed literal, which data after ``<|`` may contain, could include a secret, and is omitted.
     """
     found, end = readable(text)
     shown = replaced(text[:end], ((one.start, one.end, "h'****'") for one in found if one.hidden))
@@ -125,7 +125,7 @@ def mask_hidden(text: str) -> str:
 
 
 def hidden_values(text: str) -> set[str]:
-    """Return the values of the ``h'…'`` literals of a text, as far as it can be read."""
+    """Return the values of the ``h'…'`` literals of a text, up to the first malformed literal."""
     return {token.value for token in readable(text)[0] if token.hidden}
 
 
@@ -139,7 +139,9 @@ def _string(text: str, opening: re.Match[str]) -> Token:
         value, end = (body[1], body.end()) if body else ("", -1)
         value = value.replace(quote * 2, quote) if at else _unescape(value)
     if end < 0:
-        raise syntax_error(f"the string literal at offset {opening.start()} is not closed, or holds an unknown escape")
+        raise syntax_error(
+            f"the string literal at offset {opening.start()} is not closed, or contains an invalid escape"
+        )
     return Token(Kind.STRING, opening.start(), end, text[opening.start() : end], value, bool(prefix))
 
 
@@ -147,10 +149,10 @@ def _unescape(body: str) -> str:
     if "\\" not in body:
         return body
     value = _ESCAPE.sub(_decode, body)
-    try:  # two \uHHHH may be the halves of one character
+    try:  # two \uHHHH escapes may form one character
         return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
     except UnicodeDecodeError:
-        raise syntax_error("a string literal holds half of a surrogate pair, which is no character") from None
+        raise syntax_error("a string literal contains an unpaired surrogate") from None
 
 
 def _decode(match: re.Match[str]) -> str:
@@ -159,5 +161,5 @@ def _decode(match: re.Match[str]) -> str:
         return _LETTERS.get(letter, letter)
     code = int(octal, 8) if octal else int(short or long or byte, 16)
     if code > _LAST_CODE_POINT:
-        raise syntax_error(f"{match[0]} is no character")
+        raise syntax_error(f"{match[0]} is not a valid character")
     return chr(code)

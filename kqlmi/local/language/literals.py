@@ -1,4 +1,4 @@
-"""Scalar literals of KQL, read exactly: what the query engine would round is kept to the last digit here."""
+"""Scalar literals of KQL, read exactly, including digits that the query engine would round."""
 
 import math
 import re
@@ -18,7 +18,7 @@ INT_RANGE = range(-(2**31), 2**31)
 LONG_RANGE = range(-(2**63), 2**63)
 DECIMAL_DIGITS = 34
 
-# Python converts no integer of more than 4300 digits.
+# Python does not convert integers of more than 4300 digits.
 _LONGEST = 1000
 _INTEGER = re.compile(r"[+-]?(?:0[xX][0-9A-Fa-f]+|[0-9]+)")
 _REAL = re.compile(r"[+-]?[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?")
@@ -34,7 +34,7 @@ class Literal:
 
 
 def read(reader: Reader) -> Literal | None:
-    """Take a literal, or return None where something else stands."""
+    """Consume a literal and return it, or return None if something else follows."""
     token = reader.peek()
     if token.kind is Kind.STRING:
         return Literal("string", reader.strings())
@@ -55,14 +55,14 @@ def read(reader: Reader) -> Literal | None:
 
 
 def parse(kind: str, text: str) -> Any:
-    """Return the value that a text has in a type, as ``kind(text)`` would; raise ValueError where it has none."""
+    """Return the value of ``kind(text)``; raise ValueError if the text is not valid for the type."""
     if kind not in {"string", "dynamic"} and len(text) > _LONGEST:
         raise ValueError(f"{text[:40]}…")
     return _PARSERS[kind](text)
 
 
 def checked(value: int, kind: str = "long") -> int:
-    """Return the value, or refuse one that an ``int`` or a ``long`` cannot hold."""
+    """Return the value; refuse one that is out of range for an ``int`` or a ``long``."""
     if value not in (INT_RANGE if kind == "int" else LONG_RANGE):
         raise _out_of_range(kind, value)
     return value

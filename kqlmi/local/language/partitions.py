@@ -1,4 +1,4 @@
-"""Partitions of external data: how they are declared, and what the path of a file says of them."""
+"""Partitions of external data: their declarations, and their values in the paths of files."""
 
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -26,7 +26,7 @@ _DATETIME = re.compile(rf"'(?P<text>[^']*)'|\{{?(?P<part>{'|'.join(_PARTS)})\}}?
 _NAMED = re.compile(r"\(\?P<\w+>")
 _COLUMNS = ("column", "hashed", "started", "binned")
 _TYPES = ("string", "datetime", "long")
-# A column; its hash; or the beginning of what a datetime falls into.
+# A column, its hash, or the start of the period that contains a datetime.
 _EXPRESSION = re.compile(
     r"(?P<column>\w+|\['[^']+'\])|hash\s*\(\s*(?P<hashed>\w+)\s*,\s*(?P<mod>\d+)\s*\)|"
     r"(?:(?P<start>startof(?:year|month|week|day))\s*\(\s*(?P<started>\w+)\s*\)|"
@@ -36,7 +36,7 @@ _EXPRESSION = re.compile(
 
 @dataclass(frozen=True)
 class Partition:
-    """A column whose values are in the paths of files; a virtual one has no ``expression``."""
+    """A partition column, whose values are in the paths of files; a virtual one has no ``expression``."""
 
     name: str
     type: str
@@ -44,7 +44,7 @@ class Partition:
 
     @property
     def shown(self) -> dict[str, Any]:
-        """The partition as ``.show external tables`` has it."""
+        """The partition as ``.show external tables`` returns it."""
         found = _EXPRESSION.fullmatch(self.expression)
         if not found:
             return {"Name": self.name}
@@ -56,19 +56,19 @@ class Partition:
 
     @property
     def default(self) -> str:
-        """How a datetime is written where the path format does not say it."""
+        """The pattern of a datetime if the path format does not specify one."""
         found = _EXPRESSION.fullmatch(self.expression)
         return _FORMATS.get((found["start"] or found["size"] or "") if found else "", "yyyy/MM/dd")
 
 
 def take(reader: Reader, columns: Collection[str]) -> tuple[tuple[Partition, ...], str]:
-    """Take ``[partition by (…) [pathformat = (…)]]``."""
+    """Consume ``[partition by (…) [pathformat = (…)]]``; return the partitions and the path format."""
     if not reader.take("partition"):
         return (), ""
     reader.expect("by")
     found = tuple(_partition(text, columns) for text in reader.expressions("(", ")"))
     if len({one.name for one in found}) < len(found):
-        raise bad_request("two partitions have one name")
+        raise bad_request("two partitions have the same name")
     if not reader.take("pathformat"):
         return found, ""
     reader.expect("=")
@@ -76,7 +76,7 @@ def take(reader: Reader, columns: Collection[str]) -> tuple[tuple[Partition, ...
 
 
 def take_format(reader: Reader, known: tuple[Partition, ...]) -> str:
-    """Take ``('text' Name datetime_pattern('…', Name) …)``, and return what is in the brackets."""
+    """Consume ``('text' Name datetime_pattern('…', Name) …)``, and return the text in the brackets."""
     start = reader.position
     found = reader.expressions("(", ")")
     if len(found) != 1:
@@ -85,9 +85,9 @@ def take_format(reader: Reader, known: tuple[Partition, ...]) -> str:
     return found[0]
 
 
-@lru_cache(maxsize=256)  # asked for each file
+@lru_cache(maxsize=256)  # called for each file
 def pattern(partitions: tuple[Partition, ...], path_format: str) -> Any:
-    """Return what the paths match that a path format describes; its groups are named after place and part."""
+    """Return the regular expression of a path format; its groups are named after the partition's index and part."""
     groups = {one.name: (f"p{place}", one) for place, one in enumerate(partitions)}
     written = path_format or ' "/" '.join(f"[{lenient_json.dumps(one.name)}]" for one in partitions)
     seen: set[str] = set()
@@ -105,7 +105,7 @@ def pattern(partitions: tuple[Partition, ...], path_format: str) -> Any:
 
 
 def values(partitions: tuple[Partition, ...], path_format: str, path: str) -> Mapping[str, Any] | None:
-    """Return the values of partitions in the path of a file, or None where it has none of them."""
+    """Return the values of partitions in the path of a file, or None if the path does not match."""
     found = pattern(partitions, path_format).match(path)
     if not found or not (path[: found.end()].endswith("/") or path[found.end() :].startswith("/")):
         return None
@@ -130,20 +130,20 @@ def _partition(text: str, columns: Collection[str]) -> Partition:
     kind = reader.next().text
     expression = text[reader.position :].strip().removeprefix("=").strip()
     if kind not in _TYPES:
-        raise bad_request(f"the partition '{name}' must be of the type {' or '.join(_TYPES)}, not '{kind}'")
+        raise bad_request(f"the type of the partition '{name}' must be {' or '.join(_TYPES)}, not '{kind}'")
     found = _EXPRESSION.fullmatch(expression)
     if expression and not found:
-        raise bad_request(f"the partition '{name}' = {expression[:60]} is none that is documented")
+        raise bad_request(f"the expression of the partition '{name}' is not a documented one: {expression[:60]}")
     column = next((found[one] for one in _COLUMNS if found[one]), "") if found else ""
     if column and column.strip("[']") not in columns:
-        raise bad_request(f"the partition '{name}' is made of '{column}', which is no column")
+        raise bad_request(f"the partition '{name}' refers to '{column}', which is not a column")
     return Partition(name, kind, expression)
 
 
 def _pieces(text: str, groups: Mapping[str, tuple[str, Partition]]) -> Iterator[str]:
     def known(name: str) -> tuple[str, Partition]:
         if name not in groups:
-            raise bad_request(f"the path format ({text[:100]}) names '{name}', which is no partition")
+            raise bad_request(f"the path format ({text[:100]}) refers to '{name}', which is not a partition")
         return groups[name]
 
     reader = Reader(text)
@@ -153,7 +153,7 @@ def _pieces(text: str, groups: Mapping[str, tuple[str, Partition]]) -> Iterator[
         elif reader.take("datetime_pattern"):
             arguments = reader.expressions("(", ")")
             if len(arguments) != 2:  # noqa: PLR2004 - a pattern, and a name
-                raise bad_request("datetime_pattern takes a pattern and the name of a partition")
+                raise bad_request("datetime_pattern requires a pattern and the name of a partition")
             written = Reader(arguments[0]).string()
             group, _ = known(Reader(arguments[1]).name())
             yield from _datetime(written, group)

@@ -1,4 +1,4 @@
-"""Tokens read one after another, with the shapes that commands are made of."""
+"""A reader of tokens, and of the syntax elements of commands."""
 
 import re
 from collections.abc import Collection
@@ -11,8 +11,8 @@ _IDENTIFIER = re.compile(r"[A-Za-z_$][A-Za-z0-9_]*|[0-9]+[A-Za-z_][A-Za-z0-9_]*"
 _UNQUOTED = re.compile(r"[^\[\]\r\n]+")
 
 
-class Mismatch(Exception):  # noqa: N818 - it steers the matching of patterns and never leaves it
-    """The text is not of the wanted shape here."""
+class Mismatch(Exception):  # noqa: N818 - it controls the matching of patterns and never escapes it
+    """A position at which the text does not match the expected syntax."""
 
     def __init__(self, position: int, expected: str) -> None:
         super().__init__(expected)
@@ -20,31 +20,31 @@ class Mismatch(Exception):  # noqa: N818 - it steers the matching of patterns an
         self.expected = expected
 
     def as_fault(self, text: str) -> KustoError:
-        """Return the syntax error that says so."""
+        """Return the mismatch as a syntax error."""
         rest = mask_hidden(text[self.position :])[:40]
         found = repr(rest) if self.position < len(text) else "the end of the text"
         return syntax_error(f"at offset {self.position}: expected {self.expected}, found {found}")
 
 
 class Reader:
-    """A position in a text."""
+    """A text and the current position in it."""
 
     def __init__(self, text: str, position: int = 0) -> None:
         self.text = text
         self.position = position
 
     def peek(self) -> Token:
-        """Return the next token without taking it."""
+        """Return the next token without consuming it."""
         return next_token(self.text, self.position)
 
     def next(self) -> Token:
-        """Take the next token."""
+        """Consume and return the next token."""
         token = self.peek()
         self.position = token.end
         return token
 
     def take(self, text: str) -> bool:
-        """Take a word or symbol if it is next; the parts of ``a-b`` and of ``<|`` must be adjacent."""
+        """Consume a word or symbol, and return whether it was next; the parts of ``a-b`` and of ``<|`` must be adjacent."""
         reader = Reader(self.text, self.position)
         end: int | None = None
         for part in re.findall(r"\w+|\W", text):
@@ -56,25 +56,25 @@ class Reader:
         if following.text == "-" and following.start == reader.position and text[-1].isalnum():
             after = next_token(self.text, following.end)
             if after.start == following.end and after.kind is Kind.WORD:
-                return False  # a longer word: alter-merge is not alter
+                return False  # part of a longer word: alter-merge is not alter
         self.position = reader.position
         return True
 
     def expect(self, text: str) -> None:
-        """Take a word or symbol that must be next."""
+        """Consume a word or symbol; raise a mismatch if it is not next."""
         if not self.take(text):
             raise self.mismatch(f"'{text}'")
 
     def mismatch(self, expected: str) -> Mismatch:
-        """Return the mismatch at the next token."""
+        """Return a mismatch at the next token."""
         return Mismatch(self.peek().start, expected)
 
     def at_end(self) -> bool:
-        """Check whether nothing is left."""
+        """Check whether the end of the text is reached."""
         return self.peek().kind is Kind.END
 
     def string(self) -> str:
-        """Take exactly one string literal and return its value."""
+        """Consume exactly one string literal and return its value."""
         token = self.peek()
         if token.kind is not Kind.STRING:
             raise self.mismatch("a string literal")
@@ -82,14 +82,14 @@ class Reader:
         return token.value
 
     def strings(self) -> str:
-        """Take one or more adjacent string literals and return their joined values."""
+        """Consume one or more adjacent string literals and return their joined values."""
         value = self.string()
         while self.peek().kind is Kind.STRING:
             value += self.string()
         return value
 
     def name(self, reserved: Collection[str] = ()) -> str:
-        """Take a name: an identifier, a string literal, ``['…']`` or ``[…]``."""
+        """Consume and return a name: an identifier, a string literal, ``['…']`` or ``[…]``."""
         token = self.peek()
         if token.kind is Kind.STRING:
             return self.string()
@@ -98,7 +98,7 @@ class Reader:
         if token.kind is Kind.WORD and _IDENTIFIER.fullmatch(token.text) and token.text not in reserved:
             self.position = token.end
             return token.text
-        raise self.mismatch("a name; write it as ['…']")
+        raise self.mismatch("a name (quoted as ['…'] if it is not an identifier)")
 
     def _bracketed(self) -> str:
         opening = self.next()
@@ -113,7 +113,7 @@ class Reader:
         return unquoted[0].strip()
 
     def expressions(self, opening: str, closing: str) -> tuple[str, ...]:
-        """Take ``(a, b, …)``, or the same in other brackets, and return the texts between the commas."""
+        """Consume ``(a, b, …)``, or the same in other brackets, and return the texts between the commas."""
         self.expect(opening)
         found: list[str] = []
         start = self.position
@@ -134,19 +134,19 @@ class Reader:
             depth = max(depth + token.nesting, 0)
 
     def properties(self) -> dict[str, str]:
-        """Take ``(name = value, …)`` and return the texts of the values, names in lower case."""
+        """Consume ``(name = value, …)`` and return the text of each value by the name in lower case."""
         found: dict[str, str] = {}
         for text in self.expressions("(", ")"):
             reader = Reader(text)
             name = reader.name().lower()
             reader.expect("=")
             if name in found:
-                raise syntax_error(f"the property '{name}' is given twice")
+                raise syntax_error(f"the property '{name}' is specified twice")
             found[name] = text[reader.position :].strip()
         return found
 
     def schema(self) -> tuple[Column, ...]:
-        """Take ``(name: type, …)``."""
+        """Consume ``(name: type, …)`` and return the columns."""
         self.expect("(")
         found: dict[str, Column] = {}
         while not found or self.take(","):
@@ -157,7 +157,7 @@ class Reader:
                 raise self.mismatch("a Kusto type")
             self.next()
             if not name or name in found:
-                raise syntax_error(f"the column name {name!r} is empty, or given twice")
+                raise syntax_error(f"the column name {name!r} is empty, or specified twice")
             found[name] = Column(name, kind)
         self.expect(")")
         return tuple(found.values())

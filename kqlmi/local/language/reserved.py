@@ -1,6 +1,6 @@
-"""Words that a command does not take as a bare database name.
+"""Words that a command does not accept as an unquoted database name.
 
-Found by giving each word to the official parser (Kusto.Language 12.4.1) in the four commands; ``['word']`` always works.
+Found by running the official parser (Kusto.Language 12.4.1) on each word in the four commands; ``['word']`` always works.
 """
 
 _EVERYWHERE = """
@@ -20,7 +20,7 @@ unrestrictedviewers verbose viewers views where with_itemindex with_match_id wit
 writeaheadlog true True TRUE false False FALSE
 """
 
-# After these, `.show database` is another command altogether.
+# Before one of these, `.show database` is the start of another command.
 _SHOW = """
 policy with schema cslschema kqlschema details identity policies principals extent extents metadata data datastats cache
 ingestion keyvault
@@ -32,4 +32,4 @@ BY_VERB = {
     "alter": EVERYWHERE | {"policy", "prettyname"},
     "alter-merge": EVERYWHERE | {"policy"},
 }
-"""The words for each verb; a verb that is not here has only those that fail everywhere."""
+"""The words by verb; for any other verb, only those of ``EVERYWHERE`` are reserved."""

@@ -1,1 +1,1 @@
-"""What everything else in the local cluster is made of: tables, identities, principals, refusals, times."""
+"""The values that the rest of the local cluster works with: tables, identities, principals, errors and times."""

@@ -1,4 +1,4 @@
-"""Storage connection strings: where the data is, and on whose behalf it is opened."""
+"""Storage connection strings: the location of the data, and the identity that opens it."""
 
 import re
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ _HOST = re.compile(r"([^.]*)\.(blob|dfs)\.core\.(windows\.net|usgovcloudapi\.net
 _PUBLIC = "windows.net"
 _ONELAKE = re.compile(r"(?:[a-z0-9-]*-)?onelake\.(?:blob|dfs)\.fabric\.microsoft\.com")
 _ELSEWHERE = re.compile(r"[^.]*\.azuredatalakestore\.net|.*\.amazonaws\.com")
-# What a file system, DuckDB's file names or a shell would take for something else.
+# Characters with a special meaning in file systems, in DuckDB's file names or in a shell.
 _ODD = re.compile(r'[\x00-\x1f\x7f\\:*?"<>|\[\]{}]')
 _IDENTITY = "managed_identity="
 _NAMED = re.compile(r"\s*managed_?identity\s*=([^;]*)", re.IGNORECASE)
@@ -28,10 +28,11 @@ _KINDS = "https://<account>.blob.core.windows.net/<container> or abfss://<contai
 
 @dataclass(frozen=True)
 class Location:
-    """A container, or a folder or blob in it; of OneLake a workspace, or a path in it.
+    """A container, or a folder or blob in it; in OneLake, a workspace or a path in it.
 
-    ``account`` names the cloud too where it is not the public one. ``root`` is the URL of the container; ``path`` is decoded, and empty for the container itself. ``identity`` is an
-    object ID or ``system``; a location without it that does not impersonate names nobody who could open it.
+    ``account`` includes the domain of a cloud other than the public one. ``root`` is the URL of the container; ``path`` is
+    decoded, and empty for the container itself. ``identity`` is an object ID or ``system``; a location that has no identity
+    and does not impersonate cannot be opened.
     """
 
     account: str
@@ -43,7 +44,7 @@ class Location:
 
     @property
     def is_onelake(self) -> bool:
-        """Whether it lies in OneLake, whose data is not carried out."""
+        """Check whether the location is in OneLake, which the local cluster does not support."""
         return _ONELAKE.fullmatch(self.account) is not None
 
     @property
@@ -53,7 +54,7 @@ class Location:
 
     @property
     def shown(self) -> str:
-        """The connection string: it can name an identity, which is no secret."""
+        """The connection string for display; the identity in it is not a secret."""
         if self.identity:
             return f"{self.url};{_IDENTITY}{self.identity}"
         return f"{self.url};impersonate" if self.impersonates else self.url
@@ -64,7 +65,7 @@ class Location:
 
 
 def parse(text: str) -> Location:
-    """Read a connection string; credentials that this cluster does not take are never repeated in the refusal."""
+    """Read a connection string; an error never repeats unsupported credentials."""
     url, semicolon, credentials = text.strip().partition(";")
     location = _located(url.strip())
     if not semicolon:
@@ -74,8 +75,8 @@ def parse(text: str) -> Location:
     named = _NAMED.fullmatch(credentials)
     if not named:
         raise _refused(
-            "the local cluster does not support keys and tokens; it takes ';managed_identity=<object ID>', "
-            "';managed_identity=system' and ';impersonate'"
+            "the local cluster does not support keys and tokens; use ';managed_identity=<object ID>', "
+            "';managed_identity=system' or ';impersonate'"
         )
     identity = named[1].strip()
     if not identity:
@@ -84,7 +85,7 @@ def parse(text: str) -> Location:
 
 
 def named_identities(connection: str) -> list[str]:
-    """Return the managed identities that a connection string of any service names."""
+    """Return the managed identities named in a connection string of any service."""
     found = [identity.strip() for identity in _STORAGE_IDENTITY.findall(connection)]
     if _SQL_IDENTITY.search(connection):
         user = _SQL_USER.search(connection)
@@ -94,7 +95,9 @@ def named_identities(connection: str) -> list[str]:
 
 def _located(url: str) -> Location:
     if "?" in url or "#" in url:
-        raise _refused("the local cluster does not support shared access signatures: no '?' or '#' in a URL")
+        raise _refused(
+            "the local cluster does not support shared access signatures; remove the part after '?' or '#' from the URL"
+        )
     try:
         parts = urlsplit(url)
         name = parts.netloc.rpartition("@")[2].lower()
@@ -102,9 +105,9 @@ def _located(url: str) -> Location:
         name = ""
     host, is_onelake = _HOST.fullmatch(name), bool(_ONELAKE.fullmatch(name))
     if _ELSEWHERE.fullmatch(name):
-        raise _refused(f"the local cluster does not support storage of this kind, only {_KINDS}")
+        raise _refused(f"the local cluster does not support this kind of storage; use {_KINDS}")
     if not (host or is_onelake) or parts.scheme not in {"https", "abfss"}:
-        raise _refused(f"the local cluster knows no other storage than {_KINDS}")
+        raise _refused(f"the URL is not that of a storage account; use {_KINDS}")
     if parts.scheme == "abfss":
         container, path = parts.netloc.rpartition("@")[0], parts.path[1:]
         root = f"abfss://{container}@{name}"
@@ -114,11 +117,11 @@ def _located(url: str) -> Location:
     is_odd = ".blob." in name if parts.scheme == "abfss" else "@" in parts.netloc
     if is_onelake:
         if is_odd or not checked_path(unquote(container)) or "/" in unquote(container):
-            raise _refused("the URL names no workspace of OneLake")
+            raise _refused("the URL does not contain a valid OneLake workspace")
         return Location(name, container, root, _path(path))
     account, _, cloud = host.groups() if host else ("", "", "")
     if is_odd or not _ACCOUNT.fullmatch(account) or not _CONTAINER.fullmatch(container):
-        raise _refused(f"the URL names no account and container; write {_KINDS}")
+        raise _refused(f"the URL does not contain a valid account and container; use {_KINDS}")
     return Location(account if cloud == _PUBLIC else f"{account}.{cloud}", container, root, _path(path))
 
 
@@ -126,18 +129,21 @@ def _path(encoded: str) -> str:
     try:
         path = unquote(encoded, errors="strict").removesuffix("/")
     except UnicodeDecodeError:
-        raise _refused("the path of the URL is no UTF-8") from None
+        raise _refused("the path of the URL is not valid UTF-8") from None
     return checked_path(path)
 
 
 def checked_path(path: str) -> str:
-    """Return the path of a blob or folder, or refuse what a file system or DuckDB would take for something else."""
+    """Return the path of a blob or folder; refuse one that a file system or DuckDB would interpret differently."""
     for segment in path.split("/") if path else []:
         if segment in {"", ".", ".."} or segment != segment.strip(" .") or _ODD.search(segment):
-            raise _refused('the path of a blob has no empty, "." or ".." parts and none of \\ : * ? " < > | [ ] { }')
+            raise _refused(
+                "a part of a blob path must not be empty, begin or end with a space or a dot, or contain a control "
+                'character or any of \\ : * ? " < > | [ ] { }'
+            )
         if len(segment.encode()) > _LONGEST_PART or len(path) > _LONGEST:
             raise _refused(
-                f"a blob's path has {_LONGEST} characters, and {_LONGEST_PART} bytes between slashes, at most"
+                f"a blob path must not exceed {_LONGEST} characters, or {_LONGEST_PART} bytes between slashes"
             )
     return path
 

@@ -1,4 +1,4 @@
-"""Refusals in Kusto's own error shape; where the service's words are not published, the words are kqlmi's."""
+"""Errors in Kusto's own format, with kqlmi's wording if the service's is not published."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,14 +7,14 @@ from typing import Any, Final
 _DATA: Final = "Kusto.Data.Exceptions"
 _SERVICE: Final = "Kusto.Common.Svc.Exceptions"
 BAD_REQUEST: Final = f"{_DATA}.KustoBadRequestException"
-"""The type of what is refused for no reason that has a type of its own."""
+"""The exception type of an error that has no more specific type."""
 THROTTLED: Final = "Too many requests"
-"""The code of what came while too much was running and waiting."""
+"""The error code of a request that exceeds the limit of running and waiting requests."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inner:
-    """What the service puts into ``innererror``; ``details`` is kqlmi's own, for programs that explain the refusal."""
+    """The content of ``innererror``; ``details`` is kqlmi's addition, for programs that explain the error."""
 
     code: str
     message: str
@@ -23,12 +23,12 @@ class Inner:
 
 
 class KustoError(Exception):
-    """A request that the cluster refuses."""
+    """An error with which the cluster refuses a request."""
 
     def __init__(
         self, status: int, code: str, type_name: str, detail: str, *, message: str = "", inner: Inner | None = None
     ) -> None:
-        """Keep the parts of the body; ``detail`` becomes ``@message``."""
+        """Store the parts of the response body; ``detail`` becomes ``@message``."""
         super().__init__(detail)
         self.status = status
         self.code = code
@@ -40,13 +40,13 @@ class KustoError(Exception):
 
 
 def syntax_error(what: str) -> KustoError:
-    """Refuse text that is no command or query."""
+    """Return the error for text that is not a command or query."""
     inner = Inner("SYN0002", f"Syntax error: SYN0002: {what}", f"{_DATA}.SyntaxException")
     return _unprocessable("BadRequest_SyntaxError", inner.type_name, inner)
 
 
 def semantic_error(what: str) -> KustoError:
-    """Refuse a query that names what does not exist or mixes types."""
+    """Return the error for a query that refers to something unknown or mixes types."""
     inner = Inner("SEM0100", f"Semantic error: SEM0100: {what}", f"{_DATA}.SemanticException")
     return _unprocessable("General_BadRequest", BAD_REQUEST, inner)
 
@@ -56,37 +56,37 @@ def _unprocessable(code: str, type_name: str, inner: Inner) -> KustoError:
 
 
 def bad_request(what: str) -> KustoError:
-    """Refuse a request for a reason of its own."""
+    """Return the error for a request that is invalid for the given reason."""
     return KustoError(400, "General_BadRequest", BAD_REQUEST, f"Request is invalid and cannot be executed: {what}")
 
 
 def unsupported(feature: str) -> KustoError:
-    """Refuse what the documentation describes and the local cluster does not do."""
+    """Return the error for a documented feature that the local cluster does not support."""
     return bad_request(f"the local cluster does not support {feature}")
 
 
 def not_found(name: str, kind: str) -> KustoError:
-    """Refuse a database or entity that does not exist; 400, because clients hide what a 404 says."""
+    """Return the error for a missing database or entity; its status is 400, because clients hide the text of a 404."""
     code, missing = ("DatabaseNotExist", "Database") if kind == "Database" else ("EntityNotFound", "Entity")
     what = f"Entity ID '{name}' of kind '{kind}' was not found."
     return KustoError(400, f"BadRequest_{code}", f"{_DATA}.{missing}NotFoundException", what)
 
 
 def already_exists(name: str, kind: str) -> KustoError:
-    """Refuse to create what is already there."""
+    """Return the error for the creation of an entity that already exists."""
     what = f"Entity ID '{name}' of kind '{kind}' already exists."
     return KustoError(400, "BadRequest", f"{_SERVICE}.EntityAlreadyExistsException", what)
 
 
 def wrong_endpoint() -> KustoError:
-    """Refuse a command at the query endpoint."""
+    """Return the error for a command sent to the query endpoint."""
     return _misdirected("A management command was sent to the query endpoint; send it to /v1/rest/mgmt.")
 
 
 def other_endpoint(endpoint: str, query_url: str, ingest_url: str) -> KustoError:
-    """Refuse what the other service of the cluster carries out."""
+    """Return the error for a request that belongs to the cluster's other endpoint."""
     right = query_url if endpoint == "ingest" else ingest_url
-    return _misdirected(f"The {endpoint} endpoint does not take this; send it to {right}.")
+    return _misdirected(f"The {endpoint} endpoint does not support this request; send it to {right}.")
 
 
 def _misdirected(what: str) -> KustoError:
@@ -94,13 +94,13 @@ def _misdirected(what: str) -> KustoError:
 
 
 def forbidden_operation(principal: str, operation: str, url: str) -> KustoError:
-    """Refuse an operation for lack of a role."""
+    """Return the error for an operation that the principal's roles do not permit."""
     what = f"Principal '{principal}' is not authorized to perform operation '{operation}' on '{url}'."
     return _forbidden(f"{_SERVICE}.UnauthorizedOperationException", what)
 
 
 def forbidden_database(principal: str, database: str) -> KustoError:
-    """Refuse to read a database for lack of a role."""
+    """Return the error for reading a database without a role that permits it."""
     what = f"Principal '{principal}' is not authorized to read database '{database}'."
     return _forbidden("Kusto.DataNode.Exceptions.UnauthorizedDatabaseAccessException", what)
 
@@ -110,10 +110,10 @@ def _forbidden(type_name: str, what: str) -> KustoError:
 
 
 def throttled(capacity: int, command_type: str = "", *, is_query: bool = False) -> KustoError:
-    """Refuse one request too many; the type of a command is not known before it was read.
+    """Return the error for a request beyond the capacity; the type of a command is unknown until it is read.
 
-    Documented are the status, the sentence and the names of the exceptions. Code and message are as a user has published
-    them, and so is the namespace of the exception for queries; that of the other is not known.
+    Documented: the status, the sentence and the names of the exceptions. Published by a user: the code, the message and the
+    namespace of the exception for queries. The namespace of the other exception is unknown.
     """
     what, kind = ("query", "Query") if is_query else ("management command", "ControlCommand")
     which = f"CommandType: '{command_type}', " if command_type else ""
@@ -128,7 +128,7 @@ def throttled(capacity: int, command_type: str = "", *, is_query: bool = False) 
 
 
 def timed_out(seconds: float) -> KustoError:
-    """Return the error of a request that the server's own time limit ended."""
+    """Return the error for a request that exceeded its server timeout."""
     return KustoError(
         504,
         "GatewayTimeout",
@@ -139,11 +139,11 @@ def timed_out(seconds: float) -> KustoError:
 
 
 def cancelled(reason: str) -> KustoError:
-    """Return the error of a request that ``.cancel query`` ended."""
+    """Return the error for a request that ``.cancel query`` ended."""
     what = f"Query was canceled{': ' + reason if reason else '.'}"
     return KustoError(400, "BadRequest_QueryCanceled", f"{_DATA}.KustoQueryCanceledException", what)
 
 
 def http_error(status: int, code: str, what: str) -> KustoError:
-    """Refuse at the level of HTTP."""
+    """Return the error for a request that is refused at the HTTP level."""
     return KustoError(status, code, f"{_SERVICE}.HttpRequestException", what, message=what)

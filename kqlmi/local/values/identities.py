@@ -1,11 +1,11 @@
-"""The managed identities that are assigned to the local cluster."""
+"""The managed identities assigned to the local cluster."""
 
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 TENANT_ID = "6babcaad-604b-40ac-a9d7-9fd97c0b779f"
-"""The tenant of the local cluster and of everybody who calls it."""
+"""The tenant of the local cluster and of its callers."""
 
 
 def _new_id() -> str:
@@ -14,7 +14,7 @@ def _new_id() -> str:
 
 @dataclass(frozen=True)
 class Identity:
-    """A managed identity that is assigned to the cluster."""
+    """A managed identity assigned to the cluster."""
 
     display_name: str
     object_id: str = field(default_factory=_new_id)
@@ -24,14 +24,14 @@ class Identity:
 
 
 def as_identity(given: str | Identity) -> Identity:
-    """Return an identity for a name; the name ``system`` means the cluster's own identity."""
+    """Return the identity, or a new one with the given name; ``system`` makes it system-assigned."""
     if isinstance(given, Identity):
         return given
     return Identity(given, is_system=given == "system")
 
 
 def find(identities: Iterable[Identity], object_id: str) -> Identity | None:
-    """Return the identity with an object ID, or the system identity for the word ``system``."""
+    """Return the identity with an object ID, or the system-assigned identity for ``system``; None if there is none."""
     wanted = object_id.strip().lower()
     for identity in identities:
         if wanted == identity.object_id.lower() or (wanted == "system" and identity.is_system):

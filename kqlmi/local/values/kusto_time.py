@@ -1,4 +1,4 @@
-"""Datetimes and timespans as whole numbers of 100 ns, which is what Kusto keeps."""
+"""Datetimes and timespans as Kusto stores them: whole numbers of ticks of 100 ns."""
 
 import re
 import time
@@ -38,7 +38,7 @@ UNITS = {name: length for length, names in _UNITS.items() for name in names.spli
 
 
 def parse_datetime(text: str) -> int | None:
-    """Return the ticks of an ISO 8601 text, moved to UTC by its offset, or None where this is no such text."""
+    """Return the ticks of an ISO 8601 text, converted to UTC, or None if the text is not a valid datetime."""
     match = _DATETIME.fullmatch(text.strip())
     if not match:
         return None
@@ -54,7 +54,7 @@ def parse_datetime(text: str) -> int | None:
 
 
 def parse_timespan(text: str) -> int | None:
-    """Return the ticks of ``[-][d.]hh:mm[:ss[.fffffff]]`` or of a number with a unit, or None where this is neither."""
+    """Return the ticks of ``[-][d.]hh:mm[:ss[.fffffff]]`` or of a number with a unit, or None if the text is neither."""
     text = text.strip()
     if match := _CLOCK.fullmatch(text):
         days, hours, minutes, seconds = (int(part or 0) for part in match.groups()[1:5])
@@ -73,14 +73,14 @@ def parse_timespan(text: str) -> int | None:
 
 
 def format_datetime(ticks: int) -> str:
-    """Write ticks as the service does: ISO 8601 with seven digits and Z."""
+    """Format ticks as the service does: ISO 8601 with seven digits and Z."""
     seconds, fraction = divmod(ticks, SECOND)
     moment = to_datetime(seconds * SECOND)
     return f"{moment.isoformat()}.{fraction:07d}Z"
 
 
 def format_timespan(ticks: int) -> str:
-    """Write ticks as ``[-][d.]hh:mm:ss[.fffffff]``."""
+    """Format ticks as ``[-][d.]hh:mm:ss[.fffffff]``."""
     seconds, fraction = divmod(abs(ticks), SECOND)
     minutes, second = divmod(seconds, 60)
     hours, minute = divmod(minutes, 60)
@@ -90,12 +90,12 @@ def format_timespan(ticks: int) -> str:
 
 
 def from_datetime(moment: datetime) -> int:
-    """Return the ticks of a datetime without zone."""
+    """Return the ticks of a datetime without a time zone."""
     return from_timedelta(moment - _START)
 
 
 def to_datetime(ticks: int) -> datetime:
-    """Return the datetime, without zone, of ticks; the seventh digit must be zero."""
+    """Return ticks as a datetime without a time zone; the seventh digit must be zero."""
     return _START + timedelta(microseconds=ticks // 10)
 
 
@@ -105,5 +105,5 @@ def from_timedelta(span: timedelta) -> int:
 
 
 def now() -> int:
-    """Return the time as ticks; a whole number of microseconds, which the query engine can hold."""
+    """Return the current time in ticks, a whole number of microseconds because the query engine stores no more."""
     return EPOCH + time.time_ns() // 1000 * 10

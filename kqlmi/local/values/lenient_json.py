@@ -1,4 +1,4 @@
-"""JSON as the service reads it: strict JSON, and strings in single quotes."""
+"""JSON as the service reads it: strict JSON, but with single-quoted strings allowed."""
 
 import json
 import math
@@ -7,7 +7,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Never
 
 _INSIDE = r"""(?:[^{}\\\x00-\x1f]|\\(?:['"\\/bfnrt]|u[0-9A-Fa-f]{{4}}))*"""
-# What strict JSON does not have, or bounds: a string, a quote that begins none, a bracket, and the byte order mark.
+# The pieces to convert or check: a string, a quote without a valid string, a bracket, and the byte order mark.
 _PIECE = re.compile(rf"""'{_INSIDE.format("'")}'|"{_INSIDE.format('"')}"|['"\[\]{{}}\ufeff]""")
 _ESCAPE = re.compile(r"\\(u[0-9A-Fa-f]{4}|.)")
 _LETTERS = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
@@ -17,25 +17,27 @@ _SHOWN = 40
 
 
 class LenientJsonError(ValueError):
-    """What is wrong, and where."""
+    """An error in JSON text, with its offset if it is known."""
 
 
 def loads(text: str) -> Any:
-    """Return the value of a JSON text; a key that an object repeats is an error.
+    """Return the value of a JSON text; a repeated key in an object is an error.
 
-    A number is an int, a float, or a Decimal where a float would be another number.
+    A number is an int, a float, or a Decimal if a float would change its value.
     """
     depth = moved = 0
-    offsets = [(0, 0)]  # where in the strict text each piece ends, and how much longer it is until there
+    offsets = [(0, 0)]  # of each piece: its end in the strict text, and how much longer that text is up to there
 
     def strict(found: re.Match[str]) -> str:
         nonlocal depth, moved
         piece = found[0]
         if piece in {"'", '"'}:
-            raise LenientJsonError(f"expected a string that ends with {piece} at offset {found.start()}")
+            raise LenientJsonError(
+                f"the string at offset {found.start()} is not closed by {piece}, or contains an invalid character or escape"
+            )
         depth += (piece in {"[", "{"}) - (piece in {"]", "}"})
         if depth > _MAX_DEPTH:
-            raise LenientJsonError(f"nested more than {_MAX_DEPTH} deep")
+            raise LenientJsonError(f"nested more than {_MAX_DEPTH} levels deep")
         written = " " if piece == "\ufeff" else json.dumps(_text(piece[1:-1])) if len(piece) > 1 else piece
         moved += len(written) - len(piece)
         offsets.append((found.end() + moved, moved))
@@ -53,10 +55,10 @@ def loads(text: str) -> Any:
 
 
 def dumps(value: Any) -> str:
-    """Write compact JSON; a Decimal is a number."""
+    """Return compact JSON; a Decimal becomes a number."""
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    except TypeError:  # a Decimal, somewhere
+    except TypeError:  # there is a Decimal in it
         if isinstance(value, dict):
             return f"{{{','.join(f'{dumps(name)}:{dumps(item)}' for name, item in value.items())}}}"
         if isinstance(value, list | tuple):
@@ -65,7 +67,7 @@ def dumps(value: Any) -> str:
 
 
 def is_text(value: Any) -> bool:
-    """Check whether every text in a JSON value is made of whole characters, and can be written as UTF-8."""
+    """Check whether every text in a JSON value can be encoded as UTF-8."""
     try:
         json.dumps(value, ensure_ascii=False, default=str).encode()
     except UnicodeEncodeError:
@@ -78,20 +80,20 @@ def _text(inside: str) -> str:
     try:
         return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
     except UnicodeDecodeError:
-        raise LenientJsonError("a string holds half of a surrogate pair, which is no character") from None
+        raise LenientJsonError("a string contains an unpaired surrogate") from None
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members: dict[str, Any] = {}
     for name, value in pairs:
         if name in members:
-            raise LenientJsonError(f"the property {name!r} is given twice")
+            raise LenientJsonError(f"the property {name!r} appears twice")
         members[name] = value
     return members
 
 
 def _refuse(word: str) -> Never:
-    raise LenientJsonError(f"{word} is no JSON value")
+    raise LenientJsonError(f"{word} is not a JSON value")
 
 
 def _number(text: str) -> int | float | Decimal:

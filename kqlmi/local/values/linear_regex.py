@@ -1,4 +1,4 @@
-"""Regular expressions that somebody else wrote, matched in time linear in the text."""
+"""Untrusted regular expressions, matched in linear time."""
 
 from functools import lru_cache
 from typing import Any
@@ -9,12 +9,12 @@ def compiled(regex: str) -> Any:
     """Return an expression compiled by RE2.
 
     Raises:
-        ValueError: RE2 does not take it.
+        ValueError: RE2 does not support the expression.
     """
     import re2  # heavy
 
     options = re2.Options()
-    options.log_errors = False  # it would print them
+    options.log_errors = False  # RE2 would print them
     try:
         return re2.compile(regex, options)
     except (re2.error, UnicodeEncodeError) as error:

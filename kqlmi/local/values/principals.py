@@ -1,4 +1,4 @@
-"""Who calls, and what their roles let them do."""
+"""Principals, their security roles, and the callers of the local cluster."""
 
 import uuid
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from kqlmi.local.values.identities import TENANT_ID, Identity
 
 
 class Role(StrEnum):
-    """A security role, by the word that commands use for it."""
+    """A security role; its value is the word that commands use."""
 
     ADMINS = "admins"
     USERS = "users"
@@ -50,16 +50,16 @@ class Principal:
 
     @property
     def fqn(self) -> str:
-        """The fully qualified name, as commands write principals."""
+        """The fully qualified name, as used in commands."""
         return f"{self.kind}={self.object_id};{self.tenant_id}" if self.tenant_id else f"{self.kind}={self.object_id}"
 
     @property
     def type_name(self) -> str:
-        """The type of the principal, in words."""
+        """The type of the principal, as shown in results."""
         return _TYPES[self.kind]
 
     def is_same(self, other: "Principal") -> bool:
-        """Check whether two principals are one; an application may be named by its object ID or its client ID."""
+        """Check whether two principals are the same; an application can be identified by its object ID or its client ID."""
         mine, theirs = ({one.object_id.lower(), one.other_id.lower()} - {""} for one in (self, other))
         tenants = {self.tenant_id.lower(), other.tenant_id.lower()} - {""}
         return self.kind == other.kind and bool(mine & theirs) and len(tenants) <= 1
@@ -67,26 +67,26 @@ class Principal:
 
 @dataclass(frozen=True)
 class Caller:
-    """The owner of a token; ``roles`` are those that hold for all databases."""
+    """The owner of an access token; ``roles`` apply to all databases."""
 
     principal: Principal
     roles: frozenset[Role] = field(default=frozenset())
 
 
 def new_app(display_name: str) -> Principal:
-    """Return an application of its own object ID."""
+    """Return an application with a new object ID and client ID."""
     return Principal("aadapp", str(uuid.uuid4()), display_name, other_id=str(uuid.uuid4()))
 
 
 def of_identity(identity: Identity) -> Principal:
-    """Return a managed identity as a principal, which can hold roles in databases."""
+    """Return the principal of a managed identity, which can be assigned roles in databases."""
     return Principal(
         "aadapp", identity.object_id, identity.display_name, identity.tenant_id, other_id=identity.client_id
     )
 
 
 def parse_fqn(text: str, known: Iterable[Principal], identities: Iterable[Identity]) -> Principal:
-    """Read ``aadapp=<id>;<tenant>``, ``aaduser=…`` or ``aadgroup=…``; known principals keep their names."""
+    """Read ``aadapp=<id>;<tenant>``, ``aaduser=…`` or ``aadgroup=…``; return the known principal if one matches."""
     kind, equals, rest = text.partition("=")
     name, _, tenant = rest.partition(";")
     kind, name = kind.strip().lower(), name.strip()
@@ -94,7 +94,7 @@ def parse_fqn(text: str, known: Iterable[Principal], identities: Iterable[Identi
         raise unsupported("principals of the kind msauser")
     if kind not in _TYPES or not equals or not name:
         raise bad_request(
-            f"'{text}' is no principal; write aadapp=<object ID>;<tenant>, aaduser=<name> or aadgroup=<name>"
+            f"'{text}' is not a principal; use aadapp=<object ID>;<tenant>, aaduser=<name> or aadgroup=<name>"
         )
     given = Principal(kind, name, name, tenant.strip())
     apps = map(of_identity, identities)

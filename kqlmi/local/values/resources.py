@@ -1,4 +1,4 @@
-"""Resource IDs: how Azure Resource Manager names the cluster and what it works with."""
+"""Azure Resource Manager's IDs of the cluster, of managed identities and of event hubs."""
 
 import re
 
@@ -19,7 +19,7 @@ def cluster_id(name: str) -> str:
 
 
 def identity_id(name: str) -> str:
-    """Return the resource ID of a user-assigned identity by its name."""
+    """Return the resource ID of the user-assigned identity with a name."""
     return f"{GROUP_ID}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/{name}"
 
 
@@ -29,7 +29,7 @@ def hub_id(namespace: str, hub: str) -> str:
 
 
 def parse_hub(resource_id: str) -> tuple[str, str]:
-    """Return namespace and hub of a resource ID, in lower case, or refuse it."""
+    """Return the namespace and the event hub in a resource ID, both in lower case."""
     found = _HUB.fullmatch(resource_id)
     if not found:
         raise bad_request(f"'{resource_id}' is not the resource ID of an event hub")

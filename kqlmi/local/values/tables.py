@@ -1,4 +1,4 @@
-"""Rows with Kusto types, as every part of the local cluster passes them on."""
+"""Tables of Kusto values, which the parts of the local cluster exchange."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -29,10 +29,10 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Columns and rows.
+    """A table of columns and rows.
 
-    Values are: ``bool``, ``int``, ``float``, ``Decimal`` and ``str`` for the types of these names; a number of 100 ns
-    ticks for datetime (since year 1) and timespan; lower-case text for guid; JSON text for dynamic; None for null.
+    The values are ``bool`` for bool; ``int`` for int and long; ``float`` for real; ``Decimal`` for decimal; ``str`` for string;
+    ticks of 100 ns for datetime (since year 1) and timespan; lower-case text for guid; JSON text for dynamic; None for null.
     """
 
     columns: tuple[Column, ...]
@@ -42,12 +42,12 @@ class Table:
         return iter(self.rows)
 
     def with_rows(self, rows: Iterable[tuple[Any, ...]]) -> "Table":
-        """Return the same columns with other rows."""
+        """Return a table with the same columns and other rows."""
         return Table(self.columns, tuple(rows))
 
 
 def kusto_type(name: str) -> str | None:
-    """Return the canonical spelling of a type name, or None if there is no such type."""
+    """Return the canonical spelling of a type name, or None if it is unknown."""
     return name if name in KUSTO_TYPES else TYPE_ALIASES.get(name)
 
 
@@ -58,5 +58,5 @@ def columns(schema: str) -> tuple[Column, ...]:
 
 
 def schema_text(found: Iterable[Column], separator: str = ", ") -> str:
-    """Return columns as a schema is written."""
+    """Return columns as schema text, such as ``Name:type, Name:type``."""
     return separator.join(f"{column.name}:{column.type}" for column in found)

@@ -1,4 +1,4 @@
-"""Values as JSON by their types, and back: dataclasses, mappings, tuples and enumerations survive."""
+"""Conversion of typed values to JSON and back: dataclasses, mappings, tuples, sets and enumerations."""
 
 import dataclasses
 import types
@@ -15,13 +15,13 @@ _JSON: Final = frozenset({str, int, bool, float, Any})
 
 @cache
 def fields(kind: type) -> Mapping[str, Any]:
-    """Return the types of a dataclass's fields by name."""
+    """Return the types of a dataclass's fields, by name."""
     hints = typing.get_type_hints(kind)
     return {one.name: hints[one.name] for one in dataclasses.fields(kind)}
 
 
 def encode(kind: Any, value: Any) -> Any:
-    """Return a value of a type as JSON; ``Any`` is JSON already, with decimals in an object of their own."""
+    """Return the JSON form of a value of the given type; ``Any`` is already JSON, except for decimals, which become objects."""
     kind, origin, arguments = _parts(kind)
     if value is None or kind in _JSON:
         return _plain(value)
@@ -35,7 +35,7 @@ def encode(kind: Any, value: Any) -> Any:
 
 
 def decode(kind: Any, data: Any) -> Any:
-    """Return the value of a type that JSON stands for."""
+    """Return the value of the given type from its JSON form."""
     kind, origin, arguments = _parts(kind)
     if data is None or kind in _JSON:
         return _restored(data)
@@ -48,12 +48,12 @@ def decode(kind: Any, data: Any) -> Any:
         return {decode(arguments[0], name): decode(arguments[1], item) for name, item in data}
     if origin in {tuple, frozenset}:
         return origin(decode(one, item) for one, item in zip(_inner(arguments, len(data)), data, strict=True))
-    raise TypeError(f"no value of the type {origin} is kept")
+    raise TypeError(f"values of type {kind} cannot be read from JSON")
 
 
 @cache
 def _parts(kind: Any) -> tuple[Any, Any, tuple[Any, ...]]:
-    """Return a type, of an optional one that which is not None, with its origin and arguments."""
+    """Return a type, without None if it is optional, with its origin and arguments."""
     if typing.get_origin(kind) in {types.UnionType, typing.Union}:
         kind = next(one for one in typing.get_args(kind) if one is not types.NoneType)
     return kind, typing.get_origin(kind), typing.get_args(kind)

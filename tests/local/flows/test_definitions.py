@@ -78,14 +78,14 @@ def test_partitions_are_shown_as_in_the_documentation(here: World) -> None:
 @pytest.mark.parametrize(
     ("by", "says"),
     [
-        ("partition by (A:int)", "'A' must be of the type"),
-        ("partition by (A:string = nope)", "'nope', which is no column"),
-        ("partition by (A:string = toupper(a))", "none that is documented"),
-        ("partition by (A:string, A:string)", "two partitions have one name"),
-        ("partition by (A:string) pathformat=(B)", "'B', which is no partition"),
+        ("partition by (A:int)", "the type of the partition 'A' must be"),
+        ("partition by (A:string = nope)", "'nope', which is not a column"),
+        ("partition by (A:string = toupper(a))", "not a documented one"),
+        ("partition by (A:string, A:string)", "two partitions have the same name"),
+        ("partition by (A:string) pathformat=(B)", "'B', which is not a partition"),
         ("partition by (A:string) pathformat=()", "expected a path format"),
-        ("partition by (A:datetime) pathformat=(datetime_pattern('yyyy'))", "datetime_pattern takes"),
-        ("partition by (A:datetime) pathformat=(datetime_pattern('yyyy' 'MM', B, A))", "datetime_pattern takes"),
+        ("partition by (A:datetime) pathformat=(datetime_pattern('yyyy'))", "datetime_pattern requires"),
+        ("partition by (A:datetime) pathformat=(datetime_pattern('yyyy' 'MM', B, A))", "datetime_pattern requires"),
         ("partition by (A:datetime) pathformat=(datetime_pattern(//\n, A))", "Syntax error"),
     ],
 )

@@ -168,7 +168,7 @@ def test_the_default_database_is_the_first(reader: Any) -> None:
         ("database('Nowhere').T", "BadRequest_DatabaseNotExist", "Nowhere"),
         ("cluster('help').database('Samples').StormEvents", "General_BadRequest", "cluster"),
         ("let d = 'Sales'; database(d).Orders", "General_BadRequest", "literal"),
-        ("externaldata(x: string) ['https://a.example/b']", "General_BadRequest", "no other storage"),
+        ("externaldata(x: string) ['https://a.example/b']", "General_BadRequest", "not that of a storage account"),
         ("StormEvents | | count", "BadRequest_SyntaxError", "SYN0002"),
         ("print x = 'open", "BadRequest_SyntaxError", "SYN0002"),
         ("", "BadRequest_SyntaxError", "empty"),

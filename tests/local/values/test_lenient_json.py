@@ -55,10 +55,10 @@ def test_a_number_without_value_and_half_a_character_are_refused(text: str) -> N
     ("text", "says"),
     [
         ("['it\\'s', 'é', x]", "at offset 15, found 'x]'"),
-        ("['a', 'b]", "a string that ends with ' at offset 6"),
-        ('["a\n", \'b"\']', 'a string that ends with " at offset 1'),
-        ("{'a': 1, \"a\": 2}", "the property 'a' is given twice"),
-        ("[" * 65 + "1" + "]" * 65, "nested more than 64 deep"),
+        ("['a', 'b]", "the string at offset 6 is not closed by '"),
+        ('["a\n", \'b"\']', 'the string at offset 1 is not closed by "'),
+        ("{'a': 1, \"a\": 2}", "the property 'a' appears twice"),
+        ("[" * 65 + "1" + "]" * 65, "nested more than 64 levels deep"),
         ("['a'", "found the end"),
     ],
 )
