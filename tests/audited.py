@@ -1,4 +1,4 @@
-"""A cluster in which every workflow that the local cluster carries out runs, each with the grant that it needs."""
+"""A cluster in which every workflow that the local cluster supports runs, each with the grant that it needs."""
 
 import json
 from collections.abc import Callable
@@ -30,14 +30,14 @@ NEEDED = {
     "dumper": {"Samples": "ExportRequest"},
     "receiver": {"Samples": "DataConnection"},
 }
-# Names that a newer service would know; the last ones are spelt almost like known ones.
+# Usages that a newer service might have; the last ones are spelt almost like known ones.
 STRANGE = ("FutureFlow", "QuantumFlow", "ExternalTables", "AutomatedFlow", "SqlRequests", "Native Ingestion", "AzureAl")
 CALLOUT = [{"CalloutType": "sandbox_artifacts", "CalloutUriRegex": "acct\\.blob", "CanCall": True}]
 SCRIPT = "result = df.assign(a=open('Temp/a.txt').read().strip())"
 
 
 class Busy:
-    """The cluster, with words for granting; ``others`` are identities beside those of the workflows."""
+    """The cluster, with helpers for granting; ``others`` are identities in addition to those of the workflows."""
 
     def __init__(self, cluster: LocalCluster, folder: Path, others: tuple[str, ...] = ()) -> None:
         self.cluster, self.folder = cluster, folder
@@ -66,7 +66,7 @@ class Busy:
         self.run(f".alter-merge {self.scope(database)} policy managed_identity '{payload}'")
 
     def revoke(self, name: str, usage: str, database: str = "") -> None:
-        """Take one usage away, by a command that repeats all others."""
+        """Revoke one usage, with a command that repeats all the others."""
         scope = self.scope(database)
         [[text]] = self.run(f".show {scope} policy managed_identity | project Policy")
         items = json.loads(text)
@@ -149,7 +149,7 @@ class Busy:
             client.data_connections.begin_create_or_update(*place, body).wait()
 
     def unassign(self, *names: str) -> None:
-        """Take identities off the cluster, by Azure Resource Manager."""
+        """Unassign identities from the cluster through Azure Resource Manager."""
         cluster = self.cluster
         group = cluster.resource_id.partition("/providers")[0]
         users = f"{group}/providers/Microsoft.ManagedIdentity/userAssignedIdentities"
@@ -161,7 +161,7 @@ class Busy:
             client.clusters.begin_update(cluster.resource_group, cluster.name, {"identity": block}).result()
 
     def assigned(self) -> tuple[Identity, ...]:
-        """Give the identities of the cluster as Azure Resource Manager lists them."""
+        """Return the identities of the cluster as Azure Resource Manager lists them."""
         cluster = self.cluster
         with KustoManagementClient(subscription_id=cluster.subscription_id, **cluster.arm_options) as client:
             found: Any = client.clusters.get(cluster.resource_group, cluster.name).identity
@@ -173,7 +173,7 @@ class Busy:
 
     @property
     def quick(self) -> dict[str, Callable[[], object]]:
-        """Give the workflows that end at once; each raises if it is refused."""
+        """Return the workflows that finish at once; each raises if it is refused."""
         fetch = self.where("fetcher", "in/a.csv")
         options = f"dynamic({{'StorageContainers': [{self.where('fetcher', 'in2')}], 'DataFormat': 'csv'}})"
         shape = "(a: string, b: long)"
@@ -201,7 +201,7 @@ class Busy:
 
     @property
     def slow(self) -> dict[str, Callable[[], object]]:
-        """Give the workflows that take a while, or run in the background."""
+        """Return the workflows that take a while, or run in the background."""
         artifacts = f"bag_pack('a.txt', {self.where('artist', 'a.txt')})"
         plugin = f"python(typeof(*), {json.dumps(SCRIPT)}, external_artifacts={artifacts})"
 
@@ -245,7 +245,7 @@ class Busy:
         return int(self.run(f"{table} | count")[0][0])
 
     def work(self, *, slow: bool = False) -> None:
-        """Run every workflow that ends at once, and perhaps the others; AssertionError names one that stopped."""
+        """Run every workflow that finishes at once, and optionally the slow ones; AssertionError names one that stopped."""
         for name, run in (self.quick | (self.slow if slow else {})).items():
             try:
                 run()

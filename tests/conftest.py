@@ -1,4 +1,4 @@
-"""What holds for every test: how far the laws search, what one worker runs alone, and no silent skips."""
+"""Settings for every test: the number of examples, the grouping of tests by worker, and the reporting of skips."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings
 
 CI = os.environ.get("CI") == "true"
-# What a developer's machine may lack, and CI may not.
+# A developer's machine may lack the programs that these need; CI must have them.
 NEVER_SKIPPED_IN_CI = {"browser", "node", "notebook"}
 
 # Whole workflows, programs that are started and killed, hundreds of sessions: together they take most of the time.
@@ -30,8 +30,8 @@ SLOW = (
     "tests/test_tighten.py",
 )
 
-# How far the laws search. No deadline: a busy machine is not a bug. The same examples every time where a failure must be
-# the change's own: in CI, and in the quick run.
+# The number of examples. No deadline: a busy machine is not a bug. In CI and in the quick run the examples are the same
+# every time, so that a failure is caused by the change under test.
 settings.register_profile("few", deadline=None, derandomize=True, max_examples=25)
 settings.register_profile("usual", deadline=None, derandomize=CI, max_examples=50)
 settings.register_profile("deep", deadline=None, max_examples=1000)
@@ -42,7 +42,7 @@ _NUMBERS = count()
 
 
 def _set_folders(patch: pytest.MonkeyPatch, folder: Path) -> None:
-    """Keep the history of a test out of the user's, and the user's configuration out of a test."""
+    """Keep a test's history out of the user's, and the user's configuration out of a test."""
     folder.mkdir(parents=True, exist_ok=True)
     patch.setenv("KQLMI_STATE", str(folder / "state"))
     patch.setenv("KQLMI_CONFIG", str(folder / "config.toml"))
@@ -50,7 +50,7 @@ def _set_folders(patch: pytest.MonkeyPatch, folder: Path) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _shared_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Set the folders for what is prepared for several tests."""
+    """Set the folders for fixtures that several tests share."""
     with pytest.MonkeyPatch.context() as patch:
         _set_folders(patch, tmp_path_factory.mktemp("shared"))
         yield
@@ -58,20 +58,20 @@ def _shared_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Not tmp_path: it lists the folders of all tests before, which takes longer than most tests.
+    # Not tmp_path: it lists the folders of all earlier tests, which takes longer than most tests.
     _set_folders(monkeypatch, tmp_path_factory.getbasetemp() / "own" / str(next(_NUMBERS)))
 
 
 @pytest.fixture(autouse=True)
 def _own_clouds() -> Iterator[None]:
-    """Forget how to sign in at a port: the next test may have it for another server."""
+    """Forget the sign-in metadata of each port, because the next test may reuse the port for another server."""
     yield
     if "azure.kusto.data._cloud_settings" in sys.modules:
         sys.modules["azure.kusto.data._cloud_settings"].CloudSettings._cloud_cache.clear()
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Return two workers for each core: a test waits as long for its own server, kernel or disk as it computes."""
+    """Return two workers for each core, because a test waits as much as it computes."""
     return 2 * (os.cpu_count() or 1)
 
 
@@ -79,7 +79,7 @@ def pytest_xdist_auto_num_workers() -> int:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Turn a skip that CI must not have into a failure."""
+    """Turn a skip that CI does not allow into a failure."""
     report = yield
     needs = NEVER_SKIPPED_IN_CI & {mark.name for mark in item.iter_markers()}
     if CI and needs and report.skipped and call.excinfo and not hasattr(report, "wasxfail"):
@@ -90,18 +90,18 @@ def pytest_runtest_makereport(
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is slow, and let one worker run everything in a browser, so that there is one browser and one JupyterLab."""
+    """Mark slow tests, and group all browser tests on one worker, so that there is one browser and one JupyterLab."""
     for item in items:
         if item.nodeid.startswith(SLOW):
             item.add_marker(pytest.mark.slow)
         if item.get_closest_marker("browser"):
             item.add_marker(pytest.mark.xdist_group("browser"))
-    # What takes long begins first: no worker waits for it at the end.
+    # Slow tests begin first, so that no worker waits for them at the end.
     items.sort(key=lambda item: (not item.get_closest_marker("browser"), not item.get_closest_marker("slow")))
 
 
 def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter") -> None:
-    """Report at the end what this machine lacks, and how many tests that kept from running."""
+    """Report at the end what this machine lacks, and how many tests could not run for that reason."""
     skipped: list[pytest.TestReport] = terminalreporter.stats.get("skipped", [])
     lacking = Counter(
         (needs, report.longrepr[2].removeprefix("Skipped: "))

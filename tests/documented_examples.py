@@ -1,12 +1,12 @@
-"""Run the documentation's own examples against the local cluster, and write what becomes of each.
+"""Run the documentation's own examples against the local cluster, and record the result of each.
 
-A script beside the suite, for who has a checkout of MicrosoftDocs/dataexplorer-docs:
+A script outside the test suite; it needs a checkout of MicrosoftDocs/dataexplorer-docs:
 
     KUSTO_DOCS=/path/to/dataexplorer-docs python -m tests.documented_examples
 
-It takes every Kusto fence of the pages in ``PAGES``, runs it in a fresh cluster that holds what it names, and writes page,
-ordinal and verdict to ``documented_examples.tsv``, with no text of the pages. Placeholders are filled in, and so are
-the secrets that the pages leave out (``;secretKey``, ``?...SAS...``): by a managed identity, which the local cluster has.
+It takes every Kusto fence of the pages in ``PAGES``, runs it in a fresh cluster that has the entities it names, and writes
+page, ordinal and verdict to ``documented_examples.tsv``, with no text of the pages. Placeholders are filled in. Secrets that
+the pages omit (``;secretKey``, ``?...SAS...``) are replaced by a managed identity, which the local cluster supports.
 """
 
 import gzip
@@ -39,7 +39,7 @@ PAGES = re.compile(
 RESULT = Path(__file__).with_suffix(".tsv")
 DONE, KNOWN, REFUSED = "carried out", "known and not carried out", "refused otherwise"
 
-# Those of every table that an example names and its page does not create.
+# The columns of every table that an example names and its page does not create.
 COLUMNS = (
     "Timestamp: datetime, CustomerName: string, EventType: string, State: string, Source: string, IsDeleted: bool, "
     "UserID: string, Level: string, CreatedOn: datetime, ExtentId: string, id: string, "
@@ -64,7 +64,7 @@ _FILE = re.compile(
     r"https://(\w+)\.blob\.core\.windows\.net/([\w-]+)(/[^'\";?]*\.\w+)?|abfss://([\w-]+)@(\w+)\.dfs[^/]*(/[^'\";]*\.\w+)?",
     re.IGNORECASE,
 )
-# What a page leaves to its reader, and three misprints.
+# Text that a page leaves for the reader to fill in, and three misprints.
 _FILLED = [
     (r"<(objectId|managed_identity_id)>", "{identity}"),
     (r"(?<=managed_identity=)(\.\.\.|" + _GUID + ")", "{identity}"),
@@ -100,7 +100,7 @@ _DEFINES = re.compile(
 
 @dataclass(frozen=True)
 class Example:
-    """A fence of a page, as the requests that it holds."""
+    """A fence of a page, as the requests in it."""
 
     page: str
     ordinal: int
@@ -108,21 +108,21 @@ class Example:
 
     @property
     def concerns_identities(self) -> bool:
-        """Whether it uses an identity, or defines what one uses."""
+        """Whether it uses an identity, or defines something that uses one."""
         return any(_IDENTITY.search(filled(one)) or _DEFINES.search(one) for one in self.requests)
 
 
 def examples(docs: Path) -> Iterator[Example]:
     """Yield the fences of the pages."""
     for path in sorted(docs.rglob("*.md")):
-        if PAGES.search(path.name) and path.name != "lightingest.md":  # whose fences are command lines
+        if PAGES.search(path.name) and path.name != "lightingest.md":  # its fences are command lines
             page = path.relative_to(docs).as_posix()
             for ordinal, text in enumerate(_FENCE.findall(path.read_text(encoding="utf-8")), 1):
                 yield Example(page, ordinal, tuple(_requests(text)))
 
 
 def _requests(fence: str) -> Iterator[str]:
-    """Yield the requests of a fence: blank lines part them, and each line that begins a command."""
+    """Yield the requests of a fence, which are separated by blank lines and begin with each command."""
     text = textwrap.dedent(re.sub(r"^> ?", "", fence, flags=re.MULTILINE)).strip()
     parts: list[str] = []
     for block in re.split(r"\n\s*\n", text):
@@ -139,14 +139,14 @@ def _requests(fence: str) -> Iterator[str]:
 
 
 def filled(text: str) -> str:
-    """Return a text with what its page leaves to the reader; words in braces are filled in later."""
+    """Return a text with its page's placeholders replaced; words in braces are filled in later."""
     for pattern, by in _FILLED:
         text = re.sub(pattern, by, text, flags=re.MULTILINE | re.IGNORECASE)
     return text
 
 
 class Scene:
-    """A fresh cluster with what an example names."""
+    """A fresh cluster with the entities that an example names."""
 
     def __init__(self, cluster: LocalCluster, folder: Path) -> None:
         self._cluster, self._folder = cluster, folder
@@ -199,7 +199,7 @@ class Scene:
         return text
 
     def prepare(self, text: str) -> str:
-        """Make what a text names, take away what it creates, and return it with the ID of an operation that there is."""
+        """Create the entities that a text needs, drop those it creates, and return it with the ID of an existing operation."""
         for name in {"MyDatabase", *re.findall(r"\bdatabase\s*(?:\(')?([A-Za-z]\w*)", text)}:
             self.run(f".create database ['{name}'] ifnotexists")
             self.run(f".add database ['{name}'] viewers ('aadapp={self.identity}', 'aadapp={self.system}')")
@@ -217,7 +217,7 @@ class Scene:
         return text
 
     def _make(self, text: str) -> None:
-        """Make the entities that a text names."""
+        """Create the entities that a text names."""
         for name in re.findall(r"(?:external table|\bto table|external_table\(.)\s*(\w+)", text):
             kind = (
                 self._location.replace("storage dataformat=csv", "delta")
@@ -258,14 +258,14 @@ class Scene:
         elif path:
             target.write_bytes(gzip.compress(b"") if path.endswith(".gz") else b"")
         base = f"https://{account}.blob.core.windows.net/{container}"
-        with suppress(InputError):  # no container is called so: the text itself will be refused for it
+        with suppress(InputError):  # not a valid container name: the text itself will be refused for it
             self._cluster.add_storage(base, root)
             for identity in (self.identity, self.system):
                 self._cluster.assign_role(identity, base, "Storage Blob Data Contributor")
 
 
 def verdict(example: Example, before: list[Example]) -> tuple[str, str]:
-    """Return what becomes of an example, and the refusal."""
+    """Return the verdict on an example, and the refusal."""
     with (
         TemporaryDirectory() as folder,
         local.start(databases=["MyDatabase"], identities=["system", "mine"]) as cluster,

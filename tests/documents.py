@@ -1,4 +1,4 @@
-"""The documents of the project, as tests read them and run their examples."""
+"""The documents of the project, and helpers that run their examples."""
 
 import os
 import re
@@ -28,7 +28,7 @@ _STATUS: Final = re.compile(r"# ends with (\d+)")
 
 
 def load(path: Path) -> ModuleType:
-    """Import a file that is in no package; the lowest dependencies are tested without the source folder on the path."""
+    """Import a file outside any package; with the lowest dependencies, the source folder is not on the path."""
     spec = spec_from_file_location(path.stem, path)
     assert spec
     assert spec.loader
@@ -39,9 +39,9 @@ def load(path: Path) -> ModuleType:
 
 @dataclass(frozen=True)
 class Example:
-    """A block of a document, and the output that the block of text right behind it shows; None without one.
+    """A block of a document, and the output that the text block directly after it shows, or None.
 
-    ``place`` is where that output stands in the document.
+    ``place`` is the position of that output in the document.
     """
 
     language: str
@@ -51,18 +51,18 @@ class Example:
 
     @property
     def fails(self) -> bool:
-        """Return whether its output is an error."""
+        """Whether its output is an error."""
         return bool(_FAILURE.search(self.output or ""))
 
     def shows(self, output: str) -> bool:
-        """Check whether an output is the one that the document shows; ``…`` stands for anything."""
+        """Check whether an output matches the one that the document shows, in which ``…`` matches anything."""
         if self.output is None:
             return True
         wanted = ".*".join(map(re.escape, _lines(self.output).split("…")))
         return re.fullmatch(wanted, _lines(output), re.DOTALL) is not None
 
     def with_output(self, document: str, output: str) -> str:
-        """Return the document with another output of this example."""
+        """Return the document with the output of this example replaced."""
         return f"{document[: self.place.start]}{_lines(output)}\n{document[self.place.stop :]}"
 
 
@@ -71,7 +71,7 @@ def _lines(text: str) -> str:
 
 
 def examples(text: str) -> Iterator[Example]:
-    """Yield the blocks of a document that are not the output of the block before."""
+    """Yield the blocks of a document, except those that show the output of the preceding block."""
     found = list(_FENCE.finditer(text))
     used = None
     for block, after in zip(found, [*found[1:], None], strict=False):
@@ -83,7 +83,7 @@ def examples(text: str) -> Iterator[Example]:
 
 
 def run_python(text: str, folder: Path) -> str:
-    """Run a program in a folder of its own, and return what it prints; it must succeed in silence."""
+    """Run a program in its own folder, and return its output; it must succeed and write no errors."""
     command = [sys.executable, "-c", text]
     environment = {**os.environ, "HOME": str(folder)}
     done = subprocess.run(
@@ -94,7 +94,7 @@ def run_python(text: str, folder: Path) -> str:
 
 
 def run_shell(text: str) -> None:
-    """Run the ``kqlmi`` lines of a shell, each to the status that its comment names; ``> FILE`` takes what one prints."""
+    """Run the ``kqlmi`` lines of a shell; a comment states the exit status, and ``> FILE`` redirects the output."""
     for line in text.splitlines():
         program, *words = shlex.split(line, comments=True)
         assert program == "kqlmi", f"No test runs {program}."
@@ -106,7 +106,7 @@ def run_shell(text: str) -> None:
 
 
 def run_toml(text: str) -> None:
-    """Read a configuration file."""
+    """Check a configuration file."""
     from kqlmi.session.connections.configuration import KEYS
 
     for one in tomllib.loads(text)["connections"].values():
@@ -114,9 +114,9 @@ def run_toml(text: str) -> None:
 
 
 def run_yaml(text: str) -> None:
-    """Write a policy file where the examples behind it find it."""
+    """Write a policy file where the following examples read it."""
     Path("policy.yaml").write_text(text, encoding="utf-8")
 
 
 RUN: Final[dict[str, Callable[[str], None]]] = {"shell": run_shell, "toml": run_toml, "yaml": run_yaml}
-"""What runs an example in this process, by its language; one in Python or for a notebook takes more."""
+"""The functions that run examples in this process, by language, except those in Python or for a notebook."""

@@ -1,4 +1,4 @@
-"""A query that the local cluster does not finish while a test waits."""
+"""A query that the local cluster does not finish during a test."""
 
 ENDLESS = (
     "range x from 1 to 1000000 step 1 | extend k = 1"

@@ -1,4 +1,4 @@
-"""Carrying out the lines that kqlmi prints, as they stand; what Azure would do, the local cluster does."""
+"""A helper that runs the lines that kqlmi prints, with the local cluster in the role of Azure."""
 
 import re
 import shlex
@@ -11,7 +11,7 @@ _CONTAINER = re.compile(r".*/storageAccounts/(\w+)/blobServices/default/containe
 
 
 def carry_out(cluster: LocalCluster, session: Session, line: str) -> None:
-    """Carry out a ``%kqlmi grant``, a cell, or a line of the Azure CLI; all must name the session."""
+    """Run a ``%kqlmi grant`` line, a cell, or a line of the Azure CLI; kqlmi's own must name the session."""
     head, _, command = line.partition("\n")
     words = shlex.split(head.removeprefix("%kqlmi "))
     options = dict(word.removeprefix("--").split("=") for word in words if "=" in word)

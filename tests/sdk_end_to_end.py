@@ -1,11 +1,11 @@
-"""Run the official SDK's own end-to-end tests against a local cluster, and write what becomes of each.
+"""Run the official SDK's own end-to-end tests against a local cluster, and record the result of each.
 
-A script beside the suite, for who has a checkout of Azure/azure-kusto-python, and azure-kusto-data[aio] installed:
+A script outside the test suite; it needs a checkout of Azure/azure-kusto-python, and azure-kusto-data[aio] installed:
 
     KUSTO_PYTHON=/path/to/azure-kusto-python python -m tests.sdk_end_to_end
 
-Signing in is replaced by the local cluster's token, and each wait for rows by a short one. Tests that talk to no cluster
-(the redirects of a public service) are left out. The verdicts go to ``sdk_end_to_end.tsv``, with no text of the tests.
+The local cluster's token replaces signing in, and a short wait replaces each wait for rows. Tests that use no cluster
+(the redirects of a public service) are omitted. The verdicts go to ``sdk_end_to_end.tsv``, with no text of the tests.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ INSIGHTS = (
     "requests resources traces"
 )
 _KNOWN = re.compile(r"the local cluster does not support ([^\n\"]+?)(?: \(the blob|[\"\n]|$)", re.MULTILINE)
-# A checkout may lack its largest file: rows of our own then stand in for it.
+# A checkout may lack its largest file; generated rows then replace it.
 _FLIGHT = (
     '{n}.5,false,Carrier,{n:04},ID,City,IT,"{{""lat"":""1"",""lon"":""2""}}",Region,Rain,1.5,2.5,false,0,No Delay,F1,'
     '1.25,75.5,Origin,ID,City,IT,"{{""lat"":""1"",""lon"":""2""}}",Region,Clear,0,2018-01-01T00:00:00Z\n'
@@ -47,7 +47,7 @@ _FLIGHT = (
 
 
 class Runner:
-    """A plugin of pytest: it runs coroutines, replaces signing in, and keeps what became of each test."""
+    """A pytest plugin that runs coroutines, replaces signing in, and records the result of each test."""
 
     def __init__(self, cluster: LocalCluster, inputs: Path) -> None:
         self.cluster, self.inputs = cluster, inputs
@@ -89,7 +89,7 @@ class Runner:
 
 
 class Past(AsyncKustoClient):
-    """The asynchronous client, which goes on where preparing a table is refused as known: the test itself is measured."""
+    """The asynchronous client, which ignores a known refusal of a command that prepares a table."""
 
     async def execute(self, database: str | None, query: str, properties: Any = None) -> Any:
         """Run a command or query."""
@@ -109,7 +109,7 @@ class Closing(Credential):
 
 
 class Hurried:
-    """The module ``time``, for tests that sleep a second until rows are there."""
+    """A replacement for the module ``time``, for tests that sleep a second until rows arrive."""
 
     time = time.time
 
@@ -119,7 +119,7 @@ class Hurried:
 
 
 def prepared(checkout: Path, folder: Path) -> Path:
-    """Copy the files that the tests send, and stand in for one that is missing."""
+    """Copy the files that the tests send, and generate one that is missing."""
     for name in FILES:
         source = (checkout / name).parent / "input"
         if source.is_dir():
@@ -132,7 +132,7 @@ def prepared(checkout: Path, folder: Path) -> Path:
 
 
 def main() -> None:
-    """Write the verdicts, and print how many there are of each."""
+    """Write the verdicts, and print the number of each."""
     warnings.simplefilter("ignore")
     checkout = Path(os.environ["KUSTO_PYTHON"]).resolve()
     with TemporaryDirectory() as folder, local.start(databases=["Samples", "Insights"]) as cluster:

@@ -1,4 +1,4 @@
-"""The documented spellings of a command that writes a policy: one table for the client's reader and the local cluster's."""
+"""The documented spellings of commands that write a policy, in one table for the client's reader and the local cluster's."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ PAYLOAD: Final = '[{"ObjectId":"system","AllowedUsages":"SqlRequest"}]'
 
 @dataclass(frozen=True)
 class Spelling:
-    """A text, and the commands that it carries out: the verb, scope and payload of each.
+    """A text, and the commands in it: the verb, scope and payload of each.
 
-    ``shows`` says that its answer is the policy that the command left.
+    ``shows`` states whether its answer is the policy that the command left.
     """
 
     text: str
@@ -35,7 +35,7 @@ LITERALS: Final = (
     "'" + PAYLOAD.replace("O", "\\x4f").replace("A", "\\101").replace("U", "\\u0055") + "'",
 )
 
-# What may follow a command, and whether the answer is a policy then.
+# What may follow a command, and whether the answer is then the policy.
 TAILS: Final = (
     ("", True),
     (";", True),
@@ -63,7 +63,7 @@ SEPARATORS: Final = ("", " ", "\n", "\r\n", " // more\n ", "\n\n\n")
 
 
 def cuts() -> Iterator[Spelling]:
-    """Yield the payload in every literal, cut anywhere into two, and into as many as it has characters."""
+    """Yield the payload in every literal, split in two at every place, and split into single characters."""
     head = ".alter cluster policy managed_identity"
     wanted = (("alter", CLUSTER, PAYLOAD),)
     for literal in LITERALS:
@@ -80,7 +80,7 @@ def commands() -> Iterator[Spelling]:
     for at, (head, verb, scope) in enumerate(HEADS):
         for place, (tail, shows) in enumerate(TAILS):
             literal = "" if verb == "delete" else LITERALS[(at + place) % len(LITERALS)]
-            # Right behind a word, an h would belong to it.
+            # Directly after a word, an h would belong to the word.
             gap = SEPARATORS[(at + place) % len(SEPARATORS)] or " " * literal.lower().startswith("h") if literal else ""
             payload = None if verb == "delete" else PAYLOAD
             yield Spelling(f"{head}{gap}{literal}{tail}", ((verb, scope, payload),), shows)
@@ -131,7 +131,7 @@ def scripts() -> Iterator[Spelling]:
 SPELLINGS: Final = (*commands(), *scripts())
 ALL: Final = (*SPELLINGS, *cuts())
 
-# What writes no policy, though it looks like it.
+# Texts that look like policy writes, but are not.
 OTHERS: Final = (
     ".show cluster policy managed_identity",
     ".show cluster policy managed_identity | where Policy contains '.alter cluster policy managed_identity'",

@@ -1,4 +1,4 @@
-"""Findings that a policy file accepts: each with a reason and an end, on the command line and in a notebook."""
+"""Tests of findings that a policy file accepts, with a reason and an end date, on the command line and in a notebook."""
 
 import json
 import re

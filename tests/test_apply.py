@@ -1,4 +1,4 @@
-"""What is said of a plan that does not go through is what happened: read back through another connection."""
+"""Tests that the reported outcome of a failed plan is what happened, as read back through another connection."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -41,7 +41,7 @@ def plan(session: Session) -> PolicyPlan:
 
 
 class SameRequest:
-    """A connection that sends what it is given under one client request ID."""
+    """A connection that sends every text with the same client request ID."""
 
     def __init__(self, behind: Connection, client_request_id: str) -> None:
         self.behind, self.request = behind, client_request_id
@@ -54,7 +54,7 @@ class SameRequest:
 
 
 class Faulty:
-    """A connection on which the writes to one scope meet a fault."""
+    """A connection that injects a fault into the writes to one scope."""
 
     def __init__(self, behind: Connection, scope: Scope, fault: Fault) -> None:
         self.behind, self.scope, self.fault = behind, scope, fault
@@ -72,7 +72,7 @@ class Faulty:
 
 
 class NoJournal:
-    """A connection that may read neither the journal nor the list of commands."""
+    """A connection without access to the journal and the list of commands."""
 
     def __init__(self, behind: Connection) -> None:
         self.behind = behind
@@ -194,7 +194,7 @@ def test_a_policy_that_moved_on_is_not_overwritten(session: Session, plan: Polic
 
 
 def overtaken(session: Session, text: str) -> Fault:
-    """Let another writer in just before the command."""
+    """Return a fault in which another writer writes just before the command."""
 
     def fault(_: Connection, command: str) -> Table:
         session.connection.execute(text)
@@ -231,7 +231,7 @@ def test_an_answer_that_lacks_what_was_planned_is_not_called_applied(session: Se
 
 
 class Own(Faulty):
-    """A connection that lets another writer in, and then sends the command as its own."""
+    """A connection on which another writer writes first, and the command is then sent unchanged."""
 
     def execute(
         self, text: str, database: str | None = None, *, timeout: float | None = None, client_request_id: str = ""

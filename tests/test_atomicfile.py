@@ -1,4 +1,4 @@
-"""A file is replaced as a whole, under its own mode and through links; a failure leaves what was there and nothing else."""
+"""Tests that a file is replaced as a whole, with its mode and through links, and that a failure changes nothing."""
 
 import errno
 import os
@@ -136,7 +136,7 @@ def test_a_pipe_or_a_device_is_written_to_and_not_replaced(tmp_path: Path) -> No
         files.write(pipe, "é")
         assert heard.result() == b"\xc3\xa9"
     assert pipe.is_fifo()
-    assert files.read(pipe) == b""  # a pipe holds nothing: reading would wait for a writer
+    assert files.read(pipe) == b""  # a pipe is empty: reading would wait for a writer
     files.write(Path(os.devnull), "new")
     assert Path(os.devnull).is_char_device()
 

@@ -1,4 +1,4 @@
-"""The command line as a shell runs it: what it prints, what it changes, and how it ends."""
+"""Tests of the command line as a shell runs it: its output, its effects, and its exit status."""
 
 import json
 import os

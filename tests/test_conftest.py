@@ -1,4 +1,4 @@
-"""What a machine lacks is said at the end of the run, and fails it in CI."""
+"""Tests that a skip is reported at the end of the run, and fails in CI."""
 
 import re
 from pathlib import Path

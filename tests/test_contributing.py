@@ -1,4 +1,4 @@
-"""The recipes of CONTRIBUTING.md work: each diff applies to the package as it is, and adds what it says."""
+"""Tests that the recipes of CONTRIBUTING.md work: each diff applies to the current package, and has the described effect."""
 
 import os
 import re
@@ -42,7 +42,7 @@ def test_each_recipe_is_the_diff_of_one_file(tmp_path: Path) -> None:
     assert len(DIFFS) == 5
     for diff in DIFFS:
         assert diff.count("\n+++ ") == 1
-        # Not the checkout around it, if there is one.
+        # Otherwise git would use a surrounding checkout, if there is one.
         environment = os.environ | {"GIT_CEILING_DIRECTORIES": str(tmp_path.parent)}
         command = ["git", "apply", "--unidiff-zero", "-"]
         subprocess.run(command, input=diff, text=True, encoding="utf-8", check=True, cwd=tmp_path, env=environment)
@@ -70,4 +70,4 @@ def test_nobody_is_sent_to_an_address_that_does_not_exist() -> None:
     found = {
         one for file in files for one in re.findall(r"https?://[\w.-]+|[\w.]+@[\w-]+\.\w+", file.read_text("utf-8"))
     }
-    assert found == {"https://kqlmisamples.blob.core.windows.net"}  # of the local cluster
+    assert found == {"https://kqlmisamples.blob.core.windows.net"}  # the local cluster's container

@@ -1,4 +1,4 @@
-"""The documentation says what is there: generated pages are whole, and each example shows what it does."""
+"""Tests that the documentation is complete and correct: generated pages, and the output of each example."""
 
 import atexit
 import os
@@ -106,7 +106,7 @@ SIGN_IN = re.compile(r" --(?:auth|tenant|sign-in-identity|resource-id)[ =]\S+")
 
 @pytest.fixture
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalCluster]:
-    """Return a cluster that the configuration file calls prod."""
+    """A cluster that the configuration file names prod."""
     monkeypatch.chdir(tmp_path)
     with kqlmi.local.start() as started:
         config = tmp_path / "config.toml"
@@ -129,7 +129,7 @@ def shell(monkeypatch: pytest.MonkeyPatch) -> Iterator[InteractiveShell]:
 def output_of(
     example: Example, cluster: LocalCluster, shell: InteractiveShell, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> str:
-    """Run an example, and return what it prints, with the names that the documentation uses."""
+    """Run an example, and return its output, with the names that the documentation uses."""
     host = urlsplit(cluster.url).netloc
     text = example.text
     if REAL in text and example.language != "toml":
@@ -182,7 +182,7 @@ def test_each_line_in_the_text_can_be_typed(name: str, prompt: str, line: str) -
 
 
 def is_line(face: Face, words: list[str]) -> bool:
-    """Check whether words are a verb of a face, with some of its words and options, whose values may be left out."""
+    """Check whether words form a line of a face: a verb and some of its words and options, whose values may be omitted."""
     if not words or words[0] in {"help", "--version"}:
         return set(words[1:]) <= {*VERBS, "VERB", "FLOW"}
     verb = next((face.verbs[name] for name in (" ".join(words[:2]), words[0]) if name in face.verbs), None)

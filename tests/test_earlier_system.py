@@ -1,4 +1,4 @@
-"""A system identity that was turned off and on again: its entry is an orphan, told apart and never taken for the new one."""
+"""Tests of a system identity that was turned off and on again: its old entry is an orphan, distinct from the new identity."""
 
 import re
 from collections.abc import Iterator
@@ -45,7 +45,7 @@ def session(cluster: LocalCluster) -> Iterator[Session]:
 
 
 def before(cluster: LocalCluster) -> str:
-    """Return the object ID of the system identity that is no more."""
+    """Return the object ID of the former system identity."""
     policy = cluster._state.database("Samples").policy
     return next(entry.identity.object_id for entry in policy or () if entry.identity.object_id != now(cluster))
 
@@ -84,7 +84,7 @@ def test_undo_takes_the_grant_of_the_new_one_back(session: Session) -> None:
     session.apply(session.grant("system", "ExternalDataRequest", databases=["Samples"]))
     plan = session.undo_plan()
     assert [(one.kind, one.identity) for one in plan.changes] == [("revoke", SYSTEM)]
-    # As any command that repeats an orphan, it is refused, and goes through without the orphan.
+    # Like any command that repeats an orphan, it is refused, and succeeds without the orphan.
     with pytest.raises(ApplyError, match="not assigned") as caught:
         session.apply(plan)
     session.apply(session.without(plan, edits.named_in(plan, caught.value.message)))
@@ -169,7 +169,7 @@ def test_the_line_of_a_notebook_offers_to_drop_the_dead_one(
 
 
 class Losing:
-    """A connection whose writes break off: before they reach the cluster, or after."""
+    """A connection whose writes fail, either before or after they reach the cluster."""
 
     def __init__(self, connection: Connection, *, lands: bool) -> None:
         self.connection, self.lands = connection, lands

@@ -1,4 +1,4 @@
-"""What errors show of a text that came from elsewhere."""
+"""Tests of how errors show text from other systems."""
 
 from codecs import decode
 

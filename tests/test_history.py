@@ -1,4 +1,4 @@
-"""A change is on record before it is made, and no crash, full disk, damaged file or other process loses a record."""
+"""Tests that a change is recorded before it is made, and that no crash, full disk or other process loses a record."""
 
 import json
 import os
@@ -27,7 +27,7 @@ from tests.model.policy.test_policy import POLICIES
 CLUSTER = "cluster/11111111-2222-3333-4444-555555555555"
 POSIX = pytest.mark.skipif(os.name == "nt", reason="Windows has no file modes, signals or limits")
 
-# Everything a name may hold, lone surrogates and path separators included.
+# Every character that a name may contain, including lone surrogates and path separators.
 TEXTS = st.text(st.characters(), max_size=12) | st.sampled_from(["../../etc/passwd", "CON", "a\0b", "\ud800", "."])
 SCOPES = st.just(Scope.cluster()) | TEXTS.filter(bool).map(Scope.database)
 MAYBE_POLICIES = st.none() | st.just(Policy.empty()) | POLICIES
@@ -52,7 +52,7 @@ def history(tmp_path: Path) -> History:
 
 @pytest.fixture
 def unsynced(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out what takes most of the time where no crash is tested."""
+    """Skip fsync, which takes most of the time, because no crash is tested."""
     monkeypatch.setattr("os.fsync", lambda _: None)
 
 
@@ -70,13 +70,13 @@ def change(outcome: Outcome = "open", *, undoes: Entry | None = None, cluster: s
 
 
 def recorded(history: History, *entries: Entry) -> Sequence[Path]:
-    """Record entries, and give the file of each."""
+    """Record entries, and return the file of each."""
     for entry in entries:
         history.begin(entry)
     return [next(history.folder.rglob(f"*.{entry.id}.json")) for entry in entries]
 
 
-# What is written is read
+# Reading back what was written
 
 
 @given(ENTRIES)
@@ -208,7 +208,7 @@ def test_of_several_processes_that_settle_an_entry_one_does(history: History) ->
     assert sum(won) == 40
 
 
-# Where it stands, and who may read it
+# Location and permissions
 
 
 def test_the_folder_is_the_users_state_folder_unless_kqlmi_state_names_another(
@@ -255,7 +255,7 @@ def test_a_folder_that_others_could_read_is_made_private(history: History) -> No
     assert found == [0o700, 0o700, 0o600, 0o600]
 
 
-# What cannot be written
+# Failed writes
 
 
 def test_an_id_that_is_taken_is_refused_and_the_entry_stays(history: History) -> None:
@@ -363,7 +363,7 @@ def test_an_entry_is_on_the_disk_before_it_appears_and_its_folder_after(
         assert done[:3] == ["file", "move", "folder"]
 
 
-# What cannot be read
+# Failed reads
 
 
 def altered(**fields: object) -> Callable[[bytes], bytes]:
@@ -452,7 +452,7 @@ def run(script: str, history: History) -> subprocess.CompletedProcess[str]:
     )
 
 
-# Each state tells by its name how long its steps must be, so that a mixture of two would show.
+# The name of each state is the number of its steps, so that a mixture of two states would be detected.
 UPDATES_FOREVER = """
 import itertools, sys
 from dataclasses import replace
@@ -542,7 +542,7 @@ def test_only_one_process_begins_an_entry(history: History) -> None:
     assert sum(int(racer.communicate()[0]) for racer in racers) == len(history.read(CLUSTER).entries) == 100
 
 
-# Which entry is meant
+# Selecting an entry
 
 
 def test_an_entry_is_found_by_the_beginning_of_its_id() -> None:

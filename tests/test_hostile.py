@@ -1,4 +1,4 @@
-"""What a name can do: nothing. From the writer of commands over the SDK to the local cluster, and back."""
+"""Tests that no name can do harm on the way through the writer of commands, the SDK and the local cluster, and back."""
 
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -7,7 +7,7 @@ import kqlmi
 from kqlmi.model.entities import Scope, known_usage
 from kqlmi.model.policy.policy import Policy
 
-# Lone surrogates cannot be sent in any encoding, and are refused before that.
+# Lone surrogates cannot be sent in any encoding, and are refused earlier.
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=16)
 NAMES = TEXT | st.sampled_from(
     [

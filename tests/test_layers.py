@@ -1,4 +1,4 @@
-"""The rules that hold the package together: arrows point down, two witnesses, and light imports."""
+"""Tests of the package's structure: imports point down, the local cluster is independent, and imports are light."""
 
 import ast
 import os
@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "credentials": {"redaction"},
     "cluster": {"model", "credentials", "fanout", "redaction"},
     "arm": {"model", "credentials", "fanout"},
-    # The second witness: the two tables of rows, and no behaviour.
+    # The independent implementation: it shares the two tables of rows, and no behaviour.
     "local": {"atomicfile", "model.usages", "model.workflows"},
     "apply": {"cluster", "history", "model", "report"},
     "session": {
@@ -53,7 +53,7 @@ MAY_IMPORT = {
     "cli": {"session", "model", "report", "verbs"},
     "__main__": {"cli"},
 }
-# The rooms of a package, lowest first: a module imports only of its own room and of those before it.
+# The subpackages of a package, lowest first: a module imports only from its own and from those before it.
 ROOMS = {
     "model": "usages workflows catalogue jsontext entities kql policy uses statement plan audit explain azure templates",
     "cluster": "protocol faults . discovery",
@@ -62,7 +62,7 @@ ROOMS = {
     " world runtime",
 }
 MODULES_IN_A_FOLDER = 14
-# Allowed arrows that must not cost anything at import.
+# Allowed imports that must not be made at import time.
 LAZY = {"session": {"local", "arm"}, "verbs": {"local"}}
 
 HEAVY = {
@@ -88,7 +88,7 @@ PACKAGE = Path(kqlmi.__file__).parent
 
 
 class Import(NamedTuple):
-    """A module that another one imports; lazily when inside a function, or for the type checker only."""
+    """An imported module; ``lazy`` if it is imported inside a function, or for the type checker only."""
 
     module: str
     lazy: bool
@@ -105,7 +105,7 @@ def read_package() -> dict[str, str]:
 
 
 def imports(name: str, source: str, modules: Mapping[str, str]) -> Iterator[Import]:
-    """Return each module that ``source`` imports; of a package in ``modules``, the submodule that is named."""
+    """Yield each module that ``source`` imports; from a package in ``modules``, the submodule that is named."""
     is_package = any(other.startswith(f"{name}.") for other in modules)
     parents = name.split(".") if is_package else name.split(".")[:-1]
 
@@ -135,7 +135,7 @@ def imports(name: str, source: str, modules: Mapping[str, str]) -> Iterator[Impo
 
 
 def within(module: str, allowed: set[str]) -> bool:
-    """Say whether ``module`` is one of ``allowed``, or inside one."""
+    """Check whether ``module`` is one of ``allowed``, or inside one."""
     return any(module == name or module.startswith(f"{name}.") for name in allowed)
 
 
@@ -158,7 +158,7 @@ def violations(modules: Mapping[str, str]) -> list[str]:
 
 
 def room(name: str) -> tuple[str, int] | None:
-    """Return the package of a module and the place of its room, counted from the ground; None where rooms have no order."""
+    """Return the package of a module and the rank of its subpackage, lowest first, or None if the package has no order."""
     _, package, *inner = name.split(".")
     if package not in ROOMS or not inner:
         return None
@@ -167,7 +167,7 @@ def room(name: str) -> tuple[str, int] | None:
 
 
 def upward(modules: Mapping[str, str]) -> list[str]:
-    """Return each import of a room above, those inside functions included."""
+    """Return each import from a higher subpackage, including those inside functions."""
     found = []
     for name, targets in arrows(modules).items():
         here = room(name)
@@ -179,7 +179,7 @@ def upward(modules: Mapping[str, str]) -> list[str]:
 
 
 def arrows(modules: Mapping[str, str]) -> dict[str, set[str]]:
-    """Return for each module the others of ``modules`` that it imports, inside functions or for the type checker too."""
+    """Return, for each module, the other ``modules`` that it imports, including inside functions and for the type checker."""
     return {
         name: {target for target, _ in imports(name, source, modules)} & modules.keys() - {name, "kqlmi"}
         for name, source in modules.items()
@@ -188,7 +188,7 @@ def arrows(modules: Mapping[str, str]) -> dict[str, set[str]]:
 
 
 def circles(modules: Mapping[str, str]) -> list[list[str]]:
-    """Return each set of modules that reach one another."""
+    """Return each set of modules that import one another in a cycle."""
     reach = arrows(modules)
     for through in reach:
         for name in reach:
@@ -201,7 +201,7 @@ def circles(modules: Mapping[str, str]) -> list[list[str]]:
 
 
 def eager(modules: Mapping[str, str], forbidden: set[str]) -> list[str]:
-    """Return each import of a forbidden library that happens when its module is imported."""
+    """Return each import of a forbidden library that happens at import time."""
     return [
         f"{name} imports {target}"
         for name, source in modules.items()
@@ -329,7 +329,7 @@ def test_the_checker_sees_a_planted_posix_import() -> None:
 
 
 def shared_mappings(source: str) -> list[str]:
-    """Return the fields of classes whose default is a mapping proxy, which dataclasses of Python 3.11 refuse."""
+    """Return the class fields whose default is a mapping proxy, which dataclasses of Python 3.11 reject."""
     fields = [node for one in ast.walk(ast.parse(source)) if isinstance(one, ast.ClassDef) for node in one.body]
     values = {ast.unparse(node.target): node.value for node in fields if isinstance(node, ast.AnnAssign)}
     return [name for name, value in values.items() if value and ast.unparse(value).startswith("MappingProxyType(")]

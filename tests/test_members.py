@@ -1,6 +1,6 @@
-"""A new member of a family is one file or one row: dispatch, help, completion and the panel find it, with nothing else edited.
+"""Tests that a new member of a family is one file or one row, which dispatch, help, completion and the panel find.
 
-Each test adds one in a process of its own: a file by extending the ``__path__`` of the package, a row by extending the
+Each test adds a member in its own process: a file by extending the ``__path__`` of the package, or a row by extending the
 catalogue before anything has read it.
 """
 
@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from textwrap import dedent
 
-# What every process begins with: the package has one more folder, as if the file stood in it.
+# Every process begins with this: the package has one more folder, as if the file were in it.
 PLANT = """
 import contextlib, io, sys
 from importlib.machinery import PathFinder
@@ -64,7 +64,7 @@ workflows.WORKFLOWS += (
 
 
 def run(folder: Path, script: str, **files: str) -> None:
-    """Run a script in which each package, its dots written as ``__``, has one more module."""
+    """Run a script in which each package, named with ``__`` for its dots, has one more module."""
     packages = {package.replace("__", "."): dedent(source) for package, source in files.items()}
     for package, source in packages.items():
         (folder / package).mkdir()

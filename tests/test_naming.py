@@ -1,4 +1,4 @@
-"""Database names: one comparison on the client, the same one by other means on the local cluster, and names before globs."""
+"""Tests of database names: client and local cluster compare them alike, in independent code, and names precede globs."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from kqlmi.local.world import build
 from kqlmi.model.entities import Scope, database_key
 from kqlmi.session.known_names import KnownNames
 
-# A name, others that are the same database, and others that are not.
+# A name, spellings that name the same database, and spellings that do not.
 SPELLINGS = [
     ("Samples", ("samples", "SAMPLES", "sAmPlEs"), ("Sample", "Samples ")),
     ("Straße", ("STRAßE", "straße"), ("STRASSE", "strasse", "STRAẞE")),

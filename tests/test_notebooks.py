@@ -1,4 +1,4 @@
-"""Each notebook runs from top to bottom, and is stored so that it can be read without running it."""
+"""Tests that each notebook runs from top to bottom, and is stored with its outputs."""
 
 import re
 import subprocess
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.notebook
 FOLDER = Path(__file__).parents[1] / "notebooks"
 NOTEBOOKS = pytest.mark.parametrize("path", sorted(FOLDER.glob("*.ipynb")), ids=lambda path: path.stem)
 
-# Of people and machines: a bearer token, what a token is called in JSON or a connection string, a home folder.
+# Private data: bearer tokens, what a token is called in JSON or a connection string, and home folders.
 PRIVATE = re.compile(
     r"""Bearer\ +[\w.~+/-]{8} | eyJ[\w-]{10} | token["'=:\s]+[\w.~+/-]{16} | (AccountKey|sig)=\S
     | /(home|Users|root)/\w | \b[A-Z]:\\+Users\\""",
@@ -27,7 +27,7 @@ def run(path: Path, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def read(path: Path) -> Any:
-    import nbformat  # takes two seconds of every worker otherwise
+    import nbformat  # otherwise it takes two seconds of every worker
 
     return nbformat.read(path, as_version=4)
 

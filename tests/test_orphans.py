@@ -1,4 +1,4 @@
-"""A scope that holds an identity which is no longer assigned: what repeats it is refused whole, and a way on is found."""
+"""Tests of a scope with an identity that is no longer assigned: what repeats it is refused, and a way to proceed is offered."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""A policy file means what it says: export plans nothing, an edit is reached, and a rewrite touches nothing else."""
+"""Tests of policy files: an export plans nothing, an edit is reached, and a rewrite touches nothing else."""
 
 import contextlib
 import json
@@ -85,7 +85,7 @@ IDS = st.sampled_from([LOADER, EXPORTER, OWN]) | st.uuids().map(str)
 
 
 def objects(*, hostile: bool, extras: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, object]]:
-    """Give policy objects; hostile ones contradict each other about who is the system identity."""
+    """Return a strategy for policy objects; hostile ones contradict each other about the system identity."""
     usages = st.lists(KNOWN | FUTURE | KNOWN.map(str.upper), max_size=4)
     ids = (IDS | st.just("system")) if hostile else st.sampled_from([LOADER, EXPORTER, OWN, "system"])
     return st.builds(
@@ -124,7 +124,7 @@ def databases(snapshot: Snapshot) -> list[str]:
 
 
 def applied(text: str, current: Snapshot) -> Snapshot:
-    """Give what a cluster holds after the plan of a file, from the plan's own steps."""
+    """Return the policies after the plan of a file, computed from the plan's own steps."""
     desired = policyfile.read(text).desired(current, databases(current)).snapshot
     for step in make_plan(current, desired, exactly=True).steps:
         current = current.with_policy(step.scope, step.after)
@@ -196,7 +196,7 @@ def test_a_partial_file_governs_its_identities_and_no_other(now: Policy, wanted:
 
 
 def row(draw: st.DrawFn, identity: str, usages: list[str], indent: str) -> list[str]:
-    """Give the lines of one identity in one of the layouts that people write, with comments where they may stand."""
+    """Draw the lines of one identity in one of the usual layouts, with comments wherever they are allowed."""
     key, words = f'{indent}"{identity}"', [edits.scalar(usage) for usage in usages]
     layouts = [
         [f"{key}:   [ {' , '.join(words)} ]  # {identity}"],
@@ -208,7 +208,7 @@ def row(draw: st.DrawFn, identity: str, usages: list[str], indent: str) -> list[
 
 
 def section(draw: st.DrawFn, key: str, policy: Policy | None, indent: str) -> list[str]:
-    """Give the lines of one scope."""
+    """Draw the lines of one scope."""
     entries = policy.entries if policy else ()
     held = {entry.identity: sorted(policy.usages(entry.identity)) if policy else [] for entry in entries}
     head = [f"{indent}# keep: above", f"{indent}{key}:   # keep: beside"]
@@ -221,7 +221,7 @@ def section(draw: st.DrawFn, key: str, policy: Policy | None, indent: str) -> li
 
 @st.composite
 def styled(draw: st.DrawFn) -> tuple[str, Snapshot]:
-    """Give a hand-written file in any layout, and what it wants."""
+    """Draw a hand-written file in any layout, and the policies that it states."""
     names = draw(st.lists(NAMES.map(Scope.database), min_size=1, max_size=3, unique=True))
     wanted = {scope: draw(st.none() | PLAIN) for scope in [CLUSTER, *names]}
     lines = ["# keep: head", "kqlmi: 1 # keep", *section(draw, "cluster", wanted[CLUSTER], ""), "mode:   'complete'"]

@@ -1,4 +1,4 @@
-"""Help, completion and stack traces name a public method by the class and the module that it is written in."""
+"""Tests that a public method is named, in help, completion and stack traces, after the class and module that contain it."""
 
 import inspect
 import pkgutil
@@ -15,7 +15,7 @@ from kqlmi.session import Session
 
 
 def written(value: Any) -> Iterator[Callable[..., Any]]:
-    """Return the functions that a member of a class is made of."""
+    """Yield the functions that implement a member of a class."""
     match value:
         case property():
             yield from filter(None, (value.fget, value.fset, value.fdel))
@@ -28,7 +28,7 @@ def written(value: Any) -> Iterator[Callable[..., Any]]:
 
 
 def misnamed(cls: type) -> list[str]:
-    """Return the public methods of a class that call themselves something else than what they are found under."""
+    """Return the public methods of a class whose own name differs from the name under which they are found."""
     return [
         f"{cls.__module__}.{cls.__qualname__}.{name} calls itself {function.__module__}.{function.__qualname__}"
         for name, value in vars(cls).items()
@@ -39,7 +39,7 @@ def misnamed(cls: type) -> list[str]:
 
 
 def public_classes() -> list[type]:
-    """Return the classes that kqlmi and its modules offer, each once; tornado names the methods of its handlers."""
+    """Return each public class of kqlmi and its modules once, except request handlers, whose methods tornado names."""
     found: dict[str, type] = {}
     modules = [one.name for one in pkgutil.walk_packages(kqlmi.__path__, "kqlmi.") if not one.name.endswith("__main__")]
     for module in [kqlmi, *map(import_module, modules)]:

@@ -1,4 +1,4 @@
-"""Changes are recorded while they are made, and can be taken back."""
+"""Tests that changes are recorded as they are made, and can be undone."""
 
 import errno
 import os
@@ -157,7 +157,7 @@ def test_a_time_that_no_server_takes_leaves_no_entry(session: Session, loader: s
 
 
 def test_a_command_that_cannot_be_sent_is_recorded_as_not_applied(session: Session) -> None:
-    # An address that gets no token is refused as late as this, too.
+    # A host that receives no token is refused this late, too.
     with pytest.raises(InputError, match="9999 seconds"):
         cells.run(session.recorder, Statement(commands.delete(FIRST)), "First", timeout=9999)
     assert session.recorded().entries[-1].outcome == "not applied"
@@ -268,11 +268,11 @@ def test_no_token_is_recorded(session: Session, cluster: LocalCluster, loader: s
     assert not any(cluster.token in path.read_text() for path in files)
 
 
-# What was left open
+# Open entries
 
 
 def leave_open(session: Session, number: int = -1, **fields: Any) -> Entry:
-    """Record an entry as a process leaves it that dies before an answer comes; ``fields`` are of its one step."""
+    """Reopen an entry, as a process that dies before the answer leaves it; ``fields`` replace those of its first step."""
     assert session.history is not None
     entry = session.recorded().entries[number]
     step = replace(entry.steps[0], outcome="open", **fields)
@@ -282,7 +282,7 @@ def leave_open(session: Session, number: int = -1, **fields: Any) -> Entry:
 
 
 def never_sent(session: Session, plan: PolicyPlan, *, age: timedelta = timedelta(0)) -> Entry:
-    """Record a change that is about to be made, and is not."""
+    """Record a change as just before it is made, and do not make it."""
     assert session.history is not None
     recorder = session.recorder
     steps = recorder.with_ids(
@@ -426,7 +426,7 @@ def test_a_grant_by_the_guid_of_the_system_identity_settles_as_applied(
     assert cluster.identities[1].is_system
     session.run(f""".alter database First policy managed_identity '[{{"ObjectId":"{guid}","AllowedUsages":"All"}}]'""")
     leave_open(session, after=Policy.empty().grant(guid, "All"))
-    # Where the journal cannot be read, the policy alone decides.
+    # If the journal cannot be read, the policy alone decides.
     monkeypatch.setattr("kqlmi.cluster.evidence.policy_writes", lambda *_: ())
     assert [entry.outcome for entry in session.settle()] == ["applied"]
 
@@ -450,7 +450,7 @@ def test_a_change_of_a_database_that_is_gone_never_keeps_a_session_from_being_op
     with kqlmi.connect(cluster.url, token=cluster.token, tell=told.append) as other:
         assert [entry.outcome for entry in other.recorded().entries] == ["applied", "unknown"]
         assert "the database Second was dropped or recreated since" in told[1]
-        # What nobody will ever know is said once, and stands in no way.
+        # What can never be determined is reported once, and blocks nothing.
         assert other.settle() == ()
         with pytest.raises(InputError, match="the database First was dropped or recreated since"):
             other.undo()
@@ -497,11 +497,11 @@ def test_a_piped_command_that_was_refused_is_not_credited_with_what_somebody_els
     assert len(grants(session, FIRST)) == 1 + lands
 
 
-# Undo means the last change
+# Undo refers to the last change
 
 
 def full_disk(monkeypatch: pytest.MonkeyPatch, *, after: int = 0) -> None:
-    """Have the disk take so many more files of the history, and then none."""
+    """Make the disk accept ``after`` more files of the history, and then none."""
     left, write = [after], atomicfile.write
 
     def full(path: Path, data: bytes, **options: bool) -> None:

@@ -1,4 +1,4 @@
-"""What is a secret by its form or its name is taken out of a text, and nothing else is."""
+"""Tests that text that is a secret by its form or name is redacted, and nothing else is."""
 
 import copy
 import dataclasses

@@ -1,4 +1,4 @@
-"""Every documented spelling of a policy write is known for what it is, by the client and by the local cluster."""
+"""Tests that the client and the local cluster recognise every documented spelling of a policy write."""
 
 import shutil
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ SINGLE = [one for one in ALL if not one.text.startswith(".execute")]
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[LocalCluster]:
-    """One cluster for all: each test restores what it changes, or writes it first."""
+    """One cluster for all tests: each restores what it changes, or writes it first."""
     with kqlmi.local.start(databases=[DATABASE, "Other"], identities=["system"]) as started:
         yield started
 
@@ -40,7 +40,7 @@ def session(cluster: LocalCluster) -> Iterator[Session]:
 
 @pytest.fixture(autouse=True)
 def _nothing_recorded(session: Session, cluster: LocalCluster) -> None:
-    """Forget what was recorded and written: to read it takes the longer the more there is."""
+    """Clear the history and the journal, because reading them takes longer the more they contain."""
     assert session.history
     shutil.rmtree(session.history.folder, ignore_errors=True)
     cluster._state.change(lambda world: replace(world, journal=()))
@@ -52,7 +52,7 @@ def held(session: Session) -> dict[str, frozenset[tuple[str, str]] | None]:
 
 
 def expected(spelling: Spelling) -> dict[str, frozenset[tuple[str, str]] | None]:
-    """Return what each scope grants after a text, where each granted ``HELD`` before."""
+    """Return the grants of each scope after a text, if each scope granted ``HELD`` before."""
     found: dict[str, frozenset[tuple[str, str]] | None] = dict.fromkeys(SCOPES, HELD.grants)
     for verb, scope, _ in spelling.writes:
         new = frozenset({("system", "SqlRequest")})
@@ -143,7 +143,7 @@ def test_what_is_left_over_or_not_whole_is_refused_and_recorded_as_it_is(session
     assert held(session) == before
 
 
-# Scripts that fail on the way
+# Scripts that fail halfway
 
 STRANGER = PAYLOAD.replace("system", "11111111-2222-3333-4444-555555555555")
 FAILS = f""".execute database script OPTIONS <|

@@ -1,4 +1,4 @@
-"""The smallest policies that keep what runs running."""
+"""Tests of the smallest policies that keep everything running that runs."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,7 +84,7 @@ def test_what_is_not_proven_goes_only_where_that_is_said(busy: Busy) -> None:
     busy.session.apply(found.plan)
     assert grants(busy, CLUSTER) == {("artist", "SandboxArtifacts")}
     assert grants(busy, OTHER) == set()
-    # What leaves no trace in the cluster is lost; everything that was seen runs on.
+    # Uses that leave no trace in the cluster are lost; everything that was found still runs.
     assert grants(busy, SAMPLES) == {
         (name, places["Samples"]) for name, places in NEEDED.items() if "Samples" in places and name != "receiver"
     }

@@ -1,4 +1,4 @@
-"""Every Kusto type from a query on the local cluster, over the real client, to a DataFrame: no value changes."""
+"""Tests of every Kusto type, from a query on the local cluster through the real client to a DataFrame: no value changes."""
 
 import math
 from collections.abc import Iterator

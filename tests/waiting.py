@@ -1,4 +1,4 @@
-"""Waiting for what happens in the background."""
+"""A helper that waits for events in the background."""
 
 import time
 from collections.abc import Callable

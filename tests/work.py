@@ -1,4 +1,4 @@
-"""How much work a function does, counted: no other load on the machine changes it."""
+"""Helpers that measure the work of a function by counting calls, independently of other load on the machine."""
 
 import sys
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def calls(function: Callable[[], object]) -> int:
-    """Count the calls, of Python and of C, that a function makes."""
+    """Count the Python and C calls that a function makes."""
     count = 0
 
     def note(_frame: FrameType, event: str, _argument: Any) -> None:
@@ -26,5 +26,5 @@ def calls(function: Callable[[], object]) -> int:
 def grows_no_faster_than_its_input(of_size: Callable[[int], Callable[[], object]], size: int) -> bool:
     """Check whether four times the input takes about four times the calls; ``of_size`` prepares one size."""
     small, large = of_size(size), of_size(4 * size)
-    small()  # what is prepared or imported once
+    small()  # prepares and imports whatever is needed only once
     return calls(large) < 5 * calls(small)

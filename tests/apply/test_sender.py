@@ -1,4 +1,4 @@
-"""What is said of a text on its way: nothing is read back where nothing happened, and nothing is claimed where it may have."""
+"""Tests of the outcome of one sent text: if nothing happened, nothing is read back; if something may have, none is claimed."""
 
 from typing import NoReturn
 

@@ -25,7 +25,7 @@ def connect(cluster: LocalCluster) -> Iterator[Connect]:
     with ExitStack() as held:
 
         def opened(**options: Any) -> Session:
-            """Connect, with other options for Azure's clients than the cluster's own."""
+            """Connect, with the given options for Azure's clients instead of the cluster's."""
             arm = {**cluster.arm_options, **options}
             session = kqlmi.connect(
                 cluster.url, token=cluster.token, name="here", resource_id=cluster.resource_id, arm_options=arm
@@ -49,7 +49,7 @@ def create(cluster: LocalCluster, name: str) -> Any:
 
 
 def unassign_by_hand(cluster: LocalCluster, name: str) -> None:
-    """Take an identity from the cluster behind the session's back."""
+    """Unassign an identity from the cluster without the session's knowledge."""
     cluster._state.change(
         lambda world: replace(world, identities=tuple(one for one in cluster.identities if one.display_name != name))
     )

@@ -1,4 +1,4 @@
-"""What an error of Azure Resource Manager proves: its own refusal alone shows that nothing happened."""
+"""Tests of errors of Azure Resource Manager: only its own refusal proves that nothing happened."""
 
 from types import SimpleNamespace
 

@@ -1,4 +1,4 @@
-"""Assigning and unassigning identities by Azure's own clients: previewed, drift-checked, verified, settled."""
+"""Tests of assigning and unassigning with Azure's own clients: preview, drift check, verification and recovery of outcomes."""
 
 import json
 import re

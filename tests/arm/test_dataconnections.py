@@ -1,4 +1,4 @@
-"""Data connections: listed with what the policies say, created as planned, and a source of discovery."""
+"""Tests of data connections: listed with the verdict of the policies, created as planned, and read by discovery."""
 
 import json
 
@@ -18,7 +18,7 @@ SAMPLES = Scope.database("Samples")
 
 @pytest.fixture
 def ready(cluster: LocalCluster, session: Session) -> Session:
-    """A session on a cluster with a table, where loader and system may be used for data connections."""
+    """A session on a cluster with a table, in which loader and system may be used for data connections."""
     session.run(".create table T (a: string)", "Samples")
     for one in ("system", object_id(cluster, "loader")):
         session.apply(session.grant(one, "DataConnection", databases=["Samples"]))

@@ -1,4 +1,4 @@
-"""The assigned identities, read by Azure's own client from the local cluster's strict routes."""
+"""Tests of reading the assigned identities with Azure's own client from the local cluster's strict routes."""
 
 import re
 import traceback
@@ -104,12 +104,12 @@ def test_no_token_shows_and_a_refusal_is_one_sentence(cluster: LocalCluster) -> 
         identities.read(resource)
 
 
-class Asked(Exception):  # noqa: N818 - it is no error, it ends the request at the token
+class Asked(Exception):  # noqa: N818 - not an error: it ends the request at the token
     """A token was asked for."""
 
 
 class Asking:
-    """A credential that tells what it is asked for, and gives nothing."""
+    """A credential that raises with the scopes that are requested."""
 
     def get_token(self, *scopes: str, **_: Any) -> Any:
         raise Asked(*scopes)

@@ -1,4 +1,4 @@
-"""Fixtures: JupyterLab, Notebook 7 and Chromium, once for this folder; a tab for each test."""
+"""Fixtures: JupyterLab, Notebook 7 and Chromium once for this folder, and a tab for each test."""
 
 import importlib.util
 import re
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext
 
 
-# Of the package, not of the session: Playwright's event loop would be in the way of other tests' own.
+# Scoped to the package, not the session: Playwright's event loop would interfere with those of other tests.
 @pytest.fixture(scope="package")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Server]]:
-    """Give what gives a running ``jupyterlab`` or ``notebook``, each started once."""
+    """A function that returns a running ``jupyterlab`` or ``notebook``, each started once."""
     with ExitStack() as held:
 
         @cache
@@ -32,7 +32,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str]
 
 @pytest.fixture(scope="package")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[BrowserContext]":
-    """Give a running Chromium."""
+    """A running Chromium."""
     playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
     playwright.expect.set_options(timeout=15_000)  # a busy machine is not a bug
     path = find_chromium()
@@ -45,7 +45,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[BrowserContex
 
 @pytest.fixture(scope="package")
 def tabs() -> dict[str, Lab]:
-    """Return the tabs that tests have left clean, by the module of their server: loading JupyterLab takes seconds."""
+    """The tabs that earlier tests left clean, by the module of their server, because loading JupyterLab takes seconds."""
     return {}
 
 
@@ -56,9 +56,9 @@ def lab(
     servers: Callable[[str], Server],
     tabs: dict[str, Lab],
 ) -> Iterator[Lab]:
-    """Return a tab without a notebook, on JupyterLab or on what the test names.
+    """A tab without a notebook, on JupyterLab or the server that the test names.
 
-    At the end, nothing may have gone wrong in it, nor may anything have left this machine.
+    Fails the test if an error occurred in the tab, or if it made a request to another machine.
     """
     module = getattr(request, "param", "jupyterlab")
     lab = tabs.pop(module, None) or Lab(servers(module), browser)

@@ -1,4 +1,4 @@
-"""JupyterLab or Notebook 7 in Chromium, as a person has them before their eyes: a server, a browser, an open notebook."""
+"""JupyterLab or Notebook 7 in Chromium, as a user sees it: a server, a browser, an open notebook."""
 
 import contextlib
 import json
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 ARTIFACTS = Path(os.environ.get("KQLMI_ARTIFACTS") or Path(__file__).parents[2] / "build" / "screenshots")
 SECONDS = 60
 
-# Nothing pops up, nothing is saved or completed behind a test's back, and every cell is in the page.
+# Nothing pops up, no notebook is saved or completed automatically, and every cell is in the page.
 SETTINGS: dict[str, dict[str, Any]] = {
     "apputils-extension/notification": {"checkForUpdates": False, "doNotDisturbMode": True, "fetchNews": "false"},
     "completer-extension/manager": {"autoCompletion": False},
     "docmanager-extension/plugin": {"autosave": False},
     "notebook-extension/tracker": {"windowingMode": "none"},
 }
-# What a notebook needs to draw its widgets again.
+# A notebook needs this to draw its widgets again.
 WIDGETS = {"saveState": True}
 SERVER = [
     "--no-browser",
@@ -54,20 +54,20 @@ CHROMIUM = [
     "--disable-renderer-backgrounding",
     "--disable-backgrounding-occluded-windows",
 ]
-# Notebook 7 opens each notebook in a tab of its own.
+# Notebook 7 opens each notebook in its own tab.
 CLOSE_NOTEBOOKS = """async () => {
     for (const widget of [...(window.jupyterapp?.shell.widgets("main") ?? [])]) {
         await widget.sessionContext?.shutdown()
         widget.dispose()
     }
 }"""
-# A test may leave a dialog of JupyterLab's, or a name in the window.
+# A test may leave a JupyterLab dialog open, or a name in the window.
 AS_AT_FIRST = """() => window.jupyterapp?.name === "JupyterLab" && !document.querySelector(".jp-Dialog")
     && !["ran_in_panel", "shifts"].some((name) => name in window)"""
 
 
 class Server(NamedTuple):
-    """A running JupyterLab or Notebook 7; ``folder`` is where its notebooks are, ``path`` where it opens them."""
+    """A running JupyterLab or Notebook 7; ``folder`` contains its notebooks, ``path`` is the URL path that opens them."""
 
     url: str
     token: str
@@ -76,20 +76,20 @@ class Server(NamedTuple):
 
 
 def find_chromium() -> str | None:
-    """Give the path of a Chromium, or None."""
+    """Return the path of a Chromium, or None."""
     names = ["chromium", "chromium-browser", "google-chrome"]
     return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
 
 
 def isolated(home: Path) -> dict[str, str]:
-    """Give an environment in which nothing of the user's is read or written."""
+    """Return an environment that neither reads nor writes the user's files."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("IPYTHON", "JUPYTER", "XDG_"))}
     return kept | {"HOME": str(home), "XDG_RUNTIME_DIR": str(home)}
 
 
 @contextlib.contextmanager
 def chromium(driver: "Playwright", path: str | None, home: Path) -> "Iterator[BrowserContext]":
-    """Run a Chromium that has a profile and a home of its own."""
+    """Run a Chromium with its own profile and home."""
     context = driver.chromium.launch_persistent_context(
         home / "profile",
         executable_path=path,
@@ -106,7 +106,7 @@ def chromium(driver: "Playwright", path: str | None, home: Path) -> "Iterator[Br
 
 @contextlib.contextmanager
 def serve(home: Path, module: str = "jupyterlab", *options: str) -> Iterator[Server]:
-    """Run ``jupyterlab`` or ``notebook`` on a free port, with a random token, a home of its own, and further options."""
+    """Run ``jupyterlab`` or ``notebook`` on a free port, with a random token, its own home, and further options."""
     settings = home / ".jupyter" / "lab" / "user-settings"
     files = {f"@jupyterlab/{name}": values for name, values in SETTINGS.items()}
     for name, values in (files | {"@jupyter-widgets/jupyterlab-manager/plugin": WIDGETS}).items():
@@ -115,7 +115,7 @@ def serve(home: Path, module: str = "jupyterlab", *options: str) -> Iterator[Ser
         path.write_text(json.dumps(values))
     folder = home / "notebooks"
     folder.mkdir()
-    # On Linux, a killed test run takes its server with it.
+    # On Linux, killing the test run kills its server.
     leash = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
     command = [*leash, sys.executable, "-m", module, *SERVER, *options, f"--ServerApp.root_dir={folder}"]
     log = home / "server.log"
@@ -133,11 +133,11 @@ def serve(home: Path, module: str = "jupyterlab", *options: str) -> Iterator[Ser
 
 
 def await_server(process: subprocess.Popen[bytes], home: Path, log: Path) -> tuple[str, str]:
-    """Give the URL and the token, once the server answers."""
+    """Return the URL and the token, once the server answers."""
     deadline = time.monotonic() + SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         for path in home.rglob(f"jpserver-{process.pid}.json"):
-            # The file may be half written, the server not yet listening.
+            # The file may be half written, or the server not listening yet.
             with contextlib.suppress(OSError, ValueError):
                 info = json.loads(path.read_text())
                 url, token = info["url"].rstrip("/"), info["token"]
@@ -148,7 +148,7 @@ def await_server(process: subprocess.Popen[bytes], home: Path, log: Path) -> tup
 
 
 class Lab:
-    """One browser tab on a server, which notes what goes wrong in it."""
+    """One browser tab on a server, which records what goes wrong in it."""
 
     def __init__(self, server: Server, browser: "BrowserContext") -> None:
         """Open an empty tab."""
@@ -165,15 +165,15 @@ class Lab:
         self.page.on("websocket", lambda socket: self._note(socket.url))
 
     def begin(self, name: str) -> None:
-        """Take the name of a test, which its notebooks get, and forget what went wrong in another."""
+        """Set the name of the test, which its notebooks get, and forget the errors of the previous test."""
         self.name, self.opened = name, 0
         self.page_errors.clear()
         self.foreign_requests.clear()
 
     def _note_error(self, text: str) -> None:
-        # Notebook 7.6 has this one of its own, on an empty page too.
+        # Notebook 7.6 raises this one even on an empty page.
         of_notebook = self.front == "notebook" and "notebook_core" in text and "'schema'" in text
-        # JupyterLab's own, when a kernel dies while it is asked for a subshell.
+        # JupyterLab raises this one when a kernel dies while a subshell is being requested.
         of_a_dead_kernel = "Canceled future for create_subshell_request" in text
         if not (of_notebook or of_a_dead_kernel):
             self.page_errors.append(text)
@@ -184,7 +184,7 @@ class Lab:
             self.foreign_requests.append(url)
 
     def open(self, notebook: list[str] | nbformat.NotebookNode) -> None:
-        """Open a notebook, or one with code cells of these sources, and wait until its kernel is ready."""
+        """Open a notebook, or one with code cells of the given sources, and wait until its kernel is ready."""
         node: Any = notebook
         if isinstance(notebook, list):
             node = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in notebook])
@@ -222,7 +222,7 @@ class Lab:
         )
 
     def run_cell(self, index: int) -> None:
-        """Run a cell, by its place in the notebook, and wait for its end."""
+        """Run the cell at an index, and wait for its end."""
         self._execute(f"jupyterapp.shell.currentWidget.content.activeCellIndex = {index}", "notebook:run-cell")
 
     def run_all(self) -> None:
@@ -230,7 +230,7 @@ class Lab:
         self._execute("", "notebook:run-all-cells")
 
     def _execute(self, before: str, command: str) -> None:
-        # The end is awaited from here, where a time limit holds.
+        # The end is awaited here, because this call has a time limit.
         self.page.evaluate(
             f"() => {{ {before}; window.ran = false; "
             f"jupyterapp.commands.execute('{command}').finally(() => {{ window.ran = true }}) }}"
@@ -238,15 +238,15 @@ class Lab:
         self.page.wait_for_function("() => window.ran")
 
     def cell(self, index: int) -> "Locator":
-        """Give a cell, by its place in the notebook."""
+        """Return the cell at an index."""
         return self.page.locator(".jp-Notebook .jp-Cell").nth(index)
 
     def output(self, index: int) -> "Locator":
-        """Give the outputs of a cell."""
+        """Return the outputs of the cell at an index."""
         return self.cell(index).locator(".jp-OutputArea-output")
 
     def reopen(self) -> None:
-        """Save the notebook, which has a panel, end its kernel, and open it again, as the next morning does."""
+        """Save the notebook, which has a panel, end its kernel, and reopen it, as a user does the next morning."""
         self._execute("", "docmanager:save")
         self.page.evaluate("() => jupyterapp.shell.currentWidget.sessionContext.shutdown()")
         for _ in range(3):
@@ -256,15 +256,15 @@ class Lab:
             drawn.first.wait_for()
             if self.page.locator(".kqlmi").count():
                 return
-            # JupyterLab restores no widget where the new kernel was too slow to answer: a person loads the page again.
+            # JupyterLab does not restore widgets if the new kernel answered too slowly; a user then reloads the page.
 
     def restart_kernel(self) -> None:
-        """Restart the kernel, and leave the outputs as they are."""
+        """Restart the kernel, and keep the outputs."""
         self.page.evaluate("() => jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
         self.await_kernel()
 
     def set_theme(self, *, dark: bool) -> None:
-        """Change between JupyterLab's light and dark themes."""
+        """Switch between JupyterLab's light and dark themes."""
         theme = "JupyterLab Dark" if dark else "JupyterLab Light"
         self.page.evaluate("theme => jupyterapp.commands.execute('apputils:change-theme', { theme })", theme)
         self.page.wait_for_function("theme => document.body.dataset.jpThemeName === theme", arg=theme)
@@ -272,25 +272,25 @@ class Lab:
         self.dark = dark
 
     def clipboard(self) -> str:
-        """Give the text that was copied last."""
+        """Return the text that was copied last."""
         self.page.context.grant_permissions(["clipboard-read"])
         return str(self.page.evaluate("() => navigator.clipboard.readText()"))
 
     @property
     def front(self) -> str:
-        """Name what the tab is on."""
+        """The server's front end, ``lab`` or ``notebook``."""
         return "notebook" if self.server.path == "notebooks" else "lab"
 
     def screenshot(self, name: str) -> Path:
-        """Save what the tab shows, and give the file."""
+        """Save a screenshot of the tab, and return the file."""
         path = ARTIFACTS / f"{name}.png"
         self.page.screenshot(path=path)
         return path
 
     def clear(self) -> bool:
-        """Stop the kernels and close the notebooks; return whether the tab is then as it was at first."""
+        """Stop the kernels and close the notebooks; return whether the tab is then in its initial state."""
         if self.dark:
-            self.set_theme(dark=False)  # the server remembers it
+            self.set_theme(dark=False)  # the server remembers the theme
         self._close_notebooks()
         return self.page.evaluate(AS_AT_FIRST) is True
 

@@ -1,4 +1,4 @@
-"""A panel in a browser tab, and what the tests ask of it."""
+"""Helpers that open a panel in a browser tab and use it."""
 
 import json
 import re
@@ -19,7 +19,7 @@ SHOW = ".show database ['Samples'] policy managed_identity"
 
 
 def usages(cluster: LocalCluster, identity: str) -> str:
-    """Give what the plain SDK reads back as the usages of an identity in the database Samples."""
+    """Return the usages of an identity in the database Samples, read with the plain SDK."""
     builder = KustoConnectionStringBuilder.with_aad_user_token_authentication(cluster.url, cluster.token)
     with KustoClient(builder) as sdk:
         [row] = sdk.execute_mgmt("Samples", SHOW).primary_results[0].rows
@@ -34,7 +34,7 @@ def object_id(cluster: LocalCluster, name: str) -> str:
 def open_panel(
     lab: Lab, cluster: LocalCluster, *, token: str = "", options: str = "", more: "Iterable[str]" = ()
 ) -> Locator:
-    """Open a notebook with a panel on Samples in its third cell, which calls it ``panel``, and further cells."""
+    """Open a notebook whose third cell shows a panel on Samples, named ``panel``, followed by further cells."""
     lab.open(
         [
             f"import os; os.environ['KQLMI_TOKEN'] = {token or cluster.token!r}",
@@ -47,13 +47,13 @@ def open_panel(
         lab.run_cell(index)
     panel = lab.output(2).locator(".kqlmi")
     expect(panel.get_by_role("gridcell")).not_to_have_count(0)
-    # All that it reads in the background is there, so that nothing is drawn anew by itself.
+    # Wait until everything is read in the background, so that nothing is redrawn unexpectedly.
     expect(panel).to_contain_text(re.compile(r"(\d+) of \1 scopes read|refused"))
     return panel
 
 
 def box(panel: Locator, name: str) -> Locator:
-    """Give the box of a cell, by identity and usage."""
+    """Return the box of a cell, by identity and usage."""
     return panel.get_by_role("checkbox", name=name)
 
 

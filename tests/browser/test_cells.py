@@ -1,4 +1,4 @@
-"""What cells do beyond their output: a template arrives in the next one, an interrupted one leaves no query behind."""
+"""Tests of the effects of cells beyond their output: a template fills the next cell, an interrupt cancels the query."""
 
 import pytest
 from playwright.sync_api import expect
@@ -37,7 +37,7 @@ def test_a_cell_that_is_interrupted_leaves_no_query_behind(lab: Lab) -> None:
     lab.page.evaluate("() => jupyterapp.commands.execute('notebook:interrupt-kernel')")
     expect(lab.output(1)).to_contain_text("RequestInterruptedError")
     lab.screenshot("interrupted")
-    for _ in range(50):  # a query that is told to end takes a moment
+    for _ in range(50):  # cancelling a query takes a moment
         lab.run_cell(2)
         lab.run_cell(3)
         if lab.output(3).inner_text().strip() == "0":

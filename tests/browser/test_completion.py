@@ -1,4 +1,4 @@
-"""TAB as a person presses it in JupyterLab."""
+"""Tests of pressing TAB in JupyterLab."""
 
 import re
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ def cluster() -> Iterator[LocalCluster]:
 
 
 def open_cell(lab: Lab, cluster: LocalCluster) -> Locator:
-    """Give an empty cell of a notebook in which the policies were read."""
+    """Return an empty cell of a notebook in which the policies were read."""
     setup = [
         f"import os\nos.environ['KQLMI_TOKEN'] = {cluster.token!r}",
         f"%load_ext kqlmi\n%kqlmi connect {cluster.url} --auth token --name rehearsal",
@@ -36,13 +36,13 @@ def open_cell(lab: Lab, cluster: LocalCluster) -> Locator:
 
 
 def press_tab(lab: Lab) -> Locator:
-    """Press TAB, and give the list that opens."""
+    """Press TAB, and return the list that opens."""
     lab.page.keyboard.press("Tab")
     return lab.page.locator(".jp-Completer:visible .jp-Completer-item")
 
 
 def accept(lab: Lab) -> None:
-    """Press TAB, and take the only completion."""
+    """Press TAB, and accept the only completion."""
     expect(press_tab(lab)).to_have_count(1)
     lab.page.keyboard.press("Enter")
 
@@ -75,7 +75,7 @@ def test_a_policy_is_written_with_tab_and_runs(lab: Lab, cluster: LocalCluster) 
     accept(lab)
     expect(editor).to_contain_text("policy managed_identity")
     keyboard.type(" ")
-    # JupyterLab adds words of the notebook where nothing is typed yet.
+    # JupyterLab adds words of the notebook if nothing is typed yet.
     press_tab(lab).filter(has_text="ObjectId").click()
     expect(editor).to_contain_text('```[{"ObjectId": "')
     expect(press_tab(lab).filter(has_text=identity.object_id)).to_be_visible()

@@ -1,4 +1,4 @@
-"""The test bed itself: cells run, widgets talk to Python and back, and a fault does not go unseen."""
+"""Tests of the test bed: cells run, widgets exchange messages with Python, and errors are detected."""
 
 import pytest
 from playwright.sync_api import expect

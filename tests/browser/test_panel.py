@@ -1,4 +1,4 @@
-"""The panel as a person uses it: in JupyterLab and Notebook 7, and the outcome read through the plain SDK."""
+"""Tests of the panel as users operate it in JupyterLab and Notebook 7, with the outcome read through the plain SDK."""
 
 import os
 import re
@@ -125,7 +125,7 @@ def test_the_keyboard_alone_leads_from_the_first_tick_to_the_undo(lab: Lab, clus
     keys.press("Enter")
     expect(panel.get_by_role("region", name="Preview of the change")).to_be_focused()
     tab_to("^Execute$")
-    expect(panel.get_by_role("button", name="Execute")).to_be_enabled()  # what it stops is known
+    expect(panel.get_by_role("button", name="Execute")).to_be_enabled()  # the uses that would stop are known
     keys.press("Enter")
     expect(panel.get_by_text("This revokes 1. Execute it?")).to_be_focused()
     tab_to("^Yes, revoke 1 and execute$")
@@ -152,7 +152,7 @@ def test_a_panel_that_is_reopened_without_its_kernel_says_so(lab: Lab, cluster: 
     box(panel, EXPORT).check()
     expect(panel.get_by_text("1 to grant, 0 to revoke")).to_be_visible()
     lab.reopen()
-    # The truth was in the traits: it is drawn as it was left, and nothing in it can be clicked.
+    # The traits keep the state, so the panel is drawn as it was left, but nothing in it can be clicked.
     expect(panel.get_by_role("alert")).to_contain_text("No kernel answers")
     expect(panel.get_by_role("searchbox", name="Search identities")).to_have_value("export")
     expect(box(panel, EXPORT)).to_be_checked()
@@ -228,7 +228,7 @@ def test_a_click_that_a_kernel_hears_too_late_is_taken_back_for_good(lab: Lab, c
         lab.screenshot("no-kernel")
     finally:
         os.kill(kernel, signal.SIGCONT)
-    # Heard at last, but too late: it must not come into force behind the back of whoever saw it taken back.
+    # The kernel answers too late: the tick must not take effect after the user saw it reverted.
     expect(panel.get_by_role("status")).to_contain_text("came too late")
     expect(panel.get_by_role("alert")).to_be_hidden()
     expect(box(panel, INGEST)).not_to_be_checked()
@@ -309,7 +309,7 @@ def test_reading_in_the_background_stops_when_it_fails_and_goes_on_when_asked(la
         lab.page.keyboard.press("ArrowDown")
         lab.page.keyboard.press("End")
         expect(panel).to_contain_text("42 of 42 scopes read")
-        # The arrow keys stay where they are while scopes are read, and what is shown stays named.
+        # The arrow keys keep their position while scopes are read, and the shown scope keeps its name.
         lab.page.keyboard.press("Enter")
         expect(panel.get_by_role("grid")).to_have_attribute("aria-label", "Identities and usages, database D39")
         panel.get_by_role("searchbox", name="Search scopes").fill("")

@@ -1,4 +1,4 @@
-"""What the panel must never do to anybody: run what it shows, shut out who cannot see or point, jump, or grow slow."""
+"""Tests that the panel never executes text that it shows, excludes users with disabilities, jumps, or becomes slow."""
 
 import json
 import re
@@ -88,7 +88,7 @@ HOSTILE = [
     f"&#60;img src=x onerror={RUN}&#62;",
     f"%3Cimg src=x onerror={RUN}%3E",
 ]
-# Everything that Python may ever tell the panel, with the text that is put into every place.
+# Everything that Python can send to the panel, with the text in every place.
 EVERYWHERE = """
 def everywhere(panel, text):
     cell = {"granted": True, "allowed": True, "changed": True, "text": text}
@@ -112,7 +112,7 @@ def everywhere(panel, text):
 
 
 def leaks(lab: Lab, panel: Locator) -> list[str]:
-    """Give what ran, or became an element, of texts that were to be shown."""
+    """Return the signs that text to be shown was executed or became an element."""
     lab.page.wait_for_timeout(200)
     found = ["it ran"] if lab.page.evaluate("() => window.ran_in_panel") else []
     elements = panel.locator("img, svg, iframe, script, style, object, embed, video, audio, form, a, base, meta, link")
@@ -127,7 +127,7 @@ def cluster() -> Iterator[LocalCluster]:
 
 @pytest.fixture(scope="module")
 def hostile() -> Iterator[LocalCluster]:
-    """Give a cluster whose identities and databases have hostile names, each in a policy."""
+    """A cluster whose identities and databases have hostile names, each in a policy."""
     identities = [kqlmi.local.Identity(name) for name in HOSTILE]
     databases = {name.casefold(): name for name in ["Samples", *HOSTILE]}
     with kqlmi.local.start(databases=list(databases.values()), identities=identities) as started:
@@ -178,7 +178,7 @@ panel
 
 
 def violations(panel: Locator) -> list[tuple[str, list[Any]]]:
-    """Give what axe-core finds wrong with the panel, by the rules of WCAG 2.2 AA and of good practice."""
+    """Return the axe-core violations of the panel, by the rules of WCAG 2.2 AA and of good practice."""
     options = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
     found = Axe().run(panel.page, context=".kqlmi", options=options).response
     assert len(found["passes"]) > 15
@@ -198,7 +198,7 @@ def test_axe_finds_nothing_in_any_state(lab: Lab, cluster: LocalCluster, *, dark
         assert violations(panel) == [], state
 
     check("open")
-    # axe does not look at placeholders: they have the ink of the text, and most of its opacity.
+    # axe does not check placeholders: they have the colour of the text, and most of its opacity.
     style = "box => [getComputedStyle(box).color, getComputedStyle(box, '::placeholder').color]"
     ink, placeholder = panel.get_by_label("Object ID of another identity").evaluate(style)
     assert placeholder == ink
@@ -214,7 +214,7 @@ def test_axe_finds_nothing_in_any_state(lab: Lab, cluster: LocalCluster, *, dark
     expect(panel.get_by_role("status")).to_contain_text("Applied and verified")
     check("applied")
     if lab.front == "notebook":
-        return  # the other states are drawn by the same code, and seen in JupyterLab
+        return  # the other states are drawn by the same code, and tested in JupyterLab
     box(panel, "kqlmi-local: ExternalTable").click()
     expect(panel.get_by_role("group", name="Question")).to_be_visible()
     panel.get_by_text("Columns").click()
@@ -252,7 +252,7 @@ def test_the_search_for_violations_can_fail(lab: Lab, cluster: LocalCluster) -> 
 
 
 def place(panel: Locator) -> float:
-    """Give how far below the top of the panel its buttons stand, in pixels."""
+    """Return the distance from the top of the panel to its buttons, in pixels."""
     boxes = [locator.bounding_box() for locator in (panel, panel.locator(".kqlmi-change"))]
     top, below = (found["y"] for found in boxes if found)
     return below - top
@@ -293,8 +293,8 @@ def test_the_panel_fits_any_width_and_nothing_jumps(lab: Lab, cluster: LocalClus
 
 @pytest.fixture(scope="module")
 def large() -> Iterator[LocalCluster]:
-    """Give a cluster of 1,000 identities, all in the policy of Samples, and 60 databases."""
-    # A search finds object IDs too: random ones would hold what is searched for now and then.
+    """A cluster of 1,000 identities, all in the policy of Samples, and 60 databases."""
+    # A search also matches object IDs, so random ones would occasionally contain the searched text.
     ids = [f"aaaaaaaa-aaaa-4aaa-8aaa-{n:012}" for n in range(1000)]
     identities = [kqlmi.local.Identity(f"identity {n:04}", one) for n, one in enumerate(ids)]
     names = ["Samples", *(f"D{n}" for n in range(59))]
@@ -318,7 +318,7 @@ def test_a_thousand_identities_are_searched_filtered_scrolled_and_ticked(lab: La
     lab.page.keyboard.press("Space")
     expect(panel.locator(".kqlmi-change")).to_contain_text("1 to grant")
     expect(box(panel, "identity 0999: NativeIngestion")).to_be_focused()
-    # Scrolled away, the row keeps the focus: the next key goes on from it.
+    # The row keeps the focus when scrolled out of view: the next key continues from it.
     panel.locator(".kqlmi-scroll").evaluate("element => { element.scrollTop = 0 }")
     expect(first).to_be_visible()
     lab.page.keyboard.press("ArrowUp")
@@ -332,7 +332,7 @@ def test_a_thousand_identities_are_searched_filtered_scrolled_and_ticked(lab: La
     panel.get_by_label("Order").select_option("most usages first")
     expect(panel.get_by_role("rowheader").first).to_contain_text("identity 0999")
     places = panel.get_by_role("row").evaluate_all("rows => rows.map((row) => Number(row.ariaRowIndex))")
-    assert places == sorted(places)  # as they are read aloud
+    assert places == sorted(places)  # in the order in which a screen reader reads them
     panel.get_by_role("searchbox", name="Search scopes").fill("d58")
     lab.page.keyboard.press("ArrowDown")
     lab.page.keyboard.press("ArrowDown")

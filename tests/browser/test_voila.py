@@ -1,4 +1,4 @@
-"""The panel in Voilà, which shows a notebook's outputs without its cells."""
+"""Tests of the panel in Voilà, which shows a notebook's outputs without its cells."""
 
 import os
 import re
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture
 def url(tmp_path: Path) -> Iterator[str]:
-    """Give the address of a panel that Voilà serves."""
+    """The address of a panel that Voilà serves."""
     pytest.importorskip("voila", reason="Voilà is not installed")
     with kqlmi.local.start() as cluster:
         setup = f"import kqlmi\nsession = kqlmi.connect({cluster.url!r}, token={cluster.token!r})"
@@ -34,7 +34,7 @@ def url(tmp_path: Path) -> Iterator[str]:
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell)])
         notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
         nbformat.write(notebook, tmp_path / "panel.ipynb")
-        # The first port that is free from here on; no system gives one of these to who asks for any.
+        # The first free port from here on; no operating system assigns these as ephemeral ports.
         port = 20_000 + os.getpid() % 10_000
         options = ["--no-browser", "--Voila.ip=127.0.0.1", f"--port={port}", str(tmp_path / "panel.ipynb")]
         with (tmp_path / "log").open("wb") as log:
@@ -64,5 +64,5 @@ def test_the_panel_works_in_voila(url: str, browser: "BrowserContext") -> None:
     expect(panel.get_by_role("status")).to_contain_text("Update policy")
     page.screenshot(path=ARTIFACTS / "voila.png")
     page.close()
-    # Voilà's own page asks for a font; nothing else leaves this machine.
+    # Voilà's own page requests a font; no other request may leave this machine.
     assert [one for one in foreign if "127.0.0.1" not in one and "/npm/@fortawesome/" not in one] == []

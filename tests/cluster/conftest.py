@@ -1,4 +1,4 @@
-"""A service on loopback, and the waits of none."""
+"""Fixtures: a service on loopback, and connections that never wait."""
 
 from collections.abc import Iterator
 

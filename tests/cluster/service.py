@@ -1,4 +1,4 @@
-"""An HTTP server on loopback that answers the real SDK as it is told."""
+"""An HTTP server on loopback that sends the real SDK prepared answers."""
 
 import json
 import socket
@@ -16,7 +16,7 @@ _NO_LINGER: Final = struct.pack("ii", 1, 0)
 
 @dataclass(frozen=True)
 class Answer:
-    """What a request is answered with; without a status, the connection is reset."""
+    """A prepared answer to a request; without a status, the connection is reset."""
 
     status: int = 200
     body: Any = b""
@@ -32,7 +32,7 @@ RESET: Final = Answer(0)
 
 @dataclass
 class Service:
-    """What the server answers, the last for ever, and what it was asked."""
+    """The prepared answers, of which the last is repeated, and the requests that the server received."""
 
     url: str = ""
     answers: list[Answer] = field(default_factory=list)
@@ -52,7 +52,7 @@ def serve(listener: socket.socket | None = None) -> Iterator[Service]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            # The SDK asks for the cloud's metadata before it signs in; without them it takes the public cloud.
+            # The SDK requests the cloud's metadata before it signs in; without it, the SDK assumes the public cloud.
             self.send_error(404)
 
         def do_POST(self) -> None:

@@ -1,4 +1,4 @@
-"""An answer is the policy of a scope only where it has the shape, and names what was asked for, in any documented form."""
+"""Tests that an answer is read as the policy of a scope only if it has a documented form and names that scope."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +28,7 @@ def five(entity: str, kind: str, policy: Any = "[]", name: str = "ManagedIdentit
 
 @dataclass
 class Answering:
-    """A cluster with two databases, one with a pretty name, that answers any policy command with a table."""
+    """A cluster with two databases, one with a pretty name, that answers any policy command with the given table."""
 
     answer: Table
 
@@ -41,7 +41,7 @@ class Answering:
         return self.answer
 
     def close(self) -> None:
-        """Hold nothing."""
+        """Do nothing."""
 
 
 GOOD = [

@@ -1,4 +1,4 @@
-"""The real SDK against an HTTP server on loopback that answers as it is told."""
+"""Tests of the real SDK against an HTTP server on loopback that sends prepared answers."""
 
 import json
 import socket

@@ -1,4 +1,4 @@
-"""What a policy shows of a command whose answer is missing."""
+"""Tests of what a policy shows about a command whose answer was lost."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A local cluster, and what surrounds a machine that signs in to it."""
+"""Fixtures: a local cluster, and the environment of a machine that signs in to it."""
 
 import os
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ def directory(cluster: LocalCluster, authority: Authority) -> Iterator[Entra]:
 
 @pytest.fixture(autouse=True)
 def _clean(monkeypatch: pytest.MonkeyPatch, authority: Authority, tmp_path: Path) -> None:
-    """Take away what the machine of the tests may offer, and trust the CA."""
+    """Remove everything that the test machine offers for signing in, and trust the CA."""
     for name in list(os.environ):
         if name.startswith(("AZURE_", "IDENTITY_", "IMDS_", "MSI_")) or name.upper().endswith("_PROXY"):
             monkeypatch.delenv(name)
@@ -50,7 +50,7 @@ def _clean(monkeypatch: pytest.MonkeyPatch, authority: Authority, tmp_path: Path
 
 @pytest.fixture
 def fresh(directory: Entra, monkeypatch: pytest.MonkeyPatch) -> Entra:
-    """The directory, vouched for, with nothing granted yet."""
+    """The directory, trusted by the environment, with nothing granted yet."""
     directory.granted.clear()
     directory.pending, directory.echo, directory.denied = 1, False, False
     monkeypatch.setenv("AZURE_AUTHORITY_HOST", directory.url)
@@ -59,6 +59,6 @@ def fresh(directory: Entra, monkeypatch: pytest.MonkeyPatch) -> Entra:
 
 @pytest.fixture
 def endpoint(cluster: LocalCluster, directory: Entra) -> Iterator[Front]:
-    """The cluster, behind an endpoint that says to sign in at the directory."""
+    """The cluster behind an endpoint whose metadata names the directory for signing in."""
     with front.before(cluster.url, directory.url) as running:
         yield running

@@ -1,4 +1,4 @@
-"""Each way to sign in, through the real libraries, until its bearer token arrives at the cluster."""
+"""Tests of each way to sign in, through the real libraries, until its bearer token arrives at the cluster."""
 
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ def connect(endpoint: Front, auth: str = "default", **options: Any) -> Session:
 
 
 def arrives(endpoint: Front, token: str, auth: str = "default", **options: Any) -> None:
-    """Sign in, and ask twice; each request must bear the token."""
+    """Sign in and send two requests, each of which must carry the token."""
     with connect(endpoint, auth, **options) as session:
         assert session.databases() == ("Samples",)
         assert session.databases() == ("Samples",)
@@ -207,7 +207,7 @@ def test_a_token_that_was_had_elsewhere_asks_no_authority(
 
 
 class Own:
-    """A credential of somebody's own."""
+    """A user-defined credential."""
 
     def __init__(self, token: str) -> None:
         self.token, self.asked, self.closed = token, list[Any](), False

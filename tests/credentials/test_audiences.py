@@ -1,4 +1,4 @@
-"""What a cluster may ask a token for, and where a token that is given by hand goes."""
+"""Tests of the audiences for which a cluster may request a token, and of where a given token is sent."""
 
 import json
 from importlib.resources import files
@@ -61,7 +61,7 @@ def test_a_cluster_receives_no_token_for_another_audience(endpoint: Front, appli
 
 
 class Credential:
-    """A credential of somebody's own, which gives a token for anything."""
+    """A user-defined credential, which returns a token for any audience."""
 
     def get_token(self, *scopes: str, **_: object) -> AccessToken:
         return AccessToken(scopes[0], 2**33)

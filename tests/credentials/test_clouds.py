@@ -1,4 +1,4 @@
-"""Clusters under their real names, through a proxy and with a CA of one's own: which authority is asked, and which is not."""
+"""Tests of clusters under their real names, through a proxy and with a private CA: which authorities are used."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -25,7 +25,7 @@ def application(directory: Entra, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Internet:
-    """What a machine can reach through its proxy: two clouds, and an authority that is nobody's."""
+    """The hosts that a machine can reach through its proxy: two clouds, and an unknown authority."""
 
     def __init__(self, cluster: LocalCluster, directory: Entra, tls: Authority, held: ExitStack) -> None:
         self.cluster = held.enter_context(front.before(cluster.url, None, tls.tls))
@@ -83,7 +83,7 @@ def test_a_host_that_is_not_a_cluster_receives_no_token(
         asked,
     ):
         monkeypatch.setenv("HTTPS_PROXY", url)
-        # A cluster of one cloud that says to sign in at another.
+        # A cluster in one cloud that names the sign-in authority of another.
         with pytest.raises(InputError, match="gets a token"):
             databases(US_CLUSTER)
     assert asked == [US_CLUSTER]

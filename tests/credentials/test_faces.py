@@ -1,4 +1,4 @@
-"""Signing in from a notebook and from a shell."""
+"""Tests of signing in from a notebook and from a shell."""
 
 from collections.abc import Iterator
 

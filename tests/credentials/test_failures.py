@@ -1,4 +1,4 @@
-"""A sign-in that failed: one line that says what was tried and what to type next, and no secret anywhere."""
+"""Tests of failed sign-ins: one line that names the attempt and the next step, and no secrets."""
 
 import logging
 import traceback
@@ -21,7 +21,7 @@ JWT = "eyJhbGciOiJub25lIn0.eyJwbGFudGVkIjoiWng4MSJ9.cGxhbnRlZA"
 
 
 def failed(endpoint: Front, auth: str, **options: Any) -> SignInError:
-    """Sign in, which must fail, and give the error; it is one line with a hint."""
+    """Sign in, which must fail, and return the error, which is one line with a hint."""
     with (
         kqlmi.connect(endpoint.url, auth=auth, history=False, **options) as session,
         pytest.raises(SignInError) as caught,
@@ -35,7 +35,7 @@ def failed(endpoint: Front, auth: str, **options: Any) -> SignInError:
 
 def test_the_default_says_which_ways_were_tried(endpoint: Front) -> None:
     with machine.imds(Machine("t")) as running, pytest.MonkeyPatch.context() as patch:
-        # A machine without an identity; its address would be asked for some seconds otherwise.
+        # A machine without an identity; otherwise several seconds are spent on requests to its address.
         patch.setenv("AZURE_POD_IDENTITY_AUTHORITY_HOST", f"{running.url}/nowhere")
         patch.setenv("AZURE_AUTHORITY_HOST", endpoint.login_endpoint or "")
         error = failed(endpoint, "default")
@@ -136,7 +136,7 @@ PLANTS: list[Plant] = [
 def test_no_secret_is_in_a_failure(
     endpoint: Front, fresh: Entra, tmp_path: Path, caplog: pytest.LogCaptureFixture, plant: Plant
 ) -> None:
-    # An authority that repeats what it was sent, as no authority should.
+    # An authority that repeats what it was sent, as no real one should.
     fresh.echo = True
     caplog.set_level(logging.INFO)
     with machine.app_service(Machine("t")) as running, pytest.MonkeyPatch.context() as patch:
@@ -155,7 +155,7 @@ def test_no_secret_is_in_a_failure(
 
 
 def seen(error: BaseException) -> list[str]:
-    """Give every text that an error shows, and what it drags along."""
+    """Return every text that an error and the errors chained to it show."""
     texts = ["".join(traceback.format_exception(error))]
     chain: list[BaseException] = [error]
     for one in chain:

@@ -1,4 +1,4 @@
-"""Who signed in, and what kqlmi can therefore do: with every right, with hardly any, and with roles nobody knows."""
+"""Tests of whoami: who signed in, and what they can do, with all roles, with hardly any, and with unknown ones."""
 
 from collections.abc import Iterator
 
@@ -77,7 +77,7 @@ def test_a_database_that_is_not_there(admin: Session) -> None:
 
 
 class Telling:
-    """A connection that tells what it is given, and refuses the rest."""
+    """A connection that returns the given answers, and refuses other requests."""
 
     def __init__(self, **told: list[list[object]]) -> None:
         self.told = told
@@ -127,7 +127,7 @@ def test_a_role_that_nobody_documents_is_no_answer_and_cannot_colour_the_page() 
 
 
 class WithoutPolicies(Telling):
-    """A cluster that does not know the policy."""
+    """A cluster that does not support the policy."""
 
     def execute(
         self, text: str, database: str | None = None, *, timeout: float | None = None, client_request_id: str = ""

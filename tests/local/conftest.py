@@ -1,4 +1,4 @@
-"""A local cluster, and the real client that talks to it."""
+"""Fixtures: a local cluster, and the real client that connects to it."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,7 +12,7 @@ from kqlmi.local.cluster import LocalCluster
 
 
 class Client:
-    """The real client, with rows as dictionaries of what is on the wire."""
+    """The real client, with rows as dictionaries of the values that are sent."""
 
     def __init__(self, url: str, token: str) -> None:
         builder = KustoConnectionStringBuilder.with_aad_user_token_authentication(url, token)
@@ -32,7 +32,7 @@ class Client:
         return str(self.mgmt(f".show {scope} policy managed_identity")[0]["Policy"])
 
     def refusal(self, text: str, database: str | None = "Samples", *, query: bool = False, **options: Any) -> Any:
-        """Give the error of a request that must be refused; ``status`` and ``response`` are those of HTTP."""
+        """Return the error of a request that must be refused, with its HTTP ``status`` and ``response``."""
         run = self.query if query else self.mgmt
         with pytest.raises(KustoApiError) as caught:
             run(text, database, **options)
@@ -76,7 +76,7 @@ def connect() -> Iterator[Connect]:
 
 @pytest.fixture
 def cluster() -> Iterator[LocalCluster]:
-    """Two empty databases, three identities, one usage of the future."""
+    """Two empty databases, three identities, and a usage that kqlmi does not know."""
     with local.start(
         databases=["Samples", "My other db"], identities=["system", "loader", "exporter"], usages=["FutureFlow"]
     ) as started:
@@ -90,7 +90,7 @@ def client(cluster: LocalCluster, connect: Connect) -> Client:
 
 @pytest.fixture(scope="session")
 def world() -> Iterator[LocalCluster]:
-    """The sample world; tests that use it change nothing."""
+    """The sample data; tests that use it change nothing."""
     with local.start() as started:
         yield started
 

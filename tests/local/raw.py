@@ -1,4 +1,4 @@
-"""Requests to a local cluster byte by byte, for what no client would send, or stay to hear the answer of."""
+"""Raw requests to a local cluster, for what no client would send, and for clients that leave before the answer."""
 
 import json
 import socket
@@ -15,14 +15,14 @@ def connect(url: str) -> socket.socket:
 
 
 def head(cluster: Any, line: str = "POST /v1/rest/mgmt", **headers: str | None) -> bytes:
-    """Return a request up to its body; a header that is None is left out."""
+    """Return a request up to its body; a header that is None is omitted."""
     given = {"Host": urlsplit(cluster.url).netloc, "Authorization": f"Bearer {cluster.token}", **headers}
     lines = [f"{name.replace('_', '-')}: {value}" for name, value in given.items() if value is not None]
     return "\r\n".join([f"{line} HTTP/1.1", *lines, "", ""]).encode()
 
 
 def ask(cluster: Any, text: str, name: str = "", *, line: str = "POST /v2/rest/query") -> socket.socket:
-    """Send a query or command, and return the connection that the answer comes by."""
+    """Send a query or command, and return the connection on which the answer arrives."""
     body = json.dumps({"db": "D", "csl": text}).encode()
     connection = connect(cluster.url)
     connection.sendall(head(cluster, line, Content_Length=str(len(body)), x_ms_client_request_id=name) + body)
@@ -41,7 +41,7 @@ def answer(connection: socket.socket) -> tuple[int, Any]:
 
 
 def is_closed_after(connection: socket.socket, most: int) -> bool:
-    """Send so many bytes at most, and return whether the other side closed the connection meanwhile."""
+    """Send at most ``most`` bytes, and return whether the other side closed the connection in the meantime."""
     piece = b" " * 65_536
     with suppress(OSError):
         for _ in range(most // len(piece)):

@@ -55,7 +55,7 @@ def test_a_file_that_serve_did_not_write_is_refused_in_one_sentence(file: Path, 
 
 
 def refused() -> InputError:
-    """Find no cluster, connect to none and serve none."""
+    """Find a cluster, connect to it and serve one, all of which must be refused; return the last error."""
     for act in (local.find, lambda: kqlmi.connect("local"), local.serve):
         with pytest.raises(InputError, match=r"local-cluster\.json") as caught:
             act()
@@ -123,7 +123,7 @@ def test_serve_writes_the_file_prints_where_and_cleans_up(tmp_path: Path) -> Non
         "        time.sleep(0.05)\n"
         "    print('TOKEN', local.find().token, flush=True)\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
-        # A shell starts what runs in the background deaf to this signal.
+        # A shell makes background processes ignore this signal.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "threading.Thread(target=end, daemon=True).start()\n"
         "local.serve()\n"

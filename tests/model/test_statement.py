@@ -1,4 +1,4 @@
-"""A statement is the text that is sent, and is read once."""
+"""Tests that a statement keeps the text that is sent, and parses it once."""
 
 import copy
 import json

@@ -1,4 +1,4 @@
-"""A shell with the extension loaded, and with a local cluster of its own."""
+"""Fixtures: a shell with the extension loaded, and a shell with its own local cluster."""
 
 import atexit
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ class Notebook:
         self.shell = shell
 
     def run(self, text: str) -> Any:
-        """Run a cell and give its result; an error is raised."""
+        """Run a cell and return its result, or raise its error."""
         result = self.shell.run_cell(text, silent=False)
         result.raise_error()
         return result.result
@@ -27,14 +27,14 @@ class Notebook:
 
 @pytest.fixture
 def notebook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Notebook]:
-    # A shell warns of a virtual environment that is not its own, as one is where make was called.
+    # A shell warns about a virtual environment other than its own, which is set when make runs the tests.
     monkeypatch.delenv("VIRTUAL_ENV", raising=False)
-    # Without a history file, which would stay open behind the test.
+    # No history file, which would remain open after the test.
     shell = InteractiveShell(config=Config(HistoryManager={"enabled": False}))
     shell.run_line_magic("load_ext", "kqlmi")
     yield Notebook(shell)
     shell.run_line_magic("unload_ext", "kqlmi")
-    # At the exit each shell would collect garbage, and hundreds of them take minutes.
+    # At exit, each shell would collect garbage, which takes minutes for hundreds of shells.
     atexit.unregister(shell.atexit_operations)
 
 

@@ -1,4 +1,4 @@
-"""A kernel in a process of its own, in which panels are opened as in a notebook, and its memory."""
+"""A kernel in its own process, in which panels are opened as in a notebook, and its memory."""
 
 import json
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ import gc, os, psutil
 os.environ["KQLMI_TOKEN"] = {token!r}
 %kqlmi connect {url} --auth token
 """
-# Everything that a panel does: it reads all that there is, and shows a plan.
+# Everything that a panel does: read all policies, and show a plan.
 USED = """
 panel = _
 while panel.read_more():
@@ -31,13 +31,13 @@ print(psutil.Process().memory_info().rss)
 
 
 class Kernel:
-    """Runs cells, and gives what they print."""
+    """A kernel that runs cells and returns what they print."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
 
     def run(self, code: str, *, cell: str = "") -> str:
-        """Run a cell of some ID, as a front end would."""
+        """Run a cell with the given cell ID, as a front end does."""
         session, printed = self._client.session, []
         content = {"code": code, "silent": False, "store_history": True, "allow_stdin": False, "stop_on_error": True}
         message = session.msg("execute_request", content, metadata={"cellId": cell} if cell else {})
@@ -56,11 +56,11 @@ class Kernel:
 
     @property
     def mebibytes(self) -> float:
-        """Return its resident memory after a collection."""
+        """Its resident memory after a garbage collection."""
         return int(self.run(MEMORY)) / 2**20
 
     def open_panel(self, cell: str) -> None:
-        """Open a panel in a cell, let it do all that a panel does, and keep it in the variable ``panel``."""
+        """Open a panel in a cell, use all its functions, and keep it in the variable ``panel``."""
         self.run("%kqlmi panel", cell=cell)
         self.run(USED)
 

@@ -1,4 +1,4 @@
-"""Auditing and tightening by line magics: shown first, carried out by their ID."""
+"""Tests of auditing and tightening by line magics: shown first, applied by ID."""
 
 import re
 from collections.abc import Iterator

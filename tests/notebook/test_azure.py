@@ -1,4 +1,4 @@
-"""Identities and data connections by line magics: shown first, carried out by their ID, nothing secret printed."""
+"""Tests of identities and data connections by line magics: shown first, applied by ID, no secrets printed."""
 
 import re
 import traceback
@@ -44,7 +44,7 @@ def names(cluster: LocalCluster) -> list[str]:
 
 
 def offered(capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
-    """Give what was printed, and the line that carries the plan out."""
+    """Return what was printed, and the line that applies the plan."""
     shown = capsys.readouterr().out
     [line] = re.findall(r"To apply it: (%kqlmi apply \w+(?: --revoke)?)", shown)
     return shown, line
@@ -180,7 +180,7 @@ def test_an_undo_that_the_cluster_will_refuse_is_told_with_the_plan(
 
 
 class Counting:
-    """A connection that counts the reads of each policy over another."""
+    """A connection that counts the reads of each policy."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection, self.read = connection, Counter[str]()

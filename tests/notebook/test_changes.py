@@ -1,4 +1,4 @@
-"""Changing policies by line magics: shown first, carried out by their ID, taken back."""
+"""Tests of changing policies by line magics: shown first, applied by ID, undone."""
 
 import os
 import re
@@ -21,7 +21,7 @@ def cluster() -> Iterator[LocalCluster]:
 
 
 class Shown:
-    """What a line printed."""
+    """A function that runs a line and returns what it printed."""
 
     def __init__(self, notebook: Notebook, capsys: pytest.CaptureFixture[str]) -> None:
         self.notebook, self.capsys = notebook, capsys
@@ -32,7 +32,7 @@ class Shown:
         return self.capsys.readouterr().out
 
     def plan(self, line: str) -> str:
-        """Run a line that plans, and give the line that carries it out."""
+        """Run a line that plans, and return the line that applies the plan."""
         [command] = re.findall(r"To apply it: %kqlmi (.*)", self(line))
         return str(command)
 

@@ -1,4 +1,4 @@
-"""What TAB offers: a pure function of the text before the cursor, what follows on the line, and the names known."""
+"""Tests of completion, which depends only on the text before the cursor, the rest of the line, and the known names."""
 
 import shlex
 from dataclasses import replace
@@ -69,7 +69,7 @@ POLICY = '```[{"ObjectId": "system", "AllowedUsages": "'
 
 
 def offered(text: str, known: Known = KNOWN) -> tuple[str, list[str]]:
-    """Give the fragment and the candidates where ``text`` has its mark ``‸``, or at its end."""
+    """Return the fragment and the candidates at the mark ``‸`` in ``text``, or at its end."""
     before, _, after = text.partition("‸")
     offers = complete(before, after, known)
     assert before.endswith(offers.fragment)

@@ -1,4 +1,4 @@
-"""Checking a cell, and explaining a refusal, in a shell."""
+"""Tests of checking a cell, and of explaining a refusal, in a shell."""
 
 import pytest
 

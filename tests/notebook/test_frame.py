@@ -1,4 +1,4 @@
-"""A frame of kqlmi's own rows shows itself, and is an ordinary DataFrame to everything else."""
+"""Tests that a frame of kqlmi's own rows displays itself, and is otherwise an ordinary DataFrame."""
 
 import copy
 import pickle

@@ -1,4 +1,4 @@
-"""Text of a cluster does nothing to a terminal or a page that shows it, and stays what it is."""
+"""Tests that text from a cluster has no effect on a terminal or page that shows it, and is not altered otherwise."""
 
 from typing import Any
 

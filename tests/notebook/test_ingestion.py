@@ -1,4 +1,4 @@
-"""A blob is ingested from a line."""
+"""Tests of ingesting a blob with a line magic."""
 
 from pathlib import Path
 

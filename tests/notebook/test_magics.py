@@ -1,4 +1,4 @@
-"""The magics in a real shell, on the local cluster."""
+"""Tests of the magics in a real shell, on the local cluster."""
 
 import json
 import os
@@ -91,7 +91,7 @@ def test_nothing_in_a_cell_is_expanded(connected: Notebook) -> None:
 
 
 class Counted:
-    """What cuts a text into tokens, with the texts that it was asked to cut."""
+    """The tokenizer's pattern, recording each text that it is applied to."""
 
     def __init__(self) -> None:
         self.pattern, self.texts = tokenizer._TOKEN, list[str]()
@@ -210,7 +210,7 @@ def test_a_failure_is_one_short_line(connected: Notebook, capsys: pytest.Capture
 
 @pytest.mark.notebook
 def test_a_failure_leaves_a_true_error_and_stops_run_all() -> None:
-    import nbformat  # takes two seconds of every worker otherwise
+    import nbformat  # otherwise it takes two seconds of every worker
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError
 
@@ -327,7 +327,7 @@ def test_a_pretty_name_is_shown_beside_the_name(
 
 
 def marks(notebook: Notebook) -> bool:
-    """Check whether the cluster has the database that a test created on it."""
+    """Check whether the cluster has the database that the test created on it."""
     return "Marked" in notebook.run("%%kqlmi\n.show databases").DatabaseName.tolist()
 
 
@@ -338,7 +338,7 @@ def test_to_connect_to_local_again_keeps_the_cluster_and_says_so(
     notebook.run(f"%kqlmi connect local{name}")
     assert "kept" not in capsys.readouterr().out
     notebook.run("%%kqlmi\n.create database Marked")
-    with pytest.raises(KqlmiError):  # which leaves the connection that there is
+    with pytest.raises(KqlmiError):  # and keeps the existing connection
         notebook.run(f"%kqlmi connect local{name} --database Missing")
     assert marks(notebook)
     capsys.readouterr()

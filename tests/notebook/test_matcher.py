@@ -1,4 +1,4 @@
-"""TAB in a real shell, in a real kernel, and in a terminal, without a word to the cluster."""
+"""Tests of TAB in a real shell, in a real kernel, and in a terminal, without any request to the cluster."""
 
 import atexit
 import contextlib
@@ -32,17 +32,17 @@ from kqlmi.session import Session
 from kqlmi.verbs import Sessions
 from tests.notebook.conftest import Notebook
 
-# Older ones have no matchers, and TAB is then what it was without us.
+# Older versions have no matchers, and TAB then works as it does without kqlmi.
 HAS_MATCHERS = IPython.version_info >= (8, 6)
 SAMPLES = "['Samples']"
 PAYLOAD = f"%%kqlmi\n.alter-merge database {SAMPLES} policy managed_identity ```"
-# IPython fails on its own where the line ends in certain control characters.
+# IPython itself fails if the line ends in certain control characters.
 TYPED = st.characters(exclude_categories=("Cc", "Cs"))
 LOADER = "aaaaaaaa-1111-2222-3333-444444444444"
 
 
 class Silent:
-    """A connection that must not be spoken to."""
+    """A connection that must not be used."""
 
     def execute(self, text: str, *_: object, **__: object) -> Table:
         raise AssertionError(f"asked while typing: {text}")
@@ -52,7 +52,7 @@ class Silent:
 
 
 def offered(shell: InteractiveShell, text: str, after: str = "") -> list[str]:
-    """Give what TAB makes of the text up to the cursor, for each completion."""
+    """Return the text up to the cursor after each completion that TAB offers."""
     with provisionalcompleter():
         found = list(shell.Completer.completions(text + after, len(text)))
     return [text[: one.start] + one.text for one in found]
@@ -60,7 +60,7 @@ def offered(shell: InteractiveShell, text: str, after: str = "") -> list[str]:
 
 @pytest.fixture
 def silent(notebook: Notebook) -> InteractiveShell:
-    """Give a shell with a session that knows names, and whose cluster must not be asked."""
+    """A shell with a session that knows names, and whose cluster must not be used."""
     magics: Any = notebook.shell.magics_manager.registry["KqlMagics"]
     session = Session("test", Silent(), history=False)
     session.known = type(session.known)(
@@ -114,7 +114,7 @@ def test_the_older_way_to_ask_works_on_a_line(silent: InteractiveShell) -> None:
 
 @pytest.fixture(scope="module")
 def bare() -> Iterator[InteractiveShell]:
-    """One shell for all examples: each collects garbage at the exit."""
+    """One shell for all examples, because each collects garbage at exit."""
     shell = InteractiveShell(config=Config(HistoryManager={"enabled": False}))
     yield shell
     atexit.unregister(shell.atexit_operations)
@@ -128,7 +128,7 @@ def test_no_text_breaks_the_tab_of_ipython(bare: InteractiveShell, text: str, af
     sessions = Sessions()
     sessions.add(Session("test", Silent(), history=False))
     matcher.install(shell, sessions)
-    # What IPython itself makes of odd text is not asked here.
+    # How IPython itself completes odd text is not tested here.
     [ours] = shell.Completer.custom_matchers
     shell.Completer.disable_matchers = [
         getattr(one, "matcher_identifier", one.__qualname__) for one in shell.Completer.matchers if one is not ours
@@ -136,7 +136,7 @@ def test_no_text_breaks_the_tab_of_ipython(bare: InteractiveShell, text: str, af
     for start in ("%kqlmi ", "%%kqlmi\n", PAYLOAD, ""):
         line = (start + text).rpartition("\n")[2]
         if any(one and not one.split() for one in (line, shell.Completer.splitter.split_line(line))):
-            continue  # of blanks, IPython 9 wants to unpack a first word, before any matcher is asked
+            continue  # for blanks, IPython 9 tries to unpack a first word before any matcher runs
         assert all(done.startswith(start) for done in offered(shell, start + text, after))
 
 
@@ -205,21 +205,21 @@ _CONTROLS = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|\][^\x07]*\x07)")
 
 
 class Terminal:
-    """IPython in a terminal, as a person has it before their eyes; of what is shown already, only changes are written."""
+    """IPython in a terminal, as a user sees it; text that is already shown is not written again."""
 
     def __init__(self, home: Path, token: str) -> None:
         import pty
         import termios
 
         self.screen, end = pty.openpty()
-        # Wide enough that no line is broken.
+        # Wide enough that no line wraps.
         termios.tcsetwinsize(end, (40, 250))
         environment = os.environ | {
             "HOME": str(home),
             "IPYTHONDIR": str(home),
             "KQLMI_TOKEN": token,
             "TERM": "xterm",
-            # No answer comes to where the cursor is.
+            # Nothing answers the request for the cursor position.
             "PROMPT_TOOLKIT_NO_CPR": "1",
         }
         command = [
@@ -237,7 +237,7 @@ class Terminal:
         self.shown = ""
 
     def type(self, keys: str, until: str, seconds: float = 60) -> None:
-        """Type keys, and wait until something is shown."""
+        """Type keys, and wait until a text is shown."""
         read, self.shown = b"", ""
         os.write(self.screen, keys.encode())
         deadline = time.monotonic() + seconds
@@ -249,7 +249,7 @@ class Terminal:
                 self.shown = _CONTROLS.sub("", read.decode(errors="replace"))
 
     def close(self) -> None:
-        """Leave."""
+        """End IPython."""
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
         os.close(self.screen)

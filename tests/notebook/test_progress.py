@@ -1,4 +1,4 @@
-"""While much is read there is a bar, and afterwards there is none; an interrupted cell fails with one line."""
+"""Tests of the progress bar: shown while much is read, removed afterwards; an interrupted cell fails with one line."""
 
 import signal
 import sys
@@ -36,7 +36,7 @@ def test_a_terminal_shows_a_line_that_goes_away(
     notebook.run("%kqlmi show")
     written = capsys.readouterr().err
     assert "Reading policies" in written
-    assert written.rpartition("\r")[0].rpartition("\r")[2].strip() == ""  # what was there last is blank
+    assert written.rpartition("\r")[0].rpartition("\r")[2].strip() == ""  # the last thing shown is blank
     notebook.run("%kqlmi show --database D1")
     assert capsys.readouterr().err == ""
 
@@ -75,7 +75,7 @@ def test_each_kind_of_thing_has_its_bar_and_an_error_takes_it_away(capsys: pytes
 def test_a_saved_notebook_holds_nothing_of_it(
     wide: LocalCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import nbformat  # takes two seconds of every worker otherwise
+    import nbformat  # otherwise it takes two seconds of every worker
     from nbclient import NotebookClient
 
     monkeypatch.setenv("KQLMI_TOKEN", wide.token)

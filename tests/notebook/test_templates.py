@@ -1,4 +1,4 @@
-"""``%kqlmi new``: the checklist is printed, and the next cell holds the text."""
+"""Tests of ``%kqlmi new``: the checklist is printed, and the next cell contains the text."""
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell

@@ -1,4 +1,4 @@
-"""A report is shown by text, HTML and Markdown whole, and a text in it is nothing but that text."""
+"""Tests that a report is shown completely as text, HTML and Markdown, and that its texts are escaped."""
 
 import os
 import sys
@@ -31,7 +31,7 @@ ID = "7b574bf6-2b96-580c-a411-e28963900e20"
 
 
 def everywhere(text: str) -> Report:
-    """Return a report that has a text in every place."""
+    """Return a report with the text in every place."""
     marks = (Line(text), Line(text, "+"), Line(text, "done"), Line(text, "warning"))
     rows = Rows((text, "b"), ((text, [text]), (text, [text, "x y"])))
     blocks = (*marks, Code(text), rows, Section(text, (*marks, Code(text), Section(text, (rows,), folded=True))))

@@ -1,4 +1,4 @@
-"""A connection straight into a local cluster: the same commands, roles and answers, without HTTP."""
+"""A direct connection to a local cluster: the same commands, roles and answers, without HTTP."""
 
 from kqlmi.cluster.protocol.table import Column, Table
 from kqlmi.errors import ServiceError
@@ -8,7 +8,7 @@ from kqlmi.local.values.faults import KustoError
 
 
 class Inside:
-    """A connection for what needs many requests and no network; of a journal all rows come, whatever follows it."""
+    """A connection for tests with many requests and no network; of the journal it returns all rows, without any filter."""
 
     def __init__(self, cluster: LocalCluster, service: Service) -> None:
         self._caller, self._service = cluster._state.callers[cluster.token], service

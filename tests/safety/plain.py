@@ -1,4 +1,4 @@
-"""The other witness: policies read and written by azure-kusto-data alone, and their JSON by json."""
+"""An independent witness: policies read and written with azure-kusto-data alone, and their JSON with the module json."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -9,17 +9,17 @@ from azure.kusto.data import KustoClient, KustoConnectionStringBuilder
 
 Grants = frozenset[tuple[str, str]]
 State = Mapping[str, frozenset[str]] | None
-"""What a scope holds: the usages of each identity, or None where there is no policy."""
+"""The state of a scope: the usages of each identity, or None if it has no policy."""
 
 CLUSTER = ""
-"""The scope of the cluster, beside the names of databases."""
+"""The name of the cluster's scope; the others are databases."""
 
 BEFORE: dict[str, Mapping[str, frozenset[str]]] = {
     "First": {"system": frozenset({"SqlRequest"})},
     "Second": {"system": frozenset({"SqlRequest", "ExternalTable"})},
     CLUSTER: {"system": frozenset({"AzureAI"})},
 }
-# One step of each kind: a grant, a revoke, and no policy any more.
+# One step of each kind: a grant, a revoke, and the removal of the policy.
 AFTER: dict[str, State] = {
     "First": {"system": frozenset({"SqlRequest", "ExternalTable"})},
     "Second": {"system": frozenset({"ExternalTable"})},

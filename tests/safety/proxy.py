@@ -1,4 +1,4 @@
-"""A proxy on loopback between a client and a local cluster, on which a request meets a fault."""
+"""A proxy on loopback between a client and a local cluster, which injects faults into requests."""
 
 import http.client
 import json
@@ -22,7 +22,7 @@ _NO_LINGER: Final = struct.pack("ii", 1, 0)
 
 @dataclass(frozen=True)
 class Answer:
-    """A whole answer of the cluster, or one that somebody on the way makes up."""
+    """A complete answer, from the cluster or made up by an intermediary."""
 
     status: int
     body: bytes
@@ -30,7 +30,7 @@ class Answer:
 
 
 class Exchange:
-    """A request that the proxy holds, and what a fault may do with it."""
+    """A request in the proxy, and the actions that a fault may take with it."""
 
     def __init__(self, handler: BaseHTTPRequestHandler, target: str) -> None:
         self._handler, self._target = handler, target
@@ -41,11 +41,11 @@ class Exchange:
 
     @property
     def server_timeout(self) -> str:
-        """Give the server's deadline that comes with a command or query."""
+        """The server's deadline that accompanies a command or query."""
         return str(json.loads(json.loads(self._body)["properties"])["Options"]["servertimeout"])
 
     def forward(self) -> Answer:
-        """Let the cluster carry it out, and give its answer."""
+        """Forward the request to the cluster, and return its answer."""
         connection = http.client.HTTPConnection(self._target)
         try:
             connection.request(self._handler.command, self._handler.path, self._body, _kept(self._handler.headers))
@@ -55,7 +55,7 @@ class Exchange:
             connection.close()
 
     def reply(self, answer: Answer, *, length: int | None = None, more: bool = True) -> None:
-        """Give the client an answer, with its length or another; the connection ends then, unless there is ``more``."""
+        """Send the client an answer, with its real or another length; close the connection afterwards unless ``more``."""
         self._handler.send_response(answer.status)
         for name, value in answer.headers.items():
             self._handler.send_header(name, value)
@@ -66,17 +66,17 @@ class Exchange:
             self._hang_up()
 
     def reset(self) -> None:
-        """Break the connection off."""
+        """Reset the connection."""
         self._handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
         self._hang_up()
 
     def outwait(self) -> None:
-        """Wait until the client has given up, or is dead."""
+        """Wait until the client gives up or dies."""
         self._handler.close_connection = True
         assert self._handler.connection.recv(1) == b""
 
     def drip(self) -> None:
-        """Give the client one byte after the other, until it has given up."""
+        """Send the client one byte after another until it gives up."""
         self._handler.close_connection = True
         self._handler.send_response(200)
         self._handler.end_headers()
@@ -99,10 +99,10 @@ Fault = Callable[[Exchange], None]
 
 
 class Proxy:
-    """A running proxy, which passes everything on.
+    """A running proxy, which forwards every request.
 
-    ``fault`` chooses what a request meets instead, by the request and the number of writing ones up to it. ``writes``
-    holds the texts of these, in the order in which they came. ``over`` is set when a fault has run its course.
+    ``fault`` chooses a fault instead, by the request and the number of write requests so far. ``writes`` contains the texts
+    of the write requests, in order of arrival. ``over`` is set when a fault has ended.
     """
 
     def __init__(self, url: str) -> None:
@@ -114,7 +114,7 @@ class Proxy:
         proxy, target = self, urlsplit(url).netloc
 
         class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"  # several requests on one connection, as the cluster itself has it
+            protocol_version = "HTTP/1.1"  # several requests on one connection, as the cluster itself supports
             disable_nagle_algorithm = True  # otherwise an answer waits 40 ms for an acknowledgement
 
             def setup(self) -> None:
@@ -152,7 +152,7 @@ class Proxy:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop, and hang up: a client that was closed keeps a connection until the garbage is collected."""
+        """Stop, and close all connections: a closed client keeps one until garbage collection."""
         self._server.shutdown()
         self._thread.join()
         for connection in list(self._open):
@@ -162,7 +162,7 @@ class Proxy:
         assert self._errors == []
 
     def fail(self, nth: int, fault: Fault) -> None:
-        """Have the ``nth`` writing request meet a fault, counted from 1."""
+        """Inject a fault into the ``nth`` write request, counted from 1."""
         self.fault = lambda exchange, count: fault if exchange.writes and count == nth else None
 
     def _meet(self, exchange: Exchange) -> None:

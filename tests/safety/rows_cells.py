@@ -1,4 +1,4 @@
-"""Rows: cells and lines that hold a signature, a key or a password where commands and queries have theirs."""
+"""Rows: cells and lines with a signature, a key or a password in the places in which commands and queries use them."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def grants(scene: Scene, usages: str = "ExternalTable, NativeIngestion") -> str:
 @row("print length = strlen(h'****')")
 def a_hidden_literal_in_a_query_that_succeeds(scene: Scene) -> None:
     scene.connect()
-    # Its length alone is asked for.
+    # Only its length is queried.
     scene.works(
         f"%%kqlmi\nlengths << \nprint length = strlen(h'{scene.secrets.password()}')".replace("\nlengths", " lengths")
     )
@@ -109,7 +109,7 @@ def a_signature_in_the_second_of_two_commands(scene: Scene) -> None:
 
 
 def _repeat(request: Request) -> str:
-    """Give a sentence that repeats a request, with its headers."""
+    """Return a message that repeats a request, including its headers."""
     return f"Cannot do {request.body.decode()} for {dict(request.headers)}"
 
 
@@ -281,7 +281,7 @@ def what_tab_offers_beside_a_signature(scene: Scene) -> None:
         "%kqlmi connect ",
     ):
         offers = complete(text, "", _known(magics.sessions))
-        # What was typed already may be repeated: it is the user's own.
+        # Text that was typed may be repeated, because it is the user's own.
         scene.watch.see("offer", *(one for one in offers.candidates if sas not in one.text))
 
 

@@ -1,4 +1,4 @@
-"""Rows: secrets that a cluster holds and shows, and that get into evidence, reports, files and other programs."""
+"""Rows: secrets that a cluster stores and shows, and that reach evidence, reports, files and other programs."""
 
 import json
 import subprocess
@@ -16,7 +16,7 @@ from tests.safety.scene import DATA, Scene, row
 
 
 class Showing:
-    """A cluster that masks nothing of what it shows."""
+    """A cluster that masks nothing that it shows."""
 
     def __init__(self, shows: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
         self._shows = shows
@@ -36,7 +36,7 @@ class Showing:
 
 
 def showing(scene: Scene) -> Showing:
-    """Give a cluster with secrets in every text in which discovery looks for identities."""
+    """Return a cluster with secrets in every text in which discovery looks for identities."""
     secrets, who = scene.secrets, scene.loader
     sas, key, password = secrets.sas(), secrets.key(), secrets.password()
     fetch = f"externaldata (a: string) [h'{DATA}?{sas};managed_identity={who}', '{DATA};{key}']"

@@ -1,4 +1,4 @@
-"""Rows: secrets that are typed in a wrong place, or stand in the configuration or the environment."""
+"""Rows: secrets that are typed in a wrong place, or that are in the configuration or the environment."""
 
 import kqlmi
 from tests.safety.scene import DATA, Scene, row

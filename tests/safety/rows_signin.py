@@ -1,4 +1,4 @@
-"""Rows: the ways to sign in, those that succeed and those that fail before an authority that repeats what it is sent."""
+"""Rows: the ways to sign in, successful or refused by an authority that repeats what it is sent."""
 
 import time
 from typing import Any
@@ -120,7 +120,7 @@ def a_device_code_that_is_declined_and_repeated(scene: Scene) -> None:
 
 
 def _planting(scene: Scene) -> dict[str, int]:
-    """Give a place for device codes, each of which is a secret."""
+    """Return a dictionary of device codes that plants each code as a secret."""
 
     class Codes(dict[str, int]):
         def __setitem__(self, code: str, left: int) -> None:
@@ -159,7 +159,7 @@ def the_header_of_app_service(scene: Scene) -> None:
 
 
 class _Repeating(Machine):
-    """A machine that repeats the headers that it was sent."""
+    """A machine whose refusal repeats the headers that it was sent."""
 
     def app_service(self, request: Request) -> Answer:
         return Answer(401, {"statusCode": 401, "message": f"You sent {dict(request.headers)}."})
@@ -216,7 +216,7 @@ def a_token_for_a_cluster_without_https(scene: Scene) -> None:
 
 
 class _Own:
-    """A credential of somebody's own, which shows what it should keep."""
+    """A user-defined credential whose repr and error reveal secrets."""
 
     def __init__(self, token: str, error: str = "") -> None:
         self.token, self.error = token, error

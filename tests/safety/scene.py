@@ -1,4 +1,4 @@
-"""A user's place: a shell with kqlmi, a cluster, folders, and what a machine offers for signing in."""
+"""The environment of a row: a shell with kqlmi, a cluster, folders, and a machine's ways to sign in."""
 
 import dataclasses
 import os
@@ -26,7 +26,7 @@ DATA: Final = "https://acct.blob.core.windows.net/data"
 
 @dataclasses.dataclass
 class Scene:
-    """Where a row happens; ``given`` holds the user's own files, ``work`` and ``state`` what comes of a run."""
+    """The environment of a row; ``given`` contains the user's own files, ``work`` and ``state`` the files that a run writes."""
 
     watch: Watch
     secrets: Secrets
@@ -51,7 +51,7 @@ class Scene:
         return found
 
     def cell(self, text: str) -> Any:
-        """Run a cell, and see all that a notebook would show of it."""
+        """Run a cell, and record everything that a notebook would show."""
         published = CapturingDisplayPublisher()
         self.shell.display_pub, before = published, self.shell.display_pub
         try:
@@ -78,10 +78,10 @@ class Scene:
         return error
 
     def call(self, function: Callable[..., Any], *words: Any, **options: Any) -> Any:
-        """Call what Python offers, and see what it gives or raises."""
+        """Call a Python function, and record what it returns or raises."""
         try:
             found = function(*words, **options)
-        except Exception as error:  # noqa: BLE001 - any is looked at
+        except Exception as error:  # noqa: BLE001 - every error is recorded
             self.watch.error(error)
             return error
         self.watch.value(found)
@@ -101,7 +101,7 @@ class Scene:
         return self.session
 
     def look(self, *what: object) -> None:
-        """Look at the objects of a session, and try to take them away."""
+        """Record the objects of a session, in every form in which they can be exported."""
         target: Any = self.session.target
         found = [self.session, self.session.connection, target, target.sign_in, target.sign_in.credential, *what]
         for one in found:
@@ -114,20 +114,20 @@ class Scene:
 
     @contextmanager
     def endpoint(self) -> Iterator[Front]:
-        """Give the cluster, behind an endpoint that says to sign in at the directory, which the user vouches for."""
+        """Yield the cluster behind an endpoint that names the directory for signing in, which the environment trusts."""
         self.patch.setenv("AZURE_AUTHORITY_HOST", self.directory.url)
         with front.before(self.cluster.url, self.directory.url) as running:
             yield running
 
     def application(self, secret: str = "") -> None:
-        """Set up an application as the environment has it."""
+        """Configure an application in the environment."""
         self.patch.setenv("AZURE_TENANT_ID", TENANT)
         self.patch.setenv("AZURE_CLIENT_ID", CLIENT)
         if secret:
             self.patch.setenv("AZURE_CLIENT_SECRET", secret)
 
     def signs_in(self, auth: str, more: str = "") -> None:
-        """Sign in, and look at all that is held then."""
+        """Sign in, and record all objects that then exist."""
         with self.endpoint() as running:
             self.works(f"%kqlmi connect {running.url} --auth {auth} --name test {more}")
             self.works("%kqlmi whoami")
@@ -145,7 +145,7 @@ class Scene:
 
 @contextmanager
 def echo(status: int, says: Callable[[Request], Any], content: str = "application/json") -> Iterator[str]:
-    """Serve what answers as no cluster should: with what it was sent. ``says`` gives its answer, as a body or a sentence."""
+    """Serve answers that repeat what was sent, as no real cluster does; ``says`` returns the body, or an error message."""
 
     def answer(request: Request) -> Answer:
         if request.route == "/v1/rest/auth/metadata":
@@ -163,11 +163,11 @@ def echo(status: int, says: Callable[[Request], Any], content: str = "applicatio
 
 Row = Callable[[Scene], None]
 ROWS: dict[str, tuple[Row, str]] = {}
-"""What is done, by its name, with what must be seen of it: that it really went that way."""
+"""The rows by name, each with a text that must be recorded, which proves that it went the intended way."""
 
 
 def row(says: str) -> Callable[[Row], Row]:
-    """Register a row; ``says`` must be seen after it."""
+    """Register a row; ``says`` must be recorded when it runs."""
 
     def register(function: Row) -> Row:
         assert function.__name__ not in ROWS
@@ -178,7 +178,7 @@ def row(says: str) -> Callable[[Row], Row]:
 
 
 def clean_environment(patch: pytest.MonkeyPatch) -> None:
-    """Take away what the machine of the tests may offer."""
+    """Remove everything that the test machine offers for signing in."""
     for name in list(os.environ):
         if name.startswith(("AZURE_", "IDENTITY_", "IMDS_", "MSI_", "KQLMI_")) or name.upper().endswith("_PROXY"):
             patch.delenv(name)

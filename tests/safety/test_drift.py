@@ -1,4 +1,4 @@
-"""A plan is refused where anything that was read has changed since, and nowhere else, by another reading of the JSON."""
+"""Tests that a plan is refused if and only if the policy has changed, by an independent reading of its JSON."""
 
 import json
 from typing import Any
@@ -23,7 +23,7 @@ Objects = list[dict[str, Any]]
 
 
 class Answering:
-    """A connection to a cluster that holds one policy, and keeps what was sent to change it."""
+    """A connection to a cluster with one policy, which records the commands that change it."""
 
     def __init__(self, policy: str, plan: PolicyPlan) -> None:
         self.policy, self.after, self.sent = policy, iter(plan.steps), list[str]()
@@ -42,7 +42,7 @@ class Answering:
 
 
 def held(objects: Objects) -> set[tuple[str, ...]]:
-    """Return all that a policy says, but for what the service fills in by itself."""
+    """Return everything in a policy except what the service fills in."""
     found: set[tuple[str, ...]] = set()
     for one in objects:
         who = "system" if one.get("IsSystem") is True else one["ObjectId"]
@@ -55,7 +55,7 @@ def held(objects: Objects) -> set[tuple[str, ...]]:
 
 @st.composite
 def rewritten(draw: st.DrawFn) -> tuple[Objects, Objects]:
-    """Draw a policy, and what it is later: the same as the service may write it, or with one thing changed."""
+    """Draw a policy and its later state: rewritten as the service may, or with one thing changed."""
     before: Objects = draw(st.lists(OBJECTS, min_size=1, max_size=4, unique_by=lambda one: one["ObjectId"]))
     now = [dict(one) for one in before]
     place = draw(st.integers(0, len(now) - 1))

@@ -1,4 +1,4 @@
-"""Whatever happens to a command on its way, what is said of it is what the cluster holds afterwards."""
+"""Tests that the reported outcome of a command matches the cluster afterwards, whatever fault the command meets."""
 
 import json
 import threading
@@ -24,14 +24,14 @@ from .proxy import Answer, Exchange, Fault, Proxy
 
 SCOPES = ("First", "Second", CLUSTER)
 VERBS = ["alter-merge", "alter", "delete"]
-# Long enough for what comes late to come in time, and short where it is waited for.
+# Long enough for late answers to arrive, and short for tests that wait until the deadline.
 PATIENT, SHORT = 30, 1
 AT_ONCE = Patience(sleep=lambda _: None)
 
 
 @dataclass(frozen=True)
 class Bench:
-    """A session whose requests go through a proxy, a plan of three steps, and the plain client that sees the truth."""
+    """A session whose requests pass through a proxy, a plan of three steps, and the plain client that reads the truth."""
 
     cluster: LocalCluster
     plain: Plain
@@ -40,7 +40,7 @@ class Bench:
     plan: PolicyPlan
 
     def apply(self, deadline: float) -> tuple[str, list[str]]:
-        """Give the outcome that is reported, and that of each step; what never began is not told: it is not applied."""
+        """Return the reported outcome, and that of each step; steps that never began count as not applied."""
         try:
             applied = self.session.apply(self.plan, deadline=deadline)
             outcome, steps = str(applied.outcome), [str(step.outcome) for step in applied.steps]
@@ -49,13 +49,13 @@ class Bench:
         return outcome, steps + ["not applied"] * (len(VERBS) - len(steps))
 
     def recorded(self) -> tuple[str, list[str]]:
-        """Return what another session finds in the history, one that settles nothing."""
+        """Return what another session, which is read-only and settles nothing, finds in the history."""
         with kqlmi.connect(self.cluster.url, token=self.cluster.token, read_only=True) as other:
             entry = other.recorded().entries[-1]
         return entry.outcome, [step.outcome for step in entry.steps]
 
     def held(self) -> list[str]:
-        """Give for each step whether its scope holds what it leads to, or what was there before."""
+        """Return, for each step, whether its scope has the state after or before it."""
         states = {scope: self.plain.state(scope) for scope in SCOPES}
         assert all(state in (BEFORE[scope], AFTER[scope]) for scope, state in states.items())
         return ["applied" if state == AFTER[scope] else "not applied" for scope, state in states.items()]
@@ -75,9 +75,9 @@ def plain(cluster: LocalCluster) -> Iterator[Plain]:
 
 @pytest.fixture
 def bench(cluster: LocalCluster, plain: Plain, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    # It takes most of the time, and no crash is tested here.
+    # fsync takes most of the time, and no crash is tested here.
     monkeypatch.setattr("os.fsync", lambda _: None)
-    # Where it matters a deadline is one second, the least that the client's own clock can tell.
+    # If a test waits for a deadline, it is one second, the shortest that the client's clock supports.
     monkeypatch.setattr("kqlmi.cluster.connection._GRACE", timedelta(0))
     for scope, state in BEFORE.items():
         plain.alter(scope, state)
@@ -97,14 +97,14 @@ def bench(cluster: LocalCluster, plain: Plain, monkeypatch: pytest.MonkeyPatch) 
 
 
 def kustos(status: int) -> Answer:
-    """Give an error as the service itself writes it."""
+    """Return an error as the service itself writes it."""
     error = {"code": "General_Error", "message": "No.", "@type": "Some.Exception", "@message": "No."}
     body = json.dumps({"error": {**error, "@permanent": status == 400}}).encode()
     return Answer(status, body, {"Content-Type": "application/json"})
 
 
 def gateways(status: int) -> Answer:
-    """Give an error as something on the way writes it."""
+    """Return an error as an intermediary writes it."""
     return Answer(status, b"<html>Something on the way</html>", {"Content-Type": "text/html"})
 
 
@@ -177,7 +177,7 @@ FAILS: dict[str, Fault] = {
 
 
 def told(landed: int, then: str = "not applied") -> list[str]:
-    """Give the outcomes of the steps where so many landed, and what became of the next."""
+    """Return the outcomes of the steps if ``landed`` of them took effect, and the next one had outcome ``then``."""
     return (["applied"] * landed + [then] + ["not applied"] * len(VERBS))[: len(VERBS)]
 
 
@@ -352,4 +352,4 @@ def test_a_throttled_command_of_a_cell_is_sent_again_and_recorded_once(bench: Be
     assert len(bench.proxy.writes) == 2
     [step] = bench.session.recorded().entries[-1].steps
     assert step.before is not None
-    assert ("system", "SqlRequest") in step.before.grants  # what is taken back is what was there last
+    assert ("system", "SqlRequest") in step.before.grants  # undo restores the latest state before the command

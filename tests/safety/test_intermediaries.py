@@ -1,7 +1,7 @@
-"""Whatever stands between here and the cluster answers, what is said of a write is what the cluster holds.
+"""Tests that the reported outcome of a write matches the cluster, whatever an intermediary answers.
 
-A row is a shape of an answer, by a proxy that let the command through or not, at a step of a kind. What each row reports is
-compared with the state of the cluster itself; that it is not known is said only where nothing could be read.
+A row is the shape of an answer, from a proxy that forwarded the command or did not, at a step of a kind. What each row reports
+is compared with the state of the cluster itself; it may be reported as unknown only if nothing could be read.
 """
 
 import itertools
@@ -43,7 +43,7 @@ OTHER = {"First": "Second", "Second": "First", CLUSTER: "First"}
 
 
 class Asked(NamedTuple):
-    """What a shape is made for: the scope that was written, and a state that is not the truth."""
+    """The input of a shape: the scope that was written, and a state that is not the true one."""
 
     scope: str
     lie: str
@@ -57,7 +57,7 @@ def fixed(status: int, body: bytes, **headers: str) -> Shape:
 
 
 def told(columns: str, *rows: Callable[[Asked], tuple[Any, ...]], cut: float = 1.0) -> Shape:
-    """Return a table of Kusto's v1 protocol, the whole of it or a part."""
+    """Return a shape that answers with a table of Kusto's v1 protocol, complete or truncated."""
 
     def shape(asked: Asked) -> Answer:
         names = [{"ColumnName": name, "DataType": "String", "ColumnType": "string"} for name in columns.split()]
@@ -81,7 +81,7 @@ FIVE, TWO = "PolicyName EntityName Policy ChildEntities EntityType", "EntityName
 
 
 def of(scope: Callable[[str], str], policy: str = "ManagedIdentityPolicy") -> Callable[[Asked], tuple[Any, ...]]:
-    """Return a row about a scope, that holds what is not the truth."""
+    """Return a row about a scope, with the state that is not the true one."""
 
     def row(asked: Asked) -> tuple[Any, ...]:
         found = scope(asked.scope)
@@ -94,7 +94,7 @@ PAGE = b"<!DOCTYPE html><html><title>Blocked</title></html>"
 STRANGE = {"page": PAGE, "empty": b"", "denied": b'{"error": "denied"}', "Message": b'{"Message": "No entry."}'}
 REFUSING = (400, 401, 403, 404, 405, 407, 408, 410, 413, 414, 421, 429, 431, 451)
 FAILING = (500, 502, 503, 504, 520)
-# Answers of anything in between, whether or not it let the command through.
+# Answers of any intermediary, whether or not it forwarded the command.
 ANYBODYS: dict[str, Shape] = {
     **{
         f"{status} {name}": fixed(status, body)
@@ -118,7 +118,7 @@ ANYBODYS: dict[str, Shape] = {
     "200 another scope's in two columns": told(TWO, lambda asked: (entity(OTHER[asked.scope]), asked.lie)),
     "200 nothing of a policy": told(FIVE, lambda asked: ("", entity(asked.scope), "[{", "", "")),
 }
-# What only the service itself answers, and then it did nothing.
+# Answers that only the service itself sends; it then did nothing.
 KUSTOS: dict[str, Shape] = {
     **{f"{status} of Kusto": fixed(status, kusto()) for status in (400, 401, 403, 404, 409, 412)},
     "401 for a token": fixed(401, b"", WWW_Authenticate="Bearer authorization_uri=x"),
@@ -126,13 +126,13 @@ KUSTOS: dict[str, Shape] = {
 
 
 class Row(NamedTuple):
-    """A shape that answers a command, of which the cluster carried out nothing or all, at a step of a kind."""
+    """The shape of the answer to a command at a kind of step; ``landed`` if the cluster ran the command."""
 
     shape: str
     step: str
     landed: bool
     blind: bool = False
-    """From then on, everything is answered like that: nothing can be read."""
+    """Whether every later request gets the same answer, so that nothing can be read."""
     way: str = "plan"
 
 
@@ -143,7 +143,7 @@ ROWS = [
     *(Row(shape, "grant", landed, way="cell") for shape, landed in itertools.product(IN_CELLS, (True, False))),
     *(Row(shape, "revoke", landed=False, way="cell") for shape in KUSTOS),
 ]
-# Rows whose answer stays, to whatever is asked then.
+# Rows in which every later request gets the same answer.
 BLIND = [
     Row(shape, step, landed, blind=True, way=way)
     for (shape, step), landed, way in itertools.product(
@@ -153,7 +153,7 @@ BLIND = [
 
 
 class Near:
-    """A connection that asks the cluster without a network, unless it is ``far`` or writes: most of what is read is not the point."""
+    """A connection that reads from the cluster without a network, because most reads do not matter here, unless it is ``far``."""
 
     def __init__(self, over_http: Connection, cluster: LocalCluster) -> None:
         self.over_http, self.far = over_http, False
@@ -166,7 +166,7 @@ class Near:
         if self.far or not text.startswith(".show"):
             return self.over_http.execute(text, database, timeout=timeout, client_request_id=client_request_id)
         if text.startswith(".show journal"):
-            text = ".show journal"  # which holds nothing but policies of a moment ago: a filter costs an engine
+            text = ".show journal"  # it contains only policies of a moment ago, and a filter would start an engine
         request = Request(self._caller, text, database, client_request_id)
         tables = self._service.begin(request, is_query=False).work()
         [found] = json.loads(wire.v1(*tables))["Tables"]
@@ -180,7 +180,7 @@ class Near:
 
 @dataclass
 class Bench:
-    """A session through a proxy, a plan for each kind of step, and the cluster as it is."""
+    """A session through a proxy, a plan for each kind of step, and the real state of the cluster."""
 
     cluster: LocalCluster
     plain: Plain
@@ -200,14 +200,14 @@ class Bench:
         ]
 
     def meet(self, row: Row) -> tuple[str, str]:
-        """Send a step through the proxy, and give the outcome that is reported, and the one that is recorded."""
+        """Send a step through the proxy, and return the reported and the recorded outcome."""
         scope = STEPS[row.step]
         if self.truth(scope) != "not applied":
             self.plain.alter(scope, BEFORE[scope] or {})
-        self.cluster._state.change(lambda world: replace(world, journal=()))  # which is read again and again
+        self.cluster._state.change(lambda world: replace(world, journal=()))  # it is read again and again
         shape = {**ANYBODYS, **KUSTOS}[row.shape]
         made_up = shape(Asked(scope, self.texts[row.step][0 if row.landed else 1]))
-        # A history of its own, because all of it is read for each entry.
+        # A separate history, because all of it is read for each entry.
         history = History(self.folder / str(len(list(self.folder.iterdir()))))
         self.session.__dict__["recorder"] = replace(self.session.recorder, history=history)
         met: list[Exchange] = []
@@ -260,7 +260,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
         def sleep(_: float) -> None:
             clock[0] += 30
 
-        # What waits for a late command waits by this clock, on which waits are over soon.
+        # Waits for a late command use this clock, on which they end quickly.
         for module in ("kqlmi.cluster.outcome_recovery", "kqlmi.apply.execution", "kqlmi.apply.sender"):
             patch.setattr(f"{module}.time", SimpleNamespace(monotonic=lambda: clock[0], sleep=sleep))
         patch.setattr("kqlmi.cluster.outcome_recovery._AFTER_INTERRUPT", 0.5)
@@ -274,7 +274,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
             near = Near(session.connection, cluster)
             held.callback(near.close)
             session.connection = near
-            session.__dict__.pop("recorder", None)  # which keeps a connection
+            session.__dict__.pop("recorder", None)  # it keeps a connection
             texts = {}
             for step, scope in STEPS.items():
                 policies = []
@@ -335,10 +335,10 @@ def test_a_dripping_answer_ends_with_the_time_of_the_request(
             exchange.forward()
         exchange.drip()
 
-    monkeypatch.setattr("kqlmi.cluster.connection._GRACE", timedelta(seconds=-0.7))  # of the one second that it has
+    monkeypatch.setattr("kqlmi.cluster.connection._GRACE", timedelta(seconds=-0.7))  # out of the one second that it has
     bench.proxy.fault = lambda exchange, _: fault if exchange.writes else None
     try:
-        # While it was not carried out, it may still be on its way.
+        # Until the command has run, it may still arrive.
         assert bench.send(Row("", "grant", landed)) == ("applied" if landed else "unknown")
     finally:
         bench.proxy.fault = lambda _, __: None
@@ -346,7 +346,7 @@ def test_a_dripping_answer_ends_with_the_time_of_the_request(
 
 
 class Through:
-    """A connection whose writes take another way."""
+    """A connection that sends its writes another way."""
 
     def __init__(self, reads: Connection, writes: Connection) -> None:
         self.reads, self.writes = reads, writes

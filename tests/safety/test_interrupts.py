@@ -1,4 +1,4 @@
-"""An interrupt, as a real signal while the main thread waits for an answer: what is said of the request is the truth."""
+"""Tests of interrupts, by a real signal while the main thread waits for an answer: the reported outcome is true."""
 
 import itertools
 import signal
@@ -36,7 +36,7 @@ def interrupt() -> None:
 
 
 def join(name: str) -> None:
-    """Wait for what an interrupt left behind."""
+    """Wait for the threads that an interrupt left behind."""
     for thread in threading.enumerate():
         if thread.name.startswith(name):
             thread.join()
@@ -73,19 +73,19 @@ def session(cluster: LocalCluster, proxy: Proxy) -> Iterator[Session]:
 
 
 def hang(exchange: Exchange) -> None:
-    """Do nothing with a request, and interrupt who waits for its answer."""
+    """Do not answer a request, and interrupt the client that waits for it."""
     interrupt()
     exchange.outwait()
 
 
 def land(exchange: Exchange) -> None:
-    """Let a request be carried out, and interrupt who waits for its answer."""
+    """Forward a request, and interrupt the client that waits for its answer."""
     exchange.forward()
     hang(exchange)
 
 
 def on_text(proxy: Proxy, text: str, fault: Callable[[Exchange], None]) -> None:
-    """Have the first request that begins with a text meet a fault."""
+    """Inject a fault into the first request that begins with a text."""
     left = iter([fault])
     proxy.fault = lambda exchange, _: next(left, None) if exchange.text.startswith(text) else None
 

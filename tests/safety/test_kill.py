@@ -1,4 +1,4 @@
-"""A process that is killed while it applies a plan: the next session tells the truth of every step."""
+"""Tests of a process that is killed while it applies a plan: the next session reports the true outcome of every step."""
 
 import json
 import subprocess
@@ -27,7 +27,7 @@ BEFORE: Mapping[str, Mapping[str, frozenset[str]]] = {
     "Second": {"system": frozenset({"SqlRequest"})},
     CLUSTER: {"system": frozenset({"AzureAI"})},
 }
-# What each step leaves where it changes something.
+# The state that each step leaves in the scope that it changes.
 STEPS: tuple[tuple[str, State], ...] = (
     ("First", {"system": frozenset({"SqlRequest", "ExternalTable"})}),
     ("Second", {"system": frozenset({"SqlRequest", "ExportRequest"})}),
@@ -38,7 +38,7 @@ STEPS: tuple[tuple[str, State], ...] = (
 
 @pytest.fixture
 def cluster() -> Iterator[LocalCluster]:
-    """Run the cluster in this process, which the one that is killed is not."""
+    """A cluster in this process, so that it outlives the process that is killed."""
     with kqlmi.local.start(databases=["First", "Second"], identities=["system"]) as started:
         yield started
 
@@ -66,7 +66,7 @@ def victim(url: str, token: str, stop: tuple[str, int] | None = None) -> Iterato
 
 
 def held(plain: Plain, landed: int) -> bool:
-    """Tell whether the cluster holds what so many steps leave."""
+    """Check whether the cluster has the state after the first ``landed`` steps."""
     states: dict[str, State] = {**BEFORE, **dict(STEPS[:landed])}
     return {scope: plain.state(scope) for scope in BEFORE} == states
 
@@ -76,7 +76,7 @@ def told(entry: Entry) -> list[str]:
 
 
 def check_the_end(session: Session, plain: Plain, landed: int) -> None:
-    """Settle once no command can arrive any more, and take back what landed."""
+    """Settle once no command can arrive any more, and undo the steps that took effect."""
     session.settle(deadline=0)
     [entry] = session.recorded().entries
     steps = ["applied"] * landed + ["not applied"] * (len(STEPS) - landed)
@@ -101,7 +101,7 @@ def test_after_a_kill_the_next_session_reports_what_took_effect_and_reverts_it(
     landed = step if lands else step - 1
     assert held(plain, landed)
     with kqlmi.connect(cluster.url, token=cluster.token) as session:
-        # What is not there may still be on its way, as far as anybody can tell.
+        # What has not taken effect may still be on its way.
         [entry] = session.recorded().entries
         assert told(entry) == ["applied"] * landed + ["unknown"] * (len(STEPS) - landed)
         check_the_end(session, plain, landed)

@@ -1,4 +1,4 @@
-"""Whatever changes a policy, the cluster holds what a dictionary of sets would hold."""
+"""Tests that, whatever changes a policy, the cluster has the same grants as a dictionary of sets."""
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
@@ -33,9 +33,9 @@ Verb = Literal["alter", "alter-merge", "delete"]
 
 DATABASES = ("First", "My second")
 SCOPES = (*DATABASES, CLUSTER)
-# The last is one that kqlmi does not know and the cluster does.
+# The last one is known to the cluster, but not to kqlmi.
 USAGES = ("ExternalTable", "SqlRequest", "All", "FutureFlow")
-# Given by hand, so that the same examples run every time in CI.
+# Fixed, so that the same examples run every time in CI.
 IDENTITIES = tuple(
     kqlmi.local.Identity(name, f"{place}0000000-0000-4000-8000-000000000000", is_system=name == "system")
     for place, name in enumerate(("loader", "exporter", "system"), 1)
@@ -52,7 +52,7 @@ verbs: st.SearchStrategy[Verb] = st.sampled_from(("alter", "alter-merge", "delet
 
 @dataclass(frozen=True)
 class Recorded:
-    """A history entry: what it did to some scopes, and the ID of the entry that it took back."""
+    """A history entry: the states of some scopes before and after it, and the ID of the entry that it reverted."""
 
     before: Mapping[str, State]
     after: Mapping[str, State]
@@ -82,7 +82,7 @@ def written(state: State, verb: Verb, payload: Mapping[str, frozenset[str]]) -> 
 
 
 def same(one: State, other: State) -> bool:
-    """Tell whether no command leads from one to the other: they grant the same, and both or neither is a policy."""
+    """Check whether no command leads from one to the other: they grant the same, and both or neither is a policy."""
     return grants(one) == grants(other) and (one is None) == (other is None)
 
 
@@ -98,7 +98,7 @@ def policy(state: Mapping[str, frozenset[str]]) -> kqlmi.Policy:
 
 
 def unassign(cluster: LocalCluster, orphans: Iterable[str]) -> None:
-    """Take identities from the cluster: no command can, on Azure it is a change of the cluster's resource."""
+    """Unassign identities from the cluster, which no command can do: in Azure it changes the cluster's resource."""
     gone = set(orphans)
     with cluster._state.lock:
         cluster._state.change(
@@ -107,14 +107,14 @@ def unassign(cluster: LocalCluster, orphans: Iterable[str]) -> None:
 
 
 class Policies(RuleBasedStateMachine):
-    """A local cluster, a session on it, and the model: what each scope holds, and what was recorded."""
+    """A local cluster, a session on it, and the model: the state of each scope, and the recorded entries."""
 
     def __init__(self) -> None:
         super().__init__()
         self.folder = TemporaryDirectory()
         self.patches = ExitStack()
         self.patches.enter_context(patch.dict("os.environ", {"KQLMI_STATE": self.folder.name}))
-        self.patches.enter_context(patch("os.fsync"))  # which takes most of the time, and no crash is tested here
+        self.patches.enter_context(patch("os.fsync"))  # it takes most of the time, and no crash is tested here
         self.cluster = kqlmi.local.start(databases=DATABASES, identities=IDENTITIES, usages=["FutureFlow"])
         self.session = kqlmi.connect(self.cluster.url, token=self.cluster.token)
         self.plain = Plain(self.cluster.url, self.cluster.token)
@@ -173,7 +173,7 @@ class Policies(RuleBasedStateMachine):
     @rule(where=one_scope, state=st.none() | states)
     def plan_a_whole_policy(self, where: str, state: State) -> None:
         plan = self.session.plan({scope(where): None if state is None else policy(state)})
-        # An empty policy is not made where there is none: both grant the same.
+        # If there is no policy, no empty one is created, because both grant the same.
         self.carry_out(plan, {where: None if not state and self.model[where] is None else state})
 
     @rule(where=one_scope, verb=verbs, state=states)
@@ -207,7 +207,7 @@ class Policies(RuleBasedStateMachine):
 
     @rule()
     def undo(self) -> None:
-        """Take back the last change that stands."""
+        """Undo the last change that is still in effect."""
         undone = set()
         for entry_id, entry in reversed(self.entries.items()):
             if entry_id in undone:
@@ -225,12 +225,12 @@ class Policies(RuleBasedStateMachine):
     @precondition(lambda self: self.entries)
     @rule(data=st.data())
     def undo_any(self, data: st.DataObject) -> None:
-        """Take back any change, also an undo, and also one that was taken back before."""
+        """Undo any change, including an undo, or one that was reverted before."""
         entry_id = data.draw(st.sampled_from(list(self.entries)))
         self.take_back(entry_id, lambda: self.session.undo_plan(entry_id))
 
     def take_back(self, entry_id: str, undo_plan: Callable[[], PolicyPlan]) -> None:
-        """Undo an entry: refused exactly where a policy grants anything else than the entry left."""
+        """Undo an entry, which is refused if and only if a policy grants anything but what the entry left."""
         entry = self.entries[entry_id]
         if self.changed_since(entry):
             with pytest.raises(InputError, match="cannot be undone"):
@@ -242,7 +242,7 @@ class Policies(RuleBasedStateMachine):
         return any(grants(self.model[name]) != grants(state) for name, state in entry.after.items())
 
     def carry_out(self, plan: PolicyPlan, wanted: Mapping[str, State]) -> None:
-        """Apply a plan; where what it sends names an orphan it is refused, and a second plan does the rest."""
+        """Apply a plan; if a command names an orphan, it is refused, and a second plan does the rest."""
         wanted = {name: state for name, state in wanted.items() if not same(self.model[name], state)}
         for _ in self.orphans & {identity for name in wanted for identity in self.sent(name, wanted[name])}:
             with pytest.raises(ApplyError, match="not assigned") as caught:
@@ -259,13 +259,13 @@ class Policies(RuleBasedStateMachine):
             self.record(wanted, plan.undoes)
 
     def sent(self, name: str, wanted: State) -> frozenset[str]:
-        """Tell whom a command names: a merge only those who gain something, an .alter all who remain."""
+        """Return the identities that a command names: a merge those that gain something, an .alter all that remain."""
         gained = grants(wanted) - grants(self.model[name])
         merges = grants(self.model[name]) <= grants(wanted)
         return frozenset(identity for identity, _ in gained) if merges else frozenset(wanted or ())
 
     def dropped(self, name: str, wanted: State, orphan: str) -> State:
-        """Give what is wanted without an orphan: an .alter drops it, and a merge leaves it as it is."""
+        """Return the wanted state without an orphan: an .alter drops it, and a merge leaves it unchanged."""
         if wanted is None:
             return None
         rest = {identity: held for identity, held in wanted.items() if identity != orphan}
@@ -285,7 +285,7 @@ class Policies(RuleBasedStateMachine):
         return any(usage == held for name in where for _, held in grants(self.model[name]))
 
     def few(self, where: list[str]) -> list[str]:
-        # A plan of several steps may be refused half way: tests/safety/test_faults.py. Here a refusal changes nothing.
+        # A plan of several steps may be refused halfway (tests/safety/test_faults.py); here a refusal must change nothing.
         return where[:1] if self.orphans else where
 
 
@@ -294,7 +294,7 @@ def said(where: Iterable[str]) -> Any:
 
 
 def test_after_every_change_the_cluster_holds_what_a_simple_model_holds() -> None:
-    # Fewer than for a law: an example is a cluster of its own, and some hundred requests.
+    # Fewer than for other properties, because each example needs its own cluster and several hundred requests.
     examples = max(10, settings().max_examples // 8)
     run_state_machine_as_test(Policies, settings=settings(max_examples=examples, stateful_step_count=30))
 

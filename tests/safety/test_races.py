@@ -1,4 +1,4 @@
-"""Many sessions change the same policies at once: what a command overwrote of others is told, or that it may have."""
+"""Tests of many sessions that change the same policies at once: every overwrite is reported, or that it cannot be ruled out."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +23,7 @@ from kqlmi.model.statement import Statement
 from .plain import Grants, Plain, grants, parse
 
 SESSIONS = 200
-# Two databases with the same policy, so that what is told of one may be confused with the other.
+# Two databases with the same policy, so that reports on one could be confused with the other.
 DATABASES = ("First", "Second")
 USAGES = tuple(f"Flow{place:03}" for place in range(SESSIONS // len(DATABASES)))
 LOADER, EXPORTER = (
@@ -58,7 +58,7 @@ class Racing:
 
 @dataclass(frozen=True)
 class Written:
-    """An ``.alter`` that was carried out: what its session said of it, and what that had read before."""
+    """An ``.alter`` that ran: what its session reported about it, and what that session had read before."""
 
     result: StepResult
     told: str
@@ -78,11 +78,11 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalCluster]:
 def race(
     cluster: LocalCluster, *, widened: bool, unreadable: tuple[str, ...] = (), sessions: int = SESSIONS
 ) -> list[Written]:
-    """Start many sessions at once, each with one change planned from the same policies; give the ``.alter`` that ran.
+    """Start many sessions at once, each with one change planned from the same policies; return the ``.alter`` that ran.
 
-    Of five sessions four revoke by ``.alter`` and one grants by ``.alter-merge``. Where nothing ``widened`` the time
-    between a session's own re-read and its write, most of them find that another was faster. To widen it, each waits
-    just before it writes until all are there.
+    Of five sessions, four revoke with ``.alter`` and one grants with ``.alter-merge``. Unless the time between a session's
+    own re-read and its write is ``widened``, most of them find that another session was faster. To widen it, each session
+    waits just before it writes until all are there.
     """
     with Plain(cluster.url, cluster.token) as plain:
         for database in DATABASES:
@@ -112,7 +112,7 @@ def race(
 
 
 def journal_of(cluster: LocalCluster) -> dict[str, tuple[Grants, str]]:
-    """Give for each ``.alter`` of a session what it replaced and who had written that, by client request ID."""
+    """Return, by client request ID, what each session's ``.alter`` replaced, and who had written that."""
     found: dict[str, tuple[Grants, str]] = {}
     writers: dict[str, str] = {}
     with Plain(cluster.url, cluster.token) as plain:
@@ -149,7 +149,7 @@ def test_every_overwritten_grant_and_revoke_is_reported_with_its_writer(
 
 
 def test_where_only_the_list_of_commands_can_be_read_every_overwrite_is_reported_too(cluster: LocalCluster) -> None:
-    # Fewer, because each reads all that the others sent.
+    # Fewer, because each session reads everything that the others sent.
     written = race(cluster, widened=True, unreadable=(".show journal",), sessions=SESSIONS // 5)
     journal = journal_of(cluster)
     overwrote = [one for one in written if journal[one.result.client_request_id][0] != one.read]
@@ -164,7 +164,7 @@ def test_where_neither_can_be_read_every_alter_says_that_a_write_could_not_be_ru
 
 
 class Listing:
-    """A connection to a cluster whose list of commands holds an ``.alter`` of one's own, and another's."""
+    """A connection to a cluster whose list of commands contains one ``.alter`` by this session and one by another."""
 
     START = datetime(2024, 5, 6, 12, tzinfo=UTC)
 
@@ -190,8 +190,8 @@ class Listing:
     ("started", "ended", "state", "told"),
     [
         (-0.5, -0.4, "Completed", True),
-        (-5, -0.1, "Completed", True),  # began before the re-read, and was carried out after it
-        (0.1, 0.15, "Completed", True),  # came a moment later, and was faster
+        (-5, -0.1, "Completed", True),  # began before the re-read, and ran after it
+        (0.1, 0.15, "Completed", True),  # arrived a moment later, and was faster
         (-5, -4, "Completed", False),
         (0.3, 0.4, "Completed", False),
         (-0.5, -0.4, "Failed", False),
@@ -312,7 +312,7 @@ def test_what_another_writes_between_the_reread_and_the_write_is_named_with_its_
         done = session.apply(plan)
         assert other.rows(".show journal")[-1]["Principal"] != writer
         assert f"Overwrote a change of {writer} in the database First: {', '.join(told)}" in str(done)
-        # The plan did what it showed all the same.
+        # The plan nevertheless did what it showed.
         assert (other.state("First") is None) == (verb == "delete")
         assert grants(other.state("First")) == (plan.steps[0].after.grants if plan.steps[0].after else frozenset())
 

@@ -1,4 +1,4 @@
-"""Whatever happens on the way, drift, undo and history are those of an oracle: clock jumps, full disks and deaths included."""
+"""Tests that drift, undo and history match an oracle, despite clock jumps, full disks and processes that die."""
 
 import errno
 import os
@@ -40,7 +40,7 @@ USAGES = ("ExternalTable", "SqlRequest", "All")
 
 
 class Clock(datetime):
-    """The clock of this machine, which jumps."""
+    """The clock of this machine, which may jump."""
 
     offset = timedelta(0)
 
@@ -54,7 +54,7 @@ class Died(BaseException):
 
 
 class Mortal:
-    """A connection of a process that may die before its next write is sent, or after it was carried out."""
+    """A connection of a process that may die before its next write is sent, or after it ran."""
 
     def __init__(self, behind: Connection) -> None:
         self.behind, self.dies = behind, ""
@@ -75,7 +75,7 @@ class Mortal:
 
 
 class Disk:
-    """A disk that takes so many more files, or any number."""
+    """A disk that accepts ``left`` more files; a negative number means any number."""
 
     def __init__(self) -> None:
         self.left, self._write = -1, atomicfile.write
@@ -89,7 +89,7 @@ class Disk:
 
 @dataclass(frozen=True)
 class Told:
-    """What the oracle knows of an entry: ``outcome`` is what must be recorded, ``landed`` what happened."""
+    """An entry in the oracle: ``outcome`` must be recorded, ``landed`` is whether it took effect."""
 
     before: dict[str, State]
     after: dict[str, State]
@@ -100,10 +100,10 @@ class Told:
 
 
 class Oracle:
-    """A cluster, one process after another that changes it, and what must come of that."""
+    """A cluster, one process after another that changes it, and the expected results."""
 
     def __init__(self, cluster: LocalCluster, service: Service, disk: Disk, seed: int) -> None:
-        self.random, self.disk, self.seed = random.Random(seed), disk, seed  # noqa: S311 - a game
+        self.random, self.disk, self.seed = random.Random(seed), disk, seed  # noqa: S311 - a simulation
         self.cluster, self.inside = cluster, Inside(cluster, service)
         self.model: dict[str, State] = {name: self.state(name) for name in SCOPES}
         self.entries: dict[str, Told] = {}
@@ -122,7 +122,7 @@ class Oracle:
     def said(self) -> str:
         return f"round {self.seed}: {', '.join(self.trail)}"
 
-    # What may happen
+    # Operations
 
     def step(self) -> str:
         operation = self.random.choices(*zip(*OPERATIONS_BY_WEIGHT, strict=True))[0]
@@ -154,7 +154,7 @@ class Oracle:
         self.write(self.one(), self.anything())
 
     def apply_after_another_wrote(self) -> None:
-        """Drift: what a plan was made from is no longer there."""
+        """Apply a plan after a policy that it was made from has changed."""
         names = self.some()
         plan, wanted = self.planned(names)
         name = self.random.choice(names)
@@ -201,7 +201,7 @@ class Oracle:
         assert wanted is not None
 
     def the_disk_is_full_at_the_end(self) -> None:
-        """The change is made, and its entry stays open."""
+        """Apply a change while the disk becomes full, so that its entry stays open."""
         plan, wanted = self.planned(self.some())
         self.disk.left = 1
         try:
@@ -210,7 +210,7 @@ class Oracle:
             self.disk.left = -1
 
     def die(self) -> None:
-        """A process dies, somebody else may do what it wanted, and the next one connects, at once or later."""
+        """End a process midway; another may then make the same change, and the next process connects, at once or later."""
         plan, wanted = self.planned([self.one()])
         if len(plan.steps) != 1:
             return
@@ -229,7 +229,7 @@ class Oracle:
         self.settle()
 
     def damage(self) -> None:
-        """A file cannot be read: undo wants to be told which, and does as it is told."""
+        """Damage a file: undo then asks which entry is meant, and refuses the damaged one."""
         if not self.entries:
             return
         assert self.session.history
@@ -245,7 +245,7 @@ class Oracle:
         self.session.settle()
         self.settle()
 
-    # What must come of it
+    # Expected results
 
     def check(self) -> None:
         assert {name: self.state(name) for name in SCOPES} == self.model, self.said
@@ -266,7 +266,7 @@ class Oracle:
         assert first.keys() == {scope(name) for name in told.before}
 
     def settle(self) -> None:
-        """Say of each open entry what can be known of it."""
+        """Update each open entry with what can be known about it."""
         for key, told in self.entries.items():
             if told.outcome in {"open", "unknown"}:
                 late = datetime.now(UTC) + Clock.offset - told.begun > timedelta(minutes=1) * max(1, len(told.before))
@@ -274,7 +274,7 @@ class Oracle:
                 self.entries[key] = replace(told, outcome=outcome)
 
     def last(self) -> str:
-        """Return the ID of the entry that an undo means, or what it says instead."""
+        """Return the ID of the entry that undo refers to, or its error message."""
         undone, passed = set(), False
         for key, told in reversed(self.entries.items()):
             if told.outcome in {"open", "unknown"}:
@@ -322,7 +322,7 @@ class Oracle:
         if landed:
             self.model.update(after)
 
-    # Something to do
+    # Random choices
 
     def one(self) -> str:
         return self.random.choice(SCOPES)
@@ -337,13 +337,13 @@ class Oracle:
         return {one: frozenset(self.random.sample(USAGES, self.random.choice((1, 2)))) for one in holders}
 
     def write(self, name: str, state: State) -> None:
-        """Have somebody else write a policy."""
+        """Write a policy as another writer."""
         text = commands.delete(scope(name)) if state is None else commands.alter(scope(name), policy(state))
         self.inside.execute(text, client_request_id="another's")
         self.model[name] = state
 
     def cell(self, name: str = "", state: Any = ...) -> tuple[str, str, State]:
-        """Return a command for a scope, with the state that it leaves."""
+        """Return a command for a scope, and the state that it leaves."""
         name = name or self.one()
         state = self.model[name] if state is ... else state
         verbs: tuple[Verb, ...] = ("alter", "alter-merge", "delete")
@@ -362,7 +362,7 @@ class Oracle:
         way = self.random.choice((granted, revoked, None))
         for name in names:
             state = way(self.model[name], who, what) if way else self.anything()
-            # An empty policy is not made where there is none: both grant the same.
+            # If there is no policy, no empty one is created, because both grant the same.
             wanted[name] = None if not state and self.model[name] is None else state
         desired = {scope(name): None if state is None else policy(state) for name, state in wanted.items()}
         return self.session.plan(desired), wanted
@@ -393,7 +393,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[LocalCluster, Servi
     disk = Disk()
     monkeypatch.setattr("os.fsync", lambda _: None)  # it takes most of the time, and no crash of the machine is tested
     monkeypatch.setattr(atomicfile, "write", disk.write)
-    monkeypatch.setattr(local_commands, "match", lru_cache(1000)(local_commands.match))  # half of what is left
+    monkeypatch.setattr(local_commands, "match", lru_cache(1000)(local_commands.match))  # it takes half of the rest
     monkeypatch.setattr("kqlmi.history.entries.datetime", Clock)
     monkeypatch.setattr("kqlmi.history.open_entries.datetime", Clock)
     monkeypatch.setattr(Clock, "offset", timedelta(0))

@@ -1,4 +1,4 @@
-"""No token, key, signature or password shows anywhere: a row for each way that one takes through kqlmi."""
+"""Tests that no token, key, signature or password is shown, with a row for each way that a secret takes through kqlmi."""
 
 import logging
 import os
@@ -29,7 +29,7 @@ from tests.standins import entra
 from tests.standins.entra import Entra
 from tests.standins.serving import Authority, certify
 
-__all__ = ["rows_cells", "rows_cluster", "rows_naming", "rows_signin"]  # which register themselves
+__all__ = ["rows_cells", "rows_cluster", "rows_naming", "rows_signin"]  # they register themselves
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def shell() -> Iterator[InteractiveShell]:
 
 @dataclass(frozen=True)
 class Place:
-    """What the rows share."""
+    """The fixtures that the rows share."""
 
     cluster: LocalCluster
     directory: Entra
@@ -98,7 +98,7 @@ def scene(
     CloudSettings._cloud_cache.clear()
     directory.pending, directory.echo, directory.denied = 0, False, False
     secrets = Secrets(request.node.name)
-    # What belongs to the cluster is secret in every row.
+    # The cluster's own secrets are planted in every row.
     state = cluster._state
     for one in (cluster.token, state.arm_token, state.signature, directory.secret):
         secrets.plant(one)
@@ -112,7 +112,7 @@ def scene(
 
 @contextmanager
 def watching(scene: Scene, capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
-    """See all that comes out, until the end."""
+    """Record all output of the block."""
     with scene.watch.logs(), warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         yield
@@ -151,7 +151,7 @@ def _in_context(secret: str) -> None:
 
 
 class _Shown:
-    """What shows a text in one way only."""
+    """An object that shows a text in one way only."""
 
     def __init__(self, attribute: str = "", html: str = "", text: str = "") -> None:
         self.attribute, self._html, self._text = attribute, html, text

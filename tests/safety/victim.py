@@ -1,4 +1,4 @@
-"""A process to kill: it applies a plan of four steps, and stops for good at a point of it."""
+"""A process to kill: it applies a plan of four steps, and stops at a given point."""
 
 import json
 import sys
@@ -13,7 +13,7 @@ from kqlmi.model.entities import Scope
 from kqlmi.model.policy.policy import Policy
 from kqlmi.model.statement import Statement
 
-# The second scope takes two steps: its grant goes first, as an .alter-merge.
+# The second scope needs two steps: its grant goes first, as an .alter-merge.
 DESIRED = {
     Scope.database("First"): Policy.empty().grant("system", "SqlRequest", "ExternalTable"),
     Scope.database("Second"): Policy.empty().grant("system", "ExportRequest"),
@@ -22,7 +22,7 @@ DESIRED = {
 
 
 class Stopping(Connection):
-    """A connection that stops before a writing command is sent, or after its answer came."""
+    """A connection that stops before a write command is sent, or after its answer arrived."""
 
     def __init__(self, behind: Connection) -> None:
         self.behind = behind
@@ -55,14 +55,14 @@ class Recording(History):
 
 
 def reach(point: str) -> None:
-    """Stop at the point that was asked for, the first time or a later one."""
+    """Stop if this is the requested point, at the requested occurrence."""
     reached.append(point)
     if [point, reached.count(point)] == wanted["stop"]:
         stop()
 
 
 def stop() -> NoReturn:
-    print("stopped", flush=True)  # noqa: T201 - what its killer waits for
+    print("stopped", flush=True)  # noqa: T201 - the test waits for it
     threading.Event().wait()
     raise AssertionError
 

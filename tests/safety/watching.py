@@ -1,4 +1,4 @@
-"""Everything that came out of a run, in every channel, and what of planted secrets is in it."""
+"""The output of a run in every channel, and the search for planted secrets in it."""
 
 import base64
 import json
@@ -16,20 +16,20 @@ import pandas as pd
 from IPython.core.formatters import DisplayFormatter
 
 PIECE: Final = 12
-"""So many characters of a secret in a row are a leak."""
+"""The number of consecutive characters of a secret that count as a leak."""
 
 _WIDE: Final = ("display.max_colwidth", None, "display.width", 100_000, "display.max_columns", None)
 
 
 class Secrets:
-    """Makes secrets of the forms that real ones have, the same ones for the same ``seed``, and keeps them."""
+    """A generator of secrets in the forms of real ones, which are the same for the same ``seed``."""
 
     def __init__(self, seed: str) -> None:
         self._random = random.Random(seed)  # noqa: S311 - so that a failure can be repeated
         self.planted: list[str] = []
 
     def plant(self, secret: str) -> str:
-        """Let another secret be looked for."""
+        """Add a secret to search for."""
         self.planted.append(secret)
         return secret
 
@@ -37,30 +37,30 @@ class Secrets:
         return base64.b64encode(self._random.randbytes(length)).decode()
 
     def key(self) -> str:
-        """Give the key of a storage account."""
+        """Return the key of a storage account."""
         return self.plant(self._base64(64))
 
     def sas(self) -> str:
-        """Give a shared access signature, as it stands behind the question mark of a URL."""
+        """Return a shared access signature, as the query string of a URL."""
         return f"sv=2024-11-04&se=2031-01-01T00:00:00Z&sr=c&sp=rl&sig={quote(self.plant(self._base64(32)), safe='')}"
 
     def password(self) -> str:
-        """Give a password, which has no form of its own."""
+        """Return a password, which has no typical form."""
         return self.plant(f"Zx{self._random.randbytes(12).hex()}")
 
     def client_secret(self) -> str:
-        """Give the secret of an application in Entra ID."""
+        """Return the secret of an application in Entra ID."""
         return self.plant(f"kQ78Q~{base64.urlsafe_b64encode(self._random.randbytes(26)).decode().rstrip('=')[:34]}")
 
     def token(self) -> str:
-        """Give a bearer token."""
+        """Return a bearer token."""
         parts = (base64.urlsafe_b64encode(self._random.randbytes(30)).decode() for _ in range(2))
         return self.plant("eyJhbGciOiJSUzI1NiJ9." + ".".join(parts))
 
 
 @dataclass
 class Watch:
-    """What was seen, by the channel that it came through."""
+    """The recorded texts, by channel."""
 
     seen: list[tuple[str, str]] = field(default_factory=list)
 
@@ -68,7 +68,7 @@ class Watch:
         self.seen += [(channel, str(text)) for text in texts]
 
     def value(self, what: object) -> None:
-        """See a value in every way in which somebody may look at it."""
+        """Record a value in every form in which a user may see it."""
         self.see("repr", repr(what), str(what))
         with suppress(TypeError):
             self.see("vars", {name: repr(value) for name, value in vars(what).items()})
@@ -79,7 +79,7 @@ class Watch:
                 self.see("display", what.to_string(), what.to_html(), what.to_dict())
 
     def error(self, error: BaseException) -> None:
-        """See an error, and all that it drags along."""
+        """Record an error, and everything chained to it."""
         told = traceback.TracebackException.from_exception(error)
         # The lines of a cell are the user's own, and no notebook shows them with an error of kqlmi.
         for part in _all(told):
@@ -92,19 +92,19 @@ class Watch:
             chain += [found for found in (one.__cause__, one.__context__) if found is not None and found not in chain]
 
     def files(self, folder: Path) -> None:
-        """See every file below a folder, and its name."""
+        """Record every file below a folder, and its name."""
         for path in folder.rglob("*"):
             self.see("file", path)
             if path.is_file():
                 text = path.read_text("utf-8", "replace")
                 self.see("file", text)
-                # What stands in JSON as an escape is seen as what it is.
+                # JSON is also recorded decoded, so that escapes hide nothing.
                 with suppress(ValueError):
                     self.see("file", repr(json.loads(text)))
 
     @contextmanager
     def logs(self) -> Iterator[None]:
-        """See what every logger says at its lowest level."""
+        """Record the messages of every logger at its lowest level."""
         handler = _Handler(self)
         names = [name for name, one in logging.root.manager.loggerDict.items() if isinstance(one, logging.Logger)]
         loggers = [logging.root, *map(logging.getLogger, names)]
@@ -127,7 +127,7 @@ class Watch:
         return "\n".join(text for _, text in self.seen)
 
     def leaks(self, secrets: list[str]) -> list[tuple[str, str]]:
-        """Give the channels that show a piece of a secret, each with the text around the first of them."""
+        """Return the channels that show a piece of a secret, each with the text around the first piece."""
         pieces = {piece for secret in secrets for form in _forms(secret) for piece in _pieces(form.casefold())}
         found = []
         for channel, text in self.seen:
@@ -158,11 +158,11 @@ def _all(told: traceback.TracebackException) -> Iterator[traceback.TracebackExce
 
 
 def _forms(secret: str) -> Iterator[str]:
-    """Give a secret as it is, and as it may be written elsewhere."""
+    """Yield a secret in every form in which it may be written elsewhere."""
     raw = secret.encode()
     yield from (secret, quote(secret, safe=""), quote(quote(secret, safe=""), safe=""), raw.hex(), secret[::-1])
     for offset in range(3):
-        # Whatever stands before and behind it, in base64 too.
+        # The part that is the same in base64 whatever precedes and follows it.
         inner = base64.b64encode(b"\0" * offset + raw + b"\0" * (-(len(raw) + offset) % 3)).decode()
         inner = inner[4 * (offset > 0) : len(inner) - 4]
         yield from (inner, inner.replace("+", "-").replace("/", "_"))

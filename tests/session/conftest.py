@@ -1,4 +1,4 @@
-"""A local cluster that no test here changes."""
+"""Fixtures: a local cluster that no test here changes."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""An audit on a cluster where every workflow runs: it finds the planted faults, and mending them stops nothing."""
+"""Tests of an audit on a cluster on which every workflow runs: it finds the planted faults, and fixing them stops nothing."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -86,7 +86,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
 }
 PLANTED = {(rule, *place) for rule, places in FAULTS.items() for place in places}
-# Without a plan: what no policy can mend, and what nobody knows.
+# Findings without a plan: those that no policy can fix, and those of unknown usages.
 UNMENDED = {*("unknown usage", "impersonation")}
 
 
@@ -102,7 +102,7 @@ def busy(tmp_path: Path) -> Iterator[Busy]:
 
 
 def plant(busy: Busy) -> None:
-    """Plant every fault, and beside each what looks like it and is none."""
+    """Plant every fault, and next to each something similar that is not a fault."""
     for rule in ("unused", "over-broad", "narrow", "ineffective", "misspelt usage", "unknown usage"):
         for scope, name, usage in FAULTS[rule]:
             busy.grant(name, usage, scope.removeprefix("database ").replace("cluster", ""))
@@ -120,7 +120,7 @@ def plant(busy: Busy) -> None:
 
 
 def plant_uses(busy: Busy) -> None:
-    """Let something use what is granted too widely, so that it is not unused."""
+    """Use what is granted too broadly, so that it is not unused."""
     busy.external("Work", busy.where("worker", "in"))
     busy.external("Home", busy.where("home", "in"))
     busy.external("Away", busy.where("away", "in"), "Other")
@@ -173,27 +173,27 @@ def plant_impersonation(busy: Busy) -> None:
 
 
 def plant_near_misses(busy: Busy) -> None:
-    """Plant for each rule what comes near to it."""
-    # missing: what a comment, or a string that no flow takes, names; and what All allows.
+    """Plant a near miss for each rule."""
+    # missing: an identity in a comment, or in a string that no flow takes; a usage that All allows.
     busy.run(
         f".create function Noted() {{ print a = '{busy.ids['quiet']}' // ;managed_identity={busy.ids['quiet']}\n }}"
     )
     busy.external("Allowed", busy.where("wide", "in"), "Third")
-    # unused: used in two databases (and so not narrow either), or not to be proven.
+    # unused: used in two databases (and therefore not narrow either), or not provably unused.
     busy.grant("both", "ExternalTable")
     for database in ("Samples", "Third"):
         busy.external("Both", busy.where("both", "in"), database)
     busy.grant("quiet", "NativeIngestion, DataConnection, AzureAI")
     busy.grant("quiet", "ExternalDataRequest, ExportRequest", "Other")
-    # over-broad: every usage by name that may be needed.
+    # over-broad: every usage that may be needed, by name.
     busy.grant(
         "named", "NativeIngestion, DataConnection, ExternalDataRequest, ExportRequest, SqlRequest, AzureAI", "Third"
     )
     # redundant: another usage, and another identity, at the database.
     busy.grant("doubled", "AzureAI", "Samples")
-    # ineffective: the same usage where it counts.
+    # ineffective: the same usage where it takes effect.
     busy.grant("named", "SandboxArtifacts")
-    # impersonation: with an identity.
+    # impersonation: an export with an identity.
     busy.grant("quiet", "AutomatedFlows", "Other")
     busy.viewer("quiet", "Other")
     busy.external("Imp", f"h'{CONTAINER}/imp;impersonate'", "Other")

@@ -1,4 +1,4 @@
-"""Databases under their pretty names, and those whose policy lives elsewhere."""
+"""Tests of databases with pretty names, and of those whose policy is elsewhere."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -71,7 +71,7 @@ def test_a_pretty_name_is_dropped(session: Session) -> None:
 
 @dataclass
 class Elsewhere:
-    """A cluster as it answers where the policy is not, or not its own; it keeps what was sent."""
+    """A cluster that does not have the policy, or only a leader's; it records what was sent."""
 
     error: ServiceError | None = None
     sent: list[str] = field(default_factory=list)
@@ -91,7 +91,7 @@ class Elsewhere:
         return Table(tuple(Column.of(name, "string") for name in ("EntityName", "Policies")), (("", None),))
 
     def close(self) -> None:
-        """Hold nothing."""
+        """Do nothing."""
 
 
 def test_an_eventhouse_and_a_follower_are_named_at_connect() -> None:
@@ -107,7 +107,7 @@ def test_the_policy_of_a_follower_is_not_changed_here() -> None:
     connection = Elsewhere()
     session = Session("there", connection, history=False)
     loader = "11111111-2222-4333-8444-555555555555"
-    # It holds for a name in any letter case, and where the databases were never listed.
+    # This holds for a name in any letter case, and if the databases were never listed.
     plan = session.plan({Scope.database("f"): kqlmi.Policy.empty().grant(loader, "All")})
     with pytest.raises(InputError, match="changed there"):
         session.apply(plan)

@@ -1,4 +1,4 @@
-"""A blob is ingested as a managed identity by the real client: checked first, sent, and followed to its outcome."""
+"""Tests of ingesting a blob as a managed identity with the real client: checked first, sent, and followed to its outcome."""
 
 import signal
 import threading
@@ -37,7 +37,7 @@ NOW: dict[str, Any] = {"wait": 10, "interval": 0.01}
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
-    """A cluster where ``loader`` may ingest into Samples, and may read one container of two; ``mine`` may nothing."""
+    """A cluster on which ``loader`` may ingest into Samples and read one of two containers, and ``mine`` may do nothing."""
     folder = tmp_path_factory.mktemp("container")
     (folder / "a.csv").write_text("x,1\ny,2\n")
     with kqlmi.local.start(databases=["Samples", "Other"], identities=["system", "loader", "mine"]) as started:
@@ -70,14 +70,14 @@ def rows(session: Session) -> int:
 
 
 def sent(cluster: LocalCluster) -> int:
-    """Tell how many clients have asked for the token that goes with a message."""
+    """Return the number of clients that have requested the token that accompanies a message."""
     return len(cluster._state.authorizations)
 
 
 def test_a_blob_becomes_rows_and_the_result_says_so(
     cluster: LocalCluster, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Nothing that goes to this machine may go through a proxy.
+    # No request to this machine may go through a proxy.
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     before, told, waited = rows(session), list[str](), list[float]()
@@ -162,7 +162,7 @@ def test_a_failure_gives_the_reason_of_the_cluster(cluster: LocalCluster, sessio
 
 
 def test_silence_is_unknown_and_not_guessed(cluster: LocalCluster, session: Session) -> None:
-    # A queue of reports that nobody fills, as one where others' messages stand before.
+    # A queue of reports that stays empty, as one does while messages of others come first.
     empty = f"{cluster.ingest_url}/kqlmi-successful?sig={cluster._state.signature}"
     cluster._state.elsewhere = {"FailedIngestionsQueue": [empty]}
     waited = list[float]()
@@ -227,7 +227,7 @@ def test_the_credential_of_the_session_stays_open(cluster: LocalCluster) -> None
         assert session.ingest(f"{DATA}/a.csv", "R", identity="loader", **NOW).outcome == "succeeded"
         assert credential.closed == 0
         assert rows(session)
-    assert credential.closed == 0  # whoever made it closes it
+    assert credential.closed == 0  # its creator closes it
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def test_a_queue_that_fails_is_told_at_once_and_its_signature_is_not(
     with pytest.raises(error) as caught:
         session.ingest(f"{DATA}/a.csv", "R", identity="loader")
     assert says in str(caught.value)
-    # The whole chain, with what was suppressed.
+    # The whole chain, including suppressed exceptions.
     shown = "".join(traceback.format_exception(caught.value))
     context: BaseException | None = caught.value
     while context := context and context.__context__:
@@ -277,7 +277,7 @@ def test_an_endpoint_that_breaks_has_queued_nothing(cluster: LocalCluster) -> No
 def stand_in(
     answer: Answer | None, on_message: Callable[[], object] = lambda: None
 ) -> Iterator[tuple[str, list[bytes]]]:
-    """Give the URL of a queue that keeps each message, and then answers, or hangs up where there is no answer."""
+    """Yield the URL of a queue that records each message, and then answers, or hangs up if there is no answer."""
     messages = list[bytes]()
 
     def keep(request: Request) -> Answer:
@@ -352,13 +352,13 @@ def test_an_interrupt_while_a_blob_is_sent_says_that_it_may_come(cluster: LocalC
     assert len(messages) == 1
     assert caught.value.sent
     assert "PLANTED" not in str(caught.value)
-    session.run(caught.value.hint.partition(" by ")[2])  # the line of the hint runs as it stands
+    session.run(caught.value.hint.partition(" by ")[2])  # the line in the hint works as written
     source = told[0].rpartition(" ")[2]
     assert source in str(caught.value)
 
 
 def test_an_interrupt_of_the_wait_says_that_the_ingestion_goes_on(cluster: LocalCluster, session: Session) -> None:
-    # A queue of reports that nobody fills.
+    # A queue of reports that stays empty.
     empty = f"{cluster.ingest_url}/kqlmi-successful?sig={cluster._state.signature}"
     cluster._state.elsewhere = {"FailedIngestionsQueue": [empty]}
     with pytest.raises(RequestInterruptedError, match=r"is queued into Samples\.R, source ID .* goes on") as caught:
@@ -369,7 +369,7 @@ def test_an_interrupt_of_the_wait_says_that_the_ingestion_goes_on(cluster: Local
 def answered(status: int, code: str = "") -> HttpResponseError:
     error = HttpResponseError("refused")
     error.status_code = status
-    error.error_code = code  # type: ignore[attr-defined]  # as azure-storage-queue leaves it
+    error.error_code = code  # as azure-storage-queue sets it# type: ignore[attr-defined]  # as azure-storage-queue leaves it
     return error
 
 

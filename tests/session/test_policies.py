@@ -1,4 +1,4 @@
-"""Who is meant, and what is asked for it: an identity that was assigned a minute ago is known by each of its names."""
+"""Tests of resolving identities with few requests: an identity assigned a minute ago is found by each of its names."""
 
 import re
 from collections import Counter
@@ -22,7 +22,7 @@ SAMPLES, OTHER = Scope.database("Samples"), Scope.database("Other")
 
 @dataclass
 class Counting:
-    """A connection that counts what is sent over another: policies by their scope, and the lists of databases."""
+    """A connection that counts what is sent: reads of policies by scope, and lists of databases."""
 
     connection: Connection
     sent: Counter[str] = field(default_factory=Counter)
@@ -48,7 +48,7 @@ class Place:
     azure: list[str]
 
     def counts(self) -> tuple[dict[str, int], int]:
-        """Return the reads of policies by their scope, and the requests to Azure, since the last look."""
+        """Return the reads of policies by scope, and the number of requests to Azure, since the last call."""
         found = self.kusto.policies, len(self.azure)
         self.kusto.sent.clear()
         self.azure.clear()
@@ -85,7 +85,7 @@ def place(cluster: LocalCluster) -> Iterator[Place]:
 
 @pytest.fixture
 def alone(cluster: LocalCluster) -> Iterator[Place]:
-    """A session that cannot ask Azure Resource Manager."""
+    """A session without access to Azure Resource Manager."""
     with kqlmi.connect(cluster.url, token=cluster.token, history=False) as session:
         session.connection = counting = Counting(session.connection)
         yield Place(cluster, session, counting, [])
@@ -120,7 +120,7 @@ def refused_access(session: Session, name: str) -> None:
 
 
 def refused_ingestion(session: Session, name: str) -> str:
-    """Return who may not ingest: one that is known to be assigned, and that no policy names."""
+    """Return the ID of an identity that may not ingest, which is known to be assigned, and which no policy names."""
     with pytest.raises(InputError) as caught:
         session.ingest("https://a.blob.core.windows.net/c/x.csv", "T", identity=name, database="Samples")
     found = re.fullmatch(r".*\((.*)\) may not be used for NativeIngestion.*", caught.value.message)
@@ -171,12 +171,12 @@ def test_an_identity_that_was_just_assigned_is_known_by_each_of_its_names(place:
 @pytest.mark.parametrize(
     ("name", "policies", "azure"),
     [
-        # What needs nothing.
+        # These need no request.
         ("11111111-2222-4333-8444-555555555555", set(), 0),
         ("11111111-2222-4333-8444-ABCDEFABCDEF", set(), 0),
         ("system", set(), 0),
         ("System", set(), 0),
-        # Azure Resource Manager goes before the policies.
+        # Azure Resource Manager is read before the policies.
         ("loader", set(), 1),
         ("exporter", set(), 1),
         ("nobody", {"cluster", "Samples", "Other", "Third"}, 1),
@@ -199,7 +199,7 @@ def test_no_more_is_asked_than_tells_who_is_meant(place: Place, name: str, polic
     [
         ("system", {"Samples"}),
         ("11111111-2222-4333-8444-555555555555", {"Samples"}),
-        # In the policy that is changed, then in any.
+        # In the policy that is changed first, then in any.
         ("exporter", {"Samples"}),
         ("elsewhere", {"Samples", "cluster", "Other", "Third"}),
     ],
@@ -238,7 +238,7 @@ def test_a_text_that_names_a_client_id_is_answered_with_the_object_id(place: Pla
     [verdict] = place.session.check(text, "Samples")
     assert verdict.access.allowed is False
     assert f"client ID of exporter ({wanted['object ID']})" in verdict.access.reason
-    # The policy that is read anyway shows it.
+    # The policy, which is read anyway, shows it.
     assert place.counts() == ({"cluster": 1, "Samples": 1}, 0)
 
 

@@ -1,4 +1,4 @@
-"""Sessions on the local cluster, over the real protocol."""
+"""Tests of sessions on the local cluster, over the real protocol."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Refusals are explained on the local cluster, and every printed mend mends."""
+"""Tests that refusals on the local cluster are explained, and that every printed fix works."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +17,7 @@ CALLOUT = "sandbox_artifacts"
 
 
 class World:
-    """A cluster where the identity ``mine`` may do nothing yet."""
+    """A cluster on which the identity ``mine`` may do nothing yet."""
 
     def __init__(self, cluster: LocalCluster, session: Session, folder: Path) -> None:
         self.cluster, self.session, self.folder = cluster, session, folder
@@ -43,7 +43,7 @@ class World:
         carry_out(self.cluster, self.session, line)
 
     def mend_until_it_works(self, text: str) -> list[str]:
-        """Run a text, mend what its refusal prints, and run it again; give the gates that were closed."""
+        """Run a text, apply the fix that each refusal prints, and repeat; return the gates that were closed."""
         gates: list[str] = []
         for _ in range(6):
             try:
@@ -77,7 +77,7 @@ def at(identity: str, path: str = "") -> str:
 SHAPE = "(a: string, b: long) kind=storage dataformat=csv"
 READ, WRITE = ["grant", "azure role"], ["grant", "azure role"]
 FLOWS: dict[str, tuple[str, list[str], str]] = {
-    # a text, the gates that it meets one after another, and what is run before
+    # a text, the gates that it meets one after another, and the preparation
     "externaldata": ("externaldata (a: string, b: long) [{0}]", READ, ""),
     "inline": (f"inline_external_table {SHAPE} ({{1}})", READ, ""),
     "infer": ("evaluate infer_storage_schema(dynamic({{'StorageContainers': [{1}], 'DataFormat': 'csv'}}))", READ, ""),

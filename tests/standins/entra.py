@@ -1,4 +1,4 @@
-"""A stand-in for Microsoft Entra ID: it gives a token to who proves what the original wants proven."""
+"""A stand-in for Microsoft Entra ID, which issues a token to clients that prove what the original requires."""
 
 import base64
 import datetime as dt
@@ -25,7 +25,7 @@ CLIENT: Final = "c11e47c1-0000-4000-8000-c11e47c1c11e"
 SUBJECT: Final = "system:serviceaccount:notebooks:kqlmi"
 ISSUER: Final = "https://oidc.example/cluster"
 KUSTO: Final = "https://kusto.kusto.windows.net/.default"
-# The application that azure-identity signs people in to by default.
+# The application as which azure-identity signs users in by default.
 AZURE_CLI: Final = "04b07795-8ddb-461a-bbee-02f9e1bf7b46"
 _ASSERTION: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _DEVICE: Final = "urn:ietf:params:oauth:grant-type:device_code"
@@ -33,7 +33,7 @@ _USER: Final = "d0d0d0d0-0000-4000-8000-e0e0e0e0e0e0"
 
 
 class _RefusedError(Exception):
-    """A refusal as Entra words it: its OAuth error, its number and its sentence."""
+    """A refusal in Entra's form: its OAuth error, its number and its sentence."""
 
     def __init__(self, error: str, number: int, text: str, status: int = 400) -> None:
         super().__init__(text)
@@ -51,8 +51,8 @@ class _RefusedError(Exception):
 class Entra:
     """The directory: an application with a secret, a certificate and a federated issuer, and one user.
 
-    ``token`` is the access token that it gives. ``pending`` is how often a device code is still waited for. ``echo`` has
-    refusals repeat what was sent, as no authority should.
+    ``token`` is the access token that it issues. ``pending`` is the number of times that a device code is still pending.
+    ``echo`` makes refusals repeat what was sent, as no real authority should.
     """
 
     token: str
@@ -93,7 +93,7 @@ class Entra:
         return file
 
     def federated(self, **claims: Any) -> str:
-        """Give the token of a service account, as its cluster signs it."""
+        """Return the token of a service account, signed as by its cluster."""
         told = {
             "iss": ISSUER,
             "sub": SUBJECT,
@@ -104,7 +104,7 @@ class Entra:
         return jwt.encode(told, self.key, "RS256")
 
     def answer(self, request: Request) -> Answer:
-        """Answer as the endpoints of a tenant do."""
+        """Answer a request as the endpoints of a tenant do."""
         _, tenant, *rest = request.route.split("/")
         route = "/".join(rest)
         host = f"https://{request.headers['Host']}"
@@ -151,7 +151,7 @@ class Entra:
         return Answer(200, {"token_type": "Bearer", "expires_in": 3599, "access_token": self.token})
 
     def _proof(self, form: dict[str, str], authority: str) -> str:
-        """Give how the application proved who it is."""
+        """Return how the application proved its identity."""
         if "client_secret" in form:
             if form["client_secret"] != self.secret:
                 raise _RefusedError("invalid_client", 7000215, "Invalid client secret provided.", 401)
@@ -185,7 +185,7 @@ class Entra:
         return "certificate"
 
     def _is_ours(self, header: dict[str, Any]) -> bool:
-        known = {"x5t": hashes.SHA1(), "x5t#S256": hashes.SHA256()}  # noqa: S303 - Entra names certificates by it
+        known = {"x5t": hashes.SHA1(), "x5t#S256": hashes.SHA256()}  # noqa: S303 - Entra identifies certificates by it
         found = [(header[name], self.certificate.fingerprint(kind)) for name, kind in known.items() if name in header]
         return bool(found) and all(_base64(print_) == told.rstrip("=") for told, print_ in found)
 

@@ -1,4 +1,4 @@
-"""What stands in front of a local cluster: an endpoint with the metadata of any cloud, and a proxy that leads to it."""
+"""Stand-ins in front of a local cluster: an endpoint with the metadata of any cloud, and a proxy."""
 
 import http.client
 import re
@@ -18,10 +18,10 @@ from tests.standins.serving import Answer, Request, serve
 
 @dataclass
 class Front:
-    """An endpoint that passes everything on to a cluster, and tells itself where to sign in, and what the token is for.
+    """An endpoint that forwards requests to a cluster, with its own metadata about the authority and audience for signing in.
 
-    ``login_endpoint`` is None where it has no metadata, as some proxies have none. ``tokens`` are the bearer tokens that
-    arrived; ``metadata`` counts how often it was asked for them.
+    ``login_endpoint`` is None if it has no metadata, as behind some proxies. ``tokens`` are the bearer tokens that
+    arrived; ``metadata`` counts the requests for its metadata.
     """
 
     cluster: str
@@ -75,7 +75,7 @@ def _metadata(login_endpoint: str, resource_id: str) -> dict[str, Any]:
 
 @contextmanager
 def proxy(ports: Mapping[str, int]) -> Iterator[tuple[str, list[str]]]:
-    """Serve an HTTP proxy that leads some host names to ports of this machine; give its URL, and where it was asked to go."""
+    """Serve an HTTP proxy that maps some host names to local ports; yield its URL, and the hosts that were requested."""
     asked: list[str] = []
 
     class Handler(socketserver.StreamRequestHandler):
@@ -96,7 +96,7 @@ def proxy(ports: Mapping[str, int]) -> Iterator[tuple[str, list[str]]]:
         daemon_threads = True
 
         def handle_error(self, *_: Any) -> None:
-            """Leave a side alone that hangs up."""
+            """Ignore a side that hangs up."""
 
     server = Server(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
@@ -110,7 +110,7 @@ def proxy(ports: Mapping[str, int]) -> Iterator[tuple[str, list[str]]]:
 
 
 def _join(one: socket.socket, other: socket.socket) -> None:
-    """Carry bytes both ways until one side hangs up."""
+    """Copy bytes in both directions until one side hangs up."""
     ends = {one: other, other: one}
     while True:
         for ready in select.select([*ends], [], [])[0]:

@@ -1,4 +1,4 @@
-"""Stand-ins for what a machine in Azure offers: App Service's and the virtual machine's identities, and the Azure CLI."""
+"""Stand-ins for an Azure machine: the identity endpoints of App Service and of a virtual machine, and the Azure CLI."""
 
 import secrets
 import time
@@ -22,7 +22,7 @@ _SYSTEM: Final = "system"
 
 @dataclass
 class Machine:
-    """A machine with a system identity and one user-assigned identity; ``asked`` holds which were asked for."""
+    """A machine with a system-assigned and a user-assigned identity; ``asked`` records which were requested."""
 
     token: str
     header: str = field(default_factory=lambda: f"planted-header-{secrets.token_hex(8)}")
@@ -30,7 +30,7 @@ class Machine:
     asked: list[str] = field(default_factory=list)
 
     def app_service(self, request: Request) -> Answer:
-        """Answer as App Service does at IDENTITY_ENDPOINT, in its version of 2019-08-01."""
+        """Answer a request to IDENTITY_ENDPOINT as App Service does in version 2019-08-01."""
         query = request.query
         if request.method != "GET" or query.pop("api-version", "") != "2019-08-01":
             return Answer(400, {"statusCode": 400, "message": "The api-version is not supported."})
@@ -47,7 +47,7 @@ class Machine:
         )
 
     def imds(self, request: Request) -> Answer:
-        """Answer as the Instance Metadata Service does."""
+        """Answer a request as the Instance Metadata Service does."""
         query = request.query
         if request.method != "GET" or request.route != "/metadata/identity/oauth2/token":
             return _refusal("not_found", "There is no such endpoint.")
@@ -62,7 +62,7 @@ class Machine:
         return Answer(200, told)
 
     def _identity(self, query: dict[str, str], known: dict[str, str]) -> str:
-        """Give the identity that a query names, empty where there is none; two names are none."""
+        """Return the identity that a query names, or an empty text; a query may name only one."""
         found = _SYSTEM
         if query:
             found = next((name for name, value in known.items() if query == {name: value}), "")
@@ -103,7 +103,7 @@ esac
 
 
 class AzureCli:
-    """An executable ``az`` in a folder of its own, which somebody has signed in to."""
+    """An executable ``az`` in its own folder, with a signed-in user."""
 
     def __init__(self, folder: Path, token: str) -> None:
         self.folder = folder
@@ -113,7 +113,7 @@ class AzureCli:
         self.say(f'{{"accessToken": "{token}", "expires_on": {int(time.time()) + 3600}, "tokenType": "Bearer"}}')
 
     def say(self, answer: str, error: str = "") -> None:
-        """Have it print something else; with an error, it fails."""
+        """Make it print something else; with an error, it fails."""
         (self.folder / "answer").write_text(answer)
         if error:
             (self.folder / "error").write_text(error)

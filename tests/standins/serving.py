@@ -1,4 +1,4 @@
-"""A loopback server that answers as a function tells it, over http or https, and a CA of its own."""
+"""A loopback server, over http or https, that answers with a function, and a private CA."""
 
 import datetime as dt
 import ipaddress
@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 @dataclass(frozen=True)
 class Request:
-    """What a server is asked."""
+    """A request to a server."""
 
     method: str
     path: str
@@ -44,7 +44,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a server answers; anything but bytes is written as JSON."""
+    """An answer of a server; a body other than bytes is written as JSON."""
 
     status: int
     body: Any
@@ -57,7 +57,7 @@ class Answer:
 
 @contextmanager
 def serve(answer: Callable[[Request], Answer], tls: ssl.SSLContext | None = None) -> Iterator[int]:
-    """Serve on 127.0.0.1, and give the port."""
+    """Serve on 127.0.0.1, and yield the port."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -76,10 +76,10 @@ def serve(answer: Callable[[Request], Answer], tls: ssl.SSLContext | None = None
             pass
 
     class Server(ThreadingHTTPServer):
-        daemon_threads = False  # so that closing it waits for them
+        daemon_threads = False  # so that closing the server waits for them
 
         def handle_error(self, *_: Any) -> None:
-            """Leave a client alone that hangs up, as one does that does not trust the CA."""
+            """Ignore a client that hangs up, such as one that does not trust the CA."""
 
     server = Server(("127.0.0.1", 0), Handler)
     if tls:
@@ -96,7 +96,7 @@ def serve(answer: Callable[[Request], Answer], tls: ssl.SSLContext | None = None
 
 @contextmanager
 def talker(talk: Callable[[socket.socket], None]) -> Iterator[int]:
-    """Serve each connection by a function, on a port of this machine."""
+    """Serve each connection with a function, and yield the port."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         threads: list[threading.Thread] = []
 
@@ -124,14 +124,14 @@ def talker(talk: Callable[[socket.socket], None]) -> Iterator[int]:
 
 @dataclass(frozen=True)
 class Authority:
-    """A CA of the tests: its certificate, and what a server with one of its certificates needs."""
+    """A private CA: its certificate, and the TLS context of a server with one of its certificates."""
 
     file: Path
     tls: ssl.SSLContext
 
 
 def certify(folder: Path, *names: str) -> Authority:
-    """Make a CA, and a server certificate for 127.0.0.1 and some names."""
+    """Create a CA, and a server certificate for 127.0.0.1 and some names."""
     root, server = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     root_name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a CA of the tests")])
     own = (

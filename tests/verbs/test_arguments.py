@@ -1,4 +1,4 @@
-"""One table of hostile lines: a notebook and a shell take each for the same, or refuse it by the same sentence."""
+"""Tests of hostile lines: a notebook and a shell interpret each alike, or refuse it with the same message."""
 
 from collections.abc import Callable
 
@@ -51,7 +51,7 @@ Both = Callable[[str], tuple[str, str]]
 
 @pytest.fixture
 def both(capsys: pytest.CaptureFixture[str]) -> Both:
-    """Run a line on both faces, and return what each prints or fails with, the prompts made equal."""
+    """A function that runs a line on both faces and returns the output or error of each, with equal prompts."""
 
     def run(line: str) -> tuple[str, str]:
         capsys.readouterr()
@@ -166,7 +166,7 @@ def test_both_faces_refuse_a_line_by_the_same_sentence(both: Both, line: str, se
         assert said.count("\n") == 1
 
 
-# Where a secret may be typed by mistake; a word in its place, as a file that is named, is quoted without its secret.
+# Places in which a secret may be typed by mistake; if the word there is quoted, as a file name is, the secret is removed.
 PLACES = [
     "'{}'",
     "'{}' probe a",

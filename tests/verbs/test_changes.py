@@ -1,4 +1,4 @@
-"""A change that failed keeps its own error, whatever becomes of the help with it."""
+"""Tests that a failed change raises its own error, even if producing further help fails."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A verb is run by any face, returns a value, and shows nothing itself."""
+"""Tests that any face can run a verb, and that a verb returns a value and prints nothing."""
 
 from collections.abc import Iterator
 
@@ -24,7 +24,7 @@ def cluster() -> Iterator[LocalCluster]:
 
 
 class Bare:
-    """A face that shows a value by handing it back."""
+    """A face that shows a value by returning it."""
 
     def __init__(self, session: Session) -> None:
         self.face = Face("notebook", "> ", lambda context: context)

@@ -1,4 +1,4 @@
-"""Discovery reads what it may, says what became of each source, and never takes silence for an answer."""
+"""Tests of discovery: it reads what it may, reports the outcome of each source, and treats nothing unread as unused."""
 
 import json
 import threading
@@ -54,7 +54,7 @@ EMPTY = {
 
 
 class Answers:
-    """A connection that answers each command as a test wants it."""
+    """A connection that answers each command as the test specifies."""
 
     def __init__(self) -> None:
         self.answers: dict[str, Table | KqlmiError] = dict(EMPTY)
@@ -73,7 +73,7 @@ class Answers:
 
 
 class Together(Answers):
-    """A connection that answers in a database only once four ask at the same time."""
+    """A connection that answers in a database only once four requests are waiting."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -337,7 +337,7 @@ def test_what_other_sources_repeat_counts_where_they_are_silent() -> None:
     alone = found({name: written, ".show external tables": ForbiddenError("no")})
     assert needs(alone) == {(ONE, "ExternalTable", "Samples")}
     assert alone.needs[0].evidence[0].source == ".show database schema as csl script"
-    # The script masks what is hidden; where the table itself was read in clear, that proves nothing against it.
+    # The script masks hidden strings; if the table itself was read unmasked, the mask raises no doubt.
     masked = table("DatabaseSchemaScript", rows=[[script.replace(where, "h'****'")]])
     clear = table("TableName", "TableType", "ConnectionStrings", rows=[["T", "Blob", [where.strip("'")]]])
     both = found({name: masked, ".show external tables": clear})

@@ -1,4 +1,4 @@
-"""What an error proves: only Kusto's own refusal, and what never left, prove that nothing happened."""
+"""Tests of what an error proves: only Kusto's own refusal, or a request that was never sent, proves that nothing happened."""
 
 import itertools
 import socket
@@ -228,7 +228,7 @@ def test_a_server_that_drips_does_not_outlive_the_time_of_the_request(
             there.sendall(b" ")
 
     with talker(drip) as port, closing(connected(f"http://127.0.0.1:{port}")) as connection:
-        # Half a second of the five; the socket's own timeout, which begins anew with each byte, is longer.
+        # Half a second instead of five; the socket's own timeout, which restarts with each byte, is longer.
         monkeypatch.setattr("kqlmi.cluster.connection._GRACE", timedelta(seconds=-4.5))
         try:
             error = raised(connection)

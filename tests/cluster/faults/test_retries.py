@@ -1,4 +1,4 @@
-"""What is sent again and what is not, counted where it arrives; no wait is waited for."""
+"""Tests of which requests are sent again, counted by the receiving server; no wait really waits."""
 
 import socket
 from collections.abc import Callable, Iterator
@@ -34,7 +34,7 @@ FORBIDDEN = Answer(403, one_api("No.", "Forbidden"))
 
 
 class Waits:
-    """The waits of a connection, and what it told before them."""
+    """The waits of a connection, and the messages before them."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
@@ -145,7 +145,7 @@ def test_an_interrupt_while_a_policy_command_waits_says_that_it_changed_nothing(
 
 @pytest.fixture
 def held() -> Iterator[socket.socket]:
-    """A port where nothing listens, and that is nobody else's meanwhile."""
+    """A port on which nothing listens, reserved so that no other process uses it."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield bound

@@ -1,4 +1,4 @@
-"""An answer is returned whole, every table of it, or it raises."""
+"""Tests that an answer is returned whole, with every table, or raises."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,7 +35,7 @@ def table(name: str, rows: Sequence[Any], *columns: str) -> dict[str, Any]:
 
 
 def set_of_tables(found: Mapping[str, Sequence[Any]], severity: int = 4, words: Any = BROKE) -> dict[str, Any]:
-    """Return results as a v1 answer to a query, or to a piped command, holds them: with three tables beside them."""
+    """Return results in the form of a v1 answer to a query or piped command, which adds three tables."""
     parts = [("QueryResult", name, table("", rows, "a", "b")) for name, rows in found.items()]
     parts.append(("QueryProperties", "@ExtendedProperties", table("", [[PROPERTIES]], "Value")))
     status = ["2026-01-01T00:00:00Z", severity, "Error", 1, words]
@@ -58,7 +58,7 @@ def frames(found: Mapping[str, Sequence[Any]], completion: Sequence[Any] = ()) -
 
 
 def within(answer: dict[str, Any], **fields: Any) -> dict[str, Any]:
-    """Return a v1 answer with fields in its first table."""
+    """Return a v1 answer with the given fields in its first table."""
     first, *others = answer["Tables"]
     return {**answer, "Tables": [{**first, **fields}, *others]}
 

@@ -1,4 +1,4 @@
-"""The Azure Resource Manager routes, driven by Azure's own clients, and their strictness."""
+"""Tests of the Azure Resource Manager routes and their strictness, with Azure's own clients."""
 
 import json
 import urllib.error
@@ -42,7 +42,7 @@ class Arm:
         return self.msi.user_assigned_identities.create_or_update(self.place[0], name, {"location": "local"})
 
     def ask(self, method: str, path: str, body: Any = None, *, token: str | None = None) -> tuple[int, dict[str, Any]]:
-        """Send a request as no client would, and give status and body."""
+        """Send a request that no client would send, and return its status and body."""
         held = self.cluster.arm_options["credential"].get_token().token if token is None else token
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {held}"} if held else {})
         data = None if body is None else json.dumps(body).encode()

@@ -1,8 +1,8 @@
-"""Every command asks for its right before it looks: the table of commands, and who may run each.
+"""Tests that every command checks permissions before it looks anything up, with a table of who may run each command.
 
 A new command needs a row: its text, who may run it, and where that is documented. In the text, ``{db}`` stands for the
-database, ``{one}`` for a table, function, external table or export; both are also tried with names that do not exist.
-Where a role may learn from the refusal that something exists, for it may read the schema, the row writes that name out.
+database, and ``{one}`` for a table, function, external table or export; both are also tried with names that do not exist.
+If a role may learn from the refusal that something exists, because it may read the schema, the row writes that name out.
 """
 
 import uuid
@@ -26,7 +26,7 @@ from kqlmi.local.values.tables import Table, columns
 
 ALL = ["all admin", "all viewer", "all monitor"]
 EVERYONE = ["nobody", "ingestor", "monitor", "viewer", "user", "owner", "database admin", *ALL]
-"""``owner`` is a Database User who created the table T and the function T; ``all …`` hold for the whole cluster."""
+"""``owner`` is a Database User who created the table T and the function T; ``all …`` are roles for the whole cluster."""
 
 SCHEMA = ["monitor", "viewer", "user", "owner", "database admin", *ALL]
 DATA = ["viewer", "user", "owner", "database admin", "all viewer", "all admin"]
@@ -244,12 +244,12 @@ EXISTING = {"function": "T", "external": "E", "continuous-export": "X", ".export
 
 
 def existing(text: str) -> str:
-    """Return the name of what a text is about, as it exists."""
+    """Return the name of an existing entity of the kind that a text is about."""
     return next((name for word, name in EXISTING.items() if word in text), "T")
 
 
 def filled() -> Queries:
-    """Return a cluster with one of everything, and something that runs."""
+    """Return a cluster with one entity of each kind, and a running operation."""
     shape = columns("a: string")
     location = Location("https://acct.blob.core.windows.net/data", "acct", "data", "")
     grants = [Grant(role, CALLERS[name]) for name, role in _DATABASE.items()]
@@ -280,12 +280,12 @@ def filled() -> Queries:
 
 @pytest.fixture(scope="module")
 def unchanged() -> Queries:
-    """A cluster that every refusal leaves as it is."""
+    """A cluster that must stay unchanged after every refusal."""
     return filled()
 
 
 def answer(queries: Queries, name: str, text: str, context: str = "Samples") -> Any:
-    """Return the rows that a command gives somebody, or the refusal."""
+    """Return the rows of a command run by a caller, or the refusal."""
     matched = commands.match(text)
     caller = Caller(CALLERS[name], frozenset({_CLUSTER[name]} if name in _CLUSTER else ()))
     run = Run(is_query=False, text=text, principal=caller.principal, database=context)
@@ -297,7 +297,7 @@ def answer(queries: Queries, name: str, text: str, context: str = "Samples") -> 
 
 
 def spellings(text: str) -> Iterable[tuple[str, str]]:
-    """Yield a text and the database in context, where what they name exists, and where it does not."""
+    """Yield a text and the database in context, with names that exist and names that do not."""
     for database in ("Samples", "sAMPLES", "Nowhere"):
         for one in (existing(text), "Missing"):
             yield text.format(db=database, one=one), database

@@ -1,4 +1,4 @@
-"""Roles of databases, tables, external tables and functions, as the documentation writes them."""
+"""Tests of the roles of databases, tables, external tables and functions, in the documented spellings."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def made(client: Any) -> Any:
         ".create external table E (a: string) kind=storage dataformat=csv (h'https://acct.blob.core.windows.net/data;impersonate')"
     )
     for of in ("table T", "function F"):
-        client.mgmt(f".set {of} admins none")  # who made it
+        client.mgmt(f".set {of} admins none")  # the creator, who became an admin
     return client
 
 

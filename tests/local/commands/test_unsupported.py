@@ -1,4 +1,4 @@
-"""What is documented and not carried out is refused with its feature's name, and no syntax error."""
+"""Tests that documented commands that are not supported are refused with the feature's name, not with a syntax error."""
 
 import re
 

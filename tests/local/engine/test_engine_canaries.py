@@ -1,7 +1,6 @@
-"""What the local cluster takes for granted of duckdb-kql and of DuckDB, each beside the place that leans on it.
+"""Tests of what the local cluster assumes about duckdb-kql and DuckDB, each with the code that depends on it.
 
-A row that fails says what has changed and where to look. Where it is a fault that has been fixed, what works round it there
-can go.
+A failing row states what has changed and which code depends on it. If a defect was fixed, its workaround there can be removed.
 """
 
 import importlib
@@ -25,7 +24,7 @@ SOURCE = f"kqlmi_{0:032x}"
 
 @dataclass(frozen=True)
 class Canary:
-    """An expectation, which is a function named as its sentence, and what leans on it."""
+    """An assumption, which is a function named after it, and the name of the code that depends on it."""
 
     holds: Callable[[], object]
     look_at: str
@@ -38,7 +37,7 @@ CANARIES: list[Canary] = []
 
 
 def leaning(look_at: str) -> Callable[[Callable[[], object]], Callable[[], object]]:
-    """Register an expectation with the name in ``kqlmi.local`` that leans on it."""
+    """Register an assumption with the name in ``kqlmi.local`` that depends on it."""
 
     def register(holds: Callable[[], object]) -> Callable[[], object]:
         CANARIES.append(Canary(holds, look_at))
@@ -77,7 +76,7 @@ def sql(text: str, values: dict[str, Any] | None = None) -> Any:
 
 
 def run(text: str, *, statement: Callable[[str], str] = str) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """Return the types and rows of a query over two tables, as the local cluster asks it."""
+    """Return the types and rows of a query over two tables, run as the local cluster does."""
     cursor = duckdb_kql.connect(config=engine._LIMITS)
     try:
         for setup in (*translation.MACROS, "ATTACH ':memory:' AS a", "ATTACH ':memory:' AS b"):
@@ -95,15 +94,15 @@ def value(expression: str) -> Any:
 
 
 def refuses(text: str, kind: type[Exception] = KqlError, message: str = "") -> bool:
-    """Check whether a text is neither translated nor run."""
+    """Check whether a text is refused in translation or when run."""
     try:
         run(text)
-    except Exception as error:  # noqa: BLE001 - of whatever kind, compared here
+    except Exception as error:  # noqa: BLE001 - of any kind, checked here
         return isinstance(error, kind) and bool(re.search(message, str(error)))
     return False
 
 
-# How SQL is written.
+# The form of generated SQL
 
 
 @leaning("query.engine._PLACED")
@@ -176,7 +175,7 @@ def a_text_is_repeated_by_a_function_that_a_macro_can_replace() -> object:
     return "repeat('x', " in sql("print strrep('x', 9)") and refuses("print strrep('x', 9999)", Exception, "repeats")
 
 
-# What is passed to the translation, and what comes back.
+# Input and output of the translation
 
 
 @leaning("engine.translation.to_sql")
@@ -205,7 +204,7 @@ def no_connection_reaches_a_file_or_can_be_told_to() -> object:
     def fails(statement: str) -> bool:
         try:
             connection.execute(statement)
-        except Exception:  # noqa: BLE001 - DuckDB's own
+        except Exception:  # noqa: BLE001 - DuckDB's
             return True
         return False
 
@@ -219,7 +218,7 @@ def no_connection_reaches_a_file_or_can_be_told_to() -> object:
         connection.close()
 
 
-# What it refuses, and how that reads.
+# What is refused, and the form of the errors
 
 
 @leaning("query.external_calls.replaced")
@@ -259,12 +258,12 @@ def an_error_that_sql_raises_keeps_its_words() -> object:
             "range x from 1 to 2000000 step 1",
             statement=lambda text: translation._SERIES.sub(translation._bounded, text),
         )
-    except Exception as error:  # noqa: BLE001 - DuckDB's own
+    except Exception as error:  # noqa: BLE001 - DuckDB's
         return results._RAISED.match(str(error))
     return False
 
 
-# The types of values.
+# The types of values
 
 
 @leaning("engine.results._FROM_DUCKDB")
@@ -300,7 +299,7 @@ def a_datetime_has_no_zone_where_the_session_is_in_utc() -> object:
     return (kinds, str(moment)) == (["TIMESTAMP"], "2020-01-01 00:00:00")
 
 
-# What it takes for something else, without a word: each is worked round, or refused, before the engine sees it.
+# What is silently misinterpreted: each is worked around, or refused, before the engine sees it
 
 
 @leaning("engine.kqltext.for_engine")

@@ -22,7 +22,7 @@ def _bytes(value: str) -> str:
 
 
 def _forms(value: str) -> list[str]:
-    """Give every way in which a value can be written."""
+    """Return every way of writing a value."""
     forms = [kqltext.quote(value), "h" + kqltext.quote(value), _hex(value), "H" + _octal(value), _bytes(value)]
     if not set(value) & {"\r", "\n"}:
         single, double = value.replace("'", "''"), value.replace('"', '""')

@@ -1,4 +1,4 @@
-"""The rows of the catalogue that the local cluster carries out, as a test uses each."""
+"""The catalogue's workflows that the local cluster supports, as tests use them."""
 
 import json
 from collections.abc import Callable
@@ -20,10 +20,10 @@ CALLOUT = [{"CalloutType": "sandbox_artifacts", "CalloutUriRegex": "acct\\.blob"
 
 @dataclass(frozen=True)
 class Flow:
-    """One row of the catalogue as a test carries it out.
+    """A workflow of the catalogue, with the functions by which a test runs it.
 
-    ``define`` and ``use`` take the world and how the identity is written; ``use`` gives the rows. ``other_gate`` is
-    what the flow lacks without the Azure role, or the database role, of its identity.
+    ``define`` and ``use`` take the world and the identity as written in the text; ``use`` returns the rows. ``other_gate`` is
+    the gate that is closed if the identity lacks its Azure role or database role.
     """
 
     id: str
@@ -126,7 +126,7 @@ def impersonating_table(here: World) -> None:
 
 
 def wait_for_run(here: World, _identity: str) -> list[Any]:
-    """Return the rows of what the next run writes, or raise the failure that it notes."""
+    """Return the rows that the next run writes, or raise the failure that it records."""
     shown = ".show continuous-export E failures"
     before = len(here.client.mgmt(shown))
     seen = len(here.client.mgmt(".show continuous-export E exported-artifacts"))
@@ -147,7 +147,7 @@ def wait_for_run(here: World, _identity: str) -> list[Any]:
 
 
 class RunFailedError(Exception):
-    """What runs in the background failed; its failure is text only, or silence."""
+    """A workflow failed in the background; its text is the recorded failure, or "silence"."""
 
 
 def give_everything_but_the_role(here: World, identity: str) -> None:
@@ -180,7 +180,7 @@ def queue_by_sdk(here: World, identity: str) -> list[Any]:
 
 
 def wait_for_rows(here: World, failed: int) -> list[Any]:
-    """Return what arrived in R once nothing is queued; raise the failure that is noted instead, or silence."""
+    """Return what arrived in R once nothing is queued, or raise the recorded failure, or silence."""
     eventually(lambda: not here.cluster._state.world.jobs)
     return arrived(here, failed)
 
@@ -216,9 +216,9 @@ def connect_hub(here: World, identity: str, kind: str = "EventHub") -> None:
 def send(here: World, _identity: str) -> list[Any]:
     seen = len(here.tries)
     here.cluster.hub("namespace", "hub").send([{"a": "x", "b": 1}])
-    # Once it was tried for in vain, it waits.
+    # After a failed attempt, the event waits.
     eventually(lambda: len(here.tries) >= seen + 2 or here.rows("R | count") != [[0]])
-    return arrived(here, 0)[-1:]  # those that waited arrive with it
+    return arrived(here, 0)[-1:]  # waiting events arrive together with it
 
 
 def give_receiver(here: World, identity: str) -> None:

@@ -1,4 +1,4 @@
-"""A cluster with a container, and words for granting and revoking."""
+"""Fixtures: a cluster with a container, and helpers for granting and revoking."""
 
 import json
 import uuid
@@ -16,14 +16,14 @@ from kqlmi.local.values import kusto_time
 from tests.local.conftest import Client, Connect
 
 CONTAINER = "https://acct.blob.core.windows.net/data"
-INTERVAL = "intervalBetweenRuns=100ms"  # which ``here`` allows: nobody waits for a second
+INTERVAL = "intervalBetweenRuns=100ms"  # ``here`` allows this, so that no test waits for a second
 READER, CONTRIBUTOR = "Storage Blob Data Reader", "Storage Blob Data Contributor"
 
 
 class World:
     """A cluster whose container ``data`` is ``folder``; ``store`` may do everything, ``mine`` nothing yet.
 
-    ``tries`` gets an item when a data connection has tried to receive, with or without success.
+    ``tries`` receives an item each time a data connection has tried to receive, successfully or not.
     """
 
     def __init__(self, cluster: LocalCluster, client: Client, folder: Path, tries: Sequence[object] = ()) -> None:
@@ -48,7 +48,7 @@ class World:
         self.client.mgmt(f".alter-merge {scope} policy managed_identity '{payload}'")
 
     def revoke(self, scope: str) -> None:
-        """Leave the policy of a scope to ``store`` alone."""
+        """Remove every identity except ``store`` from the policy of a scope."""
         payload = json.dumps([{"ObjectId": self.store, "AllowedUsages": "All"}])
         self.client.mgmt(f".alter {scope} policy managed_identity '{payload}'")
 
@@ -67,13 +67,13 @@ class World:
         return [[*row.values()] for row in self.client.query(text, database, **options)]
 
     def missing(self, text: str, *, query: bool = True, database: str = "Samples", **options: Any) -> str:
-        """Give what a refused text lacks, as a program reads it."""
+        """Return the gate that a refused text lacks, from the machine-readable details."""
         error = self.client.refusal(text, database, query=query, **options)
         return str(details(error).get("missing", error.code))
 
 
 def details(error: Any) -> dict[str, Any]:
-    """Give what a refusal tells programs."""
+    """Return the machine-readable details of a refusal."""
     body = error_body(error)
     return dict(body.get("innererror", {}).get("@details", {}))
 

@@ -1,4 +1,4 @@
-"""Queued ingestion with Azurite as the storage: what the SDK leaves in a real queue is what the cluster accepts."""
+"""Tests of queued ingestion with Azurite as the storage: the cluster accepts what the SDK puts in a real queue."""
 
 import base64
 import os
@@ -28,13 +28,13 @@ pytestmark = [pytest.mark.node, pytest.mark.xdist_group("azurite")]
 
 AZURITE = "azurite@3.35.0"
 ACCOUNT = "devstoreaccount1"
-# Azurite's own, published for development.
+# Azurite's well-known key, published for development.
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
 
 @pytest.fixture(scope="module")
 def queue_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL, with a signature, of an empty queue of an Azurite of our own, on a port that it chooses."""
+    """The URL, with a signature, of an empty queue in a separate Azurite, on a port that it chooses."""
     program = [str(_installed() / "node_modules/.bin/azurite-queue"), "--queueHost", "127.0.0.1", "--queuePort", "0"]
     options = ["--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry"]
     folder = tmp_path_factory.mktemp("azurite")
@@ -43,7 +43,7 @@ def queue_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     )
     try:
         assert process.stdout
-        # Its first lines, the last of them this one.
+        # Its first lines, of which this one is the last.
         listens = next((line for line in process.stdout if "successfully listens on" in line), None)
         assert listens, "Azurite ended before it listened"
         with process.stdout:
@@ -54,7 +54,7 @@ def queue_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def _installed() -> Path:
-    """Return the folder that Azurite is installed in, which later runs find again."""
+    """Return the folder in which Azurite is installed; later runs reuse it."""
     if not (shutil.which("node") and shutil.which("npm")):
         pytest.skip("no Node.js: install it (Debian: apt-get install nodejs npm)")
     folder = Path(__file__).parents[3] / "build" / AZURITE.replace("@", "-")

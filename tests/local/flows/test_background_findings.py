@@ -1,4 +1,4 @@
-"""What a hostile reading of identities, ingestion and kept states found once, and must not find again."""
+"""Regression tests for defects that an adversarial review of identities, ingestion and kept states found."""
 
 import base64
 import gzip
@@ -43,7 +43,7 @@ def test_a_queued_file_is_ingested_once_however_often_the_cluster_starts(tmp_pat
     (tmp_path / "later.csv").write_text("3\n")
     for rows in (3, 4):
         with local.start(path=tmp_path / "kept") as cluster:
-            queue(cluster, tmp_path / "later.csv")  # whatever waits is ingested before it
+            queue(cluster, tmp_path / "later.csv")  # anything waiting is ingested before it
             eventually(lambda rows=rows: count(cluster) >= rows)  # type: ignore[misc]
             assert count(cluster) == rows
             eventually(lambda: list((tmp_path / "kept" / "uploads").iterdir()) == [])
@@ -161,7 +161,7 @@ def test_a_failing_update_policy_loses_the_events_and_says_so_once(here: World) 
 
 
 def test_a_hidden_string_of_a_function_is_shown_to_nobody(here: World, connect: Any) -> None:
-    secret = "sEcReT-99"  # noqa: S105 - it is looked for
+    secret = "sEcReT-99"  # noqa: S105 - the test searches for it
     here.client.mgmt(f".create function F() {{ print h'{secret}' + 1 }}")
     viewer = connect(here.cluster, here.cluster.token_for("viewer"))
     assert secret not in str(viewer.refusal("F()", query=True))
@@ -200,7 +200,7 @@ def test_an_upload_survives_a_restart_and_is_gone_once_it_is_ingested(tmp_path: 
         queue(cluster, source)
         [file] = (kept / "uploads").iterdir()
         (kept / "uploads" / "of somebody else.csv").touch()
-        (kept / "uploads" / f".{file.name}.01234567.new").touch()  # as a kill leaves it
+        (kept / "uploads" / f".{file.name}.01234567.new").touch()  # as a killed process leaves it
         assert (file.stat().st_mode & 0o077) == 0 or sys.platform == "win32"
     with local.start(path=kept) as cluster:
         eventually(lambda: count(cluster) == 2)

@@ -1,4 +1,4 @@
-"""Files that are queued and events that are sent become rows, while their identity may be used."""
+"""Tests that queued files and sent events become rows while their identity may be used."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -17,7 +17,7 @@ RECEIVER = "Azure Event Hubs Data Receiver"
 
 
 def await_tries(here: World) -> None:
-    """Wait until events have been tried for twice more, so that one try began in between."""
+    """Wait until events have been tried twice more, so that one attempt began after the call."""
     seen = len(here.tries)
     eventually(lambda: len(here.tries) >= seen + 2)
 
@@ -101,7 +101,7 @@ def test_whoever_queues_must_be_an_ingestor(here: World) -> None:
 
 @pytest.fixture
 def ingest(here: World, connect: Connect) -> Client:
-    """The client at the ingestion endpoint."""
+    """A client of the ingestion endpoint."""
     client = connect(here.cluster)
     client.sdk.close()
     client.__init__(here.cluster.ingest_url, here.cluster.token)  # type: ignore[misc]
@@ -133,7 +133,7 @@ def test_what_is_revoked_after_it_was_queued_is_not_ingested(here: World, ingest
     here.grant("database Samples", here.mine, "NativeIngestion")
     here.assign(here.mine, READER)
     state = here.cluster._state
-    with state.lock:  # the ingestion waits for it
+    with state.lock:  # the ingestion waits for this lock
         ingest.mgmt(".show version")
         here.cluster.unassign_role(here.mine, CONTAINER, READER)
     text = f".ingest-from-storage-queued into table R <| h'{CONTAINER}/a.csv;managed_identity={here.mine}'"

@@ -1,4 +1,4 @@
-"""A continuous export exports each new row once, on behalf of its identity, and says when it cannot."""
+"""Tests that a continuous export exports each new row once, on behalf of its identity, and reports when it cannot."""
 
 import threading
 from collections.abc import Callable
@@ -35,7 +35,7 @@ def shown(here: World, name: str = "E") -> dict[str, Any]:
 
 
 def await_runs(here: World, name: str = "E") -> None:
-    """Wait until two more runs of a continuous export have begun, so that a whole one is over."""
+    """Wait until two more runs of a continuous export have begun, so that one complete run is over."""
     for _ in range(2):
         last = shown(here, name)["LastRunTime"]
         eventually(lambda last=last: shown(here, name)["LastRunTime"] != last)  # type: ignore[misc]
@@ -98,7 +98,7 @@ def test_it_rests_while_it_is_disabled_and_goes_on_where_it_stopped(exporting: W
     here = exporting
     define(here, more=", isDisabled=true")
     here.client.mgmt(".ingest inline into table R <| x,1")
-    define(here, name="Enabled")  # whose turn comes after the other's would have come
+    define(here, name="Enabled")  # it is due after the other export would have been
     await_runs(here, "Enabled")
     here.client.mgmt(".drop continuous-export Enabled")
     assert exported(here) == []

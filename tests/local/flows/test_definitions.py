@@ -1,4 +1,4 @@
-"""What is documented of external tables, update policies and query acceleration, as the documentation writes it."""
+"""Tests of external tables, update policies and query acceleration in the documented spellings."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""What the cluster tells about where identities are used, with hidden strings masked."""
+"""Tests of what the cluster shows about the use of identities, with hidden strings masked."""
 
 import json
 from typing import Any

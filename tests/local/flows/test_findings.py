@@ -1,4 +1,4 @@
-"""What a hostile reading of the workflows found once, and must not find again."""
+"""Regression tests for defects that an adversarial review of the workflows found."""
 
 import gzip
 import threading
@@ -175,7 +175,7 @@ def test_an_update_policy_whose_target_changes_meanwhile_is_run_again(here: Worl
 
 
 def test_hidden_strings_are_shown_nowhere(here: World) -> None:
-    secret = "sEcReT-123"  # noqa: S105 - it is looked for
+    secret = "sEcReT-123"  # noqa: S105 - the test searches for it
     here.client.mgmt(".ingest inline into table R <| x,1")
     table = f".create external table S (a: string) kind=storage dataformat=csv (h'{CONTAINER}' h'?sig={secret}')"
     for text, is_query in (

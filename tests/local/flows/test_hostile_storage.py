@@ -1,4 +1,4 @@
-"""No URL, link or script leads out of the folders that back the containers."""
+"""Tests that no URL, link or script leads out of the folders behind the containers."""
 
 import os
 from pathlib import Path
@@ -38,7 +38,7 @@ HOSTILE = [
     f"{CONTAINER}/a.csv%0a",
     f"{CONTAINER}/'); ATTACH '{{out}}/evil.db' AS evil; --.csv",
     f"{CONTAINER}/x'); COPY (SELECT 1) TO '{{out}}/evil.csv'; --.csv",
-    f"{CONTAINER}/x' || (SELECT content FROM read_text('{{out}}/secret.csv')) || '.csv",  # noqa: S608 - that is the test
+    f"{CONTAINER}/x' || (SELECT content FROM read_text('{{out}}/secret.csv')) || '.csv",  # noqa: S608 - the purpose of the test
     f"{CONTAINER}/{{out}}/secret.csv",
     f"{HOSTS}/other/../data/../secret.csv",
     f"{HOSTS}/nothere/secret.csv",
@@ -84,7 +84,7 @@ def files(folder: Path) -> set[str]:
 
 
 def attempts(url: str, identity: str) -> list[tuple[str, bool]]:
-    """Give each way of reading or writing a URL, and whether it is a query."""
+    """Return each way of reading or writing a URL, and whether it is a query."""
     text = f"{url};managed_identity={identity}".replace("\\", "\\\\").replace("'", "\\'").replace("\x00", "\\0")
     return [
         (f"externaldata (a: string, b: long) ['{text}'] with (format='csv')", True),
@@ -115,7 +115,7 @@ def test_a_hostile_url_reaches_nothing_outside(trapped: World, url: str) -> None
 
 
 def run(here: World, text: str, *, is_query: bool) -> str:
-    """Give what comes back: rows, or the refusal in Kusto's own shape."""
+    """Return the rows, or the refusal in Kusto's format, as text."""
     try:
         rows: Any = here.client.query(text) if is_query else here.client.mgmt(text)
         if "external table H" in text:

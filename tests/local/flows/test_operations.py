@@ -1,4 +1,4 @@
-"""Commands that go on in the background, and the log of operations."""
+"""Tests of commands that continue in the background, and of the log of operations."""
 
 import uuid
 from typing import Any
@@ -10,7 +10,7 @@ from tests.waiting import eventually
 
 
 def ended(here: World, text: str) -> dict[str, Any]:
-    """Return the operation of a command that says ``async``, when it has ended."""
+    """Return the operation of an ``async`` command once it has ended."""
     (answer,) = here.client.mgmt(text)
     assert [*answer] == ["OperationId"]
 

@@ -1,4 +1,4 @@
-"""The python plugin, as a query uses it."""
+"""Tests of the python plugin as queries use it."""
 
 import io
 import zipfile

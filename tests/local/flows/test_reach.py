@@ -1,4 +1,4 @@
-"""The check sits where a store is opened: no way of writing a query leads around it."""
+"""Tests that the check happens where a store is opened, so that no spelling of a query avoids it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,7 @@ READ = "externaldata (a: string, b: long)"
 
 
 def spellings(identity: str) -> dict[str, str]:
-    """Give queries that read the blob; in most of them no literal holds the identity next to its key."""
+    """Return queries that read the blob; in most of them no literal contains the identity next to its key."""
     whole = f"{BLOB};managed_identity={identity}"
     half = len(whole) - len(identity) // 2
     return {

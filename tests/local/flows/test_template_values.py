@@ -1,4 +1,4 @@
-"""Whatever value a template takes, the local cluster takes its text: it is carried out, or refused as known."""
+"""Tests that the local cluster runs a template's text, or refuses it as unsupported, for every value that a field accepts."""
 
 from collections.abc import Iterator
 
@@ -60,7 +60,7 @@ NOT_THERE = (
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """A cluster where every gate is open for ``store``, with a folder of each format."""
+    """A cluster on which every gate is open for ``store``, with a folder for each format."""
     folder = tmp_path_factory.mktemp("container")
     with local.start(databases=["Samples", "My other db"], identities=["system", "mine", "store"]) as cluster:
         client = Client(cluster.url, cluster.token)
@@ -82,14 +82,14 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 def texts(one: Form, object_id: str) -> Iterator[tuple[str, str]]:
-    """Yield each text that a form writes, one field at a time taking each of its values."""
+    """Yield each text that a form writes as each field takes each of its values in turn."""
     store = Identity(ObjectId(object_id), "store", client_id="cccccccc-1111-2222-3333-444444444444")
     named = {"table": TABLES.get(one.flow, "R"), "source": "Source"}
     said = {each.name: named.get(each.name, FIRST[each.kind]) for each in one.fields}
     for each in one.fields:
         for value in VALUES[each.kind]:
             changed = said | {each.name: value}
-            if "format" in changed and each.kind != "uri":  # a file of that format, or the folder that it is in
+            if "format" in changed and each.kind != "uri":  # a file of that format, or its folder
                 folder = "in" if each.kind == "schema" else changed["format"]
                 changed["uri"] = f"{CONTAINER}/{folder}" + ("" if one.flow in FOLDERS else f"/f.{changed['format']}")
             try:

@@ -1,4 +1,4 @@
-"""Each template, run as it is written after its own checklist, works; what is not carried out gets past every gate."""
+"""Tests that each template works as written after its own checklist; one that is not supported passes every gate first."""
 
 import json
 import os
@@ -32,15 +32,15 @@ COSMOS = {"uri": "https://a.documents.azure.com/", "catalog": "db", "collection"
 MODEL = {"uri": "https://a.openai.azure.com/openai/deployments/m/embeddings?api-version=2024-06-01"}
 GROUP = "/subscriptions/s/resourceGroups/g/providers"
 ACCOUNT = f"{GROUP}/Microsoft.Storage/storageAccounts/acct"
-HUB = {"hub": "", "name": "dc", "table": "R"}  # the hub is the world's
+HUB = {"hub": "", "name": "dc", "table": "R"}  # the hub of the fixture is filled in
 FILE, FOLDER = {"uri": f"{CONTAINER}/in/a.csv"}, {"uri": f"{CONTAINER}/in"}
 
 
 @dataclass(frozen=True)
 class Case:
-    """A flow with what it is told, what is there before, and the rows that it leaves; no rows: it is not carried out.
+    """The values for a template, the preparation, and the rows that it leaves; no rows if it is not supported.
 
-    ``effect`` looks after the text was run, where what it answers is not the rows themselves.
+    ``effect`` returns the rows after the text was run, if its answer does not contain them.
     """
 
     said: dict[str, str]
@@ -63,11 +63,11 @@ def kinds(here: World, name: str) -> list[Any]:
 
 
 def exported_by_mine(here: World) -> None:
-    """Make the external table that ``mine`` is to write to, and leave it without any right."""
+    """Create the external table that ``mine`` will write to, and then revoke its grant."""
     here.grant("cluster", here.mine, "ExternalTable")
     here.client.mgmt(table_at(here.mine, "/out"))
     here.revoke("cluster")
-    here.assign(here.mine, "Storage Blob Data Contributor")  # the row of the flow says so in words only
+    here.assign(here.mine, "Storage Blob Data Contributor")  # the workflow's row states this in words only
 
 
 def written(here: World) -> list[Any]:
@@ -166,7 +166,7 @@ def session(here: World) -> Iterator[Session]:
 
 @pytest.fixture
 def app_service(here: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The endpoint from which DefaultAzureCredential has a token where code runs in Azure."""
+    """The endpoint from which DefaultAzureCredential gets a token for code that runs in Azure."""
 
     class Tokens(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -202,10 +202,10 @@ def written_for(here: World, session: Session, flow: str, identity: str = "mine"
 
 
 def run(here: World, session: Session, template: Template, folder: Path) -> list[Any]:
-    """Run a template as somebody would who finds it in the next cell; give the rows of the answer."""
+    """Run a template as a user who finds it in the next cell would, and return the rows of the answer."""
     if template.kind == "python":
         text = template.text
-        if SIGN_IN in text:  # the local cluster's Azure Resource Manager speaks plain http
+        if SIGN_IN in text:  # the local cluster's Azure Resource Manager uses plain http
             text = text.replace(SIGN_IN, "options = given")
         exec(compile(text, template.workflow.id, "exec"), {"given": here.cluster.arm_options})  # noqa: S102
         return []
@@ -224,7 +224,7 @@ def run(here: World, session: Session, template: Template, folder: Path) -> list
 
 
 def to_the_endpoint(here: World, session: Session, template: Template) -> Session:
-    """Give the session that a template is run on, as its checklist says."""
+    """Return the session on which a template is run according to its checklist."""
     for item in template.checklist:
         if item.kind == "endpoint":
             assert item.fixes == (f"%kqlmi connect {here.cluster.ingest_url} --database=Samples",)
@@ -233,9 +233,9 @@ def to_the_endpoint(here: World, session: Session, template: Template) -> Sessio
 
 
 def through_the_checklist(here: World, session: Session, template: Template) -> None:
-    """Carry out every other line of a checklist."""
+    """Run every other line of a checklist."""
     for line in (line for item in template.checklist if item.kind != "endpoint" for line in item.fixes):
-        if ACCOUNT in line:  # of storage accounts the local cluster has only the containers
+        if ACCOUNT in line:  # of a storage account, the local cluster has only the containers
             assert '--role "Storage Blob Data Reader"' in line
         else:
             carry_out(here.cluster, session, line)
@@ -278,7 +278,7 @@ def test_a_template_works_as_it_is_written_after_its_own_checklist(
 
 @pytest.mark.parametrize("flow", ["externaldata", "dataconnection.eventhub"])
 def test_a_template_works_for_the_system_identity(here: World, session: Session, tmp_path: Path, flow: str) -> None:
-    for identity in (here.system, "system"):  # a policy that names it tells its object ID, which the Azure role needs
+    for identity in (here.system, "system"):  # for system, the policy names the object ID that the Azure role needs
         template = written_for(here, session, flow, identity)
         assert ";managed_identity=system" in template.text or "cluster.id" in template.text
         through_the_checklist(here, session, template)
@@ -287,7 +287,7 @@ def test_a_template_works_for_the_system_identity(here: World, session: Session,
 
 
 def refused_for_the_grant(here: World, session: Session, template: Template, folder: Path) -> None:
-    """Run a template that has no grant yet; an external table, and what is queued, is asked later."""
+    """Run a template that has no grant yet; external tables and queued ingestion are refused later."""
     flow = template.workflow.id
     if flow.startswith("dataconnection"):
         with pytest.raises(HttpResponseError, match="may not be used for DataConnection"):

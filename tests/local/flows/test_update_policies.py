@@ -1,4 +1,4 @@
-"""An update policy runs when its source is ingested into, as its identity, and fails as its definition says."""
+"""Tests that an update policy runs as its identity when its source is ingested into, and fails as its definition specifies."""
 
 import json
 from typing import Any

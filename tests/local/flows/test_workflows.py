@@ -1,4 +1,4 @@
-"""Each workflow before every gate: refused for the gate's own reason, or ending with rows."""
+"""Tests of each workflow at every gate: refused for the gate's own reason, or successful."""
 
 from collections.abc import Callable
 from typing import Any
@@ -28,7 +28,7 @@ EACH = pytest.mark.parametrize("flow", FLOWS, ids=lambda flow: flow.id)
 
 
 class Attempt:
-    """A flow in a world that has all it needs but the grant."""
+    """A workflow in a world that provides everything but the grant."""
 
     def __init__(self, here: World, flow: Flow, *, role: bool = True) -> None:
         self.here, self.flow = here, flow
@@ -50,7 +50,7 @@ class Attempt:
         return self.flow.use(self.here, identity)
 
     def refused(self, run: Callable[[], object]) -> dict[str, Any]:
-        """Give what the refusal tells programs; of a failure in the background, its text."""
+        """Return the machine-readable details of the refusal, or the text of a failure in the background."""
         with pytest.raises((KustoApiError, RunFailedError, HttpResponseError)) as caught:
             run()
         if not isinstance(caught.value, KustoApiError):
@@ -63,7 +63,7 @@ class Attempt:
 
 
 def missing(told: dict[str, Any], attempt: Attempt) -> str:
-    """Give the gate that refused; of a failure in the background it is told by its text."""
+    """Return the gate that refused; for a failure in the background, it is derived from the text."""
     if "text" not in told:
         return str(told["missing"])
     if told["text"] == "silence":
@@ -163,7 +163,7 @@ COSMOS = 'AccountEndpoint=https://a.documents.azure.com/;Authentication="Active 
 OPENAI = "https://a.openai.azure.com/openai/deployments/m/embeddings;managed_identity={}"
 CHAT = "dynamic([{{'role': 'user', 'content': 'hi'}}])"
 
-# Workflows that are judged, and then plainly refused: a command, or a query after 'q '.
+# Workflows that are checked and then refused as unsupported: a command, or a query after 'q '.
 JUDGED = {
     "external_table.delta": f".create external table D kind=delta (h'{CONTAINER};managed_identity={{}}')",
     "r.external_artifacts": f"q print 1 | evaluate r(typeof(*), 's', dynamic({{{{}}}}), bag_pack('a', '{CONTAINER}/a;managed_identity={{}}'))",
@@ -173,7 +173,7 @@ JUDGED = {
     "ai_chat_completion": f"q evaluate ai_chat_completion({CHAT}, '{OPENAI}')",
     "ai_chat_completion_prompt": f"q evaluate ai_chat_completion_prompt('hi', '{OPENAI}')",
 }
-# Workflows whose definition is kept: the command, and a query that is judged again.
+# Workflows whose definition is stored: the command, and a query that is checked again.
 DEFINED = {
     "external_table.sql": (
         f".create-or-alter external table E (x: int) kind=sql table=T (h'{SQL}')",

@@ -1,4 +1,4 @@
-"""Who may call, from where and how much is checked before a body is read."""
+"""Tests that the caller, its origin and the size of a request are checked before the body is read."""
 
 from typing import Any
 

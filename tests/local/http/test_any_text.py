@@ -1,4 +1,4 @@
-"""Whatever text is sent, the answer is a result or a refusal in Kusto's own shape, never an unhandled error."""
+"""Tests that the answer to any text is a result or a refusal in Kusto's format, never an unhandled error."""
 
 import json
 import re
@@ -58,7 +58,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
 
 
 def changed(text: str, cuts: list[tuple[int, str, str]]) -> str:
-    """Change some words and marks of a text."""
+    """Change some words and symbols of a text."""
     parts = re.findall(r"\w+|\s+|[^\w\s]", text)
     for where, how, odd in cuts:
         place = where % len(parts) if parts else 0

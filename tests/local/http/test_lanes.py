@@ -1,4 +1,4 @@
-"""Many long requests: what is short goes on beside them, and one too many is throttled."""
+"""Tests of many long requests: short ones continue alongside, and one too many is throttled."""
 
 import asyncio
 import socket
@@ -47,7 +47,7 @@ SHORT = [
 
 
 class Held:
-    """A cluster whose engine does not answer until ``release``; requests to it stay open until ``leave``."""
+    """A cluster whose engine does not answer until ``release``; requests to it stay open until the fixture ends."""
 
     def __init__(self, cluster: LocalCluster, client: Client) -> None:
         assert cluster._server
@@ -60,7 +60,7 @@ class Held:
         return self.open.enter_context(raw.ask(self.cluster, text, name, line=line))
 
     def fill(self, load: Load) -> None:
-        """Let so many requests run and wait as there may."""
+        """Start as many requests as may run and wait."""
         for _ in range(WORKERS[load] + WAITING):
             self.ask(QUERY) if load is Load.QUERY else self.ask(LONG["a pipe"], line=MGMT)
         eventually(lambda: self.taken(load) == WORKERS[load] + WAITING)
@@ -181,7 +181,7 @@ def test_a_query_that_waits_ends_at_once_when_it_is_cancelled(held: Held) -> Non
 
 def test_a_query_that_runs_ends_when_its_client_leaves(held: Held, caplog: pytest.LogCaptureFixture) -> None:
     held.release()
-    held.client.query(QUERY, "D")  # which loads the engine
+    held.client.query(QUERY, "D")  # loads the engine
     with raw.ask(held.cluster, ENDLESS, "gone"):
         eventually(lambda: held.client.mgmt(".show running queries", "D"))
     eventually(lambda: not held.client.mgmt(".show running queries", "D"))

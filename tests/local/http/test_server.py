@@ -22,7 +22,7 @@ from kqlmi.local.cluster import LocalCluster
 
 
 def send(cluster: Any, method: str, path: str, body: object = None, **headers: str) -> tuple[int, Any, Any]:
-    """Send one request as it is, and give status, JSON and headers."""
+    """Send a request exactly as given, and return its status, JSON and headers."""
     connection = http.client.HTTPConnection(urlsplit(cluster.url).netloc, timeout=30)
     try:
         given = {
@@ -213,7 +213,7 @@ def test_sign_in_metadata_is_open_and_a_credential_works(world: Any) -> None:
             return AccessToken(world.token, 2**31)
 
         def close(self) -> None:
-            """Have nothing to close; the client calls this."""
+            """Do nothing; the client calls this."""
 
     builder = KustoConnectionStringBuilder.with_azure_token_credential(world.url, Credential())
     with KustoClient(builder) as client:
@@ -221,7 +221,7 @@ def test_sign_in_metadata_is_open_and_a_credential_works(world: Any) -> None:
 
 
 def on_a_port_of_its_own() -> LocalCluster:
-    """Start a cluster on a port that no system gives to who asks for any, so that nobody else takes it meanwhile."""
+    """Start a cluster on a port outside the ephemeral range, so that no other process takes it in the meantime."""
     for port in range(20_000 + os.getpid() % 10_000, 32_768):
         with suppress(InputError):
             return local.start(databases=["D"], port=port)

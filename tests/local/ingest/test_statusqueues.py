@@ -1,4 +1,4 @@
-"""The status queues that azure-kusto-ingest reads, through its own client and through that of Azure Storage."""
+"""Tests of the status queues that azure-kusto-ingest reads, with its own client and with that of Azure Storage."""
 
 import base64
 import json
@@ -26,7 +26,7 @@ CONTAINER = "https://acct.blob.core.windows.net/data"
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
-    """A cluster whose identity ``loader`` may read the container, and ``mine`` may not."""
+    """A cluster on which the identity ``loader`` may read the container, and ``mine`` may not."""
     folder = tmp_path_factory.mktemp("container")
     (folder / "a.csv").write_text("x,1\n")
     with local.start(databases=["Samples"], identities=["loader", "mine"]) as started:
@@ -51,7 +51,7 @@ def ingest(cluster: LocalCluster) -> Iterator[QueuedIngestClient]:
 
 
 def queue(cluster: LocalCluster, client: QueuedIngestClient, which: int, level: ReportLevel) -> str:
-    """Queue the file as one of the identities, and give its source ID when it was taken up."""
+    """Queue the file as one of the identities, and return its source ID once the file was processed."""
     source = str(uuid4())
     blob = f"{CONTAINER}/a.csv;managed_identity={cluster.identities[which].object_id}"
     told = IngestionProperties("Samples", "R", report_level=level)
@@ -73,7 +73,7 @@ def test_what_became_of_a_file_is_reported_where_it_was_asked_for(
 ) -> None:
     good, bad = queue(cluster, ingest, 0, level), queue(cluster, ingest, 1, level)
     status = KustoIngestStatusQueues(ingest)
-    found: Any = status.success.peek()  # of several, the client gives some twice
+    found: Any = status.success.peek()  # the client returns some of several messages twice
     assert [one.IngestionSourceId for one in found] == [good] * successes
     found = status.failure.pop(9)
     assert [one.IngestionSourceId for one in found] == [bad] * failures
@@ -86,7 +86,7 @@ def test_what_became_of_a_file_is_reported_where_it_was_asked_for(
 
 @pytest.fixture
 def failed(cluster: LocalCluster, ingest: QueuedIngestClient) -> Iterator[QueueClient]:
-    """The queue of failures, which holds two."""
+    """The queue of failures, with two messages in it."""
     queue(cluster, ingest, 1, ReportLevel.FailuresOnly)
     queue(cluster, ingest, 1, ReportLevel.FailuresOnly)
     [resource] = KustoIngestStatusQueues(ingest).failure.get_queues_func()

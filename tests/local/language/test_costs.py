@@ -1,4 +1,4 @@
-"""A text costs the local cluster what its length costs: work is counted, never timed."""
+"""Tests that the local cluster reads a text in linear time, by counting work instead of measuring time."""
 
 from collections.abc import Callable
 
@@ -22,7 +22,7 @@ from tests.work import grows_no_faster_than_its_input
 BLOB = "'https://acct.blob.core.windows.net/data/a.csv'"
 NAMED = "kqlmi_" + "0" * 32
 
-# Each a query of n parts.
+# Each value is a query of n parts.
 QUERIES: dict[str, Callable[[int], str]] = {
     "externaldata": lambda n: "union " + ", ".join([f"(externaldata (x: int) [{BLOB}])"] * n),
     "externaldata in statements": lambda n: (
@@ -52,7 +52,7 @@ COMMANDS: dict[str, Callable[[int], str]] = {
 
 @pytest.fixture(autouse=True)
 def _forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep no tokens: what a short text saves by that, a long one would not."""
+    """Disable the cache of tokens, which helps short texts more than long ones."""
     read_anew = lexer.next_token.__wrapped__
     for module in (external_calls, kqltext, lexer, reader, registry):
         monkeypatch.setattr(module, "next_token", read_anew)
@@ -66,14 +66,14 @@ def read(text: str) -> None:
     try:
         kqltext.for_engine(for_engine, str)
     except KustoError as error:
-        assert "at most" in error.detail  # noqa: PT017 - what is too much for the engine only
+        assert "at most" in error.detail  # noqa: PT017 - only what is too much for the engine
 
 
 def match(text: str) -> None:
     try:
         commands.match(text)
     except KustoError as error:
-        assert "SYN0002" in error.detail  # noqa: PT017 - the words that are no command
+        assert "SYN0002" in error.detail  # noqa: PT017 - the words that are not a command
 
 
 @pytest.mark.parametrize("shape", QUERIES)
@@ -94,7 +94,7 @@ def test_columns_of_a_print_cost_their_number() -> None:
 
 
 def test_what_a_site_does_not_ask_for_is_not_built() -> None:
-    """Ask for the statements before a site where an argument needs them only: all of them together are a square."""
+    """The statements before a site are requested only if an argument needs them, because building all of them is quadratic."""
     lengths: list[int] = []
 
     def by(site: external_calls.Site) -> str:

@@ -38,7 +38,7 @@ CATALOG = "SELECT DISTINCT view_name FROM duckdb_views() WHERE internal AND sche
 
 
 def test_no_query_reads_the_catalog_of_the_engine(cluster: Any, connect: Any) -> None:
-    """It has the names of tables and columns in every database of every cluster of this process."""
+    """The catalog contains the names of tables and columns in every database of every cluster in this process."""
     client = connect(cluster, cluster.token_for("viewer", database="Samples"))
     duckdb = pytest.importorskip("duckdb")
     names = [name for (name,) in duckdb.connect().execute(CATALOG).fetchall()]

@@ -304,13 +304,13 @@ def test_more_results_than_a_query_may_have_are_refused(reader: Any) -> None:
 @pytest.mark.parametrize(
     ("expression", "value"),
     [
-        # The SDK's own tests have the first five, with the answers of the service.
+        # The first five are from the SDK's own tests, with the answers of the service.
         ("dynamic(123)", 123),
         ('dynamic("123")', "123"),
         ('dynamic("test bad json")', "test bad json"),
         ("dynamic('{\"rowId\":2}')", '{"rowId":2}'),
         ('dynamic({"rowId":2,"arr":[0,2]})', {"rowId": 2, "arr": [0, 2]}),
-        # Documented: what JSON has no form for becomes text.
+        # Documented: values that JSON cannot represent become text.
         ('dynamic({"a": 1d, "b": [1.5h, time(2)], "c": timespan(1.00:00:01)})',
          {"a": "1.00:00:00", "b": ["01:30:00", "2.00:00:00"], "c": "1.00:00:01"}),
         ('dynamic({"a": datetime(2020-01-01)})', {"a": "2020-01-01T00:00:00.0000000Z"}),

@@ -65,7 +65,7 @@ def refusal(script: str, **options: Any) -> str:
 
 
 def refusals(start: str, attempts: Iterable[str], artifacts: Mapping[str, bytes] | None = None) -> dict[str, str]:
-    """Return what a script is told when it tries each of these, in one process."""
+    """Return the error of each of these attempts by a script, in one process."""
     script = (
         f"{start}\nsaid = {{}}\nfor attempt in kargs['attempts']:\n    try:\n        exec(attempt)\n"
         "    except (OSError, ValueError) as error:\n        said[attempt] = str(error)\n"
@@ -89,7 +89,7 @@ def zipped(files: Mapping[str, str | bytes]) -> bytes:
 
 
 def processes(place: Path) -> set[str]:
-    """Give the processes whose home is in a folder, and the children of this process, which also shows zombies."""
+    """Return the processes whose home is in a folder, and the children of this process, including zombies."""
     found = set()
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -104,7 +104,7 @@ def processes(place: Path) -> set[str]:
 
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Check that nothing is left after each test: no folder, no process, no zombie."""
+    """A temporary folder; checks after each test that no file, process or zombie is left."""
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
@@ -149,7 +149,7 @@ def test_every_value_of_every_type_comes_back_as_it_was() -> None:
     declared = tuple(Column(f"c{index}", kind) for index, (kind, _) in enumerate(cases))
     nulls = {"string": ""}
     for with_nulls in (False, True):
-        # A short column is filled with its own first value, or with nulls, so that it is met with both of its dtypes.
+        # A short column is filled with its first value, or with nulls, so that both of its dtypes are covered.
         shown = [(held + [None if with_nulls or not held else held[0]] * height)[:height] for _, held in cases]
         rows = tuple(zip(*shown, strict=True))
         expected = [
@@ -381,7 +381,7 @@ def test_a_script_that_fills_the_memory_bit_by_bit_is_told_of_the_limit(monkeypa
 def test_a_script_that_never_ends_is_stopped(script: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sandbox, "SCRIPT_SECONDS", 1.5)
     assert refusal(script) == " was stopped after 1.5 seconds"
-    # A busy machine may take longer than that for any script.
+    # On a busy machine, any script may take longer than that.
     monkeypatch.undo()
     assert run_script(result("1")) == [(1,)]
 

@@ -1,4 +1,4 @@
-"""A callout rule's regular expression is whoever's who may write the policy: it never holds the cluster."""
+"""Tests that a callout rule's regular expression, which anyone who may write the policy chooses, never blocks the cluster."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from kqlmi.local.state.callouts import Callout
 from kqlmi.local.values.faults import KustoError
 
 RULE = '[{"CalloutType": "sql", "CalloutUriRegex": %s, "CanCall": true}]'
-# With these an engine that backtracks needs 2 to the power of the length, or its square, to say no.
+# To reject a text with these, a backtracking engine needs exponential or quadratic time.
 CATASTROPHIC = [r"^(a+)+$", r"^(a|a)*$", r"^(a|aa)+$", r"^([a-z]*)*$", r"a*a*a*a*a*a*a*b$", r"^(.*?,){9}x$"]
 
 

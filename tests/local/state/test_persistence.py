@@ -1,4 +1,4 @@
-"""A cluster that is kept in a folder comes back as it was, also after a kill."""
+"""Tests that a cluster that is kept in a folder is restored as it was, also after a kill."""
 
 import json
 import os
@@ -33,7 +33,7 @@ from tests.local.conftest import Client, Connect
 from tests.work import calls
 
 CONTAINER = "https://acct.blob.core.windows.net/data"
-# What belongs to the process: who may call it, what it runs, and how its threads wait.
+# Fields of the process: its callers, its running work, and how its threads wait.
 TRANSIENT = {
     *("name", "url", "ingest_url", "callers", "started", "activity", "lock", "keep", "operations", "work"),
     *("exports_changed", "arm_token", "arm_tokens", "signature", "authorizations", "elsewhere"),
@@ -186,12 +186,12 @@ def test_nobody_else_can_open_what_is_kept(tmp_path: Path, *, is_made: bool) -> 
 
 
 def is_open(path: Path, folder: Path) -> bool:
-    """Check whether others may use a file, and no folder that was made around it keeps them away."""
+    """Check whether others may access a file and the folders that were created around it."""
     return all(one.stat().st_mode & 0o077 for one in (path, *path.parents) if one.is_relative_to(folder))
 
 
 def test_a_change_holds_no_lock_while_it_is_kept(tmp_path: Path) -> None:
-    """Two threads that change and keep would otherwise wait for each other."""
+    """Otherwise two threads that change and save the state would wait for each other."""
     with (
         local.start(databases=["D"], identities=["mine"], path=tmp_path / "kept") as cluster,
         ThreadPoolExecutor() as pool,
@@ -244,7 +244,7 @@ with kqlmi.local.start(path=sys.argv[1], databases=sys.argv[2:]) as cluster:
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a signal that cannot be caught")
 def test_a_kill_at_any_moment_leaves_the_old_or_the_new(tmp_path: Path, connect: Connect) -> None:
     acknowledged = 0
-    chance = random.Random(7)  # noqa: S311 - moments, not secrets
+    chance = random.Random(7)  # noqa: S311 - times, not secrets
     for round_ in range(3):
         command = [sys.executable, "-c", VICTIM, str(tmp_path), *(["D"] if round_ == 0 else [])]
         victim = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -275,7 +275,7 @@ def snapshot(state: State) -> dict[str, Any]:
 @contextmanager
 def opened(folder: Path) -> Iterator[Store]:
     with closing(Store(folder)) as store:
-        store._connection.execute("PRAGMA synchronous = OFF")  # no machine fails here
+        store._connection.execute("PRAGMA synchronous = OFF")  # no test here crashes the machine
         yield store
 
 
@@ -335,7 +335,7 @@ def report(state: State, name: str, count: int) -> None:
 CHANGES: list[Callable[[State, str, int], None]] = [
     *(add_rows, replace_rows, drop, drop_table, drop_and_add, lose_first, report),
 ]
-# Names that a way of joining or ordering them could take for one another.
+# Names that a careless way of joining or ordering them could confuse.
 NAMES = ["a", "A b", 'a"', "a\nb", "a\x0b", "é", "\ud800"]
 
 
@@ -368,15 +368,15 @@ def test_whatever_changes_between_two_saves_comes_back_in_its_order(steps: list[
 
 
 def test_a_log_that_ends_anywhere_holds_one_of_the_states(tmp_path: Path) -> None:
-    """A kill, or a machine that fails, cuts the log off at any byte."""
-    chance = random.Random(7)  # noqa: S311 - places, not secrets
+    """A kill or a crash of the machine truncates the log at any byte."""
+    chance = random.Random(7)  # noqa: S311 - positions, not secrets
     state = state_of(2)
     states = [snapshot(state)]
     with opened(tmp_path / "kept") as store:
         store.save(state)
         created = (tmp_path / "kept" / "state.db-wal").stat().st_size
         for number in range(8):
-            for database in ("db0", "db1"):  # which change together
+            for database in ("db0", "db1"):  # the two databases change together
                 add_rows(state, database, number)
             store.save(state)
             states.append(snapshot(state))

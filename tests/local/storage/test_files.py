@@ -1,4 +1,4 @@
-"""Files keep every value, and what they hold wrongly is refused."""
+"""Tests that files preserve every value, and that malformed files are refused."""
 
 import gzip
 import math
@@ -64,7 +64,7 @@ def test_what_is_written_is_read_again(tmp_path: Path, kind: str, *, is_compress
         ("last.csv", "x,1", [("x", 1)]),
         ("raw.tsv", 'x "y"\t1\n', [('x "y"', 1)]),
         ("break.tsv", "x\x0by\u2028z\t1\n", [("x\x0by\u2028z", 1)]),
-        # Documented: what a column cannot hold is null, and a malformed line of JSON is passed over.
+        # Documented: a value that a column cannot hold becomes null, and a malformed line of JSON is skipped.
         ("word.csv", "x,one\n", [("x", None)]),
         ("large.csv", "x,9223372036854775808\n", [("x", None)]),
         ("word.json", '{"b": "one"}\n{"b": 1.5}', [("", None), ("", None)]),

@@ -1,4 +1,4 @@
-"""Each format that the documentation names is read as it says, or refused as known; nothing is read as another one."""
+"""Tests that each documented format is read as documented, or refused as unsupported, and never as another format."""
 
 import contextlib
 from pathlib import Path
@@ -148,7 +148,7 @@ def test_any_content_of_a_file_is_read_or_refused(tmp_path: Path, kind: str, con
 
 
 def read_or_refused(folder: Path, name: str, kind: str, shape: tuple[Column, ...]) -> None:
-    """Read a file; any other error than a refusal that tells no path fails the test."""
+    """Read a file; any error fails the test, except a refusal that does not reveal the path."""
     told = ""
     try:
         files.read(folder, name, kind, shape)

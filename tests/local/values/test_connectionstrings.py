@@ -1,4 +1,4 @@
-"""Connection strings are read as the documentation writes them, and never on behalf of somebody else."""
+"""Tests that connection strings are read as documented, and never on behalf of another identity."""
 
 import pytest
 
@@ -84,7 +84,7 @@ def test_what_is_not_carried_out_is_refused_as_known_and_not_repeated(text: str,
 
 
 def test_blanks_in_an_identity_cost_their_number() -> None:
-    """With their square, this would not end today."""
+    """Quadratic time would never finish here."""
     written = f"managed_identity= a{' ' * 1_000_000}b"
     assert named_identities(f"{URL};{written}") == [written.partition("= ")[2]]
     assert connectionstrings.parse(f"{URL};{written}").identity == written.partition("= ")[2]

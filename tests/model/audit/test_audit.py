@@ -1,4 +1,4 @@
-"""The rules of the audit: each with what it reports, and with what comes near to that and is none."""
+"""Tests of the audit rules: each with cases that it reports, and similar cases that it does not."""
 
 import json
 import re
@@ -42,7 +42,7 @@ Held = dict[str, dict[str, str]]
 
 
 def policies(held: Held) -> Snapshot:
-    """Give the policies of cluster, A and B: a scope's identities with their usages."""
+    """Return the policies of the cluster, A and B, from each scope's identities with their usages."""
     return Snapshot(
         {
             scope: Policy(
@@ -84,7 +84,7 @@ def rule(name: str, known: Facts) -> list[Finding]:
 
 
 def after(known: Facts, finding: Finding) -> Facts:
-    """Give the facts once a finding's plan was carried out."""
+    """Return the facts after a finding's plan was applied."""
     assert finding.fix.edits is not None
     plan = make_plan(known.policies, Snapshot(finding.fix.edits))
     current = known.policies

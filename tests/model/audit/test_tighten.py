@@ -1,4 +1,4 @@
-"""Laws of mending and tightening: what is used and allowed stays allowed, and nothing is allowed that was not."""
+"""Laws of fixing and tightening: used and allowed usages stay allowed, and nothing else becomes allowed."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,7 +33,7 @@ _needs = st.lists(
 
 
 def edited(policies: Snapshot, edits: Edits) -> Snapshot:
-    """Give the policies as a plan leaves them."""
+    """Return the policies after a plan's edits."""
     for step in make_plan(policies, Snapshot(edits)).steps:
         policies = policies.with_policy(step.scope, step.after)
     return policies
@@ -81,7 +81,7 @@ def test_without_what_is_not_proven_just_the_discovered_use_is_left(policies: Sn
     left = edited(policies, tighten(facts, also_unproven=True).edits)
     assert used(needs, policies) <= allowed(left)
     known = {one for one in allowed(left) if known_usage(one[1])}
-    # A usage that counts at the cluster only, or that every database uses, is granted there: for all databases.
+    # A usage that takes effect at the cluster only, or that every database uses, is granted there: for all databases.
     assert {one[:2] for one in known} == {one[:2] for one in used(needs, policies)}
 
 

@@ -1,4 +1,4 @@
-"""What data connections of every kind need, and what cannot be told of them."""
+"""Tests of what data connections of every kind need, and of what cannot be determined about them."""
 
 from kqlmi.model.audit.findings import Facts
 from kqlmi.model.azure.dataconnections import DataConnection, needs, verdict

@@ -1,4 +1,4 @@
-"""Roles as clusters may spell them, and what they let kqlmi do."""
+"""Tests of the spellings of roles, and of what the roles allow kqlmi to do."""
 
 import pytest
 
@@ -53,7 +53,7 @@ def test_what_roles_let_somebody_do() -> None:
 
 
 def test_blanks_in_a_role_cost_their_number() -> None:
-    """With their square, this would not end today."""
+    """Quadratic time would never finish here."""
     blanks = " " * 1_000_000
     assert read_role(f"Database{blanks}x", f"Database{blanks}a\nb").kind == ""
     assert read_role(f"Database{blanks}Admin", f"Database{blanks}Samples").database == "Samples"

@@ -1,4 +1,4 @@
-"""Which gate is closed, and the line that opens it."""
+"""Tests of which gate is closed, and the line that opens it."""
 
 from typing import Any
 

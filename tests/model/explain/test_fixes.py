@@ -1,4 +1,4 @@
-"""The lines that open a gate: narrow, and safe to copy."""
+"""Tests of the lines that open a gate: narrow, and safe to copy."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The gates of each flow, in the order in which the service asks."""
+"""Tests of the gates of each flow, in the order in which the service checks them."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Tokens and literals are those of Kusto's own lexer, and a text costs no more than its length."""
+"""Tests that tokens and literals are those of Kusto's own lexer, and that reading is linear in the text's length."""
 
 import json
 import re
@@ -27,7 +27,7 @@ def pieces(*among: str) -> st.SearchStrategy[str]:
 
 
 def by_hand(text: str, start: int) -> tuple[str, int] | None:
-    """Return the kind and the end of the literal that begins at a place, as TokenParser.cs scans it; None if none does."""
+    """Return the kind and end of the literal that begins at a place, as TokenParser.cs scans it, or None."""
     place = start + (text[start] in "hH")
     if text[place : place + 3] in {"```", "~~~"}:
         end = text.find(text[place : place + 3], place + 3)
@@ -51,7 +51,7 @@ def by_hand(text: str, start: int) -> tuple[str, int] | None:
 
 @given(pieces(*PIECES) | st.text(max_size=24))
 def test_literals_are_those_that_are_scanned_by_hand(text: str) -> None:
-    """That an unclosed one reaches as far as it was scanned is why a text costs no more than its length."""
+    """Reading is linear because an unclosed literal reaches as far as it was scanned."""
     end = 0
     for token in tokens(text):
         between = text[end : token.start]
@@ -93,7 +93,7 @@ def test_both_witnesses_read_the_same_value(body: str) -> None:
     assert "".join(written[start:end] for start, end in zip(found.starts, found.ends, strict=True)) == body
     try:
         assert lexer.next_token(written, 0).value == value
-    except KustoError:  # half of a pair alone is no character
+    except KustoError:  # half of a surrogate pair alone is not a character
         assert any("\ud800" <= char <= "\udfff" for char in value)
 
 

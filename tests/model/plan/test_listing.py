@@ -1,4 +1,4 @@
-"""Policies and access as rows."""
+"""Tests of policies and access as rows."""
 
 from typing import Any
 

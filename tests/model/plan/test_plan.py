@@ -95,7 +95,7 @@ def test_the_text_holds_the_summary_the_changes_and_the_command() -> None:
 
 @given(POLICIES, POLICIES)
 def test_a_plan_computes_nothing_of_a_policy_that_stays_as_it_is(policy: Policy, other: Policy) -> None:
-    # Read anew, because what hypothesis gives may have been asked before.
+    # Parsed again, because the policies from hypothesis may already have cached properties.
     same, scopes = Policy.parse(policy.to_record()), [Scope.database("A"), Scope.database("B")]
     assert same
     current, desired = (Snapshot(dict(zip(scopes, (same, one), strict=True))) for one in (policy, other))

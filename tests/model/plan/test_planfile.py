@@ -73,7 +73,7 @@ def test_what_is_read_live_stands_in_every_form_and_outside_the_id() -> None:
     assert "No use was found that would stop" in planfile.to_markdown(plan, Live((), Impact()))
 
 
-# The cluster makes what the database grants redundant; each step has a grant and a revoke.
+# The cluster makes the database's grants redundant; each step contains a grant and a revoke.
 REVIEWED = make_plan(
     Snapshot({Scope.cluster(): Policy.empty().grant(LOADER, "All"), **dict.fromkeys(map(Scope.database, "AB"))}),
     Snapshot(
@@ -127,7 +127,7 @@ def test_a_saved_plan_is_refused_whatever_its_id_says_and_what_differs_is_named(
     assert planfile.from_json(json.dumps(document)) == REVIEWED
     change(document)
     if len(document["id"]) == 64:
-        # Whoever changes a plan can give it the ID that fits.
+        # Anyone who changes a plan can recompute its ID.
         content = {name: document[name] for name in ("cluster", "unchanged", "covering", "steps")}
         document["id"] = plan_id(jsontext.dump(content))
     if culprit is None:

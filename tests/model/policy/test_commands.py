@@ -11,7 +11,7 @@ from kqlmi.model.policy.commands import PolicyCommand
 from kqlmi.model.policy.policy import Policy
 from kqlmi.model.statement import Statement
 
-# Lone surrogates cannot be sent, but must not break what is shown before that.
+# Lone surrogates cannot be sent, but must not break the preview.
 HOSTILE = st.text(st.characters(exclude_categories=[]), min_size=1, max_size=20)
 NAMES = HOSTILE | st.sampled_from(
     ["policy", "O'Brien", 'it\'s "x"', "a]b", "\\", "```", "a\r\nb", "\u2028", "{db}", "cluster"]

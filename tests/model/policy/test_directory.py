@@ -1,4 +1,4 @@
-"""Who is who, whatever the identities are named by, and in whatever order it was learnt."""
+"""Tests of resolving identities, by any of their names and in any order of learning them."""
 
 import itertools
 import uuid
@@ -97,7 +97,7 @@ def test_a_resource_that_was_made_again_is_its_new_object_id() -> None:
     again = Identity(ObjectId(BEFORE), "loader", resource_id=RESOURCE)
     known = Directory().assigning([LOADER]).assigning([again])
     assert known.resolve("loader") == known.resolve(RESOURCE) == again
-    # In a policy the old one is an orphan of the same name.
+    # In a policy, the old identity is an orphan with the same name.
     with pytest.raises(InputError, match="not assigned"):
         known.reading(policy(entry(ONE, DisplayName="loader"))).resolve("loader")
 
@@ -109,7 +109,7 @@ def test_a_system_identity_that_is_another_one_now_is_an_orphan_of_its_own() -> 
     assert (known.key(BEFORE), known.key(NOW)) == (BEFORE, SYSTEM)
     assert (known.state(BEFORE), known.state(SYSTEM)) == ("orphan", "assigned")
     assert found.marking(known.earlier).grants(HERE) == {(BEFORE, "ExternalTable"), (SYSTEM, "SqlRequest")}
-    # Where Azure was not asked, or shows none, both stand for the system identity.
+    # If Azure was not read, or reports no system identity, both mean the system identity.
     assert found.marking(Directory.of(found).earlier).grants(HERE) == {
         (SYSTEM, "ExternalTable"),
         (SYSTEM, "SqlRequest"),

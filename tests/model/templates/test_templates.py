@@ -1,4 +1,4 @@
-"""The text of every template: the identity is found in it, and no name can break it."""
+"""Tests of every template's text: the identity is found in it, and no name can break it."""
 
 import ast
 import json
@@ -78,7 +78,7 @@ def test_the_reference_finder_finds_the_identity(one: Form, identity: Identity) 
 
 
 def strings(text: str) -> set[str]:
-    """Give the values of all literals, and those in a literal of JSON, as the local cluster's lexer reads them."""
+    """Return the values of all literals, and of strings in JSON literals, as the local cluster's lexer reads them."""
     found = {token.value for token in lexer.tokens(text) if token.kind is lexer.Kind.STRING}
     waiting: list[Any] = [json.loads(value) for value in found if value.startswith(("[{", "[\n", "{\n"))]
     while waiting:

@@ -1,4 +1,4 @@
-"""The address of a blob is read, and whatever could be a secret is refused without a word of it."""
+"""Tests of reading a blob's address; one that might contain a secret is refused without repeating it."""
 
 import pytest
 from azure.kusto.data import DataFormat

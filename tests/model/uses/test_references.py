@@ -1,4 +1,4 @@
-"""The corpus was written for these tests, flow by flow and trap by trap, from the documentation's syntax."""
+"""Tests of finding identities in text, with a corpus written flow by flow and trap by trap from the documentation's syntax."""
 
 import json
 from collections import Counter
@@ -30,7 +30,7 @@ Case = tuple[str, *tuple[Expected, ...]]
 
 
 def one(flow: str, identity: str | None, *texts: str, named: str = "") -> list[Case]:
-    """Texts that use one identity for one flow; ``named`` is how they write it, where that differs."""
+    """Return cases in which texts use one identity for one flow; ``named`` is its spelling in them, if that differs."""
     return [(text, (flow, identity, named or str(identity))) for text in texts]
 
 
@@ -306,7 +306,7 @@ CANNOT_TELL: list[Case] = [
     *one("externaldata", None, f"externaldata(x:string)['{URL}/{'x' * 9000};managed_identity=system']", named=f"{URL}/{'x' * 9000};managed_identity=system"),
 ]
 
-# Texts that use no identity, or name none: flows that carry it elsewhere, and traps.
+# Texts that use or name no identity: flows that pass it in another way, and traps.
 NOTHING = [
     "",
     " \r\n\t",
@@ -402,7 +402,7 @@ CORPUS: list[Case] = [
     *((text,) for text in NOTHING),
 ]
 TEXTS = [case[0] for case in CORPUS]
-# What closes everything that it opens can stand inside something else.
+# Texts that close everything they open can be nested in other texts.
 WHOLE = [
     text
     for text in TEXTS
@@ -513,7 +513,7 @@ def test_every_place_lies_in_the_text_and_every_named_identity_in_one_literal(te
 
 
 def apart(before: Token, after: Token) -> bool:
-    """Whether a comment may stand between two tokens: everywhere but inside what is one token to the service."""
+    """Check whether a comment may be between two tokens, which the service does not read as one token."""
     return before.end < after.start or bool({before.kind, after.kind} == {"mark", "literal"} or before.text in "([{,;")
 
 

@@ -1,4 +1,4 @@
-"""A closed panel holds nothing: however many were opened in a kernel, their memory comes back."""
+"""Tests that a closed panel retains nothing: however many were opened in a kernel, their memory is freed."""
 
 import gc
 import threading
@@ -49,7 +49,7 @@ def alive(*classes: type) -> Counter[type]:
 
 
 def used(session: Session) -> Panel:
-    """Return a panel that did everything that a panel does, errors included."""
+    """Return a panel that has done everything that a panel can do, including errors."""
     panel = Panel(session, SAMPLES)
     while panel.read_more():
         pass
@@ -203,7 +203,7 @@ def test_all_panels_are_of_one_class(session: Session) -> None:
 
 
 class Cells:
-    """Runs ``%kqlmi panel`` in cells of an ID, as JupyterLab and VS Code name it to the kernel."""
+    """Runs ``%kqlmi panel`` in cells with a cell ID, as JupyterLab and VS Code send it to the kernel."""
 
     def __init__(self, notebook: Notebook, monkeypatch: pytest.MonkeyPatch) -> None:
         self._notebook, self._runs = notebook, 0

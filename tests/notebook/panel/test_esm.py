@@ -1,4 +1,4 @@
-"""The modules of the page become one, in which each keeps its names to itself."""
+"""Tests that the modules of the page are joined into one, and that each keeps its names private."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""What the view draws is what the draft says, cell for cell."""
+"""Tests that each cell that the view draws matches the draft."""
 
 from typing import Any
 

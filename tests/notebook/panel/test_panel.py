@@ -1,4 +1,4 @@
-"""The panel without a browser: requests go in as the browser sends them, and the traits are what it would show."""
+"""Tests of the panel without a browser: requests as the browser sends them, and traits as it would show them."""
 
 import json
 import uuid
@@ -62,7 +62,7 @@ def exporter(world: LocalCluster) -> str:
 
 
 def ask(panel: Panel, action: str, **fields: Any) -> dict[str, Any]:
-    """Send what the browser sends, and give the status."""
+    """Send a request as the browser does, and return the status."""
     key = uuid.uuid4().hex
     panel.request = {"id": key, "action": action, **fields}
     assert panel.acknowledged == key
@@ -81,7 +81,7 @@ def rows(panel: Panel) -> list[str]:
 
 
 def cell(panel: Panel, identity: str, usage: str) -> dict[str, Any]:
-    """Give what the view draws for a cell."""
+    """Return the state of a cell as the view draws it."""
     column = [column["usage"] for column in panel.columns].index(usage)
     row = panel.edited.get(identity, panel.cells[rows(panel).index(identity)])
     return dict(panel.legend[ord(row[column]) - ord("0")])
@@ -334,7 +334,7 @@ def test_a_change_of_somebody_else_is_seen_at_the_preview_and_the_ticks_stand_on
     assert [loader, "loader", ""] in panel.identities
     ask(panel, "execute", plan=panel.preview["id"])
     assert grants(session) == theirs.grants | {(loader, "SqlRequest")}
-    assert len(panel.theirs) == 2  # until they were seen
+    assert len(panel.theirs) == 2  # until the user has seen them
     ask(panel, "dismiss")
     assert panel.theirs == []
 
@@ -444,7 +444,7 @@ def test_a_request_that_waited_longer_than_the_browser_is_not_carried_out(
     now += 1
     panel.request = {"id": "page-3", "after": "page-2", "since": 900.0, **toggle}
     assert panel.summary.startswith("1 to grant")
-    # However many other pages were heard meanwhile.
+    # This holds however many other pages have connected meanwhile.
     for other_page in range(200):
         panel.request = {"id": f"{other_page}-1", "after": "", "since": 0, "action": "hello"}
     panel.request = {"id": "page-4", "after": "page-3", "since": 1.0, **toggle}
@@ -576,7 +576,7 @@ def test_undo_takes_back_the_change_of_the_panel_and_no_other(
     mine = panel.undoable
     with other(world) as somebody:
         somebody.apply(somebody.grant(exporter, "AzureAI", databases=["Sales"]))
-    panel.apply()  # nothing to do, and so nothing to undo
+    panel.apply()  # nothing changes, so there is nothing to undo
     assert panel.undoable == mine
     ask(panel, "undo")
     assert [change["usage"] for change in panel.preview["changes"]] == ["SqlRequest"]

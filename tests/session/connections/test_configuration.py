@@ -1,4 +1,4 @@
-"""How a cluster is named: by URL, short name, the configuration file or the environment."""
+"""Tests of the ways to name a cluster: by URL, short name, the configuration file or the environment."""
 
 import json
 import os
@@ -68,7 +68,7 @@ def test_the_environment_says_what_neither_line_nor_file_does(
         assert (session.name, session.database) == ("prod", "Sales")
         assert session.target
         assert session.target.sign_in.mode == "token"
-    # The database of the environment belongs to its cluster; the way to sign in does not.
+    # The environment's database belongs to its cluster; its way to sign in does not.
     with kqlmi.connect(world.url) as session:
         assert session.database == ""
 

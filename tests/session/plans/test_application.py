@@ -1,4 +1,4 @@
-"""A session applies every kind of plan by one method, and returns one kind of outcome."""
+"""Tests that a session applies every kind of plan with one method, and returns one kind of outcome."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A plan that takes something away names the uses that would stop, on the local cluster."""
+"""Tests that a plan that revokes names the uses that would stop, on the local cluster."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,7 +52,7 @@ def test_what_cannot_be_known_is_said() -> None:
 
 @pytest.fixture
 def used(tmp_path: Path) -> Iterator[tuple[Session, str]]:
-    """A session on a cluster where an external table uses an identity."""
+    """A session on a cluster on which an external table uses an identity."""
     with kqlmi.local.start(databases=["D"], identities=["mine"]) as cluster:
         mine = cluster.identities[0].object_id
         cluster.add_storage(CONTAINER, tmp_path)

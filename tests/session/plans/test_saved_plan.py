@@ -1,4 +1,4 @@
-"""A saved plan is taken for what the cluster says of it now: its names, and the grants that it calls others redundant by."""
+"""Tests that a saved plan uses the cluster's current names and grants, not those in the file."""
 
 import json
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ def session(cluster: LocalCluster) -> Iterator[Session]:
 
 
 def saved(plan: PolicyPlan, **values: object) -> str:
-    """Save a plan with other values, and with the ID that fits."""
+    """Save a plan with some values replaced, and with the matching ID."""
     document = json.loads(planfile.to_json(plan)) | values
     content = {name: document[name] for name in plan.content}
     return json.dumps(document | {"id": plan_id(jsontext.dump(content))})
