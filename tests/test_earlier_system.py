@@ -142,7 +142,7 @@ def test_the_panel_has_a_row_for_each_and_a_tick_grants_the_new_one(cluster: Loc
     badges = {one: badge for one, _, badge in panel.identities}
     assert (badges[SYSTEM], badges[before(cluster)]) == ("assigned", "orphan")
     assert panel.theirs == []
-    panel.tick(SYSTEM, usage="ExternalDataRequest")
+    panel.tick(SYSTEM, "ExternalDataRequest")
     assert [(one.kind, one.identity) for one in panel.plan.changes] == [("grant", SYSTEM)]
     panel.apply()
     assert not panel.plan.steps

@@ -55,7 +55,7 @@ MAY_IMPORT = {
 }
 # The subpackages of a package, lowest first: a module imports only from its own and from those before it.
 ROOMS = {
-    "model": "usages workflows catalogue jsontext entities kql policy uses statement plan audit explain azure templates",
+    "model": "usages workflows catalogue jsontext entities vocabulary kql policy uses statement plan audit explain azure templates",
     "cluster": "protocol faults . discovery",
     "session": "known_names core resource_manager policies plans . session connections",
     "local": "values language state enforce engine storage query dispatch sandbox flows ingest commands azure http cluster"

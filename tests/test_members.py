@@ -126,7 +126,7 @@ def test_a_flow_is_a_row_and_the_file_that_carries_it_out(tmp_path: Path) -> Non
             assert error.details["usage"] == "AzureAI", error.details
         else:
             raise AssertionError("it ran without a grant")
-        draft = kqlmi.Draft.start(session.read().snapshot, scope).tick(loader, workflow="The plugin of the future")
+        draft = kqlmi.Draft.start(session.read().snapshot, scope).tick(loader, "The plugin of the future")
         session.apply(session.plan(draft.desired().policies))
         assert list(session.run(query, "Samples").column("Year")) == [2100]
         panel = Panel(session, scope)

@@ -473,6 +473,20 @@ def test_a_usage_that_the_file_acknowledges_may_be_granted() -> None:
     assert applied(text, NOW).grants(CLUSTER) == {("system", "FutureFlow"), ("system", "ExternalTable")}
 
 
+def test_a_file_names_usages_by_the_titles_and_ids_of_workflows_too_but_never_by_beginnings() -> None:
+    text = (
+        HEAD
+        + "cluster:\n  system:\n    - Update policy\n    - Ingestion from storage, queued by a command\n    - sql_request\n"
+    )
+    wanted = {("system", usage) for usage in ("AutomatedFlows", "NativeIngestion", "SqlRequest")}
+    assert applied(text, NOW).grants(CLUSTER) == wanted
+    assert policyfile.update(text, Snapshot({CLUSTER: applied(text, NOW).policies[CLUSTER]})) == text
+    with pytest.raises(PolicyFileError, match="AutomatedFlows"):
+        applied(HEAD + "cluster:\n  system: [Automated]\n", NOW)
+    with pytest.raises(PolicyFileError, match="AutomatedFlows"):
+        applied(HEAD + "cluster:\n  system: [Update policy, AutomatedFlows]\n", NOW)
+
+
 def test_identities_with_one_display_name_get_a_name_each() -> None:
     entries = tuple(Entry(object_id(one), ("All",), display_name="loader") for one in (LOADER, EXPORTER))
     text = policyfile.export(Snapshot({CLUSTER: Policy(entries)}))

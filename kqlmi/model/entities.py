@@ -46,14 +46,6 @@ def usage_name(name: str) -> str:
     return known.name if known else name.strip()
 
 
-def checked_usage(name: str, also: Iterable[str] = ()) -> str:
-    """Give the name of a usage that the catalogue or ``also`` holds; others raise PolicyError with a suggestion."""
-    wanted, others = usage_name(name), set(also)
-    if known_usage(wanted) or wanted in others:
-        return wanted
-    raise PolicyError(f"Usage {name!r} is not known.", hint=did_you_mean(wanted, [u.name for u in USAGES] + [*others]))
-
-
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """Give a hint with the choice nearest to ``word``, or with all of them."""
     by_case = {choice.casefold(): choice for choice in choices}

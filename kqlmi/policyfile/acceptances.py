@@ -8,6 +8,7 @@ from datetime import date
 from kqlmi.model.audit.findings import Acceptance
 from kqlmi.model.audit.rules import RULES
 from kqlmi.model.entities import ObjectId, did_you_mean
+from kqlmi.model.vocabulary import named_usage
 from kqlmi.policyfile.nodes import Node
 
 _KEYS = ("rule", "identity", "scope", "usage", "reason", "until")
@@ -41,7 +42,7 @@ def acceptances(node: Node, names: Mapping[str, ObjectId]) -> Iterator[Acceptanc
             text["rule"],
             text["scope"],
             names.get(identity.casefold(), identity),
-            text.get("usage", ""),
+            named_usage(text.get("usage", "")),
             text["reason"],
             _day(slots["until"].value),
         )

@@ -1,14 +1,15 @@
 """What a policy file says, and what it wants of a cluster that stands as it does."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from kqlmi.errors import InputError, PolicyError
 from kqlmi.model.audit.findings import Acceptance
-from kqlmi.model.entities import ObjectId, Scope, checked_usage, did_you_mean, object_id, usage_name
+from kqlmi.model.entities import ObjectId, Scope, did_you_mean, object_id, usage_name
 from kqlmi.model.policy.directory import Directory
 from kqlmi.model.policy.policy import Policy, Snapshot
+from kqlmi.model.vocabulary import checked_usage
 from kqlmi.policyfile.nodes import Node, PolicyFileError, Slot
 
 Properties = Mapping[str, str]
@@ -161,14 +162,16 @@ def as_object_id(text: str) -> ObjectId | None:
         return None
 
 
-def _checked(row: Row, also: Iterable[str]) -> tuple[str, ...]:
+def _checked(row: Row, also: Collection[str]) -> tuple[str, ...]:
+    found = list[str]()
     try:
+        # A comprehension would not leave the item that is at fault.
         for item in row.usages.value.items:
-            checked_usage(item.text, also)
+            found.append(checked_usage(item.text, also))
     except PolicyError as error:
         hint = f"{error.hint} Or, if the service knows it, add it to unknown-usages: at the top."
         raise item.error(error.message, hint) from error
-    return tuple(usage_name(item.text) for item in row.usages.value.items)
+    return tuple(found)
 
 
 def usages_of(policy: Policy) -> dict[ObjectId, tuple[str, ...]]:

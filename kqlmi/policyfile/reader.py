@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from kqlmi.errors import PolicyError
 from kqlmi.model import jsontext
 from kqlmi.model.entities import ObjectId, Scope, database_key, did_you_mean, usage_name
+from kqlmi.model.vocabulary import named_usage
 from kqlmi.policyfile.acceptances import acceptances
 from kqlmi.policyfile.document import PolicyFile, Properties, Row, Section, as_object_id
 from kqlmi.policyfile.nodes import Node, Slot, decode, parse
@@ -137,7 +138,7 @@ def _row(slot: Slot) -> Row:
 def _usages(slot: Slot, what: str) -> Slot:
     seen: dict[str, Node] = {}
     for item in slot.value.sequence(what, _USAGES_HINT):
-        usage = usage_name(item.text)
+        usage = named_usage(item.text)
         if not usage or "," in usage:
             raise item.error(f"{item.text!r} is not one usage.", _USAGES_HINT)
         if seen.setdefault(usage, item) is not item:

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from kqlmi.errors import printable
 from kqlmi.model import jsontext
-from kqlmi.model.entities import SYSTEM, Identity, ObjectId, Scope, known_usage, usage_name
+from kqlmi.model.entities import SYSTEM, Identity, ObjectId, Scope, known_usage
 from kqlmi.model.policy.policy import Policy, Snapshot
+from kqlmi.model.vocabulary import named_usage
 from kqlmi.policyfile import edits
 from kqlmi.policyfile.document import (
     PolicyFile,
@@ -142,7 +143,7 @@ def _section(text: str, file: PolicyFile, scope: Scope, snapshot: Snapshot, new:
 
 
 def _row(text: str, row: Row, wanted: Sequence[str], properties: Properties | None) -> Iterator[Cut]:
-    present = [usage_name(item.text) for item in row.usages.value.items]
+    present = [named_usage(item.text) for item in row.usages.value.items]
     gone = [place for place, usage in enumerate(present) if usage not in wanted]
     new = [usage for usage in wanted if usage not in present]
     if gone or new:
@@ -164,7 +165,7 @@ def _extended(
 def _new_usages(file: PolicyFile, snapshot: Snapshot, arrivals: Mapping[Scope, Values]) -> list[str]:
     """Return the unknown usages that come into the file and that it does not mention yet."""
     rows = (row for section in file.sections.values() for row in section.rows or ())
-    mentioned = {usage_name(item.text) for row in rows for item in row.usages.value.items} | file.unknown_usages
+    mentioned = {named_usage(item.text) for row in rows for item in row.usages.value.items} | file.unknown_usages
     coming = (
         usage
         for scope, values in arrivals.items()

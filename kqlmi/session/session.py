@@ -16,7 +16,7 @@ from kqlmi.history import Entry, Reading
 from kqlmi.model.audit.audit import Audit
 from kqlmi.model.azure.assignment import AssignmentPlan
 from kqlmi.model.azure.connectionplan import ConnectionPlan, Stream
-from kqlmi.model.entities import Identity, ObjectId, Scope, checked_usage
+from kqlmi.model.entities import Identity, ObjectId, Scope
 from kqlmi.model.explain.explanation import Verdict
 from kqlmi.model.plan import edits
 from kqlmi.model.plan.impact import Impact
@@ -29,6 +29,7 @@ from kqlmi.model.policy.policy import Policy, Snapshot
 from kqlmi.model.statement import Statement
 from kqlmi.model.templates import Template
 from kqlmi.model.uses.needs import Discovery
+from kqlmi.model.vocabulary import checked_usage
 from kqlmi.session import (
     audits,
     core,

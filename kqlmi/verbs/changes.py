@@ -4,12 +4,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from kqlmi.errors import ApplyError, CellError, ForbiddenError, KqlmiError, ServiceError
-from kqlmi.model.entities import SYSTEM
+from kqlmi.errors import ApplyError, CellError, ForbiddenError, KqlmiError, ServiceError, printable
+from kqlmi.model.entities import SYSTEM, known_usage
 from kqlmi.model.plan import edits, planfile
 from kqlmi.model.plan.listing import access_matrix, access_rows
 from kqlmi.model.plan.plan import Plan
 from kqlmi.model.plan.policy_plan import PolicyPlan
+from kqlmi.model.vocabulary import expanded, named_usage
 from kqlmi.report import Rows
 from kqlmi.session import Applied, Reading, Session
 from kqlmi.session.connections import files
@@ -25,10 +26,11 @@ def grant(
 ) -> Offer:
     """Plan to grant usages to an identity, in databases or at the cluster.
 
-    The identity is a display name, an object ID, a client ID or system. Pass --database D (a name or a glob; repeat it for
-    several) or --cluster. The plan is printed with its ID; %kqlmi apply ID applies it.
+    The identity is a display name, an object ID, a client ID or system. A usage is its name, or the title or ID of a
+    workflow that needs it, such as "Continuous export". Pass --database D (a name or a glob; repeat it for several) or
+    --cluster. The plan is printed with its ID; %kqlmi apply ID applies it.
     """
-    session, names = context.session, _some(usages)
+    session, names = context.session, _some(context, usages, cluster=cluster)
     plan = session.grant(identity, *names, databases=database, cluster=cluster)
     if session.not_assigned(plan) and session.known.directory.client_of(identity):
         # The assigned identities, which were just read, show that IDENTITY is a client ID: plan for its object ID.
@@ -44,7 +46,7 @@ def revoke(
 
     Arguments are as for grant. Usages that stay allowed, through All or through the cluster's policy, are listed.
     """
-    session, names = context.session, _some(usages)
+    session, names = context.session, _some(context, usages, cluster=cluster)
     current = session.read(about=(identity,)).permitted
     plan = session.revoke(identity, *names, databases=database, cluster=cluster, known=current)
     matching = (name for pattern in database for name in session.known.matching(pattern))
@@ -53,11 +55,23 @@ def revoke(
     return offer(session, plan, known=current, after=tuple(f"Still allowed: {line}" for line in allowed))
 
 
-def _some(usages: tuple[str, ...]) -> tuple[str, ...]:
-    names = tuple(name for word in usages for name in word.split(",") if name)
+def _some(context: Context, words: tuple[str, ...], *, cluster: bool) -> tuple[str, ...]:
+    """Return the usages that words name, separated by commas or blanks; for the cluster they are not abbreviated."""
+    # A title can contain a comma.
+    terms = [term for word in words for term in ([word] if known_usage(named_usage(word)) else word.split(","))]
+    names = tuple(_named(context, term, exactly=cluster) for term in terms if term.strip())
     if not names:
         raise CellError("No usage is specified.", hint="Pass one or more of those that %kqlmi usages lists.")
     return names
+
+
+def _named(context: Context, term: str, *, exactly: bool = False) -> str:
+    """Return the usage that a term names, after a note if the term is not its name."""
+    known = context.session.known.usages
+    usage = named_usage(term if exactly else expanded(term, known), known)
+    if usage.casefold() != term.strip().casefold():
+        context.note(f"{printable(term.strip())!r} means the usage {usage}.")
+    return usage
 
 
 @verb()
@@ -92,6 +106,7 @@ def access(
         session.database_scope(database)
     reading = session.read(about=(identity or SYSTEM,), progress=context.progress)
     holder = session.identity(identity) if identity else ""
+    usage = _named(context, usage) if usage else ""
     for scope, error in reading.refused.items():
         context.note(f"Not read: the policy of the {scope}. {error}")
     if matrix:

@@ -16,7 +16,7 @@ from kqlmi.verbs.registry import Context, verb
 
 def _fields(words: Sequence[str]) -> Iterator[Parameter]:
     """Yield the options of the flow that the first word names, or those of every flow if it names none."""
-    form = FORMS.get(words[0]) if words else None
+    form = templates.find_form(words[0]) if words else None
     fields = form.fields if form else {one.name: one for each in FORMS.values() for one in each.fields}.values()
     for one in fields:
         values = one.choices if form and one.choices else ""

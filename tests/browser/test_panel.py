@@ -349,7 +349,7 @@ def test_the_view_follows_traits_that_python_sets(lab: Lab, cluster: LocalCluste
         "panel.search = 'export'",
         "panel.scope = 0",
         "panel.hidden_columns = ['AzureAI', 'ExportRequest']",
-        "panel.tick(panel.identities[0][0], usage='NativeIngestion')",
+        "panel.tick(panel.identities[0][0], 'NativeIngestion')",
     ]
     panel = open_panel(lab, cluster, more=["\n".join(lines)])
     lab.run_cell(3)

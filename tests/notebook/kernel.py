@@ -20,7 +20,7 @@ USED = """
 panel = _
 while panel.read_more():
     pass
-panel.tick(panel.identities[1][0], usage="AzureAI")
+panel.tick(panel.identities[1][0], "AzureAI")
 panel.show(panel.plan)
 panel.choose(None)
 """

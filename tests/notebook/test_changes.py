@@ -84,6 +84,24 @@ def test_a_glob_names_several_databases_and_the_option_several_globs(shown: Show
     assert re.findall(r"^database (.*):$", text, re.MULTILINE) == ["Samples", "Sales", "Field Reports"]
 
 
+@pytest.mark.parametrize(
+    ("typed", "usage"),
+    [
+        ('"Continuous export"', "AutomatedFlows"),
+        ("update_policy", "AutomatedFlows"),
+        ("automated", "AutomatedFlows"),
+        ('"Ingestion from storage, queued by a command"', "NativeIngestion"),
+    ],
+)
+def test_a_usage_is_named_by_a_workflow_or_a_beginning_and_the_answer_has_its_name(
+    shown: Shown, connected: Notebook, typed: str, usage: str
+) -> None:
+    text = shown(f"grant system {typed} --database Sales")
+    assert f"means the usage {usage}." in text
+    assert f'"AllowedUsages": "{usage}"' in text
+    assert connected.run(f"%kqlmi access system {typed} --database Sales").usage.tolist() == [usage]
+
+
 def test_a_plan_runs_once_and_only_as_it_was_shown(shown: Shown) -> None:
     command = shown.plan("grant system AzureAI --cluster")
     shown(command)
@@ -115,6 +133,9 @@ def test_an_identity_is_replaced_everywhere_the_grants_first(shown: Shown, conne
         ("grant mi-adx-exporter All --cluster", InputError, "Did you mean mi-adx-export"),
         ("grant mi-adx-export ExternalTables --cluster", PolicyError, "Did you mean ExternalTable"),
         ("grant mi-adx-export All --database Nope", InputError, "Nope"),
+        ("grant mi-adx-export Automated --cluster", PolicyError, "Did you mean AutomatedFlows?"),
+        ("grant mi-adx-export Al --database Sales", PolicyError, "Did you mean All?"),
+        ("grant mi-adx-export external --database Sales", PolicyError, "Did you mean ExternalTable or "),
         ("replace mi-adx-export --with mi-adx-export", InputError, "same identity"),
         ("replace mi-adx-export", CellError, "--with"),
         ("apply 00000000", CellError, "00000000"),

@@ -54,6 +54,15 @@ def test_the_flows_and_their_options_are_listed(connected: Notebook, capsys: pyt
     assert "[--OPTION VALUE]…" in capsys.readouterr().out
 
 
+def test_a_flow_is_named_by_its_workflow_as_well(connected: Notebook, capsys: pytest.CaptureFixture[str]) -> None:
+    connected.run(LINE)
+    by_id = capsys.readouterr().out
+    connected.run(LINE.replace("external_table.storage", '"External table on Azure storage"'))
+    assert capsys.readouterr().out == by_id
+    with pytest.raises(InputError, match="Did you mean Continuous export"):
+        connected.run("%kqlmi new 'Continous export' --identity system")
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [

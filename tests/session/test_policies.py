@@ -140,7 +140,7 @@ def streamed(session: Session, name: str) -> str:
 
 def ticked(session: Session, name: str) -> str:
     panel = Panel(session, SAMPLES)
-    panel.tick(name, usage="SqlRequest")
+    panel.tick(name, "SqlRequest")
     assert panel.add(name) == panel.plan.changes[0].identity
     return panel.plan.changes[0].identity
 

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Self
 
 from kqlmi.errors import InputError
-from kqlmi.model.entities import ALL, ObjectId, Scope, checked_usage, did_you_mean, object_id, usage_name
+from kqlmi.model.entities import ALL, ObjectId, Scope, object_id, usage_name
 from kqlmi.model.plan.builder import make_plan
 from kqlmi.model.plan.policy_plan import PolicyPlan, summary
 from kqlmi.model.policy.access import covered_by, effect, without_effect
@@ -15,7 +15,7 @@ from kqlmi.model.policy.diff import Change
 from kqlmi.model.policy.directory import Directory
 from kqlmi.model.policy.policy import Policy, Snapshot
 from kqlmi.model.usages import USAGES
-from kqlmi.model.workflows import WORKFLOWS
+from kqlmi.model.vocabulary import checked_usage
 
 Tick = tuple[Scope, str, str]
 """A cell of a scope's matrix: the scope, the identity as it appears in grants, and the usage's name."""
@@ -93,18 +93,17 @@ class Draft:
             changed=(self.scope, identity, usage) in self.ticks,
         )
 
-    def tick(self, identity: str, *, usage: str = "", workflow: str = "") -> Self:
-        """Return the draft with a grant, specified by its usage or by a workflow that needs it (its ID or title)."""
-        name = self._usage(usage, workflow)
-        return self._set(self._holder(identity), {name: True})
+    def tick(self, identity: str, usage: str) -> Self:
+        """Return the draft with a grant of a usage, or of the usage that a workflow needs."""
+        return self._set(self._holder(identity), {checked_usage(usage, self.usages): True})
 
-    def untick(self, identity: str, *, usage: str = "", workflow: str = "") -> Self:
+    def untick(self, identity: str, usage: str) -> Self:
         """Return the draft without a grant.
 
         Raises:
             InputError: The usage would still be allowed through ``All`` in the same scope; use ``replace_all`` instead.
         """
-        name = self._usage(usage, workflow)
+        name = checked_usage(usage, self.usages)
         holder = self._holder(identity)
         if (self.scope, ALL) in covered_by(self, self.scope, holder, name):
             raise InputError(
@@ -123,7 +122,7 @@ class Draft:
 
     def replace_all(self, identity: str, *, without: str) -> Self:
         """Return the draft with ``All``, which the scope must grant to the identity, replaced by every known usage but one."""
-        name, holder = self._usage(without, ""), self._holder(identity)
+        name, holder = checked_usage(without, self.usages), self._holder(identity)
         if not self.granted(self.scope, holder, ALL):
             raise InputError(f"{holder} is not granted All in the {self.scope}.", hint="There is nothing to replace.")
         return self._set(holder, {ALL: False, name: False, **dict.fromkeys(self.kept_usages(name), True)})
@@ -197,15 +196,3 @@ class Draft:
             if self.read.granted(self.scope, identity, usage) != on:
                 ticks[self.scope, identity, usage] = on
         return replace(self, ticks=ticks)
-
-    def _usage(self, usage: str, workflow: str) -> str:
-        if bool(usage) == bool(workflow):
-            raise InputError("Specify either a usage or a workflow.", hint="Pass usage=… or workflow=…, but not both.")
-        if usage:
-            return checked_usage(usage, self.usages)
-        for row in WORKFLOWS:
-            if workflow.casefold() in {row.id.casefold(), row.title.casefold()}:
-                return row.usage
-        raise InputError(
-            f"Workflow {workflow!r} is not known.", hint=did_you_mean(workflow, [row.title for row in WORKFLOWS])
-        )

@@ -5,10 +5,11 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from kqlmi.errors import printable
-from kqlmi.model.entities import ALL, SYSTEM, Scope, checked_usage
+from kqlmi.model.entities import ALL, SYSTEM, Scope
 from kqlmi.model.plan.draft import Draft
 from kqlmi.model.policy.access import access, without_effect
 from kqlmi.model.policy.policy import Snapshot
+from kqlmi.model.vocabulary import checked_usage
 from kqlmi.report import Rows
 
 NO_NAME = "(no name)"

@@ -5,12 +5,13 @@ from dataclasses import dataclass, replace
 from typing import Literal, cast, get_args
 
 from kqlmi.errors import InputError, PolicyError
-from kqlmi.model.entities import Scope, checked_usage
+from kqlmi.model.entities import Scope, known_usage
 from kqlmi.model.kql import quoting
 from kqlmi.model.kql.brackets import Nest
 from kqlmi.model.kql.source_map import joined, literal_value
 from kqlmi.model.kql.tokenizer import Token
 from kqlmi.model.policy.policy import Policy
+from kqlmi.model.vocabulary import unknown_usage
 
 Verb = Literal["show", "alter", "alter-merge", "delete"]
 
@@ -120,7 +121,8 @@ def fault(command: PolicyCommand) -> str:
     try:
         policy = Policy.parse(command.payload)
         for _, usage in sorted(policy.grants if policy else ()):
-            checked_usage(usage)
+            if not known_usage(usage):
+                return str(unknown_usage(usage))
     except PolicyError as error:
         return str(error)
     return ""

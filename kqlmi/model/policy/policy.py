@@ -8,8 +8,9 @@ from typing import Any, Self
 
 from kqlmi.errors import PolicyError
 from kqlmi.model import jsontext
-from kqlmi.model.entities import SYSTEM, Identity, ObjectId, Scope, checked_usage, object_id, usage_name
+from kqlmi.model.entities import SYSTEM, Identity, ObjectId, Scope, object_id, usage_name
 from kqlmi.model.policy.entry import Entry, read_entry
+from kqlmi.model.vocabulary import checked_usage
 
 Grant = tuple[str, str]
 """An identity (a lower-case GUID, or ``system``) and the name of a usage."""

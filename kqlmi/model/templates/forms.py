@@ -91,7 +91,18 @@ def kql(flow: str, text: str, *fields: Field, **options: Any) -> None:
 
 
 def form(flow: str) -> Form:
-    """Return the form of a flow by its ID; an unknown ID raises InputError."""
-    if flow not in FORMS:
-        raise InputError(f"Flow {flow!r} does not exist.", hint=did_you_mean(flow, FORMS))
-    return FORMS[flow]
+    """Return the form of a flow, by its ID or its workflow's title.
+
+    Raises:
+        InputError: The flow does not exist.
+    """
+    if found := find_form(flow):
+        return found
+    titles = (one.workflow.title for one in FORMS.values())
+    raise InputError(f"Flow {flow!r} does not exist.", hint=did_you_mean(flow, [*titles, *FORMS]))
+
+
+def find_form(flow: str) -> Form | None:
+    """Return the form of a flow as ``form`` does, or None."""
+    word = flow.strip().casefold()
+    return next((one for one in FORMS.values() if word in {one.flow, one.workflow.title.casefold()}), None)

@@ -41,9 +41,9 @@ def _toggle(panel: Editor, identity: str, usage: str) -> None:
     if cell.covered_by:
         panel.question = _question(panel, identity, usage, cell)
     elif cell.granted:
-        panel.untick(identity, usage=usage)
+        panel.untick(identity, usage)
     else:
-        panel.tick(identity, usage=usage)
+        panel.tick(identity, usage)
         panel.status = note(words.tick(panel.draft, _name(panel, identity), identity, usage))
 
 
@@ -100,8 +100,8 @@ ACTIONS: Final[Mapping[str, Action[Editor]]] = {
     "hello": Action(lambda _panel, _request: None),  # that it was heard is the answer
     "toggle": _on_cell(_toggle),
     "replace_all": _on_cell(_replace_all),
-    "remove": _on_cell(lambda panel, identity, usage: panel.untick(identity, usage=usage)),
-    "grant_too": _on_cell(lambda panel, identity, usage: panel.tick(identity, usage=usage)),
+    "remove": _on_cell(lambda panel, identity, usage: panel.untick(identity, usage)),
+    "grant_too": _on_cell(lambda panel, identity, usage: panel.tick(identity, usage)),
     "where": _on_cell(_where),
     "dismiss": Action(_dismiss),
     "close": Action(lambda panel, _request: panel.close_preview()),

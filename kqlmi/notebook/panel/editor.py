@@ -70,14 +70,14 @@ class Editor(View):
         return self._reader.names
 
     @alone
-    def tick(self, identity: str, *, usage: str = "", workflow: str = "") -> None:
-        """Tick a usage, or the usage of a workflow, for an identity."""
-        self.draft = self._draft.tick(self._reader.identity(identity), usage=usage, workflow=workflow)
+    def tick(self, identity: str, usage: str) -> None:
+        """Tick a usage, or the usage that a workflow needs, for an identity."""
+        self.draft = self._draft.tick(self._reader.identity(identity), usage)
 
     @alone
-    def untick(self, identity: str, *, usage: str = "", workflow: str = "") -> None:
+    def untick(self, identity: str, usage: str) -> None:
         """Take a tick away; InputError if the usage would stay allowed through ``All``."""
-        self.draft = self._draft.untick(self._reader.identity(identity), usage=usage, workflow=workflow)
+        self.draft = self._draft.untick(self._reader.identity(identity), usage)
 
     @alone
     def add(self, identity: str) -> ObjectId:

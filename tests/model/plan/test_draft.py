@@ -27,22 +27,22 @@ def test_a_tick_taken_back_leaves_nothing_to_do(policy: Policy | None, identity:
     start = Draft.start(Snapshot({CLUSTER: None, DATABASE: policy}), DATABASE)
     if start.cell(identity, usage).granted or start.cell(identity, usage).covered_by:
         return
-    assert start.tick(identity, usage=usage).untick(identity, usage=usage).plan().steps == ()
+    assert start.tick(identity, usage).untick(identity, usage).plan().steps == ()
 
 
 @pytest.mark.parametrize("row", WORKFLOWS, ids=lambda row: row.id)
 def test_a_workflow_ticks_the_usage_that_it_needs(row: object) -> None:
     for name in (row.id, row.title.upper()):  # type: ignore[attr-defined]
-        ticked = draft().tick(LOADER, workflow=name)
+        ticked = draft().tick(LOADER, name)
         assert ticked.cell(LOADER, row.usage).granted  # type: ignore[attr-defined]
 
 
 def test_unticking_what_all_covers_is_refused_and_replacing_all_is_offered() -> None:
     covered = draft(database="All ExternalTable")
     with pytest.raises(InputError, match="replace_all"):
-        covered.untick(LOADER, usage="SqlRequest")
+        covered.untick(LOADER, "SqlRequest")
     with pytest.raises(InputError, match="replace_all"):
-        covered.untick(LOADER, usage="ExternalTable")
+        covered.untick(LOADER, "ExternalTable")
 
 
 def test_replacing_all_keeps_every_known_usage_that_has_an_effect_there() -> None:
@@ -68,11 +68,6 @@ def test_only_all_is_replaced() -> None:
         draft(cluster="All").replace_all(LOADER, without="SqlRequest")
 
 
-def test_a_workflow_is_suggested_by_words_of_its_title() -> None:
-    with pytest.raises(InputError, match="Did you mean External artifacts of the python plugin"):
-        draft().tick(LOADER, workflow="python plugin")
-
-
 def test_a_cell_tells_what_covers_it() -> None:
     cell = draft(cluster="All").cell(LOADER, "ExternalTable")
     assert cell.allowed
@@ -90,26 +85,20 @@ def test_unknown_usages_have_their_column() -> None:
     text = f'[{{"ObjectId":"{LOADER}","AllowedUsages":"FutureFlow"}}]'
     start = Draft.start(Snapshot({CLUSTER: Policy.parse(text), DATABASE: None}), DATABASE)
     assert start.usages[-1] == "FutureFlow"
-    assert start.tick(LOADER, usage="FutureFlow").plan().summary.startswith("0 to grant, 0 to revoke, 1 redundant")
+    assert start.tick(LOADER, "FutureFlow").plan().summary.startswith("0 to grant, 0 to revoke, 1 redundant")
 
 
 def test_ticks_stay_when_another_scope_is_chosen() -> None:
     other = Scope.database("Sales")
-    moved = draft().tick(LOADER, usage="All").rebase(Snapshot({other: None})).at(other).tick(LOADER, usage="SqlRequest")
+    moved = draft().tick(LOADER, "All").rebase(Snapshot({other: None})).at(other).tick(LOADER, "SqlRequest")
     assert [str(step.scope) for step in moved.plan().steps] == ["database Samples", "database Sales"]
 
 
-@pytest.mark.parametrize("names", [{}, {"usage": "All", "workflow": "continuous_export"}])
-def test_a_tick_names_either_a_usage_or_a_workflow(names: dict[str, str]) -> None:
-    with pytest.raises(InputError, match="either a usage or a workflow"):
-        draft().tick(LOADER, **names)
-
-
-def test_an_unknown_workflow_or_usage_is_refused_with_a_suggestion() -> None:
-    with pytest.raises(InputError, match="Did you mean Continuous export"):
-        draft().tick(LOADER, workflow="continous export")
+def test_a_word_that_names_no_usage_is_refused_with_a_suggestion() -> None:
+    with pytest.raises(PolicyError, match=r"Did you mean AutomatedFlows \(Continuous export\)"):
+        draft().tick(LOADER, "continous export")
     with pytest.raises(PolicyError, match="Did you mean ExternalTable"):
-        draft().tick(LOADER, usage="ExternalTables")
+        draft().tick(LOADER, "ExternalTables")
 
 
 TICKS = st.lists(st.tuples(IDENTITIES, KNOWN, st.booleans()), max_size=8)
@@ -123,7 +112,7 @@ def test_a_draft_tells_the_same_as_the_plan_that_it_makes(
     made = start
     for identity, usage, on in ticks:
         with suppress(InputError):
-            made = made.tick(identity, usage=usage) if on else made.untick(identity, usage=usage)
+            made = made.tick(identity, usage) if on else made.untick(identity, usage)
     plan = made.plan()
     assert made.summary == (plan.summary if plan.steps else "")
     assert set(made.changes) == set(plan.changes)
@@ -140,7 +129,7 @@ def test_ticks_stand_on_top_of_what_somebody_else_made(
     read: Policy | None, theirs: Policy, identity: str, usage: str
 ) -> None:
     start = Draft.start(Snapshot({DATABASE: read}), DATABASE)
-    before = start.tick(identity, usage=usage)
+    before = start.tick(identity, usage)
     ticked = before.rebase(Snapshot({DATABASE: theirs}))
     mine = {(ticked.directory.key(identity), usage)} if before.ticks else set()
     assert ticked.desired().grants(DATABASE) == theirs.grants | mine
@@ -149,4 +138,4 @@ def test_ticks_stand_on_top_of_what_somebody_else_made(
 
 def test_a_scope_that_was_not_read_cannot_be_ticked() -> None:
     with pytest.raises(InputError, match="was not read"):
-        draft().at(Scope.database("Sales")).tick(LOADER, usage="SqlRequest")
+        draft().at(Scope.database("Sales")).tick(LOADER, "SqlRequest")

@@ -92,7 +92,7 @@ def test_the_matrix_leaves_out_an_earlier_system_identity_unless_it_is_asked_for
 
 
 def test_marks_are_of_what_was_read_and_not_of_ticks() -> None:
-    draft = Draft.start(SNAPSHOT, Scope.database("B")).tick(SYSTEM, usage="AzureAI")
+    draft = Draft.start(SNAPSHOT, Scope.database("B")).tick(SYSTEM, "AzureAI")
     assert {name: cells["AzureAI"] for name, _, cells in marks(draft)} == {
         SYSTEM: "",
         LOADER: "through All at the cluster",

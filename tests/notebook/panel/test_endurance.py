@@ -113,7 +113,7 @@ def test_a_panel_that_could_not_be_opened_leaves_nothing(world: LocalCluster) ->
         lambda panel: panel.draft,
         lambda panel: panel.plan,
         lambda panel: panel.names,
-        lambda panel: panel.tick("system", usage="AzureAI"),
+        lambda panel: panel.tick("system", "AzureAI"),
         lambda panel: panel.add("system"),
         lambda panel: panel.choose(None),
         lambda panel: panel.read_more(),
@@ -175,7 +175,7 @@ def test_two_panels_on_one_session_execute_and_close_apart(session: Session) -> 
     one.close()
     ask(other, "read_again")
     assert other.plan.steps == ()
-    other.untick("system", usage="SqlRequest")
+    other.untick("system", "SqlRequest")
     ask(other, "preview")
     assert ask(other, "execute", plan=other.preview["id"], confirmed=True)["kind"] == "done"
     other.close()

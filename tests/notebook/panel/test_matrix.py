@@ -28,7 +28,7 @@ def test_each_cell_is_drawn_as_the_draft_says(
 ) -> None:
     draft = Draft.start(Snapshot({CLUSTER: cluster, DATABASES[0]: database}), scope)
     for identity, usage in ticks:
-        draft = draft.tick(identity, usage=usage)
+        draft = draft.tick(identity, usage)
     cells = matrix.ScopeCells(scope)
     listed = matrix.identities(draft.read, [identity for _, identity, _ in draft.ticks])
     rows, edited = matrix.rows(cells, draft, listed), matrix.edited(cells, draft)
@@ -79,7 +79,7 @@ def test_a_column_that_only_a_tick_holds_moves_no_other() -> None:
     left = Policy.parse('[{"ObjectId":"system","AllowedUsages":"Zeta"}]')
     other = "11111111-2222-3333-4444-555555555555"
     read = Draft.start(Snapshot({DATABASES[0]: one}), DATABASES[0])
-    draft = read.tick(other, usage="Future").rebase(Snapshot({DATABASES[0]: left}))
+    draft = read.tick(other, "Future").rebase(Snapshot({DATABASES[0]: left}))
     assert draft.usages[-2:] == ("Future", "Zeta")
     cells = matrix.ScopeCells(DATABASES[0])
     [row] = matrix.rows(cells, draft, matrix.identities(draft.read))

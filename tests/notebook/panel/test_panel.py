@@ -173,7 +173,7 @@ def test_what_the_cluster_grants_is_explained_and_can_be_granted_in_the_database
 
 def test_a_redundant_grant_is_shown_not_counted_and_can_be_removed(session: Session, exporter: str) -> None:
     panel = Panel(session, SAMPLES)
-    panel.tick(exporter, usage="ExternalTable")
+    panel.tick(exporter, "ExternalTable")
     assert panel.plan.summary.startswith("0 to grant, 0 to revoke, 1 redundant")
     assert cell(panel, exporter, "ExternalTable")["text"].startswith("redundant")
     ask(panel, "toggle", identity=exporter, usage="ExternalTable")
@@ -204,7 +204,7 @@ def test_a_revoke_at_the_cluster_tells_where_the_usage_stays(session: Session, e
 
 def test_the_scope_is_chosen_and_ticks_elsewhere_stay(session: Session, loader: str) -> None:
     panel = Panel(session, SAMPLES)
-    panel.tick(loader, workflow="Continuous export")
+    panel.tick(loader, "Continuous export")
     assert panel.scopes == ["cluster", "database Samples", "database Sales"]
     ask(panel, "choose", scope=2)
     ask(panel, "toggle", identity=loader, usage="SqlRequest")
@@ -238,7 +238,7 @@ def test_a_database_that_does_not_exist_is_refused(session: Session) -> None:
 def test_a_refusal_stands_where_the_user_looks_and_loses_no_tick(session: Session) -> None:
     panel, before = Panel(session, SAMPLES), grants(session)
     unassigned = "11111111-2222-3333-4444-555555555555"
-    panel.tick(unassigned, usage="SqlRequest")
+    panel.tick(unassigned, "SqlRequest")
     ask(panel, "preview")
     status = ask(panel, "execute", plan=panel.preview["id"])
     assert status["kind"] == "error"
@@ -272,7 +272,7 @@ def test_a_viewer_sees_his_database_and_that_the_cluster_was_not_read(world: Loc
         ask(panel, "choose", scope=1)
         with pytest.raises(ForbiddenError):
             Panel(viewer, CLUSTER)
-        panel.tick("system", usage="SqlRequest")
+        panel.tick("system", "SqlRequest")
         with pytest.raises(ApplyError, match="not authorized"):
             panel.apply()
 
@@ -288,10 +288,10 @@ def test_a_request_that_makes_no_sense_changes_nothing(session: Session, loader:
 def test_ticks_from_python_are_checked(session: Session, loader: str) -> None:
     panel = Panel(session, SAMPLES)
     with pytest.raises(PolicyError, match="Did you mean"):
-        panel.tick(loader, usage="ExternalTables")
+        panel.tick(loader, "ExternalTables")
     with pytest.raises(InputError, match="replace_all"):
-        panel.untick("system", usage="SqlRequest")
-    panel.untick(loader, usage="NativeIngestion")
+        panel.untick("system", "SqlRequest")
+    panel.untick(loader, "NativeIngestion")
     assert panel.plan.revokes
 
 
@@ -392,7 +392,7 @@ def test_undo_is_refused_when_somebody_changed_the_policy_since(
     session: Session, world: LocalCluster, loader: str
 ) -> None:
     panel = Panel(session, SAMPLES)
-    panel.tick(loader, usage="SqlRequest")
+    panel.tick(loader, "SqlRequest")
     panel.apply()
     with other(world) as somebody:
         somebody.apply(somebody.grant(loader, "AzureAI", databases=["Samples"]))
@@ -404,9 +404,9 @@ def test_the_progress_of_each_step_is_told(session: Session, loader: str) -> Non
     panel = Panel(session, SAMPLES)
     told: list[list[str]] = []
     panel.observe(lambda change: told.append([step["outcome"] for step in change["new"]]), names="progress")
-    panel.tick(loader, usage="SqlRequest")
+    panel.tick(loader, "SqlRequest")
     panel.choose(CLUSTER)
-    panel.tick(loader, usage="AzureAI")
+    panel.tick(loader, "AzureAI")
     ask(panel, "preview")
     ask(panel, "execute", plan=panel.preview["id"])
     assert told == [["", ""], ["applied", ""], ["applied", "applied"], []]
@@ -415,9 +415,9 @@ def test_the_progress_of_each_step_is_told(session: Session, loader: str) -> Non
 def test_a_failure_half_way_says_which_step_landed_and_keeps_the_other_tick(session: Session, loader: str) -> None:
     panel = Panel(session, SAMPLES)
     unassigned = "11111111-2222-3333-4444-555555555555"
-    panel.tick(unassigned, usage="AzureAI")
+    panel.tick(unassigned, "AzureAI")
     panel.choose(CLUSTER)
-    panel.tick(loader, usage="SqlRequest")
+    panel.tick(loader, "SqlRequest")
     ask(panel, "preview")
     status = ask(panel, "execute", plan=panel.preview["id"])
     assert status["kind"] == "error"
@@ -469,7 +469,7 @@ def test_an_unread_scope_is_unread_and_read_when_it_is_chosen(session: Session) 
 
 def test_other_scopes_are_read_in_the_background_without_closing_a_preview(session: Session, loader: str) -> None:
     panel = Panel(session, SAMPLES)
-    panel.tick(loader, usage="SqlRequest")
+    panel.tick(loader, "SqlRequest")
     ask(panel, "preview")
     shown = panel.preview
     ask(panel, "more")
@@ -482,7 +482,7 @@ def test_the_view_of_all_scopes_tells_what_is_in_force(session: Session, loader:
     panel = Panel(session, SAMPLES)
     while panel.read_more():
         pass
-    panel.tick(loader, usage="AzureAI")
+    panel.tick(loader, "AzureAI")
     ask(panel, "choose", scope=-1)
     assert panel.scope == -1
     assert cell(panel, exporter, "ExternalTable")["text"] == "everywhere"
@@ -513,7 +513,7 @@ def test_who_has_no_administrators_role_is_told_so_and_gets_a_request(world: Loc
     with kqlmi.connect(world.url, token=token, name="prod") as viewer:
         panel = Panel(viewer, SAMPLES)
         assert not panel.denial["certain"]
-        panel.tick("system", usage="SqlRequest")
+        panel.tick("system", "SqlRequest")
         ask(panel, "preview")
         request = panel.preview["request"]
         assert request.startswith("Please run this on prod; it needs AllDatabasesAdmin.")
@@ -538,7 +538,7 @@ def test_traits_set_from_python_are_followed(session: Session) -> None:
 
 def test_a_closed_preview_is_not_executed(session: Session, loader: str) -> None:
     panel, before = Panel(session, SAMPLES), grants(session)
-    panel.tick(loader, usage="SqlRequest")
+    panel.tick(loader, "SqlRequest")
     ask(panel, "preview")
     shown = panel.preview["id"]
     ask(panel, "close")
@@ -571,7 +571,7 @@ def test_undo_takes_back_the_change_of_the_panel_and_no_other(
     session: Session, world: LocalCluster, loader: str, exporter: str
 ) -> None:
     panel = Panel(session, SAMPLES)
-    panel.tick(loader, usage="SqlRequest")
+    panel.tick(loader, "SqlRequest")
     panel.apply()
     mine = panel.undoable
     with other(world) as somebody:
@@ -618,8 +618,8 @@ def test_a_policy_that_was_written_anew_with_the_same_grants_is_told_and_kept(
     texts = [f'[{{"ObjectId":"{loader}","AllowedUsages":"AzureAI","Note":"{note}"}}]' for note in ("one", "two")]
     session.run(f"{show}'{texts[0]}'", "Samples")
     panel = Panel(session, SAMPLES)
-    panel.tick(loader, usage="SqlRequest")
-    panel.untick(loader, usage="AzureAI")
+    panel.tick(loader, "SqlRequest")
+    panel.untick(loader, "AzureAI")
     with other(world) as somebody:
         somebody.run(f"{show}'{texts[1]}'", "Samples")
     ask(panel, "preview")
@@ -669,7 +669,7 @@ def test_no_revoke_is_carried_out_before_it_is_known_what_it_stops(
     session: Session, loader: str, monkeypatch: pytest.MonkeyPatch, fault: BaseException
 ) -> None:
     panel = Panel(session, SAMPLES)
-    panel.untick(loader, usage="NativeIngestion")
+    panel.untick(loader, "NativeIngestion")
     plan = panel.plan
 
     def impact(_plan: object) -> None:
@@ -692,7 +692,7 @@ def test_a_revoke_says_when_the_policy_of_the_cluster_was_not_read(world: LocalC
     del session
     with kqlmi.connect(world.url, token=world.token_for("viewer", database="Samples")) as viewer:
         panel = Panel(viewer, SAMPLES)
-        panel.untick("system", usage="All")
+        panel.untick("system", "All")
         ask(panel, "preview")
         assert "may stay allowed" in panel.preview["changes"][0]["note"]
 
@@ -706,7 +706,7 @@ def test_a_usage_that_vanishes_under_a_tick_keeps_its_column() -> None:
         payload = f'[{{"ObjectId":"{one}","AllowedUsages":"FutureFlow"}}]'
         own.run(f".alter database ['D'] policy managed_identity '{payload}'", "D")
         panel = Panel(own, Scope.database("D"))
-        panel.tick(two, usage="FutureFlow")
+        panel.tick(two, "FutureFlow")
         own.run(".delete database ['D'] policy managed_identity", "D")
         ask(panel, "read_again")
         assert cell(panel, two, "FutureFlow")["changed"]
@@ -790,7 +790,7 @@ def test_an_interrupt_after_a_plan_failed_does_not_hide_what_happened_to_it(
     session: Session, loader: str, monkeypatch: pytest.MonkeyPatch, fault: BaseException
 ) -> None:
     panel = Panel(session, SAMPLES)
-    panel.tick(loader, usage="SqlRequest")
+    panel.tick(loader, "SqlRequest")
     ask(panel, "preview")
     failure = ApplyError("It did not go through.", outcome="not applied")
 
@@ -809,7 +809,7 @@ def test_an_interrupt_after_a_plan_was_applied_does_not_hide_that_it_was(
     session: Session, loader: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     panel = Panel(session, SAMPLES)
-    panel.tick(loader, usage="SqlRequest")
+    panel.tick(loader, "SqlRequest")
     ask(panel, "preview")
 
     def interrupted(*_: object, **__: object) -> None:
@@ -823,7 +823,7 @@ def test_an_interrupt_after_a_plan_was_applied_does_not_hide_that_it_was(
 
 def test_a_closed_session_executes_nothing_and_says_so(session: Session, world: LocalCluster, loader: str) -> None:
     panel = Panel(session, SAMPLES)
-    panel.tick(loader, usage="SqlRequest")
+    panel.tick(loader, "SqlRequest")
     ask(panel, "preview")
     session.close()
     status = ask(panel, "execute", plan=panel.preview["id"])

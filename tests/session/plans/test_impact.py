@@ -76,7 +76,7 @@ def test_the_session_finds_it_and_undo_lists_it(used: tuple[Session, str]) -> No
 def test_the_panel_lists_it_in_the_preview(used: tuple[Session, str]) -> None:
     session, mine = used
     panel = Panel(session, D)
-    panel.untick(mine, usage="ExternalTable")
+    panel.untick(mine, "ExternalTable")
     panel.request = {"id": "a-1", "action": "preview"}
     (line,) = panel.preview["impact"]
     assert "Would stop" in line
