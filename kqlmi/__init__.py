@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kqlmi.notebook.panel.panel import Panel
     from kqlmi.session import Session, connect
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "Draft",
     "Identity",
