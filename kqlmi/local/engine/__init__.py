@@ -1,1 +1,1 @@
-"""DuckDB under KQL: tables put into it, queries translated, results read."""
+"""The engine for KQL, DuckDB: loading of tables, translation of queries and reading of results."""

@@ -1,4 +1,4 @@
-"""Tables put into a DuckDB, every value as it is."""
+"""Tables loaded into DuckDB with exact values."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -16,8 +16,8 @@ LIMITS = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
 }
-"""How each DuckDB is configured."""
-# How a column travels: a list of values in this DuckDB type, then an expression that gives the stored value.
+"""The configuration of each DuckDB instance."""
+# By Kusto type: the DuckDB type in which values are passed, the type of the column, and the conversion between them.
 _STORED = {
     "bool": ("BOOLEAN", "BOOLEAN", "{}"),
     "int": ("INTEGER", "INTEGER", "{}"),
@@ -32,22 +32,22 @@ _STORED = {
 
 
 def load(connection: "DuckDBPyConnection", what: str, target: str, table: Table) -> None:
-    """Create a table, such as ``OR REPLACE TABLE "a"."b"``, and fill it; ``target`` is how SQL names it."""
-    connection.begin()  # no query sees a table that is half loaded
+    """Create a table and fill it; ``what`` is such as ``OR REPLACE TABLE "a"."b"``, and ``target`` its name in SQL."""
+    connection.begin()  # no query sees a partly loaded table
     try:
         _create(connection, what, target, table)
         connection.commit()
     except KustoError:
         connection.rollback()
         raise
-    except Exception as error:  # whatever DuckDB, or the encoding of a text, says of values that it does not take
+    except Exception as error:  # DuckDB and the encoding of text raise many kinds of errors
         connection.rollback()
         shown = target.partition(".")[2]
-        raise bad_request(f"the engine of the local cluster cannot hold the table {shown}: {error}") from error
+        raise bad_request(f"the engine of the local cluster cannot load the table {shown}: {error}") from error
 
 
 def identifier(name: str) -> str:
-    """Return a name as SQL writes it."""
+    """Return a name as a quoted SQL identifier."""
     doubled = name.replace('"', '""')
     return f'"{doubled}"'
 
@@ -65,7 +65,7 @@ def _create(connection: "DuckDBPyConnection", what: str, target: str, table: Tab
 
 
 def refuse_decimals(table: Table) -> None:
-    """Refuse a table that the engine would compute inexactly with."""
+    """Refuse a table with decimal columns, with which the engine would compute inexactly."""
     if any(column.type == "decimal" for column in table.columns):
         raise unsupported("decimal columns: its engine would compute them inexactly")
 

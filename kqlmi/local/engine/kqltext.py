@@ -1,9 +1,9 @@
-r"""Queries rewritten so that the engine reads them as Kusto does.
+r"""Query text rewritten so that the engine interprets it as Kusto does.
 
-The engine takes some literals for something else: it keeps the ``h`` of ``h'…'`` and the fences of multi-line
-literals, and it drops the backslash of ``\x41``, ``\101`` and ``\u0041``. So every literal becomes a plain ``'…'``,
-and every comment and rare kind of white space becomes a blank. It takes ``bool(1)`` for false, a datetime that it
-cannot read for null, and ``a = b`` in a predicate for ``b``. What it would round or take for something else is refused.
+The engine misreads some string literals: it keeps the ``h`` of ``h'…'`` and the fences of multi-line literals, and it drops
+the backslash of ``\x41``, ``\101`` and ``\u0041``. Every string literal therefore becomes a plain ``'…'``, and every comment
+and run of white space a single blank or line break. The engine also reads ``bool(1)`` as false, a malformed datetime as
+null, and ``a = b`` in a predicate as ``b``. What it would still round or misread is refused.
 """
 
 import re
@@ -24,21 +24,21 @@ _DECIMALS = frozenset({"decimal", "todecimal"})
 _REAL_RANGE = re.compile(
     r"\brange \S+ from (?:\S+ to (?:\S+ step )?)?-? ?\d+(?:\.\d+(?:[eE][+-]?\d+)?|[eE][+-]?\d+)(?!\w)"
 )
-# An equals sign, behind the character before it, that is part of an operator.
+# An equals sign that is part of an operator, matched from the preceding character on.
 _COMPARES = re.compile(r"[=!<>]=|.=[=~>]", re.DOTALL)
 _MISREAD = frozenset({"bool", "datetime"})
 _MISREAD_INSIDE = _MISREAD | {"timespan"}
 _MOST_RESULTS = 20
 _DECLARATIONS = frozenset({"let", "set", "declare", "alias", "restrict", "pattern"})
 _PREDICATES = frozenset({"case", "iff", "iif", "not"})
-# With these many, the engine plans for a few seconds on a laptop; with twice as many joins, for half a minute.
+# At these limits, the engine plans a query for a few seconds on a laptop; at twice as many joins, for half a minute.
 _MOST = {"operators": 500, "joins": 100, "united tables": 3000}
 _FILTERS = frozenset({"where", "filter"})
 _SOURCES = frozenset({"print", "datatable", "union", "range", "externaldata", "find", "search"})
 
 
 def substitute(text: str, calls: Mapping[str, str]) -> str:
-    """Return the text with each call without arguments, such as ``f()``, replaced by the text for its name."""
+    """Return the text with each call without arguments, such as ``f()``, replaced by the text that ``calls`` has for its name."""
     found = list(tokens(text))
     return replaced(
         text,
@@ -51,13 +51,13 @@ def substitute(text: str, calls: Mapping[str, str]) -> str:
 
 
 def substitute_word(text: str, word: str, by: str) -> str:
-    """Return the text with another name in each place of a word."""
+    """Return the text with each occurrence of a word replaced."""
     found = (token for token in tokens(text) if token.kind is Kind.WORD and token.text == word)
     return replaced(text, ((token.start, token.end, by) for token in found))
 
 
 def results(text: str) -> list[str]:
-    """Return a text for each result that a query gives: a statement, with those before it that give none."""
+    """Return a text for each result of a query: a statement that returns rows, preceded by the declarations before it."""
     start = depth = 0
     prelude, found = "", []
     for token in (*tokens(text), Token(Kind.SYMBOL, len(text), len(text), ";")):
@@ -70,13 +70,13 @@ def results(text: str) -> list[str]:
             elif first.kind is not Kind.END and first.text != ";":
                 found.append(prelude + text[start : token.start])
             if len(found) > _MOST_RESULTS:
-                raise unsupported(f"queries of more than {_MOST_RESULTS} results")
+                raise unsupported(f"queries with more than {_MOST_RESULTS} results")
             start = token.end
     return found or [text]
 
 
 def for_engine(text: str, database: Callable[[str], str]) -> str:
-    """Return the text in the form the engine reads right; ``database`` gives the engine's name for a database."""
+    """Return the text in a form that the engine reads correctly; ``database`` returns the engine's name of a database."""
     found = list(tokens(text))
     _refuse_size(found)
     _refuse_harm(text, found)
@@ -98,10 +98,10 @@ def for_engine(text: str, database: Callable[[str], str]) -> str:
             named = _calls(found, index, "database") and stop < len(found) and found[stop].text == ")"
             pieces.append(quote(database(value) if named else value))
         elif inside and token.kind is Kind.NUMBER and (span := kusto_time.parse_timespan(token.text)) is not None:
-            pieces.append(quote(kusto_time.format_timespan(span)))  # the engine would write a number of ticks
+            pieces.append(quote(kusto_time.format_timespan(span)))  # the engine would convert it to a number of ticks
         elif _is_member(found, index):
             stop += 1
-            # The engine reads no member that is called as an operator.
+            # The engine cannot parse a member that has the name of an operator.
             pieces.append(f"[{quote(found[index + 1].text)}]")
         elif literal := _literal(text, found, index, closing, inside=bool(inside)):
             stop, written = literal
@@ -115,7 +115,7 @@ def for_engine(text: str, database: Callable[[str], str]) -> str:
 
 
 def _is_member(found: list[Token], index: int) -> bool:
-    """Check whether a token is the dot before a member of a dynamic value; ``$left.x`` is a column."""
+    """Check whether a token is the dot before a member of a dynamic value; in ``$left.x``, it precedes a column."""
     if found[index].text != "." or not 0 < index < len(found) - 1:
         return False
     before, member = found[index - 1], found[index + 1]
@@ -124,7 +124,7 @@ def _is_member(found: list[Token], index: int) -> bool:
 
 
 def quote(value: str) -> str:
-    """Write a string literal; the engine reads every other character as itself."""
+    """Return a string literal; other characters than these need no escape in the engine."""
     for plain, escaped in (("\\", "\\\\"), ("'", "\\'"), ("\n", "\\n"), ("\r", "\\r")):
         value = value.replace(plain, escaped)
     return f"'{value}'"
@@ -141,7 +141,7 @@ def _calls(found: list[Token], index: int, name: str) -> bool:
 
 
 def _closing(found: list[Token]) -> list[int | None]:
-    """Return for each token where the next ``)`` is."""
+    """Return, for each token, the index of the next ``)`` from it on."""
     places: list[int | None] = []
     place = None
     for index in range(len(found) - 1, -1, -1):
@@ -153,7 +153,7 @@ def _closing(found: list[Token]) -> list[int | None]:
 def _literal(
     text: str, found: list[Token], index: int, closing: list[int | None], *, inside: bool
 ) -> tuple[int, str] | None:
-    """Return where a literal that the engine misreads ends, and how it reads it right; ``inside`` a dynamic value or not."""
+    """Return the end and the corrected form of a literal that the engine misreads; ``inside`` is true in a dynamic value."""
     kind, stop = kusto_type(found[index].text), closing[index]
     if kind not in (_MISREAD_INSIDE if inside else _MISREAD) or stop is None or found[index + 1].text != "(":
         return None
@@ -163,7 +163,7 @@ def _literal(
     try:
         value = literals.parse(kind, content)
     except ValueError:
-        raise semantic_error(f"{content[:60]!r} is no {kind} literal that the local cluster reads") from None
+        raise semantic_error(f"{content[:60]!r} is not a {kind} literal that the local cluster supports") from None
     if kind == "timespan":
         return stop + 1, quote(kusto_time.format_timespan(value))
     if kind == "bool":
@@ -173,7 +173,7 @@ def _literal(
 
 
 def _refuse_size(found: list[Token]) -> None:
-    """Refuse a query that the engine would plan in the square, or worse, of its operators, joins or united tables."""
+    """Refuse too many operators, joins or united tables: the engine's planning time is at least quadratic in each."""
     counts: Counter[str] = Counter()
     unions = [False]
     for before, token in zip([None, *found], found, strict=False):
@@ -183,17 +183,17 @@ def _refuse_size(found: list[Token]) -> None:
             unions.pop()
         elif token.text in {"|", ";", "union"}:
             unions[-1] = token.text == "union"
-        # Whatever reaches outside has become a table, which may have an operator of its own here.
+        # The pipe after a placeholder for external data may have been added with it.
         counts["operators"] += token.text == "|" and not (before and before.text.startswith("kqlmi_"))
         counts["joins"] += token.text in {"join", "lookup"}
         counts["united tables"] += token.text == "," and unions[-1]
     for what, most in _MOST.items():
         if counts[what] > most:
-            raise bad_request(f"the local cluster takes at most {most} {what} in one query, not {counts[what]}")
+            raise bad_request(f"the local cluster supports at most {most} {what} in one query, not {counts[what]}")
 
 
 def _refuse_assignments(text: str, found: list[Token]) -> None:
-    """Refuse ``=`` where only ``==`` compares: in a predicate, which each bracket is or is not by itself."""
+    """Refuse ``=`` in a predicate, where only ``==`` compares; each pair of brackets is or is not a predicate."""
     is_predicate = [False]
     for before, token in zip([None, *found], found, strict=False):
         word = before.text if before else ""
@@ -206,7 +206,7 @@ def _refuse_assignments(text: str, found: list[Token]) -> None:
         elif token.text in _FILTERS and word in {"|", "(", "{"}:
             is_predicate[-1] = True
         elif token.text == "=" and is_predicate[-1] and not _COMPARES.match(text, token.start - 1):
-            raise syntax_error(f"'=' at offset {token.start} compares nothing; write '=='")
+            raise syntax_error(f"'=' at offset {token.start} is not a comparison; use '=='")
 
 
 def _refuse_elsewhere(found: list[Token], index: int) -> None:
@@ -215,23 +215,25 @@ def _refuse_elsewhere(found: list[Token], index: int) -> None:
     if token.kind is not Kind.WORD or not following or following[0].text != "(":
         return
     if token.text == "cluster":
-        raise semantic_error("'cluster': the local cluster knows no other cluster")
+        raise semantic_error("'cluster': the local cluster does not support queries to other clusters")
     if token.text == "database" and (len(following) == 1 or following[1].kind is not Kind.STRING):
-        raise bad_request("the local cluster takes database('…') with a string literal only")
+        raise bad_request("the local cluster supports database('…') with a string literal only")
 
 
 def _refuse_harm(text: str, found: list[Token]) -> None:
     words = {token.text for token in found if token.kind is Kind.WORD}
     if words & _DECIMALS:
         raise bad_request(
-            "the local cluster takes decimal values only as plain literals in print and datatable: "
+            "the local cluster supports decimal values only as plain literals in print and datatable: "
             "its engine computes with binary floating point"
         )
     if _REAL_RANGE.search(" ".join(token.text for token in found)):
-        raise bad_request("the local cluster takes no range of reals: its engine would compute it with integers")
+        raise bad_request(
+            "the local cluster does not support a range of reals: its engine would compute it with integers"
+        )
     code = "".join(text[one.end : two.start] + two.text for one, two in pairwise(found))
     if words & _MOMENTS and _DIGITS.search(code):
         raise bad_request(
-            "the local cluster takes a seventh fractional digit only in plain literals of print and datatable: "
+            "the local cluster supports a seventh fractional digit only in plain literals of print and datatable: "
             "its engine keeps microseconds"
         )

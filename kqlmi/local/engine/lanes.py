@@ -1,4 +1,4 @@
-"""Workers for each kind of request: what may take long has some of its own, and never keeps what is short waiting."""
+"""Worker threads by kind of request: long requests have their own, and never delay short ones."""
 
 import asyncio
 import threading
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Load(StrEnum):
-    """How long a request may take: queries, and commands that run one or open storage, are not ``SHORT``."""
+    """The expected duration of a request; queries, and commands that run one or open storage, are not ``SHORT``."""
 
     SHORT = "short"
     COMMAND = "command"
@@ -23,13 +23,13 @@ class Load(StrEnum):
 
 WORKERS: Final = {Load.SHORT: 16, Load.COMMAND: 8, Load.QUERY: 16}
 WAITING: Final = 64
-"""So many requests of a kind that may take long wait at most; the next one is refused as throttled."""
+"""The number of requests of a long kind that may wait; the next one is refused as throttled."""
 
 _HERE = threading.local()
 
 
 class Lanes:
-    """The workers of a server; its methods belong to the server's loop."""
+    """The workers of a server; the methods run in the server's event loop."""
 
     def __init__(self) -> None:
         self._pools = {
@@ -38,11 +38,11 @@ class Lanes:
         self._taken = dict.fromkeys(Load, 0)
 
     async def short(self, work: Callable[[], T]) -> T:
-        """Do what waits for nothing but a lock or a disk."""
+        """Run work that waits only for a lock or the disk."""
         return await asyncio.wrap_future(self._pools[Load.SHORT].submit(work))
 
     async def long(self, load: Load, work: Callable[[], T], run: Run | None = None) -> T:
-        """Do work that may take long; a run that is stopped while it waits ends at once, and one too many is refused."""
+        """Run work that may take long; a run stopped while waiting ends at once, and one beyond the capacity is refused."""
         capacity = WORKERS[load] + WAITING
         if self._taken[load] >= capacity:
             raise throttled(capacity, run.command_type if run else "", is_query=load is Load.QUERY)
@@ -60,15 +60,15 @@ class Lanes:
             self._taken[load] -= 1
 
     def close(self) -> None:
-        """Drop what waits, and wait for what runs."""
+        """Cancel the waiting work, and wait for the running work."""
         for pool in self._pools.values():
             pool.shutdown(cancel_futures=True)
 
 
 def require_long() -> None:
-    """Fail in a worker that policy commands wait for: a command that runs a query or opens storage is declared ``long``."""
+    """Raise an error in a worker for short requests; a command that runs a query or opens storage must be ``long``."""
     if getattr(_HERE, "load", None) is Load.SHORT:
-        raise RuntimeError("a command that is not declared long runs a query or opens storage")
+        raise RuntimeError("a command that is not declared long must not run a query or open storage")
 
 
 def _mark(load: Load) -> None:

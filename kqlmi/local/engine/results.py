@@ -1,4 +1,4 @@
-"""What the engine answers, as Kusto rows or Kusto errors."""
+"""The engine's results and errors, converted to Kusto's."""
 
 import json
 import math
@@ -19,7 +19,7 @@ _MISSING_COLUMN = re.compile(r"""(?:column|Column) "?([^"\s]+)"? (?:not found|re
 
 
 def to_microseconds(value: int) -> int:
-    """Return ticks as microseconds, or refuse a value that these cannot hold."""
+    """Convert ticks to microseconds; refuse a value with a seventh fractional digit."""
     microseconds, rest = divmod(value, _TICKS_A_MICROSECOND)
     if rest:
         raise unsupported("values with a seventh fractional digit: its engine keeps microseconds")
@@ -27,7 +27,7 @@ def to_microseconds(value: int) -> int:
 
 
 def from_duckdb(described: Iterable[Sequence[Any]], rows: Iterable[Sequence[Any]]) -> Table:
-    """Return the rows of a DuckDB result with their Kusto types; of each column, its name and DuckDB's type are known."""
+    """Return a DuckDB result with Kusto types; ``described`` contains the name and DuckDB type of each column."""
     kinds = [(name, str(kind)) for name, kind, *_ in described]
     columns = tuple(Column(name, _kusto(kind)) for name, kind in kinds)
     converters = [_converter(kind, column.type) for (_, kind), column in zip(kinds, columns, strict=True)]
@@ -38,7 +38,7 @@ def from_duckdb(described: Iterable[Sequence[Any]], rows: Iterable[Sequence[Any]
 
 
 def refusal(error: Exception) -> KustoError:
-    """Return the Kusto error for whatever the engine raised."""
+    """Return the Kusto error for an exception from the engine."""
     from duckdb_kql.errors import KqlSyntaxError, KqlUnsupportedError  # heavy
 
     if isinstance(error, KustoError):
@@ -46,10 +46,10 @@ def refusal(error: Exception) -> KustoError:
     message = str(error)
     if isinstance(error, KqlSyntaxError):
         return syntax_error(message)
-    if isinstance(error, OSError):  # its text can hold a path of this machine
+    if isinstance(error, OSError):  # its text can contain a path on this machine
         return bad_request(f"the local cluster failed: {error.strerror or type(error).__name__}")
     if isinstance(error, KqlUnsupportedError):
-        return bad_request(f"the engine of the local cluster refuses this: {message}")
+        return bad_request(f"the engine of the local cluster does not support this: {message}")
     if match := _RAISED.match(message):
         return bad_request(match[1])
     return semantic_error(_unresolved(message) or message.partition("\n")[0])
@@ -66,7 +66,7 @@ def _unresolved(message: str) -> str:
 def _kusto(kind: str) -> str:
     from duckdb_kql.types import kusto_type  # heavy
 
-    if kind.strip('"') == "NULL":  # every other null of KQL has a type in DuckDB too
+    if kind.strip('"') == "NULL":  # every other null of KQL has a type in DuckDB
         return "dynamic"
     if kusto_type(kind) == "decimal":
         raise bad_request("the engine of the local cluster does not compute decimal values exactly")
@@ -74,10 +74,10 @@ def _kusto(kind: str) -> str:
 
 
 def _converter(kind: str, kusto: str) -> Callable[[Any], Any]:
-    if kind == "JSON[]":  # each element is JSON text of its own
+    if kind == "JSON[]":  # each element is a separate JSON text
         return _nullable(lambda texts: "[" + ",".join("null" if one is None else one for one in texts) + "]")
     if kusto == "dynamic" and kind != "JSON" and "JSON" in kind:
-        raise bad_request(f"the engine of the local cluster gives {kind}, which is not told from text")
+        raise bad_request(f"the engine of the local cluster returns {kind}, which cannot be distinguished from text")
     return _FROM_DUCKDB[kusto]
 
 
@@ -95,7 +95,7 @@ def _datetime(value: Any) -> int:
 
 def _timespan(value: Any) -> int:
     if not isinstance(value, timedelta):
-        raise bad_request(f"the engine of the local cluster gave {value!r}, which is no timespan")
+        raise bad_request(f"the engine of the local cluster returned {value!r}, which is not a timespan")
     span = kusto_time.from_timedelta(value)
     if not kusto_time.MIN_TIMESPAN <= span <= kusto_time.MAX_TIMESPAN:
         raise bad_request(f"the timespan {value} is out of range")
@@ -106,7 +106,7 @@ def _string(value: Any) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise bad_request(f"the engine of the local cluster gave {value!r}, which is no string")
+        raise bad_request(f"the engine of the local cluster returned {value!r}, which is not a string")
     return value
 
 

@@ -1,4 +1,4 @@
-"""A query turned into SQL by duckdb-kql, with what it lets pass silently checked."""
+"""The translation of a query into SQL by duckdb-kql, with checks for the errors that it ignores."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -14,13 +14,13 @@ from kqlmi.local.values import kusto_time
 from kqlmi.local.values.faults import bad_request, semantic_error
 
 _NAME = r'"((?:[^"]|"")*)"'
-# A text; a column that keeps its name; another name, after AS or not.
+# A string literal, a column that keeps its name, or any other name, after AS or not.
 _QUOTED = re.compile(rf"'(?:[^']|'')*'|{_NAME} AS \"\1\"|(AS\s+)?{_NAME}")
 
 _SERIES = re.compile(r"'(?:[^']|'')*'|UNNEST\(generate_series\((CAST\()?")
 _LONGEST = 1_000_000
 _BOUNDED = (
-    "generate_series(first, CASE WHEN {} > {} THEN error('the local cluster refuses a range of more than {} values') "
+    "generate_series(first, CASE WHEN {} > {} THEN error('the local cluster does not support ranges of more than {} values') "
     "ELSE last END, step)"
 )
 _DISTANCE = {
@@ -28,9 +28,9 @@ _DISTANCE = {
     "kqlmi_moments": "(epoch_us(last) - epoch_us(first)) // nullif(epoch_us(step), 0)",
 }
 _MOST_REPEATED = 1024
-# Documented both as the number that a greater one stands for, and with greater ones allowed. DuckDB computes each branch.
+# The documentation both reduces greater numbers to this one and allows them. DuckDB evaluates both branches.
 _REPEAT = f"""CREATE MACRO repeat(value, times) AS CASE WHEN times > {_MOST_REPEATED} OR times * length(value) > {_LONGEST}
-THEN error('the local cluster repeats a text up to {_MOST_REPEATED} times, and to {_LONGEST} characters')
+THEN error('the local cluster repeats a text at most {_MOST_REPEATED} times, up to {_LONGEST} characters')
 ELSE rpad('', CAST(least(length(value) * greatest(times, 0), {_LONGEST}) AS INTEGER), value) END"""
 MACROS = (
     *(
@@ -39,18 +39,18 @@ MACROS = (
     ),
     _REPEAT,
 )
-"""What a connection needs before it runs the SQL: DuckDB does not heed an interrupt while it makes one long value.
+"""The macros that a connection needs to run the SQL: they limit values during whose creation DuckDB ignores interrupts.
 
-A macro comes before a function of DuckDB's own of the same name.
+A macro takes precedence over DuckDB's own function of the same name.
 """
 
 Schema = Mapping[str, Sequence[str]]
-"""Column names by table name, where a table is written as ``alias.Table``."""
+"""Column names by table name; the latter has the form ``alias.Table``."""
 
 
 @dataclass(frozen=True)
 class Query:
-    """A query in the form the engine reads, with what it refers to; ``functions`` are definitions by database."""
+    """A query in the form that the engine reads, with its context; ``functions`` are definitions by database."""
 
     text: str
     database: str | None
@@ -60,7 +60,7 @@ class Query:
 
 
 def to_sql(query: Query) -> tuple[str, dict[str, Any]]:
-    """Return the SQL of a query and the values it needs."""
+    """Return the SQL of a query and the values of its parameters."""
     schema = query.schema
     asked = (query.text, query.database, _frozen(schema), _frozen(query.functions))
     translated = _kept(*asked)
@@ -91,7 +91,7 @@ def _translate(
     return duckdb_kql.to_sql(text, shapes, values, database, allow_write=False, functions=defined)
 
 
-# A continuous export or a dashboard asks the same again and again.
+# Continuous exports and dashboards repeat the same queries.
 _kept = lru_cache(maxsize=256)(_translate)
 
 
@@ -102,7 +102,7 @@ def _bounded(match: re.Match[str]) -> str:
 
 
 def _refuse_other_case(sql: str, schema: Schema) -> None:
-    """Refuse a name that Kusto would not find: it tells upper from lower case, DuckDB does not."""
+    """Refuse a name in the wrong case, which Kusto would not find; DuckDB ignores case."""
     introduced: set[str] = set()
     used: set[str] = set()
     for kept, introduces, name in _QUOTED.findall(sql):
@@ -116,14 +116,14 @@ def _refuse_other_case(sql: str, schema: Schema) -> None:
 
 
 def _value(name: str, kind: str, given: Any) -> Any:
-    """Return a parameter's value as Python; clients send it as JSON or as the text of a literal."""
+    """Return a parameter's value as a Python object; clients send it as JSON or as the text of a literal."""
     if not isinstance(given, str) or kind == "string":
         return given
     literal = literals.read(Reader(given))
     try:
         value = literal.value if literal and literal.type == kind else literals.parse(kind, given)
     except ValueError:
-        raise bad_request(f"the query parameter '{name}' is {given!r}, which is no {kind}") from None
+        raise bad_request(f"the query parameter '{name}' is {given!r}, which is not a valid {kind}") from None
     if value is None or kind not in {"datetime", "timespan"}:
         return value
     if kind == "datetime":

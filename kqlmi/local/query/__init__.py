@@ -1,1 +1,1 @@
-"""Queries, and their reaches beyond the engine."""
+"""Queries, and the parts of them that the engine cannot evaluate."""

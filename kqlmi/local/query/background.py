@@ -1,4 +1,4 @@
-"""A thread of the local cluster that works in the background until it is stopped."""
+"""Background threads of the local cluster."""
 
 import threading
 
@@ -7,7 +7,7 @@ from kqlmi.local.state.activity import Run
 
 
 class Worker:
-    """A thread that sleeps on an event; ``_loop`` is its work, and ``_run`` what it carries out at the moment."""
+    """A thread that waits for an event; ``_loop`` is its work, and ``_run`` its current run."""
 
     _stopped = False
     _run: Run | None = None
@@ -21,11 +21,11 @@ class Worker:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread, and what it runs."""
+        """Stop the thread and its current run."""
         self._stopped = True
         self._wakes.set()
         if self._run is not None:
-            self._run.cancel("the local cluster stops")
+            self._run.cancel("the local cluster is stopping")
         self._thread.join()
 
     def _loop(self) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 _PIPED = "command_result"
-# No files (also none to spill to), and no network.
+# No access to files, not even to spill to, and none to the network.
 _LIMITS = {**duckdb_tables.LIMITS, "max_temp_directory_size": "0B", "enable_external_access": "false"}
 _NUMBERS = count()
 _TEXT = re.compile(r"'(?:[^']|'')*'")
@@ -28,11 +28,11 @@ _PLACED = re.compile(rf'"\w+"\."({PLACEHOLDER.pattern})"')
 
 
 class Engine:
-    """The cluster's tables in a DuckDB; nothing is loaded before the first query."""
+    """The cluster's tables in DuckDB; nothing is loaded before the first query."""
 
     def __init__(self, databases: Callable[[], Mapping[str, Database]]) -> None:
         self._databases = databases
-        self._prefix = f"c{next(_NUMBERS)}"  # two clusters may hold databases of one ID
+        self._prefix = f"c{next(_NUMBERS)}"  # two clusters may contain databases with the same ID
         self._connection: DuckDBPyConnection | None = None
         self._loaded: dict[str, dict[str, Table]] = {}
         self._lock = threading.Lock()
@@ -42,7 +42,7 @@ class Engine:
     def query(
         self, text: str, context: Database, expansion: Expansion, functions: Mapping[str, Iterable[str]]
     ) -> Table:
-        """Run a query, with the definitions of the functions that it calls by the name of their database."""
+        """Run a query; ``functions`` are the definitions of the functions that it calls, by database name."""
         question, sources = expansion.question, expansion.sources
         named = {self._alias(context): context}
 
@@ -62,7 +62,7 @@ class Engine:
                 schema |= {f"{alias}.{name}": [column.name for column in source.columns] for alias in named}
 
             def fill(sql: str) -> str:
-                # A scalar subquery names its tables alone; the macros are in the first database.
+                # A scalar subquery refers to its tables without a database; the macros are in ``memory``.
                 cursor.execute(f"SET search_path = '{self._alias(context)},memory'")
                 return _with_sources(cursor, sql, sources)
 
@@ -70,7 +70,7 @@ class Engine:
             return _execute(cursor, query, question.run, question.seconds, fill)
 
     def pipe(self, table: Table, operators: str, *, run: Run, seconds: float) -> Table:
-        """Run query operators, such as ``| count``, over rows that a command gave."""
+        """Run query operators, such as ``| count``, over rows that a command returned."""
         prepared = kqltext.for_engine(operators, lambda _name: "")
         with self._cursor({}) as cursor:
             duckdb_tables.load(cursor, f'TEMP TABLE "{_PIPED}"', f'temp."{_PIPED}"', table)
@@ -79,7 +79,7 @@ class Engine:
             return _execute(cursor, query, run, seconds)
 
     def close(self) -> None:
-        """Drop the tables."""
+        """Close the engine, and drop its tables."""
         with self._lock:
             if self._connection is not None:
                 for alias in self._loaded:
@@ -91,7 +91,7 @@ class Engine:
 
     @contextmanager
     def _cursor(self, named: Mapping[str, Database]) -> Iterator["DuckDBPyConnection"]:
-        """Open a cursor on some databases, which are brought up to date and stay while it is open."""
+        """Open a cursor on some databases, which are updated first and kept loaded while it is open."""
         lanes.require_long()
         with self._lock:
             if self._connection is None:
@@ -105,7 +105,7 @@ class Engine:
             cursor.close()
             with self._lock:
                 self._used.subtract(named.keys())
-                self._used += Counter()  # keeps what is above zero
+                self._used += Counter()  # drops counts of zero
 
     def _schema(self, named: Mapping[str, Database]) -> dict[str, list[str]]:
         with self._lock:
@@ -119,14 +119,14 @@ class Engine:
         return f"{self._prefix}_{database.database_id.replace('-', '')}"
 
     def _follow(self, connection: "DuckDBPyConnection", named: Mapping[str, Database]) -> None:
-        """Bring the databases that a query names up to date; what another one holds cannot break the query."""
+        """Update the databases of a query; others are not loaded, so their content cannot break it."""
         current = {self._alias(database) for database in self._databases().values()}
         for alias in self._loaded.keys() - current - named.keys() - self._used.keys():
             connection.execute(f'DETACH "{alias}"')
             del self._loaded[alias], self._versions[alias]
         for alias, database in named.items():
             if database.version < self._versions.get(alias, 0):
-                continue  # another query has loaded a newer state, and nothing goes back
+                continue  # another query has already loaded a newer state
             self._versions[alias] = database.version
             if alias not in self._loaded:
                 connection.execute(f"ATTACH ':memory:' AS \"{alias}\"")
@@ -144,7 +144,7 @@ class Engine:
 
 @cache
 def _duckdb() -> "DuckDBPyConnection":
-    """Open the DuckDB of this process: opening and closing one takes longer than most queries."""
+    """Open the only DuckDB of this process: opening and closing one takes longer than most queries."""
     import duckdb_kql  # heavy
 
     connection = duckdb_kql.connect(config=_LIMITS)
@@ -155,22 +155,24 @@ def _duckdb() -> "DuckDBPyConnection":
 
 @cache
 def _catalog() -> re.Pattern[str]:
-    """Return what finds a table of DuckDB's own in SQL, where no database stands before it; or a text."""
+    """Return a pattern for DuckDB's own views, named without a database, and for texts, so that names in them are skipped."""
     own = "SELECT DISTINCT view_name FROM duckdb_views() WHERE internal AND schema_name IN ('main', 'pg_catalog')"
     names = "|".join(re.escape(name) for (name,) in _duckdb().cursor().execute(own).fetchall())
     return re.compile(rf"""{_TEXT.pattern}|(?<!\.)"({names})\"""", re.IGNORECASE)
 
 
 def _refuse_catalog(sql: str) -> None:
-    """Refuse to show what DuckDB holds: among it are the names in databases that the caller may not read."""
+    """Refuse DuckDB's catalogue, which contains names from databases that the caller may not read."""
     if found := next(filter(None, _catalog().findall(sql)), None):
         raise semantic_error(f"'table' operator: Failed to resolve table expression named '{found}'")
 
 
 def _with_sources(cursor: "DuckDBPyConnection", sql: str, sources: Mapping[str, Source]) -> str:
-    """Fetch the rows that a statement needs, and name the tables that hold them."""
+    """Load the rows of the sources that the SQL uses, and return the SQL with the names of their tables."""
     if any(name in sources for text in _TEXT.findall(sql) for name in PLACEHOLDER.findall(text)):
-        raise bad_request("the local cluster gives external data and plugin results no table name")
+        raise bad_request(
+            "the local cluster does not support table names of external data and plugin results, as in withsource"
+        )
     for name in dict.fromkeys(PLACEHOLDER.findall(sql)):
         duckdb_tables.load(cursor, f'TEMP TABLE "{name}"', f'temp."{name}"', sources[name].rows())
     return _PLACED.sub(r'temp."\1"', sql)
@@ -191,5 +193,5 @@ def _execute(
             cursor.execute("SET TimeZone='UTC'")  # the translated SQL relies on it
             answer = cursor.execute(sql, values) if values else cursor.execute(sql)
             return results.from_duckdb(answer.description, answer.fetchall())
-        except Exception as error:  # the engine lets errors of several libraries through
+        except Exception as error:  # the engine raises errors from several libraries
             raise results.refusal(error) from error

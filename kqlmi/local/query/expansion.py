@@ -1,4 +1,4 @@
-"""A query's text with every reach beyond the engine replaced by the name of a table that stands for it."""
+"""The expansion of a query: what the engine cannot evaluate is replaced by the name of a table with the rows."""
 
 import re
 import uuid
@@ -28,10 +28,11 @@ PLACEHOLDER = re.compile(r"kqlmi_[0-9a-f]{32}")
 
 @dataclass(frozen=True)
 class Question:
-    """Who asks, for how long, and what it may reach.
+    """The caller of a query, its time limit, and the data that it may access.
 
-    ``reads`` returns a database by its name, if its data may be read, or refuses it. A confined question, as an update policy asks it,
-    may use neither external data nor plugins that reach it; behind one that is not attended stands nobody.
+    ``reads`` returns the database with a name, or refuses it if its data may not be read. A confined question, such as that of
+    an update policy, may use neither external data nor plugins that access it. One that is not attended has no caller whom
+    ``;impersonate`` could refer to.
     """
 
     caller: Caller
@@ -44,32 +45,32 @@ class Question:
 
     @property
     def principal(self) -> Principal | None:
-        """Whom ``;impersonate`` stands for."""
+        """The principal that ``;impersonate`` refers to, or None."""
         return self.caller.principal if self.is_attended else None
 
 
 @dataclass(frozen=True)
 class Source:
-    """A table that stands for a part of a query; its rows are fetched only where the query needs them."""
+    """A table that replaces a part of a query; its rows are fetched only if the query needs them."""
 
     columns: tuple[Column, ...]
     rows: Callable[[], Table]
 
 
 Carrier = Callable[["Expansion", Site, Database], Source]
-"""What carries out a part of a query that reaches beyond the engine."""
+"""A function that evaluates a part of a query that the engine cannot evaluate."""
 
 _READERS: dict[str, Carrier] = {}
 _PLUGINS: dict[str, Carrier] = {}
 
 
 def reader(*names: str) -> Callable[[Carrier], Carrier]:
-    """Register what carries out ``name(…)`` in the place of a table."""
+    """Register the function that evaluates ``name(…)`` as a table."""
     return partial(_register, _READERS, names)
 
 
 def plugin(*names: str) -> Callable[[Carrier], Carrier]:
-    """Register what carries out ``evaluate name(…)``."""
+    """Register the function that evaluates ``evaluate name(…)``."""
     return partial(_register, _PLUGINS, names)
 
 
@@ -80,7 +81,7 @@ def _register(registry: dict[str, Carrier], names: tuple[str, ...], function: Ca
 
 @dataclass
 class Expansion:
-    """The replacements in one query, and in what it calls."""
+    """The replacements in one query and in the functions that it calls."""
 
     state: State
     question: Question
@@ -90,22 +91,20 @@ class Expansion:
     reread: int = 0
 
     def expand(self, text: str, context: Database, parameters: frozenset[str] = frozenset()) -> str:
-        """Return the text with a name in place of each site; the names are keys of ``sources``.
+        """Return the text with a name instead of each site; the names are keys of ``sources``.
 
-        A site cannot use the parameters of the function that a text belongs to: their values are known to the engine.
+        A site cannot use the parameters of the function that the text belongs to: only the engine knows their values.
         """
         known = _READERS | _PLUGINS
 
         def source(site: Site) -> str:
             if self.question.is_confined:
-                raise bad_request(
-                    f"an update policy's query can use no external data and no plugin, such as {site.kind}"
-                )
+                raise bad_request(f"an update policy's query cannot use external data or plugins, such as {site.kind}")
             if named := parameters and parameters & _words(
                 " ".join((*site.arguments, site.source or "", site.prelude()))
             ):
                 raise bad_request(
-                    f"{site.kind}: the local cluster cannot use the parameter '{min(named)}' of a stored function here"
+                    f"{site.kind}: the local cluster does not support the parameter '{min(named)}' of a stored function here"
                 )
             name = f"kqlmi_{uuid.uuid4().hex}"
             self.sources[name] = known[site.kind](self, site, context)
@@ -114,16 +113,18 @@ class Expansion:
         return external_calls.replaced(text, frozenset(_PLUGINS), source)
 
     def functions(self, text: str, context: Database) -> dict[str, list[str]]:
-        """Return the definitions of the stored functions that a text calls, directly or not, by the database's name.
+        """Return the definitions of the stored functions that a text calls, directly or indirectly, by database name.
 
-        A bare name may be a function or a column; one that cannot be a function is kept in ``doubtful``.
+        A bare name may be a function or a column; if it fails as a function, its error is kept in ``doubtful``.
         """
         calls: dict[tuple[str, str], list[tuple[str, str]]] = {}
         found: dict[str, list[str]] = {}
 
         def add(body: str, database: Database, depth: int = 0) -> list[tuple[str, str]]:
             if depth > _DEEPEST:
-                raise bad_request(f"the stored functions of this query call one another more than {_DEEPEST} deep")
+                raise bad_request(
+                    f"the calls of stored functions in this query are nested more than {_DEEPEST} levels deep"
+                )
             called = []
             for owner, name, is_call in self._called(body, database):
                 called.append((owner.name, name))
@@ -144,7 +145,9 @@ class Expansion:
         _refuse_explosion(add(text, context), calls)
         definitions = [one for several in found.values() for one in several]
         if self.sources and any(map(external_calls.has_wildcard_union, (text, *definitions))):
-            raise bad_request("the local cluster takes no wildcard of tables beside external data and plugins")
+            raise bad_request(
+                "the local cluster does not support wildcards of tables together with external data or plugins"
+            )
         return found
 
     def _definition(self, owner: Database, name: str) -> tuple[str, str]:
@@ -155,21 +158,21 @@ class Expansion:
         return function.defined_as(f"{{{inner}\n}}"), inner
 
     def value(self, site: Site, expression: str, context: Database) -> Any:
-        """Return the value of a scalar expression that stands in a site, evaluated with the statements before it."""
+        """Return the value of a scalar expression in a site, evaluated with the statements before it."""
         statement = f"print kqlmi_value = {expression}"
         table = constants.evaluate(statement) or self.before(site, statement, context)
         if not table.rows or len(table.columns) != 1:
-            raise bad_request(f"{site.kind}: {expression[:60]!r} is no single value")
+            raise bad_request(f"{site.kind}: {expression[:60]!r} is not a single value")
         return table.rows[0][0]
 
     def before(self, site: Site, text: str, context: Database) -> Table:
-        """Return the answer to a text that uses the statements before a site: the engine reads all of them again."""
+        """Return the result of a text that may use the statements before a site: the engine reads all of these again."""
         text = f"{site.prelude()}\n{text}"
         self.reread += len(text)
         if self.reread > _MOST_REREAD:
             raise bad_request(
-                "the arguments of this query's external data and plugins use what stands before them: with "
-                f"{_MOST_REREAD} characters of that, the engine has read what the local cluster lets it read"
+                "evaluating the arguments of this query's external data and plugins repeats the statements before them: "
+                f"the local cluster supports at most {_MOST_REREAD} characters of these; use literals as arguments"
             )
         return self.answer(self, text, context)
 
@@ -177,11 +180,11 @@ class Expansion:
         """Return the value of an expression that must be a string."""
         value = self.value(site, expression, context)
         if not isinstance(value, str):
-            raise bad_request(f"{site.kind}: a string is expected, not {value!r}")
+            raise bad_request(f"{site.kind}: expected a string, found {value!r}")
         return value
 
     def _called(self, text: str, context: Database) -> list[tuple[Database, str, bool]]:
-        """Return each stored function that a text names: its database, its name, and whether it is called for certain."""
+        """Return each stored function that a text may call: its database, its name, and whether it certainly is a call."""
         found = list(tokens(text))
         own = {after.text for word, after in pairwise(found) if word.text == "let" and word.kind is Kind.WORD}
         called = []
@@ -202,7 +205,7 @@ class Expansion:
 
 
 def filled(text: str, state: State, principal: Principal, database: Database | None = None) -> str:
-    """Return a text with what it asks about its caller and its place, such as ``current_principal()``, filled in."""
+    """Return a text with the functions about its caller and context, such as ``current_principal()``, replaced by values."""
     details = {
         "UserPrincipalName": principal.display_name if principal.kind == "aaduser" else "",
         "IdentityProvider": "https://sts.windows.net",
@@ -227,14 +230,14 @@ def _words(text: str) -> frozenset[str]:
 
 
 def _refuse_explosion(called: list[tuple[str, str]], calls: Mapping[tuple[str, str], list[tuple[str, str]]]) -> None:
-    """Refuse functions that call one another so often that the engine would write one out without end."""
+    """Refuse functions that call one another so often that the engine would expand them almost endlessly."""
     counts: dict[tuple[str, str], int] = {}
 
     def count(one: tuple[str, str]) -> int:
         if one not in counts:
-            counts[one] = 1  # also ends a circle, which the engine refuses
+            counts[one] = 1  # also ends a cycle, which the engine refuses
             counts[one] += sum(map(count, calls.get(one, ())))
         return counts[one]
 
     if sum(map(count, called)) > _MOST_CALLS:
-        raise bad_request(f"the stored functions of this query come to more than {_MOST_CALLS} calls when written out")
+        raise bad_request(f"the stored functions of this query expand to more than {_MOST_CALLS} calls")

@@ -1,4 +1,4 @@
-"""Where a query reaches beyond the engine: external data and plugins, found by their tokens."""
+"""The parts of a query that the engine cannot evaluate: external data and plugins, found by their tokens."""
 
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
@@ -19,10 +19,10 @@ _BEFORE_EVALUATE = frozenset({"|", "(", "{", ";", "="})
 
 @dataclass(frozen=True)
 class Site:
-    """A part of a query that the engine cannot carry out, and all that its text says.
+    """A parsed part of a query that the engine cannot evaluate.
 
-    ``prelude`` returns the statements before its own, whose names its arguments may use. ``database`` is the name in
-    ``database('…').external_table(…)``. ``source`` is the query whose rows flow into a plugin, None where there is none.
+    ``prelude`` returns the statements before the site's own, whose names its arguments may use. ``database`` is the name in
+    ``database('…').external_table(…)``. ``source`` is the query whose rows are the input of a plugin, or None.
     """
 
     kind: str
@@ -40,9 +40,9 @@ class Site:
 
 
 def replaced(text: str, plugins: frozenset[str], by: Callable[[Site], str]) -> str:
-    """Return the text with a name in place of each site, from left to right; ``plugins`` are those whose calls are sites.
+    """Return the text with each site replaced by a name, from left to right; ``plugins`` are those whose calls are sites.
 
-    A site is told with the names of those before it. The text is read once, however many there are.
+    The texts in a site contain the names of the sites before it. The text is read once, regardless of their number.
     """
     cut = _Cut(text)
     done = 0
@@ -53,10 +53,10 @@ def replaced(text: str, plugins: frozenset[str], by: Callable[[Site], str]) -> s
             except Mismatch as mismatch:
                 raise mismatch.as_fault(text) from None
             if site and cut.braces > 0:
-                # Its arguments may be parameters, or names of the inside, which cannot be told here.
-                raise bad_request(f"the local cluster takes no {site.kind} in a function that a query defines itself")
+                # Its arguments may refer to parameters or local names, whose values are not known here.
+                raise bad_request(f"the local cluster does not support {site.kind} in a query-defined function")
             if site:
-                # The engine takes a name alone in brackets for a scalar: x in ((externaldata …)).
+                # The engine reads a lone name in brackets as a scalar: x in ((externaldata …)).
                 cut.put(site, by(site) + (" | where true" if cut.is_alone(site) else ""))
                 done = site.end
         cut.note(token)
@@ -64,7 +64,7 @@ def replaced(text: str, plugins: frozenset[str], by: Callable[[Site], str]) -> s
 
 
 class _Cut:
-    """A text as far as it is read: where its statement and its brackets began, and what stands for its sites."""
+    """The state of reading a text: the start of the statement and of the open brackets, and the names that replace sites."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -76,7 +76,7 @@ class _Cut:
         self._put: list[tuple[int, int, str]] = []
 
     def note(self, token: Token) -> None:
-        """Go on behind a token."""
+        """Update the state after a token."""
         if self._is_let is None:
             self._is_let = token.text == "let"
         if token.text == "=" and self._equals is None:
@@ -92,24 +92,24 @@ class _Cut:
             self._is_let = self._equals = None
 
     def pipe_start(self) -> int:
-        """Return where the pipe that comes next starts: after its bracket, or in its statement after ``let x =``."""
+        """Return the start of the current pipe: after its opening bracket, after ``let x =``, or at its statement's start."""
         if self._opened and self._opened[-1] > self.statement:
             return self._opened[-1]
         return self._equals if self._is_let and self._equals is not None else self.statement
 
     def is_alone(self, site: Site) -> bool:
-        """Check whether a site is all that its round brackets hold."""
+        """Check whether a site is the only content of its parentheses."""
         first = bisect_left(self.found, site.start, key=attrgetter("start"))
         return first > 0 and self.found[first - 1].text == "(" and next_token(self.text, site.end).text == ")"
 
     def put(self, site: Site, name: str) -> None:
-        """Let a name stand for a site, and for the sites in the rows that flow into it."""
+        """Replace a site, and the sites in its source, by a name."""
         while self._put and self._put[-1][0] >= site.start:
             self._put.pop()
         self._put.append((site.start, site.end, name))
 
     def written(self, start: int, end: int) -> str:
-        """Return a part of the text as it is with the names."""
+        """Return a part of the text with names instead of sites."""
         first, last = (bisect_left(self._put, place, key=itemgetter(0)) for place in (start, end))
         names = ((one - start, other - start, name) for one, other, name in self._put[first:last])
         return lexer.replaced(self.text[start:end], names)
@@ -162,13 +162,13 @@ def _reader_site(cut: _Cut, index: int) -> Site:
 
 
 def storage_kind(reader: Reader, columns: tuple[Column, ...]) -> tuple[str, tuple[Partition, ...], str]:
-    """Take ``kind = storage [partition by …] dataformat = csv`` and return the format, the partitions and their format."""
+    """Consume ``kind = storage [partition by …] dataformat = csv``; return the format, the partitions and the path format."""
     reader.expect("kind")
     reader.expect("=")
     if reader.take("delta"):
         raise unsupported("inline external tables of the kind delta")
     if not any(reader.take(word) for word in ("storage", "blob", "adl")):
-        raise reader.mismatch("'storage': the local cluster carries out no other kind of external table")
+        raise reader.mismatch("'storage', the only kind of external table that the local cluster supports")
     by = partitions.take(reader, [column.name for column in columns])
     reader.expect("dataformat")
     reader.expect("=")
@@ -199,7 +199,7 @@ def _plugin_site(cut: _Cut, index: int, plugins: frozenset[str]) -> Site | None:
 
 
 def qualifier(found: list[Token], index: int) -> tuple[int, str]:
-    """Return where ``database('…').`` before a token starts, and the name in it; the token's own place where it is not there."""
+    """Return the start of the ``database('…').`` before a token and the name in it, or the token's own start and no name."""
     before = found[max(index - 5, 0) : index]
     if [token.text for token in before if token.kind is not Kind.STRING] == ["database", "(", ")", "."]:
         return before[0].start, before[2].value

@@ -1,4 +1,4 @@
-"""Queries: who may read what, and which part of the cluster evaluates them."""
+"""Queries, from the check of the caller's access to the result."""
 
 import time
 import uuid
@@ -22,21 +22,21 @@ _DEFAULT = {"", "netdefaultdb"}
 
 
 class Queries:
-    """Runs query text for callers."""
+    """The runner of query text for callers."""
 
     def __init__(self, state: State) -> None:
         self.state = state
         self._engine = Engine(lambda: state.world.databases)
 
     def context(self, caller: Caller, name: str | None) -> str:
-        """Return the name of the database that a request is about; without one, of the first that the caller may see."""
+        """Return the name of a request's database; if it has none, that of the first one that the caller may see."""
         if name is not None and (name.lower() not in _DEFAULT or key(name) in self.state.world.databases):
             return name
         visible = self.state.visible(caller)
         if visible:
             return visible[0].name
         if not self.state.world.databases:
-            raise bad_request("this cluster has no database; the request needs one")
+            raise bad_request("the request needs a database, and this cluster has none; create one first")
         raise forbidden_database(caller.principal.fqn, "NetDefaultDB")
 
     def run(
@@ -49,7 +49,7 @@ class Queries:
         seconds: float,
         parameters: Mapping[str, Any] = MappingProxyType({}),
     ) -> tuple[Table, ...]:
-        """Run a query in a database that the caller may read; return what each of its statements gives."""
+        """Run a query in a database that the caller may read; return the result of each of its statements."""
         if next_token(text, 0).text == ".":
             raise wrong_endpoint()
         context = self.state.readable(caller, self.context(caller, database))
@@ -62,7 +62,7 @@ class Queries:
         return tuple(found)
 
     def permitted(self, text: str, caller: Caller, database: str | None) -> Table:
-        """Return whether a caller may run a query, as far as its text tells the databases; it is not run."""
+        """Check, without running it, whether a caller may read the databases that a query names; return the result as a table."""
         self.state.readable(caller, self.context(caller, database))
         result = "OK"
         found = list(tokens(text))
@@ -75,24 +75,24 @@ class Queries:
         return Table(columns("Result: string"), ((result,),))
 
     def first(self, text: str, caller: Caller, database: str | None, *, run: Run, seconds: float) -> Table:
-        """Run a query for a command, which takes what its first statement gives."""
+        """Run the first statement of a query for a command."""
         return self.run(kqltext.results(text)[0], caller, database, run=run, seconds=seconds)[0]
 
     def ask(
         self, question: Question, text: str, context: Database, sources: Mapping[str, Source] = MappingProxyType({})
     ) -> Table:
-        """Run a query over a database as it is given, which need not be one of the cluster's, and over ``sources``."""
+        """Run a query over the given database, which need not be one of the cluster's, and over ``sources``."""
         expansion = Expansion(self.state, question, self._answer, dict(sources))
         return self._answer(expansion, filled(text, self.state, question.caller.principal, context), context)
 
     def pipe(self, table: Table, operators: str, caller: Caller, *, run: Run, seconds: float) -> Table:
-        """Run query operators over rows that a command gave."""
+        """Run query operators over rows that a command returned."""
         return self._engine.pipe(table, filled(operators, self.state, caller.principal), run=run, seconds=seconds)
 
     def follow(
         self, table: Table, text: str, caller: Caller, database: str | None, *, run: Run, seconds: float
     ) -> Table:
-        """Run a query over the rows that a command gave, which it calls ``$command_results``."""
+        """Run a query over the rows that a command returned, named ``$command_results`` in it."""
         context = self.state.readable(caller, self.context(caller, database))
         question = Question(caller, run, seconds, lambda name: self.state.readable(caller, name))
         name = f"kqlmi_{uuid.uuid4().hex}"
@@ -113,6 +113,6 @@ class Queries:
             return self._engine.query(expanded, context, expansion, functions)
         except KustoError as error:
             for name, doubt in expansion.doubtful.items():
-                if f"'{name}'" in error.detail:  # it was a function after all
+                if f"'{name}'" in error.detail:  # the name was meant as a function
                     raise doubt from error
             raise

@@ -1,4 +1,4 @@
-"""Queries that nobody waits for: they run over new rows only, on behalf of a managed identity or of the service."""
+"""Background queries, run over new rows only, on behalf of a managed identity or of the service."""
 
 import uuid
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ _SERVICE = Principal("aadapp", "00000000-0000-0000-0000-000000000000", "the loca
 
 @dataclass(frozen=True)
 class Unattended:
-    """A flow in a database that runs a query; ``identity`` is an object ID, ``system``, or empty."""
+    """A flow that runs queries in a database; ``identity`` is an object ID, ``system``, or empty."""
 
     flow: str
     database: Database
@@ -28,22 +28,22 @@ class Unattended:
     is_confined: bool = False
 
     def principal(self, state: State) -> Principal | None:
-        """Return the managed identity that the flow runs as, where the policy permits it; None without one."""
+        """Return the managed identity that the flow uses, or None without one; refuse it if the policy does not permit it."""
         if not self.identity:
             return None
         return principals.of_identity(enforce.permit(state, Use(self.flow, self.database.name), self.identity))
 
     def ask(self, queries: Queries, text: str, rows: Mapping[str, Table], *, run: Run, seconds: float) -> Table:
-        """Run a query over the database with other rows in some tables.
+        """Run a query over the database with some tables replaced by ``rows``.
 
-        An identity needs a role in each database that the query reads. Without one, the query reads its own only.
+        An identity needs a role in each database that the query reads. Without one, the query can read only its own database.
         """
         state = queries.state
         principal = self.principal(state)
         caller = Caller(principal or _SERVICE)
         if principal:
             state.readable(caller, self.database.name)
-        # Another ID: for the engine it is another database, whose tables hold the new rows only.
+        # The engine distinguishes databases by ID: a new one makes it load this variant separately.
         seen = replace(self.database, tables={**self.database.tables, **rows}, database_id=str(uuid.uuid4()))
 
         def reads(other: str) -> Database:

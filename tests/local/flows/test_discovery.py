@@ -161,7 +161,7 @@ def test_formats_and_kinds_that_are_not_carried_out_are_refused(here: World) -> 
     where = f"(h'{CONTAINER};managed_identity={here.store}')"
     for shape, says in {
         f"kind=delta {where}": "does not support the inference of the schema",
-        f"(a: string) kind=adx {where}": "no other kind",
+        f"(a: string) kind=adx {where}": "the only kind of external table",
         f"(a: string) kind=storage dataformat=avro {where}": "'avro'",
         f"(a: string) kind=storage dataformat=csv {where} with (encoding=UTF8BOM)": "UTF8BOM",
         "(a: string) kind=storage dataformat=csv ()": "string literal",

@@ -55,7 +55,7 @@ def test_what_a_function_of_the_query_itself_would_name_is_not_guessed(here: Wor
     here.client.mgmt(".enable plugin python")
     urls = {name: f"{CONTAINER}/{name}.csv;managed_identity={here.store}" for name in "ab"}
     written = text.format(read=READ, **urls)
-    assert "a query defines itself" in here.client.refusal(written, query=True).description
+    assert "in a query-defined function" in here.client.refusal(written, query=True).description
 
 
 def test_a_parameter_of_a_stored_function_is_named_in_the_refusal(here: World) -> None:

@@ -115,7 +115,9 @@ def test_an_update_policy_reaches_no_external_data(here: World) -> None:
     for query in ("R | union (F())", "F()"):
         policy = f'[{{"IsEnabled": true, "Source": "R", "Query": "{query}", "ManagedIdentity": "{here.store}"}}]'
         here.client.mgmt(f".add database Samples viewers ('aadapp={here.store}')")
-        assert "no external data" in here.client.refusal(f".alter table Made policy update '{policy}'").description
+        assert (
+            "cannot use external data" in here.client.refusal(f".alter table Made policy update '{policy}'").description
+        )
 
 
 @pytest.mark.parametrize(
