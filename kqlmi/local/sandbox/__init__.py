@@ -1,1 +1,1 @@
-"""The sandbox of the plugin ``python``."""
+"""The sandbox of the ``python`` plugin."""

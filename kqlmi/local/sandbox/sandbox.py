@@ -1,4 +1,4 @@
-"""Scripts of the ``python`` plugin, each run over a table in a process of its own that leaves nothing behind."""
+"""Scripts of the ``python`` plugin, each run over a table in its own process, which is cleaned up afterwards."""
 
 import contextlib
 import importlib.util
@@ -50,10 +50,11 @@ def run_script(
     run: Run,
     seconds: float,
 ) -> Table:
-    """Run a script over a table in a process of its own, and return its ``result``.
+    """Run a script over a table in its own process, and return its ``result``.
 
-    Its columns are those of ``output`` by position. The process and all that it started have ended afterwards, and its
-    folder is removed. The bounds are for accidents, and no security boundary: the script is the user's own.
+    The columns of the result are those of ``output``, matched by position. Afterwards, the process and everything that it
+    started have ended, and its folder is removed. The limits prevent accidents; they are not a security boundary, because
+    the script is the user's own.
     """
     request = {
         "script": script,
@@ -81,11 +82,11 @@ def _package_folders() -> list[str]:
 
 
 def _write_artifacts(work: Path, artifacts: Mapping[str, bytes]) -> None:
-    if os.name == "posix":  # Kusto's sandbox runs on Windows, and its documentation writes the folder so
+    if os.name == "posix":  # Kusto's sandbox runs on Windows, and its documentation writes paths in this way
         (work / r".\Temp").symlink_to(work / "Temp", target_is_directory=True)
     for name, content in artifacts.items():
         if name in {"", ".", ".."} or re.search(r'[/\\:*?"<>|\x00-\x1f]', name):
-            raise bad_request(f"the artifact name {name!r} is not the name of a file")
+            raise bad_request(f"the artifact name {name!r} is not a valid file name")
         try:
             (work / "Temp" / name).write_bytes(content)
             if os.name == "posix":
@@ -102,14 +103,14 @@ def _environment(work: Path) -> dict[str, str]:
 
 
 def _execute(work: Path, run: Run, seconds: float) -> int:
-    """Run the process in its folder until it ends or has to, and return its exit code."""
+    """Run the process in its folder until it ends or is stopped, and return its exit code."""
     stop = threading.Event()
     with run.watch(seconds, stop.set):
-        process = subprocess.Popen(  # noqa: S603 - the program is this package's own
+        process = subprocess.Popen(  # noqa: S603 - the program is part of this package
             [sys.executable, "-I", str(CHILD)],
             cwd=work,
             env=_environment(work),
-            stdin=subprocess.PIPE,  # its end tells the process that the cluster has ended
+            stdin=subprocess.PIPE,  # it closes when the cluster ends, and then the process ends too
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
@@ -127,7 +128,7 @@ def _execute(work: Path, run: Run, seconds: float) -> int:
 
 
 def _end(process: subprocess.Popen[bytes], work: Path) -> None:
-    """Kill the process, its group, and what left the group, which is known by the folder that is its home."""
+    """Kill the process, its group, and processes that left the group, which are recognised by their ``HOME``."""
     process.kill()
     with contextlib.suppress(ProcessLookupError, PermissionError, AttributeError):  # Windows has no groups
         os.killpg(process.pid, signal.SIGKILL)
@@ -150,7 +151,7 @@ def _at_home(work: Path) -> list[int]:
 
 
 def _to_pandas(kind: str, values: list[Any]) -> tuple[str, list[Any]]:
-    """Return the dtype of a column and its values for JSON; where there are nulls, a dtype that can hold them."""
+    """Return the dtype of a column, nullable if there are nulls, and its values for JSON."""
     if kind in _WITHOUT_AND_WITH_NULLS:
         return _WITHOUT_AND_WITH_NULLS[kind][None in values], values
     if kind == "datetime":
@@ -163,11 +164,11 @@ def _to_pandas(kind: str, values: list[Any]) -> tuple[str, list[Any]]:
 
 
 def _to_clock(kind: str, values: list[int | None]) -> tuple[str, list[int]]:
-    """Return nanoseconds where these hold all values, then microseconds, then objects of 100 ns."""
+    """Return the values in nanoseconds if all are in range, else in microseconds if exact, else in units of 100 ns."""
     known = [value for value in values if value is not None]
     null = kusto_time.MIN_TIMESPAN  # numpy reads this number as null
     if null in known:
-        raise bad_request(f"python cannot hold the timespan {kusto_time.format_timespan(null)}")
+        raise bad_request(f"python cannot represent the timespan {kusto_time.format_timespan(null)}")
     if all(value * 100 in LONG_RANGE for value in known):
         return f"{kind}[ns]", [null if value is None else value * 100 for value in values]
     if all(value % 10 == 0 for value in known):
@@ -177,7 +178,7 @@ def _to_clock(kind: str, values: list[int | None]) -> tuple[str, list[int]]:
 
 def _read_answer(path: Path, code: int, output: tuple[Column, ...]) -> Table:
     ended = f"signal {-code}" if code < 0 else f"exit code {code}"
-    lost = bad_request(f"the python script ended its process ({ended}) before it gave a result")
+    lost = bad_request(f"the python script ended its process ({ended}) before it returned a result")
     if code:
         raise lost
     try:
@@ -190,7 +191,7 @@ def _read_answer(path: Path, code: int, output: tuple[Column, ...]) -> Table:
     if len(names) != len(output):
         declared = ", ".join(f"{column.name}: {column.type}" for column in output)
         raise bad_request(
-            f"the python script's result has {len(names)} columns ({', '.join(names)[:_SHOWN]}), and {len(output)} are "
+            f"the python script's result has {len(names)} columns ({', '.join(names)[:_SHOWN]}), but {len(output)} are "
             f"declared ({declared})"
         )
     columns = [[_fit(to, value) for value in values] for to, values in zip(output, answer["columns"], strict=True)]
@@ -198,7 +199,7 @@ def _read_answer(path: Path, code: int, output: tuple[Column, ...]) -> Table:
 
 
 def _fit(column: Column, value: Any) -> Any:
-    """Return a value in the declared type, or refuse one that it would change."""
+    """Convert a value to the declared type; refuse one that the conversion would change."""
     kind, content = _untag(value)
     if kind == "null":
         return "" if column.type == "string" else None
@@ -212,7 +213,7 @@ def _fit(column: Column, value: Any) -> Any:
         why = f": {error}" if str(error) else ""
         raise bad_request(
             f"the python script's result does not fit: column '{column.name}' is declared {column.type}, "
-            f"and has the value {shown[:_SHOWN]} ({name}){why}"
+            f"but has the value {shown[:_SHOWN]} ({name}){why}"
         ) from None
 
 
@@ -228,21 +229,21 @@ def _untag(value: Any) -> tuple[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON has it."""
+    """Return a value as plain JSON."""
     kind, content = _untag(value)
     if kind == "list":
         return [_plain(item) for item in content]
     if kind == "dict":
         return {_text(name): _plain(item) for name, item in content}
     if kind in _TAGS - {"decimal"}:
-        raise ValueError(f"JSON has no {content[0] if kind == 'other' else kind}")
+        raise ValueError(f"JSON has no type for {content[0] if kind == 'other' else kind}")
     return Decimal(content) if kind == "decimal" else _text(content) if kind == "str" else content
 
 
 def _integer(allowed: range, value: float) -> int:
-    # A greater float may be what pandas made of another whole number.
+    # pandas may have rounded another whole number to a greater float.
     if isinstance(value, float) and not (value.is_integer() and abs(value) <= 2**53):
-        raise ValueError("no exact whole number")
+        raise ValueError("not an exact whole number")
     if int(value) not in allowed:
         raise ValueError("out of range")
     return int(value)
@@ -250,7 +251,7 @@ def _integer(allowed: range, value: float) -> int:
 
 def _real(value: float) -> float:
     if float(value) != value:
-        raise ValueError("no real is exactly this")
+        raise ValueError("not exactly representable as real")
     return float(value)
 
 
@@ -263,13 +264,13 @@ def _decimal(value: str | int) -> Decimal:
 def _text(value: str | int) -> str:
     text = str(value)
     if any("\ud800" <= letter <= "\udfff" for letter in text):
-        raise ValueError("half of a surrogate pair is no character")
+        raise ValueError("an unpaired surrogate")
     return text
 
 
 def _guid(text: str) -> str:
     if not _GUID.fullmatch(text):
-        raise ValueError("no guid")
+        raise ValueError("not a guid")
     return text.lower()
 
 
@@ -287,9 +288,9 @@ _CONVERTERS: dict[str, tuple[set[str], Callable[[Any], Any]]] = {
     "long": ({"int", "float"}, partial(_integer, LONG_RANGE)),
     "real": ({"float", "int"}, _real),
     "decimal": ({"decimal", "int"}, _decimal),
-    "string": ({"str", "int"}, _text),  # a number, as an example in the documentation of the plugin has it
+    "string": ({"str", "int"}, _text),  # an example in the plugin's documentation returns a number
     "guid": ({"guid", "str"}, _guid),
     "datetime": ({"datetime"}, partial(_ticks, _DATETIMES)),
     "timespan": ({"timespan"}, partial(_ticks, LONG_RANGE)),
 }
-"""For each declared type, which kinds of values have a place in it, and how."""
+"""For each declared type, the kinds of values that fit it, and their conversion."""

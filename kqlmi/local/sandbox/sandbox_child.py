@@ -1,8 +1,8 @@
-"""The process that runs one script of the ``python`` plugin and bounds its accidents; it stops no attacker.
+"""The process that runs one script of the ``python`` plugin within limits.
 
-It is started by its file path in the working directory of one run, imports nothing of kqlmi, reads ``../request.json``
-and writes ``../answer.json``. The script is the user's own: the limits and the audit hook keep a mistake from filling
-the memory, leaving processes behind, calling out or writing elsewhere. They are no security boundary.
+It is started by its file path in the working directory of one run, imports nothing from kqlmi, reads ``../request.json``
+and writes ``../answer.json``. The script is the user's own: the limits and the audit hook prevent a mistake from filling
+the memory, leaving processes behind, using the network or writing elsewhere. They are not a security boundary.
 """
 
 import contextlib
@@ -61,16 +61,16 @@ _CHANGES = {
     }.items()
     for event in events.split()
 }
-"""For each event that changes a folder, which of its arguments are paths that it changes."""
+"""For each event that changes files or folders, the indexes of the arguments that are the changed paths."""
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
 class Zipackage:
-    """What Kusto's sandbox offers to install packages, as ``sandbox_utils.Zipackage``."""
+    """The installer of packages that Kusto's sandbox offers as ``sandbox_utils.Zipackage``."""
 
     @staticmethod
     def install(name: str) -> None:
-        """Make the packages importable that a zip among the artifacts holds; the name's case does not matter."""
+        """Make the packages in a zip artifact importable; the case of its name does not matter."""
         named = [path for path in (_WORK / "Temp").iterdir() if path.name.lower() == name.lower()]
         if not named:
             raise FileNotFoundError(f"there is no artifact {name}")
@@ -88,14 +88,14 @@ def _unpack(archive: Path, folder: Path) -> None:
         for name in zipped.namelist():
             parts = name.replace("\\", "/").split("/")
             if not parts[0] or ":" in parts[0] or ".." in parts:
-                raise ValueError(f"{archive.name} holds {name}, which is outside of its folder")
+                raise ValueError(f"{archive.name} contains {name}, which is outside its folder")
         if sum(member.file_size for member in zipped.infolist()) > _UNPACKED_BYTES:
-            raise ValueError(f"{archive.name} holds more than {_UNPACKED_BYTES >> 20} MiB")
+            raise ValueError(f"{archive.name} contains more than {_UNPACKED_BYTES >> 20} MiB")
         zipped.extractall(folder)
 
 
 def set_limits(limits: dict[str, int]) -> None:
-    """Bound memory, processor time and files; processes are not counted, as the limit is on all of a user's threads."""
+    """Limit memory, processor time and file size, but not processes: that limit counts all threads of the user."""
     try:
         import resource
     except ImportError:  # Windows
@@ -104,13 +104,13 @@ def set_limits(limits: dict[str, int]) -> None:
         kind = getattr(resource, f"RLIMIT_{name}")
         hard = resource.getrlimit(kind)[1]
         bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        # macOS has no bound for the address space.
+        # macOS does not limit the address space.
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(kind, (bound, bound))
 
 
 def end_with_parent() -> None:
-    """End this process when standard input does, which the parent keeps open for as long as it lives."""
+    """End this process when standard input closes, which the parent keeps open as long as it runs."""
     inherited = os.dup(0)
     with Path(os.devnull).open("rb") as nothing:
         os.dup2(nothing.fileno(), 0)
@@ -123,7 +123,7 @@ def end_with_parent() -> None:
 
 
 def forbid() -> None:
-    """Refuse processes, network, ctypes and changes outside of the working directory from here on."""
+    """Forbid processes, the network, ctypes and changes outside the working directory from now on."""
 
     def refuse_process(*_: object) -> None:
         raise PermissionError(f"a python script may not {_NO_PROCESS}")
@@ -138,9 +138,9 @@ def forbid() -> None:
             changed.append(args[0])
         for path in changed:
             if not isinstance(path, int) and not _is_ours(os.fsdecode(path)):
-                raise PermissionError("a python script may change files in its working directory only")
+                raise PermissionError("a python script may change files only in its working directory")
 
-    # These are the ways to start a process that have no audit event.
+    # These ways to start a process have no audit event.
     for module, name in (("_posixsubprocess", "fork_exec"), ("subprocess", "_fork_exec")):
         if hasattr(sys.modules.get(module), name):
             setattr(sys.modules[module], name, refuse_process)
@@ -152,7 +152,7 @@ def _is_ours(path: str) -> bool:
 
 
 def to_frame(columns: Sequence[tuple[str, str, list[Any]]]) -> Any:
-    """Return the DataFrame of columns, each a name, a dtype and its values."""
+    """Return a DataFrame of columns, each given as a name, a dtype and values."""
     import pandas as pd
 
     frame = pd.DataFrame({index: _series(dtype, values) for index, (_, dtype, values) in enumerate(columns)})
@@ -169,7 +169,9 @@ def _series(dtype: str, values: list[Any]) -> Any:
         return pd.Series([None if value is None else convert(value) for value in values], dtype=object)
     if "64[" in dtype:
         times = np.array(values, dtype=np.int64).view(dtype)
-        return pd.Series(list(times), dtype=object) if "[100ns]" in dtype else pd.Series(times)  # pandas has no 100 ns
+        return (
+            pd.Series(list(times), dtype=object) if "[100ns]" in dtype else pd.Series(times)
+        )  # pandas has no such unit
     return pd.Series(values, dtype=dtype)
 
 
@@ -182,9 +184,9 @@ def _loads(text: str) -> Any:
 
 
 def to_wire(value: Any) -> Any:
-    """Return null, bool, int, float and text as they are, and any other value as ``{kind: value}``.
+    """Return null, bool, int, float and text unchanged, and any other value as ``{kind: value}``.
 
-    NaN is null, as pandas does not tell them apart. Times are whole attoseconds, from year 1 or as a length.
+    NaN becomes null, because pandas does not distinguish them. Times are whole attoseconds, since year 1 or as a duration.
     """
     import numpy as np
     import pandas as pd
@@ -196,11 +198,13 @@ def to_wire(value: Any) -> Any:
     is_nan = isinstance(value, float | np.floating | Decimal) and value != value  # noqa: PLR0124
     if value is None or value is pd.NA or value is pd.NaT or is_nan:
         return None
-    is_length = isinstance(value, np.timedelta64)  # one of numpy's integers
+    is_length = isinstance(value, np.timedelta64)  # numpy counts it as an integer
     if isinstance(value, uuid.UUID) or (isinstance(value, Decimal) and value.is_finite()):
         return {"decimal" if isinstance(value, Decimal) else "guid": str(value)}
     for kind, kinds in ((bool, bool | np.bool_), (int, int | np.integer), (float, float | np.floating), (str, str)):
-        if isinstance(value, kinds) and not is_length and kind(value) == value:  # a longdouble need not be a float
+        if (
+            isinstance(value, kinds) and not is_length and kind(value) == value
+        ):  # a longdouble may not be exactly a float
             return kind(value)
     return _time(_to_numpy(value)) or {"other": [type(value).__name__, repr(value)[:_SHOWN]]}
 
@@ -227,13 +231,13 @@ def _time(value: Any) -> dict[str, int | None] | None:
     unit, count = np.datetime_data(value.dtype)
     if np.isnat(value):
         return {kind: None}
-    if unit not in _ATTOSECONDS:  # months and years have no length
+    if unit not in _ATTOSECONDS:  # months and years have no fixed length
         return None
     return {kind: int(value.astype(np.int64)) * count * _ATTOSECONDS[unit] + start}
 
 
 def answer(request: dict[str, Any]) -> str:
-    """Run the script, and return as JSON its result or the sentence that says why there is none."""
+    """Run the script, and return its result, or the reason for its failure, as JSON."""
     import numpy as np
     import pandas as pd
 
@@ -242,16 +246,16 @@ def answer(request: dict[str, Any]) -> str:
     sys.modules |= {"__main__": main, "sandbox_utils": ModuleType("sandbox_utils")}
     vars(sys.modules["sandbox_utils"])["Zipackage"] = Zipackage
     try:
-        exec(compile(request["script"], _SCRIPT, "exec"), vars(main))  # noqa: S102 - this is what it is for
+        exec(compile(request["script"], _SCRIPT, "exec"), vars(main))  # noqa: S102 - the purpose of this process
         result = vars(main).get("result")
         if not isinstance(result, pd.DataFrame):
             what = f"is a {type(result).__name__}" if "result" in vars(main) else "was not set"
-            return json.dumps({"failure": f"result {what}, and must be a DataFrame"})
+            return json.dumps({"failure": f"result {what}; it must be a DataFrame"})
         columns = [[to_wire(value) for value in result.iloc[:, index]] for index in range(result.shape[1])]
         return json.dumps({"names": [str(name) for name in result.columns], "columns": columns})
-    except BaseException as error:  # noqa: BLE001 - whatever a script raises is its answer
+    except BaseException as error:  # noqa: BLE001 - everything that a script raises is reported
         line = _line(error)
-        vars(main).clear()  # gives back memory, which may have run out
+        vars(main).clear()  # frees memory, which may have run out
         return json.dumps({"failure": _sentence(error, request) + (f" (line {line})" if line else "")})
 
 
@@ -268,7 +272,7 @@ def _sentence(error: BaseException, request: dict[str, Any]) -> str:
         return f"MemoryError: the memory limit of {request['limits']['memory'] / 2**30:g} GiB was reached"
     try:
         text = str(error.msg if isinstance(error, SyntaxError) else error)
-    except Exception:  # noqa: BLE001 - the message is code of the script
+    except Exception:  # noqa: BLE001 - the script's own code may create the message
         text = ""
     for folder in sorted({str(_WORK), *request["paths"], *filter(None, sys.path)}, key=len, reverse=True):
         text = text.replace(folder, "…")
@@ -282,18 +286,18 @@ def main() -> None:
     request = json.loads((_WORK.parent / "request.json").read_bytes())
     set_limits(request["limits"])
     end_with_parent()
-    # Packages of the user, or found by PYTHONPATH, are hidden from an isolated process.
+    # An isolated process does not see the user's packages or those on PYTHONPATH.
     sys.path += [folder for folder in request["packages"] if folder not in sys.path]
     sys.dont_write_bytecode = True
-    for name in ("ctypes", "subprocess", "pandas"):  # what they load is refused afterwards
+    for name in ("ctypes", "subprocess", "pandas"):  # later, their own imports would be refused
         importlib.import_module(name)
     with (_WORK.parent / "answer.json").open("w", encoding="ascii") as file:
         forbid()
         text = answer(request)
         largest = request["limits"]["result"]
-        too_large = json.dumps({"failure": f"result has more than {largest >> 20} MiB"})
+        too_large = json.dumps({"failure": f"result is larger than {largest >> 20} MiB"})
         file.write(text if len(text) <= largest else too_large)
-    os._exit(0)  # whatever threads the script has left
+    os._exit(0)  # regardless of threads that the script has left
 
 
 if __name__ == "__main__":

@@ -186,7 +186,7 @@ def test_no_rows_no_columns_and_columns_of_one_name() -> None:
 
 
 def test_the_timespan_that_numpy_reads_as_null_is_refused() -> None:
-    with pytest.raises(KustoError, match=r"python cannot hold the timespan -10675199\.02:48:05\.4775808"):
+    with pytest.raises(KustoError, match=r"python cannot represent the timespan -10675199\.02:48:05\.4775808"):
         run_script("result = df", Table(columns("x: timespan"), ((kusto_time.MIN_TIMESPAN,),)), "x: timespan")
 
 
@@ -233,12 +233,12 @@ MISFITS: list[tuple[str, Any, str]] = [
     ("bool", 1, "1 (int)"),
     ("int", 2**31, "2147483648 (int): out of range"),
     ("long", 2**63, "9223372036854775808 (int): out of range"),
-    ("long", 1.5, "1.5 (float): no exact whole number"),
-    ("long", 2.0**60, "1.152921504606847e+18 (float): no exact whole number"),
+    ("long", 1.5, "1.5 (float): not an exact whole number"),
+    ("long", 2.0**60, "1.152921504606847e+18 (float): not an exact whole number"),
     ("long", True, "True (bool)"),
     ("long", "1", "'1' (str)"),
     ("long", np.timedelta64(5, ("ns", 100)), "500000000000 (timespan)"),
-    ("real", 2**53 + 1, "9007199254740993 (int): no real is exactly this"),
+    ("real", 2**53 + 1, "9007199254740993 (int): not exactly representable as real"),
     ("real", 10**400, "(int): int too large to convert to float"),
     ("real", 1j, "1j (complex)"),
     ("decimal", 0.1, "0.1 (float)"),
@@ -246,8 +246,8 @@ MISFITS: list[tuple[str, Any, str]] = [
     ("decimal", Decimal("inf"), "Decimal('Infinity') (Decimal)"),
     ("string", 0.5, "0.5 (float)"),
     ("string", b"a", "b'a' (bytes)"),
-    ("string", "\ud800", "'\\ud800' (str): half of a surrogate pair is no character"),
-    ("guid", "1", "'1' (str): no guid"),
+    ("string", "\ud800", "'\\ud800' (str): an unpaired surrogate"),
+    ("guid", "1", "'1' (str): not a guid"),
     ("datetime", "2024-01-01", "'2024-01-01' (str)"),
     ("datetime", np.datetime64("2024-01-01T00:00:00.000000001"), "(datetime): finer than 100 ns"),
     ("datetime", np.datetime64("10000-01-01"), "(datetime): out of range"),
@@ -255,9 +255,9 @@ MISFITS: list[tuple[str, Any, str]] = [
     ("timespan", 5, "5 (int)"),
     ("timespan", dt.timedelta(days=10675200), "(timespan): out of range"),
     ("dynamic", {1: 2}, "{1: 2} (dict)"),
-    ("dynamic", [pd.Timestamp("2024")], "JSON has no datetime"),
+    ("dynamic", [pd.Timestamp("2024")], "JSON has no type for datetime"),
     ("dynamic", float("inf"), "inf (float)"),
-    ("dynamic", {"a": {1}}, "JSON has no set"),
+    ("dynamic", {"a": {1}}, "JSON has no type for set"),
 ]
 
 
@@ -265,18 +265,20 @@ MISFITS: list[tuple[str, Any, str]] = [
 def test_a_value_that_does_not_fit_is_refused_with_column_value_and_type(kind: str, value: Any, said: str) -> None:
     with pytest.raises(KustoError) as caught:
         sandbox._fit(Column("x", kind), json.loads(json.dumps(sandbox_child.to_wire(value))))
-    start = f"the python script's result does not fit: column 'x' is declared {kind}, and has the value "
+    start = f"the python script's result does not fit: column 'x' is declared {kind}, but has the value "
     assert start in caught.value.detail
     assert said in caught.value.detail
 
 
 def test_a_result_that_does_not_fit_is_refused() -> None:
-    said = "'s result does not fit: column 'b' is declared long, and has the value 1.5 (float): no exact whole number"
+    said = (
+        "'s result does not fit: column 'b' is declared long, but has the value 1.5 (float): not an exact whole number"
+    )
     assert refusal(result("1", "1.5"), output="a: long, b: long") == said
 
 
 def test_a_result_with_another_number_of_columns_is_refused_and_both_are_named() -> None:
-    said = "'s result has 2 columns (c0, c1), and 1 are declared (x: long)"
+    said = "'s result has 2 columns (c0, c1), but 1 are declared (x: long)"
     assert refusal(result("1", "2")) == said
 
 
@@ -293,10 +295,10 @@ def test_a_result_with_another_number_of_columns_is_refused_and_both_are_named()
         ("raise ValueError('x' * 10**6)", f" failed: ValueError: {'x' * 500}… (line 1)"),
         ("import sys\nsys.exit(3)", " failed: SystemExit: 3 (line 2)"),
         ("assert 0", " failed: AssertionError (line 1)"),
-        ("a = 1", " failed: result was not set, and must be a DataFrame"),
-        ("result = df.sum()", " failed: result is a Series, and must be a DataFrame"),
-        ("import os\nos._exit(0)", " ended its process (exit code 0) before it gave a result"),
-        ("import os\nos._exit(7)", " ended its process (exit code 7) before it gave a result"),
+        ("a = 1", " failed: result was not set; it must be a DataFrame"),
+        ("result = df.sum()", " failed: result is a Series; it must be a DataFrame"),
+        ("import os\nos._exit(0)", " ended its process (exit code 0) before it returned a result"),
+        ("import os\nos._exit(7)", " ended its process (exit code 7) before it returned a result"),
     ],
 )
 def test_an_error_of_the_script_is_one_sentence_with_its_line(script: str, said: str) -> None:
@@ -335,7 +337,7 @@ def test_artifacts_are_files_in_temp_also_as_the_documentation_writes_them() -> 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "a\\b", "", "..", "C:x", "a\0", "/etc/x"])
 def test_an_artifact_that_is_no_file_name_is_refused(name: str) -> None:
-    with pytest.raises(KustoError, match="is not the name of a file"):
+    with pytest.raises(KustoError, match="is not a valid file name"):
         run_script("result = df", artifacts={name: b""})
 
 
@@ -354,7 +356,7 @@ def test_a_zip_with_a_path_outside_of_its_folder_is_refused() -> None:
     names = ["../evil.py", "/evil.py", "a/../../evil.py", "..\\evil.py", "C:evil.py"]
     zips = {f"{n}.zip": zipped({"good.py": "", name: "x = 1"}) for n, name in enumerate(names)}
     said = refusals("from sandbox_utils import Zipackage", [f"Zipackage.install('{zip_}')" for zip_ in zips], zips)
-    outside = [f"{zip_} holds {name}, which is outside of its folder" for zip_, name in zip(zips, names, strict=True)]
+    outside = [f"{zip_} contains {name}, which is outside its folder" for zip_, name in zip(zips, names, strict=True)]
     assert list(said.values()) == outside
 
 
@@ -520,7 +522,7 @@ def test_a_script_changes_nothing_outside_of_its_folder(tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     kept.write_text("kept")
     said = refusals(f"import os, shutil, sqlite3\npath = {str(kept)!r}", CHANGES)
-    assert said == dict.fromkeys(CHANGES, "a python script may change files in its working directory only")
+    assert said == dict.fromkeys(CHANGES, "a python script may change files only in its working directory")
     assert kept.read_text() == "kept"
 
 
@@ -538,7 +540,7 @@ def test_a_file_and_a_result_that_are_too_large_are_refused(monkeypatch: pytest.
     monkeypatch.setattr(sandbox, "FILE_BYTES", 2**22)
     monkeypatch.setattr(sandbox, "RESULT_BYTES", 2**20)
     assert refusal("open('f', 'wb').write(bytes(2**23))") == " failed: OSError: [Errno 27] File too large (line 1)"
-    assert refusal(result("'x' * 2**20"), output="x: string") == " failed: result has more than 1 MiB"
+    assert refusal(result("'x' * 2**20"), output="x: string") == " failed: result is larger than 1 MiB"
 
 
 def test_the_environment_holds_nothing_of_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
