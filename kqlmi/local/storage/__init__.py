@@ -1,1 +1,1 @@
-"""Containers, opened by one door, and the files in them."""
+"""Storage containers, which are opened in one place, and their files."""

@@ -1,4 +1,4 @@
-"""Files of a container read and written through DuckDB, which is locked into the container's folder."""
+"""Access to the files of a container through DuckDB, which is confined to the container's folder."""
 
 import atexit
 import gzip
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 DRAFT = ".kqlmi-draft-"
-"""How the name of a file begins that is not yet whole."""
+"""The prefix of the name of an incomplete file."""
 
 _DELIMITED = {
     "csv": """delim=',', quote='"', escape='"'""",
@@ -38,7 +38,7 @@ _INFERRED = {
 }
 _PLAIN = frozenset({"bool", "int", "long", "real", "string"})
 _TYPED = {"json": _PLAIN | {"dynamic"}, "parquet": _PLAIN | {"datetime", "timespan"}}
-"""What the formats that are not delimited hold in types of their own."""
+"""The Kusto types that a format has its own types for; in other formats, all values are text."""
 _MOST = 1 << 28
 
 
@@ -53,9 +53,8 @@ def read(
 ) -> Table:
     """Return the rows of a file with the declared columns; ``path`` is relative to the folder ``root``.
 
-    Delimited files are matched by position and have no header, JSON and Parquet files are matched by name. As
-    documented, what is missing is null, and what no column is declared for is passed over. A value that its column
-    cannot hold is refused. Reading ends where ``run`` is asked to end.
+    Delimited files are matched by position, JSON and Parquet files by name. As documented, a value that is missing or does
+    not fit its column is null, and values without a declared column are ignored. Reading stops when ``run`` is stopped.
     """
     heed = run.heed if run else iter
     with _connected(root, "read", path) as connection:
@@ -67,19 +66,19 @@ def read(
 
 
 def read_text(text: str, kind: str, columns: tuple[Column, ...]) -> list[tuple[Any, ...]]:
-    """Return the rows of a text that is no file, such as an event of a hub."""
-    kind = "multijson" if kind == "json" else kind  # an event may hold an array
+    """Return the rows of a text that is not in a file, such as an event from an event hub."""
+    kind = "multijson" if kind == "json" else kind  # an event may be an array
     return list(formats.rows(text, kind, columns))
 
 
 def read_bytes(root: Path, path: str, most: int) -> bytes:
-    """Return the content of a file that is not larger than ``most`` bytes."""
+    """Return the content of a file; refuse one larger than ``most`` bytes."""
     with _connected(root, "read", path) as connection:
         return _content(connection, _existing(root, path), most)
 
 
 def infer(root: Path, path: str, kind: str, *, has_header: bool = False) -> tuple[Column, ...]:
-    """Return columns inferred from a file: the types that a Parquet file declares, or DuckDB's guess for the others."""
+    """Return columns inferred from a file: those that a Parquet file declares, or DuckDB's guess for other formats."""
     if kind in {"txt", "raw"}:
         return (Column("Column1", "string"),)
     if kind in SEPARATORS:
@@ -97,7 +96,7 @@ def infer(root: Path, path: str, kind: str, *, has_header: bool = False) -> tupl
 
 
 def write(root: Path, path: str, kind: str, table: Table, *, header: bool = False, gzip: bool = False) -> None:
-    """Write rows as a new file, whose folders are made; it appears at once, as a whole."""
+    """Write rows to a new file atomically, and create its folders."""
     target = root / path
     draft = target.with_name(f"{DRAFT}{uuid.uuid4().hex}")
     delimiters = _DELIMITED.get(kind, "").replace("=", " ")
@@ -106,7 +105,7 @@ def write(root: Path, path: str, kind: str, table: Table, *, header: bool = Fals
         options += ", COMPRESSION gzip"
     with _connected(root, "write", path) as connection:
         if not target.parent.resolve().is_relative_to(root) or target.exists():
-            raise bad_request("its place is taken, or is none")
+            raise bad_request("it already exists, or its path leads out of the container")
         target.parent.mkdir(parents=True, exist_ok=True)
         duckdb_tables.load(connection, 'TEMP TABLE "rows"', 'temp."rows"', _written(table, kind))
         quoted = str(draft).replace("'", "''")
@@ -119,7 +118,7 @@ def write(root: Path, path: str, kind: str, table: Table, *, header: bool = Fals
 
 @lru_cache(maxsize=16)
 def _instance(root: Path) -> "DuckDBPyConnection":
-    """Open a DuckDB that reads and writes below a folder only; kept, for opening one costs more than most files do."""
+    """Open a DuckDB confined to a folder, and keep it: opening one takes longer than reading most files."""
     import duckdb  # heavy
 
     connection = duckdb.connect(":memory:", config=dict(duckdb_tables.LIMITS))
@@ -131,13 +130,13 @@ def _instance(root: Path) -> "DuckDBPyConnection":
     return connection
 
 
-# DuckDB complains at exit about connections that are open.
+# DuckDB complains about open connections at exit.
 atexit.register(_instance.cache_clear)
 
 
 @contextmanager
 def _connected(root: Path, what: str, path: str) -> Iterator["DuckDBPyConnection"]:
-    """Open a connection for a blob, which is named in an error, and nothing of where it lies on this machine."""
+    """Open a connection for a blob; errors contain its path in the container, but no path on this machine."""
     import duckdb  # heavy
 
     with closing(_instance(root).cursor()) as cursor:
@@ -164,8 +163,8 @@ def _content(connection: "DuckDBPyConnection", path: str, most: int) -> bytes:
     ((size,),) = connection.execute("SELECT size FROM read_blob(?)", [path]).fetchall()
     if size > most:
         raise bad_request(f"it is larger than {most} bytes")
-    # DuckDB gives the bytes only: its own reading of CSV drops rows after an open quote, and of JSON those after a
-    # cut, without a word.
+    # DuckDB reads only the bytes: its CSV reader silently drops rows after an unclosed quote, and its JSON reader those
+    # after a truncated record.
     ((content,),) = connection.execute("SELECT content FROM read_blob(?)", [path]).fetchall()
     return bytes(content)
 
@@ -179,23 +178,23 @@ def _decoded(content: bytes, *, is_compressed: bool) -> str:
                 raise bad_request(f"it is larger than {_MOST} bytes when it is decompressed")
         return content.decode("utf-8-sig")
     except (OSError, EOFError, zlib.error) as error:
-        raise bad_request("the content is no gzip, or cut off") from error
+        raise bad_request("the content is not valid gzip, or truncated") from error
     except UnicodeDecodeError as error:
-        raise bad_request(f"the content is no UTF-8: {error.reason} at byte {error.start}") from error
+        raise bad_request(f"the content is not valid UTF-8: {error.reason} at byte {error.start}") from error
 
 
 def _written(table: Table, kind: str) -> Table:
-    """Return the rows as they are stored: text wherever the format has no type of Kusto's meaning."""
+    """Return the rows as stored: as text if the format has no equivalent of the Kusto type."""
     if kind == "tsv":
         _refuse_separators(table)
     if kind == "json":
-        _refuse_what_is_no_number(table)
+        _refuse_nonfinite(table)
     typed = _TYPED.get(kind, frozenset())
     stored = {"timespan": "long"} if kind == "parquet" else {}  # documented: a number of ticks
     columns = tuple(
         Column(one.name, stored.get(one.type, one.type) if one.type in typed else "string") for one in table.columns
     )
-    # A row of one null must not look like a blank line: the empty text is written in quotes, and read as null.
+    # A row of a single null must not look like a blank line: an empty text is written in quotes, and read as null.
     null = "" if kind == "csv" and len(columns) == 1 else None
     rows = (
         tuple(
@@ -211,10 +210,10 @@ def _refuse_separators(table: Table) -> None:
     for row in table.rows:
         for column, value in zip(table.columns, row, strict=True):
             if any(mark in (textvalues.write(column, value) or "") for mark in "\t\r\n"):
-                raise bad_request(f"a tsv file cannot hold the tabs or line breaks of the column {column.name!r}")
+                raise bad_request(f"a tsv file cannot contain the tabs or line breaks of the column {column.name!r}")
 
 
-def _refuse_what_is_no_number(table: Table) -> None:
+def _refuse_nonfinite(table: Table) -> None:
     for index, column in enumerate(table.columns):
         if column.type == "real" and not all(math.isfinite(row[index] or 0) for row in table.rows):
-            raise bad_request(f"a json file cannot hold the NaN or infinity of the column {column.name!r}")
+            raise bad_request(f"a json file cannot contain the NaN or infinity of the column {column.name!r}")

@@ -1,4 +1,4 @@
-"""The formats of files: which there are, and how the text of a file in one of them becomes rows."""
+"""File formats, and the conversion of a file's text to rows."""
 
 import csv
 import io
@@ -13,7 +13,7 @@ from kqlmi.local.values.faults import BAD_REQUEST, KustoError, bad_request, unsu
 from kqlmi.local.values.tables import Column
 
 SEPARATORS: Mapping[str, str] = {"csv": ",", "tsv": "\t", "tsve": "\t", "psv": "|", "scsv": ";", "sohsv": "\x01"}
-"""What stands between the fields of a line, by format."""
+"""The separator of the fields of a line, by format."""
 READ_FORMATS = (*SEPARATORS, "txt", "raw", "json", "singlejson", "multijson", "w3clogfile", "parquet")
 WRITTEN_FORMATS = ("csv", "tsv", "json", "parquet")
 _REFUSED = ("avro", "apacheavro", "orc", "sstream", "azmonstream")
@@ -25,23 +25,23 @@ _LOGGED = re.compile(r'"((?:[^"]|"")*)"|(\S+)')
 
 
 def format_of(name: str, given: str = "") -> str:
-    """Return the format that is given, or else that of a file's extension; csv where there is no extension."""
+    """Return the given format, or else that of the file's extension, or csv if there is no extension."""
     last = name.rpartition("/")[2].lower().removesuffix(".gz")
     extension = last.rpartition(".")[2] if "." in last else "csv"
     if extension == "zip":
         raise unsupported("zip archives")
     written = given.lower() or _EXTENSIONS.get(extension, "")
     if not written:
-        raise bad_request(f"the extension '.{extension}' belongs to no format of files; specify the format")
+        raise bad_request(f"no format is known for the extension '.{extension}'; specify the format")
     if written in _REFUSED:
         raise unsupported(f"the format '{written}'")
     if written not in READ_FORMATS:
-        raise bad_request(f"the local cluster reads no '{given}' files, only {', '.join(READ_FORMATS)}")
+        raise bad_request(f"the format '{given}' is unknown; use one of {', '.join(READ_FORMATS)}")
     return written
 
 
 def rows(text: str, kind: str, columns: tuple[Column, ...], *, skips_first: bool = False) -> Iterator[tuple[Any, ...]]:
-    """Return the rows of a text: fields of lines by position, those of records by name; what is missing is null."""
+    """Return the rows of a text; fields of lines are matched by position, those of records by name; missing ones are null."""
     if kind in _RECORDS:
         return (_from_record(record, columns) for record in list(_RECORDS[kind](text))[skips_first:])
     if kind == "raw":
@@ -82,7 +82,7 @@ def _csv_lines(text: str) -> Iterator[list[str]]:
     try:
         yield from filter(None, csv.reader(io.StringIO(text, newline=""), strict=True))
     except csv.Error as error:
-        raise bad_request(f"the data is no CSV: {error}") from error
+        raise bad_request(f"the data is not valid CSV: {error}") from error
 
 
 def _separated(text: str, kind: str, *, keeps_blank: bool) -> Iterator[list[str]]:
@@ -92,19 +92,19 @@ def _separated(text: str, kind: str, *, keeps_blank: bool) -> Iterator[list[str]
             if kind == "tsve":
                 fields = [_ESCAPE.sub(_unescaped, field) for field in fields]
             elif kind != "tsv" and any(field.startswith('"') for field in fields):
-                # Only of CSV it is documented that quotes enclose a field, and of TSV that they do not.
+                # Documented: quotes enclose a field in CSV, and do not in TSV; for other formats, nothing is documented.
                 raise unsupported(f"quotes in the format '{kind}'")
             yield fields
 
 
 def _unescaped(match: re.Match[str]) -> str:
     if match[1] not in _ESCAPED:
-        raise unsupported(f"the escape {match[0]!r} of the format 'tsve'")
+        raise unsupported(f"the escape {match[0]!r} in the format 'tsve'")
     return _ESCAPED[match[1]]
 
 
 def _logged(text: str) -> Iterator[dict[str, Any]]:
-    """Return the records of a W3C extended log, whose directives name the fields; ``-`` is nothing."""
+    """Yield the records of a W3C extended log, whose directives name the fields; ``-`` is null."""
     names: list[str] = []
     for number, line in enumerate(_lines(text), 1):
         if line.startswith("#"):
@@ -120,12 +120,12 @@ def _logged(text: str) -> Iterator[dict[str, Any]]:
 def _single(text: str) -> list[Any]:
     found = [_record(one) for one in _values(text)]
     if len(found) > 1:
-        raise bad_request("a file of the format 'singlejson' holds one JSON object")
+        raise bad_request("a file of the format 'singlejson' must contain only one JSON object")
     return found
 
 
 def _multiple(text: str) -> Iterable[Any]:
-    """Return the elements of an array, or values one after another."""
+    """Return the elements of an array, or of a sequence of values."""
     if text.lstrip()[:1] == "[":
         found = _record(text)
         return found if isinstance(found, list) else [found]
@@ -139,7 +139,7 @@ def _values(text: str) -> Iterator[str]:
         try:
             _, end = decoder.raw_decode(text, position)
         except (ValueError, RecursionError) as error:
-            raise bad_request(f"the data is no JSON, or nested too deep: {error}") from error
+            raise bad_request(f"the data is not valid JSON, or nested too deep: {error}") from error
         yield text[position:end]
         following = _SPACE.match(text, end)
         position = following.end() if following else end
@@ -149,7 +149,7 @@ def _record(text: str) -> Any:
     try:
         return lenient_json.loads(text)
     except lenient_json.LenientJsonError as error:
-        raise bad_request(f"a record is no JSON that the local cluster reads: {error}") from error
+        raise bad_request(f"a record is not JSON that the local cluster supports: {error}") from error
 
 
 def _from_record(record: Any, columns: tuple[Column, ...]) -> tuple[Any, ...]:
@@ -164,12 +164,12 @@ def _from_json(column: Column, value: Any) -> Any:
     if column.type == "dynamic" or isinstance(value, dict | list | bool):
         value = lenient_json.dumps(value)
     elif column.type == "timespan" and isinstance(value, int):
-        value = f"{value}ticks"  # as the service gives timespans as numbers, and writes them to Parquet files
+        value = f"{value}ticks"  # the service also returns timespans as numbers, and writes them so to Parquet files
     return value if column.type == "dynamic" else textvalues.read(column, str(value))
 
 
 def _json_lines(text: str) -> Iterator[Any]:
-    """Return the records of lines; as documented, a malformed one is passed over."""
+    """Yield the records of lines; as documented, malformed lines are skipped."""
     for line in filter(str.strip, text.split("\n")):
         try:
             yield _record(line)
@@ -178,7 +178,7 @@ def _json_lines(text: str) -> Iterator[Any]:
                 json.loads(line)
             except json.JSONDecodeError:
                 continue
-            except (ValueError, RecursionError):  # it is JSON, and too much
+            except (ValueError, RecursionError):  # it is valid JSON, but beyond a limit
                 pass
             raise
 

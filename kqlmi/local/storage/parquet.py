@@ -1,4 +1,4 @@
-"""Parquet files read with the declared columns, which are matched by name."""
+"""Reading of Parquet files with declared columns, which are matched by name."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ _NANOSECONDS_A_TICK = 100
 
 
 def rows(connection: "DuckDBPyConnection", path: str, columns: tuple[Column, ...]) -> Iterator[tuple[Any, ...]]:
-    """Yield the rows of a file; a column that it does not have is null, one that is not declared is not read."""
+    """Yield the rows of a file; a column that the file does not have is null, and undeclared columns are not read."""
     described = connection.execute(f"SELECT * FROM {_SOURCE} LIMIT 0", [path]).description  # noqa: S608
     kinds = {name: str(kind) for name, kind, *_ in described}
     wanted = [column.name for column in columns if column.name in kinds]
@@ -46,7 +46,7 @@ def _is_nanoseconds(kind: str) -> bool:
 
 def _selected(name: str, kind: str) -> str:
     if kind.startswith("INTERVAL"):
-        raise bad_request(f"the column {name!r} is an interval, whose months have no length")
+        raise bad_request(f"the column {name!r} is an interval, whose months have no fixed length")
     quoted = duckdb_tables.identifier(name)
     return f"epoch_ns({quoted}) AS {quoted}" if _is_nanoseconds(kind) else quoted
 
@@ -55,7 +55,7 @@ def _converted(wanted: Column, stored: Column, value: Any, is_nanoseconds: bool)
     if is_nanoseconds and value is not None:
         count, rest = divmod(value, _NANOSECONDS_A_TICK)
         if rest:
-            raise bad_request(f"the column {wanted.name!r} has a moment that is finer than 100 ns")
+            raise bad_request(f"the column {wanted.name!r} contains a datetime finer than 100 ns")
         stored, value = Column(stored.name, "datetime"), count + kusto_time.EPOCH
     if wanted.type == "timespan" and stored.type in {"int", "long"}:
         return value  # documented: a timespan is stored as a number of ticks

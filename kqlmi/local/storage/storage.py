@@ -1,4 +1,4 @@
-"""Opening a location of a storage account: the one door to the files of its containers."""
+"""The opening of storage locations, which is the only way to the files of a container."""
 
 import os
 from dataclasses import dataclass
@@ -18,26 +18,28 @@ from kqlmi.local.values.faults import bad_request
 
 @dataclass(frozen=True)
 class Opened:
-    """A location that may be used; ``root`` is the folder of its container, ``path`` the file or folder it names."""
+    """A location whose use is permitted; ``root`` is the folder of its container, and ``path`` its own file or folder."""
 
     location: Location
     root: Path
     path: Path
 
     def blobs(self) -> list[Location]:
-        """Return the blob that the location names, or those of the folder that it names, in order of their names."""
+        """Return the blob at the location, or the blobs in the folder at the location, ordered by path."""
         if self.path.is_file():
             return [self.location]
-        found = (Path(folder, name) for folder, _, names in os.walk(self.path) for name in names)  # follows no links
+        found = (
+            Path(folder, name) for folder, _, names in os.walk(self.path) for name in names
+        )  # does not follow links
         files = (one for one in found if not one.name.startswith(DRAFT) and one.is_file() and not one.is_symlink())
         paths = sorted(one.relative_to(self.root).as_posix() for one in files)
         return [self.location.blob(connectionstrings.checked_path(path)) for path in paths]
 
 
 def open_location(state: State, location: Location, use: Use, *, writes: bool = False) -> Opened:
-    """Open a location for a use: the only function that gives a file of a store, and so the one that asks.
+    """Open a location for a use; every access to stored files goes through this function, which checks the permissions.
 
-    The policy, the callout policy and the Azure role of whoever opens it must all allow it.
+    The ManagedIdentity policy, the callout policy and the Azure role of the principal that opens it must all permit it.
     """
     lanes.require_long()
     who, object_id, name = _opener(state, location, use)
@@ -52,7 +54,7 @@ def open_location(state: State, location: Location, use: Use, *, writes: bool = 
         raise enforce.refuse_role(use, who, name, roles=roles, url=location.root)
     try:
         path = (root / location.path).resolve()
-    except (OSError, RuntimeError):  # a link that leads to itself
+    except (OSError, RuntimeError):  # a circular link
         path = root.parent
     if not path.is_relative_to(root):  # a link that leads out of the folder
         raise bad_request(f"the local cluster's storage has no blob {location.url}")
@@ -64,7 +66,11 @@ def _opener(state: State, location: Location, use: Use) -> tuple[str, str, str]:
         identity = enforce.permit(state, use, location.identity)
         return identity.object_id, identity.object_id, f"the managed identity '{identity.display_name}'"
     if not location.impersonates:
-        raise bad_request(f"{location.url} names nobody who opens it; add ';managed_identity=…' or ';impersonate'")
+        raise bad_request(
+            f"{location.url} specifies no way to authenticate; add ';managed_identity=…' or ';impersonate'"
+        )
     if use.principal is None:
-        raise bad_request(f"nobody is there to impersonate for {location.url}; this flow needs a managed identity")
+        raise bad_request(
+            f"{location.url} cannot use ';impersonate', as this flow runs without a caller; use ';managed_identity=…'"
+        )
     return "", use.principal.object_id, f"'{use.principal.display_name}'"

@@ -1,4 +1,4 @@
-"""Rows read from the files of a location and written to them."""
+"""Reading and writing of rows in the files of a location."""
 
 import re
 import uuid
@@ -19,7 +19,7 @@ from kqlmi.local.values.tables import Column, Table
 
 _PLAIN = re.compile(r"[\w.-]{0,100}", re.ASCII)
 _HEADERS = ("all", "firstfile", "none")
-# Hints about speed, which change nothing that can be seen here.
+# Performance hints, which have no visible effect here.
 HINTS = {
     "compressiontype", "concurrency", "distributed", "distribution", "distributionkind", "parquetdatetimeprecision",
     "parquetrowgroupsize", "persistdetails", "sizelimit", "spread",
@@ -27,7 +27,7 @@ HINTS = {
 
 
 def layout(kind: str, properties: Mapping[str, str], *, also: Iterable[str] = (), compressed: bool = False) -> Layout:
-    """Return the layout that properties describe; ``also`` are names that the caller reads itself."""
+    """Return the layout described by properties; ``also`` are the names of those that the caller reads itself."""
     require(properties, {"nameprefix", "fileextension", "includeheaders", "compressed", "encoding", *HINTS, *also})
     if value(properties, "encoding", "UTF8NoBOM") != "UTF8NoBOM":
         raise unsupported("the encoding UTF8BOM")
@@ -36,21 +36,21 @@ def layout(kind: str, properties: Mapping[str, str], *, also: Iterable[str] = ()
         raise bad_request(f"includeHeaders must be one of {', '.join(_HEADERS)}, not '{headers}'")
     prefix, extension = (str(value(properties, name, "")) for name in ("nameprefix", "fileextension"))
     if not _PLAIN.fullmatch(prefix + extension):
-        raise bad_request("namePrefix and fileExtension take letters, digits, '.', '_' and '-' only")
+        raise bad_request("namePrefix and fileExtension may contain only letters, digits, '.', '_' and '-'")
     return Layout(kind, prefix, extension, headers, compressed or value(properties, "compressed") is True)
 
 
 def require(properties: Mapping[str, str], known: Collection[str], *, others: Collection[str] = ()) -> None:
-    """Refuse a property that is not known; ``others`` are documented and not carried out, unless they are false."""
+    """Refuse unknown properties; ``others`` are documented but not supported, and are refused unless they are false."""
     for name in sorted(properties.keys() - {*known}):
         if name not in others:
-            raise bad_request(f"the local cluster knows no property '{name}' here")
+            raise bad_request(f"the property '{name}' is unknown here")
         if value(properties, name) is not False:
             raise unsupported(f"the property '{name}'")
 
 
 def value(properties: Mapping[str, str], name: str, default: object = None) -> object:
-    """Return the value of a property: a literal, or a bare word as text."""
+    """Return the value of a property: that of a literal, or else its text."""
     text = properties.get(name)
     if text is None:
         return default
@@ -60,9 +60,9 @@ def value(properties: Mapping[str, str], name: str, default: object = None) -> o
 
 
 def read(state: State, table: ExternalTable, use: Use, *, folders: bool = False, run: Run | None = None) -> Table:
-    """Return the rows of all files of a table, whose locations may be folders where ``folders`` says so.
+    """Return the rows of all files of a table; its locations may be folders if ``folders`` is true.
 
-    Partitions that are no columns of the files become columns.
+    Partitions that are not columns of the files are added as columns.
     """
     virtual, laid = virtual_columns(table), table.layout
     rows: list[tuple[object, ...]] = []
@@ -79,9 +79,9 @@ def read(state: State, table: ExternalTable, use: Use, *, folders: bool = False,
 def files_of(
     state: State, table: ExternalTable, use: Use, *, folders: bool
 ) -> Iterator[tuple[Opened, Location, Mapping[str, Any]]]:
-    """Yield the files of a table, with the values of partitions that their paths hold.
+    """Yield the files of a table, with the values of the partitions in their paths.
 
-    Where its locations are folders, a file that is in no folder of the path format is left out.
+    Files whose path does not match the path format are skipped.
     """
     for location in table.locations:
         opened = open_location(state, location, use)
@@ -95,13 +95,13 @@ def files_of(
 
 
 def virtual_columns(table: ExternalTable) -> tuple[Column, ...]:
-    """Return the partitions that are no columns of the files."""
+    """Return the partitions that are not columns of the files."""
     own = {column.name for column in table.columns}
     return tuple(Column(one.name, one.type) for one in table.partitions if one.name not in own)
 
 
 def write(state: State, locations: Iterable[Location], use: Use, laid: Layout, table: Table) -> list[tuple[str, int]]:
-    """Write rows as a new file of the first location, and return its URL and the number of its rows; none for no rows."""
+    """Write rows to a new file in the first location; return its URL and row count, or nothing if there are no rows."""
     location = next(iter(locations))
     opened = open_location(state, location, use, writes=True)
     if not table.rows:

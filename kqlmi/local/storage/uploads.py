@@ -1,4 +1,4 @@
-"""The files that clients upload: a name is looked up among those that were taken in, and never joined to a path."""
+"""The files that clients upload; a name is looked up among the known uploads, and never becomes part of a path."""
 
 import hashlib
 import re
@@ -17,31 +17,35 @@ _OWN: Final = re.compile(r"\.?[0-9a-f]{64}(\.gz)?(\.[0-9a-f]{8}\.new)?")
 
 
 class Uploads:
-    """The uploaded files of a cluster, in a folder of their own; which there are is part of the state."""
+    """The uploaded files of a cluster, in their own folder; their names are part of the state."""
 
     def __init__(self, state: State, folder: Path) -> None:
-        """Take the folder, and remove from it what a killed process left."""
+        """Create the folder, and remove files that a killed process has left in it."""
         self._state, self._folder = state, folder.resolve()
         self._folder.mkdir(mode=0o700, exist_ok=True)
         known = set(map(_file, state.world.uploads))
         for found in self._folder.iterdir():
-            if found.name not in known and _OWN.fullmatch(found.name):  # the folder may hold files of somebody else
+            if found.name not in known and _OWN.fullmatch(found.name):  # the folder may contain unrelated files
                 found.unlink()
         self._forgotten: set[str] = set()
 
     def take(self, name: str, content: bytes, *, replaces: bool) -> None:
-        """Keep an upload; one that is there already is only replaced where ``replaces`` says so."""
+        """Store an upload; an existing one is replaced only if ``replaces`` is true."""
         if not _NAME.fullmatch(name):
-            raise http_error(400, "InvalidInput", "The local cluster takes plain names of blobs.")
+            raise http_error(
+                400,
+                "InvalidInput",
+                "The local cluster supports only letters, digits, '.', '_' and '-' in names of blobs.",
+            )
         state = self._state
         with state.lock:
             if name in state.world.uploads and not replaces:
-                raise http_error(409, "BlobAlreadyExists", "The blob is there already.")
+                raise http_error(409, "BlobAlreadyExists", "The blob already exists.")
             state.change(lambda w: replace(w, uploads=w.uploads | {name}))
         atomicfile.write(self._folder / _file(name), content, private=True)
 
     def read(self, name: str, given: str, columns: tuple[Column, ...], *, skips_first: bool) -> Table:
-        """Return the rows of an upload, in the format that is given or that its name tells."""
+        """Return the rows of an upload, in the given format or else in that of its name."""
         if name not in self._state.world.uploads:
             raise bad_request(f"there is no such blob (the upload '{name}')")
         file = _file(name)
@@ -52,14 +56,14 @@ class Uploads:
             raise KustoError(error.status, error.code, error.type_name, detail) from error
 
     def forget(self, name: str) -> None:
-        """Take an upload out of the state; its file stays until ``sweep``."""
+        """Remove an upload from the state; its file remains until ``sweep``."""
         with self._state.lock:
             if name in self._state.world.uploads:
                 self._state.change(lambda w: replace(w, uploads=w.uploads - {name}))
                 self._forgotten.add(name)
 
     def sweep(self) -> None:
-        """Delete the files of what was forgotten; to be called once the state without them has been kept."""
+        """Delete the files of forgotten uploads; call it after the state without them has been saved."""
         with self._state.lock:
             for name in self._forgotten - self._state.world.uploads:
                 (self._folder / _file(name)).unlink(missing_ok=True)
@@ -67,5 +71,5 @@ class Uploads:
 
 
 def _file(name: str) -> str:
-    """Return the name of an upload's file, which no file system takes for something else; reading needs its ``.gz``."""
+    """Return the name of an upload's file, which is valid on every file system and keeps ``.gz`` for reading."""
     return hashlib.sha256(name.encode()).hexdigest() + (".gz" if name.lower().endswith(".gz") else "")

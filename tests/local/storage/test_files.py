@@ -92,7 +92,7 @@ def test_files_are_read_as_kusto_reads_them(tmp_path: Path, name: str, content: 
         ("bytes.csv", b"\xff\xfe\n"),
         ("array.json", "[1, 2]\n"),
         ("none.parquet", "no parquet"),
-        ("none.csv.gz", "no gzip"),
+        ("none.csv.gz", "not valid gzip"),
         ("cut.csv.gz", gzip.compress(b"x,1\n" * 9999, mtime=0)[:60]),
     ],
 )
