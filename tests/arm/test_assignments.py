@@ -80,8 +80,8 @@ def test_unassigning_the_system_identity_wants_the_name_and_what_is_left_is_an_o
     session.apply(session.assign("system"))
     second = system_of(cluster)
     rows = {one.identity.principal_id: one for one in session.identities().identities}
-    assert rows[second].note == "in no policy"
-    assert rows[first].note == "orphan: not assigned, once the cluster's own"
+    assert rows[second].note == "not in any policy"
+    assert rows[first].note == "orphan: not assigned, formerly the system identity"
     policy = session.policy(SAMPLES)
     assert policy is not None
     assert first in policy.to_json()

@@ -35,8 +35,8 @@ def test_an_administrator_is_told_all(admin: Session) -> None:
         "read the policy of the cluster": "yes",
         "read the policy of the database Samples": "yes",
         "change policies": "yes",
-        "see what others changed, in the journal": "yes",
-        "see what others ran, for the audit": "yes",
+        "see changes by others in the journal": "yes",
+        "see queries and commands of others for the audit": "yes",
         "assign identities to the cluster": "not known",
     }
     assert found.unread == ()

@@ -57,7 +57,7 @@ def test_identities_are_listed_with_what_is_wrong_between_assignment_and_policie
     azure.run(offered(capsys)[1])
     frame = azure.run("%kqlmi identities").set_index("display_name")
     assert frame.assigned.all()
-    assert frame.note.to_dict() == {cluster.name: "", "loader": "in no policy", "exporter": "in no policy"}
+    assert frame.note.to_dict() == {cluster.name: "", "loader": "not in any policy", "exporter": "not in any policy"}
     assert frame.policies[cluster.name] == ["database Samples: All"]
     assert frame.resource_id["loader"].endswith("/userAssignedIdentities/loader")
 
@@ -112,7 +112,7 @@ def test_a_hub_is_received_once_the_line_that_the_plan_prints_is_run(
     hub = cluster.hub("ns", "hub").resource_id
     azure.run(f"%kqlmi eventhub dc --hub {hub} --table T --identity loader --format csv")
     shown, line = offered(capsys)
-    [grant] = re.findall(r"Before it works: (%kqlmi grant .*)", shown)
+    [grant] = re.findall(r"Grant it first: (%kqlmi grant .*)", shown)
     azure.run(grant)
     azure.run(offered(capsys)[1])
     azure.run(line)

@@ -1,1 +1,1 @@
-"""What Azure Resource Manager shows and changes: assignments, roles, data connections."""
+"""Azure Resource Manager's side of a cluster: assignments, roles and data connections."""

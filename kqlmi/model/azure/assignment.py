@@ -1,4 +1,4 @@
-"""The assignment of an identity to a cluster: what is assigned, and the plan that changes it."""
+"""The identities that are assigned to a cluster, and the plan that changes them."""
 
 import json
 from dataclasses import dataclass, replace
@@ -13,26 +13,26 @@ from kqlmi.report import Code, Line, Report, Section
 Verb = Literal["assign", "unassign"]
 
 _FINAL: Final = (
-    "This cannot be undone: a system identity that is assigned again has another object ID, and what policies and Azure"
-    " roles give to this one is lost."
+    "This cannot be undone: a system identity that is assigned again has a new object ID, and the policy grants and Azure"
+    " roles of this one are lost."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class IdentityBlock:
-    """What is assigned to a cluster: the object ID of its system identity, empty where it is off, and resource IDs."""
+    """The identities assigned to a cluster: the system identity's object ID, empty if it is off, and resource IDs."""
 
     system: str = ""
     users: tuple[str, ...] = ()
 
     @property
     def type(self) -> str:
-        """Give the type, which names what is assigned."""
+        """Return the ``type`` property, which lists the kinds of assigned identities."""
         kinds = [name for name, is_there in (("SystemAssigned", self.system), ("UserAssigned", self.users)) if is_there]
         return ", ".join(kinds) or "None"
 
     def same(self, other: "IdentityBlock", *, new_system: bool = False) -> bool:
-        """Tell whether the same identities are assigned; a ``new_system`` identity is known by its being there alone."""
+        """Check whether the same identities are assigned; ``new_system`` ignores the object ID of the system identity."""
         ours, theirs = ({one.casefold() for one in block.users} for block in (self, other))
         systems = (bool(self.system), bool(other.system)) if new_system else (self.system, other.system)
         return ours == theirs and systems[0] == systems[1]
@@ -44,10 +44,10 @@ class IdentityBlock:
 
 @dataclass(frozen=True, slots=True)
 class AssignmentPlan(Plan):
-    """An identity to assign to a cluster, or to take from it, with what must be found assigned before.
+    """An identity to assign to a cluster or to unassign from it, with the identities that must be assigned before.
 
-    ``cluster`` is the session's name, ``resource_id`` the cluster's. What is sent names everything that remains, because
-    the type that is sent says so: what it leaves out is turned off.
+    ``cluster`` is the session's name, ``resource_id`` the cluster's. The type in the request covers every identity that
+    remains, because the service turns off the kinds that the type omits.
     """
 
     cluster: str
@@ -58,7 +58,7 @@ class AssignmentPlan(Plan):
 
     @property
     def after(self) -> IdentityBlock:
-        """Give what is to be assigned; a system identity that is not there yet has no object ID, and is ``system``."""
+        """Return the identities assigned afterwards; a new system identity has no object ID yet and appears as ``system``."""
         if self.identity.object_id == SYSTEM:
             return replace(self.before, system=self.before.system or SYSTEM if self.verb == "assign" else "")
         own = self.identity.resource_id
@@ -69,51 +69,51 @@ class AssignmentPlan(Plan):
 
     @property
     def body(self) -> dict[str, Any]:
-        """Give the body of the request, exactly as it is sent."""
+        """Return the body of the request, exactly as it is sent."""
         after = self.after
         block: dict[str, Any] = {"type": after.type}
         if after.users:
             gone = {one: None for one in self.before.users if one not in after.users}
-            # Who is taken away is named alone: the others stay, as the service documents it.
+            # A removal lists only the removed identities: the others stay, as the service documents.
             block["userAssignedIdentities"] = gone or {one: {} for one in after.users}
         return {"identity": block}
 
     @property
     def steps(self) -> tuple[str, ...]:
-        """Give the request that is sent; none where nothing changes."""
+        """Return the request that is sent; none if nothing changes."""
         same = self.before.same(self.after)
         return () if same else (f"PATCH {self.resource_id}",)
 
     @property
     def revokes(self) -> bool:
-        """Check whether the plan takes an identity from the cluster."""
+        """Check whether the plan unassigns an identity."""
         return self.verb == "unassign" and bool(self.steps)
 
     @property
     def confirm(self) -> str:
-        """Return the cluster's name, which is needed where the object ID of its system identity is lost."""
+        """Return the cluster's name if the plan loses the object ID of the system identity; empty otherwise."""
         return self.resource_id.rpartition("/")[2] if self.revokes and self.identity.object_id == SYSTEM else ""
 
     @property
     def content(self) -> list[Any]:
-        """Return everything that the plan does, with what must be assigned before."""
+        """Return everything that the plan does, with the identities that must be assigned before."""
         return [self.cluster, *self.steps, self.body, [self.before.system, *self.before.users], self.verb]
 
     @property
     def who(self) -> str:
-        """Give the identity for people."""
+        """Return the identity for display."""
         if self.identity.object_id == SYSTEM:
             return f"system ({self.before.system})" if self.before.system else "system"
         return str(self.identity)
 
     @property
     def summary(self) -> str:
-        """Give the change on one line."""
+        """Return the change on one line."""
         return f"{self.verb} {self.who}"
 
     @property
     def back(self) -> str:
-        """Return the line that reverts the plan once it was applied; empty where nothing does."""
+        """Return the line that reverts the applied plan; empty if it is irreversible."""
         if self.confirm:
             return ""
         other = "unassign" if self.verb == "assign" else "assign"
@@ -122,15 +122,15 @@ class AssignmentPlan(Plan):
         return f"%kqlmi {other} {named}{f' --on={on}' if on else ''}"
 
     def report(self) -> Report:
-        """Return the plan with what comes or goes, what stays, and the request."""
+        """Return the plan with the identity that is added or removed, those that stay, and the request."""
         if not self.steps:
             state = "assigned" if self.verb == "assign" else "not assigned"
             return Report(f"Nothing to do on {self.cluster}: {self.who} is {state}.")
-        stays = IdentityBlock(
+        unchanged = IdentityBlock(
             self.before.system if self.after.system else "",
             tuple(one for one in self.before.users if one in self.after.users),
         )
         change = Line(self.who, "+" if self.verb == "assign" else "-")
         request = Code(f"{self.steps[0]}\n{json.dumps(self.body, indent=2)}", "")
-        blocks = (Section("", (change, Line(f"stays: {stays}"), request)),)
+        blocks = (Section("", (change, Line(f"unchanged: {unchanged}"), request)),)
         return Report(self.title, self.summary, blocks, (_FINAL,) if self.confirm else ())

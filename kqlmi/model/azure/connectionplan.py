@@ -19,7 +19,7 @@ _STATES: Final[dict[State, str]] = {"done": "allowed", "not done": "NOT allowed"
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """Events on their way from an event hub, by its resource ID, into a table; InputError where they cannot be."""
+    """A stream of events from an event hub, named by its resource ID, into a table; InputError if it is not valid."""
 
     hub: str
     table: str
@@ -30,19 +30,20 @@ class Stream:
     def __post_init__(self) -> None:
         if self.data_format and self.data_format.casefold() not in EVENT_FORMATS:
             known = did_you_mean(self.data_format, EVENT_FORMATS)
-            raise InputError(f"There is no data format {self.data_format!r}.", hint=known)
+            raise InputError(f"Data format {self.data_format!r} does not exist.", hint=known)
         if not ResourceId.parse(self.hub, "Microsoft.EventHub/namespaces/eventhubs"):
             raise InputError(
                 f"{self.hub!r} is not the resource ID of an event hub.",
-                hint="Write /subscriptions/…/providers/Microsoft.EventHub/namespaces/…/eventhubs/…",
+                hint="Use the form /subscriptions/…/providers/Microsoft.EventHub/namespaces/…/eventhubs/…",
             )
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionPlan(Plan):
-    """A data connection to create, of which there must be none by that name before.
+    """A data connection to create; none of that name may exist.
 
-    ``cluster`` is the session's name, ``resource_id`` the cluster's. ``gate`` is what the policies say of the identity.
+    ``cluster`` is the session's name, ``resource_id`` the cluster's. ``gate`` shows whether the policies allow the
+    identity to be used.
     """
 
     cluster: str
@@ -64,7 +65,7 @@ class ConnectionPlan(Plan):
             "tableName": self.stream.table,
             "dataFormat": self.stream.data_format.upper(),
             "mappingRuleName": self.stream.mapping,
-            # The cluster's own stands for the system identity.
+            # The cluster's own resource ID means the system identity.
             "managedIdentityResourceId": self.resource_id if is_system else self.identity.resource_id,
         }
         filled = {name: value for name, value in properties.items() if value}
@@ -87,15 +88,15 @@ class ConnectionPlan(Plan):
 
     @property
     def grant(self) -> str:
-        """Return the line that grants what the policies do not; empty where they do."""
+        """Return the line that makes a missing grant; empty if the policies already allow the identity."""
         return "".join(self.gate.fixes)
 
     def report(self) -> Report:
-        """Return the plan with what the policies say of it, and the request."""
+        """Return the plan with the decision of the policies, and the request."""
         lines = (
             f"{_FLOW.usage} for {self.identity} is {_STATES[self.gate.state]}: {self.gate.reason}.",
-            *([f"Before it works: {self.grant}"] if self.grant else []),
-            f"The identity needs on the event hub, which is not checked: {_FLOW.external}.",
+            *([f"Grant it first: {self.grant}"] if self.grant else []),
+            f"On the event hub, the identity needs {_FLOW.external} (not checked).",
         )
         request = Code(f"{self.steps[0]}\n{json.dumps(self.body, indent=2)}", "")
         return Report(self.title, self.summary, (Section("", (*map(Line, lines), request)),))

@@ -1,4 +1,4 @@
-"""Data connections: streams that a cluster ingests by itself, each as an identity."""
+"""Data connections: streams that a cluster ingests automatically, each as an identity."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ _WORKFLOWS: Final = {row.id.removeprefix("dataconnection."): row for row in WORK
 class DataConnection:
     """A data connection as Azure Resource Manager shows it.
 
-    ``identity`` is the resource ID of a user-assigned identity, or the cluster's own for its system identity; empty where
-    it goes by a key. ``principal`` is the object ID, where it is shown. ``stream`` is what it reads from. One that
-    ``routes`` sends each event to the database that the event names.
+    ``identity`` is the resource ID of a user-assigned identity, or the cluster's own for its system identity; empty if
+    the connection authenticates with a key. ``principal`` is the object ID, if shown. ``stream`` is what it reads from.
+    ``routes`` means that each event goes to the database that the event names.
     """
 
     name: str
@@ -35,23 +35,23 @@ class DataConnection:
 
     @property
     def title(self) -> str:
-        """Give the kind for people."""
+        """Return the kind for display."""
         row = _WORKFLOWS.get(self.kind.casefold())
         return row.title if row else f"{self.kind} data connection"
 
     @property
     def scope(self) -> Scope:
-        """Give the scope of its database."""
+        """Return the scope of its database."""
         return Scope.database(self.database)
 
     def runs_as(self, directory: Directory, cluster: str) -> Identity | None:
-        """Return the identity, None where none is known; ``cluster`` is the resource ID that names the system identity."""
+        """Return the identity, None if it is not known; ``cluster`` is the resource ID that means the system identity."""
         name = SYSTEM if self.identity and self.identity.casefold() == cluster.casefold() else self.identity
         return directory.named(name) or directory.named(self.principal)
 
     @property
     def inferred(self) -> bool:
-        """Tell whether no documentation page says that the usage is needed."""
+        """Check whether the need for the usage is inferred, because no documentation page states it."""
         row = _WORKFLOWS.get(self.kind.casefold())
         return row is None or row.sure != "documented"
 
@@ -59,9 +59,9 @@ class DataConnection:
 def needs(
     found: Iterable[DataConnection], directory: Directory, cluster: str, databases: Iterable[str] = ()
 ) -> Iterator[Need]:
-    """Give what data connections need; those that go by a key need nothing of an identity.
+    """Yield the needs of data connections; those that authenticate with a key have none.
 
-    Of one that routes, in which of the ``databases`` beside its own it is used cannot be told.
+    For a connection that routes events, the other ``databases`` in which it uses its identity cannot be determined.
     """
     places = [Scope.database(name) for name in databases]
     for one in found:
@@ -71,7 +71,7 @@ def needs(
         identity = str(who.object_id) if who else one.principal or None
         target = f", into table {one.table}" if one.table else ""
         says = f"data connection {one.name} ({one.title}){target}"
-        says += "" if identity else ", by an identity that is not assigned"
+        says += "" if identity else ", with an identity that is not assigned"
         yield Need(identity, USAGE, one.scope, (Evidence(DATA_CONNECTIONS, says, inferred=one.inferred),))
         says = f"data connection {one.name} of the {one.scope} sends each event to the database that the event names"
         for place in (place for place in places if one.routes and place != one.scope):
@@ -79,13 +79,13 @@ def needs(
 
 
 def verdict(one: DataConnection, facts: Facts, cluster: str) -> Access:
-    """Tell whether the policies allow a data connection its identity, and why."""
+    """Return whether the policies allow a data connection to use its identity, and why."""
     if not one.identity and not one.principal:
-        return Access(allowed=None, reason="it names no managed identity")
+        return Access(allowed=None, reason="it does not use a managed identity")
     who = one.runs_as(facts.directory, cluster)
     if facts.assigned is not None and (who is None or facts.directory.state(who.object_id) == "orphan"):
         return Access(allowed=False, reason="its identity is not assigned to the cluster")
     identity = str(who.object_id) if who else one.principal
     if not identity:
-        return Access(allowed=None, reason="which identity it is was not told")
+        return Access(allowed=None, reason="its identity could not be determined")
     return access(facts.live, identity, USAGE, one.scope)

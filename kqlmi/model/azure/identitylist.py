@@ -1,4 +1,4 @@
-"""The identities of a cluster, assigned or in a policy, each with what the other side knows of it."""
+"""The list of a cluster's identities, assigned or in a policy, each with its assignment and its grants."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -9,7 +9,7 @@ from kqlmi.model.policy.policy import Snapshot
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """An identity: whether it is assigned (None where that is not known), and its usages in each scope."""
+    """An identity, whether it is assigned (None if that is not known), and its usages in each scope."""
 
     identity: Identity
     assigned: bool | None
@@ -17,19 +17,19 @@ class Listed:
 
     @property
     def note(self) -> str:
-        """Give what is wrong between assignment and policies; empty where nothing is."""
+        """Return how assignment and policies disagree about the identity; empty if they do not."""
         if self.assigned and not self.grants:
-            return "in no policy"
+            return "not in any policy"
         if self.assigned is False:
-            was = ", once the cluster's own" if self.identity.is_system and self.identity.object_id != SYSTEM else ""
-            return f"orphan: not assigned{was}"
+            is_earlier = self.identity.is_system and self.identity.object_id != SYSTEM
+            return f"orphan: not assigned{', formerly the system identity' if is_earlier else ''}"
         return ""
 
 
 def listed(policies: Snapshot, assigned: Iterable[Identity] | None) -> tuple[Listed, ...]:
-    """Give the assigned identities, then those that only policies name.
+    """Return the assigned identities, then those that occur only in policies.
 
-    An entry by ``IsSystem`` whose object ID is not that of the system identity now is another identity, and not ``system``.
+    An entry with ``IsSystem`` whose object ID is not the current system identity's is listed as a separate identity.
     """
     known = None if assigned is None else tuple(assigned)
     found = {one.principal_id: Listed(one, assigned=True) for one in known or ()}

@@ -1,4 +1,4 @@
-"""The ID of a resource in Azure."""
+"""The resource ID of an Azure resource."""
 
 import re
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _RESOURCE_ID: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class ResourceId:
-    """Where a resource is: ``name`` is the last one of its path, as that of an event hub behind its namespace."""
+    """A parsed resource ID; ``name`` is the last name of its path, such as that of an event hub in its namespace."""
 
     subscription: str
     group: str
@@ -21,7 +21,7 @@ class ResourceId:
 
     @classmethod
     def parse(cls, text: str, kind: str) -> "ResourceId | None":
-        """Read a resource ID; None where the text is none of that kind, such as ``Microsoft.Kusto/clusters``."""
+        """Read a resource ID of a kind such as ``Microsoft.Kusto/clusters``; return None for any other text."""
         found = _RESOURCE_ID.fullmatch(text)
         if found is None:
             return None

@@ -1,4 +1,4 @@
-"""The security roles that somebody holds on a cluster, and what they let kqlmi do."""
+"""The security roles of a principal on a cluster, and what they allow kqlmi to do."""
 
 import re
 from collections.abc import Sequence
@@ -7,8 +7,8 @@ from typing import Final, Literal
 
 from kqlmi.errors import printable
 
-# The documented roles. How `.show principal roles` spells them is not, so that spaces, letter case and the name of the
-# database between the words make no difference.
+# The roles are documented, but not how `.show principal roles` spells them; so spaces, letter case and a database's name
+# between the words are ignored.
 _CLUSTER_ROLE: Final = re.compile(r"all\s*databases\s*(admin|viewer|monitor)s?", re.IGNORECASE)
 _DATABASE_ROLE: Final = re.compile(
     r"(?:database(?:.*?\s)?)?(admin|user|unrestricted\s*viewer|viewer|ingestor|monitor)s?", re.IGNORECASE
@@ -20,7 +20,7 @@ Answer = Literal["yes", "no", "not known"]
 
 @dataclass(frozen=True, slots=True)
 class HeldRole:
-    """A role as a cluster told it; ``kind`` is ``admin``, ``viewer``, …, or empty where the role is not recognised.
+    """A role as a cluster reports it; ``kind`` is ``admin``, ``viewer``, …, or empty if the role is not recognised.
 
     ``database`` is empty for a role in all databases.
     """
@@ -36,7 +36,7 @@ class HeldRole:
 
 @dataclass(frozen=True, slots=True)
 class Ability:
-    """What kqlmi can do for somebody, and what decides it."""
+    """One thing that kqlmi may or may not be able to do for a principal, and why."""
 
     what: str
     answer: Answer
@@ -47,7 +47,7 @@ class Ability:
 
 
 def read_role(text: str, where: str) -> HeldRole:
-    """Give a role by its name and the scope that it is told with; one that cannot be read is kept as it is."""
+    """Return a role by its reported name and scope; one that is not recognised is kept as reported."""
     if found := _CLUSTER_ROLE.fullmatch(text.strip()):
         return HeldRole(text, where, found[1].lower())
     database, role = _DATABASE.fullmatch(where.strip()), _DATABASE_ROLE.fullmatch(text.strip())
@@ -57,31 +57,36 @@ def read_role(text: str, where: str) -> HeldRole:
 
 
 def changing(roles: Sequence[HeldRole] | None, *, read_only: bool = False) -> Ability:
-    """Give whether roles let kqlmi change policies; that needs AllDatabasesAdmin, for a database's as well."""
+    """Return whether roles allow kqlmi to change policies, which requires AllDatabasesAdmin even for a database's policy."""
     if read_only:
         return Ability("change policies", "no", "the session is read-only")
-    return _by_role("change policies", roles, {"admin"}, "it needs AllDatabasesAdmin")
+    return _by_role("change policies", roles, {"admin"}, "it requires AllDatabasesAdmin")
 
 
 def abilities(roles: Sequence[HeldRole] | None, *, read_only: bool = False) -> tuple[Ability, ...]:
-    """Give what roles let kqlmi do beyond reading policies; None where they are not known."""
+    """Return what roles allow kqlmi to do beyond reading policies; ``roles`` is None if they are not known."""
     return (
         changing(roles, read_only=read_only),
-        _by_role("see what others changed, in the journal", roles, {"admin"}, "it needs AllDatabasesAdmin"),
+        _by_role("see changes by others in the journal", roles, {"admin"}, "it requires AllDatabasesAdmin"),
         _by_role(
-            "see what others ran, for the audit", roles, {"admin", "monitor"}, "it needs AllDatabasesAdmin or …Monitor"
+            "see queries and commands of others for the audit",
+            roles,
+            {"admin", "monitor"},
+            "it requires AllDatabasesAdmin or AllDatabasesMonitor",
         ),
         Ability(
-            "assign identities to the cluster", "not known", "a role in Azure decides, and the cluster does not tell it"
+            "assign identities to the cluster",
+            "not known",
+            "an Azure role decides this, and the cluster does not report it",
         ),
     )
 
 
 def _by_role(what: str, roles: Sequence[HeldRole] | None, enough: set[str], need: str) -> Ability:
     if roles is None:
-        return Ability(what, "not known", f"{need}, and the roles are not told")
+        return Ability(what, "not known", f"{need}, and the roles are not known")
     if any(role.kind in enough and not role.database for role in roles):
         return Ability(what, "yes")
     if unread := [printable(role.text) for role in roles if not role.kind]:
-        return Ability(what, "not known", f"{need}, and whether that is {', '.join(unread)} is not known")
-    return Ability(what, "no", f"{need}, which is none of the roles told")
+        return Ability(what, "not known", f"{need}, and whether {', '.join(unread)} includes that is not known")
+    return Ability(what, "no", f"{need}, which is not among the reported roles")
