@@ -65,12 +65,12 @@ def test_each_grant_that_stays_or_goes_has_its_reason(busy: Busy) -> None:
     busy.grant("spare", "ExternalTable", "Samples")
     found = busy.session.tighten()
     text = str(found.reasons)
-    assert f"Kept:  reader ({busy.ids['reader']}) ExternalTable at the database Samples: external table T" in text
+    assert f"Keep:   reader ({busy.ids['reader']}) ExternalTable at the database Samples: external table T" in text
     assert "NativeIngestion at the cluster: cannot be proven unused" in text
-    assert f"Taken: spare ({busy.ids['spare']}) ExternalTable at the database Samples: no use in Samples" in text
-    assert "All at the cluster: what has to stay of it is granted by name" in text
+    assert f"Revoke: spare ({busy.ids['spare']}) ExternalTable at the database Samples: no use in Samples" in text
+    assert "All at the cluster: the usages to keep are granted by name" in text
     changed = {(one.scope, one.identity, one.usage) for one in found.plan.changes if one.kind == "revoke"}
-    assert changed == {(one.scope, one.identity, one.usage) for one in found.reasons.taken}
+    assert changed == {(one.scope, one.identity, one.usage) for one in found.reasons.revoked}
 
 
 def test_what_is_not_proven_goes_only_where_that_is_said(busy: Busy) -> None:
@@ -78,7 +78,7 @@ def test_what_is_not_proven_goes_only_where_that_is_said(busy: Busy) -> None:
     busy.work(slow=True)
     busy.grant("spare", "All", "Samples")
     found = busy.session.tighten(also_unproven=True)
-    assert f"Taken: spare ({busy.ids['spare']}) All at the database Samples: no use of it was seen" in str(
+    assert f"Revoke: spare ({busy.ids['spare']}) All at the database Samples: no use of it was seen" in str(
         found.reasons
     )
     busy.session.apply(found.plan)

@@ -29,7 +29,7 @@ def test_an_audit_prints_a_page_and_gives_a_row_for_each_finding(
     assert set(frame.rule) == {"unused", "over-broad", "redundant"}
     assert all(f"{one}  " in page for one in frame.finding)
     assert all(isinstance(one, list) and one for one in frame.evidence)
-    assert all(frame.mended_by)
+    assert all(frame.fixed_by)
 
 
 def test_a_finding_is_shown_with_its_plan_and_mended_by_its_id(
@@ -42,7 +42,7 @@ def test_a_finding_is_shown_with_its_plan_and_mended_by_its_id(
     capsys.readouterr()
     connected.run(f"%kqlmi audit {one}")
     shown = capsys.readouterr().out
-    assert "evidence: All, by .show database ['Telemetry'] policy managed_identity" in shown
+    assert "evidence: All, according to .show database ['Telemetry'] policy managed_identity" in shown
     assert ".alter database ['Telemetry'] policy managed_identity" in shown
     [command] = re.findall(r"To apply it: (%kqlmi apply .*)", shown)
     assert command == f"%kqlmi apply {one} --revoke"
@@ -73,8 +73,8 @@ def test_tightening_gives_its_reasons_and_is_carried_out_by_its_id(
 ) -> None:
     connected.run("%kqlmi tighten")
     shown = capsys.readouterr().out
-    assert re.search(r"Kept: .* NativeIngestion at the database Samples: cannot be proven unused", shown)
-    assert re.search(r"Taken: .* All at the database Telemetry", shown)
+    assert re.search(r"Keep: .* NativeIngestion at the database Samples: cannot be proven unused", shown)
+    assert re.search(r"Revoke: .* All at the database Telemetry", shown)
     [command] = re.findall(r"To apply it: (%kqlmi apply .*)", shown)
     connected.run(command)
     capsys.readouterr()
@@ -82,7 +82,7 @@ def test_tightening_gives_its_reasons_and_is_carried_out_by_its_id(
     assert "Nothing to do on test." in capsys.readouterr().out
     connected.run("%kqlmi tighten --also-unproven")
     shown = capsys.readouterr().out
-    assert re.search(r"Taken: .* NativeIngestion .* not seen, though not proven unused", shown)
+    assert re.search(r"Revoke: .* NativeIngestion .* not seen in use, but not proven unused", shown)
     assert "--revoke" in shown
 
 

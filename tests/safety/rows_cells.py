@@ -203,7 +203,7 @@ def a_signature_in_a_command_that_may_not_be_sent(scene: Scene) -> None:
     scene.fails(f"%kqlmi ingest '{DATA}/a.csv?{scene.secrets.sas()}' into R --identity loader")
 
 
-@row("carries a query string or credentials")
+@row("contains a query string or credentials")
 def a_signature_or_a_key_in_what_is_to_be_ingested(scene: Scene) -> None:
     scene.connect(f"--ingest-url {scene.cluster.ingest_url}")
     for uri in (

@@ -1,1 +1,1 @@
-"""The audit: its rules, its findings, and the smallest policies that suffice."""
+"""The audit: its rules, its findings, and the smallest sufficient policies."""

@@ -1,4 +1,4 @@
-"""An audit: every rule over the facts of a cluster, with the plan that fixes each finding."""
+"""An audit: the findings of every rule on a cluster, with the plan that fixes each."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -15,11 +15,11 @@ from kqlmi.report import Block, Code, Described, Line, Report, Rows, Section, to
 
 @dataclass(frozen=True)
 class Audit(Described):
-    """What an audit found, by severity.
+    """The findings of an audit, by severity.
 
-    ``accepted`` are findings that an acceptance takes out, ``expired`` the acceptances that count no more. ``plans`` are
-    by the finding's ID, for those that a plan can fix. ``unread`` says what stood against each policy that was not read, ``why_not_assigned`` what stood against the assigned
-    identities where they were asked for.
+    ``accepted`` are findings that an acceptance covers, ``expired`` the acceptances that are no longer valid. ``plans``
+    are by the ID of the finding, for those that a plan can fix. ``unread`` contains a line for each policy that was not
+    read, with the reason; ``why_not_assigned`` is why the assigned identities were not read, if they were requested.
     """
 
     cluster: str
@@ -34,27 +34,27 @@ class Audit(Described):
     why_not_assigned: str = ""
 
     def worst(self, at_least: Severity) -> tuple[Finding, ...]:
-        """Give the findings that are of a severity or above; those that were accepted do not count."""
+        """Return the findings of a severity or above, without accepted ones."""
         return tuple(one for one in self.findings if SEVERITIES.index(one.severity) <= SEVERITIES.index(at_least))
 
     def finding(self, prefix: str) -> Finding:
-        """Return a finding by the beginning of its ID; InputError if there is none, or several."""
+        """Return a finding by a prefix of its ID; InputError if none or several match."""
         known = (*self.findings, *(one for one, _ in self.accepted))
         found = [one for one in known if one.id.startswith(prefix.casefold())]
         if len(found) == 1:
             return found[0]
         if found:
-            raise InputError(f"{prefix!r} begins the IDs of {len(found)} findings.", hint="Give more of it.")
+            raise InputError(f"{prefix!r} matches the IDs of {len(found)} findings.", hint="Use a longer prefix.")
         hint = did_you_mean(prefix, [one.id for one in known]) if known else "There are no findings."
-        raise InputError(f"There is no finding {prefix!r} on {self.cluster} by now.", hint=hint)
+        raise InputError(f"The current audit of {self.cluster} has no finding {prefix!r}.", hint=hint)
 
     @property
     def rows(self) -> Rows:
         """Return a row for each finding, by severity.
 
         Columns: ``finding`` (its ID), ``severity``, ``rule``, ``scope``, ``object_id``, ``usage``, ``message``, ``evidence``
-        (a list: each with its source and window), ``mended_by`` (the plan's summary, empty where there is none) and
-        ``why_not``.
+        (a list of texts, each with its source and window), ``fixed_by`` (the plan's summary, empty if there is no plan)
+        and ``why_not``.
         """
         return Rows.of(
             self.findings,
@@ -67,19 +67,19 @@ class Audit(Described):
                 "usage": lambda one: one.usage,
                 "message": lambda one: one.message,
                 "evidence": lambda one: list(map(str, one.evidence)),
-                "mended_by": lambda one: self.plans[one.id].summary if one.id in self.plans else "",
+                "fixed_by": lambda one: self.plans[one.id].summary if one.id in self.plans else "",
                 "why_not": lambda one: one.fix.why_not,
             },
         )
 
     def explain(self, finding: Finding) -> str:
-        """Return a finding with its evidence, and why no plan fixes it or what else to know, for people."""
+        """Return a finding for display, with its evidence, and why no plan fixes it or a note on the plan."""
         return to_text(
             Report("", blocks=(Section(_line(finding), tuple(_details(finding)), folded=True),)), unfold=True
         )
 
     def report(self) -> Report:
-        """Return the findings, each with its evidence and the commands that fix it in a fold, and what was not seen."""
+        """Return the findings, each with its evidence and the commands that fix it folded, and what was not read."""
         counts = ", ".join(f"{sum(one.severity == name for one in self.findings)} {name}" for name in SEVERITIES)
         return Report(f"Audit of {self.cluster}", f"{counts}.", tuple(self._blocks()))
 
@@ -90,29 +90,29 @@ class Audit(Described):
         for finding, by in self.accepted:
             yield Line(f"accepted until {by.until}  {finding.id}  {finding.rule}: {by.reason}")
         for by in self.expired:
-            yield Line(f"No longer accepted since {by.until}: {by.rule} at the {by.scope} ({by.reason}).")
+            yield Line(f"Acceptance expired after {by.until}: {by.rule} at the {by.scope} ({by.reason}).")
         yield from (Line(f"Not read: {one}") for one in self.unread)
         if not self.knows_assigned:
             why = self.why_not_assigned or "Azure Resource Manager was not asked which identities are assigned."
             yield Line(f"Not checked: orphans, because {why}")
         if failed := [one for one in self.sources if one.outcome != "read"]:
-            title = f"Sources: {len(self.sources) - len(failed)} read in full; not so"
+            title = f"Sources: {len(self.sources) - len(failed)} read in full, {len(failed)} not"
             yield Section(title, tuple(map(Line, _together(failed))))
         else:
             yield Line("All sources were read.")
         if self.unproven:
             reasons = dict.fromkeys(f"{one.usage}: {one.why}" for one in self.unproven)
-            title = f"Grants that were not seen in use, and are not proven unused: {len(self.unproven)}."
+            title = f"Grants not seen in use, but not proven unused: {len(self.unproven)}."
             yield Section(title, tuple(map(Line, reasons)))
 
 
 def audit(facts: Facts) -> tuple[Finding, ...]:
-    """Give the findings of every rule, by severity."""
+    """Return the findings of every rule, by severity."""
     return without_duplicates(one for rule in RULES.values() for one in rule.check(facts))
 
 
 def unproven(facts: Facts) -> Iterator[Reason]:
-    """Yield the grants of which no use was seen, each with why that does not prove it unused."""
+    """Yield the grants that were not seen in use, each with the reason why that does not prove it unused."""
     for scope, identity, usage in facts.grants:
         if usage == ALL or not known_usage(usage) or without_effect(scope, usage):
             continue
@@ -123,7 +123,7 @@ def unproven(facts: Facts) -> Iterator[Reason]:
 def sorted_out(
     findings: Iterable[Finding], acceptances: Iterable[Acceptance], facts: Facts, today: str
 ) -> tuple[tuple[Finding, ...], tuple[tuple[Finding, Acceptance], ...], tuple[Acceptance, ...]]:
-    """Give the findings that stand, those that are accepted, and the acceptances that expired before ``today``."""
+    """Return the open findings, the accepted ones, and the acceptances that expired before ``today``."""
     every = tuple(acceptances)
     current = [one for one in every if one.until >= today]
     known = facts.directory.identities
@@ -148,7 +148,7 @@ def _details(finding: Finding) -> Iterator[Line]:
 
 
 def _together(sources: Iterable[Source]) -> Iterator[str]:
-    """Give one line for the sources of a name that ended alike, whatever the database."""
+    """Yield one line for all databases in which a source had the same outcome."""
     found: dict[Source, list[str]] = {}
     for one in sources:
         found.setdefault(replace(one, database=""), []).extend(filter(None, [one.database]))

@@ -14,7 +14,7 @@ _FORMAT: Final = 1
 
 
 def to_json(audit: Audit) -> str:
-    """Give an audit as JSON.
+    """Return an audit as JSON.
 
     Properties: ``kqlmi`` (the format, 1), ``cluster``, ``findings``, ``accepted`` (findings with ``reason`` and ``until``),
     ``unproven``, ``sources`` (with ``outcome`` and ``window``) and ``unread``. A finding has ``id``, ``rule``, ``severity``,
@@ -39,7 +39,7 @@ def to_json(audit: Audit) -> str:
 
 
 def to_sarif(audit: Audit, version: str) -> str:
-    """Give an audit as a SARIF 2.1.0 log; accepted findings are suppressed results."""
+    """Return an audit as a SARIF 2.1.0 log, in which accepted findings are suppressed results."""
     rules = [
         {"id": row.name, "shortDescription": {"text": row.about}, "defaultConfiguration": {"level": "warning"}}
         for row in RULES.values()
@@ -83,7 +83,7 @@ def _result(audit: Audit, one: Finding, by: Acceptance | None = None) -> dict[st
 
 
 def _message(text: str) -> str:
-    """Return what a viewer of SARIF shows as a text: a cluster's names hold no link and no placeholder in it."""
-    # SARIF 2.1.0 doubles braces (3.11.5). It has no escape for a whole link (3.11.6), so its two halves are kept apart,
-    # for which Markdown has an escape.
+    """Return a text escaped for SARIF, so that names from a cluster form no link and no placeholder in it."""
+    # SARIF 2.1.0 doubles braces (3.11.5). It has no escape for a link (3.11.6), so Markdown's escape separates the two
+    # halves of one.
     return printable(text).replace("{", "{{").replace("}", "}}").replace("](", "]\\(")

@@ -1,4 +1,4 @@
-"""Findings: what an audit says of the policies of a cluster, and what its rules look at."""
+"""The findings of an audit, and the facts that its rules examine."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,7 +17,7 @@ Severity = Literal["high", "medium", "low"]
 SEVERITIES: Final[tuple[Severity, ...]] = ("high", "medium", "low")
 
 Edits = Mapping[Scope, Policy | None]
-"""The policies that are wanted, for the scopes that change: what ``Session.plan`` takes."""
+"""The desired policies of the scopes that change, as ``Session.plan`` accepts them."""
 
 ScopedGrant = tuple[Scope, str, str]
 """A scope, an identity and a usage."""
@@ -25,7 +25,7 @@ ScopedGrant = tuple[Scope, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Fix:
-    """What fixes a finding: ``edits``, or None with the reason ``why_not``; ``note`` says what else to know."""
+    """The fix of a finding: ``edits``, or None with the reason in ``why_not``; ``note`` is a remark on the edits."""
 
     edits: Edits | None = None
     why_not: str = ""
@@ -34,9 +34,9 @@ class Fix:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong, or wider than it need be.
+    """One thing in the policies that is wrong or wider than necessary.
 
-    ``identity`` and ``usage`` are empty where a rule is about neither; ``subject`` is then what it is about. ``rule`` is
+    ``identity`` and ``usage`` are empty if they do not apply; ``subject`` is then what the finding is about. ``rule`` is
     filled in by the decorator of the rule.
     """
 
@@ -52,7 +52,7 @@ class Finding:
 
     @property
     def id(self) -> str:
-        """Give a short name that stays the same as long as the finding does; it begins with ``f``."""
+        """Return a short ID that begins with ``f`` and is the same in every audit that has the finding."""
         where = "" if self.scope.name is None else f"database {database_key(self.scope.name)}"
         parts = (self.rule, where, self.identity, self.usage, self.subject)
         text = "\0".join(parts)
@@ -61,9 +61,9 @@ class Finding:
 
 @dataclass(frozen=True)
 class Facts:
-    """What rules look at: the policies that were read, the discovered use, and the assigned identities.
+    """The facts that rules examine: the policies that were read, the discovered use, and the assigned identities.
 
-    ``assigned`` is None where Azure Resource Manager did not tell which identities the cluster has.
+    ``assigned`` is None if Azure Resource Manager did not report the identities of the cluster.
     """
 
     policies: Snapshot
@@ -72,9 +72,9 @@ class Facts:
 
     @classmethod
     def of(cls, policies: Snapshot, discovery: Discovery, assigned: Iterable[Identity] | None = None) -> "Facts":
-        """Return the facts, the system identity called ``system`` wherever its own object ID is used.
+        """Return the facts, with ``system`` for the system identity wherever its object ID is used.
 
-        The entries of an earlier system identity are kept apart.
+        The entries of an earlier system identity are marked as such.
         """
         listed = None if assigned is None else tuple(assigned)
         known = Directory.of(policies, listed)
@@ -83,12 +83,12 @@ class Facts:
 
     @cached_property
     def directory(self) -> Directory:
-        """Return who is who, by the policies and Azure Resource Manager."""
+        """Return the directory of the policies and Azure Resource Manager."""
         return Directory.of(self.policies, self.assigned)
 
     @cached_property
     def live(self) -> Snapshot:
-        """Give the policies without the objects of orphans, which allow nothing."""
+        """Return the policies without the objects of orphans, which allow nothing."""
         return Snapshot(
             {
                 scope: policy and Policy(tuple(one for one in policy.entries if not self.is_orphan(one)))
@@ -97,12 +97,12 @@ class Facts:
         )
 
     def is_orphan(self, entry: Entry) -> bool:
-        """Tell whether an object is of an identity that is not assigned to the cluster; never where that is not known."""
+        """Check whether an object's identity is not assigned to the cluster; False if that is not known."""
         return self.assigned is not None and entry.object_id not in self._assigned_ids
 
     @cached_property
     def grants(self) -> tuple[ScopedGrant, ...]:
-        """Return every grant of an identity that is assigned, or may be."""
+        """Return every grant to an identity that is, or may be, assigned."""
         return tuple((scope, *grant) for scope in self.live.policies for grant in sorted(self.live.grants(scope)))
 
     @cached_property
@@ -110,43 +110,43 @@ class Facts:
         return frozenset(key for one in self.assigned or () for key in (one.object_id, one.principal_id))
 
     def granted(self, scope: Scope, says: str) -> Evidence:
-        """Give a policy as evidence."""
+        """Return a policy as evidence."""
         return Evidence(commands.show(scope), says)
 
     def revoked(self, scope: Scope, identity: str, *usages: str) -> Policy:
-        """Give the policy of a scope without some usages of an identity, and without its orphans.
+        """Return the policy of a scope without some usages of an identity, and without its orphans.
 
-        A revoke is an ``.alter`` with all that remains, which the service refuses whole if it repeats an orphan.
+        A revoke is an ``.alter`` with everything that remains, which the service refuses if it contains an orphan.
         """
         return (self.live.policies[scope] or Policy.empty()).revoke(identity, *usages, also=usages)
 
     def about(self, grant: ScopedGrant, severity: Severity, says: str, fix: Fix, *evidence: Evidence) -> Finding:
-        """Return a finding about a grant; ``says`` ends its sentence, and ``evidence`` adds to the policy itself."""
+        """Return a finding about a grant; ``says`` ends its message, and ``evidence`` is added to the policy as evidence."""
         scope, identity, usage = grant
         message = f"{self.directory.name(identity)} is granted {usage} at the {scope}{says}"
         return Finding(severity, scope, identity, usage, message, (self.granted(scope, usage), *evidence), fix)
 
     def plan_to_revoke(self, grant: ScopedGrant) -> Fix:
-        """Return what takes a grant away, or why no plan can."""
+        """Return the fix that revokes a grant, or why no plan can."""
         scope, identity, usage = grant
         return self.plan({scope: self.revoked(scope, identity, usage)})
 
     def plan(self, edits: Edits, note: str = "") -> Fix:
-        """Return what fixes a finding by edits, or why no plan can."""
+        """Return the fix that makes edits, or why no plan can."""
         for scope in edits:
             if scope in self.discovery.followers:
-                return Fix(why_not=f"the {scope} follows another cluster's, where its policy lives")
+                return Fix(why_not=f"the {scope} follows a database of another cluster, where its policy is defined")
             if scope not in self.policies.policies:
                 return Fix(why_not=f"the policy of the {scope} was not read")
         revokes = [scope for scope, after in edits.items() if not self.live.grants(scope) <= grants_of(after)]
         if any(self.live.policies[scope] != self.policies.policies[scope] for scope in revokes):
-            note = f"{note} The objects of identities that are not assigned go too.".strip()
+            note = f"{note} The objects of identities that are not assigned are removed too.".strip()
         return Fix(edits, note=note)
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why one grant stays, comes or goes."""
+    """One grant, and why it is kept, revoked or not proven unused."""
 
     scope: Scope
     identity: str
@@ -159,7 +159,7 @@ Check = Callable[[Facts], Iterator[Finding]]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule of the audit: its name, what it is about in a sentence, and its function."""
+    """One rule of the audit: its name, a sentence about what it reports, and its function."""
 
     name: str
     about: str
@@ -170,7 +170,7 @@ RULES: dict[str, Rule] = {}
 
 
 def rule(name: str) -> Callable[[Check], Check]:
-    """Register a function as a rule; the first line of its docstring says what it is about."""
+    """Register a function as a rule; the first line of its docstring states what it reports."""
 
     def register(check: Check) -> Check:
         def named(facts: Facts) -> Iterator[Finding]:
@@ -184,7 +184,7 @@ def rule(name: str) -> Callable[[Check], Check]:
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """A finding that somebody accepts for a reason, until a day (in ISO form, that day included).
+    """The acceptance of a finding for a reason, up to and including a day in ISO form.
 
     ``identity`` is an object ID, ``system`` or a display name; ``scope`` is written as findings show it.
     """
@@ -197,7 +197,7 @@ class Acceptance:
     until: str
 
     def fits(self, finding: Finding, known: Mapping[str, Identity]) -> bool:
-        """Tell whether it is about a finding: rule, scope, identity and usage are all the same."""
+        """Check whether the acceptance matches a finding in rule, scope, identity and usage."""
         one = known.get(finding.identity)
         names = {finding.identity.casefold()} | ({one.display_name.casefold()} - {""} if one else set())
         return (
@@ -209,7 +209,7 @@ class Acceptance:
 
 
 def without_duplicates(found: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Give the findings by severity, the evidence of those that are the same put together."""
+    """Return the findings by severity, with the evidence of equal ones merged."""
     by_id: dict[str, Finding] = {}
     for one in found:
         first = by_id.get(one.id)

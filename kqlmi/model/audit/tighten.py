@@ -1,4 +1,4 @@
-"""The smallest policies that keep everything that identities are really used for."""
+"""The smallest policies that still allow all discovered use of identities."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,19 +13,19 @@ from kqlmi.report import Described, Line, Report
 
 @dataclass(frozen=True, slots=True)
 class Tightened(Described):
-    """The policies that are left, and the reason of each grant in them and of each that goes.
+    """The tightened policies, and the reason for each grant that they keep or revoke.
 
-    ``names`` gives identities for people.
+    ``names`` contains the identities for display.
     """
 
     edits: Edits
     kept: tuple[Reason, ...]
-    taken: tuple[Reason, ...]
+    revoked: tuple[Reason, ...]
     names: dict[str, str]
 
     def report(self) -> Report:
         """Return the reasons, a line each."""
-        both = (("Kept: ", self.kept), ("Taken:", self.taken))
+        both = (("Keep:  ", self.kept), ("Revoke:", self.revoked))
         return Report(
             "",
             blocks=tuple(
@@ -37,10 +37,10 @@ class Tightened(Described):
 
 
 def tighten(facts: Facts, *, also_unproven: bool = False) -> Tightened:
-    """Give the smallest policies that keep all discovered use of what is granted now.
+    """Return the smallest policies that keep all discovered use of the current grants.
 
-    A usage that cannot be proven unused stays, unless ``also_unproven``; one that the catalogue does not know stays in
-    any case. What is used and not granted is not granted here: that is for the finding ``missing``.
+    A usage that cannot be proven unused stays, unless ``also_unproven``; one that is not in the catalogue always stays.
+    Use that is not granted is not granted here either: the rule ``missing`` reports it.
     """
     live = facts.live
     wanted: dict[Scope, dict[tuple[str, str], str]] = {scope: {} for scope in live.policies}
@@ -51,19 +51,19 @@ def tighten(facts: Facts, *, also_unproven: bool = False) -> Tightened:
                 wanted[scope][identity, usage] = why
     for scope, identity, usage in facts.grants:
         if not known_usage(usage) and (scope.is_cluster or (identity, usage) not in live.grants(Scope.cluster())):
-            wanted[scope][identity, usage] = "this version does not know the usage"
+            wanted[scope][identity, usage] = "the usage is unknown to this version of kqlmi"
     free = [scope for scope in live.policies if scope not in facts.discovery.followers]
     edits = {scope: after for scope in free if (after := _policy(facts, scope, wanted[scope])) != live.policies[scope]}
     kept = (Reason(scope, *grant, why) for scope in live.policies for grant, why in wanted[scope].items())
     gone = (grant for grant in facts.grants if grant[0] in free and grant[1:] not in wanted[grant[0]])
-    taken = (Reason(*grant, _taken(facts, *grant, wanted)) for grant in gone)
+    revoked = (Reason(*grant, _why_revoked(facts, *grant, wanted)) for grant in gone)
     return Tightened(
-        edits, tuple(kept), tuple(taken), {identity: facts.directory.name(identity) for identity in holders}
+        edits, tuple(kept), tuple(revoked), {identity: facts.directory.name(identity) for identity in holders}
     )
 
 
 def _places(facts: Facts, identity: str, usage: str, *, also_unproven: bool) -> Iterator[tuple[Scope, str]]:
-    """Give where a usage is granted at the least, and why."""
+    """Yield the scopes in which a usage must at least be granted, and why."""
     cluster = Scope.cluster()
     everywhere = bool({(identity, usage), (identity, ALL)} & facts.live.grants(cluster))
     needed = {scope: _why(facts, identity, usage, scope, also_unproven=also_unproven) for scope in facts.live.policies}
@@ -73,7 +73,7 @@ def _places(facts: Facts, identity: str, usage: str, *, also_unproven: bool) -> 
         if everywhere and needed.get(cluster):
             yield cluster, needed[cluster]
         return
-    # Where it stays in every database, it stays at the cluster; and so it does for one whose policy lives elsewhere.
+    # A usage that every database keeps stays at the cluster, and so does one that a follower database needs.
     stays = len(homes) == len(facts.live.policies) - 1 and all(facts.discovery.doubt(usage, scope) for scope in homes)
     if everywhere and homes and (stays or facts.discovery.followers & set(homes)):
         yield cluster, needed[homes[0]]
@@ -84,7 +84,7 @@ def _places(facts: Facts, identity: str, usage: str, *, also_unproven: bool) -> 
 
 
 def _why(facts: Facts, identity: str, usage: str, scope: Scope, *, also_unproven: bool) -> str:
-    """Give why a usage stays in a database, or at the cluster; empty if it need not."""
+    """Return why a usage must stay in a database or at the cluster; empty if it need not."""
     if found := facts.discovery.uses(identity, usage, scope):
         return str(found[0].evidence[0])
     doubt = "" if also_unproven else facts.discovery.doubt(usage, scope)
@@ -92,7 +92,7 @@ def _why(facts: Facts, identity: str, usage: str, scope: Scope, *, also_unproven
 
 
 def _policy(facts: Facts, scope: Scope, wanted: dict[tuple[str, str], str]) -> Policy | None:
-    """Return the policy of a scope that grants just what is wanted."""
+    """Return the policy of a scope with exactly the wanted grants."""
     before = facts.live.policies[scope]
     policy = before or Policy.empty()
     usages: dict[str, list[str]] = {identity: [] for identity in policy.holdings}
@@ -102,20 +102,20 @@ def _policy(facts: Facts, scope: Scope, wanted: dict[tuple[str, str], str]) -> P
     return None if before is None and not after.entries else after
 
 
-def _taken(
+def _why_revoked(
     facts: Facts, scope: Scope, identity: str, usage: str, wanted: dict[Scope, dict[tuple[str, str], str]]
 ) -> str:
     if usage == ALL:
         places = wanted if scope.is_cluster else (scope, Scope.cluster())
         stays = any(holder == identity for place in places for holder, _ in wanted.get(place, {}))
-        return "what has to stay of it is granted by name" if stays else "no use of it was seen"
+        return "the usages to keep are granted by name" if stays else "no use of it was seen"
     if without_effect(scope, usage):
         return "it has no effect there"
     if (identity, usage) in wanted.get(Scope.cluster(), {}):
         return "the cluster grants it"
     moved = [str(place) for place, grants in wanted.items() if (identity, usage) in grants]
     if scope.is_cluster and moved:
-        return f"granted where it stays: {', '.join(moved)}"
+        return f"granted only where it is needed: {', '.join(moved)}"
     if doubt := facts.discovery.doubt(usage, scope):
-        return f"not seen, though not proven unused either: {doubt}"
+        return f"not seen in use, but not proven unused: {doubt}"
     return "; ".join(map(str, facts.discovery.evidence_of_absence(usage, scope))) or "nothing uses it"

@@ -1,1 +1,1 @@
-"""What texts use identities for."""
+"""The uses of identities in commands, queries, policies and connection strings."""

@@ -1,4 +1,4 @@
-"""The management commands that sign in elsewhere, and the connection strings and names of identities in them."""
+"""The management commands that access external resources, and their connection strings and identities."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -16,12 +16,12 @@ from kqlmi.model.uses.queryflows import Reading, Use, query_uses, store
 _WRITES: Final = frozenset({"create", "alter", "create-or-alter"})
 _POLICIES: Final = {"update": "update_policy", "query_acceleration": "query_acceleration"}
 _NO_IDENTITY: Final = frozenset({"mysql", "postgresql"})
-# No head of a command has more words; a text must not cost more than its length.
+# The head of a command has fewer words; the limit keeps the cost of a text proportional to its length.
 _MAX_WORDS: Final = 12
 
 
 def command_uses(nest: Nest) -> Iterator[Use]:
-    """Yield what a command or query is told about identities, the queries inside it included."""
+    """Yield the strings of a command or query that may name an identity, including those of queries inside it."""
     words = _words(nest) if nest.at(0) == "." else []
     head = [word for word, _ in words]
     if head[:2] == ["ingest", "inline"]:
@@ -46,7 +46,7 @@ def command_uses(nest: Nest) -> Iterator[Use]:
 
 
 def _words(nest: Nest) -> list[tuple[str, int]]:
-    """Return the words behind the dot, those with hyphens as one, each with the place behind it."""
+    """Return the words after the dot, hyphenated ones as one, each with the place of the token after it."""
     found: list[tuple[str, int]] = []
     place = 1
     while len(found) < _MAX_WORDS and place < len(nest.tokens) and nest.tokens[place].kind == "word":
@@ -63,9 +63,9 @@ def _each(flow: str, read: Reading, texts: Iterator[Text], database: str = "") -
 
 
 def _locators(nest: Nest, place: int) -> Iterator[Text]:
-    """Yield the connection strings that stand at ``place``, in a group or without one.
+    """Yield the connection strings at ``place``, with or without parentheses.
 
-    Adjacent literals in a group are one string; without a group each is one.
+    Adjacent literals in parentheses form one string; without parentheses, each literal is a string.
     """
     if nest.at(place) != "(":
         while nest.is_literal(place):
@@ -88,7 +88,7 @@ def exported_to(nest: Nest) -> str:
 
 
 def _export(nest: Nest, form: str, place: int) -> Iterator[Use]:
-    """Read an export to storage; one to a table names no identity, and one to SQL takes none."""
+    """Yield the connection strings of an export to storage or SQL; one to a table has none."""
     if form == "sql":
         found = next((place for place in islice(nest.direct(place), _MAX_WORDS) if nest.is_literal(place)), place)
         yield from _each("export.to_sql", either, _locators(nest, found))
@@ -116,7 +116,7 @@ def _external_table(nest: Nest) -> Iterator[Use]:
 
 
 def external_table_uses(kind: str, texts: Iterable[Text], dialect: str = "") -> Iterator[Use]:
-    """Yield the connection strings of an external table, as its kind in lower case reads them."""
+    """Yield the connection strings of an external table; ``kind`` and ``dialect`` are in lower case."""
     for text in texts:
         if kind != "sql":
             yield Use("external_table.delta" if kind == "delta" else "external_table.storage", text, storage)
@@ -128,7 +128,7 @@ def external_table_uses(kind: str, texts: Iterable[Text], dialect: str = "") -> 
 
 
 def _properties(nest: Nest) -> Iterator[tuple[str, Text]]:
-    """Yield the properties of ``with (…)``: name in lower case, and a literal's value or the bare text."""
+    """Yield the properties of ``with (…)``: the name in lower case, and the value of a literal or the bare text."""
     for place in nest.direct(0):
         if nest.at(place) == "<|":
             return
@@ -142,7 +142,7 @@ def _properties(nest: Nest) -> Iterator[tuple[str, Text]]:
 
 
 def _payload(nest: Nest) -> tuple[str, int] | None:
-    """Return the flow of a policy command, and the place of its payload."""
+    """Return the flow of a policy command and the place of its payload; None if the policy names no identities."""
     for place in islice(nest.direct(1), 4 * _MAX_WORDS):
         flow = _POLICIES.get(nest.at(place + 1)) if nest.at(place) == "policy" else None
         if flow and nest.is_literal(place + 2):
@@ -157,7 +157,7 @@ def _policy(nest: Nest, flow: str, place: int) -> Iterator[Use]:
 
 
 def policy_uses(flow: str, payload: Mapped, database: str = "") -> Iterator[Use]:
-    """Yield the identities in a policy's JSON, and what the queries in it use."""
+    """Yield the uses in a policy's JSON: its identities, and the uses of the queries in it."""
     for key, text in leaves(json_pieces(payload)):
         if key.casefold() == "managedidentity":
             yield Use(flow, text, plain, database)
@@ -168,7 +168,7 @@ def policy_uses(flow: str, payload: Mapped, database: str = "") -> Iterator[Use]
 
 
 def _name(nest: Nest, place: int) -> tuple[str, int]:
-    """Return the database that a table's name begins with, empty if none, and the place behind the name."""
+    """Return the database that qualifies a table's name, empty if none does, and the place after the name."""
     parts: list[str] = []
     while True:
         start = place

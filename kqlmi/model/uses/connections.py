@@ -1,7 +1,7 @@
 """The managed identity that a connection string names, for storage and for SQL.
 
-Source: the pages on storage and SQL connection strings of the Azure Data Explorer documentation. That the names of keys
-compare without case is inferred.
+Source: the pages on storage and SQL connection strings of the Azure Data Explorer documentation. That key names are
+case-insensitive is inferred.
 """
 
 import re
@@ -11,9 +11,9 @@ from typing import Final
 
 from kqlmi.model.kql.source_map import UNKNOWN
 
-# No connection string is longer; reading one costs no more than this, however often a text uses it.
+# Connection strings are shorter; the limit bounds the cost of reading one, however often a text uses it.
 _MAX_LENGTH: Final = 8192
-# The service masks secrets with asterisks, and what is masked may be an identity.
+# The service masks secrets with asterisks, and the masked part may contain an identity.
 _DOUBTFUL = re.compile(rf"{UNKNOWN}|\*{{3,}}")
 _SEGMENT = re.compile(r"(?:^|;)([^;]*)")
 _QUOTED_PIECE = re.compile(r"\"[^\"]*\"|'[^']*'|;|[^;\"']+|.", re.DOTALL)
@@ -25,7 +25,7 @@ _SERVER_KEYS: Final = ("server", "data source", "address", "addr", "network addr
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """An identity as a connection string writes it, from ``start`` to ``end``; None where that cannot be told."""
+    """An identity as written in a connection string, from ``start`` to ``end``; None if it cannot be determined."""
 
     identity: str | None
     start: int
@@ -34,14 +34,14 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """Whom a connection string signs in as, and the URL or server it leads to, without credentials."""
+    """The identities that a connection string authenticates with, and its URL or server, without credentials."""
 
     named: tuple[Named, ...]
     target: str = ""
 
 
 def storage(text: str) -> Connection:
-    """Read ``URL;managed_identity=…``, which AI models take as well."""
+    """Read ``URL;managed_identity=…``, the form for storage and for AI models."""
     if len(text) > _MAX_LENGTH:
         return Connection((Named(None, 0, len(text)),))
     bounds = [match.span(1) for match in _SEGMENT.finditer(text)]
@@ -81,19 +81,19 @@ def sql(text: str) -> Connection:
 
 
 def either(text: str) -> Connection:
-    """Read a connection string of either kind, for flows that take no managed identity and may be given one."""
+    """Read a connection string of either kind, for flows that do not support a managed identity."""
     found = storage(text)
     return found if found.named else sql(text)
 
 
 def plain(text: str) -> Connection:
-    """Read a text that is nothing but the name of an identity."""
+    """Read a text that consists of an identity alone."""
     start, end = _trimmed(text, 0, len(text))
     return Connection((_named(text, start, end),) if start < end else ())
 
 
 def is_cosmos(text: str) -> bool:
-    """Check whether a connection string is one of Cosmos DB, and not of SQL Server."""
+    """Check whether a connection string is for Cosmos DB rather than for SQL Server."""
     return any(key == "accountendpoint" for key, _ in _fields(text[:_MAX_LENGTH]))
 
 
@@ -113,12 +113,12 @@ def _url(text: str) -> str:
         return ""
     scheme, _, rest = url.partition("://")
     host, slash, path = rest.partition("/")
-    # What stands before the @ of abfss://filesystem@account is no credential.
+    # The part before the @ in abfss://filesystem@account is not a credential.
     return f"{scheme}://{host.rpartition('@')[2] if scheme.casefold().startswith('http') else host}{slash}{path}"
 
 
 def _fields(text: str) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Yield each key, lower-case, with the place of its value; a semicolon in quotes ends nothing."""
+    """Yield each key in lower case with the span of its value; a semicolon in quotes does not end a value."""
     start, marks = 0, [match.start() for match in _QUOTED_PIECE.finditer(text) if match[0] == ";"]
     for end in (*marks, len(text)):
         equals = text.find("=", start, end)

@@ -1,4 +1,4 @@
-"""Needs: what identities are really used for, as far as a cluster shows it, with the evidence of each."""
+"""Needs: the uses of identities that a cluster shows, each with its evidence."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -10,10 +10,10 @@ from kqlmi.model.entities import Scope, usage_name
 
 Outcome = Literal["read", "not permitted", "masked", "failed", "not read"]
 State = Literal["standing", "idle", "past", "refused"]
-"""A definition that runs; one that rests, or runs when it is called; a request that ran; one that failed."""
+"""A definition that runs; one that is disabled or runs only when called; a request that ran; one that failed."""
 
 STATES: Final[tuple[State, ...]] = ("standing", "idle", "past", "refused")
-NOW: Final = "as it is now"
+NOW: Final = "as of now"
 
 EXTERNAL_TABLES: Final = ".show external tables"
 UPDATE_POLICIES: Final = ".show table * policy update"
@@ -26,20 +26,20 @@ _SHOWN_BY: Final[Mapping[str, tuple[str, ...]]] = {
     "AutomatedFlows": (UPDATE_POLICIES, ACCELERATION, EXPORTS),
     "DataConnection": (DATA_CONNECTIONS,),
 }
-"""The sources that together show every use of a usage; a usage without any is never proven unused."""
+"""The sources that together show every use of a usage; a usage without sources is never proven unused."""
 
-_OLDER: Final = "queries and commands that are older than what the cluster keeps are not known"
+_OLDER: Final = "queries and commands older than those that the cluster keeps are not known"
 _NEVER_SHOWN: Final[Mapping[str, str]] = {
-    "NativeIngestion": "ingestion that an SDK or LightIngest queues leaves no trace of the identity in the cluster",
-    "All": "what usages that do not exist yet would be needed for is not known",
+    "NativeIngestion": "ingestion queued by an SDK or LightIngest leaves no trace of the identity in the cluster",
+    "All": "it also covers future usages, whose use is not known",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What one source says: ``source`` is the command, ``window`` the time that it covers, ``says`` what it shows.
+    """The evidence from one source: ``source`` is the command, ``window`` the time it covers, ``says`` what it shows.
 
-    ``inferred`` tells what no documentation page says of the workflow, or what was read out of free text.
+    ``inferred`` means that no documentation page states it of the workflow, or that it was extracted from free text.
     """
 
     source: str
@@ -49,14 +49,14 @@ class Evidence:
     inferred: bool = False
 
     def __str__(self) -> str:
-        notes = ["disabled, or used when it is called"] * (self.state == "idle") + ["inferred"] * self.inferred
+        notes = ["disabled, or used only when called"] * (self.state == "idle") + ["inferred"] * self.inferred
         note = f" ({'; '.join(notes)})" if notes else ""
-        return f"{printable(self.says)}{note}, by {printable(self.source)}, {self.window}"
+        return f"{printable(self.says)}{note}, according to {printable(self.source)}, {self.window}"
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """A usage for which an identity is used in a database; ``identity`` is None where that cannot be told."""
+    """A usage for which an identity is used in a database; ``identity`` is None if it cannot be determined."""
 
     identity: str | None
     usage: str
@@ -71,7 +71,7 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """A flow that goes by ``;impersonate`` and has no identity to impersonate with."""
+    """A flow that uses ``;impersonate`` without a managed identity, although it requires one."""
 
     scope: Scope
     subject: str
@@ -80,7 +80,7 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A place where discovery looked: ``database`` is empty for the whole cluster; ``detail`` says what stood against it."""
+    """One source of discovery; ``database`` is empty for the whole cluster, and ``detail`` is why it was not read in full."""
 
     name: str
     database: str
@@ -89,7 +89,7 @@ class Source:
     detail: str = ""
 
     def line(self, databases: Iterable[str]) -> str:
-        """Return it on one line, for all the databases where it ended alike; none is the whole cluster."""
+        """Return the source on one line, for all databases with the same outcome; none means the whole cluster."""
         names = listed(databases)
         where = f" in {names}" if names else ""
         why = f": {printable(self.detail)}" if self.detail else ""
@@ -101,9 +101,9 @@ class Source:
 
 @dataclass(frozen=True)
 class Discovery:
-    """What a cluster shows of the use of identities, and how far it was looked.
+    """The use of identities that a cluster shows, and the sources that were read for it.
 
-    ``databases`` are those that were looked into; ``followers`` are those of them that follow another cluster's.
+    ``databases`` are those that were searched; ``followers`` are those of them that follow a database of another cluster.
     """
 
     databases: tuple[Scope, ...] = ()
@@ -113,22 +113,22 @@ class Discovery:
     followers: frozenset[Scope] = frozenset()
 
     def with_principals(self, principals: Mapping[str, str]) -> "Discovery":
-        """Return the needs with identities as grants compare them: ``principals`` gives ``system`` for its own object ID."""
+        """Return the discovery with identities as they appear in grants; ``principals`` maps object IDs to ``system``."""
         named = (replace(need, identity=principals.get(need.identity or "", need.identity)) for need in self.needs)
         return replace(self, needs=merged(named))
 
     def learning(self, name: str, sources: Iterable[Source], needs: Iterable[Need]) -> "Discovery":
-        """Return what is known once a source was read that was not before."""
+        """Return the discovery with the results of a source, which replace its earlier ones."""
         others = (one for one in self.sources if one.name != name)
         return replace(self, sources=(*others, *sources), needs=merged((*self.needs, *needs)))
 
     def uses(self, identity: str, usage: str, scope: Scope) -> tuple[Need, ...]:
-        """Return the needs of an identity for a usage (or, of ``All``, for any) in a database, or at the cluster in all."""
+        """Return an identity's needs for a usage (``All``: for any usage) in a database (the cluster: in all databases)."""
         found = self._uses.get((identity, usage_name(usage)), ())
         return found if scope.is_cluster else tuple(need for need in found if need.scope == scope)
 
     def doubt(self, usage: str, scope: Scope) -> str:
-        """Return why silence does not prove that a usage is unused in a database, or at the cluster in any; empty if it does."""
+        """Return why finding no use does not prove a usage unused in a database (the cluster: in all); empty if it does."""
         wanted = usage_name(usage)
         if wanted not in _SHOWN_BY:
             return _NEVER_SHOWN.get(wanted, _OLDER)
@@ -136,7 +136,7 @@ class Discovery:
         return next((why for place in places if (why := self._doubt(wanted, place))), "")
 
     def evidence_of_absence(self, usage: str, scope: Scope) -> tuple[Evidence, ...]:
-        """Return the sources that would show a usage, as evidence that they do not."""
+        """Return the sources that would show a usage, as evidence that it is not used."""
         found = []
         for name in _SHOWN_BY.get(usage_name(usage), ()):
             places = self.databases if scope.is_cluster else (scope,)
@@ -163,7 +163,7 @@ class Discovery:
 
     @cached_property
     def _uses(self) -> Mapping[tuple[str | None, str], tuple[Need, ...]]:
-        """Return the needs of each identity by usage, and all of them by ``All``."""
+        """Return the needs by identity and usage, and all needs of an identity under ``All``."""
         found: dict[tuple[str | None, str], list[Need]] = {}
         for need in self.needs:
             for usage in (need.usage, "All"):
@@ -172,7 +172,7 @@ class Discovery:
 
 
 def merged(needs: Iterable[Need]) -> tuple[Need, ...]:
-    """Return one need for each identity, usage and database, with the evidence of all."""
+    """Return one need for each identity, usage and database, with their evidence merged."""
     found: dict[tuple[str | None, str, Scope], dict[Evidence, None]] = {}
     for need in needs:
         found.setdefault((need.identity, need.usage, need.scope), {}).update(dict.fromkeys(need.evidence))
@@ -183,7 +183,7 @@ def merged(needs: Iterable[Need]) -> tuple[Need, ...]:
 
 
 def listed(names: Iterable[str]) -> str:
-    """Return the first names for people, and how many more there are."""
+    """Return the first few names for display, and the number of the others."""
     shown = [printable(name) for name in names]
     most = 5
     more = f" and {len(shown) - most} more" if len(shown) > most else ""

@@ -1,4 +1,4 @@
-"""The operators and plugins of a query that sign in elsewhere, and the connection strings that they are given."""
+"""The operators and plugins of a query that access external resources, and their connection strings."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Reading = Callable[[str], Connection]
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """A string that may name an identity: the flow that takes it, and how the flow reads it.
+    """A string that may name an identity, with the flow that uses it and how that flow reads it.
 
     ``database`` is the one that the text names for the flow; empty for the one in context.
     """
@@ -26,8 +26,8 @@ class Use:
     database: str = ""
 
 
-class _Taker(NamedTuple):
-    """Where an operator or plugin takes its connection: an argument by place, or by name; of a bag, perhaps one property."""
+class _Connector(NamedTuple):
+    """The argument with the connection of an operator or plugin, by place or name; ``key`` selects a property of a bag."""
 
     flow: str
     place: int
@@ -36,35 +36,35 @@ class _Taker(NamedTuple):
     key: str = ""
 
 
-_PLUGINS: Final[Mapping[str, _Taker]] = {
-    "infer_storage_schema": _Taker("infer_storage_schema", 0, storage, key="StorageContainers"),
-    "python": _Taker("python.external_artifacts", 3, storage, name="external_artifacts"),
-    "r": _Taker("r.external_artifacts", 3, storage, name="external_artifacts"),
-    "sql_request": _Taker("sql_request", 0, sql),
-    "cosmosdb_sql_request": _Taker("cosmosdb_sql_request", 0, sql),
-    "ai_embeddings": _Taker("ai_embeddings", 1, storage),
-    "ai_chat_completion": _Taker("ai_chat_completion", 1, storage),
-    "ai_chat_completion_prompt": _Taker("ai_chat_completion_prompt", 1, storage),
-    # These take no managed identity: their pages list no such way to sign in.
-    "azure_digital_twins_query_request": _Taker("azure_digital_twins_query_request", 0, either),
-    "http_request": _Taker("http_request", 0, either),
-    "http_request_post": _Taker("http_request_post", 0, either),
-    "infer_storage_schema_with_suggestions": _Taker(
+_PLUGINS: Final[Mapping[str, _Connector]] = {
+    "infer_storage_schema": _Connector("infer_storage_schema", 0, storage, key="StorageContainers"),
+    "python": _Connector("python.external_artifacts", 3, storage, name="external_artifacts"),
+    "r": _Connector("r.external_artifacts", 3, storage, name="external_artifacts"),
+    "sql_request": _Connector("sql_request", 0, sql),
+    "cosmosdb_sql_request": _Connector("cosmosdb_sql_request", 0, sql),
+    "ai_embeddings": _Connector("ai_embeddings", 1, storage),
+    "ai_chat_completion": _Connector("ai_chat_completion", 1, storage),
+    "ai_chat_completion_prompt": _Connector("ai_chat_completion_prompt", 1, storage),
+    # These do not support a managed identity: their pages list no such authentication method.
+    "azure_digital_twins_query_request": _Connector("azure_digital_twins_query_request", 0, either),
+    "http_request": _Connector("http_request", 0, either),
+    "http_request_post": _Connector("http_request_post", 0, either),
+    "infer_storage_schema_with_suggestions": _Connector(
         "infer_storage_schema_with_suggestions", 0, storage, key="StorageContainers"
     ),
-    "mysql_request": _Taker("mysql_request", 0, either),
-    "postgresql_request": _Taker("postgresql_request", 0, either),
+    "mysql_request": _Connector("mysql_request", 0, either),
+    "postgresql_request": _Connector("postgresql_request", 0, either),
 }
 _ENDS: Final = frozenset({"|", "<|", ";", ")", "]", "}", "inline_external_table"})
 _WITH_FORMAT: Final = frozenset({"storage", "blob", "adl"})
-# No head of an external table and no hints of evaluate are longer; a text must not cost more than its length.
+# The heads of external tables and the hints of evaluate are shorter; the limit keeps the cost proportional to the length.
 _MAX_HEAD: Final = 100
 
 
 def query_uses(nest: Nest) -> Iterator[Use]:
     """Yield each connection string of the operators and plugins of a query, or of the queries in a command."""
     names = Names()
-    # What let has bound is read once for each flow, however often the text uses it.
+    # A value bound by let is read once for each flow, however often the text uses it.
     seen: set[tuple[str, Value]] = set()
     for place, token in enumerate(nest.tokens):
         match token.text:
@@ -78,14 +78,14 @@ def query_uses(nest: Nest) -> Iterator[Use]:
                 bind(nest, names, place)
             case "externaldata" | "external_data" | "inline_external_table" | "evaluate" as word:
                 read = _plugins if word == "evaluate" else _tables
-                for taker, value in read(nest, place, names.bound):
-                    if (taker.flow, value) not in seen:
-                        seen.add((taker.flow, value))
-                        yield from _uses(taker, value)
+                for connector, value in read(nest, place, names.bound):
+                    if (connector.flow, value) not in seen:
+                        seen.add((connector.flow, value))
+                        yield from _uses(connector, value)
 
 
 def store(nest: Nest, start: int) -> tuple[str, int] | None:
-    """Return the kind of an external table, and where the group of its connection strings opens."""
+    """Return the kind of an external table, and the place where the parentheses of its connection strings open."""
     kind = ""
     for place in islice(nest.direct(start), _MAX_HEAD):
         before = nest.at(place - 1).casefold()
@@ -93,16 +93,16 @@ def store(nest: Nest, start: int) -> tuple[str, int] | None:
             return None
         if nest.at(place) == "=" and before == "kind":
             kind = nest.at(place + 1).casefold()
-        # A function in an old-style partition opens a group too; the connection strings stand behind the format.
+        # A function in an old-style partition opens parentheses too; the connection strings follow the format.
         ready = kind not in _WITH_FORMAT or nest.at(place - 3).casefold() == "dataformat"
         if nest.at(place) == "(" and kind and ready and before not in {"by", "=", "with"}:
             return kind, place
     return None
 
 
-def _tables(nest: Nest, place: int, names: Mapping[str, Value | None]) -> Iterator[tuple[_Taker, Value]]:
+def _tables(nest: Nest, place: int, names: Mapping[str, Value | None]) -> Iterator[tuple[_Connector, Value]]:
     flow = "externaldata"
-    # The schema is a group; the connection strings of externaldata stand in brackets right behind it.
+    # The connection strings of externaldata are in brackets directly after the parentheses of the schema.
     urls = nest.partner.get(place + 1, len(nest.tokens)) + 1
     if nest.at(place) == "inline_external_table":
         flow, found = nest.at(place), store(nest, place + 1)
@@ -110,22 +110,22 @@ def _tables(nest: Nest, place: int, names: Mapping[str, Value | None]) -> Iterat
     elif nest.at(place + 1) != "(" or nest.at(urls) != "[":
         return
     for start, end in nest.arguments(urls):
-        yield _Taker(flow, 0, storage), value_of(nest, start, end, names)
+        yield _Connector(flow, 0, storage), value_of(nest, start, end, names)
 
 
-def _plugins(nest: Nest, evaluate: int, names: Mapping[str, Value | None]) -> Iterator[tuple[_Taker, Value]]:
+def _plugins(nest: Nest, evaluate: int, names: Mapping[str, Value | None]) -> Iterator[tuple[_Connector, Value]]:
     for place in islice(nest.direct(evaluate + 1), _MAX_HEAD):
         if nest.at(place) == "(":
             plugin = _PLUGINS.get(nest.at(place - 1))
             if plugin and (item := _argument(nest, place, plugin)):
                 yield plugin, value_of(nest, *item, names)
             return
-        # Hints stand between the word and the plugin: hint.distribution = per_node.
+        # Hints may precede the plugin: hint.distribution = per_node.
         if nest.tokens[place].kind in {"mark", "unclosed"} and nest.at(place) not in {".", "="}:
             return
 
 
-def _argument(nest: Nest, opener: int, plugin: _Taker) -> tuple[int, int] | None:
+def _argument(nest: Nest, opener: int, plugin: _Connector) -> tuple[int, int] | None:
     items = nest.arguments(opener)
     named = {nest.at(start): (start + 2, end) for start, end in items if nest.at(start + 1) == "="}
     if plugin.name in named:
@@ -134,12 +134,12 @@ def _argument(nest: Nest, opener: int, plugin: _Taker) -> tuple[int, int] | None
     return item if item and nest.at(item[0] + 1) != "=" else None
 
 
-def _uses(taker: _Taker, value: Value) -> Iterator[Use]:
-    """Yield the strings that count; one where a bag is wanted counts only if it is unknown."""
+def _uses(connector: _Connector, value: Value) -> Iterator[Use]:
+    """Yield the strings that may name an identity; if a bag is expected, a string counts only if its content is unknown."""
     if isinstance(value, Text):
-        if not taker.key or UNKNOWN in value.value:
-            yield Use(taker.flow, value, taker.read)
+        if not connector.key or UNKNOWN in value.value:
+            yield Use(connector.flow, value, connector.read)
         return
     for name, text in value.leaves:
-        if not taker.key or name.casefold() == taker.key.casefold():
-            yield Use(taker.flow, text, taker.read)
+        if not connector.key or name.casefold() == connector.key.casefold():
+            yield Use(connector.flow, text, connector.read)

@@ -1,4 +1,4 @@
-"""The identities that a command or query uses, and the flow for which it uses each."""
+"""The identities that a command or query uses, each with its flow."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,15 +16,15 @@ _BY_ID = {row.id: row for row in WORKFLOWS}
 class Reference:
     """One identity at one place of a text, and what it is used for there.
 
-    ``workflow`` is None for a flow that takes no managed identity: ``flow`` is then its name, and the service answers
-    that authentication with a managed identity is disabled for it. ``identity`` is ``system``, an object ID in lower
-    case, or what the text says in its place; None where the text does not tell. ``target`` is the URL or server,
-    without credentials; empty if unknown or none. ``database`` is the one whose policy decides where the text names
-    it; empty for the one in context.
+    ``workflow`` is None for a flow that does not support a managed identity: ``flow`` is then its name, and the service
+    responds that authentication with a managed identity is disabled for it. ``identity`` is ``system``, an object ID in
+    lower case, or the text that was written instead; None if the text does not show it. ``target`` is the URL or server,
+    without credentials; empty if unknown or none. ``database`` is the one whose policy decides, if the text names it;
+    empty for the one in context.
 
-    From ``start`` to ``end`` the text names the identity: as it is written, without quotes and key. For the system
-    identity of SQL that is the way to sign in; of a name that goes over several literals, what stands in the first of
-    them; and where the text does not tell, the expression that hides it.
+    ``start`` to ``end`` is the part of the text that names the identity, without quotes and key. For the system identity
+    of SQL, that is the authentication method; for a name that spans several literals, the part in the first one; and if
+    the text does not show the identity, the expression that hides it.
     """
 
     workflow: Workflow | None
@@ -46,7 +46,7 @@ def _references(use: Use) -> Iterator[Reference]:
     workflow = _BY_ID.get(use.flow)
     connection = use.read(use.text.value)
     for named in connection.named:
-        # A connection that cannot be told uses an identity perhaps; where none can be used, that says nothing.
+        # An identity that cannot be determined matters only in a flow that supports one.
         if workflow or named.identity is not None:
             identity = None if named.identity is None else _identity(named.identity)
             place = use.text.span(named.start, named.end)

@@ -142,7 +142,7 @@ def test_what_runs_now_is_graver_than_what_ran_before(state: State, severity: st
 @pytest.mark.parametrize(
     ("identity", "assigned", "says"),
     [
-        ("loader", None, "no object ID"),
+        ("loader", None, "does not name the identity by its object ID"),
         (ONE, [Identity(TWO)], "not assigned"),
     ],
 )
@@ -179,7 +179,7 @@ def test_a_grant_is_unused_where_all_that_would_show_its_use_was_read(place: str
     known = facts({place: {ONE: f"NativeIngestion, {usage}"}}, need(TWO, "NativeIngestion", A))
     [finding] = rule("unused", known)
     assert (finding.scope, finding.usage) == (PLACES[place], usage)
-    assert {one.window for one in finding.evidence} == {"as it is now"}
+    assert {one.window for one in finding.evidence} == {"as of now"}
     mended = after(known, finding)
     assert rule("unused", mended) == []
     assert mended.policies.grants(PLACES[place]) == {(ONE, "NativeIngestion")}
@@ -472,7 +472,7 @@ def test_a_page_says_what_was_not_read_and_nothing_of_a_cluster_can_colour_it() 
     assert "\u202e" not in text
     assert "not read" in text
     assert "Not checked: orphans" in text
-    assert "NativeIngestion: ingestion that an SDK" in text
+    assert "NativeIngestion: ingestion queued by an SDK" in text
 
 
 def test_a_report_folds_the_evidence_and_the_commands_of_each_finding() -> None:

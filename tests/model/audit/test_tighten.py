@@ -118,7 +118,7 @@ def test_each_grant_is_given_its_reason(policies: Snapshot, needs: list[Need]) -
     assert {(one.scope, one.identity, one.usage) for one in found.kept} == {
         (scope, *grant) for scope in left.policies for grant in left.grants(scope)
     }
-    assert {(one.scope, one.identity, one.usage) for one in found.taken} == {
+    assert {(one.scope, one.identity, one.usage) for one in found.revoked} == {
         (scope, *grant) for scope in left.policies for grant in policies.grants(scope) - left.grants(scope)
     }
-    assert all(one.why for one in (*found.kept, *found.taken))
+    assert all(one.why for one in (*found.kept, *found.revoked))

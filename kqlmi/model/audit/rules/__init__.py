@@ -1,9 +1,9 @@
-"""The rules of the audit, a function each."""
+"""The rules of the audit, each one a function."""
 
 from kqlmi.members import import_members
 from kqlmi.model.audit.findings import RULES
 
 __all__ = ["RULES"]
 
-# In the order in which an audit lists findings of one severity.
+# The order in which an audit lists findings of equal severity.
 import_members(__name__, __path__, first=("uses", "grants"))

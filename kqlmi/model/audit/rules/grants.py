@@ -1,4 +1,4 @@
-"""The rules of the audit that look at the policies themselves."""
+"""The rules of the audit that examine the policies alone."""
 
 import difflib
 import re
@@ -19,7 +19,7 @@ _NO_LETTER: Final = re.compile(r"[^a-z]")
 
 @rule("over-broad")
 def over_broad(facts: Facts) -> Iterator[Finding]:
-    """A grant of All, which covers every usage, those that do not exist yet included."""
+    """A grant of All, which covers every usage, including future ones."""
     for grant in facts.grants:
         scope, identity, usage = grant
         if usage != ALL or covered_by_cluster(facts.live, *grant):
@@ -30,24 +30,24 @@ def over_broad(facts: Facts) -> Iterator[Finding]:
         yield facts.about(
             grant,
             "high" if scope.is_cluster else "medium",
-            ": every usage, those that do not exist yet included.",
-            facts.plan(edits, "What is used, and what cannot be proven unused, is granted by name."),
+            ", which covers every usage, including future ones.",
+            facts.plan(edits, "Usages that are used, or cannot be proven unused, are granted by name."),
             *_used(facts, scope, identity),
             *_evidence_of_absence(facts, scope, kept[scope]),
         )
 
 
 def _evidence_of_absence(facts: Facts, scope: Scope, kept: tuple[str, ...]) -> Iterator[Evidence]:
-    """Yield what shows that the usages which are not kept are unused."""
+    """Yield the evidence that the usages which are not kept are unused."""
     for name in ("ExternalTable", "AutomatedFlows"):
         if name not in kept:
             yield from facts.discovery.evidence_of_absence(name, scope)
 
 
 def in_place_of_all(facts: Facts, scope: Scope, identity: str) -> dict[Scope, tuple[str, ...]]:
-    """Return the usages to grant in place of ``All``, and where: those that are used, or cannot be proven unused.
+    """Return the usages to grant instead of ``All``, by scope: those that are used or cannot be proven unused.
 
-    In place of the cluster's, what can be proven is granted in the databases that use it.
+    For a grant at the cluster, a usage whose use is fully known is granted only in the databases that use it.
     """
     kept: dict[Scope, tuple[str, ...]] = {scope: ()}
     at_cluster = facts.live.grants(Scope.cluster())
@@ -70,16 +70,16 @@ def _granting(facts: Facts, scope: Scope, identity: str, usages: tuple[str, ...]
 
 @rule("redundant")
 def redundant(facts: Facts) -> Iterator[Finding]:
-    """A database grant that the cluster already gives."""
+    """A database grant that the cluster's policy already covers."""
     for grant in facts.grants:
         by = covered_by_cluster(facts.live, *grant)
         if by and not _outlives(facts, *grant, by):
-            says = f", which the cluster gives already by {by}."
+            says = f", which the cluster's policy already covers with {by}."
             yield facts.about(grant, "low", says, facts.plan_to_revoke(grant), facts.granted(Scope.cluster(), by))
 
 
 def _outlives(facts: Facts, scope: Scope, identity: str, usage: str, by: str) -> bool:
-    """Check whether it is the cluster's grant that should go, so that the database's is the one to keep."""
+    """Check whether to keep the database's grant, because the cluster's is the one to revoke."""
     if by == ALL and usage != ALL:
         return usage in in_place_of_all(facts, Scope.cluster(), identity).get(scope, ())
     return only_home(facts, identity, usage) == scope
@@ -87,17 +87,17 @@ def _outlives(facts: Facts, scope: Scope, identity: str, usage: str, by: str) ->
 
 @rule("ineffective")
 def ineffective(facts: Facts) -> Iterator[Finding]:
-    """A grant that does nothing where it stands: a usage that counts at the cluster only, at a database."""
+    """A grant without effect: a cluster-only usage in the policy of a database."""
     for grant in facts.grants:
         scope, _, usage = grant
         if without_effect(scope, usage):
-            says = ", where it has no effect: it counts at the cluster only."
+            says = ", where it has no effect: it applies only at the cluster."
             yield facts.about(grant, "medium", says, facts.plan_to_revoke(grant))
 
 
 @rule("orphan")
 def orphan(facts: Facts) -> Iterator[Finding]:
-    """An identity in a policy that is not assigned to the cluster; known only where Azure Resource Manager was asked."""
+    """An identity in a policy that is not assigned to the cluster; found only if Azure Resource Manager was asked."""
     for scope, policy in facts.policies.policies.items():
         for entry in policy.entries if policy else ():
             if not facts.is_orphan(entry):
@@ -108,8 +108,8 @@ def orphan(facts: Facts) -> Iterator[Finding]:
                 scope,
                 entry.object_id,
                 "",
-                f"The policy of the {scope} names {name}, which is not assigned to the cluster, so any change that repeats"
-                " it is refused.",
+                f"The policy of the {scope} names {name}, which is not assigned to the cluster, so any change that"
+                " repeats it is refused.",
                 (facts.granted(scope, ", ".join(entry.usages)), *_used(facts, scope, entry.object_id)),
                 facts.plan({scope: facts.live.policies[scope]}),
             )
@@ -122,7 +122,7 @@ def _used(facts: Facts, scope: Scope, identity: str) -> Iterator[Evidence]:
 
 @rule("misspelt usage")
 def misspelt_usage(facts: Facts) -> Iterator[Finding]:
-    """A usage that the catalogue does not know, and that is spelt almost like one that it knows."""
+    """An unknown usage that is probably a misspelling of a known one."""
     for grant in facts.grants:
         scope, identity, usage = grant
         meant = near(usage)
@@ -133,22 +133,22 @@ def misspelt_usage(facts: Facts) -> Iterator[Finding]:
         )
         policy = facts.revoked(scope, identity, usage)
         edits = {scope: policy.grant(identity, meant) if wanted else policy}
-        fix = facts.plan(edits, f"That {meant} is meant is inferred.")
-        yield facts.about(grant, "medium", f", by which {meant} is meant, it seems.", fix)
+        fix = facts.plan(edits, f"That {meant} was intended is inferred.")
+        yield facts.about(grant, "medium", f", probably a misspelling of {meant}.", fix)
 
 
 @rule("unknown usage")
 def unknown_usage(facts: Facts) -> Iterator[Finding]:
-    """A usage that the catalogue does not know."""
+    """A usage that is not in the catalogue."""
     for grant in facts.grants:
         usage = grant[-1]
         if not known_usage(usage) and not near(usage):
-            why_not = "what it opens is not known: look it up, and revoke it by name if it is not wanted"
-            yield facts.about(grant, "low", ", a usage that this version does not know.", Fix(why_not=why_not))
+            why_not = "its effect is not known: look it up, and revoke it by name if it is not wanted"
+            yield facts.about(grant, "low", ", a usage that is unknown to this version of kqlmi.", Fix(why_not=why_not))
 
 
 def near(usage: str) -> str:
-    """Return the known usage that an unknown one is almost spelt like; empty if there is none."""
+    """Return the known usage that an unknown one probably misspells; empty if there is none."""
     if known_usage(usage):
         return ""
     names = {_letters(one.name): one.name for one in USAGES if one.name != ALL}

@@ -1,4 +1,4 @@
-"""The rules of the audit that compare the policies with what is really used."""
+"""The rules of the audit that compare the policies with the discovered use."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -12,9 +12,9 @@ from kqlmi.model.uses.needs import Evidence, Need, State
 
 _SEVERITY: Final[dict[State, Severity]] = {"standing": "high", "idle": "medium", "past": "low", "refused": "low"}
 _WOULD: Final[dict[State, str]] = {
-    "standing": "is refused, or fails in silence",
-    "idle": "will be refused once it runs",
-    "past": "ran before, and would be refused now",
+    "standing": "is refused or fails silently",
+    "idle": "will be refused when it runs",
+    "past": "succeeded before but would be refused now",
     "refused": "failed",
 }
 
@@ -46,18 +46,18 @@ def _granting(facts: Facts, identity: str, usage: str, scope: Scope) -> Fix:
     try:
         object_id(identity)
     except PolicyError:
-        return Fix(why_not="what stands there is no object ID")
+        return Fix(why_not="the text does not name the identity by its object ID")
     if client := facts.directory.client_of(identity):
-        return Fix(why_not=f"that is the client ID of {client}: the text must give its object ID")
+        return Fix(why_not=f"the text names {client} by its client ID, but must name it by its object ID")
     if facts.directory.state(identity) == "orphan":
-        return Fix(why_not="the identity is not assigned to the cluster: %kqlmi assign, and then grant")
+        return Fix(why_not="the identity is not assigned to the cluster: run %kqlmi assign first, then %kqlmi grant")
     policy = facts.policies.policies.get(scope) or Policy.empty()
     return facts.plan({scope: policy.grant(identity, usage)})
 
 
 @rule("unused")
 def unused(facts: Facts) -> Iterator[Finding]:
-    """A grant of which it is proven that nothing uses it; what cannot be proven is never called unused."""
+    """A grant that is proven unused; a grant that cannot be proven unused is never reported."""
     for grant in facts.grants:
         scope, identity, usage = grant
         if usage == ALL or not known_usage(usage) or without_effect(scope, usage):
@@ -66,7 +66,7 @@ def unused(facts: Facts) -> Iterator[Finding]:
             continue
         if not facts.discovery.doubt(usage, scope):
             evidence = facts.discovery.evidence_of_absence(usage, scope)
-            yield facts.about(grant, "medium", ", and nothing there uses it.", facts.plan_to_revoke(grant), *evidence)
+            yield facts.about(grant, "medium", ", but nothing there uses it.", facts.plan_to_revoke(grant), *evidence)
 
 
 @rule("narrow")
@@ -84,14 +84,14 @@ def narrow(facts: Facts) -> Iterator[Finding]:
             scope,
             identity,
             usage,
-            f"{facts.directory.name(identity)} is granted {usage} at the cluster, and only the {home} needs it.",
+            f"{facts.directory.name(identity)} is granted {usage} at the cluster, but only the {home} needs it.",
             (*(one for need in needs for one in need.evidence), *_elsewhere(facts, usage)),
             facts.plan(edits),
         )
 
 
 def only_home(facts: Facts, identity: str, usage: str) -> Scope | None:
-    """Return the one database that needs a cluster grant, where it is proven that no other does."""
+    """Return the one database that needs a cluster grant; None unless it is proven that no other does."""
     if usage == ALL or not known_usage(usage) or (identity, ALL) in facts.live.grants(Scope.cluster()):
         return None
     homes = [scope for scope in facts.discovery.databases if facts.discovery.uses(identity, usage, scope)]
@@ -103,16 +103,16 @@ def only_home(facts: Facts, identity: str, usage: str) -> Scope | None:
 
 @rule("impersonation")
 def impersonation(facts: Facts) -> Iterator[Finding]:
-    """An automated flow that impersonates and has no identity, where one is required."""
+    """An automated flow that uses ;impersonate without a managed identity, although it requires one."""
     for gap in facts.discovery.gaps:
         yield Finding(
             "high",
             gap.scope,
             "",
             "AutomatedFlows",
-            f"The {gap.subject} in the {gap.scope} writes or reads by ;impersonate, and names no managed identity.",
+            f"The {gap.subject} in the {gap.scope} reads or writes with ;impersonate but names no managed identity.",
             gap.evidence,
-            Fix(why_not="a policy cannot mend it: define it anew with a managedIdentity, then grant AutomatedFlows"),
+            Fix(why_not="a policy cannot fix it: define it again with a managedIdentity, then grant AutomatedFlows"),
             gap.subject,
         )
 
