@@ -1,1 +1,1 @@
-"""What a ManagedIdentity policy is: pure values, no input or output."""
+"""The ManagedIdentity policy as pure values, without input or output."""

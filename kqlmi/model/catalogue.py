@@ -1,4 +1,4 @@
-"""The two catalogues as rows."""
+"""The catalogues of usages and workflows as rows."""
 
 from kqlmi.model.usages import USAGES
 from kqlmi.model.workflows import WORKFLOWS
@@ -6,7 +6,7 @@ from kqlmi.report import Rows
 
 
 def usage_rows() -> Rows:
-    """Return a row for each usage that a policy can allow, with the workflows that it opens."""
+    """Return a row for each usage that a policy can allow, with the workflows that it enables."""
     return Rows.of(
         USAGES,
         {
@@ -19,7 +19,7 @@ def usage_rows() -> Rows:
 
 
 def workflow_rows(*words: str) -> Rows:
-    """Return a row for each workflow in whose ID, title or usage all of the words are."""
+    """Return a row for each workflow whose ID, title or usage contains all of the words."""
     wanted = [word.casefold() for word in words]
     return Rows.of(
         (row for row in WORKFLOWS if all(word in f"{row.id} {row.title} {row.usage}".casefold() for word in wanted)),

@@ -1,4 +1,4 @@
-"""What a policy speaks about: scopes, usages by name, and identities."""
+"""The entities of a policy: scopes, usages by name, and identities."""
 
 import difflib
 import re
@@ -20,34 +20,34 @@ _BY_NAME = {usage.name.casefold(): usage for usage in USAGES}
 
 
 def object_id(text: str) -> ObjectId:
-    """Give ``text`` as an object ID; anything but a GUID or ``system`` raises PolicyError."""
+    """Return ``text`` as an object ID; anything but a GUID or ``system`` raises PolicyError."""
     value = text.strip().lower()
     if value == SYSTEM or is_guid(value):
         return ObjectId(value)
     raise PolicyError(
         f"ObjectId {text!r} is neither a GUID nor the word system.",
-        hint="Give the identity's object (principal) ID, for example 11111111-2222-3333-4444-555555555555.",
+        hint="Use the identity's object (principal) ID, for example 11111111-2222-3333-4444-555555555555.",
     )
 
 
 def is_guid(text: str) -> bool:
-    """Tell a lower-case GUID from any other text."""
+    """Check whether ``text`` is a lower-case GUID."""
     return bool(_GUID.fullmatch(text))
 
 
 def known_usage(name: str) -> Usage | None:
-    """Give the catalogue's row for a usage name in any letter case, or None."""
+    """Return the catalogue's row for a usage name in any letter case, or None."""
     return _BY_NAME.get(name.strip().casefold())
 
 
 def usage_name(name: str) -> str:
-    """Give a usage as it is compared: the catalogue's spelling, or an unknown one as found."""
+    """Return the name by which a usage is compared: in the catalogue's spelling, or unchanged if unknown."""
     known = known_usage(name)
     return known.name if known else name.strip()
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """Give a hint with the choice nearest to ``word``, or with all of them."""
+    """Return a hint with the choice nearest to ``word``, or with all choices."""
     by_case = {choice.casefold(): choice for choice in choices}
     near = difflib.get_close_matches(word.casefold(), by_case, n=1) or [
         choice for choice in by_case if all(part in choice for part in word.casefold().split())
@@ -56,11 +56,11 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
 
 
 def database_key(name: str) -> str:
-    """Return what the spellings of one database name share.
+    """Return the key that all spellings of a database name share.
 
-    The service compares database names without case; how it folds letters beyond that is not published. So only letters
-    that are the capital and the small form of each other are one: ``Ä`` and ``ä``, but neither ``ß`` and ``SS`` nor the
-    Kelvin sign and ``k``. Two databases are never taken for one; at worst a spelling is not recognised.
+    The service ignores case in database names; how it folds letters beyond that is not published. So only letters that are
+    each other's upper and lower case are equal: ``Ä`` and ``ä``, but neither ``ß`` and ``SS`` nor the Kelvin sign and
+    ``k``. Two databases are never mistaken for one; at worst a spelling is not recognised.
     """
     if name.isascii():
         return name.lower()
@@ -69,7 +69,7 @@ def database_key(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Where a policy stands: the cluster, or one database.
+    """The scope of a policy: the cluster, or one database.
 
     Database names compare by ``database_key`` and keep their spelling.
     """
@@ -78,28 +78,28 @@ class Scope:
     _key: str = field(default="", init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Derive the key that scopes compare by; the cluster's is the empty one."""
+        """Derive the key by which scopes compare; the cluster's is empty."""
         if self.name == "":
             raise InputError("A database name cannot be empty.", hint="Use Scope.cluster() for the cluster.")
         object.__setattr__(self, "_key", database_key(self.name or ""))
 
     @classmethod
     def cluster(cls) -> Self:
-        """Give the cluster's scope."""
+        """Return the cluster's scope."""
         return cls()
 
     @classmethod
     def database(cls, name: str) -> Self:
-        """Give a database's scope; an empty name raises InputError."""
+        """Return a database's scope; an empty name raises InputError."""
         return cls(str(name))
 
     @property
     def is_cluster(self) -> bool:
-        """Tell the cluster from a database."""
+        """Return whether this is the cluster's scope."""
         return self.name is None
 
     def __str__(self) -> str:
-        """Give the scope for people: ``cluster``, or ``database Samples``."""
+        """Return the scope for display: ``cluster``, or ``database Samples``."""
         return "cluster" if self.name is None else f"database {printable(self.name)}"
 
 
@@ -107,8 +107,8 @@ class Scope:
 class Identity:
     """A managed identity as the service describes it; unknown fields are empty.
 
-    ``object_id`` is as grants compare it: ``system`` for the cluster's own, whose GUID is in ``principal_id``.
-    ``resource_id`` is that of a user-assigned identity, where Azure Resource Manager told it.
+    ``object_id`` is the ID that grants compare: ``system`` for the system identity, whose GUID is in ``principal_id``.
+    ``resource_id`` is that of a user-assigned identity, if Azure Resource Manager reported it.
     """
 
     object_id: ObjectId
@@ -121,7 +121,7 @@ class Identity:
 
     @property
     def principal(self) -> str:
-        """Return its GUID in Entra ID; empty for a system identity of which that is not known."""
+        """Return the identity's GUID in Entra ID; empty for a system identity whose GUID is not known."""
         return self.principal_id or (self.object_id if is_guid(self.object_id) else "")
 
     def __str__(self) -> str:

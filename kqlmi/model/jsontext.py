@@ -1,4 +1,4 @@
-"""JSON as the service reads it, and written without changing a number."""
+"""JSON as the service reads it, written without changing any number."""
 
 import json
 import re
@@ -9,18 +9,18 @@ from typing import Any
 from kqlmi.errors import PolicyError
 from kqlmi.redaction import is_secret
 
-# A string that is not closed reaches to the end, so that no text is gone over twice.
+# An unclosed string extends to the end, so that no text is scanned twice.
 _STRINGS = re.compile(r""""(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?""", re.DOTALL)
 
 
 class Raw(str):
-    """JSON text that is written as it is."""
+    """JSON text that is written unchanged."""
 
     __slots__ = ()
 
 
 def dump(value: Any, indent: str = "\n") -> str:
-    """Give JSON text in ASCII, decimals as they were read: a float would round them."""
+    """Return JSON text in ASCII, with decimals as they were read, as a float would round them."""
     inner = indent + "  "
     if isinstance(value, Raw | Decimal):
         return str(value)
@@ -33,30 +33,31 @@ def dump(value: Any, indent: str = "\n") -> str:
 
 
 def load(text: str) -> Any:
-    """Read JSON in which strings may stand in single quotes; numbers with a point become decimals.
+    """Read JSON, whose strings may be in single quotes; numbers with a decimal point become ``Decimal``.
 
     Raises:
-        PolicyError: It is not JSON, or a property stands twice in an object.
+        PolicyError: The text is not JSON, or an object contains a property twice.
     """
     try:
-        # A policy as the service writes it has no single quote, and nothing to go over.
+        # Policies that the service wrote have no single quotes, and need no conversion.
         strict = _STRINGS.sub(_double_quoted, text) if "'" in text else text
         return json.loads(strict, object_pairs_hook=_object, parse_float=Decimal, parse_constant=_refuse)
     except json.JSONDecodeError as error:
-        # A piece of a secret does not show that it is one.
+        # An excerpt of a secret would not be recognised as one, and so not be redacted.
         near = "" if is_secret(text) else f", near {text[max(0, error.pos - 12) : error.pos + 12]!r}"
         raise PolicyError(
-            f"That is not JSON: {error.msg} at line {error.lineno}, column {error.colno}{near}.",
+            f"The text is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}{near}.",
             hint='A policy looks like [{"ObjectId": "<guid>", "AllowedUsages": "ExternalTable"}].',
         ) from None
     except (RecursionError, ValueError):
-        raise PolicyError("That is not JSON that can be read.", hint="It is nested too deep, or too long.") from None
+        hint = "It is nested too deeply, or a number in it is too long."
+        raise PolicyError("The JSON cannot be read.", hint=hint) from None
 
 
 def read(value: Any, *, broken: Any = None) -> Any:
-    """Return what a JSON text holds: None where it is empty, and ``broken`` where it is none.
+    """Return the value of a JSON text: None if it is empty, and ``broken`` if it is not valid.
 
-    What is no text was read already, and is returned as it is.
+    A value that is not a string was read before, and is returned unchanged.
     """
     try:
         return (load(value) if value.strip() else None) if isinstance(value, str) else value
@@ -68,16 +69,16 @@ def _object(items: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(items)
     if len(found) < len(items):
         [(twice, _)] = Counter(name for name, _ in items).most_common(1)
-        raise PolicyError(f"Property {twice!r} stands twice in one object.")
+        raise PolicyError(f"Property {twice!r} occurs twice in one object.", hint="Remove one of them.")
     return found
 
 
 def _refuse(constant: str) -> None:
-    raise PolicyError(f"{constant} is not JSON.")
+    raise PolicyError(f"{constant} is not valid JSON.")
 
 
 def _double_quoted(match: re.Match[str]) -> str:
     if match[0].startswith('"') or len(match[0]) == 1 or not match[0].endswith("'"):
         return match[0]
-    # A pair of characters at a time, so that a backslash is never taken for the escape of what follows its pair.
+    # Escapes are matched whole, so that the second backslash of an escaped pair never begins another escape.
     return '"' + re.sub(r"\\'|\\.|\"", lambda m: {"\\'": "'", '"': '\\"'}.get(m[0], m[0]), match[0][1:-1]) + '"'

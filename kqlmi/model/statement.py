@@ -1,4 +1,4 @@
-"""A command or query as it is sent, read once."""
+"""A command or query as it is sent, with everything parsed from it."""
 
 import re
 from collections.abc import Iterator
@@ -15,80 +15,80 @@ from kqlmi.model.uses.commandflows import command_uses
 from kqlmi.model.uses.references import Reference, named_by
 from kqlmi.redaction import HIDDEN, redacted, secrets_in
 
-# What may be hidden literals where one is not closed: each up to the next quote, and up to one that is not doubled.
+# Possible hidden literals in a text with an unclosed literal: each up to the next quote, and up to an undoubled one.
 _HIDDEN: Final = re.compile(
     r"""(?<!\w)(?=([hH](?:```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)|@?'(?:[^'\\\r\n]|\\.)*'?|@?"(?:[^"\\\r\n]|\\.)*"?)))
     (?=([hH]@(?:'(?:[^'\r\n]|'')*'?|"(?:[^"\r\n]|"")*"?))?)""",
     re.DOTALL | re.VERBOSE,
 )
-# What may follow the URL in a hidden literal and is no secret.
+# The parts that may follow the URL in a hidden literal without being secret.
 _NO_SECRET: Final = ("managed_identity=", "impersonate")
 
 
 class Statement(str):
-    """One command, query or script: the very text that is sent, with what is read of it.
+    """One command, query or script: the exact text that is sent, with the properties parsed from it.
 
-    It is cut into tokens at most once, and whatever is asked of it is read from those. So a text is parsed where it comes
-    in, and what is behind that takes the statement.
+    The text is split into tokens at most once, and all properties are derived from them. So a text is parsed where it
+    enters kqlmi, and everything after that takes the statement.
     """
 
-    __slots__ = ("__dict__",)  # which keeps what was read
+    __slots__ = ("__dict__",)  # for the cached properties
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Return the statement that a text is; itself where it is one already."""
-        return text if isinstance(text, cls) else cls("" + text)  # what is no text is a TypeError
+        """Return ``text`` as a statement; a statement is returned unchanged."""
+        return text if isinstance(text, cls) else cls("" + text)  # raises TypeError unless it is a string
 
     @cached_property
     def tokens(self) -> tuple[tokenizer.Token, ...]:
-        """The tokens, without blanks and comments."""
+        """The tokens of the text, without blanks and comments."""
         return tokenizer.tokens(self)
 
     @property
     def kind(self) -> Literal["command", "query"]:
-        """A management command begins with a dot; anything else is a query."""
+        """The kind of statement: a command begins with a dot; anything else is a query."""
         return "command" if self.tokens and self.tokens[0].text == "." else "query"
 
     @property
     def is_write(self) -> bool:
-        """Whether it is a command that may change something: any that does not begin with ``.show``."""
+        """Return whether this command may change something, as any does that does not begin with ``.show``."""
         return self.kind == "command" and [token.text for token in self.tokens[1:2]] != ["show"]
 
     @cached_property
     def commands(self) -> tuple[brackets.Nest, ...]:
-        """Each command of a script by itself, or the one command or query."""
+        """The commands of a script, or the single command or query."""
         return tuple(brackets.commands(Mapped.whole(self), self.tokens))
 
     @property
     def second_command(self) -> str:
-        """The line on which a second command begins, up to its first literal; empty where there is none for certain."""
+        """The line on which a second command begins, up to its first literal; empty unless one certainly does."""
         return brackets.second_command(self, self.tokens)
 
     @cached_property
     def policy_command(self) -> PolicyCommand | None:
-        """The policy command that it is, in any spelling that the service accepts; None for anything else, as a script."""
+        """This policy command, in any spelling that the service accepts; None for anything else, including a script."""
         return commands.read(self, self.tokens)
 
     @cached_property
     def policy_writes(self) -> tuple[PolicyCommand, ...]:
-        """The policy commands in it that write: one, or those of an ``.execute … script``, in their order."""
+        """The policy commands that write: this one, or those of an ``.execute … script``, in order."""
         return commands.writes(self, self.commands)
 
     @cached_property
     def hidden(self) -> frozenset[str]:
-        """What is secret in it: by its form, or in a hidden literal: what follows its URL, or all where there is none."""
+        """The secrets: those known by their form, and what follows the URL in a hidden literal, or all of it without a URL."""
         found = [token.text for token in self.tokens if _is_hidden(token)]
         if self._is_broken:
-            # Nobody can tell what stands in quotes, so whatever may be hidden is.
+            # Quotes cannot be paired for certain, so everything that may be a hidden literal counts as one.
             found += [one for forms in _HIDDEN.findall(self) for one in forms if one]
         return secrets_in(self) | {secret for literal in found for secret in _secrets(literal)}
 
     @cached_property
     def masked(self) -> str:
-        """The text as it may be kept: without comments, and with asterisks in hidden literals and for other secrets.
+        """The text in a form that may be stored: without comments, and with asterisks for hidden literals and secrets.
 
-        Of a literal that is not closed nobody can tell where a comment begins, so nothing of it is kept, and nothing behind
-        it where it holds a fence, which may go on over several lines.
+        In an unclosed literal, comments cannot be recognised, so none of it is kept; if it contains a fence, which may span
+        several lines, nothing after it is kept either.
         """
         kept, end = [], 0
         for token in self.tokens:
@@ -106,17 +106,17 @@ class Statement(str):
 
     @cached_property
     def references(self) -> tuple[Reference, ...]:
-        """The identities that it uses, in the order of the text.
+        """The identities that the text uses, in order.
 
-        Reading never raises: what is broken gives what can be read of the rest. An identity is told only where the text
-        alone decides: literals in every form, joined, in ``strcat``, ``dynamic``, bags and arrays, or bound to a name by
-        ``let``. One that a column, a parameter, a mask or another function decides has None, unless its flow takes none
-        anyway. A literal that a flow uses several times is one reference.
+        Never raises: from a broken text, whatever can be read is returned. An identity is known only if the text alone
+        determines it: from literals of every form, joined, in ``strcat``, ``dynamic``, bags and arrays, or bound to a name by
+        ``let``. If a column, a parameter, a mask or another function determines it, it is None; such references are left
+        out if their flow does not support managed identities. A literal that a flow uses several times is one reference.
         """
         return named_by(use for command in self.commands for use in command_uses(command))
 
     def line(self, offset: int) -> int:
-        """Return the number of the line on which an offset is, from 1."""
+        """Return the number, from 1, of the line that contains an offset."""
         return self.count("\n", 0, offset) + 1
 
 
@@ -126,7 +126,7 @@ def _is_hidden(token: tokenizer.Token) -> bool:
 
 
 def _secrets(literal: str) -> Iterator[str]:
-    """Yield what a hidden literal hides, as it is written and as it is meant."""
+    """Yield the secrets of a hidden literal, both as written and as decoded."""
     found = [literal[1:].strip("@\"'`~")]
     if _is_hidden(tokenizer.tokens(literal)[0]):
         with suppress(InputError):

@@ -1,4 +1,4 @@
-"""The catalogue of usages: what a ManagedIdentity policy can allow, one row each."""
+"""The catalogue of the usages that a ManagedIdentity policy can allow, one row each."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 class Usage:
     """One value of ``AllowedUsages``.
 
-    ``name`` is spelt as the service spells it. ``cluster_only`` marks a usage that has no effect in a database's
+    ``name`` has the service's spelling. ``cluster_only`` marks a usage that has no effect in a database's
     policy. Source: the ManagedIdentity policy page of the Azure Data Explorer documentation.
     """
 
@@ -26,5 +26,5 @@ USAGES: tuple[Usage, ...] = (
     Usage("ExportRequest", ".export writes to storage"),
     Usage("SqlRequest", "sql_request and cosmosdb_sql_request query a remote database"),
     Usage("AzureAI", "The AI plugins call Azure OpenAI"),
-    Usage("All", "Every usage, those that do not exist yet included"),
+    Usage("All", "Every usage, including those added in the future"),
 )

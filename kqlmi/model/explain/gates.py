@@ -67,7 +67,7 @@ def gates(
     sentence = f"the Azure role ({workflow.external}): {_UNSEEN}"
     yield Gate("azure role", sentence, tuple(_role_lines(workflow, identity.principal, targets)), "not checked")
     yield Gate("kusto role", f"the Kusto role ({workflow.kusto}): {_UNSEEN}", state="not checked")
-    if workflow.usage == "AutomatedFlows" and "MI" in workflow.kusto:
+    if workflow.usage == "AutomatedFlows" and "the identity itself" in workflow.kusto:
         sentence = f"the identity is a viewer of the {scope} and of every other database that the flow reads: {_UNSEEN}"
         principal = f"aadapp={identity.principal}{identity.tenant_id and f';{identity.tenant_id}'}"
         lines = fixes.viewer(principal, str(scope.name), on) if identity.principal else ()
