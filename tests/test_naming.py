@@ -89,7 +89,7 @@ def test_the_local_cluster_keeps_apart_what_the_client_keeps_apart() -> None:
 def test_a_policy_file_lists_two_databases_that_the_cluster_keeps_apart_and_none_twice() -> None:
     text = "kqlmi: 1\nmode: complete\ndatabases:\n  Straße: none\n  {}: none\n"
     assert len(policyfile.read(text.format("STRASSE")).sections) == 2
-    with pytest.raises(policyfile.PolicyFileError, match="stands twice"):
+    with pytest.raises(policyfile.PolicyFileError, match="occurs twice"):
         policyfile.read(text.format("STRAßE"))
 
 

@@ -1,4 +1,4 @@
-"""A policy as a YAML document: what it holds, what it wants of a cluster, and how it is written."""
+"""Policy files: policies as YAML documents, read, applied to the policies of a cluster, and written."""
 
 from kqlmi.policyfile.document import Desired, PolicyFile
 from kqlmi.policyfile.nodes import PolicyFileError

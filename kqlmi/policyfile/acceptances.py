@@ -1,4 +1,4 @@
-"""The findings of an audit that a policy file accepts, each with a reason and an end."""
+"""The audit findings that a policy file accepts, each with a reason and an expiry date."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -14,14 +14,14 @@ from kqlmi.policyfile.nodes import Node
 _KEYS = ("rule", "identity", "scope", "usage", "reason", "until")
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _NEEDED = ("rule", "scope", "reason", "until")
-_HINT = "Write - {rule: …, identity: …, scope: …, usage: …, reason: …, until: 2026-12-31}, as the audit shows them."
+_HINT = "Write - {rule: …, identity: …, scope: …, usage: …, reason: …, until: 2026-12-31}, with the audit's values."
 
 
 def acceptances(node: Node, names: Mapping[str, ObjectId]) -> Iterator[Acceptance]:
     """Yield the acceptances of a list; ``names`` are the file's own names of identities.
 
     Raises:
-        PolicyFileError: One has no reason or no end, or names a rule, a scope or a day that there is not.
+        PolicyFileError: One has no reason or expiry date, or an invalid rule, scope or date.
     """
     if node.kind != "sequence":
         raise node.error("accepted is not a list.", _HINT)
@@ -50,15 +50,15 @@ def acceptances(node: Node, names: Mapping[str, ObjectId]) -> Iterator[Acceptanc
 
 def _check(rule: Node, scope: Node) -> None:
     if rule.text not in RULES:
-        raise rule.error(f"{rule.text!r} is not a rule of the audit.", did_you_mean(rule.text, RULES))
+        raise rule.error(f"{rule.text!r} is not an audit rule.", did_you_mean(rule.text, RULES))
     kind, _, name = scope.text.partition(" ")
     if scope.text.casefold() != "cluster" and (kind.casefold() != "database" or not name.strip()):
         raise scope.error(f"{scope.text!r} is not a scope.", "Write scope: cluster, or scope: database NAME.")
 
 
 def _day(node: Node) -> str:
-    # Python reads 20261231 and 2026-W53-4 as well; text that is compared has one form.
+    # Python also accepts 20261231 and 2026-W53-4; dates are compared as text, and so need one form.
     if _DAY.fullmatch(node.text):
         with suppress(ValueError):
             return date.fromisoformat(node.text).isoformat()
-    raise node.error(f"{node.text!r} is not a day.", "Write it as 2026-12-31; that day still counts.")
+    raise node.error(f"{node.text!r} is not a date.", "Write it as 2026-12-31; the acceptance includes that day.")

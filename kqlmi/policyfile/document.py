@@ -1,4 +1,4 @@
-"""What a policy file says, and what it wants of a cluster that stands as it does."""
+"""The content of a policy file, and the policies that it wants, given those of a cluster."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,12 +13,12 @@ from kqlmi.model.vocabulary import checked_usage
 from kqlmi.policyfile.nodes import Node, PolicyFileError, Slot
 
 Properties = Mapping[str, str]
-"""The properties of a policy object that nobody knows, as JSON text by name."""
+"""The unknown properties of a policy object, as JSON text by name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What one identity holds in a scope; ``properties`` is None where the file leaves them alone."""
+    """The usages of one identity in a scope; ``properties`` is None if the file leaves them alone."""
 
     slot: Slot
     usages: Slot
@@ -27,13 +27,13 @@ class Row:
 
     @property
     def key(self) -> Node:
-        """Return the identity as the file names it."""
+        """Return the node that names the identity."""
         return self.slot.key
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """What a file says of one scope; ``rows`` is None for "no policy"."""
+    """The part of a file about one scope; ``rows`` is None for "no policy"."""
 
     slot: Slot
     rows: tuple[Row, ...] | None
@@ -51,9 +51,9 @@ class Desired:
 class PolicyFile:
     """A policy file that was read.
 
-    ``complete`` governs whole scopes, ``partial`` the identities that it lists in them. ``names`` are the file's own, by
-    case-folded name. ``clears_unlisted`` wants no policy in the databases that it does not list. ``accepted`` are the
-    findings of an audit that somebody accepts.
+    Mode ``complete`` governs whole scopes, ``partial`` only the identities that are listed in them. ``names`` are the
+    object IDs of the file's own names, which are case-folded. With ``clears_unlisted``, the databases that are not listed
+    are to have no policy. ``accepted`` are the accepted audit findings.
     """
 
     mode: Literal["complete", "partial"]
@@ -65,27 +65,27 @@ class PolicyFile:
     accepted: tuple[Acceptance, ...] = ()
 
     def scopes(self, databases: Iterable[str]) -> tuple[Scope, ...]:
-        """Return the scopes that the file governs, in the cluster's spelling: those whose policies ``desired`` needs.
+        """Return the scopes that the file governs, in the cluster's spelling; ``desired`` needs their policies.
 
         Args:
             databases: Every database of the cluster.
 
         Raises:
-            PolicyFileError: The file lists a database that is not one of them.
+            PolicyFileError: The file lists a database that does not exist.
         """
         existing = {scope: scope for scope in [Scope.cluster(), *map(Scope.database, databases)]}
         for scope, section in self.sections.items():
             if scope not in existing:
                 names = [str(other.name) for other in existing if not other.is_cluster]
-                hint = did_you_mean(str(scope.name), names) if names else "The cluster has no database."
-                raise section.slot.key.error(f"there is no database {scope.name!r}.", hint)
+                hint = did_you_mean(str(scope.name), names) if names else "The cluster has no databases."
+                raise section.slot.key.error(f"database {scope.name!r} does not exist.", hint)
         unlisted = [scope for scope in existing if scope not in self.sections and not scope.is_cluster]
         return (*(existing[scope] for scope in self.sections), *(unlisted if self.clears_unlisted else ()))
 
     def desired(self, current: Snapshot, databases: Iterable[str]) -> Desired:
-        """Return what the file wants, made from what the scopes hold now, so that whatever it does not govern stays.
+        """Return the policies that the file wants, derived from the current ones so that whatever it does not govern stays.
 
-        To reach it whole, "no policy" and ``{}`` kept apart, plan with ``make_plan(…, exactly=True)``.
+        Plan them with ``make_plan(…, exactly=True)``, which distinguishes "no policy" from ``{}``.
 
         Raises:
             PolicyFileError: A database does not exist or was not read, an identity's name is unknown or ambiguous, a
@@ -98,7 +98,7 @@ class PolicyFile:
         return Desired(Snapshot(policies), tuple(scope for scope in others if scope not in policies))
 
     def wanted(self, scope: Scope, current: Snapshot) -> Policy | None:
-        """Return what the file wants in one scope that it governs; None is no policy. Raises as ``desired`` does."""
+        """Return the policy that the file wants in a scope that it governs, None for no policy; raises like ``desired``."""
         section = self.sections.get(scope)
         if scope not in current.policies:
             raise PolicyFileError(
@@ -118,7 +118,7 @@ class PolicyFile:
             if row.properties is not None and row.properties != current_properties.get(identity, row.properties):
                 raise row.slot.value.error(
                     f"the properties of {row.key.text!r} differ from those in the {scope}, and no plan can change them.",
-                    "Export takes those of the cluster; without properties: they are left alone.",
+                    "Export again to use those of the cluster, or remove properties: to leave them alone.",
                 )
         if self.mode == "complete":
             usages = dict.fromkeys(now.holdings, ()) | usages
@@ -126,10 +126,10 @@ class PolicyFile:
         return None if policy is None and self.mode == "partial" and not after.entries else after
 
     def holders(self, scope: Scope, current: Snapshot) -> dict[ObjectId, Row]:
-        """Return the rows of a scope by the identity that each means, in a cluster that stands like ``current``."""
+        """Return the rows of a scope by identity, with names resolved as in ``current``."""
         section, policy = self.sections[scope], current.policies.get(scope)
         entries = policy.entries if policy else ()
-        # The system identity's own object ID means the system identity, as Policy has it, unless it stands for itself here.
+        # The system identity's object ID means ``system``, as in Policy, unless an entry here has it as its identity.
         meant = {one.principal_id: one.object_id for one in current.identities.values()}
         meant |= {entry.object_id: entry.identity for entry in entries}
         meant |= {entry.identity: entry.identity for entry in entries}
@@ -145,7 +145,7 @@ class PolicyFile:
     def _identity(self, key: Node, directory: Directory) -> ObjectId:
         if found := self.names.get(key.text.casefold()) or as_object_id(key.text):
             if client := directory.client_of(found):
-                raise key.error(f"{key.text!r} is the client ID of {client}.", "Give its object ID.")
+                raise key.error(f"{key.text!r} is the client ID of {client}.", "Use its object ID.")
             return found
         try:
             return directory.resolve(key.text).object_id
@@ -155,7 +155,7 @@ class PolicyFile:
 
 
 def as_object_id(text: str) -> ObjectId | None:
-    """Return a text as an object ID, or None where it is a name."""
+    """Return a text as an object ID, or None if it is a name."""
     try:
         return object_id(text)
     except PolicyError:
@@ -169,13 +169,13 @@ def _checked(row: Row, also: Collection[str]) -> tuple[str, ...]:
         for item in row.usages.value.items:
             found.append(checked_usage(item.text, also))
     except PolicyError as error:
-        hint = f"{error.hint} Or, if the service knows it, add it to unknown-usages: at the top."
+        hint = f"{error.hint} Or, if the service supports it, add it to unknown-usages: at the top."
         raise item.error(error.message, hint) from error
     return tuple(found)
 
 
 def usages_of(policy: Policy) -> dict[ObjectId, tuple[str, ...]]:
-    """Return the usages of each identity, in the order that was read."""
+    """Return the usages of each identity, in the order in which they were read."""
     found: dict[ObjectId, tuple[str, ...]] = {}
     for entry in policy.entries:
         found[entry.identity] = tuple(dict.fromkeys((*found.get(entry.identity, ()), *map(usage_name, entry.usages))))
@@ -183,7 +183,7 @@ def usages_of(policy: Policy) -> dict[ObjectId, tuple[str, ...]]:
 
 
 def properties_of(policy: Policy) -> dict[ObjectId, Properties]:
-    """Return the unknown properties of each identity; of several objects for it, the first that has a property."""
+    """Return the unknown properties of each identity; if several of its entries have a property, that of the first."""
     found: dict[ObjectId, Properties] = {}
     for entry in policy.entries:
         found[entry.identity] = dict(entry.extra) | dict(found.get(entry.identity, {}))

@@ -1,4 +1,4 @@
-"""Changes of a YAML text that leave every other byte as it is."""
+"""Edits to a YAML text that leave every other byte unchanged."""
 
 import json
 import re
@@ -10,16 +10,16 @@ from kqlmi.model.jsontext import Raw
 from kqlmi.policyfile.nodes import Node, Slot
 
 Value = str | Raw | Sequence[str] | Mapping[str, "Value"]
-"""What is written: a scalar, JSON text, a list of scalars, or a mapping."""
+"""A value to write: a scalar, JSON text, a list of scalars, or a mapping."""
 
 _GUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _PLAIN = re.compile(rf"[A-Za-z_][A-Za-z0-9_.-]*|{_GUID}")
-# kqlmi reads every scalar as text; other programs take these for something else.
+# kqlmi reads every scalar as text; other programs read these as booleans or null.
 _WORDS = {"true", "false", "yes", "no", "on", "off", "y", "n", "null"}
 
 
 class Cut(NamedTuple):
-    """New text in place of what stands from ``start`` to ``end``."""
+    """New text that replaces the text from ``start`` to ``end``."""
 
     start: int
     end: int
@@ -27,7 +27,7 @@ class Cut(NamedTuple):
 
 
 def scalar(text: str) -> str:
-    """Return a scalar that reads back as ``text``, on one line, with nothing that does not show."""
+    """Return a scalar that reads back as ``text``, on one line, with unprintable characters escaped."""
     if _PLAIN.fullmatch(text) and text.casefold() not in _WORDS:
         return text
     return printable(json.dumps(text, ensure_ascii=False))
@@ -36,7 +36,7 @@ def scalar(text: str) -> str:
 def flow(value: Value) -> str:
     """Return a value on one line."""
     if isinstance(value, Raw):
-        # It is ASCII without control characters, and line ends stand between its tokens only.
+        # It is ASCII without control characters, and has line ends only between its tokens.
         line = re.sub(r"(?<=[\[{])\n *|\n *(?=[]}])", "", value)
         return re.sub(r"\n *", " ", line)
     if isinstance(value, str):
@@ -47,7 +47,7 @@ def flow(value: Value) -> str:
 
 
 def block(mapping: Mapping[str, Value], column: int = 0) -> Iterator[str]:
-    """Yield a mapping as lines; mappings within it are indented, everything else stands on its key's line."""
+    """Yield a mapping as lines; nested mappings are indented, everything else is on its key's line."""
     for name, value in mapping.items():
         if isinstance(value, Mapping) and value:
             yield f"{' ' * column}{scalar(name)}:"
@@ -57,7 +57,7 @@ def block(mapping: Mapping[str, Value], column: int = 0) -> Iterator[str]:
 
 
 def apply(text: str, cuts: Iterable[Cut]) -> str:
-    """Return the text with every cut made; of two insertions at one place, the first goes first."""
+    """Return the text with every cut applied; insertions at the same offset keep their order."""
     parts, done = [], 0
     for cut in sorted(cuts, key=lambda cut: cut.start):
         parts += [text[done : cut.start], cut.text]
@@ -66,7 +66,7 @@ def apply(text: str, cuts: Iterable[Cut]) -> str:
 
 
 def replaced(text: str, slot: Slot, value: Value) -> Iterator[Cut]:
-    """Put another value into a slot."""
+    """Yield the cuts that replace the value in a slot."""
     parent, key, node = slot
     if node.kind != "scalar" and not node.flow:
         yield from (_lines(text, span) for span in node.spans)
@@ -80,7 +80,7 @@ def replaced(text: str, slot: Slot, value: Value) -> Iterator[Cut]:
 
 
 def changed(text: str, slot: Slot, gone: Collection[int], new: Mapping[str, Value] | Sequence[str]) -> Iterator[Cut]:
-    """Take items out of the collection in a slot, given by their positions, and put new ones at its end."""
+    """Yield the cuts that remove the items at the positions ``gone`` from the collection in a slot and append new ones."""
     node, spans = slot.value, slot.value.spans
     kept = [span for place, span in enumerate(spans) if place not in gone]
     if not kept and (node.flow or not new):
@@ -94,7 +94,7 @@ def changed(text: str, slot: Slot, gone: Collection[int], new: Mapping[str, Valu
 
 
 def added(text: str, node: Node, new: Mapping[str, Value] | Sequence[str], *, after: int) -> Iterator[Cut]:
-    """Put new items into a collection, behind the item that ends at ``after``."""
+    """Yield the cuts that insert new items into a collection, after the item that ends at ``after``."""
     if not new:
         return
     if node.flow:
@@ -106,7 +106,7 @@ def added(text: str, node: Node, new: Mapping[str, Value] | Sequence[str], *, af
 
 
 def _taken(text: str, spans: Sequence[tuple[int, int]], gone: Collection[int]) -> Iterator[Cut]:
-    """Take items out of a flow collection of which at least one stays."""
+    """Yield the cuts that remove items from a flow collection in which at least one remains."""
     last = max(place for place in range(len(spans)) if place not in gone)
     for place in gone:
         if place < last:
@@ -114,7 +114,7 @@ def _taken(text: str, spans: Sequence[tuple[int, int]], gone: Collection[int]) -
     if last + 1 < len(spans):
         start, end = spans[last][1], spans[-1][1]
         if "#" in text[start : spans[last + 1][0]]:
-            # A comment of the item that stays: leave it, with the comma before it, and take a comma after the last.
+            # Keep the comment of the last remaining item, with the comma before it; remove a comma after the last item instead.
             start = spans[last + 1][0]
             comma = re.compile(r"\s*,").match(text, end)
             end = comma.end() if comma else end

@@ -1,4 +1,4 @@
-"""The nodes of a YAML text, every scalar as text, each with its place."""
+"""The nodes of a YAML text, each with its position; every scalar is text."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ MAX_DEPTH = 100
 
 
 class PolicyFileError(InputError):
-    """A policy file is wrong; ``line`` is where, counted from 1, or None where no line is to blame."""
+    """An error in a policy file; ``line`` is its line, counted from 1, or None if it concerns the whole file."""
 
     def __init__(self, message: str, *, hint: str = "", line: int | None = None) -> None:
         super().__init__(f"Line {line}: {message}" if line else f"Policy file: {message}", hint=hint)
@@ -24,7 +24,7 @@ class PolicyFileError(InputError):
 class Node:
     """A scalar with its text, a sequence with its items, or a mapping with key, value, key, value….
 
-    ``start`` and ``end`` are offsets into the text; ``flow`` tells ``[…]`` and ``{…}``, which keep their source in
+    ``start`` and ``end`` are offsets into the text; ``flow`` distinguishes ``[…]`` and ``{…}``, which keep their source in
     ``text``, from indented lines.
     """
 
@@ -39,7 +39,7 @@ class Node:
 
     @property
     def spans(self) -> tuple[tuple[int, int], ...]:
-        """Return the place of each item; of a mapping, of each key with its value."""
+        """Return the start and end of each item or, in a mapping, of each key with its value."""
         step = 2 if self.kind == "mapping" else 1
         return tuple(
             (first.start, last.end)
@@ -47,9 +47,9 @@ class Node:
         )
 
     def scalar(self, what: str, hint: str = "") -> str:
-        """Return the text of a scalar; anything else, and an empty one, raises PolicyFileError."""
+        """Return the text of a scalar; an empty scalar or another kind of node raises PolicyFileError."""
         if self.kind != "scalar":
-            raise self.error(f"{what} is one word, not a {self.kind}.", hint)
+            raise self.error(f"{what} must be a single value, not a {self.kind}.", hint)
         if not self.text:
             raise self.error(f"{what} is empty.", hint)
         return self.text
@@ -63,7 +63,7 @@ class Node:
         return self.items
 
     def mapping(self, what: str, hint: str = "", *, same: Callable[[str], str] = str.casefold) -> Iterator["Slot"]:
-        """Yield the slots of a mapping, of which no two keys are the ``same``; anything else raises PolicyFileError."""
+        """Yield the slots of a mapping; keys for which ``same`` is equal, or another kind of node, raise PolicyFileError."""
         if self.kind != "mapping":
             raise self.error(f"{what} {_found(self)}, not a mapping.", hint)
         seen: dict[str, Node] = {}
@@ -74,19 +74,19 @@ class Node:
             yield Slot(self, key, value)
 
     def error(self, message: str, hint: str = "") -> PolicyFileError:
-        """Return the error that blames this node."""
+        """Return an error at this node's line."""
         return PolicyFileError(message, hint=hint, line=self.line)
 
     def twice(self, first: "Node", what: str) -> PolicyFileError:
-        """Return the error that this scalar says again what ``first`` said in ``what``."""
-        also = "" if self.text == first.text else f", as {first.text!r} too"
+        """Return the error that this scalar repeats ``first`` in ``what``."""
+        also = "" if self.text == first.text else f", also as {first.text!r}"
         return self.error(
-            f"{self.text!r} stands twice in {what}{also}.", f"Keep one: the other is on line {first.line}."
+            f"{self.text!r} occurs twice in {what}{also}.", f"Remove one; the other is on line {first.line}."
         )
 
 
 class Slot(NamedTuple):
-    """Where a value stands: in which mapping, under which key."""
+    """A value with its key and the mapping that contains it."""
 
     parent: Node
     key: Node
@@ -100,9 +100,10 @@ def _found(node: Node) -> str:
 
 
 def decode(document: str | bytes) -> str:
-    """Return a document as text, line ends and byte order mark kept; PolicyFileError if it is not UTF-8, or too long."""
+    """Return a document as text, keeping line ends and byte order mark; raises PolicyFileError if not UTF-8 or too long."""
     if len(document) > MAX_LENGTH:
-        raise PolicyFileError(f"it is longer than {MAX_LENGTH:,} characters.", hint="Is this the right file?")
+        hint = "Check that this is the right file."
+        raise PolicyFileError(f"the file is longer than {MAX_LENGTH:,} characters.", hint=hint)
     if isinstance(document, str):
         return document
     try:
@@ -114,11 +115,11 @@ def decode(document: str | bytes) -> str:
 
 
 def parse(text: str) -> Node:
-    """Return the one node of a YAML text.
+    """Return the root node of a YAML text.
 
     Raises:
-        PolicyFileError: It is not YAML, or uses what a policy file has no need of: anchors, aliases, tags, directives,
-            several documents, scalars over several lines.
+        PolicyFileError: The text is not YAML, or uses features that policy files do not support: anchors, aliases, tags,
+            directives, multiple documents, or scalars that span several lines.
     """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -131,37 +132,37 @@ def parse(text: str) -> Node:
     except MarkedYAMLError as error:
         failed = _not_yaml(error, text)
     except YAMLError as error:
-        # The reader refuses control characters before anything is parsed, and knows the offset only.
+        # The reader rejects control characters before anything is parsed, and reports only their offset.
         place = getattr(error, "position", 0)
         line = text.count("\n", 0, place) + 1
-        failed = PolicyFileError(f"character {text[place : place + 1]!r} is not text.", line=line)
+        failed = PolicyFileError(f"character {text[place : place + 1]!r} is not allowed.", line=line)
     except ValueError as error:
-        failed = PolicyFileError(f"it is not YAML: {error}.", hint="Look for an escape such as \\U00110000.")
+        failed = PolicyFileError(f"the file is not YAML: {error}.", hint="Look for an escape such as \\U00110000.")
     if failed:
-        # Raised out here, it drags along no piece of the text.
+        # Raised outside the handlers, so that its context contains no part of the text.
         raise failed
     found = open_nodes[0][1]
     if not found:
-        raise PolicyFileError("it is empty.", hint="It begins with kqlmi: 1. Export writes a whole one.")
+        raise PolicyFileError("the file is empty.", hint="It begins with kqlmi: 1; kqlmi export writes one.")
     return found[0]
 
 
 def _take(event: Any, text: str, open_nodes: list[tuple[Any, list[Node]]]) -> None:
     from ruamel.yaml import events
 
-    _refuse(event, text, again=len(open_nodes) == 1 and bool(open_nodes[0][1]))
+    _refuse(event, text, is_second=len(open_nodes) == 1 and bool(open_nodes[0][1]))
     mark = event.start_mark
     if isinstance(event, events.ScalarEvent):
         parent, siblings = open_nodes[-1]
-        # A value that is missing is marked where the next one begins; the line to blame is its key's.
+        # A missing value is marked where the next one begins; the error belongs on its key's line.
         of_key = mark.index == event.end_mark.index and isinstance(parent, events.MappingStartEvent) and siblings
         line = siblings[-1].line if of_key else mark.line + 1
-        # In double quotes JSON writes an emoji as two escapes.
+        # JSON in double quotes writes an emoji as two escapes.
         value = whole_characters(event.value)
         siblings.append(Node("scalar", mark.index, event.end_mark.index, line, mark.column, value))
     elif isinstance(event, events.CollectionStartEvent):
         if len(open_nodes) > MAX_DEPTH:
-            raise PolicyFileError(f"it is nested deeper than {MAX_DEPTH}.", line=mark.line + 1)
+            raise PolicyFileError(f"the file is nested deeper than {MAX_DEPTH} levels.", line=mark.line + 1)
         open_nodes.append((event, []))
     elif isinstance(event, events.CollectionEndEvent):
         start, items = open_nodes.pop()
@@ -174,31 +175,34 @@ def _take(event: Any, text: str, open_nodes: list[tuple[Any, list[Node]]]) -> No
         open_nodes[-1][1].append(Node(kind, mark.index, end, mark.line + 1, mark.column, source, tuple(items), flow))
 
 
-def _refuse(event: Any, text: str, *, again: bool) -> None:
+def _refuse(event: Any, text: str, *, is_second: bool) -> None:
     from ruamel.yaml import events
 
     line = event.start_mark.line + 1
-    if isinstance(event, events.DocumentStartEvent) and (again or event.version or event.tags):
-        what = "a second document begins here" if again else "a % directive stands above the document"
-        raise PolicyFileError(f"{what}.", hint="A policy file is one document, with no directives.", line=line)
+    if isinstance(event, events.DocumentStartEvent) and (is_second or event.version or event.tags):
+        what = "a second document begins here" if is_second else "a % directive precedes the document"
+        raise PolicyFileError(f"{what}.", hint="A policy file is one document without directives.", line=line)
     if getattr(event, "anchor", None) is not None:
-        raise PolicyFileError("a policy file has no anchors and aliases.", hint="Quote a name with & or *.", line=line)
+        hint = "Quote a name that begins with & or *."
+        raise PolicyFileError("a policy file cannot contain anchors and aliases.", hint=hint, line=line)
     if getattr(event, "tag", None) is not None:
-        raise PolicyFileError("a policy file has no tags.", hint="Quote a name that begins with !.", line=line)
+        raise PolicyFileError("a policy file cannot contain tags.", hint="Quote a name that begins with !.", line=line)
     if isinstance(event, events.ScalarEvent):
         source = text[event.start_mark.index : event.end_mark.index]
         if event.style in {"|", ">"} or len(source.splitlines()) > 1:
-            hint = "Is a colon or a quote missing? In double quotes, \\n is a line end."
-            raise PolicyFileError(f"{event.value[:40]!r} goes over several lines.", hint=hint, line=line)
+            hint = "Check for a missing colon or quote. In double quotes, \\n is a line end."
+            raise PolicyFileError(f"{event.value[:40]!r} spans several lines.", hint=hint, line=line)
 
 
 def _not_yaml(error: Any, text: str) -> PolicyFileError:
     mark, context = error.problem_mark or error.context_mark, error.context_mark
     where = f" ({error.context})" if error.context else ""
     if context and mark.index >= len(text.rstrip()):
-        mark = context  # What was never closed is noticed at the end of the file; to blame is where it began.
+        mark = context  # What is never closed is noticed at the end of the file; the error is where it begins.
     lines = text.splitlines() or [""]
     source = lines[min(mark.line, len(lines) - 1)]
     tab = "\t" in source[: len(source) - len(source.lstrip())] or source[mark.column : mark.column + 1] == "\t"
-    hint = "Put spaces in place of the tab." if tab else "Look there for a bracket, quote, colon or indentation."
-    return PolicyFileError(f"that is not YAML: {printable(str(error.problem))}{where}.", hint=hint, line=mark.line + 1)
+    hint = "Replace the tab with spaces." if tab else "Check the brackets, quotes, colons and indentation there."
+    return PolicyFileError(
+        f"the file is not YAML: {printable(str(error.problem))}{where}.", hint=hint, line=mark.line + 1
+    )

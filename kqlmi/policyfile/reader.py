@@ -1,4 +1,4 @@
-"""A policy file's text, read into what it says."""
+"""The reader of policy files, from text to ``PolicyFile``."""
 
 from collections.abc import Iterator, Mapping
 
@@ -14,9 +14,9 @@ FORMAT = 1
 KEYS = ("kqlmi", "mode", "unlisted-databases", "identities", "unknown-usages", "accepted", "cluster", "databases")
 Fields = Mapping[str, Slot]
 
-_USAGES_HINT = "List usages between brackets, for example [NativeIngestion, ExternalTable], or [] for none."
-_SCOPE_HINT = "List identities with their usages; or write none for no policy, {} for an empty one."
-# A property of such a name would stand beside what the file says itself, or what the service fills in.
+_USAGES_HINT = "List usages in brackets, for example [NativeIngestion, ExternalTable], or [] for none."
+_SCOPE_HINT = "List identities with their usages, or write none for no policy, or {} for an empty one."
+# The properties that other keys of the file set, or that the service fills in.
 _NOT_PROPERTIES = {"ObjectId", "AllowedUsages", "ClientId", "TenantId", "DisplayName", "IsSystem"}
 
 
@@ -24,24 +24,22 @@ def read(document: str | bytes) -> PolicyFile:
     """Read a policy file.
 
     Raises:
-        PolicyFileError: It is not UTF-8, not YAML, of a newer format, or says something that has no meaning.
+        PolicyFileError: The file is not UTF-8 or not YAML, has a newer format, or contains something invalid.
     """
     root = parse(decode(document))
-    hint = "A policy file begins with kqlmi: 1 and mode: complete; export writes a whole one."
+    hint = "A policy file begins with kqlmi: 1 and mode: complete; kqlmi export writes a complete file."
     fields = {slot.key.text: slot for slot in root.mapping("the file", hint)}
     _check_format(root, fields)
     for name, slot in fields.items():
         if name not in KEYS:
             raise slot.key.error(f"{name!r} is not a key of a policy file.", did_you_mean(name, KEYS))
     if not {"accepted", "cluster", "databases"} & fields.keys():
-        raise root.error(
-            "the file has neither cluster: nor databases:.", "Is it half-written? Export writes a whole one."
-        )
+        raise root.error("the file has neither cluster: nor databases:.", "Add one; kqlmi export writes both.")
     mode = _choice(fields, "mode", ("complete", "partial"))
     unlisted = _choice(fields, "unlisted-databases", ("untouched", "none"), default="untouched")
     if mode == "partial" and unlisted == "none":
         raise fields["unlisted-databases"].value.error(
-            "mode: partial cannot govern unlisted databases.", "Use mode: complete, or take the line out."
+            "mode: partial cannot govern unlisted databases.", "Use mode: complete, or remove the line."
         )
     names = dict(_names(fields["identities"].value)) if "identities" in fields else {}
     unknown = _usages(fields["unknown-usages"], "unknown-usages").value.items if "unknown-usages" in fields else ()
@@ -58,14 +56,14 @@ def read(document: str | bytes) -> PolicyFile:
 
 def _check_format(root: Node, fields: Fields) -> None:
     if "kqlmi" not in fields:
-        raise root.error("there is no key kqlmi.", "The first line of a policy file is kqlmi: 1.")
+        raise root.error("the key kqlmi is missing.", "The first line of a policy file is kqlmi: 1.")
     node = fields["kqlmi"].value
     version = node.scalar("kqlmi")
     if version == str(FORMAT):
         return
     if version.isdecimal() and int(version[:9]) > FORMAT:
         raise node.error(f"format {version} is newer than format {FORMAT}, which this kqlmi reads.", "Upgrade kqlmi.")
-    raise node.error(f"{version!r} is not a format.", f"Write kqlmi: {FORMAT}.")
+    raise node.error(f"{version!r} is not a format version.", f"Write kqlmi: {FORMAT}.")
 
 
 def _choice(fields: Fields, name: str, choices: tuple[str, str], default: str = "") -> str:
@@ -73,24 +71,22 @@ def _choice(fields: Fields, name: str, choices: tuple[str, str], default: str = 
     if name not in fields:
         if default:
             return default
-        raise fields["kqlmi"].key.error(f"there is no key {name}.", hint)
+        raise fields["kqlmi"].key.error(f"the key {name} is missing.", hint)
     node = fields[name].value
     if (value := node.scalar(name, hint)) not in choices:
-        raise node.error(f"{name} is {value!r}.", hint)
+        raise node.error(f"{name} cannot be {value!r}.", hint)
     return value
 
 
 def _names(node: Node) -> Iterator[tuple[str, ObjectId]]:
     for _, key, value in node.mapping("identities", "List names with object IDs."):
         if as_object_id(key.text):
-            raise key.error(
-                f"the name {key.text!r} would be taken for an object ID.", "Give the identity another name."
-            )
+            raise key.error(f"the name {key.text!r} would be read as an object ID.", "Choose another name.")
         identity = as_object_id(value.scalar(f"the object ID of {key.text!r}"))
         if not identity:
             raise value.error(
                 f"{value.text!r} is not an object ID.",
-                "It is a GUID, for example 11111111-2222-3333-4444-555555555555.",
+                "Use a GUID, for example 11111111-2222-3333-4444-555555555555.",
             )
         yield key.text.casefold(), identity
 
@@ -106,7 +102,7 @@ def _sections(fields: Fields, names: Mapping[str, ObjectId], *, partial: bool) -
         if value.kind == "scalar" and value.text == "none":
             if partial:
                 raise value.error(
-                    f"mode: partial cannot want no policy for the {scope}.", "List identities, with [] for no usages."
+                    f"mode: partial does not allow none for the {scope}.", "List identities, with [] for no usages."
                 )
             yield scope, Section(slot, None)
         else:
@@ -126,7 +122,7 @@ def _row(slot: Slot) -> Row:
     parts = {part.key.text: part for part in value.mapping(f"the mapping of {name!r}")}
     for text, part in parts.items():
         if text not in {"usages", "properties"}:
-            raise part.key.error(f"{text!r} is not a key of an identity.", "Write usages: and properties:.")
+            raise part.key.error(f"{text!r} is not a key of an identity.", "Use usages: and properties:.")
     if "usages" not in parts:
         raise value.error(f"{name!r} has no usages:.", _USAGES_HINT)
     usages = _usages(parts["usages"], f"the list of {name!r}")
@@ -140,22 +136,22 @@ def _usages(slot: Slot, what: str) -> Slot:
     for item in slot.value.sequence(what, _USAGES_HINT):
         usage = named_usage(item.text)
         if not usage or "," in usage:
-            raise item.error(f"{item.text!r} is not one usage.", _USAGES_HINT)
+            raise item.error(f"{item.text!r} is not a single usage.", _USAGES_HINT)
         if seen.setdefault(usage, item) is not item:
             raise item.twice(seen[usage], what)
     return slot
 
 
 def _properties(node: Node, name: str) -> Properties:
-    hint = 'They are a JSON object, for example {"Note": "nightly", "Limit": 3}.'
+    hint = 'Write a JSON object, for example {"Note": "nightly", "Limit": 3}.'
     if node.kind != "mapping" or not node.flow:
         raise node.error(f"the properties of {name!r} are not JSON.", hint)
     try:
-        # What stands between the brackets is JSON to the service, to the last digit; YAML only finds where it ends.
+        # To the service, the text in braces is JSON, to the last digit; YAML only determines where it ends.
         properties = jsontext.load(node.text)
     except PolicyError as error:
         raise node.error(f"the properties of {name!r} are not JSON: {error.message}", hint) from None
     for property_name in properties:
         if property_name in _NOT_PROPERTIES:
-            raise node.error(f"{property_name!r} of {name!r} is not for properties.", "Take it out.")
+            raise node.error(f"{property_name!r} cannot be a property of {name!r}.", "Remove it.")
     return {property_name: jsontext.dump(value) for property_name, value in properties.items()}

@@ -1,4 +1,4 @@
-"""Policies written as a policy file: a new one, or an old one brought up to date."""
+"""The writer of policy files: new ones, and existing ones updated in place."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,7 +22,7 @@ from kqlmi.policyfile.nodes import PolicyFileError, decode
 from kqlmi.policyfile.reader import FORMAT, read
 
 Values = dict[ObjectId, Value]
-"""What identities hold in a scope, as it is written."""
+"""The values of the identities in a scope, as they are written."""
 
 
 def export(snapshot: Snapshot, *, cluster: str = "") -> str:
@@ -42,22 +42,22 @@ def export(snapshot: Snapshot, *, cluster: str = "") -> str:
     lines = [
         f"# Which managed identity may do what{f' on {printable(cluster)}' if cluster else ''}.",
         f"kqlmi: {FORMAT}",
-        "mode: complete  # each scope below holds exactly this; a database that is not listed is left alone",
+        "mode: complete  # each scope below has exactly this policy; databases that are not listed are left alone",
         *edits.block(document),
     ]
     text = "\n".join([*lines, ""])
-    read(text)  # Nothing is handed out that could not be read: YAML has limits, such as 1,024 characters for a key.
+    read(text)  # Raise if the text could not be read back: YAML has limits, such as 1,024 characters for a key.
     return text
 
 
 def update(document: str | bytes, snapshot: Snapshot) -> str:
-    """Return a policy file with what ``snapshot`` holds in the scopes and of the identities that the file governs.
+    """Return a policy file updated from ``snapshot``, in the scopes and for the identities that the file governs.
 
-    Everything else stays as it is, to the byte: comments, order, formatting, what the file does not govern and what
-    ``snapshot`` did not read. A file that asks for no change is given back unchanged.
+    Everything else is unchanged, to the byte: comments, order, formatting, what the file does not govern and what
+    ``snapshot`` does not contain. A file that needs no update is returned unchanged.
 
     Raises:
-        PolicyFileError: The file is wrong, or so unusual that it cannot be rewritten in place.
+        PolicyFileError: The file is invalid, or its layout cannot be updated in place.
     """
     text = decode(document)
     file = read(text)
@@ -84,14 +84,14 @@ def update(document: str | bytes, snapshot: Snapshot) -> str:
     result = edits.apply(text, cuts)
     if not _holds(result, snapshot):
         raise PolicyFileError(
-            "it is laid out so that it cannot be rewritten in place.",
+            "the layout of the file cannot be updated in place.",
             hint="Export to a new file, or write lists as [A, B] and mappings as key: value.",
         )
     return result
 
 
 def _holds(text: str, snapshot: Snapshot) -> bool:
-    """Check whether a file wants exactly what the cluster holds."""
+    """Check whether a file wants exactly the grants of the cluster."""
     try:
         file = read(text)
         pairs = [(file.wanted(scope, snapshot), snapshot.policies[scope]) for scope in _governed(file, snapshot)]
@@ -101,7 +101,7 @@ def _holds(text: str, snapshot: Snapshot) -> bool:
 
 
 def _governed(file: PolicyFile, snapshot: Snapshot) -> list[Scope]:
-    """Return the scopes that were read and that the file lists, or that it wants without a policy and that have one."""
+    """Return the scopes that were read and that the file lists, or whose policy it wants to remove."""
     listed = [scope for scope in file.sections if scope in snapshot.policies]
     unlisted = [
         scope
@@ -112,7 +112,7 @@ def _governed(file: PolicyFile, snapshot: Snapshot) -> list[Scope]:
 
 
 def _arrivals(file: PolicyFile, scope: Scope, snapshot: Snapshot) -> Values:
-    """Return the identities that a scope holds and the file, which governs the whole of it, does not list there."""
+    """Return the identities of a scope's policy that a ``complete`` file does not list there."""
     policy = snapshot.policies[scope]
     if policy is None or file.mode == "partial":
         return {}
@@ -155,7 +155,7 @@ def _row(text: str, row: Row, wanted: Sequence[str], properties: Properties | No
 def _extended(
     text: str, file: PolicyFile, key: str, new: Mapping[str, Value] | Sequence[str], *, after: int
 ) -> Iterator[Cut]:
-    """Put new items into a collection at the top of the file; where there is none, make it behind ``after``."""
+    """Yield the cuts that add items to a top-level collection, or create it after ``after``."""
     if new and key in file.fields:
         yield from edits.changed(text, file.fields[key], (), new)
     elif new:
@@ -163,7 +163,7 @@ def _extended(
 
 
 def _new_usages(file: PolicyFile, snapshot: Snapshot, arrivals: Mapping[Scope, Values]) -> list[str]:
-    """Return the unknown usages that come into the file and that it does not mention yet."""
+    """Return the unknown usages that are added to the file and that it does not mention yet."""
     rows = (row for section in file.sections.values() for row in section.rows or ())
     mentioned = {named_usage(item.text) for row in rows for item in row.usages.value.items} | file.unknown_usages
     coming = (
@@ -196,7 +196,7 @@ def _named(values: Values, names: Mapping[ObjectId, str]) -> dict[str, Value]:
 
 
 def _labels(identities: Iterable[Identity], taken: Mapping[str, ObjectId]) -> dict[ObjectId, str]:
-    """Return for each identity that has a display name a name of its own in the file; one shared by several gets a suffix."""
+    """Return a unique name for each identity with a display name; a display name shared by several gets a suffix."""
     known = [one for one in identities if one.display_name and one.object_id != SYSTEM]
     shown, used = Counter(one.display_name.casefold() for one in known), set(taken)
     labels: dict[ObjectId, str] = {}
@@ -204,7 +204,7 @@ def _labels(identities: Iterable[Identity], taken: Mapping[str, ObjectId]) -> di
         alone = shown[one.display_name.casefold()] == 1
         name = one.display_name if alone else f"{one.display_name}-{one.object_id[:8]}"
         key = name.casefold()
-        # A name that means another identity, here or in the cluster, or looks like an object ID: the object ID says it better.
+        # A name that means another identity, here or in the cluster, or looks like an object ID is not used.
         if key not in used and shown[key] == int(alone) and not as_object_id(name):
             labels[one.object_id] = name
             used.add(key)
