@@ -1,4 +1,4 @@
-"""How a value describes itself for people, once for every face."""
+"""Reports: descriptions of values for display, and their renderings as text, HTML and Markdown."""
 
 from kqlmi.report.described import Described
 from kqlmi.report.html import to_html

@@ -1,4 +1,4 @@
-"""A value that describes itself once, for every face."""
+"""The base class of values that are shown as a report."""
 
 from abc import ABC, abstractmethod
 
@@ -9,13 +9,13 @@ from kqlmi.report.text import to_text
 
 
 class Described(ABC):
-    """A value with a report, by which it is shown as text, in a page and in Markdown."""
+    """A value with a report, from which its text, HTML and Markdown are rendered."""
 
     __slots__ = ()
 
     @abstractmethod
     def report(self) -> Report:
-        """Return what the value says to people."""
+        """Return the description of the value for display."""
 
     def __str__(self) -> str:
         return to_text(self.report())

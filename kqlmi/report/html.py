@@ -1,4 +1,4 @@
-"""A report as HTML, for a notebook's page: no script, no link, and nothing from elsewhere."""
+"""A report as HTML for a notebook's page, without scripts, links or external resources."""
 
 from collections.abc import Iterable
 from html import escape
@@ -11,7 +11,7 @@ def to_html(report: Report) -> str:
     """Return a report as a fragment of HTML, with every text in it escaped."""
     head = _block(Line(report.verdict)) if report.verdict else ""
     body = f"{_title(report.title)}{head}{_blocks(report.blocks)}{_blocks(map(Line, report.notes))}"
-    # Where a page typesets mathematics, a dollar sign in a name is none.
+    # On a page that typesets mathematics, a dollar sign in a name does not begin a formula.
     return f'<div class="kqlmi-report tex2jax_ignore mathjax_ignore">{body}</div>'
 
 

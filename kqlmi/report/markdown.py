@@ -1,4 +1,4 @@
-"""A report as Markdown, as GitHub shows it in a pull request."""
+"""A report as Markdown, for example for a pull request on GitHub."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -9,7 +9,7 @@ from kqlmi.errors import printable
 from kqlmi.report.report import Block, Code, Line, Report, Rows, Section, cell, inert
 
 _ACTIVE: Final = re.compile(r"[\\`*_{}\[\]<>()#+\-.!|&~$]")
-# What GitHub makes of a text itself: somebody who is mentioned, the link of an address, an issue, a URL, an emoji.
+# The text that GitHub converts on its own: mentions, e-mail addresses, issue numbers, URLs and emoji.
 _NAMED: Final = re.compile(r"(?<=@)(?=\w)|(?<=#)(?=\d)|(?<=:)(?=/|[\w+\\-]+:)")
 
 
@@ -21,7 +21,7 @@ def to_markdown(report: Report) -> str:
 
 
 def _blocks(blocks: Iterable[Block]) -> Iterator[str]:
-    """Yield blocks to be set apart by blank lines; lines that follow one another are one list."""
+    """Yield blocks to separate by blank lines; consecutive lines form one list."""
     lines: list[str] = []
     for block in blocks:
         if isinstance(block, Line):
@@ -38,7 +38,7 @@ def _line(line: Line) -> str:
         case "+" | "-":
             return f"- {_code(str(line))}"
         case "done" | "not done":
-            # A box of a task list.
+            # A checkbox of a task list.
             return f"- {str(line).removesuffix(text := printable(line.text))}{_text(text)}"
     return f"- {_text(str(line))}"
 
@@ -65,7 +65,7 @@ def _cell(value: object) -> str:
 
 
 def _code(text: str) -> str:
-    """Return a text as code, between more backticks than it holds in a row."""
+    """Return a text as code, between more backticks than it contains in a row."""
     fence = "`" * (_longest_run(text) + 1)
     pad = " " if "`" in text else ""
     return f"{fence}{pad}{text}{pad}{fence}"

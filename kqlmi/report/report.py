@@ -1,4 +1,4 @@
-"""A report: what a value says to people, apart from how a face shows it."""
+"""The description of a value for display, independent of its rendering."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from kqlmi.errors import printable
 
 Item = TypeVar("Item")
 Mark = Literal["", "+", "-", "done", "not done", "not checked", "warning"]
-# In words, for where there is no colour.
+# For output without colour.
 _SIGNS: Final[Mapping[Mark, str]] = MappingProxyType(
     {"+": "+ ", "-": "- ", "done": "[x] ", "not done": "[ ] ", "not checked": "[?] ", "warning": "! "}
 )
@@ -17,7 +17,7 @@ _SIGNS: Final[Mapping[Mark, str]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of text; ``mark`` says what kind, for a sign and a colour: granted, revoked, the state of a gate, a warning."""
+    """A line of text; ``mark`` determines its sign and colour: granted, revoked, the state of a gate, or a warning."""
 
     text: str
     mark: Mark = ""
@@ -28,7 +28,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """Text to run as it stands: a command, a request, a line of a shell."""
+    """Text to run unchanged: a command, a request, a shell line."""
 
     text: str
     language: Literal["", "kql", "json", "sh", "python"] = "kql"
@@ -36,7 +36,7 @@ class Code:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows under named columns; ``dtypes`` are those of pandas, where the values alone do not determine them."""
+    """Rows under named columns; ``dtypes`` are the pandas dtypes of columns whose values alone do not determine them."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[object, ...], ...]
@@ -49,14 +49,14 @@ class Rows:
         columns: Mapping[str, Callable[[Item], object]],
         dtypes: Mapping[str, str] = MappingProxyType({}),
     ) -> "Rows":
-        """Return a row for each item; ``columns`` has for each column what returns an item's value."""
+        """Return a row for each item; ``columns`` maps each column to the function that returns an item's value."""
         rows = tuple(tuple(value(item) for value in columns.values()) for item in items)
         return cls(tuple(columns), rows, dtypes)
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """Blocks under a title; a ``folded`` one may be shown closed, with its title alone."""
+    """Blocks under a title; a ``folded`` section may be shown collapsed, with only its title."""
 
     title: str
     blocks: "tuple[Block, ...]" = ()
@@ -68,9 +68,9 @@ Block = Line | Code | Rows | Section
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a value says: its ``title``, the ``verdict`` in one sentence, its ``blocks`` in order, and notes that end it.
+    """The description of a value: a ``title``, a ``verdict`` in one sentence, ``blocks`` in order, and closing ``notes``.
 
-    Every text may come from a cluster: a rendering escapes it.
+    Any of the text may come from a cluster, so renderings escape all of it.
     """
 
     title: str
@@ -80,12 +80,12 @@ class Report:
 
 
 def inert(text: str) -> str:
-    """Return a text for people as ``printable`` does, but with its line breaks and tabs."""
+    """Return a text with unprintable characters escaped as by ``printable``, except line breaks and tabs."""
     return "".join(char if char in "\n\t" else printable(char) for char in text)
 
 
 def cell(value: object) -> str:
-    """Return a value of a row for people; of a list, its items."""
+    """Return a row's value as text for display; a list as its items."""
     match value:
         case None:
             return ""

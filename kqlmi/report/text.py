@@ -10,17 +10,17 @@ WIDTH: Final = 120
 _STYLES: Final[dict[Mark, str]] = {
     "+": "green", "-": "red", "done": "green", "not done": "red", "not checked": "yellow", "warning": "yellow"
 }  # fmt: skip
-# An object ID is shorter, and is never broken.
+# Longer than an object ID, which is therefore never broken.
 _LONGEST_WORD: Final = 40
 
 Styled = tuple[str, str]
-"""A line and its style; an empty line sets apart what is around it."""
+"""A line and its style; an empty line is a separator."""
 
 
 def to_text(report: Report | Rows, *, width: int = WIDTH, color: bool = False, unfold: bool = False) -> str:
-    """Return a report as text, the same for every terminal; ``unfold`` shows what is in folds.
+    """Return a report as text, independent of the terminal; ``unfold`` shows the content of folded sections.
 
-    Only tables keep to the ``width``, as far as their words do: a sentence or a command is not broken.
+    Only tables are fitted to ``width``, if their longest words allow it; sentences and commands are not wrapped.
     """
     blocks = (report,) if isinstance(report, Rows) else report.blocks
     lines = list(_blocks(blocks, width, "", unfold=unfold, margin=False))
@@ -39,7 +39,7 @@ def to_text(report: Report | Rows, *, width: int = WIDTH, color: bool = False, u
 
 
 def _blocks(blocks: Iterable[Block], width: int, indent: str, *, unfold: bool, margin: bool) -> Iterator[Styled]:
-    """Yield the lines of blocks; at the ``margin``, after an empty line, a command stands as it is copied."""
+    """Yield the lines of blocks; at the ``margin``, a command follows an empty line and is not indented, for copying."""
     for block in blocks:
         match block:
             case Line():
@@ -72,7 +72,7 @@ def _table(rows: Rows, width: int) -> list[str]:
         table.add_column(Text(name), min_width=min(longest, _LONGEST_WORD), overflow="fold")
     for row in cells[1:]:
         table.add_row(*map(Text, row))
-    file = io.StringIO()  # not the terminal, whose encoding and size would count
+    file = io.StringIO()  # not the terminal, whose encoding and size would affect the result
     wide = max(width, sum(min(longest, _LONGEST_WORD) + 3 for longest in least))
     console = Console(file=file, width=wide, color_system=None, force_jupyter=False, legacy_windows=False, _environ={})
     console.print(table)
