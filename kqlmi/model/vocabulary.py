@@ -39,7 +39,7 @@ def checked_usage(text: str, also: Collection[str] = ()) -> str:
 
 
 def unknown_usage(text: str, also: Collection[str] = ()) -> PolicyError:
-    """Return the error of a text that names no usage, with a suggestion."""
+    """Return the error for a text that names no usage, with a suggestion."""
     return PolicyError(f"Usage {text!r} is not known.", hint=_suggestion(text, also))
 
 

@@ -165,7 +165,7 @@ def as_object_id(text: str) -> ObjectId | None:
 def _checked(row: Row, also: Collection[str]) -> tuple[str, ...]:
     found = list[str]()
     try:
-        # A comprehension would not leave the item that is at fault.
+        # A comprehension would not keep the item that failed.
         for item in row.usages.value.items:
             found.append(checked_usage(item.text, also))
     except PolicyError as error:

@@ -22,7 +22,7 @@ from kqlmi.policyfile.nodes import PolicyFileError, decode
 from kqlmi.policyfile.reader import FORMAT, read
 
 Values = dict[ObjectId, Value]
-"""The values of the identities in a scope, as they are written."""
+"""The values to write for the identities in a scope."""
 
 
 def export(snapshot: Snapshot, *, cluster: str = "") -> str:

@@ -102,7 +102,7 @@ def from_refusal(
     *,
     known: Directory | None = None,
 ) -> Gate | None:
-    """Return the closed gate behind a cluster's error, from its fields and the text's references; None if there is none.
+    """Return the closed gate that explains a cluster's error, by its fields and the text's references, or None.
 
     ``error`` has ``message``, ``code`` and ``type_name``; ``details`` are the fields that a local cluster adds; ``on`` is
     the name of the connection, which the fixes specify so that they change this cluster and no other.
