@@ -28,7 +28,7 @@ _SHOWN_BY: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """The sources that together show every use of a usage; a usage without sources is never proven unused."""
 
-_OLDER: Final = "queries and commands older than those that the cluster keeps are not known"
+_OLDER: Final = "the cluster keeps no record of older queries and commands"
 _NEVER_SHOWN: Final[Mapping[str, str]] = {
     "NativeIngestion": "ingestion queued by an SDK or LightIngest leaves no trace of the identity in the cluster",
     "All": "it also covers future usages, whose use is not known",
