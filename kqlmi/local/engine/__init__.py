@@ -1,1 +1,1 @@
-"""The engine for KQL, DuckDB: loading of tables, translation of queries and reading of results."""
+"""The KQL engine, which runs on DuckDB: loading tables, translating queries and reading results."""

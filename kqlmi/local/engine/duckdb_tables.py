@@ -32,7 +32,7 @@ _STORED = {
 
 
 def load(connection: "DuckDBPyConnection", what: str, target: str, table: Table) -> None:
-    """Create a table and fill it; ``what`` is such as ``OR REPLACE TABLE "a"."b"``, and ``target`` its name in SQL."""
+    """Create and fill a table; ``what`` follows CREATE, as in ``OR REPLACE TABLE "a"."b"``, and ``target`` is its SQL name."""
     connection.begin()  # no query sees a partly loaded table
     try:
         _create(connection, what, target, table)
@@ -65,7 +65,7 @@ def _create(connection: "DuckDBPyConnection", what: str, target: str, table: Tab
 
 
 def refuse_decimals(table: Table) -> None:
-    """Refuse a table with decimal columns, with which the engine would compute inexactly."""
+    """Refuse a table with decimal columns, which the engine would compute inexactly."""
     if any(column.type == "decimal" for column in table.columns):
         raise unsupported("decimal columns: its engine would compute them inexactly")
 

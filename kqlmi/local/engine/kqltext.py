@@ -38,7 +38,7 @@ _SOURCES = frozenset({"print", "datatable", "union", "range", "externaldata", "f
 
 
 def substitute(text: str, calls: Mapping[str, str]) -> str:
-    """Return the text with each call without arguments, such as ``f()``, replaced by the text that ``calls`` has for its name."""
+    """Return the text with each call without arguments, such as ``f()``, replaced by the text that ``calls`` maps its name to."""
     found = list(tokens(text))
     return replaced(
         text,
@@ -124,7 +124,7 @@ def _is_member(found: list[Token], index: int) -> bool:
 
 
 def quote(value: str) -> str:
-    """Return a string literal; other characters than these need no escape in the engine."""
+    """Return a string literal for the engine, in which no other characters need escaping."""
     for plain, escaped in (("\\", "\\\\"), ("'", "\\'"), ("\n", "\\n"), ("\r", "\\r")):
         value = value.replace(plain, escaped)
     return f"'{value}'"
@@ -141,7 +141,7 @@ def _calls(found: list[Token], index: int, name: str) -> bool:
 
 
 def _closing(found: list[Token]) -> list[int | None]:
-    """Return, for each token, the index of the next ``)`` from it on."""
+    """Return, for each token, the index of the first ``)`` at or after it."""
     places: list[int | None] = []
     place = None
     for index in range(len(found) - 1, -1, -1):
@@ -183,7 +183,7 @@ def _refuse_size(found: list[Token]) -> None:
             unions.pop()
         elif token.text in {"|", ";", "union"}:
             unions[-1] = token.text == "union"
-        # The pipe after a placeholder for external data may have been added with it.
+        # A pipe after a placeholder for external data may have been added with it, so it does not count.
         counts["operators"] += token.text == "|" and not (before and before.text.startswith("kqlmi_"))
         counts["joins"] += token.text in {"join", "lookup"}
         counts["united tables"] += token.text == "," and unions[-1]
@@ -193,7 +193,7 @@ def _refuse_size(found: list[Token]) -> None:
 
 
 def _refuse_assignments(text: str, found: list[Token]) -> None:
-    """Refuse ``=`` in a predicate, where only ``==`` compares; each pair of brackets is or is not a predicate."""
+    """Refuse ``=`` in a predicate, where only ``==`` compares; each bracketed part has its own state."""
     is_predicate = [False]
     for before, token in zip([None, *found], found, strict=False):
         word = before.text if before else ""
@@ -229,7 +229,7 @@ def _refuse_harm(text: str, found: list[Token]) -> None:
         )
     if _REAL_RANGE.search(" ".join(token.text for token in found)):
         raise bad_request(
-            "the local cluster does not support a range of reals: its engine would compute it with integers"
+            "the local cluster does not support ranges of reals: its engine would compute them with integers"
         )
     code = "".join(text[one.end : two.start] + two.text for one, two in pairwise(found))
     if words & _MOMENTS and _DIGITS.search(code):

@@ -28,7 +28,7 @@ _DISTANCE = {
     "kqlmi_moments": "(epoch_us(last) - epoch_us(first)) // nullif(epoch_us(step), 0)",
 }
 _MOST_REPEATED = 1024
-# The documentation both reduces greater numbers to this one and allows them. DuckDB evaluates both branches.
+# The documentation differs: greater numbers are reduced to this one, or are allowed. DuckDB evaluates both branches.
 _REPEAT = f"""CREATE MACRO repeat(value, times) AS CASE WHEN times > {_MOST_REPEATED} OR times * length(value) > {_LONGEST}
 THEN error('the local cluster repeats a text at most {_MOST_REPEATED} times, up to {_LONGEST} characters')
 ELSE rpad('', CAST(least(length(value) * greatest(times, 0), {_LONGEST}) AS INTEGER), value) END"""
@@ -45,7 +45,7 @@ A macro takes precedence over DuckDB's own function of the same name.
 """
 
 Schema = Mapping[str, Sequence[str]]
-"""Column names by table name; the latter has the form ``alias.Table``."""
+"""Column names by table name, which has the form ``alias.Table``."""
 
 
 @dataclass(frozen=True)

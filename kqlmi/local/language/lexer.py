@@ -1,4 +1,4 @@
-"""The lexer of KQL, which also decodes string literals."""
+"""A lexer for KQL, which also decodes string literals."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -117,7 +117,7 @@ def replaced(text: str, pieces: Iterable[tuple[int, int, str]]) -> str:
 def mask_hidden(text: str) -> str:
     """Return the text with the value of each ``h'…'`` literal masked, as in the service's logs.
 
-    The rest after a malformed literal, which data after ``<|`` may contain, could include a secret, and is omitted.
+    After a malformed literal, for example in data after ``<|``, the rest is omitted, because it could contain a secret.
     """
     found, end = readable(text)
     shown = replaced(text[:end], ((one.start, one.end, "h'****'") for one in found if one.hidden))

@@ -1,4 +1,4 @@
-"""The JSON payloads of policy commands, read with errors in the service's format."""
+"""Reading of the JSON payloads of policy commands, with errors in Kusto's format."""
 
 from typing import Any
 

@@ -42,7 +42,7 @@ class Engine:
     def query(
         self, text: str, context: Database, expansion: Expansion, functions: Mapping[str, Iterable[str]]
     ) -> Table:
-        """Run a query; ``functions`` are the definitions of the functions that it calls, by database name."""
+        """Run a query; ``functions`` contains the definitions of the functions that it calls, by database name."""
         question, sources = expansion.question, expansion.sources
         named = {self._alias(context): context}
 
@@ -155,7 +155,7 @@ def _duckdb() -> "DuckDBPyConnection":
 
 @cache
 def _catalog() -> re.Pattern[str]:
-    """Return a pattern for DuckDB's own views, named without a database, and for texts, so that names in them are skipped."""
+    """Return a pattern for DuckDB's own views, named without a database, and for string literals, to skip names in them."""
     own = "SELECT DISTINCT view_name FROM duckdb_views() WHERE internal AND schema_name IN ('main', 'pg_catalog')"
     names = "|".join(re.escape(name) for (name,) in _duckdb().cursor().execute(own).fetchall())
     return re.compile(rf"""{_TEXT.pattern}|(?<!\.)"({names})\"""", re.IGNORECASE)

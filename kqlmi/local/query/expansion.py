@@ -1,4 +1,4 @@
-"""The expansion of a query: what the engine cannot evaluate is replaced by the name of a table with the rows."""
+"""The expansion of a query: each part that the engine cannot evaluate is replaced by the name of a table with its rows."""
 
 import re
 import uuid
@@ -31,8 +31,8 @@ class Question:
     """The caller of a query, its time limit, and the data that it may access.
 
     ``reads`` returns the database with a name, or refuses it if its data may not be read. A confined question, such as that of
-    an update policy, may use neither external data nor plugins that access it. One that is not attended has no caller whom
-    ``;impersonate`` could refer to.
+    an update policy, may use neither external data nor plugins that access it. An unattended one has no caller to
+    impersonate.
     """
 
     caller: Caller
@@ -45,7 +45,7 @@ class Question:
 
     @property
     def principal(self) -> Principal | None:
-        """The principal that ``;impersonate`` refers to, or None."""
+        """The principal that ``;impersonate`` refers to, or None if the question is unattended."""
         return self.caller.principal if self.is_attended else None
 
 
@@ -57,24 +57,24 @@ class Source:
     rows: Callable[[], Table]
 
 
-Carrier = Callable[["Expansion", Site, Database], Source]
+Evaluator = Callable[["Expansion", Site, Database], Source]
 """A function that evaluates a part of a query that the engine cannot evaluate."""
 
-_READERS: dict[str, Carrier] = {}
-_PLUGINS: dict[str, Carrier] = {}
+_READERS: dict[str, Evaluator] = {}
+_PLUGINS: dict[str, Evaluator] = {}
 
 
-def reader(*names: str) -> Callable[[Carrier], Carrier]:
+def reader(*names: str) -> Callable[[Evaluator], Evaluator]:
     """Register the function that evaluates ``name(…)`` as a table."""
     return partial(_register, _READERS, names)
 
 
-def plugin(*names: str) -> Callable[[Carrier], Carrier]:
+def plugin(*names: str) -> Callable[[Evaluator], Evaluator]:
     """Register the function that evaluates ``evaluate name(…)``."""
     return partial(_register, _PLUGINS, names)
 
 
-def _register(registry: dict[str, Carrier], names: tuple[str, ...], function: Carrier) -> Carrier:
+def _register(registry: dict[str, Evaluator], names: tuple[str, ...], function: Evaluator) -> Evaluator:
     registry.update(dict.fromkeys(names, function))
     return function
 
@@ -205,7 +205,7 @@ class Expansion:
 
 
 def filled(text: str, state: State, principal: Principal, database: Database | None = None) -> str:
-    """Return a text with the functions about its caller and context, such as ``current_principal()``, replaced by values."""
+    """Return a text with functions of its context, such as ``current_principal()``, replaced by their values."""
     details = {
         "UserPrincipalName": principal.display_name if principal.kind == "aaduser" else "",
         "IdentityProvider": "https://sts.windows.net",

@@ -44,26 +44,26 @@ def replaced(text: str, plugins: frozenset[str], by: Callable[[Site], str]) -> s
 
     The texts in a site contain the names of the sites before it. The text is read once, regardless of their number.
     """
-    cut = _Cut(text)
+    scan = _Scan(text)
     done = 0
-    for index, token in enumerate(cut.found):
+    for index, token in enumerate(scan.found):
         if token.start >= done and token.kind is Kind.WORD:
             try:
-                site = _site(cut, index, plugins)
+                site = _site(scan, index, plugins)
             except Mismatch as mismatch:
                 raise mismatch.as_fault(text) from None
-            if site and cut.braces > 0:
+            if site and scan.braces > 0:
                 # Its arguments may refer to parameters or local names, whose values are not known here.
                 raise bad_request(f"the local cluster does not support {site.kind} in a query-defined function")
             if site:
                 # The engine reads a lone name in brackets as a scalar: x in ((externaldata …)).
-                cut.put(site, by(site) + (" | where true" if cut.is_alone(site) else ""))
+                scan.put(site, by(site) + (" | where true" if scan.is_alone(site) else ""))
                 done = site.end
-        cut.note(token)
-    return cut.written(0, len(text))
+        scan.note(token)
+    return scan.written(0, len(text))
 
 
-class _Cut:
+class _Scan:
     """The state of reading a text: the start of the statement and of the open brackets, and the names that replace sites."""
 
     def __init__(self, text: str) -> None:
@@ -115,13 +115,13 @@ class _Cut:
         return lexer.replaced(self.text[start:end], names)
 
 
-def _site(cut: _Cut, index: int, plugins: frozenset[str]) -> Site | None:
-    token = cut.found[index]
-    following = cut.found[index + 1].text if index + 1 < len(cut.found) else ""
+def _site(scan: _Scan, index: int, plugins: frozenset[str]) -> Site | None:
+    token = scan.found[index]
+    following = scan.found[index + 1].text if index + 1 < len(scan.found) else ""
     if token.text in READERS and (following == "(" or (token.text == "inline_external_table" and following == "kind")):
-        return _reader_site(cut, index)
-    if token.text == "evaluate" and (index == 0 or cut.found[index - 1].text in _BEFORE_EVALUATE):
-        return _plugin_site(cut, index, plugins)
+        return _reader_site(scan, index)
+    if token.text == "evaluate" and (index == 0 or scan.found[index - 1].text in _BEFORE_EVALUATE):
+        return _plugin_site(scan, index, plugins)
     return None
 
 
@@ -140,13 +140,13 @@ def has_wildcard_union(text: str) -> bool:
     return False
 
 
-def _reader_site(cut: _Cut, index: int) -> Site:
-    token = cut.found[index]
-    reader = Reader(cut.text, token.end)
-    prelude = partial(cut.written, 0, cut.statement)
+def _reader_site(scan: _Scan, index: int) -> Site:
+    token = scan.found[index]
+    reader = Reader(scan.text, token.end)
+    prelude = partial(scan.written, 0, scan.statement)
     if token.text == "external_table":
         arguments = reader.expressions("(", ")")
-        start, database = qualifier(cut.found, index)
+        start, database = qualifier(scan.found, index)
         return Site(token.text, start, reader.position, prelude, arguments, database=database)
     columns = reader.schema() if reader.peek().text == "(" else ()
     if token.text == "externaldata":
@@ -180,8 +180,8 @@ def _with(reader: Reader) -> dict[str, str]:
     return reader.properties() if reader.take("with") else {}
 
 
-def _plugin_site(cut: _Cut, index: int, plugins: frozenset[str]) -> Site | None:
-    reader = Reader(cut.text, cut.found[index].end)
+def _plugin_site(scan: _Scan, index: int, plugins: frozenset[str]) -> Site | None:
+    reader = Reader(scan.text, scan.found[index].end)
     while reader.peek().text == "hint":  # hint.distribution = per_node
         for _ in range(5):
             reader.next()
@@ -191,11 +191,11 @@ def _plugin_site(cut: _Cut, index: int, plugins: frozenset[str]) -> Site | None:
     arguments = reader.expressions("(", ")")
     if reader.take(":"):
         reader.schema()
-    start, source = cut.found[index].start, None
-    if index and cut.found[index - 1].text == "|":
-        start = cut.pipe_start()
-        source = cut.written(start, cut.found[index - 1].start)
-    return Site(name.text, start, reader.position, partial(cut.written, 0, cut.statement), arguments, source=source)
+    start, source = scan.found[index].start, None
+    if index and scan.found[index - 1].text == "|":
+        start = scan.pipe_start()
+        source = scan.written(start, scan.found[index - 1].start)
+    return Site(name.text, start, reader.position, partial(scan.written, 0, scan.statement), arguments, source=source)
 
 
 def qualifier(found: list[Token], index: int) -> tuple[int, str]:

@@ -22,7 +22,7 @@ _DEFAULT = {"", "netdefaultdb"}
 
 
 class Queries:
-    """The runner of query text for callers."""
+    """The execution of queries on behalf of callers."""
 
     def __init__(self, state: State) -> None:
         self.state = state
@@ -36,7 +36,9 @@ class Queries:
         if visible:
             return visible[0].name
         if not self.state.world.databases:
-            raise bad_request("the request needs a database, and this cluster has none; create one first")
+            raise bad_request(
+                "the request needs a database, and this cluster has none; create one with .create database"
+            )
         raise forbidden_database(caller.principal.fqn, "NetDefaultDB")
 
     def run(

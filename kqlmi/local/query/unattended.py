@@ -44,11 +44,11 @@ class Unattended:
         if principal:
             state.readable(caller, self.database.name)
         # The engine distinguishes databases by ID: a new one makes it load this variant separately.
-        seen = replace(self.database, tables={**self.database.tables, **rows}, database_id=str(uuid.uuid4()))
+        variant = replace(self.database, tables={**self.database.tables, **rows}, database_id=str(uuid.uuid4()))
 
         def reads(other: str) -> Database:
-            if key(other) == key(seen.name):
-                return seen
+            if key(other) == key(variant.name):
+                return variant
             if principal is None:
                 raise forbidden_database(f"{self.flow} without a managed identity", other)
             return state.readable(caller, other)
@@ -56,4 +56,4 @@ class Unattended:
         question = Question(
             caller, run, seconds, reads, is_confined=self.is_confined, is_attended=principal is not None
         )
-        return queries.ask(question, text, seen)
+        return queries.ask(question, text, variant)

@@ -178,13 +178,13 @@ def _to_clock(kind: str, values: list[int | None]) -> tuple[str, list[int]]:
 
 def _read_answer(path: Path, code: int, output: tuple[Column, ...]) -> Table:
     ended = f"signal {-code}" if code < 0 else f"exit code {code}"
-    lost = bad_request(f"the python script ended its process ({ended}) before it returned a result")
+    no_result = bad_request(f"the python script ended its process ({ended}) before it returned a result")
     if code:
-        raise lost
+        raise no_result
     try:
         answer = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
-        raise lost from None
+        raise no_result from None
     if "failure" in answer:
         raise bad_request(f"the python script failed: {answer['failure']}")
     names = answer["names"]

@@ -110,7 +110,7 @@ def set_limits(limits: dict[str, int]) -> None:
 
 
 def end_with_parent() -> None:
-    """End this process when standard input closes, which the parent keeps open as long as it runs."""
+    """End this process when standard input closes, which the parent keeps open while it runs."""
     inherited = os.dup(0)
     with Path(os.devnull).open("rb") as nothing:
         os.dup2(nothing.fileno(), 0)
@@ -202,9 +202,7 @@ def to_wire(value: Any) -> Any:
     if isinstance(value, uuid.UUID) or (isinstance(value, Decimal) and value.is_finite()):
         return {"decimal" if isinstance(value, Decimal) else "guid": str(value)}
     for kind, kinds in ((bool, bool | np.bool_), (int, int | np.integer), (float, float | np.floating), (str, str)):
-        if (
-            isinstance(value, kinds) and not is_length and kind(value) == value
-        ):  # a longdouble may not be exactly a float
+        if isinstance(value, kinds) and not is_length and kind(value) == value:  # a longdouble may not convert exactly
             return kind(value)
     return _time(_to_numpy(value)) or {"other": [type(value).__name__, repr(value)[:_SHOWN]]}
 

@@ -38,7 +38,7 @@ _INFERRED = {
 }
 _PLAIN = frozenset({"bool", "int", "long", "real", "string"})
 _TYPED = {"json": _PLAIN | {"dynamic"}, "parquet": _PLAIN | {"datetime", "timespan"}}
-"""The Kusto types that a format has its own types for; in other formats, all values are text."""
+"""The Kusto types that a format stores natively; other values are stored as text."""
 _MOST = 1 << 28
 
 
@@ -178,7 +178,7 @@ def _decoded(content: bytes, *, is_compressed: bool) -> str:
                 raise bad_request(f"it is larger than {_MOST} bytes when it is decompressed")
         return content.decode("utf-8-sig")
     except (OSError, EOFError, zlib.error) as error:
-        raise bad_request("the content is not valid gzip, or truncated") from error
+        raise bad_request("the content is not valid gzip, or is truncated") from error
     except UnicodeDecodeError as error:
         raise bad_request(f"the content is not valid UTF-8: {error.reason} at byte {error.start}") from error
 

@@ -164,7 +164,7 @@ def _from_json(column: Column, value: Any) -> Any:
     if column.type == "dynamic" or isinstance(value, dict | list | bool):
         value = lenient_json.dumps(value)
     elif column.type == "timespan" and isinstance(value, int):
-        value = f"{value}ticks"  # the service also returns timespans as numbers, and writes them so to Parquet files
+        value = f"{value}ticks"  # the service represents timespans as numbers of ticks in results and in Parquet files
     return value if column.type == "dynamic" else textvalues.read(column, str(value))
 
 

@@ -1,4 +1,4 @@
-"""The opening of storage locations, which is the only way to the files of a container."""
+"""Opening of storage locations, the only way to access the files of a container."""
 
 import os
 from dataclasses import dataclass
@@ -67,7 +67,7 @@ def _opener(state: State, location: Location, use: Use) -> tuple[str, str, str]:
         return identity.object_id, identity.object_id, f"the managed identity '{identity.display_name}'"
     if not location.impersonates:
         raise bad_request(
-            f"{location.url} specifies no way to authenticate; add ';managed_identity=…' or ';impersonate'"
+            f"{location.url} does not specify how to authenticate; add ';managed_identity=…' or ';impersonate'"
         )
     if use.principal is None:
         raise bad_request(

@@ -44,7 +44,7 @@ def require(properties: Mapping[str, str], known: Collection[str], *, others: Co
     """Refuse unknown properties; ``others`` are documented but not supported, and are refused unless they are false."""
     for name in sorted(properties.keys() - {*known}):
         if name not in others:
-            raise bad_request(f"the property '{name}' is unknown here")
+            raise bad_request(f"unknown property '{name}'")
         if value(properties, name) is not False:
             raise unsupported(f"the property '{name}'")
 

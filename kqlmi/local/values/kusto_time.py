@@ -1,4 +1,4 @@
-"""Datetimes and timespans as Kusto stores them: whole numbers of ticks of 100 ns."""
+"""Datetimes and timespans as Kusto stores them: whole numbers of 100 ns ticks."""
 
 import re
 import time
@@ -105,5 +105,5 @@ def from_timedelta(span: timedelta) -> int:
 
 
 def now() -> int:
-    """Return the current time in ticks, a whole number of microseconds because the query engine stores no more."""
+    """Return the current time in ticks, rounded down to microseconds, which the query engine can store."""
     return EPOCH + time.time_ns() // 1000 * 10

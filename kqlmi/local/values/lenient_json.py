@@ -1,4 +1,4 @@
-"""JSON as the service reads it: strict JSON, but with single-quoted strings allowed."""
+"""JSON as the service reads it, with single-quoted strings allowed."""
 
 import json
 import math
@@ -26,7 +26,7 @@ def loads(text: str) -> Any:
     A number is an int, a float, or a Decimal if a float would change its value.
     """
     depth = moved = 0
-    offsets = [(0, 0)]  # of each piece: its end in the strict text, and how much longer that text is up to there
+    offsets = [(0, 0)]  # the end of each piece in the strict text, and how much longer that text is up to there
 
     def strict(found: re.Match[str]) -> str:
         nonlocal depth, moved

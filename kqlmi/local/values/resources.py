@@ -1,4 +1,4 @@
-"""Azure Resource Manager's IDs of the cluster, of managed identities and of event hubs."""
+"""Azure resource IDs of the cluster, of managed identities and of event hubs."""
 
 import re
 
