@@ -37,7 +37,7 @@ PAGES = re.compile(
     "show-operations|principals"
 )
 RESULT = Path(__file__).with_suffix(".tsv")
-DONE, KNOWN, REFUSED = "carried out", "known and not carried out", "refused otherwise"
+DONE, KNOWN, REFUSED = "supported", "not supported", "refused otherwise"
 
 # The columns of every table that an example names and its page does not create.
 COLUMNS = (
@@ -311,7 +311,7 @@ def main() -> None:
     RESULT.write_text("page\tordinal\tidentity\tverdict\tfeature\n" + "\n".join(rows) + "\n", encoding="utf-8")
     features = Counter(row.rpartition("\t")[2] for row in rows)
     for feature, count in sorted((name, count) for name, count in features.items() if name):
-        sys.stdout.write(f"not carried out: {feature} ({count})\n")
+        sys.stdout.write(f"not supported: {feature} ({count})\n")
     for concerns, counts in shares.items():
         total = sum(counts.values())
         sys.stdout.write(f"\n{'of identities' if concerns else 'others'}: {total}\n")

@@ -33,7 +33,7 @@ from kqlmi.local.cluster import LocalCluster
 
 RESULT = Path(__file__).with_suffix(".tsv")
 FILES = ("azure-kusto-data/tests/test_e2e_data.py", "azure-kusto-ingest/tests/test_e2e_ingest.py")
-DONE, KNOWN, OTHERWISE = "passes", "known and not carried out", "fails otherwise"
+DONE, KNOWN, OTHERWISE = "passes", "not supported", "fails otherwise"
 INSIGHTS = (
     "availabilityResults browserTimings customEvents customMetrics dependencies exceptions pageViews performanceCounters "
     "requests resources traces"
