@@ -89,8 +89,8 @@ class Busy:
         self.run(f".create-or-alter external table {table} {shape} ({strings})", database)
 
     def export(self, name: str, table: str, identity: str = "", database: str = "Samples", more: str = "1h") -> None:
-        told = f"managedIdentity='{self.ids[identity]}', " if identity else ""
-        properties = f"with ({told}intervalBetweenRuns={more})"
+        as_identity = f"managedIdentity='{self.ids[identity]}', " if identity else ""
+        properties = f"with ({as_identity}intervalBetweenRuns={more})"
         self.run(f".create-or-alter continuous-export {name} over (R) to table {table} {properties} <| R", database)
 
     def update(self, table: str, identity: str, query: str = "S", database: str = "Samples") -> None:

@@ -126,7 +126,7 @@ def prepared(checkout: Path, folder: Path) -> Path:
             shutil.copytree(source, folder, dirs_exist_ok=True)
     flights = folder / "big_source.csv"
     if not flights.exists():
-        sys.stdout.write("big_source.csv is not in the checkout: rows of our own stand in for it\n")
+        sys.stdout.write("big_source.csv is not in the checkout; generated rows replace it\n")
         flights.write_text("".join(_FLIGHT.format(n=n) for n in range(50)))
     return folder
 

@@ -53,11 +53,11 @@ def test_an_accepted_finding_does_not_count_until_its_end(session: Session, name
         assert [one.rule for one in audit.findings] == rules
         assert len(audit.accepted) == (len(rules) == 1)
         assert len(audit.expired) == (len(rules) == 2)
-        told = "accepted until 2027-07-31" if len(rules) == 1 else "Acceptance expired after 2027-07-31"
-        assert told in str(audit)
+        printed = "accepted until 2027-07-31" if len(rules) == 1 else "Acceptance expired after 2027-07-31"
+        assert printed in str(audit)
 
 
-def test_an_acceptance_of_something_else_takes_nothing_out(session: Session) -> None:
+def test_an_acceptance_of_something_else_removes_nothing(session: Session) -> None:
     rows = (
         ONE.replace("Samples", "Sales"),
         ONE.replace("unused", "narrow"),
@@ -86,14 +86,14 @@ def test_an_acceptance_of_something_else_takes_nothing_out(session: Session) -> 
         (f"rule: unused, identity: loader, {REASON}", "has no scope"),
     ],
 )
-def test_an_acceptance_that_says_too_little_is_refused_with_its_line(row: str, says: str) -> None:
+def test_an_incomplete_acceptance_is_refused_with_its_line(row: str, says: str) -> None:
     with pytest.raises(PolicyFileError, match="Line 5") as caught:
         policyfile.read(accepting(row))
     assert says in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["accepted: yes", "accepted: {a: b}", "accepted: [a]", "accepted:"])
-def test_a_list_of_acceptances_that_is_none_is_refused(text: str) -> None:
+def test_an_invalid_list_of_acceptances_is_refused(text: str) -> None:
     with pytest.raises(PolicyFileError, match="Line 4"):
         policyfile.read(f"{HEAD}{text}\n")
 
@@ -110,7 +110,7 @@ def test_acceptances_stay_in_a_file_that_is_exported_again(session: Session) -> 
     assert session.plan_file(again)[0].steps == ()
 
 
-def test_the_command_line_ends_with_what_it_found(shell: Shell) -> None:
+def test_the_exit_status_reflects_the_findings(shell: Shell) -> None:
     done = shell("audit")
     assert done.returncode == 2
     assert "over-broad" in done.stdout
@@ -121,7 +121,7 @@ def test_the_command_line_ends_with_what_it_found(shell: Shell) -> None:
         assert shell("audit", *wrong).returncode == 1
 
 
-def test_accepted_findings_do_not_end_it_with_2(shell: Shell) -> None:
+def test_accepted_findings_do_not_cause_exit_status_2(shell: Shell) -> None:
     rows = ONE, ONE.replace("unused", "over-broad").replace("Samples", "Sales").replace("ExternalTable", "All")
     (shell.folder / "policy.yaml").write_text(accepting(*(f"{row}, {REASON}" for row in rows)))
     done = shell("audit", "--policy-file", "policy.yaml")
@@ -136,13 +136,13 @@ def test_accepted_findings_do_not_end_it_with_2(shell: Shell) -> None:
 
 
 def test_programs_get_json_or_sarif(shell: Shell) -> None:
-    told = json.loads(shell("audit", "--json").stdout)
-    assert {one["rule"] for one in told["findings"]} == {"unused", "over-broad"}
+    printed = json.loads(shell("audit", "--json").stdout)
+    assert {one["rule"] for one in printed["findings"]} == {"unused", "over-broad"}
     done = shell("audit", "--sarif", "--fail-on", "high")
     assert done.returncode == 0
     assert json.loads(done.stdout)["runs"][0]["tool"]["driver"]["name"] == "kqlmi"
 
 
-def test_the_help_says_how_it_ends(shell: Shell) -> None:
+def test_the_help_lists_the_exit_statuses(shell: Shell) -> None:
     done = shell("audit", "--help")
     assert re.search(r"audit ends with 0 .* 2 .* 1 for an error", " ".join(done.stdout.split()))

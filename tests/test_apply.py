@@ -126,7 +126,7 @@ def interrupted(_: Connection, __: str) -> Table:
         (interrupted, "unknown"),
     ],
 )
-def test_a_fault_in_the_second_step_is_told_as_it_is(
+def test_a_fault_in_the_second_step_is_reported_correctly(
     session: Session, plan: PolicyPlan, fault: Fault, outcome: str
 ) -> None:
     with pytest.raises(ApplyError, match="The 1 before it landed") as caught:
@@ -140,9 +140,7 @@ def test_a_fault_in_the_second_step_is_told_as_it_is(
 @pytest.mark.parametrize(
     ("fault", "outcome"), [(request_lost, "not applied"), (no_answer, "unknown"), (interrupted, "unknown")]
 )
-def test_a_change_of_a_property_alone_is_not_taken_for_landed_by_its_grants(
-    session: Session, fault: Fault, outcome: str
-) -> None:
+def test_a_change_of_only_a_property_is_not_judged_by_its_grants(session: Session, fault: Fault, outcome: str) -> None:
     first, second = (
         Policy.parse(f'[{{"ObjectId": "system", "AllowedUsages": "SqlRequest", "Note": "{note}"}}]') for note in "ab"
     )
@@ -159,7 +157,7 @@ def test_a_change_of_a_property_alone_is_not_taken_for_landed_by_its_grants(
 
 
 @pytest.mark.parametrize("fault", [answer_lost, gateway_gave_up])
-def test_a_lost_answer_is_settled_by_reading_back(session: Session, plan: PolicyPlan, fault: Fault) -> None:
+def test_a_lost_answer_is_resolved_by_reading_back(session: Session, plan: PolicyPlan, fault: Fault) -> None:
     assert apply_plan(Faulty(session.connection, FIRST, fault), plan).outcome == "applied"
     assert session.policy(FIRST) is not None
     assert session.policy(SECOND) is not None
@@ -179,7 +177,7 @@ def test_a_fault_in_the_first_step_stops_the_plan(
     assert [session.policy(scope) for scope in (FIRST, SECOND)] == [None, None]
 
 
-def test_a_policy_that_moved_on_is_not_overwritten(session: Session, plan: PolicyPlan) -> None:
+def test_a_policy_that_has_changed_is_not_overwritten(session: Session, plan: PolicyPlan) -> None:
     other = Policy.empty().grant("system", "SqlRequest")
     session.run(commands.alter(SECOND, other))
     with pytest.raises(
@@ -214,7 +212,7 @@ def test_a_merge_loses_nothing_of_another_writer(session: Session, plan: PolicyP
     assert policy.grants == MORE.grants
 
 
-def test_another_writers_change_of_which_the_effect_is_not_known_is_shown_as_its_command(plan: PolicyPlan) -> None:
+def test_another_writers_change_with_unknown_effect_is_shown_as_its_command(plan: PolicyPlan) -> None:
     found = Overwritten(FIRST, "them", frozenset(), frozenset(), ".alter x ```[\n  y]```")
     shown = str(Applied(plan, (StepResult(plan.steps[0], "applied", overwritten=found),)))
     assert shown.startswith(f"Applied and verified on {plan.cluster}: {plan.summary}.\n")
@@ -243,7 +241,7 @@ class Own(Faulty):
 
 
 @pytest.mark.parametrize("verb", ["alter", "delete"])
-def test_what_an_alter_overwrote_is_reported_and_its_repair_offered(
+def test_a_change_that_an_alter_overwrote_is_reported_and_its_restoration_offered(
     session: Session, plan: PolicyPlan, verb: str
 ) -> None:
     session.apply(plan)
@@ -264,7 +262,7 @@ def test_what_an_alter_overwrote_is_reported_and_its_repair_offered(
     assert ("system", "SqlRequest") not in repaired
 
 
-def test_where_the_records_cannot_be_read_an_alter_says_what_it_cannot_rule_out(
+def test_if_the_records_cannot_be_read_an_alter_reports_what_it_cannot_rule_out(
     session: Session, plan: PolicyPlan
 ) -> None:
     session.apply(plan)

@@ -33,9 +33,7 @@ def mode(path: Path) -> int:
 @pytest.mark.parametrize("data", [b"", b"new", b"a\r\nb\n\0", bytes(1 << 20)])
 @pytest.mark.parametrize("private", [False, True])
 @pytest.mark.parametrize("old", [None, b"", b"what was there before"])
-def test_what_is_written_is_there_to_the_byte_and_alone(
-    tmp_path: Path, data: bytes, *, private: bool, old: bytes | None
-) -> None:
+def test_a_written_file_is_exact_and_alone(tmp_path: Path, data: bytes, *, private: bool, old: bytes | None) -> None:
     path = tmp_path / "file"
     if old is not None:
         path.write_bytes(old)
@@ -60,7 +58,7 @@ def test_a_file_keeps_its_mode_and_a_private_one_only_its_owners_part(tmp_path: 
 
 @POSIX
 @pytest.mark.parametrize("mask", [0, 0o022, 0o077])
-def test_a_file_that_is_made_has_the_users_usual_mode_and_a_private_one_never_another(
+def test_a_new_file_has_the_users_usual_mode_and_a_private_one_never_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mask: int
 ) -> None:
     seen, made = set(), os.open
@@ -99,7 +97,7 @@ def test_a_file_keeps_its_group_and_another_group_gets_nothing(tmp_path: Path, m
 @POSIX
 @pytest.mark.parametrize("old", [None, 0o600, 0o644])
 @pytest.mark.parametrize("private", [False, True])
-def test_links_stay_and_what_they_point_at_is_written(tmp_path: Path, old: int | None, *, private: bool) -> None:
+def test_links_are_kept_and_their_targets_written(tmp_path: Path, old: int | None, *, private: bool) -> None:
     folder, link, chain = tmp_path / "folder", tmp_path / "link", tmp_path / "chain"
     folder.mkdir()
     target = folder / "target"
@@ -132,9 +130,9 @@ def test_a_pipe_or_a_device_is_written_to_and_not_replaced(tmp_path: Path) -> No
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     with ThreadPoolExecutor(1) as pool:
-        heard = pool.submit(pipe.read_bytes)
+        received = pool.submit(pipe.read_bytes)
         files.write(pipe, "é")
-        assert heard.result() == b"\xc3\xa9"
+        assert received.result() == b"\xc3\xa9"
     assert pipe.is_fifo()
     assert files.read(pipe) == b""  # a pipe is empty: reading would wait for a writer
     files.write(Path(os.devnull), "new")
@@ -150,7 +148,7 @@ def test_a_file_that_may_not_be_written_is_not_replaced(tmp_path: Path, monkeypa
     assert path.read_text() == "mine"
 
 
-def test_a_folder_and_a_file_that_cannot_be_read_are_refused_with_a_sentence(
+def test_a_folder_and_an_unreadable_file_are_refused_with_a_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(InputError, match=r"cannot be written: .+\. Name another file\."):
@@ -194,7 +192,7 @@ def test_content_is_on_the_disk_before_the_name_and_the_name_before_it_returns(
     "step", [(os, "open"), (os, "fdopen"), (os, "fsync"), (Path, "replace")], ids=lambda step: step[1]
 )
 @pytest.mark.parametrize("old", [None, b"before"])
-def test_a_failure_at_any_step_leaves_what_was_there_and_nothing_else(
+def test_a_failure_at_any_step_leaves_the_old_file_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: tuple[object, str], error: BaseException, old: bytes | None
 ) -> None:
     path = tmp_path / "file"

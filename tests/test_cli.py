@@ -130,7 +130,7 @@ def test_a_saved_plan_is_applied_later_and_refused_once_it_is_stale(shell: Shell
     }
 
 
-def test_a_plan_that_went_half_way_ends_with_3(shell: Shell, session: Session) -> None:
+def test_a_partly_applied_plan_exits_with_3(shell: Shell, session: Session) -> None:
     stranger = "99999999-2222-3333-4444-555555555555"
     wanted = {
         Scope.database("Sales"): Policy.empty().grant(LOADER, "All"),
@@ -192,7 +192,7 @@ def inside(
     return found
 
 
-def test_yes_does_not_cover_what_takes_something_away(inside: Inside, session: Session) -> None:
+def test_yes_does_not_confirm_a_revoke(inside: Inside, session: Session) -> None:
     for file in ("policy.yaml", "plan.json"):
         for options in (["--yes"], ["--revoke"], []):
             status, _, error = inside("apply", file, *options)
@@ -203,7 +203,7 @@ def test_yes_does_not_cover_what_takes_something_away(inside: Inside, session: S
 
 
 @pytest.mark.parametrize(("answer", "left"), [("y", "SqlRequest"), ("n", "ExternalTable"), ("", "ExternalTable")])
-def test_on_a_terminal_it_is_asked_and_what_is_asked_says_that_something_goes(
+def test_on_a_terminal_a_question_mentions_the_revoke(
     inside: Inside, session: Session, monkeypatch: pytest.MonkeyPatch, answer: str, left: str
 ) -> None:
     asked: list[str] = []
@@ -219,15 +219,15 @@ def test_on_a_terminal_it_is_asked_and_what_is_asked_says_that_something_goes(
     assert grants(session, "Samples") == {(LOADER, left)}
 
 
-def test_every_form_of_a_plan_says_what_a_revoke_stops(inside: Inside, session: Session) -> None:
+def test_every_form_of_a_plan_lists_the_uses_that_a_revoke_stops(inside: Inside, session: Session) -> None:
     container = "https://acct.blob.core.windows.net/data"
     inside.cluster.add_storage(container, inside.folder)
     where = f"h@'{container};managed_identity={LOADER}'"
     session.run(f".create external table T (a: string) kind=storage dataformat=csv ({where})", "Samples")
     for form in planfile.FORMATS:
-        told = inside("plan", "policy.yaml", "--format", form)[1]
-        assert "Would stop: loader" in told, form
-        assert "external table" in told, form
+        reported = inside("plan", "policy.yaml", "--format", form)[1]
+        assert "Would stop: loader" in reported, form
+        assert "external table" in reported, form
     assert "Would stop: loader" in inside("apply", "plan.json")[1]
 
 
@@ -263,7 +263,7 @@ def test_a_broken_file_changes_nothing_and_names_the_culprit(
     assert grants(session, "Samples") == {(LOADER, "ExternalTable")}
 
 
-def test_a_missing_file_and_a_wrong_option_end_with_1(shell: Shell) -> None:
+def test_a_missing_file_and_a_wrong_option_exit_with_1(shell: Shell) -> None:
     assert shell("plan", "nowhere.yaml").returncode == 1
     assert shell("plan", "--nonsense").returncode == 1
 
@@ -323,7 +323,7 @@ def test_a_local_cluster_is_served_joined_and_stopped(tmp_path: Path, monkeypatc
     eventually(lambda: not file.exists())
 
 
-def test_the_help_tells_of_every_option_and_status(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_help_lists_every_option_and_status(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     shown = capsys.readouterr().out
     assert all(f"kqlmi {name} " in shown for name in ("export", "plan", "apply", "audit", "local serve"))
@@ -342,7 +342,7 @@ def test_the_help_tells_of_every_option_and_status(capsys: pytest.CaptureFixture
     assert capsys.readouterr().out == f"kqlmi {kqlmi.__version__}\n"
 
 
-def test_nothing_to_do_is_no_error_and_asks_nobody(inside: Inside) -> None:
+def test_nothing_to_do_is_not_an_error_and_asks_nothing(inside: Inside) -> None:
     inside.write("same.yaml", REVOKES.replace("SqlRequest", "ExternalTable"))
     status, out, error = inside("apply", "same.yaml", "--json")
     assert (status, json.loads(out)["outcome"], json.loads(out)["steps"]) == (0, "applied", [])

@@ -31,7 +31,7 @@ def suite(pytester: pytest.Pytester) -> pytest.Pytester:
     return pytester
 
 
-def test_what_the_machine_lacks_is_said_once_with_what_it_kept_from_running(
+def test_a_missing_program_is_reported_once_with_the_tests_that_it_prevented(
     suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CI", "")
@@ -40,7 +40,7 @@ def test_what_the_machine_lacks_is_said_once_with_what_it_kept_from_running(
     result.stdout.fnmatch_lines(["*not run, for this machine lacks*", "3 × browser: no Chromium: install it"])
 
 
-def test_in_ci_what_the_machine_lacks_is_a_failure_and_what_it_cannot_run_is_not(
+def test_in_ci_a_missing_program_is_a_failure_and_an_unsupported_platform_is_not(
     suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CI", "true")

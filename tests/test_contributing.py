@@ -57,7 +57,7 @@ def test_each_command_is_a_target_of_make() -> None:
     assert [one for one in targets if not re.search(rf"^{one}:", makefile, re.MULTILINE)] == []
 
 
-def test_each_configuration_of_the_forge_can_be_read_and_names_what_is_there() -> None:
+def test_each_configuration_of_the_forge_can_be_read_and_refers_to_existing_files() -> None:
     files = [*(ROOT / ".github").rglob("*.yml"), ROOT / ".pre-commit-config.yaml"]
     assert len(files) == 5
     read = {file.name: YAML(typ="safe").load(file) for file in files}
@@ -65,7 +65,7 @@ def test_each_configuration_of_the_forge_can_be_read_and_names_what_is_there() -
     assert os.access(ROOT / ".ci/run", os.X_OK)
 
 
-def test_nobody_is_sent_to_an_address_that_does_not_exist() -> None:
+def test_no_document_links_to_an_address_that_does_not_exist() -> None:
     files = [*ROOT.glob("*.md"), *(ROOT / ".github").rglob("*.*")]
     found = {
         one for file in files for one in re.findall(r"https?://[\w.-]+|[\w.]+@[\w-]+\.\w+", file.read_text("utf-8"))

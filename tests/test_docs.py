@@ -27,7 +27,7 @@ generated = load(DOCS / "generated.py")
 EXPANDED = {name: generated.expanded(text) for name, text in PAGES.items()}
 
 
-def test_every_generated_part_stands_on_one_page() -> None:
+def test_every_generated_part_is_on_one_page() -> None:
     found = [name for text in PAGES.values() for name in re.findall(r"^% generated: (.*)$", text, re.MULTILINE)]
     assert sorted(found) == sorted(generated.PAGES)
 
@@ -65,7 +65,7 @@ def test_a_key_that_is_not_documented_fails_the_build(monkeypatch: pytest.Monkey
         generated.expanded("% generated: policy_file_keys")
 
 
-def test_what_is_to_be_typed_is_shown_as_code() -> None:
+def test_text_to_type_is_shown_as_code() -> None:
     assert generated.escaped("Type %kqlmi grant, or `x` <y>.") == r"Type `%kqlmi grant`, or \`x\` \<y\>."
     assert generated.escaped("--name NAME says ``it``") == "`--name NAME` says `it`"
 
@@ -92,7 +92,7 @@ def test_each_claim_of_the_security_model_names_a_test() -> None:
     assert len(rows) > 10
 
 
-def test_links_to_elsewhere_stand_in_one_list() -> None:
+def test_external_links_are_in_one_list() -> None:
     link = re.compile(r"\]\(\w+:|<https?:|^\[[^\]]+\]: \w+:", re.MULTILINE)
     assert [name for name, text in PAGES.items() if link.search(text)] == ["external-links.md"]
 
@@ -153,7 +153,7 @@ def output_of(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, text in DOCUMENTS.items() if any(examples(text))])
-def test_each_example_of_a_page_shows_what_it_does(
+def test_the_output_of_each_example_is_current(
     name: str, cluster: LocalCluster, shell: InteractiveShell, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wrong: list[tuple[Example, str]] = []
@@ -166,8 +166,8 @@ def test_each_example_of_a_page_shows_what_it_does(
         for example, output in reversed(wrong):
             text = example.with_output(text, output)
         (DOCS / name).write_text(text, encoding="utf-8")
-    shown = "\n".join(f"{example.text}shows now:\n{output}" for example, output in wrong)
-    assert not wrong, f"UPDATE_DOCS=1 writes what examples show now.\n{shown}"
+    shown = "\n".join(f"{example.text}now shows:\n{output}" for example, output in wrong)
+    assert not wrong, f"UPDATE_DOCS=1 updates the outputs.\n{shown}"
 
 
 INLINE = re.compile(r"(?<!`)`(%kqlmi|kqlmi)((?: [^`]*)?)`(?!`)")

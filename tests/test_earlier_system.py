@@ -54,7 +54,7 @@ def now(cluster: LocalCluster) -> str:
     return cluster.identities[0].object_id
 
 
-def test_access_and_check_say_that_the_cluster_will_refuse_it(cluster: LocalCluster, session: Session) -> None:
+def test_access_and_check_report_that_the_cluster_will_refuse_it(cluster: LocalCluster, session: Session) -> None:
     for name, says in [
         ("system", f"grants to an earlier system identity ({before(cluster)}) have no effect"),
         (before(cluster), "earlier"),
@@ -67,9 +67,7 @@ def test_access_and_check_say_that_the_cluster_will_refuse_it(cluster: LocalClus
     assert "an earlier system identity" in verdict.access.reason
 
 
-def test_the_cluster_does_refuse_it_and_the_grant_of_the_new_one_is_what_helps(
-    cluster: LocalCluster, session: Session
-) -> None:
+def test_the_cluster_does_refuse_it_and_granting_the_new_one_fixes_it(cluster: LocalCluster, session: Session) -> None:
     plan = session.grant("system", "ExternalDataRequest", databases=["Samples"])
     assert [(one.kind, one.identity) for one in plan.changes] == [("grant", SYSTEM)]
     assert session.apply(plan).outcome == "applied"
@@ -80,7 +78,7 @@ def test_the_cluster_does_refuse_it_and_the_grant_of_the_new_one_is_what_helps(
     assert policy.grants == {(before(cluster), "ExternalDataRequest"), (SYSTEM, "ExternalDataRequest")}
 
 
-def test_undo_takes_the_grant_of_the_new_one_back(session: Session) -> None:
+def test_undo_reverts_the_grant_of_the_new_one(session: Session) -> None:
     session.apply(session.grant("system", "ExternalDataRequest", databases=["Samples"]))
     plan = session.undo_plan()
     assert [(one.kind, one.identity) for one in plan.changes] == [("revoke", SYSTEM)]
@@ -186,7 +184,7 @@ class Losing:
 
 
 @pytest.mark.parametrize("lands", [True, False])
-def test_a_lost_answer_is_settled_by_the_entry_of_the_new_identity(session: Session, *, lands: bool) -> None:
+def test_a_lost_answer_is_resolved_by_the_entry_of_the_new_identity(session: Session, *, lands: bool) -> None:
     plan = session.grant("system", "ExternalDataRequest", databases=["Samples"])
     connection = Losing(session.connection, lands=lands)
     if lands:
@@ -197,6 +195,6 @@ def test_a_lost_answer_is_settled_by_the_entry_of_the_new_identity(session: Sess
         assert caught.value.outcome in {"not applied", "unknown"}
 
 
-def test_a_session_that_cannot_ask_azure_takes_both_for_the_system_identity(cluster: LocalCluster) -> None:
+def test_a_session_without_azure_takes_both_for_the_system_identity(cluster: LocalCluster) -> None:
     with kqlmi.connect(cluster.url, token=cluster.token, history=False) as session:
         assert session.access("system", "ExternalDataRequest", database="Samples").allowed

@@ -13,7 +13,7 @@ from kqlmi.errors import printable
     ("text", "shown"),
     [("\ue0001", r"\ue0001"), ("\U000e0001", r"\U000e0001"), ("\x1b[31m", r"\u001b[31m"), ("é😀", "é😀")],
 )
-def test_what_would_not_show_is_an_escape_of_its_own_length(text: str, shown: str) -> None:
+def test_invisible_characters_are_shown_as_escapes(text: str, shown: str) -> None:
     assert printable(text) == shown
 
 

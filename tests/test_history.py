@@ -103,7 +103,7 @@ def test_an_update_replaces_what_was_recorded_and_leaves_nothing_else(entry: Ent
 
 
 @given(TEXTS, TEXTS)
-def test_what_a_cluster_calls_itself_never_leaves_the_folder_nor_mixes_with_another(one: str, other: str) -> None:
+def test_a_cluster_name_never_leaves_the_folder_nor_mixes_with_another(one: str, other: str) -> None:
     assume(one != other)
     with tempfile.TemporaryDirectory() as folder:
         history = History(Path(folder) / "history")
@@ -114,7 +114,7 @@ def test_what_a_cluster_calls_itself_never_leaves_the_folder_nor_mixes_with_anot
         assert [history.read(key).entries for key in (one, other)] == [(entry,) for entry in entries]
 
 
-def test_a_file_is_json_for_people(history: History) -> None:
+def test_a_file_is_readable_json(history: History) -> None:
     policy = Policy.parse('[{"ObjectId": "system", "AllowedUsages": "All", "Weight": 1.10}]')
     (path,) = recorded(history, change().with_step(0, StepRecord(Scope.cluster(), ".drop", policy, None)))
     text = path.read_text(encoding="ascii")
@@ -126,7 +126,7 @@ def test_a_file_is_json_for_people(history: History) -> None:
     assert document["steps"][0]["after"] is None
 
 
-def test_a_step_is_replaced_at_its_place() -> None:
+def test_a_step_is_replaced_in_place() -> None:
     first, second, new = (StepRecord(Scope.cluster(), text, None, None) for text in ("first", "second", "new"))
     entry = replace(change(), steps=(first, second))
     assert entry.with_step(0, new).steps == (new, second)
@@ -139,7 +139,7 @@ def test_a_cluster_without_a_record_has_an_empty_history(history: History) -> No
 
 
 @pytest.mark.usefixtures("unsynced")
-def test_ids_are_unique_and_entries_come_in_the_order_in_which_they_were_begun_whatever_the_clock_said(
+def test_ids_are_unique_and_entries_are_in_order_of_beginning_whatever_the_clock_says(
     history: History,
 ) -> None:
     entries = [change() for _ in range(50)]
@@ -150,7 +150,7 @@ def test_ids_are_unique_and_entries_come_in_the_order_in_which_they_were_begun_w
 
 
 @pytest.mark.usefixtures("unsynced")
-def test_entries_of_before_there_were_numbers_come_first_by_their_ids(history: History) -> None:
+def test_entries_from_before_numbering_come_first_ordered_by_id(history: History) -> None:
     first, second, third = sorted((change() for _ in range(3)), key=lambda entry: entry.id)
     for entry, path in zip((second, first), recorded(history, second, first), strict=True):
         path.rename(path.with_name(f"{entry.id}.json"))
@@ -173,7 +173,7 @@ def test_a_time_without_a_zone_is_read_as_utc_and_every_time_as_utc(history: His
 
 
 @pytest.mark.usefixtures("unsynced")
-def test_what_another_process_finished_meanwhile_is_not_settled_over(history: History) -> None:
+def test_an_entry_that_another_process_finished_is_not_settled_again(history: History) -> None:
     entry = change()
     recorded(history, entry)
     finished, settled = replace(entry, outcome="applied"), replace(entry, outcome="unknown")
@@ -199,7 +199,7 @@ print(won)
 
 
 @pytest.mark.usefixtures("unsynced")
-def test_of_several_processes_that_settle_an_entry_one_does(history: History) -> None:
+def test_only_one_of_several_processes_settles_an_entry(history: History) -> None:
     recorded(history, *(change() for _ in range(40)))
     racers = [start(SETTLES, history, str(number)) for number in range(3)]
     won = [int(racer.communicate()[0]) for racer in racers]
@@ -266,7 +266,7 @@ def test_an_id_that_is_taken_is_refused_and_the_entry_stays(history: History) ->
     assert history.read(CLUSTER) == Reading((entry,))
 
 
-def test_a_file_in_place_of_the_folder_is_an_error_with_a_hint(tmp_path: Path) -> None:
+def test_a_file_instead_of_the_folder_is_an_error_with_a_hint(tmp_path: Path) -> None:
     occupied = tmp_path / "occupied"
     occupied.write_text("mine")
     for folder in (occupied, occupied / "history"):
@@ -307,7 +307,7 @@ for write, other in (history.update, entry.id), (history.begin, "20990101-000000
 
 
 @POSIX
-def test_a_full_disk_is_an_error_and_leaves_what_was_recorded(history: History) -> None:
+def test_a_full_disk_is_an_error_and_keeps_the_recorded_entries(history: History) -> None:
     entry = change()
     (path,) = recorded(history, entry)
     done = run(FULL_DISK, history)
@@ -319,7 +319,7 @@ def test_a_full_disk_is_an_error_and_leaves_what_was_recorded(history: History) 
     assert [found for found in path.parent.iterdir() if found.suffix != ".lock"] == [path]
 
 
-def test_a_file_that_somebody_else_has_open_is_tried_again(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_another_process_has_open_is_tried_again(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
     entry = change()
     recorded(history, entry)
     refusals = [PermissionError(13, "In use")] * 2
@@ -399,7 +399,7 @@ def altered_step(**fields: object) -> Callable[[bytes], bytes]:
         (altered_step(scope=""), "cannot be empty"),
     ],
 )
-def test_a_file_that_is_no_entry_is_named_with_its_reason_and_hides_no_other(
+def test_a_file_that_is_not_an_entry_is_named_with_its_reason_and_hides_no_other(
     history: History, damage: Callable[[bytes], bytes], reason: str
 ) -> None:
     good, bad, late = change("applied"), change("applied"), change("applied")
@@ -427,7 +427,7 @@ def test_a_file_that_cannot_be_opened_is_named(history: History) -> None:
     assert [file.path for file in reading.unreadable] == [files[1]]
 
 
-def test_what_a_dead_writer_left_beside_an_entry_is_passed_over(history: History) -> None:
+def test_files_that_a_dead_writer_left_are_ignored(history: History) -> None:
     entry = change()
     (path,) = recorded(history, entry)
     for name in (f"{entry.id}.new", f"{entry.id}.0a1b2c3d", "20990101-000000-000000-00000000.new"):
@@ -557,7 +557,7 @@ def test_an_entry_is_found_by_the_beginning_of_its_id() -> None:
         reading.entry("1999")
 
 
-def test_undo_takes_back_the_newest_change_and_then_the_one_before() -> None:
+def test_undo_reverts_the_newest_change_and_then_the_one_before() -> None:
     first, second = change("applied"), change("partly applied")
     undo_second = change("applied", undoes=second)
     undo_first = change("applied", undoes=first)
@@ -568,20 +568,20 @@ def test_undo_takes_back_the_newest_change_and_then_the_one_before() -> None:
 
 
 @pytest.mark.parametrize("outcome", ["open", "not applied", "unknown"])
-def test_undo_passes_over_what_is_not_known_to_have_changed_anything(outcome: Outcome) -> None:
+def test_undo_skips_entries_that_are_not_known_to_have_changed_anything(outcome: Outcome) -> None:
     first = change("applied")
     assert Reading((first, change(outcome))).last_to_undo == first
 
 
 @pytest.mark.parametrize("outcome", ["open", "partly applied", "not applied", "unknown"])
-def test_an_undo_that_did_not_go_through_leaves_its_entry_to_be_undone(outcome: Outcome) -> None:
+def test_a_failed_undo_leaves_its_entry_to_be_undone(outcome: Outcome) -> None:
     first, second = change("applied"), change("applied")
     failed = change(outcome, undoes=second)
     assert Reading((first, second, failed)).last_to_undo == second
     assert Reading((first, second, failed, change("applied", undoes=second))).last_to_undo == first
 
 
-def test_an_entry_whose_undo_was_undone_stands_again() -> None:
+def test_an_entry_whose_undo_was_undone_is_in_effect_again() -> None:
     first = change("applied")
     undo = change("applied", undoes=first)
     redo = change("applied", undoes=undo)
@@ -590,7 +590,7 @@ def test_an_entry_whose_undo_was_undone_stands_again() -> None:
 
 
 @given(st.lists(st.tuples(OUTCOMES, st.none() | st.integers(0, 8)), max_size=9))
-def test_what_is_to_be_undone_took_effect_is_no_undo_and_was_not_taken_back_by_a_lasting_undo(
+def test_the_entry_to_undo_took_effect_is_not_an_undo_and_was_not_undone(
     rows: list[tuple[Outcome, int | None]],
 ) -> None:
     entries: list[Entry] = []
@@ -606,7 +606,7 @@ def test_what_is_to_be_undone_took_effect_is_no_undo_and_was_not_taken_back_by_a
     assert Reading(tuple(entries)).last_to_undo == (expected[-1] if expected else None)
 
 
-def test_what_is_open_or_unknown_is_unfinished() -> None:
+def test_open_and_unknown_entries_are_unfinished() -> None:
     entries = tuple(change(outcome) for outcome in get_args(Outcome))
     assert [entry.outcome for entry in Reading(entries).unfinished] == ["open", "unknown"]
 
@@ -615,7 +615,7 @@ def test_what_is_open_or_unknown_is_unfinished() -> None:
 
 
 @pytest.mark.usefixtures("unsynced")
-def test_where_another_process_holds_the_lock_nothing_is_written_and_the_hint_helps(
+def test_if_another_process_holds_the_lock_nothing_is_written_and_the_hint_helps(
     history: History, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entry = change()

@@ -210,7 +210,7 @@ def eager(modules: Mapping[str, str], forbidden: set[str]) -> list[str]:
     ]
 
 
-def test_arrows_point_down() -> None:
+def test_imports_point_down() -> None:
     assert "\n".join(violations(read_package())) == ""
 
 
@@ -233,7 +233,7 @@ def round_trips() -> list[str]:
 
 
 @pytest.mark.parametrize("package", packages())
-def test_arrows_point_down_between_rooms(package: str, upwards: list[str]) -> None:
+def test_imports_point_down_between_subpackages(package: str, upwards: list[str]) -> None:
     assert of(package, upwards) == []
 
 
@@ -243,7 +243,7 @@ def test_no_module_imports_itself_through_others(package: str, round_trips: list
 
 
 @pytest.mark.parametrize("package", packages())
-def test_no_folder_holds_more_modules_than_anybody_can_keep_in_mind(package: str) -> None:
+def test_no_folder_contains_too_many_modules(package: str) -> None:
     modules = read_package()
     folders = Counter(name.rpartition(".")[0] for name in modules if not any(m.startswith(f"{name}.") for m in modules))
     assert of(package, [f"{folder}: {count}" for folder, count in folders.items() if count > MODULES_IN_A_FOLDER]) == []
@@ -260,13 +260,13 @@ def test_no_folder_holds_more_modules_than_anybody_can_keep_in_mind(package: str
         ("kqlmi.cluster.discovery.uses", "import kqlmi.cluster.policies", []),
     ],
 )
-def test_the_checker_sees_a_planted_arrow_to_a_room_above(name: str, source: str, found: list[str]) -> None:
+def test_the_checker_sees_a_planted_import_of_a_higher_subpackage(name: str, source: str, found: list[str]) -> None:
     others = ["model.plan.plan", "model.plan", "cluster.discovery.uses", "cluster.policies"]
     modules = {f"kqlmi.{other}": "" for other in others} | {name: source}
     assert upward(modules) == [f"{name} imports {target}" for target in found]
 
 
-def test_the_checker_sees_a_planted_circle() -> None:
+def test_the_checker_sees_a_planted_cycle() -> None:
     planted = {
         "kqlmi.model.a": "from kqlmi.model.b import x",
         "kqlmi.model.b": "def f():\n    from kqlmi.model import c",
@@ -306,7 +306,7 @@ def test_every_module_has_a_layer() -> None:
         ("kqlmi.newcomer", "from kqlmi.model import usages", ["kqlmi.model.usages"]),
     ],
 )
-def test_the_checker_sees_a_planted_arrow(name: str, source: str, found: list[str]) -> None:
+def test_the_checker_sees_a_planted_import(name: str, source: str, found: list[str]) -> None:
     others = ["model", "model.usages", "model.policy", "cluster", "cluster.table", "local", "session", "errors"]
     modules = {f"kqlmi.{other}": "" for other in others} | {name: source}
     assert violations(modules) == [f"{name} imports {target}" for target in found]

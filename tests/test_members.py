@@ -100,7 +100,7 @@ def test_a_usage_is_a_row(tmp_path: Path) -> None:
     run(tmp_path, script)
 
 
-def test_a_flow_is_a_row_and_the_file_that_carries_it_out(tmp_path: Path) -> None:
+def test_a_flow_is_a_row_and_the_file_that_runs_it(tmp_path: Path) -> None:
     carrier = """
     from kqlmi.local import enforce
     from kqlmi.local.query.expansion import Source, plugin
@@ -263,7 +263,7 @@ def test_a_way_to_sign_in_is_a_file(tmp_path: Path) -> None:
     run(tmp_path, script, kqlmi__credentials__ways=way)
 
 
-def test_only_what_stands_in_kqlmi_is_found(tmp_path: Path) -> None:
+def test_only_modules_in_kqlmi_are_found(tmp_path: Path) -> None:
     elsewhere = tmp_path / "kqlmi_subcommands"
     elsewhere.mkdir()
     for name in ("kqlmi_planted.py", "planted.py", "kqlmi_subcommands/planted.py"):

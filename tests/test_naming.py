@@ -33,7 +33,7 @@ def test_spellings_of_a_name_are_one_database_for_the_client_and_for_the_local_c
     assert {Scope.database(one) for one in (name, *same)} == {Scope.database(name)}
 
 
-def test_client_and_local_cluster_take_the_same_letters_for_one() -> None:
+def test_client_and_local_cluster_treat_the_same_letters_as_equal() -> None:
     def classes(key: object) -> set[frozenset[str]]:
         assert callable(key)
         found: dict[str, set[str]] = {}
@@ -44,7 +44,7 @@ def test_client_and_local_cluster_take_the_same_letters_for_one() -> None:
     assert classes(database_key) == classes(state.key)
 
 
-def test_a_name_is_compared_letter_by_letter_so_that_its_key_is_as_long_and_stays() -> None:
+def test_a_name_is_compared_letter_by_letter_so_that_its_key_has_the_same_length() -> None:
     for letter in LETTERS:
         key = database_key(letter)
         assert (len(key), database_key(key)) == (1, key)
@@ -58,7 +58,7 @@ def names(*databases: str, **pretty: str) -> KnownNames:
 
 
 @pytest.mark.parametrize(
-    ("met", "pattern", "found"),
+    ("known", "pattern", "found"),
     [
         (names("a*", "ab", "ac"), "a*", ("a*",)),
         (names("a*", "ab", "ac"), "A*", ("a*",)),
@@ -72,13 +72,13 @@ def names(*databases: str, **pretty: str) -> KnownNames:
         (names("K", "\u212a"), "k", ("K",)),
     ],
 )
-def test_a_name_that_exists_goes_before_the_glob_that_it_would_be(
-    met: KnownNames, pattern: str, found: tuple[str, ...]
+def test_an_existing_name_takes_precedence_over_the_glob_that_it_would_be(
+    known: KnownNames, pattern: str, found: tuple[str, ...]
 ) -> None:
-    assert met.matching(pattern) == found
+    assert known.matching(pattern) == found
 
 
-def test_the_local_cluster_keeps_apart_what_the_client_keeps_apart() -> None:
+def test_the_local_cluster_distinguishes_the_names_that_the_client_distinguishes() -> None:
     databases = ["Straße", "STRASSE", "Kelvin", "\u212aelvin"]
     world = build(databases, ["loader"], ())
     assert [world.database(name).name for name in databases] == databases
@@ -86,14 +86,14 @@ def test_the_local_cluster_keeps_apart_what_the_client_keeps_apart() -> None:
         build(["Ärger", "ÄRGER"], ["loader"], ())
 
 
-def test_a_policy_file_lists_two_databases_that_the_cluster_keeps_apart_and_none_twice() -> None:
+def test_a_policy_file_lists_distinct_databases_and_none_twice() -> None:
     text = "kqlmi: 1\nmode: complete\ndatabases:\n  Straße: none\n  {}: none\n"
     assert len(policyfile.read(text.format("STRASSE")).sections) == 2
     with pytest.raises(policyfile.PolicyFileError, match="occurs twice"):
         policyfile.read(text.format("STRAßE"))
 
 
-def test_a_grant_in_one_of_two_names_that_a_wider_folding_would_make_one_reaches_that_one_alone() -> None:
+def test_a_grant_reaches_only_one_of_two_names_that_full_case_folding_would_merge() -> None:
     with (
         kqlmi.local.start(databases=["Straße", "STRASSE"], identities=["loader"]) as cluster,
         kqlmi.connect(cluster.url, token=cluster.token) as session,

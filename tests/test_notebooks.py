@@ -45,7 +45,7 @@ def write(path: Path, source: str, *tags: str) -> Path:
 
 
 @NOTEBOOKS
-def test_the_notebook_runs_and_fails_only_where_it_says(path: Path, tmp_path: Path) -> None:
+def test_the_notebook_runs_and_fails_only_where_tagged(path: Path, tmp_path: Path) -> None:
     done = run(path, tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     for cell in code_cells(tmp_path / path.name):
@@ -65,7 +65,7 @@ def test_the_notebook_is_stored_with_its_outputs(path: Path) -> None:
 
 
 @NOTEBOOKS
-def test_the_notebook_gives_nothing_private_away(path: Path) -> None:
+def test_the_notebook_contains_nothing_private(path: Path) -> None:
     assert [found.group() for found in PRIVATE.finditer(path.read_text(encoding="utf-8"))] == []
 
 
@@ -95,7 +95,7 @@ def test_the_runner_fails_with_a_failing_cell(tmp_path: Path) -> None:
     assert "ZeroDivisionError: division by zero" in done.stdout
 
 
-def test_the_runner_shows_an_expected_error_and_goes_on(tmp_path: Path) -> None:
+def test_the_runner_shows_an_expected_error_and_continues(tmp_path: Path) -> None:
     done = run(write(tmp_path / "refused.ipynb", "1 / 0", "raises-exception"), tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "ZeroDivisionError: division by zero" in done.stdout

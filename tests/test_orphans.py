@@ -46,7 +46,7 @@ def by_file(session: Session) -> PolicyPlan:
 
 
 @pytest.mark.parametrize("make", [by_revoke, by_undo, by_file])
-def test_a_plan_that_repeats_an_orphan_is_refused_whole_and_goes_through_without_it(
+def test_a_plan_that_repeats_an_orphan_is_refused_and_succeeds_without_it(
     session: Session, make: Callable[[Session], PolicyPlan]
 ) -> None:
     before, plan = session.policy(SAMPLES), make(session)
@@ -65,6 +65,6 @@ def test_a_plan_that_repeats_an_orphan_is_refused_whole_and_goes_through_without
     assert policy.grants == {(LOADER.object_id, "SqlRequest")}
 
 
-def test_what_an_export_finds_of_an_orphan_plans_unchanged(session: Session) -> None:
+def test_an_exported_orphan_plans_nothing(session: Session) -> None:
     plan, unmanaged = session.plan_file(session.export())
     assert (plan.steps, unmanaged) == ((), ())

@@ -141,7 +141,7 @@ def planned(text: str, current: Snapshot) -> str:
 
 
 @given(ANY, NAMES)
-def test_what_export_finds_plans_nothing(snapshot: Snapshot, cluster: str) -> None:
+def test_an_exported_file_plans_nothing(snapshot: Snapshot, cluster: str) -> None:
     text = policyfile.export(snapshot, cluster=cluster)
     desired = policyfile.read(text).desired(snapshot, databases(snapshot))
     assert desired.snapshot == snapshot
@@ -173,7 +173,7 @@ def test_a_file_is_reached_by_its_plan_from_anywhere(pair: tuple[Snapshot, Snaps
 
 
 @given(PAIRS)
-def test_an_updated_file_wants_what_the_cluster_holds(pair: tuple[Snapshot, Snapshot]) -> None:
+def test_an_updated_file_matches_the_cluster(pair: tuple[Snapshot, Snapshot]) -> None:
     before, now = pair
     text = policyfile.update(policyfile.export(before), now)
     assert planned(text, now) == "Nothing to do on local."
@@ -250,7 +250,7 @@ def test_a_rewrite_keeps_every_comment_and_every_line_that_did_not_change(
 
 
 @given(st.text(st.characters(), max_size=20) | NAMES)
-def test_a_scalar_reads_back_as_itself_and_stands_on_one_line(text: str) -> None:
+def test_a_scalar_reads_back_as_itself_and_is_on_one_line(text: str) -> None:
     assume(text)
     written = edits.scalar(text)
     assert nodes.parse(f"{written}: [{written}]").items[0].text == text
@@ -417,7 +417,7 @@ def test_an_unlisted_database_is_reported_and_left_alone() -> None:
     assert desired.unmanaged == (CLUSTER, Scope.database("Other"))
 
 
-def test_unlisted_databases_lose_their_policies_where_the_file_says_so() -> None:
+def test_unlisted_databases_lose_their_policies_if_the_file_says_so() -> None:
     file = policyfile.read(HEAD + "unlisted-databases: none\ncluster: none\n")
     assert file.scopes(["Samples"]) == (CLUSTER, SAMPLES)
     desired = file.desired(NOW, ["Samples"])
@@ -425,7 +425,7 @@ def test_unlisted_databases_lose_their_policies_where_the_file_says_so() -> None
     assert desired.unmanaged == ()
 
 
-def test_an_update_lists_an_unlisted_database_only_where_the_file_governs_it() -> None:
+def test_an_update_lists_an_unlisted_database_only_if_the_file_governs_it() -> None:
     text = HEAD + "cluster: none\n"
     assert policyfile.update(text, NOW) == text
     governing = HEAD + "unlisted-databases: none\ncluster: none\n"
@@ -437,7 +437,7 @@ def test_an_update_lists_an_unlisted_database_only_where_the_file_governs_it() -
     )
 
 
-def test_no_policy_and_an_empty_policy_are_kept_apart() -> None:
+def test_no_policy_and_an_empty_policy_stay_distinct() -> None:
     now = Snapshot({CLUSTER: Policy.empty(), SAMPLES: None})
     text = policyfile.export(now)
     assert "cluster: {}\n" in text
@@ -446,7 +446,7 @@ def test_no_policy_and_an_empty_policy_are_kept_apart() -> None:
     assert applied(swapped, now).policies == {CLUSTER: None, SAMPLES: Policy.empty()}
 
 
-def test_unknown_properties_survive_to_the_last_digit_and_go_with_a_new_object() -> None:
+def test_unknown_properties_survive_to_the_last_digit_and_are_dropped_with_a_new_object() -> None:
     policy = parsed(
         '[{"ObjectId":"system","AllowedUsages":"All","Limit":0.10000000000000000000001,"Deep":{"a":["\\u007f"]}}]'
     )
@@ -487,13 +487,13 @@ def test_a_file_names_usages_by_the_titles_and_ids_of_workflows_too_but_never_by
         applied(HEAD + "cluster:\n  system: [Update policy, AutomatedFlows]\n", NOW)
 
 
-def test_identities_with_one_display_name_get_a_name_each() -> None:
+def test_identities_with_the_same_display_name_get_distinct_names() -> None:
     entries = tuple(Entry(object_id(one), ("All",), display_name="loader") for one in (LOADER, EXPORTER))
     text = policyfile.export(Snapshot({CLUSTER: Policy(entries)}))
     assert f"  loader-11111111: {LOADER}\n  loader-aaaaaaaa: {EXPORTER}\n" in text
 
 
-def test_a_name_that_means_another_identity_is_not_given_away() -> None:
+def test_a_name_of_another_identity_is_not_reused() -> None:
     names = {LOADER: "loader", EXPORTER: "loader", OWN: f"loader-{LOADER[:8]}"}
     entries = tuple(Entry(object_id(one), ("All",), display_name=name) for one, name in names.items())
     text = policyfile.export(Snapshot({CLUSTER: Policy(entries)}))
@@ -504,18 +504,18 @@ def test_a_name_that_means_another_identity_is_not_given_away() -> None:
     assert policyfile.update(named, now) == named.replace(" {}\n", f"\n  {EXPORTER}: [All]\n")
 
 
-def test_each_policy_says_itself_who_is_the_system_identity() -> None:
+def test_each_policy_states_its_own_system_identity() -> None:
     policies = {SAMPLES: OWN, Scope.database("Old"): EXPORTER}
     now = Snapshot({at: Policy((Entry(object_id(one), ("All",), is_system=True),)) for at, one in policies.items()})
     text = HEAD + f"databases:\n  Samples:\n    {OWN}: [All]\n  Old:\n    {EXPORTER}: [All]\n"
     assert policyfile.read(text).desired(now, databases(now)).snapshot == now
 
 
-def test_an_identity_without_usages_in_a_partial_file_makes_no_policy() -> None:
+def test_an_identity_without_usages_in_a_partial_file_creates_no_policy() -> None:
     assert applied("kqlmi: 1\nmode: partial\ncluster:\n  system: []\n", NOW) == NOW
 
 
-def test_several_objects_of_one_identity_are_one_row_with_all_that_they_carry() -> None:
+def test_several_objects_of_one_identity_are_one_row_with_all_their_properties() -> None:
     twice = '[{"ObjectId":"system","AllowedUsages":"All","A":1},{"ObjectId":"system","AllowedUsages":"SqlRequest","A":2,"B":3}]'
     text = policyfile.export(Snapshot({CLUSTER: parsed(twice)}))
     assert "    usages: [All, SqlRequest]\n" in text
@@ -615,13 +615,13 @@ def test_a_byte_order_mark_and_windows_line_ends_are_kept() -> None:
     assert "  Samples: # x\r\n    loader: [All]\r\n" in result
 
 
-def test_a_layout_that_cannot_be_edited_in_place_is_refused_and_not_spoilt() -> None:
+def test_a_layout_that_cannot_be_edited_in_place_is_refused_and_kept() -> None:
     text = HEAD + "cluster:\n  ? system  # a: b\n  :\n    - All\n"
     with pytest.raises(PolicyFileError, match="Export to a new file"):
         policyfile.update("kqlmi: 1\nmode: partial\n" + text.removeprefix(HEAD), Snapshot({CLUSTER: Policy.empty()}))
 
 
-def test_a_large_cluster_costs_no_more_than_its_size() -> None:
+def test_a_large_cluster_is_written_in_linear_time() -> None:
     policy = parsed(json.dumps([{"ObjectId": one, "AllowedUsages": "All, SqlRequest"} for one in (LOADER, EXPORTER)]))
 
     def updating(size: int) -> Callable[[], object]:

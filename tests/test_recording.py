@@ -70,9 +70,7 @@ def test_an_applied_plan_is_recorded_whole(session: Session, loader: str) -> Non
     assert entry.principal.startswith("aadapp=")
 
 
-def test_an_undo_brings_a_property_back_and_reverts_none_that_somebody_wrote_since(
-    session: Session, loader: str
-) -> None:
+def test_an_undo_restores_a_property_and_reverts_none_that_was_written_since(session: Session, loader: str) -> None:
     write = (
         ".alter database First policy managed_identity"
         ' ```[{{"ObjectId":"{}","AllowedUsages":"ExternalTable","Note":"{}"}}]```'
@@ -92,7 +90,7 @@ def test_an_undo_brings_a_property_back_and_reverts_none_that_somebody_wrote_sin
         session.undo_plan(done.entry)
 
 
-def test_an_undo_restores_what_was_before_and_a_second_one_is_no_redo(session: Session, loader: str) -> None:
+def test_an_undo_restores_the_previous_state_and_a_second_one_does_not_redo(session: Session, loader: str) -> None:
     session.apply(session.plan({FIRST: Policy.empty().grant(loader, "ExternalTable")}))
     session.apply(
         session.plan({FIRST: Policy.empty().grant(loader, "SqlRequest"), SECOND: Policy.empty().grant(loader, "All")})
@@ -107,7 +105,7 @@ def test_an_undo_restores_what_was_before_and_a_second_one_is_no_redo(session: S
 
 
 @pytest.mark.parametrize("before", [None, Policy.empty()])
-def test_no_policy_and_an_empty_one_are_restored_apart(session: Session, before: Policy | None) -> None:
+def test_no_policy_and_an_empty_policy_are_each_restored(session: Session, before: Policy | None) -> None:
     if before is not None:
         session.run(commands.alter(FIRST, before))
     session.apply(session.plan({FIRST: Policy.empty().grant("system", "All")}))
@@ -115,7 +113,7 @@ def test_no_policy_and_an_empty_one_are_restored_apart(session: Session, before:
     assert session.policy(FIRST) == before
 
 
-def test_an_empty_policy_that_was_deleted_comes_back(session: Session) -> None:
+def test_a_deleted_empty_policy_is_restored(session: Session) -> None:
     session.run(commands.alter(FIRST, Policy.empty()))
     session.run(commands.delete(FIRST))
     session.undo()
@@ -124,7 +122,7 @@ def test_an_empty_policy_that_was_deleted_comes_back(session: Session) -> None:
 
 @pytest.mark.parametrize("verb", ["alter", "alter-merge", "delete"])
 @pytest.mark.parametrize("target", ["database First", "database ['first']", "cluster"])
-def test_a_command_of_a_cell_is_taken_back_too(session: Session, loader: str, verb: str, target: str) -> None:
+def test_a_command_in_a_cell_is_undone_too(session: Session, loader: str, verb: str, target: str) -> None:
     scope = CLUSTER if target == "cluster" else FIRST
     session.apply(session.plan({scope: Policy.empty().grant(loader, "ExternalTable")}))
     before = session.policy(scope)
@@ -146,7 +144,7 @@ def test_a_refused_command_of_a_cell_is_recorded_as_not_applied(session: Session
 
 
 @pytest.mark.parametrize("seconds", [9999, 0])
-def test_a_time_that_no_server_takes_leaves_no_entry(session: Session, loader: str, seconds: float) -> None:
+def test_a_timeout_that_no_server_accepts_leaves_no_entry(session: Session, loader: str, seconds: float) -> None:
     plan = session.plan({FIRST: Policy.empty().grant(loader, "All")})
     with pytest.raises(InputError, match=f"{seconds} seconds"):
         session.run(plan.steps[0].command, timeout=seconds)
@@ -171,7 +169,7 @@ def test_a_command_on_the_database_in_context_is_recorded_with_its_name(cluster:
         assert session.policy(SECOND) is None
 
 
-def test_an_undo_is_refused_where_somebody_changed_the_policy_since(session: Session, loader: str) -> None:
+def test_an_undo_is_refused_if_the_policy_has_changed_since(session: Session, loader: str) -> None:
     session.apply(session.plan({FIRST: Policy.empty().grant(loader, "ExternalTable")}))
     session.connection.execute(commands.alter_merge(FIRST, Policy.empty().grant(loader, "SqlRequest")))
     with pytest.raises(
@@ -182,7 +180,7 @@ def test_an_undo_is_refused_where_somebody_changed_the_policy_since(session: Ses
     assert len(grants(session, FIRST)) == 2
 
 
-def test_a_partly_applied_plan_is_recorded_and_undone_as_far_as_it_went(session: Session, loader: str) -> None:
+def test_a_partly_applied_plan_is_recorded_and_its_applied_part_undone(session: Session, loader: str) -> None:
     stranger = "11111111-2222-3333-4444-555555555555"
     plan = session.plan({FIRST: Policy.empty().grant(loader, "All"), SECOND: Policy.empty().grant(stranger, "All")})
     with pytest.raises(ApplyError) as caught:
@@ -194,7 +192,7 @@ def test_a_partly_applied_plan_is_recorded_and_undone_as_far_as_it_went(session:
     assert session.policy(FIRST) is None
 
 
-def test_a_plan_that_met_drift_is_not_recorded(session: Session, loader: str) -> None:
+def test_a_plan_refused_for_drift_is_not_recorded(session: Session, loader: str) -> None:
     plan = session.plan({FIRST: Policy.empty().grant(loader, "All")})
     session.connection.execute(commands.alter(FIRST, Policy.empty().grant("system", "All")))
     with pytest.raises(ApplyError, match="Nothing was sent"):
@@ -202,7 +200,7 @@ def test_a_plan_that_met_drift_is_not_recorded(session: Session, loader: str) ->
     assert session.recorded().entries == ()
 
 
-def test_without_a_place_for_the_history_nothing_is_sent(
+def test_without_a_writable_history_nothing_is_sent(
     session: Session, loader: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("not a folder")
@@ -296,7 +294,7 @@ def never_sent(session: Session, plan: PolicyPlan, *, age: timedelta = timedelta
 
 
 @pytest.mark.parametrize("by_a_plan", [True, False])
-def test_what_is_sent_is_on_record_with_its_request_id_before_it_is_sent(
+def test_a_command_is_recorded_with_its_request_id_before_it_is_sent(
     session: Session, loader: str, by_a_plan: bool  # noqa: FBT001
 ) -> None:  # fmt: skip
     recorded: dict[str, list[str]] = {}
@@ -329,7 +327,7 @@ def test_what_is_sent_is_on_record_with_its_request_id_before_it_is_sent(
     assert len({one for ids in recorded.values() for one in ids}) == 2
 
 
-def test_a_property_that_was_never_sent_is_not_settled_as_applied_by_the_grants_beside_it(session: Session) -> None:
+def test_a_property_that_was_never_sent_is_not_settled_as_applied_by_other_grants(session: Session) -> None:
     class NoJournal:
         def __init__(self, behind: Connection) -> None:
             self.behind = behind
@@ -355,20 +353,20 @@ LEFT_OPEN = r"A change of .* UTC was left open \(database First\); its outcome i
 
 
 @pytest.mark.parametrize("tells", [True, False])
-def test_every_connect_settles_what_was_left_open_and_says_so(
+def test_every_connect_settles_open_entries_and_reports_it(
     session: Session, cluster: LocalCluster, loader: str, capsys: pytest.CaptureFixture[str], tells: bool  # noqa: FBT001
 ) -> None:  # fmt: skip
     session.apply(session.plan({FIRST: Policy.empty().grant(loader, "All")}))
     leave_open(session)
-    told: list[str] = []
-    kqlmi.connect(cluster.url, token=cluster.token, tell=told.append if tells else None).close()
-    [line] = [*told, *capsys.readouterr().err.splitlines()]
+    reported: list[str] = []
+    kqlmi.connect(cluster.url, token=cluster.token, tell=reported.append if tells else None).close()
+    [line] = [*reported, *capsys.readouterr().err.splitlines()]
     assert re.fullmatch(LEFT_OPEN, line)
-    assert bool(told) == tells
+    assert bool(reported) == tells
     assert [entry.outcome for entry in session.recorded().entries] == ["applied"]
 
 
-def test_the_command_line_settles_what_was_left_open_too(
+def test_the_command_line_settles_open_entries_too(
     session: Session, cluster: LocalCluster, loader: str, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -396,7 +394,7 @@ def test_without_a_history_a_connect_sends_nothing() -> None:
 
 @pytest.mark.parametrize("late", [True, False])
 @pytest.mark.parametrize("verb", ["alter", "alter-merge"])
-def test_somebody_elses_identical_grant_is_not_credited_to_a_change_that_never_left(
+def test_another_writers_identical_grant_is_not_credited_to_a_change_that_was_never_sent(
     session: Session, loader: str, late: bool, verb: str  # noqa: FBT001
 ) -> None:  # fmt: skip
     wanted = Policy.empty().grant(loader, "All")
@@ -410,7 +408,7 @@ def test_somebody_elses_identical_grant_is_not_credited_to_a_change_that_never_l
     assert grants(session, FIRST) == wanted.grants
 
 
-def test_what_was_sent_and_changed_again_since_is_applied_all_the_same(session: Session, loader: str) -> None:
+def test_a_change_that_was_sent_and_changed_again_since_is_applied(session: Session, loader: str) -> None:
     session.apply(session.plan({FIRST: Policy.empty().grant(loader, "All")}))
     leave_open(session)
     session.connection.execute(commands.delete(FIRST))
@@ -432,7 +430,7 @@ def test_a_grant_by_the_guid_of_the_system_identity_settles_as_applied(
 
 
 @pytest.mark.parametrize("again", [True, False])
-def test_a_change_of_a_database_that_is_gone_never_keeps_a_session_from_being_opened(
+def test_a_change_to_a_dropped_database_never_prevents_connecting(
     session: Session, cluster: LocalCluster, loader: str, again: bool  # noqa: FBT001
 ) -> None:  # fmt: skip
     landed, lost = Policy.empty().grant(loader, "All"), Policy.empty().grant(loader, "SqlRequest")
@@ -446,10 +444,10 @@ def test_a_change_of_a_database_that_is_gone_never_keeps_a_session_from_being_op
             session.connection.execute(
                 commands.alter(Scope.database(database), lost if database == "Second" else landed)
             )
-    told: list[str] = []
-    with kqlmi.connect(cluster.url, token=cluster.token, tell=told.append) as other:
+    reported: list[str] = []
+    with kqlmi.connect(cluster.url, token=cluster.token, tell=reported.append) as other:
         assert [entry.outcome for entry in other.recorded().entries] == ["applied", "unknown"]
-        assert "the database Second was dropped or recreated since" in told[1]
+        assert "the database Second was dropped or recreated since" in reported[1]
         # What can never be determined is reported once, and blocks nothing.
         assert other.settle() == ()
         with pytest.raises(InputError, match="the database First was dropped or recreated since"):
@@ -457,11 +455,11 @@ def test_a_change_of_a_database_that_is_gone_never_keeps_a_session_from_being_op
         assert again == ("First" in other.databases())
         if again:
             assert grants(other, FIRST) == landed.grants
-    with kqlmi.connect(cluster.url, token=cluster.token, tell=told.append):
-        assert len(told) == 2
+    with kqlmi.connect(cluster.url, token=cluster.token, tell=reported.append):
+        assert len(reported) == 2
 
 
-def test_a_plan_over_several_databases_is_taken_back_where_they_still_are(session: Session, loader: str) -> None:
+def test_a_plan_over_several_databases_is_undone_in_those_that_still_exist(session: Session, loader: str) -> None:
     wanted = Policy.empty().grant(loader, "All")
     session.apply(session.plan({FIRST: wanted, SECOND: wanted}))
     session.run(".drop database Second")
@@ -470,7 +468,7 @@ def test_a_plan_over_several_databases_is_taken_back_where_they_still_are(sessio
 
 
 @pytest.mark.parametrize("lands", [True, False])
-def test_a_piped_command_that_was_refused_is_not_credited_with_what_somebody_else_wrote(
+def test_a_refused_piped_command_is_not_credited_with_another_writers_change(
     session: Session, loader: str, lands: bool  # noqa: FBT001
 ) -> None:  # fmt: skip
     class Refusing:
@@ -514,7 +512,7 @@ def full_disk(monkeypatch: pytest.MonkeyPatch, *, after: int = 0) -> None:
 
 
 @pytest.mark.parametrize("by_a_plan", [True, False])
-def test_with_a_full_disk_nothing_is_sent_and_undo_means_the_change_before(
+def test_with_a_full_disk_nothing_is_sent_and_undo_refers_to_the_previous_change(
     session: Session, loader: str, monkeypatch: pytest.MonkeyPatch, by_a_plan: bool  # noqa: FBT001
 ) -> None:  # fmt: skip
     session.apply(session.plan({FIRST: Policy.empty().grant(loader, "All")}))
@@ -529,7 +527,7 @@ def test_with_a_full_disk_nothing_is_sent_and_undo_means_the_change_before(
 
 
 @pytest.mark.parametrize("by_a_plan", [True, False])
-def test_a_change_whose_end_the_full_disk_did_not_take_is_still_the_last_one(
+def test_a_change_whose_end_was_lost_to_a_full_disk_is_still_the_last_one(
     session: Session, loader: str, monkeypatch: pytest.MonkeyPatch, by_a_plan: bool  # noqa: FBT001
 ) -> None:  # fmt: skip
     session.apply(session.plan({FIRST: Policy.empty().grant(loader, "All")}))
@@ -544,7 +542,7 @@ def test_a_change_whose_end_the_full_disk_did_not_take_is_still_the_last_one(
     assert session.policy(SECOND) is None
 
 
-def test_undo_means_the_last_change_whatever_the_clock_says(
+def test_undo_refers_to_the_last_change_whatever_the_clock_says(
     session: Session, loader: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = session.apply(session.plan({FIRST: Policy.empty().grant(loader, "All")}))
@@ -564,7 +562,7 @@ def test_undo_means_the_last_change_whatever_the_clock_says(
     assert session.policy(SECOND) is None
 
 
-def test_where_the_last_change_is_not_known_undo_wants_to_be_told_which(session: Session, loader: str) -> None:
+def test_if_the_last_change_is_unknown_undo_asks_which(session: Session, loader: str) -> None:
     first = session.apply(session.plan({FIRST: Policy.empty().grant(loader, "All")}))
     open_one = never_sent(session, session.plan({SECOND: Policy.empty().grant(loader, "All")}))
     with pytest.raises(InputError, match=rf"whether entry {open_one.id} \(database Second\) changed anything.*undo ID"):
@@ -573,7 +571,7 @@ def test_where_the_last_change_is_not_known_undo_wants_to_be_told_which(session:
     assert session.policy(FIRST) is None
 
 
-def test_where_an_entry_cannot_be_read_undo_says_so_and_wants_to_be_told_which(session: Session, loader: str) -> None:
+def test_if_an_entry_cannot_be_read_undo_reports_it_and_asks_which(session: Session, loader: str) -> None:
     assert session.history is not None
     first = session.apply(session.plan({FIRST: Policy.empty().grant(loader, "All")}))
     second = session.apply(session.plan({SECOND: Policy.empty().grant(loader, "All")}))
@@ -586,7 +584,7 @@ def test_where_an_entry_cannot_be_read_undo_says_so_and_wants_to_be_told_which(s
     assert grants(session, SECOND) == {(loader, "All")}
 
 
-def test_an_entry_that_another_process_finished_meanwhile_is_not_settled_over(
+def test_an_entry_that_another_process_finished_meanwhile_is_not_settled_again(
     session: Session, loader: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session.apply(session.plan({FIRST: Policy.empty().grant(loader, "All")}))

@@ -43,7 +43,7 @@ PLAIN = [
 
 
 @pytest.mark.parametrize(("text", "secret"), SECRETS)
-def test_a_secret_is_taken_out_and_the_rest_stays(text: str, secret: str) -> None:
+def test_a_secret_is_redacted_and_the_rest_is_kept(text: str, secret: str) -> None:
     shown = redacted(text)
     assert shown == text.replace(secret, HIDDEN)
     assert secrets_in(text) == {secret}
@@ -52,12 +52,12 @@ def test_a_secret_is_taken_out_and_the_rest_stays(text: str, secret: str) -> Non
 
 
 @pytest.mark.parametrize("text", PLAIN)
-def test_what_is_no_secret_stays(text: str) -> None:
+def test_text_that_is_not_a_secret_is_kept(text: str) -> None:
     assert redacted(text) == text
     assert not is_secret(text)
 
 
-def test_a_piece_of_a_known_secret_is_taken_out() -> None:
+def test_a_piece_of_a_known_secret_is_redacted() -> None:
     known = ["correct horse battery staple", "abc", ""]
     assert redacted("near 'horse battery' and abc", known) == "near '****' and abc"
     assert redacted("near 'horse bat'", known) == "near 'horse bat'"

@@ -60,12 +60,12 @@ def expected(spelling: Spelling) -> dict[str, frozenset[tuple[str, str]] | None]
     return found
 
 
-def test_the_table_is_large_and_says_nothing_twice() -> None:
+def test_the_table_is_large_and_has_no_duplicates() -> None:
     assert len({one.text for one in ALL}) == len(ALL) > 180
     assert {verb for one in ALL for verb, _, _ in one.writes} == {"alter", "alter-merge", "delete"}
 
 
-def test_the_client_knows_each_for_the_writes_that_it_is() -> None:
+def test_the_client_recognises_the_writes_in_each_spelling() -> None:
     for spelling in ALL:
         found = [
             (one.verb, one.scope or SCOPES[DATABASE], one.payload) for one in Statement(spelling.text).policy_writes
@@ -74,7 +74,7 @@ def test_the_client_knows_each_for_the_writes_that_it_is() -> None:
     assert [text for text in OTHERS if Statement(text).policy_writes] == []
 
 
-def test_the_client_knows_of_which_the_answer_is_the_policy() -> None:
+def test_the_client_knows_which_answers_are_the_policy() -> None:
     for spelling in SINGLE:
         command = Statement(spelling.text).policy_command
         assert command, spelling.text
@@ -97,7 +97,7 @@ def test_the_local_cluster_reads_each_as_the_same_command() -> None:
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS, ids=range(len(SPELLINGS)))
-def test_each_is_carried_out_recorded_and_undone(session: Session, spelling: Spelling) -> None:
+def test_each_spelling_is_run_recorded_and_undone(session: Session, spelling: Spelling) -> None:
     scopes = dict.fromkeys(scope for _, scope, _ in spelling.writes)
     for scope in scopes:
         session.connection.execute(commands.alter(SCOPES[scope], HELD))
@@ -131,7 +131,7 @@ def test_each_is_carried_out_recorded_and_undone(session: Session, spelling: Spe
         f".alter cluster policy managed_identity '{PAYLOAD}' '{PAYLOAD}'",
     ],
 )
-def test_what_is_left_over_or_not_whole_is_refused_and_recorded_as_it_is(session: Session, text: str) -> None:
+def test_an_incomplete_or_overlong_spelling_is_refused_and_recorded_correctly(session: Session, text: str) -> None:
     before = held(session)
     with pytest.raises(kqlmi.KqlmiError) as caught:
         session.run(text)
@@ -161,7 +161,7 @@ FAILS = f""".execute database script OPTIONS <|
         (" with (ThrowOnErrors=true)", None, ["applied", "not applied"]),
     ],
 )
-def test_of_a_script_that_fails_on_the_way_each_scope_is_recorded_as_it_is_and_undone(
+def test_each_scope_of_a_script_that_fails_halfway_is_recorded_correctly_and_undone(
     session: Session, options: str, results: list[str] | None, outcomes: list[str]
 ) -> None:
     for scope in SCOPES.values():
@@ -199,7 +199,7 @@ def test_of_a_script_that_fails_on_the_way_each_scope_is_recorded_as_it_is_and_u
         (".execute table script <| .show version", "not understood"),
     ],
 )
-def test_a_script_that_is_none_is_refused(session: Session, text: str, says: str) -> None:
+def test_an_invalid_script_is_refused(session: Session, text: str, says: str) -> None:
     with pytest.raises(kqlmi.KqlmiError, match=says):
         session.run(text)
 
@@ -237,7 +237,7 @@ def test_the_hidden_literals_of_a_script_are_masked(session: Session) -> None:
     assert "secret" not in str(session.run(".show commands").rows)
 
 
-def test_a_query_over_the_results_may_read_tables_and_names_no_other_place() -> None:
+def test_a_query_over_the_results_may_read_tables_but_no_other_scope() -> None:
     assert local_commands.match(".show tables; $command_results | count").query.strip() == "$command_results | count"
     for text in (".show tables; .show tables", ".show tables extra"):
         with pytest.raises(KustoError):

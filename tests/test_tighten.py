@@ -34,14 +34,14 @@ def give_all(busy: Busy) -> None:
             busy.grant(name, "All", database)
 
 
-def test_nothing_is_proposed_where_each_grant_is_used(busy: Busy) -> None:
+def test_nothing_is_proposed_if_each_grant_is_used(busy: Busy) -> None:
     busy.work(slow=True)
     found = busy.session.tighten()
     assert found.plan.steps == ()
     assert len(found.reasons.kept) == len(NEEDED)
 
 
-def test_a_cluster_full_of_all_is_tightened_and_every_workflow_runs_on(busy: Busy) -> None:
+def test_a_cluster_full_of_all_is_tightened_and_every_workflow_still_runs(busy: Busy) -> None:
     give_all(busy)
     busy.work(slow=True)
     found = busy.session.tighten()
@@ -60,7 +60,7 @@ def test_a_cluster_full_of_all_is_tightened_and_every_workflow_runs_on(busy: Bus
     assert busy.session.tighten().plan.steps == ()
 
 
-def test_each_grant_that_stays_or_goes_has_its_reason(busy: Busy) -> None:
+def test_each_kept_or_revoked_grant_has_its_reason(busy: Busy) -> None:
     give_all(busy)
     busy.grant("spare", "ExternalTable", "Samples")
     found = busy.session.tighten()
@@ -73,7 +73,7 @@ def test_each_grant_that_stays_or_goes_has_its_reason(busy: Busy) -> None:
     assert changed == {(one.scope, one.identity, one.usage) for one in found.reasons.revoked}
 
 
-def test_what_is_not_proven_goes_only_where_that_is_said(busy: Busy) -> None:
+def test_unproven_grants_are_revoked_only_if_requested(busy: Busy) -> None:
     give_all(busy)
     busy.work(slow=True)
     busy.grant("spare", "All", "Samples")
@@ -105,7 +105,7 @@ def test_a_use_in_two_databases_is_granted_in_both_and_not_at_the_cluster(busy: 
     assert busy.run("external_table('Both')", "Other") == [["x", 1], ["y", 2]]
 
 
-def test_a_database_where_an_identity_cannot_be_told_keeps_its_grant(busy: Busy) -> None:
+def test_a_database_with_an_undetermined_identity_keeps_its_grant(busy: Busy) -> None:
     busy.grant("spare", "ExternalTable")
     busy.external("Veiled", "h'https://acct.blob.core.windows.net/data/in'", "Third")
     busy.session.apply(busy.session.tighten().plan)
@@ -113,7 +113,7 @@ def test_a_database_where_an_identity_cannot_be_told_keeps_its_grant(busy: Busy)
     assert ("spare", "ExternalTable") not in grants(busy, CLUSTER) | grants(busy, SAMPLES) | grants(busy, OTHER)
 
 
-def test_the_objects_of_identities_that_are_not_assigned_go(busy: Busy) -> None:
+def test_the_objects_of_unassigned_identities_are_removed(busy: Busy) -> None:
     busy.grant("spare", "ExternalTable, NativeIngestion", "Other")
     busy.grant("both", "NativeIngestion, ExternalTable", "Other")
     busy.unassign("spare")
@@ -121,7 +121,7 @@ def test_the_objects_of_identities_that_are_not_assigned_go(busy: Busy) -> None:
     assert grants(busy, OTHER) == {("both", "NativeIngestion")}
 
 
-def test_who_may_not_read_every_policy_may_not_tighten(busy: Busy) -> None:
+def test_a_user_who_may_not_read_every_policy_may_not_tighten(busy: Busy) -> None:
     import kqlmi
 
     token = busy.cluster.token_for("viewer", database="Samples")

@@ -99,7 +99,7 @@ def test_a_type_keeps_its_limits_and_its_null(
         ),
     ],
 )
-def test_what_the_usual_dtype_cannot_hold_is_kept_by_another_and_said(
+def test_values_that_do_not_fit_the_usual_dtype_use_another_which_is_reported(
     session: Session, type_name: str, literals: list[str], dtype: str | None, shown: list[str]
 ) -> None:
     with pytest.warns(ColumnTypeWarning, match="Column 'c'"):

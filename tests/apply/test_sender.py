@@ -40,7 +40,7 @@ UNCHANGED = Step(SCOPE, "delete", commands.delete(SCOPE), None, None, ())
 
 
 @pytest.mark.parametrize("error", [REFUSED, InputError("No."), ConnectionFailedError("Unreachable.", sent=False)])
-def test_what_certainly_changed_nothing_is_not_read_back(error: KqlmiError) -> None:
+def test_a_request_that_certainly_changed_nothing_is_not_read_back(error: KqlmiError) -> None:
     connection = Failing(error)
     one = sender(connection)
     with pytest.raises(type(error)):
@@ -51,14 +51,14 @@ def test_what_certainly_changed_nothing_is_not_read_back(error: KqlmiError) -> N
     assert len(connection.texts) == sent
 
 
-def test_what_was_never_tried_changed_nothing() -> None:
+def test_a_request_that_was_never_sent_changed_nothing() -> None:
     connection = Failing(REFUSED)
     assert sender(connection).settled(STEP, KeyboardInterrupt()).outcome == "not applied"
     assert connection.texts == []
 
 
 @pytest.mark.parametrize("error", [RequestTimeoutError("Late."), ConnectionFailedError("Broke."), KeyboardInterrupt()])
-def test_what_may_have_landed_is_read_back_and_unknown_where_that_fails(
+def test_a_request_that_may_have_landed_is_read_back_and_is_unknown_if_that_fails(
     error: BaseException, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kqlmi.cluster.outcome_recovery._AFTER_INTERRUPT", 0.01)

@@ -36,12 +36,12 @@ def test_an_assigned_identity_leaves_the_system_one_and_the_others(cluster: Loca
     ]
     assert json.dumps(plan.body, indent=2) in str(plan)
     assert names(cluster) == ["system", "loader", "exporter"]
-    told: list[str] = []
-    done = session.apply(plan, tell=told.append)
+    reported: list[str] = []
+    done = session.apply(plan, tell=reported.append)
     assert names(cluster) == ["system", "loader", "exporter", "newcomer"]
     assert system_of(cluster) == system
     assert f"this does: %kqlmi unassign {made.id}" in str(done)
-    assert "accepted" in told[0]
+    assert "accepted" in reported[0]
     assert "Nothing to do" in str(session.assign(made.id))
 
 
@@ -60,7 +60,7 @@ def test_unassigning_keeps_the_others_and_the_last_user_assigned_one_goes_too(
     assert names(cluster) == ["system", "exporter"]
 
 
-def test_unassigning_the_system_identity_wants_the_name_and_what_is_left_is_an_orphan(
+def test_unassigning_the_system_identity_needs_the_cluster_name_and_leaves_an_orphan(
     cluster: LocalCluster, session: Session
 ) -> None:
     session.apply(session.grant("system", "ExternalTable", databases=["Samples"]))
@@ -88,16 +88,16 @@ def test_unassigning_the_system_identity_wants_the_name_and_what_is_left_is_an_o
     assert [one.rule for one in session.audit().findings if one.identity == first] == ["orphan"]
 
 
-def test_an_unassign_says_what_would_stop(cluster: LocalCluster, session: Session, tmp_path: Path) -> None:
+def test_an_unassign_lists_the_uses_that_would_stop(cluster: LocalCluster, session: Session, tmp_path: Path) -> None:
     loader = next(one.object_id for one in cluster.identities if one.display_name == "loader")
     session.apply(session.grant(loader, "ExternalTable", "SqlRequest", databases=["Samples"]))
     cluster.add_storage("https://acct.blob.core.windows.net/data", tmp_path)
     where = f"h@'https://acct.blob.core.windows.net/data;managed_identity={loader}'"
     session.run(f".create external table T (a: string) kind=storage dataformat=csv ({where})", "Samples")
-    told = str(session.impact(session.unassign("loader")))
-    assert f"Would stop: loader ({loader}) ExternalTable in the database Samples: external table T" in told
-    assert "Would become an orphan: loader" in told
-    assert re.search("Cannot be determined: whether loader .* uses SqlRequest", told)
+    reported = str(session.impact(session.unassign("loader")))
+    assert f"Would stop: loader ({loader}) ExternalTable in the database Samples: external table T" in reported
+    assert "Would become an orphan: loader" in reported
+    assert re.search("Cannot be determined: whether loader .* uses SqlRequest", reported)
     assert not session.impact(session.assign("loader")).lines
 
 
@@ -109,14 +109,14 @@ def test_a_policy_that_could_not_be_read_may_name_what_is_unassigned(cluster: Lo
         resource_id=cluster.resource_id,
         arm_options=cluster.arm_options,
     ) as viewer:
-        told = viewer.impact(viewer.unassign("loader")).lines
-    [line] = [one for one in told if "the policy of" in one]
+        reported = viewer.impact(viewer.unassign("loader")).lines
+    [line] = [one for one in reported if "the policy of" in one]
     assert line.startswith(
         f"Cannot be determined: whether the policy of the cluster names loader ({loader}), because Principal"
     )
 
 
-def test_what_changed_since_the_preview_is_refused_and_nothing_is_sent(cluster: LocalCluster, session: Session) -> None:
+def test_a_plan_that_is_out_of_date_is_refused_and_nothing_is_sent(cluster: LocalCluster, session: Session) -> None:
     create(cluster, "newcomer")
     plan = session.assign("newcomer")
     unassign_by_hand(cluster, "loader")
@@ -132,7 +132,7 @@ def through(cluster: LocalCluster, connect: Connect, fault: Fault) -> tuple[Prox
     return proxy, connect(base_url=proxy.url)
 
 
-def test_what_changes_between_the_check_and_the_request_is_refused_too(cluster: LocalCluster, connect: Connect) -> None:
+def test_a_change_between_the_check_and_the_request_is_refused_too(cluster: LocalCluster, connect: Connect) -> None:
     def overtaken(exchange: Exchange) -> None:
         unassign_by_hand(cluster, "exporter")
         exchange.reply(exchange.forward())
@@ -155,15 +155,15 @@ def gateway_after(exchange: Exchange) -> None:
 
 
 @pytest.mark.parametrize("fault", [lost_after, gateway_after])
-def test_a_lost_answer_is_settled_by_reading_back_and_nothing_is_sent_twice(
+def test_a_lost_answer_is_resolved_by_reading_back_and_nothing_is_sent_twice(
     cluster: LocalCluster, connect: Connect, fault: Fault
 ) -> None:
     proxy, session = through(cluster, connect, fault)
-    told: list[str] = []
+    reported: list[str] = []
     with proxy:
-        session.apply(session.unassign("loader"), tell=told.append)
+        session.apply(session.unassign("loader"), tell=reported.append)
         assert proxy.writes == ["PATCH"]
-    assert told == ["The answer was lost: what is there by now is read."]
+    assert reported == ["The answer was lost: what is there by now is read."]
     assert names(cluster) == ["system", "exporter"]
 
 
@@ -184,7 +184,7 @@ def test_a_request_that_may_still_arrive_is_unknown(cluster: LocalCluster, conne
         (500, "unknown", "may still come"),
     ],
 )
-def test_a_refusal_is_told_from_what_proves_nothing(
+def test_a_refusal_is_distinguished_from_errors_that_prove_nothing(
     cluster: LocalCluster, connect: Connect, status: int, outcome: str, says: str
 ) -> None:
     body = json.dumps({"error": {"code": "Code", "message": "No\x1b[31m."}}).encode()
@@ -198,7 +198,7 @@ def test_a_refusal_is_told_from_what_proves_nothing(
     assert names(cluster) == ["system", "loader", "exporter"]
 
 
-def test_an_interrupted_change_is_looked_for(cluster: LocalCluster, session: Session) -> None:
+def test_an_interrupted_change_is_read_back(cluster: LocalCluster, session: Session) -> None:
     before = cluster.identities
 
     def interrupt(_: str) -> None:
@@ -221,7 +221,7 @@ def test_an_interrupted_change_is_looked_for(cluster: LocalCluster, session: Ses
     assert caught.value.outcome == "unknown"
 
 
-def test_who_may_only_read_plans_and_is_told_what_is_missing(cluster: LocalCluster, connect: Connect) -> None:
+def test_a_reader_can_plan_and_sees_which_role_is_missing(cluster: LocalCluster, connect: Connect) -> None:
     session = connect(**cluster.arm_options_for("Reader"))
     create(cluster, "newcomer")
     with pytest.raises(ApplyError, match=r"AuthorizationFailed.*Contributor.*Managed Identity Operator") as caught:
@@ -229,7 +229,7 @@ def test_who_may_only_read_plans_and_is_told_what_is_missing(cluster: LocalClust
     assert caught.value.outcome == "not applied"
 
 
-def test_who_may_do_nothing_is_told_the_role(cluster: LocalCluster, connect: Connect) -> None:
+def test_a_user_without_any_role_sees_which_role_is_missing(cluster: LocalCluster, connect: Connect) -> None:
     session = connect(**cluster.arm_options_for("none"))
     with pytest.raises(
         ResourceManagerError, match=r"does not tell which identities are assigned.*Reader on the cluster"
@@ -255,7 +255,7 @@ def test_a_failed_operation_is_not_applied(
     assert caught.value.outcome == "not applied"
 
 
-def test_names_that_fit_nothing_or_another_session_are_refused(cluster: LocalCluster, session: Session) -> None:
+def test_names_that_match_nothing_or_another_session_are_refused(cluster: LocalCluster, session: Session) -> None:
     with pytest.raises(InputError, match="Did you mean loader"):
         session.assign("loadre")
     with pytest.raises(InputError, match="is not the resource ID of a user-assigned identity"):

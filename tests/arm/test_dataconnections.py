@@ -86,7 +86,7 @@ def test_wrong_names_are_refused_before_anything_is_planned(cluster: LocalCluste
         ready.connect_eventhub("dc", hub=hub, table="T", identity="nobody", database="Samples")
 
 
-def test_a_lost_answer_is_settled(cluster: LocalCluster, ready: Session, connect: Connect) -> None:
+def test_a_lost_answer_is_resolved(cluster: LocalCluster, ready: Session, connect: Connect) -> None:
     def lost(exchange: Exchange) -> None:
         exchange.forward()
         exchange.reset()
@@ -112,16 +112,18 @@ def test_a_data_connection_is_evidence_for_audit_tighten_and_impact(cluster: Loc
     assert "Not checked" not in str(found)
     plan = ready.tighten().plan
     assert [(one.kind, one.identity) for one in plan.changes] == [("revoke", "system")]
-    told = str(ready.impact(ready.revoke(loader, "DataConnection", databases=["Samples"])))
-    assert "Would stop: " in told
-    assert "data connection dc (Event Hubs data connection), into table T" in told
+    reported = str(ready.impact(ready.revoke(loader, "DataConnection", databases=["Samples"])))
+    assert "Would stop: " in reported
+    assert "data connection dc (Event Hubs data connection), into table T" in reported
     assert "data connection dc" in str(ready.impact(ready.unassign("loader")))
     ready.apply(ready.revoke(loader, "DataConnection", databases=["Samples"]))
     [one] = [one for one in ready.audit().findings if one.rule == "missing"]
     assert (one.identity, one.usage, one.severity) == (loader, "DataConnection", "high")
 
 
-def test_a_data_connection_of_an_identity_that_is_not_assigned_is_told(cluster: LocalCluster, ready: Session) -> None:
+def test_a_data_connection_of_an_identity_that_is_not_assigned_is_reported(
+    cluster: LocalCluster, ready: Session
+) -> None:
     ready.apply(planned(cluster, ready, "loader"))
     unassign_by_hand(cluster, "loader")
     [(one, who, access)] = ready.data_connections().connections
@@ -131,7 +133,7 @@ def test_a_data_connection_of_an_identity_that_is_not_assigned_is_told(cluster: 
 
 
 @pytest.mark.parametrize("role", ["none", "unreachable"])
-def test_where_azure_may_not_be_read_the_rest_goes_on_and_says_so_once(
+def test_if_azure_may_not_be_read_that_is_reported_once_and_the_rest_works(
     cluster: LocalCluster, ready: Session, connect: Connect, role: str
 ) -> None:
     assert ready.assigned()

@@ -45,7 +45,9 @@ def test_the_system_identity_and_the_user_assigned_ones_are_listed(cluster: Loca
     assert len(found) == 3
 
 
-def test_the_panel_tells_orphans_once_it_read_what_is_assigned(cluster: LocalCluster, session: Session) -> None:
+def test_the_panel_marks_orphans_once_it_has_read_the_assigned_identities(
+    cluster: LocalCluster, session: Session
+) -> None:
     loader, exporter, _ = (one.object_id for one in cluster.identities)
     policy = Policy.empty().grant(loader, "ExternalTable").grant("system", "All")
     session.apply(session.plan({SAMPLES: policy}))
@@ -69,7 +71,7 @@ def resource_of(cluster: LocalCluster, name: str) -> str:
     return next(str(one) for one in block.user_assigned_identities if one.endswith(f"/{name}"))
 
 
-def test_where_assignments_may_not_be_read_the_panel_says_so_and_goes_on(cluster: LocalCluster) -> None:
+def test_if_assignments_may_not_be_read_the_panel_reports_it_and_works(cluster: LocalCluster) -> None:
     options = {**cluster.arm_options, "base_url": "http://127.0.0.1:9", "retry_total": 0}
     with kqlmi.connect(
         cluster.url, token=cluster.token, resource_id=cluster.resource_id, arm_options=options
@@ -80,7 +82,7 @@ def test_where_assignments_may_not_be_read_the_panel_says_so_and_goes_on(cluster
         assert not panel.more
 
 
-def test_a_session_that_does_not_know_the_resource_says_how_to_tell_it(cluster: LocalCluster) -> None:
+def test_a_session_without_the_resource_id_explains_how_to_pass_it(cluster: LocalCluster) -> None:
     with kqlmi.connect(cluster.url, token=cluster.token) as session:
         with pytest.raises(InputError, match="--resource-id"):
             session.assigned()
@@ -92,7 +94,7 @@ def test_a_session_on_local_knows_the_resource() -> None:
         assert len(session.assigned()) == 4
 
 
-def test_what_is_no_resource_id_is_refused(cluster: LocalCluster) -> None:
+def test_text_that_is_not_a_resource_id_is_refused(cluster: LocalCluster) -> None:
     with pytest.raises(InputError, match="resource ID of a cluster"):
         ClusterResource("/subscriptions/x", cluster.arm_options)
 
@@ -130,10 +132,10 @@ def test_each_cloud_has_its_own_resource_manager(cluster: LocalCluster, host: st
         client.clusters.get(*resource.place)
 
 
-def test_a_refusal_that_repeats_the_token_is_told_without_it(cluster: LocalCluster) -> None:
+def test_a_refusal_that_repeats_the_token_is_shown_without_it(cluster: LocalCluster) -> None:
     def refuse(request: Request) -> Answer:
-        said = f"The token {request.headers['Authorization']} is not accepted."
-        return Answer(403, {"error": {"code": "InvalidToken", "message": said}})
+        message = f"The token {request.headers['Authorization']} is not accepted."
+        return Answer(403, {"error": {"code": "InvalidToken", "message": message}})
 
     with serve(refuse) as port:
         resource = ClusterResource(cluster.resource_id, {**cluster.arm_options, "base_url": f"http://127.0.0.1:{port}"})
@@ -155,9 +157,7 @@ def test_a_refusal_that_repeats_the_token_is_told_without_it(cluster: LocalClust
         ),
     ],
 )
-def test_what_stands_in_between_is_told_in_one_sentence_at_once(
-    cluster: LocalCluster, answer: Answer, says: str
-) -> None:
+def test_an_intermediary_is_reported_at_once_in_one_sentence(cluster: LocalCluster, answer: Answer, says: str) -> None:
     asked: list[Request] = []
 
     def give(request: Request) -> Answer:

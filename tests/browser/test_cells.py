@@ -25,7 +25,7 @@ def test_a_template_is_written_into_the_next_cell(lab: Lab) -> None:
     lab.screenshot(f"template-{lab.front}")
 
 
-def test_a_cell_that_is_interrupted_leaves_no_query_behind(lab: Lab) -> None:
+def test_an_interrupted_cell_leaves_no_query_running(lab: Lab) -> None:
     lab.open([CONNECT, f"%%kqlmi\n{ENDLESS}", "%%kqlmi left <<\n.show running queries", "len(left)"])
     lab.run_cell(0)
     content = "jupyterapp.shell.currentWidget.content"

@@ -61,7 +61,7 @@ def test_a_tick_is_previewed_executed_verified_and_undone(lab: Lab, cluster: Loc
 
 
 @pytest.mark.parametrize("lab", BOTH, indirect=True)
-def test_what_another_writer_did_is_shown_before_it_is_overwritten(lab: Lab, cluster: LocalCluster) -> None:
+def test_another_writers_change_is_shown_before_it_is_overwritten(lab: Lab, cluster: LocalCluster) -> None:
     panel = open_panel(lab, cluster)
     exporter = object_id(cluster, "mi-adx-export")
     box(panel, EXPORT).check()
@@ -135,7 +135,7 @@ def test_the_keyboard_alone_leads_from_the_first_tick_to_the_undo(lab: Lab, clus
 
 
 @pytest.mark.parametrize("lab", BOTH, indirect=True)
-def test_a_click_after_a_restart_is_taken_back_and_the_panel_disables_itself(lab: Lab, cluster: LocalCluster) -> None:
+def test_a_click_after_a_restart_is_reverted_and_the_panel_disables_itself(lab: Lab, cluster: LocalCluster) -> None:
     panel = open_panel(lab, cluster)
     lab.restart_kernel()
     expect(panel.get_by_role("alert")).to_contain_text("No kernel answers")
@@ -208,7 +208,7 @@ def test_a_refusal_is_shown_in_the_panel_and_the_tick_stays(lab: Lab, cluster: L
     lab.screenshot("refused")
 
 
-def test_fast_clicks_are_all_heard(lab: Lab, cluster: LocalCluster) -> None:
+def test_fast_clicks_are_all_received(lab: Lab, cluster: LocalCluster) -> None:
     panel = open_panel(lab, cluster)
     lab.page.evaluate(
         "() => { for (const box of document.querySelectorAll('.kqlmi-body .kqlmi-row:last-child input')) box.click() }"
@@ -216,7 +216,7 @@ def test_fast_clicks_are_all_heard(lab: Lab, cluster: LocalCluster) -> None:
     expect(panel.locator(".kqlmi-change")).to_contain_text("1 to grant, 0 to revoke, 8 redundant, 3 unchanged")
 
 
-def test_a_click_that_a_kernel_hears_too_late_is_taken_back_for_good(lab: Lab, cluster: LocalCluster) -> None:
+def test_a_click_that_a_kernel_receives_too_late_stays_reverted(lab: Lab, cluster: LocalCluster) -> None:
     panel = open_panel(lab, cluster, more=["import os; os.getpid()", "panel.summary"])
     lab.run_cell(3)
     kernel = int(lab.output(3).inner_text())
@@ -239,7 +239,7 @@ def test_a_click_that_a_kernel_hears_too_late_is_taken_back_for_good(lab: Lab, c
 
 
 @pytest.mark.parametrize("how", ["double click", "key held down"])
-def test_a_revoke_is_not_carried_out_by_one_hand_that_slips(lab: Lab, cluster: LocalCluster, how: str) -> None:
+def test_a_double_click_or_a_held_key_does_not_apply_a_revoke(lab: Lab, cluster: LocalCluster, how: str) -> None:
     panel = open_panel(lab, cluster)
     loader = object_id(cluster, "mi-adx-ingest")
     box(panel, "mi-adx-ingest: NativeIngestion").uncheck()
@@ -257,7 +257,7 @@ def test_a_revoke_is_not_carried_out_by_one_hand_that_slips(lab: Lab, cluster: L
     assert "NativeIngestion" in usages(cluster, loader)
 
 
-def test_a_kernel_that_dies_while_it_works_is_missed(lab: Lab, cluster: LocalCluster) -> None:
+def test_a_kernel_that_dies_while_it_works_is_noticed(lab: Lab, cluster: LocalCluster) -> None:
     panel = open_panel(
         lab, cluster, more=["import os; os.getpid()", "panel.working = {'action': 'execute', 'text': 'x'}"]
     )
@@ -269,7 +269,7 @@ def test_a_kernel_that_dies_while_it_works_is_missed(lab: Lab, cluster: LocalClu
     expect(box(panel, INGEST)).to_be_disabled()
 
 
-def test_two_views_of_a_panel_hear_every_click(lab: Lab, cluster: LocalCluster) -> None:
+def test_two_views_of_a_panel_receive_every_click(lab: Lab, cluster: LocalCluster) -> None:
     first = open_panel(lab, cluster, more=["panel"])
     lab.run_cell(3)
     second = lab.output(3).locator(".kqlmi")
@@ -285,7 +285,7 @@ def test_two_views_of_a_panel_hear_every_click(lab: Lab, cluster: LocalCluster) 
         expect(panel.get_by_role("alert")).to_be_hidden()
 
 
-def test_reading_in_the_background_stops_when_it_fails_and_goes_on_when_asked(lab: Lab) -> None:
+def test_reading_in_the_background_stops_when_it_fails_and_continues_on_request(lab: Lab) -> None:
     names = ["Samples", *(f"D{n}" for n in range(40))]
     with kqlmi.local.start(databases=names, identities=["loader"]) as cluster:
         policy = kqlmi.Policy.empty().grant(cluster.identities[0].object_id, "AzureAI")
@@ -316,7 +316,7 @@ def test_reading_in_the_background_stops_when_it_fails_and_goes_on_when_asked(la
         expect(panel.get_by_role("option", name="database D39")).to_have_attribute("aria-selected", "true")
 
 
-def test_who_may_not_write_gets_a_request_to_copy(lab: Lab, cluster: LocalCluster) -> None:
+def test_a_user_who_may_not_write_gets_a_request_to_copy(lab: Lab, cluster: LocalCluster) -> None:
     panel = open_panel(lab, cluster, token=cluster.token_for("viewer", database="Samples"))
     expect(panel.get_by_role("alert")).to_contain_text("Read-only. None of your roles is an administrator's")
     expect(panel).to_contain_text("The policy of the cluster could not be read")
@@ -334,7 +334,7 @@ def test_who_may_not_write_gets_a_request_to_copy(lab: Lab, cluster: LocalCluste
     lab.screenshot("not-read")
 
 
-def test_what_is_in_force_across_all_scopes_is_shown(lab: Lab, cluster: LocalCluster) -> None:
+def test_the_usages_in_effect_across_all_scopes_are_shown(lab: Lab, cluster: LocalCluster) -> None:
     panel = open_panel(lab, cluster)
     panel.get_by_role("option", name="all scopes").click()
     cell = panel.get_by_role("button", name="mi-adx-ingest: SqlRequest (in 1 of 4 databases)")

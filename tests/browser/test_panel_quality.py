@@ -144,7 +144,7 @@ def test_there_are_many_hostile_texts() -> None:
 
 
 @pytest.mark.parametrize("lab", BOTH, indirect=True)
-def test_hostile_names_and_texts_are_shown_and_run_nothing(lab: Lab, hostile: LocalCluster) -> None:
+def test_hostile_names_and_texts_are_shown_and_not_executed(lab: Lab, hostile: LocalCluster) -> None:
     show = f"for text in {HOSTILE!r}:\n    everywhere(panel, text)"
     panel = open_panel(lab, hostile, more=[EVERYWHERE, show])
     scroll = panel.locator(".kqlmi-scroll")

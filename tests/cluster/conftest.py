@@ -9,5 +9,5 @@ from .service import Service, serve
 
 @pytest.fixture
 def service() -> Iterator[Service]:
-    with serve() as told:
-        yield told
+    with serve() as started:
+        yield started

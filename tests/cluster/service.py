@@ -48,7 +48,7 @@ class Service:
 
 @contextmanager
 def serve(listener: socket.socket | None = None) -> Iterator[Service]:
-    told, lock = Service(), threading.Lock()
+    service, lock = Service(), threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -59,8 +59,8 @@ def serve(listener: socket.socket | None = None) -> Iterator[Service]:
             length = int(self.headers["Content-Length"])
             body = json.loads(self.rfile.read(length))
             with lock:
-                told.asked.append((self.path, body, dict(self.headers)))
-                answer = told.answers.pop(0) if len(told.answers) > 1 else told.answers[0]
+                service.asked.append((self.path, body, dict(self.headers)))
+                answer = service.answers.pop(0) if len(service.answers) > 1 else service.answers[0]
             if not answer.status:
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
                 self.close_connection = True
@@ -83,11 +83,11 @@ def serve(listener: socket.socket | None = None) -> Iterator[Service]:
         server.server_address = listener.getsockname()
         server.server_port = server.server_address[1]
         server.server_activate()
-    told.url = f"http://127.0.0.1:{server.server_port}"
+    service.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
-        yield told
+        yield service
     finally:
         server.shutdown()
         server.server_close()

@@ -65,7 +65,7 @@ def test_every_documented_form_is_read(scope: Scope, answer: Table) -> None:
 
 
 @pytest.mark.parametrize("policy", [None, "", "null", " null "])
-def test_no_policy_is_an_answer_and_no_row_is_none(policy: str | None) -> None:
+def test_no_policy_is_an_answer_and_no_row_is_not(policy: str | None) -> None:
     assert read_policy(Answering(five("[Sales]", "Database", policy)), SALES) is None
     with pytest.raises(AnswerError, match="0 rows"):
         read_policy(Answering(table(FIVE)), SALES)
@@ -92,7 +92,7 @@ OF_ANOTHER = [
 
 
 @pytest.mark.parametrize("answer", OF_NOTHING + OF_ANOTHER)
-def test_what_is_no_answer_or_one_about_another_scope_is_not_believed(answer: Table) -> None:
+def test_an_invalid_answer_or_one_about_another_scope_is_not_believed(answer: Table) -> None:
     with pytest.raises(AnswerError, match="database Sales could not be read"):
         read_policy(Answering(answer), SALES)
     with pytest.raises(AnswerError):
@@ -106,7 +106,7 @@ def test_an_answer_about_a_database_is_not_one_about_the_cluster(answer: Table) 
 
 
 @pytest.mark.parametrize("entity", ["https://there/Sales", "[c].[Sales]"])
-def test_a_form_that_is_not_known_is_noted_and_read_but_no_answer_to_a_write(entity: str) -> None:
+def test_an_unknown_form_is_noted_and_read_but_does_not_answer_a_write(entity: str) -> None:
     answer = five(entity, "Database")
     with pytest.warns(UnknownNameWarning, match="a form that kqlmi does not know"):
         assert read_policy(Answering(answer), SALES) == EMPTY

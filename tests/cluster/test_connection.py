@@ -38,7 +38,7 @@ def connection(service: Service) -> Iterator[KustoConnection]:
         yield made
 
 
-def test_the_first_token_after_comments_decides_and_the_text_is_sent_as_it_is(
+def test_the_first_token_after_comments_decides_and_the_text_is_sent_unchanged(
     service: Service, connection: KustoConnection
 ) -> None:
     service.answer(200, v1([["a"]], "DatabaseName"))
@@ -56,7 +56,7 @@ def test_the_first_token_after_comments_decides_and_the_text_is_sent_as_it_is(
     assert json.loads(first["properties"])["Options"]["servertimeout"] == "0:00:05"
 
 
-def test_a_read_only_connection_says_so_to_the_service(service: Service) -> None:
+def test_a_read_only_connection_tells_the_service_that_it_is_read_only(service: Service) -> None:
     service.answer(200, v1([], "A"))
     with closing(KustoConnection(Target(service.url, sign_in("none")), read_only=True)) as connection:
         connection.execute(".show databases")
@@ -81,7 +81,7 @@ def test_a_policy_is_read_from_either_column(service: Service, connection: Kusto
         (500, ServiceError),
     ],
 )
-def test_an_error_of_the_service_keeps_what_it_said(
+def test_an_error_of_the_service_keeps_its_message_and_codes(
     service: Service, connection: KustoConnection, status: int, kind: type[ServiceError]
 ) -> None:
     service.answer(status, one_api("Database 'x' was not found.", "BadRequest_DatabaseNotExist"))
@@ -92,7 +92,7 @@ def test_an_error_of_the_service_keeps_what_it_said(
     assert error.client_request_id == service.asked[0][2]["x-ms-client-request-id"]
 
 
-def test_throttling_tells_when_to_try_again(service: Service, connection: KustoConnection) -> None:
+def test_throttling_reports_when_to_try_again(service: Service, connection: KustoConnection) -> None:
     service.answer(429, one_api("Too many."), Retry_After="7")
     with pytest.raises(ThrottledError, match="Try again in 7 seconds") as caught:
         connection.execute(".show databases")
@@ -132,7 +132,7 @@ def test_an_error_that_comes_late_is_an_error(service: Service, connection: Kust
         (302, b"moved"),
     ],
 )
-def test_an_answer_that_is_not_kustos_is_an_error_of_ours(
+def test_an_answer_that_is_not_kustos_raises_a_kqlmi_error(
     service: Service, connection: KustoConnection, status: int, body: bytes
 ) -> None:
     service.answer(status, body)
@@ -141,7 +141,7 @@ def test_an_answer_that_is_not_kustos_is_an_error_of_ours(
     assert TOKEN not in str(caught.value)
 
 
-def test_an_unreachable_host_is_told_from_a_lost_answer() -> None:
+def test_an_unreachable_host_is_distinguished_from_a_lost_answer() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
@@ -157,7 +157,7 @@ def test_an_unreachable_host_is_told_from_a_lost_answer() -> None:
     ("text", "says"),
     [(".drop table T", "look before you send it again"), (".show databases", "changes nothing: try again")],
 )
-def test_an_answer_that_breaks_off_leaves_it_open_whether_it_was_carried_out(
+def test_a_truncated_answer_leaves_it_open_whether_the_command_ran(
     service: Service, connection: KustoConnection, text: str, says: str
 ) -> None:
     service.answers = [RESET]
@@ -192,7 +192,7 @@ def test_a_sign_in_that_fails_names_its_way(service: Service) -> None:
         connection.execute(".show databases")
 
 
-def test_a_closed_connection_says_so(service: Service) -> None:
+def test_a_closed_connection_raises_an_error_that_says_so(service: Service) -> None:
     connection = KustoConnection(Target(service.url, sign_in("none")))
     connection.close()
     with pytest.raises(NotConnectedError, match="closed"):
@@ -205,7 +205,7 @@ def test_a_token_never_goes_over_plain_http() -> None:
 
 
 @pytest.mark.parametrize("url", ["ftp://x", "cluster", "https://"])
-def test_what_is_no_url_is_refused(url: str) -> None:
+def test_text_that_is_not_a_url_is_refused(url: str) -> None:
     with pytest.raises(InputError, match="not the URL of a cluster"):
         KustoConnection(Target(url, sign_in("none")))
 

@@ -37,11 +37,11 @@ def test_a_change_shows_by_the_first_thing_that_it_changes(before: Policy | None
 
 
 @pytest.mark.parametrize("same", [NONE, EMPTY, GRANTED, NOTED])
-def test_what_changes_nothing_shows_nothing(same: Policy | None) -> None:
+def test_a_command_that_changes_nothing_shows_nothing(same: Policy | None) -> None:
     assert not shows(step(same, same))
 
 
-def test_grants_are_compared_where_they_change_whatever_else_came() -> None:
+def test_only_the_grants_that_change_are_compared() -> None:
     assert is_at(step(EMPTY, GRANTED), GRANTED, NOTED)
 
 
@@ -49,7 +49,7 @@ def test_grants_are_compared_where_they_change_whatever_else_came() -> None:
     ("before", "after", "found"),
     [(NONE, EMPTY, GRANTED), (EMPTY, BARE, GRANTED), (NOTED, GRANTED, EMPTY), (EMPTY, NONE, GRANTED)],
 )
-def test_where_somebody_else_changed_grants_a_change_beside_them_shows_nothing(
+def test_if_another_writer_changed_grants_an_unrelated_change_shows_nothing(
     before: Policy | None, after: Policy | None, found: Policy | None
 ) -> None:
     one = step(before, after)

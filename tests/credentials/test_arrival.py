@@ -53,7 +53,7 @@ def test_a_service_principal_by_its_certificate(
     assert application.granted == ["certificate"]
 
 
-def test_a_certificate_of_somebody_else_is_refused(
+def test_another_applications_certificate_is_refused(
     endpoint: Front, application: Entra, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     file = Entra("").write_certificate(tmp_path / "certificate.pem")
@@ -86,11 +86,11 @@ def test_a_workload_that_is_not_federated_is_refused(
 
 
 @pytest.mark.parametrize("tenant", ["", TENANT])
-def test_a_person_by_a_device_code_that_is_told_and_waited_for(endpoint: Front, fresh: Entra, tenant: str) -> None:
-    told: list[str] = []
-    arrives(endpoint, fresh.token, "device-code", tenant=tenant, tell=told.append)
+def test_a_user_by_a_device_code_that_is_shown_and_waited_for(endpoint: Front, fresh: Entra, tenant: str) -> None:
+    reported: list[str] = []
+    arrives(endpoint, fresh.token, "device-code", tenant=tenant, tell=reported.append)
     assert fresh.granted == ["device code"]
-    [text] = told
+    [text] = reported
     assert text.startswith("To sign in, open https://microsoft.com/devicelogin and enter the code KQL5MI7AB by ")
 
 
@@ -107,7 +107,7 @@ def test_the_azure_cli_which_is_run_once_for_many_requests(endpoint: Front, fres
     assert cli.asked[0].endswith(f"--tenant {TENANT}")
 
 
-def test_an_azure_cli_that_nobody_signed_in_to(endpoint: Front, tmp_path: Path) -> None:
+def test_an_azure_cli_without_a_signed_in_user(endpoint: Front, tmp_path: Path) -> None:
     AzureCli(tmp_path / "bin", "").say("", error="ERROR: Please run 'az login' to setup account.")
     with connect(endpoint, "azure-cli") as session, pytest.raises(SignInError, match="Run az login") as caught:
         session.databases()
@@ -148,7 +148,7 @@ def _settle_on(monkeypatch: pytest.MonkeyPatch, host: str, running: Machine) -> 
 
 
 @pytest.mark.parametrize("host", ["app_service", "imds"])
-def test_an_identity_that_the_machine_does_not_have_is_no_other(
+def test_an_identity_that_the_machine_does_not_have_is_not_replaced_by_another(
     endpoint: Front, monkeypatch: pytest.MonkeyPatch, host: str
 ) -> None:
     with getattr(machine, host)(Machine("t")) as running:
@@ -167,7 +167,7 @@ def test_an_identity_that_the_machine_does_not_have_is_no_other(
     "identity",
     ["cluster", "clientid=x", f"client-id={CLIENT_ID}", f"principal_id={OBJECT_ID}", "client_id=", "resource_id=/x"],
 )
-def test_an_identity_that_azure_identity_would_not_know_is_refused(endpoint: Front, identity: str) -> None:
+def test_an_identity_that_azure_identity_would_not_recognise_is_refused(endpoint: Front, identity: str) -> None:
     with pytest.raises(InputError, match="no managed identity of this machine"):
         connect(endpoint, "managed-identity", sign_in_identity=identity)
 
@@ -198,7 +198,7 @@ def test_the_default_reaches_the_azure_cli(endpoint: Front, fresh: Entra, tmp_pa
         arrives(endpoint, fresh.token)
 
 
-def test_a_token_that_was_had_elsewhere_asks_no_authority(
+def test_a_token_from_elsewhere_uses_no_authority(
     endpoint: Front, fresh: Entra, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KQLMI_TOKEN", fresh.token)
@@ -220,7 +220,7 @@ class Own:
         self.closed = True
 
 
-def test_a_credential_of_ones_own_serves_two_sessions_and_stays_open(endpoint: Front, fresh: Entra) -> None:
+def test_a_user_defined_credential_serves_two_sessions_and_stays_open(endpoint: Front, fresh: Entra) -> None:
     own = Own(fresh.token)
     for _ in range(2):
         with connect(endpoint, credential=own, tenant=TENANT) as session:
@@ -229,7 +229,7 @@ def test_a_credential_of_ones_own_serves_two_sessions_and_stays_open(endpoint: F
     assert not own.closed
 
 
-def test_the_kusto_client_does_not_close_what_others_use(endpoint: Front, application: Entra) -> None:
+def test_the_kusto_client_does_not_close_a_shared_credential(endpoint: Front, application: Entra) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AZURE_CLIENT_SECRET", application.secret)
         session = connect(endpoint, "service-principal")

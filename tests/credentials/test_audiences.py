@@ -85,7 +85,7 @@ def test_an_audience_that_the_user_names_is_accepted_and_no_other() -> None:
     assert asked(resource, "https://ADX.monitor.azure.com/") == f"{resource}/.default"
 
 
-def test_the_list_is_that_of_the_sdk_but_for_services_beside_kusto() -> None:
+def test_the_list_is_that_of_the_sdk_except_for_other_services() -> None:
     text = files("azure.kusto.data").joinpath("wellKnownKustoEndpoints.json").read_text(encoding="utf-8")
     clouds = json.loads(text)["AllowedEndpointsByLogin"].values()
     found = {suffix for cloud in clouds for suffix in cloud["AllowedKustoSuffixes"] if suffix.startswith(".kusto")}
@@ -93,7 +93,7 @@ def test_the_list_is_that_of_the_sdk_but_for_services_beside_kusto() -> None:
 
 
 @pytest.mark.parametrize("mode", ["token", "none"])
-def test_a_token_that_is_given_takes_no_audience(mode: str) -> None:
+def test_a_given_token_needs_no_audience(mode: str) -> None:
     with pytest.raises(InputError, match="audience already"):
         sign_in(mode, audience="https://kusto.kusto.windows.net")
 
@@ -117,7 +117,7 @@ def test_a_token_is_sent_only_to_the_cluster_that_it_was_passed_for(ingest_url: 
             IngestClient(target)
 
 
-def test_the_token_of_the_environment_is_that_of_its_cluster_unless_it_is_asked_for(
+def test_the_environments_token_is_sent_only_to_its_cluster_unless_requested(
     endpoint: Front, fresh: Entra, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KQLMI_TOKEN", fresh.token)

@@ -56,7 +56,7 @@ def test_a_cluster_without_metadata_is_the_public_clouds(internet: Internet, dir
     assert set(internet.asked) == {CLUSTER, PUBLIC}
 
 
-def test_a_sovereign_clouds_own_authority_is_asked_and_no_other(internet: Internet, directory: Entra) -> None:
+def test_a_sovereign_clouds_own_authority_is_used_and_no_other(internet: Internet, directory: Entra) -> None:
     assert databases(US_CLUSTER) == ("Samples",)
     assert internet.us.tokens == [directory.token]
     assert set(internet.asked) == {US_CLUSTER, US}
@@ -69,7 +69,7 @@ def test_without_the_ca_nothing_is_sent(internet: Internet, monkeypatch: pytest.
     assert (internet.cluster.tokens, set(internet.asked)) == ([], {CLUSTER})
 
 
-def test_what_the_proxy_does_not_reach_is_said(internet: Internet) -> None:
+def test_a_host_that_the_proxy_does_not_reach_is_reported(internet: Internet) -> None:
     with pytest.raises(ConnectionFailedError, match=r"other\.kusto\.windows\.net"):
         databases("other.kusto.windows.net")
     assert set(internet.asked) == {"other.kusto.windows.net"}
@@ -111,7 +111,7 @@ def test_an_unknown_authority_receives_no_secret(
     assert directory.granted == (["secret"] if named else [])
 
 
-def test_plain_http_is_no_authority(cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plain_http_is_not_accepted_as_an_authority(cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AZURE_AUTHORITY_HOST", "http://127.0.0.1:1")
     with (
         front.before(cluster.url, "http://127.0.0.1:1") as endpoint,

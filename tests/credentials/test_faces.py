@@ -34,7 +34,7 @@ def app(fresh: Entra, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
         yield running
 
 
-def test_a_notebook_prints_the_device_code_and_then_who_that_is(
+def test_a_notebook_prints_the_device_code_and_then_the_user(
     endpoint: Front, fresh: Entra, sessions: Sessions, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(sessions, f"connect {endpoint.url} --auth device-code --tenant {TENANT} --no-history")
@@ -51,12 +51,12 @@ def test_a_notebook_prints_the_device_code_and_then_who_that_is(
 
 
 @pytest.mark.parametrize(
-    ("said", "asked"), [(CLIENT_ID, "client_id"), (f"resource_id={RESOURCE_ID}", "mi_res_id"), ("system", "system")]
+    ("given", "asked"), [(CLIENT_ID, "client_id"), (f"resource_id={RESOURCE_ID}", "mi_res_id"), ("system", "system")]
 )
-def test_a_notebook_chooses_an_identity_of_its_machine(
-    endpoint: Front, app: Machine, sessions: Sessions, said: str, asked: str
+def test_a_notebook_selects_an_identity_of_its_machine(
+    endpoint: Front, app: Machine, sessions: Sessions, given: str, asked: str
 ) -> None:
-    run(sessions, f"connect {endpoint.url} --auth managed-identity --sign-in-identity {said} --no-history")
+    run(sessions, f"connect {endpoint.url} --auth managed-identity --sign-in-identity {given} --no-history")
     assert set(app.asked) == {asked}
 
 
@@ -78,7 +78,7 @@ def test_a_shell_takes_the_same_options(
     assert "takes no --tenant" in capsys.readouterr().err
 
 
-def test_what_was_chosen_wrongly_is_said_before_anything_is_sent(endpoint: Front, sessions: Sessions) -> None:
+def test_a_wrong_choice_is_reported_before_anything_is_sent(endpoint: Front, sessions: Sessions) -> None:
     with pytest.raises(InputError, match="no managed identity"):
         run(sessions, f"connect {endpoint.url} --auth managed-identity --sign-in-identity principal_id={CLIENT_ID}")
     assert (endpoint.tokens, endpoint.metadata) == ([], 0)

@@ -33,7 +33,7 @@ def failed(endpoint: Front, auth: str, **options: Any) -> SignInError:
     return caught.value
 
 
-def test_the_default_says_which_ways_were_tried(endpoint: Front) -> None:
+def test_the_default_reports_which_ways_were_tried(endpoint: Front) -> None:
     with machine.imds(Machine("t")) as running, pytest.MonkeyPatch.context() as patch:
         # A machine without an identity; otherwise several seconds are spent on requests to its address.
         patch.setenv("AZURE_POD_IDENTITY_AUTHORITY_HOST", f"{running.url}/nowhere")
@@ -46,7 +46,7 @@ def test_the_default_says_which_ways_were_tried(endpoint: Front) -> None:
     assert "--auth device-code" in error.hint
 
 
-def test_the_default_says_which_way_was_refused(
+def test_the_default_reports_which_way_was_refused(
     endpoint: Front, fresh: Entra, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert fresh.url
@@ -144,13 +144,13 @@ def test_no_secret_is_in_a_failure(
         if auth == "managed-identity":
             patch.setenv("IDENTITY_ENDPOINT", running.url)
         error = failed(endpoint, auth)
-    told = [*seen(error), caplog.text]
-    for one in told:
+    shown = [*seen(error), caplog.text]
+    for one in shown:
         assert PLANTED not in one
         assert JWT not in one
         assert "client_assertion=ey" not in one
     assert not any(
-        part.startswith("ey") and part.count(".") == 2 for one in told for part in one.replace("'", " ").split()
+        part.startswith("ey") and part.count(".") == 2 for one in shown for part in one.replace("'", " ").split()
     )
 
 
@@ -192,7 +192,7 @@ def test_an_option_that_would_have_no_effect_is_refused(
 
 
 @pytest.mark.parametrize("tenant", ["-h", "a b", "a/b", "a;b"])
-def test_what_is_no_tenant_is_refused(tenant: str) -> None:
+def test_text_that_is_not_a_tenant_is_refused(tenant: str) -> None:
     with pytest.raises(InputError, match="no tenant"):
         sign_in("azure-cli", tenant=tenant)
 

@@ -33,12 +33,12 @@ def test_what_the_environment_lacks_is_named(monkeypatch: pytest.MonkeyPatch, mo
 
 
 @pytest.mark.parametrize("token", ["", " ", "täken", "a\nb"])
-def test_what_no_header_can_carry_is_no_token(token: str) -> None:
+def test_text_that_does_not_fit_in_a_header_is_not_a_token(token: str) -> None:
     with pytest.raises(InputError, match="not a token"):
         sign_in(token=token)
 
 
-def test_a_line_end_behind_a_token_is_not_part_of_it() -> None:
+def test_a_line_end_after_a_token_is_not_part_of_it() -> None:
     assert sign_in(token="abc\n").token == "abc"  # noqa: S105, S106 - no password
 
 

@@ -26,7 +26,7 @@ def answers(session: Session) -> dict[str, str]:
     return {one.what: one.answer for one in session.whoami().abilities}
 
 
-def test_an_administrator_is_told_all(admin: Session) -> None:
+def test_an_administrator_sees_everything(admin: Session) -> None:
     found = admin.whoami()
     assert (found.display_name, found.kind) == ("kqlmi local admin", "application")
     assert len(found.object_id) == len(found.tenant) == 36
@@ -43,7 +43,7 @@ def test_an_administrator_is_told_all(admin: Session) -> None:
     assert str(found).startswith(f"kqlmi local admin (application, object ID {found.object_id}) on mine\n")
 
 
-def test_a_viewer_is_told_once_what_may_not_be_read(cluster: LocalCluster) -> None:
+def test_a_viewer_sees_once_what_may_not_be_read(cluster: LocalCluster) -> None:
     with as_(cluster, "viewer", "Samples") as viewer:
         found = viewer.whoami()
         assert [str(role) for role in found.roles or ()] == ["Database Viewer (Database Samples)"]
@@ -79,8 +79,8 @@ def test_a_database_that_is_not_there(admin: Session) -> None:
 class Telling:
     """A connection that returns the given answers, and refuses other requests."""
 
-    def __init__(self, **told: list[list[object]]) -> None:
-        self.told = told
+    def __init__(self, **given: list[list[object]]) -> None:
+        self.given = given
 
     def execute(
         self, text: str, database: str | None = None, *, timeout: float | None = None, client_request_id: str = ""
@@ -92,15 +92,15 @@ class Telling:
             "print details = current_principal_details()": ["details"],
         }
         key = {".show databases": "databases", ".show principal roles": "roles"}.get(text, "details")
-        if text not in columns or key not in self.told:
+        if text not in columns or key not in self.given:
             raise ForbiddenError("Refused.", hint="Ask somebody.")
-        return Table(tuple(Column.of(name, "string") for name in columns[text]), tuple(self.told[key]))
+        return Table(tuple(Column.of(name, "string") for name in columns[text]), tuple(self.given[key]))
 
     def close(self) -> None:
         pass
 
 
-def test_without_any_right_it_says_so_once_and_shows_the_rest() -> None:
+def test_without_any_role_that_is_reported_once_and_the_rest_is_shown() -> None:
     found = Session("mine", Telling(databases=[]), history=False).whoami()
     assert found.roles is None
     assert found.unread == ("the principal, your own list of roles. Ask somebody.",)
@@ -108,7 +108,7 @@ def test_without_any_right_it_says_so_once_and_shows_the_rest() -> None:
     assert str(found).splitlines()[:3] == ["Somebody without a name on mine", "tenant  not told", "roles   not told"]
 
 
-def test_a_role_that_nobody_documents_is_no_answer_and_cannot_colour_the_page() -> None:
+def test_an_undocumented_role_gives_no_answer_and_cannot_colour_the_page() -> None:
     roles: list[list[object]] = [["Cluster", "a\x1b[31mda", "0B-1", "Grand\x1b[0mVizier"]]
     session = Session(
         "mine", Telling(databases=[["D\x07"]], roles=roles, details=[['{"Type": "AadUser"}']]), history=False
@@ -137,17 +137,17 @@ class WithoutPolicies(Telling):
         return super().execute(text, database, timeout=timeout, client_request_id=client_request_id)
 
 
-def test_where_there_is_no_such_policy_the_rest_is_told() -> None:
+def test_if_the_policy_is_not_supported_the_rest_is_shown() -> None:
     roles: list[list[object]] = [["Cluster", "ada", "0B-1", "AllDatabasesAdmin"]]
     session = Session(
         "mine", WithoutPolicies(databases=[["D"]], roles=roles, details=[['{"Type": "AadUser"}']]), history=False
     )
-    told = str(session.whoami())
-    assert told.startswith("ada (user, object ID 0B-1) on mine\n")
+    given = str(session.whoami())
+    assert given.startswith("ada (user, object ID 0B-1) on mine\n")
     for scope in ("cluster", "database D"):
-        assert f"no         read the policy of the {scope}: it seems that there is no such policy here\n" in told
+        assert f"no         read the policy of the {scope}: it seems that there is no such policy here\n" in given
 
 
-def test_a_cluster_that_does_not_answer_is_no_answer() -> None:
+def test_a_cluster_that_does_not_answer_leaves_the_answer_unknown() -> None:
     with kqlmi.connect("http://127.0.0.1:9", token="t", history=False) as session, pytest.raises(ConnectionFailedError):  # noqa: S106
         session.whoami()

@@ -77,7 +77,7 @@ def refused() -> InputError:
         ("foreign", "belongs to somebody else"),
     ],
 )
-def test_a_file_that_somebody_else_could_have_written_is_refused(
+def test_a_file_that_another_user_could_have_written_is_refused(
     file: Path, world: LocalCluster, monkeypatch: pytest.MonkeyPatch, what: str, why: str
 ) -> None:
     runtime._write(world)
@@ -171,7 +171,7 @@ def test_a_runtime_folder_that_cannot_be_written_is_refused(file: Path) -> None:
 
 
 @pytest.mark.usefixtures("file")
-def test_a_session_that_joins_knows_what_is_assigned(world: LocalCluster) -> None:
+def test_a_session_that_joins_knows_the_assigned_identities(world: LocalCluster) -> None:
     runtime._write(world)
     with kqlmi.connect("local") as session:
         assert {one.principal_id or one.object_id for one in session.assigned()} == {

@@ -11,7 +11,7 @@ from kqlmi.errors import InputError
 from kqlmi.local import world as world_module
 
 
-def test_the_sample_world_has_something_of_everything(world: Any, reader: Any) -> None:
+def test_the_sample_world_has_every_kind_of_entity(world: Any, reader: Any) -> None:
     assert [one.is_system for one in world.identities] == [True, False, False, False]
     names = [row["DatabaseName"] for row in reader.mgmt(".show databases")]
     assert len(names) == 4
@@ -35,7 +35,7 @@ def test_the_sample_world_has_the_same_ids_at_every_start(world: Any, reader: An
         )
 
 
-def test_databases_that_are_given_start_without_policy_and_tables(connect: Any) -> None:
+def test_named_databases_start_without_policies_and_tables(connect: Any) -> None:
     given = local.Identity("mine", is_system=True)
     with local.start(databases=["D"], identities=[given, "loader"]) as cluster:
         assert cluster.identities[0] is given
@@ -56,12 +56,12 @@ def test_databases_that_are_given_start_without_policy_and_tables(connect: Any) 
         {"usages": [" "]},
     ],
 )
-def test_what_cannot_be_told_apart_is_refused(wrong: dict[str, Any]) -> None:
+def test_names_that_cannot_be_distinguished_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="must"):
         local.start(**wrong)
 
 
-def test_the_sample_world_has_files_and_takes_them_with_it(connect: Any) -> None:
+def test_the_sample_world_has_files_and_deletes_them_when_it_stops(connect: Any) -> None:
     blob = f"{world_module.CONTAINER}/storms/2007-10.csv"
     with local.start() as cluster:
         reader, folder = connect(cluster), (cluster._state.world.containers["kqlmisamples", "landing"])

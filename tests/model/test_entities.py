@@ -38,7 +38,7 @@ def test_a_display_name_never_catches_what_is_meant_for_another() -> None:
     assert resolve([Identity(ONE, meant), Identity(TWO, "system")], "system") == SYSTEM
 
 
-def test_a_name_that_several_have_or_nobody_has_is_refused() -> None:
+def test_an_ambiguous_or_unknown_name_is_refused() -> None:
     with pytest.raises(InputError, match=f"{TWO}.*{ONE}"):
         resolve([KNOWN[1], Identity(ONE, "Twin")], "twin")
     with pytest.raises(InputError, match="Did you mean Loader"):

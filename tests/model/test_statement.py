@@ -21,12 +21,12 @@ def test_a_statement_is_its_text_byte_for_byte() -> None:
 
 
 @pytest.mark.parametrize("value", [None, b".show databases", 1])
-def test_what_is_no_text_is_no_statement(value: Any) -> None:
+def test_a_value_that_is_not_text_is_not_a_statement(value: Any) -> None:
     with pytest.raises(TypeError):
         Statement.parse(value)
 
 
-def test_what_was_parsed_is_not_parsed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_statement_is_parsed_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
     statement = Statement.parse(f".execute database script <|\n{GRANT}")
     assert Statement.parse(statement) is statement
     assert statement.tokens
@@ -52,7 +52,7 @@ def test_what_was_parsed_is_not_parsed_again(monkeypatch: pytest.MonkeyPatch) ->
         ("'a'\n.drop table T", "query", False),
     ],
 )
-def test_a_command_that_does_not_show_may_write(text: str, kind: str, is_write: bool) -> None:  # noqa: FBT001
+def test_a_command_other_than_show_may_write(text: str, kind: str, is_write: bool) -> None:  # noqa: FBT001
     assert (Statement(text).kind, Statement(text).is_write) == (kind, is_write)
 
 
@@ -84,12 +84,12 @@ def test_a_literal_that_is_not_closed_hides_no_second_command(text: str, second:
         ("print 'left open h```hunter1\nhunter2``` \"", "hunter1\nhunter2"),
     ],
 )
-def test_a_secret_is_found_where_a_literal_is_not_closed(text: str, secret: str) -> None:
+def test_a_secret_is_found_in_an_unclosed_literal(text: str, secret: str) -> None:
     assert secret in Statement(text).hidden
     assert "hunter" not in Statement(text).masked
 
 
-def test_nothing_is_kept_of_a_literal_that_is_not_closed() -> None:
+def test_nothing_is_kept_of_an_unclosed_literal() -> None:
     assert Statement("print 'a // hunter2\n| take 1").masked == "print h'****'\n| take 1"
 
 
@@ -107,7 +107,7 @@ def test_nothing_is_kept_of_a_literal_that_is_not_closed() -> None:
         ("print 'Password=hunter2'", {"hunter2"}),
     ],
 )
-def test_what_a_text_hides(text: str, secrets: set[str]) -> None:
+def test_hidden_literals_of_a_text_are_found(text: str, secrets: set[str]) -> None:
     assert Statement(text).hidden == secrets
 
 

@@ -43,10 +43,10 @@ class Kernel:
         message = session.msg("execute_request", content, metadata={"cellId": cell} if cell else {})
         self._client.shell_channel.send(message)
         while True:
-            heard = self._client.get_iopub_msg(timeout=120)
-            if heard["parent_header"].get("msg_id") != message["header"]["msg_id"]:
+            reply = self._client.get_iopub_msg(timeout=120)
+            if reply["parent_header"].get("msg_id") != message["header"]["msg_id"]:
                 continue
-            match heard["msg_type"], heard["content"]:
+            match reply["msg_type"], reply["content"]:
                 case "stream", {"text": text}:
                     printed.append(text)
                 case "error", {"traceback": lines}:

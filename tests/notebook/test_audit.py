@@ -19,7 +19,7 @@ def cluster() -> Iterator[LocalCluster]:
         yield started
 
 
-def test_an_audit_prints_a_page_and_gives_a_row_for_each_finding(
+def test_an_audit_prints_a_page_and_returns_a_row_for_each_finding(
     connected: Notebook, capsys: pytest.CaptureFixture[str]
 ) -> None:
     frame = connected.run("%kqlmi audit")
@@ -32,7 +32,7 @@ def test_an_audit_prints_a_page_and_gives_a_row_for_each_finding(
     assert all(frame.fixed_by)
 
 
-def test_a_finding_is_shown_with_its_plan_and_mended_by_its_id(
+def test_a_finding_is_shown_with_its_plan_and_fixed_by_its_id(
     connected: Notebook, capsys: pytest.CaptureFixture[str]
 ) -> None:
     frame = connected.run("%kqlmi audit")
@@ -54,7 +54,7 @@ def test_a_finding_is_shown_with_its_plan_and_mended_by_its_id(
     connected.run("%kqlmi undo")
 
 
-def test_findings_that_a_policy_file_accepts_are_left_out(connected: Notebook, tmp_path: Path) -> None:
+def test_findings_that_a_policy_file_accepts_are_omitted(connected: Notebook, tmp_path: Path) -> None:
     frame = connected.run("%kqlmi audit")
     row = frame[frame.rule == "redundant"].iloc[0]
     path = tmp_path / "policy.yaml"
@@ -68,7 +68,7 @@ def test_findings_that_a_policy_file_accepts_are_left_out(connected: Notebook, t
         connected.run("%kqlmi audit --policy-file nowhere.yaml")
 
 
-def test_tightening_gives_its_reasons_and_is_carried_out_by_its_id(
+def test_tightening_shows_its_reasons_and_is_applied_by_its_id(
     connected: Notebook, capsys: pytest.CaptureFixture[str]
 ) -> None:
     connected.run("%kqlmi tighten")
@@ -86,7 +86,7 @@ def test_tightening_gives_its_reasons_and_is_carried_out_by_its_id(
     assert "--revoke" in shown
 
 
-def test_help_tells_of_both(connected: Notebook, capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_mentions_both(connected: Notebook, capsys: pytest.CaptureFixture[str]) -> None:
     connected.run("%kqlmi help")
     shown = capsys.readouterr().out
     assert "%kqlmi audit" in shown

@@ -62,7 +62,7 @@ def test_identities_are_listed_with_what_is_wrong_between_assignment_and_policie
     assert frame.resource_id["loader"].endswith("/userAssignedIdentities/loader")
 
 
-def test_unassigning_is_shown_needs_revoke_and_is_taken_back_by_the_line_that_is_printed(
+def test_unassigning_is_shown_needs_revoke_and_is_reverted_by_the_printed_line(
     azure: Notebook, cluster: LocalCluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
     azure.run("%kqlmi unassign loader")
@@ -87,7 +87,7 @@ def test_unassigning_is_shown_needs_revoke_and_is_taken_back_by_the_line_that_is
     assert names(cluster) == ["system", "exporter", "loader"]
 
 
-def test_the_system_identity_goes_by_the_name_of_the_cluster(
+def test_the_system_identity_has_the_name_of_the_cluster(
     azure: Notebook, cluster: LocalCluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
     azure.run("%kqlmi unassign system")
@@ -106,7 +106,7 @@ def test_the_system_identity_goes_by_the_name_of_the_cluster(
     assert names(cluster) == ["loader", "exporter"]
 
 
-def test_a_hub_is_received_once_the_line_that_the_plan_prints_is_run(
+def test_a_hub_is_received_after_the_printed_line_is_run(
     azure: Notebook, cluster: LocalCluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hub = cluster.hub("ns", "hub").resource_id
@@ -123,7 +123,7 @@ def test_a_hub_is_received_once_the_line_that_the_plan_prints_is_run(
     assert "grants DataConnection" in frame.reason[0]
 
 
-def test_without_a_resource_id_the_policies_tell_what_they_can(
+def test_without_a_resource_id_the_policies_are_used(
     azure: Notebook, cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     azure.run("%kqlmi grant system All --database Samples")
@@ -140,7 +140,7 @@ def test_without_a_resource_id_the_policies_tell_what_they_can(
             azure.run(f"%kqlmi {line}")
 
 
-def test_nothing_secret_shows_wherever_it_fails(
+def test_no_secret_is_shown_wherever_it_fails(
     azure: Notebook, cluster: LocalCluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
     session = azure.shell.magics_manager.registry["KqlMagics"].sessions.get()
@@ -166,7 +166,7 @@ def test_nothing_secret_shows_wherever_it_fails(
     assert not [one for one in secrets if one in "".join(shown)]
 
 
-def test_an_undo_that_the_cluster_will_refuse_is_told_with_the_plan(
+def test_an_undo_that_the_cluster_will_refuse_is_reported_with_the_plan(
     azure: Notebook, cluster: LocalCluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
     loader = cluster.identities[1].object_id
@@ -212,7 +212,7 @@ def test_an_identity_is_assigned_and_a_minute_later_granted_and_used_by_its_name
     assert azure.run("%kqlmi access mi-fresh ExternalTable").allowed.tolist() == [True]
 
 
-def test_a_client_id_that_only_azure_knows_is_answered_with_the_object_id(
+def test_a_client_id_known_only_to_azure_is_answered_with_the_object_id(
     azure: Notebook, cluster: LocalCluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
     loader = next(one for one in cluster.identities if one.display_name == "loader")

@@ -47,7 +47,7 @@ def usages(notebook: Notebook, database: str) -> dict[str, list[str]]:
     return dict(zip(frame.display_name, frame.usages, strict=True))
 
 
-def test_a_grant_is_shown_carried_out_and_taken_back(shown: Shown, connected: Notebook) -> None:
+def test_a_grant_is_shown_applied_and_undone(shown: Shown, connected: Notebook) -> None:
     before = usages(connected, "Sales")
     text = shown("grant mi-adx-export AutomatedFlows --database Sales")
     assert "+ mi-adx-export (7b574bf6-2b96-580c-a411-e28963900e20) AutomatedFlows" in text
@@ -63,7 +63,7 @@ def test_a_grant_is_shown_carried_out_and_taken_back(shown: Shown, connected: No
     assert connected.run("%kqlmi history").outcome.tolist() == ["applied", "applied"]
 
 
-def test_a_plan_that_takes_away_wants_it_said(shown: Shown, connected: Notebook) -> None:
+def test_a_plan_that_revokes_needs_the_revoke_option(shown: Shown, connected: Notebook) -> None:
     command = shown.plan("revoke mi-adx-export ExportRequest --database Sales")
     with pytest.raises(CellError, match="removes access"):
         shown(command.removesuffix(" --revoke"))
@@ -72,7 +72,7 @@ def test_a_plan_that_takes_away_wants_it_said(shown: Shown, connected: Notebook)
     assert "ExportRequest" not in usages(connected, "Sales")["mi-adx-export"]
 
 
-def test_a_revoke_says_what_stays_allowed(shown: Shown) -> None:
+def test_a_revoke_lists_what_stays_allowed(shown: Shown) -> None:
     text = shown("revoke mi-adx-ingest SqlRequest --database Telemetry")
     assert "Nothing to do" in text
     assert "Still allowed: SqlRequest in the database Telemetry, because" in text
@@ -109,7 +109,7 @@ def test_a_plan_runs_once_and_only_as_it_was_shown(shown: Shown) -> None:
         shown(command)
 
 
-def test_a_plan_is_refused_when_the_policy_moved_on(shown: Shown, connected: Notebook) -> None:
+def test_a_plan_is_refused_if_the_policy_has_changed(shown: Shown, connected: Notebook) -> None:
     command = shown.plan("grant system AzureAI --database Sales")
     connected.run("%%kqlmi\n.delete database Sales policy managed_identity")
     with pytest.raises(ApplyError, match="changed since this plan was made"):
@@ -180,7 +180,7 @@ def test_effective_access_is_shown_with_its_reason(connected: Notebook) -> None:
     assert matrix.set_index("display_name").SqlRequest["mi-adx-ingest"] == "through All"
 
 
-def test_who_may_not_write_gets_the_request_to_hand_on(
+def test_a_user_who_may_not_write_gets_a_request_to_send(
     notebook: Notebook, cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("KQLMI_TOKEN", cluster.token_for("viewer", database="Samples"))
@@ -211,7 +211,7 @@ def test_identities_that_are_no_longer_assigned_are_left_out_of_a_second_plan(
     assert usages(connected, "Samples") == {}
 
 
-def test_what_a_kernel_left_open_is_told_at_the_next_connect(
+def test_a_change_that_a_kernel_left_open_is_reported_at_the_next_connect(
     shown: Shown, connected: Notebook, cluster: LocalCluster
 ) -> None:
     shown(shown.plan("grant system AzureAI --cluster"))
@@ -263,7 +263,7 @@ def test_a_plan_is_shown_in_other_forms(shown: Shown) -> None:
         shown("plan nothing.yaml")
 
 
-def test_a_policy_file_prints_what_it_leaves_alone(shown: Shown, tmp_path: Path) -> None:
+def test_a_policy_file_prints_what_it_does_not_govern(shown: Shown, tmp_path: Path) -> None:
     path = tmp_path / "policy.yaml"
     path.write_text("kqlmi: 1\nmode: complete\ndatabases:\n  Sales: none\n")
     text = shown(f"plan '{path}'")
@@ -283,7 +283,7 @@ def test_a_stale_plan_is_not_taken_for_one_of_identities_that_are_not_assigned(
     assert "Not assigned" not in capsys.readouterr().out
 
 
-def test_a_plan_is_carried_out_on_the_connection_that_it_was_made_on(
+def test_a_plan_is_applied_on_the_connection_that_it_was_made_on(
     shown: Shown, connected: Notebook, cluster: LocalCluster
 ) -> None:
     connected.run(f"%kqlmi connect {cluster.url} --auth token --name other")

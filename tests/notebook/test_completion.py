@@ -228,7 +228,7 @@ def test_a_cell_offers(text: str, fragment: str, texts: list[str]) -> None:
 
 
 @pytest.mark.parametrize("text", OTHERS)
-def test_what_is_not_ours_gets_nothing(text: str) -> None:
+def test_other_lines_and_cells_get_no_completions(text: str) -> None:
     assert offered(text) == ("", [])
 
 
@@ -239,7 +239,7 @@ def test_an_empty_cell_offers_the_policy_commands_on_the_database_in_context() -
         assert ".show databases" in texts
 
 
-def test_what_is_shown_beside_tells_names_and_places() -> None:
+def test_the_description_shows_names_and_scopes() -> None:
     def notes(text: str) -> dict[str, str]:
         return {one.text: one.note for one in complete(text, "", KNOWN).candidates}
 
@@ -250,7 +250,7 @@ def test_what_is_shown_beside_tells_names_and_places() -> None:
     assert notes("%kqlmi apply ")["a1b2c3"].startswith("1 to grant")
 
 
-def test_only_a_file_leaves_room_for_other_guesses() -> None:
+def test_only_a_file_argument_allows_other_completions() -> None:
     assert not complete("%kqlmi plan ", "", KNOWN).alone
     assert complete("%kqlmi grant ", "", KNOWN).alone
 
@@ -318,7 +318,7 @@ def test_an_identity_that_is_offered_is_the_one_that_is_found(name: str) -> None
 
 
 @given(st.sampled_from(["'", '"', "@'", '@"', "```"]))
-def test_what_is_chosen_step_by_step_is_a_policy(opened: str) -> None:
+def test_completing_step_by_step_produces_a_policy(opened: str) -> None:
     text = f"%%kqlmi\n{HERE}{opened}[{{"
     for wanted, behind in [("ObjectId", ": "), (LOADER, ", "), ("AllowedUsages", ": "), ("SqlRequest", "}]")]:
         _, texts = offered(text)
@@ -331,7 +331,7 @@ def test_what_is_chosen_step_by_step_is_a_policy(opened: str) -> None:
     assert policy.grants == {(LOADER, "SqlRequest")}
 
 
-def test_a_word_is_quoted_as_a_shell_would_where_it_holds_both_quotes() -> None:
+def test_a_word_with_both_quotes_is_quoted_as_in_a_shell() -> None:
     name = """it's "it" """
     known = Known({"local": Names((name,))}, "local")
     assert shlex.split(offered("%kqlmi show --database ", known)[1][0]) == [name]
@@ -340,9 +340,13 @@ def test_a_word_is_quoted_as_a_shell_would_where_it_holds_both_quotes() -> None:
 def test_a_session_keeps_the_names_that_it_has_read() -> None:
     first = Policy.parse(f'[{{"ObjectId": "{LOADER}", "AllowedUsages": "Fresh", "DisplayName": "loader"}}]')
     bare = Policy.parse(f'[{{"ObjectId": "{LOADER}", "AllowedUsages": "All"}}]')
-    met = (
+    session_names = (
         KnownNames(("D",))
         .with_policies(Snapshot({Scope.cluster(): first}))
         .with_policies(Snapshot({Scope.database("D"): bare}))
     )
-    assert (met.databases, met.directory.names, met.usages) == (("D",), {LOADER: "loader"}, ("Fresh", "All"))
+    assert (session_names.databases, session_names.directory.names, session_names.usages) == (
+        ("D",),
+        {LOADER: "loader"},
+        ("Fresh", "All"),
+    )

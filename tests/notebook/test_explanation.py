@@ -10,7 +10,7 @@ BLOB = "https://kqlmisamples.blob.core.windows.net/landing/visits.csv"
 QUERY = f"externaldata (d: string)\n[h'{BLOB};managed_identity={EXPORT}']"
 
 
-def test_check_gives_a_row_for_each_identity_and_runs_nothing(connected: Notebook) -> None:
+def test_check_returns_a_row_for_each_identity_and_runs_nothing(connected: Notebook) -> None:
     frame = connected.run(f"%%kqlmi check\n{QUERY}")
     assert list(frame.columns) == [
         *("workflow", "identity", "usage", "scope", "allowed", "reason", "also_needs", "target", "line"),
@@ -29,18 +29,18 @@ def test_a_word_that_is_not_check_has_no_place_there(connected: Notebook) -> Non
         connected.run("%%kqlmi chek\nprint 1")
 
 
-def test_a_refused_cell_ends_with_its_mend_and_explain_repeats_it(
+def test_a_refused_cell_ends_with_its_fix_and_explain_repeats_it(
     connected: Notebook, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(ServiceError) as caught:
         connected.run(f"%%kqlmi\n{QUERY}")
-    mend = f"%kqlmi grant {EXPORT} ExternalDataRequest --database=Samples --on=test"
-    assert str(caught.value).endswith(f"To mend it: {mend}")
+    fix = f"%kqlmi grant {EXPORT} ExternalDataRequest --database=Samples --on=test"
+    assert str(caught.value).endswith(f"To mend it: {fix}")
     capsys.readouterr()
     connected.run("%kqlmi explain")
-    said = capsys.readouterr().out
-    assert f"    {mend}\n" in said
-    assert "Storage Blob Data Reader" in said
+    output = capsys.readouterr().out
+    assert f"    {fix}\n" in output
+    assert "Storage Blob Data Reader" in output
 
 
 def test_explain_without_a_refusal_says_so(notebook: Notebook) -> None:

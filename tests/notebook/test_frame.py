@@ -47,7 +47,7 @@ def test_a_page_shows_the_cells_whole_and_everything_escaped(frame: Frame) -> No
     assert repr(Frame.of(Rows(("a",), ()))) == repr(pd.DataFrame({"a": []}))
 
 
-def test_a_page_shows_the_columns_that_the_frame_has_by_now(frame: Frame) -> None:
+def test_a_page_shows_the_current_columns_of_the_frame(frame: Frame) -> None:
     frame["more"] = ["x<", "y", "z"]
     del frame["usages"]
     frame.loc[1, "reason"] = "changed"
@@ -89,7 +89,7 @@ MADE: list[Callable[[Frame], Any]] = [
 
 
 @pytest.mark.parametrize("make", MADE)
-def test_what_is_made_of_it_is_a_plain_frame_with_the_same_content(frame: Frame, make: Callable[[Any], Any]) -> None:
+def test_a_frame_derived_from_it_is_plain_and_has_the_same_content(frame: Frame, make: Callable[[Any], Any]) -> None:
     made = make(frame)
     assert type(made) is pd.DataFrame
     pd.testing.assert_frame_equal(made, make(pd.DataFrame(frame)))
@@ -100,7 +100,7 @@ def test_pickled_it_needs_no_kqlmi_to_be_read(frame: Frame) -> None:
     assert frame.attrs == {}
 
 
-def test_it_is_written_and_counted_as_any_frame(frame: Frame) -> None:
+def test_it_is_written_and_counted_like_any_frame(frame: Frame) -> None:
     plain = pd.DataFrame(frame)
     assert frame.to_csv() == plain.to_csv()
     assert frame.to_json() == plain.to_json()

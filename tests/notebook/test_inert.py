@@ -27,7 +27,7 @@ def active(text: str) -> set[str]:
     return set(text) & set(ACTIVE) - set("evil\n ;titl[]031m")
 
 
-def test_what_a_cell_shows_of_a_cluster_is_inert(connected: Notebook) -> None:
+def test_text_from_a_cluster_is_inert_in_a_cell(connected: Notebook) -> None:
     found = connected.run(QUERY)
     assert type(found) is pd.DataFrame
     assert found.x[0] == ACTIVE
@@ -35,7 +35,7 @@ def test_what_a_cell_shows_of_a_cluster_is_inert(connected: Notebook) -> None:
     assert r"\u001b[31m\u202eevil" in shown(connected, found)["text/plain"]
 
 
-def test_everything_that_is_made_of_a_frame_is_inert_too(notebook: Notebook, frame: pd.DataFrame) -> None:
+def test_everything_derived_from_a_frame_is_inert_too(notebook: Notebook, frame: pd.DataFrame) -> None:
     for value in (frame, frame.head(1), frame.name, frame.T, frame.groupby("name").sum(), frame.rename_axis(ACTIVE)):
         found = shown(notebook, value)
         assert not active("".join(found.values())), value
@@ -58,7 +58,7 @@ def test_the_extension_leaves_frames_to_pandas_when_it_is_unloaded(notebook: Not
     assert not active(shown(notebook, frame)["text/plain"])
 
 
-def test_a_way_that_the_user_has_chosen_stays(notebook: Notebook, frame: pd.DataFrame) -> None:
+def test_a_formatter_that_the_user_registered_is_kept(notebook: Notebook, frame: pd.DataFrame) -> None:
     formatter: Any = notebook.shell.display_formatter
     formatter.formatters["text/html"].for_type(pd.DataFrame, lambda _frame: "mine")
     for magic in ("reload_ext", "unload_ext", "load_ext"):

@@ -27,7 +27,7 @@ def ready(
     return notebook, loader
 
 
-def test_a_line_ingests_as_an_identity_and_says_what_was_sent_and_what_came_of_it(
+def test_a_line_ingests_as_an_identity_and_reports_the_request_and_the_outcome(
     ready: tuple[Notebook, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     notebook, loader = ready
@@ -40,10 +40,10 @@ def test_a_line_ingests_as_an_identity_and_says_what_was_sent_and_what_came_of_i
     capsys.readouterr()
     assert notebook.run(line) is None
     sending, queued, ingested = capsys.readouterr().out.splitlines()
-    said = (
+    expected = (
         f"Sending {DATA}/a.csv;managed_identity={loader} as csv, skipping the first record into Samples.Lines on test"
     )
-    assert sending.startswith(said)
+    assert sending.startswith(expected)
     assert queued == "Queued."
     assert ingested.startswith("Ingested into Samples.Lines, operation ")
     assert notebook.run("%%kqlmi\nLines").values.tolist() == [["north", 1]]

@@ -78,5 +78,5 @@ def test_when_in_doubt_it_is_one_command(text: str) -> None:
     assert parse_cell("", text).statement == text
 
 
-def test_a_shift_is_no_assignment() -> None:
+def test_a_shift_is_not_an_assignment() -> None:
     assert parse_cell("", "print 1 << 2").name == ""

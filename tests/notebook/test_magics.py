@@ -24,12 +24,12 @@ from tests.notebook.conftest import Notebook
 SHOW = ".show database ['Samples'] policy managed_identity"
 
 
-def test_the_first_cell_without_a_connection_says_what_to_type(notebook: Notebook) -> None:
+def test_the_first_cell_without_a_connection_explains_what_to_type(notebook: Notebook) -> None:
     with pytest.raises(NotConnectedError, match="%kqlmi connect local"):
         notebook.run("%%kqlmi\n.show databases")
 
 
-def test_a_policy_command_gives_one_row_for_each_identity(connected: Notebook) -> None:
+def test_a_policy_command_returns_one_row_for_each_identity(connected: Notebook) -> None:
     frame = connected.run(f"%%kqlmi\n{SHOW}")
     assert list(frame.columns) == ["scope", "display_name", "object_id", "is_system", "usages", "without_effect"]
     assert frame.set_index("display_name").usages["mi-adx-ingest"] == ["NativeIngestion", "DataConnection"]
@@ -37,7 +37,7 @@ def test_a_policy_command_gives_one_row_for_each_identity(connected: Notebook) -
     assert frame.is_system.tolist() == [False, True]
 
 
-def test_raw_and_piped_answers_come_as_they_are(connected: Notebook) -> None:
+def test_raw_and_piped_answers_are_returned_unchanged(connected: Notebook) -> None:
     raw = connected.run(f"%%kqlmi --raw\n{SHOW}")
     assert raw.EntityName.tolist() == ["[Samples]"]
     assert json.loads(raw.Policy[0])[0]["DisplayName"] == "mi-adx-ingest"
@@ -140,7 +140,9 @@ def test_a_cell_is_cut_into_tokens_once(
     assert counted.texts.count(f"{text}\n") == 1
 
 
-def test_no_policy_and_an_empty_policy_are_told_apart(connected: Notebook, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_policy_and_an_empty_policy_are_distinguished(
+    connected: Notebook, capsys: pytest.CaptureFixture[str]
+) -> None:
     connected.run("%%kqlmi\n.delete database ['Field Reports'] policy managed_identity")
     assert "No policy: database Field Reports" in capsys.readouterr().out
     connected.run("%%kqlmi\n.alter database ['Field Reports'] policy managed_identity '[]'")
@@ -223,7 +225,7 @@ def test_a_failure_leaves_a_true_error_and_stops_run_all() -> None:
     assert node.cells[2].execution_count is None
 
 
-def test_several_connections_are_told_apart_by_name(connected: Notebook, cluster: LocalCluster) -> None:
+def test_several_connections_are_distinguished_by_name(connected: Notebook, cluster: LocalCluster) -> None:
     connected.run(f"%kqlmi connect {cluster.url} --auth token --name other --database Sales --read-only")
     assert connected.run("%%kqlmi\n.show tables").DatabaseName.unique().tolist() == ["Sales"]
     assert connected.run("%%kqlmi --on test\n.show tables").DatabaseName.unique().tolist() == ["Samples"]
@@ -237,7 +239,7 @@ def test_show_reads_every_scope_or_those_that_are_named(connected: Notebook) -> 
     assert set(connected.run("%kqlmi show --database sam*").scope) == {"database Samples"}
 
 
-def test_what_could_not_be_read_is_said(
+def test_a_policy_that_could_not_be_read_is_reported(
     connected: Notebook, cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("KQLMI_TOKEN", cluster.token_for("viewer", database="Samples"))
@@ -277,7 +279,7 @@ def test_a_cell_explains_itself(notebook: Notebook, capsys: pytest.CaptureFixtur
     assert "[name <<]" in capsys.readouterr().out
 
 
-def test_no_output_holds_the_token(
+def test_no_output_contains_the_token(
     connected: Notebook, cluster: LocalCluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for cell in (
@@ -306,7 +308,7 @@ def test_connections_are_listed_and_one_is_made_current(connected: Notebook, clu
     assert connected.run("%%kqlmi\n.show tables").DatabaseName.unique().tolist() == ["Samples"]
 
 
-def test_settings_hold_for_what_comes_after_them(connected: Notebook, cluster: LocalCluster) -> None:
+def test_settings_apply_to_later_cells(connected: Notebook, cluster: LocalCluster) -> None:
     connected.run("%config KqlMI.raw = True\n%config KqlMI.read_only = True")
     assert "PolicyName" in connected.run(f"%%kqlmi\n{SHOW}").columns
     connected.run(f"%kqlmi connect {cluster.url} --auth token --name other")
@@ -332,7 +334,7 @@ def marks(notebook: Notebook) -> bool:
 
 
 @pytest.mark.parametrize("name", ["", " --name mine"])
-def test_to_connect_to_local_again_keeps_the_cluster_and_says_so(
+def test_connecting_to_local_again_keeps_the_cluster_and_reports_it(
     notebook: Notebook, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     notebook.run(f"%kqlmi connect local{name}")
@@ -353,7 +355,7 @@ def test_to_connect_to_local_again_keeps_the_cluster_and_says_so(
     assert not marks(notebook)
 
 
-def test_a_cluster_that_is_not_local_is_not_started_anew(connected: Notebook, cluster: LocalCluster) -> None:
+def test_a_cluster_that_is_not_local_is_not_started_again(connected: Notebook, cluster: LocalCluster) -> None:
     with pytest.raises(InputError, match="anew"):
         connected.run(f"%kqlmi connect {cluster.url} --auth token --fresh")
 

@@ -71,7 +71,7 @@ def silent(notebook: Notebook) -> InteractiveShell:
 
 
 @pytest.mark.skipif(HAS_MATCHERS, reason="this IPython has matchers")
-def test_an_old_ipython_goes_without(silent: InteractiveShell) -> None:
+def test_an_old_ipython_has_no_completions(silent: InteractiveShell) -> None:
     assert silent.Completer.custom_matchers == []
     assert offered(silent, "%kqlmi wor") == []
 
@@ -81,7 +81,7 @@ needs_matchers = pytest.mark.skipif(not HAS_MATCHERS, reason="this IPython has n
 
 @needs_matchers
 @pytest.mark.parametrize("jedi", [True, False])
-def test_our_lines_and_cells_are_completed_without_a_word_to_the_cluster(silent: InteractiveShell, jedi: bool) -> None:  # noqa: FBT001 - a parameter of the test
+def test_kqlmi_text_is_completed_without_a_request_to_the_cluster(silent: InteractiveShell, jedi: bool) -> None:  # noqa: FBT001 - a parameter of the test
     silent.Completer.use_jedi = jedi
     assert offered(silent, "%kqlmi sh") == ["%kqlmi show"]
     assert offered(silent, "x = 1\n%kqlmi show --database F") == ['x = 1\n%kqlmi show --database "Field Reports"']
@@ -92,7 +92,7 @@ def test_our_lines_and_cells_are_completed_without_a_word_to_the_cluster(silent:
 
 
 @needs_matchers
-def test_others_guesses_are_left_out_of_ours_only(silent: InteractiveShell, tmp_path: Path) -> None:
+def test_other_completions_are_suppressed_only_in_kqlmi_lines(silent: InteractiveShell, tmp_path: Path) -> None:
     silent.user_ns["samples_of_python"] = 1
     (tmp_path / "samples.yaml").touch()
     with contextlib.chdir(tmp_path):
@@ -108,7 +108,7 @@ def test_others_guesses_are_left_out_of_ours_only(silent: InteractiveShell, tmp_
 
 @needs_matchers
 @pytest.mark.filterwarnings("ignore:`Completer.complete` is pending:PendingDeprecationWarning")
-def test_the_older_way_to_ask_works_on_a_line(silent: InteractiveShell) -> None:
+def test_the_older_completion_api_works_on_a_line(silent: InteractiveShell) -> None:
     assert silent.complete("", "%kqlmi sh", 9) == ("sh", ["show"])
 
 
@@ -141,7 +141,7 @@ def test_no_text_breaks_the_tab_of_ipython(bare: InteractiveShell, text: str, af
 
 
 @needs_matchers
-def test_an_error_gives_nothing_and_says_nothing(
+def test_an_error_offers_nothing_and_prints_nothing(
     silent: InteractiveShell, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def broken(*_: object) -> None:

@@ -27,7 +27,7 @@ def wide() -> Iterator[LocalCluster]:
         yield started
 
 
-def test_a_terminal_shows_a_line_that_goes_away(
+def test_a_terminal_shows_a_line_that_disappears(
     notebook: Notebook, wide: LocalCluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("KQLMI_TOKEN", wide.token)
@@ -41,7 +41,7 @@ def test_a_terminal_shows_a_line_that_goes_away(
     assert capsys.readouterr().err == ""
 
 
-def test_a_value_is_printed_where_the_bar_has_gone_away(
+def test_a_value_is_printed_where_the_bar_was(
     notebook: Notebook, wide: LocalCluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("KQLMI_TOKEN", wide.token)
@@ -55,7 +55,7 @@ def test_a_value_is_printed_where_the_bar_has_gone_away(
     assert before.endswith("\r")
 
 
-def test_each_kind_of_thing_has_its_bar_and_an_error_takes_it_away(capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_kind_of_read_has_its_bar_and_an_error_removes_it(capsys: pytest.CaptureFixture[str]) -> None:
     def read() -> None:
         with closing(Progress()) as progress:
             for what in ("policies", "sources"):
@@ -72,9 +72,7 @@ def test_each_kind_of_thing_has_its_bar_and_an_error_takes_it_away(capsys: pytes
 
 
 @pytest.mark.notebook
-def test_a_saved_notebook_holds_nothing_of_it(
-    wide: LocalCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_saved_notebook_contains_no_bar(wide: LocalCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import nbformat  # otherwise it takes two seconds of every worker
     from nbclient import NotebookClient
 

@@ -12,17 +12,17 @@ URI = "https://acct.blob.core.windows.net/data"
 LINE = f"%kqlmi new external_table.storage --identity system --database Samples --name T --uri {URI}"
 
 
-def test_the_next_cell_holds_the_command_and_the_checklist_is_printed(
+def test_the_next_cell_contains_the_command_and_the_checklist_is_printed(
     connected: Notebook, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(InteractiveShell, "_instance", connected.shell, raising=False)
     assert connected.run(LINE) is None
-    told = capsys.readouterr().out
+    reported = capsys.readouterr().out
     cell = str(connected.shell.rl_next_input)
     assert cell.startswith("%%kqlmi --database=Samples --on=test\n.create external table ['T']")
-    assert cell not in told
-    assert "a policy allows ExternalTable" in told
-    assert "[?] the Azure role" in told
+    assert cell not in reported
+    assert "a policy allows ExternalTable" in reported
+    assert "[?] the Azure role" in reported
     connected.run(f"{LINE} --print")
     assert cell in capsys.readouterr().out
 
@@ -37,9 +37,12 @@ def test_queued_ingestion_comes_as_a_line_and_as_python(
 ) -> None:
     ingest = "--ingest-uri https://ingest-c.kusto.windows.net"
     connected.run(f"%kqlmi new ingest.sdk_queued --identity system --table T --uri {URI}/a.csv {ingest}")
-    told = capsys.readouterr().out
-    assert "QueuedIngestClient(builder)" in told
-    assert f'\n%kqlmi ingest "{URI}/a.csv" into T --identity system --database Samples --format csv --on=test\n' in told
+    reported = capsys.readouterr().out
+    assert "QueuedIngestClient(builder)" in reported
+    assert (
+        f'\n%kqlmi ingest "{URI}/a.csv" into T --identity system --database Samples --format csv --on=test\n'
+        in reported
+    )
 
 
 def test_the_flows_and_their_options_are_listed(connected: Notebook, capsys: pytest.CaptureFixture[str]) -> None:
@@ -47,9 +50,9 @@ def test_the_flows_and_their_options_are_listed(connected: Notebook, capsys: pyt
     assert list(flows.flow) == list(FORMS)
     for line in ("%kqlmi new sql_request --help", "%kqlmi help new sql_request"):
         connected.run(line)
-        told = capsys.readouterr().out
-        assert "%kqlmi new sql_request --identity IDENTITY [--database DATABASE] --server SERVER" in told
-        assert "--query    the SQL query (default: select 1 as x)" in told
+        reported = capsys.readouterr().out
+        assert "%kqlmi new sql_request --identity IDENTITY [--database DATABASE] --server SERVER" in reported
+        assert "--query    the SQL query (default: select 1 as x)" in reported
     connected.run("%kqlmi new --help")
     assert "[--OPTION VALUE]…" in capsys.readouterr().out
 
@@ -79,7 +82,7 @@ def test_a_flow_is_named_by_its_workflow_as_well(connected: Notebook, capsys: py
         ("new externaldat --help", "does not exist"),
     ],
 )
-def test_what_is_wrong_with_the_line_is_said(connected: Notebook, line: str, words: str) -> None:
+def test_an_error_in_the_line_is_reported(connected: Notebook, line: str, words: str) -> None:
     with pytest.raises(InputError, match=words.replace("?", r"\?")):
         connected.run(f"%kqlmi {line}")
 

@@ -81,7 +81,7 @@ def test_a_table_in_text_breaks_no_object_id_and_keeps_to_the_width_otherwise() 
     assert lines[2].split()[-3:] == ["yes", "A,", "B"]
 
 
-def test_text_has_colour_only_where_it_is_asked_for_whatever_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_text_has_colour_only_if_requested_whatever_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = Rows(("a", "b"), (("東京", ["c d", "e"]),))
     before = to_text(WHOLE), to_text(rows)
     monkeypatch.setenv("COLUMNS", "10")
@@ -94,13 +94,13 @@ def test_text_has_colour_only_where_it_is_asked_for_whatever_the_terminal(monkey
 
 
 @given(st.sampled_from(HOSTILE) | st.text())
-def test_text_writes_as_escapes_what_acts_on_a_terminal(text: str) -> None:
+def test_text_escapes_control_characters(text: str) -> None:
     shown = to_text(everywhere(text), unfold=True)
     assert {char for char in shown if unicodedata.category(char) in {"Cc", "Cf", "Cs", "Zl", "Zp"}} <= {"\n", "\t"}
 
 
 @pytest.mark.parametrize("text", ["[red]bold[/red]", ":smile:", "<b>", "`a`", "東京"])
-def test_text_shows_as_it_is_what_is_nothing_in_a_terminal(text: str) -> None:
+def test_text_shows_harmless_characters_unchanged(text: str) -> None:
     report = everywhere(text)
     assert to_text(report, unfold=True).count(text) == 25
 
@@ -129,7 +129,7 @@ class Page(HTMLParser):
 
 
 @given(st.sampled_from(HOSTILE) | st.text())
-def test_html_holds_a_text_as_text_alone(text: str) -> None:
+def test_html_contains_a_text_as_text_only(text: str) -> None:
     page = Page()
     page.feed(to_html(everywhere(text)))
     page.close()
@@ -140,13 +140,13 @@ def test_html_holds_a_text_as_text_alone(text: str) -> None:
     assert cell(text).strip() in "".join(page.texts)
 
 
-def test_html_folds_what_is_folded() -> None:
+def test_html_folds_collapsed_parts() -> None:
     assert "<details><summary>folded</summary><div>[?] inside</div>" in to_html(WHOLE)
     assert to_html(WHOLE).count("<details") == 1
 
 
 @given(st.sampled_from(HOSTILE) | st.text().filter(str.strip))
-def test_markdown_holds_a_text_as_text_alone(text: str) -> None:
+def test_markdown_contains_a_text_as_text_only(text: str) -> None:
     tokens = MarkdownIt("commonmark").enable("table").enable("strikethrough").parse(to_markdown(everywhere(text)))
     inline = [child for token in tokens for child in token.children or ()]
     assert {child.type for child in inline} <= {"text", "code_inline", "html_inline", "strong_open", "strong_close"}
@@ -160,7 +160,7 @@ def test_markdown_holds_a_text_as_text_alone(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["@octocat", "a@b.com", "o/r#2", ":smile:", "https://a.b", "www.a.b"])
-def test_markdown_leaves_nothing_that_github_reads_as_a_name_a_link_or_an_emoji(text: str) -> None:
+def test_markdown_contains_nothing_that_github_reads_as_a_name_a_link_or_an_emoji(text: str) -> None:
     [token] = [token for token in MarkdownIt().parse(to_markdown(Report("", text))) if token.type == "inline"]
     pieces = [child.content for child in token.children or () if child.type == "text"]
     assert "".join(pieces) == text
@@ -168,7 +168,7 @@ def test_markdown_leaves_nothing_that_github_reads_as_a_name_a_link_or_an_emoji(
     assert "www." not in to_markdown(Report("", text))
 
 
-def test_markdown_keeps_a_command_in_a_fence_and_folds_what_is_folded() -> None:
+def test_markdown_keeps_a_command_in_a_fence_and_folds_collapsed_parts() -> None:
     shown = to_markdown(WHOLE)
     assert "### Title\n\nverdict\\.\n\n- plain\n\n" in shown
     assert "**open**\n\n- `+ granted`\n- `- revoked`\n\n````kql\n.alter x ```\n  y```\n````\n\n" in shown

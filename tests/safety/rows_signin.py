@@ -139,8 +139,8 @@ def what_the_azure_cli_answers(scene: Scene) -> None:
 
 @row("Signing in by azure-cli failed")
 def what_the_azure_cli_complains_of(scene: Scene) -> None:
-    told = f"AADSTS1: the refresh_token={scene.secrets.password()} of {scene.secrets.token()} is not valid."
-    AzureCli(scene.folder / "bin", "").say("", error=told)
+    message = f"AADSTS1: the refresh_token={scene.secrets.password()} of {scene.secrets.token()} is not valid."
+    AzureCli(scene.folder / "bin", "").say("", error=message)
     scene.is_refused("azure-cli")
 
 

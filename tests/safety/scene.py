@@ -150,12 +150,12 @@ def echo(status: int, says: Callable[[Request], Any], content: str = "applicatio
     def answer(request: Request) -> Answer:
         if request.route == "/v1/rest/auth/metadata":
             return Answer(404, b"")
-        said = says(request)
+        body = says(request)
         fault = {"error": {"code": "BadRequest", "@type": "Kusto.Data.Exceptions.KustoBadRequestException"}}
-        if isinstance(said, str):
-            fault["error"]["@message"] = said
-            said = fault
-        return Answer(status, said, {"Content-Type": content})
+        if isinstance(body, str):
+            fault["error"]["@message"] = body
+            body = fault
+        return Answer(status, body, {"Content-Type": content})
 
     with serve(answer) as port:
         yield f"http://127.0.0.1:{port}"

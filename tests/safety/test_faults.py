@@ -176,7 +176,7 @@ FAILS: dict[str, Fault] = {
 }
 
 
-def told(landed: int, then: str = "not applied") -> list[str]:
+def expected_outcomes(landed: int, then: str = "not applied") -> list[str]:
     """Return the outcomes of the steps if ``landed`` of them took effect, and the next one had outcome ``then``."""
     return (["applied"] * landed + [then] + ["not applied"] * len(VERBS))[: len(VERBS)]
 
@@ -191,19 +191,19 @@ def test_a_command_that_took_effect_is_reported_as_applied_even_if_its_answer_is
     bench: Bench, fault: Fault, step: int
 ) -> None:
     bench.proxy.fail(step, fault)
-    assert bench.apply(PATIENT) == ("applied", told(3))
-    assert bench.held() == told(3)
-    assert bench.recorded() == ("applied", told(3))
+    assert bench.apply(PATIENT) == ("applied", expected_outcomes(3))
+    assert bench.held() == expected_outcomes(3)
+    assert bench.recorded() == ("applied", expected_outcomes(3))
     assert bench.proxy.writes == [one.command for one in bench.plan.steps]
 
 
 @pytest.mark.parametrize("step", [1, 2, 3], ids=VERBS)
 @pytest.mark.parametrize("fault", FAILS.values(), ids=FAILS.keys())
-def test_a_command_that_did_not_land_is_called_not_applied_and_ends_the_plan(
+def test_a_command_that_did_not_land_is_reported_as_not_applied_and_ends_the_plan(
     bench: Bench, fault: Fault, step: int
 ) -> None:
     bench.proxy.fail(step, fault)
-    steps = told(step - 1)
+    steps = expected_outcomes(step - 1)
     assert bench.apply(SHORT) == (in_all(steps), steps)
     assert bench.held() == steps
     assert bench.recorded() == (in_all(steps), steps)
@@ -214,10 +214,10 @@ THROTTLED: Fault = partial(answer, kustos(429))
 
 
 @pytest.mark.parametrize("step", [1, 2, 3], ids=VERBS)
-def test_a_command_that_the_service_says_it_did_not_run_is_sent_again(bench: Bench, step: int) -> None:
+def test_a_command_that_the_service_reports_as_not_run_is_sent_again(bench: Bench, step: int) -> None:
     bench.proxy.fail(step, THROTTLED)
-    assert bench.apply(PATIENT) == ("applied", told(3))
-    assert bench.held() == told(3)
+    assert bench.apply(PATIENT) == ("applied", expected_outcomes(3))
+    assert bench.held() == expected_outcomes(3)
     sent = [one.command for one in bench.plan.steps]
     assert bench.proxy.writes == [*sent[:step], *sent[step - 1 :]]
 
@@ -225,13 +225,13 @@ def test_a_command_that_the_service_says_it_did_not_run_is_sent_again(bench: Ben
 @pytest.mark.parametrize("step", [1, 2, 3], ids=VERBS)
 def test_a_command_that_is_throttled_to_the_end_is_not_applied(bench: Bench, step: int) -> None:
     bench.proxy.fault = lambda exchange, count: THROTTLED if exchange.writes and count >= step else None
-    steps = told(step - 1)
+    steps = expected_outcomes(step - 1)
     assert bench.apply(PATIENT) == (in_all(steps), steps)
     assert bench.held() == steps
     assert len(bench.proxy.writes) == step - 1 + AT_ONCE.attempts
 
 
-def test_a_throttled_command_is_not_sent_again_over_what_another_wrote_meanwhile(bench: Bench) -> None:
+def test_a_throttled_command_is_not_sent_again_after_another_writer_changed_the_policy(bench: Bench) -> None:
     def overtake(exchange: Exchange) -> None:
         bench.plain.merge("Second", {"system": ["AutomatedFlows"]})
         exchange.reply(kustos(429))
@@ -248,41 +248,41 @@ def test_a_throttled_command_is_not_sent_again_over_what_another_wrote_meanwhile
 def test_a_command_that_lands_after_the_client_gave_up_is_unknown_until_it_shows(bench: Bench, step: int) -> None:
     reported = threading.Event()
     bench.proxy.fail(step, partial(forward_late, reported))
-    assert bench.apply(SHORT) == ("unknown", told(step - 1, "unknown"))
-    assert bench.recorded() == ("unknown", told(step - 1, "unknown"))
-    assert bench.held() == told(step - 1)
+    assert bench.apply(SHORT) == ("unknown", expected_outcomes(step - 1, "unknown"))
+    assert bench.recorded() == ("unknown", expected_outcomes(step - 1, "unknown"))
+    assert bench.held() == expected_outcomes(step - 1)
     reported.set()
     assert bench.proxy.over.wait(30)
-    assert bench.held() == told(step)
+    assert bench.held() == expected_outcomes(step)
     bench.session.settle()
-    assert bench.recorded() == (in_all(told(step)), told(step))
+    assert bench.recorded() == (in_all(expected_outcomes(step)), expected_outcomes(step))
 
 
 @pytest.mark.parametrize("landed", [1, 2])
-def test_reading_back_goes_on_while_the_connection_stays_broken(bench: Bench, landed: int) -> None:
+def test_reading_back_continues_while_the_connection_stays_broken(bench: Bench, landed: int) -> None:
     broken: Iterator[Fault] = iter([reset if landed == 1 else reset_after_the_commit, reset, NO_GATEWAY])
     bench.proxy.fault = lambda _, count: next(broken, None) if count == 2 else None
-    steps = told(1) if landed == 1 else told(3)
+    steps = expected_outcomes(1) if landed == 1 else expected_outcomes(3)
     assert bench.apply(2 if landed == 1 else PATIENT) == (in_all(steps), steps)
     assert bench.held() == steps
     assert bench.recorded() == (in_all(steps), steps)
 
 
 @pytest.mark.parametrize(("scope", "step"), [("database ['Second']", 2), ("cluster", 3)])
-def test_where_a_policy_cannot_be_read_before_its_change_the_plan_ends_and_says_what_landed(
+def test_if_a_policy_cannot_be_read_before_its_change_the_plan_ends_and_reports_what_landed(
     bench: Bench, scope: str, step: int
 ) -> None:
     bench.proxy.fault = lambda exchange, count: (
         reset if count == step - 1 and exchange.text.startswith(f".show {scope} policy") else None
     )
-    steps = told(step - 1)
+    steps = expected_outcomes(step - 1)
     assert bench.apply(SHORT) == ("partly applied", steps)
     assert bench.held() == steps
     assert bench.recorded() == ("partly applied", steps)
 
 
 @pytest.mark.parametrize(("fault", "outcome"), [(reset_after_the_commit, "applied"), (reset, "not applied")])
-def test_whether_an_empty_policy_went_is_told_though_both_grant_the_same(
+def test_the_removal_of_an_empty_policy_is_reported_though_both_grant_the_same(
     bench: Bench, fault: Fault, outcome: str
 ) -> None:
     bench.plain.alter("First", {})
@@ -313,7 +313,7 @@ def test_a_command_of_a_cell_is_recorded_as_its_answer_or_its_policy_proves(
 
 
 @pytest.mark.parametrize("way", ["cell", "cell without history", "plan"])
-def test_a_throttled_write_is_sent_again_in_the_time_that_is_left(
+def test_a_throttled_write_is_sent_again_within_the_remaining_time(
     bench: Bench, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now, limits = [0.0], list[str]()

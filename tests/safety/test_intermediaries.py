@@ -56,7 +56,7 @@ def fixed(status: int, body: bytes, **headers: str) -> Shape:
     return lambda _: Answer(status, body, {name.replace("_", "-"): text for name, text in headers.items()})
 
 
-def told(columns: str, *rows: Callable[[Asked], tuple[Any, ...]], cut: float = 1.0) -> Shape:
+def table_of(columns: str, *rows: Callable[[Asked], tuple[Any, ...]], cut: float = 1.0) -> Shape:
     """Return a shape that answers with a table of Kusto's v1 protocol, complete or truncated."""
 
     def shape(asked: Asked) -> Answer:
@@ -109,14 +109,14 @@ ANYBODYS: dict[str, Shape] = {
     "200 null": fixed(200, b"null"),
     "200 no tables": fixed(200, b'{"Tables": []}'),
     "200 half a table": fixed(200, b'{"Tables": [{"TableName": "T"}]}'),
-    "200 cut short": told(FIVE, of(lambda scope: scope), cut=0.6),
-    "200 zero rows": told(FIVE),
-    "200 two rows": told(FIVE, of(lambda scope: scope), of(lambda scope: scope)),
-    "200 another command's": told("TableName Folder", lambda _: ("T", "")),
-    "200 another policy's": told(FIVE, of(lambda scope: scope, "CachingPolicy")),
-    "200 another scope's": told(FIVE, of(OTHER.__getitem__)),
-    "200 another scope's in two columns": told(TWO, lambda asked: (entity(OTHER[asked.scope]), asked.lie)),
-    "200 nothing of a policy": told(FIVE, lambda asked: ("", entity(asked.scope), "[{", "", "")),
+    "200 cut short": table_of(FIVE, of(lambda scope: scope), cut=0.6),
+    "200 zero rows": table_of(FIVE),
+    "200 two rows": table_of(FIVE, of(lambda scope: scope), of(lambda scope: scope)),
+    "200 another command's": table_of("TableName Folder", lambda _: ("T", "")),
+    "200 another policy's": table_of(FIVE, of(lambda scope: scope, "CachingPolicy")),
+    "200 another scope's": table_of(FIVE, of(OTHER.__getitem__)),
+    "200 another scope's in two columns": table_of(TWO, lambda asked: (entity(OTHER[asked.scope]), asked.lie)),
+    "200 nothing of a policy": table_of(FIVE, lambda asked: ("", entity(asked.scope), "[{", "", "")),
 }
 # Answers that only the service itself sends; it then did nothing.
 KUSTOS: dict[str, Shape] = {
@@ -210,22 +210,24 @@ class Bench:
         # A separate history, because all of it is read for each entry.
         history = History(self.folder / str(len(list(self.folder.iterdir()))))
         self.session.__dict__["recorder"] = replace(self.session.recorder, history=history)
-        met: list[Exchange] = []
+        exchanges: list[Exchange] = []
         self.near.far = row.blind
 
         def fault(exchange: Exchange) -> None:
-            if exchange.writes and row.landed and exchange not in met:
+            if exchange.writes and row.landed and exchange not in exchanges:
                 exchange.forward()
-            met.append(exchange)
+            exchanges.append(exchange)
             exchange.reply(made_up)
 
-        self.proxy.fault = lambda exchange, _: fault if (exchange.writes and not met) or (row.blind and met) else None
+        self.proxy.fault = lambda exchange, _: (
+            fault if (exchange.writes and not exchanges) or (row.blind and exchanges) else None
+        )
         try:
             reported = self.send(row)
         finally:
             self.proxy.fault = lambda _, __: None
             self.near.far = False
-        assert met
+        assert exchanges
         entries = self.session.recorded().entries
         return reported, entries[-1].outcome if entries else "none"
 
@@ -310,21 +312,21 @@ def test_the_reported_outcome_matches_the_cluster(bench: Bench, rows: list[Row])
 
 
 @pytest.mark.parametrize("row", BLIND, ids=str)
-def test_where_nothing_can_be_read_it_is_not_known_what_became_of_a_write(bench: Bench, row: Row) -> None:
+def test_if_nothing_can_be_read_the_outcome_of_a_write_is_unknown(bench: Bench, row: Row) -> None:
     assert bench.meet(row) == ("unknown", "unknown")
     bench.session.settle()
     [entry] = bench.session.recorded().entries
     assert (entry.outcome == "applied") is (bench.truth(STEPS[row.step]) == "applied")
 
 
-def test_the_table_is_large_and_tells_what_landed_from_what_did_not() -> None:
+def test_the_table_is_large_and_distinguishes_what_landed_from_what_did_not() -> None:
     landed = sum(row.landed for row in ROWS)
     assert len(ROWS) >= 500
     assert 200 <= landed <= len(ROWS) - 200
 
 
 @pytest.mark.parametrize("landed", [True, False])
-def test_a_dripping_answer_ends_with_the_time_of_the_request(
+def test_a_dripping_answer_ends_with_the_timeout_of_the_request(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, landed: bool  # noqa: FBT001
 ) -> None:  # fmt: skip
     if bench.truth("First") != "not applied":
@@ -368,7 +370,7 @@ def refuse_the_way(there: socket.socket) -> None:
 
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("way", ["not trusted", "no proxy", "no name", "refused"])
-def test_what_never_left_is_not_applied_and_says_so(
+def test_a_command_that_was_never_sent_is_reported_as_not_applied(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str, step: str
 ) -> None:
     if bench.truth(STEPS[step]) != "not applied":
@@ -420,7 +422,7 @@ def test_the_status_of_the_command_line_follows_the_outcome(
 
 
 @pytest.mark.parametrize("way", ["plan", "cell"])
-def test_where_the_policy_cannot_be_read_before_nothing_is_sent(bench: Bench, way: str) -> None:
+def test_if_the_policy_cannot_be_read_before_the_change_nothing_is_sent(bench: Bench, way: str) -> None:
     made_up = ANYBODYS["200 zero rows"](Asked("First", ""))
     bench.proxy.fault = lambda exchange, _: (
         (lambda one: one.reply(made_up)) if "policy managed_identity" in exchange.text else None

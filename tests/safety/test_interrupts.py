@@ -112,14 +112,14 @@ def test_an_interrupted_query_is_cancelled_on_the_cluster(
     assert cluster.url
 
 
-def test_where_the_cluster_does_not_say_so_the_query_is_not_called_cancelled(proxy: Proxy, session: Session) -> None:
+def test_without_confirmation_by_the_cluster_a_query_is_not_called_cancelled(proxy: Proxy, session: Session) -> None:
     on_text(proxy, "print 1", hang)
     with pytest.raises(RequestInterruptedError, match=r"not known.*Look: \.show running queries") as caught:
         session.run("print 1")
     assert not caught.value.ended
 
 
-def test_a_second_interrupt_does_not_wait_for_the_cancelling(proxy: Proxy, session: Session) -> None:
+def test_a_second_interrupt_does_not_wait_for_the_cancellation(proxy: Proxy, session: Session) -> None:
     got_out = threading.Event()
 
     def fault(exchange: Exchange, _: int) -> Callable[[Exchange], None] | None:
@@ -139,13 +139,13 @@ def test_a_second_interrupt_does_not_wait_for_the_cancelling(proxy: Proxy, sessi
     join("kqlmi-cancel")
 
 
-def test_an_interrupted_command_that_only_reads_says_that_nothing_changed(proxy: Proxy, session: Session) -> None:
+def test_an_interrupted_command_that_only_reads_reports_that_nothing_changed(proxy: Proxy, session: Session) -> None:
     on_text(proxy, ".show databases", hang)
     with pytest.raises(RequestInterruptedError, match="changed nothing"):
         session.databases()
 
 
-def test_an_interrupt_of_signing_in_sends_nothing(cluster: LocalCluster) -> None:
+def test_an_interrupt_while_signing_in_sends_nothing(cluster: LocalCluster) -> None:
     class Credential:
         def get_token(self, *_: Any, **__: Any) -> Any:
             signal.raise_signal(signal.SIGINT)
@@ -161,7 +161,7 @@ def test_an_interrupt_of_signing_in_sends_nothing(cluster: LocalCluster) -> None
     assert not caught.value.sent
 
 
-def test_an_interrupted_write_of_a_cell_says_how_to_look(proxy: Proxy, session: Session) -> None:
+def test_an_interrupted_write_in_a_cell_explains_how_to_check_it(proxy: Proxy, session: Session) -> None:
     on_text(proxy, ".create table", land)
     with pytest.raises(RequestInterruptedError, match="not known") as caught:
         session.run(".create table Made (x: long)")
@@ -169,7 +169,7 @@ def test_an_interrupted_write_of_a_cell_says_how_to_look(proxy: Proxy, session: 
     assert session.run(look).column("State") == ["Completed"]
 
 
-def test_an_interrupted_policy_command_that_landed_is_called_carried_out(
+def test_an_interrupted_policy_command_that_landed_is_reported_as_applied(
     proxy: Proxy, session: Session, plain: Plain
 ) -> None:
     on_text(proxy, ".alter-merge", land)
@@ -181,7 +181,7 @@ def test_an_interrupted_policy_command_that_landed_is_called_carried_out(
     assert plain.state(CLUSTER) is None
 
 
-def test_an_interrupted_policy_command_of_which_nothing_shows_is_unknown_until_it_does(
+def test_an_interrupted_policy_command_without_visible_effect_is_unknown_until_it_has_one(
     proxy: Proxy, session: Session, plain: Plain
 ) -> None:
     gone = threading.Event()
@@ -204,7 +204,7 @@ def test_an_interrupted_policy_command_of_which_nothing_shows_is_unknown_until_i
     assert plain.state(CLUSTER) == {"system": frozenset({"AzureAI"})}
 
 
-def test_an_interrupted_policy_command_that_the_cluster_refused_is_not_carried_out(
+def test_an_interrupted_policy_command_that_the_cluster_refused_is_not_applied(
     cluster: LocalCluster, proxy: Proxy, plain: Plain
 ) -> None:
     on_text(proxy, ".alter-merge", land)
@@ -258,7 +258,7 @@ def test_an_interrupted_plan_ends_and_reports_what_took_effect(
     ],
     ids=["the policy before its change", "the evidence after it"],
 )
-def test_an_interrupt_of_a_read_within_a_plan_ends_it_with_what_landed(
+def test_an_interrupt_of_a_read_within_a_plan_ends_it_and_reports_what_landed(
     proxy: Proxy, session: Session, read: str, after: int, expected: tuple[str, list[str]]
 ) -> None:
     proxy.fault = lambda exchange, count: hang if count == after and exchange.text.startswith(read) else None
@@ -274,7 +274,7 @@ def test_an_interrupt_before_the_first_command_sends_nothing(proxy: Proxy, sessi
     assert proxy.writes == []
 
 
-def test_an_interrupted_reading_of_many_policies_begins_no_more(cluster: LocalCluster, proxy: Proxy) -> None:
+def test_an_interrupted_read_of_many_policies_starts_no_more_reads(cluster: LocalCluster, proxy: Proxy) -> None:
     begun, count, over = [], itertools.count(1), threading.Event()
 
     def hold(exchange: Exchange) -> None:

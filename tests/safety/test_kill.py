@@ -71,7 +71,7 @@ def held(plain: Plain, landed: int) -> bool:
     return {scope: plain.state(scope) for scope in BEFORE} == states
 
 
-def told(entry: Entry) -> list[str]:
+def outcomes(entry: Entry) -> list[str]:
     return [step.outcome for step in entry.steps]
 
 
@@ -80,7 +80,7 @@ def check_the_end(session: Session, plain: Plain, landed: int) -> None:
     session.settle(deadline=0)
     [entry] = session.recorded().entries
     steps = ["applied"] * landed + ["not applied"] * (len(STEPS) - landed)
-    assert told(entry) == steps
+    assert outcomes(entry) == steps
     assert entry.outcome == (steps[0] if landed in {0, len(STEPS)} else "partly applied")
     if landed:
         session.undo()
@@ -103,7 +103,7 @@ def test_after_a_kill_the_next_session_reports_what_took_effect_and_reverts_it(
     with kqlmi.connect(cluster.url, token=cluster.token) as session:
         # What has not taken effect may still be on its way.
         [entry] = session.recorded().entries
-        assert told(entry) == ["applied"] * landed + ["unknown"] * (len(STEPS) - landed)
+        assert outcomes(entry) == ["applied"] * landed + ["unknown"] * (len(STEPS) - landed)
         check_the_end(session, plain, landed)
 
 
@@ -123,7 +123,7 @@ def test_what_lands_after_the_kill_is_unknown_until_it_shows(cluster: LocalClust
             assert sent.wait(30)
         with kqlmi.connect(cluster.url, token=cluster.token) as session:
             [entry] = session.settle()
-            assert told(entry) == ["applied"] * (step - 1) + ["unknown"] * (len(STEPS) - step + 1)
+            assert outcomes(entry) == ["applied"] * (step - 1) + ["unknown"] * (len(STEPS) - step + 1)
             assert held(plain, step - 1)
             settled.set()
             assert proxy.over.wait(30)
@@ -131,7 +131,7 @@ def test_what_lands_after_the_kill_is_unknown_until_it_shows(cluster: LocalClust
             check_the_end(session, plain, step)
 
 
-def test_a_process_that_is_not_killed_applies_all_of_it(cluster: LocalCluster, plain: Plain) -> None:
+def test_a_process_that_is_not_killed_applies_the_whole_plan(cluster: LocalCluster, plain: Plain) -> None:
     with victim(cluster.url, cluster.token) as process:
         assert process.wait(60) == 0
     assert held(plain, len(STEPS))
@@ -142,7 +142,7 @@ def test_a_process_that_is_not_killed_applies_all_of_it(cluster: LocalCluster, p
 
 
 @pytest.mark.parametrize("lands", [False, True])
-def test_after_an_end_in_the_middle_an_empty_policy_is_told_from_none(
+def test_after_a_kill_an_empty_policy_is_distinguished_from_none(
     cluster: LocalCluster, plain: Plain, lands: bool  # noqa: FBT001
 ) -> None:  # fmt: skip
     class Died(BaseException):

@@ -143,10 +143,10 @@ class Policies(RuleBasedStateMachine):
         where = self.few(where)
         if "FutureFlow" in what and not self.known("FutureFlow", where):
             with pytest.raises(InputError):
-                self.session.grant(who, *what, **said(where))
+                self.session.grant(who, *what, **scope_options(where))
             return
-        plan = self.session.grant(who, *what, **said(where))
-        self.carry_out(plan, {name: granted(self.model[name], who, what) for name in where})
+        plan = self.session.grant(who, *what, **scope_options(where))
+        self.apply_and_check(plan, {name: granted(self.model[name], who, what) for name in where})
 
     @rule(who=identities, what=usages, where=some_scopes)
     def revoke(self, who: str, what: frozenset[str], where: list[str]) -> None:
@@ -154,10 +154,10 @@ class Policies(RuleBasedStateMachine):
         held = any(self.model[name] is not None for name in where)
         if held and "FutureFlow" in what and not self.known("FutureFlow", where):
             with pytest.raises(InputError):
-                self.session.revoke(who, *what, **said(where))
+                self.session.revoke(who, *what, **scope_options(where))
             return
-        plan = self.session.revoke(who, *what, **said(where))
-        self.carry_out(plan, {name: revoked(self.model[name], who, what) for name in where})
+        plan = self.session.revoke(who, *what, **scope_options(where))
+        self.apply_and_check(plan, {name: revoked(self.model[name], who, what) for name in where})
 
     @precondition(lambda self: not self.orphans)
     @rule(old=identities, new=identities)
@@ -168,13 +168,13 @@ class Policies(RuleBasedStateMachine):
                 self.session.replace(old, new)
             return
         wanted = {name: revoked(granted(self.model[name], new, what), old, what) for name, what in held.items()}
-        self.carry_out(self.session.replace(old, new), wanted)
+        self.apply_and_check(self.session.replace(old, new), wanted)
 
     @rule(where=one_scope, state=st.none() | states)
     def plan_a_whole_policy(self, where: str, state: State) -> None:
         plan = self.session.plan({scope(where): None if state is None else policy(state)})
         # If there is no policy, no empty one is created, because both grant the same.
-        self.carry_out(plan, {where: None if not state and self.model[where] is None else state})
+        self.apply_and_check(plan, {where: None if not state and self.model[where] is None else state})
 
     @rule(where=one_scope, verb=verbs, state=states)
     def run_a_command(self, where: str, verb: Verb, state: Mapping[str, frozenset[str]]) -> None:
@@ -217,7 +217,7 @@ class Policies(RuleBasedStateMachine):
             elif self.changed_since(entry) or not all(
                 same(self.model[name], entry.before[name]) for name in entry.before
             ):
-                self.take_back(entry_id, self.session.undo_plan)
+                self.undo_entry(entry_id, self.session.undo_plan)
                 return
         with pytest.raises(InputError, match="nothing to undo"):
             self.session.undo_plan()
@@ -227,21 +227,21 @@ class Policies(RuleBasedStateMachine):
     def undo_any(self, data: st.DataObject) -> None:
         """Undo any change, including an undo, or one that was reverted before."""
         entry_id = data.draw(st.sampled_from(list(self.entries)))
-        self.take_back(entry_id, lambda: self.session.undo_plan(entry_id))
+        self.undo_entry(entry_id, lambda: self.session.undo_plan(entry_id))
 
-    def take_back(self, entry_id: str, undo_plan: Callable[[], PolicyPlan]) -> None:
+    def undo_entry(self, entry_id: str, undo_plan: Callable[[], PolicyPlan]) -> None:
         """Undo an entry, which is refused if and only if a policy grants anything but what the entry left."""
         entry = self.entries[entry_id]
         if self.changed_since(entry):
             with pytest.raises(InputError, match="cannot be undone"):
                 undo_plan()
         elif not (self.orphans and len(entry.before) > 1):
-            self.carry_out(undo_plan(), entry.before)
+            self.apply_and_check(undo_plan(), entry.before)
 
     def changed_since(self, entry: Recorded) -> bool:
         return any(grants(self.model[name]) != grants(state) for name, state in entry.after.items())
 
-    def carry_out(self, plan: PolicyPlan, wanted: Mapping[str, State]) -> None:
+    def apply_and_check(self, plan: PolicyPlan, wanted: Mapping[str, State]) -> None:
         """Apply a plan; if a command names an orphan, it is refused, and a second plan does the rest."""
         wanted = {name: state for name, state in wanted.items() if not same(self.model[name], state)}
         for _ in self.orphans & {identity for name in wanted for identity in self.sent(name, wanted[name])}:
@@ -289,17 +289,17 @@ class Policies(RuleBasedStateMachine):
         return where[:1] if self.orphans else where
 
 
-def said(where: Iterable[str]) -> Any:
+def scope_options(where: Iterable[str]) -> Any:
     return {"databases": [name for name in where if name != CLUSTER], "cluster": CLUSTER in where}
 
 
-def test_after_every_change_the_cluster_holds_what_a_simple_model_holds() -> None:
+def test_after_every_change_the_cluster_matches_a_simple_model() -> None:
     # Fewer than for other properties, because each example needs its own cluster and several hundred requests.
     examples = max(10, settings().max_examples // 8)
     run_state_machine_as_test(Policies, settings=settings(max_examples=examples, stateful_step_count=30))
 
 
-def test_a_revoke_and_an_undo_beside_an_orphan_are_refused_and_possible_without_it() -> None:
+def test_a_revoke_and_an_undo_with_an_orphan_are_refused_and_possible_without_it() -> None:
     loader, exporter = NAMES[:2]
     with (
         kqlmi.local.start(databases=DATABASES, identities=IDENTITIES) as cluster,

@@ -61,7 +61,7 @@ class Written:
     """An ``.alter`` that ran: what its session reported about it, and what that session had read before."""
 
     result: StepResult
-    told: str
+    reported: str
     read: Grants
 
 
@@ -140,15 +140,15 @@ def test_every_overwritten_grant_and_revoke_is_reported_with_its_writer(
         assert one.result.unseen is None
         if found:
             assert (found.granted, found.revoked, found.principal) == (lost, brought_back, writer)
-            assert all(f"+ {identity} {usage}" in one.told for identity, usage in lost)
-            assert all(f"- {identity} {usage}" in one.told for identity, usage in brought_back)
+            assert all(f"+ {identity} {usage}" in one.reported for identity, usage in lost)
+            assert all(f"- {identity} {usage}" in one.reported for identity, usage in brought_back)
             happened += 1
     with capsys.disabled():
         print(f"\n{SESSIONS} sessions, {len(written)} .alter, {happened} overwrote another's change")  # noqa: T201
     assert happened or not widened
 
 
-def test_where_only_the_list_of_commands_can_be_read_every_overwrite_is_reported_too(cluster: LocalCluster) -> None:
+def test_with_only_the_list_of_commands_every_overwrite_is_reported_too(cluster: LocalCluster) -> None:
     # Fewer, because each session reads everything that the others sent.
     written = race(cluster, widened=True, unreadable=(".show journal",), sessions=SESSIONS // 5)
     journal = journal_of(cluster)
@@ -157,10 +157,10 @@ def test_where_only_the_list_of_commands_can_be_read_every_overwrite_is_reported
     assert all(one.result.overwritten and one.result.overwritten.command for one in overwrote)
 
 
-def test_where_neither_can_be_read_every_alter_says_that_a_write_could_not_be_ruled_out(cluster: LocalCluster) -> None:
+def test_without_both_every_alter_reports_that_a_write_could_not_be_ruled_out(cluster: LocalCluster) -> None:
     written = race(cluster, widened=True, unreadable=(".show journal", ".show commands"))
     assert len(written) == SESSIONS * 4 // 5
-    assert all("could not be ruled out" in one.told and one.result.unseen is not None for one in written)
+    assert all("could not be ruled out" in one.reported and one.result.unseen is not None for one in written)
 
 
 class Listing:
@@ -187,7 +187,7 @@ class Listing:
 
 
 @pytest.mark.parametrize(
-    ("started", "ended", "state", "told"),
+    ("started", "ended", "state", "reported"),
     [
         (-0.5, -0.4, "Completed", True),
         (-5, -0.1, "Completed", True),  # began before the re-read, and ran after it
@@ -197,15 +197,15 @@ class Listing:
         (-0.5, -0.4, "Failed", False),
     ],
 )
-def test_in_a_list_of_commands_every_write_counts_that_may_have_come_between(
-    started: float, ended: float, state: str, told: bool  # noqa: FBT001
+def test_every_write_in_the_list_of_commands_that_may_have_intervened_counts(
+    started: float, ended: float, state: str, reported: bool  # noqa: FBT001
 ) -> None:  # fmt: skip
     listing = Listing(started, ended, state)
     found = overwritten_by(listing, Scope.database("First"), "mine", None, 1)
-    assert (found is not None) == told
+    assert (found is not None) == reported
 
 
-def test_who_changed_a_policy_is_not_confused_with_who_changed_another_database_alike(cluster: LocalCluster) -> None:
+def test_the_writer_of_a_policy_is_not_confused_with_the_writer_of_an_equal_one(cluster: LocalCluster) -> None:
     first, second = (cluster.token_for("admin") for _ in range(2))
     with kqlmi.connect(cluster.url, token=cluster.token) as session:
         plan = session.plan({Scope.database("First"): kqlmi.Policy.empty().grant(EXPORTER.object_id, "All")})
@@ -217,7 +217,7 @@ def test_who_changed_a_policy_is_not_confused_with_who_changed_another_database_
             session.apply(plan)
 
 
-def test_who_was_overwritten_is_not_confused_with_who_wrote_the_same_again_afterwards(cluster: LocalCluster) -> None:
+def test_the_overwritten_writer_is_not_confused_with_one_who_wrote_the_same_later(cluster: LocalCluster) -> None:
     with (
         kqlmi.connect(cluster.url, token=cluster.token) as session,
         Plain(cluster.url, cluster.token_for("admin")) as first,
@@ -277,7 +277,7 @@ NOTED = f'[{{"ObjectId":"{LOADER.object_id}","AllowedUsages":"{USAGES[0]}","Note
 
 @pytest.mark.parametrize("verb", ["alter", "delete"])
 @pytest.mark.parametrize(
-    ("meanwhile", "told"),
+    ("meanwhile", "reported"),
     [
         (
             lambda other: other.merge("First", {EXPORTER.object_id: USAGES[1:2]}),
@@ -295,8 +295,8 @@ NOTED = f'[{{"ObjectId":"{LOADER.object_id}","AllowedUsages":"{USAGES[0]}","Note
     ],
     ids=["grant", "revoke", "delete", "property"],
 )
-def test_what_another_writes_between_the_reread_and_the_write_is_named_with_its_writer(
-    cluster: LocalCluster, meanwhile: Callable[[Plain], None], told: list[str], verb: str
+def test_a_change_between_the_reread_and_the_write_is_named_with_its_writer(
+    cluster: LocalCluster, meanwhile: Callable[[Plain], None], reported: list[str], verb: str
 ) -> None:
     with (
         kqlmi.connect(cluster.url, token=cluster.token, history=False) as session,
@@ -311,13 +311,13 @@ def test_what_another_writes_between_the_reread_and_the_write_is_named_with_its_
         session.connection = Racing(session.connection, lambda: meanwhile(other), ())
         done = session.apply(plan)
         assert other.rows(".show journal")[-1]["Principal"] != writer
-        assert f"Overwrote a change of {writer} in the database First: {', '.join(told)}" in str(done)
+        assert f"Overwrote a change of {writer} in the database First: {', '.join(reported)}" in str(done)
         # The plan nevertheless did what it showed.
         assert (other.state("First") is None) == (verb == "delete")
         assert grants(other.state("First")) == (plan.steps[0].after.grants if plan.steps[0].after else frozenset())
 
 
-def test_a_merge_keeps_the_property_that_another_wrote_into_the_same_object_meanwhile(cluster: LocalCluster) -> None:
+def test_a_merge_keeps_a_property_that_another_writer_adds_meanwhile(cluster: LocalCluster) -> None:
     with (
         kqlmi.connect(cluster.url, token=cluster.token, history=False) as session,
         Plain(cluster.url, cluster.token) as other,

@@ -88,7 +88,7 @@ class Disk:
 
 
 @dataclass(frozen=True)
-class Told:
+class Expected:
     """An entry in the oracle: ``outcome`` must be recorded, ``landed`` is whether it took effect."""
 
     before: dict[str, State]
@@ -106,7 +106,7 @@ class Oracle:
         self.random, self.disk, self.seed = random.Random(seed), disk, seed  # noqa: S311 - a simulation
         self.cluster, self.inside = cluster, Inside(cluster, service)
         self.model: dict[str, State] = {name: self.state(name) for name in SCOPES}
-        self.entries: dict[str, Told] = {}
+        self.entries: dict[str, Expected] = {}
         self.touched: set[str] = set()
         self.trail: list[str] = []
         self.session = self.connect()
@@ -119,7 +119,7 @@ class Oracle:
         return parse(policies.render(state.world.policy if name == CLUSTER else state.database(name).policy))
 
     @property
-    def said(self) -> str:
+    def context(self) -> str:
         return f"round {self.seed}: {', '.join(self.trail)}"
 
     # Operations
@@ -133,7 +133,7 @@ class Oracle:
 
     def plan_and_apply(self) -> None:
         plan, wanted = self.planned(self.some())
-        self.carried_out(plan, wanted)
+        self.apply_and_check(plan, wanted)
 
     def run_cell(self) -> None:
         name, text, wanted = self.cell()
@@ -166,7 +166,7 @@ class Oracle:
                 self.session.apply(plan)
         else:
             wanted.pop(name, None) if not moved else None
-            self.carried_out(plan, wanted)
+            self.apply_and_check(plan, wanted)
 
     def undo(self) -> None:
         self.settle()
@@ -175,13 +175,13 @@ class Oracle:
             with pytest.raises(InputError, match=target):
                 self.session.undo_plan()
             return
-        self.take_back(target, self.session.undo_plan)
+        self.undo_entry(target, self.session.undo_plan)
 
     def undo_one(self) -> None:
-        known = [key for key, told in self.entries.items() if told.outcome == "applied"]
+        known = [key for key, expected in self.entries.items() if expected.outcome == "applied"]
         if known:
             target = self.random.choice(known)
-            self.take_back(target, lambda: self.session.undo_plan(target))
+            self.undo_entry(target, lambda: self.session.undo_plan(target))
 
     def jump(self) -> None:
         Clock.offset += timedelta(hours=self.random.choice((-200, -24, -1, 1, 24, 200)))
@@ -205,7 +205,7 @@ class Oracle:
         plan, wanted = self.planned(self.some())
         self.disk.left = 1
         try:
-            self.carried_out(plan, wanted, outcome="open")
+            self.apply_and_check(plan, wanted, outcome="open")
         finally:
             self.disk.left = -1
 
@@ -248,67 +248,69 @@ class Oracle:
     # Expected results
 
     def check(self) -> None:
-        assert {name: self.state(name) for name in SCOPES} == self.model, self.said
+        assert {name: self.state(name) for name in SCOPES} == self.model, self.context
         found = self.session.recorded()
         assert found.unreadable == ()
         assert [(one.id, one.outcome, one.undoes or "") for one in found.entries] == [
-            (key, told.outcome, told.undoes) for key, told in self.entries.items()
-        ], self.said
+            (key, expected.outcome, expected.undoes) for key, expected in self.entries.items()
+        ], self.context
         for entry in found.entries:
             self.check_entry(entry, self.entries[entry.id])
 
-    def check_entry(self, entry: Entry, told: Told) -> None:
+    def check_entry(self, entry: Entry, expected: Expected) -> None:
         first = {step.scope: step for step in reversed(entry.steps)}
         last = {step.scope: step for step in entry.steps}
-        for name in told.before:
-            assert _grants(first[scope(name)].before) == grants(told.before[name]), self.said
-            assert _grants(last[scope(name)].after) == grants(told.after[name]), self.said
-        assert first.keys() == {scope(name) for name in told.before}
+        for name in expected.before:
+            assert _grants(first[scope(name)].before) == grants(expected.before[name]), self.context
+            assert _grants(last[scope(name)].after) == grants(expected.after[name]), self.context
+        assert first.keys() == {scope(name) for name in expected.before}
 
     def settle(self) -> None:
         """Update each open entry with what can be known about it."""
-        for key, told in self.entries.items():
-            if told.outcome in {"open", "unknown"}:
-                late = datetime.now(UTC) + Clock.offset - told.begun > timedelta(minutes=1) * max(1, len(told.before))
-                outcome = "applied" if told.landed else "not applied" if late else "unknown"
-                self.entries[key] = replace(told, outcome=outcome)
+        for key, expected in self.entries.items():
+            if expected.outcome in {"open", "unknown"}:
+                late = datetime.now(UTC) + Clock.offset - expected.begun > timedelta(minutes=1) * max(
+                    1, len(expected.before)
+                )
+                outcome = "applied" if expected.landed else "not applied" if late else "unknown"
+                self.entries[key] = replace(expected, outcome=outcome)
 
     def last(self) -> str:
         """Return the ID of the entry that undo refers to, or its error message."""
         undone, passed = set(), False
-        for key, told in reversed(self.entries.items()):
-            if told.outcome in {"open", "unknown"}:
+        for key, expected in reversed(self.entries.items()):
+            if expected.outcome in {"open", "unknown"}:
                 passed = True
-            elif key in undone or told.outcome != "applied":
+            elif key in undone or expected.outcome != "applied":
                 continue
-            elif told.undoes:
-                undone.add(told.undoes)
+            elif expected.undoes:
+                undone.add(expected.undoes)
             elif passed:
                 return "is not known yet"
-            elif self.changed_since(told) or not self.stands_as_before(told):
+            elif self.changed_since(expected) or not self.stands_as_before(expected):
                 return key
         return "is not known yet" if passed else "nothing to undo"
 
-    def changed_since(self, told: Told) -> bool:
-        return any(grants(self.model[name]) != grants(state) for name, state in told.after.items())
+    def changed_since(self, expected: Expected) -> bool:
+        return any(grants(self.model[name]) != grants(state) for name, state in expected.after.items())
 
-    def stands_as_before(self, told: Told) -> bool:
-        return all(same(self.model[name], state) for name, state in told.before.items())
+    def stands_as_before(self, expected: Expected) -> bool:
+        return all(same(self.model[name], state) for name, state in expected.before.items())
 
-    def take_back(self, key: str, plan: Callable[[], PolicyPlan]) -> None:
-        told = self.entries[key]
-        if self.changed_since(told):
+    def undo_entry(self, key: str, plan: Callable[[], PolicyPlan]) -> None:
+        expected = self.entries[key]
+        if self.changed_since(expected):
             with pytest.raises(InputError, match="cannot be undone"):
                 plan()
             return
         found = plan()
-        assert found.undoes == key, self.said
-        self.carried_out(found, told.before)
+        assert found.undoes == key, self.context
+        self.apply_and_check(found, expected.before)
 
-    def carried_out(self, plan: PolicyPlan, wanted: dict[str, State], *, outcome: str = "applied") -> None:
+    def apply_and_check(self, plan: PolicyPlan, wanted: dict[str, State], *, outcome: str = "applied") -> None:
         wanted = {name: state for name, state in wanted.items() if not same(self.model[name], state)}
         before = {name: self.model[name] for name in wanted}
-        assert {step.scope for step in plan.steps} == {scope(name) for name in wanted}, self.said
+        assert {step.scope for step in plan.steps} == {scope(name) for name in wanted}, self.context
         assert self.session.apply(plan).outcome == "applied"
         if wanted:
             self.add(before, wanted, outcome, undoes=plan.undoes)
@@ -317,8 +319,8 @@ class Oracle:
         self, before: dict[str, State], after: dict[str, State], outcome: str, *, undoes: str = "", landed: bool = True
     ) -> None:
         entry = self.session.recorded().entries[-1]
-        assert entry.id not in self.entries, self.said
-        self.entries[entry.id] = Told(dict(before), dict(after), outcome, undoes, landed, entry.time)
+        assert entry.id not in self.entries, self.context
+        self.entries[entry.id] = Expected(dict(before), dict(after), outcome, undoes, landed, entry.time)
         if landed:
             self.model.update(after)
 
@@ -404,7 +406,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[LocalCluster, Servi
         yield cluster, service, disk
 
 
-def test_drift_undo_and_history_are_those_of_an_oracle(world: tuple[LocalCluster, Service, Disk]) -> None:
+def test_drift_undo_and_history_match_an_oracle(world: tuple[LocalCluster, Service, Disk]) -> None:
     cluster, service, disk = world
     counts: dict[str, int] = {}
     for seed in range(ROUNDS):

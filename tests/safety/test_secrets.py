@@ -126,12 +126,12 @@ def watching(scene: Scene, capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_no_secret_shows(name: str, scene: Scene, capfd: pytest.CaptureFixture[str]) -> None:
+def test_no_secret_is_shown(name: str, scene: Scene, capfd: pytest.CaptureFixture[str]) -> None:
     run, says = ROWS[name]
     with watching(scene, capfd):
         run(scene)
     assert scene.watch.leaks(scene.secrets.planted) == []
-    assert says in scene.watch.text, "it did not go the way that it should"
+    assert says in scene.watch.text, "the row did not take the intended way"
 
 
 def test_there_are_enough_ways() -> None:

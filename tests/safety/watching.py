@@ -80,11 +80,11 @@ class Watch:
 
     def error(self, error: BaseException) -> None:
         """Record an error, and everything chained to it."""
-        told = traceback.TracebackException.from_exception(error)
+        trace = traceback.TracebackException.from_exception(error)
         # The lines of a cell are the user's own, and no notebook shows them with an error of kqlmi.
-        for part in _all(told):
+        for part in _all(trace):
             part.stack[:] = [frame for frame in part.stack if "ipython-input" not in frame.filename]
-        self.see("error", "".join(told.format()))
+        self.see("error", "".join(trace.format()))
         chain: list[BaseException] = [error]
         for one in chain:
             kind = "error" if one is error else "context"
@@ -150,9 +150,9 @@ class _Handler(logging.Handler):
             self._watch.error(record.exc_info[1])
 
 
-def _all(told: traceback.TracebackException) -> Iterator[traceback.TracebackException]:
-    yield told
-    for one in (told.__cause__, told.__context__):
+def _all(trace: traceback.TracebackException) -> Iterator[traceback.TracebackException]:
+    yield trace
+    for one in (trace.__cause__, trace.__context__):
         if one is not None:
             yield from _all(one)
 

@@ -87,7 +87,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
 }
 PLANTED = {(rule, *place) for rule, places in FAULTS.items() for place in places}
 # Findings without a plan: those that no policy can fix, and those of unknown usages.
-UNMENDED = {*("unknown usage", "impersonation")}
+UNFIXED = {*("unknown usage", "impersonation")}
 
 
 @pytest.fixture
@@ -215,7 +215,7 @@ def test_a_cluster_that_grants_just_what_is_used_has_no_findings(busy: Busy) -> 
     assert found(busy.session.audit(assigned=busy.assigned()), busy) == set()
 
 
-def test_exactly_the_planted_faults_are_found_and_mending_each_stops_nothing(busy: Busy) -> None:
+def test_exactly_the_planted_faults_are_found_and_fixing_each_stops_nothing(busy: Busy) -> None:
     plant(busy)
     busy.work(slow=True)
     assigned = busy.assigned()
@@ -224,22 +224,22 @@ def test_exactly_the_planted_faults_are_found_and_mending_each_stops_nothing(bus
     assert len(audit.findings) == len(PLANTED)
     assert all(one.evidence for one in audit.findings)
     assert all(one.id in audit.plans or one.fix.why_not for one in audit.findings)
-    mended = 0
+    fixed = 0
     while todo := [one for one in audit.findings if one.id in audit.plans]:
         busy.session.apply(audit.plans[todo[0].id])
-        before, mended = {one.id for one in audit.findings}, mended + 1
+        before, fixed = {one.id for one in audit.findings}, fixed + 1
         audit = busy.session.audit(assigned=assigned)
         now = {one.id for one in audit.findings}
         assert todo[0].id not in now, todo[0].message
-        assert now < before, "mending one finding made another"
-        busy.work(slow=mended % 12 == 0)
+        assert now < before, "fixing one finding caused another"
+        busy.work(slow=fixed % 12 == 0)
     busy.work(slow=True)
-    left = {one for one in PLANTED if one[0] in UNMENDED or one[2:] == ("lost", "ExternalTable")}
+    left = {one for one in PLANTED if one[0] in UNFIXED or one[2:] == ("lost", "ExternalTable")}
     assert found(audit, busy) == left
-    assert mended >= 30
+    assert fixed >= 30
 
 
-def test_what_is_masked_or_not_read_is_never_called_unused(busy: Busy) -> None:
+def test_masked_or_unread_grants_are_never_called_unused(busy: Busy) -> None:
     busy.grant("idle", "ExternalTable, AutomatedFlows")
     busy.grant("spare", "ExternalTable, AutomatedFlows", "Other")
     busy.external("Veiled", f"h'{CONTAINER}/in'", "Other")
@@ -262,7 +262,7 @@ def test_a_monitor_sees_the_same_findings_as_an_admin(busy: Busy) -> None:
     assert audit.unread == ()
 
 
-def test_without_the_assigned_identities_orphans_are_not_looked_for_and_that_is_said(busy: Busy) -> None:
+def test_without_the_assigned_identities_orphans_are_not_checked_and_that_is_reported(busy: Busy) -> None:
     plant(busy)
     audit = busy.session.audit()
     assert {one for one in found(audit, busy) if one[0] == "orphan"} == set()

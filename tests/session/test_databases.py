@@ -34,7 +34,7 @@ def session(cluster: LocalCluster) -> Iterator[Session]:
         yield opened
 
 
-def test_a_pretty_name_stands_for_its_database(cluster: LocalCluster, session: Session) -> None:
+def test_a_pretty_name_refers_to_its_database(cluster: LocalCluster, session: Session) -> None:
     loader = cluster.identities[0].object_id
     assert session.database_scope("field REPORTS") == Scope.database("a1")
     assert session.databases("Field reports") == ("a1",)
@@ -47,7 +47,7 @@ def test_a_pretty_name_stands_for_its_database(cluster: LocalCluster, session: S
     assert list(found.policies) == [Scope.database("a1")]
 
 
-def test_a_pretty_name_of_two_databases_stands_for_neither(session: Session) -> None:
+def test_a_pretty_name_of_two_databases_refers_to_neither(session: Session) -> None:
     assert session.databases("Twins") == ()
     with pytest.raises(InputError, match="no database 'Twins'"):
         session.database_scope("Twins")
@@ -55,7 +55,7 @@ def test_a_pretty_name_of_two_databases_stands_for_neither(session: Session) -> 
         session.run("print 1", "Twins")
 
 
-def test_a_name_goes_before_a_pretty_name(session: Session) -> None:
+def test_a_name_takes_precedence_over_a_pretty_name(session: Session) -> None:
     session.run(".alter database c3 prettyname 'b2'")
     assert session.database_scope("B2") == Scope.database("b2")
     session.run(".alter database c3 prettyname 'Twins'")
@@ -124,7 +124,7 @@ def test_a_change_of_the_cluster_alone_needs_no_list_of_databases() -> None:
     assert ".show databases" not in connection.sent
 
 
-def test_a_cluster_that_knows_no_such_policy_says_so_in_one_sentence() -> None:
+def test_a_cluster_without_the_policy_is_reported_in_one_sentence() -> None:
     refusal = ServiceError("Syntax error: token not recognised", code="BadRequest_SyntaxError", status=400)
     session = Session("there", Elsewhere(refusal), history=False)
     for ask in (session.read, lambda: session.run(".show cluster policy managed_identity")):
@@ -134,7 +134,7 @@ def test_a_cluster_that_knows_no_such_policy_says_so_in_one_sentence() -> None:
             ask()
 
 
-def test_a_fault_in_a_cell_is_not_taken_for_the_lack_of_the_policy() -> None:
+def test_an_error_in_a_cell_is_not_taken_for_a_missing_policy() -> None:
     refusal = ServiceError("Syntax error: unexpected ')'", code="BadRequest_SyntaxError", status=400)
     session = Session("there", Elsewhere(refusal), history=False)
     for text in (

@@ -74,28 +74,28 @@ def sent(cluster: LocalCluster) -> int:
     return len(cluster._state.authorizations)
 
 
-def test_a_blob_becomes_rows_and_the_result_says_so(
+def test_a_blob_becomes_rows_and_the_result_reports_it(
     cluster: LocalCluster, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # No request to this machine may go through a proxy.
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
-    before, told, waited = rows(session), list[str](), list[float]()
-    done = session.ingest(f"{DATA}/a.csv", "R", identity="LOADER", **NOW, tell=told.append, progress=waited.append)
+    before, reported, waited = rows(session), list[str](), list[float]()
+    done = session.ingest(f"{DATA}/a.csv", "R", identity="LOADER", **NOW, tell=reported.append, progress=waited.append)
     assert rows(session) == before + 2
     assert (done.outcome, done.database, done.table, done.details) == ("succeeded", "Samples", "R", "")
     assert done.operation_id
     loader = cluster.identities[1].object_id
-    assert told == [
+    assert reported == [
         f"Sending {DATA}/a.csv;managed_identity={loader} as csv into Samples.R on test, source ID {done.source_id}.",
         "Queued.",
     ]
     assert waited == sorted(waited)
     [report] = cluster._state.world.reports[SUCCEEDED]
-    assert report.received == 0, "what belongs to everybody must stay in the queue, and seen by all"
+    assert report.received == 0, "the shared message must stay in the queue, visible to all"
 
 
-def test_an_identity_in_the_uri_is_taken_as_it_is(cluster: LocalCluster, session: Session) -> None:
+def test_an_identity_in_the_uri_is_used_unchanged(cluster: LocalCluster, session: Session) -> None:
     loader, mine = (one.object_id for one in cluster.identities[1:])
     before = rows(session)
     uri = f"{DATA}/a.csv;managed_identity={loader}"
@@ -117,7 +117,7 @@ def test_an_identity_in_the_uri_is_taken_as_it_is(cluster: LocalCluster, session
         ("loader", "Nowhere", "There is no database 'Nowhere'"),
     ],
 )
-def test_what_no_policy_allows_is_refused_before_anything_is_sent(
+def test_an_ingestion_that_no_policy_allows_is_refused_before_anything_is_sent(
     cluster: LocalCluster, session: Session, identity: str, database: str, says: str
 ) -> None:
     before = sent(cluster)
@@ -137,16 +137,16 @@ def test_an_identity_that_is_not_assigned_is_refused_before_anything_is_sent(clu
         assert session.ingest(f"{DATA}/a.csv", "R", identity="loader", **NOW).outcome == "succeeded"
 
 
-def test_policies_that_may_not_be_read_stop_nobody_and_are_told(cluster: LocalCluster) -> None:
-    told = list[str]()
+def test_policies_that_may_not_be_read_do_not_stop_an_ingestion_and_are_reported(cluster: LocalCluster) -> None:
+    reported = list[str]()
     loader = cluster.identities[1].object_id
     with opened(cluster, token=cluster.token_for("ingestor", database="Samples")) as session:
-        done = session.ingest(f"{DATA}/a.csv", "R", identity=loader, **NOW, tell=told.append)
+        done = session.ingest(f"{DATA}/a.csv", "R", identity=loader, **NOW, tell=reported.append)
     assert done.outcome == "succeeded"
-    assert told[0].startswith(f"Not checked whether {loader} may be used for NativeIngestion: the policy of the")
+    assert reported[0].startswith(f"Not checked whether {loader} may be used for NativeIngestion: the policy of the")
 
 
-def test_a_failure_gives_the_reason_of_the_cluster(cluster: LocalCluster, session: Session) -> None:
+def test_a_failure_reports_the_clusters_reason(cluster: LocalCluster, session: Session) -> None:
     with pytest.raises(IngestionError, match="Storage Blob Data Reader is needed on") as caught:
         session.ingest(f"{CLOSED}/a.csv", "R", identity="loader", **NOW)
     found = caught.value.ingestion
@@ -171,7 +171,7 @@ def test_silence_is_unknown_and_not_guessed(cluster: LocalCluster, session: Sess
     assert caught.value.ingestion.outcome == "unknown"
     assert "perhaps of another attempt, the cluster notes: the storage refuses" in caught.value.message
     look = caught.value.hint.partition(" by ")[2]
-    assert len(session.run(look).rows) >= 1, "the line of the hint runs as it stands"
+    assert len(session.run(look).rows) >= 1, "the line in the hint works as written"
     assert waited[-1] == 0.2
     assert session.ingest(f"{DATA}/a.csv", "R", identity="loader", wait=0).outcome == "queued"
 
@@ -196,13 +196,13 @@ def test_a_read_only_session_and_a_wrong_table_send_nothing(cluster: LocalCluste
         ("http://[::1]:8080", ""),
     ],
 )
-def test_where_a_cluster_ingests_follows_from_its_name(url: str, ingests: str) -> None:
+def test_the_ingestion_endpoint_follows_from_the_clusters_name(url: str, ingests: str) -> None:
     with kqlmi.connect(url, auth="none", history=False) as session:
         assert session.target is not None
         assert session.target.ingest_url == ingests
 
 
-def test_a_cluster_of_which_that_is_not_known_and_plain_http_are_refused(cluster: LocalCluster) -> None:
+def test_an_unknown_ingestion_endpoint_and_plain_http_are_refused(cluster: LocalCluster) -> None:
     for url, says in (("", "is not known"), ("http://ingest-c.example.org", "https only")):
         with opened(cluster, ingest_url=url) as session, pytest.raises(InputError, match=says):
             session.ingest(f"{DATA}/a.csv", "R", identity="loader")
@@ -237,7 +237,7 @@ def test_the_credential_of_the_session_stays_open(cluster: LocalCluster) -> None
         ("{0}/kqlmi-ingest?sig=PLANTED", ServiceError, "did not take the message (status 403)"),
     ],
 )
-def test_a_queue_that_fails_is_told_at_once_and_its_signature_is_not(
+def test_a_failing_queue_is_reported_at_once_without_its_signature(
     cluster: LocalCluster, session: Session, queue: str, error: type[KqlmiError], says: str
 ) -> None:
     cluster._state.elsewhere = {"SecuredReadyForAggregationQueue": [queue.format(cluster.ingest_url)]}
@@ -253,7 +253,7 @@ def test_a_queue_that_fails_is_told_at_once_and_its_signature_is_not(
     assert cluster.token not in shown
 
 
-def test_an_endpoint_that_refuses_or_is_not_there_is_told(cluster: LocalCluster) -> None:
+def test_an_endpoint_that_refuses_or_is_unreachable_is_reported(cluster: LocalCluster) -> None:
     with opened(cluster, ingest_url=cluster.url) as session, pytest.raises(ServiceError, match="does not take this"):
         session.ingest(f"{DATA}/a.csv", "R", identity="loader")
     with (
@@ -263,7 +263,7 @@ def test_an_endpoint_that_refuses_or_is_not_there_is_told(cluster: LocalCluster)
         session.ingest(f"{DATA}/a.csv", "R", identity="loader")
 
 
-def test_an_endpoint_that_breaks_has_queued_nothing(cluster: LocalCluster) -> None:
+def test_an_endpoint_that_fails_has_queued_nothing(cluster: LocalCluster) -> None:
     with (
         stand_in(None) as (url, _),
         opened(cluster, ingest_url=url.rpartition("/")[0]) as session,
@@ -293,23 +293,23 @@ def stand_in(
 
 
 @pytest.mark.parametrize("answer", [None, Answer(503, b"", {"x-ms-error-code": "ServerBusy"}), Answer(429, b"")])
-def test_what_a_queue_may_have_taken_is_sent_to_no_other(
+def test_a_message_that_a_queue_may_have_accepted_is_sent_to_no_other(
     cluster: LocalCluster, session: Session, answer: Answer | None
 ) -> None:
-    told = list[str]()
+    reported = list[str]()
     with ExitStack() as stack:
         opened_queues = [stack.enter_context(stand_in(answer)) for _ in range(3)]
         cluster._state.elsewhere = {"SecuredReadyForAggregationQueue": [url for url, _ in opened_queues]}
         with pytest.raises(IngestionError, match="is not known") as caught:
-            session.ingest(f"{DATA}/a.csv", "R", identity="loader", wait=0, mapping="m", tell=told.append)
+            session.ingest(f"{DATA}/a.csv", "R", identity="loader", wait=0, mapping="m", tell=reported.append)
     assert caught.value.ingestion.outcome == "unknown"
     assert len([one for _, messages in opened_queues for one in messages]) == 1
-    assert "as csv with the mapping m into" in told[0]
-    assert told[1:] == ["The answer of the queue was lost."]
+    assert "as csv with the mapping m into" in reported[0]
+    assert reported[1:] == ["The answer of the queue was lost."]
 
 
 @pytest.mark.parametrize("first", ["http://127.0.0.1:1/q?sig=PLANTED", "{0}/kqlmi-ingest?sig=PLANTED"])
-def test_a_queue_that_certainly_took_nothing_is_passed_over(
+def test_a_queue_that_certainly_accepted_nothing_is_skipped(
     cluster: LocalCluster, session: Session, first: str
 ) -> None:
     good = f"{cluster.ingest_url}/kqlmi-ingest?sig={cluster._state.signature}"
@@ -319,24 +319,24 @@ def test_a_queue_that_certainly_took_nothing_is_passed_over(
     assert rows(session) == before + 2
 
 
-def test_an_interrupt_before_a_blob_is_sent_says_so(cluster: LocalCluster, session: Session) -> None:
-    told, before = list[str](), sent(cluster)
+def test_an_interrupt_before_a_blob_is_sent_reports_that(cluster: LocalCluster, session: Session) -> None:
+    reported, before = list[str](), sent(cluster)
 
     def tell(sentence: str) -> None:
-        told.append(sentence)
+        reported.append(sentence)
         signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(RequestInterruptedError, match=r"^Interrupted before .*: nothing was queued\.$") as caught:
         session.ingest(f"{DATA}/a.csv", "R", identity="loader", tell=tell)
     assert not caught.value.sent
-    assert len(told) == 1
-    assert told[0].startswith(f"Sending {DATA}/a.csv;managed_identity=")
+    assert len(reported) == 1
+    assert reported[0].startswith(f"Sending {DATA}/a.csv;managed_identity=")
     assert sent(cluster) == before
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals go to a thread on POSIX only")
-def test_an_interrupt_while_a_blob_is_sent_says_that_it_may_come(cluster: LocalCluster, session: Session) -> None:
-    told, over = list[str](), threading.Event()
+def test_an_interrupt_while_a_blob_is_sent_reports_that_it_may_arrive(cluster: LocalCluster, session: Session) -> None:
+    reported, over = list[str](), threading.Event()
 
     def interrupt() -> None:
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
@@ -346,18 +346,18 @@ def test_an_interrupt_while_a_blob_is_sent_says_that_it_may_come(cluster: LocalC
         cluster._state.elsewhere = {"SecuredReadyForAggregationQueue": [url]}
         try:
             with pytest.raises(RequestInterruptedError, match="is not known, source ID") as caught:
-                session.ingest(f"{DATA}/a.csv", "R", identity="loader", tell=told.append)
+                session.ingest(f"{DATA}/a.csv", "R", identity="loader", tell=reported.append)
         finally:
             over.set()
     assert len(messages) == 1
     assert caught.value.sent
     assert "PLANTED" not in str(caught.value)
     session.run(caught.value.hint.partition(" by ")[2])  # the line in the hint works as written
-    source = told[0].rpartition(" ")[2]
+    source = reported[0].rpartition(" ")[2]
     assert source in str(caught.value)
 
 
-def test_an_interrupt_of_the_wait_says_that_the_ingestion_goes_on(cluster: LocalCluster, session: Session) -> None:
+def test_an_interrupt_of_the_wait_reports_that_the_ingestion_continues(cluster: LocalCluster, session: Session) -> None:
     # A queue of reports that stays empty.
     empty = f"{cluster.ingest_url}/kqlmi-successful?sig={cluster._state.signature}"
     cluster._state.elsewhere = {"FailedIngestionsQueue": [empty]}
@@ -369,7 +369,7 @@ def test_an_interrupt_of_the_wait_says_that_the_ingestion_goes_on(cluster: Local
 def answered(status: int, code: str = "") -> HttpResponseError:
     error = HttpResponseError("refused")
     error.status_code = status
-    error.error_code = code  # as azure-storage-queue sets it# type: ignore[attr-defined]  # as azure-storage-queue leaves it
+    error.error_code = code  # type: ignore[attr-defined]  # as azure-storage-queue sets it
     return error
 
 
@@ -403,20 +403,20 @@ def test_a_missing_extra_is_named(session: Session, monkeypatch: pytest.MonkeyPa
         session.ingest(f"{DATA}/a.csv", "R", identity="loader")
 
 
-def test_no_secret_shows_anywhere(
+def test_no_secret_is_shown_anywhere(
     cluster: LocalCluster, session: Session, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level("DEBUG")
-    told = list[str]()
-    done = session.ingest(f"{DATA}/a.csv", "R", identity="loader", **NOW, tell=told.append)
+    reported = list[str]()
+    done = session.ingest(f"{DATA}/a.csv", "R", identity="loader", **NOW, tell=reported.append)
     for uri in (
         f"{DATA}/a.csv?sv=1&sig=PLANTED",
         f"{DATA}/a.csv;PLANTED",
         f"{DATA}/a.csv?sig=PLANTED;managed_identity=system",
     ):
         with suppress(InputError):
-            session.ingest(uri, "R", identity="loader", tell=told.append)
-    shown = f"{caplog.text} {capfd.readouterr()} {told} {done!r} {session!r} {session.target!r}"
+            session.ingest(uri, "R", identity="loader", tell=reported.append)
+    shown = f"{caplog.text} {capfd.readouterr()} {reported} {done!r} {session!r} {session.target!r}"
     assert done.source_id in shown
     assert "sig=****" in shown
     for secret in ("PLANTED", cluster.token, cluster._state.signature, *cluster._state.authorizations):

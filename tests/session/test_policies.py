@@ -182,7 +182,9 @@ def test_an_identity_that_was_just_assigned_is_known_by_each_of_its_names(place:
         ("nobody", {"cluster", "Samples", "Other", "Third"}, 1),
     ],
 )
-def test_no_more_is_asked_than_tells_who_is_meant(place: Place, name: str, policies: set[str], azure: int) -> None:
+def test_only_the_requests_that_resolve_an_identity_are_sent(
+    place: Place, name: str, policies: set[str], azure: int
+) -> None:
     if name == "nobody":
         with pytest.raises(InputError, match="nor assigned"):
             place.session.identity(name)
@@ -230,7 +232,7 @@ def test_each_policy_in_question_is_read_once(place: Place, call: Callable[[Sess
     assert place.counts() == (dict.fromkeys(policies, 1), 1)
 
 
-def test_a_text_that_names_a_client_id_is_answered_with_the_object_id(place: Place) -> None:
+def test_a_client_id_in_a_text_is_answered_with_the_object_id(place: Place) -> None:
     wanted = ids(place.cluster, "exporter")
     text = (
         f"externaldata (x: string) [h'https://a.blob.core.windows.net/c/x.csv;managed_identity={wanted['client ID']}']"

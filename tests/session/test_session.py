@@ -60,7 +60,7 @@ def test_a_plan_then_apply_reaches_what_was_desired_and_a_second_plan_is_empty(
     assert [session.policy(scope) for scope in desired] == [None, None]
 
 
-def test_the_system_identity_that_was_asked_for_by_word_is_the_one_that_is_echoed(session: Session) -> None:
+def test_the_system_identity_granted_by_word_is_recognised_in_the_answer(session: Session) -> None:
     session.apply(session.plan({SAMPLES: Policy.empty().grant("system", "ExportRequest")}))
     policy = session.policy(SAMPLES)
     assert policy is not None
@@ -76,7 +76,7 @@ def test_the_system_identity_may_be_named_by_its_guid(cluster: LocalCluster, ses
         assert session.access(name, "externaltable", database="samples").allowed
 
 
-def test_access_gives_no_verdict_on_what_does_not_exist(session: Session) -> None:
+def test_access_returns_no_verdict_for_a_missing_database(session: Session) -> None:
     with pytest.raises(InputError, match="Did you mean Samples"):
         session.access("system", "ExternalTable", database="Sampels")
     with pytest.raises(InputError, match="Did you mean ExternalTable"):
@@ -101,7 +101,7 @@ def test_a_write_by_anyone_but_an_all_databases_admin_is_forbidden(cluster: Loca
         assert caught.value.type_name == "Kusto.Common.Svc.Exceptions.UnauthorizedOperationException"
 
 
-def test_a_read_only_session_refuses_writes_before_they_leave(cluster: LocalCluster) -> None:
+def test_a_read_only_session_refuses_writes_before_they_are_sent(cluster: LocalCluster) -> None:
     with kqlmi.connect(cluster.url, token=cluster.token, read_only=True) as session:
         with pytest.raises(InputError, match="read-only"):
             session.run(".delete database ['Samples'] policy managed_identity")
@@ -143,13 +143,13 @@ def test_databases_are_found_by_glob(session: Session) -> None:
         "https://x:99999",
     ],
 )
-def test_a_url_that_may_hold_a_secret_is_refused_and_not_repeated(url: str) -> None:
+def test_a_url_that_may_contain_a_secret_is_refused_and_not_repeated(url: str) -> None:
     with pytest.raises(InputError, match="not the URL") as caught:
         kqlmi.connect(url)
     assert "secret" not in str(caught.value)
 
 
-def test_local_is_a_world_of_its_own_that_ends_with_the_session() -> None:
+def test_local_starts_a_separate_cluster_that_ends_with_the_session() -> None:
     with kqlmi.connect("local") as session:
         url = session.connection._target.query_url  # type: ignore[attr-defined]
         assert len(session.databases()) == 4

@@ -10,7 +10,7 @@ from kqlmi.errors import ServiceError
 from kqlmi.local.cluster import LocalCluster
 from kqlmi.model.statement import Statement
 from kqlmi.session import Session
-from tests.mending import carry_out
+from tests.printed_lines import run_printed_line
 
 CONTAINER = "https://acct.blob.core.windows.net/data"
 CALLOUT = "sandbox_artifacts"
@@ -39,10 +39,10 @@ class World:
             self.session.run(text, database or None)
         return caught.value
 
-    def mend(self, line: str) -> None:
-        carry_out(self.cluster, self.session, line)
+    def fix(self, line: str) -> None:
+        run_printed_line(self.cluster, self.session, line)
 
-    def mend_until_it_works(self, text: str) -> list[str]:
+    def fix_until_it_works(self, text: str) -> list[str]:
         """Run a text, apply the fix that each refusal prints, and repeat; return the gates that were closed."""
         gates: list[str] = []
         for _ in range(6):
@@ -54,7 +54,7 @@ class World:
                 assert explained
                 assert explained.certain
                 gates.append(explained.kind)
-                self.mend(explained.fixes[0])
+                self.fix(explained.fixes[0])
             else:
                 return gates
         raise AssertionError(gates)
@@ -105,7 +105,7 @@ FLOWS: dict[str, tuple[str, list[str], str]] = {
 
 
 @pytest.mark.parametrize("flow", FLOWS)
-def test_each_printed_mend_opens_its_gate_and_the_text_then_succeeds(world: World, flow: str) -> None:
+def test_each_printed_fix_opens_its_gate_and_the_text_then_succeeds(world: World, flow: str) -> None:
     text, gates, before = FLOWS[flow]
     places = (at(world.mine, "/a.csv"), at(world.mine), at(world.mine, "/out"), world.mine)
     if before == "table":
@@ -115,7 +115,7 @@ def test_each_printed_mend_opens_its_gate_and_the_text_then_succeeds(world: Worl
         world.session.undo()
     if before == "store":
         world.session.run(f".create external table S {SHAPE} ({at(world.store, '/s')})")
-    assert world.mend_until_it_works(text.format(*places)) == gates
+    assert world.fix_until_it_works(text.format(*places)) == gates
 
 
 def test_the_error_of_a_cell_ends_with_the_narrowest_grant(world: World) -> None:
@@ -128,7 +128,7 @@ def test_the_error_of_a_cell_ends_with_the_narrowest_grant(world: World) -> None
     assert error.hint.endswith(f"%kqlmi grant {world.mine} SandboxArtifacts --cluster --on=here")
 
 
-def test_an_identity_that_is_not_assigned_and_a_flow_that_takes_none_are_told_apart(world: World) -> None:
+def test_an_unassigned_identity_and_a_flow_without_identities_are_distinguished(world: World) -> None:
     stranger = "11111111-2222-3333-4444-555555555555"
     assert gate(world, f"externaldata (a: string) [{at(stranger, '/a.csv')}]") == ("assignment", ())
     assert gate(world, "evaluate http_request('https://example.org;managed_identity=system')") == ("flow", ())
@@ -147,7 +147,7 @@ def test_a_refusal_for_another_reason_blames_no_identity(world: World) -> None:
     assert world.session.refusal.explanation is None
 
 
-def test_without_the_words_of_a_local_cluster_the_policies_still_tell(world: World) -> None:
+def test_without_a_local_clusters_details_the_policies_still_explain_it(world: World) -> None:
     error = world.refusal(f"externaldata (a: string) [{at(world.mine, '/a.csv')}]")
     bare = ServiceError("Access denied", code="BadRequest", type_name="Some.Exception", status=400)
     text = Statement(f"externaldata (a: string) [{at(world.mine, '/a.csv')}]")
@@ -174,11 +174,11 @@ def test_without_the_words_of_a_local_cluster_the_policies_still_tell(world: Wor
         "Nope | union (externaldata (a: string) [{0}])",
     ],
 )
-def test_an_error_of_its_own_is_not_blamed_on_the_missing_grant(world: World, text: str) -> None:
+def test_an_unrelated_error_is_not_blamed_on_the_missing_grant(world: World, text: str) -> None:
     assert "grant" not in world.refusal(text.format(at(world.mine, "/a.csv"))).hint
 
 
-def test_check_tells_what_would_be_allowed_and_sends_nothing(world: World) -> None:
+def test_check_reports_what_would_be_allowed_and_sends_nothing(world: World) -> None:
     text = f"externaldata (a: string) [{at(world.mine, '/a.csv')}] | union (external_table('T'))"
     (verdict,) = world.session.check(text)
     assert verdict.access.allowed is False
@@ -190,7 +190,7 @@ def test_check_tells_what_would_be_allowed_and_sends_nothing(world: World) -> No
     assert not any("externaldata" in str(one) for one in ran)
 
 
-def test_check_says_what_cannot_be_told_and_what_takes_no_identity(world: World) -> None:
+def test_check_reports_what_is_unknown_and_what_takes_no_identity(world: World) -> None:
     unknown, none = world.session.check(
         "declare query_parameters(u: string); externaldata (a: string) [u] "
         "| union (evaluate http_request('https://example.org;managed_identity=system'))"
@@ -210,7 +210,7 @@ def test_check_reads_only_the_policies_that_decide(world: World) -> None:
     assert len(world.session.run(".show commands").rows) == before + 4
 
 
-def test_whoever_may_read_no_policy_is_told_so(world: World) -> None:
+def test_a_user_who_may_read_no_policy_sees_that(world: World) -> None:
     token = world.cluster.token_for("ingestor", database="My db")
     with kqlmi.connect(world.cluster.url, token=token, database="My db") as session:
         (verdict,) = session.check(f"externaldata (a: string) [{at(world.mine, '/a.csv')}]")

@@ -94,14 +94,14 @@ class Entra:
 
     def federated(self, **claims: Any) -> str:
         """Return the token of a service account, signed as by its cluster."""
-        told = {
+        reply = {
             "iss": ISSUER,
             "sub": SUBJECT,
             "aud": "api://AzureADTokenExchange",
             "exp": int(time.time()) + 600,
             **claims,
         }
-        return jwt.encode(told, self.key, "RS256")
+        return jwt.encode(reply, self.key, "RS256")
 
     def answer(self, request: Request) -> Answer:
         """Answer a request as the endpoints of a tenant do."""
@@ -130,8 +130,8 @@ class Entra:
         _check_scope(form)
         code = secrets.token_hex(16)
         self._codes[code] = self.pending
-        told = {"user_code": "KQL5MI7AB", "verification_uri": "https://microsoft.com/devicelogin", "message": "unused"}
-        return Answer(200, {**told, "device_code": code, "expires_in": 900, "interval": 0})
+        reply = {"user_code": "KQL5MI7AB", "verification_uri": "https://microsoft.com/devicelogin", "message": "unused"}
+        return Answer(200, {**reply, "device_code": code, "expires_in": 900, "interval": 0})
 
     def _token(self, form: dict[str, str], tenant: str, authority: str) -> Answer:
         grant = form.get("grant_type")
@@ -142,7 +142,7 @@ class Entra:
                 "unsupported_grant_type", 70003, f"The app requested an unsupported grant type '{grant}'."
             )
         if tenant != TENANT:
-            raise _RefusedError("invalid_request", 53003, "An application signs in to a tenant of its own.")
+            raise _RefusedError("invalid_request", 53003, "An application signs in to its own tenant.")
         if form.get("client_id") != CLIENT:
             raise _RefusedError("unauthorized_client", 700016, "Application was not found in the directory.")
         _check_scope(form)
@@ -187,7 +187,7 @@ class Entra:
     def _is_ours(self, header: dict[str, Any]) -> bool:
         known = {"x5t": hashes.SHA1(), "x5t#S256": hashes.SHA256()}  # noqa: S303 - Entra identifies certificates by it
         found = [(header[name], self.certificate.fingerprint(kind)) for name, kind in known.items() if name in header]
-        return bool(found) and all(_base64(print_) == told.rstrip("=") for told, print_ in found)
+        return bool(found) and all(_base64(print_) == reply.rstrip("=") for reply, print_ in found)
 
     def _device_token(self, form: dict[str, str], authority: str) -> Answer:
         code = form.get("device_code", "")
@@ -210,9 +210,9 @@ class Entra:
             "iat": int(time.time()),
             "exp": int(time.time()) + 3600,
         }
-        told = {"token_type": "Bearer", "expires_in": 3599, "access_token": self.token, "scope": form.get("scope", "")}
+        reply = {"token_type": "Bearer", "expires_in": 3599, "access_token": self.token, "scope": form.get("scope", "")}
         client_info = _base64(json.dumps({"uid": _USER, "utid": TENANT}).encode())
-        return Answer(200, {**told, "id_token": jwt.encode(claims, self.key, "RS256"), "client_info": client_info})
+        return Answer(200, {**reply, "id_token": jwt.encode(claims, self.key, "RS256"), "client_info": client_info})
 
 
 @contextmanager

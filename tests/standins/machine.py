@@ -58,8 +58,8 @@ class Machine:
         found = self._identity(query, {"client_id": CLIENT_ID, "object_id": OBJECT_ID, "msi_res_id": RESOURCE_ID})
         if not found:
             return _refusal("invalid_request", "Identity not found")
-        told = {"access_token": self.token, "expires_in": "86400", "resource": RESOURCE, "token_type": "Bearer"}
-        return Answer(200, told)
+        body = {"access_token": self.token, "expires_in": "86400", "resource": RESOURCE, "token_type": "Bearer"}
+        return Answer(200, body)
 
     def _identity(self, query: dict[str, str], known: dict[str, str]) -> str:
         """Return the identity that a query names, or an empty text; a query may name only one."""

@@ -62,13 +62,13 @@ def serve(answer: Callable[[Request], Answer], tls: ssl.SSLContext | None = None
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            told = answer(Request(self.command, self.path, self.headers, body))
-            self.send_response(told.status)
-            for name, value in {"Content-Type": "application/json", **told.headers}.items():
+            result = answer(Request(self.command, self.path, self.headers, body))
+            self.send_response(result.status)
+            for name, value in {"Content-Type": "application/json", **result.headers}.items():
                 self.send_header(name, value)
-            self.send_header("Content-Length", str(len(told.content)))
+            self.send_header("Content-Length", str(len(result.content)))
             self.end_headers()
-            self.wfile.write(told.content)
+            self.wfile.write(result.content)
 
         do_POST = do_GET  # noqa: N815 - the base class looks it up by this name
 

@@ -112,7 +112,7 @@ TAKEN = [
 
 
 @pytest.mark.parametrize(("line", "value"), TAKEN, ids=[line[:40] for line, _ in TAKEN])
-def test_both_faces_take_a_line_for_the_same(both: Both, line: str, value: str) -> None:
+def test_both_faces_interpret_a_line_alike(both: Both, line: str, value: str) -> None:
     assert both(line) == (value, value)
 
 
@@ -160,10 +160,10 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("line", "sentence"), REFUSED, ids=[line[:40] for line, _ in REFUSED])
-def test_both_faces_refuse_a_line_by_the_same_sentence(both: Both, line: str, sentence: str) -> None:
-    for said in both(line):
-        assert said.startswith(f"kqlmi: {sentence}")
-        assert said.count("\n") == 1
+def test_both_faces_refuse_a_line_with_the_same_message(both: Both, line: str, sentence: str) -> None:
+    for output in both(line):
+        assert output.startswith(f"kqlmi: {sentence}")
+        assert output.count("\n") == 1
 
 
 # Places in which a secret may be typed by mistake; if the word there is quoted, as a file name is, the secret is removed.
@@ -191,10 +191,10 @@ PLACES = [
 @pytest.mark.parametrize("secret", SECRETS)
 @pytest.mark.parametrize("line", PLACES)
 def test_neither_face_repeats_a_secret_in_a_wrong_place(both: Both, line: str, secret: str) -> None:
-    for said in both(line.format(secret)):
-        assert said.startswith("kqlmi: ")
-        assert "PLANTED" not in said
-        assert "hunter2" not in said
+    for output in both(line.format(secret)):
+        assert output.startswith("kqlmi: ")
+        assert "PLANTED" not in output
+        assert "hunter2" not in output
 
 
 def test_an_unclosed_quote_is_refused_without_what_follows_it() -> None:
@@ -204,13 +204,13 @@ def test_an_unclosed_quote_is_refused_without_what_follows_it() -> None:
 
 
 @pytest.mark.parametrize("line", ["probe --help", "probe a --help b", "help probe", "probe --hunter2 --help --cluster"])
-def test_both_faces_explain_a_verb_wherever_help_is_asked_for(both: Both, line: str) -> None:
+def test_both_faces_explain_a_verb_wherever_help_is_requested(both: Both, line: str) -> None:
     usage = (
         "kqlmi probe IDENTITY [USAGES…] [--database DATABASE] [--cluster] [--format FORMAT] [--wait WAIT] [--name NAME]"
     )
-    for said in both(line):
-        assert said.startswith(f"{usage}\n\nProbe 100 % of kqlmi, %s and %(prog)s.\n")
+    for output in both(line):
+        assert output.startswith(f"{usage}\n\nProbe 100 % of kqlmi, %s and %(prog)s.\n")
 
 
-def test_words_are_cut_at_blanks_outside_quotes() -> None:
+def test_words_are_split_at_blanks_outside_quotes() -> None:
     assert split("connect 'a b' \"c d\" #x") == ["connect", "a b", "c d", "#x"]

@@ -17,7 +17,7 @@ ORPHAN = "0badc0de-0000-4000-8000-000000000000"
 
 @pytest.mark.parametrize("error", [ConnectionFailedError("Away."), RequestInterruptedError("Interrupted.")])
 @pytest.mark.parametrize("options", [[], ["--json"]])
-def test_what_landed_is_told_where_a_plan_that_helps_on_cannot_be_made(
+def test_the_outcome_is_reported_even_if_a_follow_up_plan_cannot_be_made(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -38,7 +38,7 @@ def test_what_landed_is_told_where_a_plan_that_helps_on_cannot_be_made(
         monkeypatch.setattr(Session, "without", without)
         monkeypatch.setenv("KQLMI_TOKEN", cluster.token)
         status = main(["apply", str(saved), "--on", cluster.url, "--auth", "token", "--yes", *options])
-    told = capsys.readouterr()
+    reported = capsys.readouterr()
     assert status == 3
-    assert "The 1 before it landed." in told.err
-    assert ('"outcome": "partly applied"' in told.out) is bool(options)
+    assert "The 1 before it landed." in reported.err
+    assert ('"outcome": "partly applied"' in reported.out) is bool(options)

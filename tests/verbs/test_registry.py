@@ -50,7 +50,7 @@ def bare(cluster: LocalCluster, capsys: pytest.CaptureFixture[str]) -> Iterator[
         assert (printed.out, printed.err) == ("", "")
 
 
-def test_a_plan_comes_as_an_offer_which_nothing_has_registered_or_sent(bare: Bare) -> None:
+def test_a_plan_is_returned_as_an_offer_that_is_neither_registered_nor_sent(bare: Bare) -> None:
     offer = bare("grant mi-adx-export AzureAI --database Sam*")
     assert isinstance(offer, Offer)
     assert offer.plan.summary == "1 to grant, 0 to revoke, 3 unchanged"
@@ -61,7 +61,7 @@ def test_a_plan_comes_as_an_offer_which_nothing_has_registered_or_sent(bare: Bar
     assert "AzureAI" not in policy.to_json()
 
 
-def test_apply_asks_for_leave_before_it_sends(bare: Bare) -> None:
+def test_apply_asks_for_confirmation_before_it_sends(bare: Bare) -> None:
     offer = bare("grant mi-adx-export SqlRequest --database Samples")
     assert isinstance(offer, Offer)
     session = bare.sessions.get()
@@ -73,7 +73,7 @@ def test_apply_asks_for_leave_before_it_sends(bare: Bare) -> None:
     assert isinstance(bare("undo"), Offer)
 
 
-def test_what_is_listed_comes_as_rows(bare: Bare) -> None:
+def test_lists_are_returned_as_rows(bare: Bare) -> None:
     for line in ("show", "access mi-adx-export", "access --matrix", "usages", "workflows export", "new", "connections"):
         found = bare(line)
         assert isinstance(found, Rows), line

@@ -123,7 +123,7 @@ def test_data_connections_are_named_as_not_read(busy: Busy) -> None:
     assert "Azure Resource Manager" in discovery.doubt("DataConnection", SAMPLES)
 
 
-def test_missing_rights_degrade_and_never_fail_the_whole(busy: Busy) -> None:
+def test_missing_permissions_degrade_the_result_and_never_fail_it(busy: Busy) -> None:
     token = busy.cluster.token_for("ingestor", database="Samples")
     with kqlmi.connect(busy.cluster.url, token=token, history=False) as session:
         assert needs(session.discover()) == set()
@@ -156,7 +156,7 @@ def test_a_source_that_is_refused_or_broken_is_named_and_proves_nothing(refused:
                 assert outcome in discovery.doubt(usage, SAMPLES)
 
 
-def test_databases_that_cannot_be_listed_fail_it() -> None:
+def test_discovery_fails_if_databases_cannot_be_listed() -> None:
     with pytest.raises(ForbiddenError):
         found({".show databases": ForbiddenError("no")})
 
@@ -183,7 +183,7 @@ _EXPORT = ("Name", "ExternalTableName", "ExportProperties", "IsDisabled", "Query
 _NO_KEY = table(*_EXPORT, rows=[["E", "T", "{}", 0, "R"]])
 
 
-def test_an_export_without_a_key_is_read_from_the_script_and_is_unknown_without_that() -> None:
+def test_an_export_without_a_key_is_read_from_the_script_and_is_unknown_without_it() -> None:
     script = table(
         "DatabaseSchemaScript",
         rows=[[f".create-or-alter continuous-export ['E'] to table ['T'] with (managedIdentity='{ONE}') <| R"]],
@@ -209,7 +209,7 @@ def test_an_export_without_a_key_is_read_from_the_script_and_is_unknown_without_
         ([f"it's \"{BLOB};managed_identity={ONE}"], {ONE}),
     ],
 )
-def test_what_an_external_table_shows_is_told_and_what_is_masked_is_unknown(
+def test_the_unmasked_parts_of_an_external_table_are_reported_and_the_masked_ones_are_unknown(
     strings: list[str], identities: set[str | None]
 ) -> None:
     for value in (strings, json.dumps(strings)):
@@ -227,7 +227,7 @@ def test_a_sql_table_is_read_as_one() -> None:
     assert needs(found({".show external tables": answer})) == {(ONE, "ExternalTable", "Samples")}
 
 
-def test_policies_that_rest_are_idle_and_those_that_are_null_are_none() -> None:
+def test_disabled_policies_are_idle_and_null_policies_do_not_exist() -> None:
     policy = json.dumps(
         [
             {"IsEnabled": False, "Source": "S", "Query": "S", "ManagedIdentity": ONE},
@@ -287,7 +287,7 @@ def requests(*texts: str, state: str = "Completed", database: str = "Samples") -
     return found({".show commands-and-queries": answer}).needs
 
 
-def test_commands_that_define_something_are_no_use_by_themselves() -> None:
+def test_commands_that_define_something_are_not_a_use_on_their_own() -> None:
     where = f"'{BLOB};managed_identity={ONE}'"
     assert not requests(
         f".create external table T (a: int) kind=storage dataformat=csv ({where})",
@@ -311,11 +311,11 @@ def test_commands_that_define_something_are_no_use_by_themselves() -> None:
         (".ingest-from-storage-queued into table T <| .list blobs ({})", "NativeIngestion"),
     ],
 )
-def test_requests_that_ran_or_failed_are_told_apart(text: str, usage: str) -> None:
+def test_requests_that_ran_are_distinguished_from_those_that_failed(text: str, usage: str) -> None:
     where = f"'{BLOB};managed_identity={ONE}'"
-    for state, told in (("Completed", "past"), ("Failed", "refused")):
+    for state, reported in (("Completed", "past"), ("Failed", "refused")):
         [need] = requests(text.format(where), state=state)
-        assert (need.identity, need.usage, need.state) == (ONE, usage, told)
+        assert (need.identity, need.usage, need.state) == (ONE, usage, reported)
 
 
 def test_a_failed_ingestion_shows_the_identity_that_it_names() -> None:
@@ -329,7 +329,7 @@ def test_a_failed_ingestion_shows_the_identity_that_it_names() -> None:
     assert discovery.needs[0].state == "refused"
 
 
-def test_what_other_sources_repeat_counts_where_they_are_silent() -> None:
+def test_what_other_sources_repeat_counts_if_the_first_source_is_silent() -> None:
     where = f"'{BLOB};managed_identity={ONE}'"
     script = f".create-or-alter external table ['T'] (a: int) kind=storage dataformat=csv ({where})"
     name = ".show database ['Samples'] schema as csl script"
@@ -360,6 +360,6 @@ def test_hidden_strings_leave_a_doubt_and_names_stay_data(busy: Busy) -> None:
     assert not any("\n" in str(one) for need in discovery.needs for one in need.evidence)
 
 
-def test_databases_that_follow_another_cluster_are_told() -> None:
+def test_follower_databases_are_reported() -> None:
     listed = table("DatabaseName", "DatabaseAccessMode", rows=[["Samples", "ReadOnlyFollowing"]])
     assert found({".show databases": listed}).followers == {SAMPLES}

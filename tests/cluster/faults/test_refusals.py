@@ -36,8 +36,8 @@ AT_ONCE = Retrying(Patience(attempts=1))
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[Service]:
-    with serve() as told:
-        yield told
+    with serve() as started:
+        yield started
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ BODIES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize(("status", "body"), [*itertools.product(STATUSES, BODIES)])
-def test_what_kusto_did_not_write_proves_nothing(
+def test_an_error_that_kusto_did_not_write_proves_nothing(
     service: Service, connection: KustoConnection, status: int, body: str
 ) -> None:
     service.answer(status, BODIES[body])
@@ -81,7 +81,7 @@ def test_what_kusto_did_not_write_proves_nothing(
 
 
 @pytest.mark.parametrize("status", STATUSES)
-def test_kustos_own_error_proves_that_nothing_happened_where_its_status_is_a_refusal(
+def test_kustos_own_error_proves_that_nothing_happened_if_its_status_is_a_refusal(
     service: Service, connection: KustoConnection, status: int
 ) -> None:
     service.answer(status, one_api("No."))
@@ -90,7 +90,7 @@ def test_kustos_own_error_proves_that_nothing_happened_where_its_status_is_a_ref
     assert ("not known" in error.hint) is not (400 <= status < 500)
 
 
-def test_a_401_that_asks_for_a_bearer_token_is_the_services_own(service: Service, connection: KustoConnection) -> None:
+def test_a_401_that_requests_a_bearer_token_is_from_the_service(service: Service, connection: KustoConnection) -> None:
     service.answer(401, b"", WWW_Authenticate='Bearer authorization_uri="https://login.example"')
     error = raised(connection)
     assert isinstance(error, UnauthorizedError)
@@ -120,7 +120,9 @@ def test_a_json_error_of_any_shape_shows_its_message(service: Service, connectio
 
 
 @pytest.mark.parametrize("body", [PAGE, b"{}", b'{"Tables": []}', b"[]", b"1", b'{"Tables": [{}]}', b"null", b'"x"'])
-def test_a_success_that_is_no_answer_proves_nothing(service: Service, connection: KustoConnection, body: bytes) -> None:
+def test_a_success_without_a_valid_answer_proves_nothing(
+    service: Service, connection: KustoConnection, body: bytes
+) -> None:
     service.answer(200, body)
     error = raised(connection)
     assert isinstance(error, AnswerError)
@@ -164,7 +166,7 @@ def test_a_certificate_that_is_not_trusted_is_named_and_nothing_was_sent(tmp_pat
         ("503 Busy", "503", False),
     ],
 )
-def test_a_proxy_that_refuses_the_way_is_named_with_its_status(
+def test_a_proxy_that_refuses_to_connect_is_named_with_its_status(
     monkeypatch: pytest.MonkeyPatch, status: str, says: str, lasting: bool  # noqa: FBT001
 ) -> None:  # fmt: skip
     def refuse(there: socket.socket) -> None:
@@ -182,7 +184,7 @@ def test_a_proxy_that_refuses_the_way_is_named_with_its_status(
     assert "HTTPS_PROXY" in error.hint
 
 
-def test_a_proxy_that_is_not_there_is_told_from_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_proxy_is_distinguished_from_an_unreachable_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{free.getsockname()[1]}")
@@ -191,7 +193,7 @@ def test_a_proxy_that_is_not_there_is_told_from_the_cluster(monkeypatch: pytest.
             never_sent(raised(connection), "the proxy cannot be reached")
 
 
-def test_what_speaks_no_tls_got_nothing() -> None:
+def test_a_server_without_tls_received_nothing() -> None:
     with (
         talker(lambda there: there.sendall(b"HTTP/1.1 400 Bad\r\n\r\n")) as port,
         closing(connected(f"https://127.0.0.1:{port}")) as connection,
@@ -199,7 +201,7 @@ def test_what_speaks_no_tls_got_nothing() -> None:
         never_sent(raised(connection), "because TLS failed")
 
 
-def test_a_refused_connection_and_a_name_that_is_not_known_got_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_connection_and_an_unknown_host_received_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         with closing(connected(f"http://127.0.0.1:{free.getsockname()[1]}")) as connection:
@@ -216,7 +218,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
     "begins", [b"HTTP/1.1 200 OK\r\nX: ", HEAD + b"Content-Length: 9999\r\n\r\n", HEAD + b"\r\n"],
     ids=["within the headers", "within the body", "within a body without length"],
 )  # fmt: skip
-def test_a_server_that_drips_does_not_outlive_the_time_of_the_request(
+def test_a_server_that_drips_does_not_exceed_the_timeout_of_the_request(
     monkeypatch: pytest.MonkeyPatch, begins: bytes
 ) -> None:
     over = threading.Event()

@@ -38,10 +38,10 @@ class Waits:
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
-        self.told: list[str] = []
+        self.reported: list[str] = []
 
     def retrying(self) -> Retrying:
-        return Retrying(Patience(sleep=self.seconds.append), self.told.append)
+        return Retrying(Patience(sleep=self.seconds.append), self.reported.append)
 
 
 @pytest.fixture
@@ -69,7 +69,9 @@ def connection(service: Service, waits: Waits) -> Iterator[KustoConnection]:
     ],
     ids=["429", "429 of a gateway", "429 with a wait", "503", "502", "504 of a gateway", "reset"],
 )
-def test_a_read_is_sent_again_after_what_passes(service: Service, connection: KustoConnection, answer: Answer) -> None:
+def test_a_read_is_retried_after_a_transient_error(
+    service: Service, connection: KustoConnection, answer: Answer
+) -> None:
     service.answers = [answer, answer, GOOD]
     assert connection.execute(READ).rows == (["a"],)
     assert service.texts == [READ] * 3
@@ -89,7 +91,7 @@ def test_a_read_is_sent_again_after_what_passes(service: Service, connection: Ku
     ],
     ids=["400", "403", "401", "500", "503 for good", "504 of Kusto", "no answer of Kusto"],
 )
-def test_a_read_is_not_sent_again_after_what_stays(
+def test_a_read_is_not_retried_after_a_permanent_error(
     service: Service, connection: KustoConnection, waits: Waits, answer: Answer
 ) -> None:
     service.answers = [answer, GOOD]
@@ -112,7 +114,7 @@ def test_a_write_that_may_have_landed_is_never_sent_twice(
     assert service.texts == [WRITE]
 
 
-def test_a_write_that_the_service_says_it_did_not_run_is_sent_again(
+def test_a_write_that_the_service_reports_as_not_run_is_sent_again(
     service: Service, connection: KustoConnection
 ) -> None:
     service.answers = [THROTTLED, THROTTLED, GOOD]
@@ -120,7 +122,7 @@ def test_a_write_that_the_service_says_it_did_not_run_is_sent_again(
     assert service.texts == [WRITE] * 3
 
 
-def test_a_policy_command_is_left_to_what_checks_the_policy_before(
+def test_a_policy_command_is_retried_only_by_code_that_checks_the_policy_first(
     service: Service, connection: KustoConnection
 ) -> None:
     service.answers = [THROTTLED, GOOD]
@@ -129,7 +131,7 @@ def test_a_policy_command_is_left_to_what_checks_the_policy_before(
     assert len(service.asked) == 1
 
 
-def test_an_interrupt_while_a_policy_command_waits_says_that_it_changed_nothing(
+def test_an_interrupt_while_a_policy_command_waits_reports_that_nothing_changed(
     service: Service, connection: KustoConnection
 ) -> None:
     def interrupt(_: float) -> None:
@@ -156,7 +158,7 @@ def at(held: socket.socket) -> Target:
 
 
 @pytest.mark.parametrize("text", [READ, WRITE])
-def test_what_never_left_is_sent_when_the_cluster_is_back(text: str, held: socket.socket) -> None:
+def test_a_request_that_was_never_sent_is_sent_when_the_cluster_is_back(text: str, held: socket.socket) -> None:
     back = []
 
     def start(_: float) -> None:
@@ -211,14 +213,14 @@ def in_seconds(seconds: float) -> str:
 
 
 @pytest.mark.parametrize("wait", [lambda: "7", lambda: in_seconds(8)], ids=["seconds", "date"])
-def test_the_wait_that_the_cluster_asks_for_is_kept_and_told(
+def test_the_wait_that_the_cluster_requests_is_kept_and_reported(
     service: Service, connection: KustoConnection, waits: Waits, wait: Callable[[], str]
 ) -> None:
     service.answers = [Answer(429, one_api("Too many."), {"Retry-After": wait()}), GOOD]
     connection.execute(READ)
     [seconds] = waits.seconds
     assert 6 <= seconds <= 8 + Patience().first
-    assert waits.told == [f"The cluster is busy. Trying again in {seconds:.0f} s…"]
+    assert waits.reported == [f"The cluster is busy. Trying again in {seconds:.0f} s…"]
 
 
 @pytest.mark.parametrize("wait", ["61", "3000", in_seconds(9000)], ids=["a minute", "an hour", "date"])
@@ -232,9 +234,7 @@ def test_a_wait_that_is_too_long_is_left_to_the_user(
 
 
 @pytest.mark.parametrize("wait", ["soon", "-1", "", "1e9"])
-def test_a_wait_that_cannot_be_read_is_none(
-    service: Service, connection: KustoConnection, waits: Waits, wait: str
-) -> None:
+def test_an_invalid_wait_is_ignored(service: Service, connection: KustoConnection, waits: Waits, wait: str) -> None:
     service.answers = [Answer(429, one_api("Too many."), {"Retry-After": wait}), GOOD]
     connection.execute(READ)
     assert len(waits.seconds) == 1
@@ -248,17 +248,17 @@ def test_all_attempts_fit_into_the_timeout(service: Service, connection: KustoCo
     assert (len(service.asked), waits.seconds) == (1, [])
 
 
-def test_a_refusal_after_a_role_was_granted_is_waited_for_and_says_why(
+def test_a_refusal_after_a_role_was_granted_is_retried_and_explained(
     service: Service, connection: KustoConnection, waits: Waits
 ) -> None:
     service.answers = [GOOD, FORBIDDEN, FORBIDDEN, GOOD]
     connection.execute(GRANT)
     assert connection.execute(READ).rows == (["a"],)
     assert waits.seconds == [Patience().role_wait] * 2
-    assert "role was granted a moment ago" in waits.told[0]
+    assert "role was granted a moment ago" in waits.reported[0]
 
 
-def test_a_refusal_that_no_fresh_role_ends_is_waited_for_once(
+def test_a_refusal_that_a_fresh_role_does_not_end_is_retried_once(
     service: Service, connection: KustoConnection, waits: Waits
 ) -> None:
     service.answers = [GOOD, FORBIDDEN]
@@ -270,7 +270,7 @@ def test_a_refusal_that_no_fresh_role_ends_is_waited_for_once(
     assert len(service.asked) == 1 + Patience().role_attempts + 1 + 1
 
 
-def test_a_role_that_was_refused_or_granted_long_ago_is_not_waited_for(service: Service) -> None:
+def test_a_role_that_was_refused_or_granted_long_ago_causes_no_retry(service: Service) -> None:
     service.answers = [FORBIDDEN, FORBIDDEN, GOOD, FORBIDDEN]
     waited: list[float] = []
     patience = Patience(fresh=0, sleep=waited.append)
@@ -299,7 +299,7 @@ def test_a_role_that_was_refused_or_granted_long_ago_is_not_waited_for(service: 
         ("print '.add database D admins'", False),
     ],
 )
-def test_what_grants_a_role_is_told_by_its_words(text: str, grants: bool) -> None:  # noqa: FBT001
+def test_a_command_that_grants_a_role_is_recognised_by_its_words(text: str, grants: bool) -> None:  # noqa: FBT001
     assert grants_role(Statement(text)) is grants
 
 
@@ -307,7 +307,7 @@ SCOPES = [Scope.cluster(), *(Scope.database(f"D{place}") for place in range(20))
 POLICY = Answer(body=v1([["", "null"]], "EntityName", "Policy"))
 
 
-def test_a_scope_that_gives_no_answer_does_not_fail_the_rest(service: Service) -> None:
+def test_a_scope_that_does_not_answer_does_not_fail_the_others(service: Service) -> None:
     target = Target(service.url, sign_in("none"))
     with closing(KustoConnection(target, retrying=Retrying(Patience(attempts=1)))) as made:
         service.answers = [POLICY, RESET, GATEWAY, THROTTLED, POLICY]
@@ -321,7 +321,7 @@ def test_a_scope_that_gives_no_answer_does_not_fail_the_rest(service: Service) -
         _ = found.permitted
 
 
-def test_where_no_scope_is_answered_for_reading_ends_soon(service: Service) -> None:
+def test_if_no_scope_answers_reading_ends_soon(service: Service) -> None:
     service.answers = [RESET]
     target = Target(service.url, sign_in("none"))
     many = [Scope.database(f"D{place}") for place in range(200)]

@@ -52,9 +52,9 @@ def set_of_tables(found: Mapping[str, Sequence[Any]], severity: int = 4, words: 
 
 
 def frames(found: Mapping[str, Sequence[Any]], completion: Sequence[Any] = ()) -> list[dict[str, Any]]:
-    header, _, told, end = v2([], list(completion))
+    header, _, primary, end = v2([], list(completion))
     kinds = {"FrameType": "DataTable", "TableKind": "PrimaryResult", "TableId": 1}
-    return [header, *({**table(name, rows, "a", "b"), **kinds} for name, rows in found.items()), told, end]
+    return [header, *({**table(name, rows, "a", "b"), **kinds} for name, rows in found.items()), primary, end]
 
 
 def within(answer: dict[str, Any], **fields: Any) -> dict[str, Any]:
@@ -129,7 +129,7 @@ def test_of_several_errors_the_one_with_a_code_is_raised(service: Service, conne
         (set_of_tables(ONE, 2, None), "Error"),
     ],
 )
-def test_an_error_without_words_is_one_all_the_same(
+def test_an_error_without_a_message_is_still_an_error(
     service: Service, connection: KustoConnection, answer: Any, says: str
 ) -> None:
     service.answer(200, answer)
@@ -177,7 +177,7 @@ def test_a_table_that_the_contents_list_and_that_is_not_there_is_an_error(missin
 
 
 @pytest.mark.parametrize("severity", [3, 4, 6])
-def test_what_is_no_error_does_not_raise(severity: int) -> None:
+def test_a_status_that_is_not_an_error_does_not_raise(severity: int) -> None:
     assert results.read(set_of_tables(ONE, severity), version=1).rows == tuple(ROWS)
     assert results.read(frames(ONE, [["kqlmi;1", 4 + severity, "Stats"]]), version=2).rows == tuple(ROWS)
     assert results.read({**v1(ROWS, "a", "b"), "Exceptions": []}, version=1).rows == tuple(ROWS)
@@ -194,7 +194,7 @@ def test_an_answer_without_a_result_is_not_whole(kinds: list[str]) -> None:
 
 
 @given(st.data())
-def test_an_answer_that_is_cut_short_is_never_taken_for_whole(data: st.DataObject) -> None:
+def test_a_truncated_answer_is_never_taken_for_a_complete_one(data: st.DataObject) -> None:
     whole = frames({"x": ROWS, "y": ROWS}, [["kqlmi;1", 4, "{}"]])
     cut = data.draw(st.integers(0, len(whole) - 1))
     with pytest.raises(PartialAnswerError):

@@ -132,7 +132,7 @@ def test_dynamic_is_python_objects_whether_it_came_as_json_or_as_its_text() -> N
         ("string", 5),
     ],
 )
-def test_a_value_that_is_none_of_its_type_is_kept_and_said(type_name: str, value: Any) -> None:
+def test_a_value_that_does_not_match_its_type_is_kept_and_reported(type_name: str, value: Any) -> None:
     assert fallback(type_name, value).tolist() == [value]
 
 

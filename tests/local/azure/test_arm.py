@@ -177,7 +177,7 @@ def test_a_wrong_identity_block_changes_nothing(arm: Arm, cluster: LocalCluster,
     assert cluster.identities == before
 
 
-def test_none_may_remain_only_if_it_is_said(arm: Arm, cluster: LocalCluster) -> None:
+def test_no_identity_may_remain_only_if_the_type_says_so(arm: Arm, cluster: LocalCluster) -> None:
     arm.assign("SystemAssigned")
     status, body = arm.ask("PATCH", f"{cluster.resource_id}?{API}", {"identity": {"type": BOTH}})
     assert (status, "would remain" in body["error"]["message"]) == (400, True)
@@ -219,7 +219,7 @@ def test_a_wrong_api_version_is_refused(arm: Arm, cluster: LocalCluster, query: 
         "{group}/providers/Microsoft.Kusto/locations/local/operationResults/none",
     ],
 )
-def test_what_is_not_there_is_404(arm: Arm, cluster: LocalCluster, path: str) -> None:
+def test_a_missing_resource_is_404(arm: Arm, cluster: LocalCluster, path: str) -> None:
     group = cluster.resource_id.partition("/providers")[0]
     status, body = arm.ask("GET", f"{path.format(group=group)}?{API}")
     assert status == 404
@@ -279,7 +279,7 @@ def test_data_connections_are_created_shown_changed_and_deleted(arm: Arm, grante
 
 
 @pytest.mark.usefixtures("granted")
-def test_the_client_of_this_version_leaves_the_kind_out_and_is_refused(arm: Arm) -> None:
+def test_the_client_of_this_version_omits_the_kind_and_is_refused(arm: Arm) -> None:
     model: Any = EventHubDataConnection
     body = model(location="local", event_hub_resource_id="x", consumer_group="y")
     body.pop("kind", None)
@@ -325,7 +325,7 @@ def test_an_identity_may_be_named_like_a_provider(arm: Arm) -> None:
     assert arm.create("microsoft.kusto").name == "microsoft.kusto"
 
 
-def test_a_data_connection_goes_with_its_database(arm: Arm, granted: LocalCluster, client: Client) -> None:
+def test_a_data_connection_is_dropped_with_its_database(arm: Arm, granted: LocalCluster, client: Client) -> None:
     place = (*arm.place, "Samples")
     arm.kusto.data_connections.begin_create_or_update(*place, "dc", connection(granted)).wait()
     client.mgmt(".drop database Samples", "My other db")
@@ -333,12 +333,12 @@ def test_a_data_connection_goes_with_its_database(arm: Arm, granted: LocalCluste
     assert list(arm.kusto.data_connections.list_by_database(*place)) == []
 
 
-def test_a_body_that_is_no_json_object_is_refused(arm: Arm, cluster: LocalCluster) -> None:
+def test_a_body_that_is_not_a_json_object_is_refused(arm: Arm, cluster: LocalCluster) -> None:
     assert arm.ask("PATCH", f"{cluster.resource_id}?{API}", [1])[0] == 400
     assert arm.ask("PATCH", f"{cluster.resource_id}?{API}", {"identities": {}})[0] == 400
 
 
-def test_a_change_of_what_is_no_longer_there_is_refused(arm: Arm, cluster: LocalCluster) -> None:
+def test_a_change_to_a_deleted_resource_is_refused(arm: Arm, cluster: LocalCluster) -> None:
     shown: Any = arm.kusto.clusters.get(*arm.place)
     only = {"etag": shown.etag, "match_condition": MatchConditions.IfNotModified}
     arm.kusto.clusters.begin_update(*arm.place, {"identity": {"type": "UserAssigned"}}, **only).wait()
@@ -347,7 +347,7 @@ def test_a_change_of_what_is_no_longer_there_is_refused(arm: Arm, cluster: Local
     assert names(cluster) == ["loader", "exporter"]
 
 
-def test_a_reader_reads_and_nobody_else_does(arm: Arm, cluster: LocalCluster) -> None:
+def test_only_a_reader_may_read(arm: Arm, cluster: LocalCluster) -> None:
     for role, read in (("Reader", 200), ("none", 403)):
         token = cluster.arm_options_for(role)["credential"].get_token().token
         assert arm.ask("GET", f"{cluster.resource_id}?{API}", token=token)[0] == read

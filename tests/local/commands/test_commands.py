@@ -91,7 +91,7 @@ def test_what_the_engine_would_change_is_refused(client: Any, text: str, says: s
         assert client.mgmt(text) == [{"Count": 1}]
 
 
-def test_roles_that_are_given_take_effect_and_end(cluster: Any, connect: Any, client: Any) -> None:
+def test_granted_roles_take_effect_and_end(cluster: Any, connect: Any, client: Any) -> None:
     token = cluster.token_for("viewer", database="My other db")
     someone = connect(cluster, token)
     fqn = someone.query("print x = current_principal()", "My other db")[0]["x"]
@@ -137,7 +137,7 @@ COMMANDS = (
         ("database admin", "My other db", (False, False, False, False)),
     ],
 )
-def test_each_role_may_do_what_it_may(
+def test_each_role_may_do_what_is_documented(
     cluster: Any, connect: Any, role: str, database: str | None, allowed: tuple[bool, ...]
 ) -> None:
     someone = connect(cluster, cluster.token_for(role, database=database))
@@ -172,7 +172,7 @@ WRITES = [
 
 @pytest.mark.parametrize("text", WRITES)
 @pytest.mark.parametrize("value", [True, "true"])
-def test_request_readonly_lets_nothing_be_written(client: Any, text: str, value: object) -> None:
+def test_request_readonly_allows_no_writes(client: Any, text: str, value: object) -> None:
     assert "request_readonly" in client.refusal(text, request_readonly=value).description
     assert client.mgmt(".show journal", request_readonly=True) == []
 
@@ -195,7 +195,7 @@ def test_the_journal_orders_changes_and_keeps_both_states(client: Any) -> None:
     assert client.mgmt(".show journal | where EventTimestamp <= now() | count") == [{"Count": 42}]
 
 
-def test_requests_are_listed_to_their_owners_and_to_those_who_watch(cluster: Any, connect: Any, client: Any) -> None:
+def test_requests_are_listed_for_their_owners_and_for_monitors(cluster: Any, connect: Any, client: Any) -> None:
     viewer = connect(cluster, cluster.token_for("viewer", database="Samples"))
     viewer.query("print x = h'secret'", client_request_id="mine;1")
     viewer.refusal("Nope", query=True)
@@ -247,7 +247,7 @@ def test_callout_rules_are_shown_replaced_merged_and_deleted(client: Any) -> Non
         assert client.refusal(f".alter cluster policy callout '{wrong}'").code == "General_BadRequest"
 
 
-def test_the_cluster_says_what_it_is(reader: Any) -> None:
+def test_the_cluster_describes_itself(reader: Any) -> None:
     assert "kqlmi local cluster" in reader.mgmt(".show version")[0]["ProductVersion"]
     assert reader.mgmt(".show cluster | project IsAdmin") == [{"IsAdmin": 1}]
 
@@ -256,7 +256,7 @@ def test_the_cluster_says_what_it_is(reader: Any) -> None:
     "text",
     [".show capacities", ".show databases details", ".create view V on table T { T }", ".drop tablets"],
 )
-def test_a_command_that_it_does_not_know_is_refused(reader: Any, text: str) -> None:
+def test_an_unknown_command_is_refused(reader: Any, text: str) -> None:
     error = reader.refusal(text)
     assert (error.status, error.code) == (400, "BadRequest_SyntaxError")
 
@@ -281,11 +281,11 @@ def test_concurrent_merges_are_all_kept(client: Any) -> None:
     ("text", "culprit"),
     [(".whoami", "'whoami'"), (".show tabel A", "'tabel'"), (".show", "ends too early"), (".alter x y", "'x'")],
 )
-def test_a_typo_is_answered_by_the_word_that_was_not_understood(reader: Any, text: str, culprit: str) -> None:
-    said = reader.refusal(text).description
-    assert culprit in said
-    assert "expected" not in said
-    assert len(said) < 200
+def test_an_error_for_a_typo_names_the_unknown_word(reader: Any, text: str, culprit: str) -> None:
+    detail = reader.refusal(text).description
+    assert culprit in detail
+    assert "expected" not in detail
+    assert len(detail) < 200
 
 
 def test_a_table_gains_columns_and_keeps_its_rows(client: Any) -> None:

@@ -70,7 +70,7 @@ def test_alter_replaces_and_alter_merge_only_adds(client: Any, cluster: Any) -> 
     assert granted(client) == [("loader", "All")]
 
 
-def test_an_identity_that_comes_twice_gets_both_usages(client: Any, cluster: Any) -> None:
+def test_an_identity_that_is_listed_twice_gets_both_usages(client: Any, cluster: Any) -> None:
     twice = payload(entry("system", "All"), entry(cluster.identities[0].object_id, "SqlRequest"))
     client.mgmt(f".alter cluster policy managed_identity {twice}")
     assert granted(client) == [("system", "All, SqlRequest")]
@@ -131,7 +131,7 @@ def test_every_spelling_of_a_name_means_the_same_in_the_four_commands(client: An
     assert client.policy("database ['My other db']") == "null"
 
 
-def test_without_a_name_the_database_in_context_is_meant(client: Any) -> None:
+def test_without_a_name_the_database_in_context_is_used(client: Any) -> None:
     client.mgmt(".alter database policy managed_identity '[]'", "My other db")
     client.mgmt(".alter-merge database policy managed_identity '[]'", "My other db")
     (row,) = client.mgmt(".show database policy managed_identity", "my OTHER db")
@@ -177,7 +177,7 @@ def test_every_payload_literal_means_the_same(client: Any, verb: str, literal: s
         ".alter cluster policy managed_identity'[]'|project Policy='null'",
     ],
 )
-def test_blanks_and_comments_may_stand_anywhere(client: Any, text: str) -> None:
+def test_blanks_and_comments_are_allowed_anywhere(client: Any, text: str) -> None:
     (row,) = client.mgmt(text)
     assert row["Policy"] == "null"
 
@@ -304,7 +304,7 @@ def test_a_payload_that_is_refused_names_the_culprit_and_changes_nothing(
     assert client.policy() == before
 
 
-def test_a_number_of_a_property_that_nobody_knows_is_kept_to_the_last_digit(client: Any) -> None:
+def test_a_number_in_an_unknown_property_is_kept_to_the_last_digit(client: Any) -> None:
     array = payload({**entry("system", "All"), "x": 7}).replace(": 7", ": 0.1000000000000000000001")
     client.mgmt(f".alter cluster policy managed_identity {array}")
     assert '"x":0.1000000000000000000001}' in client.policy()
@@ -312,11 +312,11 @@ def test_a_number_of_a_property_that_nobody_knows_is_kept_to_the_last_digit(clie
     assert row["Policy"] == client.policy()
 
 
-def test_a_refused_usage_is_named_without_a_suggestion_which_is_the_clients_part(client: Any) -> None:
+def test_a_refused_usage_is_named_and_suggestions_are_left_to_the_client(client: Any) -> None:
     array = payload(entry("system", "ExternalTables"))
-    said = client.refusal(f".alter cluster policy managed_identity {array}").description
-    assert "'ExternalTables'" in said
-    assert "did you mean" not in said.lower()
+    detail = client.refusal(f".alter cluster policy managed_identity {array}").description
+    assert "'ExternalTables'" in detail
+    assert "did you mean" not in detail.lower()
 
 
 def test_one_identity_that_is_not_assigned_refuses_the_whole_array(client: Any) -> None:
@@ -326,7 +326,7 @@ def test_one_identity_that_is_not_assigned_refuses_the_whole_array(client: Any) 
     assert client.policy("database Samples") == "null"
 
 
-def test_a_usage_of_the_future_is_known_only_where_the_cluster_was_started_with_it(client: Any, reader: Any) -> None:
+def test_a_future_usage_is_known_only_if_the_cluster_was_started_with_it(client: Any, reader: Any) -> None:
     text = f".alter cluster policy managed_identity {payload(entry('system', 'futureflow'))}"
     client.mgmt(text)
     assert granted(client) == [("system", "FutureFlow")]

@@ -313,7 +313,7 @@ def test_every_command_has_a_row() -> None:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.text)
-def test_whoever_may_not_run_it_learns_nothing(unchanged: Queries, row: Row) -> None:
+def test_a_caller_who_may_not_run_a_command_learns_nothing(unchanged: Queries, row: Row) -> None:
     before = unchanged.state.world.databases
     for name in (name for name in EVERYONE if name not in row.may):
         answers = {answer(unchanged, name, text, database) for text, database in spellings(row.text)}
@@ -325,13 +325,13 @@ def test_whoever_may_not_run_it_learns_nothing(unchanged: Queries, row: Row) -> 
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.text)
-def test_whoever_may_run_it_is_not_refused_for_a_role(row: Row) -> None:
+def test_a_caller_who_may_run_a_command_is_not_refused_for_a_role(row: Row) -> None:
     for name in row.may:
         assert "not authorized to perform" not in str(answer(filled(), name, first(row))), name
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.may == EVERYONE], ids=lambda row: row.text)
-def test_what_everyone_may_run_shows_nothing_of_others(unchanged: Queries, row: Row) -> None:
+def test_a_command_that_everyone_may_run_shows_nothing_of_others(unchanged: Queries, row: Row) -> None:
     shown = str(answer(unchanged, "nobody", first(row)))
     assert "Samples" not in shown
     assert "True" not in shown
@@ -344,7 +344,7 @@ def test_a_query_of_another_is_not_cancelled(unchanged: Queries) -> None:
     assert answer(unchanged, "database admin", ".cancel query 'of-another'") == (("of-another", "", True),)
 
 
-def test_an_operation_of_another_is_shown_to_whom_its_database_is_shown(unchanged: Queries) -> None:
+def test_an_operation_of_another_is_shown_to_callers_who_may_see_its_database(unchanged: Queries) -> None:
     assert answer(unchanged, "database admin", f".show operation {OPERATION} details") == (("Samples",),)
     missing = "22222222-2222-2222-2222-222222222222"
     answers = [answer(unchanged, "viewer", f".show operation {one} details") for one in (OPERATION, missing)]
@@ -365,7 +365,7 @@ def test_a_query_does_not_reveal_whether_a_database_exists(unchanged: Queries, t
     assert len(refusals) == 1
 
 
-def test_who_creates_a_table_or_function_administers_it_until_it_is_dropped() -> None:
+def test_the_creator_of_a_table_or_function_administers_it_until_it_is_dropped() -> None:
     queries = filled()
     for create, use, drop in (
         (".create function G() { 1 }", ".alter function G() { 2 }", ".drop function G"),

@@ -19,7 +19,7 @@ ARGUMENTS = {
 
 
 @pytest.mark.parametrize("verb", sorted(registry._KNOWN))
-def test_each_command_that_is_known_is_refused_by_its_feature(verb: str) -> None:
+def test_each_known_command_is_refused_with_the_name_of_its_feature(verb: str) -> None:
     for pattern, feature, _flow in registry._KNOWN[verb]:
         text = re.sub(r"\{(\w+):\w+\}", lambda found: ARGUMENTS[found[1]], pattern)
         with pytest.raises(KustoError) as caught:
@@ -31,12 +31,12 @@ def test_each_command_that_is_known_is_refused_by_its_feature(verb: str) -> None
 @pytest.mark.parametrize(
     "text", [".show table T policy cachin", ".show operationz", ".alter table T", ".set T", ".shw"]
 )
-def test_what_is_not_documented_stays_a_syntax_error(text: str) -> None:
+def test_an_undocumented_command_is_a_syntax_error(text: str) -> None:
     with pytest.raises(KustoError, match="SYN0002"):
         match(text)
 
 
-def test_one_that_takes_a_connection_string_answers_an_identity_in_the_published_sentence() -> None:
+def test_an_unsupported_command_with_an_identity_gets_the_published_sentence() -> None:
     text = ".dup-next-ingest into T to h@'https://acct.blob.core.windows.net/data%s'"
     with pytest.raises(KustoError, match="Authentication with a Managed Identity is disabled for this flow"):
         match(text % ";managed_identity=system")

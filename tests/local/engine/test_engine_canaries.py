@@ -47,7 +47,7 @@ def leaning(look_at: str) -> Callable[[Callable[[], object]], Callable[[], objec
 
 
 @pytest.mark.parametrize("canary", CANARIES, ids=str)
-def test_the_engine_is_as_it_is_expected(canary: Canary) -> None:
+def test_the_engine_behaves_as_assumed(canary: Canary) -> None:
     where = f"look at kqlmi.local.{canary.look_at}"
     what = f"duckdb-kql {version('duckdb-kql')}: no longer true that {str(canary).replace('_', ' ')}; {where}"
     try:
@@ -58,7 +58,7 @@ def test_the_engine_is_as_it_is_expected(canary: Canary) -> None:
 
 
 @pytest.mark.parametrize("canary", CANARIES, ids=str)
-def test_the_place_to_look_at_is_there(canary: Canary) -> None:
+def test_the_dependent_code_exists(canary: Canary) -> None:
     room, module, *names = canary.look_at.split(".")
     found: Any = importlib.import_module(f"kqlmi.local.{room}.{module}")
     for name in names:
@@ -66,9 +66,9 @@ def test_the_place_to_look_at_is_there(canary: Canary) -> None:
 
 
 @pytest.mark.parametrize("holds", [lambda: False, lambda: value("1 +")], ids=["false", "error"])
-def test_an_expectation_that_fails_says_where_to_look(holds: Callable[[], object]) -> None:
+def test_a_failing_assumption_names_the_dependent_code(holds: Callable[[], object]) -> None:
     with pytest.raises(AssertionError, match=r"duckdb-kql \d.*; look at kqlmi\.local\.query\.engine\._LIMITS"):
-        test_the_engine_is_as_it_is_expected(Canary(holds, "query.engine._LIMITS"))
+        test_the_engine_behaves_as_assumed(Canary(holds, "query.engine._LIMITS"))
 
 
 def sql(text: str, values: dict[str, Any] | None = None) -> Any:

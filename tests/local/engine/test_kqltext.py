@@ -46,7 +46,7 @@ def test_every_literal_form_becomes_one_plain_literal_of_the_same_value(value: s
 
 @given(TEXT)
 @settings(deadline=None)
-def test_quote_gives_a_literal_of_one_line(value: str) -> None:
+def test_quote_returns_a_literal_on_one_line(value: str) -> None:
     literal = kqltext.quote(value)
     assert next_token(literal, 0).value == value
     assert not set(literal) & {"\r", "\n"}

@@ -17,8 +17,8 @@ import kqlmi
 from kqlmi import local
 from kqlmi.errors import InputError
 from kqlmi.local.cluster import LocalCluster
-from tests.local.flows.carried import connect_hub, give_receiver
 from tests.local.flows.conftest import World
+from tests.local.flows.supported import connect_hub, give_receiver
 from tests.waiting import eventually
 
 
@@ -77,7 +77,7 @@ def test_a_stopped_cluster_writes_no_more(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "extra", [{"$decimal": "abc"}, {"$decimal": "7"}, {"$object": [1]}, {"a": {"$x": [1.5, None]}}]
 )
-def test_no_property_of_a_policy_is_taken_for_a_mark(tmp_path: Path, extra: dict[str, Any]) -> None:
+def test_no_property_of_a_policy_is_taken_for_an_internal_marker(tmp_path: Path, extra: dict[str, Any]) -> None:
     entry = {"ObjectId": "system", "AllowedUsages": "All", "Extra": extra}
     show = ".show cluster policy managed_identity"
     with (
@@ -90,7 +90,7 @@ def test_no_property_of_a_policy_is_taken_for_a_mark(tmp_path: Path, extra: dict
         assert session.run(show).rows == before
 
 
-def test_half_a_character_is_refused_at_the_edge(here: World) -> None:
+def test_an_unpaired_surrogate_is_refused_at_the_edge(here: World) -> None:
     with pytest.raises(InputError, match="surrogate"):
         here.cluster.hub("ns", "hub").send(["\ud800"])
     assert post(here, {"DatabaseName": "Samples", "TableName": "\ud800", "BlobPath": "x"}) == 400
@@ -121,7 +121,7 @@ def test_a_message_is_plain_xml_in_utf_8(here: World, encoding: str, before: str
     "path", ["kqlmi-uploads/x", "kqlmi-uploads/" + "n" * 300, "kqlmi-ingest/messages?sig=%ed%a0%80"]
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT"])
-def test_an_odd_request_is_no_500(here: World, path: str, method: str) -> None:
+def test_an_odd_request_does_not_cause_a_500(here: World, path: str, method: str) -> None:
     request = urllib.request.Request(f"{here.cluster.ingest_url}/{path}", data=b"", method=method)  # noqa: S310
     with pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.urlopen(request)  # noqa: S310
@@ -130,7 +130,7 @@ def test_an_odd_request_is_no_500(here: World, path: str, method: str) -> None:
 
 
 @pytest.mark.parametrize("bad", ['{"t": "2024-01-01T00:00:00.1234567Z"}', '{"a":' * 50_000, '{"a": 1} x'])
-def test_a_bad_event_does_not_hold_the_good_ones_back(here: World, bad: str) -> None:
+def test_a_bad_event_does_not_block_the_good_ones(here: World, bad: str) -> None:
     here.client.mgmt(".drop table R")
     here.client.mgmt(".create table R (a: string, t: datetime)")
     here.grant("database Samples", here.mine, "DataConnection")
@@ -143,7 +143,7 @@ def test_a_bad_event_does_not_hold_the_good_ones_back(here: World, bad: str) -> 
     assert len(here.client.mgmt(".show ingestion failures")) == 1
 
 
-def test_a_failing_update_policy_loses_the_events_and_says_so_once(here: World) -> None:
+def test_a_failing_update_policy_loses_the_events_and_reports_it_once(here: World) -> None:
     here.grant("database Samples", here.mine, "DataConnection, AutomatedFlows")
     here.client.mgmt(f".add database Samples viewers ('aadapp={here.mine}')")
     here.client.mgmt(".create table Made (a: string, b: long)")
@@ -160,7 +160,7 @@ def test_a_failing_update_policy_loses_the_events_and_says_so_once(here: World) 
     assert len(here.client.mgmt(".show ingestion failures")) == 2
 
 
-def test_a_hidden_string_of_a_function_is_shown_to_nobody(here: World, connect: Any) -> None:
+def test_a_hidden_string_of_a_function_is_never_shown(here: World, connect: Any) -> None:
     secret = "sEcReT-99"  # noqa: S105 - the test searches for it
     here.client.mgmt(f".create function F() {{ print h'{secret}' + 1 }}")
     viewer = connect(here.cluster, here.cluster.token_for("viewer"))

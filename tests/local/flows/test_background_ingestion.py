@@ -49,8 +49,8 @@ def test_a_file_that_the_sdk_queues_becomes_rows(here: World, queue: QueuedInges
     queue.ingest_from_blob(blob(here.mine), ingestion_properties=properties())
     eventually(lambda: here.rows("R") == [["x", 1], ["y", 2]])
     here.put("h.tsv", "a\tb\nz\t3\n")
-    told = properties(data_format=DataFormat.TSV, ignore_first_record=True)
-    queue.ingest_from_blob(blob(here.mine, "h.tsv"), ingestion_properties=told)
+    chosen = properties(data_format=DataFormat.TSV, ignore_first_record=True)
+    queue.ingest_from_blob(blob(here.mine, "h.tsv"), ingestion_properties=chosen)
     eventually(lambda: here.rows("R | where a == 'z'") == [["z", 3]])
     assert failures(here) == []
 
@@ -65,15 +65,15 @@ def test_files_and_frames_that_the_sdk_uploads_become_rows(
     eventually(lambda: here.rows("R | order by b asc") == [["f", 1], ["d", 2]])
 
 
-def test_a_queued_file_that_fails_is_noted_and_the_next_goes_on(here: World, queue: QueuedIngestClient) -> None:
-    for source, told in (
+def test_a_queued_file_that_fails_is_recorded_and_the_next_continues(here: World, queue: QueuedIngestClient) -> None:
+    for source, chosen in (
         (blob(here.mine), properties()),
         (blob(here.store, "none.csv"), properties()),
         (BlobDescriptor(f"{CONTAINER}/a.csv;impersonate", size=8), properties()),
         (BlobDescriptor(f"{CONTAINER}/a.csv?sv=1&sig=abcdefgh", size=8), properties()),
         (blob(here.store), properties(ingest_if_not_exists=["x"])),
     ):
-        queue.ingest_from_blob(source, ingestion_properties=told)
+        queue.ingest_from_blob(source, ingestion_properties=chosen)
     queue.ingest_from_blob(blob(here.store), IngestionProperties("Samples", "Nowhere", DataFormat.CSV))
     queue.ingest_from_blob(blob(here.store), properties())
     eventually(lambda: here.rows("R | count") == [[2]])
@@ -86,7 +86,7 @@ def test_a_queued_file_that_fails_is_noted_and_the_next_goes_on(here: World, que
         assert secret not in str([row["IngestionSourcePath"] for row in noted]) + noted[3]["Details"]
 
 
-def test_whoever_queues_must_be_an_ingestor(here: World) -> None:
+def test_queueing_requires_the_ingestor_role(here: World) -> None:
     for role, is_allowed in (("viewer", False), ("ingestor", True)):
         token = here.cluster.token_for(role, database="Samples")
         builder = KustoConnectionStringBuilder.with_aad_user_token_authentication(here.cluster.ingest_url, token)
@@ -129,7 +129,7 @@ def test_blobs_are_listed_and_queued_by_a_command(here: World, ingest: Client) -
     eventually(lambda: here.rows("R | count") == [[3]])
 
 
-def test_what_is_revoked_after_it_was_queued_is_not_ingested(here: World, ingest: Client) -> None:
+def test_a_file_whose_grant_is_revoked_after_queueing_is_not_ingested(here: World, ingest: Client) -> None:
     here.grant("database Samples", here.mine, "NativeIngestion")
     here.assign(here.mine, READER)
     state = here.cluster._state
@@ -154,7 +154,7 @@ def test_what_is_revoked_after_it_was_queued_is_not_ingested(here: World, ingest
         ),
     ],
 )
-def test_the_ingestion_endpoint_refuses_what_it_does_not_carry_out(ingest: Client, text: str, says: str) -> None:
+def test_the_ingestion_endpoint_refuses_what_it_does_not_support(ingest: Client, text: str, says: str) -> None:
     assert says in ingest.refusal(text.format(CONTAINER)).description
 
 
@@ -197,7 +197,7 @@ def connected(here: World) -> Iterator[Connected]:
     made.client.close()
 
 
-def test_events_arrive_while_it_is_granted_and_wait_in_silence_while_it_is_not(connected: Connected) -> None:
+def test_events_arrive_while_the_usage_is_granted_and_otherwise_wait_silently(connected: Connected) -> None:
     here = connected.here
     here.grant("database Samples", here.mine, "DataConnection")
     connected.create()
@@ -218,7 +218,7 @@ def test_events_arrive_while_it_is_granted_and_wait_in_silence_while_it_is_not(c
     assert here.rows("R | where a == 'y'") == [["y", None]]
 
 
-def test_an_event_that_is_no_row_is_noted_and_the_others_arrive(connected: Connected) -> None:
+def test_an_event_that_is_not_a_row_is_recorded_and_the_others_arrive(connected: Connected) -> None:
     here = connected.here
     here.grant("cluster", here.mine, "DataConnection")
     here.cluster.assign_role(here.mine, "sb://namespace.servicebus.windows.net/hub", RECEIVER)

@@ -61,7 +61,7 @@ def test_only_what_is_ingested_after_its_creation_is_exported_and_once(exporting
     assert here.mine in row["ExportProperties"]
 
 
-def test_it_fails_without_the_grant_says_so_and_recovers_without_losing_a_row(exporting: World) -> None:
+def test_without_the_grant_it_fails_records_that_and_later_recovers_every_row(exporting: World) -> None:
     here = exporting
     define(here)
     here.revoke("database Samples")
@@ -94,7 +94,7 @@ def test_its_identity_needs_a_role_in_every_database_that_it_reads(exporting: Wo
     eventually(lambda: "My other db" in "".join(row["Details"] for row in failures(here)))
 
 
-def test_it_rests_while_it_is_disabled_and_goes_on_where_it_stopped(exporting: World) -> None:
+def test_it_pauses_while_disabled_and_continues_where_it_stopped(exporting: World) -> None:
     here = exporting
     define(here, more=", isDisabled=true")
     here.client.mgmt(".ingest inline into table R <| x,1")

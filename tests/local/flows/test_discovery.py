@@ -64,7 +64,7 @@ def test_entities_of_all_databases_are_shown_at_once(furnished: World) -> None:
     assert furnished.store not in str([row for row in rows if row["EntityName"] == "Hidden"])
 
 
-def test_the_script_of_a_database_makes_it_again(furnished: World) -> None:
+def test_the_script_of_a_database_recreates_it(furnished: World) -> None:
     where = f"(h'{CONTAINER}/x;managed_identity={furnished.store}')"
     who = f'Authentication="Active Directory Managed Identity";User Id={furnished.store}'
     by = "partition by (['b c']:string, H:long = hash(a, 3)) pathformat=(['b c'] '/' H)"
@@ -96,7 +96,7 @@ def test_the_script_of_a_database_makes_it_again(furnished: World) -> None:
         assert any(f"{word}" in text for text in script)
 
 
-def test_a_failed_ingestion_is_noted(furnished: World, stranger: str) -> None:
+def test_a_failed_ingestion_is_recorded(furnished: World, stranger: str) -> None:
     text = f".ingest into table R (h'{CONTAINER}/a.csv;managed_identity={stranger}')"
     furnished.client.refusal(text)
     (row,) = furnished.client.mgmt(".show ingestion failures")
@@ -105,7 +105,7 @@ def test_a_failed_ingestion_is_noted(furnished: World, stranger: str) -> None:
     assert row["FailureKind"] == "Permanent"
 
 
-def test_what_ran_is_listed_with_hidden_strings_masked(furnished: World) -> None:
+def test_requests_are_listed_with_hidden_strings_masked(furnished: World) -> None:
     furnished.client.refusal(f"externaldata (a: string) [h'{CONTAINER}/a.csv;sig=abcdefgh']", query=True)
     texts = [row["Text"] for row in furnished.client.mgmt(".show commands-and-queries")]
     assert any("external table T" in text and "h'****'" in text for text in texts)
@@ -128,7 +128,7 @@ def test_functions_are_created_altered_and_dropped(here: World) -> None:
     assert client.refusal(".create function F() { print 1").code == "BadRequest_SyntaxError"
 
 
-def test_names_of_tables_and_external_tables_do_not_meet(here: World) -> None:
+def test_tables_and_external_tables_may_not_share_a_name(here: World) -> None:
     shape = f"(a: string) kind=storage dataformat=csv (h'{CONTAINER};managed_identity={here.store}')"
     here.client.mgmt(f".create external table T {shape}")
     assert here.client.refusal(".create table T (a: string)").code == "BadRequest"
@@ -140,7 +140,7 @@ def test_names_of_tables_and_external_tables_do_not_meet(here: World) -> None:
     assert here.client.refusal("external_table('T')", query=True).code == "BadRequest_EntityNotFound"
 
 
-def test_rights_on_external_tables_are_those_that_are_documented(here: World, connect: Any) -> None:
+def test_permissions_on_external_tables_are_as_documented(here: World, connect: Any) -> None:
     user = connect(here.cluster, here.cluster.token_for("user", database="Samples"))
     admin = connect(here.cluster, here.cluster.token_for("database admin", database="Samples"))
     viewer = connect(here.cluster, here.cluster.token_for("viewer", database="Samples"))
@@ -157,7 +157,7 @@ def test_rights_on_external_tables_are_those_that_are_documented(here: World, co
     assert user.refusal(".drop external table T").status == 403
 
 
-def test_formats_and_kinds_that_are_not_carried_out_are_refused(here: World) -> None:
+def test_unsupported_formats_and_kinds_are_refused(here: World) -> None:
     where = f"(h'{CONTAINER};managed_identity={here.store}')"
     for shape, says in {
         f"kind=delta {where}": "does not support the inference of the schema",

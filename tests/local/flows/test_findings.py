@@ -51,7 +51,7 @@ def test_no_name_of_an_exported_file_leads_anywhere(here: World, property_: str)
         "let k = 1; let f = (k: long) {{ toscalar(R | extend k | evaluate python(typeof(*), '')) }}; print f(9)",
     ],
 )
-def test_what_a_function_of_the_query_itself_would_name_is_not_guessed(here: World, text: str) -> None:
+def test_an_address_from_a_function_in_the_query_is_not_guessed(here: World, text: str) -> None:
     here.client.mgmt(".enable plugin python")
     urls = {name: f"{CONTAINER}/{name}.csv;managed_identity={here.store}" for name in "ab"}
     written = text.format(read=READ, **urls)
@@ -76,7 +76,7 @@ def test_a_column_may_have_the_name_of_a_function(here: World, connect: Any) -> 
     assert "My other db" in viewer.refusal("b | count", query=True).description
 
 
-def test_no_wildcard_meets_external_data(here: World) -> None:
+def test_no_wildcard_matches_external_data(here: World) -> None:
     here.client.mgmt(f".create function G() {{ {READ} [{at(here, 'a.csv')}] }}")
     here.client.mgmt(".create function U() { union * }")
     for text in ("union *, (G())", "union k*, (G())", "U() | union (G())", "G() | union (U())"):
@@ -92,7 +92,7 @@ def test_functions_that_multiply_are_refused(here: World) -> None:
     assert "500 calls" in here.client.refusal("E14() | count", query=True).description
 
 
-def test_a_table_that_is_made_anew_is_exported_from_its_first_row(here: World) -> None:
+def test_a_recreated_table_is_exported_from_its_first_row(here: World) -> None:
     client = here.client
     client.mgmt(f".create external table T (a: string, b: long) kind=storage dataformat=csv ({at(here, 'out')})")
     client.mgmt(f".create-or-alter continuous-export E over (R) to table T with ({INTERVAL}) <| R")
@@ -104,7 +104,7 @@ def test_a_table_that_is_made_anew_is_exported_from_its_first_row(here: World) -
     eventually(lambda: here.rows("external_table('T') | where a == 'n' | count") == [[5]])
 
 
-def test_a_query_sees_what_was_acknowledged_before_it(here: World) -> None:
+def test_a_query_sees_every_change_that_was_acknowledged_before_it(here: World) -> None:
     wrong: list[Any] = []
     done = threading.Event()
 
@@ -130,7 +130,7 @@ def test_a_query_sees_what_was_acknowledged_before_it(here: World) -> None:
     assert wrong == []
 
 
-def test_a_file_appears_at_once_and_as_a_whole(here: World) -> None:
+def test_a_file_appears_atomically(here: World) -> None:
     text = f"inline_external_table (n: long) kind=storage dataformat=csv ({at(here, 'big')}) | count"
     counts: set[int] = set()
     done = threading.Event()
@@ -211,7 +211,7 @@ def test_hidden_strings_are_shown_nowhere(here: World) -> None:
         ".ingest into table R ({loop})",
     ],
 )
-def test_an_odd_place_is_refused_without_a_path_of_the_machine(here: World, text: str) -> None:
+def test_an_odd_location_is_refused_without_revealing_a_path(here: World, text: str) -> None:
     (here.folder / "loop").symlink_to(here.folder / "loop")
     places = {"taken": "a.csv", "inside": "a.csv/x", "long": "n" * 300, "loop": "loop"}
     written = text.format(**{name: at(here, path) for name, path in places.items()})
@@ -230,7 +230,7 @@ def test_an_odd_place_is_refused_without_a_path_of_the_machine(here: World, text
         "evaluate infer_storage_schema(dynamic({'StorageContainers': ['x'], 'DataFormat': 'csv', 'Mode': [1]}))",
     ],
 )
-def test_a_malformed_use_is_400_in_our_words(here: World, text: str) -> None:
+def test_a_malformed_use_is_400_with_a_local_message(here: World, text: str) -> None:
     error = here.client.refusal(text, query=True)
     assert error.status == 400
     assert "kqlmi_" not in error.description

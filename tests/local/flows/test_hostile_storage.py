@@ -126,7 +126,7 @@ def run(here: World, text: str, *, is_query: bool) -> str:
     return str(rows)
 
 
-def test_links_in_a_container_are_no_blobs(trapped: World) -> None:
+def test_links_in_a_container_are_not_blobs(trapped: World) -> None:
     text = (
         f"inline_external_table (a: string, b: long) kind=storage dataformat=csv (h'{CONTAINER};managed_identity={{}}')"
     )

@@ -36,7 +36,7 @@ def ended(here: World, text: str) -> dict[str, Any]:
         (".export async to table E <| R", "ExportToExternalTable", "ExternalTableName Path NumRecords"),
     ],
 )
-def test_async_answers_with_an_operation_whose_details_are_what_the_command_gives(
+def test_async_returns_an_operation_whose_details_are_the_commands_result(
     here: World, command: str, operation: str, columns: str
 ) -> None:
     file = f"h'{CONTAINER}{'/a.csv' if 'ingest' in command else ''};managed_identity={here.store}'"
@@ -56,7 +56,7 @@ def test_an_async_command_that_an_identity_may_not_run_fails_in_the_log(here: Wo
     assert "completed" in here.client.refusal(f".show operation {uuid.uuid4()} details").description
 
 
-def test_a_right_is_asked_for_before_a_command_goes_to_the_background(here: World, connect: Any) -> None:
+def test_permissions_are_checked_before_a_command_goes_to_the_background(here: World, connect: Any) -> None:
     viewer = connect(here.cluster, here.cluster.token_for("viewer", database="Samples"))
     for text in (".set async T <| R", ".set-or-replace async R <| R", ".export async to table E <| R"):
         assert viewer.refusal(text).code == "Forbidden", text
@@ -72,7 +72,7 @@ def test_operations_are_seen_by_those_who_started_or_monitor_them(here: World, c
     assert {"TableCreate", "TableSet"} <= {one["Operation"] for one in here.client.mgmt(".show operations")}
 
 
-def test_a_synchronous_command_keeps_what_it_gave_only_where_it_says_so(here: World) -> None:
+def test_a_synchronous_command_keeps_its_result_only_if_requested(here: World) -> None:
     for options, keeps in (("", False), ("with (persistDetails=true)", True)):
         here.client.mgmt(f".set-or-append New {options} <| R")
         row = here.client.mgmt(".show operations | where Operation == 'TableSetOrAppend' | top 1 by StartedOn desc")[0]
@@ -93,7 +93,7 @@ def test_rows_are_replaced(here: World) -> None:
 @pytest.mark.parametrize(
     "name", ["extend_schema", "folder", "ingestIfNotExists", "docstring", "ingestionMappingReference"]
 )
-def test_an_ingestion_property_that_is_not_carried_out_is_named(here: World, name: str) -> None:
+def test_an_unsupported_ingestion_property_is_named(here: World, name: str) -> None:
     says = f"does not support the property '{name.lower()}'"
     assert says in here.client.refusal(f".set-or-append R with ({name}='x') <| R").description
     assert says in here.client.refusal(f".ingest into table R ('{CONTAINER}/a.csv') with ({name}='x')").description
@@ -108,7 +108,7 @@ def test_properties_may_be_json(here: World) -> None:
         assert "JSON" in here.client.refusal(f".ingest into table R ({file}) with '{wrong}'").description
 
 
-def test_an_export_to_sql_takes_no_identity_and_is_not_carried_out(here: World) -> None:
+def test_an_export_to_sql_takes_no_identity_and_is_not_supported(here: World) -> None:
     for who, says in (
         (
             'Authentication="Active Directory Managed Identity"',

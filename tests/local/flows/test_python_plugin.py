@@ -33,7 +33,7 @@ def test_it_is_off_until_an_admin_enables_it(here: World, connect: Any) -> None:
     assert "not enabled" in here.client.refusal(text, query=True).description
 
 
-def test_rows_flow_in_and_go_on_from_it(python: World) -> None:
+def test_rows_flow_into_and_out_of_the_plugin(python: World) -> None:
     python.client.mgmt(".ingest inline into table R <| x,1\ny,2\nz,3")
     text = """
         let most = 2;
@@ -89,7 +89,7 @@ def test_artifacts_need_the_callout_policy_too(python: World) -> None:
     assert "sandbox_artifacts" in error.description
 
 
-def test_a_grant_at_a_database_has_no_effect_and_the_refusal_says_so(python: World) -> None:
+def test_a_grant_at_a_database_has_no_effect_and_the_refusal_explains_that(python: World) -> None:
     python.client.mgmt(f".alter cluster policy callout '{CALLOUT}'")
     python.grant("database Samples", python.mine, "SandboxArtifacts")
     more = f", external_artifacts=bag_pack('a.csv', '{CONTAINER}/a.csv;managed_identity={python.mine}')"

@@ -39,7 +39,7 @@ def spellings(identity: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("spelling", list(spellings("system")))
-def test_however_a_query_writes_it_the_identity_is_asked_for(here: World, spelling: str) -> None:
+def test_the_identity_is_checked_however_a_query_writes_it(here: World, spelling: str) -> None:
     text = spellings(here.mine)[spelling]
     assert here.missing(text) == "grant"
     here.grant("database Samples", here.mine, "ExternalDataRequest")
@@ -50,7 +50,7 @@ def test_however_a_query_writes_it_the_identity_is_asked_for(here: World, spelli
     assert here.missing(text) == "grant"
 
 
-def test_a_query_parameter_is_asked_for_too(here: World) -> None:
+def test_a_query_parameter_is_checked_too(here: World) -> None:
     text = f"declare query_parameters(u: string); {READ} [u] | count"
     given = {"u": f"{BLOB};managed_identity={here.mine}"}
     assert here.missing(text, parameters=given) == "grant"
@@ -83,7 +83,7 @@ def test_a_function_that_no_query_calls_opens_nothing(here: World) -> None:
     assert here.rows("let T = R; T | count") == [[0]]
 
 
-def test_a_nested_external_table_is_asked_for(here: World) -> None:
+def test_a_nested_external_table_is_checked(here: World) -> None:
     where = f"h@'{CONTAINER};managed_identity={here.mine}'"
     here.grant("database Samples", here.mine, "ExternalTable")
     here.client.mgmt(f".create external table T (a: string, b: long) kind=storage dataformat=csv ({where})")
@@ -98,7 +98,7 @@ def test_a_nested_external_table_is_asked_for(here: World) -> None:
         assert here.missing(text) == "grant"
 
 
-def test_an_external_table_of_another_database_is_judged_by_the_policy_of_its_own(here: World) -> None:
+def test_an_external_table_of_another_database_is_checked_by_its_own_databases_policy(here: World) -> None:
     where = f"h@'{CONTAINER};managed_identity={here.mine}'"
     here.grant("database Samples", here.mine, "ExternalTable")
     here.assign(here.mine, READER)
@@ -142,16 +142,14 @@ def test_a_flow_outside_the_supported_ones_gets_the_documented_sentence(here: Wo
         ("cosmosdb_sql_request('AccountEndpoint=https://a.documents.azure.com/;{}', 'select 1')", "SqlRequest"),
     ],
 )
-def test_a_plugin_that_is_not_carried_out_asks_for_the_grant_and_then_says_so(
-    here: World, plugin: str, usage: str
-) -> None:
+def test_an_unsupported_plugin_checks_the_grant_and_is_then_refused(here: World, plugin: str, usage: str) -> None:
     text = "evaluate " + plugin.format(f'Authentication="Active Directory Managed Identity";User Id={here.mine};')
     assert here.missing(text) == "grant"
     here.grant("database Samples", here.mine, usage)
     assert "does not support" in here.client.refusal(text, query=True).description
 
 
-def test_who_is_impersonated_needs_the_role_and_no_grant(here: World, connect: Callable[..., Any]) -> None:
+def test_an_impersonated_caller_needs_the_role_and_no_grant(here: World, connect: Callable[..., Any]) -> None:
     token = here.cluster.token_for("viewer")
     viewer = connect(here.cluster, token)
     text = f"{READ} [h'{BLOB};impersonate'] | count"
@@ -162,7 +160,7 @@ def test_who_is_impersonated_needs_the_role_and_no_grant(here: World, connect: C
     assert "Storage Blob Data Reader" in here.client.refusal(text, query=True).description
 
 
-def test_the_callout_policy_closes_storage_too(here: World) -> None:
+def test_the_callout_policy_applies_to_storage_too(here: World) -> None:
     here.grant("cluster", here.mine, "All")
     here.assign(here.mine, READER)
     text = f"{READ} [h'{BLOB};managed_identity={here.mine}'] | count"
@@ -172,7 +170,7 @@ def test_the_callout_policy_closes_storage_too(here: World) -> None:
     assert here.missing(text) == "callout"
 
 
-def test_onelake_asks_for_the_grant_before_it_is_refused_as_not_carried_out(here: World) -> None:
+def test_onelake_checks_the_grant_before_it_is_refused_as_unsupported(here: World) -> None:
     where = f"https://onelake.dfs.fabric.microsoft.com/W/L.Lakehouse/Files/a.csv; managed_identity = {here.mine}"
     for text in (
         f"{READ} [h'{where}']",

@@ -85,10 +85,10 @@ def texts(one: Form, object_id: str) -> Iterator[tuple[str, str]]:
     """Yield each text that a form writes as each field takes each of its values in turn."""
     store = Identity(ObjectId(object_id), "store", client_id="cccccccc-1111-2222-3333-444444444444")
     named = {"table": TABLES.get(one.flow, "R"), "source": "Source"}
-    said = {each.name: named.get(each.name, FIRST[each.kind]) for each in one.fields}
+    defaults = {each.name: named.get(each.name, FIRST[each.kind]) for each in one.fields}
     for each in one.fields:
         for value in VALUES[each.kind]:
-            changed = said | {each.name: value}
+            changed = defaults | {each.name: value}
             if "format" in changed and each.kind != "uri":  # a file of that format, or its folder
                 folder = "in" if each.kind == "schema" else changed["format"]
                 changed["uri"] = f"{CONTAINER}/{folder}" + ("" if one.flow in FOLDERS else f"/f.{changed['format']}")
@@ -107,7 +107,7 @@ KQL = [flow for flow, one in FORMS.items() if one.kind == "kql"]
 
 
 @pytest.mark.parametrize("flow", KQL)
-def test_the_local_cluster_takes_every_text_that_a_template_writes(world: World, flow: str) -> None:
+def test_the_local_cluster_accepts_every_text_that_a_template_writes(world: World, flow: str) -> None:
     refused = []
     for what, text in texts(FORMS[flow], world.store):
         if flow == "query_acceleration":
@@ -125,9 +125,9 @@ def test_the_local_cluster_takes_every_text_that_a_template_writes(world: World,
             else:
                 world.client.query(text)
         except KustoApiError as error:
-            told = str(error.error.description)
-            if "does not support" not in told and not any(one in told for one in NOT_THERE):
-                refused.append((what, told))
+            reported = str(error.error.description)
+            if "does not support" not in reported and not any(one in reported for one in NOT_THERE):
+                refused.append((what, reported))
     assert refused == []
 
 

@@ -21,9 +21,9 @@ from kqlmi.notebook.invocation import parse_cell
 from kqlmi.notebook.settings import KqlMI
 from kqlmi.session import Session
 from kqlmi.verbs import Sessions
-from tests.local.flows.carried import FILES, enable_python, impersonating_table, table_at, wait_for_rows, wait_for_run
 from tests.local.flows.conftest import CONTAINER, World
-from tests.mending import carry_out
+from tests.local.flows.supported import FILES, enable_python, impersonating_table, table_at, wait_for_rows, wait_for_run
+from tests.printed_lines import run_printed_line
 
 SIGN_IN = 'options = {"credential": DefaultAzureCredential()}'
 SHAPE = "a: string, b: long"
@@ -43,7 +43,7 @@ class Case:
     ``effect`` returns the rows after the text was run, if its answer does not contain them.
     """
 
-    said: dict[str, str]
+    field_values: dict[str, str]
     rows: list[Any] = field(default_factory=list)
     effect: Callable[[World], list[Any]] | None = None
     prepare: Callable[[World], object] = lambda _here: None
@@ -190,15 +190,15 @@ def app_service(here: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def written_for(here: World, session: Session, flow: str, identity: str = "mine") -> Template:
-    said = dict(CASES[flow].said)
+    field_values = dict(CASES[flow].field_values)
     known = {one.name for one in FORMS[flow].fields}
-    if "hub" in said:
-        said["hub"] = here.cluster.hub("namespace", "hub").resource_id
+    if "hub" in field_values:
+        field_values["hub"] = here.cluster.hub("namespace", "hub").resource_id
     if "ingest_uri" in known:
-        said["ingest_uri"] = here.cluster.ingest_url
+        field_values["ingest_uri"] = here.cluster.ingest_url
     if "client_id" in known:
-        said["client_id"] = here.cluster.identities[1].client_id
-    return session.new(flow, identity=identity, database="samples", **said)
+        field_values["client_id"] = here.cluster.identities[1].client_id
+    return session.new(flow, identity=identity, database="samples", **field_values)
 
 
 def run(here: World, session: Session, template: Template, folder: Path) -> list[Any]:
@@ -238,7 +238,7 @@ def through_the_checklist(here: World, session: Session, template: Template) -> 
         if ACCOUNT in line:  # of a storage account, the local cluster has only the containers
             assert '--role "Storage Blob Data Reader"' in line
         else:
-            carry_out(here.cluster, session, line)
+            run_printed_line(here.cluster, session, line)
 
 
 @pytest.mark.parametrize("flow", CASES)

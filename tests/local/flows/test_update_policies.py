@@ -75,7 +75,7 @@ def test_a_role_in_the_other_database_is_needed_when_it_runs(ready: World) -> No
     assert "My other db" in ready.client.refusal(".ingest inline into table R <| x,7").description
 
 
-def test_policies_follow_one_another_and_a_circle_is_refused(ready: World) -> None:
+def test_policies_run_one_after_another_and_a_cycle_is_refused(ready: World) -> None:
     ready.client.mgmt(".create table Last (a: string, b: long)")
     define(ready, "R | extend b = b + 1", ManagedIdentity=None)
     chained = '[{"Source": "Made", "Query": "Made | extend b = b + 1"}]'

@@ -9,7 +9,8 @@ from azure.kusto.data.exceptions import KustoApiError
 
 from kqlmi.model.usages import USAGES
 from kqlmi.model.workflows import WORKFLOWS
-from tests.local.flows.carried import (
+from tests.local.flows.conftest import CONTAINER, READER, World, details
+from tests.local.flows.supported import (
     FILES,
     FLOWS,
     Flow,
@@ -20,7 +21,6 @@ from tests.local.flows.carried import (
     location,
     table_at,
 )
-from tests.local.flows.conftest import CONTAINER, READER, World, details
 
 BY_ID = {flow.id: flow for flow in FLOWS}
 ROWS = {workflow.id: workflow for workflow in WORKFLOWS}
@@ -62,40 +62,40 @@ class Attempt:
         return {"missing": "database role" if "read database" in error.description else "", **details(error)}
 
 
-def missing(told: dict[str, Any], attempt: Attempt) -> str:
+def missing(outcome: dict[str, Any], attempt: Attempt) -> str:
     """Return the gate that refused; for a failure in the background, it is derived from the text."""
-    if "text" not in told:
-        return str(told["missing"])
-    if told["text"] == "silence":
+    if "text" not in outcome:
+        return str(outcome["missing"])
+    if outcome["text"] == "silence":
         assert attempt.flow.is_silent
         return "silence"
-    if "not assigned" in told["text"]:
+    if "not assigned" in outcome["text"]:
         return "assignment"
-    return "grant" if f"may not be used for {attempt.usage}" in told["text"] else "azure role"
+    return "grant" if f"may not be used for {attempt.usage}" in outcome["text"] else "azure role"
 
 
 @EACH
 def test_an_identity_that_is_not_assigned_is_refused(here: World, flow: Flow, stranger: str) -> None:
     attempt = Attempt(here, flow)
-    told = attempt.refused(lambda: attempt.run(stranger))
-    assert missing(told, attempt) == "assignment"
-    assert stranger in str(told.get("text", told.get("identity")))
-    assert told.get("usage", attempt.usage) == attempt.usage
+    outcome = attempt.refused(lambda: attempt.run(stranger))
+    assert missing(outcome, attempt) == "assignment"
+    assert stranger in str(outcome.get("text", outcome.get("identity")))
+    assert outcome.get("usage", attempt.usage) == attempt.usage
 
 
 @EACH
 def test_an_identity_without_a_grant_is_refused(here: World, flow: Flow) -> None:
     attempt = Attempt(here, flow)
-    told = attempt.refused(lambda: attempt.run(here.mine))
-    assert missing(told, attempt) == "grant"
-    if "text" not in told:
-        assert (told["usage"], told["database"]) == (attempt.usage, "Samples")
-        assert told["scopes"] == (["cluster"] if attempt.is_cluster_only else ["cluster", "database"])
+    outcome = attempt.refused(lambda: attempt.run(here.mine))
+    assert missing(outcome, attempt) == "grant"
+    if "text" not in outcome:
+        assert (outcome["usage"], outcome["database"]) == (attempt.usage, "Samples")
+        assert outcome["scopes"] == (["cluster"] if attempt.is_cluster_only else ["cluster", "database"])
 
 
 @EACH
 @pytest.mark.parametrize("usage", ["", "All"], ids=["usage", "all"])
-def test_a_grant_at_the_database_is_enough_unless_the_usage_counts_at_the_cluster_only(
+def test_a_grant_at_the_database_is_enough_unless_the_usage_is_cluster_only(
     here: World, flow: Flow, usage: str
 ) -> None:
     attempt = Attempt(here, flow)
@@ -127,8 +127,8 @@ def test_a_grant_of_another_usage_or_in_another_database_is_not_enough(here: Wor
 def test_the_other_gate_refuses_for_its_own_reason(here: World, flow: Flow) -> None:
     attempt = Attempt(here, flow, role=False)
     here.grant("cluster", here.mine, attempt.usage)
-    told = attempt.refused(lambda: attempt.run(here.mine))
-    assert missing(told, attempt) == ("silence" if flow.is_silent else flow.other_gate)
+    outcome = attempt.refused(lambda: attempt.run(here.mine))
+    assert missing(outcome, attempt) == ("silence" if flow.is_silent else flow.other_gate)
 
 
 @EACH
@@ -137,8 +137,8 @@ def test_a_grant_that_is_revoked_is_missing_at_the_next_use(here: World, flow: F
     here.grant("cluster", here.mine, attempt.usage)
     assert attempt.run(here.mine) == flow.rows
     here.revoke("cluster")
-    told = attempt.refused(lambda: flow.use(here, here.mine))
-    assert missing(told, attempt) == ("silence" if flow.is_silent else "grant")
+    outcome = attempt.refused(lambda: flow.use(here, here.mine))
+    assert missing(outcome, attempt) == ("silence" if flow.is_silent else "grant")
     here.grant("database Samples" if not attempt.is_cluster_only else "cluster", here.mine, attempt.usage)
     assert flow.use(here, here.mine)[-1] == flow.rows[-1]
 
@@ -150,7 +150,7 @@ def test_the_system_identity_is_named_by_its_word_and_by_its_object_id(here: Wor
         assert externaldata(here, written) == FILES
 
 
-def test_a_client_id_is_recognised_and_not_taken(here: World) -> None:
+def test_a_client_id_is_recognised_and_not_accepted(here: World) -> None:
     client_id = here.cluster.identities[1].client_id
     here.grant("cluster", here.mine, "ExternalDataRequest")
     error = here.client.refusal(f"externaldata (a: string) [{location(client_id, '/a.csv')}]", query=True)
@@ -192,25 +192,23 @@ CONNECTIONS = {"dataconnection.eventgrid": "EventGrid", "dataconnection.cosmosdb
 
 
 @pytest.mark.parametrize("flow", JUDGED)
-def test_a_workflow_that_is_not_carried_out_asks_for_the_grant_and_then_says_so(
-    here: World, flow: str, stranger: str
-) -> None:
+def test_an_unsupported_workflow_checks_the_grant_and_is_then_refused(here: World, flow: str, stranger: str) -> None:
     here.client.mgmt(table_at(here.store, "/in"))
     text, is_query = JUDGED[flow].removeprefix("q "), JUDGED[flow].startswith("q ")
 
-    def told(identity: str) -> Any:
+    def outcome(identity: str) -> Any:
         return here.client.refusal(text.format(identity), query=is_query)
 
-    assert details(told(stranger))["missing"] == "assignment"
+    assert details(outcome(stranger))["missing"] == "assignment"
     here.grant("database Samples" if ROWS[flow].cluster_only else "database ['My other db']", here.mine, "All")
-    refusal = details(told(here.mine))
+    refusal = details(outcome(here.mine))
     assert (refusal["missing"], refusal["usage"]) == ("grant", ROWS[flow].usage)
     here.grant("cluster", here.mine, ROWS[flow].usage)
-    assert "not support" in told(here.mine).description
+    assert "not support" in outcome(here.mine).description
 
 
 @pytest.mark.parametrize("flow", DEFINED)
-def test_a_workflow_whose_data_stay_elsewhere_asks_for_the_grant_when_it_is_defined_and_when_it_is_read(
+def test_a_workflow_with_external_data_checks_the_grant_when_defined_and_when_read(
     here: World, flow: str, stranger: str
 ) -> None:
     where = f"h@'{CONTAINER}/in;managed_identity={here.store}'"
@@ -231,7 +229,7 @@ def test_a_workflow_whose_data_stay_elsewhere_asks_for_the_grant_when_it_is_defi
 
 
 @pytest.mark.parametrize("flow", CONNECTIONS)
-def test_a_data_connection_that_is_not_carried_out_asks_for_the_grant_and_then_says_so(here: World, flow: str) -> None:
+def test_an_unsupported_data_connection_checks_the_grant_and_is_then_refused(here: World, flow: str) -> None:
     for says in ("may not be used for DataConnection", "does not support"):
         with pytest.raises(HttpResponseError, match=says):
             connect_hub(here, here.mine, CONNECTIONS[flow])

@@ -28,7 +28,7 @@ TOO_LONG = [str(handlers.MAX_BODY + 1), str(1 << 62), "9" * 4000]
 
 
 @pytest.mark.parametrize(("line", "headers", "status"), TOKENLESS)
-def test_what_is_refused_is_refused_before_its_body_comes(
+def test_a_refused_request_is_refused_before_its_body_arrives(
     world: Any, line: str, headers: dict[str, str | None], status: int
 ) -> None:
     with raw.connect(world.url) as connection:
@@ -47,13 +47,13 @@ def test_a_body_of_chunks_is_not_waited_for_without_a_token(
 
 
 @pytest.mark.parametrize("length", TOO_LONG)
-def test_a_length_that_is_too_large_is_refused_before_the_body_comes(world: Any, length: str) -> None:
+def test_a_length_that_is_too_large_is_refused_before_the_body_arrives(world: Any, length: str) -> None:
     with raw.connect(world.url) as connection:
         connection.sendall(raw.head(world, Content_Length=length))
         assert raw.answer(connection)[0] == 413
 
 
-def test_chunks_are_refused_as_soon_as_they_are_too_much_together(world: Any) -> None:
+def test_chunks_are_refused_as_soon_as_their_sum_is_too_large(world: Any) -> None:
     chunk = b"%x\r\n" % 65_536 + b" " * 65_536 + b"\r\n"
     with raw.connect(world.url) as connection:
         connection.sendall(raw.head(world, Transfer_Encoding="chunked"))
@@ -70,21 +70,21 @@ def test_the_rest_of_a_refused_body_is_not_read(world: Any, headers: dict[str, s
         assert raw.is_closed_after(connection, 64 << 20)
 
 
-def test_who_asks_before_sending_a_body_is_not_told_to_go_on(world: Any) -> None:
+def test_a_client_that_expects_100_continue_is_refused_instead(world: Any) -> None:
     with raw.connect(world.url) as connection:
         connection.sendall(raw.head(world, Authorization=None, Content_Length="10", Expect="100-continue"))
         assert raw.answer(connection)[0] == 401
         assert connection.recv(1) == b""
 
 
-def test_a_connection_goes_on_after_a_refusal_whose_body_came(world: Any) -> None:
+def test_a_connection_survives_a_refusal_whose_body_arrived(world: Any) -> None:
     with raw.connect(world.url) as connection:
         for _ in range(2):
             connection.sendall(raw.head(world, Authorization=None, Content_Length="5") + b"12345")
             assert raw.answer(connection)[0] == 401
 
 
-def test_a_method_that_no_endpoint_has_is_405_without_a_hitch(world: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_method_that_no_endpoint_supports_is_405(world: Any, caplog: pytest.LogCaptureFixture) -> None:
     for method in ("PUT", "HEAD", "OPTIONS", "BREW"):
         with raw.connect(world.url) as connection:
             connection.sendall(raw.head(world, f"{method} /v1/rest/mgmt", Content_Length="2") + b"{}")

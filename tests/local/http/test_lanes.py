@@ -86,7 +86,7 @@ def held(connect: Connect) -> Iterator[Held]:
             made.release()
 
 
-def test_what_is_short_runs_beside_any_number_of_long_requests(held: Held) -> None:
+def test_short_requests_run_beside_any_number_of_long_ones(held: Held) -> None:
     held.fill(Load.QUERY)
     held.fill(Load.COMMAND)
     for text in SHORT:
@@ -95,7 +95,7 @@ def test_what_is_short_runs_beside_any_number_of_long_requests(held: Held) -> No
 
 
 @pytest.mark.parametrize("text", LONG.values(), ids=LONG)
-def test_a_command_that_runs_a_query_is_no_short_one(held: Held, text: str) -> None:
+def test_a_command_that_runs_a_query_is_not_short(held: Held, text: str) -> None:
     for _ in range(WORKERS[Load.SHORT] + 1):
         held.ask(text, line=MGMT)
     eventually(lambda: held.taken(Load.COMMAND) == WORKERS[Load.SHORT] + 1)
@@ -103,7 +103,7 @@ def test_a_command_that_runs_a_query_is_no_short_one(held: Held, text: str) -> N
 
 
 @pytest.mark.parametrize("line", [MGMT, "POST /v2/rest/query"], ids=["command", "query"])
-def test_a_long_text_is_not_read_where_policy_commands_wait(held: Held, line: str) -> None:
+def test_a_long_text_does_not_delay_policy_commands(held: Held, line: str) -> None:
     load = Load.COMMAND if line == MGMT else Load.QUERY
     held.fill(load)
     status, body = raw.answer(held.ask(f".show databases //{'x' * endpoints._SHORT}", line=line))
@@ -124,7 +124,7 @@ def test_one_query_too_many_is_throttled_as_kusto_does_it(held: Held) -> None:
     assert run["State"] == "Throttled"
 
 
-def test_one_command_too_many_is_throttled_with_its_type_and_nothing_lands(held: Held) -> None:
+def test_one_command_too_many_is_throttled_with_its_type_and_has_no_effect(held: Held) -> None:
     held.fill(Load.COMMAND)
     status, body = raw.answer(held.ask(LONG["a set"], line=MGMT))
     assert status == 429
@@ -135,7 +135,7 @@ def test_one_command_too_many_is_throttled_with_its_type_and_nothing_lands(held:
     assert held.client.query("T", "D") == []
 
 
-def test_what_only_reads_does_not_wait_until_a_change_is_kept(connect: Connect, tmp_path: Path) -> None:
+def test_a_read_does_not_wait_until_a_change_is_saved(connect: Connect, tmp_path: Path) -> None:
     with local.start(databases=["D"], path=tmp_path) as cluster:
         client = connect(cluster)
         client.mgmt(".create table T (a: long)", "D")
@@ -213,7 +213,7 @@ def test_a_query_that_reads_files_ends_when_its_client_leaves(
     eventually(lambda: held.taken(Load.QUERY) == 0)
 
 
-def test_a_command_that_writes_goes_on_when_its_client_leaves(held: Held) -> None:
+def test_a_command_that_writes_continues_when_its_client_leaves(held: Held) -> None:
     with raw.ask(held.cluster, LONG["a set"], line=MGMT):
         eventually(lambda: held.taken(Load.COMMAND) == 1)
     held.release()
@@ -246,7 +246,7 @@ def test_a_client_sends_what_was_throttled_again_and_it_lands_once(held: Held, l
     assert held.client.query("T", "D") == ([{"Count": 3}] if load is Load.COMMAND else [])
 
 
-def test_a_client_knows_that_nothing_landed_where_it_was_throttled_to_the_end(held: Held) -> None:
+def test_a_client_that_was_throttled_to_the_end_knows_that_nothing_happened(held: Held) -> None:
     held.fill(Load.COMMAND)
     connection = patient(held, Patience(sleep=lambda _: None))
     try:
@@ -258,7 +258,7 @@ def test_a_client_knows_that_nothing_landed_where_it_was_throttled_to_the_end(he
     assert (caught.value.permanent, "Whether it was carried out" in caught.value.hint) == (False, False)
 
 
-def test_a_command_that_forgets_to_say_that_it_is_long_fails_loudly() -> None:
+def test_a_long_command_that_is_not_declared_as_long_fails_loudly() -> None:
     workers: Any = lanes.Lanes()
     try:
         with pytest.raises(RuntimeError, match="not declared long"):

@@ -64,7 +64,7 @@ def test_nothing_is_revealed_without_the_token(world: Any, authorization: str) -
     assert world.token not in json.dumps(body)
 
 
-def test_the_real_client_says_401(world: Any) -> None:
+def test_the_real_client_reports_401(world: Any) -> None:
     builder = KustoConnectionStringBuilder.with_aad_user_token_authentication(world.url, "wrong")
     with KustoClient(builder) as client, pytest.raises(KustoServiceError, match="401"):
         client.execute_mgmt("Samples", ".show version")
@@ -91,7 +91,7 @@ def test_a_page_of_another_origin_is_refused(world: Any, origin: str, expected: 
     assert mgmt(world, Origin=origin.format(port=urlsplit(world.url).port))[0] == expected
 
 
-def test_localhost_is_a_name_for_it(world: Any) -> None:
+def test_localhost_is_accepted_as_a_host_name(world: Any) -> None:
     assert mgmt(world, Host=f"localhost:{urlsplit(world.url).port}")[0] == 200
 
 
@@ -103,12 +103,12 @@ def test_a_compressed_body_is_refused(world: Any) -> None:
     "body",
     [b"", b"{", b"[]", b"1", {}, {"csl": 1}, {"csl": "print 1", "db": 5}, {"csl": "x", "properties": "{"}, b"\xff"],
 )
-def test_a_body_that_is_no_request_is_400(world: Any, body: object) -> None:
+def test_a_body_that_is_not_a_request_is_400(world: Any, body: object) -> None:
     status, answer, _ = send(world, "POST", "/v2/rest/query", body)
     assert (status, answer["error"]["code"]) == (400, "BadRequest")
 
 
-def test_half_of_a_surrogate_pair_is_400(world: Any) -> None:
+def test_an_unpaired_surrogate_is_400(world: Any) -> None:
     assert send(world, "POST", "/v2/rest/query", b'{"csl": "print \'\\ud800\'"}')[0] == 400
 
 
@@ -134,7 +134,7 @@ def test_an_error_has_all_parts_and_the_ids_are_echoed(world: Any) -> None:
 
 
 @pytest.mark.parametrize("wrap", [lambda value: value, json.dumps])
-def test_properties_come_as_text_or_as_an_object(world: Any, wrap: Any) -> None:
+def test_properties_may_be_text_or_an_object(world: Any, wrap: Any) -> None:
     properties = wrap({"Options": {"request_readonly": True}})
     body = {"db": "Samples", "csl": ".delete cluster policy managed_identity", "properties": properties}
     status, answer, _ = send(world, "POST", "/v1/rest/mgmt", body)
@@ -142,19 +142,19 @@ def test_properties_come_as_text_or_as_an_object(world: Any, wrap: Any) -> None:
 
 
 @pytest.mark.parametrize("timeout", ["soon", 5, "1:2"])
-def test_a_servertimeout_that_is_no_timespan_is_400(world: Any, timeout: object) -> None:
+def test_a_servertimeout_that_is_not_a_timespan_is_400(world: Any, timeout: object) -> None:
     body = {"db": "Samples", "csl": "print 1", "properties": {"Options": {"servertimeout": timeout}}}
     status, answer, _ = send(world, "POST", "/v2/rest/query", body)
     assert (status, "servertimeout" in answer["error"]["@message"]) == (400, True)
 
 
 @pytest.mark.parametrize("timeout", ["0:02:00", "1 day, 0:00:00", "2 days, 1:00:00.5", "1.00:00:00"])
-def test_a_servertimeout_comes_as_python_or_as_kusto_writes_it(world: Any, timeout: str) -> None:
+def test_a_servertimeout_may_be_in_python_or_kusto_notation(world: Any, timeout: str) -> None:
     body = {"db": "Samples", "csl": "print 1", "properties": {"Options": {"servertimeout": timeout}}}
     assert send(world, "POST", "/v2/rest/query", body)[0] == 200
 
 
-def test_the_header_that_asks_for_reading_only_is_honoured(world: Any) -> None:
+def test_the_read_only_header_is_honoured(world: Any) -> None:
     assert mgmt(world, ".delete cluster policy managed_identity", x_ms_readonly="true")[0] == 400
 
 
@@ -190,7 +190,7 @@ def test_results_become_data_frames(reader: Any) -> None:
         assert list(dataframe_from_result_table(table).columns) == [column.column_name for column in table.columns]
 
 
-def test_streaming_ingestion_is_refused_as_known_whatever_its_encoding_says(world: Any) -> None:
+def test_streaming_ingestion_is_refused_as_unsupported_in_any_encoding(world: Any) -> None:
     for more in ({}, {"Content_Encoding": "gzip"}):
         status, body, _ = send(world, "POST", "/v1/rest/ingest/Samples/T?streamFormat=csv", b"x,1\n", **more)
         assert (status, body["error"]["@message"].partition(": ")[2]) == (

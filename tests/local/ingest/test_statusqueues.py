@@ -54,8 +54,8 @@ def queue(cluster: LocalCluster, client: QueuedIngestClient, which: int, level: 
     """Queue the file as one of the identities, and return its source ID once the file was processed."""
     source = str(uuid4())
     blob = f"{CONTAINER}/a.csv;managed_identity={cluster.identities[which].object_id}"
-    told = IngestionProperties("Samples", "R", report_level=level)
-    client.ingest_from_blob(BlobDescriptor(blob, size=0, source_id=source), told)
+    properties = IngestionProperties("Samples", "R", report_level=level)
+    client.ingest_from_blob(BlobDescriptor(blob, size=0, source_id=source), properties)
     eventually(lambda: not cluster._state.world.jobs)
     return source
 
@@ -68,7 +68,7 @@ def queue(cluster: LocalCluster, client: QueuedIngestClient, which: int, level: 
         (ReportLevel.FailuresAndSuccesses, 1, 1),
     ],
 )
-def test_what_became_of_a_file_is_reported_where_it_was_asked_for(
+def test_the_result_of_a_file_is_reported_if_requested(
     cluster: LocalCluster, ingest: QueuedIngestClient, level: ReportLevel, successes: int, failures: int
 ) -> None:
     good, bad = queue(cluster, ingest, 0, level), queue(cluster, ingest, 1, level)
@@ -129,11 +129,11 @@ def test_a_wrong_signature_sees_nothing(cluster: LocalCluster) -> None:
         ({"ReportLevel": 2, "ReportMethod": 1}, "queues only"),
     ],
 )
-def test_a_report_that_is_not_carried_out_is_refused(cluster: LocalCluster, more: dict[str, Any], says: str) -> None:
+def test_an_unsupported_report_method_is_refused(cluster: LocalCluster, more: dict[str, Any], says: str) -> None:
     state = cluster._state
     state.authorizations = {**state.authorizations, "here": next(iter(state.callers.values()))}
-    told = {"DatabaseName": "Samples", "TableName": "R", "BlobPath": CONTAINER}
-    text = json.dumps({**told, "AdditionalProperties": {"authorizationContext": "here"}, **more})
+    properties = {"DatabaseName": "Samples", "TableName": "R", "BlobPath": CONTAINER}
+    text = json.dumps({**properties, "AdditionalProperties": {"authorizationContext": "here"}, **more})
     body = f"<QueueMessage><MessageText>{base64.b64encode(text.encode()).decode()}</MessageText></QueueMessage>"
     with pytest.raises(KustoError, match=says):
         accept(state, body.encode())

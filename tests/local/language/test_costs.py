@@ -77,23 +77,23 @@ def match(text: str) -> None:
 
 
 @pytest.mark.parametrize("shape", QUERIES)
-def test_reading_a_query_costs_its_length(shape: str) -> None:
+def test_a_query_is_read_in_linear_time(shape: str) -> None:
     assert grows_no_faster_than_its_input(lambda n: lambda: read(QUERIES[shape](n)), 50)
 
 
 @pytest.mark.parametrize("shape", COMMANDS)
-def test_reading_a_command_costs_its_length(shape: str) -> None:
+def test_a_command_is_read_in_linear_time(shape: str) -> None:
     assert grows_no_faster_than_its_input(lambda n: lambda: match(COMMANDS[shape](n)), 50)
 
 
-def test_columns_of_a_print_cost_their_number() -> None:
+def test_columns_of_a_print_are_read_in_linear_time() -> None:
     def texts(count: int) -> Callable[[], object]:
         return lambda: constants.evaluate("print " + ", ".join(f"c{i} = 1" for i in range(count)))
 
     assert grows_no_faster_than_its_input(texts, 50)
 
 
-def test_what_a_site_does_not_ask_for_is_not_built() -> None:
+def test_statements_that_a_site_does_not_request_are_not_built() -> None:
     """The statements before a site are requested only if an argument needs them, because building all of them is quadratic."""
     lengths: list[int] = []
 
@@ -107,7 +107,7 @@ def test_what_a_site_does_not_ask_for_is_not_built() -> None:
     assert lengths == [0, one, 2 * one]
 
 
-def test_a_pipe_is_cut_with_the_names_of_what_flows_into_it() -> None:
+def test_a_pipe_is_split_with_the_names_of_its_inputs() -> None:
     sources: list[str | None] = []
 
     def by(site: external_calls.Site) -> str:
@@ -135,7 +135,7 @@ def queries() -> tuple[Queries, Caller]:
         ("F0()", "more than 100 levels deep"),
     ],
 )
-def test_what_its_engine_would_plan_without_end_is_refused(text: str, says: str) -> None:
+def test_a_query_that_the_engine_would_plan_forever_is_refused(text: str, says: str) -> None:
     asked, caller = queries()
     run = Run(is_query=True, text="", principal=caller.principal)
     with pytest.raises(KustoError, match=says) as refused:
@@ -143,7 +143,7 @@ def test_what_its_engine_would_plan_without_end_is_refused(text: str, says: str)
     assert (refused.value.status, refused.value.code) == (400, "General_BadRequest")
 
 
-def test_arguments_that_use_what_stands_before_them_are_bounded() -> None:
+def test_arguments_that_use_preceding_statements_are_bounded() -> None:
     asked, caller = queries()
     run = Run(is_query=True, text="", principal=caller.principal)
     reads: list[int] = []

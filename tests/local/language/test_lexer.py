@@ -46,12 +46,12 @@ def test_a_broken_literal_is_a_syntax_error(broken: str) -> None:
         next_token(broken, 0)
 
 
-def test_blanks_and_comments_may_stand_between_tokens() -> None:
+def test_blanks_and_comments_are_allowed_between_tokens() -> None:
     text = "\ufeff\u200b// one\r.\u00a0 show//two\u2028 tables\f"
     assert [token.text for token in tokens(text)] == [".", "show", "tables"]
 
 
-def test_numbers_timespans_and_guids_are_no_words() -> None:
+def test_numbers_timespans_and_guids_are_not_words() -> None:
     text = "12 1e5 0x1F 1d 5min 1.5h abcdef01-0000-0000-0000-000000000000 1db $x 10mine"
     kinds = [token.kind.value for token in tokens(text)]
     assert kinds == ["number"] * 6 + ["guid"] + ["word"] * 3
@@ -70,6 +70,6 @@ def test_hidden_literals_are_masked_and_the_rest_is_kept() -> None:
 
 
 @pytest.mark.parametrize("broken", [r"'\ud800'", r"'a\udc00b'", r'"\ude00\ud83d"', r"'\ud83d' '\ude00'"])
-def test_half_of_a_surrogate_pair_is_a_syntax_error(broken: str) -> None:
+def test_an_unpaired_surrogate_is_a_syntax_error(broken: str) -> None:
     with pytest.raises(KustoError, match="surrogate"):
         list(tokens(broken))

@@ -14,7 +14,7 @@ ODD = [
 
 
 @pytest.mark.parametrize("odd", ODD)
-def test_a_table_that_duckdb_does_not_take_breaks_no_other_database(cluster: Any, client: Any, odd: Table) -> None:
+def test_a_table_that_duckdb_rejects_breaks_no_other_database(cluster: Any, client: Any, odd: Table) -> None:
     state = cluster._state
     state.put(state.database("Samples").with_table("Odd", odd))
     assert "Odd" in client.refusal("print x = 1 + 1", "Samples", query=True).description

@@ -81,7 +81,9 @@ BEYOND_THE_ENGINE = {
 
 
 @pytest.mark.parametrize(("kind", "literal", "value"), EXTREMES)
-def test_the_engine_gives_a_value_unchanged_or_refuses_it(reader: Any, kind: str, literal: str, value: object) -> None:
+def test_the_engine_returns_a_value_unchanged_or_refuses_it(
+    reader: Any, kind: str, literal: str, value: object
+) -> None:
     text = f"print x = {literal} | extend y = 1"
     if kind == "decimal" or literal in BEYOND_THE_ENGINE:
         assert reader.refusal(text, query=True).status == 400
@@ -89,7 +91,7 @@ def test_the_engine_gives_a_value_unchanged_or_refuses_it(reader: Any, kind: str
         assert reader.query(text) == [{"x": value, "y": 1}]
 
 
-def test_a_text_is_repeated_as_often_as_is_asked(reader: Any) -> None:
+def test_a_text_is_repeated_as_often_as_requested(reader: Any) -> None:
     text = "print a = strrep('é😀', 2), b = strlen(strrep('xy', 1024)), c = strrep('', 5), d = strrep('x', 1)"
     assert reader.query(text) == [{"a": "é😀é😀", "b": 2048, "c": "", "d": "x"}]
 
@@ -120,7 +122,7 @@ def test_a_literal_out_of_range_is_refused(reader: Any, text: str) -> None:
         "print strrep('x', 1025)",
     ],
 )
-def test_what_would_be_rounded_or_fill_the_memory_is_refused(reader: Any, text: str) -> None:
+def test_a_query_that_would_round_or_fill_the_memory_is_refused(reader: Any, text: str) -> None:
     assert reader.refusal(text, query=True).code == "General_BadRequest"
 
 
@@ -188,7 +190,7 @@ def test_a_missing_database_is_400(reader: Any) -> None:
     assert (error.status, error.code) == (400, "BadRequest_DatabaseNotExist")
 
 
-def test_the_caller_is_told_who_it_is(reader: Any) -> None:
+def test_the_caller_can_query_its_identity(reader: Any) -> None:
     row = reader.query("print d = current_principal_details(), p = current_principal(), x = 1")[0]
     assert row["d"]["FQN"] == row["p"]
     assert row["p"].startswith("aadapp=")
@@ -231,7 +233,9 @@ def test_decimals_travel_as_text(reader: Any) -> None:
         ("print x = 'UNNEST(generate_series(' | extend y = 1", [["UNNEST(generate_series(", 1]]),
     ],
 )
-def test_what_the_engine_would_take_for_something_else_is_right(reader: Any, text: str, rows: list[Any]) -> None:
+def test_text_that_the_engine_would_misinterpret_gives_the_right_result(
+    reader: Any, text: str, rows: list[Any]
+) -> None:
     assert [[*row.values()] for row in reader.query(text)] == rows
 
 
@@ -254,7 +258,7 @@ def test_what_the_engine_would_take_for_something_else_is_right(reader: Any, tex
         "print x = {nested}",
     ],
 )
-def test_what_has_no_right_answer_is_400(reader: Any, text: str) -> None:
+def test_text_without_a_correct_answer_is_400(reader: Any, text: str) -> None:
     written = text.format(digits="1" * 5000, nested="(" * 5000 + "1" + ")" * 5000)
     assert reader.refusal(written, query=True).status == 400
 
@@ -270,7 +274,7 @@ def test_what_has_no_right_answer_is_400(reader: Any, text: str) -> None:
         ("print x = dynamic({'a': ';'}); // ; print\n print 2", [[{"a": ";"}], [2]]),
     ],
 )
-def test_each_statement_gives_a_result_of_its_own(reader: Any, text: str, found: list[list[object]]) -> None:
+def test_each_statement_returns_its_own_result(reader: Any, text: str, found: list[list[object]]) -> None:
     results = reader.sdk.execute_query("Samples", text).primary_results
     assert [row for table in results for row in table.raw_rows] == found
     streamed = reader.sdk.execute_streaming_query("Samples", text)
@@ -317,7 +321,7 @@ def test_more_results_than_a_query_may_have_are_refused(reader: Any) -> None:
         ('bag_pack("a", real(nan), "b", real(-inf))', {"a": "NaN", "b": "-Infinity"}),
     ],
 )  # fmt: skip
-def test_dynamic_values_arrive_as_the_service_gives_them(reader: Any, expression: str, value: object) -> None:
+def test_dynamic_values_arrive_as_the_service_returns_them(reader: Any, expression: str, value: object) -> None:
     assert reader.query(f"print x = {expression}, y = tostring(1h)") == [{"x": value, "y": "01:00:00"}]
     assert reader.query(f"print x = {expression}")[0]["x"] == value
 

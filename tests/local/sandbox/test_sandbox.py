@@ -143,7 +143,7 @@ VALUES: dict[str, list[list[Any]]] = {
 }
 
 
-def test_every_value_of_every_type_comes_back_as_it_was() -> None:
+def test_every_value_of_every_type_is_returned_unchanged() -> None:
     cases = [(kind, values) for kind, lists in VALUES.items() for values in lists]
     height = max(len(values) for _, values in cases)
     declared = tuple(Column(f"c{index}", kind) for index, (kind, _) in enumerate(cases))
@@ -164,7 +164,7 @@ def test_every_value_of_every_type_comes_back_as_it_was() -> None:
         assert [[type(value) for value in row] for row in given] == [[type(value) for value in row] for row in expected]
 
 
-def test_a_column_has_the_dtype_of_its_type_and_another_where_that_holds_not_all_values() -> None:
+def test_a_column_has_the_dtype_of_its_type_or_another_if_some_values_do_not_fit() -> None:
     schema = "b: bool, i: int, l: long, r: real, d: datetime, t: timespan, s: string, g: guid, j: dynamic, m: decimal"
     names = ", ".join(f"{column.name}: string" for column in columns(schema))
     script = "result = pd.DataFrame([[str(dtype) for dtype in df.dtypes]])"
@@ -261,29 +261,29 @@ MISFITS: list[tuple[str, Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "value", "said"), MISFITS)
-def test_a_value_that_does_not_fit_is_refused_with_column_value_and_type(kind: str, value: Any, said: str) -> None:
+@pytest.mark.parametrize(("kind", "value", "failure"), MISFITS)
+def test_a_value_that_does_not_fit_is_refused_with_column_value_and_type(kind: str, value: Any, failure: str) -> None:
     with pytest.raises(KustoError) as caught:
         sandbox._fit(Column("x", kind), json.loads(json.dumps(sandbox_child.to_wire(value))))
     start = f"the python script's result does not fit: column 'x' is declared {kind}, but has the value "
     assert start in caught.value.detail
-    assert said in caught.value.detail
+    assert failure in caught.value.detail
 
 
 def test_a_result_that_does_not_fit_is_refused() -> None:
-    said = (
+    failure = (
         "'s result does not fit: column 'b' is declared long, but has the value 1.5 (float): not an exact whole number"
     )
-    assert refusal(result("1", "1.5"), output="a: long, b: long") == said
+    assert refusal(result("1", "1.5"), output="a: long, b: long") == failure
 
 
 def test_a_result_with_another_number_of_columns_is_refused_and_both_are_named() -> None:
-    said = "'s result has 2 columns (c0, c1), but 1 are declared (x: long)"
-    assert refusal(result("1", "2")) == said
+    failure = "'s result has 2 columns (c0, c1), but 1 are declared (x: long)"
+    assert refusal(result("1", "2")) == failure
 
 
 @pytest.mark.parametrize(
-    ("script", "said"),
+    ("script", "failure"),
     [
         ("a = 1\n\nb = x", " failed: NameError: name 'x' is not defined (line 3)"),
         (
@@ -301,18 +301,18 @@ def test_a_result_with_another_number_of_columns_is_refused_and_both_are_named()
         ("import os\nos._exit(7)", " ended its process (exit code 7) before it returned a result"),
     ],
 )
-def test_an_error_of_the_script_is_one_sentence_with_its_line(script: str, said: str) -> None:
-    assert refusal(script) == said
+def test_an_error_of_the_script_is_one_sentence_with_its_line(script: str, failure: str) -> None:
+    assert refusal(script) == failure
 
 
 def test_an_error_shows_no_path_of_this_machine() -> None:
-    said = refusal("from numpy import nothing")
-    assert said == " failed: ImportError: cannot import name 'nothing' from 'numpy' (…/numpy/__init__.py) (line 1)"
-    said = refusal("import os\nopen(os.path.abspath('missing'))")
-    assert said == " failed: FileNotFoundError: [Errno 2] No such file or directory: '…/missing' (line 2)"
+    failure = refusal("from numpy import nothing")
+    assert failure == " failed: ImportError: cannot import name 'nothing' from 'numpy' (…/numpy/__init__.py) (line 1)"
+    failure = refusal("import os\nopen(os.path.abspath('missing'))")
+    assert failure == " failed: FileNotFoundError: [Errno 2] No such file or directory: '…/missing' (line 2)"
 
 
-def test_a_script_has_its_parameters_and_a_module_of_its_own() -> None:
+def test_a_script_has_its_parameters_and_its_own_module() -> None:
     script = (
         "from dataclasses import dataclass\n@dataclass\nclass A:\n    x: 'int'\n"
         "result = pd.DataFrame({'x': [A(kargs['n']).x], 'k': [kargs], 'f': [df.shape[0] == np.int64(1)]})"
@@ -336,7 +336,7 @@ def test_artifacts_are_files_in_temp_also_as_the_documentation_writes_them() -> 
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "a\\b", "", "..", "C:x", "a\0", "/etc/x"])
-def test_an_artifact_that_is_no_file_name_is_refused(name: str) -> None:
+def test_an_artifact_whose_name_is_not_a_file_name_is_refused(name: str) -> None:
     with pytest.raises(KustoError, match="is not a valid file name"):
         run_script("result = df", artifacts={name: b""})
 
@@ -355,12 +355,12 @@ def test_zipackage_installs_modules_packages_and_wheels_whatever_the_case_of_the
 def test_a_zip_with_a_path_outside_of_its_folder_is_refused() -> None:
     names = ["../evil.py", "/evil.py", "a/../../evil.py", "..\\evil.py", "C:evil.py"]
     zips = {f"{n}.zip": zipped({"good.py": "", name: "x = 1"}) for n, name in enumerate(names)}
-    said = refusals("from sandbox_utils import Zipackage", [f"Zipackage.install('{zip_}')" for zip_ in zips], zips)
+    failure = refusals("from sandbox_utils import Zipackage", [f"Zipackage.install('{zip_}')" for zip_ in zips], zips)
     outside = [f"{zip_} contains {name}, which is outside its folder" for zip_, name in zip(zips, names, strict=True)]
-    assert list(said.values()) == outside
+    assert list(failure.values()) == outside
 
 
-def test_a_zip_that_is_missing_or_none_is_an_error_of_the_script() -> None:
+def test_a_missing_or_invalid_zip_is_an_error_of_the_script() -> None:
     script = "from sandbox_utils import Zipackage\nZipackage.install('a.zip')"
     assert refusal(script) == " failed: FileNotFoundError: there is no artifact a.zip (line 2)"
     assert refusal(script, artifacts={"a.zip": b"x"}) == " failed: BadZipFile: File is not a zip file (line 2)"
@@ -368,15 +368,15 @@ def test_a_zip_that_is_missing_or_none_is_an_error_of_the_script() -> None:
 
 @on_linux
 @pytest.mark.parametrize("script", ["a = bytearray(8 << 30)", "a = np.ones(1 << 30)"])
-def test_a_script_that_wants_8_gb_is_told_of_the_limit(script: str) -> None:
+def test_a_script_that_allocates_8_gb_gets_an_error_with_the_limit(script: str) -> None:
     assert refusal(script) == " failed: MemoryError: the memory limit of 4 GiB was reached (line 1)"
 
 
 @on_linux
-def test_a_script_that_fills_the_memory_bit_by_bit_is_told_of_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_script_that_fills_the_memory_gradually_gets_an_error_with_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sandbox, "MEMORY_BYTES", 2**30)
-    said = refusal("a = []\nwhile True:\n    a.append('x' * 1000 + str(len(a)))")
-    assert said == " failed: MemoryError: the memory limit of 1 GiB was reached (line 3)"
+    failure = refusal("a = []\nwhile True:\n    a.append('x' * 1000 + str(len(a)))")
+    assert failure == " failed: MemoryError: the memory limit of 1 GiB was reached (line 3)"
 
 
 @pytest.mark.parametrize("script", ["import time\ntime.sleep(1000)", "while True:\n    pass"])
@@ -431,7 +431,7 @@ def test_a_script_starts_no_process() -> None:
 
 
 @on_linux
-def test_a_script_that_forks_on_whatever_it_is_told_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_script_that_keeps_forking_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     script = "import os\nwhile True:\n    try:\n        os.fork()\n    except OSError:\n        pass"
     with monkeypatch.context() as patched:
         patched.setattr(sandbox, "SCRIPT_SECONDS", 1.5)
@@ -442,7 +442,7 @@ def test_a_script_that_forks_on_whatever_it_is_told_is_stopped(monkeypatch: pyte
 @on_linux
 @pytest.mark.parametrize("leave", ["pass", "os.setsid()"], ids=["in the group", "outside of the group"])
 @pytest.mark.parametrize("end", ["time.sleep(0.3)", "time.sleep(1000)"], ids=["leader ends", "leader stays"])
-def test_processes_that_were_started_all_the_same_are_ended(
+def test_processes_that_were_started_anyway_are_ended(
     leave: str, end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     child = tmp_path / "child.py"
@@ -489,15 +489,15 @@ CALLS = [
 
 
 def test_a_script_has_no_network() -> None:
-    said = refusals("import socket, urllib.request", CALLS)
-    assert said.keys() == set(CALLS)
-    assert all("a python script may not use the network" in message for message in said.values())
+    failure = refusals("import socket, urllib.request", CALLS)
+    assert failure.keys() == set(CALLS)
+    assert all("a python script may not use the network" in message for message in failure.values())
 
 
 def test_a_script_calls_no_library_by_ctypes() -> None:
-    said = " failed: PermissionError: a python script may not load or call a library with ctypes (line 2)"
-    assert refusal("import ctypes\nctypes.CDLL(None)") == said
-    assert refusal("import ctypes\nctypes.pythonapi.Py_Initialize") == said
+    failure = " failed: PermissionError: a python script may not load or call a library with ctypes (line 2)"
+    assert refusal("import ctypes\nctypes.CDLL(None)") == failure
+    assert refusal("import ctypes\nctypes.pythonapi.Py_Initialize") == failure
 
 
 CHANGES = [
@@ -521,8 +521,8 @@ CHANGES = [
 def test_a_script_changes_nothing_outside_of_its_folder(tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     kept.write_text("kept")
-    said = refusals(f"import os, shutil, sqlite3\npath = {str(kept)!r}", CHANGES)
-    assert said == dict.fromkeys(CHANGES, "a python script may change files only in its working directory")
+    failure = refusals(f"import os, shutil, sqlite3\npath = {str(kept)!r}", CHANGES)
+    assert failure == dict.fromkeys(CHANGES, "a python script may change files only in its working directory")
     assert kept.read_text() == "kept"
 
 
@@ -543,7 +543,7 @@ def test_a_file_and_a_result_that_are_too_large_are_refused(monkeypatch: pytest.
     assert refusal(result("'x' * 2**20"), output="x: string") == " failed: result is larger than 1 MiB"
 
 
-def test_the_environment_holds_nothing_of_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_contains_nothing_from_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AZURE_CLIENT_SECRET", "secret")
     monkeypatch.setenv("PYTHONSTARTUP", "secret")
     rows = run_script("import os\nresult = pd.DataFrame(sorted(os.environ.items()))", output="k: string, v: string")
@@ -555,7 +555,7 @@ def test_the_environment_holds_nothing_of_the_cluster(monkeypatch: pytest.Monkey
     assert Path(given["HOME"]).parent.name.startswith("kqlmi-python-")
 
 
-def test_what_a_script_prints_and_asks_for_does_not_block_it() -> None:
+def test_output_and_input_of_a_script_do_not_block_it() -> None:
     script = (
         "import os, sys\nprint('x' * 10_000_000)\nprint('x' * 10_000_000, file=sys.stderr)\nos.write(1, b'x' * 10**7)\n"
         "result = pd.DataFrame({'x': [len(sys.stdin.read())]})"
@@ -563,7 +563,7 @@ def test_what_a_script_prints_and_asks_for_does_not_block_it() -> None:
     assert run_script(script) == [(0,)]
 
 
-def test_threads_that_a_script_leaves_do_not_hold_its_result() -> None:
+def test_threads_that_a_script_leaves_running_do_not_delay_its_result() -> None:
     script = "import threading, time\nthreading.Thread(target=time.sleep, args=(1000,)).start()\n"
     assert run_script(script + result("1")) == [(1,)]
 

@@ -40,7 +40,7 @@ TRANSIENT = {
 }
 
 
-def test_everything_of_a_state_is_kept_or_belongs_to_the_process() -> None:
+def test_every_field_of_a_state_is_saved_or_belongs_to_the_process() -> None:
     held = set(vars(State(World())))
     assert held == {"world"} | TRANSIENT
 
@@ -93,7 +93,7 @@ SHOWN = [
 ]
 
 
-def test_a_state_with_everything_in_it_comes_back(tmp_path: Path, connect: Connect) -> None:
+def test_a_state_with_everything_in_it_is_restored(tmp_path: Path, connect: Connect) -> None:
     def shown(client: Client) -> list[Any]:
         return [*(client.mgmt(text) for text in SHOWN), client.query("T"), client.query("F()")]
 
@@ -136,7 +136,7 @@ def test_a_folder_holds_one_cluster_at_a_time(tmp_path: Path) -> None:
     ("name", "content"),
     [("state.db", b"{}"), ("state.db", bytes(range(256)) * 64)],
 )
-def test_a_file_that_is_no_state_is_refused_and_stays(tmp_path: Path, name: str, content: bytes) -> None:
+def test_a_file_that_is_not_a_state_is_refused_and_kept(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError):
         local.start(path=tmp_path)
@@ -146,7 +146,7 @@ def test_a_file_that_is_no_state_is_refused_and_stays(tmp_path: Path, name: str,
 @pytest.mark.parametrize(
     "change", ["PRAGMA user_version = 99", "DROP TABLE cell", "DELETE FROM cell WHERE place LIKE '%id\"'"]
 )
-def test_a_database_that_is_no_state_is_refused_and_stays(tmp_path: Path, change: str) -> None:
+def test_a_database_that_is_not_a_state_is_refused_and_kept(tmp_path: Path, change: str) -> None:
     local.start(databases=["D"], path=tmp_path).stop()
     with closing(sqlite3.connect(tmp_path / "state.db")) as foreign:
         foreign.execute("CREATE TABLE somebodys (value)")
@@ -167,7 +167,7 @@ def test_a_start_that_was_killed_before_it_wrote_anything_left_nothing(tmp_path:
 
 @pytest.mark.skipif(os.name != "posix", reason="needs the modes of POSIX")
 @pytest.mark.parametrize("is_made", [False, True])
-def test_nobody_else_can_open_what_is_kept(tmp_path: Path, *, is_made: bool) -> None:
+def test_only_the_user_can_open_the_saved_files(tmp_path: Path, *, is_made: bool) -> None:
     folder = tmp_path / "kept"
     before = os.umask(0)
     try:
@@ -190,7 +190,7 @@ def is_open(path: Path, folder: Path) -> bool:
     return all(one.stat().st_mode & 0o077 for one in (path, *path.parents) if one.is_relative_to(folder))
 
 
-def test_a_change_holds_no_lock_while_it_is_kept(tmp_path: Path) -> None:
+def test_a_change_holds_no_lock_while_it_is_saved(tmp_path: Path) -> None:
     """Otherwise two threads that change and save the state would wait for each other."""
     with (
         local.start(databases=["D"], identities=["mine"], path=tmp_path / "kept") as cluster,
@@ -218,7 +218,7 @@ def test_a_change_holds_no_lock_while_it_is_kept(tmp_path: Path) -> None:
     assert free == [True] * 6
 
 
-def test_a_place_that_is_no_folder_is_refused(tmp_path: Path) -> None:
+def test_a_path_that_is_not_a_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be used"):
         local.start(path=tmp_path / "file")
@@ -242,7 +242,7 @@ with kqlmi.local.start(path=sys.argv[1], databases=sys.argv[2:]) as cluster:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a signal that cannot be caught")
-def test_a_kill_at_any_moment_leaves_the_old_or_the_new(tmp_path: Path, connect: Connect) -> None:
+def test_a_kill_at_any_moment_leaves_the_old_or_the_new_state(tmp_path: Path, connect: Connect) -> None:
     acknowledged = 0
     chance = random.Random(7)  # noqa: S311 - times, not secrets
     for round_ in range(3):
@@ -344,7 +344,7 @@ NAMES = ["a", "A b", 'a"', "a\nb", "a\x0b", "é", "\ud800"]
         st.lists(st.tuples(st.sampled_from(CHANGES), st.sampled_from(NAMES), st.integers(0, 3)), max_size=3), max_size=4
     )
 )
-def test_whatever_changes_between_two_saves_comes_back_in_its_order(steps: list[list[tuple[Any, str, int]]]) -> None:
+def test_all_changes_between_two_saves_are_restored_in_order(steps: list[list[tuple[Any, str, int]]]) -> None:
     state = state_of(1)
     with TemporaryDirectory() as name:
         folder = Path(name)
@@ -367,7 +367,7 @@ def test_whatever_changes_between_two_saves_comes_back_in_its_order(steps: list[
         assert restored(folder) == snapshot(state)
 
 
-def test_a_log_that_ends_anywhere_holds_one_of_the_states(tmp_path: Path) -> None:
+def test_a_log_that_is_truncated_anywhere_contains_one_of_the_states(tmp_path: Path) -> None:
     """A kill or a crash of the machine truncates the log at any byte."""
     chance = random.Random(7)  # noqa: S311 - positions, not secrets
     state = state_of(2)
@@ -393,7 +393,7 @@ def test_a_log_that_ends_anywhere_holds_one_of_the_states(tmp_path: Path) -> Non
     assert len(set(found)) > 3
 
 
-def test_what_could_not_be_written_is_written_with_the_next_change(tmp_path: Path) -> None:
+def test_a_change_that_could_not_be_written_is_written_with_the_next_one(tmp_path: Path) -> None:
     state = state_of(1)
     with opened(tmp_path) as store:
         store.save(state)

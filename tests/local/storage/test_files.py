@@ -45,7 +45,7 @@ def rows(text: st.SearchStrategy[str]) -> st.SearchStrategy[list[tuple[Any, ...]
 @pytest.mark.parametrize("is_compressed", [False, True])
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(data=st.data())
-def test_what_is_written_is_read_again(tmp_path: Path, kind: str, *, is_compressed: bool, data: st.DataObject) -> None:
+def test_written_values_are_read_back(tmp_path: Path, kind: str, *, is_compressed: bool, data: st.DataObject) -> None:
     table = Table(COLUMNS, tuple(data.draw(rows(PLAIN if kind == "tsv" else TEXT))))
     path = f"x/{uuid.uuid4()}.{kind}{'.gz' if is_compressed and kind != 'parquet' else ''}"
     files.write(tmp_path, path, kind, table, gzip=is_compressed)
@@ -96,7 +96,9 @@ def test_files_are_read_as_kusto_reads_them(tmp_path: Path, name: str, content: 
         ("cut.csv.gz", gzip.compress(b"x,1\n" * 9999, mtime=0)[:60]),
     ],
 )
-def test_what_is_not_as_declared_is_refused_without_a_path(tmp_path: Path, name: str, content: str | bytes) -> None:
+def test_a_file_that_does_not_match_the_declaration_is_refused_without_a_path(
+    tmp_path: Path, name: str, content: str | bytes
+) -> None:
     (tmp_path / name).write_bytes(content.encode() if isinstance(content, str) else content)
     with pytest.raises(KustoError) as caught:
         files.read(tmp_path, name, formats.format_of(name), columns("a: string, b: long"))
@@ -104,7 +106,7 @@ def test_what_is_not_as_declared_is_refused_without_a_path(tmp_path: Path, name:
     assert str(tmp_path) not in caught.value.detail
 
 
-def test_a_header_is_skipped_where_there_is_one(tmp_path: Path) -> None:
+def test_a_header_is_skipped_if_there_is_one(tmp_path: Path) -> None:
     table = Table(COLUMNS[:2], (("x", 1),))
     files.write(tmp_path, "h.csv", "csv", table, header=True)
     assert (tmp_path / "h.csv").read_text() == "a,b\nx,1\n"
@@ -122,12 +124,12 @@ def test_columns_are_inferred(tmp_path: Path) -> None:
     assert files.infer(tmp_path, "h.csv", "csv", has_header=True) == table.columns
 
 
-def test_a_tsv_file_holds_no_tabs(tmp_path: Path) -> None:
+def test_a_tsv_file_contains_no_tabs_in_values(tmp_path: Path) -> None:
     with pytest.raises(KustoError, match="tabs"):
         files.write(tmp_path, "f.tsv", "tsv", Table(COLUMNS[:1], (("a\tb",),)))
 
 
-def test_numbers_that_are_no_numbers_survive(tmp_path: Path) -> None:
+def test_infinities_and_nan_survive(tmp_path: Path) -> None:
     table = Table(columns("g: real"), ((math.inf,), (-math.inf,)))
     files.write(tmp_path, "f.parquet", "parquet", table)
     assert files.read(tmp_path, "f.parquet", "parquet", table.columns) == table

@@ -34,32 +34,32 @@ LOG = '#Version: 1.0\n#Fields: a b\nx 1\n#Fields: b c a\n2 - "it ""is"""\n\n'
         ("no extension", "x,1\n", [("x", 1)]),
     ],
 )
-def test_the_extension_tells_the_format(name: str, content: str, found: list[Any]) -> None:
+def test_the_extension_determines_the_format(name: str, content: str, found: list[Any]) -> None:
     assert list(formats.rows(content, formats.format_of(f"a.folder/{name}"), SHAPE)) == found
 
 
 @pytest.mark.parametrize("name", ["f.avro", "f.orc", "f.sstream", "f.apacheavro", "F.AVRO"])
-def test_a_binary_format_is_refused_as_known(name: str) -> None:
+def test_a_binary_format_is_refused_as_unsupported(name: str) -> None:
     for asked in ((name, ""), ("f.csv", name[2:])):
         with pytest.raises(KustoError, match=f"does not support the format '{name[2:].lower()}'"):
             formats.format_of(*asked)
 
 
 @pytest.mark.parametrize("given", ["", "csv"])
-def test_a_zip_archive_is_refused_as_known(given: str) -> None:
+def test_a_zip_archive_is_refused_as_unsupported(given: str) -> None:
     with pytest.raises(KustoError, match="does not support zip archives"):
         formats.format_of("f.csv.ZIP", given)
 
 
 @pytest.mark.parametrize("name", ["f.dat", "f.xlsx", "f."])
-def test_an_extension_that_tells_no_format_is_never_read_as_csv(name: str) -> None:
+def test_an_unknown_extension_is_never_read_as_csv(name: str) -> None:
     with pytest.raises(KustoError, match="specify the format"):
         formats.format_of(name)
     assert formats.format_of(name, "csv") == "csv"
 
 
 @pytest.mark.parametrize(
-    ("kind", "content", "told"),
+    ("kind", "content", "reported"),
     [
         ("csv", "x,1\ny\n", "Inconsistent number of fields"),
         ("csv", "x\ny,1\n", "Inconsistent number of fields"),
@@ -71,10 +71,10 @@ def test_an_extension_that_tells_no_format_is_never_read_as_csv(name: str) -> No
         ("singlejson", '{"a": "x"}\n{"a": "y"}', "one JSON object"),
     ],
 )
-def test_what_a_format_does_not_allow_is_refused(kind: str, content: str, told: str) -> None:
-    with pytest.raises(KustoError, match=told) as caught:
+def test_what_a_format_does_not_allow_is_refused(kind: str, content: str, reported: str) -> None:
+    with pytest.raises(KustoError, match=reported) as caught:
         list(formats.rows(content, kind, SHAPE))
-    if "Inconsistent" in told:
+    if "Inconsistent" in reported:
         assert caught.value.code == "Stream_WrongNumberOfFields"  # documented
 
 
@@ -149,12 +149,12 @@ def test_any_content_of_a_file_is_read_or_refused(tmp_path: Path, kind: str, con
 
 def read_or_refused(folder: Path, name: str, kind: str, shape: tuple[Column, ...]) -> None:
     """Read a file; any error fails the test, except a refusal that does not reveal the path."""
-    told = ""
+    reported = ""
     try:
         files.read(folder, name, kind, shape)
     except KustoError as error:
-        told = error.detail
-    assert str(folder) not in told
+        reported = error.detail
+    assert str(folder) not in reported
 
 
 EXPRESSIONS = [

@@ -22,7 +22,7 @@ ONELAKE = "onelake.dfs.fabric.microsoft.com"
         (f";ManagedIdentity={ID}", ID),
     ],
 )
-def test_an_identity_may_be_written_in_each_documented_way(credentials: str, identity: str) -> None:
+def test_every_documented_spelling_of_an_identity_is_accepted(credentials: str, identity: str) -> None:
     location = connectionstrings.parse(URL + credentials)
     assert (location.identity, location.url) == (identity, URL)
     assert location == connectionstrings.parse(location.shown)
@@ -58,7 +58,7 @@ def test_an_account_of_another_cloud_is_another_account() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reported"),
     [
         (f"{URL};sharedkey=secret", "does not support keys"),
         (f"{URL};secret==", "does not support keys"),
@@ -77,13 +77,13 @@ def test_an_account_of_another_cloud_is_another_account() -> None:
         (f"https://{ONELAKE}.evil.example/W/x", "is not that of a storage account"),
     ],
 )
-def test_what_is_not_carried_out_is_refused_as_known_and_not_repeated(text: str, told: str) -> None:
-    with pytest.raises(KustoError, match=told) as caught:
+def test_an_unsupported_connection_string_is_refused_and_not_repeated(text: str, reported: str) -> None:
+    with pytest.raises(KustoError, match=reported) as caught:
         connectionstrings.parse(text)
     assert "secret" not in caught.value.detail
 
 
-def test_blanks_in_an_identity_cost_their_number() -> None:
+def test_blanks_in_an_identity_are_read_in_linear_time() -> None:
     """Quadratic time would never finish here."""
     written = f"managed_identity= a{' ' * 1_000_000}b"
     assert named_identities(f"{URL};{written}") == [written.partition("= ")[2]]

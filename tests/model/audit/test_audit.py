@@ -114,16 +114,16 @@ def test_what_any_policy_allows_is_not_missing(held: Held) -> None:
     assert rule("missing", facts(held, need(ONE, "ExternalTable", A))) == []
 
 
-def test_a_use_whose_identity_cannot_be_told_is_not_missing() -> None:
+def test_a_use_whose_identity_cannot_be_determined_is_not_missing() -> None:
     assert rule("missing", facts({}, need(None, "ExternalTable", A))) == []
 
 
-def test_nothing_is_missing_where_a_policy_that_decides_was_not_read() -> None:
+def test_nothing_is_missing_if_a_deciding_policy_was_not_read() -> None:
     known = Facts.of(Snapshot({A: Policy.empty()}), discovered(need(ONE, "ExternalTable", A)))
     assert found(known) == []
 
 
-def test_a_usage_that_counts_at_the_cluster_only_is_missing_there() -> None:
+def test_a_cluster_only_usage_is_missing_at_the_cluster() -> None:
     known = facts({"A": {ONE: "SandboxArtifacts"}}, need(ONE, "SandboxArtifacts", A), need(ONE, "SandboxArtifacts", B))
     [finding] = rule("missing", known)
     assert finding.scope == CLUSTER
@@ -134,7 +134,7 @@ def test_a_usage_that_counts_at_the_cluster_only_is_missing_there() -> None:
 @pytest.mark.parametrize(
     ("state", "severity"), [("standing", "high"), ("idle", "medium"), ("past", "low"), ("refused", "low")]
 )
-def test_what_runs_now_is_graver_than_what_ran_before(state: State, severity: str) -> None:
+def test_a_current_use_is_more_severe_than_a_past_one(state: State, severity: str) -> None:
     [finding] = rule("missing", facts({}, need(ONE, "ExternalTable", A, state)))
     assert finding.severity == severity
 
@@ -146,19 +146,19 @@ def test_what_runs_now_is_graver_than_what_ran_before(state: State, severity: st
         (ONE, [Identity(TWO)], "not assigned"),
     ],
 )
-def test_no_plan_mends_what_no_grant_can(identity: str, assigned: list[Identity] | None, says: str) -> None:
+def test_no_plan_fixes_what_no_grant_can_fix(identity: str, assigned: list[Identity] | None, says: str) -> None:
     [finding] = rule("missing", facts({}, need(identity, "ExternalTable", A), assigned=assigned))
     assert finding.fix.edits is None
     assert says in finding.fix.why_not
 
 
-def test_a_client_id_in_place_of_an_object_id_is_told() -> None:
+def test_a_client_id_instead_of_an_object_id_is_reported() -> None:
     held = Snapshot({CLUSTER: None, A: Policy((Entry(TWO, ("SqlRequest",), client_id=ONE),)), B: None})
     [finding] = rule("missing", Facts.of(held, discovered(need(ONE, "ExternalTable", A))))
     assert "client ID" in finding.fix.why_not
 
 
-def test_a_policy_of_a_follower_is_mended_at_its_leader() -> None:
+def test_a_policy_of_a_follower_is_fixed_at_its_leader() -> None:
     known = Facts.of(policies({}), replace(discovered(need(ONE, "ExternalTable", A)), followers=frozenset({A})))
     [finding] = rule("missing", known)
     assert "follows" in finding.fix.why_not
@@ -175,19 +175,19 @@ def test_the_system_identity_is_the_same_by_its_word_and_by_its_object_id() -> N
 
 @pytest.mark.parametrize("place", ["cluster", "A"])
 @pytest.mark.parametrize("usage", ["ExternalTable", "AutomatedFlows"])
-def test_a_grant_is_unused_where_all_that_would_show_its_use_was_read(place: str, usage: str) -> None:
+def test_a_grant_is_unused_if_everything_that_would_show_its_use_was_read(place: str, usage: str) -> None:
     known = facts({place: {ONE: f"NativeIngestion, {usage}"}}, need(TWO, "NativeIngestion", A))
     [finding] = rule("unused", known)
     assert (finding.scope, finding.usage) == (PLACES[place], usage)
     assert {one.window for one in finding.evidence} == {"as of now"}
-    mended = after(known, finding)
-    assert rule("unused", mended) == []
-    assert mended.policies.grants(PLACES[place]) == {(ONE, "NativeIngestion")}
+    fixed = after(known, finding)
+    assert rule("unused", fixed) == []
+    assert fixed.policies.grants(PLACES[place]) == {(ONE, "NativeIngestion")}
 
 
 @pytest.mark.parametrize("place", ["cluster", "A"])
 @pytest.mark.parametrize("usage", [one.name for one in USAGES if one.name not in {"ExternalTable", "AutomatedFlows"}])
-def test_what_cannot_be_proven_is_never_unused(usage: str, place: str) -> None:
+def test_a_grant_that_cannot_be_proven_unused_is_never_unused(usage: str, place: str) -> None:
     known = facts({place: {ONE: usage}})
     assert rule("unused", known) == []
     if usage != "All" and not (usage == "SandboxArtifacts" and place == "A"):
@@ -215,7 +215,7 @@ def test_masked_text_is_unknown_and_never_unused() -> None:
     assert len(rule("unused", facts({"A": {ONE: "AutomatedFlows"}}, hidden))) == 1
 
 
-def test_what_another_identity_or_another_database_uses_does_not_count() -> None:
+def test_a_use_by_another_identity_or_in_another_database_does_not_count() -> None:
     uses = need(TWO, "ExternalTable", A), need(ONE, "ExternalTable", B), need(ONE, "AutomatedFlows", A)
     held: Held = {"A": {ONE: "ExternalTable, AutomatedFlows", TWO: "ExternalTable"}, "B": {ONE: "ExternalTable"}}
     assert found(facts(held, *uses)) == [("unused", "database A", ONE, "ExternalTable")]
@@ -225,21 +225,21 @@ def test_all_is_over_broad_and_what_may_be_needed_of_it_is_kept() -> None:
     known = facts({"A": {ONE: "All"}}, need(ONE, "ExternalTable", A))
     [finding] = rule("over-broad", known)
     assert finding.severity == "medium"
-    mended = after(known, finding)
-    assert found(mended) == []
+    fixed = after(known, finding)
+    assert found(fixed) == []
     every = {one.name for one in USAGES} - {"All", "AutomatedFlows", "SandboxArtifacts"}
-    assert {usage for _, usage in mended.policies.grants(A)} == every
+    assert {usage for _, usage in fixed.policies.grants(A)} == every
 
 
-def test_all_at_the_cluster_is_graver_and_moves_what_can_be_proven_to_where_it_is_used() -> None:
+def test_all_at_the_cluster_is_more_severe_and_proven_uses_move_to_their_databases() -> None:
     uses = need(ONE, "ExternalTable", A), need(ONE, "AutomatedFlows", A), need(ONE, "AutomatedFlows", B)
     known = facts({"cluster": {ONE: "All"}}, *uses)
     [finding] = rule("over-broad", known)
     assert finding.severity == "high"
-    mended = after(known, finding)
-    assert found(mended) == []
-    assert mended.policies.grants(A) == {(ONE, "ExternalTable"), (ONE, "AutomatedFlows")}
-    assert all(access(mended.policies, ONE, one.usage, one.scope).allowed for one in uses)
+    fixed = after(known, finding)
+    assert found(fixed) == []
+    assert fixed.policies.grants(A) == {(ONE, "ExternalTable"), (ONE, "AutomatedFlows")}
+    assert all(access(fixed.policies, ONE, one.usage, one.scope).allowed for one in uses)
 
 
 def test_every_usage_by_name_is_not_over_broad() -> None:
@@ -250,10 +250,10 @@ def test_every_usage_by_name_is_not_over_broad() -> None:
 def test_a_cluster_grant_that_one_database_needs_is_narrow_and_moves_there() -> None:
     known = facts({"cluster": {ONE: "ExternalTable"}}, need(ONE, "ExternalTable", B))
     [finding] = rule("narrow", known)
-    mended = after(known, finding)
-    assert found(mended) == []
-    assert mended.policies.grants(B) == {(ONE, "ExternalTable")}
-    assert mended.policies.grants(CLUSTER) == frozenset()
+    fixed = after(known, finding)
+    assert found(fixed) == []
+    assert fixed.policies.grants(B) == {(ONE, "ExternalTable")}
+    assert fixed.policies.grants(CLUSTER) == frozenset()
 
 
 @pytest.mark.parametrize(
@@ -276,7 +276,7 @@ def test_what_cannot_be_proven_elsewhere_is_not_narrow(usage: str) -> None:
 @pytest.mark.parametrize(
     ("at_cluster", "at_database"), [("SqlRequest", "SqlRequest"), ("All", "SqlRequest"), ("All", "All")]
 )
-def test_what_the_cluster_gives_already_is_redundant_at_a_database(at_cluster: str, at_database: str) -> None:
+def test_a_usage_that_the_cluster_grants_is_redundant_at_a_database(at_cluster: str, at_database: str) -> None:
     known = facts({"cluster": {ONE: at_cluster}, "A": {ONE: at_database}})
     [finding] = rule("redundant", known)
     assert rule("redundant", after(known, finding)) == []
@@ -306,7 +306,7 @@ def test_of_two_grants_the_one_that_should_stay_is_not_redundant(at_cluster: str
     assert access(after(known, finding).policies, ONE, "ExternalTable", A).allowed
 
 
-def test_a_usage_that_counts_at_the_cluster_only_is_ineffective_at_a_database() -> None:
+def test_a_cluster_only_usage_is_ineffective_at_a_database() -> None:
     held: Held = {"cluster": {ONE: "SandboxArtifacts"}, "A": {ONE: "SandboxArtifacts, SqlRequest"}}
     known = facts(held)
     assert found(known) == [("ineffective", "database A", ONE, "SandboxArtifacts")]
@@ -319,16 +319,16 @@ def test_identities_that_are_not_assigned_are_orphans_and_their_uses_are_not_all
     assert found(known) == [("missing", "database A", GONE, "ExternalTable"), ("orphan", "database A", GONE, "")]
     [finding] = rule("orphan", known)
     assert len(finding.evidence) == 2
-    mended = after(known, finding)
-    assert mended.policies.grants(A) == {(ONE, "SqlRequest")}
-    assert rule("orphan", mended) == []
+    fixed = after(known, finding)
+    assert fixed.policies.grants(A) == {(ONE, "SqlRequest")}
+    assert rule("orphan", fixed) == []
 
 
 def test_without_the_list_of_assigned_identities_there_are_no_orphans() -> None:
     assert found(facts({"A": {GONE: "SqlRequest"}})) == []
 
 
-def test_a_system_entry_is_an_orphan_where_its_object_id_is_not_the_present_one() -> None:
+def test_a_system_entry_is_an_orphan_if_its_object_id_is_not_the_current_one() -> None:
     old, new = (Entry(object_id, ("SqlRequest",), is_system=True) for object_id in (GONE, ONE))
     system = Identity(SYSTEM, is_system=True, principal_id=ONE)
     held = Snapshot({CLUSTER: Policy((old, new)), A: Policy((Entry(SYSTEM, ("SqlRequest",)),)), B: None})
@@ -337,7 +337,7 @@ def test_a_system_entry_is_an_orphan_where_its_object_id_is_not_the_present_one(
     assert finding.fix.edits == {CLUSTER: Policy((new,))}
 
 
-def test_a_plan_that_takes_away_leaves_orphans_out_and_says_so() -> None:
+def test_a_plan_that_revokes_omits_orphans_and_reports_it() -> None:
     known = facts({"A": {GONE: "SqlRequest", ONE: "ExternalTable"}}, assigned=[Identity(ONE)])
     [finding] = rule("unused", known)
     assert finding.fix.edits == {A: Policy.empty()}
@@ -357,14 +357,14 @@ def test_a_plan_that_takes_away_leaves_orphans_out_and_says_so() -> None:
         ("Allowed", ""),
     ],
 )
-def test_a_usage_is_misspelt_where_it_is_almost_a_known_one_and_unknown_otherwise(usage: str, meant: str) -> None:
+def test_a_usage_is_misspelt_if_it_is_almost_a_known_one_and_unknown_otherwise(usage: str, meant: str) -> None:
     assert near(usage) == meant
     known = facts({"A": {ONE: usage}}, need(ONE, "ExternalTable", A), need(ONE, "AutomatedFlows", A))
     assert bool(rule("misspelt usage", known)) == bool(meant)
     assert bool(rule("unknown usage", known)) == (usage in {"FutureFlow", "ExternalData", "Allowed"})
 
 
-def test_a_misspelt_usage_is_replaced_where_it_may_be_needed_and_dropped_where_it_is_not() -> None:
+def test_a_misspelt_usage_is_replaced_if_it_may_be_needed_and_dropped_otherwise() -> None:
     known = facts({"A": {ONE: "ExternalTables, SqlRequests"}})
     first, second = rule("misspelt usage", known)
     assert first.usage == "ExternalTables"
@@ -378,7 +378,7 @@ def test_an_unknown_usage_has_no_plan() -> None:
     assert finding.fix.why_not
 
 
-def test_each_flow_that_impersonates_without_an_identity_is_a_finding_of_its_own() -> None:
+def test_each_flow_that_impersonates_without_an_identity_is_a_separate_finding() -> None:
     gaps = tuple(Gap(A, f"continuous export {name}", (Evidence("a source", name),)) for name in ("E", "F"))
     known = Facts.of(policies({}), discovered(gaps=gaps))
     assert len({one.id for one in rule("impersonation", known)}) == 2
@@ -430,15 +430,15 @@ def whole(known: Facts, *acceptances: Acceptance) -> Audit:
     return Audit("here", standing, accepted, expired, plans, *more)
 
 
-def test_a_report_holds_every_finding_for_programs() -> None:
+def test_a_report_contains_every_finding_for_programs() -> None:
     held: Held = {"cluster": {ONE: "All"}, "A": {ONE: "ExternalTable, Odd\u202e", TWO: "ExternalTable"}}
     known = facts(held)
     found_ = whole(known, acceptance(identity=TWO))
-    told = json.loads(auditreport.to_json(found_))
-    assert [one["id"] for one in told["findings"]] == [one.id for one in found_.findings]
-    assert [one["reason"] for one in told["accepted"]] == ["soon"]
-    assert all(one["commands"] or one["why_not"] for one in told["findings"])
-    assert all(one["source"] and one["window"] for row in told["findings"] for one in row["evidence"])
+    document = json.loads(auditreport.to_json(found_))
+    assert [one["id"] for one in document["findings"]] == [one.id for one in found_.findings]
+    assert [one["reason"] for one in document["accepted"]] == ["soon"]
+    assert all(one["commands"] or one["why_not"] for one in document["findings"])
+    assert all(one["source"] and one["window"] for row in document["findings"] for one in row["evidence"])
 
 
 def test_a_sarif_log_has_what_the_format_asks_for() -> None:
@@ -465,7 +465,7 @@ def test_no_name_of_a_cluster_is_a_link_or_a_placeholder_in_a_sarif_log() -> Non
         assert text.isprintable()
 
 
-def test_a_page_says_what_was_not_read_and_nothing_of_a_cluster_can_colour_it() -> None:
+def test_a_page_lists_what_was_not_read_and_text_from_a_cluster_cannot_colour_it() -> None:
     held: Held = {"A": {ONE: "Odd\u202e\x1b[31m", TWO: "NativeIngestion"}}
     text = str(whole(facts(held)))
     assert "\x1b" not in text
@@ -485,7 +485,7 @@ def test_a_report_folds_the_evidence_and_the_commands_of_each_finding() -> None:
     assert found_.explain(finding) in to_text(found_.report(), unfold=True)
 
 
-def test_a_finding_is_named_by_the_beginning_of_its_id() -> None:
+def test_a_finding_is_found_by_the_beginning_of_its_id() -> None:
     found_ = whole(facts({"A": {ONE: "All", TWO: "All"}}))
     one, two = found_.findings
     assert found_.finding(one.id) == one

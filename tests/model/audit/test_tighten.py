@@ -76,7 +76,7 @@ def test_tightening_twice_changes_nothing_more(policies: Snapshot, needs: list[N
 
 
 @given(_policies, _needs)
-def test_without_what_is_not_proven_just_the_discovered_use_is_left(policies: Snapshot, needs: list[Need]) -> None:
+def test_without_unproven_grants_only_the_discovered_uses_remain(policies: Snapshot, needs: list[Need]) -> None:
     facts = Facts.of(policies, discovered(*needs))
     left = edited(policies, tighten(facts, also_unproven=True).edits)
     assert used(needs, policies) <= allowed(left)
@@ -86,7 +86,7 @@ def test_without_what_is_not_proven_just_the_discovered_use_is_left(policies: Sn
 
 
 @given(_policies, _needs)
-def test_mending_a_finding_stops_no_use_and_the_finding_is_gone(policies: Snapshot, needs: list[Need]) -> None:
+def test_fixing_a_finding_stops_no_use_and_the_finding_is_gone(policies: Snapshot, needs: list[Need]) -> None:
     facts = Facts.of(policies, discovered(*needs))
     for finding in audit(facts):
         if finding.fix.edits is None:
@@ -99,7 +99,7 @@ def test_mending_a_finding_stops_no_use_and_the_finding_is_gone(policies: Snapsh
 
 
 @given(_policies, _needs)
-def test_once_every_plan_was_carried_out_only_what_has_none_is_left(policies: Snapshot, needs: list[Need]) -> None:
+def test_once_every_plan_is_applied_only_findings_without_one_remain(policies: Snapshot, needs: list[Need]) -> None:
     before = used(needs, policies)
     for _ in range(60):
         todo = [one for one in audit(Facts.of(policies, discovered(*needs))) if one.fix.edits is not None]

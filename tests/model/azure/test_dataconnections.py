@@ -32,13 +32,13 @@ def test_the_identity_is_found_by_resource_id_in_any_letter_case_or_by_object_id
     assert connection(identity="").runs_as(assigned(Identity(SYSTEM, "c", is_system=True)), CLUSTER) is None
 
 
-def test_one_that_goes_by_a_key_needs_nothing() -> None:
+def test_a_data_connection_with_a_key_needs_nothing() -> None:
     by_key = connection(kind="IotHub", identity="")
     assert list(needs([by_key], assigned(LOADER), CLUSTER)) == []
     assert verdict(by_key, Facts(Snapshot(), Discovery(), (LOADER,)), CLUSTER).allowed is None
 
 
-def test_what_is_inferred_is_labelled_and_a_kind_that_nobody_knows_is_too() -> None:
+def test_inferred_kinds_are_labelled_and_so_are_unknown_ones() -> None:
     found = {
         kind: next(needs([connection(kind=kind)], assigned(LOADER), CLUSTER))
         for kind in ("EventHub", "CosmosDb", "New")
@@ -51,7 +51,7 @@ def test_what_is_inferred_is_labelled_and_a_kind_that_nobody_knows_is_too() -> N
     assert {need.identity for need in found.values()} == {GUID}
 
 
-def test_one_that_routes_leaves_doubt_in_every_other_database() -> None:
+def test_a_data_connection_that_routes_leaves_doubt_in_every_other_database() -> None:
     found = list(needs([connection(routes=True)], assigned(LOADER), CLUSTER, ["d", "Other"]))
     assert [(one.identity, one.scope) for one in found] == [(GUID, D), (None, OTHER)]
     read = [Source(DATA_CONNECTIONS, name, "read") for name in ("D", "Other")]

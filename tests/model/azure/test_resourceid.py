@@ -7,7 +7,7 @@ HUB = "/subscriptions/s/resourceGroups/g/providers/Microsoft.EventHub/namespaces
 
 
 @pytest.mark.parametrize("text", [CLUSTER, CLUSTER.lower(), CLUSTER.upper()])
-def test_letter_case_is_the_same(text: str) -> None:
+def test_letter_case_does_not_matter(text: str) -> None:
     found = ResourceId.parse(text, "Microsoft.Kusto/clusters")
     assert found
     assert (found.subscription.lower(), found.group.lower(), found.name.lower()) == ("s", "g", "c")
@@ -30,5 +30,5 @@ def test_the_name_is_the_last_of_a_nested_resource() -> None:
         CLUSTER.replace("/g/", "//"),
     ],
 )
-def test_what_is_no_id_of_the_kind_is_none(text: str) -> None:
+def test_an_id_of_another_kind_is_rejected(text: str) -> None:
     assert ResourceId.parse(text, "Microsoft.Kusto/clusters") is None

@@ -32,7 +32,7 @@ def test_a_documented_role_is_read_however_it_is_spelled(text: str, where: str, 
 
 
 @pytest.mark.parametrize(("text", "where"), NOT_READ)
-def test_what_is_not_recognised_is_not_guessed(text: str, where: str) -> None:
+def test_an_unrecognised_role_is_not_guessed(text: str, where: str) -> None:
     assert read_role(text, where).kind == ""
     assert "not recognised" in str(read_role(text, where))
 
@@ -41,7 +41,7 @@ def answers(*roles: tuple[str, str], read_only: bool = False) -> list[str]:
     return [one.answer for one in abilities([read_role(*role) for role in roles], read_only=read_only)]
 
 
-def test_what_roles_let_somebody_do() -> None:
+def test_roles_determine_what_a_user_can_do() -> None:
     assert answers(("AllDatabasesAdmin", "Cluster")) == ["yes", "yes", "yes", "not known"]
     assert answers(("AllDatabasesMonitor", "Cluster")) == ["no", "no", "yes", "not known"]
     assert answers(("Database Admin", "Database Samples")) == ["no", "no", "no", "not known"]
@@ -52,7 +52,7 @@ def test_what_roles_let_somebody_do() -> None:
     assert [one.answer for one in abilities(None)] == ["not known"] * 4
 
 
-def test_blanks_in_a_role_cost_their_number() -> None:
+def test_blanks_in_a_role_are_read_in_linear_time() -> None:
     """Quadratic time would never finish here."""
     blanks = " " * 1_000_000
     assert read_role(f"Database{blanks}x", f"Database{blanks}a\nb").kind == ""

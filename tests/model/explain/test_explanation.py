@@ -36,7 +36,7 @@ def explained(fields: dict[str, str], snapshot: Snapshot = NOTHING, text: str = 
         {"missing": "nothing"},
     ],
 )
-def test_details_of_another_form_are_passed_over(details: dict[str, Any]) -> None:
+def test_details_in_another_form_are_ignored(details: dict[str, Any]) -> None:
     assert explained(refusal(), text="print 1", **details) is None
 
 
@@ -56,16 +56,16 @@ def test_details_of_another_form_are_passed_over(details: dict[str, Any]) -> Non
         },
     ],
 )
-def test_nothing_hostile_stands_in_a_line_to_copy(details: dict[str, Any]) -> None:
-    told = explained(refusal(), text="print 1", **details)
-    assert told
-    assert told.fixes == ()
+def test_a_line_to_copy_contains_nothing_hostile(details: dict[str, Any]) -> None:
+    result = explained(refusal(), text="print 1", **details)
+    assert result
+    assert result.fixes == ()
 
 
-def test_what_a_local_cluster_tells_is_certain() -> None:
-    told = explained(refusal(), missing="grant", identity="system", usage="All", database="D", scopes=["cluster"])
-    assert told
-    assert (told.kind, told.certain, told.fixes) == ("grant", True, ("%kqlmi grant system All --cluster",))
+def test_a_local_clusters_details_are_certain() -> None:
+    result = explained(refusal(), missing="grant", identity="system", usage="All", database="D", scopes=["cluster"])
+    assert result
+    assert (result.kind, result.certain, result.fixes) == ("grant", True, ("%kqlmi grant system All --cluster",))
     callout = explained(refusal(), missing="callout", calloutType="sandbox_artifacts", url="https://a.b/c")
     assert callout
     (line,) = callout.fixes
@@ -74,18 +74,18 @@ def test_what_a_local_cluster_tells_is_certain() -> None:
     assert line == f"%%kqlmi\n.alter-merge cluster policy callout '{payload}'"
 
 
-def test_without_that_the_policies_tell_what_is_probable() -> None:
-    told = explained(refusal())
-    assert told
-    assert (told.kind, told.certain) == ("grant", False)
-    assert str(told).startswith("Probably: ")
+def test_without_details_the_policies_show_what_is_probable() -> None:
+    result = explained(refusal())
+    assert result
+    assert (result.kind, result.certain) == ("grant", False)
+    assert str(result).startswith("Probably: ")
     named = explained(refusal(type_name="X.ManagedIdentityNotAllowedByPolicyException"))
     assert named
     assert named.certain
     assert explained(refusal(), GRANTED) is None
 
 
-def test_documented_codes_are_told_apart_for_an_identity_that_is_allowed() -> None:
+def test_documented_codes_are_distinguished_for_an_allowed_identity() -> None:
     invalid = explained(refusal(code="BadRequest_InvalidManagedIdentity"), GRANTED)
     assert invalid
     assert (invalid.kind, invalid.certain) == ("assignment", False)
@@ -97,35 +97,35 @@ def test_documented_codes_are_told_apart_for_an_identity_that_is_allowed() -> No
     assert '--role "Storage Blob Data Reader"' in forbidden.fixes[0]
 
 
-def test_the_published_sentence_is_a_flow_that_takes_none() -> None:
-    told = explained(refusal(DISABLED), text="print 1")
-    assert told
-    assert (told.kind, told.fixes) == ("flow", ())
+def test_the_published_sentence_means_a_flow_without_identities() -> None:
+    result = explained(refusal(DISABLED), text="print 1")
+    assert result
+    assert (result.kind, result.fixes) == ("flow", ())
 
 
-def test_a_viewer_is_added_for_an_identity_and_for_nobody_else() -> None:
+def test_a_viewer_is_added_only_for_an_identity() -> None:
     message = f"Principal 'aadapp={MINE};{TENANT}' is not authorized to read database 'O'Brien''."
     fields = refusal(message, type_name="Kusto.DataNode.Exceptions.UnauthorizedDatabaseAccessException")
-    told = explained(fields, GRANTED, text="print 1")
-    assert told
-    assert told.fixes == (f"%%kqlmi\n.add database ['O\\'Brien\\''] viewers ('aadapp={MINE};{TENANT}')",)
+    result = explained(fields, GRANTED, text="print 1")
+    assert result
+    assert result.fixes == (f"%%kqlmi\n.add database ['O\\'Brien\\''] viewers ('aadapp={MINE};{TENANT}')",)
     assert explained(fields, NOTHING, text="print 1") is None
     assert explained(refusal("Principal 'aaduser=x' …", type_name=fields["type_name"]), GRANTED, text="print 1") is None
 
 
-def test_a_text_that_hides_its_identity_is_not_judged() -> None:
+def test_a_text_that_hides_its_identity_is_not_explained() -> None:
     (hidden,) = Statement("declare query_parameters(u: string); externaldata (a: string) [u]").references
     verdict = judge(hidden, NOTHING, "D")
     assert verdict.access.allowed is None
     assert from_verdict(verdict) is None
 
 
-def test_an_unread_policy_blames_nobody() -> None:
+def test_an_unread_policy_blames_no_identity() -> None:
     (one,) = Statement(READ).references
     assert from_verdict(judge(one, Snapshot(), "D")) is None
 
 
-def test_the_system_identity_is_found_behind_its_object_id() -> None:
+def test_the_system_identity_is_recognised_by_its_object_id() -> None:
     text = f'[{{"ObjectId": "{MINE}", "IsSystem": true, "AllowedUsages": "ExternalDataRequest"}}]'
     snapshot = NOTHING.with_policy(Scope.cluster(), Policy.parse(text))
     (one,) = Statement(READ).references

@@ -22,7 +22,7 @@ MINE = "11111111-2222-3333-4444-555555555555"
         ("ExternalTable", Scope.cluster(), "--cluster"),
     ],
 )
-def test_a_grant_is_as_narrow_as_its_usage_lets_it_be(usage: str, scope: Scope, where: str) -> None:
+def test_a_grant_is_as_narrow_as_its_usage_allows(usage: str, scope: Scope, where: str) -> None:
     (line,) = fixes.grant(MINE, usage, scope, "prod")
     assert line == f"%kqlmi grant {MINE} {usage} {where} --on=prod"
     _, options = NOTEBOOK.syntax(VERBS["grant"]).parse(split(line.removeprefix("%kqlmi grant ")))
@@ -30,7 +30,7 @@ def test_a_grant_is_as_narrow_as_its_usage_lets_it_be(usage: str, scope: Scope, 
 
 
 @pytest.mark.parametrize("name", ["Te*t", "a'b\"c", "x\nprint(1) #", "a?b"])
-def test_a_name_that_a_line_cannot_hold_gives_no_line(name: str) -> None:
+def test_a_name_that_a_line_cannot_contain_produces_no_line(name: str) -> None:
     assert fixes.grant(MINE, "ExternalTable", Scope.database(name)) == ()
     assert fixes.grant(MINE, "ExternalTable", Scope.database("D"), name) == ()
 

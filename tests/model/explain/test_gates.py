@@ -25,7 +25,7 @@ def by_kind(flow: str, identity: Identity = MINE, *targets: str) -> dict[str, Ga
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda row: row.id)
-def test_nothing_is_called_open_that_was_not_seen(workflow: Workflow) -> None:
+def test_a_gate_that_was_not_checked_is_never_called_open(workflow: Workflow) -> None:
     found = {one.kind: one.state for one in gates(workflow, MINE, DB, Snapshot())}
     assert set(found.values()) == {"not checked"}
     assert list(found)[:2] == ["assignment", "grant"]
@@ -48,13 +48,13 @@ def test_each_target_gets_its_own_role() -> None:
     assert f'--scope "{HUB}"' in hub
 
 
-def test_a_viewer_is_named_by_its_guid_where_that_is_known() -> None:
+def test_a_viewer_is_named_by_its_guid_if_that_is_known() -> None:
     (line,) = by_kind("update_policy")["database role"].fixes
     assert line == f"%%kqlmi\n.add database ['D'] viewers ('aadapp={MINE.object_id};t')"
     assert by_kind("update_policy", Identity(SYSTEM))["database role"].fixes == ()
 
 
-def test_what_is_only_probable_says_so_and_lines_stand_below() -> None:
+def test_a_probable_gate_says_so_and_its_lines_follow() -> None:
     gate = Gate("grant", "It is closed.", ("%kqlmi grant x", "%%kqlmi\n.show tables"))
     assert str(gate) == "It is closed.\n    %kqlmi grant x\n    %%kqlmi\n    .show tables"
     assert str(replace(gate, certain=False)).startswith("Probably: It is closed.")

@@ -50,7 +50,7 @@ def by_hand(text: str, start: int) -> tuple[str, int] | None:
 
 
 @given(pieces(*PIECES) | st.text(max_size=24))
-def test_literals_are_those_that_are_scanned_by_hand(text: str) -> None:
+def test_literals_match_a_hand_written_scanner(text: str) -> None:
     """Reading is linear because an unclosed literal reaches as far as it was scanned."""
     end = 0
     for token in tokens(text):
@@ -83,7 +83,7 @@ def test_literals_end_where_kusto_ends_them(text: str, found: list[str]) -> None
 
 
 @given(pieces(*ESCAPES))
-def test_both_witnesses_read_the_same_value(body: str) -> None:
+def test_both_lexers_read_the_same_value(body: str) -> None:
     written = f"'{body}'"
     [token] = tokens(written)
     value = literal_value(written)
@@ -98,7 +98,7 @@ def test_both_witnesses_read_the_same_value(body: str) -> None:
 
 
 @given(pieces(PAIR, "\\ud83d", "\\ude00", "\\u0041", "\\n", '\\"', "a", "\U0001f600"))
-def test_a_json_string_has_the_value_that_json_gives_it(body: str) -> None:
+def test_a_json_string_has_its_json_value(body: str) -> None:
     found = json_string(Mapped.whole(body))
     assert found.value == json.loads(f'"{body}"')
     assert len(found.starts) == len(found.ends) == len(found.value)

@@ -23,7 +23,7 @@ def draft(cluster: str = "", database: str = "", scope: Scope = DATABASE) -> Dra
 
 
 @given(st.none() | POLICIES, IDENTITIES, KNOWN.filter(lambda usage: usage != "All"))
-def test_a_tick_taken_back_leaves_nothing_to_do(policy: Policy | None, identity: str, usage: str) -> None:
+def test_a_reverted_tick_leaves_nothing_to_do(policy: Policy | None, identity: str, usage: str) -> None:
     start = Draft.start(Snapshot({CLUSTER: None, DATABASE: policy}), DATABASE)
     if start.cell(identity, usage).granted or start.cell(identity, usage).covered_by:
         return
@@ -68,7 +68,7 @@ def test_only_all_is_replaced() -> None:
         draft(cluster="All").replace_all(LOADER, without="SqlRequest")
 
 
-def test_a_cell_tells_what_covers_it() -> None:
+def test_a_cell_shows_what_covers_it() -> None:
     cell = draft(cluster="All").cell(LOADER, "ExternalTable")
     assert cell.allowed
     assert not cell.granted
@@ -105,7 +105,7 @@ TICKS = st.lists(st.tuples(IDENTITIES, KNOWN, st.booleans()), max_size=8)
 
 
 @given(st.none() | POLICIES, st.none() | POLICIES, TICKS)
-def test_a_draft_tells_the_same_as_the_plan_that_it_makes(
+def test_a_draft_shows_the_same_as_the_plan_that_it_makes(
     cluster: Policy | None, database: Policy | None, ticks: list[tuple[str, str, bool]]
 ) -> None:
     start = Draft.start(Snapshot({CLUSTER: cluster, DATABASE: database}), DATABASE)
@@ -125,7 +125,7 @@ def test_a_draft_tells_the_same_as_the_plan_that_it_makes(
 
 
 @given(st.none() | POLICIES, POLICIES, IDENTITIES, KNOWN.filter(lambda usage: usage != "All"))
-def test_ticks_stand_on_top_of_what_somebody_else_made(
+def test_ticks_are_kept_on_top_of_another_writers_change(
     read: Policy | None, theirs: Policy, identity: str, usage: str
 ) -> None:
     start = Draft.start(Snapshot({DATABASE: read}), DATABASE)

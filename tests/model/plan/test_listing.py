@@ -36,7 +36,7 @@ def test_a_policy_has_a_row_for_each_identity_of_each_scope() -> None:
     assert [row["without_effect"] for row in rows] == [[], ["SandboxArtifacts"], []]
 
 
-def test_access_lists_what_is_allowed_or_the_one_that_is_asked_for() -> None:
+def test_access_lists_all_allowed_usages_or_the_requested_one() -> None:
     rows = access_rows(SNAPSHOT, "", "AzureAI", ["A", "B"], {LOADER: "mi"}).rows
     assert [row[:5] for row in rows] == [
         ("A", "mi", LOADER, "AzureAI", True),
@@ -69,7 +69,7 @@ def test_access_lists_a_usage_that_only_one_policy_knows_and_reads_all_policies_
     assert len(asked) == 1
 
 
-def test_the_matrix_says_in_each_cell_how_a_usage_is_allowed() -> None:
+def test_the_matrix_shows_in_each_cell_how_a_usage_is_allowed() -> None:
     first, second, *_ = records(access_matrix(SNAPSHOT, "", "", ["A"]))
     assert (first["display_name"], first["AzureAI"], first["SandboxArtifacts"]) == (
         "system",
@@ -81,7 +81,7 @@ def test_the_matrix_says_in_each_cell_how_a_usage_is_allowed() -> None:
     assert only == ("B", "(no name)", LOADER, "through All at the cluster")
 
 
-def test_the_matrix_leaves_out_an_earlier_system_identity_unless_it_is_asked_for() -> None:
+def test_the_matrix_omits_a_former_system_identity_unless_requested() -> None:
     old = "7b574bf6-2b96-580c-a411-e28963900e20"
     policy = Policy.parse(f'[{{"ObjectId": "{old}", "AllowedUsages": "AzureAI", "IsSystem": true}}]')
     snapshot = Snapshot({Scope.database("A"): policy}).marking(frozenset({old}))
@@ -91,7 +91,7 @@ def test_the_matrix_leaves_out_an_earlier_system_identity_unless_it_is_asked_for
     assert row[-1] == ""
 
 
-def test_marks_are_of_what_was_read_and_not_of_ticks() -> None:
+def test_marks_reflect_the_policies_that_were_read_and_not_ticks() -> None:
     draft = Draft.start(SNAPSHOT, Scope.database("B")).tick(SYSTEM, "AzureAI")
     assert {name: cells["AzureAI"] for name, _, cells in marks(draft)} == {
         SYSTEM: "",

@@ -34,7 +34,7 @@ def test_the_command_of_a_step_leads_to_its_after(before: Policy | None, after: 
 
 
 @given(POLICIES)
-def test_nothing_to_do_is_no_command(policy: Policy) -> None:
+def test_a_plan_without_changes_has_no_commands(policy: Policy) -> None:
     assert plan_between(policy, policy).steps == ()
     assert str(plan_between(policy, policy)) == "Nothing to do on local."
 
@@ -62,7 +62,7 @@ def test_no_policy_wanted_is_a_delete() -> None:
     assert step.command == ".delete database ['Samples'] policy managed_identity"
 
 
-def test_an_empty_policy_in_place_of_none_is_nothing_to_do() -> None:
+def test_an_empty_policy_instead_of_none_is_nothing_to_do() -> None:
     assert plan_between(None, Policy.empty()).steps == ()
 
 
@@ -86,7 +86,7 @@ def test_the_id_names_exactly_one_plan() -> None:
     assert plan_between(None, granted).id != plan_between(Policy.empty(), granted).id
 
 
-def test_the_text_holds_the_summary_the_changes_and_the_command() -> None:
+def test_the_text_contains_the_summary_the_changes_and_the_command() -> None:
     text = str(plan_between(None, Policy.empty().grant(LOADER, "All")))
     assert "1 to grant" in text
     assert f"+ {LOADER} All" in text
@@ -94,7 +94,7 @@ def test_the_text_holds_the_summary_the_changes_and_the_command() -> None:
 
 
 @given(POLICIES, POLICIES)
-def test_a_plan_computes_nothing_of_a_policy_that_stays_as_it_is(policy: Policy, other: Policy) -> None:
+def test_a_plan_computes_nothing_for_an_unchanged_policy(policy: Policy, other: Policy) -> None:
     # Parsed again, because the policies from hypothesis may already have cached properties.
     same, scopes = Policy.parse(policy.to_record()), [Scope.database("A"), Scope.database("B")]
     assert same

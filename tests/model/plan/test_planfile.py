@@ -63,7 +63,7 @@ def test_the_documented_properties_are_there() -> None:
     assert len(document["id"]) == 64
 
 
-def test_what_is_read_live_stands_in_every_form_and_outside_the_id() -> None:
+def test_live_information_is_in_every_form_and_not_in_the_id() -> None:
     plan = plan_of(Policy.empty().grant(LOADER, "All"), None)
     live = Live(("Beware.",), Impact(unknown=("why",)))
     for name, form in planfile.FORMATS.items():
@@ -120,9 +120,7 @@ def step(at: int, **values: Any) -> Change:
         (lambda document: document.update(id=document["id"][:12]), "id"),
     ],
 )
-def test_a_saved_plan_is_refused_whatever_its_id_says_and_what_differs_is_named(
-    change: Change, culprit: str | None
-) -> None:
+def test_a_manipulated_plan_is_refused_even_with_a_matching_id(change: Change, culprit: str | None) -> None:
     document = json.loads(planfile.to_json(REVIEWED))
     assert planfile.from_json(json.dumps(document)) == REVIEWED
     change(document)
@@ -149,12 +147,12 @@ def test_a_saved_plan_is_refused_whatever_its_id_says_and_what_differs_is_named(
         (SAVED.replace('"cluster": "local"', '"cluster": "prod"'), "changed after it was saved"),
     ],
 )
-def test_a_plan_that_is_not_whole_or_was_changed_is_refused(text: str, culprit: str) -> None:
+def test_an_incomplete_or_changed_plan_is_refused(text: str, culprit: str) -> None:
     with pytest.raises(InputError, match=culprit):
         planfile.from_json(text)
 
 
-def test_markdown_holds_the_commands_in_fences_that_they_cannot_close() -> None:
+def test_markdown_contains_the_commands_in_fences_that_they_cannot_close() -> None:
     text = planfile.to_markdown(plan_of(None, Policy.empty().grant(LOADER, "All"), "a`b|<c>"))
     assert "### Plan " in text
     assert "1 to grant" in text
@@ -162,7 +160,7 @@ def test_markdown_holds_the_commands_in_fences_that_they_cannot_close() -> None:
     assert "**database a\\`b\\|\\<c\\>**" in text
 
 
-def test_a_script_holds_the_commands_apart_by_blank_lines() -> None:
+def test_a_script_separates_the_commands_by_blank_lines() -> None:
     text = planfile.to_kql(plan_of(Policy.empty().grant(LOADER, "All"), None))
     assert text.endswith("\n\n.delete database ['Samples'] policy managed_identity\n")
     assert text.startswith("// Plan ")

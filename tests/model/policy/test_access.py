@@ -33,7 +33,7 @@ def test_the_policies_add_up(cluster: str, database: str, usage: str, allowed: b
     assert reason in found.reason
 
 
-def test_an_answer_says_first_whether_it_is_allowed() -> None:
+def test_an_answer_begins_with_whether_it_is_allowed() -> None:
     assert str(access(snapshot("", ""), LOADER, "AzureAI", DATABASE)).startswith(
         "Not allowed: the policy of the database"
     )
@@ -43,7 +43,7 @@ def test_an_answer_says_first_whether_it_is_allowed() -> None:
     assert str(access(Snapshot(), LOADER, "AzureAI", DATABASE)).startswith("Not known: the policy of the")
 
 
-def test_what_was_not_read_is_not_called_refused() -> None:
+def test_an_unread_policy_does_not_count_as_a_refusal() -> None:
     found = access(Snapshot({DATABASE: None}), LOADER, "ExternalTable", DATABASE)
     assert found.allowed is None
     assert "the policy of the cluster was not read" in found.reason
@@ -60,5 +60,5 @@ def test_what_was_not_read_is_not_called_refused() -> None:
         ("All", "SandboxArtifacts", "SandboxArtifacts", "without effect"),
     ],
 )
-def test_what_a_grant_adds_to_the_others(cluster: str, database: str, usage: str, expected: str) -> None:
+def test_a_grant_reports_what_it_adds_to_the_others(cluster: str, database: str, usage: str, expected: str) -> None:
     assert effect(snapshot(cluster, database), DATABASE, LOADER, usage) == expected

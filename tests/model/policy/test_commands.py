@@ -78,7 +78,7 @@ def test_every_spelling_of_a_policy_command_is_read(text: str, expected: PolicyC
         ".show database [",
     ],
 )
-def test_anything_else_is_no_policy_command(text: str) -> None:
+def test_anything_else_is_not_a_policy_command(text: str) -> None:
     assert Statement(text).policy_command is None
 
 
@@ -89,7 +89,7 @@ def test_a_payload_that_needs_it_falls_back_from_the_fence() -> None:
 
 
 @pytest.mark.parametrize("text", ["'\\q'", "'\\8'", "'\\U00110000'"])
-def test_an_escape_that_kusto_does_not_know_is_refused(text: str) -> None:
+def test_an_escape_unknown_to_kusto_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="escape"):
         literal_value(text)
 
@@ -100,7 +100,7 @@ def test_a_leading_comment_does_not_turn_a_command_into_a_query() -> None:
     assert Statement("let x = 1; .show databases").kind == "query"
 
 
-def test_what_is_wrong_with_a_payload_is_said() -> None:
+def test_an_invalid_payload_is_explained() -> None:
     command = Statement(
         """.alter cluster policy managed_identity '[{"ObjectId":"system","AllowedUsages":"Al"}]'"""
     ).policy_command

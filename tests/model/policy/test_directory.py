@@ -44,7 +44,7 @@ def test_the_system_identity_is_found_by_the_word_and_by_its_object_id(text: str
 
 
 @pytest.mark.parametrize("text", ["0f3b7a52-6f0e-4a0c-9d56-3d0f1c1c7a01", "1C9D44E0-2A77-4A44-8F0D-5F4A0CDE7B02"])
-def test_an_object_id_that_nobody_knows_is_itself_in_small_letters(text: str) -> None:
+def test_an_unknown_object_id_is_kept_in_lower_case(text: str) -> None:
     assert Directory().resolve(text).object_id == text.lower()
 
 
@@ -70,14 +70,14 @@ def test_two_identities_of_one_name_are_an_error_that_lists_both_whole() -> None
     assert Directory().learning([LOADER, twin]).resolve(ONE) == LOADER
 
 
-def test_a_name_that_nobody_has_is_answered_with_the_nearest_and_with_where_was_looked() -> None:
+def test_an_error_for_an_unknown_name_suggests_the_nearest_and_lists_the_places_searched() -> None:
     with pytest.raises(InputError, match=r"'loadr' is not listed in any policy\. Did you mean loader\?"):
         Directory().learning([LOADER]).resolve("loadr")
     with pytest.raises(InputError, match="neither listed in a policy nor assigned to the cluster"):
         Directory().assigning([LOADER]).resolve("loadr")
 
 
-def test_a_client_id_is_known_for_one() -> None:
+def test_a_client_id_is_recognised_as_one() -> None:
     known = Directory().assigning([LOADER])
     assert known.client_of(CLIENT.upper()) == LOADER
     assert [known.client_of(text) for text in (ONE, "loader", "system", NOW)] == [None] * 4
@@ -85,15 +85,15 @@ def test_a_client_id_is_known_for_one() -> None:
     assert Directory().assigning([odd]).client_of(NOW) is None
 
 
-def test_what_a_policy_calls_an_identity_does_not_go_before_its_name_in_azure() -> None:
-    said = policy(entry(ONE, DisplayName="system-admin", ClientId=CLIENT))
-    for known in (Directory().assigning([LOADER]).reading(said), Directory().reading(said).assigning([LOADER])):
+def test_a_name_in_azure_takes_precedence_over_one_in_a_policy() -> None:
+    listed = policy(entry(ONE, DisplayName="system-admin", ClientId=CLIENT))
+    for known in (Directory().assigning([LOADER]).reading(listed), Directory().reading(listed).assigning([LOADER])):
         assert known.resolve("loader").object_id == ONE
         with pytest.raises(InputError):
             known.resolve("system-admin")
 
 
-def test_a_resource_that_was_made_again_is_its_new_object_id() -> None:
+def test_a_recreated_resource_has_its_new_object_id() -> None:
     again = Identity(ObjectId(BEFORE), "loader", resource_id=RESOURCE)
     known = Directory().assigning([LOADER]).assigning([again])
     assert known.resolve("loader") == known.resolve(RESOURCE) == again
@@ -102,7 +102,7 @@ def test_a_resource_that_was_made_again_is_its_new_object_id() -> None:
         known.reading(policy(entry(ONE, DisplayName="loader"))).resolve("loader")
 
 
-def test_a_system_identity_that_is_another_one_now_is_an_orphan_of_its_own() -> None:
+def test_a_former_system_identity_is_a_separate_orphan() -> None:
     found = policy(entry(BEFORE, "ExternalTable", IsSystem=True), entry(NOW, "SqlRequest", IsSystem=True))
     known = Directory.of(found, [SELF])
     assert known.earlier == {BEFORE}
@@ -120,13 +120,13 @@ def test_a_system_identity_that_is_another_one_now_is_an_orphan_of_its_own() -> 
     assert off.assigning([SELF]).earlier == {BEFORE}
 
 
-def test_an_earlier_system_identity_stays_one_and_the_word_itself_never_is() -> None:
+def test_a_former_system_identity_stays_former_and_the_word_system_never_is() -> None:
     known = Directory.of(policy(entry(BEFORE, IsSystem=True), entry("system")), [SELF])
     assert known.unsure_of_assigned().reading(policy(entry(BEFORE, IsSystem=True))).earlier == {BEFORE}
     assert known.key("system") == SYSTEM
 
 
-def test_marks_are_no_part_of_what_was_read() -> None:
+def test_marks_are_not_part_of_the_policies_that_were_read() -> None:
     found = policy(entry(BEFORE, IsSystem=True)).policies[HERE]
     assert found is not None
     marked = found.marking({BEFORE})
@@ -151,16 +151,16 @@ FACTS = [
 
 @given(st.permutations(FACTS))
 def test_the_order_in_which_identities_are_learnt_does_not_matter(order: list[Identity]) -> None:
-    def told(known: Directory) -> set[Identity]:
+    def all_identities(known: Directory) -> set[Identity]:
         return set(known.identities.values())
 
-    assert told(Directory().learning(order)) == told(Directory().learning(FACTS))
+    assert all_identities(Directory().learning(order)) == all_identities(Directory().learning(FACTS))
     for count in (1, 3):
         halves = Directory().learning(order[:count]).learning(order[count:])
-        assert told(halves) == told(Directory().learning(FACTS))
+        assert all_identities(halves) == all_identities(Directory().learning(FACTS))
 
 
-def test_each_identity_has_one_row_by_what_grants_compare() -> None:
+def test_each_identity_has_one_row_by_the_key_that_grants_use() -> None:
     for first, second in itertools.permutations(FACTS, 2):
         known = Directory().learning([first, second])
         assert all(one.object_id == key for key, one in known.identities.items())

@@ -48,7 +48,7 @@ POLICIES = TEXTS.map(parsed)
 
 
 @given(POLICIES)
-def test_what_is_written_reads_back_with_the_same_grants_and_unknown_parts(policy: Policy) -> None:
+def test_a_written_policy_reads_back_with_the_same_grants_and_unknown_parts(policy: Policy) -> None:
     again = parsed(policy.to_json())
     assert again.grants == policy.grants
     assert [entry.extra for entry in again.entries] == [entry.extra for entry in policy.entries]
@@ -61,7 +61,7 @@ def test_a_record_reads_back_as_an_equal_policy(policy: Policy) -> None:
 
 
 @given(POLICIES)
-def test_what_is_written_is_json_and_fits_every_literal(policy: Policy) -> None:
+def test_a_written_policy_is_json_and_fits_every_literal(policy: Policy) -> None:
     text = policy.to_json()
     assert isinstance(json.loads(text), list)
     assert text.isascii()
@@ -82,7 +82,7 @@ def test_a_merge_adds_up_and_is_idempotent(one: Policy, other: Policy) -> None:
 
 
 @given(POLICIES, IDENTITIES, KNOWN)
-def test_a_revoke_takes_back_a_grant_and_nothing_else(policy: Policy, identity: str, usage: str) -> None:
+def test_a_revoke_reverts_a_grant_and_nothing_else(policy: Policy, identity: str, usage: str) -> None:
     granted = policy.grant(identity, usage)
     assert granted.grants == policy.grants | {(identity, usage)}
     revoked = granted.revoke(identity, usage)
@@ -90,7 +90,7 @@ def test_a_revoke_takes_back_a_grant_and_nothing_else(policy: Policy, identity: 
 
 
 @pytest.mark.parametrize("text", [None, "", "  ", "null"])
-def test_no_policy_is_none(text: str | None) -> None:
+def test_the_lack_of_a_policy_is_none(text: str | None) -> None:
     assert Policy.parse(text) is None
 
 
@@ -142,14 +142,14 @@ def test_a_broken_policy_is_refused_and_the_culprit_named(text: str, culprit: st
         Policy.parse(text)
 
 
-def test_a_usage_that_nobody_knows_is_refused_with_a_suggestion() -> None:
+def test_an_unknown_usage_is_refused_with_a_suggestion() -> None:
     with pytest.raises(PolicyError, match="Did you mean ExternalTable"):
         Policy.empty().grant(LOADER, "ExternalTables")
     with pytest.raises(PolicyError, match="Did you mean AutomatedFlows"):
         Policy.empty().revoke(LOADER, "AutomatedFlow")
 
 
-def test_a_usage_that_the_policy_holds_may_be_granted_to_others() -> None:
+def test_a_usage_that_the_policy_contains_may_be_granted_to_others() -> None:
     policy = parsed(f'[{{"ObjectId":"{LOADER}","AllowedUsages":"FutureFlow"}}]')
     assert (EXPORTER, "FutureFlow") in policy.grant(EXPORTER, "FutureFlow").grants
 
@@ -167,7 +167,7 @@ def test_database_names_compare_without_case_and_keep_their_spelling() -> None:
     assert len({Scope.database("a"), Scope.database("A"), Scope.cluster()}) == 2
 
 
-def test_policies_that_repeat_what_another_said_share_it_and_mix_nothing_up() -> None:
+def test_equal_policies_share_their_parts_and_mix_nothing_up() -> None:
     text = json.dumps([{"ObjectId": LOADER, "AllowedUsages": "All, Odd", "DisplayName": "adx", "IsSystem": True}])
     one, other = Policy.parse(text), Policy.parse(text)
     assert one

@@ -49,13 +49,13 @@ NAMES = st.text(min_size=1, max_size=12).filter(str.strip)
 KQL = [one for one in FORMS.values() if one.kind == "kql"]
 
 
-def said(one: Form, **others: str) -> dict[str, str]:
+def field_values(one: Form, **others: str) -> dict[str, str]:
     return {field.name: others.get(field.kind, VALUES[field.kind]) for field in one.fields}
 
 
 def template(one: Form, identity: Identity = MINE, database: str = "Samples", **others: str) -> Template:
     scope = Scope.database(database)
-    return fill(one, said(one, **others), identity, scope, place=PLACE, snapshot=Snapshot({scope: None}))
+    return fill(one, field_values(one, **others), identity, scope, place=PLACE, snapshot=Snapshot({scope: None}))
 
 
 def by_flow(one: Form) -> str:
@@ -139,7 +139,7 @@ def test_a_schema_reads_back_as_the_columns_that_it_was_written_from(wanted: lis
     assert list(columns(written)) == wanted
 
 
-def test_a_schema_is_read_as_people_write_it() -> None:
+def test_a_schema_is_read_in_the_usual_spellings() -> None:
     assert columns("x:int, my col : string,['a,b']:long, 1st: real") == (
         *(("x", "int"), ("my col", "string")),
         *(("a,b", "long"), ("1st", "real")),
@@ -149,15 +149,15 @@ def test_a_schema_is_read_as_people_write_it() -> None:
             columns(wrong)
 
 
-def test_the_identity_is_written_as_each_flow_takes_it() -> None:
+def test_the_identity_is_written_in_the_form_of_each_flow() -> None:
     assert "User Id=" in template(FORMS["sql_request"]).text
     assert "User Id" not in template(FORMS["sql_request"], ENGINE).text
     assert "-ingestmi:system" in template(FORMS["ingest.lightingest"], ENGINE).text
     unknown = replace(MINE, client_id="")
     one = FORMS["ingest.lightingest"]
-    told = {key: value for key, value in said(one).items() if key != "client_id"}
+    given_values = {key: value for key, value in field_values(one).items() if key != "client_id"}
     with pytest.raises(InputError, match="client ID") as caught:
-        fill(one, told, unknown, DB, place=PLACE, snapshot=Snapshot({}))
+        fill(one, given_values, unknown, DB, place=PLACE, snapshot=Snapshot({}))
     assert "--client-id" in caught.value.hint
     assert "identity = cluster.id" in template(FORMS["dataconnection.eventhub"], ENGINE).text
     assert MINE.object_id in template(FORMS["dataconnection.eventhub"]).text
@@ -179,33 +179,35 @@ LEAKY = [
 def test_a_credential_in_a_url_is_refused_and_not_repeated(flow: str, uri: str) -> None:
     one = FORMS[flow]
     with pytest.raises(InputError) as caught:
-        fill(one, {**said(one), "uri": uri}, MINE, DB, place=PLACE, snapshot=Snapshot({}))
+        fill(one, {**field_values(one), "uri": uri}, MINE, DB, place=PLACE, snapshot=Snapshot({}))
     assert PLANTED not in str(caught.value)
 
 
-def test_what_is_missing_wrong_or_unknown_is_named() -> None:
+def test_a_missing_wrong_or_unknown_value_is_named() -> None:
     one = FORMS["external_table.storage"]
-    for told, words in [
+    for given_values, words in [
         ({}, "--name and --uri"),
-        ({**said(one), "uri": ""}, "--uri"),
-        ({**said(one), "format": "xls"}, "not a file format"),
-        ({**said(one), "server": "s"}, "has no option --server"),
-        ({**said(FORMS["continuous_export"]), "every": "often"}, "has no option|--every"),
+        ({**field_values(one), "uri": ""}, "--uri"),
+        ({**field_values(one), "format": "xls"}, "not a file format"),
+        ({**field_values(one), "server": "s"}, "has no option --server"),
+        ({**field_values(FORMS["continuous_export"]), "every": "often"}, "has no option|--every"),
     ]:
         with pytest.raises(InputError, match=words):
-            fill(one, told, MINE, DB, place=PLACE, snapshot=Snapshot({}))
+            fill(one, given_values, MINE, DB, place=PLACE, snapshot=Snapshot({}))
     with pytest.raises(InputError, match="--every has the wrong form"):
-        FORMS["continuous_export"].checked({**said(FORMS["continuous_export"]), "every": "often"}, PLACE)
+        FORMS["continuous_export"].checked({**field_values(FORMS["continuous_export"]), "every": "often"}, PLACE)
     with pytest.raises(InputError, match="connection string"):
-        FORMS["sql_request"].checked({**said(FORMS["sql_request"]), "catalog": "d;User Id=x"}, PLACE)
+        FORMS["sql_request"].checked({**field_values(FORMS["sql_request"]), "catalog": "d;User Id=x"}, PLACE)
     with pytest.raises(InputError, match="not a command"):
-        FORMS["export.to_storage"].checked({**said(FORMS["export.to_storage"]), "query": ".drop table T"}, PLACE)
+        FORMS["export.to_storage"].checked(
+            {**field_values(FORMS["export.to_storage"]), "query": ".drop table T"}, PLACE
+        )
     with pytest.raises(InputError, match="Flow 'externaldat' does not exist") as caught:
         form("externaldat")
     assert "externaldata" in caught.value.hint
 
 
-def test_what_was_not_said_is_filled_in_and_shown() -> None:
+def test_an_omitted_value_is_filled_in_and_shown() -> None:
     one = FORMS["externaldata"]
     found = fill(one, {"uri": VALUES["uri"]}, MINE, DB, place=PLACE, snapshot=Snapshot({}))
     assert found.filled == {"--schema": "line: string", "--format": "csv"}
@@ -216,12 +218,12 @@ def item(found: Template, gate: str) -> Any:
     return next(each for each in found.checklist if each.kind == gate)
 
 
-def test_the_checklist_says_what_is_done_what_is_not_and_what_cannot_be_seen() -> None:
+def test_the_checklist_shows_what_is_done_what_is_not_and_what_cannot_be_checked() -> None:
     one = FORMS["externaldata"]
     grants = Policy.parse(f'[{{"ObjectId": "{MINE.object_id}", "AllowedUsages": "ExternalDataRequest"}}]')
 
     def check(snapshot: Snapshot, assigned: list[str] | None = None) -> Template:
-        return fill(one, said(one), MINE, DB, place=PLACE, snapshot=snapshot, assigned=assigned)
+        return fill(one, field_values(one), MINE, DB, place=PLACE, snapshot=snapshot, assigned=assigned)
 
     nothing, cluster = Snapshot({DB: None, Scope.cluster(): None}), Scope.cluster()
     assert item(check(Snapshot({DB: grants})), "grant").state == "done"
@@ -240,14 +242,14 @@ def test_the_checklist_says_what_is_done_what_is_not_and_what_cannot_be_seen() -
     assert "inferred" in str(template(FORMS["inline_external_table"]))
 
 
-def test_a_usage_that_counts_at_the_cluster_only_is_granted_there() -> None:
+def test_a_cluster_only_usage_is_granted_at_the_cluster() -> None:
     one = FORMS["python.external_artifacts"]
     snapshot = Snapshot({DB: None, Scope.cluster(): None})
-    found = fill(one, said(one), MINE, DB, place=PLACE, snapshot=snapshot)
+    found = fill(one, field_values(one), MINE, DB, place=PLACE, snapshot=snapshot)
     assert item(found, "grant").fixes == (f"%kqlmi grant {MINE.object_id} SandboxArtifacts --cluster --on=here",)
 
 
-def test_a_command_of_the_ingestion_endpoint_says_where_it_runs() -> None:
+def test_a_command_of_the_ingestion_endpoint_states_where_it_runs() -> None:
     one = FORMS["list_blobs"]
     found = fill(one, {"uri": VALUES["uri"]}, MINE, DB, place=PLACE, snapshot=Snapshot({}))
     ingest = "https://ingest-c.westeurope.kusto.windows.net"

@@ -46,7 +46,7 @@ def test_an_address_is_read_and_written_back(text: str, read: Blob) -> None:
         "PLANTED",
     ],
 )
-def test_what_could_be_a_secret_is_refused_and_not_repeated(text: str) -> None:
+def test_a_possible_secret_is_refused_and_not_repeated(text: str) -> None:
     with pytest.raises(InputError) as caught:
         blob(text)
     assert "PLANTED" not in f"{caught.value} {caught.value.__cause__}"
@@ -59,14 +59,14 @@ def test_the_formats_are_those_of_the_sdk() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "said", "told"),
+    ("name", "given", "reported"),
     [("f.csv", "", "csv"), ("F.TSV.GZ", "", "tsv"), ("f.json.zip", "", "json"), ("f.log", "CSV", "csv")],
 )
-def test_the_ending_tells_the_format_unless_it_is_said(name: str, said: str, told: str) -> None:
-    assert blob(f"{ACCOUNT}/c/{name}").format(said) == told
+def test_the_extension_determines_the_format_unless_it_is_specified(name: str, given: str, reported: str) -> None:
+    assert blob(f"{ACCOUNT}/c/{name}").format(given) == reported
 
 
-@pytest.mark.parametrize(("name", "said"), [("f.log", ""), ("csv", ""), ("f.csv", "cvs")])
-def test_a_format_that_nobody_knows_is_refused(name: str, said: str) -> None:
+@pytest.mark.parametrize(("name", "given"), [("f.log", ""), ("csv", ""), ("f.csv", "cvs")])
+def test_an_unknown_format_is_refused(name: str, given: str) -> None:
     with pytest.raises(InputError):
-        blob(f"{ACCOUNT}/c/{name}").format(said)
+        blob(f"{ACCOUNT}/c/{name}").format(given)

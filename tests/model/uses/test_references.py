@@ -428,7 +428,7 @@ def test_each_text_uses_exactly_the_identities_that_it_was_written_with(text: st
     assert seen(text) == expected
 
 
-def test_the_corpus_has_each_flow_in_four_spellings_and_only_flows_that_a_text_can_hold() -> None:
+def test_the_corpus_has_each_flow_in_four_spellings_and_only_flows_that_occur_in_text() -> None:
     spellings = Counter(flow for _, *expected in CORPUS for flow in {flow for flow, _, _ in expected})
     assert len(set(TEXTS)) == len(TEXTS) >= 150
     assert {row.id: spellings[row.id] for row in WORKFLOWS if spellings[row.id] < 4}.keys() == NOT_IN_TEXT
@@ -540,7 +540,7 @@ def test_a_comment_between_tokens_changes_nothing_but_places(text: str, choice: 
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_line_breaks_of_windows_change_nothing(text: str) -> None:
+def test_windows_line_breaks_change_nothing(text: str) -> None:
     assert without_places(text.replace("\r\n", "\n").replace("\n", "\r\n")) == without_places(text)
 
 
@@ -564,7 +564,7 @@ def test_a_query_uses_the_same_in_a_function_an_export_and_an_update_policy(quer
         "let b=bag_pack('a',b,'c',b);", f"externaldata(x:int)['{SYS}'];", "externaldata(x:int)[b];", f".list blobs ('{SYS}')\n",
     ],
 )  # fmt: skip
-def test_a_long_text_costs_no_more_than_its_length(piece: str) -> None:
+def test_a_long_text_is_read_in_linear_time(piece: str) -> None:
     def reading(size: int) -> Callable[[], object]:
         text = f"let b='{URL};managed_identity=system';" + piece * (size // len(piece))
         return lambda: Statement(text).references

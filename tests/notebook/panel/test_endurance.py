@@ -79,7 +79,7 @@ def with_all_widgets(_: Panel) -> None:
 
 
 @pytest.mark.parametrize("close", [by_hand, by_the_browser, with_all_widgets])
-def test_a_closed_panel_releases_what_it_held_even_where_it_is_kept(
+def test_a_closed_panel_releases_everything_even_if_it_is_referenced(
     session: Session, close: Callable[[Panel], None]
 ) -> None:
     used(session).close()
@@ -124,7 +124,7 @@ def test_a_panel_that_could_not_be_opened_leaves_nothing(world: LocalCluster) ->
         lambda panel: setattr(panel, "draft", Draft(SAMPLES, Snapshot())),
     ],
 )
-def test_a_closed_panel_refuses_what_is_asked_of_it(session: Session, use: Callable[[Any], object]) -> None:
+def test_a_closed_panel_refuses_requests(session: Session, use: Callable[[Any], object]) -> None:
     panel = Panel(session, SAMPLES)
     assert repr(panel) == f"<kqlmi panel on {session.name}>"
     panel.close()
@@ -135,7 +135,7 @@ def test_a_closed_panel_refuses_what_is_asked_of_it(session: Session, use: Calla
         use(panel)
 
 
-def test_closing_waits_for_the_request_that_runs_and_drops_those_behind_it(
+def test_closing_waits_for_the_running_request_and_drops_the_queued_ones(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     panel, runs, may_end = Panel(session, SAMPLES), threading.Event(), threading.Event()
@@ -181,7 +181,7 @@ def test_two_panels_on_one_session_execute_and_close_apart(session: Session) -> 
     other.close()
 
 
-def test_a_layout_that_the_user_gave_stays_his(session: Session) -> None:
+def test_a_layout_that_the_user_passed_is_kept(session: Session) -> None:
     panel, layout = Panel(session, SAMPLES), ipywidgets.Layout(width="50%")
     panel.layout = layout
     panel.close()
@@ -231,7 +231,7 @@ def test_a_cell_that_runs_again_closes_the_panel_that_it_showed(cells: Cells) ->
     assert [one.closed for one in (first, other, second)] == [True, False, False]
 
 
-def test_a_cell_closes_all_that_its_last_run_opened_and_nothing_of_this_one(cells: Cells) -> None:
+def test_a_cell_closes_all_panels_of_its_last_run_and_none_of_this_one(cells: Cells) -> None:
     two = "[get_ipython().run_line_magic('kqlmi', 'panel') for _ in range(2)]"
     first = cells.run("a", two)
     assert not any(one.closed for one in first)
@@ -240,7 +240,7 @@ def test_a_cell_closes_all_that_its_last_run_opened_and_nothing_of_this_one(cell
     assert not any(one.closed for one in second)
 
 
-def test_a_panel_stays_where_the_next_run_fails_or_no_cell_is_named(cells: Cells) -> None:
+def test_a_panel_stays_open_if_the_next_run_fails_or_no_cell_is_named(cells: Cells) -> None:
     first = cells.run("a")
     with pytest.raises(InputError):
         cells.run("a", "%kqlmi panel --database Nowhere")
@@ -249,7 +249,7 @@ def test_a_panel_stays_where_the_next_run_fails_or_no_cell_is_named(cells: Cells
 
 
 @pytest.mark.notebook
-def test_the_memory_of_panels_comes_back_when_they_are_closed_or_their_cell_runs_again() -> None:
+def test_the_memory_of_panels_is_freed_when_they_are_closed_or_their_cell_runs_again() -> None:
     with filled(databases=10, identities=200) as cluster, connected_kernel(cluster) as kernel:
         for _ in range(2):
             kernel.open_panel("a")

@@ -23,7 +23,7 @@ def states_of(cells: matrix.Cells, row: str) -> list[dict[str, Any]]:
 
 
 @given(MAYBE, MAYBE, st.lists(st.tuples(IDENTITIES, KNOWN), max_size=4), st.sampled_from([CLUSTER, DATABASES[0]]))
-def test_each_cell_is_drawn_as_the_draft_says(
+def test_each_drawn_cell_matches_the_draft(
     cluster: Policy | None, database: Policy | None, ticks: list[tuple[str, str]], scope: Scope
 ) -> None:
     draft = Draft.start(Snapshot({CLUSTER: cluster, DATABASES[0]: database}), scope)

@@ -120,7 +120,7 @@ def test_the_preview_shows_a_property_that_goes_and_the_plan_by_the_id_that_is_c
     assert ask(panel, "execute", plan=panel.plan.id, confirmed=True)["kind"] == "done"
 
 
-def test_a_revoke_wants_a_second_word(session: Session, loader: str) -> None:
+def test_a_revoke_needs_confirmation(session: Session, loader: str) -> None:
     panel = Panel(session, SAMPLES)
     ask(panel, "toggle", identity=loader, usage="NativeIngestion")
     ask(panel, "preview")
@@ -153,7 +153,7 @@ def test_unticking_what_all_covers_asks_and_offers_to_replace_all(session: Sessi
     assert cell(panel, "system", "AzureAI")["granted"]
 
 
-def test_what_the_cluster_grants_is_explained_and_can_be_granted_in_the_database_too(
+def test_a_grant_of_the_cluster_is_explained_and_can_be_repeated_in_the_database(
     session: Session, exporter: str
 ) -> None:
     panel = Panel(session, SAMPLES)
@@ -190,7 +190,7 @@ def test_a_cluster_only_usage_is_marked_at_a_database(session: Session, loader: 
     assert panel.preview["changes"][0]["note"] == "without effect"
 
 
-def test_a_revoke_at_the_cluster_tells_where_the_usage_stays(session: Session, exporter: str) -> None:
+def test_a_revoke_at_the_cluster_lists_where_the_usage_stays(session: Session, exporter: str) -> None:
     session.apply(session.plan({Scope.database("Sales"): Policy.empty().grant(exporter, "ExternalTable")}))
     panel = Panel(session, CLUSTER)
     ask(panel, "toggle", identity=exporter, usage="ExternalTable")
@@ -221,7 +221,7 @@ def test_an_identity_is_added_by_its_object_id(session: Session) -> None:
     assert rows(panel)[-1] == new
 
 
-def test_the_system_identity_is_one_by_whatever_name_it_is_added(session: Session, world: LocalCluster) -> None:
+def test_the_system_identity_is_one_identity_under_any_name(session: Session, world: LocalCluster) -> None:
     guid = world.identities[2].object_id
     panel = Panel(session, SAMPLES)
     ask(panel, "add", identity=guid)
@@ -235,7 +235,7 @@ def test_a_database_that_does_not_exist_is_refused(session: Session) -> None:
         Panel(session, Scope.database("Sample"))
 
 
-def test_a_refusal_stands_where_the_user_looks_and_loses_no_tick(session: Session) -> None:
+def test_a_refusal_is_shown_prominently_and_loses_no_tick(session: Session) -> None:
     panel, before = Panel(session, SAMPLES), grants(session)
     unassigned = "11111111-2222-3333-4444-555555555555"
     panel.tick(unassigned, "SqlRequest")
@@ -248,7 +248,7 @@ def test_a_refusal_stands_where_the_user_looks_and_loses_no_tick(session: Sessio
     assert grants(session) == before
 
 
-def test_what_somebody_else_changed_is_not_overwritten(session: Session, loader: str) -> None:
+def test_another_writers_change_is_not_overwritten(session: Session, loader: str) -> None:
     panel = Panel(session, SAMPLES)
     ask(panel, "toggle", identity=loader, usage="NativeIngestion")
     ask(panel, "preview")
@@ -259,7 +259,7 @@ def test_what_somebody_else_changed_is_not_overwritten(session: Session, loader:
     assert loader not in rows(panel)
 
 
-def test_a_viewer_sees_his_database_and_that_the_cluster_was_not_read(world: LocalCluster, session: Session) -> None:
+def test_a_viewer_sees_the_database_and_that_the_cluster_was_not_read(world: LocalCluster, session: Session) -> None:
     del session
     token = world.token_for("viewer", database="Samples")
     with kqlmi.connect(world.url, token=token) as viewer:
@@ -295,7 +295,7 @@ def test_ticks_from_python_are_checked(session: Session, loader: str) -> None:
     assert panel.plan.revokes
 
 
-def test_where_no_widget_shows_there_is_an_escaped_table() -> None:
+def test_if_no_widget_can_be_shown_there_is_an_escaped_table() -> None:
     hostile = "<img src=x onerror=alert(1)>"
     identity = kqlmi.local.Identity(hostile)
     with (
@@ -316,7 +316,7 @@ def other(world: LocalCluster) -> Session:
     return kqlmi.connect(world.url, token=world.token)
 
 
-def test_a_change_of_somebody_else_is_seen_at_the_preview_and_the_ticks_stand_on_it(
+def test_another_writers_change_is_shown_in_the_preview_and_the_ticks_are_kept(
     session: Session, world: LocalCluster, loader: str, exporter: str
 ) -> None:
     panel = Panel(session, SAMPLES)
@@ -358,7 +358,7 @@ def test_a_change_between_preview_and_execution_is_shown_and_not_overwritten(
     assert grants(session) == {(loader, "AzureAI")}
 
 
-def test_a_tick_that_somebody_else_made_already_leaves_nothing_to_preview(
+def test_a_tick_that_another_writer_already_made_leaves_nothing_to_preview(
     session: Session, world: LocalCluster, loader: str
 ) -> None:
     panel = Panel(session, SAMPLES)
@@ -371,7 +371,7 @@ def test_a_tick_that_somebody_else_made_already_leaves_nothing_to_preview(
     assert len(panel.theirs) == 1
 
 
-def test_what_the_panel_applied_is_undone_in_place(session: Session, loader: str) -> None:
+def test_the_panels_change_can_be_undone_in_the_panel(session: Session, loader: str) -> None:
     panel, before = Panel(session, SAMPLES), grants(session)
     assert ask(panel, "undo")["kind"] == "error"
     ask(panel, "toggle", identity=loader, usage="SqlRequest")
@@ -388,9 +388,7 @@ def test_what_the_panel_applied_is_undone_in_place(session: Session, loader: str
     assert not cell(panel, loader, "SqlRequest")["granted"]
 
 
-def test_undo_is_refused_when_somebody_changed_the_policy_since(
-    session: Session, world: LocalCluster, loader: str
-) -> None:
+def test_undo_is_refused_if_the_policy_has_changed_since(session: Session, world: LocalCluster, loader: str) -> None:
     panel = Panel(session, SAMPLES)
     panel.tick(loader, "SqlRequest")
     panel.apply()
@@ -400,19 +398,19 @@ def test_undo_is_refused_when_somebody_changed_the_policy_since(
     assert not panel.preview
 
 
-def test_the_progress_of_each_step_is_told(session: Session, loader: str) -> None:
+def test_the_progress_of_each_step_is_shown(session: Session, loader: str) -> None:
     panel = Panel(session, SAMPLES)
-    told: list[list[str]] = []
-    panel.observe(lambda change: told.append([step["outcome"] for step in change["new"]]), names="progress")
+    reported: list[list[str]] = []
+    panel.observe(lambda change: reported.append([step["outcome"] for step in change["new"]]), names="progress")
     panel.tick(loader, "SqlRequest")
     panel.choose(CLUSTER)
     panel.tick(loader, "AzureAI")
     ask(panel, "preview")
     ask(panel, "execute", plan=panel.preview["id"])
-    assert told == [["", ""], ["applied", ""], ["applied", "applied"], []]
+    assert reported == [["", ""], ["applied", ""], ["applied", "applied"], []]
 
 
-def test_a_failure_half_way_says_which_step_landed_and_keeps_the_other_tick(session: Session, loader: str) -> None:
+def test_a_failure_halfway_shows_which_step_landed_and_keeps_the_other_tick(session: Session, loader: str) -> None:
     panel = Panel(session, SAMPLES)
     unassigned = "11111111-2222-3333-4444-555555555555"
     panel.tick(unassigned, "AzureAI")
@@ -428,7 +426,7 @@ def test_a_failure_half_way_says_which_step_landed_and_keeps_the_other_tick(sess
     assert panel.undoable
 
 
-def test_a_request_that_waited_longer_than_the_browser_is_not_carried_out(
+def test_a_request_that_waited_longer_than_the_browser_is_not_run(
     session: Session, loader: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     panel = Panel(session, SAMPLES)
@@ -478,7 +476,7 @@ def test_other_scopes_are_read_in_the_background_without_closing_a_preview(sessi
     assert ask(panel, "execute", plan=shown["id"])["kind"] == "done"
 
 
-def test_the_view_of_all_scopes_tells_what_is_in_force(session: Session, loader: str, exporter: str) -> None:
+def test_the_view_of_all_scopes_shows_what_is_in_effect(session: Session, loader: str, exporter: str) -> None:
     panel = Panel(session, SAMPLES)
     while panel.read_more():
         pass
@@ -490,12 +488,12 @@ def test_the_view_of_all_scopes_tells_what_is_in_force(session: Session, loader:
     assert cell(panel, "system", "SqlRequest")["text"] == "in 1 of 2 databases"
     assert cell(panel, "system", "SandboxArtifacts")["text"] == ""
     assert cell(panel, loader, "AzureAI")["text"] == ""
-    told = ask(panel, "where", identity="system", usage="SqlRequest", scope=-1)["text"]
-    assert told == "system may use SqlRequest by the policy of: database Samples, through All."
+    reported = ask(panel, "where", identity="system", usage="SqlRequest", scope=-1)["text"]
+    assert reported == "system may use SqlRequest by the policy of: database Samples, through All."
     assert panel.summary.startswith("1 to grant")
 
 
-def test_identities_are_told_from_orphans_where_assignments_are_known(
+def test_orphans_are_marked_if_assignments_are_known(
     session: Session, world: LocalCluster, loader: str, exporter: str
 ) -> None:
     third = "22222222-2222-3333-4444-555555555555"
@@ -507,7 +505,7 @@ def test_identities_are_told_from_orphans_where_assignments_are_known(
     assert world.identities
 
 
-def test_who_has_no_administrators_role_is_told_so_and_gets_a_request(world: LocalCluster, session: Session) -> None:
+def test_a_user_without_an_administrators_role_gets_a_request_to_copy(world: LocalCluster, session: Session) -> None:
     assert Panel(session, SAMPLES).denial == {}
     token = world.token_for("viewer", database="Samples")
     with kqlmi.connect(world.url, token=token, name="prod") as viewer:
@@ -567,7 +565,7 @@ def test_the_messages_of_a_tick_do_not_grow_with_the_identities() -> None:
     assert sizes[3] == pytest.approx(sizes[300], abs=20)
 
 
-def test_undo_takes_back_the_change_of_the_panel_and_no_other(
+def test_undo_reverts_the_panels_change_and_no_other(
     session: Session, world: LocalCluster, loader: str, exporter: str
 ) -> None:
     panel = Panel(session, SAMPLES)
@@ -582,7 +580,7 @@ def test_undo_takes_back_the_change_of_the_panel_and_no_other(
     assert [change["usage"] for change in panel.preview["changes"]] == ["SqlRequest"]
 
 
-def test_a_choice_reads_the_policy_as_it_is_now(session: Session, world: LocalCluster, loader: str) -> None:
+def test_choosing_a_scope_reads_its_current_policy(session: Session, world: LocalCluster, loader: str) -> None:
     panel = Panel(session, SAMPLES)
     with other(world) as somebody:
         somebody.apply(somebody.grant(loader, "AzureAI", databases=["Samples"]))
@@ -595,7 +593,7 @@ def test_a_choice_reads_the_policy_as_it_is_now(session: Session, world: LocalCl
     assert cell(panel, loader, "SqlRequest")["granted"]
 
 
-def test_that_a_usage_stays_allowed_is_said_by_what_stands_now(
+def test_a_usage_that_stays_allowed_is_reported_from_the_current_policies(
     session: Session, world: LocalCluster, exporter: str
 ) -> None:
     sales = Scope.database("Sales")
@@ -611,7 +609,7 @@ def test_that_a_usage_stays_allowed_is_said_by_what_stands_now(
     assert panel.theirs == [f"- exporter ({exporter}) ExternalTable in the database Sales"]
 
 
-def test_a_policy_that_was_written_anew_with_the_same_grants_is_told_and_kept(
+def test_a_policy_that_was_rewritten_with_the_same_grants_is_reported_and_kept(
     session: Session, world: LocalCluster, loader: str
 ) -> None:
     show = ".alter database ['Samples'] policy managed_identity "
@@ -627,7 +625,7 @@ def test_a_policy_that_was_written_anew_with_the_same_grants_is_told_and_kept(
     assert '"Note": "two"' in panel.preview["steps"][0]["command"]
 
 
-def test_one_system_identity_is_one_row_by_whatever_name_it_came(session: Session, world: LocalCluster) -> None:
+def test_one_system_identity_is_one_row_under_any_name(session: Session, world: LocalCluster) -> None:
     guid = world.identities[2].object_id
     for scope in (CLUSTER, SAMPLES):
         session.apply(session.plan({scope: None}))
@@ -656,7 +654,7 @@ def test_a_scope_that_cannot_be_read_is_not_edited_under_another_name(session: S
     assert panel.draft.changes[0].scope == SAMPLES
 
 
-def test_what_cannot_be_read_in_the_background_stops_it_and_says_why(session: Session) -> None:
+def test_a_failure_stops_background_reading_and_is_explained(session: Session) -> None:
     panel = Panel(session, SAMPLES)
     panel.status = {"kind": "done", "text": "kept", "hint": ""}
     session.close()
@@ -665,7 +663,7 @@ def test_what_cannot_be_read_in_the_background_stops_it_and_says_why(session: Se
 
 
 @pytest.mark.parametrize("fault", [KeyboardInterrupt, KeyError("x")])
-def test_no_revoke_is_carried_out_before_it_is_known_what_it_stops(
+def test_no_revoke_is_applied_before_its_impact_is_known(
     session: Session, loader: str, monkeypatch: pytest.MonkeyPatch, fault: BaseException
 ) -> None:
     panel = Panel(session, SAMPLES)
@@ -688,7 +686,7 @@ def test_no_revoke_is_carried_out_before_it_is_known_what_it_stops(
         assert panel.preview is None
 
 
-def test_a_revoke_says_when_the_policy_of_the_cluster_was_not_read(world: LocalCluster, session: Session) -> None:
+def test_a_revoke_reports_that_the_policy_of_the_cluster_was_not_read(world: LocalCluster, session: Session) -> None:
     del session
     with kqlmi.connect(world.url, token=world.token_for("viewer", database="Samples")) as viewer:
         panel = Panel(viewer, SAMPLES)
@@ -715,7 +713,7 @@ def test_a_usage_that_vanishes_under_a_tick_keeps_its_column() -> None:
         assert "no usage" in ask(panel, "toggle", identity=two, usage="FutureFlow")["text"]
 
 
-def test_names_that_look_the_same_are_told_apart_by_their_place(session: Session, loader: str) -> None:
+def test_names_that_look_the_same_are_distinguished_by_position(session: Session, loader: str) -> None:
     usages = ["Odd\u200bUse", "Odd\\u200bUse"]
     entry = Entry(ObjectId(loader), tuple(usages))
     panel = Panel(session, SAMPLES)
@@ -728,7 +726,7 @@ def test_names_that_look_the_same_are_told_apart_by_their_place(session: Session
         ask(panel, "toggle", identity=loader, usage=shown[0], among=place)
 
 
-def test_a_cluster_only_usage_is_drawn_as_access_tells_it(session: Session, loader: str) -> None:
+def test_a_cluster_only_usage_is_drawn_as_access_reports_it(session: Session, loader: str) -> None:
     session.apply(session.grant(loader, "SandboxArtifacts", cluster=True))
     panel = Panel(session, SAMPLES)
     assert session.access(loader, "SandboxArtifacts", database="Samples").allowed
@@ -740,7 +738,9 @@ def test_a_cluster_only_usage_is_drawn_as_access_tells_it(session: Session, load
     }
 
 
-def test_two_identities_of_one_name_are_told_by_their_object_ids(session: Session, loader: str, exporter: str) -> None:
+def test_two_identities_of_one_name_are_distinguished_by_object_id(
+    session: Session, loader: str, exporter: str
+) -> None:
     panel = Panel(session, SAMPLES, assigned=[Identity(ObjectId(one), "twin") for one in (loader, exporter, *TWINS)])
     status = ask(panel, "toggle", identity=TWINS[0], usage="SqlRequest")
     assert status["text"].startswith(f"twin ({TWINS[0]}): SqlRequest opens")
@@ -752,7 +752,7 @@ def test_two_identities_of_one_name_are_told_by_their_object_ids(session: Sessio
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("fault", "reported"),
     [
         (KeyboardInterrupt(), "Interrupted."),
         (RequestInterruptedError("Interrupted while it was sent."), "Interrupted while it was sent."),
@@ -762,8 +762,8 @@ def test_two_identities_of_one_name_are_told_by_their_object_ids(session: Sessio
     ids=repr,
 )
 @pytest.mark.parametrize("action", ["more", "choose", "read_again", "preview"])
-def test_what_ends_a_request_is_shown_and_background_reading_waits_to_be_asked_again(
-    session: Session, monkeypatch: pytest.MonkeyPatch, action: str, fault: BaseException, told: str
+def test_the_end_of_a_request_is_shown_and_background_reading_pauses(
+    session: Session, monkeypatch: pytest.MonkeyPatch, action: str, fault: BaseException, reported: str
 ) -> None:
     panel = Panel(session, SAMPLES)
 
@@ -778,7 +778,7 @@ def test_what_ends_a_request_is_shown_and_background_reading_waits_to_be_asked_a
         else:
             ask(panel, action, scope=0)
     assert panel.working == {}
-    assert told in (panel.halted if action == "more" else panel.status["text"])
+    assert reported in (panel.halted if action == "more" else panel.status["text"])
     assert bool(panel.halted) == (action == "more")
     ask(panel, "more")
     assert panel.halted == ""

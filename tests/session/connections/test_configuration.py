@@ -18,7 +18,7 @@ def configure(text: str | bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "url"),
+    ("given", "url"),
     [
         ("mycluster.westeurope", "https://mycluster.westeurope.kusto.windows.net"),
         ("help.kusto.windows.net", "https://help.kusto.windows.net"),
@@ -28,12 +28,12 @@ def configure(text: str | bytes) -> None:
         ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
     ],
 )
-def test_a_cluster_is_named_by_its_url_its_host_or_a_short_name(said: str, url: str) -> None:
-    assert url_of(said) == url
+def test_a_cluster_is_named_by_its_url_its_host_or_a_short_name(given: str, url: str) -> None:
+    assert url_of(given) == url
 
 
 @pytest.mark.parametrize(
-    "said",
+    "given",
     [
         "https://user:hunter2@c.kusto.windows.net",
         "https://c.kusto.windows.net?token=hunter2",
@@ -41,15 +41,13 @@ def test_a_cluster_is_named_by_its_url_its_host_or_a_short_name(said: str, url: 
         "a.b",
     ],
 )
-def test_what_is_no_cluster_is_refused_without_repeating_it(said: str) -> None:
+def test_text_that_is_not_a_cluster_is_refused_without_repeating_it(given: str) -> None:
     with pytest.raises(InputError, match="not the URL of a cluster") as caught:
-        kqlmi.connect(said)
+        kqlmi.connect(given)
     assert "hunter2" not in str(caught.value)
 
 
-def test_a_connection_of_the_file_says_what_the_line_does_not(
-    world: LocalCluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_connection_in_the_file_completes_the_line(world: LocalCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     configure(f'[connections.prod]\ncluster = "{world.url}"\nauth = "token"\ndatabase = "Sales"\nread_only = true\n')
     monkeypatch.setenv("KQLMI_TOKEN", world.token)
     with kqlmi.connect("prod") as session:
@@ -58,9 +56,7 @@ def test_a_connection_of_the_file_says_what_the_line_does_not(
         assert (session.name, session.database) == ("mine", "Samples")
 
 
-def test_the_environment_says_what_neither_line_nor_file_does(
-    world: LocalCluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_environment_completes_the_line_and_the_file(world: LocalCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     configure(f'[connections.prod]\ncluster = "{world.url}"\nauth = "azure-cli"\ntimeout = 60\n')
     for name, value in {"CLUSTER": "prod", "DATABASE": "Sales", "AUTH": "token", "TOKEN": world.token}.items():
         monkeypatch.setenv(f"KQLMI_{name}", value)
@@ -95,7 +91,7 @@ def test_a_file_that_is_wrong_is_refused_and_its_values_are_not_repeated(text: s
     assert caught.value.__cause__ is None
 
 
-def test_a_name_that_nobody_gave_has_a_suggestion() -> None:
+def test_an_unknown_name_has_a_suggestion() -> None:
     configure('[connections.prod]\ncluster = "mycluster.westeurope"\n')
     with pytest.raises(InputError, match="Did you mean prod"):
         kqlmi.connect("prd")
@@ -103,19 +99,19 @@ def test_a_name_that_nobody_gave_has_a_suggestion() -> None:
         kqlmi.connect()
 
 
-def test_the_file_has_a_place_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_file_has_its_own_location(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KQLMI_CONFIG")
     assert configuration.path().parts[-2:] == ("kqlmi", "config.toml")
 
 
-@pytest.mark.parametrize("said", [{"auth": "azure-cli"}, {"token": "hunter2"}, {"resource_id": "/x"}, {"tenant": "t"}])
-def test_what_has_no_effect_on_a_local_cluster_is_refused(said: dict[str, str]) -> None:
+@pytest.mark.parametrize("given", [{"auth": "azure-cli"}, {"token": "hunter2"}, {"resource_id": "/x"}, {"tenant": "t"}])
+def test_an_option_without_effect_on_a_local_cluster_is_refused(given: dict[str, str]) -> None:
     with pytest.raises(InputError, match="by itself") as caught:
-        kqlmi.connect("local", **said)  # type: ignore[arg-type]
+        kqlmi.connect("local", **given)  # type: ignore[arg-type]
     assert "hunter2" not in str(caught.value)
 
 
-def test_the_identity_of_the_file_goes_with_its_way_of_signing_in(
+def test_the_identity_in_the_file_belongs_to_its_way_to_sign_in(
     world: LocalCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     configure(f'[connections.prod]\ncluster = "{world.url}"\nauth = "managed-identity"\nsign_in_identity = "system"\n')
@@ -127,7 +123,7 @@ def test_the_identity_of_the_file_goes_with_its_way_of_signing_in(
             assert session.target.sign_in.mode == "token"
 
 
-def test_a_wrong_connection_stands_in_the_way_of_no_other(world: LocalCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_connection_affects_no_other(world: LocalCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     right = f'[connections.right]\ncluster = "{world.url}"\nauth = "token"\n'
     configure(f"{right}[connections.wrong]\ncluster = 1\n[connections.'my prod']\ncluster = 'a.b'\n")
     monkeypatch.setenv("KQLMI_TOKEN", world.token)
@@ -157,7 +153,7 @@ FILE = {"cluster": "abc.d", "auth": "managed-identity", "sign_in_identity": "sys
         ),
     ],
 )
-def test_each_setting_is_the_first_that_says_it_and_an_identity_goes_with_its_way_to_sign_in(
+def test_each_setting_has_one_source_and_an_identity_belongs_to_its_way_to_sign_in(
     monkeypatch: pytest.MonkeyPatch, arguments: dict[str, str], environment: dict[str, str], wanted: dict[str, str]
 ) -> None:
     lines = [f"{key} = {json.dumps(one)}" for key, one in FILE.items()]

@@ -49,7 +49,7 @@ def test_each_kind_is_applied_and_verified(session: Session, kind: str) -> None:
     assert bool(done.entry) == (kind == "policy")
 
 
-def test_each_kind_has_an_id_of_its_own_under_which_it_shows_itself(session: Session) -> None:
+def test_each_kind_has_its_own_id_which_it_shows(session: Session) -> None:
     made = plans(session)
     assert len({plan.id for plan in made.values()}) == len(made)
     for kind, plan in made.items():
@@ -57,7 +57,7 @@ def test_each_kind_has_an_id_of_its_own_under_which_it_shows_itself(session: Ses
         assert plan.id == plans(session)[kind].id
 
 
-def test_what_a_plan_takes_away_is_known_of_each_kind(session: Session) -> None:
+def test_each_kind_knows_what_it_revokes(session: Session) -> None:
     assert {kind: plan.revokes for kind, plan in plans(session).items()} == {
         "policy": False,
         "assignment": True,
@@ -77,7 +77,7 @@ def test_no_kind_is_applied_by_a_session_on_another_cluster_or_one_that_only_rea
             session.apply(plan)
 
 
-def test_a_kind_that_nobody_applies_is_an_error_and_not_a_success(session: Session) -> None:
+def test_a_kind_that_cannot_be_applied_is_an_error_and_not_a_success(session: Session) -> None:
     @dataclass(frozen=True, slots=True)
     class Other(Plan):
         cluster: str

@@ -27,27 +27,29 @@ def planned(before: Snapshot, after: Snapshot, *needs: Need) -> Impact:
     return impact(make_plan(before, after, cluster="here"), before, Discovery((D,), (), needs))
 
 
-def test_only_what_is_allowed_before_and_not_after_stops() -> None:
+def test_only_uses_that_are_allowed_before_and_not_after_stop() -> None:
     granted = Policy.empty().grant(MINE, "ExternalTable", "AutomatedFlows")
     before = Snapshot({Scope.cluster(): None, D: granted})
     after = Snapshot({D: granted.revoke(MINE, "ExternalTable")})
-    told = planned(before, after, need("ExternalTable"), need("AutomatedFlows"), need("ExportRequest"))
-    assert [one.usage for one in told.stops] == ["ExternalTable"]
-    assert told.lines[0].startswith(f"Would stop: {MINE} ExternalTable in the database D")
+    result = planned(before, after, need("ExternalTable"), need("AutomatedFlows"), need("ExportRequest"))
+    assert [one.usage for one in result.stops] == ["ExternalTable"]
+    assert result.lines[0].startswith(f"Would stop: {MINE} ExternalTable in the database D")
 
 
-def test_what_another_grant_still_allows_does_not_stop() -> None:
+def test_a_use_that_another_grant_still_allows_does_not_stop() -> None:
     granted = Policy.empty().grant(MINE, "ExternalTable")
     before = Snapshot({Scope.cluster(): Policy.empty().grant(MINE, "All"), D: granted})
     assert planned(before, Snapshot({D: granted.revoke(MINE, "ExternalTable")}), need("ExternalTable")).stops == ()
 
 
-def test_what_cannot_be_known_is_said() -> None:
+def test_what_cannot_be_known_is_reported() -> None:
     granted = Policy.empty().grant(MINE, "NativeIngestion")
     before = Snapshot({Scope.cluster(): None, D: granted})
-    told = planned(before, Snapshot({D: granted.revoke(MINE, "NativeIngestion")}), need("ExternalTable", identity=None))
-    assert told.stops == ()
-    assert "SDK" in told.lines[0]
+    result = planned(
+        before, Snapshot({D: granted.revoke(MINE, "NativeIngestion")}), need("ExternalTable", identity=None)
+    )
+    assert result.stops == ()
+    assert "SDK" in result.lines[0]
 
 
 @pytest.fixture
@@ -83,13 +85,13 @@ def test_the_panel_lists_it_in_the_preview(used: tuple[Session, str]) -> None:
     panel.close()
 
 
-def test_whoever_may_not_look_is_told_what_was_not_read() -> None:
+def test_a_user_who_may_not_read_everything_sees_what_was_not_read() -> None:
     with kqlmi.local.start(databases=["D"], identities=["mine"]) as cluster:
         mine = cluster.identities[0].object_id
         admin = kqlmi.connect(cluster.url, token=cluster.token)
         admin.apply(admin.grant(mine, "ExternalTable", databases=["D"]))
         token = cluster.token_for("monitor", database="D")
         with kqlmi.connect(cluster.url, token=token, database="D") as session:
-            told = session.impact(admin.revoke(mine, "ExternalTable", databases=["D"]))
-        assert told.stops == ()
+            result = session.impact(admin.revoke(mine, "ExternalTable", databases=["D"]))
+        assert result.stops == ()
         admin.close()

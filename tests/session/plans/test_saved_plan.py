@@ -50,7 +50,7 @@ def test_the_names_of_a_saved_plan_are_those_of_the_cluster(session: Session) ->
     assert session.saved_plan(saved(plan)).names == {LOADER: "loader"}
 
 
-def test_a_name_that_cannot_be_verified_is_left_out(session: Session) -> None:
+def test_a_name_that_cannot_be_verified_is_omitted(session: Session) -> None:
     plan = session.plan({SAMPLES: Policy.empty().grant(LOADER, "ExternalTable").grant(STRANGER, "All")})
     assert session.saved_plan(saved(plan, names={STRANGER: "auditor"})).names == {}
 
@@ -66,7 +66,7 @@ def test_a_name_that_the_cluster_contradicts_is_refused(session: Session, names:
         session.saved_plan(text)
 
 
-def test_a_change_is_called_redundant_only_where_the_cluster_still_covers_it(session: Session) -> None:
+def test_a_change_is_called_redundant_only_if_the_cluster_still_covers_it(session: Session) -> None:
     both = [Scope.cluster(), SAMPLES]
     current = session.read(both).snapshot
     wanted = current.with_policy(SAMPLES, Policy.empty().grant(LOADER, "ExternalTable").grant(EXPORTER, "AzureAI"))
@@ -91,7 +91,7 @@ def noted(value: str) -> str:
 
 
 @pytest.mark.parametrize("usage", ["SqlRequest", ""])
-def test_a_plan_is_refused_where_somebody_wrote_a_property_since(session: Session, usage: str) -> None:
+def test_a_plan_is_refused_if_a_property_was_written_since(session: Session, usage: str) -> None:
     session.run(noted("old"))
     grant, revoke = session.grant(LOADER, "SqlRequest", databases=["Samples"]), session.plan({SAMPLES: Policy.empty()})
     session.run(noted("new"))
@@ -114,7 +114,7 @@ def test_a_property_that_a_wanted_policy_does_not_name_is_kept_and_shown(session
     assert policy.grants == {(LOADER, "SqlRequest")}
 
 
-def test_a_property_that_goes_or_changes_is_shown_and_takes_something_away(session: Session) -> None:
+def test_a_removed_or_changed_property_is_shown_and_counts_as_a_revoke(session: Session) -> None:
     session.run(noted("old"))
     removed = session.plan({SAMPLES: Policy.empty()})
     assert f'- loader ({LOADER}) property Note: "old"' in str(removed)
