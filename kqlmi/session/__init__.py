@@ -1,4 +1,4 @@
-"""What a notebook holds open, and how it is opened: the one door of the faces."""
+"""Sessions on a cluster: the only interface between kqlmi and its notebook and command-line front ends."""
 
 from kqlmi.apply import Applied, StepResult
 from kqlmi.cluster.ingest import Ingestion

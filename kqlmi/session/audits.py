@@ -23,9 +23,9 @@ from kqlmi.session.resource_manager import Azure, ask, discover
 
 @dataclass(frozen=True, slots=True)
 class Tightening:
-    """The plan that leaves the smallest policies, and the reason of each grant that stays or goes.
+    """The plan for the smallest policies, and the reason why each grant stays or goes.
 
-    ``why_not_assigned`` says what stood against the assigned identities, where they were asked for.
+    ``why_not_assigned`` is the error if the assigned identities could not be read.
     """
 
     plan: PolicyPlan
@@ -41,7 +41,7 @@ def audit(
     today: date | None,
     progress: Progress,
 ) -> Audit:
-    """Return what is wrong with the policies, or wider than it need be, with the plan that fixes it."""
+    """Return the findings about the policies, each with the plan that fixes it; see ``Session.audit``."""
     from kqlmi import policyfile
 
     acceptances = policyfile.read(document).accepted if document else ()
@@ -71,11 +71,11 @@ def tighten(
     assigned: Iterable[Identity] | None,
     progress: Progress,
 ) -> Tightening:
-    """Plan the smallest policies that keep all discovered use, with the reason of each grant."""
+    """Plan the smallest policies that keep every discovered use, with the reason for each grant."""
     reading = read(core, progress=progress)
     for scope, error in reading.refused.items():
         raise InputError(
-            f"The policy of the {scope} cannot be read: {error.message}", hint="All are needed to tighten any."
+            f"The policy of the {scope} cannot be read: {error.message}", hint="Tightening requires every policy."
         ) from error
     facts, azure = _facts(core, reading, assigned, progress)
     reasons = least(facts, also_unproven=also_unproven)
@@ -86,7 +86,7 @@ def tighten(
 def _facts(
     core: Core, reading: Policies, assigned: Iterable[Identity] | None, progress: Progress
 ) -> tuple[Facts, Azure]:
-    """Return what an audit judges, and what Azure Resource Manager told, where it can be asked."""
+    """Return the facts for an audit, and those from Azure Resource Manager, if it can be asked."""
     scopes = (*reading.snapshot.policies, *reading.refused)
     databases = tuple(str(scope.name) for scope in scopes if not scope.is_cluster)
     azure = ask(core, databases) if core.resource else Azure()

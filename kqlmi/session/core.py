@@ -1,4 +1,4 @@
-"""What a session holds, and what has to be so before anything is done with it."""
+"""The state of a session, and the checks that precede its operations."""
 
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Refusal(Described):
-    """The error by which a text was refused, and why; ``explanation`` is None where no identity is to blame."""
+    """A refused text: the error, and its explanation, which is None if no identity is the cause."""
 
     error: ServiceError
     explanation: Gate | None
     verdicts: tuple[Verdict, ...]
 
     def report(self) -> Report:
-        """Return the gate that is closed, the lines that open it, and what else each flow of the text needs."""
-        found = self.explanation.report() if self.explanation else Report("No identity seems to be the reason.")
+        """Return the closed gate, the commands that open it, and the other requirements of each flow in the text."""
+        found = self.explanation.report() if self.explanation else Report("The reason does not seem to be an identity.")
         needed = (
-            Section(f"{row.title} needs, beside {row.usage}", tuple(map(Line, verdict.needs)))
+            Section(f"{row.title} needs, in addition to {row.usage}", tuple(map(Line, verdict.needs)))
             for verdict in self.verdicts
             if (row := verdict.reference.workflow)
         )
@@ -41,12 +41,12 @@ class Refusal(Described):
 
 
 class Core:
-    """What a session holds; the modules of this package are functions over it, and ``Session`` has them as methods.
+    """The state of a session; the modules of this package are functions over it, and ``Session`` has them as methods.
 
-    ``name`` names the cluster in every preview, result and error. ``target`` is where it is, and ``resource`` where it is
-    in Azure Resource Manager. ``database`` is the database in context. ``known`` holds the names that were read so far.
-    ``plans`` are those that were shown, by ID, and ``refusal`` is the last one. ``timeout`` is the connection's own, in
-    seconds. ``closing`` ends what the session keeps open, and ``local_cluster`` is the one that was started for it.
+    ``name`` is the cluster's name in every preview, result and error. ``target`` is its address and sign-in, and
+    ``resource`` its resource in Azure Resource Manager. ``database`` is the database in context. ``known`` contains the
+    names read so far. ``plans`` are those shown, by ID, and ``refusal`` is the last refusal. ``timeout`` is the default
+    for a request, in seconds. ``closing`` closes what the session opened, and ``local_cluster`` is the one it started.
     """
 
     def __init__(
@@ -74,31 +74,31 @@ class Core:
 
     @cached_property
     def recorder(self) -> Recorder:
-        """Return what records changes of the cluster; InputError where the session keeps no history."""
+        """Return the recorder of the cluster's changes; InputError if the session keeps no history."""
         if self.history is None:
             raise InputError("This session keeps no history.", hint="Connect without --no-history.")
         return Recorder.of(self.connection, self.history, self.name, self.retrying)
 
 
 def know(core: Core, directory: Directory) -> None:
-    """Keep who is who, by what was learnt of it."""
+    """Replace the directory of known identities."""
     core.known = replace(core.known, directory=directory)
 
 
 def must_write(core: Core) -> None:
-    """Raise InputError where the session is read-only."""
+    """Raise InputError if the session is read-only."""
     if core.read_only:
         raise InputError(f"The session on {core.name} is read-only.", hint="Connect without --read-only to write.")
 
 
 def database_name(core: Core, name: str) -> str:
-    """Return the database that is named, or else the one in context; InputError where there is neither."""
+    """Return ``name``, or else the database in context; InputError if there is neither."""
     if not (name or core.database):
-        raise InputError("No database is said.", hint="Say --database NAME.")
+        raise InputError("No database is specified.", hint="Pass --database NAME.")
     return name or core.database
 
 
 def require_own(core: Core, plan: Plan) -> None:
-    """Raise InputError for a plan that was made for another cluster."""
+    """Raise InputError if a plan was made for another cluster."""
     if plan.cluster != core.name:
-        raise InputError(f"The plan was made for {plan.cluster}, and this session is on {core.name}.")
+        raise InputError(f"The plan was made for {plan.cluster}, but this session is on {core.name}.")

@@ -1,4 +1,4 @@
-"""Ingestion of a blob as a managed identity: checked, sent, and followed."""
+"""Ingestion of a blob with a managed identity, from the check to the outcome."""
 
 import re
 import time
@@ -22,12 +22,12 @@ from kqlmi.session.policies import database_scope, databases, read
 from kqlmi.session.resource_manager import Azure, ask
 
 WAIT: Final = 600.0
-"""How long an ingestion is followed, in seconds; a cluster may collect files for five minutes before it begins."""
+"""The default time to wait for an outcome, in seconds; a cluster may batch files for five minutes before it begins."""
 
 _FIRST: Final = 0.1
 _TABLE: Final = re.compile(r"[\w .-]+")
 _USAGE: Final = "NativeIngestion"
-# The documented error codes that an identity can be the reason of.
+# The documented error codes that an identity can cause.
 _ABOUT_IDENTITY: Final = frozenset({"BadRequest_InvalidManagedIdentity", "Download_Forbidden"})
 _EXTERNAL: Final = next(row.external for row in WORKFLOWS if row.id == "ingest.sdk_queued")
 
@@ -47,17 +47,17 @@ def ingest(
     tell: Callable[[str], None],
     progress: Callable[[float], None],
 ) -> Ingestion:
-    """Ingest a blob into a table as a managed identity, and follow it to its outcome."""
+    """Ingest a blob into a table with a managed identity, and wait for the outcome; see ``Session.ingest``."""
     must_write(core)
     if core.target is None:
-        raise InputError("The session has no target to ingest into.", hint="Open it by kqlmi.connect.")
+        raise InputError("The session has no target to ingest into.", hint="Open it with kqlmi.connect.")
     blob = blobs.blob(uri)
     if not _TABLE.fullmatch(table):
-        # Not repeated, as it may be a URI.
-        raise InputError("That is not the name of a table.", hint="It has letters, digits, '_', ' ', '.' and '-'.")
+        # Not quoted, because it may be a URI.
+        raise InputError("The table's name is invalid.", hint="Use letters, digits, '_', ' ', '.' and '-'.")
     data_format = blob.format(data_format)
     name = database_name(core, database)
-    # Whoever may only ingest may see no database at all.
+    # A caller who may only ingest may not see any database.
     scope = database_scope(core, name) if databases(core) else Scope.database(name)
     client = IngestClient(core.target)
     with _interruptible(client), client:
@@ -73,7 +73,7 @@ def ingest(
             f" source ID {order.source_id}."
         )
         sent = client.send(order, data_format=data_format, mapping=mapping, ignore_first_record=ignore_first_record)
-        tell("Queued." if sent.outcome == "queued" else "The answer of the queue was lost.")
+        tell("Queued." if sent.outcome == "queued" else "The response of the queue was lost.")
         if wait <= 0 and sent.outcome == "queued":
             return sent
         found = _wait_for_report(client, sent, wait, interval, progress)
@@ -84,7 +84,7 @@ def ingest(
 
 @contextmanager
 def _interruptible(client: IngestClient) -> Iterator[None]:
-    """Have an interrupt tell what became of the blob."""
+    """Raise an error that reports the state of the blob on an interrupt."""
     try:
         yield
     except KeyboardInterrupt:
@@ -97,17 +97,17 @@ def _interrupted(sent: Ingestion | None) -> RequestInterruptedError:
     what = f"{sent.blob.url} is queued into {_target(sent)}"
     if sent.outcome == "queued":
         return RequestInterruptedError(
-            f"Interrupted. {what}, source ID {sent.source_id}, and its ingestion goes on.",
-            hint=f"See in a %%kqlmi cell whether it failed, by {_failures(sent)}",
+            f"Interrupted. {what} (source ID {sent.source_id}), and its ingestion continues.",
+            hint=f"To see whether it failed, run in a %%kqlmi cell: {_failures(sent)}",
         )
     return RequestInterruptedError(
-        f"Interrupted. Whether {what} is not known, source ID {sent.source_id}.",
-        hint=f"It may still come: look before you send it again, in a %%kqlmi cell, by {_failures(sent)}",
+        f"Interrupted. It is not known whether {what} (source ID {sent.source_id}).",
+        hint=f"It may still arrive. Before you send it again, run in a %%kqlmi cell: {_failures(sent)}",
     )
 
 
 def _checked(core: Core, blob: Blob, text: str, scope: Scope, tell: Callable[[str], None]) -> Blob:
-    """Return the blob with the identity that is named, if that may ingest into the database as far as can be known."""
+    """Return the blob with the specified identity; InputError if that is not assigned, or may not ingest into the database."""
     azure = ask(core) if core.resource else Azure()
     if azure.why:
         tell(f"Not checked whether the identity is assigned: {azure.why}")
@@ -116,11 +116,11 @@ def _checked(core: Core, blob: Blob, text: str, scope: Scope, tell: Callable[[st
     given, named = (directory.resolve(one) if one else None for one in (text, blob.identity))
     if given and named and given != named:
         raise InputError(
-            f"The URI names {blob.identity}, and --identity another: {given.object_id}.", hint="Leave one of them away."
+            f"The URI names {blob.identity}, but --identity names {given.object_id}.", hint="Remove one of them."
         )
     who = given or named
     if who is None:
-        raise InputError("No identity is said.", hint="Say --identity NAME, or system; %kqlmi show lists them.")
+        raise InputError("No identity is specified.", hint="Pass --identity NAME, or system; %kqlmi show lists them.")
     shown, holder = str(who), who.object_id
     if azure.identities is not None and holder not in {one.object_id for one in azure.identities}:
         raise InputError(
@@ -131,18 +131,18 @@ def _checked(core: Core, blob: Blob, text: str, scope: Scope, tell: Callable[[st
     if gate.state == "not done":
         raise InputError(
             f"{shown} may not be used for {_USAGE} in the {scope}, so nothing was sent: {gate.reason}.",
-            hint=f"To mend it: {gate.fixes[0]}" if gate.fixes else "Grant it first.",
+            hint=f"To fix it: {gate.fixes[0]}" if gate.fixes else f"Grant {_USAGE} first.",
         )
     if gate.state == "not checked":
         tell(f"Not checked whether {shown} may be used for {_USAGE}: {gate.reason}.")
-    # A client ID does not work there.
+    # A client ID does not work in the URI.
     return replace(blob, identity=holder) if not blob.identity or directory.client_of(blob.identity) else blob
 
 
 def _wait_for_report(
     client: IngestClient, sent: Ingestion, wait: float, interval: float, progress: Callable[[float], None]
 ) -> Ingestion:
-    """Look for a report until there is one, or the time is over."""
+    """Poll for a report until there is one, or the time is up."""
     begun, pause = time.monotonic(), min(_FIRST, interval)
     while True:
         if found := client.report(sent):
@@ -157,30 +157,30 @@ def _wait_for_report(
 
 def _failure(found: Ingestion) -> IngestionError:
     code = f" ({printable(found.error_code)})" if found.error_code else ""
-    hint = "The cluster says that it may be tried again." if found.may_retry else ""
+    hint = "The cluster reports that a retry may succeed." if found.may_retry else ""
     if found.error_code in _ABOUT_IDENTITY:
-        hint = f"Look at the policies, at whether the identity is assigned, and at its Azure role: {_EXTERNAL}."
+        hint = f"Check the policies, whether the identity is assigned, and its Azure role: {_EXTERNAL}."
     return IngestionError(
-        f"{found.blob.url} was not ingested into {_target(found)}{code}: {found.details or 'no reason was given'}",
+        f"{found.blob.url} was not ingested into {_target(found)}{code}: {found.details or 'no reason was reported'}",
         ingestion=found,
         hint=hint,
     )
 
 
 def _no_report(core: Core, found: Ingestion, wait: float) -> IngestionError:
-    """Return the error for an ingestion of which nothing was heard, with what the cluster notes of its blob."""
+    """Return the error for an ingestion without a report, with the last failure that the cluster lists for the blob."""
     listed = _failures(found)
     recent = f"{listed} and Table == {quoting.literal(found.table)} and FailedOn > ago({int(wait) + 60}s)"
     try:
         noted = core.connection.execute(recent, found.database).column("Details")[-1:]
     except KqlmiError:
         noted = []
-    also = f" Of this blob, though perhaps of another attempt, the cluster notes: {noted[0]}" if noted else ""
+    also = f" The cluster lists a failure of this blob, perhaps from another attempt: {noted[0]}" if noted else ""
     return IngestionError(
-        f"Whether {found.blob.url} was ingested into {_target(found)} is not known: nothing was reported within"
+        f"It is not known whether {found.blob.url} was ingested into {_target(found)}: nothing was reported within"
         f" {wait:g} seconds.{also}",
         ingestion=found,
-        hint=f"It may still come: look before you send it again, in a %%kqlmi cell, by {listed}",
+        hint=f"It may still arrive. Before you send it again, run in a %%kqlmi cell: {listed}",
     )
 
 

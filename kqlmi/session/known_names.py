@@ -1,4 +1,4 @@
-"""The names that a session knows, which can be offered while somebody types without asking the cluster."""
+"""The names that a session knows, for completion without a request."""
 
 import fnmatch
 from collections.abc import Mapping
@@ -15,9 +15,9 @@ from kqlmi.model.policy.policy import Snapshot
 
 @dataclass(frozen=True, slots=True)
 class KnownNames:
-    """Databases, the directory of identities, and the usages that policies hold.
+    """The databases, the directory of identities, and the usages in policies.
 
-    ``pretty`` has the pretty names of databases by their names, ``following`` the databases that follow a leader.
+    ``pretty`` maps databases to their pretty names, and ``following`` contains the follower databases.
     """
 
     databases: tuple[str, ...] = ()
@@ -27,7 +27,7 @@ class KnownNames:
     following: frozenset[Scope] = frozenset()
 
     def with_databases(self, answer: Table) -> Self:
-        """Return what is known once ``.show databases`` was answered."""
+        """Return the names with those in an answer to ``.show databases``."""
         names = databases.names(answer)
         pretty = answer.column("PrettyName") if answer.has("PrettyName") else ()
         return replace(
@@ -38,25 +38,25 @@ class KnownNames:
         )
 
     def matching(self, pattern: str) -> tuple[str, ...]:
-        """Return the database of that name or pretty name, or else those that match it as a glob, without letter case."""
+        """Return the database of that name or pretty name, or else those that match it as a glob, ignoring case."""
         if (named := self.database(pattern)) in self.databases:
             return (named,)
         wanted = database_key(pattern)
         return tuple(name for name in self.databases if fnmatch.fnmatchcase(database_key(name), wanted))
 
     def database(self, name: str) -> str:
-        """Return the database that a name or a pretty name names, in its own spelling; the text itself if none is known."""
+        """Return the database with a name or pretty name, in its own spelling; ``name`` unchanged if there is none."""
         wanted = database_key(name)
         names = {database_key(one): one for one in self.databases}
         called = [one for one, pretty in self.pretty.items() if database_key(pretty) == wanted]
         return names.get(wanted) or (called[0] if len(called) == 1 else name)
 
     def label(self, scope: Scope) -> str:
-        """Return a scope for people: with the pretty name of a database beside its name."""
+        """Return a scope for display: a database with its pretty name, if it has one."""
         pretty = printable(self.pretty.get(scope.name or "", ""))
         return f"{scope} ({pretty})" if pretty else str(scope)
 
     def with_policies(self, found: Snapshot) -> Self:
-        """Return what is known once policies were read as well."""
+        """Return the names with those in policies that were read."""
         new = sorted(found.usages.difference(self.usages))
         return replace(self, directory=self.directory.reading(found), usages=(*self.usages, *new))

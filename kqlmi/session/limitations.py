@@ -1,4 +1,4 @@
-"""What the place of a cluster means for the ManagedIdentity policy."""
+"""The limitations of the ManagedIdentity policy on special clusters and databases."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -12,13 +12,13 @@ _EVENTHOUSES: Final = ".kusto.fabric.microsoft.com"
 
 
 def notes(core: Core) -> Iterator[str]:
-    """Yield a sentence for each thing about policies that is otherwise here, as far as it is known without asking."""
+    """Yield a sentence for each limitation of policies on this cluster that is known without a request."""
     host = urlsplit(core.target.query_url).hostname or "" if core.target else ""
     if host.endswith(_EVENTHOUSES):
         yield (
-            "This is an Eventhouse in Microsoft Fabric: the documentation gives the ManagedIdentity policy to Azure Data "
-            "Explorer alone."
+            "This is an Eventhouse in Microsoft Fabric: the ManagedIdentity policy is only documented for Azure Data "
+            "Explorer."
         )
     if core.known.following:
         shown = ", ".join(map(printable, sorted(str(one.name) for one in core.known.following)))
-        yield f"These databases follow a leader, and their policies are changed on its cluster: {shown}."
+        yield f"These databases are followers; their policies can only be changed on the leader cluster: {shown}."

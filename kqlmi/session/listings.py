@@ -1,4 +1,4 @@
-"""The identities and the data connections of a cluster, each with what the policies say of it."""
+"""The lists of a cluster's identities and data connections, compared with the policies."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ from kqlmi.session.resource_manager import Azure, ask, assigned, resource_of
 
 @dataclass(frozen=True, slots=True)
 class IdentityList:
-    """The identities of a cluster; ``notes`` say, a sentence each, what is not known of them."""
+    """The identities of a cluster; each of the ``notes`` is a sentence about something that could not be read."""
 
     identities: tuple[Listed, ...]
     notes: tuple[str, ...]
@@ -27,8 +27,8 @@ class IdentityList:
     def rows(self) -> Rows:
         """Return a row for each identity.
 
-        Columns: ``display_name``, ``object_id``, ``client_id``, ``is_system``, ``assigned`` (missing where that is not
-        known), ``policies`` (a list: each scope with its usages), ``note`` (what is wrong between the two) and
+        Columns: ``display_name``, ``object_id``, ``client_id``, ``is_system``, ``assigned`` (missing if it is not
+        known), ``policies`` (a list: each scope with its usages), ``note`` (any mismatch between the two) and
         ``resource_id``.
         """
         return Rows.of(
@@ -49,7 +49,7 @@ class IdentityList:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionList:
-    """The data connections, each with its identity and whether the policies allow it; ``notes`` as for identities."""
+    """The data connections, each with its identity and whether the policies allow it; ``notes`` as in ``IdentityList``."""
 
     connections: tuple[tuple[DataConnection, Identity | None, Access], ...]
     notes: tuple[str, ...]
@@ -59,8 +59,8 @@ class ConnectionList:
         """Return a row for each data connection.
 
         Columns: ``database``, ``name``, ``kind``, ``table``, ``identity`` (its name, or ``system``), ``object_id``,
-        ``allowed`` (missing where it goes by a key, or where that is not known), ``reason`` and ``stream`` (what it reads
-        from).
+        ``allowed`` (missing if it authenticates with a key, or if that is not known), ``reason`` and ``stream`` (its
+        source).
         """
         found = tuple(
             (
@@ -81,9 +81,9 @@ class ConnectionList:
 
 
 def identities(core: Core) -> IdentityList:
-    """List the identities that are assigned to the cluster, or stand in a policy."""
+    """List the identities that are assigned to the cluster or listed in a policy."""
     azure, reading = ask(core), read(core)
-    notes = [f"Which identities are assigned is not known: {azure.why}"] if azure.identities is None else []
+    notes = [f"It is not known which identities are assigned: {azure.why}"] if azure.identities is None else []
     notes += [f"Not read: the policy of the {scope}. {error}" for scope, error in reading.refused.items()]
     return IdentityList(listed(reading.snapshot, azure.identities), tuple(notes))
 

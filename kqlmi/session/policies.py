@@ -1,4 +1,4 @@
-"""The databases, policies and identities of a cluster, as a session reads them and comes to know them."""
+"""The databases, policies and identities of a cluster, as a session reads and remembers them."""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -22,23 +22,23 @@ def databases(core: Core, pattern: str = "") -> tuple[str, ...]:
 
 
 def database_scope(core: Core, name: str) -> Scope:
-    """Return the scope of an existing database, in its own spelling; InputError with a suggestion if there is none."""
+    """Return the scope of an existing database, in its own spelling; InputError with a suggestion if it does not exist."""
     databases(core)
     found = core.known.database(name)
     if found not in core.known.databases:
         hint = did_you_mean(name, [*core.known.databases, *core.known.pretty.values()])
-        raise InputError(f"There is no database {name!r} on {core.name}.", hint=hint)
+        raise InputError(f"Database {name!r} does not exist on {core.name}.", hint=hint)
     return Scope.database(found)
 
 
 def policy(core: Core, scope: Scope) -> Policy | None:
-    """Read the policy of a scope; None where there is none."""
+    """Read the policy of a scope; None if it has none."""
     found = policies.read_policy(core.connection, scope)
     return found and found.marking(core.known.directory.earlier)
 
 
 def identity(core: Core, text: str) -> ObjectId:
-    """Return the identity that ``text`` names, and ask what it takes to know it."""
+    """Return the identity that ``text`` names; if it is not known, read what identifies it."""
     if _unknown(core, (text,)):
         _ask(core)
     if _unknown(core, (text,)):
@@ -47,12 +47,12 @@ def identity(core: Core, text: str) -> ObjectId:
 
 
 def holder(core: Core, text: str) -> ObjectId:
-    """Return the identity that ``text`` names, by what was read so far; InputError if none has the name, or several."""
+    """Return the identity that ``text`` names, among those read so far; InputError if none has the name, or several do."""
     return core.known.directory.resolve(text).object_id
 
 
 def readable(core: Core, scopes: Iterable[Scope], *, about: Iterable[str] = ()) -> Snapshot:
-    """Read policies of which none may be missing."""
+    """Read policies; raise if any of them cannot be read."""
     reading = read(core, scopes, about=about)
     for error in reading.refused.values():
         raise error
@@ -62,11 +62,11 @@ def readable(core: Core, scopes: Iterable[Scope], *, about: Iterable[str] = ()) 
 def read(
     core: Core, scopes: Iterable[Scope] | None = None, *, about: Iterable[str] = (), progress: Progress = unseen
 ) -> Policies:
-    """Read the policies of some scopes, by default all, and ask what else it takes to know who ``about`` names.
+    """Read the policies of some scopes, by default all, and whatever else identifies the names in ``about``.
 
-    An object ID, ``system`` and names that the session knows take nothing. Any other name takes Azure Resource Manager,
-    where it can be asked, then the policies of the scopes, then all others. The entries of an earlier system identity
-    are kept apart, where Azure Resource Manager shows another.
+    An object ID, ``system`` and names that the session knows need nothing else. Any other name is looked up in Azure
+    Resource Manager, if it can be asked, then in the policies of the scopes, then in all others. The entries of an
+    earlier system identity are kept apart if Azure Resource Manager shows another.
     """
     names, given = tuple(about), None if scopes is None else tuple(scopes)
     refreshed = _unknown(core, names) and _ask(core)
@@ -87,7 +87,7 @@ def _read(core: Core, scopes: Iterable[Scope], progress: Progress = unseen) -> P
 
 
 def _marked(core: Core, reading: Policies) -> Policies:
-    """Keep the entries of an earlier system identity apart."""
+    """Return the policies with the entries of an earlier system identity kept apart."""
     return replace(reading, snapshot=reading.snapshot.marking(core.known.directory.earlier))
 
 
@@ -97,7 +97,7 @@ def _unknown(core: Core, names: tuple[str, ...]) -> bool:
 
 
 def _ask(core: Core) -> bool:
-    """Ask Azure Resource Manager what is assigned, where that is possible."""
+    """Ask Azure Resource Manager for the assigned identities; return whether that succeeded."""
     with suppress(KqlmiError):
         assigned(core)
         return True
@@ -105,7 +105,7 @@ def _ask(core: Core) -> bool:
 
 
 def _is_doubtful(core: Core, names: tuple[str, ...], found: Snapshot, *, refreshed: bool) -> bool:
-    """Return whether policies may take an earlier system identity for the one that is meant."""
+    """Check whether ``system`` is among the names, and policies list a system identity that may be an earlier one."""
     directory = core.known.directory
     if SYSTEM not in {directory.key(name) for name in names}:
         return False

@@ -1,4 +1,4 @@
-"""What Azure Resource Manager tells of a session's cluster."""
+"""The identities and data connections of a session's cluster, from Azure Resource Manager."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Azure:
-    """What Azure Resource Manager tells: the assigned identities, and the data connections of each database.
+    """The assigned identities and the data connections of each database, from Azure Resource Manager.
 
-    ``identities`` is None where it was not asked, or did not tell: ``why`` says what stood against it, ``outcome`` in a
-    word. Of a database whose data connections may not be read, the error is kept.
+    ``identities`` is None if they were not or could not be read: ``why`` is the error, and ``outcome`` its kind. If the
+    data connections of a database may not be read, ``connections`` contains the error.
     """
 
     identities: tuple[Identity, ...] | None = None
@@ -34,9 +34,9 @@ class Azure:
     connections: Mapping[str, tuple[DataConnection, ...] | ResourceManagerError] = field(default_factory=dict)
 
     def add_to(self, discovery: Discovery, cluster: str) -> Discovery:
-        """Return a discovery with what the data connections show of the use of identities."""
+        """Return a discovery with the uses of identities by the data connections."""
         if self.identities is None:
-            source = Source(DATA_CONNECTIONS, "", self.outcome, detail="Azure Resource Manager does not tell")
+            source = Source(DATA_CONNECTIONS, "", self.outcome, detail="the assigned identities could not be read")
             return discovery.learning(DATA_CONNECTIONS, [source], ())
         sources = [
             Source(DATA_CONNECTIONS, name, _outcome(found), detail=found.message)
@@ -57,17 +57,17 @@ class Azure:
 
 
 def resource_of(core: Core) -> "ClusterResource":
-    """Return where the cluster is in Azure Resource Manager; InputError where the session does not know."""
+    """Return the cluster's resource in Azure Resource Manager; InputError if the session does not know it."""
     if core.resource is None:
         raise InputError(
-            f"Where {core.name} is in Azure Resource Manager is not known.",
-            hint="Connect with --resource-id, and a way of signing in that is no bare token.",
+            f"Azure Resource Manager cannot be asked about {core.name}: no resource ID, or no credential for it.",
+            hint="Connect with --resource-id, and sign in with a credential, not a bare token.",
         )
     return core.resource
 
 
 def assigned(core: Core) -> tuple[Identity, ...]:
-    """Return the identities that are assigned to the cluster, which the session then knows."""
+    """Return the identities that are assigned to the cluster, and remember them in the session."""
     from kqlmi.arm import identities
 
     found = identities.read(resource_of(core)).identities
@@ -76,7 +76,7 @@ def assigned(core: Core) -> tuple[Identity, ...]:
 
 
 def ask(core: Core, databases: tuple[str, ...] = ()) -> Azure:
-    """Ask what is assigned, and for the data connections of some databases; what may not be read fails nothing."""
+    """Read the assigned identities and the data connections of some databases; an error is returned, not raised."""
     try:
         found = assigned(core)
         if not databases:
@@ -89,7 +89,7 @@ def ask(core: Core, databases: tuple[str, ...] = ()) -> Azure:
 
 
 def discover(core: Core, azure: Azure | None = None, *, progress: Progress = unseen) -> Discovery:
-    """Return where identities are really used, as far as the caller may see it."""
+    """Return the actual uses of identities that the caller may see."""
     from kqlmi.cluster.discovery import discovery
 
     found = discovery.discover(core.connection, progress)
@@ -100,14 +100,14 @@ def discover(core: Core, azure: Azure | None = None, *, progress: Progress = uns
 
 
 def not_assigned(core: Core, plan: PolicyPlan) -> tuple[str, ...]:
-    """Return the identities that a plan sends and that are not assigned; none if that is not known."""
+    """Return the identities in a plan's commands that are not assigned; empty if that is not known."""
     known = ask(core).identities if core.resource and plan.steps else None
     facts = Facts(Snapshot(), Discovery(), known)
     sent = (
         entry.object_id
         for step in plan.steps
         for entry in (step.after.entries if step.after else ())
-        # A merge sends nothing of what it finds.
+        # A merge does not send the entries that exist already.
         if facts.is_orphan(entry)
         and (step.verb == "alter" or any(one.identity == entry.identity for one in step.changes))
     )

@@ -1,4 +1,4 @@
-"""What a notebook holds open: a connection to one cluster, and what can be done over it."""
+"""A session on one cluster, whose methods are all that kqlmi can do there."""
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -47,7 +47,7 @@ from kqlmi.session.whoami import Denial, WhoAmI
 
 
 class Session(core.Core):
-    """A connection to one cluster, with all that can be done over it."""
+    """A connection to one cluster, with all operations over it."""
 
     def __repr__(self) -> str:
         """Return the cluster's name; never a token."""
@@ -60,7 +60,7 @@ class Session(core.Core):
         self.close()
 
     def close(self) -> None:
-        """Close the connection, and stop a local cluster that it started, unless another session has kept it."""
+        """Close the connection, and stop a local cluster that the session started, unless another session has kept it."""
         self.closing.close()
 
     def run(self, text: str, database: str | None = None, *, timeout: float | None = None) -> Table:
@@ -69,56 +69,56 @@ class Session(core.Core):
         A policy command that writes is recorded, with the policy read before and after it, so that ``undo`` reverts it.
 
         Warns:
-            SeveralTablesWarning: The answer has several tables, as that of ``fork``: they are in ``.tables``, and the
-                first is returned.
+            SeveralTablesWarning: The answer has several tables, such as that of ``fork``. The first is returned; all are in
+                ``.tables``.
 
         Raises:
             InputError: The session is read-only, and the text is a command that does not begin with .show; or the timeout
-                is not possible.
-            ServiceError: The cluster refused it.
-            ConnectionFailedError: No answer came.
+                is invalid.
+            ServiceError: The cluster refused the text.
+            ConnectionFailedError: The cluster did not answer.
         """
         answer = self.send(text, database, timeout=timeout)
         if answer.others:
             warnings.warn(
-                f"The answer has {len(answer.tables)} tables, of which this is the first: see .tables.",
+                f"The answer has {len(answer.tables)} tables, of which this is the first; all are in .tables.",
                 SeveralTablesWarning,
                 stacklevel=2,
             )
         return answer
 
     def send(self, text: str, database: str | None = None, *, timeout: float | None = None) -> Table:
-        """Do what ``run`` does, for a caller that looks at every table of the answer."""
+        """Send one command or query as ``run`` does, without a warning about several tables."""
         return statements.send(self, Statement.parse(text), database, timeout=timeout)
 
     def check(self, text: str, database: str = "") -> tuple[Verdict, ...]:
-        """Return for each identity that a command or query uses whether it would be allowed now; nothing is executed."""
+        """Return, for each identity that a command or query uses, whether it would be allowed now; nothing is executed."""
         return statements.check(self, Statement.parse(text), database)
 
     def policy_in(self, answer: Table, text: str, database: str = "") -> Snapshot | None:
-        """Return the policy that ``text`` was answered with; None where that is no policy command, or its answer is piped.
+        """Return the policy in the answer to ``text``; None if that is not a policy command, or its answer is piped.
 
         Raises:
-            AnswerError: The answer cannot be read as the policy of the scope that was asked for.
+            AnswerError: The answer does not contain the policy of the scope that was asked for.
         """
         return statements.policy_in(self, answer, Statement.parse(text), database)
 
     def databases(self, pattern: str = "") -> tuple[str, ...]:
-        """Return the names of the databases that the caller may see, or of those that match a glob, without letter case.
+        """Return the names of the databases that the caller may see, or of those that match a glob, ignoring case.
 
-        The pretty name of a database stands for its name where it is the only one.
+        A pretty name also matches, if it is unique.
         """
         return policies.databases(self, pattern)
 
     def database_scope(self, name: str) -> Scope:
-        """Return the scope of an existing database, in its own spelling; InputError with a suggestion if there is none.
+        """Return the scope of an existing database, in its own spelling; InputError with a suggestion if it does not exist.
 
-        The pretty name of a database stands for its name where it is the only one.
+        A pretty name is accepted too, if it is unique.
         """
         return policies.database_scope(self, name)
 
     def policy(self, scope: Scope) -> Policy | None:
-        """Read the policy of a scope; None where there is none."""
+        """Read the policy of a scope; None if it has none."""
         return policies.policy(self, scope)
 
     def read(
@@ -126,23 +126,23 @@ class Session(core.Core):
     ) -> Policies:
         """Read the policies of some scopes, or of the cluster and every database; a refusal does not fail the rest.
 
-        ``about`` names identities: what else it takes to know them is asked too. ``progress`` is called with the number
-        of scopes that are done, that of all, and what they are.
+        ``about`` names identities; whatever else identifies them is read too. ``progress`` is called with the number of
+        scopes read so far, their total number, and what they are.
 
         Raises:
-            ConnectionFailedError: The cluster answers for none.
+            ConnectionFailedError: The cluster does not answer for any of them.
         """
         return policies.read(self, scopes, about=about, progress=progress)
 
     def know(self, directory: Directory) -> None:
-        """Keep who is who, by what was learnt of it."""
+        """Replace the directory of known identities."""
         core.know(self, directory)
 
     def identity(self, text: str) -> ObjectId:
         """Return the identity that ``text`` names: object ID, ``system``, display name, client ID or resource ID.
 
-        Nothing is sent for an object ID, ``system`` and a name that the session knows; otherwise Azure Resource Manager
-        is asked, where it can be, and then the policies.
+        Nothing is sent for an object ID, ``system`` and a name that the session knows. Otherwise Azure Resource Manager is
+        asked, if it can be, and then the policies are read.
 
         Raises:
             InputError: No identity has the name, or several do.
@@ -150,35 +150,35 @@ class Session(core.Core):
         return policies.identity(self, text)
 
     def identities(self) -> listings.IdentityList:
-        """List the identities that are assigned to the cluster, or stand in a policy; what may not be read is a note."""
+        """List the identities that are assigned to the cluster or listed in a policy; each failure to read is a note."""
         return listings.identities(self)
 
     def assigned(self) -> tuple[Identity, ...]:
-        """Return the identities that are assigned to the cluster, by Azure Resource Manager, which the session then knows.
+        """Return the identities that Azure Resource Manager lists as assigned, and remember them in the session.
 
         Raises:
             InputError: The session does not know the cluster's resource ID.
-            KqlmiError: They may not be read.
+            KqlmiError: The identities cannot be read.
         """
         return resource_manager.assigned(self)
 
     def not_assigned(self, plan: PolicyPlan) -> tuple[str, ...]:
-        """Return the identities that a plan sends and that are not assigned, so that it will be refused; none if not known."""
+        """Return the unassigned identities in a plan's commands, which the cluster will refuse; empty if that is not known."""
         return resource_manager.not_assigned(self, plan)
 
     def data_connections(self) -> listings.ConnectionList:
-        """List the data connections of the databases that the caller may see, with identity and what the policies say.
+        """List the data connections of the databases that the caller may see, each checked against the policies.
 
         Raises:
             InputError: The session does not know the cluster's resource ID.
-            KqlmiError: Azure Resource Manager does not tell what is assigned.
+            KqlmiError: The assigned identities cannot be read.
         """
         return listings.data_connections(self)
 
     def discover(self, *, progress: Progress = unseen) -> Discovery:
-        """Return where identities are really used, as far as the caller may see it, each source with outcome and window.
+        """Return the actual uses of identities that the caller may see, and for each source its outcome and time window.
 
-        Data connections are a source where the session knows the cluster's resource ID.
+        Data connections are a source if the session knows the cluster's resource ID.
 
         Raises:
             KqlmiError: The databases cannot be listed.
@@ -186,42 +186,43 @@ class Session(core.Core):
         return resource_manager.discover(self, progress=progress)
 
     def access(self, identity: str, usage: str, *, database: str = "") -> Access:
-        """Return whether an identity may be used for something in a database, or in all by the cluster's policy, and why.
+        """Return whether an identity may be used for a usage in a database (or in all, by the cluster's policy), and why.
 
         Raises:
-            InputError: The database, the identity's name or the usage is not known.
+            InputError: The database, the identity's name or the usage is unknown.
         """
         scope = self.database_scope(database) if database else Scope.cluster()
         found = self.read([Scope.cluster(), scope], about=(identity,)).permitted
         return access(found, policies.holder(self, identity), checked_usage(usage, found.usages), scope)
 
     def whoami(self, database: str = "") -> WhoAmI:
-        """Return who signed in, with which roles, and what kqlmi can therefore do; what may not be read fails nothing.
+        """Return the principal that signed in, its roles, and what kqlmi can do with them.
 
-        ``database`` is where roles are looked for beside the caller's own list; the one in context by default, or the first.
+        What may not be read is listed in the result. Besides the caller's own list, roles are read from ``database``, by
+        default the one in context, or else the first.
 
         Raises:
-            InputError: There is no such database.
-            KqlmiError: The cluster gave no answer, or nobody could sign in.
+            InputError: The database does not exist.
+            KqlmiError: The cluster did not answer, or the sign-in failed.
         """
         return whoami.whoami(self, database)
 
     def denial(self) -> Denial | None:
-        """Return why the caller may not change policies; None where he may, or where that is not known.
+        """Return the reason why the caller may not change policies; None if there is none, or the roles cannot be read.
 
-        Changing one needs AllDatabasesAdmin, by the page of the policy. How ``.show principal roles`` spells roles is not
-        documented: the lack of the role is no certainty, nor is a role that is not recognised.
+        A change needs AllDatabasesAdmin, according to the policy's documentation. Since the spelling of roles in
+        ``.show principal roles`` is not documented, a missing or unrecognised role is not certain proof.
         """
         return whoami.denial(self)
 
     def notes(self) -> Iterator[str]:
-        """Yield a sentence for each thing about policies that is otherwise here, as far as it is known without asking."""
+        """Yield a sentence for each limitation of policies on this cluster that is known without a request."""
         return limitations.notes(self)
 
     def plan(self, desired: Mapping[Scope, Policy | None]) -> PolicyPlan:
-        """Return the plan that leads from the policies as they are now to ``desired``; None means no policy.
+        """Return the plan that changes the current policies into ``desired``; None means no policy.
 
-        Properties that nobody knows stay with the identities that stay, unless ``desired`` has another value.
+        Identities that stay keep their unknown properties, unless ``desired`` has another value.
         """
         current = Snapshot({scope: self.policy(scope) for scope in desired})
         return policy_plans.make(self, current, edits.keeping(current, Snapshot(desired)))
@@ -230,7 +231,7 @@ class Session(core.Core):
         """Return the plan that grants usages to an identity, in databases (names or globs) or at the cluster.
 
         Raises:
-            InputError: No scope is given, a name fits no database, or the identity or a usage is not known.
+            InputError: No scope is specified, a name matches no database, or the identity or a usage is unknown.
         """
         current = policy_plans.named(self, databases, cluster=cluster, about=identity)
         return policy_plans.make(self, current, edits.grant(current, policies.holder(self, identity), usages))
@@ -243,61 +244,61 @@ class Session(core.Core):
         cluster: bool = False,
         known: Snapshot | None = None,
     ) -> PolicyPlan:
-        """Return the plan that takes usages from an identity; what stays allowed through ``All`` or the cluster stays.
+        """Return the plan that revokes usages from an identity; ``All`` or the cluster's policy may still allow them.
 
-        Policies that are ``known``, because they were read just now, are not read again.
+        Policies in ``known`` are not read again.
         """
         current = policy_plans.named(self, databases, cluster=cluster, about=identity, known=known)
         return policy_plans.make(self, current, edits.revoke(current, policies.holder(self, identity), usages))
 
     def replace(self, identity: str, by: str) -> PolicyPlan:
-        """Return the plan that moves every grant of one identity to another, in all scopes: the grants go first."""
+        """Return the plan that moves every grant of one identity to another, in all scopes; the grants come first."""
         current = self.read(about=(identity, by)).permitted
         old, new = policies.holder(self, identity), policies.holder(self, by)
         if old == new:
-            raise InputError(f"{identity!r} and {by!r} are the same identity.", hint="Name the one that replaces it.")
+            raise InputError(f"{identity!r} and {by!r} are the same identity.", hint="Pass another one as the new one.")
         return policy_plans.make(self, current, edits.replace(current, old, new))
 
     def without(self, plan: PolicyPlan, identities: Iterable[str]) -> PolicyPlan:
-        """Return a plan that leaves identities out of what a plan sends, for those that are not assigned any more."""
+        """Return ``plan`` made again without some identities, such as those that are not assigned."""
         return replace(self.plan(edits.without(plan, identities).policies), undoes=plan.undoes)
 
     def export(self, document: str | bytes = "") -> str:
-        """Return every policy as a policy file; of an existing ``document``, what did not change stays as it is written.
+        """Return every policy as a policy file, or ``document`` with its policies updated; unchanged parts stay as written.
 
         Raises:
-            ServiceError: A policy may not be read.
+            ServiceError: A policy cannot be read.
         """
         return policy_plans.export(self, document)
 
     def plan_file(self, document: str | bytes) -> tuple[PolicyPlan, tuple[Scope, ...]]:
-        """Return the plan that a policy file wants, and the scopes that it leaves alone.
+        """Return the plan for the policies in a policy file, and the scopes that the file does not manage.
 
         Raises:
-            PolicyFileError: The file is wrong; the error names the line.
+            PolicyFileError: The file is invalid; the error states the line.
         """
         return policy_plans.plan_file(self, document)
 
     def saved_plan(self, text: str) -> PolicyPlan:
-        """Read a saved plan, with the names of its identities as they are now.
+        """Read a saved plan, with the current names of its identities.
 
-        A name that cannot be verified is left out, and so is the history entry that it undoes.
+        A name that cannot be verified is left out, as is an unverified ID of a history entry that the plan undoes.
 
         Raises:
-            InputError: It is not a whole plan for this cluster, it says anything else than what its policies give, or what
-                it says of identities or of the cluster's policy is not so.
+            InputError: It is not a complete plan for this cluster, it is not the plan that follows from its policies, or
+                its statements about identities or the cluster's policy are not true.
         """
         return saved_plan.saved_plan(self, text)
 
     def impact(self, plan: Plan, known: Snapshot | None = None) -> Impact:
-        """Return the discovered uses that a plan would stop; what cannot be read is named, and never fails the plan.
+        """Return the discovered uses that a plan would stop; a source that cannot be read is listed, and does not raise.
 
-        ``known`` are all policies, where they were read just now.
+        ``known`` contains all policies, if they need not be read again.
         """
         return impact.impact(self, plan, known)
 
     def live(self, plan: Plan, known: Snapshot | None = None, *, warn: bool = True) -> Live:
-        """Return what a plan would stop where it takes something away; ``warn`` of identities that are not assigned.
+        """Return the uses that a plan would stop, if it revokes any, and with ``warn`` its identities that are not assigned.
 
         ``known`` is as for ``impact``.
         """
@@ -313,39 +314,39 @@ class Session(core.Core):
         tell: Callable[[str], None] = lambda _: None,
         progress: Callable[[tuple[StepResult, ...]], None] = lambda _: None,
     ) -> Applied:
-        """Apply exactly ``plan``, a change of policies or one in Azure, and verify it; a change of policies is recorded.
+        """Apply exactly ``plan``, a change of policies or in Azure, and verify the result; a change of policies is recorded.
 
         Args:
-            plan: What was shown.
-            confirm: The cluster's name, where nothing reverts the plan.
-            deadline: How long each command may take, or the operation in Azure is followed, in seconds; by default a
-                minute, and 15 minutes.
-            record: Keep a history entry, by which ``undo`` reverts the change.
-            tell: Called with a sentence where a lost answer has to be waited for, and as an operation in Azure goes on.
+            plan: The plan, as it was shown.
+            confirm: The cluster's name, if the plan cannot be undone.
+            deadline: The time for each command, or for the operation in Azure, in seconds; by default one minute, or 15
+                minutes.
+            record: Keep a history entry, with which ``undo`` reverts the change.
+            tell: Called with a sentence when the outcome of a lost answer is awaited, or an operation in Azure progresses.
             progress: Called before the first command and after each step of a change of policies, with the results so far.
 
         Raises:
-            InputError: The session is read-only, or the cluster's name is not the one to confirm.
-            ApplyError: It did not go through; the error says what landed.
-            HistoryError: It cannot be recorded; nothing was sent.
+            InputError: The session is read-only, or ``confirm`` is not the cluster's name.
+            ApplyError: The plan was not fully applied; the error states which steps were.
+            HistoryError: The change cannot be recorded; nothing was sent.
         """
         terms = application.Terms(deadline, record, tell, progress)
         return application.apply(self, plan, terms, confirm=confirm)
 
     def undo_plan(self, entry: str = "") -> PolicyPlan:
-        """Return the plan that reverts a history entry, by the beginning of its ID, or the last change that stands."""
+        """Return the plan that reverts a history entry, given the beginning of its ID, or the last change still in effect."""
         return policy_plans.undo_plan(self, entry)
 
     def undo(self, entry: str = "") -> Applied:
-        """Revert a history entry, or the last change that stands; a second undo is not a redo."""
+        """Revert a history entry, or the last change still in effect; a second undo is not a redo."""
         return self.apply(self.undo_plan(entry))
 
     def recorded(self) -> Reading:
-        """Return what the history holds of this cluster, newest last, and the files that could not be read."""
+        """Return the history of this cluster, newest entry last, and the files that could not be read."""
         return self.recorder.read()
 
     def settle(self, *, deadline: float = DEADLINE) -> tuple[Entry, ...]:
-        """Settle the history entries that were left open, by what the policies show; return them as they are now."""
+        """Settle the history entries that were left open by what the policies show, and return them."""
         return self.recorder.settle(deadline=deadline)
 
     def audit(
@@ -356,17 +357,17 @@ class Session(core.Core):
         today: date | None = None,
         progress: Progress = unseen,
     ) -> Audit:
-        """Return what is wrong with the policies, or wider than it need be, with evidence and the plan that fixes it.
+        """Return the mistakes and the unnecessary grants in the policies, with the evidence and the plans that fix them.
 
         Args:
-            document: A policy file, whose accepted findings do not count before their end.
-            assigned: The identities that are assigned to the cluster; by default Azure Resource Manager is asked, where
-                the session knows the cluster's resource ID. Without them orphans are not looked for.
-            today: The day on which acceptances are judged, in UTC; the present one by default.
-            progress: Called with how much was read, of how much, and what it is.
+            document: A policy file, whose accepted findings do not count until their acceptance expires.
+            assigned: The identities that are assigned to the cluster; by default Azure Resource Manager is asked, if the
+                session knows the cluster's resource ID. Without them, orphans are not checked.
+            today: The day (UTC) on which acceptances must be valid; by default the current one.
+            progress: Called with the number read so far, the total number, and what they are.
 
         Raises:
-            PolicyFileError: The file is wrong; the error names the line.
+            PolicyFileError: The file is invalid; the error states the line.
         """
         return audits.audit(self, document, assigned=assigned, today=today, progress=progress)
 
@@ -377,25 +378,25 @@ class Session(core.Core):
         assigned: Iterable[Identity] | None = None,
         progress: Progress = unseen,
     ) -> audits.Tightening:
-        """Return the plan for the smallest policies that keep all discovered use, with the reason of each grant.
+        """Return the plan for the smallest policies that keep every discovered use, with the reason for each grant.
 
         Args:
-            also_unproven: Take away what was not seen in use too, though that does not prove it unused.
-            assigned: As for ``audit``; the objects of identities that are not assigned go.
+            also_unproven: Revoke grants that were not seen in use too, although that does not prove them unused.
+            assigned: As for ``audit``; the entries of identities that are not assigned are removed.
             progress: As for ``audit``.
 
         Raises:
-            InputError: A policy may not be read, so that nothing can be said of the others.
+            InputError: A policy cannot be read; all are needed.
         """
         return audits.tighten(self, also_unproven=also_unproven, assigned=assigned, progress=progress)
 
     def new(self, flow: str, *, identity: str, database: str = "", **parameters: str) -> Template:
-        """Write the command or program of a flow for an identity in a database, with all gates as a checklist.
+        """Return the command or program of a flow for an identity in a database, with all gates as a checklist.
 
-        Nothing of it is executed. ``kqlmi.model.templates.FORMS[flow].fields`` are its parameters.
+        Nothing is executed. ``kqlmi.model.templates.FORMS[flow].fields`` are the parameters of the flow.
 
         Raises:
-            InputError: The flow, the identity or the database is not known, or a parameter is missing or does not fit.
+            InputError: The flow, the identity or the database is unknown, or a parameter is missing or invalid.
         """
         return templates.new(self, flow, parameters, identity=identity, database=database)
 
@@ -414,27 +415,26 @@ class Session(core.Core):
         tell: Callable[[str], None] = lambda _: None,
         progress: Callable[[float], None] = lambda _: None,
     ) -> Ingestion:
-        """Ingest a blob into a table as a managed identity, and follow it to its outcome.
+        """Ingest a blob into a table with a managed identity, and wait for the outcome.
 
         Args:
-            uri: ``https://…`` or ``abfss://…`` without credentials; ``;managed_identity=…`` may name the identity already.
+            uri: ``https://…`` or ``abfss://…`` without credentials; it may end in ``;managed_identity=…``.
             table: A table of the database.
             identity: Display name, object ID, client ID or ``system``.
             database: By default the database in context.
-            format: A data format of ingestion, such as ``csv``; by default that of the file's ending.
+            format: An ingestion format, such as ``csv``; by default that of the file's extension.
             mapping: The name of an ingestion mapping.
             ignore_first_record: Skip the header of the file.
-            wait: For so many seconds the outcome is waited for; 0 only queues, and gives the outcome ``queued``.
-            interval: At most so many seconds pass between two looks, fewer in the beginning.
-            tell: Called with a sentence for what is sent, before it is, for what was done, and for what could not be
-                checked.
-            progress: Called with the seconds waited so far, after each look.
+            wait: The seconds to wait for the outcome; with 0 the blob is only queued, and the outcome is ``queued``.
+            interval: The most seconds between two polls; the first ones are closer together.
+            tell: Called with a sentence before the blob is sent, after it is queued, and about what could not be checked.
+            progress: Called with the seconds waited so far, after each poll.
 
         Raises:
-            InputError: Something given is wrong, or no policy allows it; nothing was sent.
-            IngestionError: The file was not ingested, or nothing was heard of it in time.
-            ConnectionFailedError: It cannot be sent from here.
-            RequestInterruptedError: It was interrupted; what became of the blob is told.
+            InputError: An argument is invalid, or no policy allows the ingestion; nothing was sent.
+            IngestionError: The blob was not ingested, or its outcome was not reported in time.
+            ConnectionFailedError: The blob cannot be sent from this machine.
+            RequestInterruptedError: The call was interrupted; the error states what is known of the blob.
         """
         return ingestion.ingest(
             self,
@@ -452,27 +452,27 @@ class Session(core.Core):
         )
 
     def assign(self, identity: str) -> AssignmentPlan:
-        """Return the plan that assigns an identity to the cluster, with all that are assigned already.
+        """Return the plan that assigns an identity to the cluster; the identities already assigned stay.
 
         Args:
             identity: ``system``, or a user-assigned identity by its resource ID, or by its name, object ID or client ID in
                 the cluster's subscription.
 
         Raises:
-            InputError: There is no such identity, or the session does not know the cluster's resource ID.
-            ResourceManagerError: What is assigned may not be read, or the identity.
+            InputError: The identity does not exist, or the session does not know the cluster's resource ID.
+            ResourceManagerError: The identity, or those already assigned, cannot be read.
         """
         return azure_plans.assign(self, identity)
 
     def unassign(self, identity: str) -> AssignmentPlan:
-        """Return the plan that takes an identity from the cluster; the others stay.
+        """Return the plan that unassigns an identity from the cluster; the others stay.
 
         Args:
             identity: ``system``, or a user-assigned one by resource ID, name, object ID or client ID.
 
         Raises:
-            InputError: It is not assigned, or the session does not know the cluster's resource ID.
-            ResourceManagerError: What is assigned may not be read.
+            InputError: The identity is not assigned, or the session does not know the cluster's resource ID.
+            ResourceManagerError: The assigned identities cannot be read.
         """
         return azure_plans.unassign(self, identity)
 
@@ -488,21 +488,21 @@ class Session(core.Core):
         data_format: str = "",
         mapping: str = "",
     ) -> ConnectionPlan:
-        """Return the plan for a data connection that receives an event hub's events into a table, as an identity.
+        """Return the plan for a data connection that ingests an event hub's events into a table with an identity.
 
         Args:
             name: The name of the data connection, which must be new.
             hub: The event hub's resource ID.
-            table: The table, in ``database`` (by default the one in context).
+            table: The table in ``database``.
             identity: An assigned identity: ``system``, or its name, resource ID, object ID or client ID.
-            database: The database.
+            database: The database; by default the one in context.
             consumer_group: The hub's consumer group.
-            data_format: The format of the events, such as ``json``; the service's own default where it is not given.
+            data_format: The format of the events, such as ``json``; by default that of the service.
             mapping: The name of an ingestion mapping of the table.
 
         Raises:
-            InputError: The database, the hub's resource ID or the identity is wrong.
-            ResourceManagerError: What is assigned may not be read.
+            InputError: The database, the hub's resource ID or the identity is invalid.
+            ResourceManagerError: The assigned identities cannot be read.
         """
         stream = Stream(hub, table, consumer_group, data_format, mapping)
         return azure_plans.connect_eventhub(self, name, stream, identity=identity, database=database)

@@ -1,4 +1,4 @@
-"""A command or query over a session: sent, checked before, and explained where it was refused."""
+"""Commands and queries over a session: checking, sending, and explaining a refusal."""
 
 from http import HTTPStatus
 
@@ -18,11 +18,11 @@ from kqlmi.model.uses.references import Reference
 from kqlmi.session.core import Core, Refusal, must_write
 from kqlmi.session.policies import read
 
-_MOST = 8  # references of a refused text whose databases are looked at
+_MOST = 8  # the references of a refused text whose policies are read, at most
 
 
 def send(core: Core, statement: Statement, database: str | None, *, timeout: float | None) -> Table:
-    """Send one command or query, and record it if it writes policies; a refusal is kept, with what explains it."""
+    """Send one command or query, and record it if it writes policies; a refusal is kept, with its explanation."""
     command = statement.policy_command
     if statement.is_write:
         must_write(core)
@@ -42,14 +42,14 @@ def send(core: Core, statement: Statement, database: str | None, *, timeout: flo
             raise unknown from error
         core.refusal = explain(core, error, statement, name)
         if (explained := core.refusal.explanation) and explained.fixes and explained.certain:
-            # A fix that is a cell of its own does not fit on the line of an error.
+            # A fix of several lines does not fit on the line of an error.
             fix = explained.fixes[0]
-            error.hint = f"To mend it: {'%kqlmi explain' if chr(10) in fix else fix}"
+            error.hint = f"To fix it: {'%kqlmi explain' if chr(10) in fix else fix}"
         raise
 
 
 def policy_in(core: Core, answer: Table, statement: Statement, database: str) -> Snapshot | None:
-    """Return the policy that ``statement`` was answered with; None where that is no policy command, or its answer is piped."""
+    """Return the policy in the answer to ``statement``; None if that is not a policy command, or its answer is piped."""
     command = statement.policy_command
     if command is None or command.piped or not policies.holds_policy(answer):
         return None
@@ -68,7 +68,7 @@ def policy_in(core: Core, answer: Table, statement: Statement, database: str) ->
 
 
 def check(core: Core, statement: Statement, database: str) -> tuple[Verdict, ...]:
-    """Return for each identity that a statement uses whether it would be allowed now; nothing of it is executed."""
+    """Return, for each identity that a statement uses, whether it would be allowed now; nothing is executed."""
     database = core.known.database(database or core.database)
     found = statement.references
     key = core.known.directory.key
@@ -79,16 +79,16 @@ def check(core: Core, statement: Statement, database: str) -> tuple[Verdict, ...
 
 
 def explain(core: Core, error: ServiceError, statement: Statement, database: str = "") -> Refusal:
-    """Explain a refusal; what cannot be read for that leaves it less certain, and never hides it."""
+    """Explain a refusal; if the policies cannot be read, the explanation is less certain."""
     found = statement.references
     snapshot = Snapshot()
-    # Only these answers can be about an identity; an answer about anything else costs no further request.
+    # Only these errors can be about an identity; any other costs no further request.
     is_gateways = not (error.code or error.type_name)
     if is_gateways or error.status not in {HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN}:
         found = ()
     elif found or error.status == HTTPStatus.FORBIDDEN:
         try:
-            # Azure is not asked: an error does not wait for it.
+            # Azure is not asked, so that the error is not delayed.
             snapshot = read(core, _scopes(core, found[:_MOST], database)).permitted
         except KqlmiError:
             found = ()

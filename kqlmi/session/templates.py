@@ -1,4 +1,4 @@
-"""The template of a flow, filled in and checked against the policies."""
+"""Filling in the template of a flow, with its gates checked against the policies."""
 
 from collections.abc import Mapping
 
@@ -11,12 +11,12 @@ from kqlmi.session.resource_manager import ask
 
 
 def new(core: Core, flow: str, parameters: Mapping[str, str], *, identity: str, database: str) -> Template:
-    """Write the command or program of a flow, with all gates as a checklist; nothing of it is executed."""
+    """Return the command or program of a flow, with all gates as a checklist; nothing is executed."""
     form = templates.form(flow)
     target, resource = core.target, core.resource
     query_url, ingest_url = (target.query_url, target.ingest_url) if target else ("", "")
     place = Place(core.name, query_url, resource.resource_id if resource else "", ingest_url)
-    form.checked(parameters, place)  # before anything is asked of the cluster
+    form.checked(parameters, place)  # before any request
     scope = database_scope(core, database_name(core, database))
     assigned = ask(core).identities
     snapshot = read(core, [Scope.cluster(), scope], about=(identity,)).snapshot

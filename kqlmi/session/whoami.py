@@ -1,4 +1,4 @@
-"""Who signed in, and what kqlmi can therefore do, or may not."""
+"""The principal that signed in, its roles, and their effect on kqlmi."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ _KINDS: Final = {"aadapplication": "application", "aaduser": "user", "aadgroup":
 
 @dataclass(frozen=True, slots=True)
 class WhoAmI(Described):
-    """The principal that signed in, as the cluster tells it; what it does not tell is empty.
+    """The principal that signed in, as the cluster reports it; a field that it does not report is empty.
 
-    ``roles`` is None where they may not be read. ``unread`` says what could not be read, and why.
+    ``roles`` is None if they may not be read. ``unread`` lists what could not be read, and why.
     """
 
     cluster: str
@@ -34,16 +34,16 @@ class WhoAmI(Described):
     unread: tuple[str, ...] = ()
 
     def report(self) -> Report:
-        """Return the principal with its roles, and what kqlmi can do with them."""
-        name = self.display_name or "Somebody without a name"
+        """Return the principal, its roles, and whether kqlmi can read and change policies with them."""
+        name = self.display_name or "Unnamed principal"
         what = ", ".join(filter(None, [self.kind, f"object ID {self.object_id}" if self.object_id else ""]))
-        roles = "not told" if self.roles is None else ", ".join(map(str, self.roles)) or "none"
+        roles = "not reported" if self.roles is None else ", ".join(map(str, self.roles)) or "none"
         return Report(
             f"{name}{f' ({what})' if what else ''} on {self.cluster}",
             blocks=(
-                Line(f"tenant  {self.tenant or 'not told'}"),
+                Line(f"tenant  {self.tenant or 'not reported'}"),
                 Line(f"roles   {roles}"),
-                Section("What kqlmi can do with that", tuple(Line(str(one)) for one in self.abilities)),
+                Section("What kqlmi can do with these roles", tuple(Line(str(one)) for one in self.abilities)),
             ),
             notes=tuple(f"Not read: {one}" for one in self.unread),
         )
@@ -51,14 +51,14 @@ class WhoAmI(Described):
 
 @dataclass(frozen=True, slots=True)
 class Denial:
-    """Why policies may not be changed; what is not ``certain`` may be tried all the same."""
+    """The reason why policies may not be changed; if it is not ``certain``, a change may still be tried."""
 
     reason: str
     certain: bool
 
 
 def whoami(core: Core, database: str) -> WhoAmI:
-    """Return who signed in, with which roles, and what kqlmi can therefore do; what may not be read fails nothing."""
+    """Return the principal that signed in, and its roles; see ``Session.whoami``."""
     unread: dict[str, list[str]] = {}
     visible = databases(core)
     name = database_scope(core, database).name if database else core.database or next(iter(visible), "")
@@ -91,7 +91,7 @@ def whoami(core: Core, database: str) -> WhoAmI:
 
 
 def denial(core: Core) -> Denial | None:
-    """Return why the caller may not change policies; None where he may, or where that is not known."""
+    """Return the reason why the caller may not change policies; None if there is none, or the roles cannot be read."""
     if core.read_only:
         return Denial(f"The session on {core.name} is read-only.", certain=True)
     try:
@@ -101,15 +101,15 @@ def denial(core: Core) -> Denial | None:
     if ability.answer == "yes":
         return None
     if ability.answer == "not known":
-        return Denial(f"Whether you may change policies is not known: {ability.why}.", certain=False)
+        return Denial(f"It is not known whether you may change policies: {ability.why}.", certain=False)
     return Denial(
-        "None of your roles is an administrator's for all databases, and changing a policy needs AllDatabasesAdmin.",
+        "Changing a policy requires AllDatabasesAdmin, and none of your roles is an administrator role for all databases.",
         certain=False,
     )
 
 
 def _ask(core: Core, text: str, what: str, unread: dict[str, list[str]], database: str | None = None) -> Table | None:
-    """Ask the cluster; what it refuses is noted under its reason."""
+    """Send a command or query; if it is refused, add ``what`` to ``unread`` under the reason, and return None."""
     try:
         return core.connection.execute(text, database or None)
     except ServiceError as error:
@@ -118,7 +118,7 @@ def _ask(core: Core, text: str, what: str, unread: dict[str, list[str]], databas
 
 
 def _details(table: Table | None) -> Mapping[str, Any]:
-    """Return what ``current_principal_details()`` says, which comes as an object or as its text."""
+    """Return the fields of ``current_principal_details()``, which the cluster returns as an object or as JSON text."""
     found = jsontext.read(next(iter(table.column("details")), None)) if table else None
     return found if isinstance(found, dict) else {}
 
@@ -128,7 +128,7 @@ def _roles(rows: Iterable[Mapping[str, Any]]) -> tuple[HeldRole, ...]:
 
 
 def _merged(own: tuple[HeldRole, ...] | None, more: tuple[HeldRole, ...]) -> tuple[HeldRole, ...] | None:
-    """Add roles that are not listed yet; without the caller's own list, the roles are not all known."""
+    """Add roles that are not listed yet; None without the caller's own list, as the roles would be incomplete."""
     if own is None:
         return None
     known = {(role.kind, database_key(role.database)) for role in own}
@@ -149,5 +149,5 @@ def _reading(error: KqlmiError | None) -> tuple[Answer, str]:
     if error is None:
         return "yes", ""
     if isinstance(error, NoSuchPolicyError):
-        return "no", "it seems that there is no such policy here"
+        return "no", "this cluster does not seem to have the policy"
     return ("no", "a Kusto role is missing") if isinstance(error, ForbiddenError) else ("not known", str(error))

@@ -69,7 +69,7 @@ def test_without_the_grant_the_plan_says_so_and_prints_it(cluster: LocalCluster,
 def test_wrong_names_are_refused_before_anything_is_planned(cluster: LocalCluster, ready: Session) -> None:
     hub = cluster.hub("ns", "hub").resource_id
     for name in ("", "../../x", "a?b", "a\nb"):
-        with pytest.raises(InputError, match="no name of a data connection"):
+        with pytest.raises(InputError, match="not a valid name for a data connection"):
             ready.connect_eventhub(name, hub=hub, table="T", identity="system", database="Samples")
     for wrong in (f"{hub}/../../x", f"{hub}\n", "/subscriptions/x/eventhubs/"):
         with pytest.raises(InputError, match="not the resource ID of an event hub"):
@@ -78,11 +78,11 @@ def test_wrong_names_are_refused_before_anything_is_planned(cluster: LocalCluste
         ready.connect_eventhub("dc", hub=hub, table="T", identity="system", database="Samples", data_format="csw")
     with pytest.raises(InputError, match="not the resource ID of an event hub"):
         ready.connect_eventhub("dc", hub="hub", table="T", identity="system", database="Samples")
-    with pytest.raises(InputError, match="No database is said"):
+    with pytest.raises(InputError, match="No database is specified"):
         ready.connect_eventhub("dc", hub=hub, table="T", identity="system")
-    with pytest.raises(InputError, match=r"no database 'Sample'.*Did you mean Samples"):
+    with pytest.raises(InputError, match=r"Database 'Sample' does not exist.*Did you mean Samples"):
         ready.connect_eventhub("dc", hub=hub, table="T", identity="system", database="Sample")
-    with pytest.raises(InputError, match="No identity 'nobody' is assigned"):
+    with pytest.raises(InputError, match="Identity 'nobody' is not assigned"):
         ready.connect_eventhub("dc", hub=hub, table="T", identity="nobody", database="Samples")
 
 

@@ -318,7 +318,7 @@ def test_reading_in_the_background_stops_when_it_fails_and_continues_on_request(
 
 def test_a_user_who_may_not_write_gets_a_request_to_copy(lab: Lab, cluster: LocalCluster) -> None:
     panel = open_panel(lab, cluster, token=cluster.token_for("viewer", database="Samples"))
-    expect(panel.get_by_role("alert")).to_contain_text("Read-only. None of your roles is an administrator's")
+    expect(panel.get_by_role("alert")).to_contain_text("Read-only. Changing a policy requires AllDatabasesAdmin")
     expect(panel).to_contain_text("The policy of the cluster could not be read")
     lab.screenshot("read-only")
     box(panel, INGEST).check()

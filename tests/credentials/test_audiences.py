@@ -123,7 +123,7 @@ def test_the_environments_token_is_sent_only_to_its_cluster_unless_requested(
     monkeypatch.setenv("KQLMI_TOKEN", fresh.token)
     monkeypatch.setenv("KQLMI_AUTH", "token")
     monkeypatch.setenv("KQLMI_CLUSTER", "mine.westeurope")
-    with pytest.raises(InputError, match="does not go to"):
+    with pytest.raises(InputError, match="was not sent to"):
         kqlmi.connect(endpoint.url)
     assert endpoint.tokens == []
     with kqlmi.connect(endpoint.url, auth="token", history=False) as session:

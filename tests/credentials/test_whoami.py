@@ -105,7 +105,7 @@ def test_without_any_role_that_is_reported_once_and_the_rest_is_shown() -> None:
     assert found.roles is None
     assert found.unread == ("the principal, your own list of roles. Ask somebody.",)
     assert [one.answer for one in found.abilities] == ["no"] + ["not known"] * 4
-    assert str(found).splitlines()[:3] == ["Somebody without a name on mine", "tenant  not told", "roles   not told"]
+    assert str(found).splitlines()[:3] == ["Unnamed principal on mine", "tenant  not reported", "roles   not reported"]
 
 
 def test_an_undocumented_role_gives_no_answer_and_cannot_colour_the_page() -> None:
@@ -121,7 +121,7 @@ def test_an_undocumented_role_gives_no_answer_and_cannot_colour_the_page() -> No
     assert "not recognised" in str(found)
     denial = session.denial()
     assert denial
-    assert denial.reason.startswith("Whether you may change policies is not known")
+    assert denial.reason.startswith("It is not known whether you may change policies")
     assert "\x1b" not in denial.reason
     assert not denial.certain
 
@@ -145,7 +145,7 @@ def test_if_the_policy_is_not_supported_the_rest_is_shown() -> None:
     given = str(session.whoami())
     assert given.startswith("ada (user, object ID 0B-1) on mine\n")
     for scope in ("cluster", "database D"):
-        assert f"no         read the policy of the {scope}: it seems that there is no such policy here\n" in given
+        assert f"no         read the policy of the {scope}: this cluster does not seem to have the policy\n" in given
 
 
 def test_a_cluster_that_does_not_answer_leaves_the_answer_unknown() -> None:

@@ -128,7 +128,7 @@ def test_an_identity_is_replaced_everywhere_the_grants_first(shown: Shown, conne
 @pytest.mark.parametrize(
     ("line", "kind", "culprit"),
     [
-        ("grant mi-adx-export All", InputError, "No scope is said"),
+        ("grant mi-adx-export All", InputError, "No scope is specified"),
         ("grant mi-adx-export --cluster", CellError, "No usage is specified"),
         ("grant mi-adx-exporter All --cluster", InputError, "Did you mean mi-adx-export"),
         ("grant mi-adx-export ExternalTables --cluster", PolicyError, "Did you mean ExternalTable"),

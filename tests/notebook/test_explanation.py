@@ -35,7 +35,7 @@ def test_a_refused_cell_ends_with_its_fix_and_explain_repeats_it(
     with pytest.raises(ServiceError) as caught:
         connected.run(f"%%kqlmi\n{QUERY}")
     fix = f"%kqlmi grant {EXPORT} ExternalDataRequest --database=Samples --on=test"
-    assert str(caught.value).endswith(f"To mend it: {fix}")
+    assert str(caught.value).endswith(f"To fix it: {fix}")
     capsys.readouterr()
     connected.run("%kqlmi explain")
     output = capsys.readouterr().out
@@ -54,4 +54,4 @@ def test_a_refusal_of_another_kind_blames_no_identity(connected: Notebook, capsy
         connected.run("%%kqlmi\nprint nope")
     capsys.readouterr()
     connected.run("%kqlmi explain")
-    assert "No identity seems to be the reason." in capsys.readouterr().out
+    assert "The reason does not seem to be an identity." in capsys.readouterr().out

@@ -346,7 +346,7 @@ def test_connecting_to_local_again_keeps_the_cluster_and_reports_it(
     capsys.readouterr()
     for line in (f"%kqlmi connect local{name} --database Samples", f"%kqlmi connect local{name} --read-only"):
         notebook.run(line)
-        assert "that runs already is kept" in capsys.readouterr().out
+        assert "running local cluster is kept" in capsys.readouterr().out
         assert marks(notebook)
     with pytest.raises(KqlmiError):
         notebook.run("%%kqlmi\n.drop database Marked")
@@ -356,7 +356,7 @@ def test_connecting_to_local_again_keeps_the_cluster_and_reports_it(
 
 
 def test_a_cluster_that_is_not_local_is_not_started_again(connected: Notebook, cluster: LocalCluster) -> None:
-    with pytest.raises(InputError, match="anew"):
+    with pytest.raises(InputError, match="started fresh"):
         connected.run(f"%kqlmi connect {cluster.url} --auth token --fresh")
 
 

@@ -58,7 +58,7 @@ def a_signature_in_a_resource_id(scene: Scene) -> None:
     scene.call(kqlmi.connect, scene.cluster.url, auth="none", resource_id=wrong, arm_options=options)
 
 
-@row("in [connections.prod], which no connection has")
+@row("has an unknown key")
 def a_wrong_key_of_the_configuration_file(scene: Scene) -> None:
     scene.configure(
         f'[connections.prod]\ncluster = "mycluster.westeurope"\nclient_secret = "{scene.secrets.client_secret()}"\n'
@@ -67,26 +67,26 @@ def a_wrong_key_of_the_configuration_file(scene: Scene) -> None:
     scene.cell("%kqlmi connections")
 
 
-@row("is not TOML")
+@row("is not valid TOML")
 def a_configuration_file_that_is_broken(scene: Scene) -> None:
     scene.configure(f"[connections.prod]\ncluster = https://c/?{scene.secrets.sas()}\n")
     scene.fails("%kqlmi connect prod")
 
 
-@row("as something else than a bool")
+@row("to something other than a bool")
 def a_value_of_the_configuration_file_of_another_type(scene: Scene) -> None:
     scene.configure(f'[connections.prod]\ncluster = "mycluster.westeurope"\nread_only = "{scene.secrets.password()}"\n')
     scene.fails("%kqlmi connect prod")
 
 
-@row("says no URL and no short name")
+@row("to something other than a URL or short name")
 def a_password_in_an_url_of_the_configuration_file(scene: Scene) -> None:
     scene.configure(f'[connections.prod]\ncluster = "https://ada:{scene.secrets.password()}@mycluster.westeurope"\n')
     scene.cell("%kqlmi connections")
     scene.fails("%kqlmi connect prod")
 
 
-@row("says no way to sign in as auth")
+@row("to an unknown sign-in mode")
 def a_token_as_the_mode_of_the_configuration_file(scene: Scene) -> None:
     scene.configure(f'[connections.prod]\ncluster = "mycluster.westeurope"\nauth = "{scene.secrets.token()}"\n')
     scene.cell("%kqlmi connections")

@@ -102,7 +102,7 @@ def test_an_identity_in_the_uri_is_used_unchanged(cluster: LocalCluster, session
     assert str(session.ingest(uri, "R", ignore_first_record=True, **NOW).blob) == uri
     assert str(session.ingest(uri, "R", identity="loader", **NOW).blob) == uri
     assert rows(session) == before + 3
-    with pytest.raises(InputError, match=f"names {loader}, and --identity another: {mine}"):
+    with pytest.raises(InputError, match=f"names {loader}, but --identity names {mine}"):
         session.ingest(uri, "R", identity="mine", **NOW)
 
 
@@ -113,8 +113,8 @@ def test_an_identity_in_the_uri_is_used_unchanged(cluster: LocalCluster, session
         ("system", "", "%kqlmi grant system NativeIngestion --database=Samples --on=test"),
         ("loader", "other", "--database=Other"),
         ("nobody", "", "Identity 'nobody' is not listed in any policy"),
-        ("", "", "No identity is said"),
-        ("loader", "Nowhere", "There is no database 'Nowhere'"),
+        ("", "", "No identity is specified"),
+        ("loader", "Nowhere", "Database 'Nowhere' does not exist"),
     ],
 )
 def test_an_ingestion_that_no_policy_allows_is_refused_before_anything_is_sent(
@@ -166,11 +166,13 @@ def test_silence_is_unknown_and_not_guessed(cluster: LocalCluster, session: Sess
     empty = f"{cluster.ingest_url}/kqlmi-successful?sig={cluster._state.signature}"
     cluster._state.elsewhere = {"FailedIngestionsQueue": [empty]}
     waited = list[float]()
-    with pytest.raises(IngestionError, match=r"is not known: nothing was reported within 0\.2 seconds") as caught:
+    with pytest.raises(
+        IngestionError, match=r"not known whether .* into .*: nothing was reported within 0\.2 seconds"
+    ) as caught:
         session.ingest(f"{CLOSED}/a.csv", "R", identity="loader", wait=0.2, interval=0.05, progress=waited.append)
     assert caught.value.ingestion.outcome == "unknown"
-    assert "perhaps of another attempt, the cluster notes: the storage refuses" in caught.value.message
-    look = caught.value.hint.partition(" by ")[2]
+    assert "lists a failure of this blob, perhaps from another attempt: the storage refuses" in caught.value.message
+    look = caught.value.hint.partition(" cell: ")[2]
     assert len(session.run(look).rows) >= 1, "the line in the hint works as written"
     assert waited[-1] == 0.2
     assert session.ingest(f"{DATA}/a.csv", "R", identity="loader", wait=0).outcome == "queued"
@@ -180,7 +182,7 @@ def test_a_read_only_session_and_a_wrong_table_send_nothing(cluster: LocalCluste
     before = sent(cluster)
     with opened(cluster, read_only=True) as reading, pytest.raises(InputError, match="read-only"):
         reading.ingest(f"{DATA}/a.csv", "R", identity="loader")
-    with pytest.raises(InputError, match="not the name of a table") as caught:
+    with pytest.raises(InputError, match="table's name is invalid") as caught:
         session.ingest(f"{DATA}/a.csv", f"{DATA}?sig=PLANTED", identity="loader")
     assert "PLANTED" not in str(caught.value)
     assert sent(cluster) == before
@@ -305,7 +307,7 @@ def test_a_message_that_a_queue_may_have_accepted_is_sent_to_no_other(
     assert caught.value.ingestion.outcome == "unknown"
     assert len([one for _, messages in opened_queues for one in messages]) == 1
     assert "as csv with the mapping m into" in reported[0]
-    assert reported[1:] == ["The answer of the queue was lost."]
+    assert reported[1:] == ["The response of the queue was lost."]
 
 
 @pytest.mark.parametrize("first", ["http://127.0.0.1:1/q?sig=PLANTED", "{0}/kqlmi-ingest?sig=PLANTED"])
@@ -345,23 +347,27 @@ def test_an_interrupt_while_a_blob_is_sent_reports_that_it_may_arrive(cluster: L
     with stand_in(None, interrupt) as (url, messages):
         cluster._state.elsewhere = {"SecuredReadyForAggregationQueue": [url]}
         try:
-            with pytest.raises(RequestInterruptedError, match="is not known, source ID") as caught:
+            with pytest.raises(
+                RequestInterruptedError, match=r"not known whether .* is queued into Samples\.R \(source ID"
+            ) as caught:
                 session.ingest(f"{DATA}/a.csv", "R", identity="loader", tell=reported.append)
         finally:
             over.set()
     assert len(messages) == 1
     assert caught.value.sent
     assert "PLANTED" not in str(caught.value)
-    session.run(caught.value.hint.partition(" by ")[2])  # the line in the hint works as written
-    source = reported[0].rpartition(" ")[2]
-    assert source in str(caught.value)
+    session.run(caught.value.hint.partition(" cell: ")[2])  # the line in the hint works as written
+    source = reported[0].rpartition(" ")[2].rstrip(".")
+    assert f"source ID {source}" in str(caught.value)
 
 
 def test_an_interrupt_of_the_wait_reports_that_the_ingestion_continues(cluster: LocalCluster, session: Session) -> None:
     # A queue of reports that stays empty.
     empty = f"{cluster.ingest_url}/kqlmi-successful?sig={cluster._state.signature}"
     cluster._state.elsewhere = {"FailedIngestionsQueue": [empty]}
-    with pytest.raises(RequestInterruptedError, match=r"is queued into Samples\.R, source ID .* goes on") as caught:
+    with pytest.raises(
+        RequestInterruptedError, match=r"is queued into Samples\.R \(source ID .*\), and its ingestion continues"
+    ) as caught:
         session.ingest(f"{CLOSED}/a.csv", "R", identity="loader", progress=lambda _: signal.raise_signal(signal.SIGINT))
     assert caught.value.hint.endswith(f".show ingestion failures | where IngestionSourcePath == '{CLOSED}/a.csv'")
 

@@ -120,9 +120,7 @@ def test_each_printed_fix_opens_its_gate_and_the_text_then_succeeds(world: World
 
 def test_the_error_of_a_cell_ends_with_the_narrowest_grant(world: World) -> None:
     error = world.refusal(f"externaldata (a: string) [{at(world.mine, '/a.csv')}]")
-    assert str(error).endswith(
-        f'To mend it: %kqlmi grant {world.mine} ExternalDataRequest --database="My db" --on=here'
-    )
+    assert str(error).endswith(f'To fix it: %kqlmi grant {world.mine} ExternalDataRequest --database="My db" --on=here')
     artifact = f"external_artifacts=bag_pack('a', {at(world.mine, '/a.csv')})"
     error = world.refusal(f"print 1 | evaluate python(typeof(*), 'result = df', {artifact})")
     assert error.hint.endswith(f"%kqlmi grant {world.mine} SandboxArtifacts --cluster --on=here")

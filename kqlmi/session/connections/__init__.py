@@ -1,1 +1,1 @@
-"""How a session is opened: by an address, a file of connections, or a local cluster."""
+"""Opening a session: by an address, by a connection of the configuration file, or on a local cluster."""

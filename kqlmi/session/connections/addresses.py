@@ -1,4 +1,4 @@
-"""The URL of a cluster, from what people call it."""
+"""The URL of a cluster, from the name that the user types."""
 
 import re
 from typing import Final
@@ -6,10 +6,10 @@ from typing import Final
 from kqlmi.errors import InputError
 
 _URL: Final = re.compile(r"(?P<url>https?://(?:[a-z0-9.-]+|\[::1\])(?::(?P<port>\d{1,5}))?)/?", re.IGNORECASE)
-# A cluster's name has lower-case letters and digits; behind it stands its region, or all of its host.
+# A cluster's name has lower-case letters and digits, and is followed by its region or the rest of its host.
 _SHORT: Final = re.compile(r"[a-z][a-z0-9]{2,62}\.[a-z0-9]+")
 _HOST: Final = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)?\.kusto(?:\.[a-z]+)+", re.IGNORECASE)
-# No longer than a name is: an error quotes it, and no key.
+# Limited to the length of a name, because errors quote it and must not quote a key.
 _NAME: Final = re.compile(r"[\w-]{1,40}")
 _LAST_PORT: Final = 65535
 
@@ -20,10 +20,10 @@ def is_name(cluster: str) -> bool:
 
 
 def url_of(cluster: str) -> str:
-    """Return a cluster's URL from itself, from its host, or from a short name as ``mycluster.westeurope``.
+    """Return a cluster's URL, given the URL, the host, or a short name such as ``mycluster.westeurope``.
 
     Raises:
-        InputError: It is none of these. What might hold a secret is not repeated.
+        InputError: It is none of these. The error does not quote it, because it may contain a secret.
     """
     text = cluster.strip()
     if _SHORT.fullmatch(text):
@@ -33,7 +33,7 @@ def url_of(cluster: str) -> str:
     found = _URL.fullmatch(text)
     if found is None or int(found["port"] or 0) > _LAST_PORT:
         raise InputError(
-            "That is not the URL of a cluster.",
-            hint="Write mycluster.westeurope, its URL, or local; --database and --auth say the rest.",
+            "The given address is not the URL of a cluster.",
+            hint="Pass mycluster.westeurope, its URL, or local; use --database and --auth for the rest.",
         )
     return found["url"]

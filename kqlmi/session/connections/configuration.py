@@ -1,4 +1,4 @@
-"""The connections that the user's configuration file names, and what the environment says of one."""
+"""The connections in the user's configuration file, and the one in the environment."""
 
 import os
 import tomllib
@@ -12,7 +12,7 @@ from kqlmi.errors import InputError, printable
 from kqlmi.model.entities import did_you_mean
 from kqlmi.session.connections.addresses import is_name, url_of
 
-# What a connection in the file may say, by the parameters of `connect`. None of it is a secret.
+# The settings of a connection in the file, named as the parameters of `connect`. None of them is a secret.
 KEYS: Final[Mapping[str, type]] = {
     "cluster": str,
     "database": str,
@@ -39,7 +39,7 @@ _ENVIRONMENT: Final = {"KQLMI_CLUSTER": "cluster", "KQLMI_DATABASE": "database",
 
 
 def path() -> Path:
-    """Return where the file is: what ``$KQLMI_CONFIG`` names, or ``config.toml`` in the user's configuration folder."""
+    """Return the path of the file: ``$KQLMI_CONFIG``, or ``config.toml`` in the user's configuration folder."""
     from platformdirs import user_config_path
 
     chosen = os.environ.get("KQLMI_CONFIG")
@@ -47,26 +47,26 @@ def path() -> Path:
 
 
 def environment() -> dict[str, Any]:
-    """Return what KQLMI_CLUSTER, KQLMI_DATABASE and KQLMI_AUTH say, by the parameters of ``connect``."""
+    """Return the settings in KQLMI_CLUSTER, KQLMI_DATABASE and KQLMI_AUTH, named as the parameters of ``connect``."""
     return {key: os.environ[name] for name, key in _ENVIRONMENT.items() if os.environ.get(name)}
 
 
 def settings(cluster: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return how to connect to a cluster: by the arguments, else by the file, the environment, or a default.
+    """Return the settings for a cluster, from the arguments, or else the file, the environment, or the defaults.
 
-    Without a cluster that of the environment is meant, and what stands beside it there goes before the file. Tenant,
-    identity and audience go with the way to sign in: those below the first that is given do not count.
+    Without ``cluster``, KQLMI_CLUSTER is used, and the environment takes precedence over the file. Tenant, identity and
+    audience belong to a way to sign in: once a source specifies one, those of the sources after it are ignored.
 
     Raises:
-        InputError: No cluster is given, or the file does not have it.
+        InputError: No cluster is specified, or the file has no connection of that name.
     """
     beside = environment()
     own = beside.pop("cluster", "")
     if not cluster and not own:
         raise InputError(
-            "No cluster is said.", hint="Name one: local, mycluster.westeurope or a URL; or set KQLMI_CLUSTER."
+            "No cluster is specified.", hint="Pass local, mycluster.westeurope or a URL, or set KQLMI_CLUSTER."
         )
-    # The database of the environment is one of its cluster.
+    # KQLMI_DATABASE belongs to KQLMI_CLUSTER.
     auth = {key: value for key, value in beside.items() if key == "auth"}
     found: dict[str, Any] = {}
     for layer in (arguments, _named(cluster), auth) if cluster else (arguments, beside, _named(own)):
@@ -76,14 +76,14 @@ def settings(cluster: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _named(cluster: str) -> Mapping[str, Any]:
-    """Return what the file says of a connection by its name; of a URL, a short name or ``local`` only that."""
+    """Return the settings of a connection in the file; for a URL, a short name or ``local``, only the cluster."""
     if cluster == "local" or not is_name(cluster):
         return {"cluster": cluster, "name": "local" if cluster == "local" else ""}
     found = connections()
     if cluster not in found:
         raise InputError(
-            f"There is no connection {cluster!r} in the configuration file.",
-            hint=f"{did_you_mean(cluster, ['local', *found])} A cluster's short name has its region: {cluster}.westeurope.",
+            f"The configuration file has no connection {cluster!r}.",
+            hint=f"{did_you_mean(cluster, ['local', *found])} A cluster's short name includes its region: {cluster}.westeurope.",
         )
     one = found[cluster]
     if isinstance(one, InputError):
@@ -92,7 +92,7 @@ def _named(cluster: str) -> Mapping[str, Any]:
 
 
 def connections() -> dict[str, dict[str, Any] | InputError]:
-    """Return the connections of the file by name, each with what it says, or what is wrong with it; none without a file.
+    """Return the connections of the file by name, each with its settings or its error; empty if there is no file.
 
     Raises:
         InputError: The file cannot be read.
@@ -107,14 +107,14 @@ def connections() -> dict[str, dict[str, Any] | InputError]:
     except UnicodeDecodeError:
         raise _wrong("is not UTF-8") from None
     except ValueError as error:
-        # The place, but no text of the file: somebody may have written a secret into it.
+        # The position only, because the text of the file may contain a secret.
         place = str(error).rpartition("(at ")[2].rstrip(")")
-        raise _wrong(f"is not TOML, at {place}") from None
+        raise _wrong(f"is not valid TOML at {place}") from None
     for key in found.keys() - {"connections"}:
-        raise _wrong(f"says {printable(key)!r}, which is nothing to configure")
+        raise _wrong(f"has an unknown key {printable(key)!r}")
     named = found.get("connections", {})
     if not isinstance(named, dict) or not all(isinstance(one, dict) for one in named.values()):
-        raise _wrong("has no tables below [connections]")
+        raise _wrong("has something other than tables in [connections]")
     return {name: _read(name, table) for name, table in named.items()}
 
 
@@ -128,29 +128,29 @@ def _read(name: str, table: Mapping[str, Any]) -> dict[str, Any] | InputError:
 def _checked(name: str, table: Mapping[str, Any]) -> dict[str, Any]:
     where = f"[connections.{printable(name)}]"
     if not is_name(name):
-        raise _wrong(f"has a connection {printable(name)!r}, which nobody can type")
+        raise _wrong(f"has an invalid name in {where}", hint="Use up to 40 letters, digits, '-' and '_'.")
     for key, value in table.items():
         if key not in KEYS:
-            hint = f"{did_you_mean(key, KEYS)} Secrets have no place in it."
-            raise _wrong(f"says {printable(key)!r} in {where}, which no connection has", hint=hint)
-        # In TOML, 60 is no float.
+            hint = f"{did_you_mean(key, KEYS)} The file must not contain secrets."
+            raise _wrong(f"has an unknown key {printable(key)!r} in {where}", hint=hint)
+        # In TOML, 60 is not a float.
         if type(value) is not KEYS[key] and not (KEYS[key] is float and type(value) is int):
-            raise _wrong(f"says {key} in {where} as something else than a {KEYS[key].__name__}")
+            raise _wrong(f"sets {key} in {where} to something other than a {KEYS[key].__name__}")
     if not table.get("cluster"):
-        raise _wrong(f"does not say the cluster of {where}")
-    # What is listed must be known to be no secret; a wrong value may be one, and is not repeated.
+        raise _wrong(f"does not set cluster in {where}")
+    # Listed values must not be secrets; an invalid value may be one, so errors do not quote it.
     try:
         if table["cluster"] != "local":
             url_of(table["cluster"])
     except InputError:
-        raise _wrong(f"says no URL and no short name as the cluster of {where}") from None
+        raise _wrong(f"sets cluster in {where} to something other than a URL or short name") from None
     if table.get("auth", "default") not in MODES:
-        raise _wrong(f"says no way to sign in as auth in {where}", hint=f"Use one of: {', '.join(MODES)}.")
+        raise _wrong(f"sets auth in {where} to an unknown sign-in mode", hint=f"Use one of: {', '.join(MODES)}.")
     return dict(table)
 
 
 def _wrong(what: str, hint: str = "") -> InputError:
     return InputError(
         f"The configuration file {printable(str(path()))} {what}.",
-        hint=hint or 'Write [connections.prod], and below it cluster = "mycluster.westeurope".',
+        hint=hint or 'Write a section [connections.prod] with cluster = "mycluster.westeurope".',
     )

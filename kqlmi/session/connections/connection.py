@@ -1,4 +1,4 @@
-"""Opening a session: where a cluster is, and how to sign in."""
+"""Opening a session on a cluster, with a way to sign in."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
@@ -51,60 +51,60 @@ def connect(
     fresh: bool = False,
     replaces: Mapping[str, Session] = MappingProxyType({}),
 ) -> Session:
-    """Open a session on a cluster, and settle what changes that were left open became, by what it shows of them now.
+    """Open a session on a cluster, and settle the history entries that were left open, by what the cluster shows now.
 
     Args:
-        cluster: The cluster's URL, its short name as ``mycluster.westeurope``, a connection of the configuration file, or
-            ``local``: a local cluster that runs already (``kqlmi local serve``), otherwise one that this session
-            starts, and stops when it is closed. Where it is not said, it is that of ``$KQLMI_CLUSTER``.
-        auth: A sign-in mode of ``kqlmi.credentials``, where neither ``token`` nor ``credential`` is given; by default
-            that of the configuration file, of ``$KQLMI_AUTH``, or ``default``.
+        cluster: The cluster's URL, its short name such as ``mycluster.westeurope``, a connection of the configuration
+            file, or ``local``: a local cluster that is running (``kqlmi local serve``), or else one that this session
+            starts, and stops when it is closed. By default ``$KQLMI_CLUSTER``.
+        auth: A sign-in mode of ``kqlmi.credentials``, if neither ``token`` nor ``credential`` is given; by default that
+            of the configuration file, ``$KQLMI_AUTH``, or ``default``.
         token: A bearer token.
-        credential: Any azure-identity credential; whoever made it closes it.
+        credential: Any azure-identity credential; the caller closes it.
         tenant: The tenant to sign in to, by its ID or a domain.
         sign_in_identity: For ``managed-identity``: ``system``, ``client_id=GUID``, ``object_id=GUID`` or ``resource_id=…``.
-        audience: What the cluster may ask a token for that is not Kusto's, as its resource ID.
-        tell: Called with what a person has to do to sign in, which by default is written to standard error, and with a
-            sentence when a request is tried again after a wait; and with what became of a change that was left open.
+        audience: The audience that the cluster may request tokens for, if it is not Kusto's, as a resource ID.
+        tell: Called with what the user has to do to sign in, with the outcome of each change that was left open (both are
+            written to standard error by default), and with a sentence when a request is retried after a wait.
         database: The database in context.
-        name: What previews, results and errors call the cluster; by default its name in the configuration file, or its
-            host.
-        timeout: The server's deadline for each request, in seconds; 240 where nothing says otherwise.
+        name: The name of the cluster in previews, results and errors; by default its name in the configuration file, or
+            its host.
+        timeout: The server's deadline for each request, in seconds; by default that of the configuration file, or 240.
         read_only: Refuse changes.
-        history: Record changes, so that they can be taken back.
-        resource_id: The cluster's resource ID, by which Azure Resource Manager tells the assigned identities.
+        history: Record changes, so that they can be undone.
+        resource_id: The cluster's resource ID, with which Azure Resource Manager is asked for the assigned identities.
         arm_options: Keyword arguments for the clients of azure-mgmt-kusto; by default they sign in as the session does.
-        ingest_url: Where the cluster ingests; by default what its own name tells, ``https://ingest-…``.
-        patience: How long a request is tried again, where that is safe.
-        fresh: Start a new local cluster, whatever runs already.
-        replaces: Sessions by name. A local cluster that the one of the same name started is kept for the new one.
+        ingest_url: The cluster's ingestion endpoint; by default derived from its name, as ``https://ingest-…``.
+        patience: How long a request is retried, if that is safe.
+        fresh: Start a new local cluster, even if one is running.
+        replaces: Sessions by name. A local cluster that the session of the same name started is kept for the new one.
 
     Raises:
-        InputError: The URL, the mode, the timeout or the configuration file is wrong.
+        InputError: The URL, the mode, the timeout or the configuration file is invalid.
         MissingExtraError: ``local`` needs the extra ``kqlmi[local]``.
-        ConnectionFailedError: The cluster is asked what became of changes, and gives no answer.
-        SignInError: It is asked, and no token could be had.
+        ConnectionFailedError: The cluster does not answer when asked about changes that were left open.
+        SignInError: No token could be obtained to ask about them.
     """
     signing_in = {"auth": auth, "tenant": tenant, "sign_in_identity": sign_in_identity, "audience": audience}
     azure = {"resource_id": resource_id, "arm_options": arm_options, "ingest_url": ingest_url}
     others = {"token": token, "credential": credential, "database": database, "name": name, "read_only": read_only}
-    said = {key: value for key, value in {**signing_in, **azure, **others}.items() if value}
-    said |= {} if timeout is None else {"timeout": timeout}
-    wanted = configuration.settings(cluster, said if history else {**said, "history": False})
+    given = {key: value for key, value in {**signing_in, **azure, **others}.items() if value}
+    given |= {} if timeout is None else {"timeout": timeout}
+    wanted = configuration.settings(cluster, given if history else {**given, "history": False})
     retrying = Retrying(patience, tell) if tell else Retrying(patience)
     if wanted["cluster"] == "local":
-        if configuration.SIGNING_IN & said.keys() or wanted["resource_id"] or wanted["ingest_url"] or arm_options:
+        if configuration.SIGNING_IN & given.keys() or wanted["resource_id"] or wanted["ingest_url"] or arm_options:
             raise InputError(
-                "A local cluster is reached and signed in to by itself.",
-                hint="Say local without a way to sign in, a resource ID or an ingestion URL.",
+                "A local cluster takes no sign-in options, resource ID or ingestion URL.",
+                hint="Connect to local without them.",
             )
         kept = replaces[wanted["name"]].local_cluster if wanted["name"] in replaces and not fresh else None
         session = _open_local(wanted, retrying, kept, fresh=fresh)
         if kept and tell:
-            tell("The local cluster that runs already is kept, with all that was changed; --fresh starts a new one.")
+            tell("The running local cluster is kept, with all changes made to it; --fresh starts a new one.")
         return _settle_open_entries(session, tell)
     if fresh:
-        raise InputError("Only a local cluster can be started anew.", hint="Use --fresh with local, or leave it out.")
+        raise InputError("Only a local cluster can be started fresh.", hint="Use --fresh with local, or leave it out.")
     url = url_of(wanted["cluster"])
     who = {key: wanted[key] for key in ("tenant", "sign_in_identity", "audience")}
     authority = partial(login_endpoint, url)
@@ -131,7 +131,7 @@ def _open(wanted: Mapping[str, Any], target: Target, retrying: Retrying) -> Sess
 
 
 def _settle_open_entries(session: Session, tell: Callable[[str], None] | None) -> Session:
-    """Settle the history entries that were left open, and return the session; none of them keeps it from being opened."""
+    """Settle the history entries that were left open, and return the session; raise only if it cannot connect or sign in."""
     if session.history is None or session.read_only or session.history.is_empty:
         return session
     report = tell or to_stderr
@@ -139,38 +139,38 @@ def _settle_open_entries(session: Session, tell: Callable[[str], None] | None) -
         for entry in session.settle():
             report(entry.report)
     except (ConnectionFailedError, SignInError, UnauthorizedError, KeyboardInterrupt):
-        # Whatever is asked next would fail the same way.
+        # Every further request would fail in the same way.
         session.close()
         raise
     except KqlmiError as error:
-        report(f"What became of changes that were left open could not be told: {error}")
+        report(f"The outcome of changes that were left open could not be determined: {error}")
     return session
 
 
 def _refuse_other_cluster(url: str) -> None:
-    """Refuse to send KQLMI_TOKEN elsewhere than to KQLMI_CLUSTER, where that is set and nobody asked for it."""
+    """Raise InputError if KQLMI_CLUSTER is another cluster: KQLMI_TOKEN belongs to it, and is not sent to ``url``."""
     if "cluster" not in configuration.environment():
         return
     own = configuration.settings("", {})["cluster"]
     if own == "local" or urlsplit(url_of(own)).netloc.casefold() != urlsplit(url).netloc.casefold():
         raise InputError(
-            f"KQLMI_TOKEN was given for the cluster of KQLMI_CLUSTER, and does not go to {urlsplit(url).netloc}.",
-            hint="If it is meant for this one, connect with --auth token.",
+            f"KQLMI_TOKEN is for the cluster of KQLMI_CLUSTER, and was not sent to {urlsplit(url).netloc}.",
+            hint="To use it for this cluster, connect with --auth token.",
         )
 
 
 def _resource(resource_id: str, target: Target, options: Mapping[str, Any] | None) -> "ClusterResource | None":
-    """Return where the cluster is in Azure Resource Manager; None where only a bare token for Kusto is at hand."""
+    """Return the cluster as a resource of Azure Resource Manager; None if the session has only a bare token for Kusto."""
     from kqlmi.arm.resource import ClusterResource, options_for
 
     if options is None and target.sign_in.credential:
         options = options_for(target.sign_in.credential, urlsplit(target.query_url).hostname or "")
-    found = ClusterResource(resource_id, options or {})  # which refuses what is no resource ID
+    found = ClusterResource(resource_id, options or {})  # raises InputError if it is not a resource ID
     return found if options else None
 
 
 class _SharedCluster:
-    """A local cluster as a context of each session that uses it; it stops when the last of them is closed."""
+    """A local cluster that several sessions enter as a context; it stops when the last of them is closed."""
 
     def __init__(self, cluster: "LocalCluster") -> None:
         self._cluster, self._users = cluster, 0
@@ -192,7 +192,7 @@ def _open_local(
     *,
     fresh: bool,
 ) -> Session:
-    """Open a session on the local cluster that was kept, on one that runs, or on one that is started for it."""
+    """Open a session on the local cluster that was kept, on a running one, or on one that is started for the session."""
     with require_extra("local", "The local cluster needs {name}."), ExitStack() as stack:
         from kqlmi import local
 
@@ -210,7 +210,7 @@ def _open_local(
 
 
 def _ingestion(url: str) -> str:
-    """Return where a cluster ingests, by the convention of its name; empty for an address, which tells nothing of it."""
+    """Return a cluster's ingestion URL, by the naming convention; empty if its host is not a domain name."""
     host = urlsplit(url).hostname or ""
     if not host.rpartition(".")[2].isalpha() or "." not in host:
         return ""

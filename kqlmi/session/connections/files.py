@@ -1,4 +1,4 @@
-"""The files that a person names: read and written whole, with an error that names the file."""
+"""Reading and writing the files that the user names, with errors that name the file."""
 
 from pathlib import Path
 
@@ -7,10 +7,10 @@ from kqlmi.errors import InputError, printable
 
 
 def read(path: Path) -> bytes:
-    """Return what a file holds; nothing where there is no regular file.
+    """Return the contents of a file; empty if it is not a regular file.
 
     Raises:
-        InputError: It cannot be read.
+        InputError: The file cannot be read.
     """
     try:
         return path.read_bytes() if path.is_file() else b""
@@ -21,10 +21,10 @@ def read(path: Path) -> bytes:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a file whole: what was there before stays until everything is on the disk.
+    """Write a file atomically: the previous contents stay until the new ones are on the disk.
 
     Raises:
-        InputError: It cannot be written; nothing is lost.
+        InputError: The file cannot be written; the previous contents are kept.
     """
     try:
         atomicfile.write(path, text.encode())

@@ -1,1 +1,1 @@
-"""Plans of a session, made and applied."""
+"""Making and applying plans over a session."""

@@ -1,4 +1,4 @@
-"""The application of a plan over a session, each kind in its own way."""
+"""Applying a plan over a session, by the kind of the plan."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from kqlmi.session.resource_manager import resource_of
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How a plan is applied; the ``deadline`` in seconds is that of its kind where it is None."""
+    """The options for applying a plan; a ``deadline`` (in seconds) of None is the default for the kind of the plan."""
 
     deadline: float | None
     record: bool
@@ -26,13 +26,13 @@ class Terms:
 
 
 def apply(core: Core, plan: Plan, terms: Terms, *, confirm: str) -> Applied:
-    """Apply exactly ``plan``, and verify it."""
+    """Apply exactly ``plan``, and verify the result."""
     must_write(core)
     require_own(core, plan)
     if plan.confirm and confirm.casefold() != plan.confirm.casefold():
         raise InputError(
-            f"Plan {plan.short} cannot be undone, and wants the name of the cluster to confirm it.",
-            hint="The name is the last part of the cluster's resource ID.",
+            f"Plan {plan.short} cannot be undone, so the name of the cluster must confirm it.",
+            hint="Pass --confirm NAME; the name is the last part of the cluster's resource ID.",
         )
     return _apply(plan, core, terms)
 
@@ -63,8 +63,8 @@ def _refuse_followers(core: Core, plan: PolicyPlan) -> None:
     for scope in scopes:
         if scope in core.known.following:
             raise InputError(
-                f"The {scope} follows that of another cluster, and its policy is changed there.",
-                hint="Connect to the leader's cluster.",
+                f"The {scope} is a follower, so its policy can only be changed on the leader cluster.",
+                hint="Connect to the leader cluster.",
             )
 
 

@@ -1,4 +1,4 @@
-"""Plans over Azure Resource Manager, made over a session."""
+"""Plans for changes through Azure Resource Manager."""
 
 import re
 from typing import TYPE_CHECKING, Final
@@ -19,12 +19,12 @@ from kqlmi.session.resource_manager import resource_of
 if TYPE_CHECKING:
     from kqlmi.arm.resource import ClusterResource
 
-# What would be another place in the request's URL.
+# Any other character would change the path of the request's URL.
 _NAME: Final = re.compile(r"[^/\\?#%\x00-\x1f\x7f]+")
 
 
 def assign(core: Core, identity: str) -> AssignmentPlan:
-    """Plan to assign an identity to the cluster, with all that are assigned already."""
+    """Plan to assign an identity to the cluster; the identities already assigned stay."""
     from kqlmi.arm import identities
 
     resource = resource_of(core)
@@ -36,7 +36,7 @@ def assign(core: Core, identity: str) -> AssignmentPlan:
 
 
 def _in_azure(resource: "ClusterResource", text: str) -> Identity:
-    """Return the user-assigned identity that ``text`` names; of several, that of the cluster's own resource group."""
+    """Return the user-assigned identity that ``text`` names; one in the cluster's resource group takes precedence."""
     from kqlmi.arm import identities
 
     if one := identities.get(resource, text):
@@ -44,12 +44,12 @@ def _in_azure(resource: "ClusterResource", text: str) -> Identity:
     directory = Directory().learning(identities.in_subscription(resource))
     if directory.find(text):
         return directory.resolve(text)
-    hint = directory.hint(text) if directory.identities else "Give its resource ID."
-    raise InputError(f"There is no user-assigned identity {text!r} in the cluster's subscription.", hint=hint)
+    hint = directory.hint(text) if directory.identities else "Pass its resource ID."
+    raise InputError(f"User-assigned identity {text!r} is not in the cluster's subscription.", hint=hint)
 
 
 def unassign(core: Core, identity: str) -> AssignmentPlan:
-    """Plan to take an identity from the cluster; the others stay."""
+    """Plan to unassign an identity from the cluster; the others stay."""
     from kqlmi.arm import identities
 
     resource = resource_of(core)
@@ -64,17 +64,19 @@ def _assigned(core: Core, known: tuple[Identity, ...], text: str) -> Identity:
     if directory.find(text) and directory.state((one := directory.resolve(text)).object_id) == "assigned":
         return one
     raise InputError(
-        f"No identity {text!r} is assigned to {core.name}.",
-        hint=directory.hint(text) if known else "None is assigned.",
+        f"Identity {text!r} is not assigned to {core.name}.",
+        hint=directory.hint(text) if known else "No identities are assigned.",
     )
 
 
 def connect_eventhub(core: Core, name: str, stream: Stream, *, identity: str, database: str) -> ConnectionPlan:
-    """Plan a data connection that receives the events of an event hub into a table."""
+    """Plan a data connection that ingests the events of an event hub into a table."""
     from kqlmi.arm import identities
 
     if not _NAME.fullmatch(name):
-        raise InputError(f"{name!r} is no name of a data connection.", hint="Write a name without / \\ ? # and %.")
+        raise InputError(
+            f"{name!r} is not a valid name for a data connection.", hint="Use a name without / \\ ? # and %."
+        )
     resource = resource_of(core)
     scope = database_scope(core, database_name(core, database))
     now = identities.read(resource)

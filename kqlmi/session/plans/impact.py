@@ -1,4 +1,4 @@
-"""What a session can see of a plan at the moment: what it would stop, and who is not assigned."""
+"""The current effects of a plan: the uses that it would stop, and its identities that are not assigned."""
 
 from dataclasses import replace
 from functools import singledispatch
@@ -22,7 +22,7 @@ from kqlmi.session.resource_manager import discover, not_assigned, resource_of
 
 
 def impact(core: Core, plan: Plan, known: Snapshot | None) -> Impact:
-    """Return the discovered uses that a plan would stop; what cannot be read is named, and never fails the plan."""
+    """Return the discovered uses that a plan would stop; a source that cannot be read is listed, and does not raise."""
     if not plan.revokes:
         return Impact()
     try:
@@ -39,7 +39,7 @@ def _impact(plan: Plan, core: Core, known: Snapshot | None) -> Impact:
 @_impact.register
 def _policies(plan: PolicyPlan, core: Core, known: Snapshot | None) -> Impact:
     current = read(core).permitted if known is None else known
-    # Only where data connections may stop is it worth to ask Azure too.
+    # Azure is only worth asking if data connections may stop.
     streams = any(usage_name(one.usage) in {USAGE, ALL} for one in plan.changes if one.kind == "revoke")
     found = discover(core) if streams else discovery.discover(core.connection)
     return compare(plan, current, Facts.of(current, found).discovery)
@@ -60,7 +60,7 @@ def _assignment(plan: AssignmentPlan, core: Core, _known: Snapshot | None) -> Im
 
 
 def live(core: Core, plan: Plan, known: Snapshot | None, *, warn: bool) -> Live:
-    """Return what a plan would stop, and which of its identities are not assigned."""
+    """Return the uses that a plan would stop, and a warning if any of its identities are not assigned."""
     warnings: tuple[str, ...] = ()
     if isinstance(plan, PolicyPlan):
         orphans = not_assigned(core, plan) if warn else ()

@@ -1,4 +1,4 @@
-"""Plans over the policies of a cluster, made from what somebody wants."""
+"""Plans for the policies of a cluster."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -13,12 +13,12 @@ from kqlmi.session.policies import database_scope, databases, readable
 
 
 def make(core: Core, current: Snapshot, desired: Snapshot) -> PolicyPlan:
-    """Return the plan that leads from policies that were read to others."""
+    """Return the plan that changes the current policies into the desired ones."""
     return make_plan(current, desired, cluster=core.name, names=core.known.directory.names)
 
 
 def named(core: Core, patterns: Iterable[str], *, cluster: bool, about: str, known: Snapshot | None = None) -> Snapshot:
-    """Read the policies of the databases that names or globs name, and what it takes to know the identity."""
+    """Read the policies of the databases that match names or globs, and whatever else identifies ``about``."""
     scopes, have = [Scope.cluster()] if cluster else [], known or Snapshot()
     if known is None:
         databases(core)
@@ -26,14 +26,14 @@ def named(core: Core, patterns: Iterable[str], *, cluster: bool, about: str, kno
         found = core.known.matching(pattern)
         scopes += map(Scope.database, found) if found else [database_scope(core, pattern)]
     if not scopes:
-        raise InputError("No scope is said.", hint="Say --database NAME (or a glob), or --cluster.")
+        raise InputError("No scope is specified.", hint="Pass --database NAME (or a glob), or --cluster.")
     missing = [scope for scope in scopes if scope not in have.policies]
     more = readable(core, missing, about=(about,)) if missing else Snapshot()
     return Snapshot({scope: {**have.policies, **more.policies}[scope] for scope in scopes})
 
 
 def export(core: Core, document: str | bytes) -> str:
-    """Write every policy as a policy file, or those of ``document`` into it."""
+    """Return every policy as a policy file, or ``document`` with its policies updated."""
     from kqlmi import policyfile
 
     names = databases(core)
@@ -45,7 +45,7 @@ def export(core: Core, document: str | bytes) -> str:
 
 
 def plan_file(core: Core, document: str | bytes) -> tuple[PolicyPlan, tuple[Scope, ...]]:
-    """Plan what a policy file wants; return with it the scopes that the file leaves alone."""
+    """Return the plan for the policies in a policy file, and the scopes that the file does not manage."""
     from kqlmi import policyfile
 
     file, names = policyfile.read(document), databases(core)
@@ -56,6 +56,6 @@ def plan_file(core: Core, document: str | bytes) -> tuple[PolicyPlan, tuple[Scop
 
 
 def undo_plan(core: Core, entry: str) -> PolicyPlan:
-    """Plan to revert a history entry, by the beginning of its ID, or the last change that stands."""
+    """Plan to revert a history entry, given the beginning of its ID, or the last change still in effect."""
     found = core.recorder.undo(entry)
     return replace(found, names={**core.known.directory.names, **found.names})

@@ -1,4 +1,4 @@
-"""A saved plan as a session takes it: rebuilt, and what it says of the cluster verified."""
+"""Reading a saved plan, which is rebuilt, and verified against the cluster."""
 
 from contextlib import suppress
 from dataclasses import replace
@@ -14,7 +14,7 @@ from kqlmi.session.policies import read
 
 
 def saved_plan(core: Core, text: str) -> PolicyPlan:
-    """Read a saved plan, with the names of its identities as they are now; see ``Session.saved_plan``."""
+    """Read a saved plan, with the current names of its identities; see ``Session.saved_plan``."""
     plan = planfile.from_json(text)
     require_own(core, plan)
     changed = {change.identity for change in plan.changes}
@@ -36,7 +36,7 @@ def saved_plan(core: Core, text: str) -> PolicyPlan:
 
 
 def _names(core: Core) -> dict[str, str]:
-    """Return the display names that Azure Resource Manager and the policies give, by identity."""
+    """Return the display names in Azure Resource Manager and the policies, by identity."""
     if core.resource:
         resource_manager.ask(core)
     read(core)
@@ -45,20 +45,20 @@ def _names(core: Core) -> dict[str, str]:
 
 def _contradicted(identity: str, name: str, why: str) -> InputError:
     return InputError(
-        f"The plan calls {printable(identity)} {name!r}, and on the cluster {printable(why)}.",
+        f"The plan calls {printable(identity)} {name!r}, but on the cluster {printable(why)}.",
         hint="Make the plan again.",
     )
 
 
 def _refuse_uncovered(core: Core, plan: PolicyPlan) -> None:
-    """Refuse a plan that calls a change redundant by a grant that the cluster's policy does not hold."""
+    """Raise InputError if a plan calls a change redundant because of a grant that the cluster's policy no longer contains."""
     if not plan.covering:
         return
     policy = policies.policy(core, Scope.cluster())
     gone = sorted(set(plan.covering) - (policy.grants if policy else frozenset()))
     if gone:
         raise InputError(
-            f"The plan calls changes redundant, and the policy of the cluster no longer grants {gone[0][1]} to"
+            f"The plan calls changes redundant, but the policy of the cluster no longer grants {gone[0][1]} to"
             f" {gone[0][0]}.",
             hint="Make the plan again.",
         )
