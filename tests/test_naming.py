@@ -82,7 +82,7 @@ def test_the_local_cluster_distinguishes_the_names_that_the_client_distinguishes
     databases = ["Straße", "STRASSE", "Kelvin", "\u212aelvin"]
     world = build(databases, ["loader"], ())
     assert [world.database(name).name for name in databases] == databases
-    with pytest.raises(ValueError, match="differ in more than case"):
+    with pytest.raises(ValueError, match="differ by more than case"):
         build(["Ärger", "ÄRGER"], ["loader"], ())
 
 

@@ -37,7 +37,7 @@ PLAIN = [
     "AADSTS7000215: Invalid client secret provided.",
     'Authentication="Active Directory Managed Identity";User Id=c0c0c0c0-0000-4000-8000-c0c0c0c0c0c0',
     "The session needs a token: sign in. The password is not known.",
-    "A bearer token of this local cluster is needed.",
+    "A bearer token of this local cluster is required.",
     "significance=high, key: value, code=BadRequest",
 ]
 

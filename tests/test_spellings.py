@@ -191,12 +191,12 @@ def test_each_scope_of_a_script_that_fails_halfway_is_recorded_correctly_and_und
         (".execute database script with (ThrowOnErrors=maybe) <|\n.create table A (x: long)", "ThrowOnErrors"),
         (
             ".execute database script with (ThrowOnErrors=true, ContinueOnErrors=true) <|\n.create table A (x: long)",
-            "do not work together",
+            "cannot be combined",
         ),
-        (".execute database script <| print 1", "begins no command"),
-        (".execute database script <| // nothing", "holds no command"),
+        (".execute database script <| print 1", "must begin with a dot"),
+        (".execute database script <| // nothing", "contains no command"),
         (".execute database script", "<|"),
-        (".execute table script <| .show version", "not understood"),
+        (".execute table script <| .show version", "not recognised"),
     ],
 )
 def test_an_invalid_script_is_refused(session: Session, text: str, says: str) -> None:
@@ -212,7 +212,7 @@ def test_an_invalid_script_is_refused(session: Session, text: str, says: str) ->
             ".execute cluster script <| .alter database Other policy managed_identity '[]'",
             "Not a cluster-scope command",
         ),
-        (".execute database script <| .execute database script <| .create table A (x: long)", "no script"),
+        (".execute database script <| .execute database script <| .create table A (x: long)", "contain a script"),
     ],
 )
 def test_a_command_of_another_scope_fails_in_a_script(session: Session, text: str, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""A local cluster: it speaks the Kusto protocol on loopback and enforces the ManagedIdentity policy."""
+"""A local cluster that speaks the Kusto protocol on loopback and enforces the ManagedIdentity policy."""
 
 from collections.abc import Iterable
 from contextlib import ExitStack, closing
@@ -29,14 +29,17 @@ def start(
     port: int = 0,
     path: "str | PathLike[str] | None" = None,
 ) -> "LocalCluster":
-    """Start a cluster in this process; use it in a ``with`` statement, or call its ``stop``.
+    """Start a cluster in this process. Use it in a ``with`` statement, or call its ``stop`` method.
 
-    Without arguments it holds a small sample world, with a container of files. ``databases`` names empty databases without a policy instead;
-    ``identities`` are the managed identities that are assigned to it, names or ``Identity`` values, ``system`` being
-    the cluster's own; ``usages`` are those that it knows beyond the documented ten. Port 0 lets the system choose.
-    ``path`` is a folder that keeps the state: what is there already is opened again, and after a kill at any moment it
-    holds the state before a change or the one after it. Only this user may read it. Without ``path`` the state ends with
-    the cluster.
+    Without arguments, it contains a small sample world, including a container of files.
+
+    Args:
+        databases: The names of empty databases without a policy, instead of the sample world.
+        identities: The managed identities assigned to the cluster, as names or ``Identity`` values; ``system`` is its own.
+        usages: The usages that the cluster knows beyond the ten documented ones.
+        port: The port of the query endpoint; 0 lets the system choose.
+        path: A folder for the state, which only this user can read; a state that exists there is reopened. If the process is
+            killed, it contains the state before or after a change, never a mixture. Without it, the state ends with the cluster.
     """
     if not all(find_spec(module) for module in ("duckdb", "duckdb_kql", "re2", "tornado")):
         raise MissingExtraError("The local cluster is not installed.", hint="Run: pip install 'kqlmi[local]'")
@@ -62,13 +65,13 @@ def start(
 
 
 def _open(store: "Store", state: "State", given: list[str], *, is_sample: bool) -> None:
-    """Restore a state from what a folder keeps, or let the folder keep a new one."""
+    """Restore the state saved in a folder, or save a new one there."""
     from kqlmi.local import world  # heavy
 
     if store.exists and given:
         raise InputError(
-            f"The folder {store.folder} holds a cluster already, and {given[0]} would start another.",
-            hint="Start with the path alone, or with another one.",
+            f"The folder {store.folder} already contains a cluster, so {given[0]} cannot be specified.",
+            hint="Pass only path to open that cluster, or use another folder.",
         )
     if store.exists:
         store.restore(state)
@@ -81,14 +84,14 @@ def _open(store: "Store", state: "State", given: list[str], *, is_sample: bool) 
 
 
 def find() -> "Running | None":
-    """Return a running ``kqlmi local serve``, or None."""
+    """Return the cluster of a running ``kqlmi local serve``, or None."""
     from kqlmi.local import runtime  # seldom needed
 
     return runtime.find()
 
 
 def serve(*, port: int = 0) -> None:
-    """Run a cluster until it is interrupted; its URL and token are in a file that only this user can read."""
+    """Run a cluster until it is interrupted; its URL and token are written to a file that only this user can read."""
     from kqlmi.local import runtime  # seldom needed
 
     runtime.serve(lambda: start(port=port))

@@ -1,4 +1,4 @@
-"""A running local cluster, as Python holds it."""
+"""A running local cluster as a Python object."""
 
 import atexit
 import secrets
@@ -35,7 +35,7 @@ _ROLES = {
 
 
 class LocalCluster:
-    """A cluster on loopback; ``url`` is its address, ``token`` belongs to an AllDatabasesAdmin."""
+    """A cluster on loopback; ``url`` is its address, and ``token`` is that of an AllDatabasesAdmin."""
 
     subscription_id = resources.SUBSCRIPTION
     """The subscription that the cluster belongs to."""
@@ -45,7 +45,7 @@ class LocalCluster:
     def __init__(
         self, state: State, port: int, folder: TemporaryDirectory[str] | None = None, store: Store | None = None
     ) -> None:
-        """Serve a state on a port; 0 lets the system choose one. ``folder`` is removed with the cluster."""
+        """Serve a state on a port, or on any free port if 0. ``folder`` is removed when the cluster stops."""
         self._state = state
         self._folder, self._store = folder, store
         if store is not None:
@@ -54,11 +54,11 @@ class LocalCluster:
         self.url = state.url
         self._admin = Caller(new_app("kqlmi local admin"), frozenset({Role.ADMINS}))
         self._new_token(self._admin)
-        # DuckDB complains at exit about connections that are open.
+        # DuckDB complains at exit about open connections.
         atexit.register(self.stop)
 
     def __repr__(self) -> str:
-        """Return the address and never the token."""
+        """Return the address, never the token."""
         return f"<LocalCluster {self.url}{'' if self._server else ', stopped'}>"
 
     def __enter__(self) -> Self:
@@ -71,7 +71,7 @@ class LocalCluster:
 
     @property
     def token(self) -> str:
-        """The token of an AllDatabasesAdmin; looked up, so that what shows an object's attributes shows no token."""
+        """The token of an AllDatabasesAdmin; not stored as an attribute, so that a dump of the attributes does not reveal it."""
         return next(token for token, caller in self._state.callers.items() if caller is self._admin)
 
     @property
@@ -80,15 +80,15 @@ class LocalCluster:
         return self._state.world.identities
 
     def token_for(self, role: str, *, database: str | None = None) -> str:
-        """Return a token of a new principal that has a role.
+        """Return a token for a new principal with a role.
 
-        ``admin`` and ``monitor`` are AllDatabasesAdmin and AllDatabasesMonitor; ``viewer``, ``user``, ``ingestor``,
-        ``monitor`` and ``database admin`` with a database hold there only. Without one, a ``database admin`` is
-        Database Admin of each database that exists now, and the others hold for all databases.
+        ``admin`` and ``monitor`` are AllDatabasesAdmin and AllDatabasesMonitor. With a database, ``viewer``, ``user``,
+        ``ingestor``, ``monitor`` and ``database admin`` apply to it alone. Without one, ``database admin`` is Database Admin
+        of each database that exists now, and the other roles apply to all databases.
         """
         if role not in _ROLES or (role == "admin" and database is not None):
             allowed = ", ".join(name for name in _ROLES if name != "admin")
-            raise ValueError(f"role {role!r} with database {database!r}: the roles are admin (of all), {allowed}")
+            raise ValueError(f"role {role!r} with database {database!r}: use admin (all databases), {allowed}")
         principal = new_app(role if database is None else f"{role} of {database}")
         if database is None and role != "database admin":
             return self._new_token(Caller(principal, frozenset({_ROLES[role]})))
@@ -101,7 +101,7 @@ class LocalCluster:
 
     @property
     def ingest_url(self) -> str:
-        """The address for azure-kusto-ingest."""
+        """The address of the ingestion endpoint, for azure-kusto-ingest."""
         return self._state.ingest_url
 
     @property
@@ -111,36 +111,36 @@ class LocalCluster:
 
     @property
     def resource_id(self) -> str:
-        """The resource ID of the cluster, which stands for its system identity too."""
+        """The resource ID of the cluster; in a data connection, it denotes the system identity."""
         return resources.cluster_id(self._state.name)
 
     @property
     def arm_options(self) -> dict[str, Any]:
-        """Keyword arguments for the clients of azure-mgmt-kusto and azure-mgmt-msi, beside ``subscription_id``."""
+        """Keyword arguments for the clients of azure-mgmt-kusto and azure-mgmt-msi, in addition to ``subscription_id``."""
         return loopback.options(self.url, self.arm_token)
 
     @property
     def arm_token(self) -> str:
-        """The token for the routes of Azure Resource Manager, which opens no database."""
+        """The token for the Azure Resource Manager routes, which does not open databases."""
         return self._state.arm_token
 
     def arm_options_for(self, role: str) -> dict[str, Any]:
-        """Return ``arm_options`` of somebody who has the Azure role ``Reader`` on the cluster's resource group, or ``none``."""
+        """Return ``arm_options`` of a principal whose Azure role on the cluster's resource group is ``Reader`` or ``none``."""
         if role not in ARM_ROLES:
-            raise ValueError(f"role {role!r}: the roles are {', '.join(ARM_ROLES)}")
+            raise ValueError(f"role {role!r} does not exist; the roles are {', '.join(ARM_ROLES)}")
         token = secrets.token_urlsafe(32)
         with self._state.lock:
             self._state.arm_tokens = {**self._state.arm_tokens, token: role}
         return loopback.options(self.url, token)
 
     def hub(self, namespace: str, name: str) -> Hub:
-        """Return an event hub, which is made if it is not there."""
+        """Return an event hub, and create it if it does not exist."""
         return Hub(self._state, namespace, name)
 
     def add_storage(self, url: str, folder: str | PathLike[str]) -> None:
-        """Let a folder of this machine be a container, such as ``https://acct.blob.core.windows.net/data``.
+        """Use a folder of this machine as a container, such as ``https://acct.blob.core.windows.net/data``.
 
-        Nobody may open it before ``assign_role``. Nothing outside the folder is read or written.
+        No principal can open it until ``assign_role``. Nothing outside the folder is read or written.
         """
         path = Path(folder)
         if not path.is_dir():
@@ -148,14 +148,14 @@ class LocalCluster:
         self._change(lambda w: w.with_container(url, path))
 
     def assign_role(self, object_id: str, url: str, role: str) -> None:
-        """Assign an Azure role on a container or an event hub to a principal, such as ``Storage Blob Data Reader``.
+        """Assign an Azure role, such as ``Storage Blob Data Reader``, on a container or an event hub to a principal.
 
-        A hub is named by its resource ID, or as ``sb://namespace.servicebus.windows.net/hub``.
+        Specify a hub by its resource ID, or as ``sb://namespace.servicebus.windows.net/hub``.
         """
         self._change(lambda w: replace(w, azure_roles=w.azure_roles.assigned(object_id, url, role)))
 
     def unassign_role(self, object_id: str, url: str, role: str) -> None:
-        """Take an Azure role away from a principal."""
+        """Remove an Azure role from a principal."""
         self._change(lambda w: replace(w, azure_roles=w.azure_roles.unassigned(object_id, url, role)))
 
     def stop(self) -> None:
@@ -167,7 +167,7 @@ class LocalCluster:
         if self._folder is not None:
             self._folder.cleanup()
         if self._store is not None:
-            self._state.keep = lambda: None  # the folder may be another cluster's by now
+            self._state.keep = lambda: None  # another cluster may use the folder by now
             self._store.close()
 
     def _new_token(self, caller: Caller) -> str:
@@ -177,7 +177,7 @@ class LocalCluster:
         return token
 
     def _change(self, change: Callable[[World], World]) -> None:
-        """Change and keep the world; what the cluster would refuse is a wrong argument."""
+        """Change and save the world; raise an error of the cluster as ``InputError``."""
         try:
             self._state.change(change)
         except KustoError as error:
@@ -188,7 +188,7 @@ class LocalCluster:
 
 def _serve(state: State, port: int, uploads: Path | None) -> Server:
     if port not in range(_PORTS):
-        raise InputError(f"The port {port} does not exist.", hint=f"Choose one from 1 to {_PORTS - 1}, or 0 for any.")
+        raise InputError(f"The port {port} does not exist.", hint=f"Use 1 to {_PORTS - 1}, or 0 for any free port.")
     service = Service(state, uploads)
     try:
         return Server(service, port)
@@ -196,5 +196,5 @@ def _serve(state: State, port: int, uploads: Path | None) -> Server:
         service.close()
         why = (error.strerror or str(error)).partition(" (")[0]
         raise InputError(
-            f"The port {port} cannot be used: {why}.", hint="Choose another, or 0 for any that is free."
+            f"The port {port} cannot be used: {why}.", hint="Use another port, or 0 for any free port."
         ) from error

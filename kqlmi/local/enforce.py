@@ -1,4 +1,4 @@
-"""May this identity do this here? The one check, asked where a store is opened or a flow runs on somebody's behalf."""
+"""The access check for managed identities, made whenever storage is opened or a flow runs on their behalf."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,16 +14,16 @@ from kqlmi.model.workflows import WORKFLOWS, Workflow
 
 _WORKFLOWS = {workflow.id: workflow for workflow in WORKFLOWS}
 _ALL = "All"
-_OWN_WORDS = "(the wording is the local cluster's)"
+_OWN_WORDS = "(the local cluster's own wording)"
 DISABLED = "Authentication with a Managed Identity is disabled for this flow"
 
 
 @dataclass(frozen=True)
 class Use:
-    """What somebody is about to do, and in which database.
+    """An operation in a database for which access is checked.
 
-    ``flow`` is the ID of a workflow; any other word is a flow that takes no managed identity. ``principal`` is whom
-    ``;impersonate`` stands for; None where nobody asks, as in an unattended flow.
+    ``flow`` is the ID of a workflow; any other word is a flow that does not take a managed identity. ``principal`` is the
+    one that ``;impersonate`` refers to, or None in an unattended flow.
     """
 
     flow: str
@@ -32,7 +32,7 @@ class Use:
 
 
 def permit(state: State, use: Use, identity: str) -> Identity:
-    """Return the managed identity that an object ID or ``system`` names, or refuse it for this use."""
+    """Return the managed identity with an object ID or ``system``, or raise if it is not allowed for this use."""
     workflow = _WORKFLOWS.get(use.flow)
     if workflow is None:
         raise disabled(use.flow, identity, use.database)
@@ -47,22 +47,22 @@ def permit(state: State, use: Use, identity: str) -> Identity:
 
 
 def disabled(flow: str, identity: str, database: str = "") -> KustoError:
-    """Return the refusal of a flow that takes no managed identity, in the one sentence that is published."""
+    """Return the error for a flow that does not take a managed identity, in the only sentence that is published."""
     return _refused(Use(flow, database), identity, "flow", DISABLED)
 
 
 def permit_callout(state: State, use: Use, url: str) -> None:
-    """Refuse a URL that the callout policy does not let this flow call."""
+    """Raise if the callout policy does not allow this flow to call a URL."""
     workflow = _WORKFLOWS.get(use.flow)
     kind = workflow.callout if workflow else ""
     if kind and not callouts.permits(state.world.callouts, kind, url):
-        what = f"the callout policy of the cluster does not let '{kind}' call {url} {_OWN_WORDS}"
+        what = f"the callout policy of the cluster does not allow '{kind}' to call {url} {_OWN_WORDS}"
         raise _refused(use, "", "callout", what, {"calloutType": kind, "url": url})
 
 
 def refuse_role(use: Use, identity: str, who: str, *, roles: tuple[str, ...], url: str) -> KustoError:
-    """Return the refusal of a store for lack of an Azure role; the storage role is not the policy's matter."""
-    what = f"the storage refuses {who}: {roles[0]} is needed on {url} {_OWN_WORDS}"
+    """Return the error for a missing Azure role, which no policy of the cluster can grant."""
+    what = f"the storage refuses {who}: the role {roles[0]} is required on {url} {_OWN_WORDS}"
     return _refused(use, identity, "azure role", what, {"roles": list(roles), "url": url})
 
 
@@ -74,7 +74,7 @@ def _allows(policy: Policy | None, identity: Identity, workflow: Workflow) -> bo
 def _unassigned(state: State, identity: str) -> str:
     for one in state.world.identities:
         if one.client_id.lower() == identity.strip().lower():
-            hint = f"it is the client ID of '{one.display_name}', whose object ID is {one.object_id} {_OWN_WORDS}"
+            hint = f"that is the client ID of '{one.display_name}', whose object ID is {one.object_id} {_OWN_WORDS}"
             return f"no managed identity with the object ID '{identity}' is assigned to this cluster; {hint}"
     return f"the managed identity '{identity}' is not assigned to this cluster {_OWN_WORDS}"
 
@@ -84,12 +84,12 @@ def _ungranted(state: State, use: Use, workflow: Workflow, identity: Identity) -
     database = state.database(use.database)
     if not workflow.cluster_only:
         return f"{what}: neither the policy of the cluster nor that of the database '{database.name}' allows it {_OWN_WORDS}"
-    useless = ", and in that of a database it has no effect" if _allows(database.policy, identity, workflow) else ""
+    useless = ", and allowing it for a database has no effect" if _allows(database.policy, identity, workflow) else ""
     return f"{what}: the policy of the cluster does not allow it{useless} {_OWN_WORDS}"
 
 
 def _refused(use: Use, identity: str, missing: str, what: str, more: dict[str, Any] | None = None) -> KustoError:
-    """Return the refusal, with what is missing also for programs."""
+    """Return the error, with the missing prerequisite in ``details`` for programs."""
     workflow = _WORKFLOWS.get(use.flow)
     details: dict[str, Any] = {"missing": missing, "flow": use.flow, "identity": identity, "database": use.database}
     if workflow:
@@ -102,7 +102,7 @@ def _refused(use: Use, identity: str, missing: str, what: str, more: dict[str, A
     return KustoError(400, code, type_name, what, message="Access to an external resource was refused.", inner=inner)
 
 
-# The names that are known: an error code of ingestion, and an exception that a third party's comment names.
+# The only known names: an error code of ingestion, and an exception from a third party's comment.
 _KINDS = {
     "assignment": ("BadRequest_InvalidManagedIdentity", BAD_REQUEST),
     "grant": ("BadRequest_InvalidManagedIdentity", "ManagedIdentityNotAllowedByPolicyException"),

@@ -1,4 +1,4 @@
-"""The file by which ``connect("local")`` finds a cluster that a shell runs."""
+"""The file through which ``connect("local")`` finds a cluster that ``kqlmi local serve`` runs."""
 
 import contextlib
 import errno
@@ -29,7 +29,7 @@ _OTHERS = 0o077
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A cluster that runs in another process: where it is, and the tokens for it and for Azure Resource Manager's routes."""
+    """A cluster in another process: its addresses, and the tokens for it and for its Azure Resource Manager routes."""
 
     url: str
     token: str = field(repr=False)
@@ -39,15 +39,15 @@ class Running:
 
     @property
     def arm_options(self) -> dict[str, Any]:
-        """Keyword arguments for azure-mgmt clients, as a ``LocalCluster`` has them."""
+        """Keyword arguments for azure-mgmt clients, like those of a ``LocalCluster``."""
         return loopback.options(self.url, self.arm_token)
 
 
 def find() -> Running | None:
-    """Return a cluster that answers, or None where there is no file, or where nobody serves any more what it names.
+    """Return the running cluster, or None if there is no file or the cluster in it no longer responds.
 
     Raises:
-        InputError: The file is not one that ``serve`` wrote for this user.
+        InputError: The file was not written by ``serve`` for this user.
     """
     content = _read()
     if content is None:
@@ -55,19 +55,19 @@ def find() -> Running | None:
     try:
         found = Running(**json.loads(content))
     except (ValueError, TypeError, RecursionError):
-        raise _strange("is not one that kqlmi local serve wrote") from None  # what it holds may be a secret
+        raise _strange("was not written by kqlmi local serve") from None  # the content may be secret
     texts = asdict(found).values()
     if not all(isinstance(one, str) for one in texts) or not all(
         url.startswith(_HERE) for url in (found.url, found.ingest_url or _HERE)
     ):
-        raise _strange("is not one that kqlmi local serve wrote")
+        raise _strange("was not written by kqlmi local serve")
     return found if _answers(found) else None
 
 
 def _read() -> bytes | None:
-    """Return what the file holds: it names who gets a token and what is asked, so only this user may have written it."""
+    """Return the content of the file, if any; raise if another user can write it, as it names the server that gets the token."""
     try:
-        # A pipe would be waited for.
+        # Without O_NONBLOCK, opening a pipe would block.
         flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
         descriptor = os.open(path(), flags)
     except (FileNotFoundError, NotADirectoryError):
@@ -77,11 +77,11 @@ def _read() -> bytes | None:
     try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
-            raise _strange("is no ordinary file")
+            raise _strange("is not a regular file")
         if hasattr(os, "getuid") and found.st_uid != os.getuid():
-            raise _strange("belongs to somebody else")
+            raise _strange("belongs to another user")
         if os.name == "posix" and found.st_mode & _OTHERS:
-            raise _strange("may be read or written by others")
+            raise _strange("can be read or written by other users")
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             return file.read()
     finally:
@@ -90,16 +90,17 @@ def _read() -> bytes | None:
 
 def _strange(why: str) -> InputError:
     return InputError(
-        f"The file {path()}, which names the local cluster, {why}.",
-        hint="Delete it, or set XDG_RUNTIME_DIR to a folder that only you may use.",
+        f"The file of the local cluster, {path()}, {why}.",
+        hint="Delete it, or set XDG_RUNTIME_DIR to a folder that only you can use.",
     )
 
 
 def serve(start: Callable[[], LocalCluster]) -> None:
-    """Start a cluster unless one runs, write the file, and wait for an interrupt; then delete the file and stop."""
+    """Start a cluster unless one is running, write the file, and wait for an interrupt; then delete the file and stop."""
     if running := find():
         raise InputError(
-            f"A local cluster runs already at {running.url}.", hint="Join it by %kqlmi connect local, or stop it first."
+            f"A local cluster is already running at {running.url}.",
+            hint="Connect to it with %kqlmi connect local, or stop it first.",
         )
     with start() as cluster:
         try:
@@ -110,19 +111,19 @@ def serve(start: Callable[[], LocalCluster]) -> None:
                 hint="Set XDG_RUNTIME_DIR to a folder that you own.",
             ) from error
         try:
-            print(f"The local cluster runs at {cluster.url}", flush=True)  # noqa: T201 - the command's own output
-            print(f"Its token is in {path()}; stop it with Ctrl+C", flush=True)  # noqa: T201
+            print(f"The local cluster is running at {cluster.url}", flush=True)  # noqa: T201 - the command's own output
+            print(f"Its token is in {path()}. Press Ctrl+C to stop it.", flush=True)  # noqa: T201
             with contextlib.suppress(KeyboardInterrupt):
                 while True:
-                    time.sleep(3600)  # on Windows Ctrl+C ends a sleep, but not the wait for a lock
+                    time.sleep(3600)  # on Windows, Ctrl+C ends a sleep, but not a wait for a lock
         finally:
             _remove(cluster.token)
 
 
 def path() -> Path:
-    """Return where the file is."""
+    """Return the path of the file."""
     with warnings.catch_warnings():
-        # Without XDG_RUNTIME_DIR, as in many containers, it names a folder in the temporary one, and says so each time.
+        # Without XDG_RUNTIME_DIR, as in many containers, platformdirs uses a temporary folder and warns each time.
         warnings.simplefilter("ignore")
         return user_runtime_path("kqlmi", appauthor=False) / _NAME
 
@@ -136,7 +137,7 @@ def _write(cluster: LocalCluster) -> None:
 
 
 def _remove(token: str) -> None:
-    """Delete the file unless another cluster has written its own since."""
+    """Delete the file, unless another cluster has overwritten it since."""
     with contextlib.suppress(OSError, ValueError, InputError):
         if json.loads(_read() or b"{}").get("token") == token:
             path().unlink()
@@ -148,7 +149,7 @@ def _answers(found: Running) -> bool:
         data=json.dumps({"db": None, "csl": ".show version"}).encode(),
         headers={"Authorization": f"Bearer {found.token}", "Content-Type": "application/json"},
     )
-    # A proxy of the environment must see neither the request nor the token.
+    # A proxy from the environment must see neither the request nor the token.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(request, timeout=_SECONDS) as answer:

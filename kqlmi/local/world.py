@@ -1,4 +1,4 @@
-"""What a cluster holds at its start: the sample world, or what the caller names."""
+"""The initial content of a cluster: the sample world, or the databases and identities that the caller specifies."""
 
 import uuid
 import zipfile
@@ -24,7 +24,7 @@ _POLICIES = {
     "": """[
         {'ObjectId': 'system', 'AllowedUsages': 'ExternalTable, AutomatedFlows'},
         {'ObjectId': 'mi-ml-artifacts', 'AllowedUsages': 'SandboxArtifacts'}]""",
-    # The second entry repeats what the cluster grants.
+    # The second entry repeats a grant of the cluster policy.
     "Samples": """[
         {'ObjectId': 'mi-adx-ingest', 'AllowedUsages': 'NativeIngestion, DataConnection'},
         {'ObjectId': 'system', 'AllowedUsages': 'ExternalTable'}]""",
@@ -93,7 +93,7 @@ _HOLDERS = {
 
 
 def furnish(state: State, folder: Path) -> None:
-    """Put the files of the sample world into a folder, its container; the system identity may not open it."""
+    """Write the sample files to a folder, and add it as a container that the system identity may not open."""
     for path, content in _BLOBS.items():
         target = folder / path
         target.parent.mkdir(exist_ok=True)
@@ -107,7 +107,7 @@ def furnish(state: State, folder: Path) -> None:
 
 
 def build(databases: Iterable[str] | None, identities: Iterable[str | Identity] | None, usages: Iterable[str]) -> State:
-    """Return the state that a cluster starts with."""
+    """Return the initial state of a cluster."""
     assigned = _sample_identities() if identities is None else tuple(map(identities_module.as_identity, identities))
     known = (*(usage.name for usage in USAGES), *usages)
     _refuse_ambiguous(assigned, known)
@@ -130,20 +130,20 @@ def build(databases: Iterable[str] | None, identities: Iterable[str | Identity] 
 def _refuse_ambiguous(assigned: tuple[Identity, ...], known: tuple[str, ...]) -> None:
     object_ids = {one.object_id.lower() for one in assigned}
     if len(object_ids) < len(assigned) or sum(one.is_system for one in assigned) > 1:
-        raise ValueError("identities must have object IDs of their own, and one of them at most is the system identity")
+        raise ValueError("identities must have distinct object IDs, and at most one may be the system identity")
     if not all(usage.strip() and "," not in usage for usage in known):
-        raise ValueError("usages must not be empty, and must hold no comma")
+        raise ValueError("usages must not be empty or contain a comma")
 
 
 def _empty(names: Iterable[str]) -> list[Database]:
     databases = [Database(name) for name in names]
     if not all(one.name for one in databases) or len({key(one.name) for one in databases}) < len(databases):
-        raise ValueError("database names must not be empty, and must differ in more than case")
+        raise ValueError("database names must not be empty, and must differ by more than case")
     return databases
 
 
 def _stable(what: str) -> str:
-    """Return the same GUID at every start, so that notebooks keep their outputs."""
+    """Return a GUID that is the same at every start, so that notebook outputs do not change."""
     return str(uuid.uuid5(_NAMESPACE, what))
 
 

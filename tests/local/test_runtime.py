@@ -50,7 +50,7 @@ def test_a_running_cluster_is_found(file: Path, world: LocalCluster) -> None:
 def test_a_file_that_serve_did_not_write_is_refused_in_one_sentence(file: Path, content: str) -> None:
     written(file, content)
     refusal = refused()
-    assert "is not one that kqlmi local serve wrote" in str(refusal)
+    assert "was not written by kqlmi local serve" in str(refusal)
     assert "PLANTED" not in str(refusal)
 
 
@@ -70,11 +70,11 @@ def refused() -> InputError:
     [
         ("link", "is a link"),
         ("dangling link", "is a link"),
-        ("folder", "is no ordinary file"),
-        ("pipe", "is no ordinary file"),
-        ("readable", "may be read or written by others"),
-        ("writable", "may be read or written by others"),
-        ("foreign", "belongs to somebody else"),
+        ("folder", "is not a regular file"),
+        ("pipe", "is not a regular file"),
+        ("readable", "can be read or written by other users"),
+        ("writable", "can be read or written by other users"),
+        ("foreign", "belongs to another user"),
     ],
 )
 def test_a_file_that_another_user_could_have_written_is_refused(
@@ -133,7 +133,7 @@ def test_serve_writes_the_file_prints_where_and_cleans_up(tmp_path: Path) -> Non
         [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False, timeout=60
     )
     lines = done.stdout.splitlines()
-    assert lines[0].startswith("The local cluster runs at http://127.0.0.1:")
+    assert lines[0].startswith("The local cluster is running at http://127.0.0.1:")
     assert "file.json" in lines[1]
     token = lines[2].removeprefix("TOKEN ")
     assert lines[3] == "EXISTS False"
@@ -142,9 +142,9 @@ def test_serve_writes_the_file_prints_where_and_cleans_up(tmp_path: Path) -> Non
 
 def test_a_second_cluster_is_refused_and_leaves_the_file_of_the_first(file: Path, world: LocalCluster) -> None:
     runtime._write(world)
-    with pytest.raises(InputError, match=f"A local cluster runs already at {world.url}.") as refused:
+    with pytest.raises(InputError, match=f"A local cluster is already running at {world.url}.") as refused:
         local.serve()
-    assert refused.value.hint == "Join it by %kqlmi connect local, or stop it first."
+    assert refused.value.hint == "Connect to it with %kqlmi connect local, or stop it first."
     assert json.loads(file.read_text(encoding="utf-8"))["token"] == world.token
 
 

@@ -1,1 +1,1 @@
-"""What stands in for Azure beside Kusto."""
+"""Stand-ins for the Azure services around Kusto."""

@@ -1,4 +1,4 @@
-"""The Azure Resource Manager routes of the local cluster: its identities, those of its resource group, data connections."""
+"""The Azure Resource Manager routes of the local cluster: the cluster, managed identities and data connections."""
 
 import json
 import re
@@ -26,7 +26,7 @@ _NAME = re.compile(r"[A-Za-z0-9][\w. -]{0,127}", re.ASCII)
 
 @dataclass(frozen=True)
 class Request:
-    """A request: ``path`` holds what the route's pattern captured, in lower case where names have no case."""
+    """A request; ``path`` contains the segments that the route's pattern captured, by name."""
 
     state: State
     path: Mapping[str, str]
@@ -37,7 +37,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """A response; a 202 names where its operation is followed."""
+    """A response; the headers of a 202 contain the URL of its operation."""
 
     status: int = 200
     body: Any = None
@@ -49,7 +49,7 @@ _ROUTES: list[tuple[str, re.Pattern[str], Route]] = []
 
 
 def route(method: str, pattern: str) -> Callable[[Route], Route]:
-    """Register what answers a method and a path; ``{name}`` captures a part of it."""
+    """Register a function for a method and a path; ``{name}`` captures a segment of the path."""
     expression = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", pattern)
 
     def register(function: Route) -> Route:
@@ -60,10 +60,10 @@ def route(method: str, pattern: str) -> Callable[[Route], Route]:
 
 
 def require_role(role: str, method: str, path: str) -> None:
-    """Refuse what an Azure role does not allow: a ``Reader`` only reads, and ``none`` may do nothing."""
+    """Raise if an Azure role does not allow a method: ``Reader`` may only read, and ``none`` nothing."""
     if role == "none" or (role == "Reader" and method != "GET"):
         does = "read" if method == "GET" else "write"
-        what = f"The client has no authorization to perform action '{does}' over scope '{path}'."
+        what = f"The client does not have authorization to perform action '{does}' over scope '{path}'."
         raise ArmError(403, "AuthorizationFailed", what)
 
 
@@ -90,7 +90,7 @@ _CONNECTIONS = f"{_CLUSTERS}/{{cluster}}/databases/{{database}}/dataConnections"
 
 @route("GET", _CLUSTERS)
 def clusters(request: Request) -> Answer:
-    """Return the one cluster of the resource group."""
+    """Return the only cluster of the resource group."""
     return Answer(body={"value": [assignments.cluster_body(request.state)]})
 
 
@@ -102,14 +102,14 @@ def cluster(request: Request) -> Answer:
 
 @route("PATCH", f"{_CLUSTERS}/{{cluster}}")
 def update_cluster(request: Request) -> Answer:
-    """Change the identities of the cluster, and leave everything else."""
+    """Change the identities of the cluster, and nothing else."""
     block = request.body.get("identity")
     if other := request.body.keys() - {"identity", "location"}:
-        raise ArmError(400, "InvalidRequestContent", f"The local cluster changes no '{min(other)}', only the identity.")
+        raise ArmError(400, "InvalidRequestContent", f"Only the identity can be changed, not '{min(other)}'.")
     with request.state.lock:
         only = request.headers.get("If-Match", "*").strip('"')
         if only not in ("*", assignments.etag(request.state)):
-            raise ArmError(412, "PreconditionFailed", "The cluster is not the one that the If-Match header names.")
+            raise ArmError(412, "PreconditionFailed", "The ETag of the cluster does not match the If-Match header.")
         if block is not None:
             assigned = assignments.assigned(request.state, block)
             request.state.change(lambda w: replace(w, identities=assigned))
@@ -118,11 +118,11 @@ def update_cluster(request: Request) -> Answer:
 
 @route("GET", f"{_GROUP}/providers/Microsoft.Kusto/locations/{{location}}/operationResults/{{operation}}")
 def operation(request: Request) -> Answer:
-    """Return how an operation goes: it is in progress when it is asked first, and has succeeded afterwards."""
+    """Return the status of an operation: in progress at the first request, succeeded afterwards."""
     state, name = request.state, request.path["operation"]
     with state.lock:
         if name not in state.operations:
-            raise ArmError(404, "OperationNotFound", f"There is no operation {name}.")
+            raise ArmError(404, "OperationNotFound", f"The operation {name} does not exist.")
         status = state.operations[name]
         state.operations = {**state.operations, name: "Succeeded"}
     return Answer(body={"id": name, "name": name, "status": status}, headers={"Retry-After": "0"})
@@ -131,7 +131,7 @@ def operation(request: Request) -> Answer:
 @route("GET", f"/subscriptions/{{subscription}}{_IDENTITIES}")
 @route("GET", f"{_GROUP}{_IDENTITIES}")
 def identities(request: Request) -> Answer:
-    """Return the user-assigned identities of the resource group, whether they are assigned to the cluster or not."""
+    """Return the user-assigned identities of the resource group, whether or not they are assigned to the cluster."""
     shown = [assignments.identity_body(one) for one in request.state.world.user_assigned.values()]
     return Answer(body={"value": shown})
 
@@ -145,7 +145,7 @@ def identity(request: Request) -> Answer:
 
 @route("PUT", f"{_GROUP}{_IDENTITIES}/{{name}}")
 def create_identity(request: Request) -> Answer:
-    """Create a user-assigned identity; one that is there stays as it is."""
+    """Create a user-assigned identity; an existing one stays unchanged."""
     name = request.path["name"]
     if not _NAME.fullmatch(name) or not isinstance(request.body.get("location"), str):
         raise ArmError(400, "InvalidRequestContent", "A user-assigned identity needs a name and a location.")
@@ -159,7 +159,7 @@ def create_identity(request: Request) -> Answer:
 
 @route("DELETE", f"{_GROUP}{_IDENTITIES}/{{name}}")
 def delete_identity(request: Request) -> Answer:
-    """Delete a user-assigned identity; what names it in policies stays there."""
+    """Delete a user-assigned identity; policy entries that name it remain."""
     state, place = request.state, resources.identity_id(request.path["name"]).lower()
     with state.lock:
         if place not in state.world.user_assigned:
@@ -186,7 +186,7 @@ def data_connection(request: Request) -> Answer:
 
 @route("PUT", f"{_CONNECTIONS}/{{connection}}")
 def put_data_connection(request: Request) -> Answer:
-    """Create a data connection, or replace it."""
+    """Create or replace a data connection."""
     if unknown := request.body.keys() - {"kind", "location", "properties", "id", "name", "type"}:
         raise ArmError(400, "InvalidRequestContent", f"The body has an unknown property '{min(unknown)}'.")
     if not isinstance(request.body.get("location"), str):
@@ -196,7 +196,7 @@ def put_data_connection(request: Request) -> Answer:
 
 @route("PATCH", f"{_CONNECTIONS}/{{connection}}")
 def update_data_connection(request: Request) -> Answer:
-    """Change some properties of a data connection that is there."""
+    """Change some properties of an existing data connection."""
     existing = _existing(request)
     given = request.body.get("properties") or {}
     if not isinstance(given, dict):
@@ -213,7 +213,7 @@ def _keep(request: Request, body: dict[str, Any]) -> Answer:
     with state.lock:
         place = (key(made.database), name.lower())
         existing = state.world.connections.get(place)
-        # As documented, a new connection begins with the events that are sent from now on.
+        # Documented: a new connection starts with the events that are sent from now on.
         offset = existing.offset if existing and existing.hub == made.hub else len(state.world.hubs[made.hub])
         kept = replace(made, offset=offset)
         state.change(lambda w: replace(w, connections={**w.connections, place: kept}))
@@ -224,7 +224,7 @@ def _keep(request: Request, body: dict[str, Any]) -> Answer:
 def _existing(request: Request) -> DataConnection:
     place = (key(_database(request)), request.path["connection"].lower())
     if place not in request.state.world.connections:
-        raise ArmError(404, "ResourceNotFound", f"There is no data connection {request.path['connection']}.")
+        raise ArmError(404, "ResourceNotFound", f"The data connection {request.path['connection']} does not exist.")
     return request.state.world.connections[place]
 
 
@@ -259,7 +259,7 @@ def _require_own(state: State, captured: Mapping[str, str]) -> None:
     own = {"subscription": SUBSCRIPTION, "group": GROUP, "cluster": state.name}
     for name, wanted in own.items():
         if captured.get(name, wanted).lower() != wanted.lower():
-            raise ArmError(404, "ResourceNotFound", f"The local cluster knows no other {name} than {wanted}.")
+            raise ArmError(404, "ResourceNotFound", f"The local cluster has only the {name} {wanted}.")
 
 
 def _version(provider: str, query: Mapping[str, str]) -> str:
@@ -279,5 +279,5 @@ def _json(body: bytes) -> Any:
     except (ValueError, RecursionError) as error:
         raise ArmError(400, "InvalidRequestContent", f"The request is not JSON: {error}") from error
     if not isinstance(found, dict) or not lenient_json.is_text(found):
-        raise ArmError(400, "InvalidRequestContent", "The request must be a JSON object of whole characters.")
+        raise ArmError(400, "InvalidRequestContent", "The request must be a JSON object without unpaired surrogates.")
     return found

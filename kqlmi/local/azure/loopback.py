@@ -1,4 +1,4 @@
-"""What azure-mgmt clients need to talk to the local cluster: a credential, and how it travels over plain http."""
+"""Options with which azure-mgmt clients authenticate to the local cluster over plain http."""
 
 import time
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ _SCOPE = "https://management.azure.com/.default"
 
 @dataclass(frozen=True)
 class Credential:
-    """The one token of the local cluster's Azure Resource Manager routes, as a credential that never shows it."""
+    """A token of the local cluster's Azure Resource Manager routes, as a credential whose repr does not show it."""
 
     _token: str = field(repr=False)
 
@@ -23,7 +23,7 @@ class Credential:
 
 
 def options(url: str, token: str) -> dict[str, Any]:
-    """Return keyword arguments for azure-mgmt clients; their own authentication takes https only."""
+    """Return keyword arguments for azure-mgmt clients, whose own authentication accepts only https."""
     from azure.core.pipeline.policies import SansIOHTTPPolicy  # heavy
 
     class Bearer(SansIOHTTPPolicy[Any, Any]):

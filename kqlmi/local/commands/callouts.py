@@ -12,7 +12,7 @@ from kqlmi.local.values.principals import ADMIN, MONITOR
 
 
 def _show(call: Call) -> Rows:
-    """Return the callout policy, and a row for each rule that every cluster has."""
+    """Yield the callout policy, then a row for each predefined rule."""
     state = call.state
     children = lenient_json.dumps([database.name for database in state.world.databases.values()])
     yield ("CalloutPolicy", "", callouts.render(state.world.callouts), children, "Cluster")

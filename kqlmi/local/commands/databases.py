@@ -1,4 +1,4 @@
-"""Creating and dropping databases."""
+"""Commands that create and drop databases, and set their display names."""
 
 from dataclasses import replace
 
@@ -14,10 +14,10 @@ _PRETTY = "DatabaseName: string, PrettyName: string, Status: string"
 
 @command(".create database {name:database} [{ifnotexists}]", schema=_CREATED, needs=ADMIN, writes=True)
 def database_create(call: Call) -> Rows:
-    """Create a database without tables or policy, perhaps unless it is there."""
+    """Create a database without tables or policy; with ``ifnotexists``, keep an existing one."""
     name = call.args["database"]
     if not name or len(name) > _LONGEST_NAME:
-        raise bad_request(f"a database name has 1 to {_LONGEST_NAME} characters")
+        raise bad_request(f"a database name must have 1 to {_LONGEST_NAME} characters")
     state = call.state
     with state.lock:
         existing = state.world.databases.get(key(name))
@@ -47,7 +47,7 @@ def database_drop(call: Call) -> Rows:
     writes=True,
 )
 def database_pretty_name(call: Call) -> Rows:
-    """Set the name of a database for people, or drop it."""
+    """Set or drop the display name of a database."""
     pretty = call.args.get("pretty", "")
     with call.state.lock:
         database = call.allowed(ADMIN)

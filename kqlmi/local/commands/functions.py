@@ -1,4 +1,4 @@
-"""Stored functions: creating, showing and dropping them; they are understood when a query calls them."""
+"""Commands that create, show and drop stored functions, which are parsed only when a query calls them."""
 
 from functools import partial
 from typing import Any
@@ -21,7 +21,7 @@ def function_definition(reader: Reader, _verb: str) -> Function:
     """Take ``[with (…)] Name(parameters) { body }``."""
     properties = reader.properties() if reader.take("with") else {}
     if unknown := sorted(properties.keys() - _KNOWN):
-        raise bad_request(f"a function: the local cluster knows no property '{unknown[0]}'")
+        raise bad_request(f"the local cluster does not support the function property '{unknown[0]}'")
     name = reader.name()
     parameters, body = _bracketed(reader, "(", ")"), _bracketed(reader, "{", "}")
     texts = {one: Reader(properties[one]).strings() for one in ("folder", "docstring") if one in properties}
@@ -37,7 +37,7 @@ def function_definition(reader: Reader, _verb: str) -> Function:
     writes=True,
 )
 def function_define(call: Call) -> Rows:
-    """Define a function: one that is not there, one that is, or either; with ``ifnotexists``, one that is there stays."""
+    """Create or alter a function, depending on the verb; with ``ifnotexists``, keep an existing one."""
     function: Function = call.args["function"]
     name, verb = function.name, call.args["verb"]
     with call.state.lock:
@@ -71,7 +71,7 @@ def function_drop(call: Call) -> Rows:
 @command(".show functions", schema=_SCHEMA, name="functions_show")
 @command(".show function {name:function} [with {properties:properties}]", schema=_SCHEMA)
 def function_show(call: Call) -> Rows:
-    """Return one function or all, hidden strings masked; for one, a database admin may ask for its hidden strings."""
+    """Return one function or all with hidden strings masked; a database admin may request those of one unmasked."""
     database = call.allowed(READ_SCHEMA)
     if "function" not in call.args:
         return map(_row, database.functions.values())

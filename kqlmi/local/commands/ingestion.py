@@ -1,4 +1,4 @@
-"""The commands of the ingestion endpoint: what clients need to queue files, and queueing by a command."""
+"""The commands of the ingestion endpoint: resources for clients that queue files, and queueing by a command."""
 
 import secrets
 import uuid
@@ -40,7 +40,7 @@ _NAMED = {"EnableTracking": bool, "SkipBatching": bool, "CompressionFactor": flo
 
 @dataclass(frozen=True)
 class Listing:
-    """Which blobs are asked for."""
+    """A selection of blobs."""
 
     locations: tuple[Location, ...]
     suffix: str = ""
@@ -58,7 +58,7 @@ def blobs(reader: Reader, _verb: str) -> Listing:
         reader.expect("=")
         given[word] = _LISTED[word](reader)
     if len(locations) != 1 or any(location.impersonates for location in locations):
-        raise bad_request(".list blobs takes one connection string, and cannot impersonate: nobody is there later on")
+        raise bad_request(".list blobs takes one connection string, and cannot impersonate an absent caller")
     return Listing(locations, given.get("Suffix", ""), given.get("MaxFiles"), given.get("PathFormat", ""))
 
 
@@ -89,7 +89,7 @@ def target(reader: Reader, _verb: str) -> tuple[str | None, str]:
         reader.expect(")")
         reader.expect(".")
     table = reader.name()
-    while reader.peek().text in _NAMED:  # they change nothing that can be seen here
+    while reader.peek().text in _NAMED:  # accepted, without a visible effect here
         reader.next()
         reader.expect("=")
         reader.next()
@@ -98,7 +98,7 @@ def target(reader: Reader, _verb: str) -> tuple[str | None, str]:
 
 @command(".get ingestion resources", schema="ResourceTypeName: string, StorageRoot: string", endpoints=_HERE)
 def ingestion_resources_get(call: Call) -> Rows:
-    """Yield where clients upload files and queue them; a client wants one of each kind."""
+    """Yield the URLs where clients upload and queue files; a client requires one of each kind."""
     _require_ingestor(call)
     state = call.state
     for kind, name in _RESOURCES.items():
@@ -109,7 +109,7 @@ def ingestion_resources_get(call: Call) -> Rows:
 
 @command(".get kusto identity token", schema="AuthorizationContext: string", endpoints=_HERE)
 def kusto_identity_token_get(call: Call) -> Rows:
-    """Return what a queued message carries to say who asks."""
+    """Return a token that identifies the caller in a queued message."""
     _require_ingestor(call)
     token = secrets.token_urlsafe(32)
     with call.state.lock:
@@ -174,7 +174,7 @@ def _found(
 
 
 def _captured(listing: Listing, blob: Location) -> str:
-    """Return what the path of a blob says of the time when it was made."""
+    """Return the creation time in the path of a blob, as JSON."""
     found = partitions.values(_CREATED, listing.path_format, blob.path) if listing.path_format else None
     return lenient_json.dumps({"CreationTime": kusto_time.format_datetime(found["creationTime"])}) if found else "{}"
 

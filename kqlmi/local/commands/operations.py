@@ -1,4 +1,4 @@
-"""The log of operations: the management commands that ran or run, and what those gave that keep it."""
+"""Commands that show past and running management commands, called operations, and their stored results."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def _operation(reader: Reader, _verb: str) -> str:
 
 @shape("operations")
 def _operations(reader: Reader, verb: str) -> tuple[str, ...]:
-    """Take an ID, or several in brackets."""
+    """Take an ID, or several in parentheses."""
     if reader.peek().text != "(":
         return (_operation(reader, verb),)
     return listed(reader, lambda: _operation(reader, verb))
@@ -36,18 +36,18 @@ def _operations(reader: Reader, verb: str) -> tuple[str, ...]:
     "Principal: string, User: string, AdminEpochStartTime: datetime, VirtualCluster: string",
 )
 def operations_show(call: Call) -> Rows:
-    """Return the operations that the caller started, or may monitor; the latest state of each."""
+    """Return the latest state of the operations that the caller started or may monitor."""
     wanted = call.args.get("ids")
     return [_row(run) for run in _seen(call) if wanted is None or run.operation_id in wanted]
 
 
 @command(".show operation {operation:id} details", schema="Result: dynamic")
 def operation_details_show(call: Call) -> Table:
-    """Return what an operation gave that has completed and kept it."""
+    """Return the stored result of a completed operation."""
     for run in _seen(call):
         if run.operation_id == call.args["id"] and run.state == "Completed" and run.details:
             return run.details
-    raise bad_request(f"no operation {call.args['id']} has completed and kept its results")
+    raise bad_request(f"there is no completed operation {call.args['id']} with stored results")
 
 
 def _seen(call: Call) -> list[Run]:

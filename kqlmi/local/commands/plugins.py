@@ -1,4 +1,4 @@
-"""Plugins that are off until somebody enables them."""
+"""Commands for plugins, which are off until enabled."""
 
 from dataclasses import replace
 
@@ -26,9 +26,9 @@ def plugins_show(call: Call) -> Rows:
     writes=True,
 )
 def plugin_switch(call: Call) -> Rows:
-    """Enable a plugin, or disable it; on a real cluster, the portal or Azure Resource Manager sets that of python."""
+    """Enable or disable a plugin; on a real cluster, python is set in the portal or by Azure Resource Manager."""
     name, enables = call.args["plugin"], call.args["verb"] == "enable"
     if name not in _KNOWN:
-        raise bad_request(f"the local cluster has no plugin '{name}' to enable or disable")
+        raise bad_request(f"the local cluster cannot enable or disable the plugin '{name}', only {', '.join(_KNOWN)}")
     call.state.change(lambda w: replace(w, plugins=w.plugins | {name} if enables else w.plugins - {name}))
     return plugins_show(call)

@@ -1,4 +1,4 @@
-"""What ran, what runs, and what changed."""
+"""Commands that show requests and the journal, and cancel queries."""
 
 from collections.abc import Iterable
 from typing import Any, TypeVar
@@ -41,7 +41,7 @@ def queries_show(call: Call) -> Rows:
 
 @command(".show running queries", schema=_QUERIES)
 def running_queries_show(call: Call) -> Rows:
-    """Return the queries that run."""
+    """Return the running queries."""
     runs = call.state.activity.running()
     return _shown(_QUERIES, [run for run in allowed(call, runs) if run.is_query])
 
@@ -66,7 +66,7 @@ def commands_and_queries_show(call: Call) -> Rows:
     "OriginalEntityVersion: string",
 )
 def journal_show(call: Call) -> Rows:
-    """Return the changes that the caller made, and those of what it administers."""
+    """Return the changes that the caller made, and those in databases that it administers."""
     return map(_journal_row, allowed(call, call.state.world.journal, ADMIN))
 
 
@@ -75,9 +75,9 @@ def journal_show(call: Call) -> Rows:
     schema="ClientRequestId: string, ReasonPhrase: string, RunningQueryCanceled: bool",
 )
 def query_cancel(call: Call) -> Rows:
-    """End the running queries that have a client request ID."""
+    """Cancel the running queries with a client request ID."""
     wanted, reason = call.args["id"], call.args.get("reason", "")
-    # Those of others are as if they did not run.
+    # The queries of others are reported as not running.
     seen = allowed(call, call.state.activity.running(), ADMIN)
     running = [run for run in seen if run.is_query and run.client_request_id == wanted]
     for run in running:
@@ -105,7 +105,7 @@ def _shown(schema: str, runs: list[Run]) -> Rows:
 
 
 def _run(run: Run) -> dict[str, Any]:
-    """Return what is known of a request; the rest is not measured, and null."""
+    """Return the known columns of a request; the others are not measured, and are null."""
     ended = run.ended or run.started
     return {
         "ClientActivityId": run.client_request_id,

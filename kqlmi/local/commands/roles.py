@@ -1,4 +1,4 @@
-"""Security roles of databases, tables, external tables and functions: granting, taking away, showing."""
+"""Commands that grant, revoke and show security roles of databases, tables, external tables and functions."""
 
 from dataclasses import dataclass, replace
 
@@ -15,7 +15,7 @@ _SCHEMA = (
     "Notes: string, RoleAssignmentIdentifier: string"
 )
 _OWN = "Scope: string, DisplayName: string, AADObjectID: string, Role: string"
-# What has roles, which ones, and where a database keeps it.
+# The name of each securable in role names, its roles, and its collection in a database.
 _SECURABLES = {
     "database": ("Database", tuple(Role), ""),
     "table": ("Table", (Role.ADMINS, Role.INGESTORS), "tables"),
@@ -26,7 +26,7 @@ _SECURABLES = {
 
 @dataclass(frozen=True)
 class Securable:
-    """What a role is held in; ``kind`` is written as in the names of roles."""
+    """An object in which principals have roles; ``kind`` is spelled as in the names of roles."""
 
     kind: str
     name: str
@@ -35,11 +35,11 @@ class Securable:
 
     @property
     def entity(self) -> str:
-        """What the grants of a database call it; a database itself is called nothing."""
+        """The name used in the grants of a database; empty for the database itself."""
         return f"{self.kind} {self.name}" if self.collection else ""
 
     def open(self, call: Call, roles: frozenset[Role]) -> Database:
-        """Return its database, where the caller has one of the roles there or in the entity."""
+        """Return its database if the caller has one of the roles there or in the entity."""
         if not self.collection:
             return call.allowed(roles, database=self.name)
         database = call.allowed(roles, self.entity)
@@ -81,15 +81,15 @@ def _note(reader: Reader, _verb: str) -> tuple[bool, str]:
     writes=True,
 )
 def principals_change(call: Call) -> Rows:
-    """Grant a role to principals, or revoke it from them; where it is set, all others lose it."""
+    """Grant a role to principals, revoke it from them, or set it for exactly these."""
     state, of, role, verb = call.state, call.args["of"], call.args["role"], call.args["verb"]
     skips, note = call.args["note"]
     if role not in of.roles:
-        raise bad_request(f"a role of a {of.kind.lower()} is one of {', '.join(of.roles)}")
+        raise bad_request(f"{of.kind.lower()} '{of.name}' has no role {role}, only {', '.join(of.roles)}")
     with state.lock:
         database = of.open(call, ADMIN)
         named = tuple(Grant(role, _parsed(call, text), of.entity, note) for text in call.args["principals"])
-        # A role that is set loses all its principals first, and else only those that are named.
+        # ``set`` first removes all principals from the role, other verbs only the named ones.
         rest = tuple(
             one
             for one in database.grants
@@ -103,7 +103,7 @@ def principals_change(call: Call) -> Rows:
 
 @command(".show {securable:of} principals", ".show {securable:of} {role:role}", schema=_SCHEMA)
 def principals_show(call: Call) -> Rows:
-    """Return the principals that have roles, or one role."""
+    """Return the principals with any role, or with one."""
     return _rows(call.args["of"].open(call, MONITOR), call.args["of"], call.args.get("role"))
 
 
@@ -114,7 +114,7 @@ def principal_roles_show(call: Call) -> Rows:
     for role in sorted(call.caller.roles):
         yield ("Cluster", caller.display_name, caller.object_id, f"AllDatabases{role.title}")
     for database in call.state.world.databases.values():
-        yield from _held(database, caller, None)
+        yield from _roles_in(database, caller, None)
 
 
 @command(
@@ -122,13 +122,13 @@ def principal_roles_show(call: Call) -> Rows:
 )
 @command(".show {securable:of} principal roles", schema=_OWN)
 def roles_of_principal_show(call: Call) -> Rows:
-    """Return the roles of a principal, where the caller may see permissions; its own it sees everywhere."""
+    """Return the roles of a principal in the databases whose permissions the caller may see; its own in all databases."""
     of: Securable | None = call.args.get("of")
     principal = _parsed(call, call.args["principal"]) if "principal" in call.args else call.caller.principal
     is_own = principal.is_same(call.caller.principal)
     for one in call.state.world.databases.values():
         if is_own or call.state.roles(call.caller, one) & MONITOR:
-            yield from _held(one, principal, of)
+            yield from _roles_in(one, principal, of)
 
 
 def _parsed(call: Call, text: str) -> Principal:
@@ -151,8 +151,8 @@ def _rows(database: Database, of: Securable, role: Role | None) -> Rows:
             yield (_role(database, grant), *named, grant.note, "")
 
 
-def _held(database: Database, principal: Principal, of: Securable | None) -> Rows:
-    """Yield the roles of a principal in a database, or in one thing."""
+def _roles_in(database: Database, principal: Principal, of: Securable | None) -> Rows:
+    """Yield the roles of a principal in a database, or only in one securable."""
     wanted = f"{of.kind} {of.name}".lower() if of else ""
     for grant in database.grants:
         scope = grant.entity or f"Database {database.name}"

@@ -1,4 +1,4 @@
-"""What a database is made of, as rows and as a script."""
+"""Commands that show the schema of databases, as rows and as a script, and failed ingestions."""
 
 from collections.abc import Iterable, Iterator
 
@@ -36,7 +36,7 @@ def databases_entities_show(call: Call) -> Rows:
 
 @command(".show database {name:database} schema as csl script", schema="DatabaseSchemaScript: string")
 def database_schema_script_show(call: Call) -> Rows:
-    """Return the commands that make the database again, hidden strings masked."""
+    """Return the commands that recreate the database, with hidden strings masked."""
     database = call.allowed(READ_SCHEMA)
     return [(text,) for text in script(database)]
 
@@ -49,7 +49,7 @@ def database_schema_script_show(call: Call) -> Rows:
     "IngestionProperties: string",
 )
 def ingestion_failures_show(call: Call) -> Rows:
-    """Yield the ingestions that failed, in the databases that the caller may see."""
+    """Yield the failed ingestions in the databases that the caller may see."""
     visible = {database.name for database in call.state.visible(call.caller)}
     for one in call.state.world.ingestion_failures:
         if one.database in visible:
@@ -62,7 +62,7 @@ def ingestion_failures_show(call: Call) -> Rows:
 
 
 def script(database: Database) -> Iterator[str]:
-    """Yield the commands that make the tables, functions, exports and policies of a database."""
+    """Yield the commands that create the tables, functions, exports and policies of a database."""
     for name, table in database.tables.items():
         yield f".create-merge table {_name(name)} ({_declared(table.columns)})"
     for function in database.functions.values():

@@ -1,4 +1,4 @@
-"""Scripts: several commands in one, at the scope of a database or of the cluster."""
+"""Scripts, which run several commands at the scope of a database or of the cluster."""
 
 import uuid
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ _BOOLEANS = {"true": True, "false": False}
 )
 @command(f".execute database script {_SCRIPT}", schema=_SCHEMA, name="database_script_execute", writes=True)
 def script_execute(call: Call) -> Rows:
-    """Run commands one after another, of the database in context or of the cluster; each has a row, and none is reverted."""
+    """Run the commands of a script in order and return a row for each; a failure does not revert the others."""
     if "cluster" not in call.args:
         call.allowed(ADMIN)
     options = _options(call.args.get("properties", {}))
@@ -41,8 +41,8 @@ def script_execute(call: Call) -> Rows:
             if options.get("throwonerrors"):
                 raise
             result, reason = "Failed", error.detail
-            # That what follows has a row too is documented; the words are the local cluster's.
-            stopped = "" if options.get("continueonerrors") else "A command before it failed."
+            # Documented: the commands that follow have rows too. The wording is the local cluster's.
+            stopped = "" if options.get("continueonerrors") else "A preceding command failed."
         rows.append((str(uuid.uuid4()), kind, mask_hidden(text), result, reason))
     return rows
 
@@ -51,7 +51,7 @@ def _run_one(call: Call, matched: Matched, text: str) -> None:
     scope = "cluster" if "cluster" in call.args else "database"
     verb, subject = _head(text)
     if verb == "execute":
-        raise bad_request("a script holds no script")
+        raise bad_request("a script cannot contain a script")
     if (subject == "cluster") != (scope == "cluster"):
         raise bad_request(f"Not a {scope}-scope command")
     outer = call.run
@@ -67,7 +67,7 @@ def _run_one(call: Call, matched: Matched, text: str) -> None:
 
 
 def _head(text: str) -> tuple[str, str]:
-    """Return the verb of a command and the word behind it."""
+    """Return the verb of a command and the word after it."""
     _dot, verb, *rest = (token.text for _, token in zip(range(20), tokens(text), strict=False))
     while rest[:1] == ["-"]:
         verb, rest = f"{verb}-{rest[1]}", rest[2:]
@@ -78,15 +78,15 @@ def _options(given: dict[str, str]) -> dict[str, bool]:
     found = {}
     for name, text in given.items():
         if name not in _OPTIONS or text not in _BOOLEANS:
-            raise bad_request(f"a script has no property {name} = {text}; it has ContinueOnErrors and ThrowOnErrors")
+            raise bad_request(f"a script has no property {name} = {text}; use ContinueOnErrors or ThrowOnErrors = true")
         found[name] = _BOOLEANS[text]
     if len(found) > 1:
-        raise bad_request("ContinueOnErrors and ThrowOnErrors do not work together")
+        raise bad_request("ContinueOnErrors and ThrowOnErrors cannot be combined")
     return found
 
 
 def _commands(text: str) -> Iterator[str]:
-    """Yield the commands of a script: each begins with a dot, first on its line and in no brackets."""
+    """Yield the commands of a script; each begins with a dot at the start of a line and outside brackets."""
     start, end, depth = -1, 0, 0
     for token in tokens(text):
         gap = text[end : token.start]
@@ -96,10 +96,10 @@ def _commands(text: str) -> Iterator[str]:
                 yield text[start:end]
             start = token.start
         elif start < 0:
-            raise syntax_error(f"{token.text[:40]!r} begins no command of the script; each begins with a dot")
+            raise syntax_error(f"a command of a script must begin with a dot, not {token.text[:40]!r}")
         elif token.kind is Kind.SYMBOL:
             depth = max(0, depth + (token.text in "([{") - (token.text in ")]}"))
         end = token.end
     if start < 0:
-        raise syntax_error("the script holds no command")
+        raise syntax_error("the script contains no command")
     yield text[start:end]

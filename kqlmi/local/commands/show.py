@@ -1,4 +1,4 @@
-"""What the cluster is and holds."""
+"""Commands that show the cluster, its version, its databases and their tables."""
 
 import os
 import platform
@@ -34,7 +34,7 @@ def databases_show(call: Call) -> Rows:
     endpoints=tuple(Endpoint),
 )
 def version_show(call: Call) -> Rows:
-    """Yield that this is kqlmi's local cluster, and its version."""
+    """Yield the version of kqlmi, and that this is its local cluster."""
     version = metadata.version("kqlmi")
     yield (version, call.state.started, _SERVICES[call.endpoint], f"kqlmi local cluster {version}")
 
@@ -46,7 +46,7 @@ def version_show(call: Call) -> Rows:
     needs=MONITOR,
 )
 def cluster_show(call: Call) -> Rows:
-    """Yield the one node of the cluster; its memory is not measured."""
+    """Yield the only node of the cluster, whose memory is not measured."""
     state = call.state
     where = f"Python {platform.python_version()} on {platform.system()}"
     yield ("KEngine000000", state.url, state.name, state.started, True, None, None, os.cpu_count(), where)

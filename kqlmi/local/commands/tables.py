@@ -1,4 +1,4 @@
-"""Creating, filling and dropping tables."""
+"""Commands that create, fill and drop tables."""
 
 import uuid
 
@@ -15,14 +15,14 @@ _EXTENT = "ExtentId: guid, OriginalSize: long, ExtentSize: long, ColumnSize: lon
 _INGESTED = "ExtentId: guid, ItemLoaded: string, Duration: string, HasErrors: string, OperationId: guid"
 _CREATED = "TableName: string, Schema: string, DatabaseName: string, Folder: string, DocString: string"
 _QUERY = "{async:async} {name:table} [with {properties:properties}] {rest:query}"
-# Whether the table must be new; None where it may be.
+# True if the table must be new, False if it must exist, None if either is allowed.
 _CREATES = {"set-or-append": None, "set": True, "append": False, "set-or-replace": None}
 _REMAINING = "TableName: string, DatabaseName: string"
 
 
 @command(".create table {name:table} {schema:columns}", schema=_CREATED, writes=True)
 def table_create(call: Call) -> Rows:
-    """Create a table; one of the same schema may be there already."""
+    """Create a table, or keep an existing one with the same schema."""
     name, columns = call.args["table"], call.args["columns"]
     with call.state.lock:
         database = call.allowed(CREATE, f"Table {name}")
@@ -36,7 +36,7 @@ def table_create(call: Call) -> Rows:
 
 @command(".create-merge table {name:table} {schema:columns}", schema=_CREATED, writes=True)
 def table_create_merge(call: Call) -> Rows:
-    """Create a table, or add the columns that it lacks; in the rows that it holds these are null."""
+    """Create a table, or add the missing columns to it, with null in the existing rows."""
     name, columns = call.args["table"], call.args["columns"]
     with call.state.lock:
         database = call.allowed(CREATE, f"Table {name}")
@@ -72,7 +72,7 @@ def table_drop(call: Call) -> Rows:
 
 @command(*(f".{verb} {_QUERY}" for verb in _CREATES), schema=_EXTENT, name="table_{verb}", writes=True)
 def table_from_query(call: Call) -> Rows:
-    """Put the rows of a query into a table: one that must be new, one that must be there, or either; or in place of its own."""
+    """Append the result of a query to a table, or replace its rows; the verb decides whether the table must exist."""
     creates, replaces = _CREATES[call.args["verb"]], call.args["verb"] == "set-or-replace"
     allowed(call, call.args["table"], creates=creates, replaces=replaces)
     transfer.require(call.args.get("properties", {}), ingestion.INVISIBLE, others=ingestion.UNSUPPORTED)
@@ -86,7 +86,7 @@ def table_from_query(call: Call) -> Rows:
 
 @command(".ingest inline into table {name:table} {rest:data}", schema=_INGESTED, writes=True)
 def table_ingest_inline(call: Call) -> Rows:
-    """Append rows that the command itself holds as CSV."""
+    """Append the rows that the command itself contains as CSV."""
     name = call.args["table"]
     table = call.allowed(INGEST, f"Table {name}").table(name)
     rows = formats.rows(call.args["data"].lstrip(), "csv", table.columns)

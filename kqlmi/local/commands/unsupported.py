@@ -1,4 +1,4 @@
-"""Commands that are documented and not carried out: a row each, by how they begin."""
+"""Documented commands that the local cluster does not support, by their beginnings."""
 
 from kqlmi.local.dispatch.registry import known, shape
 from kqlmi.local.language.reader import Reader
@@ -34,7 +34,7 @@ _ROWS = {
     "operations of queued ingestion": ".show queued ingestion; .cancel queued ingestion",
     "failures of streaming ingestion": ".show streamingingestion",
     "the schema cache of ingestion": ".clear database cache; .clear cluster cache",
-    "the cancellation of operations": ".cancel operation",
+    "cancelling operations": ".cancel operation",
     "extents": """
         .show cluster extents; .show database [{known_name:_}] extents; .show table {name:_} extents; .show extents;
         .show tables {names:_} extents; .drop extents; .drop extent; .move extents; .move async extents;
@@ -46,10 +46,10 @@ _ROWS = {
         .add database {name:_} unrestrictedviewers; .drop database {name:_} unrestrictedviewers;
         .set database {name:_} unrestrictedviewers; .show database {name:_} unrestrictedviewers""",
     "the principals of a cluster": ".show cluster principals; .add cluster; .drop cluster; .set cluster",
-    "the access of a principal": ".show principal access",
+    "showing the access of a principal": ".show principal access",
     "rows in brackets": ".ingest inline into table {name:_} {known_bracket:_}",
     "schemas as JSON": ".show external table {name:_} schema as json; .show table {name:_} schema as json",
-    "the capacity": ".show capacity",
+    "showing capacity": ".show capacity",
     "containers for exports": ".show export containers",
     "follower databases": ".show follower; .alter follower; .alter-merge follower; .add follower; .drop follower",
     "stored query results": ".set stored_query_result; .set-or-replace stored_query_result; .show stored_query_results",
@@ -59,10 +59,10 @@ _ROWS = {
         .drop entity_group; .show entity_group; .show entity_groups""",
     "workload groups": ".create-or-alter workload_group; .alter-merge workload_group; .show workload_groups",
     "purges": ".purge; .show purges; .delete table {name:_} records; .delete async table {name:_} records",
-    "changes of columns": """
+    "changes to columns": """
         .alter column; .drop column; .rename column; .rename columns; .alter table {name:_} {schema:_};
         .alter-merge table {name:_} {schema:_}; .drop table {name:_} columns; .alter table {name:_} column-docstrings""",
-    "changes of tables": """
+    "changes to tables": """
         .rename table; .rename tables; .undo drop table; .clear table; .create tables; .create-merge tables; .drop tables;
         .alter table {name:_} docstring; .alter table {name:_} folder; .alter function {name:_} docstring;
         .alter function {name:_} folder; .create function ifnotexists {name:_} docstring""",
@@ -71,7 +71,7 @@ _ROWS = {
 
 @shape("known_name")
 def _name(reader: Reader, _verb: str) -> str:
-    """Take a name, of a database's entity too, or ``*``."""
+    """Take a name, which may be qualified, or ``*``."""
     if reader.take("*"):
         return "*"
     name = reader.name({"policy", "extents", "operations", "ingestion"})

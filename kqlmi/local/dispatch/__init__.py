@@ -1,1 +1,1 @@
-"""How a command is declared, found by its text, and called."""
+"""The declaration, matching and calling of management commands."""

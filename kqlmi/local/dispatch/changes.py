@@ -1,4 +1,4 @@
-"""Changes of what a cluster keeps, each with its entry in the journal."""
+"""Changes to the state of a cluster, each with its entry in the journal."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,7 +11,7 @@ from kqlmi.local.state.state import Database, with_entry
 def put(
     call: Call, database: Database, name: str, value: Any, *, event: str, kind: str, shown: Callable[[Any], str]
 ) -> Database:
-    """Keep an entity of a database in its collection ``kind``, or drop it where it is None; ``shown`` is for the journal."""
+    """Store an entity in the collection ``kind`` of a database, or drop it if None; ``shown`` renders it for the journal."""
     entries = getattr(database, kind)
     collection: dict[str, Any] = {kind: with_entry(entries, name, value)}
     changed = call.state.put(replace(database, **collection))
@@ -21,7 +21,7 @@ def put(
 
 
 def put_policy(call: Call, kind: str, change: Callable[[Any], Any], entity: str, shown: Callable[[Any], str]) -> None:
-    """Keep what ``change`` makes of a policy of the cluster."""
+    """Replace a policy of the cluster with the result of ``change``."""
     with call.state.lock:
         current = getattr(call.state.world, kind)
         changed = change(current)

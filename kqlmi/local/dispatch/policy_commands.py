@@ -25,10 +25,10 @@ def policy_commands(
     needs: tuple[frozenset[Role], frozenset[Role]] = (frozenset(), frozenset()),
     long: bool = False,
 ) -> None:
-    """Register the commands of a policy, which ``policy`` names as a pattern does; that of an entity is deleted by name.
+    """Register the commands of a policy; ``policy`` is its pattern, whose optional parts are required in ``.delete``.
 
-    ``put`` is called with what makes the new policy of the one that is there, and answers with the rows of the new one.
-    ``needs`` is who may show and who may change it; a policy of a database or an entity asks for that itself.
+    ``put`` receives a function that turns the current policy into the new one, and returns the rows of the new one.
+    ``needs`` are the cluster roles that may show and change it; for roles in a database or an entity, ``show`` and ``put`` check.
     """
     shows, changes = needs
     payload, deleted = f"{policy} {{string:payload}}", policy.translate(_OPTIONAL)

@@ -1,4 +1,4 @@
-"""How a command is declared, found by its text, and called."""
+"""The registry of management commands: their declaration, matching and calling."""
 
 import logging
 import re
@@ -27,7 +27,7 @@ Answer = TypeVar("Answer", bound=Callable[["Call"], Rows | Table])
 
 
 class Endpoint(StrEnum):
-    """The two services of a cluster, each at a URL of its own."""
+    """The two services of a cluster, each at its own URL."""
 
     QUERY = "query"
     INGEST = "ingest"
@@ -35,7 +35,7 @@ class Endpoint(StrEnum):
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a command: its arguments, who calls, and where."""
+    """A call of a command: its arguments, its caller, and its context."""
 
     queries: Queries
     caller: Caller
@@ -53,36 +53,36 @@ class Call:
         return self.queries.state
 
     def allowed(self, roles: frozenset[Role], entity: str = "", *, database: str | None = None) -> Database:
-        """Return the database that the command names, or the one in context, where the caller has one of the roles.
+        """Return the database that the command names, or the one in context, if the caller has one of the roles.
 
-        An admin of the ``entity`` that the command is about, such as ``Table T``, has every role there. The refusal is
-        the same whether the database, and what it is about, exists or not.
+        Roles in the ``entity`` that the command is about, such as ``Table T``, count too. The error is the same whether
+        or not the database and the entity exist.
         """
         name = self.args.get("database", database)
         if name is None:
             try:
                 name = self.queries.context(self.caller, self.context_name)
-            except KustoError:  # the caller may see no database
+            except KustoError:  # the caller cannot see any database
                 self.require(roles)
                 raise
         self.require(roles, self.state.world.databases.get(key(name)), entity)
         return self.state.database(name)
 
     def require(self, roles: frozenset[Role], database: Database | None = None, entity: str = "") -> None:
-        """Refuse the caller unless it has one of the roles, in a database or one of its entities or for the cluster."""
+        """Raise unless the caller has one of the roles: in the cluster, in a database or in one of its entities."""
         if not self.state.roles(self.caller, database, entity) & roles:
             raise forbidden_operation(self.caller.principal.fqn, self.operation, self.state.url)
 
     def queried(self) -> Table:
-        """Return the rows of the query that the command holds."""
+        """Return the result of the query that the command contains."""
         return self.queries.first(
             self.args["query"], self.caller, self.context_name, run=self.run, seconds=self.seconds
         )
 
     def later(self, work: Callable[["Call"], Rows]) -> Rows:
-        """Do the work of a command, or let it begin in the background where the command says ``async``.
+        """Do the work of a command and return its rows; if ``async``, do it in the background and return the operation's ID.
 
-        What the caller may do is asked before. The operation's ID is the whole answer then.
+        Check the caller's roles before this call.
         """
         given = self.args.get("properties", {}).get("persistdetails", "").strip("'\"").lower()
         is_async = self.args.get("async", False)
@@ -104,7 +104,7 @@ class Call:
                 do()
             except KustoError as error:
                 failure = masking.shown(state, error, run.hidden)
-            except Exception as error:  # noqa: BLE001 - nobody waits for it
+            except Exception as error:  # noqa: BLE001 - no request waits for it
                 _LOG.exception("an operation of the local cluster failed")
                 failure = error
             state.activity.end(run, failure)
@@ -116,7 +116,7 @@ class Call:
     def record(
         self, event: str, database: Database | None, *, entity: str = "", before: str = "", after: str = ""
     ) -> None:
-        """Note a change in the journal; each entry has a time of its own."""
+        """Record a change in the journal, with a later time than every entry before it."""
         state = self.state
         with state.lock:
             latest = state.world.journal[-1].timestamp if state.world.journal else 0
@@ -138,7 +138,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Command:
-    """A command: the columns it gives, and what it does."""
+    """A registered command: its result columns, and the function that runs it."""
 
     columns: tuple[Column, ...]
     function: Callable[[Call], Rows | Table]
@@ -149,7 +149,7 @@ class Command:
     is_long: bool
 
     def __call__(self, call: Call) -> Table:
-        """Run the command for a caller who may, and return its table."""
+        """Run the command if the caller has a required role, and return its table."""
         call = replace(call, operation=self.operation, columns=self.columns)
         if self.needs:
             call.require(self.needs)
@@ -160,7 +160,7 @@ class Command:
 
 @dataclass(frozen=True)
 class Matched:
-    """A command found in a text, its arguments, and what follows it: query operators, or a query after a ``;``."""
+    """A command found in a text, its arguments, and the query operators, or the query after a ``;``, that follow it."""
 
     command: Command
     args: dict[str, Any]
@@ -186,13 +186,13 @@ def command(
     long: bool = False,
     endpoints: Iterable[Endpoint] = (Endpoint.QUERY,),
 ) -> Callable[[Answer], Answer]:
-    """Register a function for texts of the given shapes.
+    """Register a function for the texts that match one of the patterns.
 
-    A pattern is words, ``{shape:argument}`` (see ``shape``) and ``{word}``, an argument that is True; a part in brackets may
-    be missing. The first word is the argument ``verb``. ``name`` is that of the operation, by default the function's, in
-    which ``{verb}`` stands for the verb, and to which ``{ifexists}`` and ``{ifnotexists}`` add. The caller must have one of
-    the roles ``needs`` for the whole cluster; for those in a database the function asks. ``endpoints`` are the services that
-    take the command. One that runs a query or opens storage is ``long``, as is each that has a ``{rest:…}``.
+    A pattern consists of words, ``{shape:argument}`` (see ``shape``) and ``{word}``, an argument that is True; a part in
+    brackets is optional. The first word is the argument ``verb``. ``name`` is the name of the operation, by default that of
+    the function; ``{verb}`` in it is replaced, and ``{ifexists}`` and ``{ifnotexists}`` in the pattern extend it. The caller
+    must have one of the roles ``needs`` in the whole cluster; roles in a database are checked by the function. ``endpoints``
+    are the services that accept the command. One that runs a query or opens storage is ``long``, as is any with ``{rest:…}``.
     """
     is_long = long or any("{rest:" in one for one in patterns)
 
@@ -208,16 +208,16 @@ def command(
 
 
 def known(feature: str, *patterns: str, flow: str = "") -> None:
-    """Register how texts begin that are documented and not carried out; ``feature`` may name an argument in braces.
+    """Register the beginnings of documented commands that are not supported; ``feature`` may refer to an argument in braces.
 
-    ``flow`` is given where a connection string follows that may name no managed identity.
+    Specify ``flow`` if a connection string follows in which a managed identity is not allowed.
     """
     for verb, one in _expanded(patterns):
         _KNOWN.setdefault(verb, []).append((one, feature, flow))
 
 
 def shape(name: str) -> Callable[[Shape], Shape]:
-    """Register a function that takes a part of a pattern, ``{name:argument}``, from a reader; it also gets the verb."""
+    """Register a function that takes the part ``{name:argument}`` of a pattern from a reader; it also receives the verb."""
 
     def register(function: Shape) -> Shape:
         _SHAPES[name] = function
@@ -227,7 +227,7 @@ def shape(name: str) -> Callable[[Shape], Shape]:
 
 
 def match(text: str) -> Matched:
-    """Find the command that a text is; raise a syntax error where it is none."""
+    """Return the command in a text, or raise a syntax error."""
     reader = Reader(text)
     reader.expect(".")
     mismatches: list[Mismatch] = []
@@ -242,7 +242,7 @@ def match(text: str) -> Matched:
     for pattern, feature, flow in _KNOWN.get(verb, ()):
         with suppress(Mismatch):
             args, position = _read(pattern, text, is_whole=False)
-            for token in readable(text[position:])[0] if flow else ():  # a literal that is broken ends it
+            for token in readable(text[position:])[0] if flow else ():  # up to a malformed literal
                 for identity in named_identities(token.value):
                     raise enforce.disabled(flow, identity)
             raise unsupported(feature.format(**args))
@@ -251,12 +251,12 @@ def match(text: str) -> Matched:
     if len(expected) == 1:
         raise Mismatch(furthest, expected.pop()).as_fault(text)
     word = next_token(text, furthest).text
-    what = f"{word!r} at offset {furthest} is not understood" if word else "the command ends too early"
-    raise syntax_error(f"{what}; the local cluster knows no such command")
+    what = f"{word!r} at offset {furthest} is not recognised" if word else "the command ends too early"
+    raise syntax_error(f"{what}; the local cluster does not know this command")
 
 
 def _expanded(patterns: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Yield the verb of each pattern and the pattern, with its optional parts and without them."""
+    """Yield each pattern with and without its optional parts, each after its verb."""
     for pattern in patterns:
         if optional := re.search(r"\[(.*?)\]", pattern):
             before, after = pattern[: optional.start()], pattern[optional.end() :]
@@ -266,7 +266,7 @@ def _expanded(patterns: Iterable[str]) -> Iterator[tuple[str, str]]:
 
 
 def _read(pattern: str, text: str, *, is_whole: bool = True) -> tuple[dict[str, Any], int]:
-    """Return the arguments of a command and where it ends."""
+    """Return the arguments of a command, and the position of its end."""
     reader = Reader(text)
     reader.expect(".")
     verb, *parts = pattern.removeprefix(".").split()
@@ -288,7 +288,7 @@ def _read(pattern: str, text: str, *, is_whole: bool = True) -> tuple[dict[str, 
 
 
 def _following(text: str, position: int) -> tuple[str, str]:
-    """Return the operators that follow a command, and the query after a ``;``: a text has one of them at most."""
+    """Return the operators that follow a command, and the query after a ``;``: a text has at most one of the two."""
     tail = text[position:]
     end = next((token for token in tokens(tail) if token.text == ";" and token.kind is not Kind.STRING), None)
     operators, rest = (tail, "") if end is None else (tail[: end.start], tail[end.end :])

@@ -1,4 +1,4 @@
-"""The parts that the patterns of commands are made of."""
+"""The shapes of arguments in the patterns of commands."""
 
 import re
 from collections.abc import Callable, Collection
@@ -23,7 +23,7 @@ def _name(reader: Reader, verb: str) -> str:
 
 @shape("qualifier")
 def _qualifier(reader: Reader, verb: str) -> str | None:
-    """Take the name of a database and a dot, if they are there."""
+    """Take the name of a database and a dot, if present."""
     ahead = Reader(reader.text, reader.position)
     with suppress(Mismatch):
         name: str = _name(ahead, verb)
@@ -58,7 +58,7 @@ def _count(reader: Reader, _verb: str) -> int:
 
 
 def one_of(reader: Reader, words: Collection[str], what: str) -> str:
-    """Take one of some words."""
+    """Take one of the given words."""
     for word in words:
         if reader.take(word):
             return word
@@ -80,7 +80,7 @@ def _query(reader: Reader, _verb: str) -> str:
 
 @shape("properties")
 def _properties(reader: Reader, _verb: str) -> dict[str, str]:
-    """Take ``(name = value, …)``, or a literal that holds the same as JSON."""
+    """Take ``(name = value, …)``, or a string literal with the same as JSON."""
     if reader.peek().kind is not Kind.STRING:
         return reader.properties()
     try:

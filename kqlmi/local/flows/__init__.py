@@ -1,4 +1,4 @@
-"""The workflows that the local cluster carries out; importing this package registers them all."""
+"""The workflows that the local cluster supports; importing this package registers them all."""
 
 from kqlmi.members import import_members
 

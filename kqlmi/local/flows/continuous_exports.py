@@ -1,4 +1,4 @@
-"""Continuous exports: defining them, and showing what they did."""
+"""Commands that define continuous exports and show their runs."""
 
 from dataclasses import replace
 from typing import Any
@@ -31,7 +31,7 @@ _PROPERTIES = {"forcedlatency", "intervalbetweenruns", "managedidentity", "isdis
     writes=True,
 )
 def continuous_export_create_or_alter(call: Call) -> Rows:
-    """Define a continuous export; it exports what is ingested from now on."""
+    """Define a continuous export of the rows ingested from now on."""
     state = call.state
     database = call.allowed(ADMIN)
     export = _defined(call, database)
@@ -39,7 +39,7 @@ def continuous_export_create_or_alter(call: Call) -> Rows:
     table = database.external_table(export.external_table)
     exports.require_schema(table, export_runs.query(call.queries, database, export, rows, call.run))
     if any(location.impersonates for location in table.locations) and not export.managed_identity:
-        raise bad_request(f"the external table '{table.name}' impersonates, so the export needs a managedIdentity")
+        raise bad_request(f"the external table '{table.name}' impersonates, so its export needs a managedIdentity")
     with state.lock:
         place = (database.database_id, export.name)
         existing = state.world.export_runs.get(place)
@@ -57,7 +57,7 @@ def continuous_export_create_or_alter(call: Call) -> Rows:
     writes=True,
 )
 def continuous_export_switch(call: Call) -> Rows:
-    """Let a continuous export rest, or go on from where it stopped."""
+    """Disable a continuous export, or enable it to continue from where it stopped."""
     export = call.allowed(ADMIN).export(call.args["export"])
     export = replace(export, is_disabled=call.args["verb"] == "disable")
     return _put(call, export.name, export, "ALTER-CONTINUOUS-EXPORT")
@@ -65,7 +65,7 @@ def continuous_export_switch(call: Call) -> Rows:
 
 @command(".drop continuous-export {name:export}", schema=_SCHEMA, writes=True)
 def continuous_export_drop(call: Call) -> Rows:
-    """Forget a continuous export, and return those that remain."""
+    """Drop a continuous export and return those that remain."""
     state = call.state
     database = call.allowed(ADMIN)
     name = database.export(call.args["export"]).name
@@ -134,7 +134,7 @@ def _defined(call: Call, database: Database) -> ContinuousExport:
 
 
 def _tables(database: Database, query: str) -> tuple[str, ...]:
-    """Return the tables that a query names: without ``over``, all of them are fact tables."""
+    """Return the tables that a query names; without ``over``, all of them are fact tables."""
     named = {token.value or token.text: None for token in tokens(query) if token.kind in {Kind.WORD, Kind.STRING}}
     return tuple(name for name in named if name in database.tables)
 

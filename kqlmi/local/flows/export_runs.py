@@ -1,4 +1,4 @@
-"""Continuous exports as they run: one run of one export, and the thread that starts those that are due."""
+"""The runs of continuous exports, and the thread that starts those that are due."""
 
 import logging
 from collections.abc import Callable
@@ -19,15 +19,15 @@ from kqlmi.local.values.principals import new_app
 from kqlmi.local.values.tables import Table
 
 FLOW = "continuous_export"
-Noted = Callable[[ExportRuns], ExportRuns]
+Update = Callable[[ExportRuns], ExportRuns]
 _SECONDS = 60.0
 _KEPT = 1000
 _LOG = logging.getLogger(__name__)
-_NOBODY = new_app("continuous export")
+_PRINCIPAL = new_app("continuous export")
 
 
 def query(queries: Queries, database: Database, export: ContinuousExport, rows: dict[str, Table], run: Run) -> Table:
-    """Return what the query of an export makes of some rows of its fact tables."""
+    """Return the result of an export's query over some rows of its fact tables."""
     flow = Unattended(FLOW, database, export.managed_identity)
     return flow.ask(queries, export.query, rows, run=run, seconds=_SECONDS)
 
@@ -36,7 +36,7 @@ class Scheduler(Worker):
     """A thread that runs each continuous export at its interval, one after another."""
 
     def __init__(self, queries: Queries) -> None:
-        """Start the thread, which sleeps until there is an export."""
+        """Start the thread, which sleeps until an export exists."""
         self._created = 0
         super().__init__("exports", queries, queries.state.exports_changed)
 
@@ -50,11 +50,11 @@ class Scheduler(Worker):
                 self._start(*due[1:])
                 try:
                     self._state.keep()
-                except OSError:  # a full disk, perhaps; the next run tries again
-                    _LOG.exception("the state of the local cluster could not be kept")
+                except OSError:  # such as a full disk; the next run tries again
+                    _LOG.exception("the state of the local cluster could not be saved")
 
     def _due(self) -> tuple[int, str, str] | None:
-        """Return when the next export is due, the ID of its database, and its name."""
+        """Return the time of the next run, the ID of the export's database, and its name."""
         found = [
             (runs.next_run(export.interval), database.database_id, export.name)
             for database in self._state.world.databases.values()
@@ -70,20 +70,20 @@ class Scheduler(Worker):
         if not database or not export or export.is_disabled:
             return
         self._created = self._state.world.export_runs[database_id, name].created
-        self._run = Run(is_query=True, text=export.query, principal=_NOBODY, database=database.name)
+        self._run = Run(is_query=True, text=export.query, principal=_PRINCIPAL, database=database.name)
         started = kusto_time.now()
         self._note(database, export, lambda runs: replace(runs, is_running=True, last_run=started))
         try:
             ended = self._export(database, export, self._run, started)
         except KustoError as error:
             ended = self._failed(masking.masked(error.detail, masking.kept(self._state)))
-        except Exception:  # noqa: BLE001 - the next run may go well, and the other exports must run
+        except Exception:  # noqa: BLE001 - the next run may succeed, and the other exports must run
             _LOG.exception("a continuous export of the local cluster failed")
             ended = self._failed("the local cluster failed; see its log")
         self._note(database, export, ended)
 
-    def _export(self, database: Database, export: ContinuousExport, run: Run, started: int) -> Noted:
-        """Write what is new since the last run; the rows of a table that was made anew are all new."""
+    def _export(self, database: Database, export: ContinuousExport, run: Run, started: int) -> Update:
+        """Export the rows added since the last run; all rows of a recreated table are new."""
         done = self._state.world.export_runs[database.database_id, export.name].exported
         rows: dict[str, Table] = {}
         for name in export.over:
@@ -107,7 +107,7 @@ class Scheduler(Worker):
             artifacts=(*runs.artifacts, *added)[-_KEPT:],
         )
 
-    def _failed(self, details: str) -> Noted:
+    def _failed(self, details: str) -> Update:
         now, run_id = kusto_time.now(), self._run.activity_id if self._run else ""
         return lambda runs: replace(
             runs,
@@ -116,9 +116,9 @@ class Scheduler(Worker):
             failures=(*runs.failures, (now, run_id, runs.last_success, details))[-_KEPT:],
         )
 
-    def _note(self, database: Database, export: ContinuousExport, change: Noted) -> None:
+    def _note(self, database: Database, export: ContinuousExport, change: Update) -> None:
         state, place = self._state, (database.database_id, export.name)
         with state.lock:
             runs = state.world.export_runs.get(place)
-            if runs and runs.created == self._created:  # it may have been dropped and made anew meanwhile
+            if runs and runs.created == self._created:  # it may have been dropped and recreated meanwhile
                 state.change(lambda w: replace(w, export_runs={**w.export_runs, place: change(runs)}))

@@ -1,4 +1,4 @@
-"""Export: the rows of a query written to storage, or to the files of an external table."""
+"""Commands that export the result of a query to storage or to an external table."""
 
 from kqlmi.local import enforce
 from kqlmi.local.dispatch.registry import Call, Rows, command, shape
@@ -27,7 +27,7 @@ shape("compressed")(lambda reader, _verb: reader.take("compressed"))
     writes=True,
 )
 def export_to_storage(call: Call) -> Rows:
-    """Write the rows of a query to a container."""
+    """Export the result of a query to a container."""
     database = call.allowed(READ_DATA)
     given, is_compressed = call.args.get("properties", {}), call.args["compressed"]
     laid = transfer.layout(call.args["format"], given, compressed=is_compressed)
@@ -38,7 +38,7 @@ def export_to_storage(call: Call) -> Rows:
 
 @command(f".export {{async:async}} to sql {{name:table}} {{string:target}} {_WITH}", schema=_SCHEMA, writes=True)
 def export_to_sql(call: Call) -> Rows:
-    """Refuse to export: no managed identity may be used here, and nothing is carried out."""
+    """Raise: exports to SQL do not take a managed identity, and are not supported."""
     database = call.allowed(ADMIN)
     for identity in connectionstrings.named_identities(call.args["target"]):
         enforce.permit(call.state, Use("export.to_sql", database.name), identity)
@@ -51,7 +51,7 @@ def export_to_sql(call: Call) -> Rows:
     writes=True,
 )
 def export_to_external_table(call: Call) -> Rows:
-    """Write the rows of a query to the files of an external table."""
+    """Export the result of a query to the files of an external table."""
     database = call.allowed(ADMIN)
     table = database.external_table(call.args["table"])
     transfer.require(call.args.get("properties", {}), transfer.HINTS)
@@ -64,21 +64,21 @@ def export_to_external_table(call: Call) -> Rows:
 
 
 def append(state: State, table: ExternalTable, use: Use, rows: Table) -> list[tuple[str, int]]:
-    """Write rows to an external table, whose columns they must have; return the new files and their numbers of rows."""
+    """Write rows to an external table with the same columns; return the URL and number of rows of each new file."""
     if table.partitions or table.kind != "Blob":
         for identity in table.identities:
             enforce.permit(state, use, identity)
-        raise unsupported("exports to external tables that are partitioned, or no storage")
+        raise unsupported("exports to external tables that are partitioned or not in storage")
     if table.layout.format not in WRITTEN_FORMATS:
-        raise bad_request(f"an external table of the format {table.layout.format} cannot be exported to")
+        raise bad_request(f"cannot export to an external table of the format {table.layout.format}")
     if table.layout.headers == "firstfile":
-        raise bad_request("the local cluster exports to tables with includeHeaders all or none only")
+        raise bad_request("the local cluster can export only to tables with includeHeaders all or none")
     require_schema(table, rows)
     return transfer.write(state, table.locations, use, table.layout, rows)
 
 
 def require_schema(table: ExternalTable, rows: Table) -> None:
-    """Refuse rows that have not the columns of an external table."""
+    """Raise if rows do not have the columns of an external table."""
     if rows.columns != table.columns:
         shown = schema_text(rows.columns)
-        raise bad_request(f"the query gives ({shown}), which is not the schema of the external table '{table.name}'")
+        raise bad_request(f"the query returns ({shown}), which is not the schema of the external table '{table.name}'")

@@ -1,4 +1,4 @@
-"""Files that a query names itself: the operators ``externaldata`` and ``inline_external_table``."""
+"""The operators ``externaldata`` and ``inline_external_table``, which read files named in the query."""
 
 from kqlmi.local.enforce import Use
 from kqlmi.local.query.expansion import Expansion, Source, reader
@@ -13,7 +13,7 @@ from kqlmi.local.values.faults import bad_request
 
 @reader("externaldata")
 def externaldata(expansion: Expansion, site: Site, context: Database) -> Source:
-    """Carry out ``externaldata (columns) ['connection string', …] with (format = …)``."""
+    """Evaluate ``externaldata (columns) ['connection string', …] with (format = …)``."""
     transfer.require(site.properties, {"format", "ignorefirstrecord"}, others={"ingestionmapping"})
     skips = transfer.value(site.properties, "ignorefirstrecord", default=False) is True
     given = str(transfer.value(site.properties, "format", ""))
@@ -22,12 +22,12 @@ def externaldata(expansion: Expansion, site: Site, context: Database) -> Source:
 
 @reader("inline_external_table")
 def inline_external_table(expansion: Expansion, site: Site, context: Database) -> Source:
-    """Carry out ``inline_external_table (columns) kind = storage dataformat = … ('connection string', …)``."""
+    """Evaluate ``inline_external_table (columns) kind = storage dataformat = … ('connection string', …)``."""
     return _source(expansion, site, context, transfer.layout(format_of("", site.format), site.properties))
 
 
 def _source(expansion: Expansion, site: Site, context: Database, laid: Layout) -> Source:
-    """Return the rows of the files; without a format, the extension of the first tells it."""
+    """Return the rows of the files; the default format is that of the first file's extension."""
     use = Use(site.kind, context.name, expansion.question.principal)
     texts = [expansion.text(site, argument, context) for argument in site.arguments]
     locations = [connectionstrings.parse(text) for text in texts]
@@ -41,7 +41,7 @@ def _source(expansion: Expansion, site: Site, context: Database, laid: Layout) -
 
 
 def source(expansion: Expansion, table: ExternalTable, use: Use, *, folders: bool) -> Source:
-    """Return the rows of the files of a table; its locations may be folders where ``folders`` says so."""
+    """Return the rows of a table's files; with ``folders``, its locations may be folders."""
     return Source(
         (*table.columns, *transfer.virtual_columns(table)),
         lambda: transfer.read(expansion.state, table, use, folders=folders, run=expansion.question.run),

@@ -1,4 +1,4 @@
-"""External tables as commands define them, of each documented kind."""
+"""The definition of an external table in a command, for each documented kind."""
 
 import re
 
@@ -16,7 +16,7 @@ from kqlmi.local.values.tables import Column
 _OWN = ("folder", "docstring")
 _UNSUPPORTED = frozenset({"sampleuris", "filespreview"})
 _ONCE = frozenset({"dryrun", "validatenotempty"})
-# Documented of tables that are not read here.
+# Documented for tables that the local cluster does not read.
 _ELSEWHERE = frozenset(
     {
         "autoupdateschema", "compressed", "compressiontype", "createifnotexists", "dryrun", "encoding", "fileextension",
@@ -28,9 +28,9 @@ _SECRET = re.compile(r"\b(password|pwd|accountkey|user id|uid)\s*=\s*[^;]*", re.
 
 @shape("external")
 def external_definition(reader: Reader, _verb: str) -> tuple[ExternalTable, frozenset[str]]:
-    """Take ``(schema) kind = storage dataformat = … ('connection string', …) [with (…)]``, or the same of another kind.
+    """Take ``(schema) kind = storage dataformat = … ('connection string', …) [with (…)]``, or that of another kind.
 
-    Beside the table, return the properties that hold for its definition only.
+    Return the table, and the properties that affect only this definition of it.
     """
     columns = reader.schema() if reader.peek().text == "(" else ()
     ahead = Reader(reader.text, reader.position)
@@ -88,5 +88,5 @@ def _once(properties: dict[str, str]) -> frozenset[str]:
 
 
 def _without_secrets(text: str) -> str:
-    """Return a connection string of SQL without what is secret; an identity is not."""
+    """Return a SQL connection string with its secrets masked; one with a managed identity has none."""
     return text if named_identities(text) else _SECRET.sub(r"\1=****", text)

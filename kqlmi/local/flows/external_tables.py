@@ -1,4 +1,4 @@
-"""External tables: defining them, and reading the rows of their files."""
+"""Commands that define and show external tables, and the operator that reads their files."""
 
 from dataclasses import replace
 from functools import partial
@@ -23,7 +23,7 @@ from kqlmi.local.values.tables import Column, schema_text
 
 FLOW = "external_table.storage"
 _put = partial(put, kind="external_tables", shown=lambda one: lenient_json.dumps(one.shown))
-# Whether the table may be there already, and whether it must.
+# Whether the table may exist already, and whether it must.
 _VERBS = {"create": (False, False), "alter": (True, True), "create-or-alter": (True, False)}
 _DETAILS = "TableName: string, QueryAccelerationPolicy: string, QueryAccelerationState: string"
 _SCHEMA = (
@@ -40,7 +40,7 @@ _SCHEMA = (
     long=True,
 )
 def external_table_define(call: Call) -> Rows:
-    """Define an external table: one that is not there, one that is, or either."""
+    """Create or alter an external table, depending on the verb."""
     state, (may_exist, must_exist) = call.state, _VERBS[call.args["verb"]]
     name: str = call.args["table"]
     defined, once = call.args["definition"]
@@ -48,7 +48,7 @@ def external_table_define(call: Call) -> Rows:
     identities = table.identities
     with state.lock:
         if may_exist and not must_exist and identities and table.kind != "Sql":
-            call.require(ADMIN)  # documented: AllDatabasesAdmin, where a managed identity is used
+            call.require(ADMIN)  # documented: AllDatabasesAdmin, if a managed identity is used
         needs = ADMIN if must_exist or (table.kind == "Sql" and identities) else CREATE
         database = call.allowed(needs, f"External Table {name}")
         if may_exist and name in database.external_tables:
@@ -60,7 +60,7 @@ def external_table_define(call: Call) -> Rows:
         if must_exist:
             database.external_table(name)
         if not name or name in database.tables:
-            raise bad_request(f"'{name}' cannot name an external table: it is empty, or names a table")
+            raise bad_request(f"'{name}' cannot be the name of an external table: it is empty or that of a table")
         if table.kind == "Delta" or "validatenotempty" in once:
             _validate(call, database, table, is_checked="validatenotempty" in once)
         if "dryrun" not in once:
@@ -70,7 +70,7 @@ def external_table_define(call: Call) -> Rows:
 
 @command(".drop external table {name:table} [{ifexists}]", schema=_SCHEMA, writes=True)
 def external_table_drop(call: Call) -> Rows:
-    """Forget an external table; its files stay."""
+    """Drop an external table; its files remain."""
     name = call.args["table"]
     with call.state.lock:
         database = call.allowed(ADMIN, f"External Table {name}")
@@ -91,7 +91,7 @@ def external_table_show(call: Call) -> Rows:
 @command(".show external tables details", schema=_DETAILS, name="external_tables_details_show")
 @command(".show external table {name:table} details", schema=_DETAILS)
 def external_table_details_show(call: Call) -> Rows:
-    """Return the query acceleration of external tables: its policy, and no state, for nothing is accelerated."""
+    """Return the query acceleration policies of external tables, without a state, as nothing is accelerated."""
     return [(table.name, table.acceleration or "null", "null") for table in _shown(call)]
 
 
@@ -125,7 +125,7 @@ def external_table_schema_show(call: Call) -> Rows:
 
 @reader("external_table")
 def external_table_rows(expansion: Expansion, site: Site, context: Database) -> Source:
-    """Carry out ``external_table('T')``."""
+    """Evaluate ``external_table('T')``."""
     question = expansion.question
     if site.database:
         context = question.reads(site.database)
@@ -138,7 +138,7 @@ def external_table_rows(expansion: Expansion, site: Site, context: Database) -> 
 
 
 def _readable(state: State, database: Database, table: ExternalTable, principal: Principal | None) -> ExternalTable:
-    """Refuse a table that is no storage: for its identity, or as not carried out."""
+    """Return a table in storage; raise for any other, because of its identity or as unsupported."""
     if table.kind != "Blob":
         for identity in table.identities:
             enforce.permit(state, Use(table.flow, database.name, principal), identity)
@@ -147,10 +147,10 @@ def _readable(state: State, database: Database, table: ExternalTable, principal:
 
 
 def _validate(call: Call, database: Database, table: ExternalTable, *, is_checked: bool) -> None:
-    """Open what a table is made of, which a delta table is read from at its creation."""
+    """Open the locations of a table; the service reads a delta table when it is created."""
     use = Use(table.flow, database.name, call.caller.principal)
     if not table.columns:
-        raise unsupported("the inference of the schema of a delta table")
+        raise unsupported("schema inference for a delta table")
     for location in table.locations:
         opened = open_location(call.state, location, use)
         if is_checked and not opened.blobs():

@@ -1,4 +1,4 @@
-"""Ingestion from storage: ``.ingest into`` reads files, and appends their rows to a table."""
+"""The command ``.ingest into``, which appends the rows of files in storage to a table."""
 
 from collections.abc import Iterator
 
@@ -15,7 +15,7 @@ from kqlmi.local.values.principals import INGEST
 from kqlmi.local.values.tables import Table
 
 _SCHEMA = "ExtentId: guid, ItemLoaded: string, Duration: timespan, HasErrors: bool, OperationId: guid"
-# Documented of every ingestion: what changes nothing that can be seen here, and what is not carried out.
+# Documented for every ingestion: properties without a visible effect here, and those that are not supported.
 INVISIBLE = frozenset({"creationtime", "distributed", "persistdetails", "policy_ingestiontime", "tags"})
 UNSUPPORTED = frozenset(
     {
@@ -36,7 +36,7 @@ _INTO = ".ingest {async:async} into table {name:table}"
     long=True,
 )
 def table_ingest_into(call: Call) -> Rows:
-    """Append the rows of files to a table; nothing is appended where one of them cannot be read."""
+    """Append the rows of files to a table; nothing is appended if one of them cannot be read."""
     name, properties = call.args["table"], call.args.get("properties", {})
     database = call.allowed(INGEST, f"Table {name}")
     table = database.table(name)

@@ -1,4 +1,4 @@
-"""The plugin ``python``: a script over the rows of a query, with artifacts from storage."""
+"""The plugin ``python``, which runs a script over the rows of a query, with artifacts from storage."""
 
 from kqlmi.local.enforce import Use
 from kqlmi.local.flows.schema_inference import property_bag
@@ -21,11 +21,11 @@ _LARGEST = 64 * 1024 * 1024
 
 @plugin("python")
 def python(expansion: Expansion, site: Site, context: Database) -> Source:
-    """Return what a script makes of the rows that flow into it."""
+    """Return the result of a script over its input rows."""
     if "python" not in expansion.state.world.plugins:
-        raise bad_request("the python plugin is not enabled on this cluster; here, .enable plugin python enables it")
+        raise bad_request("the python plugin is not enabled on this cluster; run .enable plugin python")
     if site.source is None:
-        raise bad_request("the python plugin needs rows: write T | evaluate python(…)")
+        raise bad_request("the python plugin needs input rows: write T | evaluate python(…)")
     given = _arguments(site)
     table = expansion.before(site, site.source, context)
     output = _output(given["output_schema"], table)
@@ -50,7 +50,7 @@ def _fetch(expansion: Expansion, context: Database, url: str) -> bytes:
 
 
 def _arguments(site: Site) -> dict[str, str]:
-    """Return the arguments by name; after a named one, all are named."""
+    """Return the arguments by name, whether they were passed by position or by name."""
     given: dict[str, str] = {}
     for place, text in enumerate(site.arguments):
         reader = Reader(text)
@@ -63,7 +63,7 @@ def _arguments(site: Site) -> dict[str, str]:
         else:
             raise bad_request("python takes at most five arguments")
         if wanted in given:
-            raise bad_request(f"python: the argument {wanted} is given twice")
+            raise bad_request(f"python: the argument {wanted} is specified twice")
         given[wanted] = text
     if not {"output_schema", "script"} <= given.keys():
         raise bad_request("python needs an output schema and a script: python(typeof(*), 'result = df')")
@@ -86,8 +86,8 @@ def _output(text: str, table: Table) -> tuple[Column, ...]:
             token = piece.next()
             kind = kusto_type(token.text)
             if kind is None or token.kind is Kind.STRING or not piece.at_end():
-                raise bad_request(f"python: '{part}' in typeof is no column")
+                raise bad_request(f"python: '{part}' in typeof is not a column")
             found.append(Column(name, kind))
     except Mismatch as mismatch:
         raise mismatch.as_fault(text) from None
-    return tuple({column.name: column for column in found}.values())  # a new column of an old name takes its place
+    return tuple({column.name: column for column in found}.values())  # later columns replace earlier ones

@@ -1,4 +1,4 @@
-"""Query acceleration: its policy is kept, and asks for its identity; nothing is accelerated."""
+"""The query acceleration policy, whose identity is checked; nothing is accelerated."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -52,7 +52,7 @@ def _parse(call: Call) -> dict[str, Any]:
 
 
 def _merge(current: dict[str, Any], added: dict[str, Any]) -> dict[str, Any]:
-    """Return a policy with what another says; hot windows are added to those that are there."""
+    """Return a policy updated from another one, whose hot windows are added."""
     windows = [*current.get("HotWindows", ()), *added.get("HotWindows", ())]
     return {**current, **added, **({"HotWindows": windows} if windows else {})}
 
@@ -68,7 +68,7 @@ def _put(call: Call, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Rows
         database = call.allowed(ADMIN)
         table = database.external_table(name)
         if table.kind != "Delta":
-            raise _refused(f"'{name}' is no external delta table")
+            raise _refused(f"'{name}' is not an external delta table")
         policy = change(lenient_json.loads(table.acceleration or "{}"))
         if policy and not {"IsEnabled", "Hot"} <= policy.keys():
             raise _refused("IsEnabled and Hot are required")

@@ -1,4 +1,4 @@
-"""The plugin ``infer_storage_schema``: the columns that files seem to have."""
+"""The plugin ``infer_storage_schema``, which infers the columns of files."""
 
 import json
 from contextlib import suppress
@@ -20,12 +20,12 @@ _OPTIONS = {"StorageContainers", "DataFormat", "FileExtension", "FileNamePrefix"
 
 @plugin("infer_storage_schema")
 def infer_storage_schema(expansion: Expansion, site: Site, context: Database) -> Source:
-    """Return the columns that the files of some containers seem to have, as one row of text."""
+    """Return the inferred columns of the files in some containers, as one row of text."""
     if len(site.arguments) != 1:
         raise bad_request("infer_storage_schema takes one property bag")
     options = property_bag(expansion.value(site, site.arguments[0], context), site.kind)
     if unknown := sorted(options.keys() - _OPTIONS):
-        raise bad_request(f"infer_storage_schema: the local cluster knows no option '{unknown[0]}'")
+        raise bad_request(f"infer_storage_schema: the local cluster does not support the option '{unknown[0]}'")
     containers = options.get("StorageContainers")
     if not isinstance(containers, list) or not containers or not all(isinstance(one, str) for one in containers):
         raise bad_request("infer_storage_schema: StorageContainers must be an array of connection strings")
@@ -41,7 +41,7 @@ def infer_storage_schema(expansion: Expansion, site: Site, context: Database) ->
 
 
 def property_bag(value: Any, what: str) -> dict[str, Any]:
-    """Return a dynamic value, which travels as JSON text, as the object that it must be."""
+    """Return a dynamic value, which may be JSON text, as an object, or raise if it is not one."""
     if isinstance(value, str):
         with suppress(ValueError):
             value = json.loads(value)

@@ -1,4 +1,4 @@
-"""Rows added to tables, and what update policies make of them."""
+"""The appending of rows to tables, and of the rows that update policies derive from them."""
 
 import uuid
 from collections.abc import Callable, Iterator
@@ -29,11 +29,11 @@ def append(
     replaces: bool = False,
     then: Callable[[], None] = lambda: None,
 ) -> tuple[str, int]:
-    """Add rows to a table; return the ID of the new extent and the number of the rows.
+    """Append rows to a table, and return the ID of the new extent and the number of rows.
 
-    ``creates`` says whether the table must be new (True), must be there (False) or either (None); ``replaces`` whether
-    the rows that it holds go. The rows that update policies derive are added with them, or nothing is where a
-    transactional one fails. What ``then`` changes belongs to the same change of the state.
+    ``creates`` is True if the table must be new, False if it must exist, and None if either is allowed; ``replaces``
+    removes its earlier rows. The rows that update policies derive are added too; if a transactional policy fails,
+    nothing is added. ``then`` is called as part of the same change of the state.
     """
     for _ in range(_ATTEMPTS):
         before = allowed(call, name, creates=creates, replaces=replaces)
@@ -51,11 +51,11 @@ def append(
                     keep(call, database, target, table.with_rows((*table.rows, *made.rows)))
                 then()
                 return str(uuid.uuid4()), len(rows.rows)
-    raise bad_request("the tables or update policies changed again and again while the rows were derived")
+    raise bad_request("the tables or update policies kept changing while the rows were derived")
 
 
 def allowed(call: Call, name: str, *, creates: bool | None, replaces: bool = False) -> Database:
-    """Return the database of a table that the caller may add rows to, replace, or create: as ``append`` is called."""
+    """Return the database of a table if the caller may call ``append`` with these arguments."""
     roles = ADMIN if replaces else INGEST
     database = call.allowed(roles | CREATE if creates is None else CREATE if creates else roles, f"Table {name}")
     if creates is None:
@@ -64,16 +64,16 @@ def allowed(call: Call, name: str, *, creates: bool | None, replaces: bool = Fal
 
 
 def _shape(database: Database) -> object:
-    """Return what the rows that update policies derive depend on, beside rows."""
+    """Return everything that the rows derived by update policies depend on, except rows."""
     columns = {name: (database.table_ids.get(name), table.columns) for name, table in database.tables.items()}
     return columns, database.update_policies
 
 
 def keep(call: Call, database: Database, name: str, table: Table) -> None:
-    """Keep a new table, or a new state of one, and note it in the journal."""
+    """Store a new table, or a new state of one, and record it in the journal."""
     existing = database.tables.get(name)
     if existing is None or existing.columns != table.columns:
-        _refuse_what_the_engine_cannot_hold(database, name, table)
+        _require_storable(database, name, table)
     changed = database.with_table(name, table)
     kept = call.state.put(changed if existing else changed.with_admin(f"Table {name}", call.caller.principal))
     call.record("CREATE-TABLE" if existing is None else "INGEST", kept, entity=name, after=schema_text(table.columns))
@@ -82,7 +82,7 @@ def keep(call: Call, database: Database, name: str, table: Table) -> None:
 def note_failure(
     call: Call, table: str, error: KustoError, *, source: str = "", policy: bool = False
 ) -> IngestionFailure:
-    """Note a failed ingestion for ``.show ingestion failures``, and return what was noted."""
+    """Record a failed ingestion for ``.show ingestion failures``, and return it."""
     failure = IngestionFailure(
         database=call.run.database or call.queries.context(call.caller, call.context_name),
         table=table,
@@ -99,7 +99,7 @@ def note_failure(
 
 
 def _target(database: Database, name: str, rows: Table, *, creates: bool | None) -> Table | None:
-    """Return the table that rows can be added to, or None where it must be created; refuse everything else."""
+    """Return the table to append to, or None if it must be created; raise if the rows cannot be appended."""
     existing = database.tables.get(name)
     if creates and existing:
         raise already_exists(name, "Table")
@@ -112,7 +112,7 @@ def _target(database: Database, name: str, rows: Table, *, creates: bool | None)
 
 
 def require_microseconds(rows: Table) -> None:
-    """Refuse values that the engine cannot hold."""
+    """Raise if the engine cannot represent a value."""
     for column, values in zip(rows.columns, zip(*rows.rows, strict=True), strict=False):
         if column.type in {"datetime", "timespan"}:
             for value in values:
@@ -122,11 +122,11 @@ def require_microseconds(rows: Table) -> None:
 def _refuse_other_types(table: Table, rows: Table, what: str) -> None:
     if [column.type for column in table.columns] != [column.type for column in rows.columns]:
         shown = schema_text(rows.columns)
-        raise bad_request(f"Query schema does not match table schema: {what} gives ({shown})")
+        raise bad_request(f"Query schema does not match table schema: {what} returns ({shown})")
 
 
 def _derive(call: Call, database: Database, source: str, rows: Table, depth: int) -> Iterator[tuple[str, Table]]:
-    """Yield what update policies make of new rows, the policies of the tables that these fill included."""
+    """Yield the rows that update policies derive from new rows, and then from the derived rows."""
     due = [
         (target, policy)
         for target, policies in database.update_policies.items()
@@ -134,7 +134,7 @@ def _derive(call: Call, database: Database, source: str, rows: Table, depth: int
         if policy.is_enabled and policy.takes(source) and target != source and rows.rows
     ]
     if due and depth > _DEEPEST:
-        raise bad_request(f"update policies lead from table to table more than {_DEEPEST} times, or in a circle")
+        raise bad_request(f"update policies form a chain of more than {_DEEPEST} tables, or a cycle")
     for target, policy in due:
         try:
             made = run_policy(call, database, target, replace(policy, source=source), rows)
@@ -148,7 +148,7 @@ def _derive(call: Call, database: Database, source: str, rows: Table, depth: int
 
 
 def run_policy(call: Call, database: Database, target: str, policy: UpdatePolicy, rows: Table) -> Table:
-    """Return what an update policy makes of rows of its source, run on behalf of its managed identity if it has one."""
+    """Return the rows that an update policy derives from its source, run as its managed identity if it has one."""
 
     def of_source(text: str) -> str:
         return kqltext.substitute_word(text, "$source_table", f"[{kqltext.quote(policy.source)}]")
@@ -162,7 +162,7 @@ def run_policy(call: Call, database: Database, target: str, policy: UpdatePolicy
     return table.with_rows(made.rows)
 
 
-def _refuse_what_the_engine_cannot_hold(database: Database, name: str, table: Table) -> None:
+def _require_storable(database: Database, name: str, table: Table) -> None:
     if not name or not all(column.name for column in table.columns):
         raise bad_request("the name of a table or column must not be empty")
     duckdb_tables.refuse_decimals(table)
@@ -173,4 +173,4 @@ def _refuse_what_the_engine_cannot_hold(database: Database, name: str, table: Ta
         lowered = [one.lower() for one in names]
         if len(set(lowered)) < len(lowered):
             shown = ", ".join(names)
-            raise bad_request(f"the local cluster cannot hold two {what} names that differ only in case: {shown}")
+            raise bad_request(f"the local cluster does not support two {what} names that differ only in case: {shown}")

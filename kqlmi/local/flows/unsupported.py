@@ -1,4 +1,4 @@
-"""Plugins that call outside services: none is carried out, and those that take a managed identity ask for it first."""
+"""Plugins that call outside services: none is supported, and those that take a managed identity check it first."""
 
 import json
 from collections.abc import Iterator
@@ -27,13 +27,13 @@ from kqlmi.local.values.faults import KustoError, unsupported
     "r",
 )
 def outside(expansion: Expansion, site: Site, context: Database) -> Source:
-    """Refuse a plugin: for its managed identity where it names one that may not be used, or as not carried out."""
+    """Raise for a plugin: because of its managed identity if that may not be used, else as unsupported."""
     flow = "r.external_artifacts" if site.kind == "r" else site.kind
     use = Use(flow, context.name, expansion.question.principal)
     for argument in site.arguments:
         try:
             value = str(expansion.value(site, argument, context))
-        except KustoError:  # a column, or typeof(…): no connection string
+        except KustoError:  # a column, or typeof(…): not a connection string
             continue
         for identity in (one for text in _texts(value) for one in named_identities(text)):
             enforce.permit(expansion.state, use, identity)
@@ -41,7 +41,7 @@ def outside(expansion: Expansion, site: Site, context: Database) -> Source:
 
 
 def _texts(value: str) -> Iterator[str]:
-    """Yield a text, or those of the property bag that it is the JSON of."""
+    """Yield a text, or the texts in it if it is JSON."""
     try:
         found = json.loads(value)
     except ValueError:

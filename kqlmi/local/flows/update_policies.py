@@ -1,4 +1,4 @@
-"""Update policies: defining the queries that run when rows are ingested."""
+"""Commands of update policies, whose queries run when rows are ingested."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -39,12 +39,12 @@ def tables_update_policy_show(call: Call) -> Rows:
 
 
 def parse(text: str) -> Policies:
-    """Read the payload of a command."""
+    """Parse the payload of a command."""
     return tuple(_policy(item) for item in payloads.read_array("Update", text))
 
 
 def render(policies: Policies) -> str:
-    """Write policies as the service shows them, hidden strings masked; none are ``null``."""
+    """Return policies as the service shows them, with hidden strings masked; ``null`` without policies."""
     shown = []
     for policy in policies:
         fields = {name: getattr(policy, kept) for name, (kept, _kind, _default) in _FIELDS.items()}
@@ -62,10 +62,11 @@ def _policy(item: Any) -> UpdatePolicy:
     for name, (kept, kind, default) in _FIELDS.items():
         value = item.get(name, default)
         given[kept] = default if value is None else value
-        if kind is bool and str(value).lower() in _BOOLEANS:  # written as text too in the documentation
+        if kind is bool and str(value).lower() in _BOOLEANS:  # the documentation also writes it as text
             given[kept] = _BOOLEANS[str(value).lower()]
         if not isinstance(given[kept], kind):
-            raise _refused(f"{name} must be a {'text' if kind is str else 'bool'} in {lenient_json.dumps(item)[:200]}")
+            wanted = "string" if kind is str else "bool"
+            raise _refused(f"{name} must be a {wanted} in {lenient_json.dumps(item)[:200]}")
     return UpdatePolicy(**given)
 
 
@@ -106,7 +107,7 @@ def _validate(call: Call, database: Database, name: str, policy: UpdatePolicy) -
     if not sources and not policy.is_wildcard:
         database.table(policy.source)
     for source in sources if policy.is_enabled else ():
-        # Documented: what the query gives is validated, at creation too.
+        # Documented: the result of the query is validated, also at creation.
         rows = database.table(source).with_rows(())
         table_append.run_policy(call, database, name, replace(policy, source=source), rows)
 

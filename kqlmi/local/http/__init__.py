@@ -1,1 +1,1 @@
-"""The server, on loopback only."""
+"""The HTTP endpoints of the local cluster, on loopback only."""

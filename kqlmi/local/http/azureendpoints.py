@@ -1,4 +1,4 @@
-"""The endpoints of Azure beside Kusto: Azure Resource Manager, the ingestion queue, and uploads."""
+"""The endpoints of the Azure services around Kusto: Azure Resource Manager, the ingestion queues, and uploads."""
 
 import json
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ from kqlmi.local.values.faults import http_error
 
 
 class Arm(Handler):
-    """Azure Resource Manager, which has a token and an error shape of its own."""
+    """Azure Resource Manager, which has its own tokens and error format."""
 
     largest = MAX_BODY
 
@@ -45,7 +45,7 @@ class Arm(Handler):
 
 
 class _Signed(Handler):
-    """A storage service, which trusts the signature of the URL and answers as Azure Storage does."""
+    """A storage service, which authenticates by the signature in the URL and responds as Azure Storage does."""
 
     largest = MAX_BODY
 
@@ -61,7 +61,7 @@ class _Signed(Handler):
 
 
 class Queue(_Signed):
-    """The queue that clients of ingestion send messages to."""
+    """The queue to which ingestion clients send messages."""
 
     @answered
     def post(self, *_path: Any) -> str:
@@ -71,7 +71,7 @@ class Queue(_Signed):
 
 
 class StatusQueue(_Signed):
-    """A queue of reports, whose messages clients peek at, receive and delete."""
+    """A status queue, whose messages clients peek at, receive and delete."""
 
     @answered
     def get(self, queue: str, message: str | None = None) -> str:
@@ -94,14 +94,14 @@ class StatusQueue(_Signed):
 
 
 class Upload(_Signed):
-    """The container that clients of ingestion upload files to."""
+    """The container to which ingestion clients upload files."""
 
     @answered
     def put(self, name: str) -> str:
         if self.endpoint is not Endpoint.INGEST:
             self.nothing()
         if any(self.get_query_arguments("comp")):
-            raise http_error(400, "InvalidInput", "The local cluster takes blobs in one piece.")
+            raise http_error(400, "InvalidInput", "The local cluster does not support uploads in blocks.")
         replaces = self.request.headers.get("If-None-Match") != "*"
         self.service.uploads.take(name, bytes(self.body), replaces=replaces)
         self.set_status(201)

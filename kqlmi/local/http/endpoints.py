@@ -1,4 +1,4 @@
-"""The endpoints that a Kusto client calls: management, queries, and how to sign in."""
+"""The endpoints that a Kusto client calls: management, queries and sign-in metadata."""
 
 import json
 import math
@@ -14,7 +14,7 @@ from kqlmi.local.state.activity import Run
 from kqlmi.local.values.faults import http_error, unsupported
 from kqlmi.local.values.tables import Table
 
-# Those of the public cloud, as azure-kusto-data has them.
+# The values of the public cloud, as in azure-kusto-data.
 _METADATA = {
     "AzureAD": {
         "LoginEndpoint": "https://login.microsoftonline.com",
@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 class Metadata(Handler):
-    """Where to sign in."""
+    """The metadata for signing in."""
 
     @answered
     def get(self, *_path: Any) -> str:
@@ -49,16 +49,16 @@ class _Execute(Handler):
         self.caller = self.bearer(self.service.state.callers)
 
     async def begin(self, work: Callable[[], T]) -> T:
-        """Leave it to workers for what may take long to read a long text: seconds for each million characters."""
+        """Run ``work`` in the workers for long requests if the text is long: reading takes seconds per million characters."""
         if len(self.body) <= _SHORT:
             return await self.lanes.short(work)
         return await self.lanes.long(Load.QUERY if self.is_query else Load.COMMAND, work)
 
     def run(self, fields: dict[str, Any], *, read_only: bool = False) -> str | Later:
-        """Answer what is short, and leave the rest for later."""
+        """Answer a short request, and defer a long one."""
         task = self.service.begin(self.read(fields, read_only=read_only), is_query=self.is_query)
         self.activity_id = task.run.activity_id
-        # What only reads does not wait until another request's change is kept, which may be large.
+        # A request that only reads does not wait for another one's change to be saved, which may be large.
         work = partial(self.kept, task.work) if task.writes else task.work
         later = Later(task, lambda: self.write_tables(work(), task.run))
         return later.answer() if task.load is Load.SHORT else later
@@ -66,7 +66,7 @@ class _Execute(Handler):
     def read(self, fields: dict[str, Any], *, read_only: bool) -> Request:
         text, database = fields.get("csl"), fields.get("db")
         if not isinstance(text, str) or not isinstance(database, str | None):
-            raise http_error(400, "BadRequest", "The body needs the texts 'csl' and 'db'.")
+            raise http_error(400, "BadRequest", "The body needs the strings 'csl' and 'db'.")
         properties = _object(fields.get("properties"))
         options = dict(_object(properties.get("Options")))
         if read_only or self.request.headers.get("x-ms-readonly", "").lower() == "true":
@@ -115,7 +115,7 @@ class QueryV2(_Execute):
 
 
 class Streaming(Handler):
-    """Streaming ingestion, which is not carried out."""
+    """Streaming ingestion, which is not supported."""
 
     def authenticate(self) -> None:
         self.bearer(self.service.state.callers)
@@ -123,27 +123,27 @@ class Streaming(Handler):
 
 
 def _object(value: Any) -> dict[str, Any]:
-    """Return a JSON object that may come as such or as text; nothing is the empty object."""
+    """Return a JSON object, which may be given as text; an absent one is empty."""
     if isinstance(value, str | bytes) and value:
         try:
-            value = json.loads(value, parse_constant=_no_number, parse_float=_finite)
+            value = json.loads(value, parse_constant=_not_a_number, parse_float=_finite)
             json.dumps(value, ensure_ascii=False).encode()
         except UnicodeEncodeError as error:
-            what = "The request holds half of a surrogate pair, which is no character."
+            what = "The request contains an unpaired surrogate."
             raise http_error(400, "BadRequest", what) from error
         except ValueError as error:
             raise http_error(400, "BadRequest", f"The request is not JSON: {error}") from error
     if not value and not isinstance(value, list | bool | int):
         return {}
     if not isinstance(value, dict):
-        raise http_error(400, "BadRequest", "A JSON object is expected in the request.")
+        raise http_error(400, "BadRequest", "The request must contain a JSON object.")
     return value
 
 
-def _no_number(word: str) -> float:
-    raise ValueError(f"{word} is no number")
+def _not_a_number(word: str) -> float:
+    raise ValueError(f"{word} is not a number")
 
 
 def _finite(text: str) -> float:
     value = float(text)
-    return value if math.isfinite(value) else _no_number(text)
+    return value if math.isfinite(value) else _not_a_number(text)

@@ -1,4 +1,4 @@
-"""What all HTTP endpoints of the local cluster share: who may call, and how answers and refusals are written."""
+"""The base class of the local cluster's HTTP endpoints: authentication, limits, responses and errors."""
 
 import hmac
 import logging
@@ -22,7 +22,7 @@ MAX_BODY = 16 * 1024 * 1024
 AUTHORITY = f"https://login.microsoftonline.com/{TENANT_ID}"
 _DIGITS = len(str(MAX_BODY))
 _LINGER = 1024 * 1024
-"""So much of a body is read and dropped after the answer, before the connection is closed."""
+"""The number of bytes of a body that are read and dropped after the response, before the connection is closed."""
 _LOG = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -30,14 +30,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Later:
-    """What is left of a request that may take long, and how it is answered."""
+    """The rest of a request that may take long, and the function that answers it."""
 
     task: Task
     answer: Callable[[], str]
 
 
 def answered(work: Callable[..., str | Later]) -> Callable[..., Coroutine[Any, Any, None]]:
-    """Return the method of a handler that answers with what ``work`` returns."""
+    """Return a handler method that responds with the result of ``work``."""
 
     @wraps(work)
     async def method(handler: "Handler", *path: Any) -> None:
@@ -48,10 +48,10 @@ def answered(work: Callable[..., str | Later]) -> Callable[..., Coroutine[Any, A
 
 @stream_request_body
 class Handler(RequestHandler):
-    """What all endpoints share: who may call, and how answers and refusals are written.
+    """The base class of all endpoints: authentication, limits, responses and errors.
 
-    A request is admitted, or refused, before its body comes. ``largest`` is how long a body may be: where nobody has to
-    say who they are, none is taken.
+    A request is admitted or refused before its body arrives. ``largest`` is the maximum size of a body: 0 unless the
+    endpoint authenticates its clients.
     """
 
     largest = 0
@@ -74,7 +74,7 @@ class Handler(RequestHandler):
             self.refuse(error)
 
     def admit(self) -> None:
-        """Refuse what does not come from this machine on purpose: a web page may point its own name at loopback."""
+        """Raise if the request is unauthenticated or too large, or may come from a web page whose name resolves to loopback."""
         headers = self.request.headers
         origin = headers.get("Origin")
         if headers.get("Host", "").lower() not in self.hosts:
@@ -83,14 +83,14 @@ class Handler(RequestHandler):
             raise http_error(403, "Forbidden", "The Origin header must name the loopback address and port.")
         self.authenticate()
         declared = headers.get("Content-Length", "").lstrip("0")
-        # One that is no number is refused by tornado.
+        # tornado refuses a length that is not a number.
         if declared.isdecimal() and (len(declared) > _DIGITS or int(declared) > self.largest):
             raise self.too_large()
         if headers.get("Content-Encoding", "identity").lower() != "identity":
             raise http_error(415, "UnsupportedMediaType", "Send the body without Content-Encoding.")
 
     def authenticate(self) -> None:
-        """Refuse who may not call."""
+        """Raise if the client may not call."""
 
     def too_large(self) -> KustoError:
         return http_error(413, "PayloadTooLarge", f"A body must not be larger than {self.largest} bytes.")
@@ -109,10 +109,10 @@ class Handler(RequestHandler):
     def on_connection_close(self) -> None:
         super().on_connection_close()
         self.is_gone = True
-        self.end_what_is_for_nobody()
+        self.cancel_if_gone()
 
-    def end_what_is_for_nobody(self) -> None:
-        """End a request whose client has closed the connection, if it only reads."""
+    def cancel_if_gone(self) -> None:
+        """Cancel a request that only reads if its client has closed the connection."""
         if self.is_gone and self.task and not self.task.writes:
             self.task.run.cancel("the client has closed the connection")
 
@@ -122,18 +122,18 @@ class Handler(RequestHandler):
         return given or f"unspecified;{self.activity_id}"
 
     def nothing(self, *_path: Any) -> str:
-        """Refuse a path that no endpoint has."""
-        raise http_error(404, "NotFound", f"There is no endpoint {self.request.method} {self.request.path}.")
+        """Raise for a path without an endpoint."""
+        raise http_error(404, "NotFound", f"The endpoint {self.request.method} {self.request.path} does not exist.")
 
     def not_allowed(self, *_path: Any) -> str:
-        """Refuse a method that the endpoint does not take."""
+        """Raise for a method that the endpoint does not support."""
         raise http_error(405, "MethodNotAllowed", "HTTP 405: Method Not Allowed")
 
     get = post = answered(nothing)
     put = head = patch = delete = options = answered(not_allowed)
 
     async def answer(self, work: Callable[[], str | Later]) -> None:
-        """Write what ``work`` gives, and do what it leaves for later in workers of its own."""
+        """Respond with the result of ``work``; if it is deferred, run the rest in the workers for long requests."""
         self.is_coming = False
         if self.is_refused:
             self.finish()
@@ -144,7 +144,7 @@ class Handler(RequestHandler):
         except (KustoError, HTTPError) as error:
             self.refuse(error)
         except RecursionError:
-            self.refuse(http_error(400, "BadRequest", "The request is nested too deep."))
+            self.refuse(http_error(400, "BadRequest", "The request is nested too deeply."))
         except Exception:  # noqa: BLE001 - the client must get an answer, whatever went wrong
             _LOG.exception("a request to the local cluster failed")
             self.refuse(http_error(500, "InternalServiceError", "The local cluster failed; see its log."))
@@ -152,21 +152,21 @@ class Handler(RequestHandler):
             self.write_json(self.get_status(), body)
 
     async def begin(self, work: Callable[[], T]) -> T:
-        """Do the first part of a request, which is short."""
+        """Run the first part of a request, which is short."""
         return await self.lanes.short(partial(self.kept, work))
 
     async def wait(self, later: Later) -> str:
-        """Do what may take long."""
+        """Run the part of a request that may take long."""
         self.task = task = later.task
-        self.end_what_is_for_nobody()
+        self.cancel_if_gone()
         try:
             return await self.lanes.long(task.load, later.answer, task.run)
         except KustoError as error:
-            self.service.state.activity.end(task.run, error)  # which may not have begun
+            self.service.state.activity.end(task.run, error)  # it may not have begun
             raise
 
     def kept(self, work: Callable[[], T]) -> T:
-        """Do the work; what it changed survives before it is answered, whether it succeeded or not."""
+        """Run ``work``, and save its changes before the response is sent, whether or not it succeeded."""
         try:
             return work()
         finally:
@@ -174,21 +174,21 @@ class Handler(RequestHandler):
 
     @property
     def endpoint(self) -> Endpoint:
-        """Which of the two services is asked."""
+        """The service that the request was sent to."""
         port = self.hosts[self.request.headers["Host"].lower()]
         return Endpoint.INGEST if port == self.ingest_port else Endpoint.QUERY
 
     def bearer(self, tokens: Mapping[str, T]) -> T:
-        """Return what belongs to the request's token."""
+        """Return the value of the request's token in ``tokens``, or raise without a valid one."""
         scheme, _, given = self.request.headers.get("Authorization", "").partition(" ")
         presented = given.strip().encode()
         found = [owner for token, owner in tokens.items() if hmac.compare_digest(token.encode(), presented)]
         if not found or scheme.lower() != "bearer":
-            raise http_error(401, "Unauthorized", "A bearer token of this local cluster is needed.")
+            raise http_error(401, "Unauthorized", "A bearer token of this local cluster is required.")
         return found[-1]
 
     def refuse(self, error: KustoError | HTTPError) -> None:
-        """Write a refusal, also one of tornado's own, as of a query argument that is no UTF-8."""
+        """Respond with an error, which may be tornado's, for example for a query argument that is not UTF-8."""
         if isinstance(error, HTTPError):
             error = http_error(error.status_code, "BadRequest", "The request is malformed.")
         if error.status == 401:  # noqa: PLR2004 - HTTP
@@ -209,9 +209,9 @@ class Handler(RequestHandler):
         self.complete(body)
 
     def complete(self, body: str) -> None:
-        """Finish the answer, or send it while some of a body may come that nobody will read.
+        """Finish the response; if a body is still arriving, send the response and keep the connection open.
 
-        Where a connection is closed over unread bytes, the client may never see the answer.
+        If a connection is closed with unread bytes, the client may never see the response.
         """
         if not self.is_coming or "Expect" in self.request.headers:
             self.finish(body or None)
@@ -223,16 +223,16 @@ class Handler(RequestHandler):
         self.flush()
 
     def write_error(self, status_code: int, **_details: Any) -> None:
-        """Write what tornado itself refuses in the same shape."""
+        """Respond to tornado's own errors in the same format."""
         code = self._reason.title().replace(" ", "")
         self.refuse(http_error(status_code, code, f"HTTP {status_code}: {self._reason}"))
 
     def log_exception(self, *_error: Any) -> None:
-        """Log nothing here: tornado would write the request, and ``answer`` has logged what matters."""
+        """Log nothing: tornado would log the request, and ``answer`` has already logged a failure."""
 
 
 class Nothing(Handler):
-    """Any other path."""
+    """The handler of all other paths."""
 
     def authenticate(self) -> None:
         self.nothing()

@@ -21,11 +21,11 @@ _ANY_SIZE = 1 << 62
 
 
 class Server:
-    """A running server; its loop lives in a thread of its own."""
+    """A running server, whose event loop runs in its own thread."""
 
     def __init__(self, service: Service, port: int) -> None:
         """Bind, then serve until ``stop``."""
-        # Unlike tornado's own, it is closed where binding fails. The ingestion endpoint is a service of its own.
+        # Unlike tornado's, this socket is closed if binding fails. The ingestion endpoint has its own port.
         self._sockets = [socket.create_server((HOST, wanted)) for wanted in (port, 0)]
         for one in self._sockets:
             one.settimeout(0)
@@ -39,7 +39,7 @@ class Server:
         self._ready.wait()
 
     def stop(self) -> None:
-        """Stop serving, end what runs, and release the port."""
+        """Stop serving, cancel what is running, and release the ports."""
         self._loop.call_soon_threadsafe(self._stopped.set)
         self._thread.join()
         self._service.cancel_all()
@@ -69,7 +69,7 @@ class Server:
             (r".*", Nothing, shared),
         ]
         application = Application(routes, log_function=lambda _handler: None)
-        # Each handler refuses with an answer what is too large for it; tornado would just close the connection.
+        # Each handler responds to a body that is too large for it; tornado would just close the connection.
         server = _PromptServer(application, max_body_size=_ANY_SIZE)
         server.add_sockets(self._sockets)
         return server
@@ -77,5 +77,5 @@ class Server:
 
 class _PromptServer(HTTPServer):
     def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
-        stream.set_nodelay(True)  # otherwise an answer waits 40 ms for an acknowledgement
+        stream.set_nodelay(True)  # otherwise a response waits 40 ms for an acknowledgement
         super().handle_stream(stream, address)

@@ -1,4 +1,4 @@
-"""One request, whatever the wire it came by: recorded, limited in time, and sent to its command or query."""
+"""The service behind the endpoints, which records a request, limits its time, and runs its command or query."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -33,7 +33,7 @@ _SPAN = re.compile(r"(?:(\d{1,9})(?:\.| days?, ))?(\d{1,2}):(\d{2}):(\d{2}(?:\.\
 
 @dataclass(frozen=True)
 class Request:
-    """What a client asks for."""
+    """A request of a client, independent of the protocol version."""
 
     caller: Caller
     text: str
@@ -48,7 +48,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Task:
-    """A request that was understood: its run, and the work that is left."""
+    """A parsed request: its run, and the work that remains to be done."""
 
     run: Run
     load: Load
@@ -60,7 +60,7 @@ class Service:
     """The cluster behind the endpoints."""
 
     def __init__(self, state: State, uploads: Path | None = None) -> None:
-        """Serve a state; ``uploads`` is where what clients upload survives, a temporary folder by default."""
+        """Serve a state; ``uploads`` is the folder for uploaded files, by default a temporary one."""
         self.state = state
         self.queries = Queries(state)
         self._temporary = None if uploads else TemporaryDirectory(prefix="kqlmi-uploads-", ignore_cleanup_errors=True)
@@ -69,7 +69,7 @@ class Service:
         self._ingestor = Ingestor(self.queries, self.uploads)
 
     def begin(self, request: Request, *, is_query: bool) -> Task:
-        """Record that a request starts, and find out what it asks for."""
+        """Record the start of a request, and parse it."""
         run = Run(
             is_query=is_query,
             text=mask_hidden(request.text),
@@ -95,7 +95,7 @@ class Service:
         )
 
     def _match(self, request: Request, run: Run) -> Matched:
-        """Find the command that is asked for, and refuse one that may not come this way."""
+        """Return the requested command, or raise if it may not be sent to this endpoint or by this request."""
         first = next_token(request.text, 0)
         if first.text != ".":
             empty = "the text is empty" if first.kind is Kind.END else "a management command begins with '.'"
@@ -105,7 +105,7 @@ class Service:
         if request.endpoint not in matched.command.endpoints:
             raise other_endpoint(request.endpoint, self.state.url, self.state.ingest_url)
         if matched.command.writes and _is_on(request.options, "request_readonly"):
-            raise bad_request(f"request_readonly is set, and {run.command_type} writes")
+            raise bad_request(f"request_readonly is set, but {run.command_type} writes")
         return matched
 
     def _manage(self, request: Request, run: Run, matched: Matched) -> tuple[Table, ...]:
@@ -148,12 +148,12 @@ class Service:
             )
 
     def cancel_all(self) -> None:
-        """End what runs."""
+        """Cancel all running requests."""
         for run in self.state.activity.running():
-            run.cancel("the local cluster stops")
+            run.cancel("the local cluster is stopping")
 
     def close(self) -> None:
-        """End what runs in the background, and close the engine."""
+        """Wait for background operations, stop the workers, and close the engine."""
         self.state.activity.join()
         self._scheduler.stop()
         self._ingestor.stop()
@@ -193,7 +193,7 @@ def _seconds(options: Mapping[str, Any], default: float) -> float:
         return default
     match = _SPAN.fullmatch(str(written).strip())
     if not match:
-        raise bad_request(f"servertimeout {written!r} is no timespan; write it as hh:mm:ss")
+        raise bad_request(f"servertimeout {written!r} is not a timespan; use the form hh:mm:ss")
     days, hours, minutes, seconds = match.groups()
     total = int(days or 0) * 86_400 + int(hours) * 3600 + int(minutes) * 60 + float(seconds)
     return min(total, _MOST_SECONDS)

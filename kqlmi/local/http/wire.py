@@ -33,7 +33,7 @@ _COMPLETION = columns(
 
 
 def v1(*results: Table) -> str:
-    """Write results for the v1 endpoints; of several, the last table tells what the others are."""
+    """Return results as a v1 response; if there are several, the last table describes the others."""
     contents = ((n, "QueryResult", "PrimaryResult", str(n), "") for n in range(len(results)))
     tables = (*results, Table(_CONTENTS, tuple(contents))) if len(results) > 1 else results
     shown = [
@@ -44,7 +44,7 @@ def v1(*results: Table) -> str:
 
 
 def v2(*results: Table, client_request_id: str, activity_id: str) -> str:
-    """Write results for the v2 endpoint: properties, the rows, how the query ended."""
+    """Return results as a v2 response: properties, rows and completion information."""
     visualization = json.dumps({"Visualization": None})
     shown = ((number, "Visualization", json.dumps(visualization)) for number in range(1, len(results) + 1))
     properties = Table(_PROPERTIES, tuple(shown))
@@ -68,7 +68,7 @@ def v2(*results: Table, client_request_id: str, activity_id: str) -> str:
 
 
 def error(fault: KustoError, *, client_request_id: str, activity_id: str, service: str) -> str:
-    """Write a refusal."""
+    """Return the response for an error."""
     context = {
         "timestamp": kusto_time.format_datetime(kusto_time.now()),
         "serviceAlias": service,
@@ -138,7 +138,7 @@ def _real(value: float) -> float | str:
 
 
 def _dynamic(text: str) -> Any:
-    """Return a dynamic value as JSON; what JSON has no form for is text, as the service gives it."""
+    """Return a dynamic value as JSON, or as text if JSON cannot represent it, as the service does."""
     try:
         return json.loads(text, parse_constant=str, parse_float=_finite)
     except json.JSONDecodeError:
@@ -153,7 +153,7 @@ def _finite(text: str) -> float:
     return float(text)
 
 
-# Values of other types are JSON as they are.
+# Values of other types are already JSON.
 _SHARED: Encoders = {
     "real": _real,
     "decimal": str,

@@ -1,1 +1,1 @@
-"""What arrives in the background: queued files, and the events of data connections."""
+"""Background ingestion: queued files, and the events of data connections."""

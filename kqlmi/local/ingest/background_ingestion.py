@@ -1,4 +1,4 @@
-"""What is ingested in the background: queued files, and the events of data connections."""
+"""The thread that ingests queued files and the events of data connections."""
 
 import logging
 import re
@@ -31,7 +31,7 @@ _SERVICE = Caller(Principal("aadapp", "data connections", "data connections"), f
 
 
 class Ingestor(Worker):
-    """A thread that ingests what waits, one piece after another."""
+    """A thread that ingests waiting files and events, one at a time."""
 
     def __init__(self, queries: Queries, uploads: Uploads) -> None:
         """Start the thread, which sleeps until there is work."""
@@ -42,7 +42,7 @@ class Ingestor(Worker):
 
     def _loop(self) -> None:
         while not self._stopped:
-            # An event that may not be received now may be later: nothing tells when a policy changes.
+            # A refused event may be allowed later, and a change of a policy does not wake this thread.
             self._wakes.wait(_AGAIN if self._is_waiting() else None)
             self._wakes.clear()
             while self._state.world.jobs and not self._stopped:
@@ -58,7 +58,7 @@ class Ingestor(Worker):
             finally:
                 self._state.keep()
                 self._uploads.sweep()
-        except Exception:  # noqa: BLE001 - the next piece may go well
+        except Exception:  # noqa: BLE001 - the next ingestion may succeed
             _LOG.exception("an ingestion of the local cluster failed")
 
     def _is_waiting(self) -> bool:
@@ -75,7 +75,7 @@ class Ingestor(Worker):
         except KustoError as error:
             failure = table_append.note_failure(call, job.table, error, source=shown)
             statusqueues.failed(self._state, job, failure)
-        finally:  # whatever went wrong, it would go wrong again
+        finally:  # after a failure too, as it would fail again
             self._done(job)
 
     def _succeeded(self, job: IngestionJob, shown: str, call: Call) -> None:
@@ -95,12 +95,12 @@ class Ingestor(Worker):
             return self._uploads.read(job.source.removeprefix(UPLOADED), given, table.columns, skips_first=skips).rows
         location = connectionstrings.parse(job.source)
         laid = Layout(formats.format_of(location.path, given), headers="all" if skips else "none")
-        # Nobody is there to impersonate: the request is long over.
+        # The caller cannot be impersonated: its request has ended.
         source = ExternalTable("", table.columns, laid, (location,))
         return transfer.read(self._state, source, Use(job.flow, job.database)).rows
 
     def _receive(self, connection: DataConnection) -> None:
-        """Ingest the new events of a data connection; where it may not receive them, they wait, silently as in life."""
+        """Ingest the new events of a data connection; events that it may not receive wait, silently as on the service."""
         state = self._state
         events = state.world.hubs.get(connection.hub, ())[connection.offset :]
         if not events:
@@ -115,7 +115,7 @@ class Ingestor(Worker):
         done = partial(self._received, connection, len(events))
         try:
             table_append.append(call, connection.table, table.with_rows(rows), then=done)
-        except KustoError as error:  # a permanent failure: the events are lost, and it is noted
+        except KustoError as error:  # a permanent failure: the events are lost, and the failure is recorded
             table_append.note_failure(call, connection.table, error, source="/".join(connection.hub))
             done()
 
@@ -149,11 +149,11 @@ def _require_known(names: Iterable[str]) -> None:
         if name.lower() in {*ingestion.UNSUPPORTED, "ingestionmappingtype"}:
             raise unsupported(f"the property '{name}'")
         if name.lower() not in _READ:
-            raise bad_request(f"the local cluster knows no ingestion property '{name}'")
+            raise bad_request(f"the local cluster does not know the ingestion property '{name}'")
 
 
 def _shown(source: str) -> str:
-    """Return the address of a file without whatever could be a credential."""
+    """Return the address of a file without any part that could be a credential."""
     scheme, colon, rest = re.split(r"[;?#]", source, maxsplit=1)[0].partition("://")
     host, slash, path = rest.partition("/")
     return f"{scheme}{colon}{host.rpartition('@')[2]}{slash}{path}"

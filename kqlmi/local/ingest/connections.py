@@ -1,4 +1,4 @@
-"""Data connections: events of a hub that become rows of a table, on behalf of a managed identity."""
+"""Data connections, which ingest the events of a hub into a table with a managed identity."""
 
 from typing import Any
 
@@ -24,19 +24,19 @@ _KNOWN = {
     *("eventHubResourceId", "consumerGroup", "tableName", "dataFormat", "managedIdentityResourceId"),
     *("managedIdentityObjectId", "provisioningState", *_UNSUPPORTED),
 }
-_AS_IF_NOT_THERE: tuple[object, ...] = (None, "", [], "None", "Single")
+_ABSENT: tuple[object, ...] = (None, "", [], "None", "Single")
 
 
 def parse(state: State, database: str, name: str, body: dict[str, Any]) -> DataConnection:
-    """Read the body of a data connection, and refuse an identity that may not be used for it."""
+    """Parse the body of a data connection, and raise if its identity may not be used for it."""
     kind, properties = body.get("kind"), body.get("properties")
     if not isinstance(kind, str) or kind not in FLOWS:
-        raise bad_request(f"a data connection needs the 'kind' {', '.join(FLOWS)}; the body has {kind!r}")
+        raise bad_request(f"the 'kind' of a data connection must be one of {', '.join(FLOWS)}, not {kind!r}")
     if not isinstance(properties, dict):
         raise bad_request("a data connection needs 'properties'")
     resource_id = str(properties.get("managedIdentityResourceId") or "")
     if not resource_id:
-        raise bad_request("the local cluster carries out data connections with a managedIdentityResourceId only")
+        raise bad_request("the local cluster supports only data connections with a managedIdentityResourceId")
     use = Use(FLOWS[kind], database)
     enforce.permit(state, use, _object_id(state, resource_id))
     if kind != "EventHub":
@@ -44,14 +44,14 @@ def parse(state: State, database: str, name: str, body: dict[str, Any]) -> DataC
     _refuse_unknown(properties)
     hub = resources.parse_hub(str(properties.get("eventHubResourceId")))
     if hub not in state.world.hubs:
-        raise bad_request(f"there is no hub {'/'.join(hub)}; cluster.hub makes it")
+        raise bad_request(f"there is no hub {'/'.join(hub)}; create it with cluster.hub")
     if not properties.get("consumerGroup"):
         raise bad_request("a data connection needs a 'consumerGroup'")
     table = str(properties.get("tableName") or "")
     state.database(database).table(table)
     written = format_of("", str(properties.get("dataFormat") or "csv"))
     if written == "raw":  # documented
-        raise bad_request("Event Hubs data connections take no format 'raw'")
+        raise bad_request("Event Hubs data connections do not support the format 'raw'")
     if written == "parquet":
         raise unsupported("events in the format 'parquet'")
     return DataConnection(name, database, table, hub, resource_id, {**properties, "dataFormat": written})
@@ -59,14 +59,14 @@ def parse(state: State, database: str, name: str, body: dict[str, Any]) -> DataC
 
 def _refuse_unknown(properties: dict[str, Any]) -> None:
     if unknown := sorted(properties.keys() - _KNOWN):
-        raise bad_request(f"a data connection has no property '{unknown[0]}' that the local cluster knows")
+        raise bad_request(f"the local cluster does not know the property '{unknown[0]}' of a data connection")
     for one in _UNSUPPORTED:
-        if properties.get(one) not in _AS_IF_NOT_THERE:
+        if properties.get(one) not in _ABSENT:
             raise unsupported(f"the property '{one}' of a data connection")
 
 
 def render(state: State, connection: DataConnection) -> dict[str, Any]:
-    """Write a data connection as Azure Resource Manager shows it."""
+    """Return a data connection as Azure Resource Manager shows it."""
     name = f"{state.name}/{connection.database}/{connection.name}"
     place = f"databases/{connection.database}/dataConnections/{connection.name}"
     return {
@@ -85,7 +85,7 @@ def render(state: State, connection: DataConnection) -> dict[str, Any]:
 
 
 def receiver(state: State, connection: DataConnection) -> Identity:
-    """Return the identity that may receive the events now, or refuse."""
+    """Return the identity of a data connection, or raise if it may not receive the events now."""
     use = Use(FLOWS["EventHub"], connection.database)
     identity = enforce.permit(state, use, _object_id(state, connection.identity))
     scope = azureroles.hub_scope(*connection.hub)
@@ -97,7 +97,7 @@ def receiver(state: State, connection: DataConnection) -> Identity:
 
 
 def _object_id(state: State, resource_id: str) -> str:
-    """Return the object ID behind a resource ID; the cluster's own stands for its system identity."""
+    """Return the object ID for a resource ID; that of the cluster denotes its system identity."""
     if resource_id.lower() == resources.cluster_id(state.name).lower():
         system = identities.find(state.world.identities, "system")
         return system.object_id if system else "system"

@@ -1,4 +1,4 @@
-"""Messages of the ingestion queue, as the Azure queue client writes them."""
+"""Messages to the ingestion queue, as the Azure queue client writes them."""
 
 import base64
 import binascii
@@ -18,13 +18,13 @@ _FLOW = "ingest.sdk_queued"
 
 
 def require_signature(state: State, given: str) -> None:
-    """Refuse a URL whose signature is not the one that was handed out."""
+    """Raise unless a URL has the signature of this cluster."""
     if not hmac.compare_digest(given.encode(), state.signature.encode()):
-        raise http_error(403, "AuthenticationFailed", "The signature of the URL is not one of this local cluster.")
+        raise http_error(403, "AuthenticationFailed", "The signature of the URL is not that of this local cluster.")
 
 
 def accept(state: State, body: bytes) -> str:
-    """Queue the file that a message names, and return the answer that the client expects."""
+    """Queue the file that a message names, and return the response that the client expects."""
     job = _job(state, _message(body))
     state.change(lambda w: replace(w, jobs=(*w.jobs, job)))
     state.work.set()
@@ -34,12 +34,12 @@ def accept(state: State, body: bytes) -> str:
 def _message(body: bytes) -> dict[str, Any]:
     try:
         text = body.decode("utf-8")
-        if "<!" in text:  # neither entities nor a document type belong here
+        if "<!" in text:  # entities and document types are not allowed
             raise http_error(400, "InvalidXmlDocument", "The message must be plain XML.")
         content = ET.fromstring(text).findtext("MessageText") or ""  # noqa: S314 - see above
         found = json.loads(base64.b64decode(content, validate=True))
     except (ET.ParseError, binascii.Error, ValueError, RecursionError) as error:
-        raise http_error(400, "InvalidXmlDocument", "The message must be JSON, in base64, in XML, in UTF-8.") from error
+        raise http_error(400, "InvalidXmlDocument", "The message must be UTF-8 XML with JSON in base64.") from error
     if not isinstance(found, dict) or not lenient_json.is_text(found):
         raise http_error(400, "InvalidInput", "The message must be a JSON object.")
     return found
@@ -53,7 +53,7 @@ def _job(state: State, message: dict[str, Any]) -> IngestionJob:
         raise http_error(400, "InvalidInput", f"The message needs {', '.join(names)} and AdditionalProperties.")
     caller = state.authorizations.get(str(properties.get("authorizationContext")))
     if caller is None:
-        raise http_error(403, "AuthenticationFailed", "The message carries no identity token of this local cluster.")
+        raise http_error(403, "AuthenticationFailed", "The message has no identity token of this local cluster.")
     uploaded = f"{state.ingest_url}/{UPLOADS}/"
     if str(source).startswith(uploaded):
         source = UPLOADED + str(source).removeprefix(uploaded).partition("?")[0]
@@ -64,10 +64,10 @@ def _job(state: State, message: dict[str, Any]) -> IngestionJob:
 
 
 def _report_level(message: dict[str, Any]) -> int:
-    """Return how much is to be reported, by queues; a message that does not say wants nothing."""
+    """Return the level of reports, which are sent to queues only; by default, nothing is reported."""
     level, method = message.get("ReportLevel", DO_NOT_REPORT), message.get("ReportMethod", 0)
     if level not in range(3) or isinstance(level, bool):
         raise http_error(400, "InvalidInput", "ReportLevel must be 0, 1 or 2.")
     if level != DO_NOT_REPORT and method != 0:
-        raise http_error(400, "InvalidInput", "The local cluster reports by queues only: ReportMethod must be 0.")
+        raise http_error(400, "InvalidInput", "The local cluster reports only to queues: ReportMethod must be 0.")
     return int(level)

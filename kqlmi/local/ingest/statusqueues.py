@@ -1,4 +1,4 @@
-"""The two queues in which clients of ingestion find what became of a file that they queued."""
+"""The two queues that report to ingestion clients the outcome of the files that they queued."""
 
 import base64
 import json
@@ -31,7 +31,7 @@ _KEPT = 10_000
 
 
 def succeeded(state: State, job: IngestionJob, source: str, activity_id: str) -> None:
-    """Report that a file was ingested, where its client asked for that; ``source`` is its address without credentials."""
+    """Report that a file was ingested, if its client requested that; ``source`` is its address without credentials."""
     if job.report_level == FAILURES_AND_SUCCESSES:
         fields = {
             "OperationId": str(uuid.uuid4()),
@@ -42,7 +42,7 @@ def succeeded(state: State, job: IngestionJob, source: str, activity_id: str) ->
 
 
 def failed(state: State, job: IngestionJob, failure: IngestionFailure) -> None:
-    """Report that a file was not ingested, where its client asked for that."""
+    """Report that a file was not ingested, if its client requested that."""
     if job.report_level != DO_NOT_REPORT:
         fields = {
             "OperationId": failure.operation_id,
@@ -70,7 +70,7 @@ def _put(state: State, queue: str, reports: tuple[Report, ...]) -> None:
 
 
 def read(state: State, queue: str, *, count: str, hidden: str, peeks: bool) -> str:
-    """Return the first messages of a queue as XML; unless it ``peeks``, they are hidden from others for some seconds."""
+    """Return the first messages of a queue as XML; unless ``peeks``, hide them from other readers for ``hidden`` seconds."""
     wanted = _number("numofmessages", count, range(1, _MOST + 1))
     seconds = _number("visibilitytimeout", hidden, range(1, _LONGEST_HIDDEN + 1))
     now = kusto_time.now()
@@ -89,7 +89,7 @@ def read(state: State, queue: str, *, count: str, hidden: str, peeks: bool) -> s
 
 
 def messages(found: Iterable[Mapping[str, str]]) -> str:
-    """Write messages of a queue as Azure Storage does."""
+    """Return messages of a queue as XML, as Azure Storage does."""
     answer = ET.Element("QueueMessagesList")
     for fields in found:
         message = ET.SubElement(answer, "QueueMessage")
@@ -99,7 +99,7 @@ def messages(found: Iterable[Mapping[str, str]]) -> str:
 
 
 def head(report: Report, *, peeks: bool = False) -> dict[str, str]:
-    """Return what a queue says of a message beside its content; to whoever only peeks, nothing that it needs to delete it."""
+    """Return the metadata of a message; if ``peeks``, without the receipt that is needed to delete it."""
     times = {"InsertionTime": _http(report.inserted), "ExpirationTime": _http(report.inserted + _LIFE)}
     receipt = {} if peeks else {"PopReceipt": report.receipt, "TimeNextVisible": _http(report.visible)}
     return {"MessageId": report.id, **times, **receipt}
@@ -110,14 +110,14 @@ def _content(report: Report) -> dict[str, str]:
 
 
 def delete(state: State, queue: str, message: str, receipt: str) -> str:
-    """Delete the message that was received with a receipt, and return the empty answer."""
+    """Delete the message that was received with a receipt, and return an empty response."""
     with state.lock:
         reports = state.world.reports.get(queue, ())
         found = next((one for one in reports if one.id == message), None)
         if found is None:
-            raise http_error(404, "MessageNotFound", "The queue holds no such message.")
+            raise http_error(404, "MessageNotFound", "The queue does not contain this message.")
         if not receipt or found.receipt != receipt:
-            raise http_error(400, "PopReceiptMismatch", "The message was received with another receipt.")
+            raise http_error(400, "PopReceiptMismatch", "The receipt is not that of the message.")
         _put(state, queue, tuple(one for one in reports if one is not found))
     return ""
 

@@ -1,1 +1,1 @@
-"""What a cluster holds, and how it is kept."""
+"""The state of a cluster, and its persistence."""

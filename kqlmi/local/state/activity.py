@@ -1,4 +1,4 @@
-"""What ran and what runs: requests for ``.show queries`` and ``.show commands``, changes for ``.show journal``."""
+"""The record of requests, for ``.show queries`` and ``.show commands``, and of changes, for ``.show journal``."""
 
 import threading
 import uuid
@@ -16,7 +16,7 @@ from kqlmi.local.values.tables import Table
 T = TypeVar("T")
 
 MOST_OPERATIONS = 64
-"""So many run in the background at most."""
+"""The maximum number of operations in the background."""
 _KEPT = 10_000
 _TEXT_LIMIT = 65_536
 _STATES = {"BadRequest_QueryCanceled": "Canceled", THROTTLED: "Throttled"}
@@ -24,7 +24,7 @@ _STATES = {"BadRequest_QueryCanceled": "Canceled", THROTTLED: "Throttled"}
 
 @dataclass(frozen=True)
 class Change:
-    """One change of metadata."""
+    """A change to metadata."""
 
     event: str
     timestamp: int
@@ -58,10 +58,10 @@ class IngestionFailure:
 
 @dataclass(frozen=True)
 class ExportRuns:
-    """What a continuous export has done so far.
+    """The runs of a continuous export so far.
 
-    ``exported`` says for each fact table what is done with: its ID and a number of rows; ``artifacts`` are (time, URL, number of rows),
-    ``failures`` are (time, operation ID, last success or None, details); times are ticks.
+    ``exported`` maps each fact table to its ID and the number of rows already exported; ``artifacts`` are (time, URL, number
+    of rows), and ``failures`` are (time, operation ID, last success or None, details). Times are in ticks.
     """
 
     exported: Mapping[str, tuple[str, int]]
@@ -75,7 +75,7 @@ class ExportRuns:
     failures: tuple[tuple[int, str, int | None, str], ...] = ()
 
     def next_run(self, interval: int) -> int:
-        """Return when the next run is due."""
+        """Return the time at which the next run is due."""
         return (self.last_run or self.created) + interval
 
 
@@ -99,9 +99,9 @@ class Run:
     failure: str = ""
     operation_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     details: Table | None = None
-    """What the operation gave, for ``.show operation … details``."""
+    """The result of the operation, for ``.show operation … details``."""
     hidden: frozenset[str] = field(default=frozenset(), repr=False)
-    """What the text hides."""
+    """The hidden strings of the text."""
     _reason: KustoError | None = field(default=None, repr=False)
     _stoppers: list[Callable[[], Any]] = field(default_factory=list, repr=False)
 
@@ -112,7 +112,7 @@ class Run:
             stop()
 
     def cancel(self, reason: str) -> None:
-        """Ask the request to end because somebody cancelled it."""
+        """Ask the request to end as cancelled."""
         self.stop(cancelled(reason))
 
     def check(self) -> None:
@@ -127,16 +127,16 @@ class Run:
             yield row
 
     def on_stop(self, stop: Callable[[], Any]) -> None:
-        """Have ``stop`` called when the request is asked to end, at once if it was already."""
+        """Call ``stop`` when the request is asked to end, or at once if it was already."""
         self._stoppers.append(stop)
         if self._reason:
             stop()
 
     @contextmanager
     def watch(self, seconds: float, interrupt: Callable[[], Any]) -> Iterator[None]:
-        """Call ``interrupt`` when the request is to end while a block runs, or when that takes too long.
+        """Call ``interrupt`` if the request is asked to end while a block runs, or if the block takes too long.
 
-        A request that was to end fails with its reason, whatever it did meanwhile.
+        On exit, raise the reason if the request was asked to end, whatever the block did.
         """
         waker, finished = threading.Event(), threading.Event()
         self.on_stop(waker.set)
@@ -160,7 +160,7 @@ class Run:
 
 
 class Activity:
-    """The requests of a cluster, the oldest forgotten first."""
+    """The latest requests of a cluster."""
 
     def __init__(self) -> None:
         self._runs: deque[Run] = deque(maxlen=_KEPT)
@@ -168,14 +168,14 @@ class Activity:
         self._threads: list[threading.Thread] = []
 
     def begin(self, run: Run) -> Run:
-        """Keep a request that starts."""
+        """Record a request that starts."""
         run.text = run.text[:_TEXT_LIMIT]
         with self._lock:
             self._runs.append(run)
         return run
 
     def end(self, run: Run, error: BaseException | None) -> None:
-        """Note how a request ended; what was noted first stays."""
+        """Record the outcome of a request, unless one is recorded already."""
         if run.ended is not None:
             return
         run.failure = str(error) if error else ""
@@ -185,7 +185,7 @@ class Activity:
         run.ended = kusto_time.now()
 
     def start(self, run: Run, work: Callable[[], None]) -> None:
-        """Begin a run that does some work in the background, unless too many do."""
+        """Start a run in the background, or raise if too many are running."""
         thread = threading.Thread(target=work, name="operation", daemon=True)
         with self._lock:
             self._threads = [one for one in self._threads if one.is_alive()]
@@ -196,7 +196,7 @@ class Activity:
             thread.start()
 
     def join(self) -> None:
-        """Wait until no work is left in the background."""
+        """Wait until all background work has ended."""
         for thread in self._threads:
             thread.join()
 

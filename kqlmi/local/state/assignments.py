@@ -1,4 +1,4 @@
-"""Which identities are assigned to the cluster: how Azure Resource Manager shows it, and how it changes it."""
+"""The identities assigned to the cluster, as Azure Resource Manager shows and changes them."""
 
 import hashlib
 from typing import Any
@@ -12,20 +12,20 @@ _TYPES = ("None", "SystemAssigned", "UserAssigned", "SystemAssigned, UserAssigne
 
 
 class ArmError(Exception):
-    """A refusal in the shape of Azure Resource Manager."""
+    """An error in the format of Azure Resource Manager."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
-        """Keep the HTTP status, and the code and message of the body."""
+        """Store the HTTP status, and the code and message of the body."""
         super().__init__(message)
         self.status, self.code, self.message = status, code, message
 
 
 def assigned(state: State, block: Any) -> tuple[Identity, ...]:
-    """Return the identities that are assigned after a change; as documented, ``type`` names what remains."""
+    """Return the assigned identities after a change; as documented, only the kinds in ``type`` remain."""
     given = block.get("type") if isinstance(block, dict) else None
     users_given = (block.get("userAssignedIdentities") or {}) if isinstance(block, dict) else {}
     if not isinstance(given, str) or not isinstance(users_given, dict):
-        raise ArmError(400, "InvalidRequestContent", "identity must be an object with identity.type, a text.")
+        raise ArmError(400, "InvalidRequestContent", "identity must be an object, and identity.type a string.")
     kind = ", ".join(part.strip() for part in given.split(","))
     if kind not in _TYPES:
         raise ArmError(400, "InvalidRequestContent", f"identity.type must be one of {'; '.join(_TYPES)}.")
@@ -33,10 +33,10 @@ def assigned(state: State, block: Any) -> tuple[Identity, ...]:
     if "SystemAssigned" not in kind:
         system = []
     elif not system:
-        system = [Identity(state.name, is_system=True)]  # a principal of its own each time
+        system = [Identity(state.name, is_system=True)]  # a new principal each time
     takes_users = kind.endswith("UserAssigned")
     if users_given and not takes_users:
-        raise ArmError(400, "InvalidRequestContent", f"identity.type is {kind}, and user-assigned ones are given.")
+        raise ArmError(400, "InvalidRequestContent", f"identity.type is {kind}, but userAssignedIdentities are given.")
     users = {
         resources.identity_id(one.display_name).lower(): one
         for one in state.world.identities
@@ -48,12 +48,12 @@ def assigned(state: State, block: Any) -> tuple[Identity, ...]:
         if change is not None:
             users[place.lower()] = found
     if takes_users and not users:
-        raise ArmError(400, "InvalidRequestContent", f"identity.type is {kind}, and no user-assigned one would remain.")
+        raise ArmError(400, "InvalidRequestContent", f"identity.type is {kind}, but no user-assigned one would remain.")
     return (*system, *users.values())
 
 
 def cluster_body(state: State) -> dict[str, Any]:
-    """Write the cluster with its identity block."""
+    """Return the body of the cluster with its identity block."""
     users = [one for one in state.world.identities if not one.is_system]
     system = next((one for one in state.world.identities if one.is_system), None)
     kinds = [name for name, is_there in (("SystemAssigned", system), ("UserAssigned", users)) if is_there]
@@ -83,13 +83,13 @@ def cluster_body(state: State) -> dict[str, Any]:
 
 
 def etag(state: State) -> str:
-    """Return what changes with the identities of the cluster."""
+    """Return a value that changes with the identities of the cluster."""
     assigned_now = "|".join(one.object_id for one in state.world.identities)
     return hashlib.sha256(assigned_now.encode()).hexdigest()[:16]
 
 
 def identity_body(one: Identity) -> dict[str, Any]:
-    """Write a user-assigned identity."""
+    """Return the body of a user-assigned identity."""
     return {
         "id": resources.identity_id(one.display_name),
         "name": one.display_name,
@@ -100,7 +100,7 @@ def identity_body(one: Identity) -> dict[str, Any]:
 
 
 def user_assigned(state: State, place: str) -> Identity:
-    """Return a user-assigned identity by its resource ID, or refuse it."""
+    """Return a user-assigned identity by its resource ID, or raise if it does not exist."""
     if place.lower() not in state.world.user_assigned:
-        raise ArmError(404, "ResourceNotFound", f"There is no user-assigned identity {place}.")
+        raise ArmError(404, "ResourceNotFound", f"The user-assigned identity {place} does not exist.")
     return state.world.user_assigned[place.lower()]

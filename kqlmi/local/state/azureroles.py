@@ -1,4 +1,4 @@
-"""Azure roles: what a principal may do with a container or an event hub, beside every policy of the cluster."""
+"""Azure roles of principals on containers and event hubs, independent of the policies of the cluster."""
 
 import re
 from collections.abc import Iterable
@@ -11,35 +11,35 @@ from kqlmi.local.values.faults import bad_request
 READERS = ("Storage Blob Data Reader", "Storage Blob Data Contributor", "Storage Blob Data Owner")
 WRITERS = READERS[1:]
 RECEIVERS = ("Azure Event Hubs Data Receiver", "Azure Event Hubs Data Owner")
-# Documented as not enough: they manage the account and do not open its data.
+# Documented as insufficient: they manage the account, and do not open its data.
 _MANAGERS = ("Owner", "Contributor", "Reader")
 _HUB = re.compile(r"sb://([a-z0-9-]+)\.servicebus\.windows\.net/([\w.-]+)/?", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True)
 class AzureRoles:
-    """Who holds which role where: (object ID, scope, role)."""
+    """Role assignments, as tuples of (object ID, scope, role)."""
 
     assignments: frozenset[tuple[str, str, str]] = frozenset()
 
     def assigned(self, object_id: str, url: str, role: str) -> "AzureRoles":
-        """Return the roles with one assigned to a principal."""
+        """Return the assignments with one added."""
         known = (*READERS, *RECEIVERS, *_MANAGERS)
         if role not in known:
-            raise bad_request(f"'{role}' is no role that the local cluster knows: {', '.join(known)}")
+            raise bad_request(f"the local cluster does not know the role '{role}', only {', '.join(known)}")
         return replace(self, assignments=self.assignments | {(object_id.strip().lower(), scope_of(url), role)})
 
     def unassigned(self, object_id: str, url: str, role: str) -> "AzureRoles":
-        """Return the roles without one of a principal."""
+        """Return the assignments with one removed."""
         return replace(self, assignments=self.assignments - {(object_id.strip().lower(), scope_of(url), role)})
 
     def holds(self, object_id: str, scope: str, roles: Iterable[str]) -> bool:
-        """Check whether a principal holds one of some roles."""
+        """Check whether a principal has any of some roles."""
         return any((object_id.lower(), scope, role) in self.assignments for role in roles)
 
 
 def scope_of(url: str) -> str:
-    """Return what all spellings of a container's URL, or of a hub's URL or resource ID, share."""
+    """Return the scope that all spellings of a container's URL, or of a hub's URL or resource ID, have in common."""
     if url.startswith("/subscriptions/"):
         return hub_scope(*resources.parse_hub(url))
     if found := _HUB.fullmatch(url):
@@ -48,12 +48,12 @@ def scope_of(url: str) -> str:
 
 
 def container(url: str) -> Location:
-    """Read the URL of a container, which names no blob and nobody."""
+    """Parse the URL of a container, which must not include a blob or a credential."""
     location = connectionstrings.parse(url)
     if location.is_onelake:
-        raise bad_request("the local cluster does not carry out data in OneLake, where Fabric's own rights decide")
+        raise bad_request("the local cluster does not support data in OneLake, whose access is decided by Fabric")
     if location.path or location.shown != location.url:
-        raise bad_request(f"{location.url} is no container; write https://<account>.blob.core.windows.net/<container>")
+        raise bad_request(f"{location.url} is not a container; use https://<account>.blob.core.windows.net/<container>")
     return location
 
 

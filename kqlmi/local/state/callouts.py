@@ -1,4 +1,4 @@
-"""The callout policy of the cluster: which outside services it may call."""
+"""The callout policy of the cluster, which states the outside services that it may call."""
 
 from dataclasses import astuple, dataclass
 from typing import Any
@@ -15,7 +15,7 @@ TYPES = (
 
 @dataclass(frozen=True)
 class Callout:
-    """One rule: may a type of callout go to the URIs that a regular expression matches?"""
+    """A rule that allows or denies a type of callout to the URIs that a regular expression matches."""
 
     callout_type: str
     uri_regex: str
@@ -48,18 +48,18 @@ _PROPERTIES = ("CalloutType", "CalloutUriRegex", "CanCall")
 
 
 def parse(text: str) -> Callouts:
-    """Read the payload of a command."""
+    """Parse the payload of a command."""
     return merge(None, tuple(_callout(item) for item in payloads.read_array("Callout", text)))
 
 
 def merge(current: Callouts | None, addition: Callouts) -> Callouts:
-    """Return the rules with others added; the same type and expression takes the new ``CanCall``."""
+    """Return the rules with others added; for the same type and expression, the new ``CanCall`` wins."""
     rules = {(rule.callout_type, rule.uri_regex): rule for rule in (*(current or ()), *addition)}
     return tuple(rules.values())
 
 
 def permits(callouts: Callouts | None, callout_type: str, url: str) -> bool:
-    """Check whether a URL may be called: a rule must allow it, and none that matches may deny it."""
+    """Check whether a URL may be called: a matching rule must allow it, and none may deny it."""
     matching = [
         rule.can_call
         for rule in (*PREDEFINED, *(callouts or ()))
@@ -69,7 +69,7 @@ def permits(callouts: Callouts | None, callout_type: str, url: str) -> bool:
 
 
 def render(callouts: Callouts | None) -> str:
-    """Write the rules as the service shows them; no policy is ``null``."""
+    """Return the rules as the service shows them; ``null`` without a policy."""
     if callouts is None:
         return "null"
     return lenient_json.dumps([dict(zip(_PROPERTIES, astuple(rule), strict=True)) for rule in callouts])
@@ -85,11 +85,11 @@ def _callout(item: Any) -> Callout:
         raise _refused(f"each element must be an object of {', '.join(_PROPERTIES)}, not {shown}")
     callout_type, regex, can_call = (item[name] for name in _PROPERTIES)
     if callout_type not in TYPES:
-        raise _refused(f"{lenient_json.dumps(callout_type)} is no CalloutType; there are {', '.join(TYPES)}")
+        raise _refused(f"CalloutType must be one of {', '.join(TYPES)}, not {lenient_json.dumps(callout_type)}")
     if not isinstance(can_call, bool):
         raise _refused(f"CanCall must be true or false, not {lenient_json.dumps(can_call)}")
     if not isinstance(regex, str):
-        raise _refused(f"CalloutUriRegex must be a text, not {lenient_json.dumps(regex)[:200]}")
+        raise _refused(f"CalloutUriRegex must be a string, not {lenient_json.dumps(regex)[:200]}")
     _compiled(regex)
     return Callout(callout_type, regex, can_call)
 
@@ -99,4 +99,4 @@ def _compiled(regex: str) -> Any:
         return linear_regex.compiled(regex)
     except ValueError as error:
         shown = lenient_json.dumps(regex)[:200]
-        raise unsupported(f"the CalloutUriRegex {shown}, which is no regular expression of RE2") from error
+        raise unsupported(f"the CalloutUriRegex {shown}, which is not a valid regular expression of RE2") from error

@@ -1,8 +1,8 @@
-"""A value kept in SQLite in small pieces of JSON, so that a change of the value writes the pieces that changed.
+"""Storage of a value in SQLite as small cells of JSON, so that a change writes only the cells that changed.
 
-A mapping has a cell for each entry, a tuple one for each element, and some dataclasses one for each field; anything else
-is one cell. The place of a cell is the way to it: JSON texts, joined by line breaks. A piece that is the very object
-that was kept last has not changed.
+A mapping has a cell for each entry, a tuple one for each element, and some dataclasses one for each field; any other
+value is one cell. The place of a cell is the path to it: JSON texts, joined by line breaks. A part that is the same
+object as the one last written has not changed.
 """
 
 import json
@@ -18,28 +18,28 @@ from kqlmi.local.values import typed_json
 _CREATE: Final = """CREATE TABLE cell (place TEXT, number INTEGER, born INTEGER, value TEXT, PRIMARY KEY (place, number))
     WITHOUT ROWID"""
 _PUT: Final = "INSERT INTO cell VALUES (?, ?, ?, ?) ON CONFLICT (place, number) DO UPDATE SET value = excluded.value"
-# No JSON text has a line break, and 11 is the character behind it.
+# No JSON text contains a line break (10), and 11 is the next character.
 _DROP: Final = "DELETE FROM cell WHERE place = ?1 OR place >= ?1 || char(10) AND place < ?1 || char(11)"
 _WHOLE: Final = -1
 _NOTHING: Final = object()
 
 
 class Cells:
-    """The cells of one value; ``parted`` are the dataclasses that are kept field by field."""
+    """The cells of one value; ``parted`` are the dataclasses that are stored field by field."""
 
     def __init__(self, connection: Connection, kind: type, parted: frozenset[type]) -> None:
         """Take a connection in autocommit mode, and the type of the value."""
         self._connection, self._kind, self._parted = connection, kind, parted
         self._kept: Any = _NOTHING
         self._born = 0
-        self._firsts: dict[str, int] = {}  # the number of a tuple's first element, where it has lost some in front
+        self._firsts: dict[str, int] = {}  # the number of a tuple's first element, after earlier ones were dropped
 
     def create(self) -> None:
         """Create the table; the caller commits it with the first value."""
         self._connection.execute(_CREATE)
 
     def read(self) -> Any:
-        """Return the value that is kept."""
+        """Return the stored value."""
         wholes: dict[str, str] = {}
         names: dict[str, list[str]] = {}
         elements: dict[str, list[str]] = {}
@@ -70,7 +70,7 @@ class Cells:
         return self._kept
 
     def write(self, value: Any) -> None:
-        """Keep a value in place of what was read or written last, or else of whatever there is."""
+        """Store a value instead of the one last read or written; if there was neither, replace everything."""
         if self._kept is _NOTHING:
             self._connection.execute("DELETE FROM cell")
         self._write(self._kind, "", self._kept, value)
@@ -98,14 +98,14 @@ class Cells:
         order = list(new)
         if list(old) != order:
             stay = [name for name in old if name in new]
-            if stay != order[: len(stay)]:  # an entry has moved, and the order is that of their births
+            if stay != order[: len(stay)]:  # an entry has moved, but entries are read in the order of their creation
                 stay = []
             for name in old.keys() - set(stay):
                 self._connection.execute(_DROP, [at(name)])
             old = {name: old[name] for name in stay}
             for name in order[len(stay) :]:
                 self._put(at(name), _WHOLE, None, None)
-        # What stays is in the same order, in front of what is new.
+        # The entries that stay precede the new ones, in the same order.
         for name in compress(new, map(is_not, new.values(), chain(old.values(), repeat(_NOTHING)))):
             self._write(values, at(name), old.get(name, _NOTHING), new[name])
 

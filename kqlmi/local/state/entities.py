@@ -1,4 +1,4 @@
-"""What a cluster keeps beside tables: external tables, functions, policies, exports, and what ingestion waits for."""
+"""The entities of a cluster other than tables: external tables, functions, policies, exports and pending ingestions."""
 
 import uuid
 from collections.abc import Mapping
@@ -12,14 +12,14 @@ from kqlmi.local.values.principals import Caller
 from kqlmi.local.values.tables import Column
 
 UPLOADS = "kqlmi-uploads"
-"""The container that clients of ingestion upload files to."""
+"""The container to which ingestion clients upload files."""
 UPLOADED = f"{UPLOADS}:"
-"""How the source of a job begins that is such a file."""
+"""The prefix of a job's source if that is an uploaded file."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How files are named and laid out; ``headers`` is ``all``, ``firstfile`` or ``none``."""
+    """The names and the layout of files; ``headers`` is ``all``, ``firstfile`` or ``none``."""
 
     format: str
     prefix: str = ""
@@ -28,16 +28,16 @@ class Layout:
     is_compressed: bool = False
 
     def takes(self, blob: Location) -> bool:
-        """Check whether a file of a folder belongs to the layout."""
+        """Check whether the name of a file matches the layout."""
         name = blob.path.rpartition("/")[2]
         return name.startswith(self.prefix) and name.removesuffix(".gz").endswith(self.extension.removesuffix(".gz"))
 
 
 @dataclass(frozen=True)
 class ExternalTable:
-    """A table whose rows are elsewhere: in files, or behind ``connections`` that are kept without their secrets.
+    """A table whose rows are elsewhere: in files, or behind ``connections``, which are stored without their secrets.
 
-    ``kind`` is Blob, Delta or Sql, ``target`` the name of a table of SQL; ``acceleration`` is a policy as JSON, or empty.
+    ``kind`` is Blob, Delta or Sql, ``target`` the name of a SQL table; ``acceleration`` is a policy as JSON, or empty.
     """
 
     name: str
@@ -56,7 +56,7 @@ class ExternalTable:
 
     @property
     def dialect(self) -> str:
-        """The kind of SQL, as in the ID of the flow."""
+        """The SQL dialect, as in the ID of the flow."""
         return self.flow.rpartition(".")[2]
 
     @property
@@ -66,14 +66,14 @@ class ExternalTable:
 
     @property
     def identities(self) -> list[str]:
-        """The managed identities that the table is opened as."""
+        """The managed identities with which the table is opened."""
         named = [one for text in self.connections for one in named_identities(text)]
         return named + [location.identity for location in self.locations if location.identity]
 
 
 @dataclass(frozen=True)
 class Function:
-    """A stored function; ``parameters`` and ``body`` are text, with their brackets and braces."""
+    """A stored function; ``parameters`` and ``body`` are text, including their brackets and braces."""
 
     name: str
     parameters: str
@@ -88,7 +88,7 @@ class Function:
 
 @dataclass(frozen=True)
 class UpdatePolicy:
-    """A query that runs over what is ingested into ``source``, and fills the table that the policy belongs to."""
+    """A query that runs over the rows ingested into ``source`` and fills the table that the policy belongs to."""
 
     source: str
     query: str
@@ -99,7 +99,7 @@ class UpdatePolicy:
     is_wildcard: bool = False
 
     def takes(self, source: str) -> bool:
-        """Check whether the policy runs over what is ingested into a table."""
+        """Check whether the policy runs over the rows ingested into a table."""
         if not self.is_wildcard or "*" not in self.source:
             return self.source == source
         first, *middle = self.source.split("*")
@@ -107,7 +107,7 @@ class UpdatePolicy:
         place, end = len(first), len(source) - len(last)
         if not source.startswith(first) or not source.endswith(last):
             return False
-        for part in middle:  # each where it stands first: no expression could take longer than the name is
+        for part in middle:  # each at its first occurrence: unlike a regular expression, this cannot backtrack
             found = source.find(part, place, end)
             if found < 0:
                 return False
@@ -117,9 +117,9 @@ class UpdatePolicy:
 
 @dataclass(frozen=True)
 class ContinuousExport:
-    """A query whose new rows go to an external table, again and again; ``interval`` is a number of ticks.
+    """A query whose new rows are exported to an external table at an ``interval``, in ticks.
 
-    ``forced_latency`` is shown only: rows are exported without waiting for it.
+    ``forced_latency`` is only shown: rows are exported without waiting for it.
     """
 
     name: str
@@ -134,9 +134,9 @@ class ContinuousExport:
 
 @dataclass(frozen=True)
 class DataConnection:
-    """Events of a hub that go to a table; ``identity`` is the resource ID of whom it runs as.
+    """A connection from an event hub to a table; ``identity`` is the resource ID of the identity that it uses.
 
-    ``hub`` is (namespace, hub) in lower case, ``offset`` the number of its events that are done with.
+    ``hub`` is (namespace, hub) in lower case, ``offset`` the number of its events that have been processed.
     """
 
     name: str
@@ -150,7 +150,7 @@ class DataConnection:
 
 @dataclass(frozen=True)
 class IngestionJob:
-    """A file that waits to be ingested; ``caller`` asked for it, and for reports at a level of ``statusqueues``."""
+    """A file waiting to be ingested for ``caller``; ``report_level`` is one of the levels in ``statusqueues``."""
 
     database: str
     table: str
@@ -164,7 +164,7 @@ class IngestionJob:
 
 @dataclass(frozen=True)
 class Report:
-    """A message of a status queue; whoever receives it hides it until ``visible``, and deletes it by its receipt."""
+    """A message of a status queue; its receiver hides it until ``visible``, and deletes it with its ``receipt``."""
 
     text: str
     id: str = field(default_factory=lambda: str(uuid.uuid4()))

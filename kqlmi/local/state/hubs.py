@@ -1,4 +1,4 @@
-"""Event hubs that hold the events which Python sends."""
+"""Event hubs, to which Python code sends events."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -10,7 +10,7 @@ from kqlmi.local.values import lenient_json, resources
 
 
 class Hub:
-    """An event hub; ``resource_id`` is how a data connection names it."""
+    """An event hub; a data connection refers to it by its ``resource_id``."""
 
     def __init__(self, state: State, namespace: str, name: str) -> None:
         if not namespace.strip() or not name.strip() or "/" in namespace + name:
@@ -24,10 +24,10 @@ class Hub:
         return f"<Hub {'/'.join(self._place)}>"
 
     def send(self, events: Iterable[Any]) -> None:
-        """Send events: texts as they are, anything else as JSON. They wait until a data connection may receive them."""
+        """Send events, strings unchanged and other values as JSON; they wait until a data connection may receive them."""
         texts = tuple(event if isinstance(event, str) else lenient_json.dumps(event) for event in events)
         if not all(map(lenient_json.is_text, texts)):
-            raise InputError("An event holds half of a surrogate pair, which is no character.")
+            raise InputError("An event contains an unpaired surrogate.")
         self._add(texts)
         self._state.work.set()
 

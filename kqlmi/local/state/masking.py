@@ -1,4 +1,4 @@
-"""Hidden strings kept out of what is shown: errors, failures and lists of requests."""
+"""The masking of hidden strings in errors, failures and lists of requests."""
 
 from collections.abc import Iterable
 
@@ -10,9 +10,9 @@ _SHORTEST = 4
 
 
 def masked(text: str, hidden: Iterable[str]) -> str:
-    """Return a text without hidden values, which the engine may quote."""
+    """Return a text with hidden values masked, as the engine may quote them."""
     for value in sorted(set(hidden), key=len, reverse=True):
-        # The URL of a connection string tells what is wrong, and is no secret; what follows it may be one.
+        # The URL of a connection string helps to find the fault, and is not secret; the text after it may be.
         secret = value.partition("?")[2] or value.partition(";")[2] or value
         if len(secret) >= _SHORTEST and not secret.startswith("managed_identity="):
             text = text.replace(secret, "****")
@@ -20,7 +20,7 @@ def masked(text: str, hidden: Iterable[str]) -> str:
 
 
 def shown(state: State, error: KustoError, hidden: Iterable[str]) -> KustoError:
-    """Return an error without hidden values in its text."""
+    """Return an error with the hidden values in its text masked."""
     detail = masked(error.detail, {*hidden, *kept(state)})
     if detail == error.detail:
         return error

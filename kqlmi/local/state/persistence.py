@@ -1,4 +1,4 @@
-"""A cluster's state kept in a folder: each change is one transaction, so that a kill leaves the old or the new."""
+"""The persistence of a cluster's state in a folder, where each change is one atomic transaction."""
 
 import os
 import sqlite3
@@ -15,7 +15,7 @@ from kqlmi.local.values.tables import Table
 
 _FORMAT: Final = 1
 _FILE: Final = "state.db"
-# What reading something else than a state may raise.
+# The exceptions that reading a damaged or foreign file may raise.
 _UNREADABLE: Final = (
     ArithmeticError,
     AttributeError,
@@ -28,22 +28,22 @@ _UNREADABLE: Final = (
 
 
 class Store:
-    """A folder that one cluster at a time keeps its state in; only its owner may read what is written there."""
+    """A folder in which one cluster at a time keeps its state; only the owner can read its files."""
 
     def __init__(self, folder: Path) -> None:
-        """Take the folder, which is made if it is not there."""
+        """Lock the folder, and create it if it does not exist."""
         self.folder = folder
         self._written: World | None = None
         self._lock = Lock()
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # SQLite gives the mode of this file to those that it adds. One that is there is not opened here: closing it
-            # would let go of the lock of another cluster in this process.
+            # SQLite creates its other files with the mode of this one. An existing file is not opened here: closing it
+            # would release the lock of another cluster in this process.
             with suppress(FileExistsError):
                 os.close(os.open(folder / _FILE, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         except OSError as error:
             what = f"The folder {folder} cannot be used: {error.strerror}."
-            raise InputError(what, hint="Choose another.") from error
+            raise InputError(what, hint="Use another folder.") from error
         with self._explained():
             self._connection = sqlite3.connect(folder / _FILE, timeout=0, isolation_level=None, check_same_thread=False)
         try:
@@ -53,36 +53,36 @@ class Store:
             raise
 
     def _take(self) -> None:
-        """Lock the file, and refuse one that holds something else."""
+        """Lock the file, and raise if it is in another format."""
         self._cells = self._new_cells()
         with self._explained():
             self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
             [found] = self._connection.execute("PRAGMA user_version").fetchone()
             self.exists = bool(self._connection.execute("SELECT * FROM sqlite_master").fetchall())
             if self.exists and found != _FORMAT:
-                what = f"The state in {self.folder} has the format {found}."
-                raise InputError(what, hint="Use the version that wrote it.")
+                what = f"The state in {self.folder} has the unsupported format {found}."
+                raise InputError(what, hint="Use the version of kqlmi that wrote it.")
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
-            with self._transaction():  # which takes the lock
+            with self._transaction():  # takes the lock
                 pass
 
     def _new_cells(self) -> Cells:
         return Cells(self._connection, World, frozenset({World, Database, Table}))
 
     def restore(self, state: State) -> None:
-        """Restore a state from what is kept."""
+        """Restore a state from the folder."""
         with self._explained():
             state.world = self._written = self._cells.read()
 
     def save(self, state: State) -> None:
-        """Keep a state, unless it is what was kept last; when this returns, it survives.
+        """Save a state, unless it is the one last saved; it is on disk when this returns.
 
         Raises:
-            OSError: The state could not be written, such as to a full disk. The next call writes all of it.
+            OSError: The state could not be written, for example to a full disk. The next call writes all of it.
         """
         with self._lock:
-            with state.lock:  # no change of several steps is kept by halves
+            with state.lock:  # so that a change in several steps is saved whole
                 world = state.world
             if world is self._written:
                 return
@@ -97,7 +97,7 @@ class Store:
             self._written, self.exists = world, True
 
     def close(self) -> None:
-        """Let another cluster take the folder."""
+        """Release the folder for another cluster."""
         with self._lock:
             self._connection.close()
 

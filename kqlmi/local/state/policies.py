@@ -1,4 +1,4 @@
-"""The ManagedIdentity policy as this cluster keeps it: read, merged and written."""
+"""The ManagedIdentity policy of the local cluster: parsing, merging and rendering."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -17,7 +17,7 @@ _FILLED_IN = frozenset({"ObjectId", "AllowedUsages", "ClientId", "TenantId", "Di
 
 @dataclass(frozen=True)
 class Entry:
-    """What one identity may do; ``extra`` holds the properties that this cluster does not know."""
+    """The usages of one identity; ``extra`` contains the properties that this cluster does not know."""
 
     identity: Identity
     usages: tuple[str, ...]
@@ -25,7 +25,7 @@ class Entry:
 
     @cached_property
     def text(self) -> str:
-        """The entry as the service shows it; a policy of a thousand entries is shown again and again."""
+        """The entry as the service shows it; cached, as a policy of a thousand entries is shown repeatedly."""
         identity = self.identity
         properties = {
             "ObjectId": identity.object_id,
@@ -45,7 +45,7 @@ class Entry:
 
 
 Policy = tuple[Entry, ...]
-"""Zero or more entries, one for each identity; no policy at all is None."""
+"""Zero or more entries, one for each identity; None means that there is no policy."""
 
 
 def merge(policy: Policy | None, addition: Policy) -> Policy:
@@ -58,20 +58,20 @@ def merge(policy: Policy | None, addition: Policy) -> Policy:
 
 
 def render(policy: Policy | None) -> str:
-    """Write a policy as the service shows it; no policy is ``null``."""
+    """Return a policy as the service shows it; ``null`` without a policy."""
     if policy is None:
         return "null"
     return f"[{','.join(entry.text for entry in policy)}]"
 
 
 def parse(text: str, identities: Iterable[Identity], usages: Iterable[str]) -> Policy:
-    """Read the payload of a command; raise what the service would refuse it for."""
+    """Parse the payload of a command, and raise if the service would refuse it."""
     items = payloads.read("ManagedIdentity", text)
     if not isinstance(items, list):
         raise _refused(f"a JSON array of policy objects is expected, not {lenient_json.dumps(items)[:60]}")
     known = {usage.strip().lower(): usage for usage in usages}
     by_id = {identity.object_id.lower(): identity for identity in identities}
-    by_id |= {"system": one for one in list(by_id.values()) if one.is_system}  # noqa: B035 - there is one at most
+    by_id |= {"system": one for one in list(by_id.values()) if one.is_system}  # noqa: B035 - at most one is
     entries = tuple(_entry(item, by_id, known) for item in items)
     return merge(None, entries)
 
@@ -89,7 +89,7 @@ def _entry(item: Any, by_id: Mapping[str, Identity], known: Mapping[str, str]) -
     usages = _usages(_text(item, "AllowedUsages"), known)
     identity = by_id.get(object_id.strip().lower())
     if identity is None:
-        own = "(the wording is the local cluster's)"
+        own = "(the local cluster's own wording)"
         raise _refused(f"the managed identity '{object_id}' is not assigned to this cluster {own}")
     return Entry(identity, usages, {name: value for name, value in item.items() if name not in _FILLED_IN})
 
@@ -99,7 +99,7 @@ def _text(item: dict[str, Any], name: str) -> str:
         raise _refused(f"{name} is missing in {lenient_json.dumps(item)[:200]}")
     value = item[name]
     if not isinstance(value, str) or not value.strip():
-        raise _refused(f"{name} must be a text that is not empty, not {lenient_json.dumps(value)[:60]}")
+        raise _refused(f"{name} must be a non-empty string, not {lenient_json.dumps(value)[:60]}")
     return value
 
 
@@ -108,6 +108,6 @@ def _usages(text: str, known: Mapping[str, str]) -> tuple[str, ...]:
     for written in text.split(","):
         usage = known.get(written.strip().lower())
         if usage is None:
-            raise _refused(f"'{written.strip()}' is no usage that this cluster knows")
+            raise _refused(f"'{written.strip()}' is not a usage that this cluster knows")
         found[usage] = None
     return tuple(found)

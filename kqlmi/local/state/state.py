@@ -1,4 +1,4 @@
-"""What the local cluster holds, as one value that is replaced under a lock, and what ends with the process."""
+"""The state of the local cluster: one value that is replaced under a lock, and data that ends with the process."""
 
 import secrets
 import threading
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Grant:
-    """A role that a principal holds in a database, or in one of its entities, such as ``Function F``."""
+    """A role of a principal in a database, or in one of its entities, such as ``Function F``."""
 
     role: Role
     principal: Principal
@@ -44,7 +44,7 @@ class Grant:
 
 @dataclass(frozen=True)
 class Database:
-    """A database as it is at one moment."""
+    """A database at one moment."""
 
     name: str
     tables: Mapping[str, Table] = field(default_factory=dict)
@@ -60,27 +60,27 @@ class Database:
     pretty_name: str = ""
 
     def table(self, name: str) -> Table:
-        """Return a table, or refuse a name that does not exist."""
+        """Return a table, or raise if it does not exist."""
         return _entry(self.tables, name, "Table")
 
     def position(self, name: str) -> tuple[str, int]:
-        """Return where a table ends: its ID, which is another one after it was dropped, and its number of rows."""
+        """Return the end of a table: its ID, which is new after it was dropped and recreated, and its number of rows."""
         return self.table_ids.get(name, ""), len(self.table(name).rows)
 
     def external_table(self, name: str) -> ExternalTable:
-        """Return an external table, or refuse a name that does not exist."""
+        """Return an external table, or raise if it does not exist."""
         return _entry(self.external_tables, name, "ExternalTable")
 
     def function(self, name: str) -> Function:
-        """Return a function, or refuse a name that does not exist."""
+        """Return a function, or raise if it does not exist."""
         return _entry(self.functions, name, "Function")
 
     def export(self, name: str) -> ContinuousExport:
-        """Return a continuous export, or refuse a name that does not exist."""
+        """Return a continuous export, or raise if it does not exist."""
         return _entry(self.exports, name, "ContinuousExport")
 
     def with_table(self, name: str, table: Table | None) -> "Database":
-        """Return the database with a table set, or dropped."""
+        """Return the database with a table set, or dropped if it is None."""
         if table is not None:
             table_id = self.table_ids.get(name) or str(uuid.uuid4())
             return replace(self, tables={**self.tables, name: table}, table_ids={**self.table_ids, name: table_id})
@@ -92,17 +92,17 @@ class Database:
         )
 
     def with_admin(self, entity: str, principal: Principal) -> "Database":
-        """Return the database with an admin of an entity: whoever creates one becomes that, as documented."""
+        """Return the database with an admin of an entity, which its creator becomes, as documented."""
         return replace(self, grants=(*self.grants, Grant(Role.ADMINS, principal, entity)))
 
     def without_admins(self, entity: str) -> "Database":
-        """Return the database without the roles in an entity, which is dropped."""
+        """Return the database without the roles in an entity that is dropped."""
         return replace(self, grants=tuple(grant for grant in self.grants if grant.entity != entity))
 
 
 @dataclass(frozen=True)
 class World:
-    """What a cluster holds at one moment, and what of it outlives the process; tokens do not."""
+    """The content of a cluster at one moment, all of which can outlive the process, unlike tokens."""
 
     identities: tuple[Identity, ...] = ()
     usages: tuple[str, ...] = ()
@@ -112,7 +112,7 @@ class World:
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     callouts: Callouts | None = None
     containers: Mapping[tuple[str, str], Path] = field(default_factory=dict)
-    """The folders that stand for containers, by (account, container)."""
+    """The folders that back containers, by (account, container)."""
     azure_roles: AzureRoles = field(default_factory=AzureRoles)
     plugins: frozenset[str] = frozenset()
     hubs: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
@@ -125,14 +125,14 @@ class World:
     uploads: frozenset[str] = frozenset()
 
     def with_container(self, url: str, folder: Path) -> "World":
-        """Return the world with a container that a folder backs."""
+        """Return the world with a container that is backed by a folder."""
         location, path = azureroles.container(url), folder.resolve(strict=True)
         if not set("*?[]").isdisjoint(str(path)):
-            raise bad_request(f"the path of the folder {folder} has one of * ? [ ], which DuckDB takes for a pattern")
+            raise bad_request(f"the path of the folder {folder} contains * ? [ or ], which DuckDB reads as a pattern")
         return replace(self, containers={**self.containers, (location.account, location.container): path})
 
     def without_database(self, database: Database) -> "World":
-        """Return the world without a database, and without what belongs to it."""
+        """Return the world without a database and everything that belongs to it."""
         name = key(database.name)
         return replace(
             self,
@@ -143,14 +143,14 @@ class World:
 
 
 def _unkept() -> None:
-    """Leave what has changed to the process."""
+    """Save nothing: the state ends with the process."""
 
 
 @dataclass(eq=False, repr=False)
 class State:
-    """A cluster's world, which is replaced under one lock, and what ends with the process.
+    """A cluster's world, which is replaced under one lock, and data that ends with the process.
 
-    Read ``world`` once, then work with what was read.
+    Read ``world`` once, then work with that value.
     """
 
     world: World
@@ -169,32 +169,32 @@ class State:
     arm_tokens: Mapping[str, str] = field(default_factory=dict)
     operations: Mapping[str, str] = field(default_factory=dict)
     elsewhere: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """URLs of ingestion resources that another service provides, by their type."""
+    """The URLs of ingestion resources that another service provides, by type."""
     keep: Callable[[], None] = field(default_factory=lambda: _unkept)
-    """Lets what has changed survive the process, where the cluster was asked for that."""
+    """A function that saves the changes, if the cluster keeps its state in a folder."""
 
     def change(self, change: Callable[[World], World]) -> None:
-        """Replace the world by what ``change`` makes of it."""
+        """Replace the world with the result of ``change``."""
         with self.lock:
             self.world = change(self.world)
 
     def database(self, name: str) -> Database:
-        """Return a database by its name without case, or refuse it."""
+        """Return a database by its name, regardless of case, or raise if it does not exist."""
         found = self.world.databases.get(key(name))
         if found is None:
             raise not_found(name, "Database")
         return found
 
     def put(self, database: Database) -> Database:
-        """Keep a new state of a database, with the next version."""
+        """Store a new state of a database, with the next version."""
         kept = replace(database, version=database.version + 1)
         self.change(lambda w: replace(w, databases={**w.databases, key(database.name): kept}))
         return kept
 
     def roles(self, caller: Caller, database: Database | None, entity: str = "") -> frozenset[Role]:
-        """Return the roles that a caller has in a database, those in one of its entities included where it is named.
+        """Return the roles of a caller in a database, including those in ``entity`` if specified.
 
-        In a database that does not exist these are the roles of the whole cluster.
+        For a database that does not exist, these are the roles in the whole cluster.
         """
         grants, who = database.grants if database else (), caller.principal
         return caller.roles | {one.role for one in grants if one.entity in {"", entity} and one.principal.is_same(who)}
@@ -204,7 +204,7 @@ class State:
         return [one for one in self.world.databases.values() if self.roles(caller, one) & READ_SCHEMA]
 
     def readable(self, caller: Caller, name: str) -> Database:
-        """Return a database whose data the caller may read; the refusal does not reveal whether there is one."""
+        """Return a database whose data the caller may read; the error does not reveal whether it exists."""
         if not self.roles(caller, self.world.databases.get(key(name))) & READ_DATA:
             raise forbidden_database(caller.principal.fqn, name)
         return self.database(name)
@@ -217,7 +217,7 @@ def _entry(entries: Mapping[str, T], name: str, kind: str) -> T:
 
 
 def with_entry(entries: Mapping[str, T], name: str, value: T | None) -> dict[str, T]:
-    """Return a mapping with an entry set, or dropped; an entry that is there keeps its place."""
+    """Return a mapping with an entry set, or dropped if it is None; an existing entry keeps its place."""
     return without(entries, name) if value is None else {**entries, name: value}
 
 
@@ -227,10 +227,10 @@ def without(entries: Mapping[K, T], name: K) -> dict[K, T]:
 
 
 def key(name: str) -> str:
-    """Return what two spellings of one database name share.
+    """Return the form that all spellings of a database name have in common.
 
-    The service's folding beyond "without case" is not published: a letter counts as its capital only where the capital
-    leads back to it.
+    The service folds case; the details are not published. Here, a letter is folded to its capital only if the capital
+    folds back to it.
     """
     capitals = ((letter, letter.upper()) for letter in name)
     return "".join(capital if capital.lower() == letter else letter for letter, capital in capitals)

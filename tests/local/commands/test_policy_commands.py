@@ -280,7 +280,7 @@ def test_a_reserved_word_is_a_name_in_brackets(connect: Any) -> None:
         ('[{"ObjectId": "system", "AllowedUsages": ["All"]}]', "AllowedUsages"),
         (
             '[{"ObjectId": "system", "AllowedUsages": "ExternalTables"}]',
-            "'ExternalTables' is no usage that this cluster knows",
+            "'ExternalTables' is not a usage that this cluster knows",
         ),
         ('[{"ObjectId": "system", "AllowedUsages": "All", "x": 1e999}]', "1e999"),
         (f'[{{"ObjectId": "system", "AllowedUsages": "All", "x": {"1" * 5000}}}]', "out of range"),

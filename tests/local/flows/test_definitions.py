@@ -152,7 +152,7 @@ def test_query_acceleration_is_kept_merged_and_deleted(here: World) -> None:
     assert policy(f".delete {on}") is None
     create(here, "dataformat=csv")
     refusal = here.client.refusal(f".alter {on.replace(' D ', ' T ')} '{json.dumps(first)}'")
-    assert "no external delta table" in refusal.description
+    assert "not an external delta table" in refusal.description
 
 
 def test_an_update_policy_is_written_as_in_the_documentation(here: World) -> None:

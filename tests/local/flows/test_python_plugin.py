@@ -122,9 +122,9 @@ def test_a_script_that_goes_wrong_is_stopped_and_the_next_request_is_answered(
     ("call", "says"),
     [
         ("print 1 | evaluate python(typeof(*))", "needs an output schema and a script"),
-        ("evaluate python(typeof(*), 'result = df')", "needs rows"),
+        ("evaluate python(typeof(*), 'result = df')", "needs input rows"),
         ("print x = 1 | evaluate python(typeof(y), 'result = df')", "expected ':'"),
-        ("print x = 1 | evaluate python(typeof(y: nothing), 'result = df')", "no column"),
+        ("print x = 1 | evaluate python(typeof(y: nothing), 'result = df')", "not a column"),
         ("print x = 1 | evaluate python(typeof(*), 'a', script='b')", "twice"),
         ("print x = 1 | evaluate python(typeof(*), 1)", "string"),
         ("print x = 1 | evaluate python(typeof(*), 'a', 'b')", "property bag"),

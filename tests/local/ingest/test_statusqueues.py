@@ -100,10 +100,10 @@ def test_a_message_that_was_received_is_hidden_and_only_its_receipt_deletes_it(f
     assert first.dequeue_count == 1
     [second] = failed.peek_messages(max_messages=32)
     assert second.id != first.id
-    with pytest.raises(HttpResponseError, match="another receipt"):
+    with pytest.raises(HttpResponseError, match="receipt is not that"):
         failed.delete_message(first.id, "wrong")
     failed.delete_message(first.id, first.pop_receipt)
-    with pytest.raises(HttpResponseError, match="no such message"):
+    with pytest.raises(HttpResponseError, match="does not contain this message"):
         failed.delete_message(first.id, first.pop_receipt)
     assert len(failed.peek_messages(max_messages=32)) == 1
 
@@ -126,7 +126,7 @@ def test_a_wrong_signature_sees_nothing(cluster: LocalCluster) -> None:
     [
         ({"ReportLevel": 3}, "0, 1 or 2"),
         ({"ReportLevel": True}, "0, 1 or 2"),
-        ({"ReportLevel": 2, "ReportMethod": 1}, "queues only"),
+        ({"ReportLevel": 2, "ReportMethod": 1}, "only to queues"),
     ],
 )
 def test_an_unsupported_report_method_is_refused(cluster: LocalCluster, more: dict[str, Any], says: str) -> None:

@@ -127,7 +127,7 @@ def test_a_folder_holds_one_cluster_at_a_time(tmp_path: Path) -> None:
         if sys.platform != "win32":
             with pytest.raises(InputError, match="Another local cluster"):
                 local.start(path=tmp_path)
-    with pytest.raises(InputError, match="holds a cluster already"):
+    with pytest.raises(InputError, match="already contains a cluster"):
         local.start(path=tmp_path, databases=["E"])
     local.start(path=tmp_path).stop()
 
