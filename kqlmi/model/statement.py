@@ -51,7 +51,7 @@ class Statement(str):
 
     @property
     def is_write(self) -> bool:
-        """Return whether this command may change something, as any does that does not begin with ``.show``."""
+        """Return whether this is a command that may change something: any that does not begin with ``.show``."""
         return self.kind == "command" and [token.text for token in self.tokens[1:2]] != ["show"]
 
     @cached_property

@@ -26,5 +26,5 @@ USAGES: tuple[Usage, ...] = (
     Usage("ExportRequest", ".export writes to storage"),
     Usage("SqlRequest", "sql_request and cosmosdb_sql_request query a remote database"),
     Usage("AzureAI", "The AI plugins call Azure OpenAI"),
-    Usage("All", "Every usage, including those added in the future"),
+    Usage("All", "Every usage, including future ones"),
 )

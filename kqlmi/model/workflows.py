@@ -179,7 +179,7 @@ WORKFLOWS: tuple[Workflow, ...] = (
         kusto="Ingestor",
         example="LightIngest ... -ingestmi:system",
         doc="lightingest.md:66",
-        note="takes the client ID; every other flow takes the object ID",
+        note="takes the client ID, not the object ID",
     ),
     Workflow(
         id="dataconnection.eventhub",

@@ -143,7 +143,7 @@ def parse(text: str) -> Node:
         raise failed
     found = open_nodes[0][1]
     if not found:
-        raise PolicyFileError("the file is empty.", hint="It begins with kqlmi: 1; kqlmi export writes one.")
+        raise PolicyFileError("the file is empty.", hint="A policy file begins with kqlmi: 1; kqlmi export writes one.")
     return found[0]
 
 
@@ -184,7 +184,7 @@ def _refuse(event: Any, text: str, *, is_second: bool) -> None:
         raise PolicyFileError(f"{what}.", hint="A policy file is one document without directives.", line=line)
     if getattr(event, "anchor", None) is not None:
         hint = "Quote a name that begins with & or *."
-        raise PolicyFileError("a policy file cannot contain anchors and aliases.", hint=hint, line=line)
+        raise PolicyFileError("a policy file cannot contain anchors or aliases.", hint=hint, line=line)
     if getattr(event, "tag", None) is not None:
         raise PolicyFileError("a policy file cannot contain tags.", hint="Quote a name that begins with !.", line=line)
     if isinstance(event, events.ScalarEvent):

@@ -176,7 +176,7 @@ def _ungranted(identity: str, usage: str, database: str, on: str, *, is_cluster:
     scope = Scope.cluster() if is_cluster or not database else Scope.database(database)
     sentence = f"{printable(identity)} may not be used for {printable(usage)} in the database {printable(database)}."
     if is_cluster:
-        sentence += f" {printable(usage)} has effect only in the cluster's policy."
+        sentence += f" {printable(usage)} has an effect only in the cluster's policy."
     return Gate("grant", sentence, fixes.grant(identity, usage, scope, on))
 
 

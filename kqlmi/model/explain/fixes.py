@@ -20,7 +20,7 @@ def is_identity(text: str) -> bool:
 
 
 def word(text: str) -> str:
-    """Return ``text`` as an option's value, quoted if needed; empty if a line cannot contain it, as values may be globs."""
+    """Return ``text`` as an option's value, quoted if needed; empty if it contains glob characters or cannot be quoted."""
     if not text.isprintable() or set(text) & set("*?[]") or {"'", '"'} <= set(text):
         return ""
     if re.fullmatch(r"[\w.-]+", text):
@@ -35,7 +35,7 @@ def cell(command: str, on: str) -> tuple[str, ...]:
 
 
 def grant(identity: str, usage: str, scope: Scope, on: str = "") -> tuple[str, ...]:
-    """Return the ``%kqlmi grant`` line for one usage in a scope, or in the cluster if it has effect only there."""
+    """Return the ``%kqlmi grant`` line for one usage in a scope, or in the cluster if it has an effect only there."""
     return change("grant", identity, (usage,), Scope.cluster() if without_effect(scope, usage) else scope, on)
 
 
