@@ -11,9 +11,8 @@ from kqlmi.verbs.registry import Context, verb
 def explain(context: Context, /) -> Refusal:
     """Explain why the last command or query was refused, and print how to fix it.
 
-    Each gate is reported: whether the identity is assigned, a policy allows the usage, and the callout policy allows the
-    target, the Azure role on the target, and the role in the database. A fix is a line to run unchanged; a grant is
-    planned first.
+    Each gate is listed: the assignment of the identity, the usage in a policy, the target in the callout policy, the Azure
+    role on the target, and the role in the database. A fix is a line to run unchanged; a grant is planned first.
     """
     refusal = context.session.refusal
     if refusal is None:
@@ -33,7 +32,7 @@ def audit(context: Context, finding: str = "", /, *, policy_file: str = "") -> A
     be read is listed.
     """
     prompt, what = context.face.prompt, f"{printable(policy_file)!r} cannot be read"
-    document = content(policy_file, what, f"{prompt}export FILE writes a policy file.") if policy_file else b""
+    document = content(policy_file, what, f"To write a policy file, run {prompt}export FILE.") if policy_file else b""
     found = context.session.audit(document, progress=context.progress)
     if not finding:
         return found

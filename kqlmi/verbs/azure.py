@@ -13,9 +13,9 @@ from kqlmi.verbs.registry import Context, verb
 def whoami(context: Context, /, *, database: DatabaseName = "") -> WhoAmI:
     """Show who is signed in: principal, tenant, roles, and what kqlmi can do with them.
 
-    The roles are those that the cluster reports, and those in the database in context or in --database D. Whether the
-    policies can be read is tried out; the rest follows from the roles, and is unknown if the cluster does not report them.
-    Nothing is changed.
+    The roles are those that the cluster reports, and those in the database in context or in --database D. kqlmi tries to
+    read the policies; everything else follows from the roles, and is unknown if the cluster does not report them. Nothing
+    is changed.
     """
     return context.session.whoami(database)
 

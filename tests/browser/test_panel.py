@@ -54,7 +54,7 @@ def test_a_tick_is_previewed_executed_verified_and_undone(lab: Lab, cluster: Loc
     press(panel, "Execute")
     lab.screenshot(f"{lab.front}-confirm")
     assert usages(cluster, exporter) == "AutomatedFlows"
-    press(panel, "Yes, revoke 1 and execute")
+    press(panel, "Yes, execute 1 revoke")
     expect(status).to_contain_text("0 to grant, 1 to revoke")
     assert usages(cluster, exporter) == ""
     expect(box(panel, EXPORT)).not_to_be_checked()
@@ -127,8 +127,8 @@ def test_the_keyboard_alone_leads_from_the_first_tick_to_the_undo(lab: Lab, clus
     tab_to("^Execute$")
     expect(panel.get_by_role("button", name="Execute")).to_be_enabled()  # the uses that would stop are known
     keys.press("Enter")
-    expect(panel.get_by_text("This revokes 1. Execute it?")).to_be_focused()
-    tab_to("^Yes, revoke 1 and execute$")
+    expect(panel.get_by_text("This plan contains 1 revoke. Execute it?")).to_be_focused()
+    tab_to("^Yes, execute 1 revoke$")
     keys.press("Enter")
     expect(panel.get_by_role("status")).to_contain_text("0 to grant, 1 to revoke")
     assert usages(cluster, exporter) == ""
@@ -138,11 +138,11 @@ def test_the_keyboard_alone_leads_from_the_first_tick_to_the_undo(lab: Lab, clus
 def test_a_click_after_a_restart_is_reverted_and_the_panel_disables_itself(lab: Lab, cluster: LocalCluster) -> None:
     panel = open_panel(lab, cluster)
     lab.restart_kernel()
-    expect(panel.get_by_role("alert")).to_contain_text("No kernel answers")
+    expect(panel.get_by_role("alert")).to_contain_text("The kernel does not respond")
     expect(box(panel, INGEST)).to_be_disabled()
     expect(box(panel, INGEST)).not_to_be_checked()
-    press(panel, "Ask again")
-    expect(panel.get_by_role("alert")).to_contain_text("No kernel answers")
+    press(panel, "Check again")
+    expect(panel.get_by_role("alert")).to_contain_text("The kernel does not respond")
 
 
 @pytest.mark.parametrize("lab", BOTH, indirect=True)
@@ -153,7 +153,7 @@ def test_a_panel_that_is_reopened_without_its_kernel_says_so(lab: Lab, cluster: 
     expect(panel.get_by_text("1 to grant, 0 to revoke")).to_be_visible()
     lab.reopen()
     # The traits keep the state, so the panel is drawn as it was left, but nothing in it can be clicked.
-    expect(panel.get_by_role("alert")).to_contain_text("No kernel answers")
+    expect(panel.get_by_role("alert")).to_contain_text("The kernel does not respond")
     expect(panel.get_by_role("searchbox", name="Search identities")).to_have_value("export")
     expect(box(panel, EXPORT)).to_be_checked()
     expect(box(panel, EXPORT)).to_be_disabled()
@@ -187,7 +187,7 @@ def test_a_cell_that_all_covers_asks_and_offers_to_replace_it(lab: Lab, cluster:
     expect(panel.get_by_text("the policy of the database Telemetry grants All")).to_be_visible()
     expect(box(panel, INGEST)).to_have_js_property("indeterminate", value=True)
     lab.screenshot("question")
-    press(panel, "Replace All by the 7 known usages you keep (future usages end)")
+    press(panel, "Replace All with the 7 other known usages (future usages are no longer allowed)")
     expect(box(panel, INGEST)).not_to_be_checked()
     expect(box(panel, "mi-adx-ingest: AzureAI")).to_be_checked()
 
@@ -223,13 +223,13 @@ def test_a_click_that_a_kernel_receives_too_late_stays_reverted(lab: Lab, cluste
     os.kill(kernel, signal.SIGSTOP)
     try:
         box(panel, INGEST).click()
-        expect(panel.get_by_role("alert")).to_contain_text("No kernel answers")
+        expect(panel.get_by_role("alert")).to_contain_text("The kernel does not respond")
         expect(box(panel, INGEST)).not_to_be_checked()
         lab.screenshot("no-kernel")
     finally:
         os.kill(kernel, signal.SIGCONT)
     # The kernel answers too late: the tick must not take effect after the user saw it reverted.
-    expect(panel.get_by_role("status")).to_contain_text("came too late")
+    expect(panel.get_by_role("status")).to_contain_text("arrived too late")
     expect(panel.get_by_role("alert")).to_be_hidden()
     expect(box(panel, INGEST)).not_to_be_checked()
     lab.run_cell(4)
@@ -265,7 +265,9 @@ def test_a_kernel_that_dies_while_it_works_is_noticed(lab: Lab, cluster: LocalCl
     lab.run_cell(4)
     expect(panel.get_by_role("status")).to_have_text("x")
     os.kill(int(lab.output(3).inner_text()), signal.SIGKILL)
-    expect(panel.get_by_role("alert")).to_contain_text("Whether it landed, %kqlmi history tells", timeout=20_000)
+    expect(panel.get_by_role("alert")).to_contain_text(
+        "To see its outcome, run %kqlmi connect again, then %kqlmi history", timeout=20_000
+    )
     expect(box(panel, INGEST)).to_be_disabled()
 
 
@@ -304,7 +306,7 @@ def test_reading_in_the_background_stops_when_it_fails_and_continues_on_request(
         panel = lab.output(2).locator(".kqlmi")
         expect(panel).to_contain_text("2 of 42 scopes read, stopped: The line is cut.")
         lab.run_cell(3)
-        press(panel, "Go on")
+        press(panel, "Continue")
         panel.get_by_role("searchbox", name="Search scopes").fill("D39")
         lab.page.keyboard.press("ArrowDown")
         lab.page.keyboard.press("End")
@@ -341,7 +343,7 @@ def test_the_usages_in_effect_across_all_scopes_are_shown(lab: Lab, cluster: Loc
     expect(cell).to_be_visible()
     lab.screenshot("all-scopes")
     cell.click()
-    expect(panel.get_by_role("status")).to_contain_text("by the policy of: database Telemetry, through All.")
+    expect(panel.get_by_role("status")).to_contain_text("granted by the policy of: database Telemetry, through All.")
 
 
 def test_the_view_follows_traits_that_python_sets(lab: Lab, cluster: LocalCluster) -> None:

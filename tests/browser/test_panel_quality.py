@@ -208,9 +208,9 @@ def test_axe_finds_nothing_in_any_state(lab: Lab, cluster: LocalCluster, *, dark
     expect(panel.get_by_role("button", name="Execute")).to_be_enabled()
     check("preview")
     press(panel, "Execute")
-    expect(panel.get_by_text("This revokes 1. Execute it?")).to_be_visible()
+    expect(panel.get_by_text("This plan contains 1 revoke. Execute it?")).to_be_visible()
     check("confirm")
-    press(panel, "Yes, revoke 1 and execute")
+    press(panel, "Yes, execute 1 revoke")
     expect(panel.get_by_role("status")).to_contain_text("Applied and verified")
     check("applied")
     if lab.front == "notebook":
@@ -224,7 +224,7 @@ def test_axe_finds_nothing_in_any_state(lab: Lab, cluster: LocalCluster, *, dark
         box(panel, "mi-adx-export: SqlRequest").check()
         writer.apply(writer.grant("mi-adx-export", "AzureAI", databases=["Samples"]))
     press(panel, "Preview")
-    expect(panel.get_by_text("Somebody else changed this")).to_be_visible()
+    expect(panel.get_by_text("Others changed the policies since they were read")).to_be_visible()
     check("theirs")
     panel.get_by_role("option", name="all scopes").click()
     expect(panel.get_by_role("button", name="everywhere").first).to_be_visible()
@@ -240,7 +240,7 @@ def test_axe_finds_nothing_in_any_state(lab: Lab, cluster: LocalCluster, *, dark
     expect(panel).to_contain_text("Not read:")
     check("not-read")
     lab.restart_kernel()
-    expect(panel.get_by_role("alert")).to_contain_text("No kernel answers")
+    expect(panel.get_by_role("alert")).to_contain_text("The kernel does not respond")
     check("no-kernel")
 
 
@@ -280,7 +280,7 @@ def test_the_panel_fits_any_width_and_nothing_jumps(lab: Lab, cluster: LocalClus
         lab.page.evaluate("() => { window.shifts = [] }")
         before = place(panel)
         box(panel, "mi-adx-ingest: SqlRequest").check()
-        expect(panel.get_by_role("status")).to_contain_text("opens")
+        expect(panel.get_by_role("status")).to_contain_text("enables")
         panel.get_by_role("searchbox", name="Search identities").fill("export")
         expect(panel.get_by_role("rowheader")).to_have_count(1)
         panel.get_by_role("searchbox", name="Search identities").fill("")

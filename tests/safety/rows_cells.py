@@ -301,7 +301,7 @@ def a_key_in_the_box_for_an_identity(scene: Scene) -> None:
         panel.close()
 
 
-@row("Which identities are orphans is not known")
+@row("Orphans cannot be determined")
 def a_panel_whose_resource_manager_repeats_its_token(scene: Scene) -> None:
     with echo(403, lambda request: {"error": {"code": "Denied", "message": f"{dict(request.headers)}"}}) as url:
         options = {**scene.cluster.arm_options, "base_url": url}

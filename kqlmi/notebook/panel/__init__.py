@@ -1,1 +1,1 @@
-"""The panel: a widget in which identities are ticked for workflows, and the page that draws it."""
+"""The panel: a widget to tick the usages of identities, and the JavaScript that draws it."""

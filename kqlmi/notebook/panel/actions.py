@@ -1,4 +1,4 @@
-"""The actions that a page can ask of a panel, a row each."""
+"""The actions that a page can request from a panel."""
 
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -13,24 +13,24 @@ from kqlmi.notebook.panel.requests import Action, Request, note
 
 
 def _on_cell(run: Callable[[Editor, str, str], None]) -> Action[Editor]:
-    """Return the action that runs a function on the identity and usage of a request's cell."""
+    """Return an action that calls a function with the identity and usage of the requested cell."""
     return Action(lambda panel, request: run(panel, *_cell(panel, request)))
 
 
 def _cell(panel: Editor, request: Request) -> tuple[str, str]:
-    """Return the identity and usage of a request, which names the usage as it was shown, and the scope that was."""
+    """Return the identity and usage of the requested cell; raise InputError if its scope or usage is no longer shown."""
     if request.get("scope", panel.place) != panel.place:
-        raise InputError("Another scope was shown when you clicked.", hint="Look, and click again.")
+        raise InputError("The panel showed another scope when you clicked.", hint="Check the cell and click again.")
     usages = [usage for usage in panel.draft.usages if printable(usage) == request["usage"]]
     if not usages:
-        raise InputError(f"There is no usage {request['usage']!r} any more.", hint="Look, and click again.")
-    # Names that look the same are told apart by their place among these.
+        raise InputError(f"Usage {request['usage']!r} is no longer shown.", hint="Check the cell and click again.")
+    # Usages that are displayed alike are distinguished by their order.
     place = request.get("among", 0)
     return panel.draft.directory.key(object_id(str(request["identity"]))), usages[place if place < len(usages) else 0]
 
 
 def _name(panel: Editor, identity: str) -> str:
-    """Return an identity's display name, and its object ID where the name alone does not tell."""
+    """Return an identity's display name, followed by its object ID if the name is not unique."""
     names = {one: name for one, name, _ in panel.identities}
     name = names.get(identity, NO_NAME)
     return name if list(names.values()).count(name) == 1 else f"{name} ({identity})"
@@ -48,18 +48,20 @@ def _toggle(panel: Editor, identity: str, usage: str) -> None:
 
 
 def _question(panel: Editor, identity: str, usage: str, cell: Cell) -> dict[str, object]:
-    """Return what to ask before a tick goes that would change nothing, with offers of what would change something."""
+    """Return the question to show if a click would not change what is allowed, with changes that can be made instead."""
     draft, offers = panel.draft, []
     if (draft.scope, ALL) in cell.covered_by:
         kept = len(draft.kept_usages(usage))
-        offers.append(["replace_all", f"Replace All by the {kept} known usages you keep (future usages end)"])
+        offers.append(
+            ["replace_all", f"Replace All with the {kept} other known usages (future usages are no longer allowed)"]
+        )
     elif cell.granted:
-        offers.append(["remove", "Remove the redundant grant (it stays allowed)"])
+        offers.append(["remove", "Revoke the redundant grant (the usage stays allowed)"])
     else:
-        offers.append(["grant_too", f"Grant it in the {draft.scope} too (redundant while that stands)"])
+        offers.append(["grant_too", f"Grant it in the {draft.scope} too (redundant for now)"])
     text = words.cover(_name(panel, identity), draft.scope, usage, cell.covered_by)
     if any(where != draft.scope for where, _ in cell.covered_by):
-        text += " What the cluster grants is revoked at the cluster: choose that scope."
+        text += " To revoke a grant of the cluster's policy, choose the scope of the cluster."
     return {"text": text, "identity": identity, "usage": printable(usage), "offers": offers}
 
 
@@ -83,7 +85,7 @@ def _more(panel: Editor, _request: Request) -> None:
 
 def _add(panel: Editor, request: Request) -> None:
     identity = panel.add(str(request["identity"]))
-    panel.status = note(f"{identity} has a row now.", "Tick what it may be used for.")
+    panel.status = note(f"Added a row for {identity}.", "Tick its usages.")
 
 
 def _preview(panel: Editor, _request: Request) -> None:
@@ -97,7 +99,7 @@ def _execute(panel: Editor, request: Request) -> None:
 
 
 ACTIONS: Final[Mapping[str, Action[Editor]]] = {
-    "hello": Action(lambda _panel, _request: None),  # that it was heard is the answer
+    "hello": Action(lambda _panel, _request: None),  # the acknowledgement is the reply
     "toggle": _on_cell(_toggle),
     "replace_all": _on_cell(_replace_all),
     "remove": _on_cell(lambda panel, identity, usage: panel.untick(identity, usage)),
@@ -107,14 +109,16 @@ ACTIONS: Final[Mapping[str, Action[Editor]]] = {
     "close": Action(lambda panel, _request: panel.close_preview()),
     "choose": Action(lambda panel, request: panel.choose_at(int(request["scope"])), "Reading the policy…"),
     "more": Action(_more, "Reading the policies…"),
-    "read_again": Action(lambda panel, _request: panel.read_again(), "Reading the policies…", "Read again, just now."),
-    "add": Action(_add, "Looking the identity up…"),
-    "preview": Action(_preview, "Looking at what stands now…"),
+    "read_again": Action(
+        lambda panel, _request: panel.read_again(), "Reading the policies…", "The policies were read again."
+    ),
+    "add": Action(_add, "Looking up the identity…"),
+    "preview": Action(_preview, "Reading the current policies…"),
     "execute": Action(_execute, "Executing…"),
-    "undo": Action(lambda panel, _request: panel.undo(), "Looking at what stands now…"),
+    "undo": Action(lambda panel, _request: panel.undo(), "Reading the current policies…"),
     "discard": Action(
         lambda panel, _request: panel.discard(),
         "Reading the policies…",
-        "The ticks were discarded, and the policies read again.",
+        "The ticks were discarded, and the policies were read again.",
     ),
 }

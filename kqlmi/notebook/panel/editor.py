@@ -1,4 +1,4 @@
-"""The ticks of a panel: they are drafted over what was read, and previewed, applied and undone."""
+"""The editor of a panel: it drafts ticks over the policies that were read, and previews, applies and undoes them."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -21,7 +21,7 @@ ALL_SCOPES: Final = -1
 
 
 class Editor(View):
-    """Ticks over the policies of a cluster; each method changes them, and then the traits that show them."""
+    """Ticks over the policies of a cluster; each method changes them, and updates the traits that show them."""
 
     def __init__(self, session: Session, scope: Scope, *, assigned: Iterable[Identity] | None = None) -> None:
         self._session = session
@@ -40,12 +40,12 @@ class Editor(View):
         if denial := session.denial():
             self.denial = {"reason": denial.reason, "certain": denial.certain}
         self._draw(draft)
-        # Last, so that one message opens the panel with all that it shows.
+        # Last, so that a single message opens the panel with its whole content.
         super().__init__()
 
     @property
     def draft(self) -> Draft:
-        """Return the ticks as they are."""
+        """Return the current ticks."""
         self.check_open()
         return self._draft
 
@@ -53,19 +53,19 @@ class Editor(View):
     @alone
     def draft(self, draft: Draft) -> None:
         with self.hold_sync():
-            # A preview that no longer is what the ticks say must not stay executable.
+            # An outdated preview must not stay executable.
             self.close_preview()
             self.question, self.status = None, {}
             self._draw(draft, ticks_only=draft.read is self._draft.read and draft.scope == self._draft.scope)
 
     @property
     def plan(self) -> PolicyPlan:
-        """Return the plan that leads from the policies that were read to the ticks."""
+        """Return the plan that changes the policies that were read to match the ticks."""
         return self.draft.plan(self._session.name, self.names)
 
     @property
     def names(self) -> Mapping[str, str]:
-        """Return the display names that are known, by identity."""
+        """Return the known display names by identity."""
         self.check_open()
         return self._reader.names
 
@@ -76,7 +76,7 @@ class Editor(View):
 
     @alone
     def untick(self, identity: str, usage: str) -> None:
-        """Take a tick away; InputError if the usage would stay allowed through ``All``."""
+        """Remove a tick; raise InputError if the usage would stay allowed through ``All``."""
         self.draft = self._draft.untick(self._reader.identity(identity), usage)
 
     @alone
@@ -84,7 +84,7 @@ class Editor(View):
         """Add a row for an identity, by its object ID, client ID or name, and show all rows.
 
         Raises:
-            PolicyError: Nobody knows an identity of that name.
+            PolicyError: No identity with that name is known.
             InputError: Several identities have the name.
         """
         added = self._reader.identity(identity)
@@ -96,7 +96,7 @@ class Editor(View):
 
     @alone
     def choose(self, scope: Scope | None) -> None:
-        """Show another scope, which is read now; None is the effective view across all that were read."""
+        """Read and show another scope; None shows the effective access across all scopes that were read."""
         draft, others = (self._draft, []) if scope is None else self._reader.read(self._draft, [scope])
         with self.hold_sync():
             self._overview = scope is None
@@ -105,29 +105,29 @@ class Editor(View):
             self._draw(draft.at(scope) if scope else draft)
 
     def choose_at(self, place: int) -> None:
-        """Show the scope at a place in ``scopes``, or the effective view at -1."""
+        """Show the scope at an index in ``scopes``, or the effective access for -1."""
         self.choose(None if place == ALL_SCOPES else self._reader.scopes[place])
 
     @alone
     def read_more(self) -> bool:
-        """Read which identities are assigned, then the policies of the next few scopes; False where none is left."""
+        """Read the assigned identities, or else the policies of the next few scopes; return whether more is left to read."""
         if self._reader.asks_assigned:
             self.assignments = self._reader.read_assigned() or self.assignments
             self._draw(self._draft.rebase(Snapshot(), self._reader.directory))
         elif self._reader.next(self._draft):
-            # What is read in addition changes no plan that is shown.
+            # Reading more scopes does not change the plan that is shown.
             self._draw(self._reader.read_next(self._draft))
         return self.more
 
     @alone
     def read_again(self) -> None:
-        """Read again what is shown and what the ticks stand on, put the ticks over it, and tell what others changed."""
+        """Read the policies that are shown or have ticks again, keep the ticks, and show what others changed."""
         more = self._draft.read.policies if self._overview else ()
         self._draw_again(*self._reader.read_again(self._draft, more=more))
 
     @alone
     def show(self, plan: PolicyPlan) -> None:
-        """Show a plan, which may then be executed once it is known what it would stop."""
+        """Show a plan, which can be executed as soon as its impact has been determined."""
         wanted = edits.after(self._draft.read, plan)
         shown = words.plan(plan, wanted, self._reader.unread(wanted))
         with self.hold_sync():
@@ -135,7 +135,7 @@ class Editor(View):
             self.preview = {**shown, "impact": None}
         try:
             impact = list(self._session.impact(plan).lines)
-        except Exception as error:  # noqa: BLE001 - whatever it was, it must not be taken for "nothing stops"
+        except Exception as error:  # noqa: BLE001 - any error must be shown, not taken for "nothing stops"
             impact = [f"Cannot be determined: what would stop, because {printable(str(error))}"]
         except BaseException:
             self.close_preview()
@@ -144,63 +144,65 @@ class Editor(View):
 
     @alone
     def close_preview(self) -> None:
-        """Show no plan, so that none can be executed."""
+        """Close the preview, so that no plan can be executed."""
         self._shown, self.preview, self.progress = None, None, []
 
     @alone
     def execute(self, plan_id: str, *, confirmed: bool = False) -> None:
-        """Apply the plan that is shown; what takes something away wants to be confirmed.
+        """Apply the plan that is shown; a plan that revokes must be ``confirmed``.
 
         Raises:
-            InputError: Another plan is shown, or none, or it was not confirmed.
-            ApplyError: It did not go through; the error says what landed.
+            InputError: The plan is not the one that is shown, or it was not confirmed.
+            ApplyError: The plan was not applied as a whole; the error reports what was applied.
         """
         plan = self._shown
         if plan is None or plan.id != plan_id or self.preview["impact"] is None:
             raise InputError("This preview is out of date.", hint="Preview the change again.")
         if plan.revokes and not confirmed:
-            raise InputError("The change takes something away.", hint="Confirm it to go on.")
+            raise InputError("The change removes access.", hint="Confirm it to continue.")
         self._apply(plan)
 
     @alone
     def apply(self) -> Applied:
-        """Apply ``plan``, and show what was read back.
+        """Apply ``plan``, and show the policies that were read afterwards.
 
         Raises:
-            ApplyError: It did not go through; the error says what landed.
+            ApplyError: The plan was not applied as a whole; the error reports what was applied.
         """
         return self._apply(self.plan)
 
     @alone
     def undo(self) -> None:
-        """Show the plan that undoes what the panel applied last; InputError if somebody changed it since."""
+        """Show the plan that undoes the panel's last change; raise InputError if the policies have changed since."""
         if not self.undoable:
-            raise InputError("There is nothing to undo here.", hint="%kqlmi history lists the changes.")
+            raise InputError("This panel has no change to undo.", hint="To list all changes, run %kqlmi history.")
         plan = self._session.undo_plan(self.undoable)
         self._draw_again(*self._reader.read(self._draft, dict.fromkeys(step.scope for step in plan.steps)))
         self.show(plan)
 
     @alone
     def discard(self) -> None:
-        """Take every tick away, and read again what is shown."""
+        """Remove all ticks, and read the shown policies again."""
         self.draft, self.theirs = Draft(self._draft.scope, self._draft.read), []
         self.read_again()
 
     @property
     def place(self) -> int:
-        """Return the place of the scope that is shown in ``scopes``; -1 is the effective view across all."""
+        """Return the index in ``scopes`` of the scope that is shown; -1 is the effective access across all."""
         return ALL_SCOPES if self._overview else self._reader.scopes.index(self._draft.scope)
 
     @traitlets.validate("scope")
     def _is_place(self, proposal: dict[str, Any]) -> int:
         self.check_open()
         if not ALL_SCOPES <= proposal["value"] < len(self._reader.scopes):
-            raise traitlets.TraitError(f"There is no scope at {proposal['value']}.")
+            raise traitlets.TraitError(
+                f"Scope {proposal['value']} does not exist: scopes has {len(self._reader.scopes)} items."
+            )
         return int(proposal["value"])
 
     @traitlets.observe("scope")
     def _follow(self, change: dict[str, Any]) -> None:
-        """Choose the scope that a notebook sets by its place; where it cannot be, what is shown stays."""
+        """Show the scope whose index a notebook has set; if it cannot be read, the current scope stays."""
         if change["new"] != self.place:
             try:
                 self.choose_at(change["new"])
@@ -208,7 +210,7 @@ class Editor(View):
                 self.scope = self.place
 
     def _draw_again(self, draft: Draft, others: list[str]) -> None:
-        """Draw a draft over policies that were read again; a preview stays only where nothing moved."""
+        """Draw a draft over policies that were read again; close a preview if others changed them."""
         with self.hold_sync():
             if others:
                 self.close_preview()
@@ -216,11 +218,11 @@ class Editor(View):
             self._draw(draft)
 
     def _add_theirs(self, others: list[str], *, ticks: bool = True) -> None:
-        """Keep what others changed until it was seen; without ticks, that it is drawn is enough."""
+        """Show what others changed until it is dismissed; without ``ticks``, the matrix alone shows it."""
         self.theirs = [*self.theirs, *(others if ticks else ())]
 
     def _apply(self, plan: PolicyPlan) -> Applied:
-        """Apply a plan; the ticks that it meets go, by what was read back."""
+        """Apply a plan; ticks that match the policies read afterwards disappear."""
 
         def progress(results: tuple[StepResult, ...]) -> None:
             self.progress = words.progress(plan, [one.outcome for one in results])
@@ -230,9 +232,9 @@ class Editor(View):
         except ApplyError as error:
             if error.entry and any(one.outcome == "applied" for one in error.steps):
                 self.undoable = error.entry
-            # The steps stay to be seen, and none of them is sent a second time.
+            # The outcomes of the steps stay visible, and the plan cannot be executed again.
             done, self._shown = self.progress, None
-            # That it cannot be read again, or is interrupted, must not hide what happened to the plan.
+            # A failed or interrupted reading must not hide the ApplyError.
             with suppress(KqlmiError, KeyboardInterrupt):
                 more = dict.fromkeys(step.scope for step in plan.steps)
                 self._draw_again(*self._reader.read_again(self._draft, plan.changes, more))
@@ -255,7 +257,7 @@ class Editor(View):
             self.working = {**self.working, "text": text}
 
     def _draw(self, draft: Draft, *, ticks_only: bool = False) -> None:
-        """Draw a draft, over policies that are drawn already if ``ticks_only``."""
+        """Draw a draft; ``ticks_only`` if its policies are drawn already."""
         self._draft = draft
         drawn = {} if ticks_only else self._matrix(draft)
         with self.hold_sync():
@@ -263,7 +265,7 @@ class Editor(View):
                 setattr(self, name, value)
 
     def _matrix(self, draft: Draft) -> dict[str, Any]:
-        """Return the traits that show what was read."""
+        """Return the traits that show the policies that were read."""
         known, refused = draft.directory, self._reader.refused
         added = [known.key(one) for one in (*self._added, *(identity for _, identity, _ in draft.ticks))]
         listed = matrix.identities(draft.read, added, known)
@@ -279,7 +281,7 @@ class Editor(View):
         }
 
     def _ticks(self, draft: Draft) -> dict[str, Any]:
-        """Return the traits that show what the ticks change: little, so that a tick is fast and a short message."""
+        """Return the traits that show the ticks; they are small, so that the message for a tick is short."""
         return {
             "edited": {} if self._overview else matrix.edited(self._cells, draft),
             "legend": self._cells.legend,

@@ -1,4 +1,4 @@
-"""The page's JavaScript: its modules joined into the one that anywidget takes, without a build step."""
+"""The bundler of the page's JavaScript: it joins the modules into the single one that anywidget needs."""
 
 import re
 from pathlib import Path
@@ -8,10 +8,10 @@ _EXPORT = re.compile(r"^export (?=(?:const|function) (\w+))", re.MULTILINE)
 
 
 def joined(entry: Path) -> str:
-    """Return a module and those that it imports as one, each before those that import it.
+    """Return a module joined with the modules that it imports, in the order of their dependencies.
 
-    Each but ``entry`` becomes a function that runs once and returns what the module exports, so that names cannot collide.
-    The modules import by name, from their own folder, and export functions and constants where they declare them.
+    Each module except ``entry`` becomes a function that is called once and returns its exports, so names cannot collide.
+    Modules must use named imports from their own folder, and export functions and constants in their declarations.
     """
     modules: dict[Path, str] = {}
 

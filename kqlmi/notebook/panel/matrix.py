@@ -1,6 +1,6 @@
-"""The matrix as a view gets it: usages, identities, and for each cell the place of its state in a legend.
+"""The matrix as sent to a view: usages, identities, and for each cell the index of its state in a legend.
 
-Where no widget can show, it is a report.
+Front ends without widgets show it as a report.
 """
 
 from abc import ABC, abstractmethod
@@ -23,13 +23,13 @@ from kqlmi.notebook.panel import words
 from kqlmi.report import Report, Rows
 
 _FIRST = "0"
-# A saved notebook is to stay small, and so is what IPython keeps of each display; %kqlmi show has all of it.
+# Keeps saved notebooks and IPython's memory of displays small; %kqlmi show lists everything.
 _MOST = 25
-_UNKNOWN = "The catalogue does not know this usage; it is kept as it is."
+_UNKNOWN = "This usage is not in the catalogue; it is kept unchanged."
 
 
 class State(NamedTuple):
-    """What a cell shows; ``text`` is what is special about it."""
+    """The state of a cell; ``text`` describes it further."""
 
     granted: bool
     allowed: bool
@@ -38,9 +38,9 @@ class State(NamedTuple):
 
 
 def column(usage: str) -> dict[str, Any]:
-    """Return the column of a usage, with the workflows that it opens."""
+    """Return the column of a usage, with the workflows that it enables."""
     known = known_usage(usage)
-    # All opens every workflow; to list them once more would hide the column that a search is after.
+    # All enables every workflow; if they were listed here, each search for a workflow would also find this column.
     rows = [] if usage == ALL else [row for row in WORKFLOWS if row.usage == usage]
     return {
         "usage": printable(usage),
@@ -54,8 +54,8 @@ def column(usage: str) -> dict[str, Any]:
 def identities(snapshot: Snapshot, more: Iterable[str] = (), directory: Directory | None = None) -> list[list[str]]:
     """Return the rows as [object ID, name, badge]: the system identity, those of policies and assignments, then ``more``.
 
-    ``badge`` is ``assigned`` or ``orphan``, and empty where that is not known. ``directory`` is who is who, by default as
-    the policies know it.
+    ``badge`` is ``assigned`` or ``orphan``, or empty if that is not known. ``directory`` contains the identities, by default
+    those in the policies.
     """
     known = directory or Directory.of(snapshot)
     rows = dict.fromkeys((*sorted(known.assigned or ()), *snapshot.identities))
@@ -65,19 +65,19 @@ def identities(snapshot: Snapshot, more: Iterable[str] = (), directory: Director
 
 
 class Cells(ABC):
-    """What fills the rows of a matrix."""
+    """The cells of a matrix, encoded row by row."""
 
     def __init__(self) -> None:
-        # By a character, for the widget protocol walks every list, and numbers take it longer.
+        # A character for each state: the widget protocol traverses lists, which is slower with numbers.
         self._places: dict[State, str] = {}
 
     @property
     def legend(self) -> list[dict[str, Any]]:
-        """Return the states in use, each once; it only grows, so that a place in it keeps its meaning."""
+        """Return the states in use; states are only appended, so that an index keeps its meaning."""
         return [state._asdict() for state in self._places]
 
     def row(self, draft: Draft, identity: str, usages: Iterable[str]) -> str:
-        """Return the row of an identity: for each usage a character, the place of its state from "0" on."""
+        """Return the row of an identity: a character for each usage, which is the index of its state, counted from "0"."""
         states = (self._state(draft, identity, usage) for usage in usages)
         return "".join(self._places.setdefault(one, chr(ord(_FIRST) + len(self._places))) for one in states)
 
@@ -86,7 +86,7 @@ class Cells(ABC):
 
 
 class ScopeCells(Cells):
-    """The cells of one scope, as they are wanted; rows that hold the same are made once."""
+    """The cells of one scope with its ticks; equal rows are computed once."""
 
     def __init__(self, scope: Scope) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class ScopeCells(Cells):
         self._rows: dict[tuple[Any, ...], str] = {}
 
     def row(self, draft: Draft, identity: str, usages: Iterable[str]) -> str:
-        """Return the row of an identity, as ``Cells`` has it."""
+        """Return the row of an identity, as ``Cells.row`` does."""
         if draft.ticks:
             return super().row(draft, identity, usages)
         read, usages, identity = draft.read, tuple(usages), draft.directory.key(identity)
@@ -109,7 +109,7 @@ class ScopeCells(Cells):
 
 
 class EffectiveCells(Cells):
-    """Where each usage is in force, over all scopes that were read; ticks that were not applied do not count."""
+    """The effective access across all scopes that were read; unapplied ticks do not count."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         super().__init__()
@@ -139,7 +139,7 @@ class EffectiveCells(Cells):
 
 
 def where(snapshot: Snapshot, identity: str, usage: str) -> list[str]:
-    """Return the grants by which an identity may be used for a usage somewhere, a line each."""
+    """Return one line for each grant that allows a usage to an identity in some scope."""
     return [
         str(scope) + ("" if name == usage else f", through {name}")
         for scope in snapshot.policies
@@ -149,20 +149,20 @@ def where(snapshot: Snapshot, identity: str, usage: str) -> list[str]:
 
 
 def rows(cells: Cells, draft: Draft, listed: Iterable[list[str]]) -> list[str]:
-    """Return the rows as they were read, with a place for each usage of the draft."""
+    """Return the rows without ticks, with a cell for each usage of the draft."""
     read, usages = replace(draft, ticks={}), draft.usages
     return [cells.row(read, identity, usages) for identity, _, _ in listed]
 
 
 def edited(cells: Cells, draft: Draft) -> dict[str, str]:
-    """Return the rows that ticks change, by identity: few, so that a tick is a short message."""
+    """Return only the rows that ticks change, by identity, so that the message for a tick is short."""
     touched = {identity for scope, identity, _ in draft.ticks if scope in (draft.scope, Scope.cluster())}
     usages = draft.usages
     return {identity: cells.row(draft, identity, usages) for identity in touched}
 
 
 def scope_states(scopes: Iterable[Scope], draft: Draft, refused: Container[Scope]) -> str:
-    """Return a letter for each scope: ``u`` unread, ``x`` refused, ``r`` read, ``c`` with changes that were not applied."""
+    """Return a letter for each scope: ``u`` unread, ``x`` refused, ``r`` read, ``c`` with unapplied changes."""
     read, changed = draft.read.policies, {*draft.scopes}
     return "".join(
         "x" if scope in refused else "u" if scope not in read else "c" if scope in changed else "r" for scope in scopes
@@ -170,7 +170,7 @@ def scope_states(scopes: Iterable[Scope], draft: Draft, refused: Container[Scope
 
 
 def report(draft: Draft, cluster: str) -> Report:
-    """Return the first rows of the matrix."""
+    """Return a report with the first rows of the matrix."""
     rows = tuple((name, identity, *cells.values()) for identity, name, cells in islice(marks(draft), _MOST))
     unread = "" if draft.scope in draft.read.policies else ", not read"
     more = len(draft.read.identities) - _MOST

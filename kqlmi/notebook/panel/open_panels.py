@@ -1,4 +1,4 @@
-"""The panels that each cell opened: they are closed once a later run of the cell has opened another."""
+"""The open panels of each cell, which are closed when a later run of the cell opens another panel."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -9,13 +9,13 @@ if TYPE_CHECKING:
 
 
 class OpenPanels:
-    """The panels of the last run of each cell; where the front end names no cell, none is closed."""
+    """The panels of the last run of each cell; if the front end does not identify cells, none is closed."""
 
     def __init__(self) -> None:
         self._by_cell: dict[str, tuple[str, list[Panel]]] = {}
 
     def keep(self, panel: "Panel") -> "Panel":
-        """Keep a panel that the running cell opened, and close those of its earlier runs, which no page shows any more."""
+        """Register a panel of the running cell, and close those of its earlier runs, which are no longer displayed."""
         cell, run = _running()
         if not cell:
             return panel
@@ -27,6 +27,6 @@ class OpenPanels:
 
 
 def _running() -> tuple[str, str]:
-    """Return the ID of the running cell and of its run; empty outside of a notebook."""
+    """Return the IDs of the running cell and of its run; empty outside a notebook."""
     parent: dict[str, Any] = getattr(get_ipython(), "get_parent", dict)()
     return str(parent.get("metadata", {}).get("cellId", "")), str(parent.get("header", {}).get("msg_id", ""))

@@ -1,4 +1,4 @@
-"""The panel: a widget over a draft, in which identities are ticked for workflows."""
+"""The panel widget, in which the usages of identities are ticked."""
 
 from collections.abc import Iterable
 from typing import Any, Final
@@ -11,36 +11,36 @@ from kqlmi.notebook.panel.requests import Requests
 from kqlmi.report import to_html, to_text
 from kqlmi.session import Session
 
-# No name is broken.
+# Wide enough that names are not wrapped.
 _WIDTH: Final = 1000
 
 
 class Panel(Editor):
     """Ticks over the policies of a cluster, with preview, execution, verification and undo.
 
-    ``draft`` holds the ticks; set it, or let ``tick`` and ``untick`` do so, and the view follows. ``plan`` is what
-    Execute would apply, and ``apply`` applies it. A panel is open, and holds what it read, until ``close``: as long
-    as the kernel runs it can be shown again, even if no page does.
+    ``draft`` contains the ticks; set it, or call ``tick`` and ``untick``, and the view is updated. ``plan`` is the plan that
+    Execute would apply, and ``apply`` applies it. A panel stays open, with what it has read in memory, until ``close``: it
+    can be displayed again as long as the kernel runs.
     """
 
     def __init__(self, session: Session, scope: Scope, *, assigned: Iterable[Identity] | None = None) -> None:
         """Read the cluster's policy and that of ``scope``, and show the latter.
 
-        ``assigned`` are the identities that are assigned to the cluster; by default Azure Resource Manager is asked, where
-        the session knows the cluster's resource ID. Without them it is not told which ones are orphans.
+        ``assigned`` contains the identities that are assigned to the cluster; by default they are read from Azure Resource
+        Manager, if the session knows the cluster's resource ID. Without them, orphans are not marked.
 
         Raises:
-            InputError: There is no such database.
-            ServiceError: The policy of ``scope`` may not be read.
+            InputError: The database does not exist.
+            ServiceError: The policy of ``scope`` cannot be read.
         """
-        # First, so that nothing that a page asks goes unheard.
+        # First, so that no request of a page is missed.
         self._requests = Requests(self, ACTIONS)
         super().__init__(session, scope, assigned=assigned)
         self.comm.on_close(lambda _message: self.close())
         self._own_layout = self.layout
 
     def close(self) -> None:
-        """Close the view, and release what was read: a closed panel shows nothing and refuses what is asked of it."""
+        """Close the view and release what was read; a closed panel shows nothing, and its methods raise InputError."""
         if self.comm is None:  # closed before, or never opened
             return
         with self.lock:
@@ -50,12 +50,12 @@ class Panel(Editor):
             del self._requests, self._own_layout
 
     def open(self) -> None:
-        """Open the view, once; InputError if the panel is closed."""
+        """Open the view; raise InputError if the panel is closed."""
         self.check_open()
         super().open()
 
     def __repr__(self) -> str:
-        """Return what it is on; the view itself is shown by ``_repr_mimebundle_``."""
+        """Return a short description; ``_repr_mimebundle_`` shows the panel itself."""
         return "<closed kqlmi panel>" if self.closed else f"<kqlmi panel on {self.cluster}>"
 
     def _repr_mimebundle_(self, **options: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What a panel reads of a cluster: the policies of its scopes, and what others changed in them meanwhile."""
+"""The reader of a panel: it reads policies from the cluster, and detects changes that others have made meanwhile."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -18,9 +18,9 @@ _BATCH: Final = 8
 
 @dataclass
 class Reader:
-    """Reads policies into a draft; ``scopes`` are all that there are, ``refused`` those that could not be read last.
+    """Reads policies into a draft; ``scopes`` are all scopes, ``refused`` those whose last reading failed.
 
-    ``assigned`` are the assigned identities, where they were given; otherwise what the session knows of them counts.
+    ``assigned`` contains the assigned identities, if they are given; otherwise those that the session knows are used.
     """
 
     session: Session
@@ -37,20 +37,20 @@ class Reader:
 
     @property
     def directory(self) -> Directory:
-        """Return who is who by now."""
+        """Return the identities that are known so far."""
         known = self.session.known.directory
         return known if self.assigned is None else known.assigning(self.assigned)
 
     @property
     def names(self) -> Mapping[str, str]:
-        """Return the display names that are known so far, by identity."""
+        """Return the display names that are known so far by identity."""
         return self.directory.names
 
     def identity(self, text: str) -> ObjectId:
-        """Return the identity that an object ID, client ID or name means; for one that is not known, the session is asked.
+        """Return the identity with an object ID, client ID or name; the session looks up one that is not known yet.
 
         Raises:
-            PolicyError: Nobody knows an identity of that name.
+            PolicyError: No identity with that name is known.
             InputError: Several identities have the name.
         """
         known = self.directory
@@ -67,9 +67,9 @@ class Reader:
                 raise PolicyError(error.message, hint=unknown.hint) from error
 
     def read(self, draft: Draft, scopes: Iterable[Scope], own: Iterable[Change] = ()) -> tuple[Draft, list[str]]:
-        """Return a draft over policies that are read now, and, a line each, what others changed since they were read before.
+        """Read policies; return the draft over them, and one line for each change by others since the last reading.
 
-        ``own`` are changes that are not another's.
+        ``own`` contains changes that are not by others.
         """
         reading = self.session.read(scopes)
         for scope in reading.snapshot.policies:
@@ -80,10 +80,10 @@ class Reader:
     def read_again(
         self, draft: Draft, own: Iterable[Change] = (), more: Iterable[Scope] = ()
     ) -> tuple[Draft, list[str]]:
-        """Read again what is shown, what the ticks stand on, and ``more``.
+        """Read the policies that are shown or have ticks again, and ``more``.
 
         Raises:
-            KqlmiError: A policy that has ticks cannot be read any more.
+            KqlmiError: A policy that has ticks can no longer be read.
         """
         scopes = dict.fromkeys((Scope.cluster(), draft.scope, *draft.scopes, *self._keeping(draft), *more))
         draft, others = self.read(draft, (scope for scope in scopes if scope in draft.read.policies), own)
@@ -93,34 +93,34 @@ class Reader:
         return draft, others
 
     def read_assigned(self) -> str:
-        """Read which identities are assigned, and return why that is not known, if so."""
+        """Read the assigned identities; return why they are not known, or an empty string."""
         self.asks_assigned = False
         try:
             self.session.assigned()
         except KqlmiError as error:
             self.session.know(self.session.known.directory.unsure_of_assigned())
-            return f"Which identities are orphans is not known. {error}"
+            return f"Orphans cannot be determined. {error}"
         return ""
 
     def read_next(self, draft: Draft) -> Draft:
-        """Read the next few scopes that were not read."""
+        """Read the policies of the next few unread scopes."""
         draft, _ = self.read(draft, self.next(draft))
-        # Which system identity is the current one, where policies name several, is for Azure to tell.
+        # If policies list several system identities, only Azure Resource Manager knows which one is current.
         known = self.session.known.directory
         self.asks_assigned = self._may_ask and known.assigned is not None and len(known.systems) > 1
         return draft
 
     def next(self, draft: Draft) -> list[Scope]:
-        """Return the next few scopes that were not read."""
+        """Return the next few unread scopes."""
         known = {*draft.read.policies, *self.refused}
         return [scope for scope in self.scopes if scope not in known][:_BATCH]
 
     def unread(self, snapshot: Snapshot) -> int:
-        """Return how many databases are not in a snapshot, or could not be read last."""
+        """Return how many databases are missing in a snapshot, or could not be read the last time."""
         return sum(scope not in snapshot.policies or scope in self.refused for scope in self.scopes[1:])
 
     def foreign(self, before: Snapshot, now: Snapshot, own: Iterable[Change] = ()) -> list[str]:
-        """Return what others changed between two readings, a line each."""
+        """Return one line for each change by others between two readings."""
         before = before.marking(now.earlier)
         read = {scope: policy for scope, policy in now.policies.items() if scope in before.policies}
         mine = {(one.kind, one.scope, one.identity, one.usage) for one in own}
@@ -129,11 +129,11 @@ class Reader:
         changed = {one.scope for one in changes}
         same = (scope for scope in read if read[scope] != before.policies[scope] and scope not in changed)
         lines = [words.change(one, self.names) for one in foreign]
-        return lines + [f"The policy of the {scope} was written anew, with the same grants." for scope in same]
+        return lines + [f"The policy of the {scope} was rewritten with the same grants." for scope in same]
 
     @staticmethod
     def _keeping(draft: Draft) -> Iterable[Scope]:
-        """Return the databases in which a revoke at the cluster would leave a usage allowed, as far as was read."""
+        """Return the databases that were read and in which a usage stays allowed after a revoke at the cluster."""
         gone = [(one.identity, one.usage) for one in draft.changes if one.kind == "revoke" and one.scope.is_cluster]
         return (
             scope

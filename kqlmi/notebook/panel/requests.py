@@ -1,4 +1,4 @@
-"""What the browser asks of a panel: each request is heard, run or refused, and its errors shown in the panel."""
+"""The requests of a browser to a panel: each is acknowledged, and run or refused, and errors are shown in the panel."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -11,18 +11,18 @@ from kqlmi.notebook.panel.view import AnyView
 Request = Mapping[str, Any]
 
 PATIENCE: Final = 2.0
-"""So many seconds the browser waits to be heard before it takes a request back; the page's requests.js has the same."""
+"""The seconds that a browser waits for an acknowledgement before it discards a request; requests.js has the same value."""
 
 _PAGES: Final = 64
-# What the browser asks by itself.
-_UNASKED: Final = frozenset({"hello", "more"})
+# The actions that the browser requests without a click.
+_AUTOMATIC: Final = frozenset({"hello", "more"})
 
 
 @dataclass(frozen=True, slots=True)
 class Action(Generic[AnyView]):
-    """What a request can ask for, and ``done``, the note that it leaves.
+    """An action that a request can run, and ``done``, the note to show afterwards.
 
-    What takes its time is heard before it runs; ``busy`` tells meanwhile what it does.
+    A slow action is acknowledged before it runs; ``busy`` is the text to show meanwhile.
     """
 
     run: Callable[[AnyView, Request], object]
@@ -31,22 +31,22 @@ class Action(Generic[AnyView]):
 
 
 class Requests(Generic[AnyView]):
-    """Runs the requests of a panel, one at a time, as they come.
+    """Runs the requests of a panel one at a time, in the order in which they arrive.
 
-    A request is ``{"id", "action", …}``, and names with ``after`` the last one that its page knows to be heard, and with
-    ``since`` the milliseconds that have passed there since. So one that waited longer than the browser's patience, behind
-    a long cell, is known here too: the browser has taken it back, and it must not be run.
+    A request is ``{"id", "action", …}``. In ``after`` it contains the ID of the last request that its page knows to be
+    acknowledged, and in ``since`` the milliseconds since then. From these, Python recognises a request that waited for a
+    long cell beyond ``PATIENCE``: the browser has discarded it, so it must not be run.
     """
 
     def __init__(self, panel: AnyView, actions: Mapping[str, Action[AnyView]]) -> None:
         self._panel, self._actions = panel, actions
-        # What was heard last of each page, by the page, and when.
-        self._heard: dict[str, tuple[str, float]] = {}
+        # The last acknowledged request of each page, and when it was acknowledged.
+        self._acknowledged: dict[str, tuple[str, float]] = {}
         panel.observe(self._on_request, names="request")
 
     def _on_request(self, change: dict[str, Any]) -> None:
         with self._panel.lock:
-            # What waited here while the panel was closed has nowhere to be shown.
+            # The panel may have been closed while this waited for the lock.
             if not self._panel.closed:
                 self._take(change["new"])
 
@@ -54,13 +54,13 @@ class Requests(Generic[AnyView]):
         panel, action = self._panel, self._actions.get(str(request.get("action")))
         late, busy = self._is_late(request), action.busy if action else ""
         with panel.hold_sync():
-            if late and request.get("action") not in _UNASKED:
-                panel.status = note("A click came too late, after the panel had taken it back.", "Click again.")
+            if late and request.get("action") not in _AUTOMATIC:
+                panel.status = note("A click arrived too late and was ignored.", "Click again.")
             elif busy and not late:
                 panel.working = {"action": request["action"], "text": busy}
             elif not late:
                 self._try(request)
-            self._hear(request)
+            self._acknowledge(request)
         if busy and not late:
             try:
                 self._try(request)
@@ -68,24 +68,24 @@ class Requests(Generic[AnyView]):
                 panel.working = {}
 
     def _is_late(self, request: Request) -> bool:
-        """Check whether a page gave a request up before it came; one that names no earlier request is its first."""
+        """Check whether a page discarded a request before it arrived; the first request of a page has no ``after``."""
         after, since = str(request.get("after", "")), request.get("since")
         if not after or request.get("action") == "hello":
             return False
-        heard, at = self._heard.get(_page(request), ("", 0.0))
-        if heard != after or not isinstance(since, int | float):
+        last, at = self._acknowledged.get(_page(request), ("", 0.0))
+        if last != after or not isinstance(since, int | float):
             return True
         return time.monotonic() - at - since / 1000 > PATIENCE
 
-    def _hear(self, request: Request) -> None:
+    def _acknowledge(self, request: Request) -> None:
         self._panel.acknowledged = str(request.get("id", ""))
-        self._heard.pop(_page(request), None)
-        self._heard[_page(request)] = (self._panel.acknowledged, time.monotonic())
-        if len(self._heard) > _PAGES:
-            del self._heard[next(iter(self._heard))]
+        self._acknowledged.pop(_page(request), None)
+        self._acknowledged[_page(request)] = (self._panel.acknowledged, time.monotonic())
+        if len(self._acknowledged) > _PAGES:
+            del self._acknowledged[next(iter(self._acknowledged))]
 
     def _try(self, request: Request) -> None:
-        """Run a request; an error or an interrupt here belongs to no cell, so the panel shows it."""
+        """Run a request; the panel shows errors and interrupts, as no cell would."""
         try:
             action = self._actions[request["action"]]
             action.run(self._panel, request)
@@ -98,11 +98,11 @@ class Requests(Generic[AnyView]):
         except KeyboardInterrupt:
             self._fail(request, "Interrupted.")
             raise
-        except Exception as error:  # noqa: BLE001 - nothing above this would show it
+        except Exception as error:  # noqa: BLE001 - no caller would show it
             self._fail(request, f"{type(error).__name__}: {error}", "This is a bug in kqlmi.")
 
     def _fail(self, request: Request, text: str, hint: str = "") -> None:
-        """Show what went wrong; reading in the background stops, since the browser would ask for it again at once."""
+        """Show an error; reading in the background is halted, as the browser would otherwise request it again at once."""
         if request.get("action") == "more":
             self._panel.halted = printable(f"{text} {hint}".strip())
         else:
@@ -114,5 +114,5 @@ def _page(request: Request) -> str:
 
 
 def note(text: str, hint: str = "") -> dict[str, str]:
-    """Return the status that tells something which is no error."""
+    """Return a status that is not an error."""
     return {"kind": "note", "text": text, "hint": hint}

@@ -1,4 +1,4 @@
-"""The traits of the panel: the whole truth that a browser draws, so that it is drawn again from a saved notebook."""
+"""The traits of the panel: all the state that a browser draws, so that a saved notebook can show the panel again."""
 
 import uuid
 from collections.abc import Callable
@@ -21,24 +21,24 @@ _PAGE = Path(__file__).parent / "page"
 
 
 class View(anywidget.AnyWidget):
-    """What Python and the browser tell each other; ``matrix`` and ``words`` give the values."""
+    """The traits that Python and the browser synchronise; ``matrix`` and ``words`` compute their values."""
 
-    # Traits with text: of a path, anywidget keeps a watcher, which holds every widget for good.
+    # Text instead of paths: for a path, anywidget starts a watcher that keeps every widget in memory.
     _esm = traitlets.Unicode(joined(_PAGE / "panel.js")).tag(sync=True)
     _css = traitlets.Unicode((_PAGE / "panel.css").read_text(encoding="utf-8")).tag(sync=True)
     _anywidget_id = traitlets.Unicode(f"{__name__}.View").tag(sync=True)
 
     panel_id = traitlets.Unicode("").tag(sync=True)
-    # The browser writes these, and so may a notebook. A request is {"id", "action", …}; see ``requests``.
+    # Written by the browser or a notebook. A request is {"id", "action", …}; see ``requests``.
     request = traitlets.Dict().tag(sync=True)
     search = traitlets.Unicode("").tag(sync=True)
     row_filter = traitlets.Enum(["all", "granted", "changed", "orphan"], "all").tag(sync=True)
     row_order = traitlets.Enum(["name", "granted", "object ID"], "name").tag(sync=True)
     hidden_columns = traitlets.List(traitlets.Unicode()).tag(sync=True)
 
-    # Python writes these, and with those above they are the whole truth that a view draws.
+    # Written by Python.
     acknowledged = traitlets.Unicode("").tag(sync=True)
-    # What takes its time, as {"action", "text"}; empty in between.
+    # The slow action that is running, as {"action", "text"}; empty if there is none.
     working = traitlets.Dict().tag(sync=True)
     cluster = traitlets.Unicode("").tag(sync=True)
     denial = traitlets.Dict().tag(sync=True)
@@ -69,7 +69,7 @@ class View(anywidget.AnyWidget):
         super().__init__()
 
     def close(self) -> None:
-        """Close the view, which shows nothing from then on."""
+        """Close the view, which then shows nothing."""
         super().close()
         self.unobserve_all()
         for name in View.class_own_traits():
@@ -79,16 +79,16 @@ class View(anywidget.AnyWidget):
     def check_open(self) -> None:
         """Raise InputError if the view is closed."""
         if self.closed:
-            raise InputError("The panel is closed.", hint="%kqlmi panel opens another.")
+            raise InputError("The panel is closed.", hint="Run %kqlmi panel to open another.")
 
     def add_traits(self, **traits: Any) -> None:
-        """Add traits that the class does not have yet: each panel would otherwise be a class of its own."""
+        """Add only traits that the class lacks; otherwise traitlets would create a class for each panel."""
         if missing := {name: trait for name, trait in traits.items() if not self.has_trait(name)}:
             super().add_traits(**missing)
 
 
 def alone(method: Callable[Concatenate[AnyView, Args], Result]) -> Callable[Concatenate[AnyView, Args], Result]:
-    """Let one thread at a time change a view: JupyterLab's messages come beside the cells, in a thread of their own."""
+    """Return a method that one thread at a time can run: JupyterLab's messages arrive in a thread beside the cells'."""
 
     @wraps(method)
     def locked(view: AnyView, /, *args: Args.args, **options: Args.kwargs) -> Result:

@@ -1,4 +1,4 @@
-"""What the panel says: of cells, ticks and plans, in plain text."""
+"""The texts of the panel about cells, ticks and plans."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -19,40 +19,40 @@ _MOST = 12
 
 
 def label(identity: Identity | None) -> str:
-    """Return an identity's display name, or what stands in for one."""
+    """Return an identity's display name, or a substitute."""
     name = printable(identity.display_name if identity else "")
     return name or ("system" if identity and identity.object_id == SYSTEM else NO_NAME)
 
 
 def tick(draft: Draft, name: str, identity: str, usage: str) -> str:
-    """Say what a tick opens, and where it does nothing."""
-    opened = ", ".join(row.title for row in WORKFLOWS if row.usage == usage)
+    """Return the workflows that a tick enables, or why it has no effect."""
+    enabled = ", ".join(row.title for row in WORKFLOWS if row.usage == usage)
     if draft.cell(identity, usage).without_effect:
-        return f"{usage} counts in the cluster's policy only: in the {draft.scope} it has no effect."
+        return f"{usage} has an effect only in the cluster's policy, not in the {draft.scope}."
     if usage == ALL:
-        return f"{name}: All opens every workflow, those that do not exist yet included."
-    return f"{name}: {printable(usage)} opens {opened or 'what this catalogue does not know'}."
+        return f"{name}: All enables every workflow, including future ones."
+    return f"{name}: {printable(usage)} enables {enabled or 'workflows that are not in the catalogue'}."
 
 
 def cover(name: str, scope: Scope, usage: str, through: Iterable[tuple[Scope, str]]) -> str:
-    """Say why unticking a cell would not take the usage away."""
+    """Return why unticking a cell would not revoke the usage."""
     grants = " and ".join(f"the policy of the {where} grants {granted}" for where, granted in through)
     return f"{name} may use {printable(usage)} in the {scope}, because {grants}."
 
 
 def where(name: str, usage: str, grants: list[str]) -> str:
-    """Say by which grants an identity may be used for a usage, in the policies that were read."""
+    """Return which grants in the policies that were read allow a usage to an identity."""
     more = len(grants) - _MOST
     rest = f"; and {more} more" if more > 0 else ""
     if not grants:
-        return f"No policy that was read allows {printable(usage)} to {name}."
-    return f"{name} may use {printable(usage)} by the policy of: {'; '.join(grants[:_MOST])}{rest}."
+        return f"No policy that was read allows {printable(usage)} for {name}."
+    return f"{name} may use {printable(usage)}, granted by the policy of: {'; '.join(grants[:_MOST])}{rest}."
 
 
 def plan(value: PolicyPlan, wanted: Snapshot, unread: int) -> dict[str, Any]:
     """Return a plan for a view: its summary, its changes, and the exact commands as (kind, text) pieces.
 
-    ``wanted`` are the policies as it leaves them, ``unread`` counts the databases that are not in it.
+    ``wanted`` contains the policies after the plan; ``unread`` is the number of databases that are not in it.
     """
     return {
         "id": value.id,
@@ -86,27 +86,27 @@ def plan(value: PolicyPlan, wanted: Snapshot, unread: int) -> dict[str, Any]:
 
 
 def progress(value: PolicyPlan, outcomes: Sequence[str]) -> list[dict[str, str]]:
-    """Return the steps of a plan with their outcomes, as far as there are any."""
+    """Return the steps of a plan with their outcomes, which are empty for steps not run yet."""
     known = [*outcomes, *[""] * (len(value.steps) - len(outcomes))]
     return [{"scope": str(step.scope), "outcome": one} for step, one in zip(value.steps, known, strict=True)]
 
 
 def change(value: Change, names: Mapping[str, str]) -> str:
-    """Return a change that somebody else made, on one line."""
+    """Return a change that another user made, on one line."""
     name = printable(names.get(value.identity, "")) or NO_NAME
     sign = "+" if value.kind == "grant" else "-"
     return f"{sign} {name} ({value.identity}) {printable(value.usage)} in the {value.scope}"
 
 
 def _note(change: Change, wanted: Snapshot, unread: int) -> str:
-    """Say what a change does not do, as far as the policies that were read tell."""
+    """Return the limits of a change's effect, according to the policies that were read."""
     if change.effect != "effective":
-        return change.effect if change.kind == "grant" else f"{change.effect}: what it allowed does not change"
+        return change.effect if change.kind == "grant" else f"{change.effect}: what is allowed does not change"
     if change.kind == "grant":
         return ""
     if not change.scope.is_cluster:
         read = Scope.cluster() in wanted.policies
-        return "" if read else "the policy of the cluster was not read: it may stay allowed"
+        return "" if read else "the policy of the cluster was not read: the usage may stay allowed"
     still = [
         str(scope)
         for scope in wanted.policies
@@ -117,7 +117,7 @@ def _note(change: Change, wanted: Snapshot, unread: int) -> str:
 
 
 def pieces(command: str) -> list[list[str]]:
-    """Return a command in pieces, each with its kind: ``word``, ``literal``, or nothing. Joined, they are the command."""
+    """Return a command split into pieces, each with its kind: ``word``, ``literal``, or an empty string."""
     found: list[list[str]] = []
     end = 0
     for token in tokens(command):

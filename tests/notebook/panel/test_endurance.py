@@ -131,7 +131,7 @@ def test_a_closed_panel_refuses_requests(session: Session, use: Callable[[Any], 
     panel.close()
     assert repr(panel) == "<closed kqlmi panel>"
     assert not any(getattr(panel, name) for name in ("identities", "cells", "scopes", "cluster"))
-    with pytest.raises(InputError, match=r"The panel is closed\. %kqlmi panel opens another\."):
+    with pytest.raises(InputError, match=r"The panel is closed\. Run %kqlmi panel to open another\."):
         use(panel)
 
 

@@ -145,7 +145,7 @@ def test_unticking_what_all_covers_asks_and_offers_to_replace_all(session: Sessi
     panel = Panel(session, SAMPLES)
     ask(panel, "toggle", identity="system", usage="SqlRequest")
     [[action, text]] = panel.question["offers"]
-    assert text == "Replace All by the 7 known usages you keep (future usages end)"
+    assert text == "Replace All with the 7 other known usages (future usages are no longer allowed)"
     assert panel.plan.steps == ()
     ask(panel, action, identity="system", usage="SqlRequest")
     assert not panel.question
@@ -184,7 +184,10 @@ def test_a_redundant_grant_is_shown_not_counted_and_can_be_removed(session: Sess
 
 def test_a_cluster_only_usage_is_marked_at_a_database(session: Session, loader: str) -> None:
     panel = Panel(session, SAMPLES)
-    assert "no effect" in ask(panel, "toggle", identity=loader, usage="SandboxArtifacts")["text"]
+    assert (
+        "an effect only in the cluster's policy"
+        in ask(panel, "toggle", identity=loader, usage="SandboxArtifacts")["text"]
+    )
     assert cell(panel, loader, "SandboxArtifacts")["text"] == "no effect here"
     ask(panel, "preview")
     assert panel.preview["changes"][0]["note"] == "without effect"
@@ -452,7 +455,9 @@ def test_a_request_that_waited_longer_than_the_browser_is_not_run(
 
 def test_a_click_on_another_scope_than_the_one_shown_changes_nothing(session: Session, loader: str) -> None:
     panel = Panel(session, SAMPLES)
-    assert "Another scope" in ask(panel, "toggle", identity=loader, usage="SqlRequest", scope=0)["text"]
+    assert (
+        "The panel showed another scope" in ask(panel, "toggle", identity=loader, usage="SqlRequest", scope=0)["text"]
+    )
     assert panel.summary == ""
 
 
@@ -489,7 +494,7 @@ def test_the_view_of_all_scopes_shows_what_is_in_effect(session: Session, loader
     assert cell(panel, "system", "SandboxArtifacts")["text"] == ""
     assert cell(panel, loader, "AzureAI")["text"] == ""
     reported = ask(panel, "where", identity="system", usage="SqlRequest", scope=-1)["text"]
-    assert reported == "system may use SqlRequest by the policy of: database Samples, through All."
+    assert reported == "system may use SqlRequest, granted by the policy of: database Samples, through All."
     assert panel.summary.startswith("1 to grant")
 
 
@@ -589,7 +594,7 @@ def test_choosing_a_scope_reads_its_current_policy(session: Session, world: Loca
     assert panel.theirs == []
     with other(world) as somebody:
         somebody.apply(somebody.grant(loader, "SqlRequest", databases=["Samples"]))
-    assert "just now" in ask(panel, "read_again")["text"]
+    assert "were read again" in ask(panel, "read_again")["text"]
     assert cell(panel, loader, "SqlRequest")["granted"]
 
 
@@ -621,7 +626,7 @@ def test_a_policy_that_was_rewritten_with_the_same_grants_is_reported_and_kept(
     with other(world) as somebody:
         somebody.run(f"{show}'{texts[1]}'", "Samples")
     ask(panel, "preview")
-    assert panel.theirs == ["The policy of the database Samples was written anew, with the same grants."]
+    assert panel.theirs == ["The policy of the database Samples was rewritten with the same grants."]
     assert '"Note": "two"' in panel.preview["steps"][0]["command"]
 
 
@@ -710,7 +715,7 @@ def test_a_usage_that_vanishes_under_a_tick_keeps_its_column() -> None:
         assert cell(panel, two, "FutureFlow")["changed"]
         ask(panel, "toggle", identity=two, usage="FutureFlow")
         assert panel.summary == ""
-        assert "no usage" in ask(panel, "toggle", identity=two, usage="FutureFlow")["text"]
+        assert "is no longer shown" in ask(panel, "toggle", identity=two, usage="FutureFlow")["text"]
 
 
 def test_names_that_look_the_same_are_distinguished_by_position(session: Session, loader: str) -> None:
@@ -743,7 +748,7 @@ def test_two_identities_of_one_name_are_distinguished_by_object_id(
 ) -> None:
     panel = Panel(session, SAMPLES, assigned=[Identity(ObjectId(one), "twin") for one in (loader, exporter, *TWINS)])
     status = ask(panel, "toggle", identity=TWINS[0], usage="SqlRequest")
-    assert status["text"].startswith(f"twin ({TWINS[0]}): SqlRequest opens")
+    assert status["text"].startswith(f"twin ({TWINS[0]}): SqlRequest enables")
     ask(panel, "preview")
     assert panel.preview["changes"][0]["who"] == f"twin ({TWINS[0]})"
 

@@ -1,14 +1,14 @@
-// Which rows and columns of the matrix show, and in which order.
+// The arrangement of the matrix: which rows and columns are shown, and in which order.
 
 import { holds, words } from "./dom.js";
 
-/** Return the states of the cells of an identity, by its place in `identities`. */
+/** Return the states of the cells of the identity at an index in `identities`. */
 export function statesOf(view, place) {
   const codes = view.get("edited")[view.get("identities")[place][0]] ?? view.get("cells")[place] ?? "";
   return [...codes].map((code) => view.get("legend")[code.charCodeAt(0) - 48]);
 }
 
-/** Return which `rows` and `columns` the search, the filter and the order leave, as places in the traits, and a `note`. */
+/** Return the `rows` and `columns` to show, as indices into the traits, in order, and a `note`. */
 export function arrange(view) {
   const identities = view.get("identities");
   const all = view.get("columns");
@@ -19,7 +19,7 @@ export function arrange(view) {
   const foundRows = identities
     .map((identity, place) => place)
     .filter((place) => holds(`${identities[place][1]} ${identities[place][0]}`.toLowerCase(), wanted));
-  // A search that finds columns only must not empty the rows, nor the other way round.
+  // A search that matches only columns must not hide all rows, or vice versa.
   const nothing = wanted.length > 0 && foundColumns.length === 0 && foundRows.length === 0;
   const columns = foundColumns.length > 0 ? foundColumns : chosen;
   const searched = foundRows.length > 0 ? foundRows : identities.map((identity, place) => place);
@@ -44,13 +44,13 @@ export function arrange(view) {
 function notes(view, shown, nothing) {
   const count = view.get("identities").length;
   const found = [];
-  if (nothing) found.push("The search finds nothing; everything is shown.");
-  if (count === 0) found.push("No policy that was read names an identity: add one by its object ID.");
-  else if (shown === 0) found.push("No identity passes the filter.");
+  if (nothing) found.push("Nothing matches the search; everything is shown.");
+  if (count === 0) found.push("The policies that were read list no identity. Add one by its object ID.");
+  else if (shown === 0) found.push("No identity matches the filter.");
   if (view.get("scope_states")[0] === "x" && view.get("scope") !== 0)
-    found.push("The policy of the cluster could not be read: what it grants is not shown.");
+    found.push("The policy of the cluster could not be read: its grants are not shown.");
   if (view.overview() && /[ux]/.test(view.get("scope_states")))
-    found.push("Scopes that were not read are not counted here, nor are changes that were not applied.");
+    found.push("Unread scopes and unapplied changes are not counted.");
   if (view.get("assignments")) found.push(view.get("assignments"));
   if (shown > 0 && shown < count) found.push(`${shown} of ${count} identities.`);
   return found;

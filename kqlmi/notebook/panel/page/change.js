@@ -1,4 +1,4 @@
-// The change that the ticks make, and the buttons that lead on from it; and the row of another identity.
+// The summary of the change with its buttons, and the field to add a row for another identity.
 
 import { button, make, rest } from "./dom.js";
 
@@ -28,7 +28,7 @@ export function changePart(view) {
   const summary = make("span", { className: "kqlmi-grow", ariaLive: "polite" });
   const preview = button("Preview", () => view.ask("preview"), { className: "kqlmi-main" });
   const discard = button("Discard", () => view.ask("discard"));
-  const undo = button("Undo", () => view.ask("undo"), { title: "Show what takes back the last change of this panel" });
+  const undo = button("Undo", () => view.ask("undo"), { title: "Show the plan that undoes the last change of this panel" });
 
   function draw() {
     const text = view.get("summary");

@@ -1,6 +1,6 @@
-// Elements, and the text in them: it is only ever set as text.
+// Helpers that make elements; text is never set as HTML.
 
-/** Make an element: properties are set on it, children follow. */
+/** Make an element with properties and children. */
 export function make(tag, properties = {}, ...children) {
   const element = Object.assign(document.createElement(tag), properties);
   element.append(...children);
@@ -9,7 +9,7 @@ export function make(tag, properties = {}, ...children) {
 
 export const span = (className, textContent = "") => make("span", { className, textContent });
 
-/** Make a button. At rest it keeps the focus, which `disabled` would lose. */
+/** Make a button. It is disabled by `ariaDisabled`, as `disabled` would lose the focus. */
 export function button(textContent, act, properties = {}) {
   const onclick = ({ currentTarget }) => {
     if (currentTarget.ariaDisabled !== "true") act();
@@ -30,7 +30,7 @@ export function copyButton(text, what) {
   return made;
 }
 
-/** Copy text, also where the page is not allowed to write the clipboard by itself. */
+/** Copy text, even if the page may not use the clipboard API. */
 async function copy(text) {
   try {
     await navigator.clipboard.writeText(text);
@@ -45,11 +45,11 @@ async function copy(text) {
 
 export const heading = (textContent) => make("p", { className: "kqlmi-name", textContent });
 
-/** Make a list, or nothing where it would be empty. */
+/** Make a list, or nothing if it would be empty. */
 export const list = (items) =>
   items.length ? [make("ul", {}, ...items.map((textContent) => make("li", { textContent })))] : [];
 
-/** Give an element the focus where it stands. */
+/** Focus an element without scrolling. */
 export const focus = (element) => element.focus({ preventScroll: true });
 
 export const hasFocus = (element) => element.contains(document.activeElement);

@@ -1,4 +1,4 @@
-// What is looked for in the matrix: a search, a filter and an order of the rows, and the columns that are shown.
+// The filters of the matrix: the search, the filter and order of rows, and the choice of columns.
 
 import { make } from "./dom.js";
 

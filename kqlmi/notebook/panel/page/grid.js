@@ -1,4 +1,4 @@
-// The matrix: only the rows that show are in the page, and they are used again.
+// The matrix: only visible rows are in the page, and their elements are reused.
 
 import { arrange, statesOf } from "./arrangement.js";
 import { focus, hasFocus, make } from "./dom.js";
@@ -6,14 +6,14 @@ import { controlOf, emptyRow, fillRow, headings } from "./row.js";
 
 const ROW = 46; // px, as in panel.css
 const HEAD = 106; // px, as in panel.css
-const BEYOND = 2; // rows drawn above and below those that show
+const BEYOND = 2; // rows drawn above and below the visible ones
 const SCROLLBAR = 18; // px, at most
-const TALLEST = 440; // px of the matrix before it scrolls
+const TALLEST = 440; // px, the greatest height before the matrix scrolls
 
 export function gridPart(view) {
-  let rows = []; // places in `identities`, filtered and ordered
-  let columns = []; // places in `columns`
-  let active = { row: 0, column: 0, identity: "" }; // the one cell that TAB reaches
+  let rows = []; // indices into `identities`, filtered and ordered
+  let columns = []; // indices into `columns`
+  let active = { row: 0, column: 0, identity: "" }; // the only cell that TAB reaches
   let drawn = new Map(); // row → its element
   let shape = "";
 
@@ -53,9 +53,9 @@ export function gridPart(view) {
     grid.ariaRowCount = String(rows.length + 1);
     grid.ariaLabel = `Identities and usages, ${view.scopeName(view.get("scope"))}`;
     body.style.height = `${rows.length * ROW}px`;
-    // The height follows all identities, not those that pass a filter: what stands below must not jump.
+    // The height depends on all identities, not the filtered ones, so that the content below does not jump.
     scroll.style.height = `${Math.min(HEAD + identities.length * ROW + SCROLLBAR, TALLEST)}px`;
-    drawRows({ anew: true });
+    drawRows({ refillAll: true });
     if (focused) focusCell(active.row, active.column);
 
     const refusal = view.get("refusal");
@@ -87,19 +87,19 @@ export function gridPart(view) {
     });
   }
 
-  /** Draw the rows that show; those that are drawn already are filled again only where they hold something else. */
-  function drawRows({ anew = false } = {}) {
+  /** Draw the visible rows; those that are already drawn are filled again only if `refillAll` is set. */
+  function drawRows({ refillAll = false } = {}) {
     const top = Math.floor(scroll.scrollTop / ROW) - BEYOND;
     const end = Math.ceil((scroll.scrollTop + (scroll.clientHeight || TALLEST) - HEAD) / ROW) + BEYOND;
     const wanted = new Set();
     for (let row = Math.max(top, 0); row < Math.min(end, rows.length); row += 1) wanted.add(row);
-    // The focus must not be lost because its row was scrolled away; and TAB must find a cell.
+    // Keep the active row when it is scrolled away: it may have the focus, and TAB must reach a cell.
     if (active.row < rows.length) wanted.add(active.row);
     const free = [...drawn].filter(([row]) => !wanted.has(row));
     for (const [row] of free) drawn.delete(row);
     for (const row of wanted) {
       if (drawn.has(row)) {
-        if (anew) fill(drawn.get(row), row);
+        if (refillAll) fill(drawn.get(row), row);
         continue;
       }
       const [, element] = free.pop() ?? [row, body.appendChild(emptyRow(view, columns.length, { click, focus: activate }))];
@@ -110,7 +110,7 @@ export function gridPart(view) {
     putInOrder();
   }
 
-  /** Put the rows into the order in which they are read aloud; the one with the focus would lose it if it were moved. */
+  /** Sort the row elements for screen readers, without moving the one with the focus, which would lose it. */
   function putInOrder() {
     let next = body.firstChild;
     for (const [, element] of [...drawn].sort(([one], [other]) => one - other)) {
@@ -130,7 +130,7 @@ export function gridPart(view) {
     const all = view.get("columns");
     const place = columns[column];
     const { usage } = all[place];
-    // Two usages whose names look the same are told apart by their order.
+    // Usages that are displayed alike are distinguished by their order.
     const among = all.slice(0, place).filter((other) => other.usage === usage).length;
     const action = view.overview() ? "where" : "toggle";
     if (!view.frozen()) view.askCell(action, { identity: identityAt(row), usage, among });
@@ -190,9 +190,9 @@ export function gridPart(view) {
       [refill, "working"],
     ],
     onKey,
-    /** Go back to the cell that had the focus last. */
+    /** Return the focus to the cell that had it last. */
     focus: () => focusCell(active.row, active.column),
-    /** Draw what shows once the matrix is in the page, and whenever its size changes; return how to stop that. */
+    /** Redraw when the matrix enters the page or changes its size; return a function that stops this. */
     follow() {
       const sizes = new ResizeObserver(() => drawRows());
       sizes.observe(scroll);

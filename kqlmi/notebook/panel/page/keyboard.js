@@ -1,11 +1,11 @@
-// Keys: caught before the notebook takes them.
+// The keys of the panel, which are caught before the notebook handles them.
 
 /**
- * Let `handlers` handle the keys of an element: each returns whether it did. Return how to stop that.
+ * Pass the keys of an element to `handlers`, which return whether they handled a key; return a function that stops this.
  *
- * A notebook takes plain keys for commands while a box has the focus: "dd" would delete the cell. JupyterLab listens where a
- * key ends, Notebook 7 where it begins, so they are caught before both; what a key does by itself, it still does. What a
- * notebook does with Ctrl, Alt and Shift+Enter, a person expects of it here too.
+ * A notebook treats plain keys as commands while a checkbox has the focus: "dd" would delete the cell. JupyterLab listens
+ * in the bubbling phase, Notebook 7 in the capturing phase, so keys are caught on the window, before both; their default
+ * actions in the browser remain. Shortcuts with Ctrl or Alt, and Shift+Enter, still reach the notebook.
  */
 export function catchKeys(element, handlers) {
   function onKey(event) {

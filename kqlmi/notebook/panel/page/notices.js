@@ -1,4 +1,4 @@
-// What the panel tells beside the matrix: what was read, whether Python answers, what others changed, what it asks and did.
+// The notices around the matrix: reading progress, the state of the kernel, changes by others, questions and status.
 
 import { button, focus, hasFocus, heading, list, make, span } from "./dom.js";
 import { boxPart } from "./view.js";
@@ -6,7 +6,7 @@ import { boxPart } from "./view.js";
 export function titlePart(view) {
   const title = span("kqlmi-name kqlmi-grow");
   const reading = span("kqlmi-small");
-  const goOn = view.askButton("Go on", () => view.ask("more"), { hidden: true });
+  const resume = view.askButton("Continue", () => view.ask("more"), { hidden: true });
   const again = view.askButton("Read again", () => view.ask("read_again"));
 
   function draw() {
@@ -21,14 +21,14 @@ export function titlePart(view) {
     ];
     title.textContent = `${view.get("cluster")} · ${view.scopeName(view.get("scope"))}`;
     reading.textContent = parts.filter(Boolean).join(", ");
-    goOn.hidden = !halted;
+    resume.hidden = !halted;
   }
 
-  const element = make("div", { className: "kqlmi-bar" }, title, reading, goOn, again);
+  const element = make("div", { className: "kqlmi-bar" }, title, reading, resume, again);
   return { element, draws: [[draw, "cluster scope scopes scope_states halted"]] };
 }
 
-/** Whether Python answers, and whether the user may write. */
+/** A banner that is shown if the kernel does not respond, or the user may not change policies. */
 export const bannerPart = (view, status) =>
   boxPart("denial working", { className: "kqlmi-box kqlmi-error", tabIndex: -1, role: "alert" }, (box) => {
     const { kernel } = view;
@@ -38,34 +38,34 @@ export const bannerPart = (view, status) =>
     box.hidden = !kernel.lost && !denial.reason;
     const texts = [];
     if (kernel.lost) {
-      texts.push("No kernel answers: it is busy, or gone. What is shown was read before, and what you click is not heard.");
+      texts.push("The kernel does not respond: it is busy or has stopped. Clicks have no effect, and the panel may be outdated.");
       if (view.get("working").action === "execute")
-        texts.push("A change was being carried out. Whether it landed, %kqlmi history tells after the next %kqlmi connect.");
+        texts.push("A plan was being applied. To see its outcome, run %kqlmi connect again, then %kqlmi history.");
     } else if (denial.reason) {
-      texts.push(`Read-only. ${denial.reason} Ticks make a request that you can copy for somebody who may.`);
+      texts.push(`Read-only. ${denial.reason} Preview your ticks to copy them as a request to an administrator.`);
     }
     box.replaceChildren(...texts.map((textContent) => make("p", { textContent })));
-    if (kernel.lost) box.append(button("Ask again", kernel.greet), " or run the cell again.");
+    if (kernel.lost) box.append(button("Check again", kernel.greet), " or run the cell again.");
     if (kernel.lost && wasUsed) focus(box);
     else if (hadFocus) focus(status);
   });
 
-/** What others changed since it was read. */
+/** The changes that others made since the policies were read. */
 export const theirsPart = (view, status) =>
   boxPart("theirs", { className: "kqlmi-box", hidden: true }, (box) => {
     const changes = view.get("theirs");
     box.hidden = changes.length === 0;
     box.replaceChildren(
-      heading("Somebody else changed this since it was read; what you ticked stands on top of it:"),
+      heading("Others changed the policies since they were read. Your ticks now apply on top of these changes:"),
       ...list(changes),
-      view.askButton("Seen", () => {
+      view.askButton("Dismiss", () => {
         view.ask("dismiss");
         focus(status);
       }),
     );
   });
 
-/** A question about a tick; `goBack` leads to the cell that raised it. */
+/** A question about a tick; `goBack` focuses the cell that it is about. */
 export const questionPart = (view, goBack) =>
   boxPart("question", { className: "kqlmi-box", hidden: true, ariaLabel: "Question", role: "group" }, (box) => {
     const question = view.get("question");
@@ -89,7 +89,7 @@ export const questionPart = (view, goBack) =>
     if (view.hasFocus()) box.querySelector("button").focus();
   });
 
-/** What is being done, or was done last. */
+/** The action that is running, or the result of the last one. */
 export const statusPart = (view) =>
   boxPart("status working", { tabIndex: -1, role: "status" }, (box) => {
     const state = view.get("status");

@@ -1,4 +1,4 @@
-// The page of a Panel, made of parts. Python holds the truth in traits, from which each part draws itself.
+// The page of a Panel, composed of parts, each of which draws itself from the traits that Python sets.
 
 import { addPart, changePart } from "./change.js";
 import { make } from "./dom.js";
@@ -11,7 +11,7 @@ import { kernelOf } from "./requests.js";
 import { scopesPart } from "./scopes.js";
 import { viewOf } from "./view.js";
 
-const kernels = new Map(); // by panel: all its views have one
+const kernels = new Map(); // by panel ID: all views of a panel share one
 
 function initialize({ model }) {
   const panel = model.get("panel_id");
@@ -47,16 +47,16 @@ function render({ model, el }) {
     ...[add, change, theirs, question, plan, status].map((part) => part.element),
   );
 
-  // In the order in which they are drawn: what fills rows comes after what arranges them.
+  // In drawing order: the filters arrange rows before the grid fills them.
   const parts = [title, filters, grid, scopes, banner, theirs, question, plan, add, change, status];
   const draws = [...parts.flatMap((part) => part.draws), [view.restButtons, "working"], [readOn, "working"]];
 
-  /** Read what was not read yet, a few scopes at a time, while nothing else is asked. */
+  /** Read the unread scopes, a few at a time, while there are no other requests. */
   function readOn() {
     if (!kernel.lost && kernel.idle() && !view.get("halted") && view.get("more")) view.ask("more");
   }
 
-  // Several traits change at once, and each tells; what they are about is drawn once.
+  // Several traits change at once, with an event each; each part is drawn once for all of them.
   const dirty = new Set();
   function soon(trait) {
     if (dirty.size === 0) queueMicrotask(flush);
@@ -68,18 +68,18 @@ function render({ model, el }) {
     for (const [draw, traits] of draws) if (changed.some((trait) => traits.split(" ").includes(trait))) draw();
   }
   for (const trait of new Set(draws.flatMap(([, traits]) => traits.split(" ")))) model.on(`change:${trait}`, () => soon(trait));
-  const heard = () => soon("working");
-  kernel.views.add(heard);
+  const redraw = () => soon("working");
+  kernel.views.add(redraw);
 
   const releaseKeys = catchKeys(view.root, [scopes.onKey, grid.onKey, add.onKey]);
-  // Drawn before it is in the page, where each measure would lay it out once more; and each part once.
+  // Drawn before it is in the page, where every measurement would trigger a layout.
   for (const [[draw]] of parts.map((part) => part.draws)) draw();
   el.append(view.root);
   const unfollow = grid.follow();
-  // After the first paint, which it would only delay.
+  // After the first paint, so as not to delay it.
   requestAnimationFrame(() => setTimeout(kernel.meet));
   return () => {
-    kernel.views.delete(heard);
+    kernel.views.delete(redraw);
     releaseKeys();
     unfollow();
   };

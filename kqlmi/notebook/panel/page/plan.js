@@ -1,4 +1,4 @@
-// The preview of a plan: what it changes and stops, its exact commands, and what can be done with it.
+// The preview of a plan: its changes, its impact, its exact commands, and its buttons.
 
 import { copyButton, focus, hasFocus, heading, list, make, span } from "./dom.js";
 
@@ -44,10 +44,10 @@ export function planPart(view, status) {
     const execute = (confirmed) => view.ask("execute", { plan: plan.id, confirmed });
     if (confirming === plan.id)
       return [
-        make("p", { className: "kqlmi-name", tabIndex: -1, textContent: `This revokes ${plan.revokes}. Execute it?` }),
-        // Where Execute was, so that a second click or a key held down revokes nothing.
+        make("p", { className: "kqlmi-name", tabIndex: -1, textContent: `This plan contains ${revokes(plan)}. Execute it?` }),
+        // At the position of Execute, so that a double click or a repeated key does not confirm.
         view.askButton("Go back", () => confirm("")),
-        view.askButton(`Yes, revoke ${plan.revokes} and execute`, () => execute(true), { className: "kqlmi-main" }),
+        view.askButton(`Yes, execute ${revokes(plan)}`, () => execute(true), { className: "kqlmi-main" }),
       ];
     const label = denial.reason ? "Try to execute" : "Execute";
     const act = () => (plan.revokes > 0 ? confirm(plan.id) : execute(false));
@@ -64,6 +64,8 @@ export function planPart(view, status) {
   return { element, draws: [[draw, "preview progress"]] };
 }
 
+const revokes = (plan) => `${plan.revokes} ${plan.revokes === 1 ? "revoke" : "revokes"}`;
+
 function changeText(change) {
   const sign = change.kind === "grant" ? "+ grant" : "− revoke";
   return `${sign} ${change.usage} · ${change.who} · ${change.scope}${change.note ? ` (${change.note})` : ""}`;
@@ -71,8 +73,8 @@ function changeText(change) {
 
 function impact(plan) {
   if (!plan.revokes) return [];
-  if (plan.impact === null) return [make("p", { textContent: "Looking for what would stop…" })];
-  return [heading(plan.impact.length ? "What it stops:" : "No use was found that would stop."), ...list(plan.impact)];
+  if (plan.impact === null) return [make("p", { textContent: "Checking what would stop…" })];
+  return [heading(plan.impact.length ? "This would stop:" : "No use was found that would stop."), ...list(plan.impact)];
 }
 
 function stepElements(step, at, count, outcome) {

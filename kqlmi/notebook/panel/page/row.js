@@ -1,8 +1,8 @@
-// One row of the matrix, and the one of the headings above.
+// A row of the matrix, and the row of headings.
 
 import { holds, make, span, words } from "./dom.js";
 
-/** Make the headings of the columns at `places`. */
+/** Make the headings of the columns at the indices `places`. */
 export function headings(view, places) {
   const wanted = words(view.get("search"));
   return [
@@ -13,7 +13,7 @@ export function headings(view, places) {
 
 function heading(column, wanted) {
   const found = (workflow) => wanted.length > 0 && holds(workflow.title.toLowerCase(), wanted);
-  // What the search found comes first, for the list is cut where it would be too tall.
+  // Matches of the search come first, as a long list is cut off.
   const workflows = [...column.workflows].sort((one, other) => found(other) - found(one));
   const texts = workflows.flatMap((workflow, at) => [
     at > 0 ? "; " : "",
@@ -30,7 +30,7 @@ function heading(column, wanted) {
   );
 }
 
-/** Make an empty row of so many cells; `click` and `focus` are told the row that it is filled with by then, and the column. */
+/** Make an empty row of `count` cells; `click` and `focus` are called with the row that it then shows, and the column. */
 export function emptyRow(view, count, { click, focus }) {
   const cells = Array.from({ length: count }, (_, column) => {
     const row = () => Number(control.dataset.row);
@@ -51,10 +51,10 @@ export function emptyRow(view, count, { click, focus }) {
   return make("div", { className: "kqlmi-row", role: "row" }, name, ...cells);
 }
 
-/** Return the box or button of a row in a column. */
+/** Return the checkbox or button of a row in a column. */
 export const controlOf = (element, column) => element?.children[column + 1]?.querySelector("input, button");
 
-/** Fill a row with an identity, and its states in the columns at `places`; TAB reaches the cell in the column `active`. */
+/** Fill a row with an identity and its states in the columns at `places`; TAB reaches the cell in the column `active`. */
 export function fillRow(view, element, { row, identity: [identity, name, badge], states, places, active }) {
   const [first, ...cells] = element.children;
   element.ariaRowIndex = String(row + 2);
@@ -80,7 +80,7 @@ export function fillRow(view, element, { row, identity: [identity, name, badge],
     cell.querySelector(".kqlmi-state").textContent = text;
     const pending = view.kernel.pending(identity, usage);
     control.checked = pending ? !state.granted : state.granted;
-    // Allowed, but not by a grant of its own: neither ticked nor empty.
+    // Allowed by another grant: neither ticked nor empty.
     control.indeterminate = !pending && state.allowed && !state.granted;
   });
 }

@@ -1,14 +1,14 @@
-// The scopes: searched, listed, and chosen by mouse or arrow keys.
+// The list of scopes, with a search, and selection by mouse or arrow keys.
 
 import { holds, make, span, words } from "./dom.js";
 
-const MOST = 200; // listed at once; the search finds the others
+const MOST = 200; // scopes listed at once; use the search to find others
 const MARKS = { u: "unread", x: "refused", c: "changed" };
 
 export function scopesPart(view) {
-  let places = []; // in `scopes`, as they are listed; -1 is all of them
-  let at = 0; // in places: where the arrow keys are
-  let shown = null; // the scope that the view shows, as it was drawn last
+  let places = []; // indices into `scopes`, as listed; -1 is all scopes
+  let at = 0; // index into `places` of the option that is active for the keyboard
+  let shown = null; // the scope that was shown when the list was last drawn
   const search = make("input", { type: "search", placeholder: "Search scopes", ariaLabel: "Search scopes", oninput: draw });
   const options = make("div", { className: "kqlmi-scopes", tabIndex: 0, ariaLabel: "Scopes", role: "listbox" });
   const note = make("div", { className: "kqlmi-small" });
@@ -20,7 +20,7 @@ export function scopesPart(view) {
     const wanted = words(search.value);
     const found = names.map((name, place) => place).filter((place) => holds(names[place].toLowerCase(), wanted));
     const listed = [...new Set([-1, ...(chosen < 0 ? [] : [chosen]), ...found.slice(0, MOST)])].sort((a, b) => a - b);
-    // The list stays while it is read in the background: what the mouse is on, and the arrow keys, would be lost.
+    // Keep the options unless the list changes: replacing them would disturb the mouse and the arrow keys.
     if (JSON.stringify(listed) !== JSON.stringify(places)) {
       const active = places[at];
       places = listed;
@@ -34,7 +34,7 @@ export function scopesPart(view) {
       one.lastChild.textContent = MARKS[states[places[index]]] ?? "";
     });
     const more = found.length - MOST;
-    note.textContent = more > 0 ? `${more} more: search for them` : "";
+    note.textContent = more > 0 ? `${more} more; use the search` : "";
     markActive();
   }
 

@@ -1,5 +1,5 @@
-// What the parts of one view share. A part is a function of a view that returns its `element`, and `draws`: what is drawn
-// when which traits change, the first row all of the part, the others a piece of it again.
+// The state that the parts of a view share. A part is a function of a view that returns its `element` and `draws`: pairs of
+// a function and the traits whose change calls it. The first pair draws the whole part, the others a piece of it.
 
 import { button, hasFocus, make, rest } from "./dom.js";
 
@@ -13,21 +13,21 @@ export function viewOf(model, kernel) {
     root: null, // the element of the view, once its parts are made
     id: (name) => `kqlmi-${key}-${name}`,
     overview: () => get("scope") < 0,
-    scopeName: (place) => (place < 0 ? "all scopes: what is in force" : get("scopes")[place]),
+    scopeName: (place) => (place < 0 ? "all scopes: effective access" : get("scopes")[place]),
     hasFocus: () => hasFocus(view.root),
-    // While a plan runs, or another scope is fetched, nothing is asked on top; the reading in the background is no hindrance.
+    // No requests are made while a slow action runs, except for reading in the background.
     frozen: () => kernel.lost || !["more", undefined].includes(get("working").action),
     askCell: (action, cell) => kernel.ask(action, { ...cell, scope: get("scope") }),
-    /** Set a trait that the browser owns; without a kernel it holds in this view alone. */
+    /** Set a trait that the browser owns; without a kernel, it is set in this view only. */
     keep(trait, value) {
       try {
         model.set(trait, value);
         model.save_changes();
       } catch {
-        // The view was redrawn by the change itself.
+        // Setting the trait has redrawn the view already.
       }
     },
-    /** Make a button that asks Python for something, and so rests while nothing can be asked. */
+    /** Make a button for a request, which is disabled while no requests can be made. */
     askButton(text, onclick, properties = {}) {
       const made = button(text, onclick, properties);
       made.dataset.asks = "";
@@ -41,7 +41,7 @@ export function viewOf(model, kernel) {
   return view;
 }
 
-/** A part that is one box, with a function that draws what is in it. */
+/** Make a part that is a single box, whose content a function draws. */
 export function boxPart(traits, properties, draw) {
   const element = make("div", properties);
   return { element, draws: [[() => draw(element), traits]] };
