@@ -228,9 +228,7 @@ def _refuse_harm(text: str, found: list[Token]) -> None:
             "its engine computes with binary floating point"
         )
     if _REAL_RANGE.search(" ".join(token.text for token in found)):
-        raise bad_request(
-            "the local cluster does not support ranges of reals: its engine would compute them with integers"
-        )
+        raise bad_request("the local cluster does not support ranges of reals: its engine would use integers")
     code = "".join(text[one.end : two.start] + two.text for one, two in pairwise(found))
     if words & _MOMENTS and _DIGITS.search(code):
         raise bad_request(

@@ -139,9 +139,7 @@ def _string(text: str, opening: re.Match[str]) -> Token:
         value, end = (body[1], body.end()) if body else ("", -1)
         value = value.replace(quote * 2, quote) if at else _unescape(value)
     if end < 0:
-        raise syntax_error(
-            f"the string literal at offset {opening.start()} is not closed, or contains an invalid escape"
-        )
+        raise syntax_error(f"the string literal at offset {opening.start()} is not closed, or has an invalid escape")
     return Token(Kind.STRING, opening.start(), end, text[opening.start() : end], value, bool(prefix))
 
 

@@ -170,9 +170,7 @@ def _refuse_catalog(sql: str) -> None:
 def _with_sources(cursor: "DuckDBPyConnection", sql: str, sources: Mapping[str, Source]) -> str:
     """Load the rows of the sources that the SQL uses, and return the SQL with the names of their tables."""
     if any(name in sources for text in _TEXT.findall(sql) for name in PLACEHOLDER.findall(text)):
-        raise bad_request(
-            "the local cluster does not support table names of external data and plugin results, as in withsource"
-        )
+        raise bad_request("the local cluster does not support table names of external data and plugin results")
     for name in dict.fromkeys(PLACEHOLDER.findall(sql)):
         duckdb_tables.load(cursor, f'TEMP TABLE "{name}"', f'temp."{name}"', sources[name].rows())
     return _PLACED.sub(r'temp."\1"', sql)

@@ -122,9 +122,7 @@ class Expansion:
 
         def add(body: str, database: Database, depth: int = 0) -> list[tuple[str, str]]:
             if depth > _DEEPEST:
-                raise bad_request(
-                    f"the calls of stored functions in this query are nested more than {_DEEPEST} levels deep"
-                )
+                raise bad_request(f"this query nests calls of stored functions more than {_DEEPEST} levels deep")
             called = []
             for owner, name, is_call in self._called(body, database):
                 called.append((owner.name, name))
@@ -145,9 +143,7 @@ class Expansion:
         _refuse_explosion(add(text, context), calls)
         definitions = [one for several in found.values() for one in several]
         if self.sources and any(map(external_calls.has_wildcard_union, (text, *definitions))):
-            raise bad_request(
-                "the local cluster does not support wildcards of tables together with external data or plugins"
-            )
+            raise bad_request("the local cluster does not support table wildcards beside external data or plugins")
         return found
 
     def _definition(self, owner: Database, name: str) -> tuple[str, str]:

@@ -36,9 +36,7 @@ class Queries:
         if visible:
             return visible[0].name
         if not self.state.world.databases:
-            raise bad_request(
-                "the request needs a database, and this cluster has none; create one with .create database"
-            )
+            raise bad_request("this cluster has no database; create one with .create database")
         raise forbidden_database(caller.principal.fqn, "NetDefaultDB")
 
     def run(

@@ -169,9 +169,7 @@ def _series(dtype: str, values: list[Any]) -> Any:
         return pd.Series([None if value is None else convert(value) for value in values], dtype=object)
     if "64[" in dtype:
         times = np.array(values, dtype=np.int64).view(dtype)
-        return (
-            pd.Series(list(times), dtype=object) if "[100ns]" in dtype else pd.Series(times)
-        )  # pandas has no such unit
+        return pd.Series(list(times), dtype=object) if "[100ns]" in dtype else pd.Series(times)  # unknown to pandas
     return pd.Series(values, dtype=dtype)
 
 

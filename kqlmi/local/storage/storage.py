@@ -28,9 +28,7 @@ class Opened:
         """Return the blob at the location, or the blobs in the folder at the location, ordered by path."""
         if self.path.is_file():
             return [self.location]
-        found = (
-            Path(folder, name) for folder, _, names in os.walk(self.path) for name in names
-        )  # does not follow links
+        found = (Path(folder, name) for folder, _, names in os.walk(self.path) for name in names)  # ignores links
         files = (one for one in found if not one.name.startswith(DRAFT) and one.is_file() and not one.is_symlink())
         paths = sorted(one.relative_to(self.root).as_posix() for one in files)
         return [self.location.blob(connectionstrings.checked_path(path)) for path in paths]
@@ -66,9 +64,7 @@ def _opener(state: State, location: Location, use: Use) -> tuple[str, str, str]:
         identity = enforce.permit(state, use, location.identity)
         return identity.object_id, identity.object_id, f"the managed identity '{identity.display_name}'"
     if not location.impersonates:
-        raise bad_request(
-            f"{location.url} does not specify how to authenticate; add ';managed_identity=…' or ';impersonate'"
-        )
+        raise bad_request(f"{location.url} has no authentication; add ';managed_identity=…' or ';impersonate'")
     if use.principal is None:
         raise bad_request(
             f"{location.url} cannot use ';impersonate', as this flow runs without a caller; use ';managed_identity=…'"

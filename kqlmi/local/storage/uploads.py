@@ -33,9 +33,7 @@ class Uploads:
         """Store an upload; an existing one is replaced only if ``replaces`` is true."""
         if not _NAME.fullmatch(name):
             raise http_error(
-                400,
-                "InvalidInput",
-                "The local cluster supports only letters, digits, '.', '_' and '-' in names of blobs.",
+                400, "InvalidInput", "The name of a blob must consist of letters, digits, '.', '_' and '-'."
             )
         state = self._state
         with state.lock:
