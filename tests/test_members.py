@@ -247,7 +247,7 @@ def test_a_way_to_sign_in_is_a_file(tmp_path: Path) -> None:
     try:
         sign_in("carrier-pigeon", tenant="contoso.com").credential.get_token("https://kusto.kusto.windows.net/.default")
     except SignInError as error:
-        assert "by carrier-pigeon failed" in str(error) and "Feed the pigeon." in str(error), error
+        assert "with carrier-pigeon failed" in str(error) and "Feed the pigeon." in str(error), error
     else:
         raise AssertionError("it signed in")
     try:

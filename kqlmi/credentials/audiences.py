@@ -1,4 +1,4 @@
-"""What a token is for: a cluster names its own audience, and may only name Kusto's."""
+"""The audience of tokens: a cluster names its own, which must be Kusto's or one that the user allows."""
 
 import re
 from dataclasses import dataclass, field
@@ -7,8 +7,8 @@ from typing import Any, Final
 from kqlmi.credentials.shared_credential import SharedCredential
 from kqlmi.errors import InputError, SignInError, printable
 
-# Of wellKnownKustoEndpoints.json in azure-kusto-data 6.0.4, those of Kusto itself, a line for each cloud: the tokens of
-# others there, as of Microsoft Defender, open more than a cluster.
+# Kusto's own suffixes in wellKnownKustoEndpoints.json of azure-kusto-data 6.0.4, one line for each cloud: tokens for the
+# others there, such as Microsoft Defender's, give access to more than a cluster.
 KUSTO_SUFFIXES: Final = """
 .kusto.windows.net .kustomfa.windows.net .kustodev.windows.net .kusto.data.microsoft.com .kusto.fabric.microsoft.com
 .kusto.azuresynapse.net .kustodev.azuresynapse-dogfood.net
@@ -27,15 +27,17 @@ _AUDIENCE: Final = re.compile(r"[\w.:/-]{1,200}", re.ASCII)
 
 
 def checked_audience(text: str) -> str:
-    """Return the resource ID of an application; InputError where it cannot be one."""
+    """Return the resource ID of an application; InputError if it is not valid."""
     if text and not _AUDIENCE.fullmatch(text):
-        raise InputError("That is not an audience.", hint="Write a resource ID, as https://kusto.kusto.windows.net.")
+        raise InputError(
+            "The audience is not a resource ID.", hint="Use a resource ID such as https://kusto.kusto.windows.net."
+        )
     return text
 
 
 @dataclass(frozen=True, slots=True)
 class ForCluster:
-    """A credential as a cluster's client gets it: it gives tokens for Kusto, or for the audience that the user names."""
+    """A credential for a cluster's client, which returns tokens for Kusto or for the audience that the user names only."""
 
     credential: SharedCredential = field(repr=False)
     audience: str = ""
@@ -44,19 +46,19 @@ class ForCluster:
         """Return an ``azure.core.credentials.AccessToken``.
 
         Raises:
-            SignInError: The token is for somebody else, or none could be had.
+            SignInError: The token would be for another audience, or was not obtained.
         """
         for scope in scopes:
             resource = scope.removesuffix("/.default")
             if not _KUSTO.fullmatch(resource) and (not self.audience or _bare(resource) != _bare(self.audience)):
                 raise SignInError(
-                    f"The cluster wants a token for {printable(resource)!r}, which is not Kusto.",
-                    hint="Nothing was sent. If you trust it, name that with --audience.",
+                    f"The cluster asks for a token for {printable(resource)!r}, which is not Kusto.",
+                    hint="Nothing was sent. If you trust it, pass that resource ID with --audience.",
                 )
         return self.credential.get_token(*scopes, **options)
 
     def close(self) -> None:
-        """Leave the credential open: other clients use it."""
+        """Do nothing: other clients use the credential."""
 
 
 def _bare(resource: str) -> str:

@@ -1,4 +1,4 @@
-"""Where tokens come from: the authority of a cloud."""
+"""The authority of a cloud, which issues tokens."""
 
 import os
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from kqlmi.errors import SignInError, printable
 
 PUBLIC: Final = "https://login.microsoftonline.com"
-# Those of wellKnownKustoEndpoints.json in azure-kusto-data 6.0.4; True where MSAL knows it, and can confirm it.
+# The authorities in wellKnownKustoEndpoints.json of azure-kusto-data 6.0.4; True if MSAL knows and can confirm it.
 _KNOWN: Final[Mapping[str, bool]] = {
     "login.microsoftonline.com": True,
     "login.microsoftonline.us": True,
@@ -22,24 +22,24 @@ _KNOWN: Final[Mapping[str, bool]] = {
 
 
 def trusted(login_endpoint: str) -> Mapping[str, Any]:
-    """Return the keyword arguments by which azure-identity asks this authority for tokens.
+    """Return the keyword arguments with which azure-identity requests tokens from this authority.
 
-    A cluster names its authority itself, and what it names gets the secret of a service principal: one that is not known
-    counts only where ``AZURE_AUTHORITY_HOST`` names it too.
+    A cluster names its authority itself, and the authority gets the secret of a service principal: an unknown authority is
+    accepted only if ``AZURE_AUTHORITY_HOST`` names it too.
 
     Raises:
-        SignInError: Nobody vouches for it.
+        SignInError: The authority is unknown, and the environment does not name it.
     """
     host, own = _host(login_endpoint), _host(os.environ.get("AZURE_AUTHORITY_HOST", ""))
     if not host or (host not in _KNOWN and host != own):
         raise SignInError(
-            f"The cluster says to sign in at {printable(login_endpoint)!r}, which is no authority that kqlmi knows.",
+            f"The cluster asks to sign in at {printable(login_endpoint)!r}, which is not a known authority.",
             hint=f"If you trust it, set AZURE_AUTHORITY_HOST={printable(login_endpoint)} before you start.",
         )
     return {"authority": f"https://{host}", "disable_instance_discovery": not _KNOWN.get(host, False)}
 
 
 def _host(authority: str) -> str:
-    """Return host and port, empty where it is not asked over https; azure-identity takes a bare host as well."""
+    """Return the host and port, empty if the scheme is not https; azure-identity accepts a bare host as well."""
     parts = urlsplit(authority if "//" in authority else f"https://{authority}")
     return parts.netloc.lower() if parts.scheme == "https" else ""

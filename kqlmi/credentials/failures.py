@@ -1,4 +1,4 @@
-"""A sign-in that failed, in one line that holds no secret."""
+"""Failures to sign in, in one line without secrets."""
 
 import os
 import re
@@ -17,31 +17,31 @@ _SECRET_VARIABLES: Final = (
     "KQLMI_TOKEN",
     "MSI_SECRET",
 )
-# It stands under another name beside.
+# A response may repeat the code under another name.
 _DEVICE_CODE: Final = re.compile(r"""device_code["']?\s*[:=]\s*["']?([\w-]{16,})""")
 _ATTEMPT: Final = re.compile(r"^\t(\w+)Credential(?::[ ](.*))?$", re.MULTILINE)
 
 
 def failure(mode: str, error: Exception, credential: Any, hint: str) -> SignInError:
-    """Return the error of a credential as one line; of a chain, the ways that were tried, and what stopped it."""
+    """Return a credential's error as one line; for a chain, the ways that were tried, and what stopped it."""
     text = str(getattr(error, "message", "") or error)
     tried = _ATTEMPT.findall(text) if hasattr(credential, "credentials") else []
     if not tried:
         reason = next(_lines(text), "") or type(error).__name__
     else:
         names = [name for name, _ in tried]
-        # A chain goes on while a way is not set up here, and ends at one that was refused.
+        # A chain continues if a way is not set up here, and ends at one that was refused.
         end = credential.credentials[-1]
         last = str(getattr(end, "_credential_name", "") or type(end).__name__).removesuffix("Credential")
         refused = f"; {names[-1]} was refused: {next(_lines(tried[-1][1]), '')}" if last and names[-1] != last else ""
         reason = f"tried {', '.join(names)}{refused or ', and none is set up here'}."
     reason = without_secrets(reason)
     short = reason if len(reason) <= _LENGTH else f"{reason[:_LENGTH].rstrip()}…"
-    return SignInError(f"Signing in by {mode} failed: {short}", hint=hint)
+    return SignInError(f"Signing in with {mode} failed: {short}", hint=hint)
 
 
 def without_secrets(text: str) -> str:
-    """Return text without what it may hold of secrets: an authority may repeat what it was sent."""
+    """Return a text with secrets redacted: an authority may repeat what it was sent."""
     known = (os.environ.get(name, "").strip() for name in _SECRET_VARIABLES)
     return redacted(text, (*known, *_DEVICE_CODE.findall(text)))
 

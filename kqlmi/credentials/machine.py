@@ -1,4 +1,4 @@
-"""The managed identity of the machine that kqlmi runs on, as people name it."""
+"""The managed identity of the machine that kqlmi runs on, as users specify it."""
 
 import os
 import re
@@ -13,28 +13,29 @@ _RESOURCE_ID: Final = re.compile(
     re.IGNORECASE,
 )
 _FORMS: Final = {"client_id": _GUID, "object_id": _GUID, "resource_id": _RESOURCE_ID}
-_HINT: Final = "Write system, client_id=GUID, object_id=GUID or resource_id=/subscriptions/…/userAssignedIdentities/…"
+_SPELLINGS: Final = "system, client_id=GUID, object_id=GUID or resource_id=/subscriptions/…/userAssignedIdentities/…"
 
 
 def wanted(text: str) -> dict[str, str]:
-    """Return the key and the value by which azure-identity asks for an identity; nothing for the system identity.
+    """Return the key and the value with which azure-identity requests an identity; empty for the system identity.
 
-    It is that which ``text`` names, or AZURE_CLIENT_ID where it is empty, or the system identity.
+    The identity is the one that ``text`` specifies; if it is empty, AZURE_CLIENT_ID or else the system identity.
 
     Raises:
-        InputError: That names no identity, or this machine would take another one for it.
+        InputError: The text does not specify an identity, or this machine would use another one instead.
     """
     from_environment = os.environ.get("AZURE_CLIENT_ID", "")
     if not text and from_environment and not _GUID.fullmatch(from_environment):
         raise InputError(
-            "The environment variable AZURE_CLIENT_ID holds no client ID.", hint=f"--sign-in-identity: {_HINT}"
+            "The environment variable AZURE_CLIENT_ID is not a client ID.",
+            hint=f"Correct it, or pass --sign-in-identity with {_SPELLINGS}",
         )
     found = _named(text or from_environment or SYSTEM)
     if text and "client_id" not in found and _federates():
-        # azure-identity then takes the workload identity, whatever it is asked for.
+        # azure-identity would use the workload identity, whatever is requested.
         raise InputError(
-            "This machine signs in by workload identity, which is named by its client ID only.",
-            hint="Write --sign-in-identity client_id=GUID, or --auth workload-identity.",
+            "This machine signs in with a workload identity, which can be specified by its client ID only.",
+            hint="Use --sign-in-identity client_id=GUID, or --auth workload-identity.",
         )
     return found
 
@@ -45,9 +46,11 @@ def _named(text: str) -> dict[str, str]:
     key, equals, value = text.partition("=")
     if not equals:
         key, value = ("resource_id" if text.startswith("/") else "client_id"), text
-    # azure-identity takes the system identity for a key that it does not know.
+    # azure-identity uses the system identity if it does not know the key.
     if key not in _FORMS or not _FORMS[key].fullmatch(value):
-        raise InputError(f"{printable(text)!r} names no managed identity of this machine.", hint=_HINT)
+        raise InputError(
+            f"{printable(text)!r} does not specify a managed identity of this machine.", hint=f"Use {_SPELLINGS}"
+        )
     return {key: value}
 
 

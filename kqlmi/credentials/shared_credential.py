@@ -1,4 +1,4 @@
-"""The credential of a session, which several clients use and none of them closes."""
+"""The credential of a session, shared by several clients, none of which closes it."""
 
 import logging
 import time
@@ -9,21 +9,21 @@ from typing import Any, Final
 from kqlmi.credentials.failures import failure, without_secrets
 from kqlmi.errors import KqlmiError, NotConnectedError
 
-# So many seconds before it ends, a token is no longer used.
+# A token is no longer used this many seconds before it expires.
 _MARGIN: Final = 300
 _LIBRARY: Final = "azure.identity"
 _LIBRARIES: Final = (_LIBRARY, "msal")
-# Without any handler, Python prints the many lines in which the library repeats an error.
+# Without a handler, Python prints the many lines in which the library repeats an error.
 _SILENT: Final = logging.NullHandler()
 
 
 class _Redacting(logging.Filter):
-    """Takes out of a library's log what it may hold of secrets."""
+    """A filter that redacts the secrets in a library's log."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Pass every record on."""
+        """Redact a record, and keep it."""
         record.msg, record.args = without_secrets(record.getMessage()), ()
-        # The message repeats the error; a traceback would repeat it as it is.
+        # The message contains the error already; a traceback would repeat it unredacted.
         record.exc_info = record.exc_text = None
         return True
 
@@ -32,7 +32,7 @@ _REDACTING: Final = _Redacting()
 
 
 def _watch_log() -> None:
-    """Keep the libraries' logs silent and clean; a filter holds for the very logger that it is added to."""
+    """Silence and redact the libraries' logs; a filter applies only to the very logger that it is added to."""
     logging.getLogger(_LIBRARY).addHandler(_SILENT)
     for name in list(logging.root.manager.loggerDict):
         if name.startswith(_LIBRARIES):
@@ -40,7 +40,7 @@ def _watch_log() -> None:
 
 
 class _Unseen:
-    """What the library gave, which no repr shows."""
+    """A value from the library that no repr shows."""
 
     __slots__ = ("value",)
 
@@ -49,19 +49,19 @@ class _Unseen:
 
 
 class SharedCredential:
-    """A credential that is made when the first token is wanted.
+    """A credential that is created when the first token is needed.
 
-    A client's ``close`` leaves it as it is, since others use it too; ``release`` closes it. A token is kept until it is
-    about to end: the Kusto client wants one for each request, and the Azure CLI takes a second to give one. Only one is
-    asked for at a time, so that nobody has to sign in twice.
+    A client's ``close`` leaves it open, since other clients use it too; ``release`` closes it. A token is kept until it is
+    about to expire: the Kusto client asks for one with each request, and the Azure CLI takes a second to return one. Only
+    one token is requested at a time, so that the user does not have to sign in twice.
     """
 
     def __init__(
         self, mode: str, make: Callable[[], Any], *, hint: str = "", tenant: str = "", own: bool = True
     ) -> None:
-        """Keep how it is made; one that is not its ``own`` is closed by whoever made it."""
+        """Store ``make``, which creates the credential; one that is not its ``own`` is left open by ``release``."""
         self._mode, self._make, self._own = mode, make, own
-        self._hint = hint or "Try another way, for example --auth azure-cli after az login."
+        self._hint = hint or "Sign in another way, for example with --auth azure-cli after az login."
         self._request = {"tenant_id": tenant} if tenant else {}
         self._inner = _Unseen()
         self._closed = False
@@ -69,19 +69,19 @@ class SharedCredential:
         self._lock = Lock()
 
     def __repr__(self) -> str:
-        """Return the way; never a token."""
+        """Return the sign-in mode; never a token."""
         return f"<credential by {self._mode}>"
 
     @property
     def secrets(self) -> frozenset[str]:
-        """Return the tokens that are held."""
+        """The current tokens."""
         return frozenset(str(token.value.token) for token in list(self._tokens.values()))
 
     def get_token(self, *scopes: str, claims: str | None = None, tenant_id: str | None = None, **options: Any) -> Any:
         """Return an ``azure.core.credentials.AccessToken``.
 
         Raises:
-            SignInError: None could be had.
+            SignInError: No token was obtained.
         """
         request = {**self._request, **({"tenant_id": tenant_id} if tenant_id else {})}
         key = (*scopes, str(request.get("tenant_id")), str(options))
@@ -102,16 +102,16 @@ class SharedCredential:
             return self._inner.value.get_token(*scopes, **options)
         except KqlmiError:
             raise
-        except Exception as error:  # noqa: BLE001 - a credential may be anybody's, and raise anything
+        except Exception as error:  # noqa: BLE001 - a credential may be the user's own, and raise anything
             failed = failure(self._mode, error, self._inner.value, self._hint)
-        # Raised out here, it drags nothing along: the library's own error may repeat what was sent.
+        # Raised outside of the handler, without the library's own error, which may repeat what was sent.
         raise failed
 
     def close(self) -> None:
-        """Leave it open: other clients use it."""
+        """Do nothing: other clients use the credential."""
 
     def release(self) -> None:
-        """Close it for good."""
+        """Close the credential for good."""
         with self._lock:
             if self._own and not self._closed and hasattr(self._inner.value, "close"):
                 self._inner.value.close()

@@ -1,4 +1,4 @@
-"""How a connection signs in."""
+"""The way in which a connection signs in."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -19,10 +19,10 @@ _WORD: Final = re.compile(r"[a-z-]{1,24}", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class SignIn:
-    """How a connection signs in: ``mode`` for people, and what makes it true; no repr shows a secret.
+    """The way in which a connection signs in: ``mode`` for display, and the token or credential; no repr shows a secret.
 
-    ``credential`` can be given to every client of Azure: none of them closes it, ``close`` does. ``audience`` is what the
-    user lets a cluster ask a token for beside Kusto.
+    ``credential`` can be passed to every client of Azure: none of them closes it, ``close`` does. ``audience`` is the one
+    that the user allows a cluster to request besides Kusto's.
     """
 
     mode: str
@@ -31,22 +31,22 @@ class SignIn:
     audience: str = ""
 
     def __post_init__(self) -> None:
-        """Keep the token from whatever shows or saves values."""
+        """Hide the token from anything that shows or saves values."""
         if self.token is not None:
             object.__setattr__(self, "token", Secret(self.token))
 
     @property
     def for_cluster(self) -> ForCluster | None:
-        """Return the credential as a cluster's client gets it."""
+        """The credential for a cluster's client."""
         return ForCluster(self.credential, self.audience) if self.credential else None
 
     @property
     def secrets(self) -> frozenset[str]:
-        """Return the tokens that are held."""
+        """The current tokens."""
         return frozenset(filter(None, (self.token, *(self.credential.secrets if self.credential else ()))))
 
     def close(self) -> None:
-        """Close the credential, unless somebody else made it."""
+        """Close the credential, unless the user created it."""
         if self.credential is not None:
             self.credential.release()
 
@@ -62,26 +62,28 @@ def sign_in(
     tell: Callable[[str], None] | None = None,
     login_endpoint: Callable[[], str] = lambda: PUBLIC,
 ) -> SignIn:
-    """Return the way to sign in; nothing is sent before a token is wanted.
+    """Return the way to sign in; nothing is sent before a token is needed.
 
     ``mode`` is one of ``MODES``; secrets come from the environment: ``AZURE_CLIENT_SECRET`` or
     ``AZURE_CLIENT_CERTIFICATE_PATH`` and ``_PASSWORD`` for service-principal, ``KQLMI_TOKEN`` for token.
-    ``login_endpoint`` returns the authority of the cluster's cloud, and is called only for a way that asks it. Everything
-    else is as for ``kqlmi.connect``.
+    ``login_endpoint`` returns the authority of the cluster's cloud, and is called only for a mode that uses it. The other
+    options are those of ``kqlmi.connect``.
 
     Raises:
-        InputError: The mode is not known, takes no such option, or the environment lacks what it needs.
+        InputError: The mode is unknown, does not accept an option, or lacks an environment variable that it requires.
     """
     checked_tenant(tenant)
     checked_audience(audience)
     options = {"tenant": tenant, "sign_in_identity": sign_in_identity}
     if audience and credential is None and (token is not None or mode in {"token", "none"}):
-        raise InputError("A token that is given has its audience already.", hint="Leave out --audience.")
+        raise InputError(
+            "An audience has no effect if a token is passed, or without signing in.", hint="Leave out --audience."
+        )
     if token is not None or (mode == "token" and credential is None):
         _refuse("token", frozenset(), options)
         found = (environment("KQLMI_TOKEN") if token is None else token).strip()
         if not found or not found.isascii() or not found.isprintable():
-            raise InputError("That is not a token: it is empty, or holds a character that no header can carry.")
+            raise InputError("The token is empty, or contains a character that an HTTP header cannot contain.")
         return SignIn("token", token=found)
     if credential is not None:
         name = type(credential).__name__
@@ -92,9 +94,9 @@ def sign_in(
         _refuse(mode, frozenset(), options)
         return SignIn(mode)
     if mode not in WAYS:
-        # Who puts a secret there must not find it in the saved error.
+        # A secret that was passed here by mistake must not appear in a saved error.
         named = f" {mode!r}" if _WORD.fullmatch(mode) else ""
-        raise InputError(f"There is no such sign-in mode{named}.", hint=f"Use one of: {', '.join(MODES)}.")
+        raise InputError(f"Unknown sign-in mode{named}.", hint=f"Use one of: {', '.join(MODES)}.")
     _refuse(mode, WAYS[mode].options, options)
     wanted = Wanted(tenant, sign_in_identity, tell or to_stderr)
     return SignIn(mode, credential=_shared(mode, WAYS[mode], wanted, login_endpoint), audience=audience)
@@ -113,8 +115,8 @@ def _shared(mode: str, way: Way, wanted: Wanted, login_endpoint: Callable[[], st
 
 
 def _refuse(mode: str, taken: frozenset[str], options: Mapping[str, str]) -> None:
-    """Refuse an option that would have no effect."""
+    """Raise InputError for an option that would have no effect."""
     for name in (one for one, value in options.items() if value and one not in taken):
         modes = ", ".join(key for key, way in WAYS.items() if name in way.options)
         option = f"--{name.replace('_', '-')}"
-        raise InputError(f"Signing in by {mode} takes no {option}.", hint=f"These take one: {modes}.")
+        raise InputError(f"Signing in with {mode} does not accept {option}.", hint=f"Modes that do: {modes}.")

@@ -1,4 +1,4 @@
-"""What a way to sign in is, and how a function becomes one."""
+"""The ways to sign in: what defines one, and the decorator that registers it."""
 
 import os
 import re
@@ -22,7 +22,7 @@ def to_stderr(text: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The options of a sign-in; ``tell`` is called with what a person has to do, such as entering a code."""
+    """The options of a sign-in; ``tell`` is called with what the user has to do, such as entering a code."""
 
     tenant: str = ""
     sign_in_identity: str = ""
@@ -30,7 +30,7 @@ class Wanted:
 
     @property
     def tenant_id(self) -> dict[str, Any]:
-        """Return the argument that names the tenant, where there is one."""
+        """The argument that names the tenant, if one is specified."""
         return {"tenant_id": self.tenant} if self.tenant else {}
 
 
@@ -39,10 +39,10 @@ Prepare = Callable[[Wanted], Credential]
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """A way to sign in: ``prepare`` checks what it needs, and sends nothing.
+    """A way to sign in: ``prepare`` checks what it requires, and sends nothing.
 
-    ``hint`` is what to type after it failed. ``entra`` tells whether it asks the authority of the cluster's cloud,
-    ``options`` which of ``tenant`` and ``sign_in_identity`` it takes.
+    ``hint`` is what to do after a failure. ``entra`` is whether it uses the authority of the cluster's cloud; ``options``
+    are those of ``tenant`` and ``sign_in_identity`` that it accepts.
     """
 
     prepare: Prepare
@@ -55,7 +55,7 @@ WAYS: dict[str, Way] = {}
 
 
 def way(name: str, *options: str, hint: str, entra: bool = True) -> Callable[[Prepare], Prepare]:
-    """Register a function as the way to sign in of that name; see ``Way``."""
+    """Register a function as the way to sign in with this name; see ``Way``."""
 
     def register(prepare: Prepare) -> Prepare:
         WAYS[name] = Way(prepare, hint, entra, frozenset(options))
@@ -65,15 +65,18 @@ def way(name: str, *options: str, hint: str, entra: bool = True) -> Callable[[Pr
 
 
 def checked_tenant(text: str) -> str:
-    """Return a tenant's ID or domain; InputError where it is neither."""
+    """Return a tenant's ID or domain; InputError if it is neither."""
     if text and not _TENANT.fullmatch(text):
-        raise InputError(f"{printable(text)!r} is no tenant.", hint="Write its ID, or a domain of it.")
+        raise InputError(
+            f"{printable(text)!r} is not the ID or domain of a tenant.",
+            hint="Use the tenant's ID, or one of its domains.",
+        )
     return text
 
 
 def environment(name: str, *, otherwise: str = "") -> str:
-    """Return an environment variable; InputError where it is not set, naming what would do as well."""
+    """Return an environment variable; InputError if it is not set, with ``otherwise`` naming an alternative."""
     value = os.environ.get(name, "")
     if not value:
-        raise InputError(f"Signing in this way needs the environment variable {name}{otherwise}.")
+        raise InputError(f"Signing in this way requires the environment variable {name}{otherwise}, which is not set.")
     return value

@@ -168,7 +168,7 @@ def test_an_identity_that_the_machine_does_not_have_is_not_replaced_by_another(
     ["cluster", "clientid=x", f"client-id={CLIENT_ID}", f"principal_id={OBJECT_ID}", "client_id=", "resource_id=/x"],
 )
 def test_an_identity_that_azure_identity_would_not_recognise_is_refused(endpoint: Front, identity: str) -> None:
-    with pytest.raises(InputError, match="no managed identity of this machine"):
+    with pytest.raises(InputError, match="does not specify a managed identity of this machine"):
         connect(endpoint, "managed-identity", sign_in_identity=identity)
 
 

@@ -51,7 +51,7 @@ def test_a_viewer_sees_once_what_may_not_be_read(cluster: LocalCluster) -> None:
         assert answers(viewer)["read the policy of the database Samples"] == "yes"
         assert answers(viewer)["change policies"] == "no"
         assert found.unread == (
-            "the roles in Samples. The caller lacks a Kusto role for this; one that was granted just now can take minutes.",
+            "the roles in Samples. The caller lacks a Kusto role for this; one granted just now can take minutes to take effect.",
         )
         assert found.display_name == "viewer of Samples"
 

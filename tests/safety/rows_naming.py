@@ -32,13 +32,13 @@ def a_secret_in_place_of_a_mode(scene: Scene) -> None:
     scene.fails(f"%kqlmi connect {scene.cluster.url} --auth {scene.secrets.password()}")
 
 
-@row("names no managed identity")
+@row("does not specify a managed identity")
 def a_secret_in_place_of_an_identity(scene: Scene) -> None:
     identity = f"client_secret={scene.secrets.client_secret()}"
     scene.fails(f"%kqlmi connect {scene.cluster.url} --auth managed-identity --sign-in-identity {identity}")
 
 
-@row("is no tenant")
+@row("is not the ID or domain of a tenant")
 def a_secret_in_place_of_a_tenant(scene: Scene) -> None:
     scene.fails(f"%kqlmi connect {scene.cluster.url} --auth azure-cli --tenant AccountKey={scene.secrets.key()}")
 
@@ -99,13 +99,13 @@ def a_connection_string_in_the_environment(scene: Scene) -> None:
     scene.fails("%kqlmi connect")
 
 
-@row("There is no such sign-in mode")
+@row("Unknown sign-in mode")
 def a_token_as_the_mode_of_the_environment(scene: Scene) -> None:
     scene.patch.setenv("KQLMI_AUTH", scene.secrets.password())
     scene.fails(f"%kqlmi connect {scene.cluster.url}")
 
 
-@row("holds no client ID")
+@row("AZURE_CLIENT_ID is not a client ID")
 def a_secret_in_place_of_the_client_id_of_the_environment(scene: Scene) -> None:
     scene.patch.setenv("AZURE_CLIENT_ID", scene.secrets.password())
     scene.fails(f"%kqlmi connect {scene.cluster.url} --auth managed-identity")

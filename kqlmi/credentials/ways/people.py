@@ -15,12 +15,12 @@ def _default(wanted: Wanted) -> Credential:
     return "DefaultAzureCredential", {"additionally_allowed_tenants": list(wanted.tenant_id.values())}
 
 
-@way("interactive", "tenant", hint="Where this machine has no browser, connect with --auth device-code.")
+@way("interactive", "tenant", hint="If this machine has no browser, connect with --auth device-code.")
 def _interactive(wanted: Wanted) -> Credential:
     return "InteractiveBrowserCredential", wanted.tenant_id
 
 
-@way("device-code", "tenant", hint="Connect again for a new code; --tenant names another tenant.")
+@way("device-code", "tenant", hint="Connect again for a new code, with --tenant for another tenant.")
 def _device_code(wanted: Wanted) -> Credential:
     def prompt(link: str, code: str, until: Any) -> None:
         wanted.tell(f"To sign in, open {printable(link)} and enter the code {printable(code)} by {until:%H:%M} UTC.")

@@ -11,12 +11,12 @@ from kqlmi.errors import InputError, printable
 @way(
     "managed-identity",
     "sign_in_identity",
-    hint="--sign-in-identity names another identity of this machine; away from Azure, connect with --auth azure-cli.",
+    hint="Use --sign-in-identity for another identity of this machine. Outside Azure, connect with --auth azure-cli.",
     entra=False,
 )
 def _managed_identity(wanted: Wanted) -> Credential:
     identity = machine.wanted(wanted.sign_in_identity)
-    # Only as an argument of its own does a client ID name a workload identity as well.
+    # A client ID may also specify a workload identity, but only as a separate argument.
     is_direct = "client_id" in identity or not identity
     return "ManagedIdentityCredential", identity if is_direct else {"identity_config": identity}
 
@@ -24,18 +24,19 @@ def _managed_identity(wanted: Wanted) -> Credential:
 @way(
     "service-principal",
     "tenant",
-    hint="Look at AZURE_TENANT_ID, AZURE_CLIENT_ID, and AZURE_CLIENT_SECRET or AZURE_CLIENT_CERTIFICATE_PATH.",
+    hint="Check AZURE_TENANT_ID, AZURE_CLIENT_ID, and AZURE_CLIENT_SECRET or AZURE_CLIENT_CERTIFICATE_PATH.",
 )
 def _service_principal(wanted: Wanted) -> Credential:
     who = _application(wanted)
     path = os.environ.get("AZURE_CLIENT_CERTIFICATE_PATH", "")
-    # As azure-identity has it: a secret goes before a certificate.
+    # As in azure-identity, a secret takes precedence over a certificate.
     if os.environ.get("AZURE_CLIENT_SECRET") or not path:
         secret = environment("AZURE_CLIENT_SECRET", otherwise=" or AZURE_CLIENT_CERTIFICATE_PATH")
         return "ClientSecretCredential", {**who, "client_secret": secret}
     if not Path(path).is_file():
         raise InputError(
-            f"There is no file {printable(path)!r}.", hint="AZURE_CLIENT_CERTIFICATE_PATH names the certificate."
+            f"The certificate {printable(path)!r} does not exist.",
+            hint="Set AZURE_CLIENT_CERTIFICATE_PATH to the path of the certificate.",
         )
     password = os.environ.get("AZURE_CLIENT_CERTIFICATE_PASSWORD") or None
     chain = os.environ.get("AZURE_CLIENT_SEND_CERTIFICATE_CHAIN", "").lower() in {"1", "true"}
@@ -46,7 +47,7 @@ def _service_principal(wanted: Wanted) -> Credential:
 @way(
     "workload-identity",
     "tenant",
-    hint="Look at AZURE_TENANT_ID, AZURE_CLIENT_ID and the file that AZURE_FEDERATED_TOKEN_FILE names.",
+    hint="Check AZURE_TENANT_ID, AZURE_CLIENT_ID and the file that AZURE_FEDERATED_TOKEN_FILE names.",
 )
 def _workload_identity(wanted: Wanted) -> Credential:
     who = _application(wanted)
