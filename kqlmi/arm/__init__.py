@@ -1,1 +1,1 @@
-"""What kqlmi asks of Azure Resource Manager, through azure-mgmt-kusto."""
+"""The adapter to Azure Resource Manager, through azure-mgmt-kusto and azure-mgmt-msi."""

@@ -1,4 +1,4 @@
-"""What Azure's clients raise, as errors of kqlmi."""
+"""The translation of the errors of Azure's clients into those of kqlmi."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,29 +13,29 @@ if TYPE_CHECKING:
 
 @contextmanager
 def translated(what: str, needs: str) -> Iterator[None]:
-    """Raise what Azure's clients raise as one sentence: Azure Resource Manager does not do ``what``, and why.
+    """Translate the errors of Azure's clients into one sentence: Azure Resource Manager did not do ``what``, and why.
 
-    ``needs`` names the Azure role that it takes.
+    ``needs`` names the Azure role that is required.
     """
-    with require_extra("azure", "Azure Resource Manager is asked by azure-mgmt-kusto, which is not installed."):
+    with require_extra("azure", "Requests to Azure Resource Manager need azure-mgmt-kusto, which is not installed."):
         from azure.core.exceptions import AzureError
     try:
         yield
     except (AttributeError, LookupError, TypeError, ValueError):
-        # What Azure's clients raise over a body that is not Azure's.
+        # Azure's clients raise these for a body that is not Azure's.
         raise ResourceManagerError(
-            f"Azure Resource Manager does not {what}: the answer is not one of its own.",
-            hint="Is there a proxy in between?",
+            f"Azure Resource Manager did not {what}: the answer is not its own.",
+            hint="Check for a proxy in between.",
         ) from None
     except AzureError as error:
         failed = _as_kqlmi_error(error, what, needs)
         if isinstance(failed, ResourceManagerError):
-            # What failed may be the operation, or only the way to its state.
+            # Either the operation itself failed, or only the request for its state.
             failed.ended = type(error.__cause__).__name__ == "OperationFailed"
         try:
             raise failed
         finally:
-            # The library's own error may repeat what was sent, and Azure's answer too.
+            # The library's own error, and Azure's answer, may repeat what was sent.
             failed.forget(_token(error))
 
 
@@ -43,17 +43,17 @@ def _as_kqlmi_error(error: "AzureError", what: str, needs: str) -> KqlmiError:
     from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, ServiceRequestError
 
     status = error.status_code if isinstance(error, HttpResponseError) else None
-    start = f"Azure Resource Manager does not {what}"
+    start = f"Azure Resource Manager did not {what}"
     if isinstance(error, ClientAuthenticationError) and status is None:
-        return SignInError(f"{start}, because no token for it could be had: {_reason(error)}", hint="Sign in again.")
+        return SignInError(f"{start}, because no token was obtained: {_reason(error)}", hint="Sign in again.")
     if isinstance(error, ServiceRequestError):
-        hint = "Check the network and its proxy; nothing was sent."
+        hint = "Nothing was sent. Check the network and its proxy."
         return ResourceManagerError(f"{start}: no connection could be made.", hint=hint, nothing_happened=True)
     if status is None:
         return ResourceManagerError(f"{start}: the connection broke before an answer came.", hint="Try again.")
     code = str(getattr(getattr(error, "error", None), "code", "") or "")
     return ResourceManagerError(
-        f"{start}: {_reason(error) if code else f'it answers with status {status:d}'}",
+        f"{start}: {_reason(error) if code else f'it answered with status {status:d}'}",
         hint=_hint(error, status, needs),
         status=status,
         nothing_happened=is_refusal(status, own=bool(code)),
@@ -76,11 +76,11 @@ def _hint(error: "AzureError", status: int, needs: str) -> str:
     delay = str(headers.get("Retry-After", ""))
     when = f"in {delay} s" if delay.isdecimal() else "later"
     hints: dict[int, str] = {
-        HTTPStatus.UNAUTHORIZED: "The token was not accepted: sign in by a way that is no bare token for Kusto.",
-        HTTPStatus.FORBIDDEN: f"It needs {needs}.",
+        HTTPStatus.UNAUTHORIZED: "The token was not accepted. Use another sign-in mode than a token for Kusto.",
+        HTTPStatus.FORBIDDEN: f"This requires {needs}.",
         HTTPStatus.NOT_FOUND: "Check the resource ID.",
-        HTTPStatus.CONFLICT: "Another operation is in progress there, it seems: try again when it has ended.",
-        HTTPStatus.PRECONDITION_FAILED: "Somebody changed the cluster at the same moment: plan it again.",
-        HTTPStatus.TOO_MANY_REQUESTS: f"There were too many requests: try again {when}.",
+        HTTPStatus.CONFLICT: "Another operation seems to be in progress. Try again when it has ended.",
+        HTTPStatus.PRECONDITION_FAILED: "The cluster was changed at the same time. Make the plan again.",
+        HTTPStatus.TOO_MANY_REQUESTS: f"There were too many requests. Try again {when}.",
     }
     return hints.get(status, "")

@@ -1,4 +1,4 @@
-"""Assigning identities to a cluster, and taking them from it."""
+"""The assignment of identities to a cluster."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,19 +15,19 @@ NEEDS = "the role Contributor on the cluster, and Managed Identity Operator on a
 def apply(
     cluster: ClusterResource, plan: AssignmentPlan, *, deadline: float | None, tell: Callable[[str], None]
 ) -> None:
-    """Apply exactly ``plan``; refuse if anything else is assigned than it was made from.
+    """Apply exactly ``plan``, if the assigned identities are still those that it was made from.
 
     Raises:
-        ApplyError: It did not go through; the error's ``outcome`` says whether anything changed.
+        ApplyError: The plan was not applied; the error's ``outcome`` reports whether anything changed.
     """
     with before_sending():
         now = identities.read(cluster)
     if not now.block.same(plan.before):
         raise ApplyError(
-            f"What is assigned to {plan.cluster} is not what plan {plan.short} was made from: it was {plan.before}, and is"
+            f"The identities assigned to {plan.cluster} were changed since plan {plan.short} was made, from {plan.before} to"
             f" {now.block}. Nothing was sent.",
             outcome="not applied",
-            hint="Plan it again.",
+            hint="Make the plan again.",
         )
     with cluster.kusto() as client:
         run(
@@ -47,7 +47,7 @@ def apply(
 def _send(client: Any, cluster: ClusterResource, plan: AssignmentPlan, etag: str) -> Any:
     from azure.core import MatchConditions
 
-    # What somebody changes between the reading and this request is then refused, and not turned off.
+    # If another client changes the assignment after the read, the request is refused instead of reverting that change.
     only = {"etag": etag, "match_condition": MatchConditions.IfNotModified} if etag else {}
     return client.clusters.begin_update(*cluster.place, plan.body, **only, **operations.ONCE)
 

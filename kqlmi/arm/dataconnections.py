@@ -1,4 +1,4 @@
-"""The data connections of a cluster, listed and created."""
+"""The data connections of a cluster: listing and creating them."""
 
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
@@ -27,11 +27,11 @@ _STREAMS: Final = (
 def read(
     cluster: ClusterResource, databases: Iterable[str]
 ) -> Mapping[str, tuple[DataConnection, ...] | ResourceManagerError]:
-    """Return the data connections of each database, or why they could not be read.
+    """Return the data connections of each database, or the error if they could not be read.
 
     Raises:
         MissingExtraError: azure-mgmt-kusto is not installed.
-        SignInError: No token could be had.
+        SignInError: No token was obtained.
     """
     names = tuple(databases)
     with cluster.kusto() as client:
@@ -42,10 +42,10 @@ def read(
 def apply(
     cluster: ClusterResource, plan: ConnectionPlan, *, deadline: float | None, tell: Callable[[str], None]
 ) -> None:
-    """Create exactly what ``plan`` says; refuse if there is a data connection by that name.
+    """Create exactly the data connection of ``plan``, unless one with that name exists.
 
     Raises:
-        ApplyError: It did not go through; the error's ``outcome`` says whether anything changed.
+        ApplyError: The plan was not applied; the error's ``outcome`` reports whether anything changed.
     """
     place = (*cluster.place, plan.database, plan.name)
     with cluster.kusto() as client:
@@ -62,9 +62,9 @@ def apply(
             there = look()
         if there != "before":
             raise ApplyError(
-                f"There is a data connection {plan.name!r} in the database {plan.database} by now. Nothing was sent.",
+                f"A data connection {plan.name!r} already exists in the database {plan.database}. Nothing was sent.",
                 outcome="not applied",
-                hint="%kqlmi dataconnections lists them; take another name.",
+                hint="Use another name. To list the existing ones: %kqlmi dataconnections",
             )
         change = Change(
             plan.summary,
@@ -79,7 +79,7 @@ def apply(
 
 def _of(client: Any, cluster: ClusterResource, database: str) -> tuple[DataConnection, ...] | ResourceManagerError:
     try:
-        with translated("tell which data connections there are", READER):
+        with translated("list the data connections", READER):
             listed = client.data_connections.list_by_database(*cluster.place, database)
             return tuple(_connection(one.as_dict(), database) for one in listed)
     except ResourceManagerError as error:
@@ -88,7 +88,7 @@ def _of(client: Any, cluster: ClusterResource, database: str) -> tuple[DataConne
 
 def _properties(client: Any, place: tuple[str, ...]) -> Mapping[str, Any] | None:
     try:
-        with translated("tell which data connections there are", READER):
+        with translated("list the data connections", READER):
             return dict(client.data_connections.get(*place).as_dict().get("properties") or {})
     except ResourceManagerError as error:
         if error.status == HTTPStatus.NOT_FOUND:
@@ -112,5 +112,5 @@ def _connection(shown: Mapping[str, Any], database: str) -> DataConnection:
 
 
 def _holds(found: Mapping[str, Any], wanted: Mapping[str, str]) -> bool:
-    """Check whether what is there has what was sent; resource IDs and formats come back in another letter case."""
+    """Check whether the properties found include those sent; resource IDs and formats come back in another letter case."""
     return all(str(found.get(name) or "").casefold() == value.casefold() for name, value in wanted.items())

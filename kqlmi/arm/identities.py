@@ -1,4 +1,4 @@
-"""The identities of a cluster, and those that it could have, as Azure Resource Manager lists them."""
+"""The identities that are, or could be, assigned to a cluster, as Azure Resource Manager lists them."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,15 +12,15 @@ from kqlmi.model.entities import SYSTEM, Identity, object_id
 
 READER = "the role Reader on the cluster"
 _IDENTITY_READER = "the role Reader, or Managed Identity Operator, on the identity"
-# A cluster that runs calls itself so, in the place of a state that an operation leaves.
+# A running cluster may report ``running`` instead of the state that its last operation left.
 _SETTLED = frozenset({"", "succeeded", "failed", "canceled", "running"})
 
 
 @dataclass(frozen=True, slots=True)
 class Assigned:
-    """What is assigned to a cluster: the system identity, where it is on, and the user-assigned ones.
+    """The identities assigned to a cluster: the system identity, if it is enabled, and the user-assigned ones.
 
-    ``changes`` tells that an operation on the cluster goes on. ``etag`` and ``location`` are the cluster's own.
+    ``changes`` is True if an operation on the cluster is in progress. ``etag`` and ``location`` are the cluster's own.
     """
 
     identities: tuple[Identity, ...]
@@ -31,13 +31,13 @@ class Assigned:
 
 
 def read(cluster: ClusterResource) -> Assigned:
-    """Return what is assigned to the cluster.
+    """Return the identities assigned to the cluster.
 
     Raises:
         MissingExtraError: azure-mgmt-kusto is not installed.
-        ResourceManagerError: The caller may not read the cluster, or Azure Resource Manager gave no answer.
+        ResourceManagerError: The caller may not read the cluster, or Azure Resource Manager did not answer.
     """
-    with translated("tell which identities are assigned", READER), cluster.kusto() as client:
+    with translated("list the assigned identities", READER), cluster.kusto() as client:
         found: Any = client.clusters.get(*cluster.place)
         block: Any = found.identity
         principal, users = (block.principal_id or "", block.user_assigned_identities or {}) if block else ("", {})
@@ -56,22 +56,24 @@ def read(cluster: ClusterResource) -> Assigned:
 
 
 def get(cluster: ClusterResource, text: str) -> Identity | None:
-    """Read a user-assigned identity by its resource ID, or by its name in the cluster's resource group; None if not there.
+    """Read a user-assigned identity by its resource ID, or by its name in the cluster's resource group.
+
+    Return None if no identity has that name.
 
     Raises:
-        InputError: It is a resource ID of something else.
-        ResourceManagerError: It may not be read, or a resource ID leads nowhere.
+        InputError: The text is the resource ID of something else.
+        ResourceManagerError: The identity may not be read, or none has that resource ID.
     """
     place = ResourceId.parse(text, "Microsoft.ManagedIdentity/userAssignedIdentities")
     if "/" in text and place is None:
         raise InputError(
             f"{text!r} is not the resource ID of a user-assigned identity.",
-            hint="Write /subscriptions/…/resourceGroups/…/providers/Microsoft.ManagedIdentity/userAssignedIdentities/…",
+            hint="Use /subscriptions/…/resourceGroups/…/providers/Microsoft.ManagedIdentity/userAssignedIdentities/…",
         )
     group, name = (place.group, place.name) if place else (cluster.place[0], text)
     try:
         with (
-            translated(f"tell of the identity {text}", _IDENTITY_READER),
+            translated(f"return the identity {text}", _IDENTITY_READER),
             cluster.msi(place.subscription if place else "") as client,
         ):
             found = client.user_assigned_identities.get(group, name)
@@ -84,7 +86,7 @@ def get(cluster: ClusterResource, text: str) -> Identity | None:
 
 def in_subscription(cluster: ClusterResource) -> tuple[Identity, ...]:
     """Read the user-assigned identities of the cluster's subscription; ResourceManagerError if they may not be read."""
-    with translated("tell of the identities in the subscription", _IDENTITY_READER), cluster.msi() as client:
+    with translated("list the identities in the subscription", _IDENTITY_READER), cluster.msi() as client:
         return tuple(_user_assigned(str(one.id), one) for one in client.user_assigned_identities.list_by_subscription())
 
 

@@ -1,4 +1,4 @@
-"""A change in Azure Resource Manager: sent once, followed to its end, and settled by what is there afterwards."""
+"""Changes in Azure Resource Manager: sent once, followed to the end, and verified by reading the result."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -10,24 +10,24 @@ from kqlmi.arm.arm_errors import translated
 from kqlmi.errors import ApplyError, KqlmiError, ResourceManagerError
 
 State = Literal["before", "after", "changing", "other"]
-"""What is found: as before the change, as after it, an operation that goes on, or anything else."""
+"""The state found: as before the change, as after it, with an operation in progress, or anything else."""
 
 DEADLINE: Final = 900.0
 LOST: Final = 120.0
-"""How long, in seconds, an operation is followed, and how long a lost answer is looked for."""
+"""The times, in seconds, for which an operation is followed, and for which the result is read after a lost answer."""
 
 _OFTEN: Final = 1.0
 _SELDOM: Final = 15.0
 _SHORTEST: Final = 0.05
-# Azure's client sends a request again after many errors, even a PATCH: what was changed meanwhile would be overwritten.
+# Azure's client retries after many errors, even a PATCH, which would overwrite changes made in the meantime.
 ONCE: Final[dict[str, Any]] = {"retry_total": 0}
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A change: ``what`` it does (``assign loader``), the role it needs, and how to look afterwards.
+    """A change: ``what`` it does (``assign loader``), the role it needs, and how to read the result.
 
-    ``send`` gives azure-core's poller; ``look`` reads what is there. ``look_by`` is the line by which people look.
+    ``send`` returns azure-core's poller; ``look`` reads the current state. ``look_by`` is the line that shows it to users.
     """
 
     what: str
@@ -40,7 +40,7 @@ class Change:
 
 @contextmanager
 def before_sending() -> Iterator[None]:
-    """Raise what fails as an ApplyError that says that nothing was sent."""
+    """Raise errors as an ApplyError which states that nothing was sent."""
     try:
         yield
     except KqlmiError as error:
@@ -48,11 +48,11 @@ def before_sending() -> Iterator[None]:
 
 
 def run(change: Change, *, deadline: float | None, tell: Callable[[str], None]) -> None:
-    """Send a change, follow it for ``deadline`` seconds at most (15 minutes by default), and verify that it is there.
+    """Send a change, follow it for ``deadline`` seconds at most (15 minutes by default), and verify the result.
 
     Raises:
-        ApplyError: It was refused or failed, or what is there is not what was planned. The error's ``outcome`` tells
-            whether anything changed; ``unknown`` is never guessed.
+        ApplyError: The change was refused or failed, or the result is not what was planned. The error's ``outcome``
+            reports whether anything changed, and is ``unknown`` unless that is certain.
     """
     limit = DEADLINE if deadline is None else deadline
     try:
@@ -60,50 +60,50 @@ def run(change: Change, *, deadline: float | None, tell: Callable[[str], None]) 
         if failure and failure.nothing_happened:
             raise ApplyError(failure.message, outcome="not applied", hint=failure.hint) from failure
         if failure:
-            tell(f"{'It failed: what is there' if ended else 'The answer was lost: what is there by now'} is read.")
+            tell(f"{'The operation failed' if ended else 'The answer was lost'}. Reading the current state…")
         found = _settle(change, time.monotonic() + min(LOST, limit), ended=ended)
     except KeyboardInterrupt:
         raise _interrupted(change) from None
     if found == "after":
         return
-    why = failure.message if failure else f"Azure Resource Manager accepted to {change.what}, and it does not show"
+    why = failure.message if failure else f"Azure Resource Manager accepted the request to {change.what}"
     if found == "before" and ended and failure:
         raise ApplyError(f"{why} Nothing changed.", outcome="not applied", hint=failure.hint) from failure
     states = {
-        "before": "it does not show yet, and may still come",
-        "changing": "the operation goes on in Azure",
-        "other": "something else is there by now",
+        "before": "The change does not show yet, and may still be made",
+        "changing": "The operation is still in progress in Azure",
+        "other": "The current state is neither the old one nor the planned one",
     }
-    state = states[found] if found else "what is there cannot be read"
+    state = states[found] if found else "The current state cannot be read"
     raise ApplyError(
-        f"{why.rstrip('.')}: {state}.", outcome="unknown", hint=f"To see what is there by now: {change.look_by}"
+        f"{why.rstrip('.')}. {state}.", outcome="unknown", hint=f"To see the current state: {change.look_by}"
     ) from failure
 
 
 def _interrupted(change: Change) -> ApplyError:
-    """Look what is there after an interrupt, which stops no operation that Azure has begun."""
+    """Return the error for an interrupt, which does not stop an operation that Azure has begun, with the current state."""
     with suppress(KqlmiError, KeyboardInterrupt):
         if change.look() == "after":
-            return ApplyError(f"Interrupted, and by now Azure did it: {change.what}.", outcome="applied")
+            return ApplyError(f"Interrupted, but Azure completed the request to {change.what}.", outcome="applied")
     return ApplyError(
-        f"Interrupted: whether Azure goes on to {change.what} is not known, and an operation that it has begun is not"
-        " stopped by that.",
+        f"Interrupted. It is not known whether Azure will {change.what}: an interrupt does not stop an operation that has"
+        " begun.",
         outcome="unknown",
-        hint=f"To see what is there by now: {change.look_by}",
+        hint=f"To see the current state: {change.look_by}",
     )
 
 
 def _send(change: Change, end: float, tell: Callable[[str], None]) -> tuple[ResourceManagerError | None, bool]:
-    """Send a change and follow it; give what failed, and whether the operation has certainly ended."""
+    """Send a change and follow it; return the failure, if any, and whether the operation has certainly ended."""
     try:
         with translated(change.what, change.needs):
             poller = change.send()
     except ResourceManagerError as error:
         return error, False
     except KqlmiError as error:
-        # No token could be had, so that nothing was sent.
+        # No token was obtained, so nothing was sent.
         raise ApplyError(error.message, outcome="not applied", hint=error.hint) from error
-    tell(f"Azure Resource Manager accepted to {change.what}, and carries it out.")
+    tell(f"Azure Resource Manager accepted the request to {change.what}. Waiting for it to complete…")
     try:
         with translated(change.what, change.needs):
             return None, _follow(poller, end, tell)
@@ -113,12 +113,12 @@ def _send(change: Change, end: float, tell: Callable[[str], None]) -> tuple[Reso
 
 
 def _follow(poller: Any, end: float, tell: Callable[[str], None]) -> bool:
-    """Wait for the end of an operation; False where it goes on."""
+    """Wait for the end of an operation, and return whether it has ended."""
     began = reported = time.monotonic()
     while not poller.done() and (now := time.monotonic()) < end:
         if now - reported >= _SELDOM:
             reported = now
-            tell(f"{poller.status()}, for {now - began:.0f} s.")
+            tell(f"Status after {now - began:.0f} s: {poller.status()}.")
         poller.wait(min(_OFTEN, end - now))
     if not poller.done():
         return False
@@ -127,7 +127,7 @@ def _follow(poller: Any, end: float, tell: Callable[[str], None]) -> bool:
 
 
 def _settle(change: Change, end: float, *, ended: bool) -> State | None:
-    """Read what is there until it is clear, or the time is over; None where it cannot be read."""
+    """Read the current state until the outcome is clear, or the time is up; return None if it cannot be read."""
     found: State | None = None
     while True:
         try:

@@ -11,16 +11,16 @@ if TYPE_CHECKING:
     from azure.mgmt.kusto import KustoManagementClient
     from azure.mgmt.msi import ManagedServiceIdentityClient
 
-# In seconds. The clients' own are 300 for a connection and for an answer, and 30 between two looks at an operation.
+# In seconds. The clients' defaults are 300 for a connection and for an answer, and 30 between polls of an operation.
 _DEFAULTS: Final[Mapping[str, Any]] = {
     "connection_timeout": 10,
     "read_timeout": 60,
     "retry_total": 2,
     "polling_interval": 5,
 }
-# A longer wait than this, in seconds, is told and not waited for.
+# A longer wait than this, in seconds, is reported in the error instead of being made.
 _WAITED_FOR: Final = 10
-# The endpoints of the clouds that have their own, by how a cluster's host ends there.
+# The endpoints of the clouds that have their own, by the ending of a cluster's host there.
 _CLOUDS: Final[Mapping[str, str]] = {
     ".kusto.usgovcloudapi.net": "https://management.usgovcloudapi.net",
     ".kusto.chinacloudapi.cn": "https://management.chinacloudapi.cn",
@@ -38,8 +38,8 @@ def options_for(credential: Any, host: str) -> dict[str, Any]:
 class ClusterResource:
     """A cluster in Azure Resource Manager.
 
-    ``options`` are the keyword arguments of azure-mgmt clients beside ``subscription_id``: ``credential``, and where it
-    is not the public cloud's, ``base_url`` and what goes with it.
+    ``options`` are the keyword arguments of azure-mgmt clients except ``subscription_id``: ``credential``, and outside the
+    public cloud ``base_url`` and ``credential_scopes``.
     """
 
     resource_id: str
@@ -50,34 +50,36 @@ class ClusterResource:
 
     @property
     def parts(self) -> ResourceId:
-        """Return the parts of the resource ID."""
+        """The parts of the resource ID; InputError if it is not that of a cluster."""
         found = ResourceId.parse(self.resource_id, "Microsoft.Kusto/clusters")
         if found is None:
             raise InputError(
                 f"{self.resource_id!r} is not the resource ID of a cluster.",
-                hint="Write /subscriptions/…/resourceGroups/…/providers/Microsoft.Kusto/clusters/…",
+                hint="Use /subscriptions/…/resourceGroups/…/providers/Microsoft.Kusto/clusters/…",
             )
         return found
 
     @property
     def place(self) -> tuple[str, str]:
-        """Return the resource group and the name, as the client takes them."""
+        """The resource group and the name, as the client expects them."""
         return self.parts.group, self.parts.name
 
     @property
     def pause(self) -> float:
-        """Return the time in seconds between two looks at what goes on."""
+        """The time in seconds between two polls of an operation."""
         return float({**_DEFAULTS, **self.options}["polling_interval"])
 
     def kusto(self) -> "KustoManagementClient":
-        """Return a client for the cluster, to be closed."""
-        with require_extra("azure", "Azure Resource Manager is asked by azure-mgmt-kusto, which is not installed."):
+        """Return a client for the cluster, which the caller closes."""
+        with require_extra(
+            "azure", "Requests to Azure Resource Manager need azure-mgmt-kusto, which is not installed."
+        ):
             from azure.mgmt.kusto import KustoManagementClient
         return KustoManagementClient(**self._client_options(self.parts.subscription))
 
     def msi(self, subscription: str = "") -> "ManagedServiceIdentityClient":
-        """Return a client for user-assigned identities, in the cluster's subscription or another, to be closed."""
-        with require_extra("azure", "Azure Resource Manager is asked by azure-mgmt-msi, which is not installed."):
+        """Return a client for user-assigned identities, in the cluster's subscription or another; the caller closes it."""
+        with require_extra("azure", "Requests to Azure Resource Manager need azure-mgmt-msi, which is not installed."):
             from azure.mgmt.msi import ManagedServiceIdentityClient
         return ManagedServiceIdentityClient(**self._client_options(subscription or self.parts.subscription))
 
@@ -86,11 +88,11 @@ class ClusterResource:
 
 
 def _retries() -> Any:
-    """Return the library's policy of retries, without those for which Azure asks to wait long."""
+    """Return the library's retry policy, without retries for which Azure asks for a long wait."""
     from azure.core.pipeline.policies import RetryPolicy
 
     class Retries(RetryPolicy[Any, Any]):
-        """Waits as the library does, but not for minutes without a word."""
+        """A retry policy that waits as the library's does, but not silently for minutes."""
 
         def is_retry(self, settings: dict[str, Any], response: Any) -> bool:
             wait = self.get_retry_after(response) or 0

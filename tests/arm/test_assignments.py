@@ -40,7 +40,7 @@ def test_an_assigned_identity_leaves_the_system_one_and_the_others(cluster: Loca
     done = session.apply(plan, tell=reported.append)
     assert names(cluster) == ["system", "loader", "exporter", "newcomer"]
     assert system_of(cluster) == system
-    assert f"this does: %kqlmi unassign {made.id}" in str(done)
+    assert f"To revert it: %kqlmi unassign {made.id}" in str(done)
     assert "accepted" in reported[0]
     assert "Nothing to do" in str(session.assign(made.id))
 
@@ -120,7 +120,7 @@ def test_a_plan_that_is_out_of_date_is_refused_and_nothing_is_sent(cluster: Loca
     create(cluster, "newcomer")
     plan = session.assign("newcomer")
     unassign_by_hand(cluster, "loader")
-    with pytest.raises(ApplyError, match=r"is not what plan .* was made from.*Nothing was sent") as caught:
+    with pytest.raises(ApplyError, match=r"were changed since plan .* was made, from .*Nothing was sent") as caught:
         session.apply(plan)
     assert caught.value.outcome == "not applied"
     assert names(cluster) == ["system", "exporter"]
@@ -163,13 +163,13 @@ def test_a_lost_answer_is_resolved_by_reading_back_and_nothing_is_sent_twice(
     with proxy:
         session.apply(session.unassign("loader"), tell=reported.append)
         assert proxy.writes == ["PATCH"]
-    assert reported == ["The answer was lost: what is there by now is read."]
+    assert reported == ["The answer was lost. Reading the current state…"]
     assert names(cluster) == ["system", "exporter"]
 
 
 def test_a_request_that_may_still_arrive_is_unknown(cluster: LocalCluster, connect: Connect) -> None:
     proxy, session = through(cluster, connect, lambda exchange: exchange.reset())
-    with proxy, pytest.raises(ApplyError, match=r"may still come.*%kqlmi identities") as caught:
+    with proxy, pytest.raises(ApplyError, match=r"may still be made.*%kqlmi identities") as caught:
         session.apply(session.unassign("loader"), deadline=0.1)
     assert caught.value.outcome == "unknown"
     assert names(cluster) == ["system", "loader", "exporter"]
@@ -178,10 +178,10 @@ def test_a_request_that_may_still_arrive_is_unknown(cluster: LocalCluster, conne
 @pytest.mark.parametrize(
     ("status", "outcome", "says"),
     [
-        (409, "not applied", "Another operation is in progress"),
-        (429, "not applied", "try again in 7 s"),
+        (409, "not applied", "Another operation seems to be in progress"),
+        (429, "not applied", "Try again in 7 s"),
         (403, "not applied", "Contributor"),
-        (500, "unknown", "may still come"),
+        (500, "unknown", "may still be made"),
     ],
 )
 def test_a_refusal_is_distinguished_from_errors_that_prove_nothing(
@@ -204,7 +204,7 @@ def test_an_interrupted_change_is_read_back(cluster: LocalCluster, session: Sess
     def interrupt(_: str) -> None:
         raise KeyboardInterrupt
 
-    with pytest.raises(ApplyError, match="Interrupted, and by now Azure did it: unassign loader") as caught:
+    with pytest.raises(ApplyError, match="Interrupted, but Azure completed the request to unassign loader") as caught:
         session.apply(session.unassign("loader"), tell=interrupt)
     assert caught.value.outcome == "applied"
     assert names(cluster) == ["system", "exporter"]
@@ -216,7 +216,7 @@ def test_an_interrupted_change_is_read_back(cluster: LocalCluster, session: Sess
         cluster._state.change(lambda world: replace(world, identities=before))
         raise KeyboardInterrupt
 
-    with pytest.raises(ApplyError, match=r"Interrupted.*is not stopped by that.*%kqlmi identities") as caught:
+    with pytest.raises(ApplyError, match=r"Interrupted.*does not stop an operation.*%kqlmi identities") as caught:
         session.apply(plan, tell=undone)
     assert caught.value.outcome == "unknown"
 
@@ -231,9 +231,7 @@ def test_a_reader_can_plan_and_sees_which_role_is_missing(cluster: LocalCluster,
 
 def test_a_user_without_any_role_sees_which_role_is_missing(cluster: LocalCluster, connect: Connect) -> None:
     session = connect(**cluster.arm_options_for("none"))
-    with pytest.raises(
-        ResourceManagerError, match=r"does not tell which identities are assigned.*Reader on the cluster"
-    ):
+    with pytest.raises(ResourceManagerError, match=r"did not list the assigned identities.*Reader on the cluster"):
         session.assign("loader")
 
 

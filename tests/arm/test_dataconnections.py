@@ -50,7 +50,7 @@ def test_a_data_connection_is_created_as_shown_and_listed_with_its_verdict(
     assert who is not None
     assert who.object_id == (identity if identity == "system" else object_id(cluster, "loader"))
     assert access.allowed
-    with pytest.raises(ApplyError, match=r"There is a data connection 'dc'.*Nothing was sent") as caught:
+    with pytest.raises(ApplyError, match=r"A data connection 'dc' already exists.*Nothing was sent") as caught:
         ready.apply(plan)
     assert caught.value.outcome == "not applied"
 
@@ -142,8 +142,8 @@ def test_if_azure_may_not_be_read_that_is_reported_once_and_the_rest_works(
     )
     session = connect(**options)
     page = str(session.audit())
-    assert page.count("does not tell which identities are assigned") == 1
-    assert "Not checked: orphans, because Azure Resource Manager does not tell" in page
+    assert page.count("did not list the assigned identities") == 1
+    assert "Not checked: orphans, because Azure Resource Manager did not list" in page
     outcome = "not permitted" if role == "none" else "failed"
     assert f"data connections (Azure Resource Manager): {outcome}" in page
     assert "DataConnection: data connections" in page

@@ -102,7 +102,7 @@ def test_text_that_is_not_a_resource_id_is_refused(cluster: LocalCluster) -> Non
 def test_no_token_shows_and_a_refusal_is_one_sentence(cluster: LocalCluster) -> None:
     resource = ClusterResource(cluster.resource_id + "x", cluster.arm_options)
     assert "token" not in repr(resource).lower()
-    with pytest.raises(KqlmiError, match="does not tell which identities are assigned"):
+    with pytest.raises(KqlmiError, match="did not list the assigned identities"):
         identities.read(resource)
 
 
@@ -147,9 +147,9 @@ def test_a_refusal_that_repeats_the_token_is_shown_without_it(cluster: LocalClus
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
-        (Answer(200, b""), "not one of its own"),
-        (Answer(200, [1]), "not one of its own"),
-        (Answer(200, {"identity": 5}), "not one of its own"),
+        (Answer(200, b""), "the answer is not its own"),
+        (Answer(200, [1]), "the answer is not its own"),
+        (Answer(200, {"identity": 5}), "the answer is not its own"),
         (Answer(503, b"<html>", {"Retry-After": "3600"}), "status 503"),
         (
             Answer(429, {"error": {"code": "TooManyRequests", "message": "Later."}}, {"Retry-After": "3600"}),
