@@ -129,7 +129,7 @@ def interrupted(_: Connection, __: str) -> Table:
 def test_a_fault_in_the_second_step_is_reported_correctly(
     session: Session, plan: PolicyPlan, fault: Fault, outcome: str
 ) -> None:
-    with pytest.raises(ApplyError, match="The 1 before it landed") as caught:
+    with pytest.raises(ApplyError, match="Before it, 1 of 2 commands was applied") as caught:
         apply_plan(Faulty(session.connection, SECOND, fault), plan, deadline=1)
     assert caught.value.outcome == outcome
     assert caught.value.steps[0].outcome == "applied"
@@ -181,7 +181,7 @@ def test_a_policy_that_has_changed_is_not_overwritten(session: Session, plan: Po
     other = Policy.empty().grant("system", "SqlRequest")
     session.run(commands.alter(SECOND, other))
     with pytest.raises(
-        ApplyError, match=r"changed since this plan was made by aadapp=\S+ at \S+: \+ system SqlRequest"
+        ApplyError, match=r"was changed by aadapp=\S+ at \S+ since this plan was made: \+ system SqlRequest"
     ) as caught:
         session.apply(plan)
     assert caught.value.outcome == "not applied"
@@ -216,7 +216,7 @@ def test_another_writers_change_with_unknown_effect_is_shown_as_its_command(plan
     found = Overwritten(FIRST, "them", frozenset(), frozenset(), ".alter x ```[\n  y]```")
     shown = str(Applied(plan, (StepResult(plan.steps[0], "applied", overwritten=found),)))
     assert shown.startswith(f"Applied and verified on {plan.cluster}: {plan.summary}.\n")
-    assert shown.endswith("Overwrote a change of them in the database First:\n    .alter x ```[\n      y]```")
+    assert shown.endswith("Overwrote a change by them in the database First:\n    .alter x ```[\n      y]```")
 
 
 def test_an_answer_that_lacks_what_was_planned_is_not_called_applied(session: Session, plan: PolicyPlan) -> None:

@@ -117,7 +117,7 @@ def test_a_saved_plan_is_applied_later_and_refused_once_it_is_stale(shell: Shell
     session.run(".delete database Samples policy managed_identity")
     stale = shell("apply", "plan.json", "--yes", "--json")
     assert stale.returncode == 1
-    assert "changed since this plan was made" in stale.stderr
+    assert "since this plan was made: - 11111111-2222-3333-4444-555555555555 ExternalTable" in stale.stderr
     assert json.loads(stale.stdout)["outcome"] == "not applied"
     session.apply(session.grant(LOADER, "ExternalTable", databases=["Samples"]))
     done = shell("apply", "plan.json", "--yes", "--json")

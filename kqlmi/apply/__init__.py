@@ -1,4 +1,4 @@
-"""Applying a plan over policies, or a text of one's own that writes them."""
+"""The application of a policy plan, or of a user's own text that writes policies."""
 
 from kqlmi.apply.execution import apply_plan
 from kqlmi.apply.results import Applied

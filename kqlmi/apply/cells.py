@@ -1,4 +1,4 @@
-"""A text with policy commands that write, sent as it stands and recorded: what its answer does not prove is read back."""
+"""Texts with policy commands that write: sent unchanged, recorded, and read back if the answer does not prove the outcome."""
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -27,29 +27,29 @@ from kqlmi.model.statement import Statement
 if TYPE_CHECKING:
     from kqlmi.model.policy.policy import Policy
 
-_UNDO: Final = {"applied": "%kqlmi undo reverts that.", "partly applied": "%kqlmi undo reverts that."}
+_UNDO: Final = {"applied": "To revert that: %kqlmi undo", "partly applied": "To revert that: %kqlmi undo"}
 _INTERRUPTED: Final = {
-    "applied": "Interrupted, but the command was carried out.",
-    "partly applied": "Interrupted. The script was carried out in part.",
+    "applied": "Interrupted, but the command was run.",
+    "partly applied": "Interrupted. The script was run in part.",
     "not applied": NOT_RUN,
-    "unknown": "Interrupted. Whether the command was carried out is not known.",
+    "unknown": "Interrupted. It is not known whether the command was run.",
 }
 _FAILED: Final = {
-    "applied": "The policy was changed all the same:",
-    "partly applied": "Policies were changed all the same:",
+    "applied": "The policy was changed nevertheless.",
+    "partly applied": "Policies were changed nevertheless.",
     "not applied": "The policy was not changed.",
 }
 
 
 def run(recorder: Recorder, statement: Statement, database: str, *, timeout: float) -> Table:
-    """Send a statement that writes policies, with the policies read around it, and return its answer.
+    """Send a statement that writes policies, record the policies before and after it, and return its answer.
 
-    Of a script that the service carries out in part, each scope has the outcome that its own policy shows.
+    If the service runs a script in part, each scope has the outcome that its own policy shows.
 
     Raises:
-        AnswerError: What came is no answer to the command, and its policy does not show that it was carried out.
-        KqlmiError: It was refused or failed; the hint says what became of it all the same.
-        RequestInterruptedError: It was interrupted; ``outcome`` says what became of it.
+        AnswerError: The answer does not match the command, and the policy does not show that it was run.
+        KqlmiError: The statement was refused or failed; the hint reports if policies were changed nevertheless.
+        RequestInterruptedError: The request was interrupted; ``outcome`` is that of the statement.
     """
     retrying = recorder.retrying
     sender = Sender(
@@ -60,7 +60,7 @@ def run(recorder: Recorder, statement: Statement, database: str, *, timeout: flo
     try:
         steps = _around(recorder, statement, context, sender.request)
     except ForbiddenError:
-        # Who may not read a policy may not write it: the refusal of the command itself says so best.
+        # A caller who may not read a policy may not write it: the refusal of the command itself reports that best.
         return sender.send_unrecorded()
     sent = _Sent(recorder.log("cell", steps), statement.policy_command, sender)
 
@@ -83,16 +83,16 @@ def run(recorder: Recorder, statement: Statement, database: str, *, timeout: flo
 
 @dataclass(slots=True)
 class _Sent:
-    """A text on its way, with what records it; ``command`` is None for a script."""
+    """A text that is being sent, with its history log; ``command`` is None for a script."""
 
     log: Log
     command: PolicyCommand | None
     sender: Sender
 
     def failed(self, error: KqlmiError) -> None:
-        """Close the entry of a text that ended with an error, and have the error say what the policies show."""
+        """Close the entry of a text that ended with an error, and add what the policies show to the error's hint."""
         unclear = self.sender.is_open
-        # An interrupt ends the reading, and the error says how the text ended.
+        # An interrupt ends the reading; the error still reports how the text ended.
         found = self.log.entry.with_all("unknown")
         with suppress(KeyboardInterrupt):
             found = self._after(error)
@@ -102,39 +102,39 @@ class _Sent:
         if unclear or found.outcome in _UNDO:
             error.hint = f"{_FAILED.get(found.outcome, error.hint)} {_UNDO.get(found.outcome, '')}".strip()
         elif found.outcome == "unknown":
-            error.hint = f"{error.hint} {_look(found)}".strip()
+            error.hint = f"{error.hint} {_check(found)}".strip()
 
     def answered(self, answer: Table) -> None:
-        """Close the entry of a text that was answered; AnswerError where neither that nor the policy shows the change."""
+        """Close the entry of a text that was answered; AnswerError if neither the answer nor the policy shows the change."""
         found = open_entries.closed(self._by(answer))
         self.log.save(found)
         if self.command and found.outcome != "applied":
             raise AnswerError(
-                "What came is no answer to the command.",
-                hint=_FAILED.get(found.outcome) or _look(found),
+                "The answer does not match the command.",
+                hint=_FAILED.get(found.outcome) or _check(found),
                 client_request_id=self.sender.request,
             )
 
     def interrupted(self, error: KeyboardInterrupt) -> RequestInterruptedError:
-        """Read back what became of a text, close its entry, and return what an interrupt of it becomes."""
+        """Read back the outcome of an interrupted text, close its entry, and return the error for the interrupt."""
         found = open_entries.closed(self._settled(error))
         with suppress(KeyboardInterrupt):
             self.log.save(found)
         return RequestInterruptedError(
             _INTERRUPTED.get(found.outcome, _INTERRUPTED["unknown"]),
-            hint=_look(found) if found.outcome == "unknown" else _UNDO.get(found.outcome, ""),
+            hint=_check(found) if found.outcome == "unknown" else _UNDO.get(found.outcome, ""),
             client_request_id=self.sender.request,
             sent=self.sender.is_open,
             outcome=found.outcome,
         )
 
     def _after(self, error: KqlmiError) -> Entry:
-        """Return the entry with what became of a text that ended with an error."""
+        """Return the entry with the outcome of a text that ended with an error."""
         unclear = self.sender.is_open
         if unclear and self.command:
             return self._settled(error)
         if unclear or (isinstance(error, ServiceError) and (self.command is None or self.command.piped)):
-            # It was run up to where it failed: a script, or a command before what follows it.
+            # It was run up to the failure: a script, or a command before the query that it is piped into.
             return self._read_back("unknown" if unclear else "not applied", refused=True)
         return self.log.entry.with_all("not applied")
 
@@ -149,18 +149,18 @@ class _Sent:
         return self._settled(None)
 
     def _settled(self, error: BaseException | None) -> Entry:
-        """Return the entry with the outcomes that the policies show; of what shows nothing, an answer is believed."""
+        """Return the entry with the outcomes that the policies show; if they show none, an answer counts as applied."""
         return with_results(self.log.entry, [self.sender.settled(step, error) for step in self.log.entry.steps])
 
     def _read_back(self, stayed: Outcome, *, refused: bool) -> Entry:
-        """Return the entry with the policies as they are now; ``stayed`` is the outcome of those that did not change."""
+        """Return the entry with the current policies; ``stayed`` is the outcome of those that did not change."""
         entry = self.log.entry.with_all("unknown")
         for place, step in enumerate(entry.steps):
             with suppress(KqlmiError):
                 now = read_policy(self.sender.connection, step.scope)
                 same = now == step.before and (refused or shows(step))
                 if refused and self.command:
-                    # The journal may show the commands of a script under IDs of their own.
+                    # The journal may show the commands of a script under their own IDs.
                     writes = policy_writes(self.sender.connection, step.scope)
                     same = same or is_anothers(writes, {step.client_request_id}, now)
                 outcome = stayed if same else "applied"
@@ -169,7 +169,7 @@ class _Sent:
 
 
 def _around(recorder: Recorder, statement: Statement, context: Scope | None, request: str) -> list[StepRecord]:
-    """Return a step for each scope that commands write: its policy as it is, and as they are to leave it."""
+    """Return a step for each scope that the commands write, with its current policy and the one that they should leave."""
     before: dict[Scope, Policy | None] = {}
     after: dict[Scope, Policy | None] = {}
     for command in statement.policy_writes:
@@ -188,5 +188,5 @@ def _database(recorder: Recorder) -> str:
     return first_value(recorder.connection.execute("print name = current_database()"), "name")
 
 
-def _look(entry: Entry) -> str:
-    return f"Look before you send it again: {commands.show(entry.steps[0].scope)}"
+def _check(entry: Entry) -> str:
+    return f"Check before you send it again: {commands.show(entry.steps[0].scope)}"

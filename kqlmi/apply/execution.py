@@ -1,4 +1,4 @@
-"""A plan over policies, applied: check that nothing moved, send each step, verify it, and settle what was left open."""
+"""The application of a policy plan: drift is checked, each step is sent and verified, and open outcomes are read back."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -35,16 +35,16 @@ def apply_plan(
 ) -> Applied:
     """Apply exactly ``plan``.
 
-    All attempts to send a command have the server's ``deadline`` together, in seconds; after a connection that broke, the
-    policy is read again until it has passed. ``progress`` is called with no results once every policy was found as the
-    plan expects, before the first command is sent, and after each step; what it raises stops the plan. The policy is
-    checked again before ``retrying`` sends a command again. No history entry is kept of a plan without steps.
+    ``deadline`` is the server's deadline, in seconds, for all attempts to send a command; if the connection breaks, the
+    policy is read again until it has passed. ``progress`` is called without results once all policies are as the plan
+    expects, before the first command is sent, and then after each step; an exception from it stops the plan. The policy
+    is checked again before ``retrying`` sends a command again. A plan without steps gets no history entry.
 
     Raises:
-        InputError: The deadline is none that a server takes; nothing was sent.
+        InputError: The server does not accept such a deadline; nothing was sent.
         HistoryError: The entry cannot be written; nothing was sent.
         ApplyError: A policy is not what the plan was made from (nothing was sent), a step was refused or failed, or
-            its answer is not what the plan expected. The error's ``outcome`` and ``steps`` say what landed.
+            its answer is not what the plan expected. The error's ``outcome`` and ``steps`` report what was applied.
     """
     server_deadline(deadline)
     retrying = retrying or Retrying()
@@ -68,7 +68,7 @@ def apply_plan(
     except ApplyError as error:
         if log and log.begun:
             error.entry = log.entry.id
-            with suppress(KeyboardInterrupt):  # the error says how the plan ended
+            with suppress(KeyboardInterrupt):  # the error reports how the plan ended
                 # An interrupt may have come before the last step was recorded.
                 log.close(with_results(log.entry, error.steps), error.outcome)
         raise
@@ -91,13 +91,13 @@ def _close(log: Log, done: tuple[StepResult, ...]) -> None:
     try:
         log.close(log.entry, "applied")
     except KeyboardInterrupt as error:
-        raise ApplyError("Interrupted. All of the plan is applied.", outcome="applied", steps=done) from error
+        raise ApplyError("Interrupted. The whole plan was applied.", outcome="applied", steps=done) from error
 
 
 def _run(
     plan: PolicyPlan, senders: Sequence[Sender], note: Callable[[tuple[StepResult, ...]], None]
 ) -> tuple[StepResult, ...]:
-    """Send the steps of a plan in their order, and return what became of them; ``note`` is called before and after each."""
+    """Send the steps of a plan in order, and return their results; ``note`` is called before the first and after each."""
     done: tuple[StepResult, ...] = ()
     running: Step | None = None
     try:
@@ -139,24 +139,24 @@ def _refuse_drift(connection: Connection, step: Step, done: tuple[StepResult, ..
         writer = last_writer(connection, step.scope, current)
         by = f" by {writer}" if writer else ""
         raise ApplyError(
-            f"The policy of the {step.scope} changed since this plan was made{by}: {difference(step.before, current)}.",
+            f"The policy of the {step.scope} was changed{by} since this plan was made: {difference(step.before, current)}.",
             outcome="partly applied" if done else "not applied",
             steps=done,
             hint=f"{'Nothing was changed' if begun else 'Nothing was sent'}. Make the plan again."
             if not done
-            else "Read it again, and make the plan again.",
+            else "Read the policy again, and make the plan again.",
         )
 
 
 def _expected(step: Step, done: tuple[StepResult, ...]) -> Policy | None:
-    """Return what a step must find: after a merge of the plan's own, its grants with what else that answered."""
+    """Return the policy that a step must find: that in the answer of the plan's last step there, if it has the same grants."""
     answers = (one.policy for one in reversed(done) if one.step.scope == step.scope)
     own = marked_as(next(answers, None), step.before)
     return own if own and own.grants == as_found(grants_of(step.before), own) else step.before
 
 
 def _refuse_surprise(step: Step, done: tuple[StepResult, ...]) -> None:
-    """Refuse an answer without what the step wanted; a merge may meet more, which another writer granted."""
+    """Raise ApplyError if an answer lacks what the step wanted; after a merge it may have more, granted by another writer."""
     policy = done[-1].policy
     found, wanted = grants_of(policy), as_found(grants_of(step.after), policy)
     granted = as_found(frozenset((change.identity, change.usage) for change in step.changes), policy)
@@ -166,12 +166,13 @@ def _refuse_surprise(step: Step, done: tuple[StepResult, ...]) -> None:
             f" {difference(step.after, policy)}.",
             outcome="partly applied",
             steps=done,
-            hint="Somebody else may have changed it at the same time: look at it before you go on.",
+            hint="Another writer may have changed it at the same time. Check before you continue:"
+            f" {commands.show(step.scope)}",
         )
 
 
 def _send(sender: Sender, step: Step, done: tuple[StepResult, ...]) -> tuple[StepResult, BaseException | None]:
-    """Send the command of a step; an error comes with the result unless the step landed, an interrupt always."""
+    """Send the command of a step; return the result, and any error unless the step was applied, but every interrupt."""
 
     def refuse_drift() -> None:
         if step.verb != "alter-merge":
@@ -182,7 +183,7 @@ def _send(sender: Sender, step: Step, done: tuple[StepResult, ...]) -> tuple[Ste
         found = marked_as(written_policy(answer, step.scope), step.before, step.after)
         return StepResult(step, "applied", found, sender.request), None
     except ApplyError:
-        raise  # the policy moved on before a command that was to be sent again
+        raise  # the policy was changed before the command could be sent again
     except (KqlmiError, KeyboardInterrupt) as error:
         result = sender.settled(step, error)
         lost = isinstance(error, KeyboardInterrupt) or result.outcome != "applied"
@@ -192,7 +193,7 @@ def _send(sender: Sender, step: Step, done: tuple[StepResult, ...]) -> tuple[Ste
 def _with_evidence(
     connection: Connection, result: StepResult, before: Policy | None, problem: BaseException | None, window: float
 ) -> tuple[StepResult, BaseException | None]:
-    """Look for a write that the step took back: after the re-read, such a write leaves no trace in the policy."""
+    """Look for a write that the step overwrote: one that came after the drift check leaves no trace in the policy."""
     try:
         found = overwritten_by(connection, result.step.scope, result.client_request_id, as_read(before), window)
     except KqlmiError:
@@ -208,14 +209,14 @@ def _failure(problem: BaseException, done: tuple[StepResult, ...], plan: PolicyP
     outcome: Ended = "partly applied" if landed else "not applied"
     hint = problem.hint if isinstance(problem, KqlmiError) else ""
     command = f"command for the {last.step.scope}" if last else ""
-    before, rest = f" The {landed} before it landed." if landed else "", len(plan.steps) - len(done)
+    before, rest = f" Before it, {_counted(landed, plan)} applied." if landed else "", len(plan.steps) - len(done)
     if last and last.outcome == "unknown":
-        sentence, outcome = f"Whether the {command} landed is not known", "unknown"
-        hint = f"Look before you go on: {commands.show(last.step.scope)}"
+        sentence, outcome = f"It is not known whether the {command} was applied", "unknown"
+        hint = f"Check before you continue: {commands.show(last.step.scope)}"
     elif is_interrupt and landed == len(plan.steps):
-        sentence, outcome, before = "All of the plan is applied", "applied", ""
+        sentence, outcome, before = "The whole plan was applied", "applied", ""
     elif is_interrupt and landed:
-        sentence = f"The first {landed} of {len(plan.steps)} commands landed, and the rest changed nothing"
+        sentence = f"{_counted(landed, plan)} applied, and the rest changed nothing"
         before = ""
     elif is_interrupt:
         sentence = f"The {command} changed nothing" if last else "Nothing was sent"
@@ -225,7 +226,7 @@ def _failure(problem: BaseException, done: tuple[StepResult, ...], plan: PolicyP
         sentence = f"The {command} was refused and changed nothing"
     else:
         sentence, hint = f"The {command} failed, and its policy shows that nothing changed", ""
-    unsent = f" The {rest} after it were not sent." if is_interrupt and outcome == "unknown" and rest else ""
+    unsent = f" After it, {_counted(rest, plan)} not sent." if is_interrupt and outcome == "unknown" and rest else ""
     return ApplyError(
         f"Interrupted. {sentence}.{before}{unsent}" if is_interrupt else f"{sentence}: {reason(problem)}{before}",
         outcome=outcome,
@@ -233,3 +234,7 @@ def _failure(problem: BaseException, done: tuple[StepResult, ...], plan: PolicyP
         hint=hint,
         client_request_id=last.client_request_id if last and (sent or is_interrupt) else "",
     )
+
+
+def _counted(number: int, plan: PolicyPlan) -> str:
+    return f"{number} of {len(plan.steps)} commands {'was' if number == 1 else 'were'}"

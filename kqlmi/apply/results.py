@@ -1,4 +1,4 @@
-"""What became of a plan that went through."""
+"""The result of a plan that was applied."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ from kqlmi.report import Block, Code, Described, Line, Report
 
 @dataclass(frozen=True, slots=True)
 class Applied(Described):
-    """A plan that went through: what it wants was found there afterwards.
+    """A plan that was applied and verified.
 
-    ``steps`` tells what became of each step of a plan over policies, and ``entry`` is the ID of the history entry: both
-    are empty for a change in Azure.
+    ``steps`` are the results of a policy plan's steps, and ``entry`` is the ID of the history entry: both are empty for a
+    change in Azure.
     """
 
     plan: Plan
@@ -28,7 +28,7 @@ class Applied(Described):
 
     @property
     def repair(self) -> Mapping[Scope, Policy]:
-        """Return the policies that restore what the plan overwrote of others; plan them to see the change."""
+        """The policies that restore what the plan overwrote of other writers; plan them to see the change."""
         wanted: dict[Scope, Policy] = {}
         for result in self.steps:
             if result.overwritten and _effect(result.overwritten):
@@ -41,21 +41,21 @@ class Applied(Described):
         return wanted
 
     def report(self) -> Report:
-        """Return what was applied, and what became of others' writes meanwhile."""
-        back = f" %kqlmi undo does not take it back, this does: {self.plan.back}" if self.plan.back else ""
+        """Return what was applied, and the other writers' changes that were overwritten."""
+        back = f" %kqlmi undo does not revert it. To revert it: {self.plan.back}" if self.plan.back else ""
         blocks = tuple(block for result in self.steps for block in _meanwhile(result))
         return Report(f"Applied and verified on {self.plan.cluster}", f"{self.plan.summary}.{back}", blocks)
 
 
 def _meanwhile(result: StepResult) -> Iterator[Block]:
     if found := result.overwritten:
-        effect, who = _effect(found), f" of {found.principal}" if found.principal else ""
+        effect, who = _effect(found), f" by {found.principal}" if found.principal else ""
         yield Line(f"Overwrote a change{who} in the {found.scope}: {effect}".rstrip())
         yield from [] if effect else [Code(found.command)]
     elif result.unseen is not None:
         yield Line(
             f"Another write to the policy of the {result.step.scope} in the {result.unseen * 1000:.0f} ms before"
-            " the change could not be ruled out: neither the journal nor the list of commands shows it."
+            " this change could not be ruled out: neither the journal nor the list of commands shows this change."
         )
 
 

@@ -1,4 +1,4 @@
-"""A text with policy commands that write, on its way: sent again only where nothing happened, and read back where unclear."""
+"""The sender of a text with writing policy commands: it retries only if nothing happened, and reads back unclear outcomes."""
 
 import math
 import time
@@ -15,12 +15,12 @@ from kqlmi.cluster.protocol.table import Table
 from kqlmi.errors import KqlmiError, RequestInterruptedError, RequestTimeoutError
 from kqlmi.history import Entry
 
-NOT_RUN = "Interrupted. The command was not carried out."
+NOT_RUN = "Interrupted. The command was not run."
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt to send a text, ``started`` on the monotonic clock; ``proven_unsent`` where it certainly changed nothing."""
+    """One attempt to send a text, ``started`` on the monotonic clock; ``proven_unsent`` if it certainly changed nothing."""
 
     started: float
     proven_unsent: bool = False
@@ -28,10 +28,10 @@ class Attempt:
 
 @dataclass(slots=True)
 class Sender:
-    """What sends one text, and tells afterwards what became of it.
+    """The sender of one text, which afterwards reads back the outcome.
 
-    The server's deadline of all attempts together is ``seconds``. A policy is read back until that has passed, for
-    ``longest`` seconds at most. ``tell`` is called with a sentence when that takes its time. ``attempt`` is the last one.
+    ``seconds`` is the server's deadline for all attempts together. A policy is read back until it has passed, for
+    ``longest`` seconds at most. ``tell`` is called with a sentence when that takes a while. ``attempt`` is the last one.
     """
 
     connection: Connection
@@ -50,11 +50,11 @@ class Sender:
         return self.attempt is not None and not self.attempt.proven_unsent
 
     def send(self, before_again: Callable[[], None] = lambda: None) -> Table:
-        """Send the text, and again where that was proven to change nothing; ``before_again`` is called before another attempt.
+        """Send the text, and retry if it was proven to change nothing; ``before_again`` is called before each further attempt.
 
         Raises:
-            KqlmiError: It was refused or failed; ``is_open`` tells whether that is all.
-            KeyboardInterrupt: It was interrupted; likewise.
+            KqlmiError: The text was refused or failed; ``is_open`` is whether it may have been run nevertheless.
+            KeyboardInterrupt: The request was interrupted; likewise.
         """
 
         def send(left: float) -> Table:
@@ -70,7 +70,7 @@ class Sender:
         return self.retrying.repeat(send, self.seconds)
 
     def send_unrecorded(self) -> Table:
-        """Send the text where nobody reads its policies."""
+        """Send the text without reading its policies."""
         try:
             return self.send()
         except RequestInterruptedError:
@@ -78,11 +78,11 @@ class Sender:
         except KeyboardInterrupt:
             if self.is_open:
                 raise
-            # It came in a wait, after an attempt that changed nothing.
+            # The interrupt came during a wait, after an attempt that changed nothing.
             raise RequestInterruptedError(NOT_RUN, client_request_id=self.request, sent=False) from None
 
     def settled(self, step: Awaited, error: BaseException | None) -> StepResult:
-        """Return what became of a step whose text ended with an error, or with an answer that does not show it."""
+        """Return the result of a step whose text ended with an error, or with an answer that does not show the outcome."""
         if not self.attempt or self.attempt.proven_unsent:
             return StepResult(step, "not applied", step.before, self.request)
         if error and not outcome_recovery.shows(step):
@@ -95,8 +95,8 @@ class Sender:
             return outcome_recovery.read_back(self.connection, step, self.request)
         why = f": {reason(error)}" if error else "."
         self.tell(
-            f"Whether the policy of the {step.scope} was changed is not known{why} Reading it again, for"
-            f" {min(self.seconds, self.longest):g} s at most…"
+            f"It is not known whether the policy of the {step.scope} was changed{why} Reading it again for up to"
+            f" {min(self.seconds, self.longest):g} s…"
         )
         # The command may still be run until its deadline: before that, the old state proves nothing.
         deadline = self.attempt.started + self.seconds
@@ -107,12 +107,12 @@ class Sender:
 
 
 def reason(error: BaseException) -> str:
-    """Return the sentence of an error."""
+    """Return the message of an error."""
     return error.message if isinstance(error, KqlmiError) else str(error)
 
 
 def with_results(entry: Entry, done: Sequence[StepResult]) -> Entry:
-    """Return an entry with what became of its first steps."""
+    """Return an entry with the results of its first steps."""
     found = (
         replace(step, after=result.policy if result.outcome == "applied" else step.after, outcome=result.outcome)
         for step, result in zip(entry.steps, done, strict=False)

@@ -81,7 +81,7 @@ def test_unassigning_is_shown_needs_revoke_and_is_reverted_by_the_printed_line(
     assert names(cluster) == ["system", "exporter"]
     with pytest.raises(CellError, match="is not the ID of a plan that was shown"):
         azure.run(line)
-    [back] = re.findall(r"this does: (%kqlmi assign \S+)", shown)
+    [back] = re.findall(r"To revert it: (%kqlmi assign \S+)", shown)
     azure.run(back)
     azure.run(offered(capsys)[1])
     assert names(cluster) == ["system", "exporter", "loader"]

@@ -264,7 +264,7 @@ def test_other_rows_of_the_journal_are_not_read_as_policies(cluster: LocalCluste
             principal = session.run(".show journal").column("Principal")[-1]
             for text in ORDINARY[1:4]:
                 session.connection.execute(text, "First")
-            with pytest.raises(ApplyError, match=f"changed since this plan was made by {principal}"):
+            with pytest.raises(ApplyError, match=rf"was changed by {principal} at \S+ since this plan was made"):
                 session.apply(plan)
             again = session.plan({scope: None})
             [result] = session.apply(again).steps
@@ -311,7 +311,7 @@ def test_a_change_between_the_reread_and_the_write_is_named_with_its_writer(
         session.connection = Racing(session.connection, lambda: meanwhile(other), ())
         done = session.apply(plan)
         assert other.rows(".show journal")[-1]["Principal"] != writer
-        assert f"Overwrote a change of {writer} in the database First: {', '.join(reported)}" in str(done)
+        assert f"Overwrote a change by {writer} in the database First: {', '.join(reported)}" in str(done)
         # The plan nevertheless did what it showed.
         assert (other.state("First") is None) == (verb == "delete")
         assert grants(other.state("First")) == (plan.steps[0].after.grants if plan.steps[0].after else frozenset())

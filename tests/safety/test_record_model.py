@@ -162,7 +162,7 @@ class Oracle:
         moved = [step for step in plan.steps if step.scope == scope(name)]
         before = parse(moved[0].before.to_record()) if moved and moved[0].before else None
         if plan.steps and moved and grants(before) != grants(self.model[name]):
-            with pytest.raises(ApplyError, match=r"changed since this plan was made.*Nothing was sent"):
+            with pytest.raises(ApplyError, match=r"was changed.* since this plan was made.*Nothing was sent"):
                 self.session.apply(plan)
         else:
             wanted.pop(name, None) if not moved else None

@@ -40,5 +40,5 @@ def test_the_outcome_is_reported_even_if_a_follow_up_plan_cannot_be_made(
         status = main(["apply", str(saved), "--on", cluster.url, "--auth", "token", "--yes", *options])
     reported = capsys.readouterr()
     assert status == 3
-    assert "The 1 before it landed." in reported.err
+    assert "Before it, 1 of 2 commands was applied." in reported.err
     assert ('"outcome": "partly applied"' in reported.out) is bool(options)

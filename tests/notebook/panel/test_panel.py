@@ -256,7 +256,7 @@ def test_another_writers_change_is_not_overwritten(session: Session, loader: str
     ask(panel, "toggle", identity=loader, usage="NativeIngestion")
     ask(panel, "preview")
     session.run(".delete database ['Samples'] policy managed_identity")
-    assert "changed since" in ask(panel, "execute", plan=panel.preview["id"], confirmed=True)["text"]
+    assert "since this plan was made" in ask(panel, "execute", plan=panel.preview["id"], confirmed=True)["text"]
     assert session.policy(SAMPLES) is None
     ask(panel, "discard")
     assert loader not in rows(panel)
@@ -351,7 +351,7 @@ def test_a_change_between_preview_and_execution_is_shown_and_not_overwritten(
     with other(world) as somebody:
         somebody.apply(somebody.plan({SAMPLES: Policy.empty().grant(loader, "NativeIngestion", "AzureAI")}))
     status = ask(panel, "execute", plan=panel.preview["id"], confirmed=True)
-    assert "changed since" in status["text"]
+    assert "since this plan was made" in status["text"]
     assert f"+ loader ({loader}) AzureAI in the database Samples" in panel.theirs
     assert not panel.preview
     assert panel.summary == "0 to grant, 1 to revoke, 1 unchanged"
@@ -422,7 +422,7 @@ def test_a_failure_halfway_shows_which_step_landed_and_keeps_the_other_tick(sess
     ask(panel, "preview")
     status = ask(panel, "execute", plan=panel.preview["id"])
     assert status["kind"] == "error"
-    assert "The 1 before it landed" in status["text"]
+    assert "Before it, 1 of 2 commands was applied" in status["text"]
     assert [step["outcome"] for step in panel.progress] == ["applied", "not applied"]
     assert panel.theirs == []
     assert panel.summary.startswith("1 to grant, 0 to revoke")
