@@ -1,4 +1,4 @@
-"""Decide which managed identity may do what on an Azure Data Explorer cluster, from a notebook."""
+"""A Jupyter extension for deciding which managed identity may do what on an Azure Data Explorer cluster."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -52,7 +52,7 @@ def __getattr__(name: str) -> Any:
 
 
 def load_ipython_extension(shell: "InteractiveShell") -> None:
-    """Register the magic ``kqlmi``."""
+    """Register the magics ``%kqlmi`` and ``%%kqlmi``."""
     import atexit
 
     from kqlmi.notebook import inert

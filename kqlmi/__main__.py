@@ -1,4 +1,4 @@
-"""``python -m kqlmi``."""
+"""The entry point of ``python -m kqlmi``."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Files that are replaced as a whole: after a crash, a full disk or an error, the old content is there, or the new."""
+"""Files that are replaced as a whole: after a crash, a full disk or an error, a file has its old content or the new."""
 
 import errno
 import os
@@ -16,11 +16,11 @@ _PRIVATE: Final = 0o600
 def write(path: Path, data: bytes, *, private: bool = False) -> None:
     """Write a file; when this returns, its content and its name survive a crash.
 
-    A file that is there keeps its mode and its group, and a link keeps pointing where it does. ``private`` files are
-    readable by their owner only, from the first moment on. A pipe or a device is written to as it is.
+    An existing file keeps its mode and its group, and a link its target. A ``private`` file is readable only by its owner
+    from the start. A pipe or a device is written to directly.
 
     Raises:
-        OSError: Nothing was written, and nothing is left beside the file.
+        OSError: Nothing was written, and no temporary file is left.
     """
     found = _found(path)
     if found and not stat.S_ISREG(found.st_mode):
@@ -45,8 +45,8 @@ def write(path: Path, data: bytes, *, private: bool = False) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Let the names in a folder survive a crash, where the system can: Windows and some network drives cannot."""
-    # A broken disk has already failed the file itself.
+    """Make the names in a folder survive a crash, if the system can: Windows and some network drives cannot."""
+    # On a broken disk, writing the file itself has already failed.
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -62,7 +62,7 @@ def _found(path: Path) -> os.stat_result | None:
 
 
 def _take_mode(descriptor: int, found: os.stat_result) -> None:
-    """Set the group and mode of a draft to those of the file that it replaces; another group may do nothing with it."""
+    """Set the group and mode of a draft to those of the file that it replaces; any other group gets no access."""
     if not hasattr(os, "fchown"):  # Windows
         return
     mode = stat.S_IMODE(found.st_mode)
@@ -75,7 +75,7 @@ def _take_mode(descriptor: int, found: os.stat_result) -> None:
 
 
 def _replace(source: Path, target: Path) -> None:
-    # Windows refuses to replace a file while somebody, a virus scanner for one, has it open.
+    # Windows refuses to replace a file while another process, such as a virus scanner, has it open.
     for pause in _PAUSES:
         with suppress(PermissionError):
             source.replace(target)

@@ -1,29 +1,29 @@
 """The error tree: everything that kqlmi raises, and what an interrupt becomes.
 
 KqlmiError
-├── InputError                  what was typed or given is wrong; nothing was sent
+├── InputError                  invalid input; nothing was sent
 │   ├── PolicyError             a policy's JSON, an object ID, a usage
 │   └── CellError               a cell or a magic line
-├── NotConnectedError           no cluster to talk to
+├── NotConnectedError           no connection is open
 ├── MissingExtraError           an optional dependency is not installed
-├── SignInError                 no token could be had
-├── ConnectionFailedError       the cluster gave no answer
-│   └── RequestTimeoutError     …within the time given
-├── ResourceManagerError        Azure Resource Manager refused something, or gave no answer
-├── HistoryError                a change cannot be recorded, or a record not be read (kqlmi.history)
+├── SignInError                 no token was obtained
+├── ConnectionFailedError       the cluster did not answer
+│   └── RequestTimeoutError     …before the timeout
+├── ResourceManagerError        Azure Resource Manager refused a request, or did not answer
+├── HistoryError                a change cannot be recorded, or a record cannot be read (kqlmi.history)
 ├── ServiceError                the cluster answered with an error
 │   ├── UnauthorizedError       401: the token was not accepted
 │   ├── ForbiddenError          403: a Kusto role is missing
 │   ├── EndpointNotFoundError   404: no Kusto endpoint at this URL
-│   ├── AnswerError             what came is no answer of Kusto's, not whole, or not to what was asked
-│   ├── NoSuchPolicyError       there is no ManagedIdentity policy here, as far as the cluster tells
-│   └── ThrottledError          429
-├── IngestionError              an ingestion that failed, or of which nothing was heard; says which
-└── ApplyError                  a plan that did not go through; says what landed
+│   ├── AnswerError             the answer is not Kusto's, is incomplete, or does not match the request
+│   ├── NoSuchPolicyError       the cluster does not seem to support the ManagedIdentity policy
+│   └── ThrottledError          429: too many requests
+├── IngestionError              an ingestion failed, or no report of it arrived
+└── ApplyError                  a plan was not applied as a whole; its steps report what was applied
 
 KeyboardInterrupt
-└── RequestInterruptedError     an interrupt during a request; no KqlmiError, so that nothing that goes on after an
-                                error goes on after an interrupt
+└── RequestInterruptedError     an interrupt during a request; not a KqlmiError, so that code which continues after an
+                                error does not continue after an interrupt
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -32,31 +32,31 @@ from typing import Any, Final, Literal, TypedDict, Unpack
 
 from kqlmi.redaction import redacted, redacted_values
 
-# Answers by which a service says that it did nothing. A 5xx proves nothing.
+# Statuses with which a service reports that it did nothing. A 5xx proves nothing.
 _REFUSALS: Final = range(400, 500)
 _BASIC_PLANE: Final = 0xFFFF
 
 
 def is_refusal(status: int | None, *, own: bool) -> bool:
-    """Return whether an answer proves that a service refused a request: by its status, if the answer is the service's own.
+    """Check whether an answer proves that a service refused a request: a 4xx status in the service's ``own`` answer.
 
-    What stands on the way answers with any status, whether it passed the request on or not.
+    Proxies and gateways answer with any status, whether or not they passed the request on.
     """
     return own and status in _REFUSALS
 
 
 def printable(text: str) -> str:
-    """Return ``text`` for people: what would not show, or would change how the rest shows, is written as an escape."""
+    """Return ``text`` for display, with invisible and control characters written as escapes."""
     return "".join(char if char.isprintable() else _escape(char) for char in text)
 
 
 def _escape(char: str) -> str:
-    # Five digits behind a small u would read as an escape of four, and a digit.
+    # After a lowercase u, only four digits belong to the escape.
     return f"\\u{ord(char):04x}" if ord(char) <= _BASIC_PLANE else f"\\U{ord(char):08x}"
 
 
 class _Common(TypedDict, total=False):
-    """What every error may have beside its message."""
+    """The keyword arguments that every error accepts."""
 
     hint: str
     client_request_id: str
@@ -64,50 +64,50 @@ class _Common(TypedDict, total=False):
 
 
 class _Sentence(BaseException):
-    """One sentence that says what is wrong, and a hint that says what to do next.
+    """An error with one sentence that states what is wrong, and a hint that states what to do next.
 
-    ``client_request_id`` is that of the request that failed, by which it is found in ``.show commands-and-queries``;
-    empty where none was made. ``sent`` is False only where it certainly never left.
+    ``client_request_id`` identifies the failed request in ``.show commands-and-queries``; it is empty if no request was
+    made. ``sent`` is False only if the request certainly never left.
     """
 
     def __init__(self, message: str, *, hint: str = "", client_request_id: str = "", sent: bool = True) -> None:
-        """Keep ``message``, ``hint`` and the client request ID apart; ``str()`` joins them. None keeps what is a secret by its form."""
+        """Store ``message``, ``hint`` and the request ID separately, with recognisable secrets redacted; ``str()`` joins them."""
         self.message, self.hint = redacted(message), redacted(hint)
         super().__init__(self.message)
         self.client_request_id, self.sent = client_request_id, sent
 
     def forget(self, known: Iterable[str] = ()) -> None:
-        """Drop the errors that this one came from, whose text may repeat what was sent, and take out ``known`` secrets."""
+        """Drop the underlying errors, whose text may repeat what was sent, and redact ``known`` secrets."""
         self.__cause__ = self.__context__ = None
         self.message, self.hint = redacted(self.message, known), redacted(self.hint, known)
         self.args = (self.message,)
 
     def __str__(self) -> str:
-        """Give the sentence, the ID of a request that was sent, and the hint, on one line.
+        """Return the message, the ID of a request that was sent, and the hint, on one line.
 
-        What came from a cluster can neither break nor colour it. The hint ends it, so that what it says to type can be
+        Text from a cluster can neither break nor colour the line. The hint comes last, so that a command in it can be
         copied.
         """
         message = self.message.strip()
-        # A service's sentence need not end in a full stop; before a hint it does.
+        # A service's message may lack the full stop that a hint needs before it.
         stop = "." if self.hint and (message[-1:].isalnum() or message.endswith((")", "'"))) else ""
         request = f"[{self.client_request_id}]" if self.client_request_id and self.sent else ""
         return printable(" ".join(f"{message}{stop} {request} {self.hint}".split()))
 
     def _render_traceback_(self) -> list[str]:
-        """Give IPython one short line in place of a traceback."""
+        """Return one short line, which IPython shows instead of a traceback."""
         return [f"{type(self).__name__}: {self}"]
 
 
 class KqlmiError(_Sentence, Exception):
-    """The root of what kqlmi raises: a sentence, a hint, and the ID of the request that failed."""
+    """The base class of kqlmi's errors: a message, a hint, and the ID of the failed request."""
 
 
 class RequestInterruptedError(_Sentence, KeyboardInterrupt):
-    """An interrupt while a request ran.
+    """An interrupt during a request.
 
-    ``ended`` tells whether the cluster said that the query runs no longer. ``outcome`` is that of a policy command which
-    was read back: ``applied``, ``not applied`` or ``unknown``; empty for anything else.
+    ``ended`` is True if the cluster reported that the query no longer runs. ``outcome`` is that of a policy command whose
+    result was read back: ``applied``, ``not applied`` or ``unknown``; it is empty for any other request.
     """
 
     def __init__(self, message: str, *, ended: bool = False, outcome: str = "", **common: Unpack[_Common]) -> None:
@@ -116,15 +116,15 @@ class RequestInterruptedError(_Sentence, KeyboardInterrupt):
 
 
 class InputError(KqlmiError):
-    """What was typed or given is wrong, and nothing was sent."""
+    """Invalid input; nothing was sent."""
 
 
 class PolicyError(InputError):
-    """A policy's JSON, an object ID or a usage is wrong."""
+    """An invalid policy JSON, object ID or usage."""
 
 
 class CellError(InputError):
-    """A cell or a magic line is wrong."""
+    """An invalid cell or magic line."""
 
 
 class NotConnectedError(KqlmiError):
@@ -137,7 +137,7 @@ class MissingExtraError(KqlmiError):
 
 @contextmanager
 def require_extra(extra: str, message: str) -> Iterator[None]:
-    """Raise MissingExtraError where an import fails; in ``message``, ``{name}`` is the module that is missing."""
+    """Raise MissingExtraError if an import fails; ``{name}`` in ``message`` stands for the missing module."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -147,11 +147,11 @@ def require_extra(extra: str, message: str) -> Iterator[None]:
 
 
 class SignInError(KqlmiError):
-    """No token could be had."""
+    """No token was obtained."""
 
 
 class ConnectionFailedError(KqlmiError):
-    """The cluster gave no answer; where the failure is ``lasting``, it will meet every other request too."""
+    """The cluster did not answer; a ``lasting`` failure will affect every other request too."""
 
     def __init__(self, message: str, *, lasting: bool = False, **common: Unpack[_Common]) -> None:
         super().__init__(message, **common)
@@ -159,7 +159,7 @@ class ConnectionFailedError(KqlmiError):
 
 
 class RequestTimeoutError(ConnectionFailedError):
-    """The cluster gave no answer within the time given."""
+    """The cluster did not answer before the timeout."""
 
 
 class ServiceError(KqlmiError):
@@ -177,9 +177,10 @@ class ServiceError(KqlmiError):
         retry_after: float | None = None,
         **common: Unpack[_Common],
     ) -> None:
-        """Keep what the service said: code, exception type, HTTP status and permanence.
+        """Store what the service reported: code, exception type, HTTP status, and whether the error is permanent.
 
-        ``retry_after`` is in seconds, None where it did not say. ``details`` is what a local cluster adds for programs: which gate refused, for which identity and usage.
+        ``retry_after`` is in seconds, None if the service did not report it. ``details`` is what a local cluster adds for
+        programs: the gate that refused, the identity and the usage.
         """
         super().__init__(message, **common)
         self.code, self.type_name, self.status = code, type_name, status
@@ -188,26 +189,26 @@ class ServiceError(KqlmiError):
 
     @property
     def is_kustos(self) -> bool:
-        """Return whether Kusto itself wrote the error, and nothing in between."""
+        """Check whether Kusto itself wrote the error, and not a proxy or gateway."""
         return bool(self.code and self.type_name)
 
     def forget(self, known: Iterable[str] = ()) -> None:
-        """Take known secrets out of the details, too."""
+        """Redact known secrets in the details too."""
         super().forget(known)
         self.details = redacted_values(self.details, known)
 
 
 class UnauthorizedError(ServiceError):
-    """The cluster did not accept the token (401), and said so itself: by its error, or by asking for a bearer token."""
+    """The cluster did not accept the token (401), and reported that itself: with its error, or a request for a bearer token."""
 
     @property
     def is_kustos(self) -> bool:
-        """Return True: nothing else is raised as this."""
+        """Return True: only the cluster's own answers are raised as this error."""
         return True
 
 
 class ForbiddenError(ServiceError):
-    """The caller lacks a Kusto role (403), as the cluster itself says."""
+    """The caller lacks a Kusto role (403), as the cluster itself reports."""
 
 
 class EndpointNotFoundError(ServiceError):
@@ -215,31 +216,31 @@ class EndpointNotFoundError(ServiceError):
 
 
 class AnswerError(ServiceError):
-    """What came is no answer of Kusto's, not whole, or not an answer to what was asked; it proves nothing."""
+    """The answer is not Kusto's, is incomplete, or does not match the request; it proves nothing."""
 
 
 class NoSuchPolicyError(ServiceError):
-    """The cluster does not know the ManagedIdentity policy, as it seems from its refusal."""
+    """The cluster does not seem to support the ManagedIdentity policy, judging by its refusal."""
 
 
 class ThrottledError(ServiceError):
-    """The cluster asks to try later (429)."""
+    """The cluster asks to try again later (429)."""
 
 
 class IngestionError(KqlmiError):
-    """A file was queued and not ingested, or nothing was heard of it; ``ingestion`` is what is known of it."""
+    """A queued file was not ingested, or no report of it arrived; ``ingestion`` is what is known of it."""
 
     def __init__(self, message: str, *, ingestion: Any, hint: str = "") -> None:
-        """Keep what is known; its ``outcome`` is ``failed`` or ``unknown``."""
+        """Store ``ingestion``, whose ``outcome`` is ``failed`` or ``unknown``."""
         super().__init__(message, hint=hint)
         self.ingestion = ingestion
 
 
 class ResourceManagerError(KqlmiError):
-    """Azure Resource Manager refused something, or gave no answer.
+    """Azure Resource Manager refused a request, or did not answer.
 
-    ``status`` is the HTTP status, None where no answer came. ``nothing_happened`` is True only where that is certain,
-    ``ended`` only where an operation has ended with this failure.
+    ``status`` is the HTTP status, None if no answer came. ``nothing_happened`` is True only if that is certain,
+    ``ended`` only if an operation has ended with this failure.
     """
 
     ended = False
@@ -252,15 +253,15 @@ class ResourceManagerError(KqlmiError):
 
 
 Ended = Literal["applied", "partly applied", "not applied", "unknown"]
-"""How a change ended."""
+"""The outcome of a change."""
 
 
 class ApplyError(KqlmiError):
-    """A plan did not go through.
+    """A plan was not applied as a whole, or was interrupted.
 
-    ``outcome`` is ``partly applied``, ``not applied`` or ``unknown``, or ``applied`` where an interrupt came when all of
-    it had landed; ``steps`` are the step results, in order; ``entry`` is the ID of the history entry, empty where none
-    was made.
+    ``outcome`` is ``partly applied``, ``not applied`` or ``unknown``, or ``applied`` if an interrupt came after the whole
+    plan had been applied; ``steps`` are the step results, in order; ``entry`` is the ID of the history entry, empty if
+    there is none.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Secrets in text, known by their form or by the name before them, and written as asterisks."""
+"""The redaction of secrets in text, which are recognised by their form or by the name before them."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -6,22 +6,22 @@ from typing import Any, Final, NoReturn
 
 HIDDEN: Final = "****"
 
-# A shorter one is nobody's secret, and would be found in any sentence.
+# A shorter string is not a secret, and would be found in any sentence.
 _SHORTEST: Final = 4
-# So many characters in a row of a known secret are taken for a piece of it, as errors quote pieces of what was sent.
+# A run of this many characters of a known secret is redacted, because errors quote pieces of what was sent.
 _PIECE: Final = 10
 _LONGEST: Final = 4096
 _IS: Final = r"""(?:\\*["'])?\s*(?:[:=]|%3D)\s*(?:\\*["'])?"""
 _FLAGS: Final = re.IGNORECASE | re.VERBOSE
 _RUN: Final = re.compile(r"""[^\s'"]+""")
-# What stands behind a host is a port, and no password.
+# A number after a host is a port, not a password.
 _PASSWORD: Final = re.compile(
     r"""(?P<keep>\w://[^\s/:@'"]*:)(?P<secret>(?!\d{1,5}(?:[/?\#\s'"]|$))[^\s'"]+)@""", _FLAGS
 )
 _PATTERNS: Final = tuple(
     pattern if isinstance(pattern, re.Pattern) else re.compile(pattern, _FLAGS)
     for pattern in (
-        # In a connection string these may hold blanks.
+        # In a connection string these may contain spaces.
         rf"""(?P<keep>(?:password|pwd|awscredentials){_IS})
         (?P<secret>(?<=")[^"]+|(?<=')[^']+|[^"'&;\r\n}}\\]+)""",
         rf"""(?P<keep>(?:\bsig|(?:account|shared_?access|shared|app|application[ ]|api[_-]?|function[_-]?)key
@@ -30,7 +30,7 @@ _PATTERNS: Final = tuple(
         _PASSWORD,
         r"""(?P<keep>\bhttps?://)(?P<secret>[^\s/:@'"?\#]+)@""",
         r"(?P<keep>)(?P<secret>\beyJ[\w-]*\.[\w-]*(?:\.[\w-]*)?)",
-        # Sentences speak of a bearer token, too.
+        # A sentence may mention a bearer token without containing one.
         r"(?P<keep>\bBearer\s+)(?P<secret>(?=[\w.~+/=-]*\d|[\w.~+/=-]{20})[\w.~+/=-]{4,})",
         # The keys of storage and Cosmos DB accounts, and of event hubs; the secrets of applications in Entra ID.
         r"""(?P<keep>)(?P<secret>(?<![\w+/])(?:(?:[A-Za-z0-9+/]|%2[BF]){86}(?:==|%3D%3D)
@@ -41,12 +41,12 @@ _PATTERNS: Final = tuple(
 
 
 def redacted(text: str, known: Iterable[str] = ()) -> str:
-    """Give a text with asterisks for what is a secret by its form or its name, and for pieces of the ``known`` ones."""
+    """Return a text with recognisable secrets, and pieces of the ``known`` ones, replaced with asterisks."""
     return _swept(_without_pieces(text, [one for one in known if len(one) >= _SHORTEST]), lambda _: None)
 
 
 def secrets_in(text: str) -> frozenset[str]:
-    """Give what is a secret in a text by its form or its name."""
+    """Return the secrets in a text that are recognisable by their form or their name."""
     found: list[str] = []
     _swept(text, found.append)
     return frozenset(found) - {HIDDEN}
@@ -58,7 +58,7 @@ def _swept(text: str, note: Callable[[str], None]) -> str:
         return f"{found['keep']}{HIDDEN}{found[0][found.end('secret') - found.start() :]}"
 
     def hide_passwords(run: re.Match[str]) -> str:
-        # Only up to the last @: the rest holds no password, and would be read to its end from each host in it.
+        # Only up to the last @: the rest contains no password, and would be scanned to its end from each host in it.
         before, at, rest = run[0].rpartition("@")
         return _PASSWORD.sub(hide, before + at) + rest
 
@@ -86,12 +86,12 @@ def _without_pieces(text: str, known: Iterable[str]) -> str:
 
 
 def is_secret(text: str) -> bool:
-    """Tell whether a text holds what is a secret by its form or its name."""
+    """Check whether a text contains a secret that is recognisable by its form or its name."""
     return bool(secrets_in(text))
 
 
 def redacted_values(value: Any, known: Iterable[str] = ()) -> Any:
-    """Give JSON, its texts redacted."""
+    """Return JSON with its strings redacted."""
     match value:
         case str():
             return redacted(value, known)
@@ -104,7 +104,7 @@ def redacted_values(value: Any, known: Iterable[str] = ()) -> Any:
 
 
 class Secret(str):
-    """A text that is used as any other, and that no repr shows, no ``dataclasses.asdict`` gives and no pickle holds."""
+    """A string that is not exposed by its repr, by ``dataclasses.asdict`` or by pickle."""
 
     __slots__ = ()
 
@@ -112,8 +112,8 @@ class Secret(str):
         return repr(HIDDEN)
 
     def __deepcopy__(self, memo: Any) -> str:
-        """Give asterisks, which is what ``asdict`` takes for a value."""
+        """Return asterisks: ``asdict`` copies values with this method."""
         return HIDDEN
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
-        raise TypeError("A secret cannot be pickled: sign in again where it is needed.")
+        raise TypeError("A secret cannot be pickled. Sign in again in the other process.")

@@ -490,7 +490,7 @@ def test_a_refused_piped_command_is_not_credited_with_another_writers_change(
     text = commands.alter_merge(FIRST, Policy.empty().grant(loader, "All"))
     with pytest.raises(ServiceError) as caught:
         session.run(f"{text} | project Nothing")
-    assert ("changed all the same" in str(caught.value)) == lands
+    assert ("changed nevertheless" in str(caught.value)) == lands
     assert session.recorded().entries[-1].outcome == ("applied" if lands else "not applied")
     assert len(grants(session, FIRST)) == 1 + lands
 
@@ -632,7 +632,7 @@ def test_an_interrupt_while_the_history_is_written_hides_no_outcome(
         assert caught.value.outcome == ("applied" if landed else "not applied")
     else:
         with pytest.raises(
-            RequestInterruptedError, match="was carried out" if landed else "not carried out"
+            RequestInterruptedError, match="but the command was run" if landed else "was not run"
         ) as interrupt:
             session.run(plan.steps[0].command)
         assert interrupt.value.outcome == ("applied" if landed else "not applied")
@@ -685,6 +685,6 @@ def test_a_script_that_failed_and_cannot_be_read_back_is_not_taken_for_one_that_
     with monkeypatch.context() as patch:
         patch.setattr(KustoConnection, "execute", failing)
         text = f".execute database script with (ThrowOnErrors=true) <|\n{grant}\n.drop table Nothing"
-        with pytest.raises(ServiceError, match=r"Look before you send it again: \.show database"):
+        with pytest.raises(ServiceError, match=r"Check before you send it again: \.show database"):
             session.run(text, "First")
     assert [entry.outcome for entry in session.recorded().entries] == ["unknown"]

@@ -33,7 +33,7 @@ PLAIN = [
     "abfss://files@acct.dfs.core.windows.net/a.csv",
     "http://127.0.0.1:8080/x@y",
     "https://host:443",
-    "Look at AZURE_TENANT_ID, AZURE_CLIENT_ID, and AZURE_CLIENT_SECRET or AZURE_CLIENT_CERTIFICATE_PATH.",
+    "Check AZURE_TENANT_ID, AZURE_CLIENT_ID, and AZURE_CLIENT_SECRET or AZURE_CLIENT_CERTIFICATE_PATH.",
     "AADSTS7000215: Invalid client secret provided.",
     'Authentication="Active Directory Managed Identity";User Id=c0c0c0c0-0000-4000-8000-c0c0c0c0c0c0',
     "The session needs a token: sign in. The password is not known.",

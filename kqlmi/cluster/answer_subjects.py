@@ -1,11 +1,11 @@
-"""What the answer of a policy command says that it is about."""
+"""The subject of a policy command's answer: the cluster, or the database that it names."""
 
 from typing import Final
 
 from kqlmi.cluster.protocol.table import Table
 from kqlmi.model.entities import Scope
 
-# The other documented policies, without underscores; how each is called in an answer is not documented.
+# The other documented policies, without underscores; their names in answers are not documented.
 _OTHERS: Final = """
 autodelete caching callout capacity encoding extenttagsretention ingestionbatching ingestiontime merge mirroring
 multidatabaseadmins partitioning queryacceleration queryweakconsistency requestclassification restrictedviewaccess
@@ -14,16 +14,16 @@ retention rowlevelsecurity roworder sandbox sharding shardsgrouping streaminging
 
 
 class UnknownNameWarning(UserWarning):
-    """An answer names what it is about in a form that is not known."""
+    """An answer names its subject in an unknown form."""
 
 
 def entity_name(answer: Table) -> str:
-    """Return the name in the first row of a policy command's answer, out of its brackets and quotes."""
+    """Return the name in the first row of a policy command's answer, without its brackets and quotes."""
     return _readings(_first(answer, "EntityName"))[-1]
 
 
 def _readings(name: str) -> tuple[str, ...]:
-    """Return what a name may stand for: itself, and what is in its brackets, and what is in the quotes there."""
+    """Return the possible readings of a name: as written, without its brackets, and then without its quotes."""
     found = [name]
     for first, last in ("[]", "''", '""'):
         inside = found[-1][1:-1]
@@ -33,9 +33,9 @@ def _readings(name: str) -> tuple[str, ...]:
 
 
 def is_about(answer: Table, scope: Scope) -> bool | None:
-    """Return whether the first row of a policy command's answer is about a scope; None where that cannot be told.
+    """Check whether the first row of a policy command's answer is about a scope; None if that cannot be determined.
 
-    The documentation has the database's name in brackets as EntityName, and nothing for the cluster.
+    In the documentation, EntityName is the database's name in brackets, and empty for the cluster.
     """
     kind, policy = _first(answer, "EntityType").casefold(), _first(answer, "PolicyName").casefold()
     wanted = "cluster" if scope.is_cluster else "database"

@@ -1,4 +1,4 @@
-"""The cloud of a cluster, as its endpoint tells it."""
+"""The cloud of a cluster, as its endpoint reports it."""
 
 from urllib.parse import urlsplit
 
@@ -7,10 +7,10 @@ from kqlmi.errors import SignInError
 
 
 def login_endpoint(url: str) -> str:
-    """Give the authority of a cluster's cloud, by its metadata; an endpoint without metadata is the public cloud's.
+    """Return the authority of a cluster's cloud from its metadata; an endpoint without metadata is in the public cloud.
 
     Raises:
-        SignInError: The endpoint does not tell.
+        SignInError: The endpoint does not report one.
     """
     import requests
     from azure.kusto.data._cloud_settings import CloudSettings
@@ -20,9 +20,9 @@ def login_endpoint(url: str) -> str:
     with requests.Session() as session:
         session.trust_env = parts.hostname not in LOOPBACK
         try:
-            # Asked once for each cluster: the client asks the same.
+            # The SDK caches this for each cluster, and its client needs it too.
             return str(CloudSettings.get_cloud_info_for_cluster(url, session=session).login_endpoint)
         except (KustoError, LookupError, TypeError, ValueError) as error:
             raise SignInError(
-                f"{parts.netloc} does not tell where to sign in.", hint="Is this the URL of a cluster?"
+                f"{parts.netloc} does not report where to sign in.", hint="Check that this is the URL of a cluster."
             ) from error

@@ -1,4 +1,4 @@
-"""One method between kqlmi and a cluster: execute a command or query and give its table."""
+"""The connection to a cluster: one method that executes a command or query and returns its table."""
 
 import uuid
 from dataclasses import dataclass
@@ -25,29 +25,29 @@ DEFAULT_TIMEOUT: Final = 240.0
 _LONGEST: Final = 3600.0
 # The client waits this much longer than the server, so that the server's own "timed out" arrives.
 _GRACE: Final = timedelta(seconds=10)
-_LOOK: Final = "Whether it was carried out is not known: look before you send it again."
+_CHECK: Final = "It may have been run. Check before you send it again."
 
 
 class Connection(Protocol):
-    """What sends text to a cluster."""
+    """The interface for sending text to a cluster."""
 
     def execute(
         self, text: str, database: str | None = None, *, timeout: float | None = None, client_request_id: str = ""
     ) -> Table:
-        """Execute one command or query and return its first result table, with the others behind it."""
+        """Execute one command or query and return its first result table, with the others in ``others``."""
 
     def close(self) -> None:
-        """Release what the connection holds; it cannot be used afterwards."""
+        """Release the connection's resources; it cannot be used afterwards."""
 
 
 def new_client_request_id() -> str:
-    """Return an ID by which a request is found in ``.show commands-and-queries`` and ``.show journal``."""
+    """Return a new ID that identifies a request in ``.show commands-and-queries`` and ``.show journal``."""
     return f"kqlmi;{uuid.uuid4()}"
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a cluster is, and how to sign in; ``ingest_url`` is empty where it is not known."""
+    """The URLs of a cluster, and the way to sign in; ``ingest_url`` is empty if it is not known."""
 
     query_url: str
     sign_in: SignIn
@@ -55,17 +55,20 @@ class Target:
 
 
 def refuse_plain_http(url: str, sign_in: SignIn) -> None:
-    """Refuse to sign in over plain http, but to this machine."""
+    """Raise InputError if a token would be sent over plain http to another machine."""
     parts = urlsplit(url)
     if parts.scheme == "http" and parts.hostname not in LOOPBACK and sign_in.mode != "none":
-        raise InputError("A token is sent over https only.", hint=f"Write https://{parts.netloc}.")
+        raise InputError(
+            f"{parts.netloc} would get a token over plain http; tokens are sent over https only.",
+            hint=f"Use https://{parts.netloc}.",
+        )
 
 
 class KustoConnection:
-    """A connection over azure-kusto-data; safe to use from several threads.
+    """A connection over azure-kusto-data, safe to use from several threads.
 
-    ``timeout`` is in seconds and becomes the server's own deadline for each request, one hour at most; a request that is
-    sent again keeps to it as a whole. ``retrying`` decides about that.
+    ``timeout`` is in seconds and becomes the server's own deadline for each request, one hour at most; it covers all
+    attempts to send the request. ``retrying`` decides when to send one again.
     """
 
     def __init__(
@@ -76,12 +79,12 @@ class KustoConnection:
         read_only: bool = False,
         retrying: Retrying | None = None,
     ) -> None:
-        """Make the client; nothing is sent yet."""
+        """Create the client; nothing is sent yet."""
         parts = urlsplit(target.query_url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise InputError(
                 f"{target.query_url!r} is not the URL of a cluster.",
-                hint="Write https://<cluster>.<region>.kusto.windows.net, or local.",
+                hint="Use https://<cluster>.<region>.kusto.windows.net, or local.",
             )
         refuse_plain_http(target.query_url, target.sign_in)
         server_deadline(timeout)
@@ -92,15 +95,16 @@ class KustoConnection:
     def execute(
         self, text: str, database: str | None = None, *, timeout: float | None = None, client_request_id: str = ""
     ) -> Table:
-        """Execute one command or query and return its first result table, with the others behind it.
+        """Execute one command or query and return its first result table, with the others in ``others``.
 
-        The text is sent byte for byte; a Statement is not parsed again. Its first token decides between management and query.
+        The text is sent byte for byte; a Statement is not parsed again. Its first token decides whether it is sent to the
+        management or to the query endpoint.
 
         Raises:
-            SignInError: No token could be had.
+            SignInError: No token was obtained.
             ConnectionFailedError: No answer came; RequestTimeoutError if time ran out.
             ServiceError: The cluster answered with an error.
-            RequestInterruptedError: It was interrupted; a query was then asked to end.
+            RequestInterruptedError: The request was interrupted; the cluster was asked to cancel a query.
         """
         statement, request = Statement.parse(text), client_request_id or new_client_request_id()
         seconds = self._timeout if timeout is None else timeout
@@ -109,9 +113,9 @@ class KustoConnection:
             return self._retrying.send(statement, lambda left: self._send(statement, database, request, left), seconds)
         except (ConnectionFailedError, ServiceError) as error:
             if statement.is_write and not nothing_happened(error):
-                error.hint = f"{error.hint} {_LOOK}".strip()
+                error.hint = f"{error.hint} {_CHECK}".strip()
             elif isinstance(error, ConnectionFailedError) and error.sent:
-                error.hint = "It changes nothing: try again."
+                error.hint = "The request changes nothing. Try again."
             raise
         except KeyboardInterrupt:
             raise interrupted(
@@ -124,7 +128,7 @@ class KustoConnection:
             self._left.discard(request)
 
     def close(self) -> None:
-        """Close the client, and then the credential, which others may have used as well."""
+        """Close the client, and then the credential, which other clients may have used too."""
         self._client.close()
         self._target.sign_in.close()
 
@@ -146,9 +150,11 @@ class KustoConnection:
 
 
 def server_deadline(seconds: object) -> timedelta:
-    """Return seconds as a deadline that a server takes; InputError if they are none."""
+    """Return a timeout in seconds as the server's deadline; InputError if the server does not accept it."""
     if not isinstance(seconds, int | float) or not 0 < seconds <= _LONGEST:
-        raise InputError(f"A timeout of {seconds!r} seconds is not possible.", hint="Give up to 3600 seconds.")
+        raise InputError(
+            f"{seconds!r} seconds is not a valid timeout.", hint="Use more than 0, and at most 3600 seconds."
+        )
     return timedelta(seconds=seconds)
 
 
@@ -156,7 +162,7 @@ def _client(target: Target) -> "KustoClient":
     from azure.kusto.data import KustoClient, KustoConnectionStringBuilder
 
     class Client(KustoClient):
-        """The SDK's client, which by itself overlooks errors in an answer and tables behind the first, and loses the body of others."""
+        """The SDK's client, without its habits of ignoring errors and further tables in an answer, and dropping error bodies."""
 
         _client_server_delta = _GRACE
 
@@ -169,14 +175,14 @@ def _client(target: Target) -> "KustoClient":
             raise RefusedError(words[3]) from words[0]
 
     client = Client(connection_string(KustoConnectionStringBuilder, target))
-    # A proxy or a netrc file of the environment has no business with a request to this machine.
+    # A proxy or a netrc file of the environment must not affect requests to this machine.
     client._session.trust_env = urlsplit(target.query_url).hostname not in LOOPBACK  # noqa: SLF001
     watch(client._session)  # noqa: SLF001
     return client
 
 
 def connection_string(builder: "type[KustoConnectionStringBuilder]", target: Target) -> "KustoConnectionStringBuilder":
-    """Return the SDK's description of a target's query URL, and of how to sign in there."""
+    """Return the SDK's connection string for a target's query URL and sign-in."""
     from kqlmi import __version__
 
     if target.sign_in.token is not None:
@@ -184,7 +190,7 @@ def connection_string(builder: "type[KustoConnectionStringBuilder]", target: Tar
     elif target.sign_in.credential is not None:
         made = builder.with_azure_token_credential(target.query_url, target.sign_in.for_cluster)
     else:
-        # Without anything further, the client sends no credentials; its own way of saying so takes plain http only.
+        # A builder on its own sends no credentials; the SDK's explicit option for that accepts plain http only.
         made = builder(target.query_url)
     made._set_connector_details("kqlmi", __version__, send_user=False)  # noqa: SLF001
     return made

@@ -12,21 +12,21 @@ _FOLLOWING = "readonlyfollowing"
 
 
 def names(answer: Table) -> tuple[str, ...]:
-    """Give the names of the databases, in the answer's order."""
+    """Return the names of the databases, in the answer's order."""
     return tuple(map(str, answer.column("DatabaseName")))
 
 
 def following(answer: Table) -> frozenset[Scope]:
-    """Give the databases that follow a leader on another cluster, as far as the answer tells."""
+    """Return the databases that follow a leader on another cluster; empty if the answer has no access modes."""
     modes = answer.column("DatabaseAccessMode") if answer.has("DatabaseAccessMode") else ()
     listed = zip(names(answer), modes, strict=False)
     return frozenset(Scope.database(name) for name, mode in listed if str(mode).casefold() == _FOLLOWING)
 
 
 def database_ids(connection: Connection, scopes: Iterable[Scope]) -> Mapping[Scope, str] | None:
-    """Read the databases' own IDs, empty where the cluster gives none.
+    """Read the databases' IDs, which are empty if the cluster does not report them.
 
-    None where the databases cannot be listed; nothing is read, and None returned, where no scope is a database.
+    Return None if the databases cannot be listed, and, without reading anything, if no scope is a database.
     """
     if all(scope.is_cluster for scope in scopes):
         return None

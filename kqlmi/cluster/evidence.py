@@ -1,4 +1,4 @@
-"""What a cluster's own records tell about other writers of a policy."""
+"""The evidence in a cluster's own records about other writers of a policy."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -19,11 +19,11 @@ _COMMANDS = ".show commands-and-queries | where StartedOn > ago(10m)"
 
 @dataclass(frozen=True, slots=True)
 class Overwritten:
-    """Changes of another writer that an ``.alter`` or ``.delete`` took back.
+    """Changes of another writer that an ``.alter`` or ``.delete`` overwrote.
 
-    ``granted`` and ``revoked`` are what the other had granted and revoked, ``written`` and ``dropped`` the properties that
-    nobody knows. Where only the other's command is known and not its effect, all are empty and ``command`` holds it.
-    ``principal`` may be empty.
+    ``granted`` and ``revoked`` are the grants that the other writer had added and removed, ``written`` and ``dropped`` the
+    unrecognised properties. If only the other's command is known and not its effect, all four are empty and ``command``
+    contains it. ``principal`` may be empty.
     """
 
     scope: Scope
@@ -38,13 +38,13 @@ class Overwritten:
 def overwritten_by(
     connection: Connection, scope: Scope, client_request_id: str, before: Policy | None, window: float
 ) -> Overwritten | None:
-    """Tell whether the write ``client_request_id`` replaced something else than ``before``.
+    """Return the change that the write ``client_request_id`` overwrote; None if it replaced ``before``.
 
     ``window`` is the time in seconds from the read of ``before`` to the end of the write. The records are evidence
     when present and never proof of absence: the journal is documented as not contractual.
 
     Raises:
-        KqlmiError: Neither the journal nor the list of commands shows the write, so nothing can be said.
+        KqlmiError: Neither the journal nor the list of commands shows the write, so nothing is known.
     """
     try:
         return _by_journal(connection.execute(_JOURNAL, scope.name), scope, client_request_id, before)
@@ -53,14 +53,14 @@ def overwritten_by(
 
 
 def last_writer(connection: Connection, scope: Scope, policy: Policy | None) -> str:
-    """Return who left ``policy`` in a scope, and when, by the journal; empty where it does not tell."""
+    """Return who left ``policy`` in a scope, and when, according to the journal; empty if it does not show that."""
     found = state_of(as_read(policy))
     writers = [f"{one.principal} at {one.time}" for one in policy_writes(connection, scope) if one.left == found]
     return writers[-1] if writers else ""
 
 
 def policy_writes(connection: Connection, scope: Scope) -> "tuple[Write, ...]":
-    """Return the writes of a scope's policy that the journal shows, the oldest first; none where it cannot be read."""
+    """Return the writes of a scope's policy in the journal, the oldest first; empty if it cannot be read."""
     try:
         writes = _writes(connection.execute(_WRITES, scope.name))
         return tuple(one for one in writes if database_key(one.database) == database_key(scope.name or ""))
@@ -69,7 +69,7 @@ def policy_writes(connection: Connection, scope: Scope) -> "tuple[Write, ...]":
 
 
 def is_anothers(writes: "Sequence[Write]", own: Collection[str], policy: Policy | None) -> bool:
-    """Check whether the last of a scope's ``writes`` left ``policy``, and none of them is of the ``own`` requests."""
+    """Check whether the last of a scope's ``writes`` left ``policy``, and none of them is one of the ``own`` requests."""
     if not writes or any(one.request in own for one in writes):
         return False
     return writes[-1].left == state_of(as_read(policy))
@@ -89,7 +89,7 @@ class Write(NamedTuple):
 
     @property
     def left(self) -> State | None:
-        """The policy's state after it; None where the journal does not write the policy as one."""
+        """The policy's state after the write; None if the journal's text is not a policy."""
         return _state(self.updated)
 
 
@@ -106,7 +106,7 @@ _COLUMNS = (
 
 
 def _writes(journal: Table) -> list[Write]:
-    """Return the rows of the journal that policy commands left, the oldest first."""
+    """Return the journal's rows about policy commands, the oldest first."""
     rows = (Write(*(str(value or "") for value in row)) for row in zip(*map(journal.column, _COLUMNS), strict=True))
     return sorted((row for row in rows if Statement(row.command).policy_writes), key=lambda write: write.time)
 
@@ -121,7 +121,7 @@ def _by_journal(journal: Table, scope: Scope, own: str, before: Policy | None) -
         raise ServiceError("The journal does not show what the write replaced.")
     if found == were:
         return None
-    # Another database may hold the same, and a later write may have left the same once more.
+    # Another database may have the same policy, and a later write may have restored it.
     others = (one for one in writes[: writes.index(mine)] if (one.database, one.entity) == (mine.database, mine.entity))
     writers = [one.principal for one in others if one.updated == mine.original]
     (grants, properties, _), (granted, had, _) = found, were
@@ -140,12 +140,12 @@ def _by_commands(listed: Table, scope: Scope, own: str, window: float) -> Overwr
 
     names = ["ClientActivityId", "Text", "Database", "StartedOn", "LastUpdatedOn", "State", "User"]
     if not all(map(listed.has, names)):
-        raise ServiceError("The list of commands has other columns than are documented.")
+        raise ServiceError("The list of commands lacks documented columns.")
     frame = listed.to_dataframe()[names]
     mine = frame[frame.ClientActivityId == own]
     if mine.empty:
         raise ServiceError("The list of commands does not show the write.")
-    # When a command was carried out is not told, only when it began and ended: what overlaps may have come between.
+    # The list shows when a command began and ended, not when it took effect: any that overlaps may have come in between.
     others = frame[
         (frame.ClientActivityId != own)
         & (frame.State != "Failed")
@@ -160,7 +160,7 @@ def _by_commands(listed: Table, scope: Scope, own: str, window: float) -> Overwr
 
 
 def _state(text: str) -> State | None:
-    """Return the state of a policy in the journal; None where it is not written as one."""
+    """Return the state of a policy in the journal; None if the text is not a policy."""
     try:
         return state_of(Policy.parse(text))
     except PolicyError:

@@ -1,4 +1,4 @@
-"""Queued ingestion: a blob is sent through azure-kusto-ingest, and what the cluster reports of it is read."""
+"""Queued ingestion: sending a blob through azure-kusto-ingest, and reading the cluster's reports of it."""
 
 import base64
 import binascii
@@ -22,23 +22,23 @@ from kqlmi.redaction import redacted
 
 Outcome = Literal["queued", "succeeded", "failed", "unknown"]
 
-# Each request to the ingestion endpoint; by itself the client waits for an hour.
+# For each request to the ingestion endpoint; the client's default is an hour.
 _DEADLINE: Final = timedelta(seconds=60)
 _QUEUES: Final = 3
-"""So many queues are tried, as by the SDK."""
+"""The number of queues that are tried, as in the SDK."""
 _MOST: Final = 32
-"""So many messages a queue shows to whoever peeks."""
+"""The number of messages that one peek at a queue can return."""
 _DETAILS: Final = 2000
 _LOGGING_URLS: Final = ("urllib3.connectionpool", "urllib3.util.retry")
 
 
 @dataclass(frozen=True, slots=True)
 class Ingestion:
-    """What is known of a blob that was sent.
+    """An ingestion of a blob, with what is known of it.
 
-    ``outcome`` is ``queued`` as long as nobody looked, and ``unknown`` where nothing was heard in time. ``source_id`` is
-    the ingestion's own; ``operation_id``, ``error_code``, ``details`` and ``may_retry`` are as the cluster reported them.
-    How many rows there were is not reported.
+    ``outcome`` is ``queued`` until a report is read, and ``unknown`` if none arrived in time. ``source_id`` identifies
+    the ingestion; ``operation_id``, ``error_code``, ``details`` and ``may_retry`` are as the cluster reported them. The
+    number of rows is not reported.
     """
 
     blob: Blob
@@ -53,11 +53,11 @@ class Ingestion:
 
     def __str__(self) -> str:
         if self.outcome == "queued":
-            return "Not followed."
+            return "Queued; the result was not awaited."
         return f"Ingested into {printable(self.database)}.{printable(self.table)}, operation {printable(self.operation_id)}."
 
     def reported(self, outcome: Outcome, report: Mapping[str, Any]) -> "Ingestion":
-        """Give what is known with a message of a status queue."""
+        """Return the ingestion with the report in a message of a status queue."""
         retry = report.get("ShouldRetry")
         return replace(
             self,
@@ -70,17 +70,17 @@ class Ingestion:
 
 
 class IngestClient:
-    """Sends blobs to the ingestion endpoint of a target, and peeks at the status queues that it names.
+    """A client that sends blobs to the ingestion endpoint of a target, and peeks at the status queues that it names.
 
-    The queues belong to everybody who ingests into the cluster, so nothing is taken out of them. ``sent`` is what is
-    known of the last blob: ``queued``, or ``unknown`` from when its message may have left; else None.
+    The queues are shared by everyone who ingests into the cluster, so no message is removed from them. ``sent`` is the
+    ingestion of the last blob: ``queued``, or ``unknown`` once its message may have left; otherwise None.
     """
 
     def __init__(self, target: Target) -> None:
-        """Make the client; nothing is sent yet.
+        """Create the client; nothing is sent yet.
 
         Raises:
-            InputError: Where the cluster ingests is not known, or a token would go over plain http.
+            InputError: The ingestion endpoint is not known, or would get a token that is not meant for it.
             MissingExtraError: azure-kusto-ingest is not installed.
         """
         with require_extra("azure", "Ingestion needs azure-kusto-ingest."):
@@ -90,23 +90,23 @@ class IngestClient:
         self._target = _at_ingestion(target)
         builder = connection_string(KustoConnectionStringBuilder, self._target)
         self._client = QueuedIngestClient(builder, auto_correct_endpoint=False)
-        self._manager: Any = self._client._resource_manager  # noqa: SLF001 - it has no deadline of its own to set
+        self._manager: Any = self._client._resource_manager  # noqa: SLF001 - its deadline has no public setting
         kusto: Any = self._manager._kusto_client  # noqa: SLF001
         kusto._mgmt_default_timeout = _DEADLINE  # noqa: SLF001
         watch(kusto._session)  # noqa: SLF001
         self.sent: Ingestion | None = None
         self._proxies: dict[str, Any] | None = None
         if urlsplit(self._target.query_url).hostname in LOOPBACK:
-            # A proxy of the environment has no business with a request to this machine.
+            # A proxy of the environment must not affect requests to this machine.
             kusto._session.trust_env = False  # noqa: SLF001
             self._proxies = {"http": None, "https": None}
-        # One of its own, which the end of another client does not remove.
+        # Each client has its own filter, so that closing another client does not remove it.
         self._filter = partial(_without_signature)
         status = KustoIngestStatusQueues(self._client)
         self._status: dict[Outcome, Any] = {"succeeded": status.success, "failed": status.failure}
 
     def __enter__(self) -> Self:
-        """Give the client itself; until it is closed, no log shows the signature of a queue."""
+        """Return the client; until it is closed, no log shows the signature of a queue."""
         for name in _LOGGING_URLS:
             logging.getLogger(name).addFilter(self._filter)
         return self
@@ -120,11 +120,11 @@ class IngestClient:
     def send(
         self, ingestion: Ingestion, *, data_format: str, mapping: str = "", ignore_first_record: bool = False
     ) -> Ingestion:
-        """Queue a blob, and give what is known then: ``unknown`` where the answer of the queue was lost.
+        """Queue a blob, and return its ingestion: ``queued``, or ``unknown`` if the queue's answer was lost.
 
         Raises:
-            ConnectionFailedError: Endpoint or queues cannot be reached; nothing was sent.
-            ServiceError: The cluster or the queue refused it.
+            ConnectionFailedError: The endpoint or the queues cannot be reached; nothing was sent.
+            ServiceError: The cluster or the queue refused the request.
         """
         from azure.kusto.data import DataFormat
         from azure.kusto.ingest import IngestionProperties, ReportLevel, ReportMethod
@@ -143,7 +143,7 @@ class IngestClient:
         self._require_reachable(found)
         message, refusal = self._message(ingestion, properties, authorization), None
         for queue in found[:_QUEUES]:
-            # Set before the message leaves, for whoever interrupts it.
+            # Set before the message leaves, in case of an interrupt.
             self.sent = replace(ingestion, outcome="unknown")
             refusal = queues.post(queue, message, self._proxies)
             self._manager.report_resource_usage_result(queue.storage_account_name, refusal is None)
@@ -153,16 +153,16 @@ class IngestClient:
             if not queues.is_refused(refusal):
                 return self.sent
             self.sent = None
-        # Raised here and not where it was caught: the text of the cause holds the signature of the queue.
+        # Raised here, without its cause, because the cause's text contains the signature of the queue.
         status = getattr(refusal, "status_code", None)
         if status is None:
             raise _unreachable(found)
         raise ServiceError(
-            f"The ingestion queue did not take the message (status {status}).", hint="Try again.", status=status
+            f"The ingestion queue refused the message (status {status}).", hint="Try again.", status=status
         )
 
     def _resources(self) -> tuple[list[Any], str]:
-        """Give the queues, the best first, and what a message carries to say who asks."""
+        """Return the queues, the best first, and the authorization context that a message contains."""
         try:
             with (
                 passage(_DEADLINE.total_seconds(), lambda: None) as on_its_way,
@@ -170,7 +170,7 @@ class IngestClient:
             ):
                 return self._manager.get_ingestion_queues(), self._manager.get_authorization_context()
         except ConnectionFailedError as error:
-            # Whatever became of this request, it asks, and queues nothing.
+            # Whatever the outcome of this request, it queues nothing.
             error.sent, error.hint = False, "Nothing was queued. Check the URL and the network, and try again."
             raise
 
@@ -178,14 +178,14 @@ class IngestClient:
         from azure.kusto.ingest import BlobDescriptor
         from azure.kusto.ingest.ingestion_blob_info import IngestionBlobInfo
 
-        # The size is not known without reading the blob, and 0 says so.
+        # The size is not known without reading the blob; 0 means unknown.
         descriptor = BlobDescriptor(str(ingestion.blob), size=0, source_id=ingestion.source_id)
         client = self._client
         names = client.application_for_tracing, client.client_version_for_tracing
         return str(IngestionBlobInfo(descriptor, properties, authorization, *names).to_json())
 
     def report(self, ingestion: Ingestion) -> Ingestion | None:
-        """Give what is reported of an ingestion; None where nothing is, or the reports cannot be read just now."""
+        """Return an ingestion with its report; None if there is no report, or the reports cannot be read now."""
         from azure.core.exceptions import AzureError
 
         for outcome, status in self._status.items():
@@ -201,12 +201,13 @@ class IngestClient:
         return None
 
     def _require_reachable(self, found: list[Any]) -> None:
-        """Refuse where none of the first queues answers at all; that a queue may not be read is an answer, too."""
+        """Raise an error if none of the first queues answers at all; a refusal to read a queue is an answer too."""
         from azure.core.exceptions import HttpResponseError, ServiceRequestError, ServiceResponseError
 
         if not found:
             raise ServiceError(
-                f"{urlsplit(self._target.query_url).netloc} names no ingestion queue.", hint="Nothing was sent."
+                f"{urlsplit(self._target.query_url).netloc} does not name an ingestion queue.",
+                hint="Nothing was sent. Check the ingestion URL.",
             )
         for queue in found[:_QUEUES]:
             try:
@@ -222,38 +223,38 @@ class IngestClient:
 def _unreachable(found: list[Any]) -> ConnectionFailedError:
     return ConnectionFailedError(
         f"The ingestion queue at {printable(found[0].parsed.netloc)} cannot be reached.",
-        hint="Nothing was sent. A firewall may allow the cluster and not its storage queues.",
+        hint="Nothing was sent. A firewall may allow the cluster but block its storage queues.",
         sent=False,
     )
 
 
 def _without_signature(record: logging.LogRecord) -> bool:
-    """Take signatures out of what urllib3 logs of a URL."""
+    """Redact the signatures in the URLs that urllib3 logs."""
     if isinstance(record.args, tuple):
         record.args = tuple(redacted(str(one)) if not isinstance(one, int | float) else one for one in record.args)
     return True
 
 
 def _at_ingestion(target: Target) -> Target:
-    """Give the ingestion endpoint as a target of its own."""
+    """Return the ingestion endpoint as a separate target."""
     if not urlsplit(target.ingest_url).hostname:
         raise InputError(
-            "Where the cluster takes in files is not known.",
-            hint="Connect with --ingest-url, or by the cluster's name.",
+            "The ingestion endpoint of the cluster is not known.",
+            hint="Connect with --ingest-url https://ingest-<cluster>.<region>.kusto.windows.net.",
         )
     refuse_plain_http(target.ingest_url, target.sign_in)
     own, there = (urlsplit(url).hostname or "" for url in (target.query_url, target.ingest_url))
     local = own in LOOPBACK and there in LOOPBACK
     if target.sign_in.token is not None and not local and there not in {own, f"ingest-{own}"}:
         raise InputError(
-            f"The token was given for {own}, and does not go to {there}. Nothing was sent.",
-            hint="Sign in another way, as with --auth azure-cli.",
+            f"The token was given for {own} and is not sent to {there}. Nothing was sent.",
+            hint="Sign in another way, for example with --auth azure-cli.",
         )
     return Target(target.ingest_url, target.sign_in)
 
 
 def _read(content: str) -> dict[str, Any]:
-    """Give a message of a status queue, JSON in base64 or as such; one that is neither says nothing."""
+    """Return the content of a status queue's message, which is JSON, in base64 or not; empty if it is neither."""
     try:
         text = base64.b64decode(content, validate=True).decode()
     except (binascii.Error, ValueError):

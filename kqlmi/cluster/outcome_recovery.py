@@ -1,4 +1,4 @@
-"""What became of a policy command whose answer is missing, read back from the policy itself."""
+"""The recovery of a policy command's outcome from the policy itself, when its answer is missing."""
 
 import time
 from collections.abc import Callable
@@ -26,24 +26,24 @@ class Awaited(Protocol):
 
     @property
     def scope(self) -> Scope:
-        """Return the scope whose policy it changes."""
+        """The scope whose policy it changes."""
 
     @property
     def before(self) -> Policy | None:
-        """Return the policy that it must find."""
+        """The policy that it must find."""
 
     @property
     def after(self) -> Policy | None:
-        """Return the policy that it is to leave."""
+        """The policy that it should leave."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """What became of one step.
+    """The result of one step.
 
-    ``policy`` is what the scope held after it, where that is known. ``overwritten`` is another writer's change that the
-    step took back. ``unseen`` is the time in seconds in which such a write could not be ruled out; None where the
-    cluster's journal rules it out, or where the command overwrites nothing.
+    ``policy`` is the scope's policy after it, if that is known. ``overwritten`` is another writer's change that the step
+    overwrote. ``unseen`` is the time in seconds for which such a write cannot be ruled out; None if the cluster's records
+    rule it out, or if the command overwrites nothing.
     """
 
     step: Awaited
@@ -55,15 +55,15 @@ class StepResult:
 
 
 def shows(step: Awaited) -> bool:
-    """Check whether the policy can show that a command was run: whether it changes anything."""
+    """Check whether the policy can show that a command was run, which it can if the command changes anything."""
     return _state(step.before) != _state(step.after)
 
 
 def is_at(step: Awaited, state: Policy | None, found: Policy | None) -> bool:
-    """Check whether the policy that was found is that before or after a step, up to the first thing that the step changes.
+    """Check whether ``found`` equals ``state``, a step's policy before or after, up to the first aspect that the step changes.
 
-    That are the grants, the properties that nobody knows, the identities, or whether there is a policy at all. Where one
-    before it is otherwise, somebody else has written too, and the change may be theirs.
+    The aspects are, in order, the grants, the unrecognised properties, the identities, and whether there is a policy at
+    all. If an earlier aspect differs, another writer was active too, and the change may be theirs.
     """
     found = marked_as(found, step.before, step.after)
     changes = (place for place, one in enumerate(_state(step.before)) if one != _state(step.after)[place])
@@ -73,25 +73,25 @@ def is_at(step: Awaited, state: Policy | None, found: Policy | None) -> bool:
 
 
 def as_found(items: frozenset[tuple[str, ...]], policy: Policy | None) -> frozenset[tuple[str, ...]]:
-    """Return grants, or what else begins with an identity, with the system identity's GUID as ``system``.
+    """Return grants, or other tuples that begin with an identity, with the system identity's GUID replaced by ``system``.
 
-    The policy that came back tells whose it is.
+    The policy that the cluster returned shows whether a GUID is the system identity's.
     """
     same = {entry.object_id: entry.identity for entry in (policy.entries if policy else ())}
     return frozenset((same.get(ObjectId(who), who), *rest) for who, *rest in items)
 
 
 def _state(policy: Policy | None, found: Policy | None = None) -> tuple[object, ...]:
-    """Return what a policy holds, and whether there is one, with the identities as in one that was found."""
+    """Return the contents of a policy, and whether there is one, with the identities written as in ``found``."""
     grants, properties, identities = state_of(policy)
     parts = (grants, properties, frozenset((who,) for who in identities))
     return (*(as_found(part, found) for part in parts), policy is None)
 
 
 def after_interrupt(connection: Connection, step: Awaited, request: str) -> StepResult:
-    """Read back after an interrupt, for some seconds at most; the next interrupt ends it.
+    """Read the policy back after an interrupt, for a few seconds at most; the next interrupt ends it.
 
-    The old state proves nothing while the command may still arrive: only where the cluster lists it as ended.
+    The old state proves nothing while the command may still arrive, that is, until the cluster lists it as ended.
     """
     until = time.monotonic() + _AFTER_INTERRUPT
     return read_back(connection, step, request, until, lambda: _has_ended(connection, step.scope, request))
@@ -104,16 +104,16 @@ def read_back(
     until: float | None = None,
     proves: Callable[[], bool] = lambda: False,
 ) -> StepResult:
-    """Read back until the truth shows or time is over; where it ``proves``, the old state means not applied.
+    """Read the policy back until the outcome is clear, or until a time; if ``proves()``, the old state means not applied.
 
-    Without a time it reads once: after a timeout, the request may still be on its way, where no deadline runs for it yet.
+    Without a time, read once: after a timeout, the request may still be on its way, with no deadline running for it yet.
     """
     found = StepResult(step, "unknown", client_request_id=request)
     with suppress(KeyboardInterrupt):
         while True:
             over = until is None or time.monotonic() >= until
             with suppress(KqlmiError):
-                # Asked before the read: what lands while it runs is not in it.
+                # Called before the read, which does not show a write that arrives while it runs.
                 late = proves()
                 policy = marked_as(read_policy(connection, step.scope), step.before, step.after)
                 found = replace(found, outcome=_outcome(connection, found, policy, late=late), policy=policy)
@@ -128,7 +128,7 @@ def _outcome(connection: Connection, asked: StepResult, policy: Policy | None, *
     landed = is_at(step, step.after, policy)
     if landed and not is_anothers(policy_writes(connection, step.scope), own, policy):
         return "applied"
-    # What another one left, whom the journal credits with it, says as little as what stood there before.
+    # The new state, if the journal shows that another writer left it, proves as little as the old one.
     return "not applied" if late and (landed or is_at(step, step.before, policy)) else "unknown"
 
 

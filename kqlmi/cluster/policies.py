@@ -1,4 +1,4 @@
-"""The policies of a cluster as its answers hold them."""
+"""The policies of a cluster, read from its answers."""
 
 import warnings
 from collections.abc import Iterable, Mapping
@@ -24,17 +24,17 @@ from kqlmi.model.policy.policy import Policy, Snapshot
 
 @dataclass(frozen=True, slots=True)
 class Policies:
-    """Policies that were read, and of each scope that could not be, what stood against it: a refusal, or no answer."""
+    """Policies that were read, and the error of each scope whose policy could not be read: a refusal, or no answer."""
 
     snapshot: Snapshot
     refused: Mapping[Scope, KqlmiError]
 
     @property
     def permitted(self) -> Snapshot:
-        """Return the policies that were read, if no other one lacks for want of an answer.
+        """Return the policies that were read, if the cluster answered for every other scope.
 
         Raises:
-            ConnectionFailedError: One does, so that what is said of the rest may be wrong.
+            ConnectionFailedError: It did not, so conclusions from the other policies may be wrong.
         """
         for error in self.refused.values():
             if isinstance(error, ConnectionFailedError):
@@ -43,41 +43,41 @@ class Policies:
 
 
 def holds_policy(answer: Table) -> bool:
-    """Return whether an answer has the columns of a policy command's."""
+    """Check whether an answer has the columns of a policy command's answer."""
     return answer.has("EntityName") and (answer.has("Policy") or answer.has("Policies"))
 
 
 def policy_of(answer: Table) -> Policy | None:
-    """Return the policy in the answer of a policy command; None where there is none.
+    """Return the policy in the answer of a policy command; None if there is none.
 
     The documentation calls the column Policies, the grammar calls it Policy: both are read.
 
     Raises:
-        AnswerError: It is not the one record that such a command returns, or its policy cannot be read.
+        AnswerError: The answer is not the one record that such a command returns, or its policy cannot be read.
     """
     if not holds_policy(answer) or len(answer) != 1:
         raise AnswerError(
-            f"The answer is not that of a policy command: {len(answer)} rows of"
+            f"The answer is not that of a policy command: it has {len(answer)} rows and the columns"
             f" {', '.join(column.name for column in answer.columns)}."
         )
     value = answer.column("Policy", "Policies")[0]
     if value is not None and not isinstance(value, str):
-        raise AnswerError("The answer holds a policy that is not text.", hint="Look at it with --raw.")
+        raise AnswerError("The answer contains a policy that is not text.", hint="Use --raw to see it.")
     try:
         return Policy.parse(value)
     except PolicyError as error:
-        raise AnswerError(f"The policy in the answer cannot be understood: {error.message}", hint=error.hint) from error
+        raise AnswerError(f"The policy in the answer is not valid: {error.message}", hint=error.hint) from error
 
 
 def written_policy(answer: Table, scope: Scope) -> Policy | None:
-    """Return the policy in the answer of a command that writes that of a scope.
+    """Return the policy in the answer of a command that writes the policy of a scope.
 
     Raises:
-        AnswerError: It is no such answer, or is not certainly about the scope: read the policy instead.
+        AnswerError: The answer is not that of such a command, or not certainly about the scope: read the policy instead.
     """
     policy = policy_of(answer)
     if not is_about(answer, scope):
-        raise AnswerError(f"The answer is not about the policy of the {scope}, as far as can be told.")
+        raise AnswerError(f"The answer does not seem to be about the policy of the {scope}.")
     return policy
 
 
@@ -85,7 +85,7 @@ def read_policy(connection: Connection, scope: Scope) -> Policy | None:
     """Read the policy of one scope.
 
     Raises:
-        AnswerError: What came is not the policy of the scope, or cannot be understood.
+        AnswerError: The answer is not about the policy of the scope, or its policy is not valid.
     """
     try:
         answer = connection.execute(commands.show(scope), scope.name)
@@ -101,11 +101,11 @@ def read_policy(connection: Connection, scope: Scope) -> Policy | None:
         raise AnswerError(
             f"The policy of the {scope} could not be read. The answer is about"
             f" {f'the database {printable(name)}' if name else 'another policy'}.",
-            hint="Is there a proxy or a cache in between?",
+            hint="Check for a proxy or a cache in between.",
         )
     if not called:
         warnings.warn(
-            f"The answer about the {scope} names it {name!r}, a form that kqlmi does not know.",
+            f"The answer about the {scope} names it {name!r}, which kqlmi does not recognise.",
             UnknownNameWarning,
             stacklevel=2,
         )
@@ -113,7 +113,7 @@ def read_policy(connection: Connection, scope: Scope) -> Policy | None:
 
 
 def _called(connection: Connection, name: str) -> frozenset[Scope]:
-    """Return the database that a name names, by its name and its pretty name; empty if there is none."""
+    """Return the database with a name, once by its name and once by its pretty name; empty if there is none."""
     listed = connection.execute(".show databases")
     names = listed.column("DatabaseName")
     pretty = listed.column("PrettyName") if listed.has("PrettyName") else [None] * len(names)
@@ -124,16 +124,16 @@ def _called(connection: Connection, name: str) -> frozenset[Scope]:
 
 
 def no_such_policy(error: ServiceError) -> NoSuchPolicyError | None:
-    """Return what the refusal of a well-formed policy command seems to mean, where it is one of its syntax; otherwise None.
+    """Return the error for a cluster without this policy, if it refused a well-formed policy command for its syntax.
 
-    What a cluster without this policy answers is not published: that one which does not know a command calls it a fault
-    of syntax is inferred, so that its own words are kept.
+    The answer of such a cluster is not published: that it reports the unknown command as a syntax error is inferred, so
+    its own message is kept. Return None for any other refusal.
     """
     if error.code != "BadRequest_SyntaxError":
         return None
     return NoSuchPolicyError(
-        f"It seems that the cluster does not know the ManagedIdentity policy: {error.message}",
-        hint="The documentation gives it to Azure Data Explorer alone: a free cluster and an Eventhouse have none.",
+        f"The cluster does not seem to support the ManagedIdentity policy: {error.message}",
+        hint="The documentation lists it for Azure Data Explorer only: a free cluster or an Eventhouse does not have it.",
         code=error.code,
         type_name=error.type_name,
         status=error.status,
@@ -143,11 +143,11 @@ def no_such_policy(error: ServiceError) -> NoSuchPolicyError | None:
 
 
 def read_policies(connection: Connection, scopes: Iterable[Scope], progress: Progress = unseen) -> Policies:
-    """Read several policies at a time; give those that could be read, and what stood against each other one.
+    """Read several policies at a time; return those that could be read, and the errors of the others.
 
     Raises:
-        ConnectionFailedError: The cluster does not answer for any scope; with many, for none of the first few.
-        NoSuchPolicyError: It knows no such policy.
+        ConnectionFailedError: The cluster does not answer for any scope; of many, for any of the first few.
+        NoSuchPolicyError: The cluster does not seem to support the policy.
     """
     wanted = list(dict.fromkeys(scopes))
 
@@ -168,6 +168,6 @@ def _policy_or_error(connection: Connection, scope: Scope) -> Policy | KqlmiErro
     try:
         return read_policy(connection, scope)
     except NoSuchPolicyError:
-        raise  # once is enough
+        raise  # every scope would fail in the same way
     except (ConnectionFailedError, ServiceError) as error:
         return error

@@ -1,4 +1,4 @@
-"""A storage queue of ingestion: opened for a short time, and a message put into it once."""
+"""The storage queues of ingestion: clients with short timeouts, and messages that are sent once."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,13 +9,13 @@ from kqlmi.errors import is_refusal
 if TYPE_CHECKING:
     from azure.storage.queue import QueueClient
 
-# In seconds; by itself the client waits for 80.
+# In seconds; the client's default is 80.
 _BOUNDS: Final[dict[str, Any]] = {"retry_total": 0, "connection_timeout": 5, "read_timeout": 20}
 
 
 @contextmanager
 def opened(queue: Any, proxies: Mapping[str, Any] | None) -> Iterator["QueueClient"]:
-    """Give a client of a queue that sends each request once, and does not wait for long."""
+    """Yield a client of a queue that sends each request once, with short timeouts."""
     from azure.storage.queue import QueueServiceClient, TextBase64EncodePolicy
 
     with (
@@ -26,7 +26,7 @@ def opened(queue: Any, proxies: Mapping[str, Any] | None) -> Iterator["QueueClie
 
 
 def post(queue: Any, message: str, proxies: Mapping[str, Any] | None) -> Exception | None:
-    """Put a message into a queue, and give what went wrong, whose text may hold the signature of the queue."""
+    """Send a message to a queue, and return the error, if any, whose text may contain the signature of the queue."""
     try:
         with opened(queue, proxies) as client:
             client.send_message(message)
@@ -36,14 +36,14 @@ def post(queue: Any, message: str, proxies: Mapping[str, Any] | None) -> Excepti
 
 
 def is_refused(cause: BaseException) -> bool:
-    """Tell whether an error proves that a queue did not take a message: it never left, or the storage refused it."""
+    """Check whether an error proves that a queue did not take a message: it never left, or the storage refused it."""
     import requests
     from azure.core.exceptions import HttpResponseError, ServiceRequestError
     from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
     if isinstance(cause, HttpResponseError):
-        # What stands on the way answers too, whether it passed the message on or not: then the storage's code is missing.
+        # A proxy or gateway may answer too, whether or not it passed the message on, but without the storage's error code.
         return is_refusal(cause.status_code, own=bool(getattr(cause, "error_code", "")))
-    # The class alone proves nothing: where TLS breaks while the answer is read, it is the same.
+    # The class alone proves nothing: it is also raised if TLS breaks while the answer is read.
     inner = cause.inner_exception if isinstance(cause, ServiceRequestError) else None
     return isinstance(inner, NewConnectionError | ConnectTimeoutError | requests.ConnectTimeout)

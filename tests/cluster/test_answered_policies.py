@@ -108,7 +108,7 @@ def test_an_answer_about_a_database_is_not_one_about_the_cluster(answer: Table) 
 @pytest.mark.parametrize("entity", ["https://there/Sales", "[c].[Sales]"])
 def test_an_unknown_form_is_noted_and_read_but_does_not_answer_a_write(entity: str) -> None:
     answer = five(entity, "Database")
-    with pytest.warns(UnknownNameWarning, match="a form that kqlmi does not know"):
+    with pytest.warns(UnknownNameWarning, match="which kqlmi does not recognise"):
         assert read_policy(Answering(answer), SALES) == EMPTY
     with pytest.raises(AnswerError):
         written_policy(answer, SALES)

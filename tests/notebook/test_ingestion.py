@@ -48,7 +48,7 @@ def test_a_line_ingests_as_an_identity_and_reports_the_request_and_the_outcome(
     assert ingested.startswith("Ingested into Samples.Lines, operation ")
     assert notebook.run("%%kqlmi\nLines").values.tolist() == [["north", 1]]
     notebook.run(f"{line} --wait 0")
-    assert capsys.readouterr().out.endswith("Not followed.\n")
+    assert capsys.readouterr().out.endswith("Queued; the result was not awaited.\n")
     with pytest.raises(IngestionError, match="there is no blob"):
         notebook.run(f"%kqlmi ingest {DATA}/none.csv;managed_identity={loader} into Lines")
 

@@ -143,7 +143,7 @@ def an_error_in_a_frame_that_closes_an_answer(scene: Scene) -> None:
         scene.call(session.run, f"print h'{scene.secrets.password()}'")
 
 
-@row("that is not Kusto's")
+@row("is not Kusto's, or is incomplete")
 def an_answer_that_is_not_whole_and_repeats_the_token(scene: Scene) -> None:
     with (
         echo(200, lambda request: {"headers": dict(request.headers)}) as url,
@@ -228,7 +228,7 @@ def the_signatures_of_the_queues_of_a_cluster(scene: Scene) -> None:
     scene.watch.value(scene.session.ingest(f"{DATA}/a.csv", "R", identity="loader", wait=0))
 
 
-@row("did not take the message")
+@row("refused the message")
 def the_signature_of_a_queue_that_refuses(scene: Scene) -> None:
     scene.connect(f"--ingest-url {scene.cluster.ingest_url}")
     for url in (f"{scene.cluster.ingest_url}/kqlmi-ingest", "http://127.0.0.1:1/q"):
@@ -323,7 +323,7 @@ def a_panel_whose_resource_manager_repeats_its_token(scene: Scene) -> None:
                 panel.close()
 
 
-@row("Azure Resource Manager does not")
+@row("Azure Resource Manager did not")
 def lines_that_a_resource_manager_refuses_with_its_token(scene: Scene) -> None:
     magics: Any = scene.shell.magics_manager.registry["KqlMagics"]
     for status in (401, 403, 404, 409, 500):

@@ -40,7 +40,7 @@ def a_client_secret_and_a_cluster_that_tells_no_authority(scene: Scene) -> None:
         scene.fails(f"%kqlmi connect http://127.0.0.1:{port} --auth service-principal")
 
 
-@row("no authority that kqlmi knows")
+@row("is not a known authority")
 def an_authority_whose_address_holds_a_password(scene: Scene) -> None:
     scene.application(scene.secrets.client_secret())
     with scene.endpoint() as running:
@@ -58,7 +58,7 @@ def a_certificate_with_its_password(scene: Scene) -> None:
     scene.signs_in("service-principal")
 
 
-@row("Signing in by service-principal failed")
+@row("Signing in with service-principal failed")
 def a_certificate_with_a_wrong_password(scene: Scene) -> None:
     scene.application()
     file = Entra("").write_certificate(scene.given / "certificate.pem", scene.secrets.password())
@@ -67,7 +67,7 @@ def a_certificate_with_a_wrong_password(scene: Scene) -> None:
     scene.is_refused("service-principal")
 
 
-@row("Signing in by service-principal failed")
+@row("Signing in with service-principal failed")
 def a_certificate_file_that_is_broken(scene: Scene) -> None:
     scene.application()
     file = scene.given / "certificate.pem"
@@ -137,14 +137,14 @@ def what_the_azure_cli_answers(scene: Scene) -> None:
     scene.signs_in("azure-cli")
 
 
-@row("Signing in by azure-cli failed")
+@row("Signing in with azure-cli failed")
 def what_the_azure_cli_complains_of(scene: Scene) -> None:
     message = f"AADSTS1: the refresh_token={scene.secrets.password()} of {scene.secrets.token()} is not valid."
     AzureCli(scene.folder / "bin", "").say("", error=message)
     scene.is_refused("azure-cli")
 
 
-@row("Signing in by azure-cli failed")
+@row("Signing in with azure-cli failed")
 def an_answer_of_the_azure_cli_that_is_broken(scene: Scene) -> None:
     AzureCli(scene.folder / "bin", "").say(f'{{"accessToken": "{scene.secrets.password()}", "expiresOn": "never"}}')
     scene.is_refused("azure-cli")
@@ -165,7 +165,7 @@ class _Repeating(Machine):
         return Answer(401, {"statusCode": 401, "message": f"You sent {dict(request.headers)}."})
 
 
-@row("Signing in by managed-identity failed")
+@row("Signing in with managed-identity failed")
 def the_header_of_app_service_that_is_refused_and_repeated(scene: Scene) -> None:
     with machine.app_service(_Repeating("")) as running:
         scene.patch.setenv("IDENTITY_ENDPOINT", running.url)
@@ -199,18 +199,18 @@ def a_token_that_python_gives(scene: Scene) -> None:
             scene.watch.value(one)
 
 
-@row("no header can carry")
+@row("that an HTTP header cannot contain")
 def a_token_that_no_header_can_carry(scene: Scene) -> None:
     scene.call(kqlmi.connect, scene.cluster.url, token=f"{scene.secrets.password()}\n{scene.secrets.password()}")
 
 
-@row("takes no --tenant")
+@row("does not accept --tenant")
 def a_token_beside_an_option_that_has_no_effect(scene: Scene) -> None:
     scene.patch.setenv("KQLMI_TOKEN", scene.secrets.token())
     scene.is_refused("token", "--tenant contoso.com")
 
 
-@row("is sent over https only")
+@row("are sent over https only")
 def a_token_for_a_cluster_without_https(scene: Scene) -> None:
     scene.call(kqlmi.connect, "http://mycluster.westeurope.kusto.windows.net", token=scene.secrets.token())
 
@@ -239,7 +239,7 @@ def a_credential_whose_repr_shows_its_token(scene: Scene) -> None:
             scene.watch.value(one)
 
 
-@row("Signing in by _Own failed")
+@row("Signing in with _Own failed")
 def a_credential_whose_error_and_cause_show_its_secret(scene: Scene) -> None:
     own = _Own("", scene.secrets.client_secret())
     with kqlmi.connect(scene.cluster.url, credential=own) as session:

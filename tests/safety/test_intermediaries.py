@@ -242,9 +242,9 @@ class Bench:
             self.session.run(plan.steps[0].command, timeout=1)
         except KqlmiError as error:
             says = error.hint
-            if says.startswith("The policy was changed all the same"):
+            if says.startswith("The policy was changed nevertheless"):
                 return "applied"
-            return "unknown" if "look before" in says.casefold() else "not applied"
+            return "unknown" if "check before" in says.casefold() else "not applied"
         return "applied"
 
 

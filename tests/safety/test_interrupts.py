@@ -114,7 +114,7 @@ def test_an_interrupted_query_is_cancelled_on_the_cluster(
 
 def test_without_confirmation_by_the_cluster_a_query_is_not_called_cancelled(proxy: Proxy, session: Session) -> None:
     on_text(proxy, "print 1", hang)
-    with pytest.raises(RequestInterruptedError, match=r"not known.*Look: \.show running queries") as caught:
+    with pytest.raises(RequestInterruptedError, match=r"not known.*Check with: \.show running queries") as caught:
         session.run("print 1")
     assert not caught.value.ended
 
@@ -173,7 +173,7 @@ def test_an_interrupted_policy_command_that_landed_is_reported_as_applied(
     proxy: Proxy, session: Session, plain: Plain
 ) -> None:
     on_text(proxy, ".alter-merge", land)
-    with pytest.raises(RequestInterruptedError, match=r"but the command was carried out.*undo") as caught:
+    with pytest.raises(RequestInterruptedError, match=r"but the command was run.*undo") as caught:
         session.run(GRANT)
     assert caught.value.outcome == "applied"
     assert session.recorded().entries[-1].outcome == "applied"
@@ -192,7 +192,7 @@ def test_an_interrupted_policy_command_without_visible_effect_is_unknown_until_i
         exchange.forward()
 
     on_text(proxy, ".alter-merge", late)
-    with pytest.raises(RequestInterruptedError, match=r"not known.*Look before .*: \.show cluster policy") as caught:
+    with pytest.raises(RequestInterruptedError, match=r"not known.*Check before .*: \.show cluster policy") as caught:
         session.run(GRANT)
     assert caught.value.outcome == "unknown"
     assert session.recorded().entries[-1].outcome == "unknown"
@@ -211,7 +211,7 @@ def test_an_interrupted_policy_command_that_the_cluster_refused_is_not_applied(
     token = cluster.token_for("database admin", database="First")
     with (
         kqlmi.connect(proxy.url, token=token, database="First") as session,
-        pytest.raises(RequestInterruptedError, match="was not carried out") as caught,
+        pytest.raises(RequestInterruptedError, match="was not run") as caught,
     ):
         session.run(GRANT.replace("cluster", "database First"))
     assert caught.value.outcome == "not applied"

@@ -129,7 +129,8 @@ def test_a_cluster_without_the_policy_is_reported_in_one_sentence() -> None:
     session = Session("there", Elsewhere(refusal), history=False)
     for ask in (session.read, lambda: session.run(".show cluster policy managed_identity")):
         with pytest.raises(
-            NoSuchPolicyError, match=r"It seems that .*: Syntax error.*a free cluster and an Eventhouse have none"
+            NoSuchPolicyError,
+            match=r"does not seem to support .*: Syntax error.*a free cluster or an Eventhouse does not have it",
         ):
             ask()
 

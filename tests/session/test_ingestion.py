@@ -240,7 +240,7 @@ def test_the_credential_of_the_session_stays_open(cluster: LocalCluster) -> None
     ("queue", "error", "says"),
     [
         ("http://127.0.0.1:1/q?sig=PLANTED", ConnectionFailedError, "127.0.0.1:1 cannot be reached"),
-        ("{0}/kqlmi-ingest?sig=PLANTED", ServiceError, "did not take the message (status 403)"),
+        ("{0}/kqlmi-ingest?sig=PLANTED", ServiceError, "refused the message (status 403)"),
     ],
 )
 def test_a_failing_queue_is_reported_at_once_without_its_signature(

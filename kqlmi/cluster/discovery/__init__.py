@@ -1,1 +1,1 @@
-"""What a cluster shows of where identities are really used."""
+"""The discovery of where identities are actually used, from what a cluster shows."""

@@ -1,4 +1,4 @@
-"""What a cluster shows of where identities are really used."""
+"""The discovery of identities' uses: every source is read, and their needs are combined."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -25,12 +25,12 @@ from kqlmi.model.uses.needs import (
 
 _SCRIPT: Final = ".show database schema as csl script"
 _NO_ARM: Final = Source(
-    DATA_CONNECTIONS, "", "not read", detail="no Kusto command lists them, and Azure Resource Manager was not asked"
+    DATA_CONNECTIONS, "", "not read", detail="no Kusto command lists them, and Azure Resource Manager was not queried"
 )
 
 
 def discover(connection: Connection, progress: Progress = unseen) -> Discovery:
-    """Return what the caller may see of the use of identities; what may not be read is named and does not fail the rest.
+    """Return the uses of identities that the caller may see; a source that cannot be read is named, and the rest is read.
 
     Raises:
         KqlmiError: The databases cannot be listed.
@@ -71,7 +71,7 @@ def _externals(answers: Mapping[str, Table | KqlmiError]) -> dict[Scope, dict[st
 
 
 def _read(row: SourceCommand, answer: Table | KqlmiError, place: Place) -> tuple[Source, list[Found]]:
-    """Return what became of a source, and what it shows."""
+    """Return the outcome of reading a source, and what it shows."""
     items: list[Found] = []
     if isinstance(answer, Table):
         try:
@@ -86,7 +86,7 @@ def _read(row: SourceCommand, answer: Table | KqlmiError, place: Place) -> tuple
 
 
 def _with(discovery: Discovery, shown: list[Found], repeated: list[Found]) -> Discovery:
-    """Put together what was found; what is only repeated counts where nothing else shows it."""
+    """Combine what was found; a repeated need counts only if nothing else shows it."""
     own = {scope: scope for scope in discovery.databases}
     first, more = (
         [replace(one, scope=own[one.scope]) for one in found if isinstance(one, Need) and one.scope in own]

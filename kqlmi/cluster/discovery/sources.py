@@ -1,4 +1,4 @@
-"""The commands that show where identities are used: one row each, with what is read out of its answer."""
+"""The commands that show where identities are used: one row each, with the function that reads its answer."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -21,22 +21,22 @@ _REQUESTS: Final = (
     " | where Text contains 'managed' or Text contains '***' or Text contains 'export'"
     " | summarize Times = count() by Text, Database, State"
 )
-_DAYS_30: Final = "the last 30 days; without the role of an admin or monitor, the caller's own only"
+_DAYS_30: Final = "the last 30 days; only the caller's own, unless the caller is an admin or monitor"
 _GUID: Final = re.compile(
     r"identity\b.{0,80}?\b([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})\b", re.IGNORECASE | re.DOTALL
 )
 _BRACKETED: Final = re.compile(r"\[([^\]]*)\]")
-# Columns, properties and literals that are no names: these may hold secrets.
+# The start of columns, properties or literals that are not names: these may contain secrets.
 _BEFORE_VALUES: Final = re.compile(r"\(|(?<!\[)[\"'](?!\])|```|~~~")
 _INVALID: Final = "BadRequest_InvalidManagedIdentity"
 
 
 @dataclass(frozen=True, slots=True)
 class SourceCommand:
-    """A command that shows uses; ``read`` takes them from its answer.
+    """A command that shows uses; ``read`` yields them from its answer.
 
-    ``command`` is sent, with the database's name in place of ``{}``; it is asked once for each database unless
-    ``everywhere``. A ``repeats`` row shows what others show better, and counts where they are silent.
+    ``command`` is sent, with the database's name instead of ``{}``, once for each database unless ``everywhere``. A
+    ``repeats`` row shows what other rows show better, and counts only for what they do not show.
     """
 
     name: str
@@ -109,14 +109,12 @@ def _exports(answer: Table, place: Place) -> Iterator[Found]:
         if not identity and place.external(table).impersonates:
             yield Gap(scope, what, (place.evidence(f"{what} to external table {table}, which impersonates", state),))
         elif not identity and not place.has_script:
-            says = (
-                f"{what}, of which only the script of the database, which was not read, shows the identity for certain"
-            )
+            says = f"{what}, whose identity only the database's script, which was not read, shows for certain"
             yield Need(None, "AutomatedFlows", scope, (place.evidence(says, state, inferred=True),))
 
 
 def _identity(properties: Any) -> str:
-    """Return the identity in ExportProperties: how its key is spelt is not documented."""
+    """Return the identity in ExportProperties; the spelling of its key is not documented."""
     for item in uses.objects(properties):
         for key, value in item.items():
             if key.casefold().replace("_", "") == "managedidentity" and value:

@@ -1,4 +1,4 @@
-"""The needs that stand in a cluster's texts: definitions, policies, and requests that ran."""
+"""The needs in a cluster's texts: definitions, policies, and requests that ran."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -15,14 +15,14 @@ from kqlmi.model.uses.queryflows import Use
 from kqlmi.model.uses.references import Reference, named_by
 from kqlmi.redaction import redacted
 
-# The commands that use an identity themselves; every other command defines what the other sources show as it is now.
-_CARRY_OUT: Final = frozenset({"append", "export", "ingest", "list", "set"})
+# The commands that use an identity themselves; the others only define what other sources show in its current state.
+_USERS: Final = frozenset({"append", "export", "ingest", "list", "set"})
 _MASK: Final = "***"
 
 
 @dataclass(frozen=True, slots=True)
 class External:
-    """An external table: the identities that its connection strings name, and whether it goes by ``;impersonate``."""
+    """An external table: the identities that its connection strings name, and whether it uses ``;impersonate``."""
 
     identities: tuple[str | None, ...] = ()
     impersonates: bool = False
@@ -30,10 +30,10 @@ class External:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where an answer comes from, and what was read before it.
+    """The source of an answer, with what was read before it.
 
-    ``externals`` are the external tables of each database by name; ``has_script`` tells that the database's script
-    was read as well.
+    ``externals`` are the external tables of each database by name; ``has_script`` is whether the database's script was
+    read as well.
     """
 
     source: str
@@ -43,20 +43,20 @@ class Place:
     has_script: bool = True
 
     def evidence(self, says: str, state: State = "standing", *, inferred: bool = False) -> Evidence:
-        """Return what this source says."""
+        """Return a statement as evidence from this source."""
         return Evidence(self.source, redacted(says), self.window, state, inferred)
 
     def at(self, database: str) -> "Place":
-        """Return the place in a database."""
+        """Return the same place in another database."""
         return replace(self, database=database)
 
     def external(self, table: str) -> External:
-        """Return an external table; one that was not read has nothing."""
+        """Return an external table; one that was not read is empty."""
         return self.externals.get(Scope.database(self.database), {}).get(table, External())
 
 
 def uses(text: str, place: Place, what: str, state: State = "standing") -> Iterator[Need]:
-    """Yield the needs of a text that ``what`` names, in the database of a place."""
+    """Yield the needs of a text, which ``what`` describes, in the database of a place."""
     yield from _needs(Statement.parse(text).references, text, place, what, state)
 
 
@@ -67,7 +67,7 @@ def _needs(listed: Iterable[Reference], text: str, place: Place, what: str, stat
         says = f"{what} ({found.workflow.title})"
         if found.identity is None:
             masked = _MASK in text[found.start : found.end]
-            says += ", by an identity that is masked" if masked else ", by an identity that the text does not tell"
+            says += ", with a masked identity" if masked else ", with an identity that the text does not show"
         evidence = place.evidence(says, state, inferred=found.workflow.sure != "documented")
         yield Need(found.identity, found.workflow.usage, Scope.database(found.database or place.database), (evidence,))
 
@@ -75,29 +75,29 @@ def _needs(listed: Iterable[Reference], text: str, place: Place, what: str, stat
 def external_table(name: str, kind: str, strings: list[str], place: Place) -> Iterator[Need]:
     """Yield the needs of an external table.
 
-    A string that shows no way to sign in tells nothing, and neither does none at all: whether the suffix of an identity
-    survives is not documented.
+    A connection string without an authentication method proves nothing, and neither does a missing one: it is not
+    documented whether the suffix with the identity is kept.
     """
     for string in strings:
         found = named_by(external_table_uses(kind.casefold(), [Text((Mapped.whole(string),))]))
         yield from _needs(found, string, place, f"external table {name}", "standing")
     if not strings or any(";" not in string and "?" not in string for string in strings):
-        says = f"external table {name}, whose connection string shows no way to sign in"
+        says = f"external table {name}, whose connection string shows no authentication method"
         yield Need(None, "ExternalTable", Scope.database(place.database), (place.evidence(says),))
 
 
 def through_external_table(table: str, place: Place, what: str, state: State = "standing") -> Iterator[Need]:
-    """Yield the needs of whatever writes to an external table: it uses the table's own identities."""
+    """Yield the needs of a flow that writes to an external table, which uses the table's own identities."""
     for identity in place.external(table).identities:
         evidence = place.evidence(f"{what}, which writes to external table {table}", state)
         yield Need(identity, "ExternalTable", Scope.database(place.database), (evidence,))
 
 
 def policy(text: str, flow: str, place: Place, what: str) -> Iterator[Need]:
-    """Yield the needs of a flow's policy in JSON, each object of it by itself."""
+    """Yield the needs of a flow's policy in JSON, one object at a time."""
     found = objects(text)
     if not found and "".join(text.split()) not in {"", "null", "[]"}:
-        evidence = place.evidence(f"{what}, which is not JSON that can be read")
+        evidence = place.evidence(f"{what}, which is not readable JSON")
         yield Need(None, "AutomatedFlows", Scope.database(place.database), (evidence,))
     for item in found:
         state: State = "idle" if item.get("IsEnabled") is False else "standing"
@@ -106,31 +106,31 @@ def policy(text: str, flow: str, place: Place, what: str) -> Iterator[Need]:
 
 
 def continuous_export(identity: str, query: str, place: Place, what: str, state: State) -> Iterator[Need]:
-    """Yield the needs of a continuous export: its identity's, where it names one, and those of its query."""
+    """Yield the needs of a continuous export: that of its identity, if it names one, and those of its query."""
     named = [Use("continuous_export", Text((Mapped.whole(identity),)), plain)] if identity else []
     yield from _needs(named_by(named), identity, place, what, state)
     yield from uses(query, place, what, state)
 
 
 def objects(value: Any) -> list[dict[str, Any]]:
-    """Return the objects of a JSON text, or of JSON that was read already; none where it is null or broken."""
+    """Return the objects in JSON, as text or parsed; empty if it is null or invalid."""
     found = jsontext.read(value)
     return [item for item in (found if isinstance(found, list) else [found]) if isinstance(item, dict)]
 
 
 def strings(value: Any) -> list[str]:
-    """Return the strings of a JSON array, as text or read already; a text that is none stands for itself."""
+    """Return the strings in a JSON array, as text or parsed; a text that is not JSON is the only string."""
     found = jsontext.read(value, broken=value)
     return [item for item in (found if isinstance(found, list) else [found]) if isinstance(item, str)]
 
 
 def request(text: str, place: Place, state: State) -> Iterator[Need]:
-    """Yield the needs of a command or query that ran; a command that defines something has none of its own."""
+    """Yield the needs of a command or query that ran; a command that only defines something has none."""
     statement = Statement(text)
     words = [token.text.casefold() for token in statement.tokens[:2]]
     if statement.kind == "query":
         yield from uses(statement, place, "a query", state)
-    elif words[1:] and words[1] in _CARRY_OUT:
+    elif words[1:] and words[1] in _USERS:
         yield from uses(statement, place, f"the command .{words[1]}", state)
         if table := exported_to(statement.commands[0]):
             yield from through_external_table(table, place, "the command .export to table", state)

@@ -1,1 +1,1 @@
-"""What an error proves, and what follows from it."""
+"""The errors of requests: what each proves, and whether to send a request again."""

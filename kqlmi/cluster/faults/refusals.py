@@ -1,4 +1,4 @@
-"""What the SDK raises, as errors of kqlmi, and what an error proves about the request that it ended."""
+"""The translation of the SDK's errors into those of kqlmi, and what an error proves about its request."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -33,22 +33,25 @@ from kqlmi.model.statement import Statement
 _ERROR_LENGTH: Final = 2000
 _KINDS: Final = {
     401: (UnauthorizedError, "Sign in again, or ask which tenant the cluster belongs to."),
-    403: (ForbiddenError, "The caller lacks a Kusto role for this; one that was granted just now can take minutes."),
-    404: (EndpointNotFoundError, "Is this the URL of a cluster's query endpoint?"),
-    429: (ThrottledError, "Try again in a while."),
+    403: (
+        ForbiddenError,
+        "The caller lacks a Kusto role for this; one granted just now can take minutes to take effect.",
+    ),
+    404: (EndpointNotFoundError, "Check that this is the URL of a cluster's query endpoint."),
+    429: (ThrottledError, "Try again later."),
 }
-# What stands on the way writes these as well; of the others, an error that it wrote is a plain ServiceError.
-_ANYBODYS: Final = frozenset({404, 429})
+# Proxies and gateways use these statuses too; their errors with any other status are plain ServiceErrors.
+_SHARED: Final = frozenset({404, 429})
 _OF_GATEWAYS: Final = {
-    407: "A proxy wants you to sign in to it: put the name and the password into the URL of HTTPS_PROXY.",
-    413: "Something on the way takes no request of this size.",
-    451: "Something on the way blocks this host.",
+    407: "A proxy requires authentication: put the user name and the password into the URL of HTTPS_PROXY.",
+    413: "A proxy or gateway in between does not accept a request of this size.",
+    451: "A proxy or firewall in between blocks this host.",
 }
-_GATEWAY: Final = "Not Kusto, but a proxy, a gateway or a firewall on the way answers so."
+_GATEWAY: Final = "The answer is not Kusto's, but that of a proxy, gateway or firewall in between."
 
 
 def nothing_happened(error: BaseException) -> bool:
-    """Return whether an error proves that a command had no effect: it never left, or Kusto itself refused it."""
+    """Check whether an error proves that a command had no effect: it never left, or Kusto itself refused it."""
     if isinstance(error, InputError | NotConnectedError | SignInError):
         return True
     if isinstance(error, ServiceError):
@@ -60,9 +63,9 @@ def nothing_happened(error: BaseException) -> bool:
 def translated(
     url: str, sign_in: SignIn, passage: Passage, client_request_id: str = "", statement: Statement | None = None
 ) -> Iterator[None]:
-    """Turn the SDK's errors about a request to ``url`` into those of kqlmi, which hold no secret.
+    """Translate the SDK's errors about a request to ``url`` into those of kqlmi, which contain no secret.
 
-    ``statement`` is what is sent; what it hides, and the tokens of the sign-in, are taken out of every error of kqlmi.
+    ``statement`` is what is sent: its hidden literals, and the tokens of the sign-in, are redacted in every error of kqlmi.
     """
     try:
         with _as_kqlmis(urlsplit(url).netloc, sign_in.mode, client_request_id, passage):
@@ -72,7 +75,7 @@ def translated(
         raise
 
 
-# What the SDK raises over a body that is no Kusto answer.
+# The SDK raises these for a body that is not a Kusto answer.
 _OF_THE_SDK: Final = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
@@ -85,21 +88,21 @@ def _as_kqlmis(host: str, mode: str, client_request_id: str, passage: Passage) -
     try:
         yield
     except sdk.KustoAuthenticationError as error:
-        # The cause repeats in full what an authority answered; a credential's own error says what was tried.
+        # The cause repeats an authority's answer in full; a kqlmi credential's own error reports what was tried.
         own, name = error.exception, type(error.exception).__name__
-        failed = SignInError(f"Signing in by {mode} failed: {name}.", hint="Connect again.")
+        failed = SignInError(f"Signing in with {mode} failed: {name}.", hint="Connect again.")
         raise (own if isinstance(own, KqlmiError) else failed) from None
     except sdk.KustoClosedError as error:
         raise NotConnectedError("The connection is closed.", hint="Connect again.") from error
     except sdk.KustoClientInvalidConnectionStringException as error:
-        hint = "Is this the URL of an Azure Data Explorer cluster?"
-        raise InputError(f"{host} is no address that gets a token.", hint=hint) from error
+        hint = "Check that this is the URL of an Azure Data Explorer cluster."
+        raise InputError(f"{host} is not a trusted Kusto address, and gets no token.", hint=hint) from error
     except (*network, sdk.KustoError, LateError, PartialAnswerError, RefusedError, *_OF_THE_SDK) as error:
         found: ConnectionFailedError | ServiceError
         cause = error.__cause__ or error
         is_network, is_timeout = isinstance(error, network), isinstance(cause, requests.Timeout)
         if passage.late or (is_network and is_timeout and passage.left):
-            found = RequestTimeoutError(f"{host} gave no answer in time.")
+            found = RequestTimeoutError(f"{host} did not answer in time.")
         else:
             found = _network_error(error, host, passage) if is_network else _service_error(error, host)
         found.client_request_id, found.sent = client_request_id, passage.left
@@ -130,8 +133,8 @@ def _service_error(error: Exception, host: str) -> ServiceError:
     if response is None or status is None or HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         lacks = f": {error}" if isinstance(error, PartialAnswerError) and str(error) else ""
         return AnswerError(
-            f"{host} gave an answer that is not Kusto's, or not whole{lacks}.",
-            hint="Is this the URL of a cluster, and no proxy in between?",
+            f"The answer from {host} is not Kusto's, or is incomplete{lacks}.",
+            hint="Check that this is the URL of a cluster, and that there is no proxy in between.",
         )
     fields = body(response)
     asks = str(response.headers.get("WWW-Authenticate", "")).strip().casefold().startswith("bearer")
@@ -162,15 +165,15 @@ def _kustos_error(error: Mapping[str, Any], status: int) -> ServiceError:
 
 
 def _gateways_error(error: Mapping[str, Any], status: int, host: str) -> ServiceError:
-    """Return the error of an answer that Kusto did not write, whichever host it came from."""
+    """Return the error for an answer that Kusto did not write, whichever host it came from."""
     text = str(error.get("@message") or "")[:_ERROR_LENGTH]
-    kind, hint = _KINDS[status] if status in _ANYBODYS else (ServiceError, _OF_GATEWAYS.get(status, _GATEWAY))
-    what = f"{host} answered with status {status}, and not with an error of Kusto{f': {text}' if text else '.'}"
+    kind, hint = _KINDS[status] if status in _SHARED else (ServiceError, _OF_GATEWAYS.get(status, _GATEWAY))
+    what = f"{host} answered with status {status}, and without a Kusto error{f': {text}' if text else '.'}"
     return kind(what, hint=hint, status=status)
 
 
 def _retry_after(response: Any) -> float | None:
-    """Return the seconds that a response asks to wait, given as such or as a date."""
+    """Return the number of seconds that a response asks to wait, which it writes as a number or as a date."""
     text = str(getattr(response, "headers", {}).get("Retry-After", "")).strip()
     if text.isdecimal():
         return float(text)

@@ -1,4 +1,4 @@
-"""Sending a request again: which may be, how often, and how long to wait before it."""
+"""Retries: which requests may be sent again, how often, and after what wait."""
 
 import math
 import threading
@@ -22,24 +22,24 @@ from kqlmi.model.statement import Statement
 if TYPE_CHECKING:
     from tenacity import RetryCallState
 
-Given = TypeVar("Given")
+Result = TypeVar("Result")
 
-# Answers of what stands before a cluster that is not ready, or of a cluster that is too busy.
+# The statuses of gateways in front of a cluster that is not ready, or of a cluster that is too busy.
 _PASSING: Final = frozenset(
     {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT}
 )
 _HOLD_ROLES: Final = frozenset({"cluster", "database", "external", "function", "materialized", "table"})
 _ROLES: Final = frozenset({"admins", "ingestors", "monitors", "unrestrictedviewers", "users", "viewers"})
-_TOLD: Final = 2.0
+_NOTICEABLE: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long a request is tried again; times are in seconds.
+    """The limits of retries; times are in seconds.
 
-    Attempts wait about twice as long each time, from ``first`` on, or as long as the cluster asks for; no wait is longer
-    than ``longest``, and all of it fits into the request's own timeout. A role that was granted less than ``fresh``
-    before is waited for ``role_attempts`` times, ``role_wait`` each.
+    Waits start at ``first`` and double each time, or are as long as the cluster asks for; no wait is longer than
+    ``longest``, and all attempts fit into the request's own timeout. If a role was granted less than ``fresh`` ago, a
+    refused request is sent again up to ``role_attempts`` times, after ``role_wait`` each.
     """
 
     attempts: int = 4
@@ -52,21 +52,21 @@ class Patience:
 
 
 class Retrying:
-    """Sends the requests of one session again where that is safe and may help; the SDK itself never does.
+    """The retries of one session's requests, made if they are safe and may help; the SDK itself makes none.
 
-    ``tell`` is called with a sentence before a wait that is noticed, in the main thread only, where cells run. It
-    remembers when this session granted a role: until that has taken effect, a cluster answers 401 or 403.
+    ``tell`` is called with a sentence before a noticeable wait, in the main thread only, where cells run. The time at which
+    the session granted a role is kept: until the role has taken effect, a cluster answers 401 or 403.
     """
 
     def __init__(self, patience: Patience | None = None, tell: Callable[[str], None] = lambda _: None) -> None:
         self.patience, self.tell = patience or Patience(), tell
         self._granted: float | None = None
 
-    def send(self, statement: Statement, send: Callable[[float], Given], seconds: float) -> Given:
-        """Send a command or query by ``send``, which is handed the time left, and again as long as that is right.
+    def send(self, statement: Statement, send: Callable[[float], Result], seconds: float) -> Result:
+        """Send a command or query with ``send``, which gets the time left, and send it again if that is safe and may help.
 
-        A read is sent again after anything that passes, a write only where it was proven not applied. A policy command
-        that writes is sent once: what sends it looks first whether the policy moved on, and calls ``repeat``.
+        A read is sent again after any transient error, a write only if it was proven not applied. A policy command that
+        writes is sent once: its sender first checks whether the policy has changed, and calls ``repeat``.
         """
         if statement.policy_writes:
             return send(seconds)
@@ -75,11 +75,11 @@ class Retrying:
             self._granted = time.monotonic()
         return answer
 
-    def repeat(self, send: Callable[[float], Given], seconds: float) -> Given:
-        """Send a write by ``send``, and again where it was proven not applied and may fare better."""
+    def repeat(self, send: Callable[[float], Result], seconds: float) -> Result:
+        """Send a write with ``send``, and send it again if it was proven not applied and may succeed."""
         return self._run(send, seconds, self._not_applied)
 
-    def _run(self, send: Callable[[float], Given], seconds: float, again: Callable[[BaseException], bool]) -> Given:
+    def _run(self, send: Callable[[float], Result], seconds: float, again: Callable[[BaseException], bool]) -> Result:
         import tenacity
 
         end, late = time.monotonic() + seconds, tenacity.stop_before_delay(seconds)
@@ -94,17 +94,17 @@ class Retrying:
         return attempts(lambda: send(min(seconds, max(1, math.ceil(end - time.monotonic())))))
 
     def _passes(self, error: BaseException) -> bool:
-        """Check whether a read may fare better when it is sent again."""
+        """Check whether a read may succeed when it is sent again."""
         if isinstance(error, ConnectionFailedError):
             return not (error.lasting or isinstance(error, RequestTimeoutError))
         if not isinstance(error, ServiceError):
             return False
-        # Kusto's own 504 ends what ran for too long, and would end it again.
+        # Kusto's own 504 ends a request that ran for too long, and would end it again.
         gateway = error.status in _PASSING and not (error.code and error.status == HTTPStatus.GATEWAY_TIMEOUT)
         return isinstance(error, ThrottledError) or (gateway and not error.permanent) or self._awaits_role(error)
 
     def _not_applied(self, error: BaseException) -> bool:
-        """Check whether a write that did not happen may fare better when it is sent again."""
+        """Check whether a write was proven not applied and may succeed when it is sent again."""
         return nothing_happened(error) and self._passes(error)
 
     def _awaits_role(self, error: BaseException | None) -> bool:
@@ -129,7 +129,7 @@ class Retrying:
             return state.attempt_number >= self.patience.attempts or state.upcoming_sleep > self.patience.longest
         if state.attempt_number <= self.patience.role_attempts:
             return False
-        # It is not the role that was granted here: the next refusal is one at once.
+        # The granted role is not the one that is missing: the next refusal is not retried.
         self._granted = None
         return True
 
@@ -139,10 +139,10 @@ class Retrying:
             return
         if self._awaits_role(error):
             self.tell(
-                f"Refused, and a role was granted a moment ago: it can take minutes until that counts. Trying again in"
+                f"Refused, but a role was granted a moment ago, and can take minutes to take effect. Trying again in"
                 f" {seconds:g} s ({state.attempt_number} of {self.patience.role_attempts})…"
             )
-        elif seconds >= _TOLD:
+        elif seconds >= _NOTICEABLE:
             why = "The cluster is busy" if isinstance(error, ServiceError) else "The cluster was not reached"
             self.tell(f"{why}. Trying again in {seconds:.0f} s…")
 
@@ -152,7 +152,7 @@ def _error(state: "RetryCallState") -> BaseException | None:
 
 
 def grants_role(statement: Statement) -> bool:
-    """Check whether a command gives a Kusto role to somebody: ``.add database D admins (…)`` and the like."""
+    """Check whether a command grants a Kusto role, such as ``.add database D admins (…)``."""
     words = [token.text.casefold() for token in statement.tokens[:12]]
     if words[:2] not in ([".", "add"], [".", "set"]) or not _HOLD_ROLES.issuperset(words[2:3]):
         return False

@@ -1,4 +1,4 @@
-"""Why a host was not reached, from what the HTTP library raised before anything was sent."""
+"""The reason why a host was not reached, from the error that the HTTP library raised before anything was sent."""
 
 import re
 import socket
@@ -13,7 +13,7 @@ from kqlmi.errors import is_refusal
 
 _NETWORK: Final = "Check the URL and the network."
 _PASSING: Final = frozenset({408, 429})
-# http.client raises a plain OSError over a proxy that refuses a tunnel: its text alone has the status.
+# http.client raises a plain OSError if a proxy refuses a tunnel: only its text contains the status.
 _TUNNEL: Final = re.compile(r"Tunnel connection failed: (\d{3})[ \w-]{0,60}")
 _SECONDS: Final = 3.0
 
@@ -22,7 +22,7 @@ Cause = TypeVar("Cause", bound=BaseException)
 
 @dataclass(frozen=True, slots=True)
 class Unreached:
-    """Why a host was not reached, empty where no more is known; where it is ``lasting``, it meets every request."""
+    """The reason why a host was not reached, empty if unknown; a ``lasting`` one affects every request."""
 
     why: str = ""
     hint: str = _NETWORK
@@ -30,7 +30,7 @@ class Unreached:
 
 
 def unreached(error: BaseException, host: str) -> Unreached:
-    """Return why ``host`` was not reached, by the errors that led to one of the HTTP library."""
+    """Return why ``host`` was not reached, from an error of the HTTP library and its causes."""
     from urllib3.exceptions import ProxyError
 
     causes = tuple(_causes(error))
@@ -41,7 +41,7 @@ def unreached(error: BaseException, host: str) -> Unreached:
     if untrusted := first(ssl.SSLCertVerificationError):
         return Unreached(
             f"because its certificate{_shown(host)} is not trusted: {untrusted.verify_message}",
-            "Where a proxy inspects TLS, set REQUESTS_CA_BUNDLE to a file with its CA.",
+            "If a proxy inspects TLS, set REQUESTS_CA_BUNDLE to a file with its CA.",
             lasting=True,
         )
     if first(ProxyError):
@@ -52,7 +52,7 @@ def unreached(error: BaseException, host: str) -> Unreached:
 
 
 _OTHERS: Final[Mapping[type[BaseException], Unreached]] = {
-    socket.gaierror: Unreached("because its name is not known here", lasting=True),
+    socket.gaierror: Unreached("because its name cannot be resolved", lasting=True),
     ConnectionRefusedError: Unreached("because it refuses connections"),
     TimeoutError: Unreached("because it does not answer"),
 }
@@ -61,12 +61,12 @@ _OTHERS: Final[Mapping[type[BaseException], Unreached]] = {
 def _of_proxy(causes: tuple[BaseException, ...]) -> Unreached:
     answered = next(filter(None, (_TUNNEL.search(str(one)) for one in causes if type(one) is OSError)), None)
     if not answered:
-        return Unreached("because the proxy cannot be reached", "Check HTTPS_PROXY, and NO_PROXY.")
+        return Unreached("because the proxy cannot be reached", "Check HTTPS_PROXY and NO_PROXY.")
     status = int(answered[1])
     reason = answered[0].removeprefix("Tunnel connection failed: ").strip()
-    hint = "Check HTTPS_PROXY, and NO_PROXY, or ask who runs the proxy."
-    if status == 407:  # noqa: PLR2004 - the proxy wants a name and a password
-        hint = "Put the name and the password for the proxy into the URL of HTTPS_PROXY."
+    hint = "Check HTTPS_PROXY and NO_PROXY, or ask the administrator of the proxy."
+    if status == 407:  # noqa: PLR2004 - the proxy requires authentication
+        hint = "Put the user name and the password for the proxy into the URL of HTTPS_PROXY."
     return Unreached(
         f"because the proxy refuses the connection with {reason}",
         hint,
@@ -75,7 +75,7 @@ def _of_proxy(causes: tuple[BaseException, ...]) -> Unreached:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and all that it came from; the HTTP library keeps some in fields and arguments."""
+    """Yield an error and all its causes, some of which the HTTP library keeps in fields and arguments."""
     left, seen = [error], set[int]()
     while left:
         one = left.pop(0)
@@ -88,7 +88,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _shown(host: str) -> str:
-    """Return whose certificate a host shows, and who vouches for it; empty where it cannot be looked at."""
+    """Return the subject and issuer of the certificate that a host presents; empty if it cannot be read."""
     import http.client
 
     from cryptography import x509

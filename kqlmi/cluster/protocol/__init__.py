@@ -1,1 +1,1 @@
-"""One request to Kusto and its answer: on its way, checked, and as tables."""
+"""The protocol of a request to Kusto: transport, checks of the answer, and result tables."""

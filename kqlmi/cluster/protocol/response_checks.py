@@ -1,9 +1,9 @@
-"""What an answer that is none holds in place of results: an error, or only a part of itself."""
+"""The answers that are not results: errors, and incomplete answers."""
 
 from collections.abc import Mapping
 from typing import Any, Final
 
-# What gateways call the message of an error, the most telling first.
+# The names that gateways use for the message of an error, the most informative first.
 _MESSAGES: Final = (
     "@message",
     "error_description",
@@ -21,11 +21,11 @@ _MESSAGES: Final = (
 
 
 class PartialAnswerError(Exception):
-    """An answer that is not whole, or not in the form that was asked for; its text says what it lacks, where that is known."""
+    """An answer that is incomplete, or not in the requested form; the error's text states what is missing, if known."""
 
 
 class RefusedError(Exception):
-    """An answer that the SDK takes for an error; ``http_response`` is all of it, of which the SDK keeps only some."""
+    """An answer that the SDK treats as an error; ``http_response`` is the whole answer, of which the SDK keeps only a part."""
 
     def __init__(self, response: Any) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class RefusedError(Exception):
 
 
 class LateError(Exception):
-    """An error that a frame of a successful answer carries; ``error`` is as the service writes it."""
+    """An error in a frame of a successful answer; ``error`` is as the service writes it."""
 
     def __init__(self, error: Mapping[str, Any]) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class LateError(Exception):
 
 
 def body(response: Any) -> dict[str, Any]:
-    """Return the error of a response; of any other body its message, where it has one that is for people."""
+    """Return the error in a response's body; for a body in another form, only its message, if it has a readable one."""
     try:
         content = response.json()
     except (AttributeError, RecursionError, ValueError):
@@ -53,7 +53,7 @@ def body(response: Any) -> dict[str, Any]:
 
 
 def _message(content: Any, depth: int = 4) -> str:
-    """Return the message of an error in JSON of any shape that gateways write; empty if none is found."""
+    """Return the message of an error in JSON of any shape that gateways use; empty if none is found."""
     if isinstance(content, str):
         return " ".join(content.split())
     if isinstance(content, dict) and depth:

@@ -1,4 +1,4 @@
-"""The result tables of an answer; one that is not whole, or carries an error in whatever place, raises."""
+"""The result tables of an answer, which are read only if it is complete and contains no error."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -9,15 +9,15 @@ from kqlmi.cluster.protocol.table import Column, Table
 from kqlmi.model import jsontext
 
 _RESULTS: Final = frozenset({"PrimaryResult", "QueryResult"})
-# What stands beside results; a table of a kind that is not known is shown as one.
+# The tables that are not results; a table of an unknown kind is returned as a result.
 _BESIDE: Final = frozenset(
     {"QueryCompletionInformation", "QueryPerfLog", "QueryPlan", "QueryProperties", "QueryStatus", "QueryTraceLog", "TableOfContents"}
 )  # fmt: skip
 _CONTENTS: Final = frozenset({"Ordinal", "Kind", "Name", "Id"})
 _STATUS: Final = frozenset({"Severity", "StatusCode", "StatusDescription"})
-_UNNAMED: Final = "The cluster reports an error and does not name it."
+_UNNAMED: Final = "The cluster reported an error without a message."
 
-# Where each protocol says how a request ended: below which level it is an error, and in which columns the words are.
+# Where each protocol reports how a request ended: the level below which it is an error, and the columns of the message.
 # Severity 2 or less: concepts/partial-query-failures.md of the documentation. Level: the SDK.
 _ENDINGS: Final = {
     "QueryCompletionInformation": ("Level", 4, "Payload", "StatusCodeName"),
@@ -26,7 +26,7 @@ _ENDINGS: Final = {
 
 
 class _Part(NamedTuple):
-    """A table of an answer, with the kind and name that the answer gives it."""
+    """A table of an answer, with the kind and name that it has there."""
 
     kind: str
     name: str
@@ -34,27 +34,27 @@ class _Part(NamedTuple):
 
     @property
     def names(self) -> list[str]:
-        """Return the names of the columns."""
+        """The names of the columns."""
         return [column["ColumnName"] for column in self.content["Columns"]]
 
     @property
     def records(self) -> Iterator[dict[str, Any]]:
-        """Return the rows by the names of the columns."""
+        """The rows as dictionaries, by the names of the columns."""
         names = self.names
         return (dict(zip(names, row, strict=False)) for row in self.content["Rows"] if isinstance(row, list))
 
 
 def read(answer: Any, *, version: int) -> Table:
-    """Return the first result table of an answer of the v1 or v2 protocol, with the others behind it.
+    """Return the first result table of an answer of the v1 or v2 protocol, with the others in ``others``.
 
     Raises:
-        LateError: It carries an error.
-        PartialAnswerError: It is not whole, or not of the protocol.
+        LateError: The answer contains an error.
+        PartialAnswerError: The answer is incomplete, or not of the protocol.
     """
     parts, whole = _parts_of_v2(answer) if version > 1 else _parts_of_v1(answer)
     errors = [*_errors(answer, parts), *_statuses(parts)]
     if errors:
-        # One with a code says the most.
+        # An error with a code is the most informative.
         raise LateError(next((error for error in errors if error.get("code")), errors[0]))
     results = [part for part in parts if part.kind not in _BESIDE]
     if not whole or not any(part.kind in _RESULTS for part in results):
@@ -64,7 +64,7 @@ def read(answer: Any, *, version: int) -> Table:
 
 
 def _parts_of_v2(answer: Any) -> tuple[list[_Part], bool]:
-    """Return the tables of a v2 answer, and whether it came to its end, with none in fragments."""
+    """Return the tables of a v2 answer, and whether it is complete and no table comes in fragments."""
     kinds = [frame.get("FrameType") for frame in answer]
     tables = [frame for frame in answer if frame["FrameType"] == "DataTable"]
     parts = [_Part(str(table["TableKind"]), str(table["TableName"]), table) for table in tables]
@@ -72,7 +72,7 @@ def _parts_of_v2(answer: Any) -> tuple[list[_Part], bool]:
 
 
 def _parts_of_v1(answer: Any) -> tuple[list[_Part], bool]:
-    """Return the tables of a v1 answer, and whether those are there that its table of contents lists."""
+    """Return the tables of a v1 answer, and whether they are those that its table of contents lists."""
     parts = [_Part("QueryResult", str(table.get("TableName", "")), table) for table in answer.get("Tables") or ()]
     if len(parts) < 2 or not _CONTENTS.issubset(parts[-1].names):  # noqa: PLR2004 - a table, and the contents
         return [*parts[:1], *(part._replace(kind=_kind(part)) for part in parts[1:])], True
@@ -86,7 +86,7 @@ def _parts_of_v1(answer: Any) -> tuple[list[_Part], bool]:
 
 
 def _kind(part: _Part) -> str:
-    """Return the kind of a table behind the first, where no table of contents tells it."""
+    """Return the kind of a table after the first, if the answer has no table of contents."""
     if _STATUS.issubset(part.names):
         return "QueryStatus"
     rows = part.content["Rows"]
@@ -95,7 +95,7 @@ def _kind(part: _Part) -> str:
 
 
 def _errors(answer: Any, parts: Sequence[_Part]) -> Iterator[Mapping[str, Any]]:
-    """Yield the errors that stand beside the tables, in a table, or in place of a row."""
+    """Yield the errors beside the tables, in a table, or instead of a row."""
     frames = answer if isinstance(answer, list) else [answer, *(part.content for part in parts)]
     for frame in frames:
         found = list(_stated(frame))
@@ -116,7 +116,7 @@ def _stated(holder: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _statuses(parts: Sequence[_Part]) -> Iterator[Mapping[str, Any]]:
-    """Yield the errors by which the service says how the request ended."""
+    """Yield the errors in the tables that report how the request ended."""
     for part in parts:
         if part.kind in _ENDINGS:
             level, least, words, word = _ENDINGS[part.kind]
@@ -126,7 +126,7 @@ def _statuses(parts: Sequence[_Part]) -> Iterator[Mapping[str, Any]]:
 
 
 def _words(status: Any) -> str:
-    """Return what a status says to people, which JSON may hold; empty if it says nothing."""
+    """Return the message of a status, which may be in JSON; empty if there is none."""
     if isinstance(status, str) and status.lstrip()[:1] == "{":
         status = jsontext.read(status, broken=status)
     if isinstance(status, dict):

@@ -1,4 +1,4 @@
-"""A result table of Kusto, with its conversion to a pandas DataFrame that changes no value."""
+"""A result table of Kusto, and its lossless conversion to a pandas DataFrame."""
 
 import json
 import math
@@ -32,14 +32,14 @@ _DOTNET = {
 }
 _DATETIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.(\d{1,7}))?Z")
 _TIMESPAN = re.compile(r"(-?)(?:(\d+)\.)?(\d\d):(\d\d):(\d\d)(?:\.(\d{1,7}))?")
-# What nanoseconds since 1970 reach in 64 bits, to the day: ISO text of four-digit years sorts by time.
+# The days between which 64-bit nanoseconds since 1970 reach, as ISO text, which sorts by time for four-digit years.
 _FIRST_NS, _LAST_NS = "1677-09-22", "2262-04-11"
 _TICKS_A_SECOND: Final = 10_000_000
 _LAST_NS_TICKS: Final = (2**63 - 1) // 100
 
 
 class ColumnTypeWarning(UserWarning):
-    """A column holds a value that its usual dtype cannot hold, and has another one."""
+    """A column contains a value that its usual dtype cannot hold, and has another dtype."""
 
 
 class SeveralTablesWarning(UserWarning):
@@ -59,16 +59,16 @@ class Column:
 
     @classmethod
     def of(cls, name: str, type_name: str) -> "Column":
-        """Give a column from any spelling of its type that the protocol uses."""
+        """Return a column from any spelling of its type that the protocol uses."""
         short = type_name.rsplit(".", 1)[-1].lower()
         return cls(name, _DOTNET.get(short, short))
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table as it came: ``rows`` hold JSON values, in the order of ``columns``.
+    """A table as received: ``rows`` contain JSON values, in the order of ``columns``.
 
-    ``others`` are the tables that came behind it, if it is the first of an answer of several.
+    ``others`` are the tables that follow it, if it is the first of several in an answer.
     """
 
     columns: tuple[Column, ...]
@@ -78,18 +78,18 @@ class Table:
 
     @property
     def tables(self) -> tuple["Table", ...]:
-        """Return every table of the answer, this one first."""
+        """Every table of the answer, this one first."""
         return (self, *self.others)
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def has(self, name: str) -> bool:
-        """Tell whether there is a column of a name."""
+        """Check whether there is a column with a name."""
         return any(column.name == name for column in self.columns)
 
     def column(self, *names: str) -> list[Any]:
-        """Give the values of the first column that has one of ``names``; KqlmiError if there is none."""
+        """Return the values of the first column that has one of ``names``; KqlmiError if there is none."""
         places = [place for name in names for place, column in enumerate(self.columns) if column.name == name]
         if places:
             return [row[places[0]] for row in self.rows]
@@ -99,19 +99,19 @@ class Table:
         )
 
     def records(self, *names: str) -> Iterator[dict[str, Any]]:
-        """Return each row by the names of its columns: of those that are named, each of which must be there, or of all."""
+        """Return the rows as dictionaries, with the columns ``names``, each of which must exist, or with all columns."""
         names = names or tuple(column.name for column in self.columns)
         return (dict(zip(names, row, strict=True)) for row in zip(*map(self.column, names), strict=True))
 
     def to_dataframe(self) -> "pd.DataFrame":
-        """Give a DataFrame.
+        """Return the table as a DataFrame.
 
         dtypes: bool ``boolean``, int ``Int32``, long ``Int64``, real ``Float64``, decimal ``decimal.Decimal`` objects,
         datetime ``datetime64[ns, UTC]``, timespan ``timedelta64[ns]``, guid and string ``str``, dynamic Python objects.
 
         Warns:
-            ColumnTypeWarning: A dtype could not hold a value of its column, and the next one that can was taken:
-                microseconds, then text, for time; Python objects for everything else.
+            ColumnTypeWarning: A dtype could not hold a value of its column, and was replaced by the next one that can:
+                microseconds, then text, for times; Python objects for everything else.
         """
         import pandas as pd
 
@@ -148,7 +148,7 @@ def _objects(values: Sequence[Any]) -> "pd.Series[Any]":
     import numpy as np
     import pandas as pd
 
-    # Element by element: numpy would take a list of equal lists for a table.
+    # Element by element: numpy would turn lists of equal length into a two-dimensional array.
     cells = np.empty(len(values), dtype=object)
     for place, value in enumerate(values):
         cells[place] = value
@@ -181,7 +181,7 @@ def _integers(bits: int, values: Sequence[Any]) -> "pd.Series[Any]":
     limit = 2 ** (bits - 1)
     if not all(value is None or (type(value) is int and -limit <= value < limit) for value in values):
         raise _CannotHoldError(f"has values that a {bits}-bit integer cannot hold")
-    # By numpy's own integers: a detour over floats would round long values beside nulls.
+    # Through numpy's integers: a conversion through floats would round large values beside nulls.
     data = np.array([value or 0 for value in values], dtype=f"int{bits}")
     return pd.Series(pd.arrays.IntegerArray(data, np.array([value is None for value in values], dtype=bool)))
 
@@ -198,7 +198,7 @@ def _nullable_reals(values: Sequence[Any]) -> "pd.Series[Any]":
 
     numbers = _numbers(values)
     if any(number is not None and math.isnan(number) for number in numbers):
-        raise _CannotHoldError("has NaN, which Float64 cannot tell from null")
+        raise _CannotHoldError("has NaN, which Float64 cannot distinguish from null")
     return pd.Series(numbers, dtype="Float64")
 
 
@@ -234,7 +234,7 @@ def _datetimes(unit: str, values: Sequence[Any]) -> "pd.Series[Any]":
     try:
         return pd.Series(np.array(texts, dtype=f"datetime64[{unit}]")).dt.tz_localize("UTC")
     except ValueError as error:
-        raise _CannotHoldError("has values that are no times") from error
+        raise _CannotHoldError("has values that are not times") from error
 
 
 def _timespans(unit: str, values: Sequence[Any]) -> "pd.Series[Any]":
@@ -264,7 +264,7 @@ def _dynamics(values: Sequence[Any]) -> "pd.Series[Any]":
 
 
 def _parsed(value: Any) -> Any:
-    # The service writes an array or a bag as JSON or as its text; a scalar that is text stays as it came.
+    # The service writes an array or a bag as JSON or as its text; a scalar that is text stays unchanged.
     if isinstance(value, str) and value[:1] in {"[", "{"}:
         try:
             return json.loads(value)

@@ -1,4 +1,4 @@
-"""One request on its way: whether it left, and the time that it may take as a whole."""
+"""The transport of a request: whether it left, and the time limit for the request as a whole."""
 
 import socket
 import threading
@@ -15,10 +15,10 @@ _ID = "x-ms-client-request-id"
 
 
 class Passage:
-    """A request on its way; ``left`` is whether it may have left, ``late`` whether its time was up before its end."""
+    """A request in transit; ``left`` is whether it may have left, ``late`` whether its time ran out before it ended."""
 
     def __init__(self, seconds: float, leave: Callable[[], Any]) -> None:
-        """Prepare for a request that may take so many seconds; ``leave`` is called before it leaves."""
+        """Prepare for a request with a time limit in seconds; ``leave`` is called before it leaves."""
         self.left = self.late = False
         self._seconds, self._leave, self._lock = seconds, leave, threading.Lock()
         self._carries, self._over = False, False
@@ -27,7 +27,7 @@ class Passage:
         self._timer: threading.Timer | None = None
 
     def begin(self, *, carries: bool) -> None:
-        """Start the time; ``carries`` tells the request itself from what the SDK asks for before it."""
+        """Start the timer; ``carries`` distinguishes the request itself from the SDK's own requests before it."""
         self.end()
         self._carries, self._over = carries, False
         self._timer = threading.Timer(self._seconds, self._break_off)
@@ -35,22 +35,22 @@ class Passage:
         self._timer.start()
 
     def take(self, connection: Any, *, sends: bool) -> None:
-        """Take a connection that is used now, and that ``sends`` where it is open already."""
-        # A connection lets its socket go where only the end of the connection ends an answer.
+        """Note the connection in use, and if it ``sends``, that the request leaves."""
+        # A connection drops its socket early if the answer ends only with the connection.
         self._connection, self._socket = connection, connection.sock
         if sends and self._carries and not self.left:
             self.left = True
             self._leave()
 
     def end(self) -> None:
-        """Stop the time: the connection may carry something else from now on."""
+        """Stop the timer: the connection may be used for another request from now on."""
         with self._lock:
             self._over, self._connection, self._socket = True, None, None
         if self._timer:
             self._timer.cancel()
 
     def _break_off(self) -> None:
-        # A timeout of the socket begins anew with each byte that comes.
+        # A socket's own timeout starts again with each byte received.
         with self._lock:
             if self._over:
                 return
@@ -58,7 +58,7 @@ class Passage:
             found = self._socket or getattr(self._connection, "sock", None)
             found = getattr(found, "socket", found)  # within TLS to a proxy
             if isinstance(found, socket.socket):
-                # By the plain socket's method: that of TLS forgets its state, while another thread reads by it.
+                # The plain socket's method: that of TLS drops its state, which another thread is reading with.
                 with suppress(OSError):
                     socket.socket.shutdown(found, socket.SHUT_RDWR)
 
@@ -68,7 +68,7 @@ _CURRENT: ContextVar[Passage | None] = ContextVar("passage", default=None)
 
 @contextmanager
 def passage(seconds: float, leave: Callable[[], Any]) -> Iterator[Passage]:
-    """Yield the passage of the request that is sent inside, in this thread."""
+    """Yield the passage of the request that this thread sends inside the block."""
     one = Passage(seconds, leave)
     before = _CURRENT.set(one)
     try:
@@ -79,7 +79,7 @@ def passage(seconds: float, leave: Callable[[], Any]) -> Iterator[Passage]:
 
 
 def watch(session: "Session") -> None:
-    """Have a session of the HTTP library follow the passage of each of its requests."""
+    """Make a session of the HTTP library report each of its requests to the current passage."""
     from requests.adapters import HTTPAdapter
 
     session.auth = _begin
@@ -90,7 +90,7 @@ def watch(session: "Session") -> None:
 
 
 def _begin(request: "PreparedRequest") -> "PreparedRequest":
-    # The HTTP library asks this last, when signing in is over.
+    # The HTTP library calls this last, after the SDK has obtained a token.
     if one := _CURRENT.get():
         one.begin(carries=_ID in request.headers)
     return request
@@ -107,7 +107,7 @@ def _through_proxies(made: Callable[..., Any]) -> Callable[..., Any]:
 
 @cache
 def _pools() -> dict[str, Any]:
-    """Return urllib3's pools by scheme, with connections that report to the passage of their request."""
+    """Return urllib3's pools by scheme, whose connections report to the passage of their request."""
     from urllib3 import connectionpool
 
     return {

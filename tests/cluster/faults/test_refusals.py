@@ -75,7 +75,7 @@ def test_an_error_that_kusto_did_not_write_proves_nothing(
     assert isinstance(error, ServiceError)
     assert not nothing_happened(error)
     assert not isinstance(error, ForbiddenError | UnauthorizedError)
-    assert (error.status, "look before you send it again" in error.hint) == (status, True)
+    assert (error.status, "Check before you send it again" in error.hint) == (status, True)
     assert "{" not in error.message
     assert "<" not in error.message
 
@@ -87,7 +87,7 @@ def test_kustos_own_error_proves_that_nothing_happened_if_its_status_is_a_refusa
     service.answer(status, one_api("No."))
     error = raised(connection)
     assert nothing_happened(error) is (400 <= status < 500)
-    assert ("not known" in error.hint) is not (400 <= status < 500)
+    assert ("may have been run" in error.hint) is not (400 <= status < 500)
 
 
 def test_a_401_that_requests_a_bearer_token_is_from_the_service(service: Service, connection: KustoConnection) -> None:
@@ -115,7 +115,7 @@ def test_a_401_that_requests_a_bearer_token_is_from_the_service(service: Service
 def test_a_json_error_of_any_shape_shows_its_message(service: Service, connection: KustoConnection, body: Any) -> None:
     service.answer(403, body)
     error = raised(connection, ".show databases")
-    assert error.message.endswith("answered with status 403, and not with an error of Kusto: No entry.")
+    assert error.message.endswith("answered with status 403, and without a Kusto error: No entry.")
     assert "role" not in error.hint
 
 
@@ -208,7 +208,7 @@ def test_a_refused_connection_and_an_unknown_host_received_nothing(monkeypatch: 
             never_sent(raised(connection), "because it refuses connections")
     monkeypatch.setenv("NO_PROXY", "*")
     with closing(connected("https://no.invalid")) as connection:
-        never_sent(raised(connection), "because its name is not known")
+        never_sent(raised(connection), "because its name cannot be resolved")
 
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
@@ -238,4 +238,4 @@ def test_a_server_that_drips_does_not_exceed_the_timeout_of_the_request(
             over.set()
     assert isinstance(error, RequestTimeoutError)
     assert error.sent
-    assert "look before you send it again" in error.hint
+    assert "Check before you send it again" in error.hint

@@ -139,7 +139,7 @@ def test_an_interrupt_while_a_policy_command_waits_reports_that_nothing_changed(
 
     service.answers = [THROTTLED, GOOD]
     text, retrying = Statement(".delete cluster policy managed_identity"), Retrying(Patience(sleep=interrupt))
-    with pytest.raises(RequestInterruptedError, match="was not carried out") as caught:
+    with pytest.raises(RequestInterruptedError, match="was not run") as caught:
         Sender(connection, text, None, 100, retrying, retrying.tell).send_unrecorded()
     assert not caught.value.sent
     assert service.texts == [text]
@@ -264,7 +264,7 @@ def test_a_refusal_that_a_fresh_role_does_not_end_is_retried_once(
     service.answers = [GOOD, FORBIDDEN]
     connection.execute(GRANT)
     for _ in range(2):
-        with pytest.raises(ForbiddenError, match="granted just now can take minutes"):
+        with pytest.raises(ForbiddenError, match="granted just now can take minutes to take effect"):
             connection.execute(READ)
     assert len(waits.seconds) == Patience().role_attempts
     assert len(service.asked) == 1 + Patience().role_attempts + 1 + 1

@@ -122,10 +122,10 @@ def test_of_several_errors_the_one_with_a_code_is_raised(service: Service, conne
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
-        (frames(ONE, [["kqlmi;1", 2, '{"Count": 1}']]), "does not name it"),
-        ([*frames(ONE)[:-1], {"FrameType": "DataSetCompletion", "HasErrors": True}], "does not name it"),
+        (frames(ONE, [["kqlmi;1", 2, '{"Count": 1}']]), "without a message"),
+        ([*frames(ONE)[:-1], {"FrameType": "DataSetCompletion", "HasErrors": True}], "without a message"),
         ([*frames(ONE)[:-1], {"FrameType": "DataSetCompletion", "Cancelled": True}], "was cancelled"),
-        (frames({"x": [{"what": 1}]}), "does not name it"),
+        (frames({"x": [{"what": 1}]}), "without a message"),
         (set_of_tables(ONE, 2, None), "Error"),
     ],
 )
@@ -208,7 +208,7 @@ def test_run_returns_the_first_of_several_tables_with_all_of_them_and_warns(
 ) -> None:
     service.answer(200, frames({"one": ROWS, "two": []}))
     session = Session("test", connection, history=False)
-    with pytest.warns(SeveralTablesWarning, match=r"2 tables, .* the first: see \.tables") as warned:
+    with pytest.warns(SeveralTablesWarning, match=r"has 2 tables, .* the first; all are in \.tables") as warned:
         found = session.run("range x from 1 to 3 step 1 | fork one=(take 1) two=(count)", "D")
     assert warned[0].filename == __file__
     assert [(one.name, len(one)) for one in found.tables] == [("one", 1), ("two", 0)]
