@@ -48,8 +48,13 @@ class KnownNames:
         """Return the database with a name or pretty name, in its own spelling; ``name`` unchanged if there is none."""
         wanted = database_key(name)
         names = {database_key(one): one for one in self.databases}
-        called = [one for one, pretty in self.pretty.items() if database_key(pretty) == wanted]
+        called = self.called(name)
         return names.get(wanted) or (called[0] if len(called) == 1 else name)
+
+    def called(self, pretty: str) -> tuple[str, ...]:
+        """Return the databases with a pretty name, which need not be unique."""
+        wanted = database_key(pretty)
+        return tuple(name for name, one in self.pretty.items() if database_key(one) == wanted)
 
     def label(self, scope: Scope) -> str:
         """Return a scope for display: a database with its pretty name, if it has one."""

@@ -26,6 +26,11 @@ def database_scope(core: Core, name: str) -> Scope:
     databases(core)
     found = core.known.database(name)
     if found not in core.known.databases:
+        if twins := core.known.called(name):
+            raise InputError(
+                f"{name!r} is the pretty name of several databases on {core.name}: {', '.join(twins)}.",
+                hint="Pass the name of one of them.",
+            )
         hint = did_you_mean(name, [*core.known.databases, *core.known.pretty.values()])
         raise InputError(f"Database {name!r} does not exist on {core.name}.", hint=hint)
     return Scope.database(found)
