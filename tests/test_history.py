@@ -394,7 +394,7 @@ def altered_step(**fields: object) -> Callable[[bytes], bytes]:
         (altered(cluster="other", name="production"), "another cluster, production"),
         (altered(cluster="other", name="two\nlines"), r"another cluster, two\u000alines"),
         (altered(id="20200101-000000-000000-00000000"), "under another name"),
-        (altered_step(before="[{]"), "not JSON"),
+        (altered_step(before="[{]"), "not valid JSON"),
         (altered_step(before=[]), "one of its steps"),
         (altered_step(scope=""), "cannot be empty"),
     ],
