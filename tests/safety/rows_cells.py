@@ -47,7 +47,7 @@ def a_signature_that_is_not_hidden_in_a_query_that_is_refused(scene: Scene) -> N
 
 
 @row("is neither an object ID nor")
-def a_signature_behind_an_identity_that_may_not(scene: Scene) -> None:
+def a_signature_after_an_identity_without_a_grant(scene: Scene) -> None:
     scene.connect()
     where = f"{DATA}/a.csv;managed_identity={scene.loader}?{scene.secrets.sas()}"
     scene.cell(f"%%kqlmi\nexternaldata (a: string) [h'{where}']")
@@ -59,7 +59,7 @@ def a_signature_behind_an_identity_that_may_not(scene: Scene) -> None:
 
 
 @row("externaldata")
-def signatures_keys_and_passwords_in_what_is_only_checked(scene: Scene) -> None:
+def signatures_keys_and_passwords_in_a_checked_text(scene: Scene) -> None:
     scene.connect()
     sas, key, password = scene.secrets.sas(), scene.secrets.key(), scene.secrets.password()
     for where in (
@@ -87,7 +87,7 @@ def a_password_in_a_query_of_an_sql_server(scene: Scene) -> None:
 
 
 @row("SyntaxError")
-def a_password_beside_a_mistake(scene: Scene) -> None:
+def a_password_next_to_a_mistake(scene: Scene) -> None:
     scene.connect()
     for text in (
         "print h'{0}' ||| x",
@@ -131,7 +131,7 @@ def an_error_that_repeats_the_text_and_the_token(scene: Scene) -> None:
 
 
 @row("Cannot do")
-def an_error_in_a_frame_that_closes_an_answer(scene: Scene) -> None:
+def an_error_in_the_last_frame_of_an_answer(scene: Scene) -> None:
     def late(request: Request) -> Any:
         fault = {"error": {"code": "LimitsExceeded", "@message": _repeat(request), "@type": "T"}}
         return [{"FrameType": "DataSetCompletion", "HasErrors": True, "OneApiErrors": [fault]}]
@@ -144,7 +144,7 @@ def an_error_in_a_frame_that_closes_an_answer(scene: Scene) -> None:
 
 
 @row("is not Kusto's, or is incomplete")
-def an_answer_that_is_not_whole_and_repeats_the_token(scene: Scene) -> None:
+def an_incomplete_answer_that_repeats_the_token(scene: Scene) -> None:
     with (
         echo(200, lambda request: {"headers": dict(request.headers)}) as url,
         kqlmi.connect(url, token=scene.secrets.password(), history=False) as session,
@@ -204,7 +204,7 @@ def a_signature_in_a_command_that_may_not_be_sent(scene: Scene) -> None:
 
 
 @row("contains a query string or credentials")
-def a_signature_or_a_key_in_what_is_to_be_ingested(scene: Scene) -> None:
+def a_signature_or_a_key_in_a_blob_to_ingest(scene: Scene) -> None:
     scene.connect(f"--ingest-url {scene.cluster.ingest_url}")
     for uri in (
         f"{DATA}/a.csv?{scene.secrets.sas()}",
@@ -269,7 +269,7 @@ def a_password_in_the_server_of_a_template(scene: Scene) -> None:
 
 
 @row("['Samples']")
-def what_tab_offers_beside_a_signature(scene: Scene) -> None:
+def completions_next_to_a_signature(scene: Scene) -> None:
     scene.connect()
     magics: Any = scene.shell.magics_manager.registry["KqlMagics"]
     scene.configure(f'[connections.prod]\ncluster = "mycluster.westeurope"\ntoken = "{scene.secrets.token()}"\n')

@@ -110,7 +110,7 @@ def showing(scene: Scene) -> Showing:
 
 
 @row("continuous export E")
-def what_a_cluster_shows_in_the_evidence_of_an_audit(scene: Scene) -> None:
+def secrets_in_the_evidence_of_an_audit(scene: Scene) -> None:
     with Session("mine", showing(scene), history=False) as session:
         found = scene.call(session.audit)
         scene.watch.see("evidence", *map(found.explain, found.findings))
@@ -127,7 +127,7 @@ def _reports(found: Any) -> tuple[str, str]:
 
 
 @row("reasons")
-def what_a_cluster_shows_in_the_reasons_of_the_smallest_policies(scene: Scene) -> None:
+def secrets_in_the_reasons_of_the_smallest_policies(scene: Scene) -> None:
     with Session("mine", showing(scene), history=False) as session:
         found = scene.call(session.tighten, also_unproven=True)
         scene.watch.see("reasons", "reasons", str(found.reasons), found.plan)
@@ -167,7 +167,7 @@ def an_audit_on_the_command_line(scene: Scene) -> None:
 
 
 @row("kqlmi: A bearer token")
-def a_token_of_the_environment_in_a_process_of_its_own(scene: Scene) -> None:
+def an_environment_token_in_a_separate_process(scene: Scene) -> None:
     scene.patch.setenv("KQLMI_TOKEN", scene.secrets.token())
     scene.patch.setenv("PYTHONPATH", str(Path(kqlmi.__file__).parents[1]))
     command = [

@@ -5,41 +5,41 @@ from tests.safety.scene import DATA, Scene, row
 
 
 @row("not the URL of a cluster")
-def an_url_with_a_user_and_a_password(scene: Scene) -> None:
+def a_url_with_a_user_and_a_password(scene: Scene) -> None:
     scene.fails(f"%kqlmi connect https://ada:{scene.secrets.password()}@mycluster.westeurope.kusto.windows.net")
 
 
 @row("not the URL of a cluster")
-def an_url_with_a_signature(scene: Scene) -> None:
+def a_url_with_a_signature(scene: Scene) -> None:
     scene.fails(f"%kqlmi connect https://mycluster.westeurope.kusto.windows.net/?{scene.secrets.sas()}")
 
 
 @row("not the URL of a cluster")
-def a_connection_string_in_place_of_an_url(scene: Scene) -> None:
+def a_connection_string_instead_of_a_url(scene: Scene) -> None:
     where = "https://mycluster.westeurope.kusto.windows.net"
     scene.fails(f"%kqlmi connect 'Data Source={where};AppClientId=a;AppKey={scene.secrets.client_secret()}'")
 
 
 @row("is not a known option of")
-def a_token_as_an_option_that_is_not_there(scene: Scene) -> None:
+def a_token_as_an_unknown_option(scene: Scene) -> None:
     scene.fails(f"%kqlmi connect local --token={scene.secrets.token()}")
     scene.fails(f"%kqlmi connect local --token {scene.secrets.password()}")
 
 
 @row("--auth does not accept this value")
-def a_secret_in_place_of_a_mode(scene: Scene) -> None:
+def a_secret_instead_of_a_mode(scene: Scene) -> None:
     scene.fails(f"%kqlmi connect {scene.cluster.url} --auth {scene.secrets.client_secret()}")
     scene.fails(f"%kqlmi connect {scene.cluster.url} --auth {scene.secrets.password()}")
 
 
 @row("does not specify a managed identity")
-def a_secret_in_place_of_an_identity(scene: Scene) -> None:
+def a_secret_instead_of_an_identity(scene: Scene) -> None:
     identity = f"client_secret={scene.secrets.client_secret()}"
     scene.fails(f"%kqlmi connect {scene.cluster.url} --auth managed-identity --sign-in-identity {identity}")
 
 
 @row("is not the ID or domain of a tenant")
-def a_secret_in_place_of_a_tenant(scene: Scene) -> None:
+def a_secret_instead_of_a_tenant(scene: Scene) -> None:
     scene.fails(f"%kqlmi connect {scene.cluster.url} --auth azure-cli --tenant AccountKey={scene.secrets.key()}")
 
 
@@ -80,7 +80,7 @@ def a_value_of_the_configuration_file_of_another_type(scene: Scene) -> None:
 
 
 @row("to something other than a URL or short name")
-def a_password_in_an_url_of_the_configuration_file(scene: Scene) -> None:
+def a_password_in_a_url_of_the_configuration_file(scene: Scene) -> None:
     scene.configure(f'[connections.prod]\ncluster = "https://ada:{scene.secrets.password()}@mycluster.westeurope"\n')
     scene.cell("%kqlmi connections")
     scene.fails("%kqlmi connect prod")
@@ -106,7 +106,7 @@ def a_token_as_the_mode_of_the_environment(scene: Scene) -> None:
 
 
 @row("AZURE_CLIENT_ID is not a client ID")
-def a_secret_in_place_of_the_client_id_of_the_environment(scene: Scene) -> None:
+def a_secret_instead_of_the_environments_client_id(scene: Scene) -> None:
     scene.patch.setenv("AZURE_CLIENT_ID", scene.secrets.password())
     scene.fails(f"%kqlmi connect {scene.cluster.url} --auth managed-identity")
 
@@ -126,7 +126,7 @@ def the_password_of_a_proxy_whose_address_cannot_be_read(scene: Scene) -> None:
 
 
 @row("Argument 1 is not a known subcommand")
-def an_address_with_a_signature_in_place_of_a_subcommand(scene: Scene) -> None:
+def an_address_with_a_signature_instead_of_a_subcommand(scene: Scene) -> None:
     scene.fails(f"%kqlmi {DATA}?{scene.secrets.sas()}")
 
 
@@ -147,14 +147,14 @@ def a_token_on_the_command_line(scene: Scene) -> None:
 
 
 @row("--auth does not accept this value")
-def a_secret_in_place_of_a_mode_on_the_command_line(scene: Scene) -> None:
+def a_secret_instead_of_a_mode_on_the_command_line(scene: Scene) -> None:
     scene.line("plan", "policy.yaml", "--auth", scene.secrets.client_secret())
     scene.line(scene.secrets.password())
     scene.line("local", "serve", "--port", scene.secrets.password())
 
 
 @row("not the URL of a cluster")
-def an_url_with_a_password_on_the_command_line(scene: Scene) -> None:
+def a_url_with_a_password_on_the_command_line(scene: Scene) -> None:
     cluster = f"https://ada:{scene.secrets.password()}@mycluster.westeurope.kusto.windows.net"
     scene.line("export", "policy.yaml", "--on", cluster)
 
@@ -170,7 +170,7 @@ def a_policy_file_with_a_secret_and_a_mistake(scene: Scene) -> None:
 
 
 @row("is not the ID of a plan that was shown, and cannot be read as a file")
-def a_signature_in_place_of_a_plan(scene: Scene) -> None:
+def a_signature_instead_of_a_plan(scene: Scene) -> None:
     scene.connect()
     for line in ("plan", "apply", "undo", "audit"):
         scene.fails(f"%kqlmi {line} '{DATA}?{scene.secrets.sas()}'")

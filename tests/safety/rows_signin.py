@@ -34,14 +34,14 @@ def a_client_secret_in_the_chain_of_the_default(scene: Scene) -> None:
 
 
 @row("ConnectionFailedError")
-def a_client_secret_and_a_cluster_that_tells_no_authority(scene: Scene) -> None:
+def a_client_secret_and_a_cluster_without_an_authority(scene: Scene) -> None:
     scene.application(scene.secrets.client_secret())
     with serve(lambda request: Answer(200, f"{dict(request.headers)}".encode())) as port:
         scene.fails(f"%kqlmi connect http://127.0.0.1:{port} --auth service-principal")
 
 
 @row("is not a known authority")
-def an_authority_whose_address_holds_a_password(scene: Scene) -> None:
+def an_authority_whose_address_contains_a_password(scene: Scene) -> None:
     scene.application(scene.secrets.client_secret())
     with scene.endpoint() as running:
         running.login_endpoint = f"https://user:{scene.secrets.password()}@login.example"
@@ -132,13 +132,13 @@ def _planting(scene: Scene) -> dict[str, int]:
 
 
 @row("kqlmi local admin")
-def what_the_azure_cli_answers(scene: Scene) -> None:
+def the_answer_of_the_azure_cli(scene: Scene) -> None:
     AzureCli(scene.folder / "bin", scene.directory.token)
     scene.signs_in("azure-cli")
 
 
 @row("Signing in with azure-cli failed")
-def what_the_azure_cli_complains_of(scene: Scene) -> None:
+def the_error_of_the_azure_cli(scene: Scene) -> None:
     message = f"AADSTS1: the refresh_token={scene.secrets.password()} of {scene.secrets.token()} is not valid."
     AzureCli(scene.folder / "bin", "").say("", error=message)
     scene.is_refused("azure-cli")
@@ -193,19 +193,19 @@ def a_token_from_the_environment_that_is_not_accepted(scene: Scene) -> None:
 
 
 @row("<kqlmi session on mine>")
-def a_token_that_python_gives(scene: Scene) -> None:
+def a_token_passed_from_python(scene: Scene) -> None:
     with kqlmi.connect(scene.cluster.url, token=scene.cluster.token, name="mine") as session:
         for one in (session, session.target, session.connection, session.whoami(), session.recorded()):
             scene.watch.value(one)
 
 
 @row("that an HTTP header cannot contain")
-def a_token_that_no_header_can_carry(scene: Scene) -> None:
+def a_token_that_does_not_fit_in_a_header(scene: Scene) -> None:
     scene.call(kqlmi.connect, scene.cluster.url, token=f"{scene.secrets.password()}\n{scene.secrets.password()}")
 
 
 @row("does not accept --tenant")
-def a_token_beside_an_option_that_has_no_effect(scene: Scene) -> None:
+def a_token_next_to_an_option_without_effect(scene: Scene) -> None:
     scene.patch.setenv("KQLMI_TOKEN", scene.secrets.token())
     scene.is_refused("token", "--tenant contoso.com")
 

@@ -130,11 +130,11 @@ class Policies(RuleBasedStateMachine):
         self.folder.cleanup()
 
     @invariant()
-    def the_cluster_holds_what_the_model_holds(self) -> None:
+    def the_cluster_matches_the_model(self) -> None:
         assert {name: self.plain.state(name) for name in SCOPES} == self.model
 
     @initialize(found=st.lists(states, min_size=len(SCOPES), max_size=len(SCOPES)))
-    def somebody_was_here_before(self, found: list[Mapping[str, frozenset[str]]]) -> None:
+    def start_with_existing_policies(self, found: list[Mapping[str, frozenset[str]]]) -> None:
         for where, state in zip(SCOPES, found, strict=True):
             self.another_writer(where, "alter-merge" if state else "delete", state)
 
@@ -248,7 +248,7 @@ class Policies(RuleBasedStateMachine):
             with pytest.raises(ApplyError, match="not assigned") as caught:
                 self.session.apply(plan)
             assert caught.value.outcome == "not applied"
-            self.the_cluster_holds_what_the_model_holds()
+            self.the_cluster_matches_the_model()
             [orphan] = edits.named_in(plan, str(caught.value))
             plan = self.session.without(plan, [orphan])
             wanted = {name: self.dropped(name, state, orphan) for name, state in wanted.items()}

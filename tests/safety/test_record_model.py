@@ -287,14 +287,14 @@ class Oracle:
                 undone.add(expected.undoes)
             elif passed:
                 return "is not known yet"
-            elif self.changed_since(expected) or not self.stands_as_before(expected):
+            elif self.changed_since(expected) or not self.is_as_before(expected):
                 return key
         return "is not known yet" if passed else "nothing to undo"
 
     def changed_since(self, expected: Expected) -> bool:
         return any(grants(self.model[name]) != grants(state) for name, state in expected.after.items())
 
-    def stands_as_before(self, expected: Expected) -> bool:
+    def is_as_before(self, expected: Expected) -> bool:
         return all(same(self.model[name], state) for name, state in expected.before.items())
 
     def undo_entry(self, key: str, plan: Callable[[], PolicyPlan]) -> None:

@@ -213,21 +213,21 @@ def _seen(value: object = None) -> SimpleNamespace:
 
 
 GUARDS: list[tuple[str, Any, str, str]] = [
-    ("kqlmi.errors.redacted", _open, "a_signature_in_place_of_a_plan", "stdout"),
+    ("kqlmi.errors.redacted", _open, "a_signature_instead_of_a_plan", "stdout"),
     (
         "kqlmi.model.statement.Statement.hidden",
         frozenset(),
         "an_error_that_repeats_the_text_and_the_token",
         "error",
     ),
-    ("kqlmi.errors.KqlmiError.forget", lambda *_: None, "an_error_in_a_frame_that_closes_an_answer", "context"),
+    ("kqlmi.errors.KqlmiError.forget", lambda *_: None, "an_error_in_the_last_frame_of_an_answer", "context"),
     ("kqlmi.model.statement.Statement.masked", property(str), "a_policy_command_that_is_recorded", "file"),
-    ("kqlmi.credentials.failures.redacted", _open, "what_the_azure_cli_complains_of", "log"),
+    ("kqlmi.credentials.failures.redacted", _open, "the_error_of_the_azure_cli", "log"),
     ("kqlmi.credentials.shared_credential._Unseen", _seen, "a_credential_whose_repr_shows_its_token", "vars"),
     ("kqlmi.credentials.signin.Secret", str, "a_token_from_the_environment", "asdict"),
-    ("kqlmi.cluster.discovery.uses.redacted", _open, "what_a_cluster_shows_in_the_evidence_of_an_audit", "json"),
+    ("kqlmi.cluster.discovery.uses.redacted", _open, "secrets_in_the_evidence_of_an_audit", "json"),
     ("kqlmi.cluster.ingest.redacted", _open, "the_signatures_of_the_queues_of_a_cluster", "log"),
-    ("kqlmi.model.uses.references.redacted", _open, "signatures_keys_and_passwords_in_what_is_only_checked", "display"),
+    ("kqlmi.model.uses.references.redacted", _open, "signatures_keys_and_passwords_in_a_checked_text", "display"),
 ]
 
 

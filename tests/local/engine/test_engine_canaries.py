@@ -111,7 +111,7 @@ def tables_are_written_with_their_database_in_double_quotes() -> object:
 
 
 @leaning("query.engine._with_sources")
-def a_name_that_stands_for_rows_is_always_written_with_its_database() -> object:
+def a_name_for_rows_is_always_written_with_its_database() -> object:
     texts = (
         SOURCE,
         f"T | join kind=inner ({SOURCE}) on x",
@@ -127,7 +127,7 @@ def a_union_writes_the_names_of_its_tables_as_texts() -> object:
 
 
 @leaning("query.engine.Engine.query")
-def a_scalar_subquery_that_stands_alone_names_its_tables_without_a_database() -> object:
+def a_scalar_subquery_on_its_own_names_its_tables_without_a_database() -> object:
     return 'FROM "T"' in sql("print toscalar(T | count)")
 
 
@@ -137,7 +137,7 @@ def a_table_without_its_database_is_written_in_double_quotes() -> object:
 
 
 @leaning("engine.translation._QUOTED")
-def columns_are_written_in_double_quotes_and_new_names_behind_as() -> object:
+def columns_are_written_in_double_quotes_and_new_names_after_as() -> object:
     return (
         '"x" AS "x"' in sql("T | project x") and 'AS "y"' in sql("T | extend y = x") and '"X"' in sql("T | where X > 1")
     )
@@ -192,13 +192,13 @@ def parameters_are_declared_and_bound_and_never_written_into_sql() -> object:
 
 
 @leaning("engine.translation._translate")
-def functions_are_given_by_database() -> object:
+def functions_are_passed_by_database() -> object:
     functions: dict[str | None, list[str]] = {"a": ["function F() { T }"]}
     return '"a"."T"' in duckdb_kql.to_sql("F()", SCHEMA, None, "a", allow_write=False, functions=functions)
 
 
 @leaning("query.engine._LIMITS")
-def no_connection_reaches_a_file_or_can_be_told_to() -> object:
+def no_connection_can_access_files_or_be_configured_to() -> object:
     connection = duckdb_kql.connect(config=engine._LIMITS)
 
     def fails(statement: str) -> bool:
@@ -222,7 +222,7 @@ def no_connection_reaches_a_file_or_can_be_told_to() -> object:
 
 
 @leaning("query.external_calls.replaced")
-def nothing_outside_is_reached_by_the_engine_itself() -> object:
+def the_engine_itself_accesses_nothing_outside() -> object:
     texts = (
         *("externaldata(x: string) ['https://x.blob.core.windows.net/c/f.csv']", "external_table('X')"),
         *("evaluate python(typeof(*), 'x')", "T | evaluate sql_request('x', 'y')", "cluster('x').database('y').T"),
@@ -237,7 +237,7 @@ def a_command_is_not_translated() -> object:
 
 
 @leaning("engine.results.refusal")
-def errors_are_of_two_classes() -> object:
+def there_are_two_classes_of_errors() -> object:
     return refuses("T | where where", KqlSyntaxError) and refuses("T | serialize x = row_number()", KqlUnsupportedError)
 
 
@@ -252,7 +252,7 @@ def a_missing_column_is_named() -> object:
 
 
 @leaning("engine.results._RAISED")
-def an_error_that_sql_raises_keeps_its_words() -> object:
+def an_error_raised_in_sql_keeps_its_message() -> object:
     try:
         run(
             "range x from 1 to 2000000 step 1",
@@ -267,7 +267,7 @@ def an_error_that_sql_raises_keeps_its_words() -> object:
 
 
 @leaning("engine.results._FROM_DUCKDB")
-def each_kusto_type_has_a_type_of_its_own() -> object:
+def each_kusto_type_has_its_own_engine_type() -> object:
     made = {
         "bool": "true",
         "int": "int(1)",
@@ -294,7 +294,7 @@ def a_list_of_dynamic_values_is_a_list_of_json() -> object:
 
 
 @leaning("query.engine._execute")
-def a_datetime_has_no_zone_where_the_session_is_in_utc() -> object:
+def a_datetime_has_no_zone_if_the_session_is_in_utc() -> object:
     kinds, [[moment]] = run("print datetime(2020-01-01T02:00:00+02:00)")
     return (kinds, str(moment)) == (["TIMESTAMP"], "2020-01-01 00:00:00")
 

@@ -32,9 +32,9 @@ QUERIES: dict[str, Callable[[int], str]] = {
     "plugins in brackets": lambda n: "T | where x in (" + ", ".join(["(T | evaluate r('x'))"] * n) + ")",
     "statements": lambda n: "".join(f"let a{i} = {i};" for i in range(n)) + "T",
     "nested brackets": lambda n: "print " + "(" * n + "1" + ")" * n,
-    "literals that are not closed": lambda n: "print " + "bool(" * n,
+    "unclosed literals": lambda n: "print " + "bool(" * n,
     "strings": lambda n: "print " + "'a' " * n,
-    "functions of its own": lambda n: "".join(f"let f{i} = () {{ {i} }};" for i in range(n)) + "T",
+    "functions in the query": lambda n: "".join(f"let f{i} = () {{ {i} }};" for i in range(n)) + "T",
     "names": lambda n: "T | project " + ", ".join(f"['c {i}'] = 1" for i in range(n)),
 }
 
@@ -45,8 +45,8 @@ COMMANDS: dict[str, Callable[[int], str]] = {
     "connection strings": lambda n: f".export to csv ({', '.join([BLOB] * n)}) <| T",
     "a function": lambda n: ".create function F() { " + "print 1; " * n + "}",
     "semicolons": lambda n: ".show version" + ";" * n,
-    "operators behind it": lambda n: ".show version" + " | where 1 == 1" * n,
-    "words that are no command": lambda n: ".show" + " x" * n,
+    "operators after it": lambda n: ".show version" + " | where 1 == 1" * n,
+    "words that are not a command": lambda n: ".show" + " x" * n,
 }
 
 
