@@ -108,7 +108,7 @@ class Example:
 
     @property
     def concerns_identities(self) -> bool:
-        """Whether it uses an identity, or defines something that uses one."""
+        """Return whether it uses an identity, or defines something that uses one."""
         return any(_IDENTITY.search(filled(one)) or _DEFINES.search(one) for one in self.requests)
 
 

@@ -51,7 +51,7 @@ class Example:
 
     @property
     def fails(self) -> bool:
-        """Whether its output is an error."""
+        """Return whether its output is an error."""
         return bool(_FAILURE.search(self.output or ""))
 
     def shows(self, output: str) -> bool:

@@ -267,5 +267,5 @@ def test_only_modules_in_kqlmi_are_found(tmp_path: Path) -> None:
     elsewhere = tmp_path / "kqlmi_subcommands"
     elsewhere.mkdir()
     for name in ("kqlmi_planted.py", "planted.py", "kqlmi_subcommands/planted.py"):
-        (tmp_path / name).write_text("raise AssertionError('this is none of kqlmi')", encoding="utf-8")
+        (tmp_path / name).write_text("raise AssertionError('this is not of kqlmi')", encoding="utf-8")
     run(tmp_path, f"sys.path[:0] = [{str(tmp_path)!r}, {str(elsewhere)!r}]\nassert 'connect' in printed('help')")

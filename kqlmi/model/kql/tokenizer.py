@@ -9,8 +9,8 @@ from typing import Literal, cast
 
 BLANKS = "\t\n\f\r \u00a0\u1680\u180e" + "".join(map(chr, range(0x2000, 0x200C))) + "\u202f\u205f\u3000\ufeff"
 
-# An unclosed literal extends as far as its end was searched for: what follows is still read, and no text is scanned again
-# for each quote before it.
+# An unclosed literal extends to where the search for its end stopped: what follows is still read, and no text is scanned
+# again for each quote before it.
 _TOKEN = re.compile(
     rf"""
     (?P<blank>    [{BLANKS}]+ | //[^\r\n\u2028\u2029]* )

@@ -51,7 +51,7 @@ def by_hand(text: str, start: int) -> tuple[str, int] | None:
 
 @given(pieces(*PIECES) | st.text(max_size=24))
 def test_literals_match_a_hand_written_scanner(text: str) -> None:
-    """Reading is linear because an unclosed literal reaches as far as it was scanned."""
+    """Reading is linear because an unclosed literal reaches to the end of what was scanned."""
     end = 0
     for token in tokens(text):
         between = text[end : token.start]
