@@ -205,7 +205,7 @@ def test_an_audit_rule_is_a_file(tmp_path: Path) -> None:
 
     @rule("too new")
     def too_new(facts):
-        \"\"\"A grant that nobody has looked at.
+        \"\"\"A grant that no one has looked at.
 
         More of it.
         \"\"\"
@@ -225,7 +225,7 @@ def test_an_audit_rule_is_a_file(tmp_path: Path) -> None:
         [*others, last] = json.loads(auditreport.to_sarif(session.audit(), "1"))["runs"][0]["tool"]["driver"]["rules"]
         accepted = "{rule: too new, scope: cluster, identity: system, reason: known, until: 2100-01-01}"
         policyfile.read(f"kqlmi: 1\\nmode: partial\\ncluster: {{}}\\naccepted: [{accepted}]\\n")
-        assert (last["id"], last["shortDescription"]) == ("too new", {"text": "A grant that nobody has looked at."})
+        assert (last["id"], last["shortDescription"]) == ("too new", {"text": "A grant that no one has looked at."})
     """
     run(tmp_path, script, kqlmi__model__audit__rules=rule)
 

@@ -23,7 +23,7 @@ def url_of(cluster: str) -> str:
     """Return a cluster's URL, given the URL, the host, or a short name such as ``mycluster.westeurope``.
 
     Raises:
-        InputError: It is none of these. The error does not quote it, because it may contain a secret.
+        InputError: It is not one of these. The error does not quote it, because it may contain a secret.
     """
     text = cluster.strip()
     if _SHORT.fullmatch(text):
