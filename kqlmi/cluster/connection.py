@@ -138,6 +138,8 @@ class KustoConnection:
         properties = ClientRequestProperties()
         properties.client_request_id = client_request_id
         properties.set_option(properties.request_timeout_option_name, server_deadline(seconds))
+        for name, value in statement.parameters.items():
+            properties.set_parameter(name, value)  # type: ignore[arg-type] # it is sent as JSON, so a number may be one
         if self._read_only:
             properties.set_option("request_readonly", value=True)
         run = self._client.execute_mgmt if statement.kind == "command" else self._client.execute_query

@@ -1,13 +1,13 @@
 """A command or query as it is sent, with everything parsed from it."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import cached_property
 from typing import Final, Literal, Self
 
 from kqlmi.errors import InputError
-from kqlmi.model.kql import brackets, tokenizer
+from kqlmi.model.kql import brackets, query_parameters, tokenizer
 from kqlmi.model.kql.source_map import Mapped, literal_value
 from kqlmi.model.policy import commands
 from kqlmi.model.policy.commands import PolicyCommand
@@ -23,6 +23,8 @@ _HIDDEN: Final = re.compile(
 )
 # The parts that may follow the URL in a hidden literal without being secret.
 _NO_SECRET: Final = ("managed_identity=", "impersonate")
+# A shorter value of a parameter is not hidden in errors, which would become hard to understand.
+_LONG_VALUE: Final = 10
 
 
 class Statement(str):
@@ -38,6 +40,19 @@ class Statement(str):
     def parse(cls, text: str) -> Self:
         """Return ``text`` as a statement; a statement is returned unchanged."""
         return text if isinstance(text, cls) else cls("" + text)  # raises TypeError unless it is a string
+
+    @cached_property
+    def parameters(self) -> Mapping[str, str | int]:
+        """The values of the query's parameters, which are sent beside the text; ``bound`` sets them."""
+        return {}
+
+    def bound(self, values: Mapping[str, object]) -> Self:
+        """Return this query with the values of its parameters; InputError if it does not declare one, or is a command."""
+        if values and self.kind == "command":
+            raise InputError("A command has no parameters.", hint="Write the value into the command.")
+        made = type(self)(self)
+        made.parameters = query_parameters.bound(query_parameters.declared(self.tokens), values)
+        return made
 
     @cached_property
     def tokens(self) -> tuple[tokenizer.Token, ...]:
@@ -76,12 +91,18 @@ class Statement(str):
 
     @cached_property
     def hidden(self) -> frozenset[str]:
-        """The secrets: those known by their form, and what follows the URL in a hidden literal, or all of it without a URL."""
+        """The secrets: those known by their form, long values of parameters, and hidden literals, from the end of their URL."""
         found = [token.text for token in self.tokens if _is_hidden(token)]
         if self._is_broken:
             # Quotes cannot be paired for certain, so everything that may be a hidden literal counts as one.
             found += [one for forms in _HIDDEN.findall(self) for one in forms if one]
-        return secrets_in(self) | {secret for literal in found for secret in _secrets(literal)}
+        return secrets_in(self) | self._long_values | {secret for literal in found for secret in _secrets(literal)}
+
+    @property
+    def _long_values(self) -> frozenset[str]:
+        kinds = query_parameters.declared(self.tokens) if self.parameters else {}
+        strings = (str(value) for name, value in self.parameters.items() if kinds[name] == "string")
+        return frozenset(one for one in strings if len(one) >= _LONG_VALUE)
 
     @cached_property
     def masked(self) -> str:

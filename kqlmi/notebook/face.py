@@ -1,12 +1,15 @@
 """The notebook face: it runs ``%kqlmi`` lines, adds options of the notebook to the verbs, and shows their values."""
 
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from kqlmi.errors import CellError, printable
 from kqlmi.model.audit.audit import Audit
 from kqlmi.model.plan.plan import SHOWN, Plan
+from kqlmi.notebook.invocation import USAGE
 from kqlmi.notebook.panel.open_panels import OpenPanels
 from kqlmi.notebook.progress import Progress
 from kqlmi.notebook.settings import KqlMI
@@ -23,11 +26,12 @@ from kqlmi.verbs.registry import Run
 if TYPE_CHECKING:
     import pandas as pd
 
-CELL_HELP = """\
-%%kqlmi [name <<] [check] [--database D] [--on N] [--raw]
+CELL_HELP = f"""\
+{USAGE}
     Run the cell: ONE command or query, sent as typed. The result is a pandas DataFrame, stored in the variable name.
     A policy command returns one row for each identity; --raw returns the service's own row.
-    check does not send the cell; it reports whether each identity that the cell uses would be allowed, and why."""
+    check does not send the cell; it reports whether each identity that the cell uses would be allowed, and why.
+    --param sends the value of a parameter that the query declares: NAME=VALUE a text, NAME the Python variable NAME."""
 
 
 def _on(context: Context, /, *, on: ConnectionName = "") -> Context:
@@ -38,9 +42,15 @@ def _on(context: Context, /, *, on: ConnectionName = "") -> Context:
 NOTEBOOK = Face("notebook", "%kqlmi ", _on, before=CELL_HELP)
 
 
-def run(sessions: Sessions, line: str, settings: KqlMI, panels: OpenPanels | None = None) -> Any:
-    """Run a ``%kqlmi`` line and return its result, or None if it only prints."""
-    words = split(line) or ["help"]
+def run(
+    sessions: Sessions,
+    line: str,
+    settings: KqlMI,
+    panels: OpenPanels | None = None,
+    variables: Mapping[str, object] = MappingProxyType({}),
+) -> Any:
+    """Run a ``%kqlmi`` line and return its result, or None if it only prints; ``{name}`` is one of the ``variables``."""
+    words = split(line, variables) or ["help"]
     with closing(Progress()) as progress:
         context = Context(
             NOTEBOOK,

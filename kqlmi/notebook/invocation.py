@@ -3,7 +3,9 @@
 import inspect
 import keyword
 import re
-from dataclasses import KW_ONLY, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import KW_ONLY, dataclass, replace
+from types import MappingProxyType
 from typing import Final
 
 from kqlmi.errors import CellError
@@ -26,6 +28,7 @@ class Cell:
     database: DatabaseName = ""
     on: ConnectionName = ""
     raw: bool = False
+    param: tuple[str, ...] = ()
 
 
 FIRST_LINE: Final = Syntax(
@@ -38,28 +41,50 @@ FIRST_LINE: Final = Syntax(
 """The syntax of the first line of a cell, after an assignment."""
 
 
-def parse_cell(line: str, text: str) -> Cell:
-    """Read a cell: ``[name <<] [check] [--database D] [--on N] [--raw]``, and its text.
+USAGE: Final = "%%kqlmi [name <<] [check] [--database D] [--on N] [--raw] [--param NAME[=VALUE]]…"
+
+
+def parse_cell(line: str, text: str, variables: Mapping[str, object] = MappingProxyType({})) -> Cell:
+    """Read a cell: its first line, as ``USAGE`` shows, and its text; the statement has the values of its parameters.
 
     Raises:
         CellError: The first line is not valid, or the text is not exactly one command or query.
+        InputError: The query does not declare a parameter, or its type does not fit the value.
     """
     name = ""
     if assignment := ASSIGNMENT.match(line):
         name, line = assignment["name"], line[assignment.end() :]
         if not name.isidentifier() or keyword.iskeyword(name):
             raise CellError(f"{name!r} is not a valid variable name.")
-    words, options = FIRST_LINE.parse(split(line))
+    words, options = FIRST_LINE.parse(split(line, variables))
     if wrong := [word for word in words if word != "check"] or words[1:]:
         what = repr(wrong[0]) if is_near(wrong[0], ["check"]) else "A word"
         raise CellError(
             f"{what} is not allowed on the first line of a cell.",
-            hint="Put the command on the line below: %%kqlmi [name <<] [check] [--database D] [--on N] [--raw].",
+            hint=f"Put the command on the line below: {USAGE}.",
         )
     cell = Cell(Statement.parse(text), name, bool(words), bool(options.pop("help", False)), **options)
-    if not cell.help:
-        _refuse_all_but_one(cell.statement)
-    return cell
+    if cell.help:
+        return cell
+    _refuse_all_but_one(cell.statement)
+    return replace(cell, statement=cell.statement.bound(_values(cell.param, variables))) if cell.param else cell
+
+
+def _values(params: Iterable[str], variables: Mapping[str, object]) -> dict[str, object]:
+    """Return the values of parameters: from ``NAME=VALUE`` the text, from ``NAME`` the value of that variable."""
+    values: dict[str, object] = {}
+    for number, param in enumerate(params, 1):
+        name, equals, text = param.partition("=")
+        if not name.isidentifier():
+            raise CellError(
+                f"The name of parameter {number} is not valid.", hint="Write --param NAME=VALUE, or --param NAME."
+            )
+        if name in values:
+            raise CellError(f"The parameter {name!r} has two values.")
+        if not equals and name not in variables:
+            raise CellError(f"The variable {name!r} is not defined.", hint=f"Write --param {name}=VALUE.")
+        values[name] = text if equals else variables[name]
+    return values
 
 
 def _refuse_all_but_one(statement: Statement) -> None:

@@ -1,5 +1,6 @@
 """The IPython magic ``kqlmi``: a line runs a subcommand, a cell runs one command or query."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
@@ -52,8 +53,8 @@ class KqlMagics(Magics):
         statement = None if cell is None else Statement(cell)
         try:
             if statement is None:
-                return run(self.sessions, line, self.settings, self.panels)
-            return self._run(parse_cell(line, statement))
+                return run(self.sessions, line, self.settings, self.panels, self._variables)
+            return self._run(parse_cell(line, statement, self._variables))
         except KqlmiError as error:
             # The cause is dropped: notebooks do not show it, and it may contain secrets that were typed.
             error.forget(statement.hidden if statement else ())
@@ -62,6 +63,10 @@ class KqlMagics(Magics):
             raise
         except KeyboardInterrupt:
             raise RequestInterruptedError("Interrupted.") from None
+
+    @property
+    def _variables(self) -> Mapping[str, object]:
+        return self.shell.user_ns if self.shell else {}
 
     def _run(self, cell: Cell) -> "pd.DataFrame | None":
         if cell.help:

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import date
+from types import MappingProxyType
 from typing import Self
 
 from kqlmi.apply import DEADLINE, Applied, StepResult
@@ -63,8 +64,18 @@ class Session(core.Core):
         """Close the connection, and stop a local cluster that the session started, unless another session has kept it."""
         self.closing.close()
 
-    def run(self, text: str, database: str | None = None, *, timeout: float | None = None) -> Table:
+    def run(
+        self,
+        text: str,
+        database: str | None = None,
+        *,
+        timeout: float | None = None,
+        parameters: Mapping[str, object] = MappingProxyType({}),
+    ) -> Table:
         """Send one command or query, byte for byte, and return its table; ``timeout`` is in seconds.
+
+        ``parameters`` are the values of a query's declared parameters, which are sent beside the text: Python values, or the
+        text of a string or of a literal. A time without a time zone is in UTC.
 
         A policy command that writes is recorded, with the policy read before and after it, so that ``undo`` reverts it.
 
@@ -74,11 +85,12 @@ class Session(core.Core):
 
         Raises:
             InputError: The session is read-only, and the text is a command that does not begin with .show; or the timeout
-                is invalid.
+                is invalid; or the query does not declare a parameter, or its type does not fit the value.
             ServiceError: The cluster refused the text.
             ConnectionFailedError: The cluster did not answer.
         """
-        answer = self.send(text, database, timeout=timeout)
+        statement = Statement.parse(text)
+        answer = self.send(statement.bound(parameters) if parameters else statement, database, timeout=timeout)
         if answer.others:
             warnings.warn(
                 f"The answer has {len(answer.tables)} tables, of which this is the first; all are in .tables.",

@@ -3,10 +3,13 @@
 import difflib
 import inspect
 import re
-import shlex
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
+from decimal import Decimal
+from numbers import Real
 from typing import Any, Final, Literal, get_origin
+from uuid import UUID
 
 from kqlmi.errors import CellError
 from kqlmi.model.entities import did_you_mean
@@ -18,15 +21,74 @@ _HELP = inspect.Parameter("help", inspect.Parameter.KEYWORD_ONLY, default=False,
 # A lone dash, a negative number, and a dash followed by text with a blank are words.
 _OPTION: Final = re.compile(r"(?!-(?:\d*\.?\d+)?$)(?P<name>-[^\s=]*)(?:=(?P<value>.*))?", re.DOTALL)
 
+_BLANKS: Final = " \t\r\n"
+_QUOTES: Final = ('"', "'")
+_PART: Final = re.compile(rf"""[{_BLANKS}]+|"[^"]*"|'[^']*'|[^{_BLANKS}"']+|["']""")
+_WORDS: Final = (str, Real, Decimal, UUID)
+_VARIABLE: Final = re.compile(r"\{(?P<name>[^\W\d]\w*)\}")
 
-def split(line: str) -> list[str]:
-    """Split a line at blanks outside quotes; a backslash is an ordinary character."""
-    lexer = shlex.shlex(line, posix=True)
-    lexer.whitespace_split, lexer.escape, lexer.commenters = True, "", ""
-    try:
-        return list(lexer)
-    except ValueError:
-        raise CellError("A quote on the line is not closed.") from None  # the cause may contain a secret
+
+def split(line: str, variables: Mapping[str, object] | None = None) -> list[str]:
+    """Split a line at blanks outside quotes; a backslash is an ordinary character.
+
+    A note, from a word that begins with ``#``, and a semicolon at the end are left out. Outside quotes, ``{name}`` is replaced
+    with the value of that variable, which stays within its word; without ``variables`` it remains as typed.
+
+    Raises:
+        CellError: A quote is not closed, or a variable is not defined, is not a single value, or begins an option.
+    """
+    words = _typed_words(line)
+    if variables is None:
+        return [_joined(parts, lambda found: found[0]) for parts in words]
+    return [_expanded(parts, variables) for parts in words]
+
+
+def _typed_words(line: str) -> list[list[str]]:
+    """Return the words of a line, each as its parts in and outside quotes."""
+    words: list[list[str]] = [[]]
+    for part in _PART.findall(line):
+        if part in _QUOTES:
+            raise CellError("A quote on the line is not closed.")
+        if part.startswith("#") and not words[-1]:
+            break
+        if part[0] in _BLANKS:
+            words.append([])
+        else:
+            words[-1].append(part)
+    found = [word for word in words if word]
+    if found and found[-1][-1].endswith(";"):
+        found[-1][-1] = found[-1][-1][:-1]
+    return [word for word in found if any(word)]
+
+
+def _joined(parts: Sequence[str], value: Callable[[re.Match[str]], str]) -> str:
+    return "".join(part[1:-1] if part[:1] in _QUOTES else _VARIABLE.sub(value, part) for part in parts if part)
+
+
+def _expanded(parts: Sequence[str], variables: Mapping[str, object]) -> str:
+    word = _joined(parts, lambda found: variable_text(found["name"], variables))
+    typed = _joined(parts, lambda _found: "\0")
+    if _OPTION.fullmatch(word) and "\0" in typed.partition("=")[0]:
+        message = "The value of a variable cannot begin an option."
+        raise CellError(message, hint="Write a value that begins with a dash as --OPTION={name}.")
+    return word
+
+
+def variable_text(name: str, variables: Mapping[str, object]) -> str:
+    """Return the value of a variable as text, if it is text, a number, a GUID or a time; CellError otherwise."""
+    value = variable(name, variables)
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, bool) or not isinstance(value, _WORDS):
+        raise CellError(f"The variable {name!r} is of type {type(value).__qualname__}, which is not a single word.")
+    return str(value)
+
+
+def variable(name: str, variables: Mapping[str, object]) -> object:
+    """Return the value of a variable; CellError if it is not defined."""
+    if name not in variables:
+        raise CellError(f"The variable {name!r} is not defined.", hint="Braces in quotes are not replaced.")
+    return variables[name]
 
 
 def is_near(word: str, choices: Iterable[str]) -> bool:

@@ -25,6 +25,7 @@ from kqlmi.errors import (
     ThrottledError,
     UnauthorizedError,
 )
+from kqlmi.model.statement import Statement
 
 from .service import RESET, Service, one_api, v1, v2
 
@@ -61,6 +62,22 @@ def test_a_read_only_connection_tells_the_service_that_it_is_read_only(service: 
     with closing(KustoConnection(Target(service.url, sign_in("none")), read_only=True)) as connection:
         connection.execute(".show databases")
     assert json.loads(service.asked[0][1]["properties"])["Options"]["request_readonly"] is True
+
+
+def test_the_values_of_parameters_are_sent_beside_the_text(service: Service, connection: KustoConnection) -> None:
+    service.answer(200, v2([[1]]))
+    text = "declare query_parameters(state:string, n:long, since:datetime);\nT | where State == state"
+    connection.execute(Statement(text).bound({"state": "'; drop", "n": 5, "since": "2024-01-31"}))
+    [(_, body, _)] = service.asked
+    assert body["csl"] == text
+    assert json.loads(body["properties"])["Parameters"] == {"state": "'; drop", "n": 5, "since": "datetime(2024-01-31)"}
+
+
+def test_a_refusal_does_not_quote_the_value_of_a_parameter(service: Service, connection: KustoConnection) -> None:
+    service.answer(400, one_api("Failed on 'PLANTED-hunter2'."))
+    with pytest.raises(ServiceError) as caught:
+        connection.execute(Statement("declare query_parameters(x:string);\nprint x").bound({"x": "PLANTED-hunter2"}))
+    assert "PLANTED" not in f"{caught.value!r} {caught.value} {caught.value.__cause__}"
 
 
 @pytest.mark.parametrize("column", ["Policy", "Policies"])

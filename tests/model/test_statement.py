@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from kqlmi.errors import InputError
 from kqlmi.model.kql import tokenizer
 from kqlmi.model.statement import Statement
 
@@ -121,3 +122,18 @@ def test_a_text_is_kept_without_comments_and_secrets() -> None:
 def test_an_offset_is_on_a_line() -> None:
     statement = Statement("a\nb\r\nc")
     assert [statement.line(statement.index(one)) for one in "abc"] == [1, 2, 3]
+
+
+def test_a_query_has_the_values_of_its_parameters_and_an_unchanged_text() -> None:
+    text = "declare query_parameters(state:string, since:datetime);\nT"
+    statement = Statement(text)
+    found = statement.bound({"state": "PLANTED-value", "since": "2024-01-31"})
+    assert (found, found.parameters) == (text, {"state": "PLANTED-value", "since": "datetime(2024-01-31)"})
+    assert statement.parameters == {}
+    assert found.hidden == {"PLANTED-value"}
+    assert not statement.hidden
+
+
+def test_a_command_has_no_parameters() -> None:
+    with pytest.raises(InputError, match="A command has no parameters"):
+        Statement(".show databases").bound({"x": 1})

@@ -50,7 +50,7 @@ INGEST = [
     *OPTIONS,
 ]
 GRANT = ["--database", "--cluster", *OPTIONS]
-CELL = ["check", "--database", "--on", "--raw", "--help"]
+CELL = ["check", "--database", "--on", "--raw", "--param", "--help"]
 EIGHT = [
     ".show cluster policy managed_identity",
     ".alter cluster policy managed_identity",

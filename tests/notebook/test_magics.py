@@ -90,6 +90,31 @@ def test_nothing_in_a_cell_is_expanded(connected: Notebook) -> None:
     assert frame.iloc[0].tolist() == ["{found}", "$found", "{{x}}"]
 
 
+DECLARED = "declare query_parameters(state:string, since:datetime, ids:dynamic);\nprint state, since, ids"
+
+
+def test_parameters_are_sent_as_values_from_the_line_and_from_variables(connected: Notebook) -> None:
+    connected.shell.user_ns |= {"since": pd.Timestamp("2024-01-31T01:00:00+02:00"), "ids": ["a", {"b": 1}], "n": 7}
+    frame = connected.run(f'%%kqlmi --param state="\'); drop {{n}}" --param since --param ids # a note;\n{DECLARED}')
+    assert frame.iloc[0].tolist() == ["'); drop {n}", pd.Timestamp("2024-01-30T23:00:00Z"), ["a", {"b": 1}]]
+    assert connected.run(f"%%kqlmi --param state={{n}} --param since --param ids\n{DECLARED}").iloc[0, 0] == "7"
+
+
+def test_a_wrong_parameter_is_refused_before_anything_is_sent(connected: Notebook) -> None:
+    for line, message in (
+        ("--param state", "The variable 'state' is not defined. Write --param state=VALUE."),
+        ("--param stat=PLANTED", "does not declare the parameter 'stat'. Did you mean state?"),
+        ("--param =PLANTED", "The name of parameter 1 is not valid."),
+        ("--param state=a --param state=b", "The parameter 'state' has two values."),
+    ):
+        with pytest.raises(InputError) as caught:
+            connected.run(f"%%kqlmi {line}\n{DECLARED}")
+        assert message in str(caught.value)
+        assert "PLANTED" not in str(caught.value)
+    with pytest.raises(InputError, match="A command has no parameters"):
+        connected.run("%%kqlmi --param x=1\n.show databases")
+
+
 class Counted:
     """The tokenizer's pattern, recording each text that it is applied to."""
 

@@ -1,15 +1,24 @@
 """Tests of hostile lines: a notebook and a shell interpret each alike, or refuse it with the same message."""
 
+import inspect
+import re
+import shlex
 from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
+from uuid import UUID
 
+import numpy as np
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from kqlmi import cli
 from kqlmi.errors import CellError
 from kqlmi.notebook import face
 from kqlmi.notebook.settings import KqlMI
 from kqlmi.verbs import VERBS, Context, Sessions
-from kqlmi.verbs.arguments import split
+from kqlmi.verbs.arguments import Syntax, split
 from kqlmi.verbs.parameters import DatabaseNames, IdentityText, UsageName
 from kqlmi.verbs.plans import PlanFormat
 from kqlmi.verbs.registry import Verb
@@ -23,6 +32,8 @@ SECRETS = [
     "пароль-PLANTED",
 ]
 LONG = "x" * 100_000
+WORDS = inspect.Parameter("words", inspect.Parameter.VAR_POSITIONAL)
+FLAG = inspect.Parameter("revoke", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=bool)
 
 
 def probe(
@@ -89,12 +100,16 @@ TAKEN = [
         taken("loader", "All", "AzureAI", database=("Tele*", "Field Reports"), name="n"),
     ),
     (
-        "probe a? [b] {c} $d `e` ~ ! ; | & > <",
+        "probe a? [b] '{c}' $d `e` ~ ! ; | & > <",
         taken(*["a?", "[b]", "{c}", "$d", "`e`", "~", "!", ";", "|", "&", ">", "<"]),
     ),
     ("""probe "it's" 'say "hi"' a'b c'd""", taken("it's", 'say "hi"', "ab cd")),
     (r"probe C:\data\new --name C:\x", taken(r"C:\data\new", name=r"C:\x")),
-    ("probe a #b --name=#c", taken("a", "#b", name="#c")),
+    ("probe a '#b' --name=#c", taken("a", "#b", name="#c")),
+    ("probe a b#c # a note: don't read --this", taken("a", "b#c")),
+    ("probe a --name n;", taken("a", name="n")),
+    ("probe a --name n ; # a note", taken("a", name="n")),
+    ("probe a 'b;'", taken("a", "b;")),
     ("probe --name=a=b=c d=e", taken("d=e", name="a=b=c")),
     ("probe a --name=-x --database=--cluster", taken("a", name="-x", database=("--cluster",))),
     ("probe a --name ' -x' '- y'", taken("a", "- y", name=" -x")),
@@ -213,4 +228,76 @@ def test_both_faces_explain_a_verb_wherever_help_is_requested(both: Both, line: 
 
 
 def test_words_are_split_at_blanks_outside_quotes() -> None:
-    assert split("connect 'a b' \"c d\" #x") == ["connect", "a b", "c d", "#x"]
+    assert split('connect \'a b\' "c d" "#x"') == ["connect", "a b", "c d", "#x"]
+
+
+@given(st.lists(st.text(st.characters(exclude_characters="'"), max_size=8)))
+def test_quoted_words_are_read_as_they_are(words: list[str]) -> None:
+    line = " ".join(f"'{word}'" for word in words)
+    assert split(line) == split(f"{line} # note") == split(f"{line};") == split(line, {}) == words
+
+
+@given(st.text(max_size=40))
+def test_a_line_is_split_as_a_shell_would_split_it(line: str) -> None:
+    assume(not set(line) & set("#;"))
+    lexer = shlex.shlex(line, posix=True)
+    lexer.whitespace_split, lexer.escape, lexer.commenters = True, "", ""
+    try:
+        expected = list(lexer)
+    except ValueError:
+        with pytest.raises(CellError, match="quote"):
+            split(line)
+    else:
+        assert split(line) == expected
+
+
+@given(st.text())
+def test_the_value_of_a_variable_stays_in_its_word_and_begins_no_option(value: str) -> None:
+    variables = {"x": value}
+    assert split("show a{x}b --database={x} '{x}'", variables) == ["show", f"a{value}b", f"--database={value}", "{x}"]
+    if re.match(r"-(?!\d*\.?\d+\Z|\Z)", value):
+        with pytest.raises(CellError, match="cannot begin an option"):
+            split("{x}", variables)
+    else:
+        assert Syntax("show", (WORDS, FLAG)).parse(split("{x}", variables)) == ([value], {})
+
+
+@pytest.mark.parametrize("word", ["{x}", "-{y}", "--re{z}", "--{w}=1", "--r'e'{z}", "-{x}={x}"])
+def test_no_part_of_the_name_of_an_option_comes_from_a_variable(word: str) -> None:
+    with pytest.raises(CellError, match="cannot begin an option") as caught:
+        split(f"apply {word}", {"x": "--revoke", "y": "-revoke", "z": "voke", "w": "revoke"})
+    assert "voke" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("a b", "a b"),
+        (3, "3"),
+        (np.int64(3), "3"),
+        (-5, "-5"),
+        (Decimal("1.50"), "1.50"),
+        (UUID(int=1), "00000000-0000-0000-0000-000000000001"),
+        (date(2024, 1, 2), "2024-01-02"),
+        ("$y {y} %s", "$y {y} %s"),
+    ],
+)
+def test_single_values_are_written_as_text(value: object, text: str) -> None:
+    assert split("{v}", {"v": value, "y": "z"}) == [text]
+
+
+@pytest.mark.parametrize("value", [None, True, ["a"], b"a", object(), {"a": 1}])
+def test_any_other_value_of_a_variable_is_refused(value: object) -> None:
+    with pytest.raises(CellError, match=r"'v' is of type .*, which is not a single word"):
+        split("a{v}", {"v": value})
+
+
+@pytest.mark.parametrize("word", ["{v.name}", "{1}", "{}", "{ v }", "{v!r}", "{v:>3}", "$v", "{v+v}"])
+def test_nothing_but_a_name_in_braces_is_replaced(word: str) -> None:
+    assert "".join(split(f"'{word}'", {"v": "PLANTED"})) == word
+    assert "PLANTED" not in "".join(split(word, {"v": "PLANTED"}))
+
+
+def test_a_variable_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(CellError, match="'nowhere' is not defined"):
+        split("show {nowhere}", {})

@@ -137,7 +137,7 @@ def _written(fragment: str, pairs: _Pairs) -> Iterator[Candidate]:
     """Yield values quoted for `split`, with the quote that is already open if possible."""
     for value, note in pairs:
         quote = fragment[:1] if fragment[:1] in {'"', "'"} else '"'
-        if re.fullmatch(r"""[^\s'"]+""", value) and fragment[:1] != quote:
+        if re.fullmatch(r"""[^\s'"#;{}]+""", value) and fragment[:1] != quote:
             yield Candidate(value, note)
         else:
             yield Candidate(f"{quote}{value}{quote}" if quote not in value else shlex.quote(value), note)
