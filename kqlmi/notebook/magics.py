@@ -53,7 +53,8 @@ class KqlMagics(Magics):
         statement = None if cell is None else Statement(cell)
         try:
             if statement is None:
-                return run(self.sessions, line, self.settings, self.panels, self._variables)
+                found = run(self.sessions, line, self.settings, self.panels, self._variables)
+                return None if self._is_silenced(line) else found
             return self._run(parse_cell(line, statement, self._variables))
         except KqlmiError as error:
             # The cause is dropped: notebooks do not show it, and it may contain secrets that were typed.
@@ -63,6 +64,12 @@ class KqlMagics(Magics):
             raise
         except KeyboardInterrupt:
             raise RequestInterruptedError("Interrupted.") from None
+
+    def _is_silenced(self, line: str) -> bool:
+        """Return whether a line ends in a semicolon, is the last of its cell, and its result is not assigned."""
+        cells = self._variables.get("_ih")
+        last = str(cells[-1] if isinstance(cells, list) and cells else "").rstrip().rpartition("\n")[2]
+        return line.rstrip().endswith(";") and last == f"get_ipython().run_line_magic('kqlmi', {line!r})"
 
     @property
     def _variables(self) -> Mapping[str, object]:
@@ -90,6 +97,8 @@ class KqlMagics(Magics):
         note = note or (_absence(found) if found else "")
         if note and not (cell.name and self.shell):
             print(note)
+        if table.visualization:
+            print(f"The {printable(table.visualization)} that render requests is not drawn; these are its rows.")
         return self._kept(cell, shown)
 
     def _show_tables(self, cell: Cell, first: "Table") -> None:

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 from kqlmi.errors import CellError
 from kqlmi.fanout import Progress, unseen
@@ -16,6 +16,9 @@ from kqlmi.verbs.sessions import Sessions
 Function = TypeVar("Function", bound=Callable[..., Any])
 Run = Callable[["Context"], Any]
 """Runs a verb with the words and options of a line, and returns its value."""
+
+# The words that begin a query without a pipe.
+_QUERIES: Final = frozenset({"datatable", "declare", "find", "let", "print", "range", "search", "set", "union"})
 
 
 def _refused(_session: Session, plan: Plan) -> NoReturn:
@@ -164,6 +167,8 @@ class Face:
             return VERBS["help"], []
         if words[0].startswith("."):
             raise CellError("A line cannot run a command.", hint="Put it in a cell, below a first line %%kqlmi.")
+        if words[0] in _QUERIES or any("|" in word for word in words):
+            raise CellError("A line cannot run a query.", hint="Put it in a cell, below a first line %%kqlmi.")
         known = is_near(words[0], self.verbs)
         what = f"Unknown subcommand {words[0]!r}." if known else f"Argument {place} is not a known subcommand."
         raise CellError(what, hint=did_you_mean(words[0], self.verbs))

@@ -115,6 +115,40 @@ def test_a_wrong_parameter_is_refused_before_anything_is_sent(connected: Noteboo
         connected.run("%%kqlmi --param x=1\n.show databases")
 
 
+CHART = "The timechart that render requests is not drawn; these are its rows.\n"
+
+
+@pytest.mark.parametrize(
+    ("query", "note"),
+    [
+        ("print x=1 | render timechart", CHART),
+        ("print x=1 | render timechart with (title='| render table')", CHART),
+        ("print x='| render piechart'", ""),
+        ("print x=1 | render table", ""),
+        ("print x=1 // | render piechart", ""),
+    ],
+)
+def test_a_chart_that_is_not_drawn_is_reported(
+    connected: Notebook, capsys: pytest.CaptureFixture[str], query: str, note: str
+) -> None:
+    capsys.readouterr()
+    connected.run(f"%%kqlmi found <<\n{query}")
+    assert capsys.readouterr().out == note
+    connected.run(f"%%kqlmi\n{query}")
+    assert capsys.readouterr().out.count("not drawn") == bool(note)
+
+
+def test_a_semicolon_suppresses_a_table_and_not_its_assignment(
+    connected: Notebook, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    assert connected.shell.run_cell("%kqlmi usages;", store_history=True).result is None
+    assert capsys.readouterr().out == ""
+    connected.shell.run_cell("found = %kqlmi usages;", store_history=True)
+    assert len(connected.shell.user_ns["found"]) > 5
+    assert connected.shell.run_cell("%kqlmi usages", store_history=True).result is not None
+
+
 class Counted:
     """The tokenizer's pattern, recording each text that it is applied to."""
 

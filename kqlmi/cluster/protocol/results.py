@@ -60,7 +60,17 @@ def read(answer: Any, *, version: int) -> Table:
     if not whole or not any(part.kind in _RESULTS for part in results):
         raise PartialAnswerError
     first, *others = map(_table, results)
-    return replace(first, others=tuple(others))
+    return replace(first, others=tuple(others), visualization=next(_visualizations(parts), ""))
+
+
+def _visualizations(parts: Sequence[_Part]) -> Iterator[str]:
+    """Yield the kinds of charts that ``render`` requests, which the answer describes as JSON beside its tables."""
+    for part in parts:
+        for row in part.records if part.kind == "QueryProperties" else ():
+            described = jsontext.read(row.get("Value"))
+            kind = described.get("Visualization") if isinstance(described, dict) else None
+            if isinstance(kind, str) and kind and kind != "table":
+                yield kind
 
 
 def _parts_of_v2(answer: Any) -> tuple[list[_Part], bool]:

@@ -68,13 +68,15 @@ class Column:
 class Table:
     """A table as received: ``rows`` contain JSON values, in the order of ``columns``.
 
-    ``others`` are the tables that follow it, if it is the first of several in an answer.
+    ``others`` are the tables that follow it, if it is the first of several in an answer. ``visualization`` is the kind of
+    chart that the query requests by ``render``, which only clients draw.
     """
 
     columns: tuple[Column, ...]
     rows: Sequence[Sequence[Any]]
     name: str = ""
     others: tuple["Table", ...] = ()
+    visualization: str = ""
 
     @property
     def tables(self) -> tuple["Table", ...]:

@@ -56,6 +56,17 @@ def substitute_word(text: str, word: str, by: str) -> str:
     return replaced(text, ((token.start, token.end, by) for token in found))
 
 
+def visualization(text: str) -> str:
+    """Return the kind of chart that a query requests by its last ``render``, outside brackets; empty if it does not."""
+    depth, kind = 0, ""
+    found = list(tokens(text))
+    for before, word, after in zip(found, found[1:], found[2:], strict=False):
+        depth += before.nesting
+        if not depth and (before.text, word.text) == ("|", "render"):
+            kind = after.text
+    return kind
+
+
 def results(text: str) -> list[str]:
     """Return a text for each result of a query: a statement that returns rows, preceded by the declarations before it."""
     start = depth = 0

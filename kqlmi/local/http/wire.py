@@ -45,9 +45,9 @@ def v1(*results: Table) -> str:
 
 def v2(*results: Table, client_request_id: str, activity_id: str) -> str:
     """Return results as a v2 response: properties, rows and completion information."""
-    visualization = json.dumps({"Visualization": None})
-    shown = ((number, "Visualization", json.dumps(visualization)) for number in range(1, len(results) + 1))
-    properties = Table(_PROPERTIES, tuple(shown))
+    shown = (json.dumps({"Visualization": table.visualization or None}) for table in results)
+    rows = ((number, "Visualization", json.dumps(value)) for number, value in enumerate(shown, 1))
+    properties = Table(_PROPERTIES, tuple(rows))
     ended = (
         kusto_time.now(),
         client_request_id,

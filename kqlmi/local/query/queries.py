@@ -58,7 +58,8 @@ class Queries:
         started, found = time.monotonic(), list[Table]()
         for one in kqltext.results(text):
             left = max(seconds - (time.monotonic() - started), 0) if found else seconds
-            found.append(self.ask(replace(question, seconds=left), one, context))
+            answer = self.ask(replace(question, seconds=left), one, context)
+            found.append(replace(answer, visualization=kqltext.visualization(one)))
         return tuple(found)
 
     def permitted(self, text: str, caller: Caller, database: str | None) -> Table:

@@ -33,10 +33,12 @@ class Table:
 
     The values are ``bool`` for bool; ``int`` for int and long; ``float`` for real; ``Decimal`` for decimal; ``str`` for string;
     ticks of 100 ns for datetime (since year 1) and timespan; lower-case text for guid; JSON text for dynamic; None for null.
+    ``visualization`` is the kind of chart that a query requests for it by ``render``.
     """
 
     columns: tuple[Column, ...]
     rows: tuple[tuple[Any, ...], ...] = ()
+    visualization: str = ""
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
         return iter(self.rows)

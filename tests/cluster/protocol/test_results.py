@@ -215,3 +215,26 @@ def test_run_returns_the_first_of_several_tables_with_all_of_them_and_warns(
     assert found.to_dataframe().to_dict("records") == [{"a": "1", "b": "2"}]
     service.answer(200, frames(ONE))
     assert session.run("print 1", "D").tables[0].rows == tuple(ROWS)
+
+
+@pytest.mark.parametrize(
+    ("described", "kind"),
+    [
+        ({"Visualization": "piechart", "Title": None}, "piechart"),
+        ({"Visualization": "table"}, ""),
+        ({"Visualization": None}, ""),
+        ({"Visualization": ["piechart"]}, ""),
+        ({"Cursor": "x"}, ""),
+        ("piechart", ""),
+        ("{", ""),
+    ],
+)
+def test_the_chart_that_a_query_requests_is_kept_with_its_table(described: Any, kind: str) -> None:
+    text = described if isinstance(described, str) else json.dumps(described)
+    properties = {"FrameType": "DataTable", "TableKind": "QueryProperties", "TableId": 0}
+    shown = {**table("@ExtendedProperties", [[1, "Visualization", text]], "TableId", "Key", "Value"), **properties}
+    header, *rest = frames({"t": [["1", "2"]]})
+    assert results.read([header, shown, *rest], version=2).visualization == kind
+    answer = set_of_tables({"t": [["1", "2"]]})
+    answer["Tables"][1]["Rows"] = [[text]]
+    assert results.read(answer, version=1).visualization == kind
