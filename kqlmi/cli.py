@@ -16,6 +16,7 @@ from kqlmi.model.plan.plan import Plan
 from kqlmi.report import Rows, to_text
 from kqlmi.session import MODES, Applied, Session, StepResult, connect
 from kqlmi.verbs import Context, Face, Sessions
+from kqlmi.verbs.audit import Page
 from kqlmi.verbs.changes import Exported
 from kqlmi.verbs.parameters import ConnectionName
 from kqlmi.verbs.plans import Offer, PlanFormat
@@ -98,6 +99,9 @@ def _show(value: object) -> int:
     match value:
         case Exported() if value.file:
             value.write()
+        case Page():
+            value.write()
+            _note(str(value))
         case Offer():
             return _offer(value)
         case Rows():

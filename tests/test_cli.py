@@ -373,3 +373,22 @@ def test_an_interrupt_without_a_sentence_is_called_one(
     monkeypatch.setattr("kqlmi.cli.connect", interrupted)
     assert main(["export", "--on", "https://somewhere.kusto.windows.net"]) == 130
     assert capsys.readouterr().err == "kqlmi: Interrupted.\n"
+
+
+def test_the_map_is_printed_and_written_as_a_page(shell: Shell) -> None:
+    printed = shell("map")
+    assert (printed.returncode, printed.stderr) == (0, "")
+    assert "ExternalTable   50 % ○   Allowed in 1 of 2: Samples" in printed.stdout
+    assert not list(shell.folder.iterdir())
+    written = shell("map", "--html", "map.html")
+    assert (written.returncode, written.stdout, written.stderr) == (0, "", "Written: map.html\n")
+    page = (shell.folder / "map.html").read_text(encoding="utf-8")
+    for part in (
+        "50 % ○",
+        LOADER,
+        "<b>Audit of ",
+        "To keep only what is used: Plan ",
+        "Content-Security-Policy",
+        " UTC",
+    ):
+        assert part in page

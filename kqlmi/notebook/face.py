@@ -17,6 +17,7 @@ from kqlmi.report import Rows
 from kqlmi.session import Applied, Session
 from kqlmi.verbs import Context, Face, Sessions
 from kqlmi.verbs.arguments import split
+from kqlmi.verbs.audit import Page
 from kqlmi.verbs.changes import Exported
 from kqlmi.verbs.overview import PanelPlace
 from kqlmi.verbs.parameters import ConnectionName
@@ -152,6 +153,16 @@ def _apply(context: Context, run: Run, /, *, revoke: bool = False) -> None:
     if done.repair:
         session = context.sessions.get(done.plan.cluster)
         context.show(offer(session, session.plan(done.repair), before="\nTo restore the overwritten change:"))
+
+
+@NOTEBOOK.shows
+def _map(context: Context, run: Run, /) -> Any:
+    """Without --html, the map is the result of the line."""
+    found = run(context)
+    if isinstance(found, Page):
+        found.write()
+        return context.show(found)
+    return found
 
 
 @NOTEBOOK.shows

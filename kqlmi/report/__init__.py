@@ -3,19 +3,24 @@
 from kqlmi.report.described import Described
 from kqlmi.report.html import to_html
 from kqlmi.report.markdown import to_markdown
-from kqlmi.report.report import Block, Code, Line, Mark, Report, Rows, Section
+from kqlmi.report.page import to_page
+from kqlmi.report.report import Block, Code, Grid, GridRow, Line, Mark, Report, Rows, Section, Tile
 from kqlmi.report.text import to_text
 
 __all__ = [
     "Block",
     "Code",
     "Described",
+    "Grid",
+    "GridRow",
     "Line",
     "Mark",
     "Report",
     "Rows",
     "Section",
+    "Tile",
     "to_html",
     "to_markdown",
+    "to_page",
     "to_text",
 ]

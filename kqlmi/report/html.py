@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from html import escape
 
 from kqlmi.errors import printable
-from kqlmi.report.report import Block, Code, Line, Report, Rows, Section, cell, inert
+from kqlmi.report import htmlgrid
+from kqlmi.report.report import Block, Code, Grid, Line, Report, Rows, Section, cell, inert
 
 
 def to_html(report: Report) -> str:
@@ -29,6 +30,8 @@ def _block(block: Block) -> str:
             head = "".join(f'<th scope="col">{_text(name)}</th>' for name in columns)
             body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
             return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        case Grid():
+            return htmlgrid.table(block)
         case Section(title, within, folded=True):
             return f"<details><summary>{_text(title)}</summary>{_blocks(within)}</details>"
         case Section(title, within):

@@ -6,7 +6,7 @@ from html import escape
 from typing import Final
 
 from kqlmi.errors import printable
-from kqlmi.report.report import Block, Code, Line, Report, Rows, Section, cell, inert
+from kqlmi.report.report import Block, Code, Grid, Line, Report, Rows, Section, cell, inert
 
 _ACTIVE: Final = re.compile(r"[\\`*_{}\[\]<>()#+\-.!|&~$]")
 # The text that GitHub converts on its own: mentions, e-mail addresses, issue numbers, URLs and emoji.
@@ -43,7 +43,7 @@ def _line(line: Line) -> str:
     return f"- {_text(str(line))}"
 
 
-def _block(block: Code | Rows | Section) -> Iterator[str]:
+def _block(block: Code | Rows | Section | Grid) -> Iterator[str]:
     match block:
         case Code(text, language):
             fence = "`" * (max(3, _longest_run(text)) + 1)
@@ -51,6 +51,10 @@ def _block(block: Code | Rows | Section) -> Iterator[str]:
         case Rows(columns, rows):
             lines = [map(_text, columns), ["---"] * len(columns), *(map(_cell, row) for row in rows)]
             yield "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        case Grid(caption):
+            yield _text(caption)
+            yield from _block(block.matrix)
+            yield from _block(Section("Where, and why", (block.listed,), folded=True))
         case Section(title, within, folded=True):
             yield f"<details><summary>{_marked(escape(printable(title), quote=False))}</summary>"
             yield from _blocks(within)

@@ -63,7 +63,54 @@ class Section:
     folded: bool = False
 
 
-Block = Line | Code | Rows | Section
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A cell of a grid: a short text, the share from 0 to 1 that shades it, a mark, and the lines that a click shows."""
+
+    text: str
+    share: float = 0.0
+    mark: Mark = ""
+    lines: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GridRow:
+    """A row of a grid: its header with ``notes`` below it, and its tiles; consecutive rows of one ``group`` form a group."""
+
+    group: str
+    header: str
+    notes: tuple[str, ...]
+    tiles: tuple[Tile, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A picture of rows by columns as a table, whose first column holds the headers of the rows; ``across`` names the others."""
+
+    caption: str
+    across: str
+    columns: tuple[str, ...]
+    rows: tuple[GridRow, ...]
+
+    @property
+    def listed(self) -> Rows:
+        """Return a row for each tile that has lines, for a display that cannot show the grid."""
+        found = (
+            (row.header, column, tile.text, "\n".join(tile.lines))
+            for row in self.rows
+            for column, tile in zip(self.columns[1:], row.tiles, strict=True)
+            if tile.lines
+        )
+        return Rows((self.columns[0], self.across, "share", "where"), tuple(found))
+
+    @property
+    def matrix(self) -> Rows:
+        """Return a row for each row of the grid, with the texts of its tiles."""
+        rows = ((" ".join((row.header, *row.notes)), *(tile.text for tile in row.tiles)) for row in self.rows)
+        return Rows(self.columns, tuple(rows))
+
+
+Block = Line | Code | Rows | Section | Grid
 
 
 @dataclass(frozen=True, slots=True)

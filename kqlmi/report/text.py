@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from kqlmi.errors import printable
-from kqlmi.report.report import Block, Code, Line, Mark, Report, Rows, Section, cell, inert
+from kqlmi.report.report import Block, Code, Grid, Line, Mark, Report, Rows, Section, cell, inert
 
 WIDTH: Final = 120
 _STYLES: Final[dict[Mark, str]] = {
@@ -49,6 +49,9 @@ def _blocks(blocks: Iterable[Block], width: int, indent: str, *, unfold: bool, m
                 yield from ((line if margin else f"{indent}    {line}", "") for line in inert(text).split("\n"))
             case Rows():
                 yield from [("", ""), *((f"{indent}{line}", "") for line in _table(block, width - len(indent)))]
+            case Grid(caption):
+                yield f"{indent}{printable(caption)}", ""
+                yield from _blocks([block.listed], width, indent, unfold=unfold, margin=margin)
             case Section(title, within, folded):
                 yield from [("", "")] * (not folded)
                 end = "" if folded or title.endswith(".") else ":"

@@ -1,8 +1,13 @@
 """The verbs that explain a refusal, audit the policies of a cluster, and tighten them."""
 
+from dataclasses import dataclass
+from pathlib import Path
+
 from kqlmi.errors import CellError, printable
+from kqlmi.model.audit.accessmap import AccessMap
 from kqlmi.model.audit.audit import Audit
 from kqlmi.session import Refusal
+from kqlmi.session.connections import files
 from kqlmi.verbs.plans import Offer, content
 from kqlmi.verbs.registry import Context, verb
 
@@ -39,6 +44,34 @@ def audit(context: Context, finding: str = "", /, *, policy_file: str = "") -> A
     one = found.finding(finding)
     plan, text = found.plans.get(one.id), found.explain(one)
     return Offer(plan, before=text, key=one.id) if plan else text
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """An HTML page, and the path to write it to."""
+
+    html: str
+    file: str
+
+    def __str__(self) -> str:
+        return f"Written: {printable(self.file)}"
+
+    def write(self) -> None:
+        """Write the page to the file."""
+        files.write(Path(self.file), self.html)
+
+
+@verb(faces=("notebook", "shell"))
+def map_(context: Context, /, *, html: str = "") -> AccessMap | Page:
+    """Show the access map: in what share of the databases each identity may be used for each usage, where, and why.
+
+    Marks show what is granted cluster-wide or through All, proven unused, used without a grant, or granted to an identity
+    that is not assigned. --html FILE writes a self-contained page with the map, the findings of audit and the plan of
+    tighten.
+    """
+    if html:
+        return Page(context.session.map_page(progress=context.progress), html)
+    return context.session.map(progress=context.progress)
 
 
 @verb()

@@ -9,6 +9,7 @@ import pytest
 import kqlmi
 from kqlmi.errors import CellError, InputError
 from kqlmi.local.cluster import LocalCluster
+from kqlmi.model.audit.accessmap import AccessMap
 from kqlmi.policyfile import PolicyFileError
 from tests.notebook.conftest import Notebook
 
@@ -91,3 +92,10 @@ def test_help_mentions_both(connected: Notebook, capsys: pytest.CaptureFixture[s
     shown = capsys.readouterr().out
     assert "%kqlmi audit" in shown
     assert "%kqlmi tighten" in shown
+
+
+def test_the_map_is_the_result_of_its_line(connected: Notebook) -> None:
+    found = connected.run("%kqlmi map")
+    assert isinstance(found, AccessMap)
+    assert '<th scope="row">' in found._repr_html_()
+    assert repr(found).startswith("<access map of test: ")

@@ -124,8 +124,7 @@ class Discovery:
 
     def uses(self, identity: str, usage: str, scope: Scope) -> tuple[Need, ...]:
         """Return an identity's needs for a usage (``All``: for any usage) in a database (the cluster: in all databases)."""
-        found = self._uses.get((identity, usage_name(usage)), ())
-        return found if scope.is_cluster else tuple(need for need in found if need.scope == scope)
+        return self._uses.get((identity, usage_name(usage), None if scope.is_cluster else scope), ())
 
     def doubt(self, usage: str, scope: Scope) -> str:
         """Return why finding no use does not prove a usage unused in a database (the cluster: in all); empty if it does."""
@@ -151,8 +150,8 @@ class Discovery:
             found = self._source(name, scope)
             if found is None or found.outcome not in ("read", "masked"):
                 return str(found) if found else f"{name} in {printable(scope.name or '')} was not read"
-        hidden = next((one for one in self._uses.get((None, usage), ()) if one.scope == scope), None)
-        return f"in the {scope}, {hidden.evidence[0]}" if hidden else ""
+        hidden = self._uses.get((None, usage, scope), ())
+        return f"in the {scope}, {hidden[0].evidence[0]}" if hidden else ""
 
     def _source(self, name: str, scope: Scope) -> Source | None:
         return self._sources.get((name, scope)) or self._sources.get((name, None))
@@ -162,12 +161,13 @@ class Discovery:
         return {(one.name, Scope.database(one.database) if one.database else None): one for one in self.sources}
 
     @cached_property
-    def _uses(self) -> Mapping[tuple[str | None, str], tuple[Need, ...]]:
-        """Return the needs by identity and usage, and all needs of an identity under ``All``."""
-        found: dict[tuple[str | None, str], list[Need]] = {}
+    def _uses(self) -> Mapping[tuple[str | None, str, Scope | None], tuple[Need, ...]]:
+        """Return the needs by identity, usage (``All``: any) and scope (None: any)."""
+        found: dict[tuple[str | None, str, Scope | None], list[Need]] = {}
         for need in self.needs:
             for usage in (need.usage, "All"):
-                found.setdefault((need.identity, usage), []).append(need)
+                for scope in (need.scope, None):
+                    found.setdefault((need.identity, usage, scope), []).append(need)
         return {key: tuple(needs) for key, needs in found.items()}
 
 

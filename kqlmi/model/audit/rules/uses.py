@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from kqlmi.errors import PolicyError
-from kqlmi.model.audit.findings import Facts, Finding, Fix, Severity, rule
+from kqlmi.model.audit.findings import Facts, Finding, Fix, ScopedGrant, Severity, rule
 from kqlmi.model.entities import ALL, Scope, known_usage, object_id
 from kqlmi.model.policy.access import access, covered_by_cluster, without_effect
 from kqlmi.model.policy.policy import Policy
@@ -22,12 +22,7 @@ _WOULD: Final[dict[State, str]] = {
 @rule("missing")
 def missing(facts: Facts) -> Iterator[Finding]:
     """A discovered use that no policy allows."""
-    wanted: dict[tuple[str, str, Scope], list[Need]] = {}
-    for need in facts.discovery.needs:
-        if need.identity is not None and access(facts.live, need.identity, need.usage, need.scope).allowed is False:
-            scope = Scope.cluster() if without_effect(need.scope, need.usage) else need.scope
-            wanted.setdefault((need.identity, need.usage, scope), []).append(need)
-    for (identity, usage, scope), needs in wanted.items():
+    for (identity, usage, scope), needs in without_grant(facts).items():
         state = min((need.state for need in needs), key=list(_SEVERITY).index)
         evidence = tuple(one for need in needs for one in need.evidence)
         what = next(one.says for one in evidence if one.state == state)
@@ -40,6 +35,16 @@ def missing(facts: Facts) -> Iterator[Finding]:
             evidence,
             _granting(facts, identity, usage, scope),
         )
+
+
+def without_grant(facts: Facts) -> dict[tuple[str, str, Scope], list[Need]]:
+    """Return the needs that no policy allows, by identity, usage and the scope whose policy would have to grant it."""
+    wanted: dict[tuple[str, str, Scope], list[Need]] = {}
+    for need in facts.discovery.needs:
+        if need.identity is not None and access(facts.live, need.identity, need.usage, need.scope).allowed is False:
+            scope = Scope.cluster() if without_effect(need.scope, need.usage) else need.scope
+            wanted.setdefault((need.identity, need.usage, scope), []).append(need)
+    return wanted
 
 
 def _granting(facts: Facts, identity: str, usage: str, scope: Scope) -> Fix:
@@ -58,15 +63,26 @@ def _granting(facts: Facts, identity: str, usage: str, scope: Scope) -> Fix:
 @rule("unused")
 def unused(facts: Facts) -> Iterator[Finding]:
     """A grant that is proven unused; a grant that cannot be proven unused is never reported."""
-    for grant in facts.grants:
-        scope, identity, usage = grant
-        if usage == ALL or not known_usage(usage) or without_effect(scope, usage):
-            continue
-        if covered_by_cluster(facts.live, *grant) or facts.discovery.uses(identity, usage, scope):
-            continue
-        if not facts.discovery.doubt(usage, scope):
-            evidence = facts.discovery.evidence_of_absence(usage, scope)
-            yield facts.about(grant, "medium", ", but nothing there uses it.", facts.plan_to_revoke(grant), *evidence)
+    for grant in proven_unused(facts):
+        evidence = facts.discovery.evidence_of_absence(grant[-1], grant[0])
+        yield facts.about(grant, "medium", ", but nothing there uses it.", facts.plan_to_revoke(grant), *evidence)
+
+
+def proven_unused(facts: Facts) -> Iterator[ScopedGrant]:
+    """Yield the grants that are proven unused."""
+    for scope in facts.live.policies:
+        grants = facts.live.grants(scope)
+        provable = {usage for usage in {usage for _, usage in grants} if _is_provable(facts, usage, scope)}
+        for identity, usage in sorted(grant for grant in grants if grant[1] in provable):
+            covered = covered_by_cluster(facts.live, scope, identity, usage)
+            if not covered and not facts.discovery.uses(identity, usage, scope):
+                yield scope, identity, usage
+
+
+def _is_provable(facts: Facts, usage: str, scope: Scope) -> bool:
+    """Check whether a grant of a usage in a scope is proven unused if no use of it is found."""
+    effective = usage != ALL and known_usage(usage) is not None and not without_effect(scope, usage)
+    return effective and not facts.discovery.doubt(usage, scope)
 
 
 @rule("narrow")
