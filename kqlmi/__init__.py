@@ -68,7 +68,9 @@ def load_ipython_extension(shell: "InteractiveShell") -> None:
 
 
 def unload_ipython_extension(shell: "InteractiveShell") -> None:
-    """Close every session of the shell."""
+    """Remove the magic ``kqlmi``, close its sessions and panels, and print what was closed."""
+    import atexit
+
     from kqlmi.notebook import inert
     from kqlmi.notebook.completion import matcher
     from kqlmi.notebook.magics import keep_empty_body
@@ -76,6 +78,10 @@ def unload_ipython_extension(shell: "InteractiveShell") -> None:
     matcher.remove(shell)
     inert.remove(shell)
     shell.input_transformers_cleanup.remove(keep_empty_body)
-    magics = shell.magics_manager.registry["KqlMagics"]
-    shell.configurables.remove(magics.settings)
-    magics.sessions.close()
+    magics = shell.magics_manager.registry.pop("KqlMagics")
+    for kind in shell.magics_manager.magics.values():
+        kind.pop("kqlmi", None)
+    for one in (magics, magics.settings):
+        shell.configurables.remove(one)
+    atexit.unregister(magics.sessions.close)
+    magics.close()

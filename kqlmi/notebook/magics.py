@@ -46,6 +46,17 @@ class KqlMagics(Magics):
         shell.configurables.append(self.settings)  # type: ignore[arg-type] # IPython accepts any Configurable
         self.sessions, self.panels = Sessions(), OpenPanels()
 
+    def close(self) -> None:
+        """Close the sessions and panels, and print what was closed."""
+        names = [printable(name) for name in self.sessions.by_name]
+        plans = sum(len(one.plans) for one in self.sessions.by_name.values())
+        panels = self.panels.close()
+        self.sessions.close()
+        parts = [f"the connections {', '.join(names)}"] * bool(names) + [f"panels: {panels}"] * bool(panels)
+        forgotten = f" Plans that were shown and can no longer be applied: {plans}." if plans else ""
+        if parts:
+            print(f"Closed {' and '.join(parts)}.{forgotten}")
+
     @no_var_expand
     @line_cell_magic
     def kqlmi(self, line: str, cell: str | None = None) -> Any:

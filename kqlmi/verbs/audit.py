@@ -12,7 +12,7 @@ from kqlmi.verbs.plans import Offer, content
 from kqlmi.verbs.registry import Context, verb
 
 
-@verb()
+@verb(task="Find what is wrong")
 def explain(context: Context, /) -> Refusal:
     """Explain why the last command or query was refused, and print how to fix it.
 
@@ -28,7 +28,7 @@ def explain(context: Context, /) -> Refusal:
     return refusal
 
 
-@verb(faces=("notebook", "shell"))
+@verb(task="Find what is wrong", faces=("notebook", "shell"))
 def audit(context: Context, finding: str = "", /, *, policy_file: str = "") -> Audit | Offer | str:
     """Audit the policies against actual use: find grants that are missing, unused, too broad or wrong.
 
@@ -61,7 +61,7 @@ class Page:
         files.write(Path(self.file), self.html)
 
 
-@verb(faces=("notebook", "shell"))
+@verb(task="See who may do what", faces=("notebook", "shell"))
 def map_(context: Context, /, *, html: str = "") -> AccessMap | Page:
     """Show the access map: in what share of the databases each identity may be used for each usage, where, and why.
 
@@ -74,7 +74,7 @@ def map_(context: Context, /, *, html: str = "") -> AccessMap | Page:
     return context.session.map(progress=context.progress)
 
 
-@verb()
+@verb(task="Find what is wrong")
 def tighten(context: Context, /, *, also_unproven: bool = False) -> Offer:
     """Plan the smallest policies that keep everything that identities are actually used for.
 

@@ -9,7 +9,7 @@ from kqlmi.verbs.plans import Offer, offer
 from kqlmi.verbs.registry import Context, verb
 
 
-@verb()
+@verb(task="Connect")
 def whoami(context: Context, /, *, database: DatabaseName = "") -> WhoAmI:
     """Show who is signed in: principal, tenant, roles, and what kqlmi can do with them.
 
@@ -20,7 +20,7 @@ def whoami(context: Context, /, *, database: DatabaseName = "") -> WhoAmI:
     return context.session.whoami(database)
 
 
-@verb()
+@verb(task="See who may do what")
 def identities(context: Context, /) -> IdentityList:
     """List the identities that are assigned to the cluster or listed in a policy, one row for each.
 
@@ -30,7 +30,7 @@ def identities(context: Context, /) -> IdentityList:
     return context.session.identities()
 
 
-@verb()
+@verb(task="Change it")
 def assign(context: Context, identity: IdentityText, /) -> Offer:
     """Plan to assign an identity to the cluster; identities that are already assigned stay.
 
@@ -41,7 +41,7 @@ def assign(context: Context, identity: IdentityText, /) -> Offer:
     return offer(session, session.assign(identity))
 
 
-@verb()
+@verb(task="Change it")
 def unassign(context: Context, identity: IdentityText, /) -> Offer:
     """Plan to unassign an identity from the cluster, and show what would stop and which policy entries become orphans.
 
@@ -52,13 +52,13 @@ def unassign(context: Context, identity: IdentityText, /) -> Offer:
     return offer(session, session.unassign(identity))
 
 
-@verb()
+@verb(task="See who may do what")
 def dataconnections(context: Context, /) -> ConnectionList:
     """List the data connections of every database, each with its identity and whether and why the policies allow it."""
     return context.session.data_connections()
 
 
-@verb()
+@verb(task="Use an identity")
 def eventhub(
     context: Context,
     data_connection: str,

@@ -20,7 +20,7 @@ from kqlmi.verbs.plans import Offer, offer
 from kqlmi.verbs.registry import Context, verb
 
 
-@verb()
+@verb(task="Change it")
 def grant(
     context: Context, identity: IdentityText, /, *usages: UsageName, database: DatabaseNames = (), cluster: bool = False
 ) -> Offer:
@@ -38,7 +38,7 @@ def grant(
     return offer(session, plan, warn=True)
 
 
-@verb()
+@verb(task="Change it")
 def revoke(
     context: Context, identity: IdentityText, /, *usages: UsageName, database: DatabaseNames = (), cluster: bool = False
 ) -> Offer:
@@ -74,7 +74,7 @@ def _named(context: Context, term: str, *, exactly: bool = False) -> str:
     return usage
 
 
-@verb()
+@verb(task="Change it")
 def replace(context: Context, identity: IdentityText, /, *, with_: IdentityText) -> Offer:
     """Plan to move every grant of an identity to another identity, in all scopes.
 
@@ -85,7 +85,7 @@ def replace(context: Context, identity: IdentityText, /, *, with_: IdentityText)
     return offer(session, session.replace(identity, with_))
 
 
-@verb()
+@verb(task="See who may do what")
 def access(
     context: Context,
     identity: IdentityText = "",
@@ -129,7 +129,7 @@ class Exported:
         files.write(Path(self.file), self.text)
 
 
-@verb(faces=("notebook", "shell"))
+@verb(task="Change it", faces=("notebook", "shell"))
 def export(context: Context, file: PlanText = "", /) -> Exported:
     """Write every policy to a policy file, or print it.
 
@@ -138,7 +138,7 @@ def export(context: Context, file: PlanText = "", /) -> Exported:
     return Exported(context.session.export(files.read(Path(file)) if file else b""), file)
 
 
-@verb(faces=("notebook", "shell"))
+@verb(task="Change it", faces=("notebook", "shell"))
 def plan(context: Context, file: PlanText, /) -> Offer:
     """Plan the changes to match a policy file, or show a plan again by its ID."""
     session, found, unmanaged = plans.find(context, file)
@@ -146,7 +146,7 @@ def plan(context: Context, file: PlanText, /) -> Offer:
     return offer(session, found, warn=True, after=alone)
 
 
-@verb(faces=("notebook", "shell"))
+@verb(task="Change it", faces=("notebook", "shell"))
 def apply(context: Context, plan: PlanText, /, *, confirm: str = "", no_history: bool = False) -> Applied:
     """Apply a plan: the ID of one that was shown, a saved plan, or a policy file.
 
@@ -187,7 +187,7 @@ def _show_next_step(context: Context, session: Session, plan: PolicyPlan, error:
         context.show(offer(session, session.without(plan, orphans), before="Without them:"))
 
 
-@verb()
+@verb(task="Change it")
 def undo(context: Context, entry: str = "", /) -> Offer:
     """Plan to undo a change: the last one that is not undone yet, or a history entry by the beginning of its ID.
 
@@ -197,7 +197,7 @@ def undo(context: Context, entry: str = "", /) -> Offer:
     return offer(session, session.undo_plan(entry), warn=True)
 
 
-@verb()
+@verb(task="Change it")
 def history(context: Context, /) -> Reading:
     """List the changes made to the cluster from this computer, newest first."""
     reading = context.session.recorded()

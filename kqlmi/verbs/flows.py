@@ -23,7 +23,7 @@ def _fields(words: Sequence[str]) -> Iterator[Parameter]:
         yield Parameter(one.name, Parameter.KEYWORD_ONLY, default="", annotation=Annotated[str, values])
 
 
-@verb(more=_fields, about=lambda flow: templates.form(flow).help)
+@verb(task="Use an identity", more=_fields, about=lambda flow: templates.form(flow).help)
 def new(
     context: Context,
     flow: FlowName = "",
@@ -55,7 +55,7 @@ def new(
     return context.session.new(flow, identity=identity, database=database, **fields)
 
 
-@verb()
+@verb(task="Use an identity")
 def ingest(
     context: Context,
     uri: str,

@@ -3,7 +3,7 @@
 from kqlmi.verbs.registry import Context, verb
 
 
-@verb(faces=("shell",), apart=True)
+@verb(task="Connect", faces=("shell",), apart=True)
 def local_serve(_context: Context, /, *, port: int = 0) -> None:
     """Run a local cluster until it is interrupted; notebooks connect to it with %kqlmi connect local.
 

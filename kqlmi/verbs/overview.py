@@ -16,7 +16,7 @@ from kqlmi.verbs.registry import Context, verb
 _MANY = 8
 
 
-@verb(apart=True)
+@verb(task="Connect", apart=True)
 def connect_(
     context: Context,
     cluster: ClusterName = "",
@@ -83,7 +83,7 @@ def connect_(
     return "\n".join(filter(None, lines))
 
 
-@verb(apart=True)
+@verb(task="Connect", apart=True)
 def connections(context: Context, connection: ConnectionName = "", /) -> Rows | str:
     """List the open connections and those in the configuration file; with CONNECTION, make that one current.
 
@@ -126,7 +126,7 @@ def connections(context: Context, connection: ConnectionName = "", /) -> Rows | 
     return Rows(("name", "cluster", "database", "auth", "read_only", "state"), tuple(rows))
 
 
-@verb()
+@verb(task="See who may do what")
 def show(context: Context, /, *, database: DatabaseName = "", cluster: bool = False) -> Rows:
     """Show the policies: one row for each identity in each policy.
 
@@ -141,7 +141,20 @@ def show(context: Context, /, *, database: DatabaseName = "", cluster: bool = Fa
     reading = session.read(scopes, progress=context.progress)
     for scope, error in reading.refused.items():
         context.note(f"Not read: the policy of the {scope}. {error}")
-    return policy_rows(reading.snapshot)
+    found = policy_rows(reading.snapshot)
+    if not found.rows and reading.snapshot.policies:
+        context.note(_nothing(len(reading.snapshot.policies), cluster=Scope.cluster() in reading.snapshot.policies))
+    return found
+
+
+def _nothing(count: int, *, cluster: bool) -> str:
+    """Return the meaning of policies without entries."""
+    where = "this policy allows" if count == 1 else f"these {count} policies allow"
+    more = "" if cluster else " The cluster's policy, which applies to every database too, was not read."
+    return (
+        f"No entries: {where} no managed identity to be used for anything.{more}"
+        " To allow a usage: %kqlmi grant IDENTITY USAGE --database NAME"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +165,7 @@ class PanelPlace:
     scope: Scope
 
 
-@verb()
+@verb(task="Change it")
 def panel(context: Context, /, *, database: DatabaseName = "") -> PanelPlace:
     """Open the panel: tick the usages that each identity may have, preview the change, and execute it.
 
@@ -164,13 +177,13 @@ def panel(context: Context, /, *, database: DatabaseName = "") -> PanelPlace:
     return PanelPlace(session, session.database_scope(name) if name else Scope.cluster())
 
 
-@verb(apart=True)
+@verb(task="Look things up", apart=True)
 def usages(_context: Context, /) -> Rows:
     """List the usages that a policy can allow, each with the workflows that it enables."""
     return usage_rows()
 
 
-@verb(apart=True)
+@verb(task="Look things up", apart=True)
 def workflows(_context: Context, /, *words: str) -> Rows:
     """List the workflows that use a managed identity: usage, scope, how the identity is written, and an example.
 
@@ -179,7 +192,7 @@ def workflows(_context: Context, /, *words: str) -> Rows:
     return workflow_rows(*words)
 
 
-@verb(apart=True)
+@verb(task="Look things up", apart=True)
 def help_(context: Context, name: VerbName = "", /, *words: str) -> str:
     """List the subcommands, or explain one; %kqlmi help new FLOW explains the options of a flow."""
     return context.face.help([name, *words] if name else [])

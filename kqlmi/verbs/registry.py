@@ -17,6 +17,16 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 Run = Callable[["Context"], Any]
 """Runs a verb with the words and options of a line, and returns its value."""
 
+# The order of the tasks in the help.
+_TASKS: Final = (
+    "Connect",
+    "See who may do what",
+    "Change it",
+    "Find what is wrong",
+    "Use an identity",
+    "Look things up",
+    "Other",
+)
 # The words that begin a query without a pipe.
 _QUERIES: Final = frozenset({"datatable", "declare", "find", "let", "print", "range", "search", "set", "union"})
 
@@ -55,7 +65,7 @@ class Context:
 class Verb:
     """A function whose parameters after the context are the words and options of a line.
 
-    It is available in ``faces``. A verb that is ``apart`` does not use a connection. ``more`` returns the additional options
+    It is available in ``faces``, and the help lists it under its ``task``. A verb that is ``apart`` does not use a connection. ``more`` returns the additional options
     that it takes as ``**fields`` for the words typed so far, ``about`` the help on a first word.
     """
 
@@ -64,6 +74,7 @@ class Verb:
     apart: bool = False
     more: Callable[[Sequence[str]], Iterable[inspect.Parameter]] = lambda _words: ()
     about: Callable[[str], str] | None = None
+    task: str = "Other"
 
     @property
     def name(self) -> str:
@@ -153,8 +164,10 @@ class Face:
             texts = map(_docstring, functions)
             return "\n\n".join(filter(None, [self.syntax(verb).usage, *texts, self.after]))
         width = max(map(len, self.verbs))
-        rows = (f"{self.prompt}{name.ljust(width)}  {one.summary}" for name, one in self.verbs.items())
-        return "\n\n".join(filter(None, [self.before, "\n".join(rows), self.after]))
+        tasks = {task: [f"{task}:"] for task in sorted({one.task for one in self.verbs.values()}, key=_TASKS.index)}
+        for name, one in self.verbs.items():
+            tasks[one.task].append(f"  {self.prompt}{name.ljust(width)}  {one.summary}")
+        return "\n\n".join(filter(None, [self.before, *map("\n".join, tasks.values()), self.after]))
 
     def _find(self, words: Sequence[str], place: int = 1) -> tuple[Verb, Sequence[str]]:
         """Return the verb that the words begin with, and the remaining words; ``place`` is the position of the first."""

@@ -16,6 +16,7 @@ import pytest
 from kqlmi.cluster.protocol.table import Column, Table
 from kqlmi.errors import CellError, InputError, KqlmiError, NotConnectedError, ServiceError
 from kqlmi.local.cluster import LocalCluster
+from kqlmi.model.entities import Scope
 from kqlmi.model.kql import tokenizer
 from kqlmi.notebook.face import NOTEBOOK
 from kqlmi.session import connect
@@ -430,3 +431,44 @@ def test_the_last_session_stops_a_cluster_that_was_kept() -> None:
     assert second.run(".show version").rows
     second.close()
     assert ", stopped" in repr(second.local_cluster.__enter__() if second.local_cluster else None)
+
+
+def test_unloading_closes_everything_and_leaves_nothing(
+    connected: Notebook, capsys: pytest.CaptureFixture[str]
+) -> None:
+    connected.run("%kqlmi grant system AutomatedFlows --database Samples")
+    shell = connected.shell
+    [session] = shell.magics_manager.registry["KqlMagics"].sessions.by_name.values()
+    plans = len(session.plans)
+    capsys.readouterr()
+    shell.run_line_magic("reload_ext", "kqlmi")
+    expected = f"Closed the connections test. Plans that were shown and can no longer be applied: {plans}.\n"
+    assert (plans, capsys.readouterr().out) == (1, expected)
+    shell.run_line_magic("unload_ext", "kqlmi")
+    assert capsys.readouterr().out == ""
+    assert "KqlMagics" not in shell.magics_manager.registry
+    assert not any("kqlmi" in kind for kind in shell.magics_manager.magics.values())
+    assert not any(type(one).__module__.startswith("kqlmi") for one in shell.configurables)
+    assert not any(one.__module__.startswith("kqlmi") for one in shell.input_transformers_cleanup)
+    shell.run_line_magic("load_ext", "kqlmi")
+
+
+def test_policies_without_entries_are_explained(connected: Notebook, capsys: pytest.CaptureFixture[str]) -> None:
+    cluster, first = Scope.cluster(), Scope.database("Samples")
+    session = connected.shell.magics_manager.registry["KqlMagics"].sessions.get()
+    plan = session.plan(dict.fromkeys(session.read().snapshot.policies))
+    session.apply(plan)
+    try:
+        capsys.readouterr()
+        assert len(connected.run("%kqlmi show")) == 0
+        assert re.search(
+            r"these \d+ policies allow no managed identity to be used for anything", capsys.readouterr().out
+        )
+        assert len(connected.run("%kqlmi show --database Samples")) == 0
+        assert "was not read" in capsys.readouterr().out
+        assert len(connected.run("%kqlmi show --cluster")) == 0
+        assert "was not read" not in capsys.readouterr().out
+    finally:
+        session.apply(session.undo_plan())
+    assert session.policy(first) is not None
+    assert session.policy(cluster) is not None

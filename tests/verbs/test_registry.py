@@ -1,5 +1,6 @@
 """Tests that any face can run a verb, and that a verb returns a value and prints nothing."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -103,3 +104,11 @@ def test_no_option_that_a_face_adds_hides_one_of_the_verb(face: Face) -> None:
             "connect", "show", "grant", "revoke",
         }  # fmt: skip
         assert face.help(verb.name.split()).startswith(f"{face.prompt}{verb.name}")
+
+
+@pytest.mark.parametrize("face", [NOTEBOOK, SHELL], ids=["notebook", "shell"])
+def test_the_help_lists_each_verb_once_under_its_task(face: Face) -> None:
+    text = face.help([])
+    for name, verb in face.verbs.items():
+        [part] = [one for one in text.split("\n\n") if re.search(rf"^  {face.prompt}{name}  ", one, re.MULTILINE)]
+        assert part.startswith(f"{verb.task}:\n")

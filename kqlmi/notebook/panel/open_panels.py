@@ -25,6 +25,14 @@ class OpenPanels:
             old.close()
         return panel
 
+    def close(self) -> int:
+        """Close all panels, and return how many were open."""
+        panels = [panel for _, found in self._by_cell.values() for panel in found if not panel.closed]
+        self._by_cell.clear()
+        for panel in panels:
+            panel.close()
+        return len(panels)
+
 
 def _running() -> tuple[str, str]:
     """Return the IDs of the running cell and of its run; empty outside a notebook."""
