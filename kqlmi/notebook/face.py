@@ -157,12 +157,22 @@ def _apply(context: Context, run: Run, /, *, revoke: bool = False) -> None:
 
 @NOTEBOOK.shows
 def _map(context: Context, run: Run, /) -> Any:
-    """Without --html, the map is the result of the line."""
+    """Without --html, the map is the result of the line; a terminal prints it as text."""
     found = run(context)
     if isinstance(found, Page):
         found.write()
         return context.show(found)
+    if _is_terminal():
+        context.show(found)
     return found
+
+
+def _is_terminal() -> bool:
+    """Return whether the shell displays only plain text."""
+    from IPython import get_ipython
+
+    formatter = getattr(get_ipython(), "display_formatter", None)
+    return formatter is not None and formatter.active_types == ["text/plain"]
 
 
 @NOTEBOOK.shows

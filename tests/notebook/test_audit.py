@@ -99,3 +99,14 @@ def test_the_map_is_the_result_of_its_line(connected: Notebook) -> None:
     assert isinstance(found, AccessMap)
     assert '<th scope="row">' in found._repr_html_()
     assert repr(found).startswith("<access map of test: ")
+
+
+def test_a_terminal_prints_the_map(
+    connected: Notebook, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("IPython.get_ipython", lambda: connected.shell)
+    assert connected.shell.display_formatter is not None
+    connected.shell.display_formatter.active_types = ["text/plain"]
+    connected.run("found = %kqlmi map")
+    assert "Who may do what on test: " in capsys.readouterr().out
+    assert isinstance(connected.shell.user_ns["found"], AccessMap)

@@ -91,7 +91,11 @@ class AccessMap(Described):
 
     @property
     def _size(self) -> str:
-        return f"{len(self.identities):,} identities, {len(self.databases):,} databases"
+        identities, databases = len(self.identities), len(self.databases)
+        return (
+            f"{identities:,} {'identity' if identities == 1 else 'identities'},"
+            f" {databases:,} {'database' if databases == 1 else 'databases'}"
+        )
 
     @property
     def _names(self) -> int:
