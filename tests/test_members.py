@@ -219,7 +219,7 @@ def test_an_audit_rule_is_a_file(tmp_path: Path) -> None:
     with connected() as (session, loader):
         session.apply(session.grant(loader, "ExternalTable", databases=["Samples"]))
         [found] = [one for one in session.audit().findings if one.rule == "too new"]
-        assert found.message.endswith("is granted ExternalTable at the database Samples, since today."), found.message
+        assert found.message.endswith("is granted ExternalTable in the policy of the database Samples, since today."), found.message
         assert found.id in printed("audit", session)
         assert printed(f"audit {found.id}", session).count("too new")
         [*others, last] = json.loads(auditreport.to_sarif(session.audit(), "1"))["runs"][0]["tool"]["driver"]["rules"]

@@ -65,10 +65,16 @@ def test_each_kept_or_revoked_grant_has_its_reason(busy: Busy) -> None:
     busy.grant("spare", "ExternalTable", "Samples")
     found = busy.session.tighten()
     text = str(found.reasons)
-    assert f"Keep:   reader ({busy.ids['reader']}) ExternalTable at the database Samples: external table T" in text
-    assert "NativeIngestion at the cluster: cannot be proven unused" in text
-    assert f"Revoke: spare ({busy.ids['spare']}) ExternalTable at the database Samples: no use in Samples" in text
-    assert "All at the cluster: the usages to keep are granted by name" in text
+    assert (
+        f"Keep:   reader ({busy.ids['reader']}) ExternalTable in the policy of the database Samples: external table T"
+        in text
+    )
+    assert "NativeIngestion in the policy of the cluster: cannot be proven unused" in text
+    assert (
+        f"Revoke: spare ({busy.ids['spare']}) ExternalTable in the policy of the database Samples: no use in Samples"
+        in text
+    )
+    assert "All in the policy of the cluster: the usages to keep are granted by name" in text
     changed = {(one.scope, one.identity, one.usage) for one in found.plan.changes if one.kind == "revoke"}
     assert changed == {(one.scope, one.identity, one.usage) for one in found.reasons.revoked}
 
@@ -78,8 +84,9 @@ def test_unproven_grants_are_revoked_only_if_requested(busy: Busy) -> None:
     busy.work(slow=True)
     busy.grant("spare", "All", "Samples")
     found = busy.session.tighten(also_unproven=True)
-    assert f"Revoke: spare ({busy.ids['spare']}) All at the database Samples: no use of it was seen" in str(
-        found.reasons
+    assert (
+        f"Revoke: spare ({busy.ids['spare']}) All in the policy of the database Samples: no use of it was seen"
+        in str(found.reasons)
     )
     busy.session.apply(found.plan)
     assert grants(busy, CLUSTER) == {("artist", "SandboxArtifacts")}

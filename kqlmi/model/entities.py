@@ -20,7 +20,11 @@ _BY_NAME = {usage.name.casefold(): usage for usage in USAGES}
 
 
 def object_id(text: str) -> ObjectId:
-    """Return ``text`` as an object ID; anything but a GUID or ``system`` raises PolicyError."""
+    """Return ``text`` as an object ID, in lower case.
+
+    Raises:
+        PolicyError: The string is neither a GUID nor ``system``.
+    """
     value = text.strip().lower()
     if value == SYSTEM or is_guid(value):
         return ObjectId(value)
@@ -90,12 +94,16 @@ class Scope:
 
     @classmethod
     def database(cls, name: str) -> Self:
-        """Return a database's scope; an empty name raises InputError."""
+        """Return a database's scope.
+
+        Raises:
+            InputError: The name is empty.
+        """
         return cls(str(name))
 
     @property
     def is_cluster(self) -> bool:
-        """Return whether this is the cluster's scope."""
+        """Check whether this is the cluster's scope."""
         return self.name is None
 
     def __str__(self) -> str:
@@ -108,7 +116,7 @@ class Identity:
     """A managed identity as the service describes it; unknown fields are empty.
 
     ``object_id`` is the ID that grants compare: ``system`` for the system identity, whose GUID is in ``principal_id``.
-    ``resource_id`` is that of a user-assigned identity, if Azure Resource Manager reported it.
+    ``resource_id`` is set for a user-assigned identity if Azure Resource Manager reported it.
     """
 
     object_id: ObjectId
@@ -121,7 +129,7 @@ class Identity:
 
     @property
     def principal(self) -> str:
-        """Return the identity's GUID in Entra ID; empty for a system identity whose GUID is not known."""
+        """Return the identity's GUID in Entra ID, or an empty string for a system identity whose GUID is not known."""
         return self.principal_id or (self.object_id if is_guid(self.object_id) else "")
 
     def __str__(self) -> str:

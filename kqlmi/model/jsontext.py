@@ -9,7 +9,7 @@ from typing import Any
 from kqlmi.errors import PolicyError
 from kqlmi.redaction import is_secret
 
-# An unclosed string extends to the end, so that no text is scanned twice.
+# An unclosed string extends to the end, so that nothing is scanned twice.
 _STRINGS = re.compile(r""""(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?""", re.DOTALL)
 
 
@@ -20,7 +20,7 @@ class Raw(str):
 
 
 def dump(value: Any, indent: str = "\n") -> str:
-    """Return JSON text in ASCII, with decimals as they were read, as a float would round them."""
+    """Return JSON text in ASCII, with decimals exactly as they were read."""
     inner = indent + "  "
     if isinstance(value, Raw | Decimal):
         return str(value)
@@ -51,11 +51,11 @@ def load(text: str) -> Any:
         ) from None
     except (RecursionError, ValueError):
         hint = "It is nested too deeply, or a number in it is too long."
-        raise PolicyError("The JSON cannot be read.", hint=hint) from None
+        raise PolicyError("Cannot read the JSON.", hint=hint) from None
 
 
 def read(value: Any, *, broken: Any = None) -> Any:
-    """Return the value of a JSON text: None if it is empty, and ``broken`` if it is not valid.
+    """Return the value of a JSON string: None if it is empty, and ``broken`` if it is not valid.
 
     A value that is not a string was read before, and is returned unchanged.
     """

@@ -15,7 +15,7 @@ from kqlmi.model.uses.commandflows import command_uses
 from kqlmi.model.uses.references import Reference, named_by
 from kqlmi.redaction import HIDDEN, redacted, secrets_in
 
-# Possible hidden literals in a text with an unclosed literal: each up to the next quote, and up to an undoubled one.
+# Possible hidden literals in a source with an unclosed literal: each up to the next quote, and up to an undoubled one.
 _HIDDEN: Final = re.compile(
     r"""(?<!\w)(?=([hH](?:```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)|@?'(?:[^'\\\r\n]|\\.)*'?|@?"(?:[^"\\\r\n]|\\.)*"?)))
     (?=([hH]@(?:'(?:[^'\r\n]|'')*'?|"(?:[^"\r\n]|"")*"?))?)""",
@@ -28,10 +28,10 @@ _LONG_VALUE: Final = 10
 
 
 class Statement(str):
-    """One command, query or script: the exact text that is sent, with the properties parsed from it.
+    """One command, query or script: exactly what is sent, with the properties parsed from it.
 
-    The text is split into tokens at most once, and all properties are derived from them. So a text is parsed where it
-    enters kqlmi, and everything after that takes the statement.
+    The source is split into tokens at most once, and all properties are derived from them. It is therefore parsed
+    where it enters kqlmi; everything after that takes the statement.
     """
 
     __slots__ = ("__dict__",)  # for the cached properties
@@ -56,7 +56,7 @@ class Statement(str):
 
     @cached_property
     def tokens(self) -> tuple[tokenizer.Token, ...]:
-        """The tokens of the text, without blanks and comments."""
+        """The tokens of the source, without blanks and comments."""
         return tokenizer.tokens(self)
 
     @property
@@ -66,7 +66,7 @@ class Statement(str):
 
     @property
     def is_write(self) -> bool:
-        """Return whether this is a command that may change something: any that does not begin with ``.show``."""
+        """Check whether this is a command that can change something: any that does not begin with ``.show``."""
         return self.kind == "command" and [token.text for token in self.tokens[1:2]] != ["show"]
 
     @cached_property
@@ -76,25 +76,28 @@ class Statement(str):
 
     @property
     def second_command(self) -> str:
-        """The line on which a second command begins, up to its first literal; empty unless one certainly does."""
+        """The line on which a second command begins, up to its first literal, or an empty string unless one certainly does."""
         return brackets.second_command(self, self.tokens)
 
     @cached_property
     def policy_command(self) -> PolicyCommand | None:
-        """This policy command, in any spelling that the service accepts; None for anything else, including a script."""
+        """The policy command, in any spelling that the service accepts, or None for anything else, including a script."""
         return commands.read(self, self.tokens)
 
     @cached_property
     def policy_writes(self) -> tuple[PolicyCommand, ...]:
-        """The policy commands that write: this one, or those of an ``.execute … script``, in order."""
+        """The policy commands that write: the statement itself, or those of an ``.execute … script``, in order."""
         return commands.writes(self, self.commands)
 
     @cached_property
     def hidden(self) -> frozenset[str]:
-        """The secrets: those known by their form, long values of parameters, and hidden literals, from the end of their URL."""
+        """The secrets: those known by their form, long parameter values, and what follows the URL in hidden literals.
+
+        A hidden literal without a URL is secret as a whole.
+        """
         found = [token.text for token in self.tokens if _is_hidden(token)]
         if self._is_broken:
-            # Quotes cannot be paired for certain, so everything that may be a hidden literal counts as one.
+            # Quotes cannot be paired reliably, so treat anything that may be a hidden literal as one.
             found += [one for forms in _HIDDEN.findall(self) for one in forms if one]
         return secrets_in(self) | self._long_values | {secret for literal in found for secret in _secrets(literal)}
 
@@ -106,10 +109,10 @@ class Statement(str):
 
     @cached_property
     def masked(self) -> str:
-        """The text in a form that may be stored: without comments, and with asterisks for hidden literals and secrets.
+        """The source in a form that may be stored: without comments, and with asterisks for hidden literals and secrets.
 
-        In an unclosed literal, comments cannot be recognised, so none of it is kept; if it contains a fence, which may span
-        several lines, nothing after it is kept either.
+        In an unclosed literal, comments cannot be recognised, so none of it is kept; if it contains a fence, which may
+        span several lines, nothing after it is kept either.
         """
         kept, end = [], 0
         for token in self.tokens:
@@ -127,12 +130,13 @@ class Statement(str):
 
     @cached_property
     def references(self) -> tuple[Reference, ...]:
-        """The identities that the text uses, in order.
+        """The identities that the statement uses, in order.
 
-        Never raises: from a broken text, whatever can be read is returned. An identity is known only if the text alone
-        determines it: from literals of every form, joined, in ``strcat``, ``dynamic``, bags and arrays, or bound to a name by
-        ``let``. If a column, a parameter, a mask or another function determines it, it is None; such references are left
-        out if their flow does not support managed identities. A literal that a flow uses several times is one reference.
+        Never raises: from a broken statement, whatever can be read is returned. An identity is known only if literals
+        determine it: of every form, joined, in ``strcat``, ``dynamic``, bags and arrays, or bound to a name by
+        ``let``. If a column, a parameter, a mask or another function determines it, it is None; such references are
+        omitted if their flow does not support managed identities. A literal that a flow uses several times is one
+        reference.
         """
         return named_by(use for command in self.commands for use in command_uses(command))
 

@@ -18,7 +18,7 @@ _BY_TERM: Final = {term.casefold(): usage for term, usage in _USAGES.items()}
 
 
 def named_usage(text: str, also: Collection[str] = ()) -> str:
-    """Return the usage that a term names, in any letter case; other text is returned without the blanks around it.
+    """Return the usage that a term names, in any letter case; anything else is returned without the blanks around it.
 
     ``also`` are usages that are in use but not in the catalogue. They take precedence over the terms of workflows.
     """
@@ -30,7 +30,7 @@ def checked_usage(text: str, also: Collection[str] = ()) -> str:
     """Return the usage that a term names, or one of ``also``, as ``named_usage`` does.
 
     Raises:
-        PolicyError: The text names no usage.
+        PolicyError: The term names no usage.
     """
     usage = named_usage(text, also)
     if known_usage(usage) or usage in also:
@@ -39,12 +39,12 @@ def checked_usage(text: str, also: Collection[str] = ()) -> str:
 
 
 def unknown_usage(text: str, also: Collection[str] = ()) -> PolicyError:
-    """Return the error for a text that names no usage, with a suggestion."""
+    """Return the error for a term that names no usage, with a suggestion."""
     return PolicyError(f"Usage {text!r} is not known.", hint=_suggestion(text, also))
 
 
 def expanded(text: str, also: Collection[str] = ()) -> str:
-    """Return the usage whose terms alone begin with a text, or the text itself; ``also`` as for ``checked_usage``.
+    """Return the only usage with a term that begins with ``text``, or ``text`` itself; ``also`` is as for ``checked_usage``.
 
     ``All`` and the cluster-only usages are never abbreviated.
     """
@@ -57,7 +57,7 @@ def expanded(text: str, also: Collection[str] = ()) -> str:
 
 
 def _suggestion(text: str, others: Collection[str]) -> str:
-    """Return a hint with the usages whose terms begin with a text, contain each of its words, or resemble it most."""
+    """Return a hint with the usages whose terms begin with a string, contain each of its words, or resemble it most."""
     terms = {**_USAGES, **{usage: usage for usage in others}}
     whole, words = text.strip().casefold(), text.casefold().split()
     found = [term for term in terms if whole and term.casefold().startswith(whole)]

@@ -9,10 +9,11 @@ from kqlmi.model.usages import USAGES
 class Workflow:
     """One flow of the service that supports managed identities.
 
-    ``identity`` is the flow's syntax for the identity, ``kusto`` the role of the caller, and ``external`` the role of the
-    identity; the defaults are those of a query that reads storage. ``sure`` is ``documented``, or ``inferred`` if no page
-    names the usage. ``callout`` is the callout policy type that must also allow the target. Source: the pages of the
-    Azure Data Explorer documentation in ``doc`` (file and line in MicrosoftDocs/dataexplorer-docs).
+    ``identity`` is the flow's syntax for the identity, ``kusto`` the role of the caller, and ``external`` the role of
+    the identity; the defaults are those of a query that reads storage. ``sure`` is ``documented``, or ``inferred`` if
+    the documentation does not state the usage. ``callout`` is the callout policy type that must also allow the target.
+    Source: the pages of the Azure Data Explorer documentation in ``doc`` (file and line in
+    MicrosoftDocs/dataexplorer-docs).
     """
 
     id: str
@@ -30,7 +31,7 @@ class Workflow:
 
     @property
     def cluster_only(self) -> bool:
-        """Return whether its usage has no effect in a database's policy."""
+        """Check whether its usage has no effect in a database's policy."""
         return any(row.cluster_only for row in USAGES if row.name == self.usage)
 
 

@@ -33,10 +33,10 @@ def audit(context: Context, finding: str = "", /, *, policy_file: str = "") -> A
     """Audit the policies against actual use: find grants that are missing, unused, too broad or wrong.
 
     The result has one row for each finding. The ID of a finding shows its evidence and the plan that fixes it.
-    --policy-file F hides the findings that F accepts. A grant is called unused only if that is proven; whatever could not
-    be read is listed.
+    --policy-file F hides the findings that F accepts. A grant is reported as unused only if it is proven unused;
+    whatever could not be read is listed.
     """
-    prompt, what = context.face.prompt, f"{printable(policy_file)!r} cannot be read"
+    prompt, what = context.face.prompt, f"Cannot read {printable(policy_file)!r}"
     document = content(policy_file, what, f"To write a policy file, run {prompt}export FILE.") if policy_file else b""
     found = context.session.audit(document, progress=context.progress)
     if not finding:

@@ -11,11 +11,11 @@ from kqlmi.verbs.registry import Context, verb
 
 @verb(task="Connect")
 def whoami(context: Context, /, *, database: DatabaseName = "") -> WhoAmI:
-    """Show who is signed in: principal, tenant, roles, and what kqlmi can do with them.
+    """Show the signed-in principal, its tenant and roles, and what those roles allow kqlmi to do.
 
-    The roles are those that the cluster reports, and those in the database in context or in --database D. kqlmi tries to
-    read the policies; everything else follows from the roles, and is unknown if the cluster does not report them. Nothing
-    is changed.
+    Includes roles on the cluster and on one database: --database D, or the current one. Read access is tested by
+    reading the policies. Everything else follows from the roles, and is unknown if the cluster does not report them.
+    Changes nothing.
     """
     return context.session.whoami(database)
 
@@ -45,8 +45,8 @@ def assign(context: Context, identity: IdentityText, /) -> Offer:
 def unassign(context: Context, identity: IdentityText, /) -> Offer:
     """Plan to unassign an identity from the cluster, and show what would stop and which policy entries become orphans.
 
-    IDENTITY is as for assign; a user-assigned identity can also be given by its object ID or client ID. Unassigning system
-    cannot be undone: if it is assigned again, it has another object ID.
+    IDENTITY is specified as for assign, or by its object ID or client ID. Unassigning system cannot be undone: if it is
+    assigned again, it has a new object ID.
     """
     session = context.session
     return offer(session, session.unassign(identity))
@@ -54,7 +54,7 @@ def unassign(context: Context, identity: IdentityText, /) -> Offer:
 
 @verb(task="See who may do what")
 def dataconnections(context: Context, /) -> ConnectionList:
-    """List the data connections of every database, each with its identity and whether and why the policies allow it."""
+    """List the data connections of every database, each with its identity and whether the policies allow it."""
     return context.session.data_connections()
 
 

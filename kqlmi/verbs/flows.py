@@ -1,4 +1,4 @@
-"""The verbs that write the text of a flow, and ingest a blob as a managed identity."""
+"""The verbs that write the command or program of a flow, and ingest a blob as a managed identity."""
 
 from collections.abc import Iterator, Sequence
 from inspect import Parameter
@@ -15,7 +15,7 @@ from kqlmi.verbs.registry import Context, verb
 
 
 def _fields(words: Sequence[str]) -> Iterator[Parameter]:
-    """Yield the options of the flow that the first word names, or those of every flow if it names none."""
+    """Yield the options of the flow that the first word names, or of every flow if it names none."""
     form = templates.find_form(words[0]) if words else None
     fields = form.fields if form else {one.name: one for each in FORMS.values() for one in each.fields}.values()
     for one in fields:
@@ -35,8 +35,8 @@ def new(
 ) -> Rows | Template:
     """Write the command or program of a flow into the next cell, with all its gates as a checklist.
 
-    Without FLOW, the flows are listed. %kqlmi new FLOW --help explains the options of a flow. The policy is read; gates that
-    cannot be checked from here are marked as not checked. Nothing is executed.
+    Without FLOW, the flows are listed. %kqlmi new FLOW --help explains the options of a flow. The policy is read;
+    gates that kqlmi cannot check are marked as not checked. Nothing is executed.
     """
     if not flow:
         return Rows.of(
@@ -75,7 +75,7 @@ def ingest(
     Example: %kqlmi ingest https://… into TABLE --identity NAME. The identity is a display name, an object ID, a client ID
     or system. Nothing is sent unless a policy allows the ingestion. The URI must not contain an account key or a SAS token:
     a managed identity needs neither. --format defaults to the format of the file extension, --mapping is the name of an
-    ingestion mapping, --ignore-first-record skips a header. --wait is in seconds; with 0, the outcome is not awaited. The
+    ingestion mapping, --ignore-first-record skips a header. --wait is in seconds; 0 does not wait for the outcome. The
     status queues are shared by everyone who ingests into the cluster, so messages are read but not removed.
     """
     # The message quotes none of the words: the misplaced one may be a URI with a key.

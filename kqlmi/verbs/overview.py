@@ -36,13 +36,13 @@ def connect_(
 ) -> str:
     """Connect to a cluster by URL, short name (mycluster.westeurope) or configured name, or to local, the local cluster.
 
-    %kqlmi connections lists the configured names. Without CLUSTER, KQLMI_CLUSTER is used. --database sets the database in
-    context. --auth is how to sign in: one of
+    %kqlmi connections lists the configured names. Without CLUSTER, KQLMI_CLUSTER is used. --database sets the current
+    database. --auth is how to sign in: one of
     {modes};
     service-principal uses AZURE_CLIENT_SECRET or AZURE_CLIENT_CERTIFICATE_PATH, token uses KQLMI_TOKEN.
     --tenant is the tenant to sign in to. --sign-in-identity selects a managed identity of this machine: system,
     client_id=GUID, object_id=GUID or resource_id=…; default: AZURE_CLIENT_ID. --audience allows the cluster to request a
-    token for this audience, besides Kusto's. --name names the connection for --on. --read-only refuses changes.
+    token for this audience, as well as Kusto's. --name names the connection for --on. --read-only refuses changes.
     --no-history does not record changes, so undo cannot revert them. --resource-id is the cluster's resource ID in Azure,
     which is needed to read identities and data connections. --ingest-url is the ingestion endpoint, if it cannot be derived
     from the cluster's URL. Connecting to local again keeps the running cluster and its data; --fresh starts a new one.
@@ -169,8 +169,8 @@ class PanelPlace:
 def panel(context: Context, /, *, database: DatabaseName = "") -> PanelPlace:
     """Open the panel: tick the usages that each identity may have, preview the change, and execute it.
 
-    --database D selects the scope; by default it is the database in context, or the cluster. The panel stays open even if no
-    page shows it. To close it, run the cell again or call close() on it.
+    --database D selects the scope; by default it is the current database, or the cluster. The panel stays open even if no
+    browser page shows it. To close it, run the cell again or call close() on it.
     """
     session = context.session
     name = database or session.database

@@ -22,7 +22,7 @@ PlanFormat = Annotated[str, (*planfile.FORMATS,)]
 class Offer:
     """A plan to show, which ``apply`` then accepts by its ID or ``key``.
 
-    ``live`` is what the cluster reports about the plan now; ``before`` and ``after`` are texts to show around it.
+    ``live`` is what the cluster reports about the plan now; ``before`` and ``after`` are shown around it.
     """
 
     plan: Plan
@@ -35,7 +35,7 @@ class Offer:
         return "\n\n".join(filter(None, [self.before, planfile.to_text(self.plan, self.live)]))
 
     def written(self, form: str) -> str:
-        """Return the plan in one of ``planfile.FORMATS``; raise CellError if this kind of plan has only text."""
+        """Return the plan in one of ``planfile.FORMATS``; raise CellError if this kind of plan can only be shown as text."""
         if form == "text":
             return str(self)
         if not isinstance(self.plan, PolicyPlan):
@@ -66,7 +66,7 @@ def find(context: Context, text: str) -> tuple[Session, Plan, tuple[Scope, ...]]
     ids = [key[:SHOWN] for session in opened for key in session.plans]
     hint = did_you_mean(text, ids) if ids else f"To write a policy file, run {context.face.prompt}export FILE."
     document = content(
-        text, f"{printable(text)!r} is not the ID of a plan that was shown, and cannot be read as a file", hint
+        text, f"{printable(text)!r} is neither the ID of a plan that was shown nor a readable file", hint
     )
     session = context.session
     if Path(text).suffix == ".json":
@@ -75,7 +75,7 @@ def find(context: Context, text: str) -> tuple[Session, Plan, tuple[Scope, ...]]
 
 
 def _shown(session: Session, text: str) -> str:
-    """Return the key of a plan that was shown, by its whole ID or at least the displayed part of it; empty if there is none."""
+    """Return the key of a plan that was shown, by its whole ID or at least the displayed part, or an empty string."""
     found = [key for key in session.plans if key == text or (len(text) >= SHOWN and key.startswith(text))]
     if len(found) > 1:
         raise CellError(f"Several plan IDs begin with {text}.", hint=f"Pass the whole ID: {', '.join(found)}.")
@@ -83,7 +83,11 @@ def _shown(session: Session, text: str) -> str:
 
 
 def content(file: str, what: str, hint: str) -> bytes:
-    """Return the content of a file; raise CellError, whose message begins with ``what``, if it cannot be read."""
+    """Return the content of a file.
+
+    Raises:
+        CellError: The file cannot be read. The message begins with ``what``.
+    """
     try:
         return Path(file).read_bytes()
     except OSError as error:

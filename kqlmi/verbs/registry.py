@@ -65,8 +65,9 @@ class Context:
 class Verb:
     """A function whose parameters after the context are the words and options of a line.
 
-    It is available in ``faces``, and the help lists it under its ``task``. A verb that is ``apart`` does not use a connection. ``more`` returns the additional options
-    that it takes as ``**fields`` for the words typed so far, ``about`` the help on a first word.
+    It is available in ``faces``, and the help lists it under its ``task``. A verb that is ``apart`` does not use a
+    connection. ``more`` returns the additional options for the words typed so far, which the function takes as
+    ``**fields``; ``about`` returns the help on a first word.
     """
 
     run: Callable[..., Any]
@@ -110,10 +111,10 @@ def verb(**traits: Any) -> Callable[[Function], Function]:
 class Face:
     """A front end, the notebook or the shell: its verbs, the options that it adds to them, and how it shows their values.
 
-    ``name`` is ``notebook`` or ``shell``. ``prompt`` precedes a verb; ``before`` and ``after`` surround the help. The
-    keywords of ``common``, which returns a context for them, are options of each verb that uses a connection. A function
-    in ``rows`` takes a context and a ``Run``, runs the verb of that name and shows its value; its keywords are additional
-    options of the verb.
+    ``name`` is ``notebook`` or ``shell``. ``prompt`` precedes a verb; ``before`` and ``after`` surround the help.
+    ``common`` builds the context; its keyword parameters become options of every verb that uses a connection. ``rows``
+    maps a verb's name to the function that runs the verb and displays its result; that function's keyword parameters
+    become extra options of the verb.
     """
 
     name: str

@@ -18,13 +18,21 @@ class Sessions:
 
     @property
     def opened(self) -> list[Session]:
-        """Return the sessions, the current one first; raise NotConnectedError if there is none, nor ``first`` to open one."""
+        """Return the sessions, the current one first.
+
+        Raises:
+            NotConnectedError: No session is open, and there is no ``first`` to open one.
+        """
         if not self.first:
             self.get()
         return sorted(self.by_name.values(), key=lambda one: one.name != self.current)
 
     def get(self, name: str = "") -> Session:
-        """Return a session by name, or the current one; raise NotConnectedError if there is none."""
+        """Return a session by name, or the current one.
+
+        Raises:
+            NotConnectedError: The session does not exist.
+        """
         if not self.by_name and self.first:
             self.add(self.first())
         if not self.by_name:

@@ -38,7 +38,7 @@ def test_a_finding_is_shown_with_its_plan_and_fixed_by_its_id(
 ) -> None:
     frame = connected.run("%kqlmi audit")
     one = frame[frame.rule == "over-broad"].finding.iloc[0]
-    with pytest.raises(CellError, match="is not the ID of a plan that was shown"):
+    with pytest.raises(CellError, match="is neither the ID of a plan that was shown"):
         connected.run(f"%kqlmi apply {one} --revoke")
     capsys.readouterr()
     connected.run(f"%kqlmi audit {one}")
@@ -65,7 +65,7 @@ def test_findings_that_a_policy_file_accepts_are_omitted(connected: Notebook, tm
     path.write_text(f"kqlmi: 1\nmode: partial\naccepted:\n- {{{fields}, until: 9999-12-31}}\n")
     with pytest.raises(PolicyFileError, match="no reason"):
         connected.run(f"%kqlmi audit --policy-file {path}")
-    with pytest.raises(CellError, match="cannot be read"):
+    with pytest.raises(CellError, match="Cannot read"):
         connected.run("%kqlmi audit --policy-file nowhere.yaml")
 
 
@@ -74,8 +74,8 @@ def test_tightening_shows_its_reasons_and_is_applied_by_its_id(
 ) -> None:
     connected.run("%kqlmi tighten")
     shown = capsys.readouterr().out
-    assert re.search(r"Keep: .* NativeIngestion at the database Samples: cannot be proven unused", shown)
-    assert re.search(r"Revoke: .* All at the database Telemetry", shown)
+    assert re.search(r"Keep: .* NativeIngestion in the policy of the database Samples: cannot be proven unused", shown)
+    assert re.search(r"Revoke: .* All in the policy of the database Telemetry", shown)
     [command] = re.findall(r"To apply it: (%kqlmi apply .*)", shown)
     connected.run(command)
     capsys.readouterr()

@@ -79,7 +79,7 @@ def test_unassigning_is_shown_needs_revoke_and_is_reverted_by_the_printed_line(
     shown = capsys.readouterr().out
     assert "Applied and verified on here: unassign loader" in shown
     assert names(cluster) == ["system", "exporter"]
-    with pytest.raises(CellError, match="is not the ID of a plan that was shown"):
+    with pytest.raises(CellError, match="is neither the ID of a plan that was shown"):
         azure.run(line)
     [back] = re.findall(r"To revert it: (%kqlmi assign \S+)", shown)
     azure.run(back)

@@ -105,7 +105,7 @@ def test_a_usage_is_named_by_a_workflow_or_a_beginning_and_the_answer_has_its_na
 def test_a_plan_runs_once_and_only_as_it_was_shown(shown: Shown) -> None:
     command = shown.plan("grant system AzureAI --cluster")
     shown(command)
-    with pytest.raises(CellError, match="is not the ID of a plan that was shown"):
+    with pytest.raises(CellError, match="is neither the ID of a plan that was shown"):
         shown(command)
 
 
@@ -259,7 +259,7 @@ def test_a_plan_is_shown_in_other_forms(shown: Shown) -> None:
     assert shown(f"plan {number} --format kql").startswith(f"// Plan {number}")
     with pytest.raises(CellError, match="Did you mean markdown"):
         shown(f"plan {number} --format markdwn")
-    with pytest.raises(CellError, match="is not the ID of a plan that was shown, and cannot be read as a file"):
+    with pytest.raises(CellError, match="is neither the ID of a plan that was shown nor a readable file"):
         shown("plan nothing.yaml")
 
 

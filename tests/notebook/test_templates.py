@@ -78,7 +78,10 @@ def test_a_flow_is_named_by_its_workflow_as_well(connected: Notebook, capsys: py
         ("new externaldat", "Flow 'externaldat' does not exist"),
         ("new externaldata --identity nobody --uri https://acct.blob.core.windows.net/c", "nobody"),
         ("new externaldata --identity system --database Nope --uri https://acct.blob.core.windows.net/c", "Nope"),
-        ("new externaldata --identity system --uri https://acct.blob.core.windows.net/c?sig=abc", "bare URL"),
+        (
+            "new externaldata --identity system --uri https://acct.blob.core.windows.net/c?sig=abc",
+            "must not contain a query string",
+        ),
         ("new externaldat --help", "does not exist"),
     ],
 )

@@ -244,7 +244,7 @@ def a_report_of_an_ingestion_that_shows_a_signature(scene: Scene) -> None:
     scene.watch.value(order.reported("failed", report))
 
 
-@row("takes a bare URL")
+@row("must not contain a query string or credentials")
 def a_signature_or_a_key_in_a_template(scene: Scene) -> None:
     scene.connect()
     sas, key = scene.secrets.sas(), scene.secrets.key()
@@ -257,7 +257,7 @@ def a_signature_or_a_key_in_a_template(scene: Scene) -> None:
     scene.fails(f"%kqlmi new ai_embeddings --identity loader --uri '{model}'")
 
 
-@row("cannot be part of a connection string")
+@row("contains a character that is not allowed in a connection string")
 def a_password_in_the_server_of_a_template(scene: Scene) -> None:
     scene.connect()
     server = f"s.database.windows.net;User Id=ada;Password={scene.secrets.password()}"

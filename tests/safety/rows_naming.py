@@ -169,7 +169,7 @@ def a_policy_file_with_a_secret_and_a_mistake(scene: Scene) -> None:
     scene.fails(f"%kqlmi plan {file}")
 
 
-@row("is not the ID of a plan that was shown, and cannot be read as a file")
+@row("is neither the ID of a plan that was shown nor a readable file")
 def a_signature_instead_of_a_plan(scene: Scene) -> None:
     scene.connect()
     for line in ("plan", "apply", "undo", "audit"):

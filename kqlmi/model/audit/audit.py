@@ -38,7 +38,11 @@ class Audit(Described):
         return tuple(one for one in self.findings if SEVERITIES.index(one.severity) <= SEVERITIES.index(at_least))
 
     def finding(self, prefix: str) -> Finding:
-        """Return a finding by a prefix of its ID; InputError if none or several match."""
+        """Return the finding whose ID begins with a prefix.
+
+        Raises:
+            InputError: No finding matches, or several do.
+        """
         known = (*self.findings, *(one for one, _ in self.accepted))
         found = [one for one in known if one.id.startswith(prefix.casefold())]
         if len(found) == 1:
@@ -52,9 +56,9 @@ class Audit(Described):
     def rows(self) -> Rows:
         """Return a row for each finding, by severity.
 
-        Columns: ``finding`` (its ID), ``severity``, ``rule``, ``scope``, ``object_id``, ``usage``, ``message``, ``evidence``
-        (a list of texts, each with its source and window), ``fixed_by`` (the plan's summary, empty if there is no plan)
-        and ``why_not``.
+        Columns: ``finding`` (its ID), ``severity``, ``rule``, ``scope``, ``object_id``, ``usage``, ``message``,
+        ``evidence`` (a list of strings, each with its source and time window), ``fixed_by`` (the plan's summary, or an
+        empty string) and ``why_not``.
         """
         return Rows.of(
             self.findings,

@@ -83,7 +83,7 @@ def _result(audit: Audit, one: Finding, by: Acceptance | None = None) -> dict[st
 
 
 def _message(text: str) -> str:
-    """Return a text escaped for SARIF, so that names from a cluster form no link and no placeholder in it."""
+    """Return a string escaped for SARIF, so that names from a cluster form no link and no placeholder in it."""
     # SARIF 2.1.0 doubles braces (3.11.5). It has no escape for a link (3.11.6), so Markdown's escape separates the two
     # halves of one.
     return printable(text).replace("{", "{{").replace("}", "}}").replace("](", "]\\(")

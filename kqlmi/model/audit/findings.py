@@ -97,7 +97,7 @@ class Facts:
         )
 
     def is_orphan(self, entry: Entry) -> bool:
-        """Check whether an object's identity is not assigned to the cluster; False if that is not known."""
+        """Check whether an object's identity is known not to be assigned to the cluster."""
         return self.assigned is not None and entry.object_id not in self._assigned_ids
 
     @cached_property
@@ -110,29 +110,29 @@ class Facts:
         return frozenset(key for one in self.assigned or () for key in (one.object_id, one.principal_id))
 
     def granted(self, scope: Scope, says: str) -> Evidence:
-        """Return a policy as evidence."""
+        """Return the policy of a scope as evidence of a grant."""
         return Evidence(commands.show(scope), says)
 
     def revoked(self, scope: Scope, identity: str, *usages: str) -> Policy:
         """Return the policy of a scope without some usages of an identity, and without its orphans.
 
-        A revoke is an ``.alter`` with everything that remains, which the service refuses if it contains an orphan.
+        A revoke sends everything that remains with ``.alter``. The service refuses it if an orphan remains.
         """
         return (self.live.policies[scope] or Policy.empty()).revoke(identity, *usages, also=usages)
 
     def about(self, grant: ScopedGrant, severity: Severity, says: str, fix: Fix, *evidence: Evidence) -> Finding:
         """Return a finding about a grant; ``says`` ends its message, and ``evidence`` is added to the policy as evidence."""
         scope, identity, usage = grant
-        message = f"{self.directory.name(identity)} is granted {usage} at the {scope}{says}"
+        message = f"{self.directory.name(identity)} is granted {usage} in the policy of the {scope}{says}"
         return Finding(severity, scope, identity, usage, message, (self.granted(scope, usage), *evidence), fix)
 
     def plan_to_revoke(self, grant: ScopedGrant) -> Fix:
-        """Return the fix that revokes a grant, or why no plan can."""
+        """Return the fix that revokes a grant, or the reason why no plan can."""
         scope, identity, usage = grant
         return self.plan({scope: self.revoked(scope, identity, usage)})
 
     def plan(self, edits: Edits, note: str = "") -> Fix:
-        """Return the fix that makes edits, or why no plan can."""
+        """Return the fix that makes edits, or the reason why no plan can."""
         for scope in edits:
             if scope in self.discovery.followers:
                 return Fix(why_not=f"the {scope} follows a database of another cluster, where its policy is defined")
@@ -209,7 +209,7 @@ class Acceptance:
 
 
 def without_duplicates(found: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Return the findings by severity, with the evidence of equal ones merged."""
+    """Return the findings by severity. Equal findings become one, with the evidence of all."""
     by_id: dict[str, Finding] = {}
     for one in found:
         first = by_id.get(one.id)

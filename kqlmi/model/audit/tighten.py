@@ -29,7 +29,7 @@ class Tightened(Described):
         return Report(
             "",
             blocks=tuple(
-                Line(f"{what} {self.names[one.identity]} {one.usage} at the {one.scope}: {one.why}")
+                Line(f"{what} {self.names[one.identity]} {one.usage} in the policy of the {one.scope}: {one.why}")
                 for what, reasons in both
                 for one in reasons
             ),
@@ -39,8 +39,8 @@ class Tightened(Described):
 def tighten(facts: Facts, *, also_unproven: bool = False) -> Tightened:
     """Return the smallest policies that keep all discovered use of the current grants.
 
-    A usage that cannot be proven unused stays, unless ``also_unproven``; one that is not in the catalogue always stays.
-    Use that is not granted is not granted here either: the rule ``missing`` reports it.
+    A usage that cannot be proven unused stays, unless ``also_unproven`` is true. A usage that is not in the catalogue
+    always stays. No usage is added; the rule ``missing`` reports those that are needed but not granted.
     """
     live = facts.live
     wanted: dict[Scope, dict[tuple[str, str], str]] = {scope: {} for scope in live.policies}
@@ -73,7 +73,7 @@ def _places(facts: Facts, identity: str, usage: str, *, also_unproven: bool) -> 
         if everywhere and needed.get(cluster):
             yield cluster, needed[cluster]
         return
-    # A usage that every database keeps stays at the cluster, and so does one that a follower database needs.
+    # A usage that every database keeps, or that a follower database needs, stays in the cluster's policy.
     stays = len(homes) == len(facts.live.policies) - 1 and all(facts.discovery.doubt(usage, scope) for scope in homes)
     if everywhere and homes and (stays or facts.discovery.followers & set(homes)):
         yield cluster, needed[homes[0]]
@@ -84,7 +84,7 @@ def _places(facts: Facts, identity: str, usage: str, *, also_unproven: bool) -> 
 
 
 def _why(facts: Facts, identity: str, usage: str, scope: Scope, *, also_unproven: bool) -> str:
-    """Return why a usage must stay in a database or at the cluster; empty if it need not."""
+    """Return why a usage must stay in the policy of a database or of the cluster, or an empty string if it need not."""
     if found := facts.discovery.uses(identity, usage, scope):
         return str(found[0].evidence[0])
     doubt = "" if also_unproven else facts.discovery.doubt(usage, scope)

@@ -44,7 +44,7 @@ class IdentityBlock:
 
 @dataclass(frozen=True, slots=True)
 class AssignmentPlan(Plan):
-    """An identity to assign to a cluster or to unassign from it, with the identities that must be assigned before.
+    """A plan to assign an identity to a cluster or to unassign it; ``before`` are the identities that must be assigned now.
 
     ``cluster`` is the session's name, ``resource_id`` the cluster's. The type in the request covers every identity that
     remains, because the service turns off the kinds that the type omits.
@@ -80,7 +80,7 @@ class AssignmentPlan(Plan):
 
     @property
     def steps(self) -> tuple[str, ...]:
-        """Return the request that is sent; none if nothing changes."""
+        """Return the request that is sent, or nothing if nothing changes."""
         same = self.before.same(self.after)
         return () if same else (f"PATCH {self.resource_id}",)
 
@@ -91,7 +91,7 @@ class AssignmentPlan(Plan):
 
     @property
     def confirm(self) -> str:
-        """Return the cluster's name if the plan loses the object ID of the system identity; empty otherwise."""
+        """Return the cluster's name if the plan loses the object ID of the system identity, or an empty string."""
         return self.resource_id.rpartition("/")[2] if self.revokes and self.identity.object_id == SYSTEM else ""
 
     @property
@@ -113,7 +113,7 @@ class AssignmentPlan(Plan):
 
     @property
     def back(self) -> str:
-        """Return the line that reverts the applied plan; empty if it is irreversible."""
+        """Return the line that reverts the applied plan, or an empty string if it is irreversible."""
         if self.confirm:
             return ""
         other = "unassign" if self.verb == "assign" else "assign"

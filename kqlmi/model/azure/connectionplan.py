@@ -19,7 +19,11 @@ _STATES: Final[dict[State, str]] = {"done": "allowed", "not done": "NOT allowed"
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """A stream of events from an event hub, named by its resource ID, into a table; InputError if it is not valid."""
+    """A stream of events from an event hub, named by its resource ID, into a table.
+
+    Raises:
+        InputError: The resource ID or the format is not valid.
+    """
 
     hub: str
     table: str
@@ -40,7 +44,7 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionPlan(Plan):
-    """A data connection to create; none of that name may exist.
+    """A plan to create a data connection, whose name must not exist yet.
 
     ``cluster`` is the session's name, ``resource_id`` the cluster's. ``gate`` shows whether the policies allow the
     identity to be used.
@@ -88,7 +92,7 @@ class ConnectionPlan(Plan):
 
     @property
     def grant(self) -> str:
-        """Return the line that makes a missing grant; empty if the policies already allow the identity."""
+        """Return the line that makes a missing grant, or an empty string if the policies already allow the identity."""
         return "".join(self.gate.fixes)
 
     def report(self) -> Report:

@@ -19,9 +19,9 @@ _WORKFLOWS: Final = {row.id.removeprefix("dataconnection."): row for row in WORK
 class DataConnection:
     """A data connection as Azure Resource Manager shows it.
 
-    ``identity`` is the resource ID of a user-assigned identity, or the cluster's own for its system identity; empty if
-    the connection authenticates with a key. ``principal`` is the object ID, if shown. ``stream`` is what it reads from.
-    ``routes`` means that each event goes to the database that the event names.
+    ``identity`` is the resource ID of a user-assigned identity, or the cluster's own for its system identity, or empty
+    if the connection authenticates with a key. ``principal`` is the object ID, if shown. ``stream`` is what it reads
+    from. ``routes`` means that each event goes to the database that the event names.
     """
 
     name: str
@@ -45,7 +45,7 @@ class DataConnection:
         return Scope.database(self.database)
 
     def runs_as(self, directory: Directory, cluster: str) -> Identity | None:
-        """Return the identity, None if it is not known; ``cluster`` is the resource ID that means the system identity."""
+        """Return the identity, or None if it is not known; ``cluster`` is the resource ID that means the system identity."""
         name = SYSTEM if self.identity and self.identity.casefold() == cluster.casefold() else self.identity
         return directory.named(name) or directory.named(self.principal)
 
@@ -59,7 +59,7 @@ class DataConnection:
 def needs(
     found: Iterable[DataConnection], directory: Directory, cluster: str, databases: Iterable[str] = ()
 ) -> Iterator[Need]:
-    """Yield the needs of data connections; those that authenticate with a key have none.
+    """Yield the needs of data connections; a connection that authenticates with a key has none.
 
     For a connection that routes events, the other ``databases`` in which it uses its identity cannot be determined.
     """

@@ -17,7 +17,7 @@ class Listed:
 
     @property
     def note(self) -> str:
-        """Return how assignment and policies disagree about the identity; empty if they do not."""
+        """Return how the assignments and the policies differ on the identity, or an empty string if they agree."""
         if self.assigned and not self.grants:
             return "not in any policy"
         if self.assigned is False:

@@ -21,7 +21,7 @@ class ResourceId:
 
     @classmethod
     def parse(cls, text: str, kind: str) -> "ResourceId | None":
-        """Read a resource ID of a kind such as ``Microsoft.Kusto/clusters``; return None for any other text."""
+        """Read a resource ID of a kind such as ``Microsoft.Kusto/clusters``; return None for any other string."""
         found = _RESOURCE_ID.fullmatch(text)
         if found is None:
             return None

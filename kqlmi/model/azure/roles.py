@@ -36,7 +36,7 @@ class HeldRole:
 
 @dataclass(frozen=True, slots=True)
 class Ability:
-    """One thing that kqlmi may or may not be able to do for a principal, and why."""
+    """One thing that kqlmi can or cannot do for a principal, and why."""
 
     what: str
     answer: Answer
@@ -47,7 +47,7 @@ class Ability:
 
 
 def read_role(text: str, where: str) -> HeldRole:
-    """Return a role by its reported name and scope; one that is not recognised is kept as reported."""
+    """Return a role by its reported name and scope; an unrecognised role is kept as reported."""
     if found := _CLUSTER_ROLE.fullmatch(text.strip()):
         return HeldRole(text, where, found[1].lower())
     database, role = _DATABASE.fullmatch(where.strip()), _DATABASE_ROLE.fullmatch(text.strip())
@@ -57,7 +57,7 @@ def read_role(text: str, where: str) -> HeldRole:
 
 
 def changing(roles: Sequence[HeldRole] | None, *, read_only: bool = False) -> Ability:
-    """Return whether roles allow kqlmi to change policies, which requires AllDatabasesAdmin even for a database's policy."""
+    """Check whether roles allow kqlmi to change policies; even a database's policy requires AllDatabasesAdmin."""
     if read_only:
         return Ability("change policies", "no", "the session is read-only")
     return _by_role("change policies", roles, {"admin"}, "it requires AllDatabasesAdmin")
@@ -77,7 +77,7 @@ def abilities(roles: Sequence[HeldRole] | None, *, read_only: bool = False) -> t
         Ability(
             "assign identities to the cluster",
             "not known",
-            "an Azure role decides this, and the cluster does not report it",
+            "it requires an Azure role, and the cluster does not report those",
         ),
     )
 
@@ -88,5 +88,5 @@ def _by_role(what: str, roles: Sequence[HeldRole] | None, enough: set[str], need
     if any(role.kind in enough and not role.database for role in roles):
         return Ability(what, "yes")
     if unread := [printable(role.text) for role in roles if not role.kind]:
-        return Ability(what, "not known", f"{need}, and whether {', '.join(unread)} includes that is not known")
+        return Ability(what, "not known", f"{need}, and kqlmi does not know whether {', '.join(unread)} includes that")
     return Ability(what, "no", f"{need}, which is not among the reported roles")

@@ -36,7 +36,7 @@ _OTHER_CODES = ("BadRequest_SyntaxError", "BadRequest_EntityNotFound", "BadReque
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A reference in a text, and whether it would be allowed."""
+    """A use of an identity in a command or query, and whether it would be allowed."""
 
     reference: Reference
     access: Access
@@ -60,7 +60,7 @@ class Verdict:
 
 
 def judge(reference: Reference, snapshot: Snapshot, database: str, known: Directory | None = None) -> Verdict:
-    """Return whether a reference would be allowed in a database now; ``known`` has identities beyond those in the policies."""
+    """Check whether a reference would be allowed in a database now; ``known`` adds identities to those in the policies."""
     scope = Scope.database(reference.database or database) if reference.database or database else Scope.cluster()
     if reference.workflow is None:
         return Verdict(reference, Access(allowed=False, reason=DISABLED), scope)
@@ -70,7 +70,7 @@ def judge(reference: Reference, snapshot: Snapshot, database: str, known: Direct
 def _access(reference: Reference, usage: str, scope: Scope, snapshot: Snapshot, known: Directory | None) -> Access:
     directory = known or Directory.of(snapshot)
     if reference.identity is None:
-        return Access(allowed=None, reason="the identity cannot be determined from the text")
+        return Access(allowed=None, reason="the identity cannot be determined from the command or query")
     holder = directory.key(reference.identity)
     if not fixes.is_identity(holder):
         suggestion = f"; it probably means '{SYSTEM}'" if like_system(reference.identity) else ""
@@ -82,7 +82,7 @@ def _access(reference: Reference, usage: str, scope: Scope, snapshot: Snapshot, 
 
 
 def from_verdict(verdict: Verdict, on: str = "") -> Gate | None:
-    """Return the gate that is closed for a reference; None if it would be allowed, or that is not known."""
+    """Return the gate that is closed for a reference, or None if it would be allowed or that is not known."""
     workflow, identity = verdict.reference.workflow, verdict.reference.identity
     if verdict.access.allowed is not False:
         return None
@@ -102,10 +102,10 @@ def from_refusal(
     *,
     known: Directory | None = None,
 ) -> Gate | None:
-    """Return the closed gate that explains a cluster's error, by its fields and the text's references, or None.
+    """Return the closed gate that explains a cluster's error, or None; it is found by the error's fields and the references.
 
-    ``error`` has ``message``, ``code`` and ``type_name``; ``details`` are the fields that a local cluster adds; ``on`` is
-    the name of the connection, which the fixes specify so that they change this cluster and no other.
+    ``error`` has ``message``, ``code`` and ``type_name``; ``details`` are the fields that a local cluster adds; ``on``
+    is the name of the connection, which the fixes specify so that they change this cluster and no other.
     """
     found = _from_details(details, on)
     if found:
@@ -123,7 +123,7 @@ def from_refusal(
 
 
 def left_over(plan: PolicyPlan, on: str = "") -> list[str]:
-    """Return a note for each entry of an earlier system identity, in the scopes in which a plan grants to the current one."""
+    """Return a note for each entry of an earlier system identity in the scopes where a plan grants to the current one."""
     sentences = []
     for step in plan.steps:
         grants = any(one.identity == SYSTEM and one.kind == "grant" for one in step.changes)
@@ -136,7 +136,7 @@ def left_over(plan: PolicyPlan, on: str = "") -> list[str]:
 
 
 def _by_code(code: str, reference: Reference, on: str) -> Gate | None:
-    """Return the gate for a documented ingestion error, given the text's only reference, which the policies allow."""
+    """Return the gate for a documented ingestion error; the command has one reference, and the policies allow it."""
     if code == _INVALID:
         return replace(_unassigned(str(reference.identity), on), certain=False)
     if code == "Download_Forbidden":
@@ -147,7 +147,7 @@ def _by_code(code: str, reference: Reference, on: str) -> Gate | None:
 
 
 def _from_details(details: Mapping[str, Any], on: str) -> Gate | None:
-    """Return the gate that a local cluster's details specify; None if they have another form."""
+    """Return the gate that a local cluster's details specify, or None if they have another form."""
     identity = details["identity"] if isinstance(details.get("identity"), str) else ""
     match details:
         case {"missing": "flow"}:
@@ -201,9 +201,9 @@ def _reader(message: str, directory: Directory, on: str) -> Gate | None:
 def verdict_rows(verdicts: Iterable[Verdict], statement: Statement) -> Rows:
     """Return a row for each identity that a statement uses.
 
-    Columns: ``workflow``, ``identity`` (missing if the text does not determine it), ``usage``, ``scope``, ``allowed``
-    (missing if not known), ``reason``, ``also_needs`` (a list: the requirements besides the policy, and what is inferred),
-    ``target`` and ``line`` (of the text, from 1).
+    Columns: ``workflow``, ``identity`` (missing if the statement does not determine it), ``usage``, ``scope``,
+    ``allowed`` (missing if not known), ``reason``, ``also_needs`` (a list: the requirements besides the policy, and
+    what is inferred), ``target`` and ``line`` (in the statement, from 1).
     """
     return Rows.of(
         verdicts,

@@ -1,4 +1,4 @@
-"""The lines that open a gate, each safe to copy; none if a value cannot be written safely on a line."""
+"""The lines that open a gate, each safe to copy. If a value cannot be written safely, there is no line."""
 
 import re
 from typing import Final
@@ -15,12 +15,12 @@ _STORAGE: Final = re.compile(r"(?:https://([a-z0-9]+)\.(?:blob|dfs)[^/]*/|abfss:
 
 
 def is_identity(text: str) -> bool:
-    """Check whether a text is an object ID or ``system``."""
+    """Check whether a string is an object ID or ``system``."""
     return text == SYSTEM or is_guid(text)
 
 
 def word(text: str) -> str:
-    """Return ``text`` as an option's value, quoted if needed; empty if it contains glob characters or cannot be quoted."""
+    """Return ``text`` as an option's value, quoted if needed, or nothing if it contains glob characters or cannot be quoted."""
     if not text.isprintable() or set(text) & set("*?[]") or {"'", '"'} <= set(text):
         return ""
     if re.fullmatch(r"[\w.-]+", text):
@@ -29,7 +29,7 @@ def word(text: str) -> str:
 
 
 def cell(command: str, on: str) -> tuple[str, ...]:
-    """Return the notebook cell that runs a command; none if the connection's name cannot be written."""
+    """Return the notebook cell that runs a command, or nothing if the connection's name cannot be written."""
     name = f" --on={word(on)}" if on else ""
     return (f"%%kqlmi{name}\n{command}",) if not name.endswith("=") else ()
 
@@ -40,7 +40,7 @@ def grant(identity: str, usage: str, scope: Scope, on: str = "") -> tuple[str, .
 
 
 def change(verb: str, identity: str, usages: tuple[str, ...], scope: Scope, on: str) -> tuple[str, ...]:
-    """Return the line that grants or revokes usages in a scope; none if it cannot be written safely."""
+    """Return the line that grants or revokes usages in a scope, or nothing if it cannot be written safely."""
     where = "--cluster" if scope.is_cluster else f"--database={word(str(scope.name))}"
     words = [f"%kqlmi {verb}", identity, ",".join(usages), where, *([f"--on={word(on)}"] if on else [])]
     is_safe = is_identity(identity) and all(map(str.isalnum, usages)) and not any(one.endswith("=") for one in words)

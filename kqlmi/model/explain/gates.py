@@ -15,16 +15,16 @@ from kqlmi.report import Code, Described, Report
 Kind = Literal["flow", "assignment", "grant", "callout", "azure role", "kusto role", "database role", "endpoint"]
 State = Literal["done", "not done", "not checked"]
 
-_UNSEEN: Final = "not checked from here"
+_UNSEEN: Final = "kqlmi cannot check this"
 
 
 @dataclass(frozen=True, slots=True)
 class Gate(Described):
     """One gate, and whether it is open.
 
-    ``fixes`` are the lines or two-line cells that open it, the narrowest first; empty if none can be written. ``reason`` is
-    the part of the sentence that states why it is open or closed, if any. A gate that is not ``certain`` to be closed was
-    inferred from the text and the policies, and another may be closed as well.
+    ``fixes`` are the lines or two-line cells that open it, the narrowest first, or nothing if none can be written.
+    ``reason`` is the part of the sentence that states why it is open or closed, if any. A gate that is not ``certain``
+    to be closed was inferred from the command and the policies; another gate may be closed as well.
     """
 
     kind: Kind

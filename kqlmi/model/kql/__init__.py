@@ -1,1 +1,1 @@
-"""KQL as text: tokens, brackets, constants and quoting."""
+"""The syntax of KQL: tokens, brackets, constants and quoting."""

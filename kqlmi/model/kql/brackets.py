@@ -1,4 +1,4 @@
-"""Tokens with matched brackets: the groups of a command or query, their items, and the commands of a script."""
+"""Bracket matching: the groups of a command or query, their items, and the commands of a script."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -45,7 +45,7 @@ class Nest:
         return cls(source, tokens, partner)
 
     def at(self, place: int) -> str:
-        """Return the text of the token at an index; empty if the index is out of range."""
+        """Return the text of the token at an index, or an empty string if the index is out of range."""
         return self.tokens[place].text if 0 <= place < len(self.tokens) else ""
 
     def is_literal(self, place: int) -> bool:
@@ -77,7 +77,7 @@ class Nest:
         return [(first, last) for first, last in bounds if first < last]
 
     def arguments(self, opener: int) -> list[tuple[int, int]]:
-        """Return the items of a group; of an unclosed group, only those that are a single literal."""
+        """Return the items of a group. If the group is not closed, return only items that are a single literal."""
         if opener in self.partner:
             return self.items(opener + 1, self.partner[opener])
         items = self.items(opener + 1, len(self.tokens))
@@ -106,7 +106,7 @@ def commands(source: Mapped, tokens: Sequence[Token]) -> Iterator[Nest]:
 
 
 def second_command(text: str, tokens: Sequence[Token]) -> str:
-    """Return the start of the line on which a second command begins; empty unless one certainly does."""
+    """Return the start of the line on which a second command begins, or an empty string unless one certainly does."""
     words = [token.text for token in tokens]
     if words[:2] == [".", "execute"] and "script" in words:
         return ""

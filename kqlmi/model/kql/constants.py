@@ -1,4 +1,4 @@
-"""Constant expressions of a query, whose string values follow from the text alone."""
+"""Constant expressions of a query, whose string values can be determined without running it."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from kqlmi.model.kql.brackets import Nest
 from kqlmi.model.kql.payloads import leaves, pieces
 from kqlmi.model.kql.source_map import Mapped, Text
 
-# Anything longer or deeper is unknown: no connection string is, and the cost must stay proportional to the text's length.
+# Anything longer or deeper counts as unknown. No connection string is that long, and the cost must stay linear.
 _MAX_PIECES: Final = 256
 _MAX_DEPTH: Final = 32
 _NO_STRING: Final = frozenset({"true", "false", "null"})
@@ -47,7 +47,7 @@ class Names:
 
 
 def value_of(nest: Nest, start: int, end: int, names: Mapping[str, Value | None], depth: int = 0) -> Value:
-    """Return the value of the expression from ``start`` to ``end``; unknown unless it is constant."""
+    """Return the value of the expression from ``start`` to ``end``; it is unknown unless the expression is constant."""
     if start >= end or depth > _MAX_DEPTH:
         return nest.unknown(start, end) if start < end else Bag()
     if all(nest.is_literal(place) for place in range(start, end)):
@@ -99,7 +99,7 @@ def _packed(nest: Nest, items: Iterable[tuple[str, Value]], start: int, end: int
 
 
 def name_at(nest: Nest, start: int, end: int) -> str | None:
-    """Return the name from ``start`` to ``end``, a word or a literal in brackets; None if it is not a name."""
+    """Return the name from ``start`` to ``end``, a word or a literal in brackets, or None if it is not a name."""
     if start < len(nest.tokens) and end == start + 1 and nest.tokens[start].kind == "word":
         return nest.at(start)
     if end == start + 3 and nest.at(start) == "[" and nest.is_literal(start + 1) and nest.at(start + 2) == "]":

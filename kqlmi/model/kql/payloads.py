@@ -13,7 +13,7 @@ Piece = str | Mapped
 
 
 def json_pieces(payload: Mapped) -> Iterator[Piece]:
-    """Yield the strings, unquoted names and punctuation of a JSON text. Never raises."""
+    """Yield the strings, unquoted names and punctuation of a JSON payload. Never raises."""
     for match in _PIECE.finditer(payload.value):
         start, end = match.span()
         if match[0][0] not in "\"'":

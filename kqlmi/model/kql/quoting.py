@@ -1,6 +1,7 @@
-r"""Names and string literals as command text.
+r"""The quoting of names and string literals in commands.
 
-Every name is written ``['…']`` and every value ``'…'`` or between fences, so safety does not depend on a list of keywords.
+Every name is written ``['…']`` and every value ``'…'`` or between fences, so safety does not depend on a list of
+keywords.
 """
 
 from typing import Final

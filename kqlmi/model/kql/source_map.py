@@ -10,9 +10,9 @@ from kqlmi.errors import InputError
 from kqlmi.model.kql.tokenizer import Token
 
 UNKNOWN: Final = "\ufdd0"
-"""The placeholder for a value that the text does not determine: a noncharacter, which real text does not contain."""
+"""The placeholder for a value that is known only at run time: a noncharacter, which real text does not contain."""
 
-# One character as a literal or a JSON string writes it.
+# One character as written in a literal or a JSON string.
 _ESCAPED = re.compile(
     r"\\(?:u(?P<u4>[0-9A-Fa-f]{4})|U(?P<u8>[0-9A-Fa-f]{8})|x(?P<x>[0-9A-Fa-f]{2})|(?P<octal>[0-3][0-7]{2}|[0-7]{1,2})|.)|.",
     re.DOTALL,
@@ -34,7 +34,7 @@ class Mapped:
 
     @classmethod
     def whole(cls, text: str) -> Self:
-        """Return a text in which each character maps to its own offset."""
+        """Return a string in which each character maps to its own offset."""
         return cls(text, range(len(text)), range(1, len(text) + 1))
 
     @classmethod
@@ -63,7 +63,7 @@ class Text:
         return "".join(piece.value for piece in self.pieces)
 
     def span(self, start: int, end: int) -> tuple[int, int]:
-        """Return the source offsets of a part; if it spans several literals, those of its portion in the first."""
+        """Return the source offsets of a part. If it spans several literals, only its portion in the first counts."""
         for piece in self.pieces:
             if start < len(piece.value):
                 return piece.span(start, min(end, len(piece.value)))
@@ -83,7 +83,11 @@ def literal(source: Mapped, token: Token) -> Mapped:
 
 
 def literal_value(written: str) -> str:
-    """Return the value of a string literal in any form; an unknown escape raises InputError."""
+    """Return the value of a string literal in any form.
+
+    Raises:
+        InputError: The literal contains an unknown escape.
+    """
     found = literal(Mapped.whole(written), Token("literal", written, 0))
     rest = written[found.ends[-1] :] if found.value else written.lstrip("hH'\"")
     if rest.startswith("\\"):
@@ -93,12 +97,16 @@ def literal_value(written: str) -> str:
 
 
 def joined(found: Iterable[Token]) -> str:
-    """Return the value of adjacent string literals, which the service joins; an unknown escape raises InputError."""
+    """Return the value of adjacent string literals, which the service joins.
+
+    Raises:
+        InputError: A literal contains an unknown escape.
+    """
     return whole_characters("".join(literal_value(token.text) for token in found))
 
 
 def json_string(body: Mapped) -> Mapped:
-    """Return the value of a JSON string from the text between its quotes."""
+    """Return the value of a JSON string from the characters between its quotes."""
     if "\\" not in body.value:
         return body
     return _decoded(body, _JSON_ESCAPED, lambda unit: _unescaped(unit, _JSON_SHORT) or unit[0][-1])
@@ -110,7 +118,7 @@ def whole_characters(text: str) -> str:
 
 
 def _decoded(body: Mapped, units: re.Pattern[str], char_of: Callable[[re.Match[str]], str | None]) -> Mapped:
-    """Return one character for each unit of ``body``, or for each surrogate pair, up to the first unit without one."""
+    """Return one character for each unit of ``body`` (or each surrogate pair), up to the first unknown escape."""
     chars: list[str] = []
     starts: list[int] = []
     ends: list[int] = []
@@ -128,7 +136,7 @@ def _decoded(body: Mapped, units: re.Pattern[str], char_of: Callable[[re.Match[s
 
 
 def _unescaped(unit: re.Match[str], short: Mapping[str, str] = _SHORT) -> str | None:
-    """Return the character that a unit represents; None if it is an unknown escape."""
+    """Return the character that a unit represents, or None if it is an unknown escape."""
     if len(unit[0]) == 1:
         return unit[0]
     if unit.lastgroup is None:

@@ -9,7 +9,7 @@ from typing import Literal, cast
 
 BLANKS = "\t\n\f\r \u00a0\u1680\u180e" + "".join(map(chr, range(0x2000, 0x200C))) + "\u202f\u205f\u3000\ufeff"
 
-# An unclosed literal extends to where the search for its end stopped: what follows is still read, and no text is scanned
+# An unclosed literal extends to where the search for its end stopped. The rest is still read, and nothing is scanned
 # again for each quote before it.
 _TOKEN = re.compile(
     rf"""
@@ -28,9 +28,9 @@ Kind = Literal["literal", "unclosed", "word", "mark"]
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A piece of text with its offset; blanks and comments are not tokens.
+    """A token with its offset; blanks and comments are not tokens.
 
-    An ``unclosed`` literal extends to the end of its line or, if it opens with a fence, to the end of the text.
+    An ``unclosed`` literal extends to the end of its line or, if it opens with a fence, to the end of the source.
     """
 
     kind: Kind
@@ -44,7 +44,7 @@ class Token:
 
 
 def tokens(text: str) -> tuple[Token, ...]:
-    """Return the tokens of a text in order."""
+    """Return the tokens of a command or query in order."""
     return tuple(
         Token(cast("Kind", match.lastgroup), match[0], match.start())
         for match in _TOKEN.finditer(text)

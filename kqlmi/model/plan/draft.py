@@ -164,7 +164,7 @@ class Draft:
         return tuple(dict.fromkeys(scope for scope, _, _ in self.ticks))
 
     def desired(self) -> Snapshot:
-        """Return the desired policies."""
+        """Return the policies that were read, with the draft's ticks applied."""
         policies = dict(self.read.policies)
         for scope in self.scopes:
             read = policies[scope]

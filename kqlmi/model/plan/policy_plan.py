@@ -104,7 +104,7 @@ class PolicyPlan(Plan):
         return f"{name} ({identity})" if name else printable(identity)
 
     def report(self) -> Report:
-        """Return the plan with the changes and the command of each step."""
+        """Return a report of the plan: the changes and the command of each step."""
         if not self.steps:
             return Report(f"Nothing to do on {self.cluster}.")
         sections = (Section(str(step.scope), (*self.lines(step), Code(step.command))) for step in self.steps)

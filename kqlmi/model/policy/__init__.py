@@ -1,1 +1,1 @@
-"""The ManagedIdentity policy: its text, its effect, and the commands that read and write it."""
+"""The ManagedIdentity policy: its JSON, its effect, and the commands that read and write it."""

@@ -21,13 +21,13 @@ class Granting(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Access(Described):
-    """The answer to whether an identity may be used for a usage; ``allowed`` is None if a deciding policy was not read."""
+    """The effective access of an identity to a usage; ``allowed`` is None if it depends on a policy that was not read."""
 
     allowed: bool | None
     reason: str
 
     def report(self) -> Report:
-        """Return the answer with its reason."""
+        """Return whether the usage is allowed, with the reason."""
         return Report(
             "Not known" if self.allowed is None else "Allowed" if self.allowed else "Not allowed", self.reason
         )
@@ -56,7 +56,7 @@ def covered_by(snapshot: Granting, scope: Scope, identity: str, usage: str) -> t
 
 
 def covered_by_cluster(snapshot: Snapshot, scope: Scope, identity: str, usage: str) -> str:
-    """Return the cluster's usage that makes a database grant redundant; empty if none does, or if ``scope`` is the cluster."""
+    """Return the cluster's usage that makes a database grant redundant, or an empty string; the cluster itself has none."""
     covers = () if scope.is_cluster or without_effect(scope, usage) else covered_by(snapshot, scope, identity, usage)
     return next((name for where, name in covers if where.is_cluster), "")
 

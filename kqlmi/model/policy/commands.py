@@ -1,4 +1,4 @@
-"""The text of policy commands: the functions that write it, and those that parse it."""
+"""The commands of the ManagedIdentity policy, written and parsed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -44,8 +44,8 @@ def _target(scope: Scope) -> str:
 class PolicyCommand:
     """A parsed policy command.
 
-    ``scope`` is None for the database in context. ``payload`` is the decoded string literal (adjacent literals joined),
-    or None. ``piped`` means that more text follows, so the answer may not be a policy.
+    ``scope`` is None for the current database. ``payload`` is the decoded string literal (adjacent literals joined), or
+    None. ``piped`` means that something follows the command, so the result may be something other than a policy.
     """
 
     verb: Verb
@@ -55,7 +55,7 @@ class PolicyCommand:
 
 
 def read(text: str, tokens: Sequence[Token]) -> PolicyCommand | None:
-    """Read a policy command in any spelling that the service accepts; return None for any other text, including scripts."""
+    """Read a policy command in any spelling that the service accepts; return None for anything else, including scripts."""
     command, rest = _parse(tokens, text)
     if command is None or rest is None or (rest and rest[0].text not in {"|", ";"}):
         return None
@@ -63,9 +63,9 @@ def read(text: str, tokens: Sequence[Token]) -> PolicyCommand | None:
 
 
 def writes(text: str, commands: Sequence[Nest]) -> tuple[PolicyCommand, ...]:
-    """Return the policy commands of a text that write: a single one, or those of an ``.execute … script``, in order.
+    """Return the policy commands that write: the statement itself, or those of an ``.execute … script``, in order.
 
-    The text after a command is ignored: whatever could write counts, and the service decides whether it is well formed.
+    What follows a command is ignored. Every command that could write counts, even if it is not well formed.
     """
     parts = [nest.tokens for nest in commands]
     words = [token.text for token in parts[0][:4]]
@@ -76,7 +76,7 @@ def writes(text: str, commands: Sequence[Nest]) -> tuple[PolicyCommand, ...]:
 
 
 def _parse(found: Sequence[Token], text: str) -> tuple[PolicyCommand | None, Sequence[Token] | None]:
-    """Read the policy command at the start of the tokens, and the tokens after it; None for those if its payload is malformed."""
+    """Read the policy command at the start of the tokens, and return the tokens after it, or None if its payload is malformed."""
     verb, found = _verb(found, text)
     if verb is None:
         return None, None
@@ -103,7 +103,11 @@ def _parse(found: Sequence[Token], text: str) -> tuple[PolicyCommand | None, Seq
 
 
 def expected(command: PolicyCommand, before: Policy | None) -> Policy | None:
-    """Return the policy after a command runs on ``before``; PolicyError if the command's payload is malformed."""
+    """Return the policy after a command runs on ``before``.
+
+    Raises:
+        PolicyError: The command's payload is malformed.
+    """
     if command.verb == "show":
         return before
     if command.verb != "delete" and command.payload is None:
@@ -115,7 +119,7 @@ def expected(command: PolicyCommand, before: Policy | None) -> Policy | None:
 
 
 def fault(command: PolicyCommand) -> str:
-    """Return a hint about the fault in a policy command's payload; empty if none is found."""
+    """Return a hint about the fault in a policy command's payload, or an empty string if none is found."""
     if command.payload is None:
         return ""
     try:
@@ -141,7 +145,7 @@ def _starts_policy(found: Sequence[Token]) -> bool:
 
 
 def _name(found: Sequence[Token], text: str) -> tuple[str, Sequence[Token]]:
-    """Read a name: a word, a literal, or literals or plain text in brackets; also return the tokens after it."""
+    """Read a name (a word, a literal, or anything in brackets), and return it with the tokens after it."""
     if found and found[0].kind == "word":
         return found[0].text, found[1:]
     if found and found[0].kind == "literal":

@@ -12,7 +12,7 @@ from kqlmi.model.policy.policy import Grant, Policy, Property, Snapshot, state_o
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One grant to add or remove; ``effect`` is its effect beside all other grants."""
+    """One grant to add or remove; ``effect`` is what it adds to all other grants."""
 
     kind: Literal["grant", "revoke"]
     scope: Scope

@@ -19,9 +19,9 @@ _LIKE_SYSTEM: Final = re.compile(r"system(?:assigned)?(?:managed)?(?:identity)?"
 class Directory:
     """The known identities, by object ID or ``system``.
 
-    ``assigned`` contains those that Azure Resource Manager lists for the cluster; None if it was not asked or did not
-    answer. ``systems`` are the object IDs of the system identity in policies and in Azure, ``earlier`` those of
-    identities that used to be the cluster's system identity; such an identity never comes back.
+    ``assigned`` contains the identities that Azure Resource Manager lists for the cluster, or is None if it was not
+    queried or did not respond. ``systems`` are the object IDs of the system identity in policies and in Azure.
+    ``earlier`` are the object IDs of former system identities of the cluster; such an identity never returns.
     """
 
     identities: Mapping[str, Identity] = field(default_factory=dict)
@@ -31,7 +31,7 @@ class Directory:
 
     @classmethod
     def of(cls, policies: Snapshot, assigned: Iterable[Identity] | None = None) -> Self:
-        """Return the directory of some policies and, if Azure Resource Manager was asked, of the assigned identities."""
+        """Return the directory of some policies and, if Azure Resource Manager was queried, of the assigned identities."""
         found = cls().reading(policies)
         return found if assigned is None else found.assigning(assigned)
 
@@ -65,7 +65,7 @@ class Directory:
     def assigning(self, found: Iterable[Identity]) -> Self:
         """Return the directory with the complete list of assigned identities from Azure Resource Manager.
 
-        If policies name the system identity by another object ID than the listed one, that is an earlier system identity.
+        If policies name a system identity with a different object ID, that is an earlier one.
         """
         listed = {(key := self.key(one.object_id)): _as(key, one) for one in found}
         now = listed[SYSTEM].principal_id if SYSTEM in listed else ""
@@ -98,7 +98,7 @@ class Directory:
         return replace(self, assigned=None)
 
     def key(self, identity: str) -> ObjectId:
-        """Return an object ID, in any letter case, as it appears in grants: the system identity's becomes ``system``."""
+        """Return an object ID, in any letter case, as it appears in grants: ``system`` for the system identity."""
         wanted = identity.strip().lower()
         return SYSTEM if wanted in self.systems else ObjectId(wanted)
 
@@ -119,12 +119,16 @@ class Directory:
         return tuple(next(filter(None, found), ()))
 
     def named(self, text: str) -> Identity | None:
-        """Return the known identity that ``text`` names; None if there is none, or several."""
+        """Return the known identity that ``text`` names, or None if there is none or several."""
         found = self.find(text)
         return found[0] if len(found) == 1 else None
 
     def resolve(self, text: str) -> Identity:
-        """Return the identity that ``text`` names, which may be an unknown object ID; InputError if none or several match."""
+        """Return the identity that ``text`` names, which may be an unknown object ID.
+
+        Raises:
+            InputError: No known identity matches, or several do.
+        """
         found = self.find(text)
         if len(found) == 1:
             return found[0]
@@ -139,7 +143,7 @@ class Directory:
         raise InputError(f"Identity {text!r} is {unknown}.", hint=self.hint(text))
 
     def hint(self, text: str) -> str:
-        """Return a hint for a text that names no identity."""
+        """Return a hint for a string that names no identity."""
         if like_system(text):
             return f"Did you mean {SYSTEM}?"
         names = [one.display_name for one in self.identities.values() if one.display_name]
@@ -156,14 +160,14 @@ class Directory:
         return str(found) if found else printable(identity)
 
     def state(self, identity: str) -> Literal["assigned", "orphan", ""]:
-        """Return whether an identity is assigned to the cluster or an orphan; empty if that is not known."""
+        """Return whether an identity is assigned to the cluster or an orphan, or an empty string if that is not known."""
         if identity in self.earlier:
             return "orphan"
         return "" if self.assigned is None else "assigned" if identity in self.assigned else "orphan"
 
     @cached_property
     def names(self) -> Mapping[str, str]:
-        """Return the display names by object ID or ``system``; empty for an identity without one."""
+        """Return the display names by object ID or ``system``; an identity without a name has an empty one."""
         return MappingProxyType({key: one.display_name for key, one in self.identities.items()})
 
     def _in_full(self, one: Identity) -> str:
@@ -173,7 +177,7 @@ class Directory:
 
 
 def like_system(text: str) -> bool:
-    """Check whether a text is one of the spellings that other tools use for a system identity."""
+    """Check whether a string is one of the spellings that other tools use for a system identity."""
     return bool(_LIKE_SYSTEM.fullmatch(_NO_LETTER.sub("", text.casefold())))
 
 

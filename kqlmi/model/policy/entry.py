@@ -19,8 +19,8 @@ class Entry:
     """One policy object: an identity and its allowed usages.
 
     ``usages`` keeps the spelling that was read. ``extra`` contains unknown properties, as JSON text by name.
-    ``is_earlier`` marks an identity that used to be the cluster's system identity; it is not part of the policy's text,
-    so comparisons ignore it.
+    ``is_earlier`` marks an identity that used to be the cluster's system identity; it is not part of the policy's
+    JSON, so comparisons ignore it.
     """
 
     object_id: ObjectId
@@ -65,7 +65,11 @@ class Entry:
 
 
 def read_entry(item: Any, place: int) -> Entry:
-    """Read an item of a policy's JSON array, its place counted from 1; PolicyError if it is not a policy object."""
+    """Read an item of a policy's JSON array, whose place is counted from 1.
+
+    Raises:
+        PolicyError: The item is not a policy object.
+    """
     if not isinstance(item, dict):
         raise PolicyError(f"Item {place} of the policy is not a JSON object.")
     for name in ("ObjectId", "AllowedUsages"):

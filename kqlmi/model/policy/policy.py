@@ -35,7 +35,7 @@ class Policy:
 
     @classmethod
     def parse(cls, text: str | None) -> Self | None:
-        """Read a policy's JSON, in which strings may be single-quoted; None if there is no policy.
+        """Read a policy's JSON, in which strings may be single-quoted, or return None if there is no policy.
 
         Raises:
             PolicyError: The text is not a JSON array of objects with ObjectId and AllowedUsages.
@@ -53,7 +53,7 @@ class Policy:
     def to_json(self) -> str:
         """Return the JSON array that a command sends: ObjectId, AllowedUsages and unknown properties.
 
-        The text is ASCII without backticks, so that it fits into any string literal.
+        The JSON is ASCII without backticks, so that it fits into any string literal.
         """
         return jsontext.dump([entry.payload() for entry in self.entries]).replace("`", "\\u0060")
 
@@ -84,7 +84,7 @@ class Policy:
 
     @cached_property
     def holdings(self) -> Mapping[str, frozenset[str]]:
-        """Return the names of the usages granted to each identity."""
+        """Return the names of the usages that each identity is granted."""
         found: dict[str, frozenset[str]] = {}
         for entry in self.entries:
             usages, known = entry.names, found.get(entry.identity)
@@ -192,7 +192,7 @@ class Policy:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The policies by scope; None means that the scope has no policy, and a missing scope was not read."""
+    """The policies by scope. None means that the scope has no policy; the policy of a missing scope was not read."""
 
     policies: Mapping[Scope, Policy | None] = field(default_factory=dict)
 
@@ -200,7 +200,7 @@ class Snapshot:
         object.__setattr__(self, "policies", MappingProxyType(dict(self.policies)))
 
     def grants(self, scope: Scope) -> frozenset[Grant]:
-        """Return the grants of a scope; none if it has no policy or was not read."""
+        """Return the grants of a scope, or an empty set if it has no policy or was not read."""
         return grants_of(self.policies.get(scope))
 
     def granted(self, scope: Scope, identity: str, usage: str) -> bool:
@@ -260,10 +260,10 @@ State = tuple[frozenset[Grant], frozenset[Property], frozenset[str]]
 
 
 def grants_of(policy: Policy | None) -> frozenset[Grant]:
-    """Return the grants of a policy; none if there is no policy."""
+    """Return the grants of a policy, or an empty set if there is no policy."""
     return policy.grants if policy else frozenset()
 
 
 def state_of(policy: Policy | None) -> State:
-    """Return the state of a policy; that of an empty one if there is no policy."""
+    """Return the state of a policy, or the state of an empty policy if there is none."""
     return (policy or Policy.empty()).state

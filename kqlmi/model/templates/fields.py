@@ -21,6 +21,7 @@ TYPES: Final = frozenset(
 )
 _SHORTEST: Final = 3  # name, colon and type
 _URI: Final = re.compile(r"(?:https|abfss|adl)://(?P<rest>[^\s;#]+)")
+_OTHER_SCHEME: Final = re.compile(r"(?!https:|abfss:)[a-z]{1,10}://")
 _CREDENTIAL: Final = re.compile(r"(?:[?&]|%3F|%26)(?:sig|api-key|key|code|token)(?:=|%3D)", re.IGNORECASE)
 
 
@@ -40,7 +41,7 @@ class Field:
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """Return the accepted values; empty if they are not listed."""
+        """Return the accepted values, or an empty tuple if they are not listed."""
         return KINDS[self.kind].choices
 
     @property
@@ -67,7 +68,11 @@ class Field:
         return replace(self, help=text)
 
     def checked(self, value: str) -> str:
-        """Return a valid value, normalised; others raise InputError, whose message does not repeat possible credentials."""
+        """Return a valid value, normalised.
+
+        Raises:
+            InputError: The value is not valid. The message does not repeat possible credentials.
+        """
         if not value.strip():
             raise InputError(f"{self.option} is empty.", hint=f"Pass {self.help}.")
         return KINDS[self.kind].checked(self.option, value)
@@ -86,7 +91,11 @@ class Kind(NamedTuple):
 
 
 def columns(text: str) -> tuple[tuple[str, str], ...]:
-    """Read a schema, ``x: int, ['y, too']: string``, as names and types; anything else raises InputError."""
+    """Read a schema, ``x: int, ['y, too']: string``, as names and types.
+
+    Raises:
+        InputError: The schema is not valid.
+    """
     read = tokens(text)
     ends = [*(place for place, token in enumerate(read) if token.text == ","), len(read)]
     starts = [0, *(place + 1 for place in ends)]
@@ -119,21 +128,30 @@ def _query(option: str, value: str) -> str:
 
 def _uri(option: str, value: str, *, query: bool = False) -> str:
     found = _URI.fullmatch(value.strip())
-    host = found["rest"].partition("/")[0] if found and value.startswith("https") else ""
-    if found is None or not value.strip().isprintable() or "@" in host or ("?" in value and not query):
+    host = found["rest"].partition("/")[0] if found and value.strip().startswith("https") else ""
+    is_extended = "@" in host or (set(value) & set("?;#") and not query) or ";" in value
+    if is_extended or _CREDENTIAL.search(value) or is_secret(value):
         raise InputError(
-            f"{option} takes a bare URL, without a key, signature or authentication method: the identity replaces them.",
+            f"{option} must not contain {'credentials' if query else 'a query string or credentials'}.",
+            hint="Pass only the address; kqlmi adds the managed identity.",
+        )
+    if found is None or not value.strip().isprintable():
+        # Only the scheme is quoted: the rest may be a secret.
+        scheme = _OTHER_SCHEME.match(value.strip())
+        raise InputError(
+            f"{option} must be an https:// or abfss:// URL{f', not {scheme[0]}' if scheme else ''}.",
             hint="Use https://<account>.blob.core.windows.net/<container>/<path>.",
         )
-    if _CREDENTIAL.search(value) or is_secret(value):
-        raise InputError(f"{option} contains a credential.", hint="Remove it: the identity replaces it.")
     return value.strip()
 
 
 def _value(option: str, value: str) -> str:
     if set(value) & set(";\"'={}") or not value.isprintable():
         # The value is not repeated: it may be a whole connection string, with a password.
-        raise InputError(f"{option} cannot be part of a connection string.", hint="Remove any ; \" ' = { or } from it.")
+        raise InputError(
+            f"{option} contains a character that is not allowed in a connection string.",
+            hint="Remove any ; \" ' = { or } from it.",
+        )
     return value.strip()
 
 
@@ -210,7 +228,7 @@ CATALOG: Final = Field("catalog", "value", "the database in SQL Server or Cosmos
 COLLECTION: Final = Field("collection", "value", "the collection of the Cosmos DB database")
 ACCOUNT: Final = Field("uri", "uri", "the endpoint of the Cosmos DB account, such as https://a.documents.azure.com/")
 SCRIPT: Final = Field("script", "text", "the script")
-TEXT: Final = Field("text", "text", "the text to send to the model", default="hello")
+TEXT: Final = Field("text", "text", "the prompt to send to the model", default="hello")
 HUB: Final = Field("hub", "resource", "the resource ID of the event hub")
 STORAGE: Final = Field("storage", "resource", "the resource ID of the storage account")
 COSMOS: Final = Field("account", "resource", "the resource ID of the Cosmos DB account")

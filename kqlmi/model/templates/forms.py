@@ -1,4 +1,4 @@
-"""The form of each flow: its fields, and the function that writes its text from them."""
+"""The form of each flow: its fields, and the function that fills them in."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ Write = Callable[[Values], str]
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """The fields of one flow, and the function that writes its text.
+    """The fields of one flow, and the function that writes its command or program.
 
-    ``is_ingestion`` marks a command for the ingestion endpoint. ``line`` writes an equivalent ``%kqlmi`` line. ``notes``
-    supplement those in the flow's row of the catalogue.
+    ``is_ingestion`` marks a command for the ingestion endpoint. ``line`` writes an equivalent ``%kqlmi`` line.
+    ``notes`` supplement those in the flow's row of the catalogue.
     """
 
     flow: str
@@ -53,7 +53,7 @@ class Form:
         return "\n".join([f"{self.workflow.title}, which needs {self.workflow.usage}:", self.usage, *lines])
 
     def checked(self, given: Mapping[str, str], place: Place) -> dict[str, str]:
-        """Return the value of each field: as given, as the place has it, or its default.
+        """Return the value of each field: the given one, that of ``place``, or the default.
 
         Raises:
             InputError: A field is missing, invalid, or not one of this flow.
@@ -76,7 +76,7 @@ FORMS: dict[str, Form] = {}
 
 
 def template(flow: str, *fields: Field, **options: Any) -> Callable[[Write], Write]:
-    """Register a function that writes the text of a flow from its fields; the options are those of ``Form``."""
+    """Register a function that writes a flow's command or program from its fields; the options are those of ``Form``."""
 
     def register(write: Write) -> Write:
         FORMS[flow] = Form(flow, fields, write, **options)
@@ -86,7 +86,7 @@ def template(flow: str, *fields: Field, **options: Any) -> Callable[[Write], Wri
 
 
 def kql(flow: str, text: str, *fields: Field, **options: Any) -> None:
-    """Register the text of a command or query, with ``{placeholders}`` for the values of ``Values.written``."""
+    """Register a command or query, with ``{placeholders}`` for the values of ``Values.written``."""
     template(flow, *fields, **options)(lambda values: text.format_map(values.written(fields)))
 
 
@@ -103,6 +103,6 @@ def form(flow: str) -> Form:
 
 
 def find_form(flow: str) -> Form | None:
-    """Return the form of a flow as ``form`` does, or None."""
+    """Return the form of a flow like ``form``, or None if the flow does not exist."""
     word = flow.strip().casefold()
     return next((one for one in FORMS.values() if word in {one.flow, one.workflow.title.casefold()}), None)

@@ -1,4 +1,4 @@
-"""The template of a flow: its text for one identity in one database, and the checklist of its gates."""
+"""The template of a flow: its command or program for one identity in one database, and the checklist of its gates."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class Template(Described):
 
     @property
     def cell(self) -> str:
-        """Return the notebook cell to run: the ``%kqlmi`` line if there is one, otherwise the text."""
+        """Return the notebook cell to run: the ``%kqlmi`` line if there is one, otherwise ``text``."""
         if self.line:
             return self.line
         if self.kind == "shell":
@@ -45,7 +45,7 @@ class Template(Described):
         return "\n".join([" ".join(["%%kqlmi", *(one for one in words if not one.endswith("="))]), self.text])
 
     def report(self) -> Report:
-        """Return the title, the checklist and the notes, without the text."""
+        """Return the title, the checklist and the notes, without ``text``."""
         row = self.workflow
         usage = f"{row.usage} ({'documented' if row.sure == 'documented' else 'inferred: no documentation page names the usage'})"
         verdict = f"{usage}, for {self.identity} in the {Scope.database(self.database)}."
@@ -69,7 +69,8 @@ def fill(
 ) -> Template:
     """Fill in the template of a flow for an identity in a database.
 
-    ``snapshot`` has the policies that decide; ``assigned`` are the assigned object IDs, or None if not known.
+    ``snapshot`` contains the policies of the cluster and the database; ``assigned`` are the assigned object IDs, or
+    None if not known.
 
     Raises:
         InputError: A field is missing, invalid, or not one of this flow.
@@ -82,7 +83,7 @@ def fill(
     endpoint = _endpoint(values, place) if form.is_ingestion else None
     if endpoint:
         checklist.append(endpoint)
-    unwritten = "the first line of a cell cannot contain the database's name: make it the database in context"
+    unwritten = "the first line of a cell cannot contain the database's name: make it the current database"
     is_unwritten = form.kind == "kql" and not word(values.database)
     line = form.line(values) if form.line else ""
     on = word(place.on)

@@ -1,4 +1,4 @@
-"""The values of a template, and their forms in its text."""
+"""The values of a template, and their forms in a command."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from kqlmi.model.templates.fields import Field
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The place to run a template: the session's name, and the cluster's URLs and resource ID; empty if not known."""
+    """The place to run a template: the session's name, and the cluster's URLs and resource ID. Unknown ones are empty."""
 
     on: str = ""
     url: str = ""
@@ -27,7 +27,7 @@ class Values:
     fields: Mapping[str, str]
 
     def __getitem__(self, name: str) -> str:
-        """Return the value of a field; empty if it was not passed."""
+        """Return the value of a field, or an empty string if it was not passed."""
         return self.fields.get(name, "")
 
     @property

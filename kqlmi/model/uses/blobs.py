@@ -37,7 +37,11 @@ class Blob:
         return f"{self.url};{_IDENTITY}{self.identity}" if self.identity else self.url
 
     def format(self, given: str = "") -> str:
-        """Return the data format: the given one, or that of the file's extension; InputError if it does not exist."""
+        """Return the data format: the given one, or the one that the file's extension stands for.
+
+        Raises:
+            InputError: The format does not exist, or the extension is not known.
+        """
         if given:
             if given.casefold() not in FORMATS:
                 raise InputError(f"Data format {given!r} does not exist.", hint=did_you_mean(given, FORMATS))
@@ -46,7 +50,8 @@ class Blob:
         ending = name.rpartition(".")[2] if "." in name else ""
         if ending not in FORMATS:
             raise InputError(
-                "The URI does not end in a known data format.", hint="Specify it, for example --format csv"
+                "The URI does not end in the extension of a known data format.",
+                hint="Specify it, for example --format csv",
             )
         return ending
 
@@ -54,7 +59,8 @@ class Blob:
 def blob(text: str) -> Blob:
     """Read ``https://…`` or ``abfss://…``, optionally followed by ``;managed_identity=<object ID>`` or ``=system``.
 
-    Anything else, including a possible credential, raises an InputError that repeats none of the text.
+    Raises:
+        InputError: It is anything else, such as a URI with a credential. The message repeats none of it.
     """
     url, semicolon, rest = text.strip().partition(";")
     named = rest.strip().removeprefix(_IDENTITY)
@@ -63,7 +69,7 @@ def blob(text: str) -> Blob:
         raise InputError(
             "The URI contains a query string or credentials. None of it was sent.",
             hint=f"Pass only the address, {_EXAMPLE}. If the rest was a key or a SAS, remove it from the cell, which is"
-            " saved with the notebook, and renew it.",
+            " saved with the notebook, and rotate the key or revoke the SAS.",
         )
     if not _ADDRESS.fullmatch(url):
         raise InputError("The URI is not the address of a blob.", hint=f"Use the form {_EXAMPLE}.")

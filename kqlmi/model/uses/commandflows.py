@@ -16,7 +16,7 @@ from kqlmi.model.uses.queryflows import Reading, Use, query_uses, store
 _WRITES: Final = frozenset({"create", "alter", "create-or-alter"})
 _POLICIES: Final = {"update": "update_policy", "query_acceleration": "query_acceleration"}
 _NO_IDENTITY: Final = frozenset({"mysql", "postgresql"})
-# The head of a command has fewer words; the limit keeps the cost of a text proportional to its length.
+# The head of a command has fewer words; the limit keeps the cost proportional to the length.
 _MAX_WORDS: Final = 12
 
 
@@ -80,7 +80,7 @@ def _locators(nest: Nest, place: int) -> Iterator[Text]:
 
 
 def exported_to(nest: Nest) -> str:
-    """Return the external table that ``.export … to table`` writes to; empty for any other command."""
+    """Return the external table that ``.export … to table`` writes to, or an empty string for any other command."""
     words = _words(nest)
     head = [word for word, _ in words]
     place = next((words[at + 1][1] for at in range(1, len(words)) if head[at : at + 2] == ["to", "table"]), None)
@@ -88,7 +88,7 @@ def exported_to(nest: Nest) -> str:
 
 
 def _export(nest: Nest, form: str, place: int) -> Iterator[Use]:
-    """Yield the connection strings of an export to storage or SQL; one to a table has none."""
+    """Yield the connection strings of an export to storage or SQL; an export to a table has none."""
     if form == "sql":
         found = next((place for place in islice(nest.direct(place), _MAX_WORDS) if nest.is_literal(place)), place)
         yield from _each("export.to_sql", either, _locators(nest, found))
@@ -128,7 +128,7 @@ def external_table_uses(kind: str, texts: Iterable[Text], dialect: str = "") -> 
 
 
 def _properties(nest: Nest) -> Iterator[tuple[str, Text]]:
-    """Yield the properties of ``with (…)``: the name in lower case, and the value of a literal or the bare text."""
+    """Yield the properties of ``with (…)``: the name in lower case, and the value of a literal or the bare word."""
     for place in nest.direct(0):
         if nest.at(place) == "<|":
             return
@@ -142,7 +142,7 @@ def _properties(nest: Nest) -> Iterator[tuple[str, Text]]:
 
 
 def _payload(nest: Nest) -> tuple[str, int] | None:
-    """Return the flow of a policy command and the place of its payload; None if the policy names no identities."""
+    """Return the flow of a policy command and the place of its payload, or None if the policy names no identities."""
     for place in islice(nest.direct(1), 4 * _MAX_WORDS):
         flow = _POLICIES.get(nest.at(place + 1)) if nest.at(place) == "policy" else None
         if flow and nest.is_literal(place + 2):
@@ -168,7 +168,7 @@ def policy_uses(flow: str, payload: Mapped, database: str = "") -> Iterator[Use]
 
 
 def _name(nest: Nest, place: int) -> tuple[str, int]:
-    """Return the database that qualifies a table's name, empty if none does, and the place after the name."""
+    """Return the database that qualifies a table's name (or an empty string), and the place after the name."""
     parts: list[str] = []
     while True:
         start = place

@@ -11,7 +11,7 @@ from typing import Final
 
 from kqlmi.model.kql.source_map import UNKNOWN
 
-# Connection strings are shorter; the limit bounds the cost of reading one, however often a text uses it.
+# Connection strings are shorter; the limit bounds the cost of reading one, however often it is used.
 _MAX_LENGTH: Final = 8192
 # The service masks secrets with asterisks, and the masked part may contain an identity.
 _DOUBTFUL = re.compile(rf"{UNKNOWN}|\*{{3,}}")
@@ -25,7 +25,7 @@ _SERVER_KEYS: Final = ("server", "data source", "address", "addr", "network addr
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """An identity as written in a connection string, from ``start`` to ``end``; None if it cannot be determined."""
+    """An identity as written in a connection string, from ``start`` to ``end``, or None if it cannot be determined."""
 
     identity: str | None
     start: int
@@ -87,7 +87,7 @@ def either(text: str) -> Connection:
 
 
 def plain(text: str) -> Connection:
-    """Read a text that consists of an identity alone."""
+    """Read a string that consists of an identity alone."""
     start, end = _trimmed(text, 0, len(text))
     return Connection((_named(text, start, end),) if start < end else ())
 

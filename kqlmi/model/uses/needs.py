@@ -39,7 +39,8 @@ _NEVER_SHOWN: Final[Mapping[str, str]] = {
 class Evidence:
     """The evidence from one source: ``source`` is the command, ``window`` the time it covers, ``says`` what it shows.
 
-    ``inferred`` means that no documentation page states it of the workflow, or that it was extracted from free text.
+    ``inferred`` means that the documentation does not state the usage of the workflow, or that it was extracted
+    from free text.
     """
 
     source: str
@@ -80,7 +81,7 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One source of discovery; ``database`` is empty for the whole cluster, and ``detail`` is why it was not read in full."""
+    """One source of discovery; ``database`` is empty for the whole cluster, and ``detail`` is why it was not read completely."""
 
     name: str
     database: str
@@ -89,7 +90,7 @@ class Source:
     detail: str = ""
 
     def line(self, databases: Iterable[str]) -> str:
-        """Return the source on one line, for all databases with the same outcome; none means the whole cluster."""
+        """Return the source on one line, with the databases that have the same outcome; no database means the whole cluster."""
         names = listed(databases)
         where = f" in {names}" if names else ""
         why = f": {printable(self.detail)}" if self.detail else ""
@@ -127,7 +128,7 @@ class Discovery:
         return self._uses.get((identity, usage_name(usage), None if scope.is_cluster else scope), ())
 
     def doubt(self, usage: str, scope: Scope) -> str:
-        """Return why finding no use does not prove a usage unused in a database (the cluster: in all); empty if it does."""
+        """Return why finding no use does not prove a usage unused in a database (the cluster: in all), or an empty string."""
         wanted = usage_name(usage)
         if wanted not in _SHOWN_BY:
             return _NEVER_SHOWN.get(wanted, _OLDER)

@@ -17,7 +17,7 @@ Reading = Callable[[str], Connection]
 class Use:
     """A string that may name an identity, with the flow that uses it and how that flow reads it.
 
-    ``database`` is the one that the text names for the flow; empty for the one in context.
+    ``database`` is the database that the statement names for the flow, or empty for the current one.
     """
 
     flow: str
@@ -64,7 +64,7 @@ _MAX_HEAD: Final = 100
 def query_uses(nest: Nest) -> Iterator[Use]:
     """Yield each connection string of the operators and plugins of a query, or of the queries in a command."""
     names = Names()
-    # A value bound by let is read once for each flow, however often the text uses it.
+    # A value bound by let is read once for each flow, however often it is used.
     seen: set[tuple[str, Value]] = set()
     for place, token in enumerate(nest.tokens):
         match token.text:

@@ -14,17 +14,17 @@ _BY_ID = {row.id: row for row in WORKFLOWS}
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """One identity at one place of a text, and what it is used for there.
+    """One use of an identity in a command or query.
 
-    ``workflow`` is None for a flow that does not support a managed identity: ``flow`` is then its name, and the service
-    responds that authentication with a managed identity is disabled for it. ``identity`` is ``system``, an object ID in
-    lower case, or the text that was written instead; None if the text does not show it. ``target`` is the URL or server,
-    without credentials; empty if unknown or none. ``database`` is the one whose policy decides, if the text names it;
-    empty for the one in context.
+    ``workflow`` is None for a flow that does not support a managed identity: ``flow`` is then its name, and the
+    service responds that authentication with a managed identity is disabled for it. ``identity`` is ``system``, an
+    object ID in lower case, or whatever was written instead; None if it is not known before run time. ``target`` is
+    the URL or server, without credentials, or empty if there is none or it is unknown. ``database`` is the database
+    whose policy applies, if the statement names it, or empty for the current one.
 
-    ``start`` to ``end`` is the part of the text that names the identity, without quotes and key. For the system identity
-    of SQL, that is the authentication method; for a name that spans several literals, the part in the first one; and if
-    the text does not show the identity, the expression that hides it.
+    ``start`` to ``end`` are the source offsets of the identity, without quotes and key. For the system identity of
+    SQL, they are those of the authentication method; for a name that spans several literals, those of the part in the
+    first one; and if the identity is not known, those of the expression that determines it.
     """
 
     workflow: Workflow | None
@@ -37,7 +37,7 @@ class Reference:
 
 
 def named_by(uses: Iterable[Use]) -> tuple[Reference, ...]:
-    """Return the identities that uses of one text name, in the order of the text."""
+    """Return the identities that the uses of one statement name, in their order."""
     found = dict.fromkeys(one for use in uses for one in _references(use))
     return tuple(sorted(found, key=lambda one: (one.start, one.end, one.flow)))
 

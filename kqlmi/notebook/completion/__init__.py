@@ -19,7 +19,7 @@ _CLOSERS: Final = re.compile(r"['\"`\]]*")
 
 
 def complete(before: str, after: str, known: Known) -> Offers:
-    """Return what fits between ``before``, the cell up to the cursor, and ``after``, the rest of the line.
+    """Return completions between ``before``, the cell up to the cursor, and ``after``, the rest of the line.
 
     The fragment is always a suffix of ``before``: otherwise all of IPython's completion fails.
     """

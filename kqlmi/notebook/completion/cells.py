@@ -35,7 +35,7 @@ _OTHERS: Final = (
 )
 _OPENER: Final = re.compile(r"[hH]?(```|~~~|@?['\"])")
 _COMMENT: Final = re.compile(r"//[^\r\n\u2028\u2029]*\Z")
-# The text after these is an identity, in connection strings and in other policies.
+# An identity follows these, in connection strings and in other policies.
 _IDENTITY: Final = re.compile(r"managed_?identity\\?[\"']?\s*[=:]\s*\\?[\"']?(?P<fragment>[^;\"',=]*)\Z", re.IGNORECASE)
 
 
@@ -43,8 +43,8 @@ _IDENTITY: Final = re.compile(r"managed_?identity\\?[\"']?\s*[=:]\s*\\?[\"']?(?P
 class _Typed:
     """A command up to the cursor: its complete words and names, and the fragment being typed.
 
-    If the cursor is in a literal, ``opened`` is its opening delimiter, ``before`` the text before it, and ``inside`` the text
-    in it.
+    If the cursor is in a literal, ``opened`` is its opening delimiter, ``before`` is everything before it, and
+    ``inside`` is its content.
     """
 
     units: tuple[str, ...]
@@ -55,7 +55,7 @@ class _Typed:
 
 
 def complete_body(body: str, after: str, names: Names) -> Offers:
-    """Return what fits at the end of a cell's body."""
+    """Return completions for the end of a cell's body."""
     typed = _read(body)
     if typed is None:
         return NOTHING
@@ -69,7 +69,7 @@ def complete_body(body: str, after: str, names: Names) -> Offers:
 
 
 def _read(text: str) -> _Typed | None:
-    """Read a text up to the cursor; return None if nothing can be completed: in a comment, or after a broken literal."""
+    """Read a command up to the cursor; return None if nothing can be completed: in a comment, or after a broken literal."""
     found = tokens(text)
     literal = next((token for token in found if token.kind == "unclosed"), None)
     end = found[-1].end if found else 0
@@ -119,7 +119,7 @@ def _templates() -> tuple[tuple[str, ...], ...]:
 
 
 def _command(typed: _Typed, names: Names) -> Offers:
-    """Return the commands that continue what is typed, or names if a name comes next."""
+    """Return completions for the command being typed, or names where a name is expected."""
     found = []
     for template in _templates():
         place = len(typed.units)
@@ -136,7 +136,7 @@ def _command(typed: _Typed, names: Names) -> Offers:
 
 
 def _filled(template: Sequence[str], names: Names) -> str:
-    """Return the rest of a command for the database in context; without one, it ends before the name."""
+    """Return the rest of a command for the current database; without one, it ends before the name."""
     words: list[str] = []
     for word in template:
         if word == _PAYLOAD or (word == _NAME and not names.database):

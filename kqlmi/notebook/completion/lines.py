@@ -39,7 +39,7 @@ class _Typed:
 
 
 def complete_line(line: str, known: Known) -> Offers:
-    """Return what fits at the end of the text after ``%kqlmi``."""
+    """Return completions for the line after ``%kqlmi``."""
     words, fragment = _cut(line)
     if not words:
         return choose(fragment, [*(Candidate(*pair) for pair in _summaries()), Candidate("--help", "option")])
@@ -59,7 +59,7 @@ def complete_line(line: str, known: Known) -> Offers:
 
 
 def complete_first_line(line: str, known: Known) -> Offers:
-    """Return what fits at the end of the text after ``%%kqlmi``."""
+    """Return completions for the line after ``%%kqlmi``."""
     words, fragment = _cut(ASSIGNMENT.sub("", line))
     typed = _read(words, fragment, FIRST_LINE.kinds)
     check = [] if typed.positional else [Candidate("check", "check the cell, do not send it")]
@@ -67,7 +67,7 @@ def complete_first_line(line: str, known: Known) -> Offers:
 
 
 def connection_of(line: str, known: Known) -> Names:
-    """Return the names for a cell with this first line: those of its connection, with its database in context."""
+    """Return the known names for a cell with this first line: those of its connection and database."""
     words, fragment = _cut(ASSIGNMENT.sub("", line) + " ")
     options = _read(words, fragment, FIRST_LINE.kinds).options
     names = known.on(options.get("--on", ""))

@@ -13,7 +13,7 @@ from kqlmi.model.usages import USAGES
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A text that replaces the fragment, and a note to show beside it."""
+    """A completion that replaces the fragment, and a note to show beside it."""
 
     text: str
     note: str = ""
@@ -51,12 +51,12 @@ class Known:
     configured: tuple[str, ...] = ()
 
     def on(self, name: str) -> Names:
-        """Return the names on a connection, by default the current one; empty if it does not exist."""
+        """Return the names on a connection, by default the current one. If it does not exist, there are none."""
         return self.connections.get(name or self.current, Names())
 
 
 def begins(text: str, fragment: str) -> bool:
-    """Check whether a text begins with a fragment, ignoring case."""
+    """Check whether a string begins with a fragment, ignoring case."""
     return text.casefold().startswith(fragment.casefold())
 
 
@@ -74,7 +74,7 @@ def usages(names: Names, listed: Iterable[str], scope: Scope | None) -> Iterator
     known = [usage.name for usage in USAGES]
     for name in [*known, *(usage for usage in names.usages if known_usage(usage) is None)]:
         row = known_usage(name)
-        where = "" if row is None or not row.cluster_only or (scope and scope.is_cluster) else ", at the cluster only"
+        where = "" if row is None or not row.cluster_only or (scope and scope.is_cluster) else ", cluster only"
         if name.casefold() not in used and printable(name) == name:
             yield Candidate(name, f"usage{where}" if row else "usage that is not in the catalogue")
 

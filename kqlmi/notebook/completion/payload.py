@@ -32,9 +32,9 @@ class _Place:
 
 
 def complete_payload(text: str, after: str, names: Names, scope: Scope | None, opened: str) -> Offers:
-    """Return what fits at the end of ``text``, the payload up to the cursor in a literal with the delimiter ``opened``.
+    """Return completions for ``text``, the payload up to the cursor in a literal with the delimiter ``opened``.
 
-    A scope of None is the database in context.
+    A scope of None means the current database.
     """
     quote, escaped = _WRITTEN.get(opened, ('"', ""))
     place = _place(text.replace(escaped, escaped[-1]) if escaped else text)
@@ -57,14 +57,14 @@ def complete_payload(text: str, after: str, names: Names, scope: Scope | None, o
 
 def _usages(place: _Place, after: str, names: Names, scope: Scope | None) -> Offers:
     before, _, fragment = place.fragment.rpartition(",")
-    # The text after the cursor belongs to the string up to its end; its first item is the rest of the word being typed.
+    # What follows the cursor belongs to the string up to its end; its first item is the rest of the word being typed.
     rest = _REST.match(after) if place.in_string else None
     listed = [*before.split(","), *(rest[0].split(",")[1:] if rest else ())]
     return choose(fragment.lstrip(), usages(names, listed, scope or Scope.database("in context")))
 
 
 def _place(text: str) -> _Place:
-    """Read JSON that may end anywhere, and return the position of its end."""
+    """Read JSON that may end anywhere, and return where in the structure it ends."""
     place, objects = _Place(), []
     for piece in _PIECE.finditer(text):
         kind, found = piece.lastgroup, piece[0]

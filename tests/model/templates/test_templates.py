@@ -100,7 +100,7 @@ def test_a_hostile_name_survives_in_a_command(one: Form, name: str, text: str, d
     line, _, body = found.cell.partition("\n")
     assert parse_cell(line.removeprefix("%%kqlmi"), body).statement == found.text
     said_there = parse_cell(line.removeprefix("%%kqlmi"), body).database
-    assert said_there == database or any("make it the database in context" in note for note in found.notes)
+    assert said_there == database or any("make it the current database" in note for note in found.notes)
 
 
 @given(st.sampled_from([one for one in FORMS.values() if one.kind == "python"]), NAMES, NAMES)

@@ -38,7 +38,7 @@ def over_broad(facts: Facts) -> Iterator[Finding]:
 
 
 def _evidence_of_absence(facts: Facts, scope: Scope, kept: tuple[str, ...]) -> Iterator[Evidence]:
-    """Yield the evidence that the usages which are not kept are unused."""
+    """Yield the evidence that the usages to be dropped are unused."""
     for name in ("ExternalTable", "AutomatedFlows"):
         if name not in kept:
             yield from facts.discovery.evidence_of_absence(name, scope)
@@ -47,7 +47,8 @@ def _evidence_of_absence(facts: Facts, scope: Scope, kept: tuple[str, ...]) -> I
 def in_place_of_all(facts: Facts, scope: Scope, identity: str) -> dict[Scope, tuple[str, ...]]:
     """Return the usages to grant instead of ``All``, by scope: those that are used or cannot be proven unused.
 
-    For a grant at the cluster, a usage whose use is fully known is granted only in the databases that use it.
+    If the cluster's policy grants ``All``, a usage whose use is fully known is granted only in the databases that
+    use it.
     """
     kept: dict[Scope, tuple[str, ...]] = {scope: ()}
     at_cluster = facts.live.grants(Scope.cluster())
@@ -79,7 +80,7 @@ def redundant(facts: Facts) -> Iterator[Finding]:
 
 
 def _outlives(facts: Facts, scope: Scope, identity: str, usage: str, by: str) -> bool:
-    """Check whether to keep the database's grant, because the cluster's is the one to revoke."""
+    """Check whether to keep the database's grant and to revoke the cluster's instead."""
     if by == ALL and usage != ALL:
         return usage in in_place_of_all(facts, Scope.cluster(), identity).get(scope, ())
     return only_home(facts, identity, usage) == scope
@@ -91,13 +92,16 @@ def ineffective(facts: Facts) -> Iterator[Finding]:
     for grant in facts.grants:
         scope, _, usage = grant
         if without_effect(scope, usage):
-            says = ", where it has no effect: it applies only at the cluster."
+            says = ", where it has no effect: it has an effect only in the cluster's policy."
             yield facts.about(grant, "medium", says, facts.plan_to_revoke(grant))
 
 
 @rule("orphan")
 def orphan(facts: Facts) -> Iterator[Finding]:
-    """An identity in a policy that is not assigned to the cluster; found only if Azure Resource Manager was asked."""
+    """An identity in a policy that is not assigned to the cluster.
+
+    Detected only if the assignments were read from Azure Resource Manager.
+    """
     for scope, policy in facts.policies.policies.items():
         for entry in policy.entries if policy else ():
             if not facts.is_orphan(entry):
@@ -108,8 +112,8 @@ def orphan(facts: Facts) -> Iterator[Finding]:
                 scope,
                 entry.object_id,
                 "",
-                f"The policy of the {scope} names {name}, which is not assigned to the cluster, so any change that"
-                " repeats it is refused.",
+                f"The policy of the {scope} names {name}, which is not assigned to the cluster. The service"
+                " refuses any change whose policy still contains it.",
                 (facts.granted(scope, ", ".join(entry.usages)), *_used(facts, scope, entry.object_id)),
                 facts.plan({scope: facts.live.policies[scope]}),
             )
@@ -143,12 +147,14 @@ def unknown_usage(facts: Facts) -> Iterator[Finding]:
     for grant in facts.grants:
         usage = grant[-1]
         if not known_usage(usage) and not near(usage):
-            why_not = "its effect is not known: look it up, and revoke it by name if it is not wanted"
+            why_not = (
+                "its effect is not known: look it up in the documentation, and revoke it by name if it is not wanted"
+            )
             yield facts.about(grant, "low", ", a usage that is unknown to this version of kqlmi.", Fix(why_not=why_not))
 
 
 def near(usage: str) -> str:
-    """Return the known usage that an unknown one probably misspells; empty if there is none."""
+    """Return the known usage closest in spelling to an unknown one, or an empty string."""
     if known_usage(usage):
         return ""
     names = {_letters(one.name): one.name for one in USAGES if one.name != ALL}

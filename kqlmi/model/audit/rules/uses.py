@@ -51,9 +51,9 @@ def _granting(facts: Facts, identity: str, usage: str, scope: Scope) -> Fix:
     try:
         object_id(identity)
     except PolicyError:
-        return Fix(why_not="the text does not name the identity by its object ID")
+        return Fix(why_not="the command or query does not name the identity by its object ID")
     if client := facts.directory.client_of(identity):
-        return Fix(why_not=f"the text names {client} by its client ID, but must name it by its object ID")
+        return Fix(why_not=f"the command or query names {client} by its client ID, but must name it by its object ID")
     if facts.directory.state(identity) == "orphan":
         return Fix(why_not="the identity is not assigned to the cluster: run %kqlmi assign first, then %kqlmi grant")
     policy = facts.policies.policies.get(scope) or Policy.empty()
@@ -65,7 +65,7 @@ def unused(facts: Facts) -> Iterator[Finding]:
     """A grant that is proven unused; a grant that cannot be proven unused is never reported."""
     for grant in proven_unused(facts):
         evidence = facts.discovery.evidence_of_absence(grant[-1], grant[0])
-        yield facts.about(grant, "medium", ", but nothing there uses it.", facts.plan_to_revoke(grant), *evidence)
+        yield facts.about(grant, "medium", ", but nothing uses it.", facts.plan_to_revoke(grant), *evidence)
 
 
 def proven_unused(facts: Facts) -> Iterator[ScopedGrant]:
@@ -100,14 +100,14 @@ def narrow(facts: Facts) -> Iterator[Finding]:
             scope,
             identity,
             usage,
-            f"{facts.directory.name(identity)} is granted {usage} at the cluster, but only the {home} needs it.",
+            f"{facts.directory.name(identity)} is granted {usage} in the policy of the cluster, but only the {home} needs it.",
             (*(one for need in needs for one in need.evidence), *_elsewhere(facts, usage)),
             facts.plan(edits),
         )
 
 
 def only_home(facts: Facts, identity: str, usage: str) -> Scope | None:
-    """Return the one database that needs a cluster grant; None unless it is proven that no other does."""
+    """Return the only database that needs a cluster grant, or None unless it is proven that no other does."""
     if usage == ALL or not known_usage(usage) or (identity, ALL) in facts.live.grants(Scope.cluster()):
         return None
     homes = [scope for scope in facts.discovery.databases if facts.discovery.uses(identity, usage, scope)]

@@ -1,4 +1,4 @@
-"""The text of each flow, one row or function each; importing this package registers them all."""
+"""The command or program of each flow, one row or function each; importing this package registers them all."""
 
 from kqlmi.members import import_members
 from kqlmi.model.templates.forms import FORMS

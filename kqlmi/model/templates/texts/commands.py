@@ -1,4 +1,4 @@
-"""The management commands of flows, as text."""
+"""The management commands of flows."""
 
 import json
 from typing import Final

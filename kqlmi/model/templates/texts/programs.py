@@ -22,7 +22,7 @@ _HUB: Final = (fields.HUB, fields.GROUP, fields.EVENTS)
 
 
 def line(values: Values) -> str:
-    """Return the ``%kqlmi ingest`` line that queues a file; empty if a value cannot be written on it."""
+    """Return the ``%kqlmi ingest`` line that queues a file, or an empty string if a value cannot be written on it."""
     uri, table, database = (word(text) for text in (values["uri"], values["table"], values.database))
     if not (uri and table and database):
         return ""

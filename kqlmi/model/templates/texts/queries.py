@@ -1,4 +1,4 @@
-"""The queries of flows, as text."""
+"""The queries of flows."""
 
 from typing import Final
 
