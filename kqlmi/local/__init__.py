@@ -29,16 +29,16 @@ def start(
     port: int = 0,
     path: "str | PathLike[str] | None" = None,
 ) -> "LocalCluster":
-    """Start a cluster in this process. Use it in a ``with`` statement, or call its ``stop`` method.
+    """Start a cluster in this process, and return it. Use it in a ``with`` statement, or call its ``stop`` method.
 
     Without arguments, it contains a small sample world, including a container of files.
 
     Args:
         databases: The names of empty databases without a policy, instead of the sample world.
-        identities: The managed identities assigned to the cluster, as names or ``Identity`` values; ``system`` is its own.
+        identities: The managed identities assigned to the cluster, by name or as ``Identity``; ``system`` is the cluster's own.
         usages: The usages that the cluster knows beyond the ten documented ones.
         port: The port of the query endpoint; 0 lets the system choose.
-        path: A folder for the state, which only this user can read; a state that exists there is reopened. If the process is
+        path: A folder for the state, which only this user can read; an existing state is reopened. If the process is
             killed, it contains the state before or after a change, never a mixture. Without it, the state ends with the cluster.
     """
     if not all(find_spec(module) for module in ("duckdb", "duckdb_kql", "re2", "tornado")):

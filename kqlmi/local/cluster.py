@@ -35,7 +35,7 @@ _ROLES = {
 
 
 class LocalCluster:
-    """A cluster on loopback; ``url`` is its address, and ``token`` is that of an AllDatabasesAdmin."""
+    """A cluster on loopback; ``url`` is its address, and ``token`` is the token of an AllDatabasesAdmin."""
 
     subscription_id = resources.SUBSCRIPTION
     """The subscription that the cluster belongs to."""
@@ -54,7 +54,7 @@ class LocalCluster:
         self.url = state.url
         self._admin = Caller(new_app("kqlmi local admin"), frozenset({Role.ADMINS}))
         self._new_token(self._admin)
-        # DuckDB complains at exit about open connections.
+        # DuckDB reports connections that are still open at exit.
         atexit.register(self.stop)
 
     def __repr__(self) -> str:
@@ -111,7 +111,7 @@ class LocalCluster:
 
     @property
     def resource_id(self) -> str:
-        """The resource ID of the cluster; in a data connection, it denotes the system identity."""
+        """The resource ID of the cluster; in a data connection, it means the system identity."""
         return resources.cluster_id(self._state.name)
 
     @property

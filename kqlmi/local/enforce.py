@@ -1,4 +1,4 @@
-"""The access check for managed identities, made whenever storage is opened or a flow runs on their behalf."""
+"""The access check for managed identities, made whenever storage is opened or a flow runs as one."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ from kqlmi.model.workflows import WORKFLOWS, Workflow
 
 _WORKFLOWS = {workflow.id: workflow for workflow in WORKFLOWS}
 _ALL = "All"
-_OWN_WORDS = "(the local cluster's own wording)"
+_OWN_WORDS = "(message of the local cluster; Azure's may differ)"
 DISABLED = "Authentication with a Managed Identity is disabled for this flow"
 
 
@@ -22,8 +22,8 @@ DISABLED = "Authentication with a Managed Identity is disabled for this flow"
 class Use:
     """An operation in a database for which access is checked.
 
-    ``flow`` is the ID of a workflow; any other word is a flow that does not take a managed identity. ``principal`` is the
-    one that ``;impersonate`` refers to, or None in an unattended flow.
+    ``flow`` is the ID of a workflow; any other word is a flow that does not take a managed identity.
+    ``principal`` is the caller for ``;impersonate``, or None if the flow has no caller.
     """
 
     flow: str
@@ -47,7 +47,7 @@ def permit(state: State, use: Use, identity: str) -> Identity:
 
 
 def disabled(flow: str, identity: str, database: str = "") -> KustoError:
-    """Return the error for a flow that does not take a managed identity, in the only sentence that is published."""
+    """Return the error for a flow that does not take a managed identity, with the only published message."""
     return _refused(Use(flow, database), identity, "flow", DISABLED)
 
 

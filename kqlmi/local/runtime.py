@@ -65,7 +65,7 @@ def find() -> Running | None:
 
 
 def _read() -> bytes | None:
-    """Return the content of the file, if any; raise if another user can write it, as it names the server that gets the token."""
+    """Return the content of the file, if any. Raise if another user can write it: it names the server that gets the token."""
     try:
         # Without O_NONBLOCK, opening a pipe would block.
         flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
@@ -107,7 +107,7 @@ def serve(start: Callable[[], LocalCluster]) -> None:
             _write(cluster)
         except OSError as error:
             raise InputError(
-                f"The file {path()} cannot be written: {error.strerror}.",
+                f"Cannot write the file {path()}: {error.strerror}.",
                 hint="Set XDG_RUNTIME_DIR to a folder that you own.",
             ) from error
         try:

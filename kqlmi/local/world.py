@@ -93,7 +93,7 @@ _HOLDERS = {
 
 
 def furnish(state: State, folder: Path) -> None:
-    """Write the sample files to a folder, and add it as a container that the system identity may not open."""
+    """Write the sample files to a folder, and add it as a container that the system identity is not permitted to open."""
     for path, content in _BLOBS.items():
         target = folder / path
         target.parent.mkdir(exist_ok=True)

@@ -70,7 +70,7 @@ def require_role(role: str, method: str, path: str) -> None:
 def handle(
     state: State, method: str, path: str, *, query: Mapping[str, str], body: bytes, headers: Mapping[str, str]
 ) -> Answer:
-    """Answer a request whose token has been checked, or raise ``ArmError``."""
+    """Respond to a request whose token has been checked, or raise ``ArmError``."""
     for wanted, pattern, function in _ROUTES:
         found = pattern.fullmatch(path)
         if found and wanted == method:

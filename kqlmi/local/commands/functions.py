@@ -71,7 +71,7 @@ def function_drop(call: Call) -> Rows:
 @command(".show functions", schema=_SCHEMA, name="functions_show")
 @command(".show function {name:function} [with {properties:properties}]", schema=_SCHEMA)
 def function_show(call: Call) -> Rows:
-    """Return one function or all with hidden strings masked; a database admin may request those of one unmasked."""
+    """Return one function or all, with hidden strings masked; a database admin may request one function unmasked."""
     database = call.allowed(READ_SCHEMA)
     if "function" not in call.args:
         return map(_row, database.functions.values())

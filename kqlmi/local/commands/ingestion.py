@@ -58,7 +58,9 @@ def blobs(reader: Reader, _verb: str) -> Listing:
         reader.expect("=")
         given[word] = _LISTED[word](reader)
     if len(locations) != 1 or any(location.impersonates for location in locations):
-        raise bad_request(".list blobs takes one connection string, and cannot impersonate an absent caller")
+        raise bad_request(
+            ".list blobs takes one connection string without ';impersonate': no caller is present when the files are read"
+        )
     return Listing(locations, given.get("Suffix", ""), given.get("MaxFiles"), given.get("PathFormat", ""))
 
 

@@ -1,4 +1,4 @@
-"""The commands of the ManagedIdentity policy, at both scopes."""
+"""The commands of the ManagedIdentity policy, for the cluster and for databases."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -35,7 +35,7 @@ class Securable:
 
     @property
     def entity(self) -> str:
-        """The name used in the grants of a database; empty for the database itself."""
+        """The name used in the grants of a database, or an empty string for the database itself."""
         return f"{self.kind} {self.name}" if self.collection else ""
 
     def open(self, call: Call, roles: frozenset[Role]) -> Database:

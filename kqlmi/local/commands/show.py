@@ -57,7 +57,7 @@ def cluster_show(call: Call) -> Rows:
     schema="TableName: string, DatabaseName: string, Folder: string, DocString: string",
 )
 def tables_show(call: Call) -> Rows:
-    """Yield the tables of the database in context."""
+    """Yield the tables of the current database."""
     database = call.allowed(READ_SCHEMA)
     for name in call.args.get("tables", database.tables):
         database.table(name)

@@ -72,7 +72,7 @@ def table_drop(call: Call) -> Rows:
 
 @command(*(f".{verb} {_QUERY}" for verb in _CREATES), schema=_EXTENT, name="table_{verb}", writes=True)
 def table_from_query(call: Call) -> Rows:
-    """Append the result of a query to a table, or replace its rows; the verb decides whether the table must exist."""
+    """Append the result of a query to a table, or replace its rows; the verb determines whether the table must exist."""
     creates, replaces = _CREATES[call.args["verb"]], call.args["verb"] == "set-or-replace"
     allowed(call, call.args["table"], creates=creates, replaces=replaces)
     transfer.require(call.args.get("properties", {}), ingestion.INVISIBLE, others=ingestion.UNSUPPORTED)

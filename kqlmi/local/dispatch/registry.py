@@ -53,9 +53,9 @@ class Call:
         return self.queries.state
 
     def allowed(self, roles: frozenset[Role], entity: str = "", *, database: str | None = None) -> Database:
-        """Return the database that the command names, or the one in context, if the caller has one of the roles.
+        """Return the database that the command names, or the current one, if the caller has one of the roles.
 
-        Roles in the ``entity`` that the command is about, such as ``Table T``, count too. The error is the same whether
+        Roles on the ``entity`` that the command concerns, such as ``Table T``, count too. The error is the same whether
         or not the database and the entity exist.
         """
         name = self.args.get("database", database)
@@ -69,7 +69,7 @@ class Call:
         return self.state.database(name)
 
     def require(self, roles: frozenset[Role], database: Database | None = None, entity: str = "") -> None:
-        """Raise unless the caller has one of the roles: in the cluster, in a database or in one of its entities."""
+        """Raise unless the caller has one of the roles on the cluster, on a database or on one of its entities."""
         if not self.state.roles(self.caller, database, entity) & roles:
             raise forbidden_operation(self.caller.principal.fqn, self.operation, self.state.url)
 
@@ -160,7 +160,7 @@ class Command:
 
 @dataclass(frozen=True)
 class Matched:
-    """A command found in a text, its arguments, and the query operators, or the query after a ``;``, that follow it."""
+    """A parsed command: its arguments, and the query operators, or the query after a ``;``, that follow it."""
 
     command: Command
     args: dict[str, Any]
@@ -186,13 +186,14 @@ def command(
     long: bool = False,
     endpoints: Iterable[Endpoint] = (Endpoint.QUERY,),
 ) -> Callable[[Answer], Answer]:
-    """Register a function for the texts that match one of the patterns.
+    """Register a function for the commands that match one of the patterns.
 
-    A pattern consists of words, ``{shape:argument}`` (see ``shape``) and ``{word}``, an argument that is True; a part in
-    brackets is optional. The first word is the argument ``verb``. ``name`` is the name of the operation, by default that of
-    the function; ``{verb}`` in it is replaced, and ``{ifexists}`` and ``{ifnotexists}`` in the pattern extend it. The caller
-    must have one of the roles ``needs`` in the whole cluster; roles in a database are checked by the function. ``endpoints``
-    are the services that accept the command. One that runs a query or opens storage is ``long``, as is any with ``{rest:…}``.
+    A pattern consists of words, ``{shape:argument}`` (see ``shape``) and ``{word}``, an argument that is True; a part
+    in brackets is optional. The first word is the argument ``verb``. ``name`` is the name of the operation, by default
+    that of the function; ``{verb}`` in it is replaced, and ``{ifexists}`` and ``{ifnotexists}`` in the pattern extend
+    it. The caller must have one of the roles ``needs`` in the whole cluster; roles in a database are checked by the
+    function. ``endpoints`` are the services that accept the command. One that runs a query or opens storage is
+    ``long``, as is any with ``{rest:…}``.
     """
     is_long = long or any("{rest:" in one for one in patterns)
 
@@ -227,7 +228,7 @@ def shape(name: str) -> Callable[[Shape], Shape]:
 
 
 def match(text: str) -> Matched:
-    """Return the command in a text, or raise a syntax error."""
+    """Return the command in a request, or raise a syntax error."""
     reader = Reader(text)
     reader.expect(".")
     mismatches: list[Mismatch] = []
@@ -288,7 +289,7 @@ def _read(pattern: str, text: str, *, is_whole: bool = True) -> tuple[dict[str, 
 
 
 def _following(text: str, position: int) -> tuple[str, str]:
-    """Return the operators that follow a command, and the query after a ``;``: a text has at most one of the two."""
+    """Return the operators that follow a command, and the query after a ``;``; a request has at most one of the two."""
     tail = text[position:]
     end = next((token for token in tokens(tail) if token.text == ";" and token.kind is not Kind.STRING), None)
     operators, rest = (tail, "") if end is None else (tail[: end.start], tail[end.end :])

@@ -80,7 +80,7 @@ def _query(reader: Reader, _verb: str) -> str:
 
 @shape("properties")
 def _properties(reader: Reader, _verb: str) -> dict[str, str]:
-    """Take ``(name = value, …)``, or a string literal with the same as JSON."""
+    """Take ``(name = value, …)``, or a string literal that contains them as JSON."""
     if reader.peek().kind is not Kind.STRING:
         return reader.properties()
     try:

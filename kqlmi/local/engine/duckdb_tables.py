@@ -32,7 +32,7 @@ _STORED = {
 
 
 def load(connection: "DuckDBPyConnection", what: str, target: str, table: Table) -> None:
-    """Create and fill a table; ``what`` follows CREATE, as in ``OR REPLACE TABLE "a"."b"``, and ``target`` is its SQL name."""
+    """Create and fill a table. ``what`` is the SQL after CREATE, such as ``OR REPLACE TABLE "a"."b"``; ``target`` is its name."""
     connection.begin()  # no query sees a partly loaded table
     try:
         _create(connection, what, target, table)
@@ -40,7 +40,7 @@ def load(connection: "DuckDBPyConnection", what: str, target: str, table: Table)
     except KustoError:
         connection.rollback()
         raise
-    except Exception as error:  # DuckDB and the encoding of text raise many kinds of errors
+    except Exception as error:  # DuckDB and text encoding raise many kinds of errors
         connection.rollback()
         shown = target.partition(".")[2]
         raise bad_request(f"the engine of the local cluster cannot load the table {shown}: {error}") from error

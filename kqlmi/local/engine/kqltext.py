@@ -1,9 +1,9 @@
-r"""Query text rewritten so that the engine interprets it as Kusto does.
+r"""The rewriting of queries so that the engine interprets them as Kusto does.
 
-The engine misreads some string literals: it keeps the ``h`` of ``h'…'`` and the fences of multi-line literals, and it drops
-the backslash of ``\x41``, ``\101`` and ``\u0041``. Every string literal therefore becomes a plain ``'…'``, and every comment
-and run of white space a single blank or line break. The engine also reads ``bool(1)`` as false, a malformed datetime as
-null, and ``a = b`` in a predicate as ``b``. What it would still round or misread is refused.
+The engine misreads some string literals: it keeps the ``h`` of ``h'…'`` and the fences of multi-line literals, and it
+drops the backslash of ``\x41``, ``\101`` and ``\u0041``. Every string literal therefore becomes a plain ``'…'``, and
+every comment and run of white space a single blank or line break. The engine also reads ``bool(1)`` as false, a
+malformed datetime as null, and ``a = b`` in a predicate as ``b``. Whatever it would still round or misread is refused.
 """
 
 import re
@@ -38,7 +38,7 @@ _SOURCES = frozenset({"print", "datatable", "union", "range", "externaldata", "f
 
 
 def substitute(text: str, calls: Mapping[str, str]) -> str:
-    """Return the text with each call without arguments, such as ``f()``, replaced by the text that ``calls`` maps its name to."""
+    """Return a query with each call without arguments, such as ``f()``, replaced by the expression in ``calls``."""
     found = list(tokens(text))
     return replaced(
         text,
@@ -51,7 +51,7 @@ def substitute(text: str, calls: Mapping[str, str]) -> str:
 
 
 def substitute_word(text: str, word: str, by: str) -> str:
-    """Return the text with each occurrence of a word replaced."""
+    """Return a query with each occurrence of a word replaced."""
     found = (token for token in tokens(text) if token.kind is Kind.WORD and token.text == word)
     return replaced(text, ((token.start, token.end, by) for token in found))
 
@@ -68,7 +68,7 @@ def visualization(text: str) -> str:
 
 
 def results(text: str) -> list[str]:
-    """Return a text for each result of a query: a statement that returns rows, preceded by the declarations before it."""
+    """Return one query for each statement that returns rows, preceded by the declarations before it."""
     start = depth = 0
     prelude, found = "", []
     for token in (*tokens(text), Token(Kind.SYMBOL, len(text), len(text), ";")):
@@ -87,7 +87,7 @@ def results(text: str) -> list[str]:
 
 
 def for_engine(text: str, database: Callable[[str], str]) -> str:
-    """Return the text in a form that the engine reads correctly; ``database`` returns the engine's name of a database."""
+    """Return a query in a form that the engine reads correctly; ``database`` returns the engine's name of a database."""
     found = list(tokens(text))
     _refuse_size(found)
     _refuse_harm(text, found)

@@ -1,4 +1,4 @@
-"""Worker threads by kind of request: long requests have their own, and never delay short ones."""
+"""Worker threads by kind of request: long requests have separate threads, and never delay short ones."""
 
 import asyncio
 import threading

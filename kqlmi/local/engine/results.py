@@ -46,7 +46,7 @@ def refusal(error: Exception) -> KustoError:
     message = str(error)
     if isinstance(error, KqlSyntaxError):
         return syntax_error(message)
-    if isinstance(error, OSError):  # its text can contain a path on this machine
+    if isinstance(error, OSError):  # its message can contain a path on this machine
         return bad_request(f"the local cluster failed: {error.strerror or type(error).__name__}")
     if isinstance(error, KqlUnsupportedError):
         return bad_request(f"the engine of the local cluster does not support this: {message}")
@@ -74,10 +74,12 @@ def _kusto(kind: str) -> str:
 
 
 def _converter(kind: str, kusto: str) -> Callable[[Any], Any]:
-    if kind == "JSON[]":  # each element is a separate JSON text
+    if kind == "JSON[]":  # each element is separate JSON
         return _nullable(lambda texts: "[" + ",".join("null" if one is None else one for one in texts) + "]")
     if kusto == "dynamic" and kind != "JSON" and "JSON" in kind:
-        raise bad_request(f"the engine of the local cluster returns {kind}, which cannot be distinguished from text")
+        raise bad_request(
+            f"the engine of the local cluster returns {kind}, which cannot be distinguished from a string"
+        )
     return _FROM_DUCKDB[kusto]
 
 

@@ -30,7 +30,7 @@ _DISTANCE = {
 _MOST_REPEATED = 1024
 # The documentation differs: greater numbers are reduced to this one, or are allowed. DuckDB evaluates both branches.
 _REPEAT = f"""CREATE MACRO repeat(value, times) AS CASE WHEN times > {_MOST_REPEATED} OR times * length(value) > {_LONGEST}
-THEN error('the local cluster repeats a text at most {_MOST_REPEATED} times, up to {_LONGEST} characters')
+THEN error('the local cluster repeats a string at most {_MOST_REPEATED} times, up to {_LONGEST} characters')
 ELSE rpad('', CAST(least(length(value) * greatest(times, 0), {_LONGEST}) AS INTEGER), value) END"""
 MACROS = (
     *(
@@ -116,7 +116,7 @@ def _refuse_other_case(sql: str, schema: Schema) -> None:
 
 
 def _value(name: str, kind: str, given: Any) -> Any:
-    """Return a parameter's value as a Python object; clients send it as JSON or as the text of a literal."""
+    """Return a parameter's value as a Python object; clients send it as JSON or as a literal."""
     if not isinstance(given, str) or kind == "string":
         return given
     literal = literals.read(Reader(given))

@@ -79,7 +79,7 @@ def continuous_export_drop(call: Call) -> Rows:
 @command(".show continuous-exports", schema=_SCHEMA, name="continuous_exports_show")
 @command(".show continuous-export {name:export}", schema=_SCHEMA)
 def continuous_export_show(call: Call) -> Rows:
-    """Return one continuous export, or those of the database in context."""
+    """Return one continuous export, or those of the current database."""
     database = call.allowed(READ_SCHEMA)
     names = [call.args["export"]] if "export" in call.args else database.exports
     return [_row(call, database, database.export(name)) for name in names]

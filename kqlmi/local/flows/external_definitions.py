@@ -28,9 +28,9 @@ _SECRET = re.compile(r"\b(password|pwd|accountkey|user id|uid)\s*=\s*[^;]*", re.
 
 @shape("external")
 def external_definition(reader: Reader, _verb: str) -> tuple[ExternalTable, frozenset[str]]:
-    """Take ``(schema) kind = storage dataformat = … ('connection string', …) [with (…)]``, or that of another kind.
+    """Take ``(schema) kind = storage dataformat = … ('connection string', …) [with (…)]``, or the form of another kind.
 
-    Return the table, and the properties that affect only this definition of it.
+    Return the table, and the properties that affect only this command.
     """
     columns = reader.schema() if reader.peek().text == "(" else ()
     ahead = Reader(reader.text, reader.position)

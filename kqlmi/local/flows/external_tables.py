@@ -84,7 +84,7 @@ def external_table_drop(call: Call) -> Rows:
 @command(".show external tables", schema=_SCHEMA, name="external_tables_show")
 @command(".show external table {name:table}", schema=_SCHEMA)
 def external_table_show(call: Call) -> Rows:
-    """Return one external table, or those of the database in context."""
+    """Return one external table, or those of the current database."""
     return [_row(table) for table in _shown(call)]
 
 
@@ -138,11 +138,11 @@ def external_table_rows(expansion: Expansion, site: Site, context: Database) -> 
 
 
 def _readable(state: State, database: Database, table: ExternalTable, principal: Principal | None) -> ExternalTable:
-    """Return a table in storage; raise for any other, because of its identity or as unsupported."""
+    """Return a table in storage; for any other, raise because its identity is not permitted or its kind is unsupported."""
     if table.kind != "Blob":
         for identity in table.identities:
             enforce.permit(state, Use(table.flow, database.name, principal), identity)
-        raise unsupported(f"reading and writing external tables of this kind ({table.flow})")
+        raise unsupported(f"reading or writing the external table '{table.name}' (kind={table.kind.lower()})")
     return table
 
 

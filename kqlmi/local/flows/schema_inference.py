@@ -20,7 +20,7 @@ _OPTIONS = {"StorageContainers", "DataFormat", "FileExtension", "FileNamePrefix"
 
 @plugin("infer_storage_schema")
 def infer_storage_schema(expansion: Expansion, site: Site, context: Database) -> Source:
-    """Return the inferred columns of the files in some containers, as one row of text."""
+    """Return the inferred columns of the files in some containers, as one row with a schema string."""
     if len(site.arguments) != 1:
         raise bad_request("infer_storage_schema takes one property bag")
     options = property_bag(expansion.value(site, site.arguments[0], context), site.kind)

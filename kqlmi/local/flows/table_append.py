@@ -1,4 +1,4 @@
-"""The appending of rows to tables, and of the rows that update policies derive from them."""
+"""Appends to tables, including the rows that update policies derive."""
 
 import uuid
 from collections.abc import Callable, Iterator
@@ -51,7 +51,9 @@ def append(
                     keep(call, database, target, table.with_rows((*table.rows, *made.rows)))
                 then()
                 return str(uuid.uuid4()), len(rows.rows)
-    raise bad_request("the tables or update policies kept changing while the rows were derived")
+    raise bad_request(
+        f"the rows were not appended to '{name}': its update policies or their tables kept changing. Try again."
+    )
 
 
 def allowed(call: Call, name: str, *, creates: bool | None, replaces: bool = False) -> Database:

@@ -1,4 +1,4 @@
-"""Plugins that call outside services: none is supported, and those that take a managed identity check it first."""
+"""Plugins that call outside services. None is supported; those that take a managed identity check it first."""
 
 import json
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ from kqlmi.local.values.faults import KustoError, unsupported
     "r",
 )
 def outside(expansion: Expansion, site: Site, context: Database) -> Source:
-    """Raise for a plugin: because of its managed identity if that may not be used, else as unsupported."""
+    """Raise for a plugin, because its managed identity is not permitted or because it is unsupported."""
     flow = "r.external_artifacts" if site.kind == "r" else site.kind
     use = Use(flow, context.name, expansion.question.principal)
     for argument in site.arguments:
@@ -41,7 +41,7 @@ def outside(expansion: Expansion, site: Site, context: Database) -> Source:
 
 
 def _texts(value: str) -> Iterator[str]:
-    """Yield a text, or the texts in it if it is JSON."""
+    """Yield a string, or the strings in it if it is JSON."""
     try:
         found = json.loads(value)
     except ValueError:

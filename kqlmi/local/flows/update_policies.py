@@ -62,7 +62,7 @@ def _policy(item: Any) -> UpdatePolicy:
     for name, (kept, kind, default) in _FIELDS.items():
         value = item.get(name, default)
         given[kept] = default if value is None else value
-        if kind is bool and str(value).lower() in _BOOLEANS:  # the documentation also writes it as text
+        if kind is bool and str(value).lower() in _BOOLEANS:  # the documentation also writes it as a string
             given[kept] = _BOOLEANS[str(value).lower()]
         if not isinstance(given[kept], kind):
             wanted = "string" if kind is str else "bool"

@@ -49,13 +49,13 @@ class _Execute(Handler):
         self.caller = self.bearer(self.service.state.callers)
 
     async def begin(self, work: Callable[[], T]) -> T:
-        """Run ``work`` in the workers for long requests if the text is long: reading takes seconds per million characters."""
+        """Run ``work`` in the workers for long requests if the body is long: parsing takes seconds per million characters."""
         if len(self.body) <= _SHORT:
             return await self.lanes.short(work)
         return await self.lanes.long(Load.QUERY if self.is_query else Load.COMMAND, work)
 
     def run(self, fields: dict[str, Any], *, read_only: bool = False) -> str | Later:
-        """Answer a short request, and defer a long one."""
+        """Respond to a short request, and defer a long one."""
         task = self.service.begin(self.read(fields, read_only=read_only), is_query=self.is_query)
         self.activity_id = task.run.activity_id
         # A request that only reads does not wait for another one's change to be saved, which may be large.
@@ -99,11 +99,11 @@ class Manage(_Execute):
 
 
 class QueryV1(_Execute):
-    """Queries, answered as v1."""
+    """Queries with v1 responses."""
 
 
 class QueryV2(_Execute):
-    """Queries, answered as v2."""
+    """Queries with v2 responses."""
 
     def write_tables(self, tables: tuple[Table, ...], run: Run) -> str:
         return wire.v2(*tables, client_request_id=run.client_request_id, activity_id=run.activity_id)
@@ -123,7 +123,7 @@ class Streaming(Handler):
 
 
 def _object(value: Any) -> dict[str, Any]:
-    """Return a JSON object, which may be given as text; an absent one is empty."""
+    """Return a JSON object, which may be passed as a string; an absent one is empty."""
     if isinstance(value, str | bytes) and value:
         try:
             value = json.loads(value, parse_constant=_not_a_number, parse_float=_finite)

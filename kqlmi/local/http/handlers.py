@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Later:
-    """The rest of a request that may take long, and the function that answers it."""
+    """The rest of a request that may take long, and the function that builds its response."""
 
     task: Task
     answer: Callable[[], str]
@@ -90,7 +90,7 @@ class Handler(RequestHandler):
             raise http_error(415, "UnsupportedMediaType", "Send the body without Content-Encoding.")
 
     def authenticate(self) -> None:
-        """Raise if the client may not call."""
+        """Raise if the client is not authorized to call."""
 
     def too_large(self) -> KustoError:
         return http_error(413, "PayloadTooLarge", f"A body must not be larger than {self.largest} bytes.")
@@ -145,7 +145,7 @@ class Handler(RequestHandler):
             self.refuse(error)
         except RecursionError:
             self.refuse(http_error(400, "BadRequest", "The request is nested too deeply."))
-        except Exception:  # noqa: BLE001 - the client must get an answer, whatever went wrong
+        except Exception:  # noqa: BLE001 - the client must get a response, whatever went wrong
             _LOG.exception("a request to the local cluster failed")
             self.refuse(http_error(500, "InternalServiceError", "The local cluster failed; see its log."))
         else:

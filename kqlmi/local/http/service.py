@@ -95,17 +95,17 @@ class Service:
         )
 
     def _match(self, request: Request, run: Run) -> Matched:
-        """Return the requested command, or raise if it may not be sent to this endpoint or by this request."""
+        """Return the requested command, or raise if this endpoint or request does not permit it."""
         first = next_token(request.text, 0)
         if first.text != ".":
-            empty = "the text is empty" if first.kind is Kind.END else "a management command begins with '.'"
+            empty = "the command is empty" if first.kind is Kind.END else "a management command must begin with '.'"
             raise syntax_error(empty)
         matched = commands.match(request.text)
         run.command_type = matched.command.operation.removesuffix("Command")
         if request.endpoint not in matched.command.endpoints:
             raise other_endpoint(request.endpoint, self.state.url, self.state.ingest_url)
         if matched.command.writes and _is_on(request.options, "request_readonly"):
-            raise bad_request(f"request_readonly is set, but {run.command_type} writes")
+            raise bad_request(f"request_readonly is set, but {run.command_type} is not a read-only command")
         return matched
 
     def _manage(self, request: Request, run: Run, matched: Matched) -> tuple[Table, ...]:
@@ -134,7 +134,7 @@ class Service:
             if request.endpoint is Endpoint.INGEST:
                 raise other_endpoint(request.endpoint, self.state.url, self.state.ingest_url)
             if next_token(request.text, 0).kind is Kind.END:
-                raise syntax_error("the text is empty")
+                raise syntax_error("the query is empty")
             if _is_on(request.options, "validatepermissions"):
                 return (self.queries.permitted(request.text, request.caller, request.database),)
             seconds = _seconds(request.options, _QUERY_SECONDS)

@@ -138,7 +138,7 @@ def _real(value: float) -> float | str:
 
 
 def _dynamic(text: str) -> Any:
-    """Return a dynamic value as JSON, or as text if JSON cannot represent it, as the service does."""
+    """Return a dynamic value as JSON, or as a string if JSON cannot represent it, as the service does."""
     try:
         return json.loads(text, parse_constant=str, parse_float=_finite)
     except json.JSONDecodeError:

@@ -100,7 +100,7 @@ class Ingestor(Worker):
         return transfer.read(self._state, source, Use(job.flow, job.database)).rows
 
     def _receive(self, connection: DataConnection) -> None:
-        """Ingest the new events of a data connection; events that it may not receive wait, silently as on the service."""
+        """Ingest the new events of a data connection. Events that are not permitted wait silently, as on the service."""
         state = self._state
         events = state.world.hubs.get(connection.hub, ())[connection.offset :]
         if not events:

@@ -28,7 +28,7 @@ _ABSENT: tuple[object, ...] = (None, "", [], "None", "Single")
 
 
 def parse(state: State, database: str, name: str, body: dict[str, Any]) -> DataConnection:
-    """Parse the body of a data connection, and raise if its identity may not be used for it."""
+    """Parse the body of a data connection, and raise if its identity is not allowed."""
     kind, properties = body.get("kind"), body.get("properties")
     if not isinstance(kind, str) or kind not in FLOWS:
         raise bad_request(f"the 'kind' of a data connection must be one of {', '.join(FLOWS)}, not {kind!r}")
@@ -53,7 +53,7 @@ def parse(state: State, database: str, name: str, body: dict[str, Any]) -> DataC
     if written == "raw":  # documented
         raise bad_request("Event Hubs data connections do not support the format 'raw'")
     if written == "parquet":
-        raise unsupported("events in the format 'parquet'")
+        raise unsupported("events in Parquet format")
     return DataConnection(name, database, table, hub, resource_id, {**properties, "dataFormat": written})
 
 
@@ -85,7 +85,7 @@ def render(state: State, connection: DataConnection) -> dict[str, Any]:
 
 
 def receiver(state: State, connection: DataConnection) -> Identity:
-    """Return the identity of a data connection, or raise if it may not receive the events now."""
+    """Return the identity of a data connection, or raise if it is not allowed to receive events now."""
     use = Use(FLOWS["EventHub"], connection.database)
     identity = enforce.permit(state, use, _object_id(state, connection.identity))
     scope = azureroles.hub_scope(*connection.hub)
@@ -97,7 +97,10 @@ def receiver(state: State, connection: DataConnection) -> Identity:
 
 
 def _object_id(state: State, resource_id: str) -> str:
-    """Return the object ID for a resource ID; that of the cluster denotes its system identity."""
+    """Return the object ID of the identity with this resource ID; an unknown ID is returned unchanged.
+
+    The cluster's own resource ID means its system-assigned identity.
+    """
     if resource_id.lower() == resources.cluster_id(state.name).lower():
         system = identities.find(state.world.identities, "system")
         return system.object_id if system else "system"

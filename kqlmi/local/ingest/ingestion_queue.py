@@ -20,7 +20,7 @@ _FLOW = "ingest.sdk_queued"
 def require_signature(state: State, given: str) -> None:
     """Raise unless a URL has the signature of this cluster."""
     if not hmac.compare_digest(given.encode(), state.signature.encode()):
-        raise http_error(403, "AuthenticationFailed", "The signature of the URL is not that of this local cluster.")
+        raise http_error(403, "AuthenticationFailed", "The signature of the URL was not issued by this local cluster.")
 
 
 def accept(state: State, body: bytes) -> str:
@@ -53,7 +53,9 @@ def _job(state: State, message: dict[str, Any]) -> IngestionJob:
         raise http_error(400, "InvalidInput", f"The message needs {', '.join(names)} and AdditionalProperties.")
     caller = state.authorizations.get(str(properties.get("authorizationContext")))
     if caller is None:
-        raise http_error(403, "AuthenticationFailed", "The message has no identity token of this local cluster.")
+        raise http_error(
+            403, "AuthenticationFailed", "The message has no identity token that was issued by this local cluster."
+        )
     uploaded = f"{state.ingest_url}/{UPLOADS}/"
     if str(source).startswith(uploaded):
         source = UPLOADED + str(source).removeprefix(uploaded).partition("?")[0]

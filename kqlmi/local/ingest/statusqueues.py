@@ -117,7 +117,7 @@ def delete(state: State, queue: str, message: str, receipt: str) -> str:
         if found is None:
             raise http_error(404, "MessageNotFound", "The queue does not contain this message.")
         if not receipt or found.receipt != receipt:
-            raise http_error(400, "PopReceiptMismatch", "The receipt is not that of the message.")
+            raise http_error(400, "PopReceiptMismatch", "The receipt does not belong to this message.")
         _put(state, queue, tuple(one for one in reports if one is not found))
     return ""
 

@@ -1,1 +1,1 @@
-"""KQL text: tokens, literals, and the syntax elements of commands."""
+"""The syntax of KQL: tokens, literals, and the elements of commands."""

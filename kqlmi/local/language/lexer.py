@@ -25,7 +25,7 @@ class Kind(Enum):
 class Token:
     """A token; ``value`` is the decoded value of a string literal, and ``hidden`` is true if it has the ``h`` prefix.
 
-    The ``text`` of a string literal includes its quotes, so it never equals that of a word or symbol.
+    The ``text`` of a string literal includes its quotes, so it never equals the text of a word or symbol.
     """
 
     kind: Kind
@@ -105,7 +105,7 @@ def readable(text: str) -> tuple[list[Token], int]:
 
 
 def replaced(text: str, pieces: Iterable[tuple[int, int, str]]) -> str:
-    """Return the text with some parts replaced; each piece is a start, an end and the new text, in ascending order."""
+    """Return a source with some parts replaced; each piece is a start, an end and the replacement, in ascending order."""
     parts: list[str] = []
     done = 0
     for start, end, by in pieces:
@@ -115,7 +115,7 @@ def replaced(text: str, pieces: Iterable[tuple[int, int, str]]) -> str:
 
 
 def mask_hidden(text: str) -> str:
-    """Return the text with the value of each ``h'…'`` literal masked, as in the service's logs.
+    """Return a source with the value of each ``h'…'`` literal masked, as in the service's logs.
 
     After a malformed literal, for example in data after ``<|``, the rest is omitted, because it could contain a secret.
     """
@@ -125,7 +125,7 @@ def mask_hidden(text: str) -> str:
 
 
 def hidden_values(text: str) -> set[str]:
-    """Return the values of the ``h'…'`` literals of a text, up to the first malformed literal."""
+    """Return the values of the ``h'…'`` literals in a source, up to the first malformed literal."""
     return {token.value for token in readable(text)[0] if token.hidden}
 
 

@@ -76,7 +76,7 @@ def take(reader: Reader, columns: Collection[str]) -> tuple[tuple[Partition, ...
 
 
 def take_format(reader: Reader, known: tuple[Partition, ...]) -> str:
-    """Consume ``('text' Name datetime_pattern('…', Name) …)``, and return the text in the brackets."""
+    """Consume ``('separator' Name datetime_pattern('…', Name) …)``, and return what is in the brackets."""
     start = reader.position
     found = reader.expressions("(", ")")
     if len(found) != 1:
@@ -87,7 +87,7 @@ def take_format(reader: Reader, known: tuple[Partition, ...]) -> str:
 
 @lru_cache(maxsize=256)  # called for each file
 def pattern(partitions: tuple[Partition, ...], path_format: str) -> Any:
-    """Return the regular expression of a path format; its groups are named after the partition's index and part."""
+    """Return a regex that matches paths in this format. Groups are named ``p<index>_<part>``, for example ``p0_value``."""
     groups = {one.name: (f"p{place}", one) for place, one in enumerate(partitions)}
     written = path_format or ' "/" '.join(f"[{lenient_json.dumps(one.name)}]" for one in partitions)
     seen: set[str] = set()

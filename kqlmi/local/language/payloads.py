@@ -1,4 +1,4 @@
-"""Reading of the JSON payloads of policy commands, with errors in Kusto's format."""
+"""The JSON payloads of policy commands, read with errors in Kusto's format."""
 
 from typing import Any
 

@@ -12,7 +12,7 @@ _UNQUOTED = re.compile(r"[^\[\]\r\n]+")
 
 
 class Mismatch(Exception):  # noqa: N818 - it controls the matching of patterns and never escapes it
-    """A position at which the text does not match the expected syntax."""
+    """A position at which the source does not match the expected syntax."""
 
     def __init__(self, position: int, expected: str) -> None:
         super().__init__(expected)
@@ -22,12 +22,12 @@ class Mismatch(Exception):  # noqa: N818 - it controls the matching of patterns 
     def as_fault(self, text: str) -> KustoError:
         """Return the mismatch as a syntax error."""
         rest = mask_hidden(text[self.position :])[:40]
-        found = repr(rest) if self.position < len(text) else "the end of the text"
+        found = repr(rest) if self.position < len(text) else "the end of the input"
         return syntax_error(f"at offset {self.position}: expected {self.expected}, found {found}")
 
 
 class Reader:
-    """A text and the current position in it."""
+    """A source and the current position in it."""
 
     def __init__(self, text: str, position: int = 0) -> None:
         self.text = text
@@ -70,7 +70,7 @@ class Reader:
         return Mismatch(self.peek().start, expected)
 
     def at_end(self) -> bool:
-        """Check whether the end of the text is reached."""
+        """Check whether the end of the source is reached."""
         return self.peek().kind is Kind.END
 
     def string(self) -> str:
@@ -113,7 +113,7 @@ class Reader:
         return unquoted[0].strip()
 
     def expressions(self, opening: str, closing: str) -> tuple[str, ...]:
-        """Consume ``(a, b, …)``, or the same in other brackets, and return the texts between the commas."""
+        """Consume ``(a, b, …)``, or the same in other brackets, and return the source of each item."""
         self.expect(opening)
         found: list[str] = []
         start = self.position
@@ -134,7 +134,7 @@ class Reader:
             depth = max(depth + token.nesting, 0)
 
     def properties(self) -> dict[str, str]:
-        """Consume ``(name = value, …)`` and return the text of each value by the name in lower case."""
+        """Consume ``(name = value, …)`` and return a dict from lower-case name to the source of the value."""
         found: dict[str, str] = {}
         for text in self.expressions("(", ")"):
             reader = Reader(text)

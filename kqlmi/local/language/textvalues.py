@@ -1,4 +1,4 @@
-"""Values as text in files: read by type, and written without loss."""
+"""The textual form of values in files, read by type and written without loss."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +10,7 @@ from kqlmi.local.values.tables import Column
 
 
 def read(column: Column, text: str | None) -> Any:
-    """Return the value of a text in a column; a missing or blank one is null, except in a string column.
+    """Return the value of a field in a column; a missing or blank one is null, except in a string column.
 
     Documented: a value that does not fit its column is null.
     """
@@ -22,12 +22,12 @@ def read(column: Column, text: str | None) -> Any:
         return literals.parse(column.type, text.strip())
     except (ValueError, KustoError):
         if column.type == "dynamic":  # whether it becomes null or a string is not documented
-            raise unsupported(f"text that is not JSON, as in the column {column.name!r}") from None
+            raise unsupported(f"values that are not JSON, as in the column {column.name!r}") from None
         return None
 
 
 def write(column: Column, value: Any) -> str | None:
-    """Return a value as text that ``read`` converts back, or None for null."""
+    """Return a value as a string that ``read`` converts back, or None for null."""
     return None if value is None else _WRITERS.get(column.type, str)(value)
 
 

@@ -155,14 +155,14 @@ def _duckdb() -> "DuckDBPyConnection":
 
 @cache
 def _catalog() -> re.Pattern[str]:
-    """Return a pattern for DuckDB's own views, named without a database, and for string literals, to skip names in them."""
+    """Return a regex for DuckDB's own views, named without a database, and for string literals, whose content is skipped."""
     own = "SELECT DISTINCT view_name FROM duckdb_views() WHERE internal AND schema_name IN ('main', 'pg_catalog')"
     names = "|".join(re.escape(name) for (name,) in _duckdb().cursor().execute(own).fetchall())
     return re.compile(rf"""{_TEXT.pattern}|(?<!\.)"({names})\"""", re.IGNORECASE)
 
 
 def _refuse_catalog(sql: str) -> None:
-    """Refuse DuckDB's catalogue, which contains names from databases that the caller may not read."""
+    """Refuse DuckDB's catalogue, which contains names from databases that the caller cannot read."""
     if found := next(filter(None, _catalog().findall(sql)), None):
         raise semantic_error(f"'table' operator: Failed to resolve table expression named '{found}'")
 

@@ -28,11 +28,11 @@ PLACEHOLDER = re.compile(r"kqlmi_[0-9a-f]{32}")
 
 @dataclass(frozen=True)
 class Question:
-    """The caller of a query, its time limit, and the data that it may access.
+    """The caller of a query, its time limit, and the data that it is allowed to access.
 
-    ``reads`` returns the database with a name, or refuses it if its data may not be read. A confined question, such as that of
-    an update policy, may use neither external data nor plugins that access it. An unattended one has no caller to
-    impersonate.
+    ``reads`` returns the database with a name, or refuses it if the caller is not allowed to read its data. A confined
+    question, such as an update policy's query, cannot use external data or plugins that access it. An unattended
+    question has no caller to impersonate.
     """
 
     caller: Caller
@@ -91,9 +91,9 @@ class Expansion:
     reread: int = 0
 
     def expand(self, text: str, context: Database, parameters: frozenset[str] = frozenset()) -> str:
-        """Return the text with a name instead of each site; the names are keys of ``sources``.
+        """Return a query with a name instead of each site; the names are keys of ``sources``.
 
-        A site cannot use the parameters of the function that the text belongs to: only the engine knows their values.
+        A site cannot use the parameters of the function that contains it: only the engine knows their values.
         """
         known = _READERS | _PLUGINS
 
@@ -113,7 +113,7 @@ class Expansion:
         return external_calls.replaced(text, frozenset(_PLUGINS), source)
 
     def functions(self, text: str, context: Database) -> dict[str, list[str]]:
-        """Return the definitions of the stored functions that a text calls, directly or indirectly, by database name.
+        """Return the definitions of the stored functions that a query calls, directly or indirectly, by database name.
 
         A bare name may be a function or a column; if it fails as a function, its error is kept in ``doubtful``.
         """
@@ -143,7 +143,9 @@ class Expansion:
         _refuse_explosion(add(text, context), calls)
         definitions = [one for several in found.values() for one in several]
         if self.sources and any(map(external_calls.has_wildcard_union, (text, *definitions))):
-            raise bad_request("the local cluster does not support table wildcards beside external data or plugins")
+            raise bad_request(
+                "the local cluster does not support table wildcards in a query with external data or plugins"
+            )
         return found
 
     def _definition(self, owner: Database, name: str) -> tuple[str, str]:
@@ -162,7 +164,7 @@ class Expansion:
         return table.rows[0][0]
 
     def before(self, site: Site, text: str, context: Database) -> Table:
-        """Return the result of a text that may use the statements before a site: the engine reads all of these again."""
+        """Return the result of an expression that can use the statements before a site: the engine reads all of these again."""
         text = f"{site.prelude()}\n{text}"
         self.reread += len(text)
         if self.reread > _MOST_REREAD:
@@ -180,7 +182,7 @@ class Expansion:
         return value
 
     def _called(self, text: str, context: Database) -> list[tuple[Database, str, bool]]:
-        """Return each stored function that a text may call: its database, its name, and whether it certainly is a call."""
+        """Return each stored function that a query may call: its database, its name, and whether it certainly is a call."""
         found = list(tokens(text))
         own = {after.text for word, after in pairwise(found) if word.text == "let" and word.kind is Kind.WORD}
         called = []
@@ -201,7 +203,7 @@ class Expansion:
 
 
 def filled(text: str, state: State, principal: Principal, database: Database | None = None) -> str:
-    """Return a text with functions of its context, such as ``current_principal()``, replaced by their values."""
+    """Return a query with context functions, such as ``current_principal()``, replaced by their values."""
     details = {
         "UserPrincipalName": principal.display_name if principal.kind == "aaduser" else "",
         "IdentityProvider": "https://sts.windows.net",

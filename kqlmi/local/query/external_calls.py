@@ -40,9 +40,9 @@ class Site:
 
 
 def replaced(text: str, plugins: frozenset[str], by: Callable[[Site], str]) -> str:
-    """Return the text with each site replaced by a name, from left to right; ``plugins`` are those whose calls are sites.
+    """Return a query with each site replaced by a name, from left to right; calls of ``plugins`` are sites.
 
-    The texts in a site contain the names of the sites before it. The text is read once, regardless of their number.
+    The strings in a site contain the names of the sites before it. The query is read once, regardless of their number.
     """
     scan = _Scan(text)
     done = 0
@@ -64,7 +64,7 @@ def replaced(text: str, plugins: frozenset[str], by: Callable[[Site], str]) -> s
 
 
 class _Scan:
-    """The state of reading a text: the start of the statement and of the open brackets, and the names that replace sites."""
+    """The state of a scan: the start of the statement and of the open brackets, and the names that replace sites."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -109,7 +109,7 @@ class _Scan:
         self._put.append((site.start, site.end, name))
 
     def written(self, start: int, end: int) -> str:
-        """Return a part of the text with names instead of sites."""
+        """Return a part of the query with names instead of sites."""
         first, last = (bisect_left(self._put, place, key=itemgetter(0)) for place in (start, end))
         names = ((one - start, other - start, name) for one, other, name in self._put[first:last])
         return lexer.replaced(self.text[start:end], names)
@@ -168,7 +168,7 @@ def storage_kind(reader: Reader, columns: tuple[Column, ...]) -> tuple[str, tupl
     if reader.take("delta"):
         raise unsupported("inline external tables of the kind delta")
     if not any(reader.take(word) for word in ("storage", "blob", "adl")):
-        raise reader.mismatch("'storage', the only kind of external table that the local cluster supports")
+        raise reader.mismatch("'storage' (the local cluster does not support this kind)")
     by = partitions.take(reader, [column.name for column in columns])
     reader.expect("dataformat")
     reader.expect("=")

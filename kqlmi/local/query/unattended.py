@@ -28,7 +28,7 @@ class Unattended:
     is_confined: bool = False
 
     def principal(self, state: State) -> Principal | None:
-        """Return the managed identity that the flow uses, or None without one; refuse it if the policy does not permit it."""
+        """Return the managed identity that the flow uses, if any; raise if the policy does not permit it."""
         if not self.identity:
             return None
         return principals.of_identity(enforce.permit(state, Use(self.flow, self.database.name), self.identity))
@@ -36,7 +36,8 @@ class Unattended:
     def ask(self, queries: Queries, text: str, rows: Mapping[str, Table], *, run: Run, seconds: float) -> Table:
         """Run a query over the database with some tables replaced by ``rows``.
 
-        An identity needs a role in each database that the query reads. Without one, the query can read only its own database.
+        An identity needs a role in each database that the query reads. Without one, it can read only its own
+        database.
         """
         state = queries.state
         principal = self.principal(state)

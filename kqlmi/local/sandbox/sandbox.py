@@ -1,4 +1,4 @@
-"""Scripts of the ``python`` plugin, each run over a table in its own process, which is cleaned up afterwards."""
+"""Scripts of the ``python`` plugin, each run over a table in its own process."""
 
 import contextlib
 import importlib.util
@@ -92,7 +92,7 @@ def _write_artifacts(work: Path, artifacts: Mapping[str, bytes]) -> None:
             if os.name == "posix":
                 (work / rf".\Temp\{name}").symlink_to(work / "Temp" / name)
         except OSError as error:
-            raise bad_request(f"the artifact {name!r} cannot be written: {error.strerror}") from error
+            raise bad_request(f"cannot write the artifact {name!r}: {error.strerror}") from error
 
 
 def _environment(work: Path) -> dict[str, str]:

@@ -126,11 +126,11 @@ def forbid() -> None:
     """Forbid processes, the network, ctypes and changes outside the working directory from now on."""
 
     def refuse_process(*_: object) -> None:
-        raise PermissionError(f"a python script may not {_NO_PROCESS}")
+        raise PermissionError(f"scripts run by the python plugin cannot {_NO_PROCESS}")
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
         if event in _REFUSED:
-            raise PermissionError(f"a python script may not {_REFUSED[event]}")
+            raise PermissionError(f"scripts run by the python plugin cannot {_REFUSED[event]}")
         if event == "import" and args[0] == "_posixsubprocess":
             refuse_process()
         changed = [args[index] for index in _CHANGES.get(event, ())]
@@ -138,7 +138,9 @@ def forbid() -> None:
             changed.append(args[0])
         for path in changed:
             if not isinstance(path, int) and not _is_ours(os.fsdecode(path)):
-                raise PermissionError("a python script may change files only in its working directory")
+                raise PermissionError(
+                    "scripts run by the python plugin can change files only in their working directory"
+                )
 
     # These ways to start a process have no audit event.
     for module, name in (("_posixsubprocess", "fork_exec"), ("subprocess", "_fork_exec")):
@@ -182,9 +184,10 @@ def _loads(text: str) -> Any:
 
 
 def to_wire(value: Any) -> Any:
-    """Return null, bool, int, float and text unchanged, and any other value as ``{kind: value}``.
+    """Return null, bool, int, float and str unchanged, and any other value as ``{kind: value}``.
 
-    NaN becomes null, because pandas does not distinguish them. Times are whole attoseconds, since year 1 or as a duration.
+    NaN becomes null, because pandas does not distinguish them. Times are whole attoseconds, since year 1 or as a
+    duration.
     """
     import numpy as np
     import pandas as pd
@@ -233,7 +236,7 @@ def _time(value: Any) -> dict[str, int | None] | None:
 
 
 def answer(request: dict[str, Any]) -> str:
-    """Run the script, and return its result, or the reason for its failure, as JSON."""
+    """Run the script, and return its result or the reason for its failure as JSON."""
     import numpy as np
     import pandas as pd
 
@@ -278,7 +281,7 @@ def _sentence(error: BaseException, request: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Read the request, run the script, and write the answer."""
+    """Read the request, run the script, and write the response."""
     request = json.loads((_WORK.parent / "request.json").read_bytes())
     set_limits(request["limits"])
     end_with_parent()

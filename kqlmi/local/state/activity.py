@@ -101,7 +101,7 @@ class Run:
     details: Table | None = None
     """The result of the operation, for ``.show operation … details``."""
     hidden: frozenset[str] = field(default=frozenset(), repr=False)
-    """The hidden strings of the text."""
+    """The hidden strings in the request."""
     _reason: KustoError | None = field(default=None, repr=False)
     _stoppers: list[Callable[[], Any]] = field(default_factory=list, repr=False)
 

@@ -39,7 +39,7 @@ class AzureRoles:
 
 
 def scope_of(url: str) -> str:
-    """Return the scope that all spellings of a container's URL, or of a hub's URL or resource ID, have in common."""
+    """Return the scope of a container or event hub, which all spellings of its URL or resource ID share."""
     if url.startswith("/subscriptions/"):
         return hub_scope(*resources.parse_hub(url))
     if found := _HUB.fullmatch(url):

@@ -1,7 +1,7 @@
 """Storage of a value in SQLite as small cells of JSON, so that a change writes only the cells that changed.
 
 A mapping has a cell for each entry, a tuple one for each element, and some dataclasses one for each field; any other
-value is one cell. The place of a cell is the path to it: JSON texts, joined by line breaks. A part that is the same
+value is one cell. The place of a cell is the path to it: JSON values, joined by line breaks. A part that is the same
 object as the one last written has not changed.
 """
 

@@ -35,7 +35,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class ExternalTable:
-    """A table whose rows are elsewhere: in files, or behind ``connections``, which are stored without their secrets.
+    """A table whose rows are elsewhere: in files or in a SQL database. Its ``connections`` are stored without their secrets.
 
     ``kind`` is Blob, Delta or Sql, ``target`` the name of a SQL table; ``acceleration`` is a policy as JSON, or empty.
     """
@@ -56,7 +56,7 @@ class ExternalTable:
 
     @property
     def dialect(self) -> str:
-        """The SQL dialect, as in the ID of the flow."""
+        """The SQL dialect, as spelled in the flow's ID."""
         return self.flow.rpartition(".")[2]
 
     @property
@@ -73,7 +73,7 @@ class ExternalTable:
 
 @dataclass(frozen=True)
 class Function:
-    """A stored function; ``parameters`` and ``body`` are text, including their brackets and braces."""
+    """A stored function; ``parameters`` and ``body`` are source code, including their brackets and braces."""
 
     name: str
     parameters: str
@@ -82,7 +82,7 @@ class Function:
     docstring: str = ""
 
     def defined_as(self, body: str) -> str:
-        """Return the text that defines the function with another body."""
+        """Return the statement that defines the function with another body."""
         return f"function [{lenient_json.dumps(self.name)}]{self.parameters} {body}"
 
 

@@ -10,9 +10,9 @@ _SHORTEST = 4
 
 
 def masked(text: str, hidden: Iterable[str]) -> str:
-    """Return a text with hidden values masked, as the engine may quote them."""
+    """Return a message with hidden values masked, in the forms in which the engine may quote them."""
     for value in sorted(set(hidden), key=len, reverse=True):
-        # The URL of a connection string helps to find the fault, and is not secret; the text after it may be.
+        # The URL of a connection string helps to find the fault, and is not secret; what follows it may be.
         secret = value.partition("?")[2] or value.partition(";")[2] or value
         if len(secret) >= _SHORTEST and not secret.startswith("managed_identity="):
             text = text.replace(secret, "****")
@@ -20,7 +20,7 @@ def masked(text: str, hidden: Iterable[str]) -> str:
 
 
 def shown(state: State, error: KustoError, hidden: Iterable[str]) -> KustoError:
-    """Return an error with the hidden values in its text masked."""
+    """Return an error with the hidden values in its message masked."""
     detail = masked(error.detail, {*hidden, *kept(state)})
     if detail == error.detail:
         return error

@@ -93,7 +93,7 @@ class Store:
                         self._connection.execute(f"PRAGMA user_version = {_FORMAT}")
                     self._cells.write(world)
             except sqlite3.Error as error:
-                raise OSError(f"the state in {self.folder} could not be written: {error}") from error
+                raise OSError(f"Cannot write the state in {self.folder}: {error}") from error
             self._written, self.exists = world, True
 
     def close(self) -> None:
@@ -120,5 +120,5 @@ class Store:
             if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
                 what, hint = f"Another local cluster keeps its state in {self.folder}.", "Stop it first."
             else:
-                what, hint = f"The state in {self.folder} cannot be read.", "Nothing was changed."
+                what, hint = f"Cannot read the state in {self.folder}.", "Nothing was changed."
             raise InputError(what, hint=hint) from error

@@ -89,7 +89,7 @@ def _entry(item: Any, by_id: Mapping[str, Identity], known: Mapping[str, str]) -
     usages = _usages(_text(item, "AllowedUsages"), known)
     identity = by_id.get(object_id.strip().lower())
     if identity is None:
-        own = "(the local cluster's own wording)"
+        own = "(message of the local cluster; Azure's may differ)"
         raise _refused(f"the managed identity '{object_id}' is not assigned to this cluster {own}")
     return Entry(identity, usages, {name: value for name, value in item.items() if name not in _FILLED_IN})
 

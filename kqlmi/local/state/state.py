@@ -227,7 +227,7 @@ def without(entries: Mapping[K, T], name: K) -> dict[K, T]:
 
 
 def key(name: str) -> str:
-    """Return the form that all spellings of a database name have in common.
+    """Return the key that all spellings of a database name share.
 
     The service folds case; the details are not published. Here, a letter is folded to its capital only if the capital
     folds back to it.

@@ -1,1 +1,1 @@
-"""Storage containers, which are opened in one place, and their files."""
+"""Storage containers and their files; every container is opened through the module ``storage``."""

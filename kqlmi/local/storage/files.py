@@ -66,7 +66,7 @@ def read(
 
 
 def read_text(text: str, kind: str, columns: tuple[Column, ...]) -> list[tuple[Any, ...]]:
-    """Return the rows of a text that is not in a file, such as an event from an event hub."""
+    """Return the rows in a string that is not from a file, such as an event from an event hub."""
     kind = "multijson" if kind == "json" else kind  # an event may be an array
     return list(formats.rows(text, kind, columns))
 
@@ -78,7 +78,7 @@ def read_bytes(root: Path, path: str, most: int) -> bytes:
 
 
 def infer(root: Path, path: str, kind: str, *, has_header: bool = False) -> tuple[Column, ...]:
-    """Return columns inferred from a file: those that a Parquet file declares, or DuckDB's guess for other formats."""
+    """Return columns inferred from a file: those that a Parquet file declares, or DuckDB's guess for another format."""
     if kind in {"txt", "raw"}:
         return (Column("Column1", "string"),)
     if kind in SEPARATORS:
@@ -184,7 +184,7 @@ def _decoded(content: bytes, *, is_compressed: bool) -> str:
 
 
 def _written(table: Table, kind: str) -> Table:
-    """Return the rows as stored: as text if the format has no equivalent of the Kusto type."""
+    """Return the rows as stored: as strings if the format has no equivalent of the Kusto type."""
     if kind == "tsv":
         _refuse_separators(table)
     if kind == "json":
@@ -194,7 +194,7 @@ def _written(table: Table, kind: str) -> Table:
     columns = tuple(
         Column(one.name, stored.get(one.type, one.type) if one.type in typed else "string") for one in table.columns
     )
-    # A row of a single null must not look like a blank line: an empty text is written in quotes, and read as null.
+    # A row of a single null must not look like a blank line: an empty string is written in quotes, and read as null.
     null = "" if kind == "csv" and len(columns) == 1 else None
     rows = (
         tuple(

@@ -1,4 +1,4 @@
-"""File formats, and the conversion of a file's text to rows."""
+"""File formats, and the conversion of a file's content to rows."""
 
 import csv
 import io
@@ -41,7 +41,7 @@ def format_of(name: str, given: str = "") -> str:
 
 
 def rows(text: str, kind: str, columns: tuple[Column, ...], *, skips_first: bool = False) -> Iterator[tuple[Any, ...]]:
-    """Return the rows of a text; fields of lines are matched by position, those of records by name; missing ones are null."""
+    """Return the rows in a file's content: fields of lines are matched by position, fields of records by name."""
     if kind in _RECORDS:
         return (_from_record(record, columns) for record in list(_RECORDS[kind](text))[skips_first:])
     if kind == "raw":

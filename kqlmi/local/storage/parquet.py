@@ -1,4 +1,4 @@
-"""Reading of Parquet files with declared columns, which are matched by name."""
+"""The reader of Parquet files, which matches declared columns by name."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""Opening of storage locations, the only way to access the files of a container."""
+"""The only access to the files of a container: locations, opened with a check of permissions."""
 
 import os
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from kqlmi.local.values.faults import bad_request
 
 @dataclass(frozen=True)
 class Opened:
-    """A location whose use is permitted; ``root`` is the folder of its container, and ``path`` its own file or folder."""
+    """A location whose use is permitted: ``path`` is a file or folder in ``root``, the folder of its container."""
 
     location: Location
     root: Path

@@ -1,4 +1,4 @@
-"""Reading and writing of rows in the files of a location."""
+"""The transfer of rows to and from the files of a location."""
 
 import re
 import uuid
@@ -27,7 +27,7 @@ HINTS = {
 
 
 def layout(kind: str, properties: Mapping[str, str], *, also: Iterable[str] = (), compressed: bool = False) -> Layout:
-    """Return the layout described by properties; ``also`` are the names of those that the caller reads itself."""
+    """Return the layout described by properties; ``also`` are the names of properties that the caller handles."""
     require(properties, {"nameprefix", "fileextension", "includeheaders", "compressed", "encoding", *HINTS, *also})
     if value(properties, "encoding", "UTF8NoBOM") != "UTF8NoBOM":
         raise unsupported("the encoding UTF8BOM")
@@ -50,7 +50,7 @@ def require(properties: Mapping[str, str], known: Collection[str], *, others: Co
 
 
 def value(properties: Mapping[str, str], name: str, default: object = None) -> object:
-    """Return the value of a property: that of a literal, or else its text."""
+    """Return the value of a property, which is a literal or a bare word."""
     text = properties.get(name)
     if text is None:
         return default

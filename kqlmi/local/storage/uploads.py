@@ -43,7 +43,7 @@ class Uploads:
         atomicfile.write(self._folder / _file(name), content, private=True)
 
     def read(self, name: str, given: str, columns: tuple[Column, ...], *, skips_first: bool) -> Table:
-        """Return the rows of an upload, in the given format or else in that of its name."""
+        """Return the rows of an upload; by default, the extension of its name determines the format."""
         if name not in self._state.world.uploads:
             raise bad_request(f"there is no such blob (the upload '{name}')")
         file = _file(name)

@@ -1,4 +1,4 @@
-"""Errors in Kusto's own format, with kqlmi's wording if the service's is not published."""
+"""Errors in Kusto's own format; a message that the service does not publish is kqlmi's."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -40,7 +40,7 @@ class KustoError(Exception):
 
 
 def syntax_error(what: str) -> KustoError:
-    """Return the error for text that is not a command or query."""
+    """Return the error for input that is not a command or query."""
     inner = Inner("SYN0002", f"Syntax error: SYN0002: {what}", f"{_DATA}.SyntaxException")
     return _unprocessable("BadRequest_SyntaxError", inner.type_name, inner)
 
@@ -66,7 +66,7 @@ def unsupported(feature: str) -> KustoError:
 
 
 def not_found(name: str, kind: str) -> KustoError:
-    """Return the error for a missing database or entity; its status is 400, because clients hide the text of a 404."""
+    """Return the error for a missing database or entity; its status is 400, because clients hide the message of a 404."""
     code, missing = ("DatabaseNotExist", "Database") if kind == "Database" else ("EntityNotFound", "Entity")
     what = f"Entity ID '{name}' of kind '{kind}' was not found."
     return KustoError(400, f"BadRequest_{code}", f"{_DATA}.{missing}NotFoundException", what)

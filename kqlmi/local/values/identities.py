@@ -31,7 +31,7 @@ def as_identity(given: str | Identity) -> Identity:
 
 
 def find(identities: Iterable[Identity], object_id: str) -> Identity | None:
-    """Return the identity with an object ID, or the system-assigned identity for ``system``; None if there is none."""
+    """Return the identity with an object ID, or the system-assigned identity for ``system``, or None if there is none."""
     wanted = object_id.strip().lower()
     for identity in identities:
         if wanted == identity.object_id.lower() or (wanted == "system" and identity.is_system):

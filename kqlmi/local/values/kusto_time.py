@@ -38,7 +38,7 @@ UNITS = {name: length for length, names in _UNITS.items() for name in names.spli
 
 
 def parse_datetime(text: str) -> int | None:
-    """Return the ticks of an ISO 8601 text, converted to UTC, or None if the text is not a valid datetime."""
+    """Return the ticks of an ISO 8601 string, converted to UTC, or None if it is not a valid datetime."""
     match = _DATETIME.fullmatch(text.strip())
     if not match:
         return None
@@ -54,7 +54,7 @@ def parse_datetime(text: str) -> int | None:
 
 
 def parse_timespan(text: str) -> int | None:
-    """Return the ticks of ``[-][d.]hh:mm[:ss[.fffffff]]`` or of a number with a unit, or None if the text is neither."""
+    """Return the ticks of ``[-][d.]hh:mm[:ss[.fffffff]]`` or of a number with a unit, or None for anything else."""
     text = text.strip()
     if match := _CLOCK.fullmatch(text):
         days, hours, minutes, seconds = (int(part or 0) for part in match.groups()[1:5])

@@ -21,7 +21,7 @@ class LenientJsonError(ValueError):
 
 
 def loads(text: str) -> Any:
-    """Return the value of a JSON text; a repeated key in an object is an error.
+    """Return the value of a JSON string; a repeated key in an object is an error.
 
     A number is an int, a float, or a Decimal if a float would change its value.
     """
@@ -67,7 +67,7 @@ def dumps(value: Any) -> str:
 
 
 def is_text(value: Any) -> bool:
-    """Check whether every text in a JSON value can be encoded as UTF-8."""
+    """Check whether every string in a JSON value can be encoded as UTF-8."""
     try:
         json.dumps(value, ensure_ascii=False, default=str).encode()
     except UnicodeEncodeError:

@@ -60,5 +60,5 @@ def columns(schema: str) -> tuple[Column, ...]:
 
 
 def schema_text(found: Iterable[Column], separator: str = ", ") -> str:
-    """Return columns as schema text, such as ``Name:type, Name:type``."""
+    """Return columns as a schema string, such as ``Name:type, Name:type``."""
     return separator.join(f"{column.name}:{column.type}" for column in found)

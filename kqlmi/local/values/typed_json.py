@@ -1,4 +1,4 @@
-"""Conversion of typed values to JSON and back: dataclasses, mappings, tuples, sets and enumerations."""
+"""The JSON form of typed values: dataclasses, mappings, tuples, sets and enumerations."""
 
 import dataclasses
 import types

@@ -161,7 +161,7 @@ def test_unsupported_formats_and_kinds_are_refused(here: World) -> None:
     where = f"(h'{CONTAINER};managed_identity={here.store}')"
     for shape, says in {
         f"kind=delta {where}": "does not support schema inference",
-        f"(a: string) kind=adx {where}": "the only kind of external table",
+        f"(a: string) kind=adx {where}": "expected 'storage' (the local cluster does not support this kind)",
         f"(a: string) kind=storage dataformat=avro {where}": "'avro'",
         f"(a: string) kind=storage dataformat=csv {where} with (encoding=UTF8BOM)": "UTF8BOM",
         "(a: string) kind=storage dataformat=csv ()": "string literal",

@@ -425,7 +425,7 @@ FORKS = [
 
 @pytest.mark.skipif(os.name != "posix", reason="forks")
 def test_a_script_starts_no_process() -> None:
-    forbidden = "a python script may not start a process or send it a signal"
+    forbidden = "scripts run by the python plugin cannot start a process or send it a signal"
     assert refusals("", FORKS) == dict.fromkeys(FORKS, forbidden)
     assert refusal("import os\nos.fork()") == f" failed: PermissionError: {forbidden} (line 2)"
 
@@ -491,11 +491,13 @@ CALLS = [
 def test_a_script_has_no_network() -> None:
     failure = refusals("import socket, urllib.request", CALLS)
     assert failure.keys() == set(CALLS)
-    assert all("a python script may not use the network" in message for message in failure.values())
+    assert all("scripts run by the python plugin cannot use the network" in message for message in failure.values())
 
 
 def test_a_script_calls_no_library_by_ctypes() -> None:
-    failure = " failed: PermissionError: a python script may not load or call a library with ctypes (line 2)"
+    failure = (
+        " failed: PermissionError: scripts run by the python plugin cannot load or call a library with ctypes (line 2)"
+    )
     assert refusal("import ctypes\nctypes.CDLL(None)") == failure
     assert refusal("import ctypes\nctypes.pythonapi.Py_Initialize") == failure
 
@@ -522,7 +524,9 @@ def test_a_script_changes_nothing_outside_of_its_folder(tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     kept.write_text("kept")
     failure = refusals(f"import os, shutil, sqlite3\npath = {str(kept)!r}", CHANGES)
-    assert failure == dict.fromkeys(CHANGES, "a python script may change files only in its working directory")
+    assert failure == dict.fromkeys(
+        CHANGES, "scripts run by the python plugin can change files only in their working directory"
+    )
     assert kept.read_text() == "kept"
 
 
