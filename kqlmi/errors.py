@@ -88,15 +88,21 @@ class _Sentence(BaseException):
         Text from a cluster can neither break nor colour the line. The hint comes last, so that a command in it can be
         copied.
         """
+        return " ".join(filter(None, self._lines()))
+
+    def _lines(self) -> tuple[str, str]:
+        """Return the message with the ID of the request, and the hint, each on one line."""
         message = self.message.strip()
         # A service's message may lack the full stop that a hint needs before it.
         stop = "." if self.hint and (message[-1:].isalnum() or message.endswith((")", "'"))) else ""
         request = f"[{self.client_request_id}]" if self.client_request_id and self.sent else ""
-        return printable(" ".join(f"{message}{stop} {request} {self.hint}".split()))
+        sentence, hint = (" ".join(text.split()) for text in (f"{message}{stop} {request}", self.hint))
+        return printable(sentence), printable(hint)
 
     def _render_traceback_(self) -> list[str]:
-        """Return one short line, which IPython shows instead of a traceback."""
-        return [f"{type(self).__name__}: {self}"]
+        """Return the message and the hint as two lines, which IPython shows instead of a traceback."""
+        sentence, hint = self._lines()
+        return [f"{type(self).__name__}: {sentence}", *([hint] if hint else [])]
 
 
 class KqlmiError(_Sentence, Exception):

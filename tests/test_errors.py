@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kqlmi.errors import printable
+from kqlmi.errors import InputError, printable
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,10 @@ def test_no_two_texts_are_shown_alike(text: str) -> None:
     assert shown.isprintable()
     back = decode(shown.encode("ascii", "backslashreplace"), "unicode_escape")
     assert back == text
+
+
+def test_a_notebook_shows_the_hint_on_its_own_line() -> None:
+    error = InputError("No\ndatabase", hint="Pass\n--database \x1b[1m", client_request_id="id", sent=True)
+    assert error._render_traceback_() == ["InputError: No database. [id]", r"Pass --database \u001b[1m"]
+    assert InputError("No database.")._render_traceback_() == ["InputError: No database."]
+    assert str(error) == r"No database. [id] Pass --database \u001b[1m"
