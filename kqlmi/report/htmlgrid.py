@@ -28,7 +28,7 @@ border:0 solid {_LINE};border-width:0 1px 1px 0;font-weight:normal}}
 background:var(--jp-layout-color0,Canvas)}}
 .kqlmi-grid.kqlmi-grid tr>th:first-child{{text-align:left;min-width:12em;padding-right:10px}}
 .kqlmi-grid.kqlmi-grid th[scope=rowgroup]{{font-weight:600;padding-top:12px;opacity:.8}}
-.kqlmi-grid small{{display:block;white-space:nowrap;font-size:11px;opacity:.8;font-family:var(--jp-code-font-family,ui-monospace,monospace)}}
+.kqlmi-grid small{{display:block;font-size:11px;opacity:.8;font-family:var(--jp-code-font-family,ui-monospace,monospace)}}
 .kqlmi-grid summary{{cursor:pointer;list-style:none;display:block;border-radius:4px;padding:2px 4px;min-width:4.2em}}
 .kqlmi-grid summary::-webkit-details-marker{{display:none}}
 .kqlmi-grid summary:hover{{text-decoration:underline}}
