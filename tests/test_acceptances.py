@@ -80,7 +80,7 @@ def test_an_acceptance_of_something_else_removes_nothing(session: Session) -> No
         (f"{ONE}, reason: because, until: 20270731", "'20270731' is not a date"),
         (f"{ONE}, {REASON}".replace("unused", "unusd"), "Did you mean unused"),
         (f"{ONE}, {REASON}".replace("database Samples", "Samples"), "scope: database NAME"),
-        (f"{ONE}, {REASON}, who: me", "'who' is not a key"),
+        (f"{ONE}, {REASON}, who: me", "unknown key 'who'"),
         (f"{ONE}, {REASON}, until: 2028-01-01", "occurs twice"),
         (f"identity: loader, scope: cluster, {REASON}", "has no rule"),
         (f"rule: unused, identity: loader, {REASON}", "has no scope"),

@@ -299,7 +299,7 @@ NOW = Snapshot(
         ("mode: complete\ndatabases: {}", 1, "the key kqlmi is missing"),
         ("kqlmi: 2\nfuture: [", 2, "not YAML"),
         ("kqlmi: 2\nfuture: 1\n", 1, "format 2 is newer"),
-        ("kqlmi: one\n", 1, "'one' is not a format"),
+        ("kqlmi: one\n", 1, "'one' is not a version of the format"),
         ("kqlmi: 1\n", 1, "neither cluster: nor databases:"),
         ("kqlmi: 1\ndatabases: {}\n", 1, "the key mode is missing"),
         ("kqlmi: 1\nmode: whole\ndatabases: {}\n", 2, "'whole'"),

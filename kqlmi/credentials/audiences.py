@@ -1,4 +1,4 @@
-"""The audience of tokens: a cluster names its own, which must be Kusto's or one that the user allows."""
+"""The audience of tokens. A cluster names its own audience, which must be Kusto or allowed by the user."""
 
 import re
 from dataclasses import dataclass, field
@@ -27,17 +27,18 @@ _AUDIENCE: Final = re.compile(r"[\w.:/-]{1,200}", re.ASCII)
 
 
 def checked_audience(text: str) -> str:
-    """Return the resource ID of an application; InputError if it is not valid."""
+    """Return the resource ID of an application, or raise InputError if it is invalid."""
     if text and not _AUDIENCE.fullmatch(text):
         raise InputError(
-            "The audience is not a resource ID.", hint="Use a resource ID such as https://kusto.kusto.windows.net."
+            "The audience is not a resource ID.",
+            hint="Use --audience with an ID such as https://kusto.kusto.windows.net.",
         )
     return text
 
 
 @dataclass(frozen=True, slots=True)
 class ForCluster:
-    """A credential for a cluster's client, which returns tokens for Kusto or for the audience that the user names only."""
+    """A credential for a cluster's client. It returns tokens only for Kusto or for the audience that the user names."""
 
     credential: SharedCredential = field(repr=False)
     audience: str = ""
@@ -52,7 +53,7 @@ class ForCluster:
             resource = scope.removesuffix("/.default")
             if not _KUSTO.fullmatch(resource) and (not self.audience or _bare(resource) != _bare(self.audience)):
                 raise SignInError(
-                    f"The cluster asks for a token for {printable(resource)!r}, which is not Kusto.",
+                    f"The cluster requests a token for {printable(resource)!r}, which is not Kusto.",
                     hint="Nothing was sent. If you trust it, pass that resource ID with --audience.",
                 )
         return self.credential.get_token(*scopes, **options)

@@ -1,4 +1,4 @@
-"""Failures to sign in, in one line without secrets."""
+"""Failures to sign in, as one line without secrets."""
 
 import os
 import re
@@ -23,14 +23,14 @@ _ATTEMPT: Final = re.compile(r"^\t(\w+)Credential(?::[ ](.*))?$", re.MULTILINE)
 
 
 def failure(mode: str, error: Exception, credential: Any, hint: str) -> SignInError:
-    """Return a credential's error as one line; for a chain, the ways that were tried, and what stopped it."""
+    """Return a credential's error as one line. For a chain, it lists the ways that were tried, and the refusal if any."""
     text = str(getattr(error, "message", "") or error)
     tried = _ATTEMPT.findall(text) if hasattr(credential, "credentials") else []
     if not tried:
         reason = next(_lines(text), "") or type(error).__name__
     else:
         names = [name for name, _ in tried]
-        # A chain continues if a way is not set up here, and ends at one that was refused.
+        # A chain continues if a way is not set up here, and ends if a way is refused.
         end = credential.credentials[-1]
         last = str(getattr(end, "_credential_name", "") or type(end).__name__).removesuffix("Credential")
         refused = f"; {names[-1]} was refused: {next(_lines(tried[-1][1]), '')}" if last and names[-1] != last else ""
@@ -41,7 +41,7 @@ def failure(mode: str, error: Exception, credential: Any, hint: str) -> SignInEr
 
 
 def without_secrets(text: str) -> str:
-    """Return a text with secrets redacted: an authority may repeat what it was sent."""
+    """Return ``text`` with secrets redacted, because an authority may repeat what it was sent."""
     known = (os.environ.get(name, "").strip() for name in _SECRET_VARIABLES)
     return redacted(text, (*known, *_DEVICE_CODE.findall(text)))
 

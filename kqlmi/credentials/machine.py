@@ -17,12 +17,12 @@ _SPELLINGS: Final = "system, client_id=GUID, object_id=GUID or resource_id=/subs
 
 
 def wanted(text: str) -> dict[str, str]:
-    """Return the key and the value with which azure-identity requests an identity; empty for the system identity.
+    """Return the key and the value with which azure-identity requests an identity, or nothing for the system identity.
 
-    The identity is the one that ``text`` specifies; if it is empty, AZURE_CLIENT_ID or else the system identity.
+    ``text`` specifies the identity. If it is empty, AZURE_CLIENT_ID or else the system identity is used.
 
     Raises:
-        InputError: The text does not specify an identity, or this machine would use another one instead.
+        InputError: ``text`` does not specify an identity, or this machine would use another identity instead.
     """
     from_environment = os.environ.get("AZURE_CLIENT_ID", "")
     if not text and from_environment and not _GUID.fullmatch(from_environment):
@@ -32,7 +32,7 @@ def wanted(text: str) -> dict[str, str]:
         )
     found = _named(text or from_environment or SYSTEM)
     if text and "client_id" not in found and _federates():
-        # azure-identity would use the workload identity, whatever is requested.
+        # azure-identity would use the workload identity, whichever identity is requested.
         raise InputError(
             "This machine signs in with a workload identity, which can be specified by its client ID only.",
             hint="Use --sign-in-identity client_id=GUID, or --auth workload-identity.",

@@ -1,4 +1,4 @@
-"""The credential of a session, shared by several clients, none of which closes it."""
+"""The credential of a session. Several clients share it, and none of them closes it."""
 
 import logging
 import time
@@ -32,7 +32,7 @@ _REDACTING: Final = _Redacting()
 
 
 def _watch_log() -> None:
-    """Silence and redact the libraries' logs; a filter applies only to the very logger that it is added to."""
+    """Silence and redact the libraries' logs. A filter applies only to the logger that it is added to, not to children."""
     logging.getLogger(_LIBRARY).addHandler(_SILENT)
     for name in list(logging.root.manager.loggerDict):
         if name.startswith(_LIBRARIES):
@@ -51,15 +51,15 @@ class _Unseen:
 class SharedCredential:
     """A credential that is created when the first token is needed.
 
-    A client's ``close`` leaves it open, since other clients use it too; ``release`` closes it. A token is kept until it is
-    about to expire: the Kusto client asks for one with each request, and the Azure CLI takes a second to return one. Only
-    one token is requested at a time, so that the user does not have to sign in twice.
+    ``close`` leaves it open, because other clients use it too; ``release`` closes it. A token is cached until it is about
+    to expire: the Kusto client requests a token for each request, and the Azure CLI takes a second to return one. Only one
+    token is requested at a time, so that the user does not have to sign in twice.
     """
 
     def __init__(
         self, mode: str, make: Callable[[], Any], *, hint: str = "", tenant: str = "", own: bool = True
     ) -> None:
-        """Store ``make``, which creates the credential; one that is not its ``own`` is left open by ``release``."""
+        """Store ``make``, which creates the credential. Unless ``own``, ``release`` does not close the credential."""
         self._mode, self._make, self._own = mode, make, own
         self._hint = hint or "Sign in another way, for example with --auth azure-cli after az login."
         self._request = {"tenant_id": tenant} if tenant else {}
@@ -104,7 +104,7 @@ class SharedCredential:
             raise
         except Exception as error:  # noqa: BLE001 - a credential may be the user's own, and raise anything
             failed = failure(self._mode, error, self._inner.value, self._hint)
-        # Raised outside of the handler, without the library's own error, which may repeat what was sent.
+        # Raised outside the handler, without the library's own error, which may repeat what was sent.
         raise failed
 
     def close(self) -> None:

@@ -19,10 +19,10 @@ _WORD: Final = re.compile(r"[a-z-]{1,24}", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class SignIn:
-    """The way in which a connection signs in: ``mode`` for display, and the token or credential; no repr shows a secret.
+    """The way in which a connection signs in: ``mode`` for display, and the token or credential. No repr shows a secret.
 
-    ``credential`` can be passed to every client of Azure: none of them closes it, ``close`` does. ``audience`` is the one
-    that the user allows a cluster to request besides Kusto's.
+    ``credential`` can be passed to every Azure client: only ``close`` closes it. ``audience`` is an audience other than
+    Kusto for which the user allows a cluster to request a token.
     """
 
     mode: str
@@ -31,7 +31,7 @@ class SignIn:
     audience: str = ""
 
     def __post_init__(self) -> None:
-        """Hide the token from anything that shows or saves values."""
+        """Hide the token from reprs and from code that saves values."""
         if self.token is not None:
             object.__setattr__(self, "token", Secret(self.token))
 
@@ -62,12 +62,12 @@ def sign_in(
     tell: Callable[[str], None] | None = None,
     login_endpoint: Callable[[], str] = lambda: PUBLIC,
 ) -> SignIn:
-    """Return the way to sign in; nothing is sent before a token is needed.
+    """Return the way to sign in. Nothing is sent before a token is needed.
 
-    ``mode`` is one of ``MODES``; secrets come from the environment: ``AZURE_CLIENT_SECRET`` or
+    ``mode`` is one of ``MODES``. Secrets come from the environment: ``AZURE_CLIENT_SECRET`` or
     ``AZURE_CLIENT_CERTIFICATE_PATH`` and ``_PASSWORD`` for service-principal, ``KQLMI_TOKEN`` for token.
-    ``login_endpoint`` returns the authority of the cluster's cloud, and is called only for a mode that uses it. The other
-    options are those of ``kqlmi.connect``.
+    ``login_endpoint`` returns the authority of the cluster's cloud, and is called only for a mode that uses it. See
+    ``kqlmi.connect`` for the other options.
 
     Raises:
         InputError: The mode is unknown, does not accept an option, or lacks an environment variable that it requires.
@@ -76,14 +76,15 @@ def sign_in(
     checked_audience(audience)
     options = {"tenant": tenant, "sign_in_identity": sign_in_identity}
     if audience and credential is None and (token is not None or mode in {"token", "none"}):
-        raise InputError(
-            "An audience has no effect if a token is passed, or without signing in.", hint="Leave out --audience."
-        )
+        raise InputError("--audience has no effect with a token, or without signing in.", hint="Leave out --audience.")
     if token is not None or (mode == "token" and credential is None):
         _refuse("token", frozenset(), options)
         found = (environment("KQLMI_TOKEN") if token is None else token).strip()
         if not found or not found.isascii() or not found.isprintable():
-            raise InputError("The token is empty, or contains a character that an HTTP header cannot contain.")
+            raise InputError(
+                "The token is empty, or contains a character that an HTTP header cannot contain.",
+                hint="Pass the access token without quotes and line breaks.",
+            )
         return SignIn("token", token=found)
     if credential is not None:
         name = type(credential).__name__

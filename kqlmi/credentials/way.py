@@ -1,4 +1,4 @@
-"""The ways to sign in: what defines one, and the decorator that registers it."""
+"""The definition of a way to sign in, and the decorator that registers it."""
 
 import os
 import re
@@ -22,7 +22,7 @@ def to_stderr(text: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The options of a sign-in; ``tell`` is called with what the user has to do, such as entering a code."""
+    """The options of a sign-in. ``tell`` is called with instructions for the user, such as to enter a code."""
 
     tenant: str = ""
     sign_in_identity: str = ""
@@ -39,10 +39,10 @@ Prepare = Callable[[Wanted], Credential]
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """A way to sign in: ``prepare`` checks what it requires, and sends nothing.
+    """A way to sign in. ``prepare`` checks its requirements, and sends nothing.
 
-    ``hint`` is what to do after a failure. ``entra`` is whether it uses the authority of the cluster's cloud; ``options``
-    are those of ``tenant`` and ``sign_in_identity`` that it accepts.
+    ``hint`` is shown after a failure. ``entra`` is True if it uses the authority of the cluster's cloud. ``options``
+    contains ``tenant`` and ``sign_in_identity`` if it accepts them.
     """
 
     prepare: Prepare
@@ -55,7 +55,7 @@ WAYS: dict[str, Way] = {}
 
 
 def way(name: str, *options: str, hint: str, entra: bool = True) -> Callable[[Prepare], Prepare]:
-    """Register a function as the way to sign in with this name; see ``Way``."""
+    """Register the decorated function as ``prepare`` of the way to sign in with this name; see ``Way``."""
 
     def register(prepare: Prepare) -> Prepare:
         WAYS[name] = Way(prepare, hint, entra, frozenset(options))
@@ -65,7 +65,7 @@ def way(name: str, *options: str, hint: str, entra: bool = True) -> Callable[[Pr
 
 
 def checked_tenant(text: str) -> str:
-    """Return a tenant's ID or domain; InputError if it is neither."""
+    """Return a tenant's ID or domain, or raise InputError if ``text`` is neither."""
     if text and not _TENANT.fullmatch(text):
         raise InputError(
             f"{printable(text)!r} is not the ID or domain of a tenant.",
@@ -75,7 +75,7 @@ def checked_tenant(text: str) -> str:
 
 
 def environment(name: str, *, otherwise: str = "") -> str:
-    """Return an environment variable; InputError if it is not set, with ``otherwise`` naming an alternative."""
+    """Return an environment variable, or raise InputError if it is not set. ``otherwise`` names an alternative."""
     value = os.environ.get(name, "")
     if not value:
         raise InputError(f"Signing in this way requires the environment variable {name}{otherwise}, which is not set.")

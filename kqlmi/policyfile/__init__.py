@@ -1,4 +1,4 @@
-"""Policy files: policies as YAML documents, read, applied to the policies of a cluster, and written."""
+"""Policy files: YAML documents with the desired policies of a cluster."""
 
 from kqlmi.policyfile.document import Desired, PolicyFile
 from kqlmi.policyfile.nodes import PolicyFileError

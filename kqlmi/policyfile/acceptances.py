@@ -18,18 +18,18 @@ _HINT = "Write - {rule: …, identity: …, scope: …, usage: …, reason: …,
 
 
 def acceptances(node: Node, names: Mapping[str, ObjectId]) -> Iterator[Acceptance]:
-    """Yield the acceptances of a list; ``names`` are the file's own names of identities.
+    """Yield the acceptances in a list. ``names`` are the names that the file defines for identities.
 
     Raises:
-        PolicyFileError: One has no reason or expiry date, or an invalid rule, scope or date.
+        PolicyFileError: An acceptance has no reason or expiry date, or an invalid rule, scope or date.
     """
     if node.kind != "sequence":
-        raise node.error("accepted is not a list.", _HINT)
+        raise node.error("accepted must be a list.", _HINT)
     for item in node.items:
         slots = {slot.key.text: slot for slot in item.mapping("An accepted finding", _HINT)}
         for name, slot in slots.items():
             if name not in _KEYS:
-                raise slot.key.error(f"{name!r} is not a key of an accepted finding.", did_you_mean(name, _KEYS))
+                raise slot.key.error(f"unknown key {name!r} in an accepted finding.", did_you_mean(name, _KEYS))
         text = {
             name: slot.value.scalar(f"the {name} of an accepted finding", _HINT).strip() for name, slot in slots.items()
         }
@@ -57,7 +57,7 @@ def _check(rule: Node, scope: Node) -> None:
 
 
 def _day(node: Node) -> str:
-    # Python also accepts 20261231 and 2026-W53-4; dates are compared as text, and so need one form.
+    # Python also accepts 20261231 and 2026-W53-4, but dates are compared as text, and so need one form.
     if _DAY.fullmatch(node.text):
         with suppress(ValueError):
             return date.fromisoformat(node.text).isoformat()

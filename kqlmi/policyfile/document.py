@@ -1,4 +1,4 @@
-"""The content of a policy file, and the policies that it wants, given those of a cluster."""
+"""The content of a policy file, and the policies that it specifies, given the current policies of a cluster."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ Properties = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The usages of one identity in a scope; ``properties`` is None if the file leaves them alone."""
+    """The usages of one identity in a scope. ``properties`` is None if the file does not govern them."""
 
     slot: Slot
     usages: Slot
@@ -33,7 +33,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """The part of a file about one scope; ``rows`` is None for "no policy"."""
+    """The part of a file about one scope. ``rows`` is None for "no policy"."""
 
     slot: Slot
     rows: tuple[Row, ...] | None
@@ -41,7 +41,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """The policies that a file wants, in the scopes that it governs, and the scopes that it leaves alone."""
+    """The policies that a file specifies for the scopes that it governs, and the scopes that it does not govern."""
 
     snapshot: Snapshot
     unmanaged: tuple[Scope, ...]
@@ -51,9 +51,9 @@ class Desired:
 class PolicyFile:
     """A policy file that was read.
 
-    Mode ``complete`` governs whole scopes, ``partial`` only the identities that are listed in them. ``names`` are the
-    object IDs of the file's own names, which are case-folded. With ``clears_unlisted``, the databases that are not listed
-    are to have no policy. ``accepted`` are the accepted audit findings.
+    Mode ``complete`` governs whole scopes, ``partial`` only the identities that are listed in them. ``names`` maps the
+    names that the file defines, case-folded, to object IDs. With ``clears_unlisted``, databases that are not listed are
+    to have no policy. ``accepted`` are the accepted audit findings.
     """
 
     mode: Literal["complete", "partial"]
@@ -65,7 +65,7 @@ class PolicyFile:
     accepted: tuple[Acceptance, ...] = ()
 
     def scopes(self, databases: Iterable[str]) -> tuple[Scope, ...]:
-        """Return the scopes that the file governs, in the cluster's spelling; ``desired`` needs their policies.
+        """Return the scopes that the file governs, spelled as on the cluster. ``desired`` needs their policies.
 
         Args:
             databases: Every database of the cluster.
@@ -83,13 +83,13 @@ class PolicyFile:
         return (*(existing[scope] for scope in self.sections), *(unlisted if self.clears_unlisted else ()))
 
     def desired(self, current: Snapshot, databases: Iterable[str]) -> Desired:
-        """Return the policies that the file wants, derived from the current ones so that whatever it does not govern stays.
+        """Return the policies that the file specifies. Parts of the current policies that it does not govern stay.
 
         Plan them with ``make_plan(…, exactly=True)``, which distinguishes "no policy" from ``{}``.
 
         Raises:
-            PolicyFileError: A database does not exist or was not read, an identity's name is unknown or ambiguous, a
-                usage is unknown, or properties differ, which no plan can change.
+            PolicyFileError: A database does not exist or was not read, the name of an identity is unknown or ambiguous, a
+                usage is unknown, or properties differ (no plan can change them).
         """
         existing = tuple(databases)
         governed = self.scopes(existing)
@@ -98,7 +98,11 @@ class PolicyFile:
         return Desired(Snapshot(policies), tuple(scope for scope in others if scope not in policies))
 
     def wanted(self, scope: Scope, current: Snapshot) -> Policy | None:
-        """Return the policy that the file wants in a scope that it governs, None for no policy; raises like ``desired``."""
+        """Return the policy that the file specifies for a scope that it governs, or None for no policy.
+
+        Raises:
+            PolicyFileError: As for ``desired``.
+        """
         section = self.sections.get(scope)
         if scope not in current.policies:
             raise PolicyFileError(
@@ -118,7 +122,7 @@ class PolicyFile:
             if row.properties is not None and row.properties != current_properties.get(identity, row.properties):
                 raise row.slot.value.error(
                     f"the properties of {row.key.text!r} differ from those in the {scope}, and no plan can change them.",
-                    "Export again to use those of the cluster, or remove properties: to leave them alone.",
+                    "Export again to use the cluster's properties, or remove properties: to leave them unchanged.",
                 )
         if self.mode == "complete":
             usages = dict.fromkeys(now.holdings, ()) | usages
@@ -155,7 +159,7 @@ class PolicyFile:
 
 
 def as_object_id(text: str) -> ObjectId | None:
-    """Return a text as an object ID, or None if it is a name."""
+    """Return ``text`` as an object ID, or None if it is a name."""
     try:
         return object_id(text)
     except PolicyError:
@@ -183,7 +187,7 @@ def usages_of(policy: Policy) -> dict[ObjectId, tuple[str, ...]]:
 
 
 def properties_of(policy: Policy) -> dict[ObjectId, Properties]:
-    """Return the unknown properties of each identity; if several of its entries have a property, that of the first."""
+    """Return the unknown properties of each identity. If its entries differ, the first entry takes precedence."""
     found: dict[ObjectId, Properties] = {}
     for entry in policy.entries:
         found[entry.identity] = dict(entry.extra) | dict(found.get(entry.identity, {}))

@@ -1,4 +1,4 @@
-"""Edits to a YAML text that leave every other byte unchanged."""
+"""Edits to YAML that leave every other byte unchanged."""
 
 import json
 import re
@@ -27,7 +27,7 @@ class Cut(NamedTuple):
 
 
 def scalar(text: str) -> str:
-    """Return a scalar that reads back as ``text``, on one line, with unprintable characters escaped."""
+    """Return a YAML scalar for ``text``, on one line, with unprintable characters escaped."""
     if _PLAIN.fullmatch(text) and text.casefold() not in _WORDS:
         return text
     return printable(json.dumps(text, ensure_ascii=False))
@@ -36,7 +36,7 @@ def scalar(text: str) -> str:
 def flow(value: Value) -> str:
     """Return a value on one line."""
     if isinstance(value, Raw):
-        # It is ASCII without control characters, and has line ends only between its tokens.
+        # The JSON is ASCII without control characters, and has line ends only between its tokens.
         line = re.sub(r"(?<=[\[{])\n *|\n *(?=[]}])", "", value)
         return re.sub(r"\n *", " ", line)
     if isinstance(value, str):
@@ -47,7 +47,7 @@ def flow(value: Value) -> str:
 
 
 def block(mapping: Mapping[str, Value], column: int = 0) -> Iterator[str]:
-    """Yield a mapping as lines; nested mappings are indented, everything else is on its key's line."""
+    """Yield a mapping as lines. Nested mappings are indented; everything else is on the line of its key."""
     for name, value in mapping.items():
         if isinstance(value, Mapping) and value:
             yield f"{' ' * column}{scalar(name)}:"
@@ -57,7 +57,7 @@ def block(mapping: Mapping[str, Value], column: int = 0) -> Iterator[str]:
 
 
 def apply(text: str, cuts: Iterable[Cut]) -> str:
-    """Return the text with every cut applied; insertions at the same offset keep their order."""
+    """Return the text with every cut applied. Insertions at the same offset keep their order."""
     parts, done = [], 0
     for cut in sorted(cuts, key=lambda cut: cut.start):
         parts += [text[done : cut.start], cut.text]

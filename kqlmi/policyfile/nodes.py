@@ -1,4 +1,4 @@
-"""The nodes of a YAML text, each with its position; every scalar is text."""
+"""The nodes of a YAML document, each with its position. Every scalar is a string."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ MAX_DEPTH = 100
 
 
 class PolicyFileError(InputError):
-    """An error in a policy file; ``line`` is its line, counted from 1, or None if it concerns the whole file."""
+    """An error in a policy file. ``line`` is its line, counted from 1, or None if it concerns the whole file."""
 
     def __init__(self, message: str, *, hint: str = "", line: int | None = None) -> None:
         super().__init__(f"Line {line}: {message}" if line else f"Policy file: {message}", hint=hint)
@@ -24,7 +24,7 @@ class PolicyFileError(InputError):
 class Node:
     """A scalar with its text, a sequence with its items, or a mapping with key, value, key, value….
 
-    ``start`` and ``end`` are offsets into the text; ``flow`` distinguishes ``[…]`` and ``{…}``, which keep their source in
+    ``start`` and ``end`` are offsets into the document. ``flow`` distinguishes ``[…]`` and ``{…}``, whose source is in
     ``text``, from indented lines.
     """
 
@@ -47,7 +47,7 @@ class Node:
         )
 
     def scalar(self, what: str, hint: str = "") -> str:
-        """Return the text of a scalar; an empty scalar or another kind of node raises PolicyFileError."""
+        """Return the text of a scalar, or raise PolicyFileError if it is empty or another kind of node."""
         if self.kind != "scalar":
             raise self.error(f"{what} must be a single value, not a {self.kind}.", hint)
         if not self.text:
@@ -55,7 +55,7 @@ class Node:
         return self.text
 
     def sequence(self, what: str, hint: str = "") -> tuple["Node", ...]:
-        """Return the items of a sequence of scalars; anything else raises PolicyFileError."""
+        """Return the items of a sequence of scalars, or raise PolicyFileError for anything else."""
         if self.kind != "sequence":
             raise self.error(f"{what} {_found(self)}, not a list.", hint)
         for item in self.items:
@@ -63,7 +63,7 @@ class Node:
         return self.items
 
     def mapping(self, what: str, hint: str = "", *, same: Callable[[str], str] = str.casefold) -> Iterator["Slot"]:
-        """Yield the slots of a mapping; keys for which ``same`` is equal, or another kind of node, raise PolicyFileError."""
+        """Yield the slots of a mapping. Another kind of node, or keys that ``same`` makes equal, raise PolicyFileError."""
         if self.kind != "mapping":
             raise self.error(f"{what} {_found(self)}, not a mapping.", hint)
         seen: dict[str, Node] = {}
@@ -100,7 +100,11 @@ def _found(node: Node) -> str:
 
 
 def decode(document: str | bytes) -> str:
-    """Return a document as text, keeping line ends and byte order mark; raises PolicyFileError if not UTF-8 or too long."""
+    """Return a document as a string, with its line ends and byte order mark.
+
+    Raises:
+        PolicyFileError: The document is too long, or is not UTF-8.
+    """
     if len(document) > MAX_LENGTH:
         hint = "Check that this is the right file."
         raise PolicyFileError(f"the file is longer than {MAX_LENGTH:,} characters.", hint=hint)
@@ -115,10 +119,10 @@ def decode(document: str | bytes) -> str:
 
 
 def parse(text: str) -> Node:
-    """Return the root node of a YAML text.
+    """Return the root node of a YAML document.
 
     Raises:
-        PolicyFileError: The text is not YAML, or uses features that policy files do not support: anchors, aliases, tags,
+        PolicyFileError: ``text`` is not YAML, or uses features that policy files do not support: anchors, aliases, tags,
             directives, multiple documents, or scalars that span several lines.
     """
     from ruamel.yaml import YAML
@@ -139,7 +143,7 @@ def parse(text: str) -> Node:
     except ValueError as error:
         failed = PolicyFileError(f"the file is not YAML: {error}.", hint="Look for an escape such as \\U00110000.")
     if failed:
-        # Raised outside the handlers, so that its context contains no part of the text.
+        # Raised outside the handlers, so that its context contains no part of the file.
         raise failed
     found = open_nodes[0][1]
     if not found:
@@ -154,7 +158,7 @@ def _take(event: Any, text: str, open_nodes: list[tuple[Any, list[Node]]]) -> No
     mark = event.start_mark
     if isinstance(event, events.ScalarEvent):
         parent, siblings = open_nodes[-1]
-        # A missing value is marked where the next one begins; the error belongs on its key's line.
+        # A missing value is marked where the next value begins; report the line of its key instead.
         of_key = mark.index == event.end_mark.index and isinstance(parent, events.MappingStartEvent) and siblings
         line = siblings[-1].line if of_key else mark.line + 1
         # JSON in double quotes writes an emoji as two escapes.
@@ -198,7 +202,7 @@ def _not_yaml(error: Any, text: str) -> PolicyFileError:
     mark, context = error.problem_mark or error.context_mark, error.context_mark
     where = f" ({error.context})" if error.context else ""
     if context and mark.index >= len(text.rstrip()):
-        mark = context  # What is never closed is noticed at the end of the file; the error is where it begins.
+        mark = context  # An unclosed bracket or quote is noticed at the end of the file; report where it begins.
     lines = text.splitlines() or [""]
     source = lines[min(mark.line, len(lines) - 1)]
     tab = "\t" in source[: len(source) - len(source.lstrip())] or source[mark.column : mark.column + 1] == "\t"

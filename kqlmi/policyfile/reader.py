@@ -1,4 +1,4 @@
-"""The reader of policy files, from text to ``PolicyFile``."""
+"""The reader of policy files."""
 
 from collections.abc import Iterator, Mapping
 
@@ -32,9 +32,9 @@ def read(document: str | bytes) -> PolicyFile:
     _check_format(root, fields)
     for name, slot in fields.items():
         if name not in KEYS:
-            raise slot.key.error(f"{name!r} is not a key of a policy file.", did_you_mean(name, KEYS))
+            raise slot.key.error(f"unknown key {name!r} in a policy file.", did_you_mean(name, KEYS))
     if not {"accepted", "cluster", "databases"} & fields.keys():
-        raise root.error("the file has neither cluster: nor databases:.", "Add one; kqlmi export writes both.")
+        raise root.error("the file has neither cluster: nor databases:.", "Add one of them; kqlmi export writes both.")
     mode = _choice(fields, "mode", ("complete", "partial"))
     unlisted = _choice(fields, "unlisted-databases", ("untouched", "none"), default="untouched")
     if mode == "partial" and unlisted == "none":
@@ -63,7 +63,7 @@ def _check_format(root: Node, fields: Fields) -> None:
         return
     if version.isdecimal() and int(version[:9]) > FORMAT:
         raise node.error(f"format {version} is newer than format {FORMAT}, which this kqlmi reads.", "Upgrade kqlmi.")
-    raise node.error(f"{version!r} is not a format version.", f"Write kqlmi: {FORMAT}.")
+    raise node.error(f"{version!r} is not a version of the format.", f"Write kqlmi: {FORMAT}.")
 
 
 def _choice(fields: Fields, name: str, choices: tuple[str, str], default: str = "") -> str:
@@ -122,7 +122,9 @@ def _row(slot: Slot) -> Row:
     parts = {part.key.text: part for part in value.mapping(f"the mapping of {name!r}")}
     for text, part in parts.items():
         if text not in {"usages", "properties"}:
-            raise part.key.error(f"{text!r} is not a key of an identity.", "Use usages: and properties:.")
+            raise part.key.error(
+                f"unknown key {text!r} for {name!r}.", "An identity takes usages: and, optionally, properties:."
+            )
     if "usages" not in parts:
         raise value.error(f"{name!r} has no usages:.", _USAGES_HINT)
     usages = _usages(parts["usages"], f"the list of {name!r}")
@@ -147,7 +149,7 @@ def _properties(node: Node, name: str) -> Properties:
     if node.kind != "mapping" or not node.flow:
         raise node.error(f"the properties of {name!r} are not JSON.", hint)
     try:
-        # To the service, the text in braces is JSON, to the last digit; YAML only determines where it ends.
+        # The service reads the text in braces as JSON, to the last digit; YAML only determines where it ends.
         properties = jsontext.load(node.text)
     except PolicyError as error:
         raise node.error(f"the properties of {name!r} are not JSON: {error.message}", hint) from None

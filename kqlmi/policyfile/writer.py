@@ -26,7 +26,7 @@ Values = dict[ObjectId, Value]
 
 
 def export(snapshot: Snapshot, *, cluster: str = "") -> str:
-    """Return a new policy file, mode ``complete``, of every scope of ``snapshot``; ``cluster`` is named at its top."""
+    """Return a new policy file, mode ``complete``, of every scope of ``snapshot``. Its first line names ``cluster``."""
     policies = snapshot.policies
     names = _labels(snapshot.identities.values(), {})
     document: dict[str, Value] = {}
@@ -40,7 +40,7 @@ def export(snapshot: Snapshot, *, cluster: str = "") -> str:
         document["cluster"] = written[Scope.cluster()]
     document["databases"] = {scope.name: value for scope, value in written.items() if scope.name is not None}
     lines = [
-        f"# Which managed identity may do what{f' on {printable(cluster)}' if cluster else ''}.",
+        f"# What each managed identity may be used for{f' on {printable(cluster)}' if cluster else ''}.",
         f"kqlmi: {FORMAT}",
         "mode: complete  # each scope below has exactly this policy; databases that are not listed are left alone",
         *edits.block(document),
@@ -91,7 +91,7 @@ def update(document: str | bytes, snapshot: Snapshot) -> str:
 
 
 def _holds(text: str, snapshot: Snapshot) -> bool:
-    """Check whether a file wants exactly the grants of the cluster."""
+    """Check whether a file specifies exactly the grants of the cluster."""
     try:
         file = read(text)
         pairs = [(file.wanted(scope, snapshot), snapshot.policies[scope]) for scope in _governed(file, snapshot)]
@@ -101,7 +101,7 @@ def _holds(text: str, snapshot: Snapshot) -> bool:
 
 
 def _governed(file: PolicyFile, snapshot: Snapshot) -> list[Scope]:
-    """Return the scopes that were read and that the file lists, or whose policy it wants to remove."""
+    """Return the scopes that were read and that the file lists, or whose policy it removes."""
     listed = [scope for scope in file.sections if scope in snapshot.policies]
     unlisted = [
         scope
@@ -163,7 +163,7 @@ def _extended(
 
 
 def _new_usages(file: PolicyFile, snapshot: Snapshot, arrivals: Mapping[Scope, Values]) -> list[str]:
-    """Return the unknown usages that are added to the file and that it does not mention yet."""
+    """Return the unknown usages that are added to the file and are not mentioned in it yet."""
     rows = (row for section in file.sections.values() for row in section.rows or ())
     mentioned = {named_usage(item.text) for row in rows for item in row.usages.value.items} | file.unknown_usages
     coming = (
@@ -196,7 +196,7 @@ def _named(values: Values, names: Mapping[ObjectId, str]) -> dict[str, Value]:
 
 
 def _labels(identities: Iterable[Identity], taken: Mapping[str, ObjectId]) -> dict[ObjectId, str]:
-    """Return a unique name for each identity with a display name; a display name shared by several gets a suffix."""
+    """Return a unique name for each identity with a display name. A display name shared by several gets a suffix."""
     known = [one for one in identities if one.display_name and one.object_id != SYSTEM]
     shown, used = Counter(one.display_name.casefold() for one in known), set(taken)
     labels: dict[ObjectId, str] = {}
@@ -204,7 +204,7 @@ def _labels(identities: Iterable[Identity], taken: Mapping[str, ObjectId]) -> di
         alone = shown[one.display_name.casefold()] == 1
         name = one.display_name if alone else f"{one.display_name}-{one.object_id[:8]}"
         key = name.casefold()
-        # A name that means another identity, here or in the cluster, or looks like an object ID is not used.
+        # Skip names that refer to another identity, in this file or on the cluster, or look like an object ID.
         if key not in used and shown[key] == int(alone) and not as_object_id(name):
             labels[one.object_id] = name
             used.add(key)

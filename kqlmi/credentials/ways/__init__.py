@@ -1,4 +1,4 @@
-"""The ways to sign in through azure-identity, one function each."""
+"""The ways to sign in with azure-identity, one function each."""
 
 from kqlmi.credentials.way import WAYS
 from kqlmi.members import import_members
