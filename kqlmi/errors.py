@@ -7,15 +7,15 @@ KqlmiError
 ├── NotConnectedError           no connection is open
 ├── MissingExtraError           an optional dependency is not installed
 ├── SignInError                 no token was obtained
-├── ConnectionFailedError       the cluster did not answer
+├── ConnectionFailedError       the cluster did not respond
 │   └── RequestTimeoutError     …before the timeout
-├── ResourceManagerError        Azure Resource Manager refused a request, or did not answer
+├── ResourceManagerError        Azure Resource Manager refused a request, or did not respond
 ├── HistoryError                a change cannot be recorded, or a record cannot be read (kqlmi.history)
-├── ServiceError                the cluster answered with an error
+├── ServiceError                the cluster returned an error
 │   ├── UnauthorizedError       401: the token was not accepted
 │   ├── ForbiddenError          403: a Kusto role is missing
 │   ├── EndpointNotFoundError   404: no Kusto endpoint at this URL
-│   ├── AnswerError             the answer is not Kusto's, is incomplete, or does not match the request
+│   ├── AnswerError             the response is not from Kusto, is incomplete, or does not match the request
 │   ├── NoSuchPolicyError       the cluster does not seem to support the ManagedIdentity policy
 │   └── ThrottledError          429: too many requests
 ├── IngestionError              an ingestion failed, or no report of it arrived
@@ -38,9 +38,9 @@ _BASIC_PLANE: Final = 0xFFFF
 
 
 def is_refusal(status: int | None, *, own: bool) -> bool:
-    """Check whether an answer proves that a service refused a request: a 4xx status in the service's ``own`` answer.
+    """Check whether a response proves that a service refused a request: a 4xx status in the service's ``own`` response.
 
-    Proxies and gateways answer with any status, whether or not they passed the request on.
+    Proxies and gateways return any status, whether or not they passed the request on.
     """
     return own and status in _REFUSALS
 
@@ -66,7 +66,7 @@ class _Common(TypedDict, total=False):
 class _Sentence(BaseException):
     """An error with one sentence that states what is wrong, and a hint that states what to do next.
 
-    ``client_request_id`` identifies the failed request in ``.show commands-and-queries``; it is empty if no request was
+    ``client_request_id`` identifies the failed request in ``.show commands-and-queries``, or is empty if no request was
     made. ``sent`` is False only if the request certainly never left.
     """
 
@@ -77,7 +77,7 @@ class _Sentence(BaseException):
         self.client_request_id, self.sent = client_request_id, sent
 
     def forget(self, known: Iterable[str] = ()) -> None:
-        """Drop the underlying errors, whose text may repeat what was sent, and redact ``known`` secrets."""
+        """Drop the underlying errors, whose messages may repeat what was sent, and redact ``known`` secrets."""
         self.__cause__ = self.__context__ = None
         self.message, self.hint = redacted(self.message, known), redacted(self.hint, known)
         self.args = (self.message,)
@@ -112,8 +112,8 @@ class KqlmiError(_Sentence, Exception):
 class RequestInterruptedError(_Sentence, KeyboardInterrupt):
     """An interrupt during a request.
 
-    ``ended`` is True if the cluster reported that the query no longer runs. ``outcome`` is that of a policy command whose
-    result was read back: ``applied``, ``not applied`` or ``unknown``; it is empty for any other request.
+    ``ended`` is True if the cluster reported that the query no longer runs. ``outcome`` is the outcome of a policy command
+    that was read back (``applied``, ``not applied`` or ``unknown``), and empty for any other request.
     """
 
     def __init__(self, message: str, *, ended: bool = False, outcome: str = "", **common: Unpack[_Common]) -> None:
@@ -126,7 +126,7 @@ class InputError(KqlmiError):
 
 
 class PolicyError(InputError):
-    """An invalid policy JSON, object ID or usage."""
+    """Invalid policy JSON, or an invalid object ID or usage."""
 
 
 class CellError(InputError):
@@ -143,7 +143,7 @@ class MissingExtraError(KqlmiError):
 
 @contextmanager
 def require_extra(extra: str, message: str) -> Iterator[None]:
-    """Raise MissingExtraError if an import fails; ``{name}`` in ``message`` stands for the missing module."""
+    """Raise MissingExtraError if an import fails. ``{name}`` in ``message`` is replaced with the missing module."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -157,7 +157,7 @@ class SignInError(KqlmiError):
 
 
 class ConnectionFailedError(KqlmiError):
-    """The cluster did not answer; a ``lasting`` failure will affect every other request too."""
+    """The cluster did not respond. A ``lasting`` failure will affect every other request too."""
 
     def __init__(self, message: str, *, lasting: bool = False, **common: Unpack[_Common]) -> None:
         super().__init__(message, **common)
@@ -165,11 +165,11 @@ class ConnectionFailedError(KqlmiError):
 
 
 class RequestTimeoutError(ConnectionFailedError):
-    """The cluster did not answer before the timeout."""
+    """The cluster did not respond before the timeout."""
 
 
 class ServiceError(KqlmiError):
-    """The cluster answered with an error."""
+    """The cluster returned an error."""
 
     def __init__(
         self,
@@ -185,8 +185,8 @@ class ServiceError(KqlmiError):
     ) -> None:
         """Store what the service reported: code, exception type, HTTP status, and whether the error is permanent.
 
-        ``retry_after`` is in seconds, None if the service did not report it. ``details`` is what a local cluster adds for
-        programs: the gate that refused, the identity and the usage.
+        ``retry_after`` is in seconds, or None if the service did not report it. ``details`` contains the gate, the identity
+        and the usage, which only a local cluster reports.
         """
         super().__init__(message, **common)
         self.code, self.type_name, self.status = code, type_name, status
@@ -205,11 +205,11 @@ class ServiceError(KqlmiError):
 
 
 class UnauthorizedError(ServiceError):
-    """The cluster did not accept the token (401), and reported that itself: with its error, or a request for a bearer token."""
+    """The cluster itself did not accept the token (401): it returned a Kusto error, or requested a bearer token."""
 
     @property
     def is_kustos(self) -> bool:
-        """Return True: only the cluster's own answers are raised as this error."""
+        """Return True: only the cluster's own responses are raised as this error."""
         return True
 
 
@@ -222,7 +222,7 @@ class EndpointNotFoundError(ServiceError):
 
 
 class AnswerError(ServiceError):
-    """The answer is not Kusto's, is incomplete, or does not match the request; it proves nothing."""
+    """The response is not from Kusto, is incomplete, or does not match the request. It proves nothing."""
 
 
 class NoSuchPolicyError(ServiceError):
@@ -230,11 +230,11 @@ class NoSuchPolicyError(ServiceError):
 
 
 class ThrottledError(ServiceError):
-    """The cluster asks to try again later (429)."""
+    """The cluster refused the request because there are too many (429)."""
 
 
 class IngestionError(KqlmiError):
-    """A queued file was not ingested, or no report of it arrived; ``ingestion`` is what is known of it."""
+    """A queued file was not ingested, or no report of it arrived. ``ingestion`` is its last known state."""
 
     def __init__(self, message: str, *, ingestion: Any, hint: str = "") -> None:
         """Store ``ingestion``, whose ``outcome`` is ``failed`` or ``unknown``."""
@@ -243,9 +243,9 @@ class IngestionError(KqlmiError):
 
 
 class ResourceManagerError(KqlmiError):
-    """Azure Resource Manager refused a request, or did not answer.
+    """Azure Resource Manager refused a request, or did not respond.
 
-    ``status`` is the HTTP status, None if no answer came. ``nothing_happened`` is True only if that is certain,
+    ``status`` is the HTTP status, or None if there was no response. ``nothing_happened`` is True only if that is certain,
     ``ended`` only if an operation has ended with this failure.
     """
 
@@ -265,9 +265,8 @@ Ended = Literal["applied", "partly applied", "not applied", "unknown"]
 class ApplyError(KqlmiError):
     """A plan was not applied as a whole, or was interrupted.
 
-    ``outcome`` is ``partly applied``, ``not applied`` or ``unknown``, or ``applied`` if an interrupt came after the whole
-    plan had been applied; ``steps`` are the step results, in order; ``entry`` is the ID of the history entry, empty if
-    there is none.
+    ``outcome`` is ``partly applied``, ``not applied`` or ``unknown``, or ``applied`` if an interrupt arrived after the whole
+    plan had been applied. ``steps`` are the step results, in order. ``entry`` is the ID of the history entry, or empty.
     """
 
     def __init__(

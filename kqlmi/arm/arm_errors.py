@@ -1,4 +1,4 @@
-"""The translation of the errors of Azure's clients into those of kqlmi."""
+"""The translation of the errors of Azure's clients into kqlmi's errors."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 
 @contextmanager
 def translated(what: str, needs: str) -> Iterator[None]:
-    """Translate the errors of Azure's clients into one sentence: Azure Resource Manager did not do ``what``, and why.
+    """Translate the errors of Azure's clients into kqlmi's errors: "Azure Resource Manager did not ``what``: reason".
 
-    ``needs`` names the Azure role that is required.
+    ``needs`` names the required Azure role.
     """
     with require_extra("azure", "Requests to Azure Resource Manager need azure-mgmt-kusto, which is not installed."):
         from azure.core.exceptions import AzureError
     try:
         yield
     except (AttributeError, LookupError, TypeError, ValueError):
-        # Azure's clients raise these for a body that is not Azure's.
+        # Azure's clients raise these for a response body that is not from Azure.
         raise ResourceManagerError(
-            f"Azure Resource Manager did not {what}: the answer is not its own.",
-            hint="Check for a proxy in between.",
+            f"Azure Resource Manager did not {what}: the response is not from Azure.",
+            hint="Check for a proxy between you and Azure.",
         ) from None
     except AzureError as error:
         failed = _as_kqlmi_error(error, what, needs)
@@ -35,7 +35,7 @@ def translated(what: str, needs: str) -> Iterator[None]:
         try:
             raise failed
         finally:
-            # The library's own error, and Azure's answer, may repeat what was sent.
+            # The library's own error, and Azure's response, may repeat what was sent.
             failed.forget(_token(error))
 
 
@@ -50,10 +50,10 @@ def _as_kqlmi_error(error: "AzureError", what: str, needs: str) -> KqlmiError:
         hint = "Nothing was sent. Check the network and its proxy."
         return ResourceManagerError(f"{start}: no connection could be made.", hint=hint, nothing_happened=True)
     if status is None:
-        return ResourceManagerError(f"{start}: the connection broke before an answer came.", hint="Try again.")
+        return ResourceManagerError(f"{start}: the connection broke before a response arrived.", hint="Try again.")
     code = str(getattr(getattr(error, "error", None), "code", "") or "")
     return ResourceManagerError(
-        f"{start}: {_reason(error) if code else f'it answered with status {status:d}'}",
+        f"{start}: {_reason(error) if code else f'it returned status {status:d}'}",
         hint=_hint(error, status, needs),
         status=status,
         nothing_happened=is_refusal(status, own=bool(code)),
@@ -80,7 +80,7 @@ def _hint(error: "AzureError", status: int, needs: str) -> str:
         HTTPStatus.FORBIDDEN: f"This requires {needs}.",
         HTTPStatus.NOT_FOUND: "Check the resource ID.",
         HTTPStatus.CONFLICT: "Another operation seems to be in progress. Try again when it has ended.",
-        HTTPStatus.PRECONDITION_FAILED: "The cluster was changed at the same time. Make the plan again.",
+        HTTPStatus.PRECONDITION_FAILED: "The cluster was changed at the same time. Plan the change again.",
         HTTPStatus.TOO_MANY_REQUESTS: f"There were too many requests. Try again {when}.",
     }
     return hints.get(status, "")

@@ -15,10 +15,10 @@ NEEDS = "the role Contributor on the cluster, and Managed Identity Operator on a
 def apply(
     cluster: ClusterResource, plan: AssignmentPlan, *, deadline: float | None, tell: Callable[[str], None]
 ) -> None:
-    """Apply exactly ``plan``, if the assigned identities are still those that it was made from.
+    """Apply exactly ``plan``, if the assigned identities have not changed since it was made.
 
     Raises:
-        ApplyError: The plan was not applied; the error's ``outcome`` reports whether anything changed.
+        ApplyError: The plan was not applied. The error's ``outcome`` reports whether anything changed.
     """
     with before_sending():
         now = identities.read(cluster)
@@ -27,7 +27,7 @@ def apply(
             f"The identities assigned to {plan.cluster} were changed since plan {plan.short} was made, from {plan.before} to"
             f" {now.block}. Nothing was sent.",
             outcome="not applied",
-            hint="Make the plan again.",
+            hint="Plan the change again.",
         )
     with cluster.kusto() as client:
         run(

@@ -45,7 +45,7 @@ def apply(
     """Create exactly the data connection of ``plan``, unless one with that name exists.
 
     Raises:
-        ApplyError: The plan was not applied; the error's ``outcome`` reports whether anything changed.
+        ApplyError: The plan was not applied. The error's ``outcome`` reports whether anything changed.
     """
     place = (*cluster.place, plan.database, plan.name)
     with cluster.kusto() as client:
@@ -112,5 +112,5 @@ def _connection(shown: Mapping[str, Any], database: str) -> DataConnection:
 
 
 def _holds(found: Mapping[str, Any], wanted: Mapping[str, str]) -> bool:
-    """Check whether the properties found include those sent; resource IDs and formats come back in another letter case."""
+    """Check whether the properties found include those sent, ignoring the case of values, which the service changes."""
     return all(str(found.get(name) or "").casefold() == value.casefold() for name, value in wanted.items())

@@ -35,7 +35,7 @@ def read(cluster: ClusterResource) -> Assigned:
 
     Raises:
         MissingExtraError: azure-mgmt-kusto is not installed.
-        ResourceManagerError: The caller may not read the cluster, or Azure Resource Manager did not answer.
+        ResourceManagerError: The caller is not allowed to read the cluster, or Azure Resource Manager did not respond.
     """
     with translated("list the assigned identities", READER), cluster.kusto() as client:
         found: Any = client.clusters.get(*cluster.place)
@@ -61,8 +61,8 @@ def get(cluster: ClusterResource, text: str) -> Identity | None:
     Return None if no identity has that name.
 
     Raises:
-        InputError: The text is the resource ID of something else.
-        ResourceManagerError: The identity may not be read, or none has that resource ID.
+        InputError: ``text`` is the resource ID of something else.
+        ResourceManagerError: The caller is not allowed to read the identity, or no identity has that resource ID.
     """
     place = ResourceId.parse(text, "Microsoft.ManagedIdentity/userAssignedIdentities")
     if "/" in text and place is None:
@@ -85,7 +85,7 @@ def get(cluster: ClusterResource, text: str) -> Identity | None:
 
 
 def in_subscription(cluster: ClusterResource) -> tuple[Identity, ...]:
-    """Read the user-assigned identities of the cluster's subscription; ResourceManagerError if they may not be read."""
+    """Return the user-assigned identities of the cluster's subscription, or raise ResourceManagerError."""
     with translated("list the identities in the subscription", _IDENTITY_READER), cluster.msi() as client:
         return tuple(_user_assigned(str(one.id), one) for one in client.user_assigned_identities.list_by_subscription())
 

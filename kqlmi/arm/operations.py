@@ -10,11 +10,11 @@ from kqlmi.arm.arm_errors import translated
 from kqlmi.errors import ApplyError, KqlmiError, ResourceManagerError
 
 State = Literal["before", "after", "changing", "other"]
-"""The state found: as before the change, as after it, with an operation in progress, or anything else."""
+"""The current state: as before the change, as after it, with an operation in progress, or anything else."""
 
 DEADLINE: Final = 900.0
 LOST: Final = 120.0
-"""The times, in seconds, for which an operation is followed, and for which the result is read after a lost answer."""
+"""The times, in seconds, for which an operation is followed, and for which the result is read after a lost response."""
 
 _OFTEN: Final = 1.0
 _SELDOM: Final = 15.0
@@ -27,7 +27,8 @@ ONCE: Final[dict[str, Any]] = {"retry_total": 0}
 class Change:
     """A change: ``what`` it does (``assign loader``), the role it needs, and how to read the result.
 
-    ``send`` returns azure-core's poller; ``look`` reads the current state. ``look_by`` is the line that shows it to users.
+    ``send`` returns azure-core's poller, and ``look`` the current state. ``look_by`` is the line that shows users that
+    state.
     """
 
     what: str
@@ -60,7 +61,7 @@ def run(change: Change, *, deadline: float | None, tell: Callable[[str], None]) 
         if failure and failure.nothing_happened:
             raise ApplyError(failure.message, outcome="not applied", hint=failure.hint) from failure
         if failure:
-            tell(f"{'The operation failed' if ended else 'The answer was lost'}. Reading the current state…")
+            tell(f"{'The operation failed' if ended else 'The response was lost'}. Reading the current state…")
         found = _settle(change, time.monotonic() + min(LOST, limit), ended=ended)
     except KeyboardInterrupt:
         raise _interrupted(change) from None
@@ -70,31 +71,31 @@ def run(change: Change, *, deadline: float | None, tell: Callable[[str], None]) 
     if found == "before" and ended and failure:
         raise ApplyError(f"{why} Nothing changed.", outcome="not applied", hint=failure.hint) from failure
     states = {
-        "before": "The change does not show yet, and may still be made",
+        "before": "The change is not visible yet, and may still be made",
         "changing": "The operation is still in progress in Azure",
         "other": "The current state is neither the old one nor the planned one",
     }
-    state = states[found] if found else "The current state cannot be read"
+    state = states[found] if found else "kqlmi could not read the current state"
     raise ApplyError(
         f"{why.rstrip('.')}. {state}.", outcome="unknown", hint=f"To see the current state: {change.look_by}"
     ) from failure
 
 
 def _interrupted(change: Change) -> ApplyError:
-    """Return the error for an interrupt, which does not stop an operation that Azure has begun, with the current state."""
+    """Return the error for an interrupt, with the current state: an operation that Azure has begun continues."""
     with suppress(KqlmiError, KeyboardInterrupt):
         if change.look() == "after":
             return ApplyError(f"Interrupted, but Azure completed the request to {change.what}.", outcome="applied")
     return ApplyError(
-        f"Interrupted. It is not known whether Azure will {change.what}: an interrupt does not stop an operation that has"
-        " begun.",
+        f"Interrupted. kqlmi could not determine whether Azure will {change.what}: an interrupt does not stop an operation"
+        " that has begun.",
         outcome="unknown",
         hint=f"To see the current state: {change.look_by}",
     )
 
 
 def _send(change: Change, end: float, tell: Callable[[str], None]) -> tuple[ResourceManagerError | None, bool]:
-    """Send a change and follow it; return the failure, if any, and whether the operation has certainly ended."""
+    """Send a change and follow it. Return the failure, if any, and whether the operation has certainly ended."""
     try:
         with translated(change.what, change.needs):
             poller = change.send()
@@ -127,7 +128,7 @@ def _follow(poller: Any, end: float, tell: Callable[[str], None]) -> bool:
 
 
 def _settle(change: Change, end: float, *, ended: bool) -> State | None:
-    """Read the current state until the outcome is clear, or the time is up; return None if it cannot be read."""
+    """Read the current state until the outcome is clear or the time is up. Return None if it cannot be read."""
     found: State | None = None
     while True:
         try:

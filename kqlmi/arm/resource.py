@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from azure.mgmt.kusto import KustoManagementClient
     from azure.mgmt.msi import ManagedServiceIdentityClient
 
-# In seconds. The clients' defaults are 300 for a connection and for an answer, and 30 between polls of an operation.
+# In seconds. The clients' defaults are 300 for a connection and for a response, and 30 between polls of an operation.
 _DEFAULTS: Final[Mapping[str, Any]] = {
     "connection_timeout": 10,
     "read_timeout": 60,
@@ -50,7 +50,11 @@ class ClusterResource:
 
     @property
     def parts(self) -> ResourceId:
-        """The parts of the resource ID; InputError if it is not that of a cluster."""
+        """The parts of the resource ID.
+
+        Raises:
+            InputError: It is not the resource ID of a cluster.
+        """
         found = ResourceId.parse(self.resource_id, "Microsoft.Kusto/clusters")
         if found is None:
             raise InputError(
@@ -78,7 +82,7 @@ class ClusterResource:
         return KustoManagementClient(**self._client_options(self.parts.subscription))
 
     def msi(self, subscription: str = "") -> "ManagedServiceIdentityClient":
-        """Return a client for user-assigned identities, in the cluster's subscription or another; the caller closes it."""
+        """Return a client for user-assigned identities in the cluster's or another subscription. The caller closes it."""
         with require_extra("azure", "Requests to Azure Resource Manager need azure-mgmt-msi, which is not installed."):
             from azure.mgmt.msi import ManagedServiceIdentityClient
         return ManagedServiceIdentityClient(**self._client_options(subscription or self.parts.subscription))
@@ -88,11 +92,11 @@ class ClusterResource:
 
 
 def _retries() -> Any:
-    """Return the library's retry policy, without retries for which Azure asks for a long wait."""
+    """Return the library's retry policy, without retries for which Azure requests a long wait."""
     from azure.core.pipeline.policies import RetryPolicy
 
     class Retries(RetryPolicy[Any, Any]):
-        """A retry policy that waits as the library's does, but not silently for minutes."""
+        """A retry policy like the library's, except that it does not wait silently for minutes."""
 
         def is_retry(self, settings: dict[str, Any], response: Any) -> bool:
             wait = self.get_retry_after(response) or 0

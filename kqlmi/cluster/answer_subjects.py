@@ -1,11 +1,11 @@
-"""The subject of a policy command's answer: the cluster, or the database that it names."""
+"""The subject of a policy command's response: the cluster, or the database that the response names."""
 
 from typing import Final
 
 from kqlmi.cluster.protocol.table import Table
 from kqlmi.model.entities import Scope
 
-# The other documented policies, without underscores; their names in answers are not documented.
+# The other documented policies, without underscores; their names in responses are not documented.
 _OTHERS: Final = """
 autodelete caching callout capacity encoding extenttagsretention ingestionbatching ingestiontime merge mirroring
 multidatabaseadmins partitioning queryacceleration queryweakconsistency requestclassification restrictedviewaccess
@@ -14,11 +14,11 @@ retention rowlevelsecurity roworder sandbox sharding shardsgrouping streaminging
 
 
 class UnknownNameWarning(UserWarning):
-    """An answer names its subject in an unknown form."""
+    """A response names its subject in an unknown form."""
 
 
 def entity_name(answer: Table) -> str:
-    """Return the name in the first row of a policy command's answer, without its brackets and quotes."""
+    """Return the name in the first row of a policy command's response, without its brackets and quotes."""
     return _readings(_first(answer, "EntityName"))[-1]
 
 
@@ -33,7 +33,7 @@ def _readings(name: str) -> tuple[str, ...]:
 
 
 def is_about(answer: Table, scope: Scope) -> bool | None:
-    """Check whether the first row of a policy command's answer is about a scope; None if that cannot be determined.
+    """Check whether the first row of a policy command's response is about a scope; return None if that is unclear.
 
     In the documentation, EntityName is the database's name in brackets, and empty for the cluster.
     """

@@ -7,10 +7,10 @@ from kqlmi.errors import SignInError
 
 
 def login_endpoint(url: str) -> str:
-    """Return the authority of a cluster's cloud from its metadata; an endpoint without metadata is in the public cloud.
+    """Return the authority of a cluster's cloud from its metadata. An endpoint without metadata is in the public cloud.
 
     Raises:
-        SignInError: The endpoint does not report one.
+        SignInError: The metadata does not name an authority.
     """
     import requests
     from azure.kusto.data._cloud_settings import CloudSettings

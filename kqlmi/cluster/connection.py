@@ -14,7 +14,7 @@ from kqlmi.cluster.protocol.response_checks import RefusedError
 from kqlmi.cluster.protocol.table import Table
 from kqlmi.cluster.protocol.transport import passage, watch
 from kqlmi.credentials import SignIn
-from kqlmi.errors import ConnectionFailedError, InputError, ServiceError
+from kqlmi.errors import ConnectionFailedError, InputError, RequestTimeoutError, ServiceError
 from kqlmi.model.statement import Statement
 
 if TYPE_CHECKING:
@@ -26,10 +26,11 @@ _LONGEST: Final = 3600.0
 # The client waits this much longer than the server, so that the server's own "timed out" arrives.
 _GRACE: Final = timedelta(seconds=10)
 _CHECK: Final = "It may have been run. Check before you send it again."
+_LONGER: Final = "To wait longer, set %config KqlMI.timeout = 900, or timeout = 900 in the configuration file."
 
 
 class Connection(Protocol):
-    """The interface for sending text to a cluster."""
+    """The interface for sending commands and queries to a cluster."""
 
     def execute(
         self, text: str, database: str | None = None, *, timeout: float | None = None, client_request_id: str = ""
@@ -47,7 +48,7 @@ def new_client_request_id() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The URLs of a cluster, and the way to sign in; ``ingest_url`` is empty if it is not known."""
+    """The URLs of a cluster, and the way to sign in. ``ingest_url`` is empty if it is unknown."""
 
     query_url: str
     sign_in: SignIn
@@ -59,7 +60,7 @@ def refuse_plain_http(url: str, sign_in: SignIn) -> None:
     parts = urlsplit(url)
     if parts.scheme == "http" and parts.hostname not in LOOPBACK and sign_in.mode != "none":
         raise InputError(
-            f"{parts.netloc} would get a token over plain http; tokens are sent over https only.",
+            f"Cannot send a token to {parts.netloc} over plain http.",
             hint=f"Use https://{parts.netloc}.",
         )
 
@@ -67,8 +68,8 @@ def refuse_plain_http(url: str, sign_in: SignIn) -> None:
 class KustoConnection:
     """A connection over azure-kusto-data, safe to use from several threads.
 
-    ``timeout`` is in seconds and becomes the server's own deadline for each request, one hour at most; it covers all
-    attempts to send the request. ``retrying`` decides when to send one again.
+    ``timeout`` is the server's deadline for each request in seconds, one hour at most. It covers all attempts to send the
+    request. ``retrying`` determines when a request is sent again.
     """
 
     def __init__(
@@ -97,14 +98,14 @@ class KustoConnection:
     ) -> Table:
         """Execute one command or query and return its first result table, with the others in ``others``.
 
-        The text is sent byte for byte; a Statement is not parsed again. Its first token decides whether it is sent to the
-        management or to the query endpoint.
+        The text is sent byte for byte, and a Statement is not parsed again. The first token determines whether the
+        management or the query endpoint is used.
 
         Raises:
             SignInError: No token was obtained.
-            ConnectionFailedError: No answer came; RequestTimeoutError if time ran out.
-            ServiceError: The cluster answered with an error.
-            RequestInterruptedError: The request was interrupted; the cluster was asked to cancel a query.
+            ConnectionFailedError: The cluster did not respond. A RequestTimeoutError means that time ran out.
+            ServiceError: The cluster returned an error.
+            RequestInterruptedError: The request was interrupted, and if it was a query, cancelled on the cluster.
         """
         statement, request = Statement.parse(text), client_request_id or new_client_request_id()
         seconds = self._timeout if timeout is None else timeout
@@ -115,7 +116,8 @@ class KustoConnection:
             if statement.is_write and not nothing_happened(error):
                 error.hint = f"{error.hint} {_CHECK}".strip()
             elif isinstance(error, ConnectionFailedError) and error.sent:
-                error.hint = "The request changes nothing. Try again."
+                longer = f" {_LONGER}" if isinstance(error, RequestTimeoutError) else ""
+                error.hint = f"The request changes nothing. Try again.{longer}"
             raise
         except KeyboardInterrupt:
             raise interrupted(
@@ -152,7 +154,7 @@ class KustoConnection:
 
 
 def server_deadline(seconds: object) -> timedelta:
-    """Return a timeout in seconds as the server's deadline; InputError if the server does not accept it."""
+    """Return a timeout in seconds as the server's deadline, or raise InputError if the server does not accept it."""
     if not isinstance(seconds, int | float) or not 0 < seconds <= _LONGEST:
         raise InputError(
             f"{seconds!r} seconds is not a valid timeout.", hint="Use more than 0, and at most 3600 seconds."
@@ -164,7 +166,7 @@ def _client(target: Target) -> "KustoClient":
     from azure.kusto.data import KustoClient, KustoConnectionStringBuilder
 
     class Client(KustoClient):
-        """The SDK's client, without its habits of ignoring errors and further tables in an answer, and dropping error bodies."""
+        """The SDK's client, except that it keeps errors and further tables in a response, and the bodies of errors."""
 
         _client_server_delta = _GRACE
 
@@ -192,7 +194,7 @@ def connection_string(builder: "type[KustoConnectionStringBuilder]", target: Tar
     elif target.sign_in.credential is not None:
         made = builder.with_azure_token_credential(target.query_url, target.sign_in.for_cluster)
     else:
-        # A builder on its own sends no credentials; the SDK's explicit option for that accepts plain http only.
+        # A plain builder sends no credentials; the SDK's explicit option for that accepts plain http only.
         made = builder(target.query_url)
     made._set_connector_details("kqlmi", __version__, send_user=False)  # noqa: SLF001
     return made

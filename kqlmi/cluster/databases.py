@@ -1,4 +1,4 @@
-"""The databases in the answer of ``.show databases``."""
+"""The databases in the response to ``.show databases``."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -12,12 +12,12 @@ _FOLLOWING = "readonlyfollowing"
 
 
 def names(answer: Table) -> tuple[str, ...]:
-    """Return the names of the databases, in the answer's order."""
+    """Return the names of the databases, in the order of the response."""
     return tuple(map(str, answer.column("DatabaseName")))
 
 
 def following(answer: Table) -> frozenset[Scope]:
-    """Return the databases that follow a leader on another cluster; empty if the answer has no access modes."""
+    """Return the databases that follow a leader on another cluster, or nothing if the response has no access modes."""
     modes = answer.column("DatabaseAccessMode") if answer.has("DatabaseAccessMode") else ()
     listed = zip(names(answer), modes, strict=False)
     return frozenset(Scope.database(name) for name, mode in listed if str(mode).casefold() == _FOLLOWING)

@@ -22,8 +22,8 @@ class Overwritten:
     """Changes of another writer that an ``.alter`` or ``.delete`` overwrote.
 
     ``granted`` and ``revoked`` are the grants that the other writer had added and removed, ``written`` and ``dropped`` the
-    unrecognised properties. If only the other's command is known and not its effect, all four are empty and ``command``
-    contains it. ``principal`` may be empty.
+    unrecognised properties. If only the command is known and not its effect, these four are empty and ``command`` contains
+    it. ``principal`` may be empty.
     """
 
     scope: Scope
@@ -38,7 +38,7 @@ class Overwritten:
 def overwritten_by(
     connection: Connection, scope: Scope, client_request_id: str, before: Policy | None, window: float
 ) -> Overwritten | None:
-    """Return the change that the write ``client_request_id`` overwrote; None if it replaced ``before``.
+    """Return the change that the write ``client_request_id`` overwrote, or None if it replaced ``before``.
 
     ``window`` is the time in seconds from the read of ``before`` to the end of the write. The records are evidence
     when present and never proof of absence: the journal is documented as not contractual.
@@ -53,14 +53,14 @@ def overwritten_by(
 
 
 def last_writer(connection: Connection, scope: Scope, policy: Policy | None) -> str:
-    """Return who left ``policy`` in a scope, and when, according to the journal; empty if it does not show that."""
+    """Return who left ``policy`` in a scope and when, or an empty string if the journal does not show it."""
     found = state_of(as_read(policy))
     writers = [f"{one.principal} at {one.time}" for one in policy_writes(connection, scope) if one.left == found]
     return writers[-1] if writers else ""
 
 
 def policy_writes(connection: Connection, scope: Scope) -> "tuple[Write, ...]":
-    """Return the writes of a scope's policy in the journal, the oldest first; empty if it cannot be read."""
+    """Return the writes of a scope's policy in the journal, the oldest first, or nothing if it cannot be read."""
     try:
         writes = _writes(connection.execute(_WRITES, scope.name))
         return tuple(one for one in writes if database_key(one.database) == database_key(scope.name or ""))
@@ -89,7 +89,7 @@ class Write(NamedTuple):
 
     @property
     def left(self) -> State | None:
-        """The policy's state after the write; None if the journal's text is not a policy."""
+        """The policy's state after the write, or None if the journal does not contain a valid policy."""
         return _state(self.updated)
 
 
@@ -145,7 +145,7 @@ def _by_commands(listed: Table, scope: Scope, own: str, window: float) -> Overwr
     mine = frame[frame.ClientActivityId == own]
     if mine.empty:
         raise ServiceError("The list of commands does not show the write.")
-    # The list shows when a command began and ended, not when it took effect: any that overlaps may have come in between.
+    # The list shows when a command began and ended, not when it took effect: any overlapping one may have been overwritten.
     others = frame[
         (frame.ClientActivityId != own)
         & (frame.State != "Failed")
@@ -160,7 +160,7 @@ def _by_commands(listed: Table, scope: Scope, own: str, window: float) -> Overwr
 
 
 def _state(text: str) -> State | None:
-    """Return the state of a policy in the journal; None if the text is not a policy."""
+    """Return the state of a policy in the journal, or None if ``text`` is not a policy."""
     try:
         return state_of(Policy.parse(text))
     except PolicyError:

@@ -34,11 +34,11 @@ _LOGGING_URLS: Final = ("urllib3.connectionpool", "urllib3.util.retry")
 
 @dataclass(frozen=True, slots=True)
 class Ingestion:
-    """An ingestion of a blob, with what is known of it.
+    """An ingestion of a blob, and its last known state.
 
-    ``outcome`` is ``queued`` until a report is read, and ``unknown`` if none arrived in time. ``source_id`` identifies
-    the ingestion; ``operation_id``, ``error_code``, ``details`` and ``may_retry`` are as the cluster reported them. The
-    number of rows is not reported.
+    ``outcome`` is ``queued`` until a report is read, and ``unknown`` if no report arrived in time. ``source_id``
+    identifies the ingestion. The cluster reports ``operation_id``, ``error_code``, ``details`` and ``may_retry``, but not
+    the number of rows.
     """
 
     blob: Blob
@@ -70,17 +70,17 @@ class Ingestion:
 
 
 class IngestClient:
-    """A client that sends blobs to the ingestion endpoint of a target, and peeks at the status queues that it names.
+    """A client that sends blobs to the ingestion endpoint of a target, and peeks at that endpoint's status queues.
 
-    The queues are shared by everyone who ingests into the cluster, so no message is removed from them. ``sent`` is the
-    ingestion of the last blob: ``queued``, or ``unknown`` once its message may have left; otherwise None.
+    Everyone who ingests into the cluster shares the queues, so no message is removed from them. ``sent`` is the last
+    ingestion: ``queued``, or ``unknown`` if its message may have left. It is None if nothing was sent.
     """
 
     def __init__(self, target: Target) -> None:
         """Create the client; nothing is sent yet.
 
         Raises:
-            InputError: The ingestion endpoint is not known, or would get a token that is not meant for it.
+            InputError: The ingestion endpoint is unknown, or the token is meant for another endpoint.
             MissingExtraError: azure-kusto-ingest is not installed.
         """
         with require_extra("azure", "Ingestion needs azure-kusto-ingest."):
@@ -120,7 +120,7 @@ class IngestClient:
     def send(
         self, ingestion: Ingestion, *, data_format: str, mapping: str = "", ignore_first_record: bool = False
     ) -> Ingestion:
-        """Queue a blob, and return its ingestion: ``queued``, or ``unknown`` if the queue's answer was lost.
+        """Queue a blob, and return its ingestion: ``queued``, or ``unknown`` if the queue's response was lost.
 
         Raises:
             ConnectionFailedError: The endpoint or the queues cannot be reached; nothing was sent.
@@ -153,7 +153,7 @@ class IngestClient:
             if not queues.is_refused(refusal):
                 return self.sent
             self.sent = None
-        # Raised here, without its cause, because the cause's text contains the signature of the queue.
+        # Raised here, without its cause, because the cause's message contains the signature of the queue.
         status = getattr(refusal, "status_code", None)
         if status is None:
             raise _unreachable(found)
@@ -185,7 +185,7 @@ class IngestClient:
         return str(IngestionBlobInfo(descriptor, properties, authorization, *names).to_json())
 
     def report(self, ingestion: Ingestion) -> Ingestion | None:
-        """Return an ingestion with its report; None if there is no report, or the reports cannot be read now."""
+        """Return an ingestion with its report, or None if there is no report or the reports cannot be read now."""
         from azure.core.exceptions import AzureError
 
         for outcome, status in self._status.items():
@@ -201,7 +201,7 @@ class IngestClient:
         return None
 
     def _require_reachable(self, found: list[Any]) -> None:
-        """Raise an error if none of the first queues answers at all; a refusal to read a queue is an answer too."""
+        """Raise an error if none of the first queues responds. A refusal to read a queue is a response too."""
         from azure.core.exceptions import HttpResponseError, ServiceRequestError, ServiceResponseError
 
         if not found:
@@ -239,7 +239,7 @@ def _at_ingestion(target: Target) -> Target:
     """Return the ingestion endpoint as a separate target."""
     if not urlsplit(target.ingest_url).hostname:
         raise InputError(
-            "The ingestion endpoint of the cluster is not known.",
+            "The ingestion endpoint of the cluster is unknown.",
             hint="Connect with --ingest-url https://ingest-<cluster>.<region>.kusto.windows.net.",
         )
     refuse_plain_http(target.ingest_url, target.sign_in)
@@ -247,14 +247,14 @@ def _at_ingestion(target: Target) -> Target:
     local = own in LOOPBACK and there in LOOPBACK
     if target.sign_in.token is not None and not local and there not in {own, f"ingest-{own}"}:
         raise InputError(
-            f"The token was given for {own} and is not sent to {there}. Nothing was sent.",
+            f"The token is for {own}, so it was not sent to {there}.",
             hint="Sign in another way, for example with --auth azure-cli.",
         )
     return Target(target.ingest_url, target.sign_in)
 
 
 def _read(content: str) -> dict[str, Any]:
-    """Return the content of a status queue's message, which is JSON, in base64 or not; empty if it is neither."""
+    """Return the JSON content of a status queue's message, which may be base64, or an empty dict if it is invalid."""
     try:
         text = base64.b64decode(content, validate=True).decode()
     except (binascii.Error, ValueError):

@@ -1,4 +1,4 @@
-"""The recovery of a policy command's outcome from the policy itself, when its answer is missing."""
+"""The recovery of a policy command's outcome from the policy itself, if the response is missing."""
 
 import time
 from collections.abc import Callable
@@ -41,9 +41,9 @@ class Awaited(Protocol):
 class StepResult:
     """The result of one step.
 
-    ``policy`` is the scope's policy after it, if that is known. ``overwritten`` is another writer's change that the step
-    overwrote. ``unseen`` is the time in seconds for which such a write cannot be ruled out; None if the cluster's records
-    rule it out, or if the command overwrites nothing.
+    ``policy`` is the scope's policy after the step, if known. ``overwritten`` is another writer's change that the step
+    overwrote. ``unseen`` is the time in seconds for which such a write cannot be ruled out, or None if the cluster's
+    records rule it out or the command overwrites nothing.
     """
 
     step: Awaited
@@ -55,7 +55,7 @@ class StepResult:
 
 
 def shows(step: Awaited) -> bool:
-    """Check whether the policy can show that a command was run, which it can if the command changes anything."""
+    """Check whether the command changes anything, so that the policy can show that it was run."""
     return _state(step.before) != _state(step.after)
 
 
@@ -89,9 +89,9 @@ def _state(policy: Policy | None, found: Policy | None = None) -> tuple[object, 
 
 
 def after_interrupt(connection: Connection, step: Awaited, request: str) -> StepResult:
-    """Read the policy back after an interrupt, for a few seconds at most; the next interrupt ends it.
+    """Read the policy back after an interrupt, for a few seconds at most. Another interrupt ends the reading.
 
-    The old state proves nothing while the command may still arrive, that is, until the cluster lists it as ended.
+    Until the cluster lists the command as ended, it may still arrive, so the old state proves nothing.
     """
     until = time.monotonic() + _AFTER_INTERRUPT
     return read_back(connection, step, request, until, lambda: _has_ended(connection, step.scope, request))
@@ -104,9 +104,10 @@ def read_back(
     until: float | None = None,
     proves: Callable[[], bool] = lambda: False,
 ) -> StepResult:
-    """Read the policy back until the outcome is clear, or until a time; if ``proves()``, the old state means not applied.
+    """Read the policy back until the outcome is clear, or until the time ``until``.
 
-    Without a time, read once: after a timeout, the request may still be on its way, with no deadline running for it yet.
+    If ``proves()``, the old state means not applied. Without ``until``, the policy is read only once: after a timeout, the
+    request may still be on its way, and its deadline on the server has not begun.
     """
     found = StepResult(step, "unknown", client_request_id=request)
     with suppress(KeyboardInterrupt):
@@ -128,7 +129,7 @@ def _outcome(connection: Connection, asked: StepResult, policy: Policy | None, *
     landed = is_at(step, step.after, policy)
     if landed and not is_anothers(policy_writes(connection, step.scope), own, policy):
         return "applied"
-    # The new state, if the journal shows that another writer left it, proves as little as the old one.
+    # If the journal shows that another writer left the new state, it proves as little as the old one.
     return "not applied" if late and (landed or is_at(step, step.before, policy)) else "unknown"
 
 

@@ -1,4 +1,4 @@
-"""The policies of a cluster, read from its answers."""
+"""The policies of a cluster, read from its responses."""
 
 import warnings
 from collections.abc import Iterable, Mapping
@@ -24,17 +24,17 @@ from kqlmi.model.policy.policy import Policy, Snapshot
 
 @dataclass(frozen=True, slots=True)
 class Policies:
-    """Policies that were read, and the error of each scope whose policy could not be read: a refusal, or no answer."""
+    """Policies that were read, and the error of each scope whose policy could not be read."""
 
     snapshot: Snapshot
     refused: Mapping[Scope, KqlmiError]
 
     @property
     def permitted(self) -> Snapshot:
-        """Return the policies that were read, if the cluster answered for every other scope.
+        """Return the policies that were read, if the cluster at least refused the others.
 
         Raises:
-            ConnectionFailedError: It did not, so conclusions from the other policies may be wrong.
+            ConnectionFailedError: The cluster did not respond for a scope, so conclusions from the others may be wrong.
         """
         for error in self.refused.values():
             if isinstance(error, ConnectionFailedError):
@@ -43,41 +43,41 @@ class Policies:
 
 
 def holds_policy(answer: Table) -> bool:
-    """Check whether an answer has the columns of a policy command's answer."""
+    """Check whether a response has the columns of a policy command's response."""
     return answer.has("EntityName") and (answer.has("Policy") or answer.has("Policies"))
 
 
 def policy_of(answer: Table) -> Policy | None:
-    """Return the policy in the answer of a policy command; None if there is none.
+    """Return the policy in the response to a policy command, or None if there is no policy.
 
-    The documentation calls the column Policies, the grammar calls it Policy: both are read.
+    The documentation calls the column Policies, the grammar calls it Policy. Both are read.
 
     Raises:
-        AnswerError: The answer is not the one record that such a command returns, or its policy cannot be read.
+        AnswerError: The response is not the one record that such a command returns, or its policy is invalid.
     """
     if not holds_policy(answer) or len(answer) != 1:
         raise AnswerError(
-            f"The answer is not that of a policy command: it has {len(answer)} rows and the columns"
+            f"The response is not from a policy command: it has {len(answer)} rows and the columns"
             f" {', '.join(column.name for column in answer.columns)}."
         )
     value = answer.column("Policy", "Policies")[0]
     if value is not None and not isinstance(value, str):
-        raise AnswerError("The answer contains a policy that is not text.", hint="Use --raw to see it.")
+        raise AnswerError("The policy in the response is not a string.", hint="Use --raw to see it.")
     try:
         return Policy.parse(value)
     except PolicyError as error:
-        raise AnswerError(f"The policy in the answer is not valid: {error.message}", hint=error.hint) from error
+        raise AnswerError(f"The policy in the response is invalid: {error.message}", hint=error.hint) from error
 
 
 def written_policy(answer: Table, scope: Scope) -> Policy | None:
-    """Return the policy in the answer of a command that writes the policy of a scope.
+    """Return the policy in the response to a command that writes the policy of a scope.
 
     Raises:
-        AnswerError: The answer is not that of such a command, or not certainly about the scope: read the policy instead.
+        AnswerError: The response does not match such a command, or is not certainly about the scope.
     """
     policy = policy_of(answer)
     if not is_about(answer, scope):
-        raise AnswerError(f"The answer does not seem to be about the policy of the {scope}.")
+        raise AnswerError(f"The response does not seem to be about the policy of the {scope}.")
     return policy
 
 
@@ -85,7 +85,7 @@ def read_policy(connection: Connection, scope: Scope) -> Policy | None:
     """Read the policy of one scope.
 
     Raises:
-        AnswerError: The answer is not about the policy of the scope, or its policy is not valid.
+        AnswerError: The response is not about the policy of the scope, or the policy is invalid.
     """
     try:
         answer = connection.execute(commands.show(scope), scope.name)
@@ -94,18 +94,18 @@ def read_policy(connection: Connection, scope: Scope) -> Policy | None:
     try:
         policy = policy_of(answer)
     except AnswerError as error:
-        raise AnswerError(f"The policy of the {scope} could not be read. {error.message}", hint=error.hint) from error
+        raise AnswerError(f"Cannot read the policy of the {scope}. {error.message}", hint=error.hint) from error
     about, name = is_about(answer, scope), entity_name(answer)
     called = _called(connection, name) if about is None and name else frozenset({scope})
     if about is False or (called and scope not in called):
         raise AnswerError(
-            f"The policy of the {scope} could not be read. The answer is about"
+            f"Cannot read the policy of the {scope}. The response is about"
             f" {f'the database {printable(name)}' if name else 'another policy'}.",
             hint="Check for a proxy or a cache in between.",
         )
     if not called:
         warnings.warn(
-            f"The answer about the {scope} names it {name!r}, which kqlmi does not recognise.",
+            f"The response about the {scope} names it {name!r}, which kqlmi does not recognise.",
             UnknownNameWarning,
             stacklevel=2,
         )
@@ -113,7 +113,7 @@ def read_policy(connection: Connection, scope: Scope) -> Policy | None:
 
 
 def _called(connection: Connection, name: str) -> frozenset[Scope]:
-    """Return the database with a name, once by its name and once by its pretty name; empty if there is none."""
+    """Return the database with a name, once by its name and once by its pretty name, or nothing if it does not exist."""
     listed = connection.execute(".show databases")
     names = listed.column("DatabaseName")
     pretty = listed.column("PrettyName") if listed.has("PrettyName") else [None] * len(names)
@@ -124,10 +124,10 @@ def _called(connection: Connection, name: str) -> frozenset[Scope]:
 
 
 def no_such_policy(error: ServiceError) -> NoSuchPolicyError | None:
-    """Return the error for a cluster without this policy, if it refused a well-formed policy command for its syntax.
+    """Return the error for a cluster without this policy, or None if the refusal has another cause.
 
-    The answer of such a cluster is not published: that it reports the unknown command as a syntax error is inferred, so
-    its own message is kept. Return None for any other refusal.
+    The response of such a cluster is not published. It is inferred that the cluster reports a well-formed policy command
+    as a syntax error, so its own message is kept.
     """
     if error.code != "BadRequest_SyntaxError":
         return None
@@ -143,10 +143,10 @@ def no_such_policy(error: ServiceError) -> NoSuchPolicyError | None:
 
 
 def read_policies(connection: Connection, scopes: Iterable[Scope], progress: Progress = unseen) -> Policies:
-    """Read several policies at a time; return those that could be read, and the errors of the others.
+    """Read several policies at a time. Return those that could be read, and the errors of the others.
 
     Raises:
-        ConnectionFailedError: The cluster does not answer for any scope; of many, for any of the first few.
+        ConnectionFailedError: The cluster does not respond for any scope, or for any of the first few of many.
         NoSuchPolicyError: The cluster does not seem to support the policy.
     """
     wanted = list(dict.fromkeys(scopes))

@@ -26,7 +26,7 @@ def opened(queue: Any, proxies: Mapping[str, Any] | None) -> Iterator["QueueClie
 
 
 def post(queue: Any, message: str, proxies: Mapping[str, Any] | None) -> Exception | None:
-    """Send a message to a queue, and return the error, if any, whose text may contain the signature of the queue."""
+    """Send a message to a queue, and return the error, if any. Its message may contain the signature of the queue."""
     try:
         with opened(queue, proxies) as client:
             client.send_message(message)
@@ -36,14 +36,14 @@ def post(queue: Any, message: str, proxies: Mapping[str, Any] | None) -> Excepti
 
 
 def is_refused(cause: BaseException) -> bool:
-    """Check whether an error proves that a queue did not take a message: it never left, or the storage refused it."""
+    """Check whether an error proves that a queue did not accept a message: it never left, or the storage refused it."""
     import requests
     from azure.core.exceptions import HttpResponseError, ServiceRequestError
     from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
     if isinstance(cause, HttpResponseError):
-        # A proxy or gateway may answer too, whether or not it passed the message on, but without the storage's error code.
+        # A proxy or gateway may respond too, whether or not it passed the message on, but without a storage error code.
         return is_refusal(cause.status_code, own=bool(getattr(cause, "error_code", "")))
-    # The class alone proves nothing: it is also raised if TLS breaks while the answer is read.
+    # The class alone proves nothing: it is also raised if TLS breaks while the response is read.
     inner = cause.inner_exception if isinstance(cause, ServiceRequestError) else None
     return isinstance(inner, NewConnectionError | ConnectTimeoutError | requests.ConnectTimeout)

@@ -71,7 +71,7 @@ def test_unassigning_the_system_identity_needs_the_cluster_name_and_leaves_an_or
         session.impact(plan)
     )
     for confirm in ("", "here"):
-        with pytest.raises(InputError, match="the name of the cluster must confirm it"):
+        with pytest.raises(InputError, match="must be confirmed with the name of the cluster"):
             session.apply(plan, confirm=confirm)
     assert system_of(cluster) == first
     done = session.apply(plan, confirm=cluster.name)
@@ -163,7 +163,7 @@ def test_a_lost_answer_is_resolved_by_reading_back_and_nothing_is_sent_twice(
     with proxy:
         session.apply(session.unassign("loader"), tell=reported.append)
         assert proxy.writes == ["PATCH"]
-    assert reported == ["The answer was lost. Reading the current state…"]
+    assert reported == ["The response was lost. Reading the current state…"]
     assert names(cluster) == ["system", "exporter"]
 
 

@@ -147,9 +147,9 @@ def test_a_refusal_that_repeats_the_token_is_shown_without_it(cluster: LocalClus
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
-        (Answer(200, b""), "the answer is not its own"),
-        (Answer(200, [1]), "the answer is not its own"),
-        (Answer(200, {"identity": 5}), "the answer is not its own"),
+        (Answer(200, b""), "the response is not from Azure"),
+        (Answer(200, [1]), "the response is not from Azure"),
+        (Answer(200, {"identity": 5}), "the response is not from Azure"),
         (Answer(503, b"<html>", {"Retry-After": "3600"}), "status 503"),
         (
             Answer(429, {"error": {"code": "TooManyRequests", "message": "Later."}}, {"Retry-After": "3600"}),

@@ -93,7 +93,7 @@ OF_ANOTHER = [
 
 @pytest.mark.parametrize("answer", OF_NOTHING + OF_ANOTHER)
 def test_an_invalid_answer_or_one_about_another_scope_is_not_believed(answer: Table) -> None:
-    with pytest.raises(AnswerError, match="database Sales could not be read"):
+    with pytest.raises(AnswerError, match="Cannot read the policy of the database Sales"):
         read_policy(Answering(answer), SALES)
     with pytest.raises(AnswerError):
         written_policy(answer, SALES)
@@ -101,7 +101,7 @@ def test_an_invalid_answer_or_one_about_another_scope_is_not_believed(answer: Ta
 
 @pytest.mark.parametrize("answer", [five("[Sales]", "Database"), five("Sales", ""), five("", "Database")])
 def test_an_answer_about_a_database_is_not_one_about_the_cluster(answer: Table) -> None:
-    with pytest.raises(AnswerError, match="policy of the cluster could not be read"):
+    with pytest.raises(AnswerError, match="Cannot read the policy of the cluster"):
         read_policy(Answering(answer), CLUSTER)
 
 

@@ -189,7 +189,7 @@ def test_a_silent_server_is_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
         target = Target(f"http://127.0.0.1:{server.getsockname()[1]}", sign_in("none"))
         with (
             closing(KustoConnection(target)) as connection,
-            pytest.raises(RequestTimeoutError, match="did not answer in time"),
+            pytest.raises(RequestTimeoutError, match="did not respond within"),
         ):
             connection.execute(".show databases", timeout=1)
 
@@ -217,7 +217,7 @@ def test_a_closed_connection_raises_an_error_that_says_so(service: Service) -> N
 
 
 def test_a_token_never_goes_over_plain_http() -> None:
-    with pytest.raises(InputError, match="https only"):
+    with pytest.raises(InputError, match="over plain http"):
         KustoConnection(Target("http://example.invalid", sign_in(token=TOKEN)))
 
 

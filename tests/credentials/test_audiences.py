@@ -113,7 +113,7 @@ def test_a_token_is_sent_only_to_the_cluster_that_it_was_passed_for(ingest_url: 
     if goes:
         IngestClient(target)
     else:
-        with pytest.raises(InputError, match="is not sent to"):
+        with pytest.raises(InputError, match="was not sent to"):
             IngestClient(target)
 
 

@@ -143,7 +143,7 @@ def an_error_in_the_last_frame_of_an_answer(scene: Scene) -> None:
         scene.call(session.run, f"print h'{scene.secrets.password()}'")
 
 
-@row("is not Kusto's, or is incomplete")
+@row("is not from Kusto, or is incomplete")
 def an_incomplete_answer_that_repeats_the_token(scene: Scene) -> None:
     with (
         echo(200, lambda request: {"headers": dict(request.headers)}) as url,

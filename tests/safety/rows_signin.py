@@ -210,7 +210,7 @@ def a_token_next_to_an_option_without_effect(scene: Scene) -> None:
     scene.is_refused("token", "--tenant contoso.com")
 
 
-@row("are sent over https only")
+@row("over plain http")
 def a_token_for_a_cluster_without_https(scene: Scene) -> None:
     scene.call(kqlmi.connect, "http://mycluster.westeurope.kusto.windows.net", token=scene.secrets.token())
 

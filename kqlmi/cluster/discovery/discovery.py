@@ -30,7 +30,7 @@ _NO_ARM: Final = Source(
 
 
 def discover(connection: Connection, progress: Progress = unseen) -> Discovery:
-    """Return the uses of identities that the caller may see; a source that cannot be read is named, and the rest is read.
+    """Return the uses of identities that are visible to the caller. A source that cannot be read is listed as such.
 
     Raises:
         KqlmiError: The databases cannot be listed.
@@ -71,7 +71,7 @@ def _externals(answers: Mapping[str, Table | KqlmiError]) -> dict[Scope, dict[st
 
 
 def _read(row: SourceCommand, answer: Table | KqlmiError, place: Place) -> tuple[Source, list[Found]]:
-    """Return the outcome of reading a source, and what it shows."""
+    """Return the outcome of reading a source, and the needs and gaps that it shows."""
     items: list[Found] = []
     if isinstance(answer, Table):
         try:
@@ -86,7 +86,10 @@ def _read(row: SourceCommand, answer: Table | KqlmiError, place: Place) -> tuple
 
 
 def _with(discovery: Discovery, shown: list[Found], repeated: list[Found]) -> Discovery:
-    """Combine what was found; a repeated need counts only if nothing else shows it."""
+    """Return the discovery with all needs found.
+
+    A need from ``repeated`` (sources that restate others) is added only if ``shown`` does not contain it already.
+    """
     own = {scope: scope for scope in discovery.databases}
     first, more = (
         [replace(one, scope=own[one.scope]) for one in found if isinstance(one, Need) and one.scope in own]

@@ -1,4 +1,4 @@
-"""The commands that show where identities are used: one row each, with the function that reads its answer."""
+"""The commands that show where identities are used: one row each, with the function that reads the response."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -33,10 +33,10 @@ _INVALID: Final = "BadRequest_InvalidManagedIdentity"
 
 @dataclass(frozen=True, slots=True)
 class SourceCommand:
-    """A command that shows uses; ``read`` yields them from its answer.
+    """A command that shows uses. ``read`` yields them from the response.
 
-    ``command`` is sent, with the database's name instead of ``{}``, once for each database unless ``everywhere``. A
-    ``repeats`` row shows what other rows show better, and counts only for what they do not show.
+    ``command`` is sent with the database's name instead of ``{}``, once for each database unless ``everywhere``. A
+    ``repeats`` row restates other rows, and adds only what they do not show.
     """
 
     name: str
@@ -52,7 +52,7 @@ class SourceCommand:
 
 
 def externals(answer: Table, place: Place) -> dict[str, External]:
-    """Return the external tables of an answer by name."""
+    """Return the external tables in a response by name."""
     found = {}
     for row in answer.records("TableName", "TableType", "ConnectionStrings"):
         strings = uses.strings(row["ConnectionStrings"])
@@ -114,7 +114,7 @@ def _exports(answer: Table, place: Place) -> Iterator[Found]:
 
 
 def _identity(properties: Any) -> str:
-    """Return the identity in ExportProperties; the spelling of its key is not documented."""
+    """Return the identity in ExportProperties. The spelling of its key is not documented."""
     for item in uses.objects(properties):
         for key, value in item.items():
             if key.casefold().replace("_", "") == "managedidentity" and value:

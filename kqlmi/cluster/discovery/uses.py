@@ -1,4 +1,4 @@
-"""The needs in a cluster's texts: definitions, policies, and requests that ran."""
+"""The needs in a cluster's definitions and policies, and in requests that ran."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -30,7 +30,7 @@ class External:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The source of an answer, with what was read before it.
+    """The source of a response, with what was read before it.
 
     ``externals`` are the external tables of each database by name; ``has_script`` is whether the database's script was
     read as well.
@@ -51,12 +51,12 @@ class Place:
         return replace(self, database=database)
 
     def external(self, table: str) -> External:
-        """Return an external table; one that was not read is empty."""
+        """Return an external table, which is empty if it was not read."""
         return self.externals.get(Scope.database(self.database), {}).get(table, External())
 
 
 def uses(text: str, place: Place, what: str, state: State = "standing") -> Iterator[Need]:
-    """Yield the needs of a text, which ``what`` describes, in the database of a place."""
+    """Yield the needs of a statement, which ``what`` describes, in the database of a place."""
     yield from _needs(Statement.parse(text).references, text, place, what, state)
 
 
@@ -67,7 +67,7 @@ def _needs(listed: Iterable[Reference], text: str, place: Place, what: str, stat
         says = f"{what} ({found.workflow.title})"
         if found.identity is None:
             masked = _MASK in text[found.start : found.end]
-            says += ", with a masked identity" if masked else ", with an identity that the text does not show"
+            says += ", with a masked identity" if masked else ", with an identity that is not shown"
         evidence = place.evidence(says, state, inferred=found.workflow.sure != "documented")
         yield Need(found.identity, found.workflow.usage, Scope.database(found.database or place.database), (evidence,))
 
@@ -75,8 +75,8 @@ def _needs(listed: Iterable[Reference], text: str, place: Place, what: str, stat
 def external_table(name: str, kind: str, strings: list[str], place: Place) -> Iterator[Need]:
     """Yield the needs of an external table.
 
-    A connection string without an authentication method proves nothing, and neither does a missing one: it is not
-    documented whether the suffix with the identity is kept.
+    A connection string that is missing or has no authentication method proves nothing: it is not documented whether the
+    suffix with the identity is kept.
     """
     for string in strings:
         found = named_by(external_table_uses(kind.casefold(), [Text((Mapped.whole(string),))]))
@@ -106,20 +106,20 @@ def policy(text: str, flow: str, place: Place, what: str) -> Iterator[Need]:
 
 
 def continuous_export(identity: str, query: str, place: Place, what: str, state: State) -> Iterator[Need]:
-    """Yield the needs of a continuous export: that of its identity, if it names one, and those of its query."""
+    """Yield the needs of a continuous export: of its identity, if it names one, and of its query."""
     named = [Use("continuous_export", Text((Mapped.whole(identity),)), plain)] if identity else []
     yield from _needs(named_by(named), identity, place, what, state)
     yield from uses(query, place, what, state)
 
 
 def objects(value: Any) -> list[dict[str, Any]]:
-    """Return the objects in JSON, as text or parsed; empty if it is null or invalid."""
+    """Return the objects in JSON, which may be parsed already. Null and invalid JSON contain none."""
     found = jsontext.read(value)
     return [item for item in (found if isinstance(found, list) else [found]) if isinstance(item, dict)]
 
 
 def strings(value: Any) -> list[str]:
-    """Return the strings in a JSON array, as text or parsed; a text that is not JSON is the only string."""
+    """Return the strings in a JSON array, which may be parsed already. Input that is not JSON is a single string."""
     found = jsontext.read(value, broken=value)
     return [item for item in (found if isinstance(found, list) else [found]) if isinstance(item, str)]
 

@@ -20,23 +20,23 @@ _PAUSES: Final = (0.0, 0.1, 0.4, 1.0)
 def interrupted(
     statement: Statement, client_request_id: str, execute: Callable[[str], Table], *, sent: bool
 ) -> RequestInterruptedError:
-    """Return the error for an interrupted request; a query that was sent is first cancelled through ``execute``.
+    """Return the error for an interrupted request, after cancelling a query that was sent through ``execute``.
 
-    A second interrupt ends the wait for that at once.
+    A second interrupt ends the wait for the cancellation at once.
     """
     hint, ended = "", False
     if not sent:
         what = "Interrupted before anything was sent."
     elif statement.is_write:
-        what = "Interrupted. It is not known whether the command was run."
+        what = "Interrupted. kqlmi could not determine whether the command was run."
         hint = f"Check before you send it again: {_show('commands-and-queries', client_request_id)}"
     elif statement.kind == "command":
-        # The documented way to cancel works for queries only, and a command that only reads needs no cancelling.
+        # The documented way to cancel supports queries only, and a command that only reads need not be cancelled.
         what = "Interrupted. The command only reads, and changed nothing."
     elif ended := _end(client_request_id, execute):
         what = "Interrupted. The query no longer runs on the cluster."
     else:
-        what = "Interrupted. It is not known whether the query still runs on the cluster."
+        what = "Interrupted. kqlmi could not determine whether the query still runs on the cluster."
         hint = f"Check with: {_show('running queries', client_request_id)}"
     return RequestInterruptedError(what, hint=hint, client_request_id=client_request_id, sent=sent, ended=ended)
 
@@ -46,15 +46,15 @@ def _show(what: str, client_request_id: str) -> str:
 
 
 def _end(client_request_id: str, execute: Callable[[str], Table]) -> bool:
-    """Ask the cluster to cancel a query, and return whether it reports that the query no longer runs; False if unknown.
+    """Cancel a query, and return whether the cluster reports that it no longer runs.
 
-    This is done in a thread, so that the user waits for a few seconds at most, whatever the state of the network.
+    A thread sends the requests, so that the user waits for a few seconds at most, whatever the state of the network.
     """
     cancel = f".cancel query {literal(client_request_id)} with (reason = 'interrupted in kqlmi')"
     ended, over = threading.Event(), threading.Event()
 
     def ask() -> None:
-        with suppress(KqlmiError):  # then it is not known
+        with suppress(KqlmiError):  # ended stays False: unknown
             for pause in _PAUSES:
                 time.sleep(pause)
                 # It may have ended on its own, or because its connection was closed.

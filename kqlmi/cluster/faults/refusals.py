@@ -1,4 +1,4 @@
-"""The translation of the SDK's errors into those of kqlmi, and what an error proves about its request."""
+"""The translation of the SDK's errors into kqlmi's errors, and what an error proves about its request."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -32,7 +32,7 @@ from kqlmi.model.statement import Statement
 
 _ERROR_LENGTH: Final = 2000
 _KINDS: Final = {
-    401: (UnauthorizedError, "Sign in again, or ask which tenant the cluster belongs to."),
+    401: (UnauthorizedError, "Sign in again. If the cluster belongs to another tenant, use --tenant."),
     403: (
         ForbiddenError,
         "The caller lacks a Kusto role for this; one granted just now can take minutes to take effect.",
@@ -47,7 +47,7 @@ _OF_GATEWAYS: Final = {
     413: "A proxy or gateway in between does not accept a request of this size.",
     451: "A proxy or firewall in between blocks this host.",
 }
-_GATEWAY: Final = "The answer is not Kusto's, but that of a proxy, gateway or firewall in between."
+_GATEWAY: Final = "The response is not from Kusto, but from a proxy, gateway or firewall in between."
 
 
 def nothing_happened(error: BaseException) -> bool:
@@ -63,9 +63,9 @@ def nothing_happened(error: BaseException) -> bool:
 def translated(
     url: str, sign_in: SignIn, passage: Passage, client_request_id: str = "", statement: Statement | None = None
 ) -> Iterator[None]:
-    """Translate the SDK's errors about a request to ``url`` into those of kqlmi, which contain no secret.
+    """Translate the SDK's errors about a request to ``url`` into kqlmi's errors, which contain no secret.
 
-    ``statement`` is what is sent: its hidden literals, and the tokens of the sign-in, are redacted in every error of kqlmi.
+    The hidden literals of ``statement``, which is sent, and the tokens of the sign-in are redacted in every kqlmi error.
     """
     try:
         with _as_kqlmis(urlsplit(url).netloc, sign_in.mode, client_request_id, passage):
@@ -75,7 +75,7 @@ def translated(
         raise
 
 
-# The SDK raises these for a body that is not a Kusto answer.
+# The SDK raises these for a response body that is not valid Kusto.
 _OF_THE_SDK: Final = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
@@ -88,7 +88,7 @@ def _as_kqlmis(host: str, mode: str, client_request_id: str, passage: Passage) -
     try:
         yield
     except sdk.KustoAuthenticationError as error:
-        # The cause repeats an authority's answer in full; a kqlmi credential's own error reports what was tried.
+        # The cause repeats an authority's response in full; the error of kqlmi's credential reports what was tried.
         own, name = error.exception, type(error.exception).__name__
         failed = SignInError(f"Signing in with {mode} failed: {name}.", hint="Connect again.")
         raise (own if isinstance(own, KqlmiError) else failed) from None
@@ -96,13 +96,13 @@ def _as_kqlmis(host: str, mode: str, client_request_id: str, passage: Passage) -
         raise NotConnectedError("The connection is closed.", hint="Connect again.") from error
     except sdk.KustoClientInvalidConnectionStringException as error:
         hint = "Check that this is the URL of an Azure Data Explorer cluster."
-        raise InputError(f"{host} is not a trusted Kusto address, and gets no token.", hint=hint) from error
+        raise InputError(f"{host} is not a trusted Kusto address, so no token was sent to it.", hint=hint) from error
     except (*network, sdk.KustoError, LateError, PartialAnswerError, RefusedError, *_OF_THE_SDK) as error:
         found: ConnectionFailedError | ServiceError
         cause = error.__cause__ or error
         is_network, is_timeout = isinstance(error, network), isinstance(cause, requests.Timeout)
         if passage.late or (is_network and is_timeout and passage.left):
-            found = RequestTimeoutError(f"{host} did not answer in time.")
+            found = RequestTimeoutError(f"{host} did not respond within {passage.seconds:g} seconds.")
         else:
             found = _network_error(error, host, passage) if is_network else _service_error(error, host)
         found.client_request_id, found.sent = client_request_id, passage.left
@@ -111,7 +111,7 @@ def _as_kqlmis(host: str, mode: str, client_request_id: str, passage: Passage) -
 
 def _network_error(error: Exception, host: str, passage: Passage) -> ConnectionFailedError:
     if passage.left:
-        return ConnectionFailedError(f"The connection to {host} broke before the answer came.")
+        return ConnectionFailedError(f"The connection to {host} broke before a response arrived.")
     found = unreached(error, host)
     why = f", {found.why}" if found.why else ""
     return ConnectionFailedError(
@@ -133,7 +133,7 @@ def _service_error(error: Exception, host: str) -> ServiceError:
     if response is None or status is None or HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         lacks = f": {error}" if isinstance(error, PartialAnswerError) and str(error) else ""
         return AnswerError(
-            f"The answer from {host} is not Kusto's, or is incomplete{lacks}.",
+            f"The response from {host} is not from Kusto, or is incomplete{lacks}.",
             hint="Check that this is the URL of a cluster, and that there is no proxy in between.",
         )
     fields = body(response)
@@ -149,7 +149,7 @@ def _service_error(error: Exception, host: str) -> ServiceError:
 
 
 def _kustos_error(error: Mapping[str, Any], status: int) -> ServiceError:
-    text = str(error.get("@message") or error.get("message") or f"The cluster answered with status {status}.")
+    text = str(error.get("@message") or error.get("message") or f"The cluster returned status {status}.")
     kind, hint = _KINDS.get(status, (ServiceError, ""))
     inner = error.get("innererror")
     details = inner.get("@details") if isinstance(inner, dict) else None
@@ -165,15 +165,15 @@ def _kustos_error(error: Mapping[str, Any], status: int) -> ServiceError:
 
 
 def _gateways_error(error: Mapping[str, Any], status: int, host: str) -> ServiceError:
-    """Return the error for an answer that Kusto did not write, whichever host it came from."""
+    """Return the error for a response that Kusto did not write, whichever host it came from."""
     text = str(error.get("@message") or "")[:_ERROR_LENGTH]
     kind, hint = _KINDS[status] if status in _SHARED else (ServiceError, _OF_GATEWAYS.get(status, _GATEWAY))
-    what = f"{host} answered with status {status}, and without a Kusto error{f': {text}' if text else '.'}"
+    what = f"{host} returned status {status} without a Kusto error{f': {text}' if text else '.'}"
     return kind(what, hint=hint, status=status)
 
 
 def _retry_after(response: Any) -> float | None:
-    """Return the number of seconds that a response asks to wait, which it writes as a number or as a date."""
+    """Return the seconds to wait according to a response, in which they are a number or a date."""
     text = str(getattr(response, "headers", {}).get("Retry-After", "")).strip()
     if text.isdecimal():
         return float(text)

@@ -37,9 +37,9 @@ _NOTICEABLE: Final = 2.0
 class Patience:
     """The limits of retries; times are in seconds.
 
-    Waits start at ``first`` and double each time, or are as long as the cluster asks for; no wait is longer than
+    Waits start at ``first`` and double each time, or are as long as the cluster requests. No wait is longer than
     ``longest``, and all attempts fit into the request's own timeout. If a role was granted less than ``fresh`` ago, a
-    refused request is sent again up to ``role_attempts`` times, after ``role_wait`` each.
+    refused request is sent again up to ``role_attempts`` times, after waiting ``role_wait`` each time.
     """
 
     attempts: int = 4
@@ -52,10 +52,10 @@ class Patience:
 
 
 class Retrying:
-    """The retries of one session's requests, made if they are safe and may help; the SDK itself makes none.
+    """The retries of one session's requests, made if they are safe and may help. The SDK itself does not retry.
 
     ``tell`` is called with a sentence before a noticeable wait, in the main thread only, where cells run. The time at which
-    the session granted a role is kept: until the role has taken effect, a cluster answers 401 or 403.
+    the session granted a role is stored, because a cluster returns 401 or 403 until the role takes effect.
     """
 
     def __init__(self, patience: Patience | None = None, tell: Callable[[str], None] = lambda _: None) -> None:
@@ -63,10 +63,10 @@ class Retrying:
         self._granted: float | None = None
 
     def send(self, statement: Statement, send: Callable[[float], Result], seconds: float) -> Result:
-        """Send a command or query with ``send``, which gets the time left, and send it again if that is safe and may help.
+        """Send a command or query with ``send``, which gets the time left, and retry if that is safe and may help.
 
         A read is sent again after any transient error, a write only if it was proven not applied. A policy command that
-        writes is sent once: its sender first checks whether the policy has changed, and calls ``repeat``.
+        writes is sent only once here: its sender first checks whether the policy has changed, and then calls ``repeat``.
         """
         if statement.policy_writes:
             return send(seconds)
@@ -76,7 +76,7 @@ class Retrying:
         return answer
 
     def repeat(self, send: Callable[[float], Result], seconds: float) -> Result:
-        """Send a write with ``send``, and send it again if it was proven not applied and may succeed."""
+        """Send a write with ``send``, and retry if it was proven not applied and may succeed."""
         return self._run(send, seconds, self._not_applied)
 
     def _run(self, send: Callable[[float], Result], seconds: float, again: Callable[[BaseException], bool]) -> Result:
@@ -129,7 +129,7 @@ class Retrying:
             return state.attempt_number >= self.patience.attempts or state.upcoming_sleep > self.patience.longest
         if state.attempt_number <= self.patience.role_attempts:
             return False
-        # The granted role is not the one that is missing: the next refusal is not retried.
+        # Another role than the granted one is missing, so the next refusal is not retried.
         self._granted = None
         return True
 
@@ -139,11 +139,11 @@ class Retrying:
             return
         if self._awaits_role(error):
             self.tell(
-                f"Refused, but a role was granted a moment ago, and can take minutes to take effect. Trying again in"
+                f"Refused, but a role that was granted a moment ago can take minutes to take effect. Trying again in"
                 f" {seconds:g} s ({state.attempt_number} of {self.patience.role_attempts})…"
             )
         elif seconds >= _NOTICEABLE:
-            why = "The cluster is busy" if isinstance(error, ServiceError) else "The cluster was not reached"
+            why = "The cluster is busy" if isinstance(error, ServiceError) else "Could not reach the cluster"
             self.tell(f"{why}. Trying again in {seconds:.0f} s…")
 
 

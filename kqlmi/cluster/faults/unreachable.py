@@ -22,7 +22,7 @@ Cause = TypeVar("Cause", bound=BaseException)
 
 @dataclass(frozen=True, slots=True)
 class Unreached:
-    """The reason why a host was not reached, empty if unknown; a ``lasting`` one affects every request."""
+    """The reason why a host was not reached, or an empty string. A ``lasting`` reason affects every request."""
 
     why: str = ""
     hint: str = _NETWORK
@@ -54,7 +54,7 @@ def unreached(error: BaseException, host: str) -> Unreached:
 _OTHERS: Final[Mapping[type[BaseException], Unreached]] = {
     socket.gaierror: Unreached("because its name cannot be resolved", lasting=True),
     ConnectionRefusedError: Unreached("because it refuses connections"),
-    TimeoutError: Unreached("because it does not answer"),
+    TimeoutError: Unreached("because it does not respond"),
 }
 
 
@@ -75,7 +75,7 @@ def _of_proxy(causes: tuple[BaseException, ...]) -> Unreached:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and all its causes, some of which the HTTP library keeps in fields and arguments."""
+    """Yield an error and all its causes, including those that the HTTP library stores in fields and arguments."""
     left, seen = [error], set[int]()
     while left:
         one = left.pop(0)
@@ -88,7 +88,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _shown(host: str) -> str:
-    """Return the subject and issuer of the certificate that a host presents; empty if it cannot be read."""
+    """Return the subject and issuer of the certificate that a host presents, or an empty string."""
     import http.client
 
     from cryptography import x509

@@ -1,4 +1,4 @@
-"""The answers that are not results: errors, and incomplete answers."""
+"""The responses that are not results: errors, and incomplete responses."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -21,11 +21,11 @@ _MESSAGES: Final = (
 
 
 class PartialAnswerError(Exception):
-    """An answer that is incomplete, or not in the requested form; the error's text states what is missing, if known."""
+    """A response that is incomplete or not in the requested form. The message states what is missing, if known."""
 
 
 class RefusedError(Exception):
-    """An answer that the SDK treats as an error; ``http_response`` is the whole answer, of which the SDK keeps only a part."""
+    """A response that the SDK treats as an error. ``http_response`` is the whole response, which the SDK truncates."""
 
     def __init__(self, response: Any) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class RefusedError(Exception):
 
 
 class LateError(Exception):
-    """An error in a frame of a successful answer; ``error`` is as the service writes it."""
+    """An error in a frame of a successful response. ``error`` is the service's own JSON."""
 
     def __init__(self, error: Mapping[str, Any]) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class LateError(Exception):
 
 
 def body(response: Any) -> dict[str, Any]:
-    """Return the error in a response's body; for a body in another form, only its message, if it has a readable one."""
+    """Return the error in the body of a response. A body in another form has only its message, if that is readable."""
     try:
         content = response.json()
     except (AttributeError, RecursionError, ValueError):
@@ -53,7 +53,7 @@ def body(response: Any) -> dict[str, Any]:
 
 
 def _message(content: Any, depth: int = 4) -> str:
-    """Return the message of an error in JSON of any shape that gateways use; empty if none is found."""
+    """Return the message of an error in JSON of any shape that gateways use, or an empty string."""
     if isinstance(content, str):
         return " ".join(content.split())
     if isinstance(content, dict) and depth:

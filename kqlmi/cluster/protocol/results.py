@@ -1,4 +1,4 @@
-"""The result tables of an answer, which are read only if it is complete and contains no error."""
+"""The reader of the result tables in a response, which must be complete and contain no error."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -26,7 +26,7 @@ _ENDINGS: Final = {
 
 
 class _Part(NamedTuple):
-    """A table of an answer, with the kind and name that it has there."""
+    """A table of a response, with its kind and name in the response."""
 
     kind: str
     name: str
@@ -45,11 +45,11 @@ class _Part(NamedTuple):
 
 
 def read(answer: Any, *, version: int) -> Table:
-    """Return the first result table of an answer of the v1 or v2 protocol, with the others in ``others``.
+    """Return the first result table of a v1 or v2 response, with the others in ``others``.
 
     Raises:
-        LateError: The answer contains an error.
-        PartialAnswerError: The answer is incomplete, or not of the protocol.
+        LateError: The response contains an error.
+        PartialAnswerError: The response is incomplete, or does not follow the protocol.
     """
     parts, whole = _parts_of_v2(answer) if version > 1 else _parts_of_v1(answer)
     errors = [*_errors(answer, parts), *_statuses(parts)]
@@ -74,7 +74,7 @@ def _visualizations(parts: Sequence[_Part]) -> Iterator[str]:
 
 
 def _parts_of_v2(answer: Any) -> tuple[list[_Part], bool]:
-    """Return the tables of a v2 answer, and whether it is complete and no table comes in fragments."""
+    """Return the tables of a v2 response, and whether it is complete and has no table in fragments."""
     kinds = [frame.get("FrameType") for frame in answer]
     tables = [frame for frame in answer if frame["FrameType"] == "DataTable"]
     parts = [_Part(str(table["TableKind"]), str(table["TableName"]), table) for table in tables]
@@ -82,7 +82,7 @@ def _parts_of_v2(answer: Any) -> tuple[list[_Part], bool]:
 
 
 def _parts_of_v1(answer: Any) -> tuple[list[_Part], bool]:
-    """Return the tables of a v1 answer, and whether they are those that its table of contents lists."""
+    """Return the tables of a v1 response, and whether they match its table of contents."""
     parts = [_Part("QueryResult", str(table.get("TableName", "")), table) for table in answer.get("Tables") or ()]
     if len(parts) < 2 or not _CONTENTS.issubset(parts[-1].names):  # noqa: PLR2004 - a table, and the contents
         return [*parts[:1], *(part._replace(kind=_kind(part)) for part in parts[1:])], True
@@ -96,7 +96,7 @@ def _parts_of_v1(answer: Any) -> tuple[list[_Part], bool]:
 
 
 def _kind(part: _Part) -> str:
-    """Return the kind of a table after the first, if the answer has no table of contents."""
+    """Return the kind of a table after the first, if the response has no table of contents."""
     if _STATUS.issubset(part.names):
         return "QueryStatus"
     rows = part.content["Rows"]
@@ -105,7 +105,7 @@ def _kind(part: _Part) -> str:
 
 
 def _errors(answer: Any, parts: Sequence[_Part]) -> Iterator[Mapping[str, Any]]:
-    """Yield the errors beside the tables, in a table, or instead of a row."""
+    """Yield the errors next to the tables, in a table, or instead of a row."""
     frames = answer if isinstance(answer, list) else [answer, *(part.content for part in parts)]
     for frame in frames:
         found = list(_stated(frame))
@@ -136,7 +136,7 @@ def _statuses(parts: Sequence[_Part]) -> Iterator[Mapping[str, Any]]:
 
 
 def _words(status: Any) -> str:
-    """Return the message of a status, which may be in JSON; empty if there is none."""
+    """Return the message of a status, which may be in JSON, or an empty string."""
     if isinstance(status, str) and status.lstrip()[:1] == "{":
         status = jsontext.read(status, broken=status)
     if isinstance(status, dict):

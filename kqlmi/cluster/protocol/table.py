@@ -39,11 +39,11 @@ _LAST_NS_TICKS: Final = (2**63 - 1) // 100
 
 
 class ColumnTypeWarning(UserWarning):
-    """A column contains a value that its usual dtype cannot hold, and has another dtype."""
+    """A column has another dtype than usual, which can hold all of its values."""
 
 
 class SeveralTablesWarning(UserWarning):
-    """An answer has several tables, of which the first was returned."""
+    """A response has several tables, of which the first was returned."""
 
 
 class _CannotHoldError(Exception):
@@ -66,9 +66,9 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table as received: ``rows`` contain JSON values, in the order of ``columns``.
+    """A table as received. ``rows`` contain JSON values, in the order of ``columns``.
 
-    ``others`` are the tables that follow it, if it is the first of several in an answer. ``visualization`` is the kind of
+    ``others`` are the following tables, if this is the first of several in a response. ``visualization`` is the kind of
     chart that the query requests by ``render``, which only clients draw.
     """
 
@@ -80,7 +80,7 @@ class Table:
 
     @property
     def tables(self) -> tuple["Table", ...]:
-        """Every table of the answer, this one first."""
+        """Every table of the response, this one first."""
         return (self, *self.others)
 
     def __len__(self) -> int:
@@ -91,17 +91,17 @@ class Table:
         return any(column.name == name for column in self.columns)
 
     def column(self, *names: str) -> list[Any]:
-        """Return the values of the first column that has one of ``names``; KqlmiError if there is none."""
+        """Return the values of the first column that has one of ``names``, or raise KqlmiError if there is none."""
         places = [place for name in names for place, column in enumerate(self.columns) if column.name == name]
         if places:
             return [row[places[0]] for row in self.rows]
         raise KqlmiError(
-            f"The answer has no column {names[0]!r}.",
-            hint=f"It has: {', '.join(column.name for column in self.columns)}.",
+            f"The response has no column {names[0]!r}.",
+            hint=f"Its columns: {', '.join(column.name for column in self.columns)}.",
         )
 
     def records(self, *names: str) -> Iterator[dict[str, Any]]:
-        """Return the rows as dictionaries, with the columns ``names``, each of which must exist, or with all columns."""
+        """Return the rows as dictionaries, with the columns ``names``, which must exist, or with all columns."""
         names = names or tuple(column.name for column in self.columns)
         return (dict(zip(names, row, strict=True)) for row in zip(*map(self.column, names), strict=True))
 
@@ -112,8 +112,8 @@ class Table:
         datetime ``datetime64[ns, UTC]``, timespan ``timedelta64[ns]``, guid and string ``str``, dynamic Python objects.
 
         Warns:
-            ColumnTypeWarning: A dtype could not hold a value of its column, and was replaced by the next one that can:
-                microseconds, then text, for times; Python objects for everything else.
+            ColumnTypeWarning: A dtype could not hold a value of its column, and was replaced: for times with microseconds
+                or else strings, for everything else with Python objects.
         """
         import pandas as pd
 
@@ -161,7 +161,7 @@ def _text(values: Sequence[Any]) -> "pd.Series[Any]":
     import pandas as pd
 
     if not all(value is None or isinstance(value, str) for value in values):
-        raise _CannotHoldError("has values that are not text")
+        raise _CannotHoldError("has values that are not strings")
     try:
         return pd.Series(values, dtype="str" if int(pd.__version__.split(".")[0]) >= 3 else object)  # noqa: PLR2004
     except UnicodeError as error:
@@ -183,7 +183,7 @@ def _integers(bits: int, values: Sequence[Any]) -> "pd.Series[Any]":
     limit = 2 ** (bits - 1)
     if not all(value is None or (type(value) is int and -limit <= value < limit) for value in values):
         raise _CannotHoldError(f"has values that a {bits}-bit integer cannot hold")
-    # Through numpy's integers: a conversion through floats would round large values beside nulls.
+    # Through numpy's integers: a conversion through floats would round large values in a column with nulls.
     data = np.array([value or 0 for value in values], dtype=f"int{bits}")
     return pd.Series(pd.arrays.IntegerArray(data, np.array([value is None for value in values], dtype=bool)))
 
@@ -208,7 +208,7 @@ def _plain_reals(values: Sequence[Any]) -> "pd.Series[Any]":
     import pandas as pd
 
     if None in values:
-        raise _CannotHoldError("has NaN beside null")
+        raise _CannotHoldError("has both NaN and null")
     return pd.Series(_numbers(values), dtype="float64")
 
 
@@ -266,7 +266,7 @@ def _dynamics(values: Sequence[Any]) -> "pd.Series[Any]":
 
 
 def _parsed(value: Any) -> Any:
-    # The service writes an array or a bag as JSON or as its text; a scalar that is text stays unchanged.
+    # The service writes an array or a bag as JSON or as a string of JSON; other strings are scalars.
     if isinstance(value, str) and value[:1] in {"[", "{"}:
         try:
             return json.loads(value)

@@ -15,28 +15,28 @@ _ID = "x-ms-client-request-id"
 
 
 class Passage:
-    """A request in transit; ``left`` is whether it may have left, ``late`` whether its time ran out before it ended."""
+    """A request in transit. ``left`` is True if it may have left, ``late`` if its time ran out before it ended."""
 
     def __init__(self, seconds: float, leave: Callable[[], Any]) -> None:
-        """Prepare for a request with a time limit in seconds; ``leave`` is called before it leaves."""
+        """Prepare for a request with a time limit in seconds. ``leave`` is called before the request leaves."""
         self.left = self.late = False
-        self._seconds, self._leave, self._lock = seconds, leave, threading.Lock()
+        self.seconds, self._leave, self._lock = seconds, leave, threading.Lock()
         self._carries, self._over = False, False
         self._connection: Any = None
         self._socket: Any = None
         self._timer: threading.Timer | None = None
 
     def begin(self, *, carries: bool) -> None:
-        """Start the timer; ``carries`` distinguishes the request itself from the SDK's own requests before it."""
+        """Start the timer. ``carries`` distinguishes the request itself from the SDK's own requests before it."""
         self.end()
         self._carries, self._over = carries, False
-        self._timer = threading.Timer(self._seconds, self._break_off)
+        self._timer = threading.Timer(self.seconds, self._break_off)
         self._timer.daemon = True
         self._timer.start()
 
     def take(self, connection: Any, *, sends: bool) -> None:
-        """Note the connection in use, and if it ``sends``, that the request leaves."""
-        # A connection drops its socket early if the answer ends only with the connection.
+        """Store the connection in use and, if it ``sends``, that the request leaves."""
+        # A connection drops its socket early if the response ends only with the connection.
         self._connection, self._socket = connection, connection.sock
         if sends and self._carries and not self.left:
             self.left = True
@@ -58,7 +58,7 @@ class Passage:
             found = self._socket or getattr(self._connection, "sock", None)
             found = getattr(found, "socket", found)  # within TLS to a proxy
             if isinstance(found, socket.socket):
-                # The plain socket's method: that of TLS drops its state, which another thread is reading with.
+                # The method of the plain socket, because the TLS method drops state that another thread is reading with.
                 with suppress(OSError):
                     socket.socket.shutdown(found, socket.SHUT_RDWR)
 

@@ -115,7 +115,7 @@ def test_a_401_that_requests_a_bearer_token_is_from_the_service(service: Service
 def test_a_json_error_of_any_shape_shows_its_message(service: Service, connection: KustoConnection, body: Any) -> None:
     service.answer(403, body)
     error = raised(connection, ".show databases")
-    assert error.message.endswith("answered with status 403, and without a Kusto error: No entry.")
+    assert error.message.endswith("returned status 403 without a Kusto error: No entry.")
     assert "role" not in error.hint
 
 

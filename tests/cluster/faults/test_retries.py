@@ -255,7 +255,7 @@ def test_a_refusal_after_a_role_was_granted_is_retried_and_explained(
     connection.execute(GRANT)
     assert connection.execute(READ).rows == (["a"],)
     assert waits.seconds == [Patience().role_wait] * 2
-    assert "role was granted a moment ago" in waits.reported[0]
+    assert "role that was granted a moment ago" in waits.reported[0]
 
 
 def test_a_refusal_that_a_fresh_role_does_not_end_is_retried_once(
