@@ -1,4 +1,4 @@
-"""The application of a policy plan, or of a user's own text that writes policies."""
+"""The application of policy plans, and of users' own statements that write policies."""
 
 from kqlmi.apply.execution import apply_plan
 from kqlmi.apply.results import Applied

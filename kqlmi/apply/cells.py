@@ -1,4 +1,4 @@
-"""Texts with policy commands that write: sent unchanged, recorded, and read back if the answer does not prove the outcome."""
+"""Users' own statements that write policies: sent unchanged, recorded, and read back if the outcome is unclear."""
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 _UNDO: Final = {"applied": "To revert that: %kqlmi undo", "partly applied": "To revert that: %kqlmi undo"}
 _INTERRUPTED: Final = {
     "applied": "Interrupted, but the command was run.",
-    "partly applied": "Interrupted. The script was run in part.",
+    "partly applied": "Interrupted. Only part of the script was run.",
     "not applied": NOT_RUN,
-    "unknown": "Interrupted. It is not known whether the command was run.",
+    "unknown": "Interrupted. kqlmi could not determine whether the command was run.",
 }
 _FAILED: Final = {
     "applied": "The policy was changed nevertheless.",
@@ -42,14 +42,14 @@ _FAILED: Final = {
 
 
 def run(recorder: Recorder, statement: Statement, database: str, *, timeout: float) -> Table:
-    """Send a statement that writes policies, record the policies before and after it, and return its answer.
+    """Send a statement that writes policies, record the policies before and after it, and return the response.
 
-    If the service runs a script in part, each scope has the outcome that its own policy shows.
+    If the service runs only part of a script, the outcome of each scope is read from its policy.
 
     Raises:
-        AnswerError: The answer does not match the command, and the policy does not show that it was run.
-        KqlmiError: The statement was refused or failed; the hint reports if policies were changed nevertheless.
-        RequestInterruptedError: The request was interrupted; ``outcome`` is that of the statement.
+        AnswerError: The response does not match the command, and the policy does not show that it was run.
+        KqlmiError: The statement was refused or failed. The hint reports whether policies were changed nevertheless.
+        RequestInterruptedError: The request was interrupted. Its ``outcome`` is the outcome of the statement.
     """
     retrying = recorder.retrying
     sender = Sender(
@@ -60,7 +60,7 @@ def run(recorder: Recorder, statement: Statement, database: str, *, timeout: flo
     try:
         steps = _around(recorder, statement, context, sender.request)
     except ForbiddenError:
-        # A caller who may not read a policy may not write it: the refusal of the command itself reports that best.
+        # A caller who cannot read a policy cannot write it either: the refusal of the command itself reports that best.
         return sender.send_unrecorded()
     sent = _Sent(recorder.log("cell", steps), statement.policy_command, sender)
 
@@ -83,16 +83,16 @@ def run(recorder: Recorder, statement: Statement, database: str, *, timeout: flo
 
 @dataclass(slots=True)
 class _Sent:
-    """A text that is being sent, with its history log; ``command`` is None for a script."""
+    """A statement that is being sent, with its history log. ``command`` is None for a script."""
 
     log: Log
     command: PolicyCommand | None
     sender: Sender
 
     def failed(self, error: KqlmiError) -> None:
-        """Close the entry of a text that ended with an error, and add what the policies show to the error's hint."""
+        """Close the entry of a failed statement, and add the outcome that the policies show to the error's hint."""
         unclear = self.sender.is_open
-        # An interrupt ends the reading; the error still reports how the text ended.
+        # An interrupt ends the reading; the error still reports how the statement ended.
         found = self.log.entry.with_all("unknown")
         with suppress(KeyboardInterrupt):
             found = self._after(error)
@@ -105,18 +105,18 @@ class _Sent:
             error.hint = f"{error.hint} {_check(found)}".strip()
 
     def answered(self, answer: Table) -> None:
-        """Close the entry of a text that was answered; AnswerError if neither the answer nor the policy shows the change."""
+        """Close the entry. Raise AnswerError if neither the response nor the policy shows the change."""
         found = open_entries.closed(self._by(answer))
         self.log.save(found)
         if self.command and found.outcome != "applied":
             raise AnswerError(
-                "The answer does not match the command.",
+                "The response does not match the command.",
                 hint=_FAILED.get(found.outcome) or _check(found),
                 client_request_id=self.sender.request,
             )
 
     def interrupted(self, error: KeyboardInterrupt) -> RequestInterruptedError:
-        """Read back the outcome of an interrupted text, close its entry, and return the error for the interrupt."""
+        """Read back the outcome of an interrupted statement, close its entry, and return the error for the interrupt."""
         found = open_entries.closed(self._settled(error))
         with suppress(KeyboardInterrupt):
             self.log.save(found)
@@ -129,7 +129,7 @@ class _Sent:
         )
 
     def _after(self, error: KqlmiError) -> Entry:
-        """Return the entry with the outcome of a text that ended with an error."""
+        """Return the entry with the outcome of a failed statement."""
         unclear = self.sender.is_open
         if unclear and self.command:
             return self._settled(error)
@@ -149,11 +149,11 @@ class _Sent:
         return self._settled(None)
 
     def _settled(self, error: BaseException | None) -> Entry:
-        """Return the entry with the outcomes that the policies show; if they show none, an answer counts as applied."""
+        """Return the entry with the outcomes that the policies show. If they show none, a response counts as applied."""
         return with_results(self.log.entry, [self.sender.settled(step, error) for step in self.log.entry.steps])
 
     def _read_back(self, stayed: Outcome, *, refused: bool) -> Entry:
-        """Return the entry with the current policies; ``stayed`` is the outcome of those that did not change."""
+        """Return the entry with the current policies. Steps whose policy did not change have the outcome ``stayed``."""
         entry = self.log.entry.with_all("unknown")
         for place, step in enumerate(entry.steps):
             with suppress(KqlmiError):
@@ -169,15 +169,15 @@ class _Sent:
 
 
 def _around(recorder: Recorder, statement: Statement, context: Scope | None, request: str) -> list[StepRecord]:
-    """Return a step for each scope that the commands write, with its current policy and the one that they should leave."""
+    """Return a step for each scope that the commands write, with its current policy and the expected policy."""
     before: dict[Scope, Policy | None] = {}
     after: dict[Scope, Policy | None] = {}
     for command in statement.policy_writes:
         scope = command.scope or context
-        assert scope  # noqa: S101 - there is a context wherever a command names no scope
+        assert scope  # noqa: S101 - a command that names no scope has a context
         if scope not in before:
             before[scope] = after[scope] = read_policy(recorder.connection, scope)
-        with suppress(PolicyError):  # the service will refuse it in its own words
+        with suppress(PolicyError):  # the service will refuse the command
             after[scope] = commands.expected(command, after[scope])
     return [
         StepRecord(scope, statement.masked, before[scope], after[scope], client_request_id=request) for scope in before

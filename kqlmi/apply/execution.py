@@ -1,4 +1,4 @@
-"""The application of a policy plan: drift is checked, each step is sent and verified, and open outcomes are read back."""
+"""The application of a policy plan: check for drift, send and verify each step, and read back unclear outcomes."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -35,16 +35,16 @@ def apply_plan(
 ) -> Applied:
     """Apply exactly ``plan``.
 
-    ``deadline`` is the server's deadline, in seconds, for all attempts to send a command; if the connection breaks, the
-    policy is read again until it has passed. ``progress`` is called without results once all policies are as the plan
-    expects, before the first command is sent, and then after each step; an exception from it stops the plan. The policy
-    is checked again before ``retrying`` sends a command again. A plan without steps gets no history entry.
+    ``deadline`` is the number of seconds that the server may spend on all attempts to send one command. If the connection
+    breaks, the policy is read again until the deadline passes. ``progress`` is called with an empty tuple after all
+    policies were checked, and then after each step. An exception from it stops the plan. Before ``retrying`` sends a
+    command again, the policy is checked again. A plan without steps gets no history entry.
 
     Raises:
-        InputError: The server does not accept such a deadline; nothing was sent.
+        InputError: The server does not accept the deadline; nothing was sent.
         HistoryError: The entry cannot be written; nothing was sent.
-        ApplyError: A policy is not what the plan was made from (nothing was sent), a step was refused or failed, or
-            its answer is not what the plan expected. The error's ``outcome`` and ``steps`` report what was applied.
+        ApplyError: A policy changed after planning (nothing was sent), a step was refused or failed, or the response is
+            not what the plan expected. The error's ``outcome`` and ``steps`` report what was applied.
     """
     server_deadline(deadline)
     retrying = retrying or Retrying()
@@ -69,7 +69,7 @@ def apply_plan(
         if log and log.begun:
             error.entry = log.entry.id
             with suppress(KeyboardInterrupt):  # the error reports how the plan ended
-                # An interrupt may have come before the last step was recorded.
+                # An interrupt may have prevented the record of the last step.
                 log.close(with_results(log.entry, error.steps), error.outcome)
         raise
     except BaseException:
@@ -97,7 +97,7 @@ def _close(log: Log, done: tuple[StepResult, ...]) -> None:
 def _run(
     plan: PolicyPlan, senders: Sequence[Sender], note: Callable[[tuple[StepResult, ...]], None]
 ) -> tuple[StepResult, ...]:
-    """Send the steps of a plan in order, and return their results; ``note`` is called before the first and after each."""
+    """Send the steps of a plan in order, and return their results. Call ``note`` before the first and after each step."""
     done: tuple[StepResult, ...] = ()
     running: Step | None = None
     try:
@@ -130,7 +130,7 @@ def _refuse_drift(connection: Connection, step: Step, done: tuple[StepResult, ..
         current = marked_as(read_policy(connection, step.scope), step.before)
     except KqlmiError as error:
         raise ApplyError(
-            f"The policy of the {step.scope} could not be read before its change: {error.message}",
+            f"Cannot read the policy of the {step.scope} before changing it: {error.message}",
             outcome="partly applied" if done else "not applied",
             steps=done,
             hint=error.hint,
@@ -142,21 +142,21 @@ def _refuse_drift(connection: Connection, step: Step, done: tuple[StepResult, ..
             f"The policy of the {step.scope} was changed{by} since this plan was made: {difference(step.before, current)}.",
             outcome="partly applied" if done else "not applied",
             steps=done,
-            hint=f"{'Nothing was changed' if begun else 'Nothing was sent'}. Make the plan again."
+            hint=f"{'Nothing was changed' if begun else 'Nothing was sent'}. Plan the change again."
             if not done
-            else "Read the policy again, and make the plan again.",
+            else "Plan the rest of the change again.",
         )
 
 
 def _expected(step: Step, done: tuple[StepResult, ...]) -> Policy | None:
-    """Return the policy that a step must find: that in the answer of the plan's last step there, if it has the same grants."""
+    """Return the policy that a step must find: the response of the plan's last step in its scope, if the grants are equal."""
     answers = (one.policy for one in reversed(done) if one.step.scope == step.scope)
     own = marked_as(next(answers, None), step.before)
     return own if own and own.grants == as_found(grants_of(step.before), own) else step.before
 
 
 def _refuse_surprise(step: Step, done: tuple[StepResult, ...]) -> None:
-    """Raise ApplyError if an answer lacks what the step wanted; after a merge it may have more, granted by another writer."""
+    """Raise ApplyError if a response lacks what the step wanted. After a merge it may contain other writers' grants."""
     policy = done[-1].policy
     found, wanted = grants_of(policy), as_found(grants_of(step.after), policy)
     granted = as_found(frozenset((change.identity, change.usage) for change in step.changes), policy)
@@ -166,13 +166,13 @@ def _refuse_surprise(step: Step, done: tuple[StepResult, ...]) -> None:
             f" {difference(step.after, policy)}.",
             outcome="partly applied",
             steps=done,
-            hint="Another writer may have changed it at the same time. Check before you continue:"
+            hint="Another writer may have changed the policy at the same time. Check before you continue:"
             f" {commands.show(step.scope)}",
         )
 
 
 def _send(sender: Sender, step: Step, done: tuple[StepResult, ...]) -> tuple[StepResult, BaseException | None]:
-    """Send the command of a step; return the result, and any error unless the step was applied, but every interrupt."""
+    """Send the command of a step. Return the result, and an interrupt or the error of a step that was not applied."""
 
     def refuse_drift() -> None:
         if step.verb != "alter-merge":
@@ -193,7 +193,7 @@ def _send(sender: Sender, step: Step, done: tuple[StepResult, ...]) -> tuple[Ste
 def _with_evidence(
     connection: Connection, result: StepResult, before: Policy | None, problem: BaseException | None, window: float
 ) -> tuple[StepResult, BaseException | None]:
-    """Look for a write that the step overwrote: one that came after the drift check leaves no trace in the policy."""
+    """Look for a write that the step overwrote. A write after the drift check leaves no trace in the policy."""
     try:
         found = overwritten_by(connection, result.step.scope, result.client_request_id, as_read(before), window)
     except KqlmiError:
@@ -211,7 +211,7 @@ def _failure(problem: BaseException, done: tuple[StepResult, ...], plan: PolicyP
     command = f"command for the {last.step.scope}" if last else ""
     before, rest = f" Before it, {_counted(landed, plan)} applied." if landed else "", len(plan.steps) - len(done)
     if last and last.outcome == "unknown":
-        sentence, outcome = f"It is not known whether the {command} was applied", "unknown"
+        sentence, outcome = f"kqlmi could not determine whether the {command} was applied", "unknown"
         hint = f"Check before you continue: {commands.show(last.step.scope)}"
     elif is_interrupt and landed == len(plan.steps):
         sentence, outcome, before = "The whole plan was applied", "applied", ""

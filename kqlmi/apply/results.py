@@ -8,6 +8,7 @@ from kqlmi.cluster.outcome_recovery import StepResult
 from kqlmi.errors import Ended
 from kqlmi.model.entities import Scope
 from kqlmi.model.plan.plan import Plan
+from kqlmi.model.plan.policy_plan import PolicyPlan
 from kqlmi.model.policy.diff import signed
 from kqlmi.model.policy.policy import Policy
 from kqlmi.report import Block, Code, Described, Line, Report
@@ -17,7 +18,7 @@ from kqlmi.report import Block, Code, Described, Line, Report
 class Applied(Described):
     """A plan that was applied and verified.
 
-    ``steps`` are the results of a policy plan's steps, and ``entry`` is the ID of the history entry: both are empty for a
+    ``steps`` are the results of a policy plan's steps, and ``entry`` is the ID of the history entry. Both are empty for a
     change in Azure.
     """
 
@@ -28,7 +29,7 @@ class Applied(Described):
 
     @property
     def repair(self) -> Mapping[Scope, Policy]:
-        """The policies that restore what the plan overwrote of other writers; plan them to see the change."""
+        """The policies that restore the overwritten changes of other writers. Plan them to see the change."""
         wanted: dict[Scope, Policy] = {}
         for result in self.steps:
             if result.overwritten and _effect(result.overwritten):
@@ -43,8 +44,11 @@ class Applied(Described):
     def report(self) -> Report:
         """Return what was applied, and the other writers' changes that were overwritten."""
         back = f" %kqlmi undo does not revert it. To revert it: {self.plan.back}" if self.plan.back else ""
+        summary = self.plan.summary
+        if isinstance(self.plan, PolicyPlan):
+            summary = summary.replace(" to grant", " granted").replace(" to revoke", " revoked")
         blocks = tuple(block for result in self.steps for block in _meanwhile(result))
-        return Report(f"Applied and verified on {self.plan.cluster}", f"{self.plan.summary}.{back}", blocks)
+        return Report(f"Applied and verified on {self.plan.cluster}", f"{summary}.{back}", blocks)
 
 
 def _meanwhile(result: StepResult) -> Iterator[Block]:
@@ -54,8 +58,9 @@ def _meanwhile(result: StepResult) -> Iterator[Block]:
         yield from [] if effect else [Code(found.command)]
     elif result.unseen is not None:
         yield Line(
-            f"Another write to the policy of the {result.step.scope} in the {result.unseen * 1000:.0f} ms before"
-            " this change could not be ruled out: neither the journal nor the list of commands shows this change."
+            f"kqlmi cannot rule out another write to the policy of the {result.step.scope} in the"
+            f" {result.unseen * 1000:.0f} ms before this change: neither the journal nor the list of commands shows this"
+            " change."
         )
 
 

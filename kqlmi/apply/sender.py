@@ -1,4 +1,4 @@
-"""The sender of a text with writing policy commands: it retries only if nothing happened, and reads back unclear outcomes."""
+"""The sender of statements that write policies: it retries only if nothing happened, and reads back unclear outcomes."""
 
 import math
 import time
@@ -20,7 +20,10 @@ NOT_RUN = "Interrupted. The command was not run."
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt to send a text, ``started`` on the monotonic clock; ``proven_unsent`` if it certainly changed nothing."""
+    """One attempt to send a statement.
+
+    ``started`` is a time of the monotonic clock. ``proven_unsent`` is True if the attempt certainly changed nothing.
+    """
 
     started: float
     proven_unsent: bool = False
@@ -28,10 +31,10 @@ class Attempt:
 
 @dataclass(slots=True)
 class Sender:
-    """The sender of one text, which afterwards reads back the outcome.
+    """The sender of one statement, which afterwards reads back the outcome.
 
-    ``seconds`` is the server's deadline for all attempts together. A policy is read back until it has passed, for
-    ``longest`` seconds at most. ``tell`` is called with a sentence when that takes a while. ``attempt`` is the last one.
+    ``seconds`` is the server's deadline for all attempts together. A policy is read back until the deadline passes, for
+    ``longest`` seconds at most. ``tell`` is called with a sentence before a long wait. ``attempt`` is the last attempt.
     """
 
     connection: Connection
@@ -46,15 +49,15 @@ class Sender:
 
     @property
     def is_open(self) -> bool:
-        """Check whether the text may have been run, or may still be."""
+        """Check whether the statement may have been run, or may still run."""
         return self.attempt is not None and not self.attempt.proven_unsent
 
     def send(self, before_again: Callable[[], None] = lambda: None) -> Table:
-        """Send the text, and retry if it was proven to change nothing; ``before_again`` is called before each further attempt.
+        """Send the statement, and retry if it provably changed nothing. Call ``before_again`` before each further attempt.
 
         Raises:
-            KqlmiError: The text was refused or failed; ``is_open`` is whether it may have been run nevertheless.
-            KeyboardInterrupt: The request was interrupted; likewise.
+            KqlmiError: The statement was refused or failed. If ``is_open``, it may have been run nevertheless.
+            KeyboardInterrupt: The request was interrupted. If ``is_open``, the statement may have been run.
         """
 
         def send(left: float) -> Table:
@@ -70,7 +73,7 @@ class Sender:
         return self.retrying.repeat(send, self.seconds)
 
     def send_unrecorded(self) -> Table:
-        """Send the text without reading its policies."""
+        """Send the statement without reading its policies."""
         try:
             return self.send()
         except RequestInterruptedError:
@@ -78,11 +81,11 @@ class Sender:
         except KeyboardInterrupt:
             if self.is_open:
                 raise
-            # The interrupt came during a wait, after an attempt that changed nothing.
+            # The interrupt arrived during a wait, after an attempt that changed nothing.
             raise RequestInterruptedError(NOT_RUN, client_request_id=self.request, sent=False) from None
 
     def settled(self, step: Awaited, error: BaseException | None) -> StepResult:
-        """Return the result of a step whose text ended with an error, or with an answer that does not show the outcome."""
+        """Return the result of a step that failed, or whose response does not show the outcome."""
         if not self.attempt or self.attempt.proven_unsent:
             return StepResult(step, "not applied", step.before, self.request)
         if error and not outcome_recovery.shows(step):
@@ -95,8 +98,8 @@ class Sender:
             return outcome_recovery.read_back(self.connection, step, self.request)
         why = f": {reason(error)}" if error else "."
         self.tell(
-            f"It is not known whether the policy of the {step.scope} was changed{why} Reading it again for up to"
-            f" {min(self.seconds, self.longest):g} s…"
+            f"kqlmi could not determine whether the policy of the {step.scope} was changed{why} Reading it again for up"
+            f" to {min(self.seconds, self.longest):g} s…"
         )
         # The command may still be run until its deadline: before that, the old state proves nothing.
         deadline = self.attempt.started + self.seconds

@@ -45,7 +45,7 @@ def test_a_tick_is_previewed_executed_verified_and_undone(lab: Lab, cluster: Loc
     assert usages(cluster, exporter) == ""
     lab.screenshot(f"{lab.front}-preview")
     press(panel, "Execute")
-    expect(status).to_contain_text("Applied and verified on rehearsal: 1 to grant")
+    expect(status).to_contain_text("Applied and verified on rehearsal: 1 granted")
     assert usages(cluster, exporter) == "AutomatedFlows"
     lab.screenshot(f"{lab.front}-applied")
 
@@ -55,7 +55,7 @@ def test_a_tick_is_previewed_executed_verified_and_undone(lab: Lab, cluster: Loc
     lab.screenshot(f"{lab.front}-confirm")
     assert usages(cluster, exporter) == "AutomatedFlows"
     press(panel, "Yes, execute 1 revoke")
-    expect(status).to_contain_text("0 to grant, 1 to revoke")
+    expect(status).to_contain_text("0 granted, 1 revoked")
     assert usages(cluster, exporter) == ""
     expect(box(panel, EXPORT)).not_to_be_checked()
 
@@ -130,7 +130,7 @@ def test_the_keyboard_alone_leads_from_the_first_tick_to_the_undo(lab: Lab, clus
     expect(panel.get_by_text("This plan contains 1 revoke. Execute it?")).to_be_focused()
     tab_to("^Yes, execute 1 revoke$")
     keys.press("Enter")
-    expect(panel.get_by_role("status")).to_contain_text("0 to grant, 1 to revoke")
+    expect(panel.get_by_role("status")).to_contain_text("0 granted, 1 revoked")
     assert usages(cluster, exporter) == ""
 
 

@@ -98,9 +98,9 @@ def test_the_system_identity_has_the_name_of_the_cluster(
         azure.run(f"%kqlmi plan {line.split()[2]} --format json")
     session = azure.shell.magics_manager.registry["KqlMagics"].sessions.get()
     [plan] = [found for key, found in session.plans.items() if key.startswith(line.split()[2])]
-    with pytest.raises(InputError, match="the name of the cluster must confirm it"):
+    with pytest.raises(InputError, match="must be confirmed with the name of the cluster"):
         session.apply(plan)
-    with pytest.raises(InputError, match="the name of the cluster must confirm it"):
+    with pytest.raises(InputError, match="must be confirmed with the name of the cluster"):
         azure.run(f"{line} --confirm here")
     azure.run(f"{line} --confirm {cluster.name}")
     assert names(cluster) == ["loader", "exporter"]

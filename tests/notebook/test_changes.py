@@ -54,7 +54,7 @@ def test_a_grant_is_shown_applied_and_undone(shown: Shown, connected: Notebook) 
     assert ".alter-merge database ['Sales'] policy managed_identity" in text
     assert usages(connected, "Sales") == before
     command = shown.plan("grant mi-adx-export AutomatedFlows --database Sales")
-    assert "Applied and verified on test: 1 to grant" in shown(command)
+    assert "Applied and verified on test: 1 granted" in shown(command)
     assert "AutomatedFlows" in usages(connected, "Sales")["mi-adx-export"]
     undo = shown.plan("undo")
     assert undo.endswith("--revoke")

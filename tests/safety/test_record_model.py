@@ -286,10 +286,10 @@ class Oracle:
             elif expected.undoes:
                 undone.add(expected.undoes)
             elif passed:
-                return "is not known yet"
+                return "could not determine whether entry"
             elif self.changed_since(expected) or not self.is_as_before(expected):
                 return key
-        return "is not known yet" if passed else "nothing to undo"
+        return "could not determine whether entry" if passed else "nothing to undo"
 
     def changed_since(self, expected: Expected) -> bool:
         return any(grants(self.model[name]) != grants(state) for name, state in expected.after.items())

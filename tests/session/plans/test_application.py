@@ -45,7 +45,8 @@ def test_each_kind_is_applied_and_verified(session: Session, kind: str) -> None:
     done = session.apply(plan)
     assert isinstance(done, Applied)
     assert (done.plan, done.outcome) == (plan, "applied")
-    assert str(done).startswith(f"Applied and verified on {session.name}: {plan.summary}.")
+    summary = plan.summary if kind == "assignment" else "1 granted, 0 revoked, 0 unchanged"
+    assert str(done).startswith(f"Applied and verified on {session.name}: {summary}.")
     assert bool(done.entry) == (kind == "policy")
 
 
