@@ -1,4 +1,4 @@
-"""A Jupyter extension for deciding which managed identity may do what on an Azure Data Explorer cluster."""
+"""A Jupyter extension that controls what each managed identity of an Azure Data Explorer cluster may be used for."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

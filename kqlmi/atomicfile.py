@@ -1,4 +1,4 @@
-"""Files that are replaced as a whole: after a crash, a full disk or an error, a file has its old content or the new."""
+"""Files that are replaced atomically: after a crash, a full disk or an error, a file has its old content or the new."""
 
 import errno
 import os
@@ -14,10 +14,10 @@ _PRIVATE: Final = 0o600
 
 
 def write(path: Path, data: bytes, *, private: bool = False) -> None:
-    """Write a file; when this returns, its content and its name survive a crash.
+    """Write a file. Once this returns, its content and its name survive a crash.
 
-    An existing file keeps its mode and its group, and a link its target. A ``private`` file is readable only by its owner
-    from the start. A pipe or a device is written to directly.
+    An existing file keeps its mode and its group, and a link keeps its target. A ``private`` file is readable only by its
+    owner from the start. A pipe or a device is written to directly.
 
     Raises:
         OSError: Nothing was written, and no temporary file is left.
@@ -62,7 +62,7 @@ def _found(path: Path) -> os.stat_result | None:
 
 
 def _take_mode(descriptor: int, found: os.stat_result) -> None:
-    """Set the group and mode of a draft to those of the file that it replaces; any other group gets no access."""
+    """Set the group and mode of a draft to those of the file that it replaces. Any other group gets no access."""
     if not hasattr(os, "fchown"):  # Windows
         return
     mode = stat.S_IMODE(found.st_mode)

@@ -46,7 +46,7 @@ def _connected(
 
     --auth is how to sign in: one of {modes}. The token is read from KQLMI_TOKEN. --tenant is the ID or a domain of the
     tenant to sign in to. --sign-in-identity is the identity for --auth managed-identity: system, client_id=GUID,
-    object_id=GUID or resource_id=…. --audience allows the cluster to request a token for this audience, besides Kusto's.
+    object_id=GUID or resource_id=…. --audience is an audience other than Kusto that the cluster may request a token for.
     --resource-id is the cluster's resource ID in Azure; orphans and data connections are read only if it is given.
     --no-history does not record changes, so undo cannot revert them.
     """
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     sessions = Sessions()
     try:
-        # Without arguments the help is shown, and the status 1 tells a script that nothing was done.
+        # Without arguments the help is shown, and the status 1 shows a script that nothing was done.
         return int(SHELL.run(words, Context(SHELL, sessions, note=_note, show=_show)) or not words)
     except ApplyError as error:
         _note(f"kqlmi: {error}")
@@ -176,17 +176,17 @@ def _audit(
 
 
 def _confirm(plan: Plan, *, yes: bool, revoke: bool) -> None:
-    """Ask whether to apply a plan, unless ``--yes`` is given; a plan that revokes also needs ``--revoke``."""
+    """Ask whether to apply a plan, unless ``--yes`` is given. A plan that revokes also needs ``--revoke``."""
     if yes and plan.revokes and not revoke:
         raise InputError(
-            "The plan removes access, and nothing was sent.", hint="To apply it anyway, use --yes --revoke."
+            "The plan removes access, so --yes is not enough. Nothing was sent.", hint="Use --yes --revoke."
         )
     if yes:
         return
     if not sys.stdin.isatty():
         needed = "--yes --revoke" if plan.revokes else "--yes"
         raise InputError(
-            "There is no terminal to ask for confirmation, and nothing was sent.",
+            "Cannot ask for confirmation in a non-interactive shell. Nothing was sent.",
             hint=f"Use {needed} to apply the plan.",
         )
     question = "The plan removes access. Apply it?" if plan.revokes else "Apply the plan?"

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Final, TypeVar
 
 WIDTH: Final = 8
-# The number of jobs started ahead of the one that is awaited: a slow one holds up the others only after that.
+# The number of jobs started ahead of the awaited job: a slow job blocks the others only after that.
 _AHEAD: Final = 4 * WIDTH
 _TICK: Final = 0.1
 
@@ -15,7 +15,7 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 Progress = Callable[[int, int, str], None]
-"""Called with the number of items done, the total, and what the items are."""
+"""A callback that gets the number of items done, their total number, and what the items are."""
 
 
 def unseen(_done: int, _total: int, _what: str) -> None:
@@ -25,7 +25,7 @@ def unseen(_done: int, _total: int, _what: str) -> None:
 def each(ask: Callable[[Job], Result], jobs: Iterable[Job], seen: Callable[[list[Result]], None]) -> list[Result]:
     """Return the result of ``ask`` for each job, in the order of the jobs.
 
-    ``seen`` is called after each with the results so far. An exception from it or from ``ask``, or an interrupt, cancels
+    ``seen`` is called after each job with the results so far. An exception from either function, or an interrupt, cancels
     the jobs that have not started, and does not wait for the others.
     """
     found: list[Result] = []
@@ -35,7 +35,7 @@ def each(ask: Callable[[Job], Result], jobs: Iterable[Job], seen: Callable[[list
         started = deque(pool.submit(ask, job) for job in islice(rest, _AHEAD))
         while started:
             future = started.popleft()
-            # A wait without a timeout misses an interrupt that comes just before it, and any interrupt on Windows.
+            # A wait without a timeout misses an interrupt that arrives just before it, and any interrupt on Windows.
             while not wait([future], timeout=_TICK).done:
                 pass
             found.append(future.result())

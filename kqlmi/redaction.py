@@ -1,4 +1,4 @@
-"""The redaction of secrets in text, which are recognised by their form or by the name before them."""
+"""The redaction of secrets in text. They are recognised by their form or by the name before them."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -41,12 +41,12 @@ _PATTERNS: Final = tuple(
 
 
 def redacted(text: str, known: Iterable[str] = ()) -> str:
-    """Return a text with recognisable secrets, and pieces of the ``known`` ones, replaced with asterisks."""
+    """Return ``text`` with recognisable secrets, and pieces of the ``known`` ones, replaced with asterisks."""
     return _swept(_without_pieces(text, [one for one in known if len(one) >= _SHORTEST]), lambda _: None)
 
 
 def secrets_in(text: str) -> frozenset[str]:
-    """Return the secrets in a text that are recognisable by their form or their name."""
+    """Return the secrets in ``text`` that are recognisable by their form or their name."""
     found: list[str] = []
     _swept(text, found.append)
     return frozenset(found) - {HIDDEN}
@@ -86,7 +86,7 @@ def _without_pieces(text: str, known: Iterable[str]) -> str:
 
 
 def is_secret(text: str) -> bool:
-    """Check whether a text contains a secret that is recognisable by its form or its name."""
+    """Check whether ``text`` contains a secret that is recognisable by its form or its name."""
     return bool(secrets_in(text))
 
 
@@ -104,7 +104,7 @@ def redacted_values(value: Any, known: Iterable[str] = ()) -> Any:
 
 
 class Secret(str):
-    """A string that is not exposed by its repr, by ``dataclasses.asdict`` or by pickle."""
+    """A string that neither its repr, ``dataclasses.asdict`` nor pickle exposes."""
 
     __slots__ = ()
 

@@ -24,7 +24,7 @@ DOCUMENTS: Final = {**PAGES, README: (DOCS / README).read_text(encoding="utf-8")
 
 _FENCE: Final = re.compile(r"^(`{3,})(\w+)\n(.*?)^\1$", re.MULTILINE | re.DOTALL)
 _FAILURE: Final = re.compile(r"^\w+Error: ", re.MULTILINE)
-_STATUS: Final = re.compile(r"# ends with (\d+)")
+_STATUS: Final = re.compile(r"# exit code (\d+)")
 
 
 def load(path: Path) -> ModuleType:

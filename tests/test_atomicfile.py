@@ -120,7 +120,7 @@ def test_links_that_lead_nowhere_are_refused(tmp_path: Path) -> None:
     (tmp_path / "two").symlink_to("one")
     (tmp_path / "lost").symlink_to("no/such/folder")
     for name in ("one", "lost"):
-        with pytest.raises(InputError, match=rf"{name}' cannot be written: .+\. Name another file\."):
+        with pytest.raises(InputError, match=rf"Cannot write '.*{name}': .+\. Specify another file\."):
             files.write(tmp_path / name, "new")
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_symlink()) == ["lost", "one", "two"]
 
@@ -151,7 +151,7 @@ def test_a_file_that_may_not_be_written_is_not_replaced(tmp_path: Path, monkeypa
 def test_a_folder_and_an_unreadable_file_are_refused_with_a_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(InputError, match=r"cannot be written: .+\. Name another file\."):
+    with pytest.raises(InputError, match=r"Cannot write .+: .+\. Specify another file\."):
         files.write(tmp_path, "new")
     assert files.read(tmp_path / "none") == b""
     (tmp_path / "file").write_bytes(b"\xff")
@@ -161,7 +161,7 @@ def test_a_folder_and_an_unreadable_file_are_refused_with_a_message(
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(Path, "read_bytes", refused)
-    with pytest.raises(InputError, match=r"file' cannot be read: Permission denied\. Name another file\."):
+    with pytest.raises(InputError, match=r"Cannot read '.*file': Permission denied\. Specify another file\."):
         files.read(tmp_path / "file")
 
 

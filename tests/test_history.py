@@ -270,7 +270,7 @@ def test_a_file_instead_of_the_folder_is_an_error_with_a_hint(tmp_path: Path) ->
     occupied = tmp_path / "occupied"
     occupied.write_text("mine")
     for folder in (occupied, occupied / "history"):
-        with pytest.raises(HistoryError, match=r"cannot be written to .*occupied") as caught:
+        with pytest.raises(HistoryError, match=r"Cannot write the history to .*occupied") as caught:
             History(folder).begin(change())
         assert "KQLMI_STATE" in caught.value.hint
         assert "--no-history" in caught.value.hint
@@ -283,7 +283,7 @@ def test_a_folder_that_cannot_be_listed_is_an_error_and_not_an_empty_history(his
     (path,) = recorded(history, change())
     shutil.rmtree(path.parent)
     path.parent.write_text("")
-    with pytest.raises(HistoryError, match="cannot be read"):
+    with pytest.raises(HistoryError, match="Cannot read"):
         history.read(CLUSTER)
 
 
@@ -413,7 +413,7 @@ def test_a_file_that_is_not_an_entry_is_named_with_its_reason_and_hides_no_other
     assert reason in str(file)
     assert "\n" not in str(file)
     assert files[1].read_bytes() == damaged
-    with pytest.raises(HistoryError, match="cannot be read"):
+    with pytest.raises(HistoryError, match="Cannot read"):
         reading.entry(bad.id)
 
 

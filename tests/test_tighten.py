@@ -134,6 +134,6 @@ def test_a_user_who_may_not_read_every_policy_may_not_tighten(busy: Busy) -> Non
     token = busy.cluster.token_for("viewer", database="Samples")
     with (
         kqlmi.connect(busy.cluster.url, token=token, history=False) as session,
-        pytest.raises(kqlmi.KqlmiError, match="policy of the cluster cannot be read"),
+        pytest.raises(kqlmi.KqlmiError, match="Cannot read the policy of the cluster"),
     ):
         session.tighten()

@@ -1,4 +1,4 @@
-"""The JSON text of a history entry."""
+"""The JSON encoding of history entries."""
 
 import json
 from dataclasses import fields
@@ -13,7 +13,7 @@ _FORMAT: Final = 1
 
 
 def dump(entry: Entry) -> bytes:
-    """Return an entry as indented JSON, in ASCII, because a name with an unpaired surrogate cannot be encoded as UTF-8."""
+    """Return an entry as indented JSON. It is ASCII, because UTF-8 cannot encode an unpaired surrogate in a name."""
     return (json.dumps({"format": _FORMAT, **_plain(entry)}, default=_plain, indent=2) + "\n").encode("ascii")
 
 
@@ -21,9 +21,9 @@ def parse(data: bytes) -> Entry:
     """Read an entry; a time without a zone is UTC.
 
     Raises:
-        ValueError: The text is not an entry.
-        KqlmiError: A name or policy in it is invalid.
-        RecursionError: It is nested too deeply.
+        ValueError: ``data`` is not an entry.
+        KqlmiError: A name or policy in the entry is invalid.
+        RecursionError: The JSON is nested too deeply.
     """
     match json.loads(data):
         case {"format": int(version)} if version > _FORMAT:
@@ -64,7 +64,7 @@ def _step(item: Any) -> StepRecord:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON encodes it; a scope is the name of its database, or null for the cluster."""
+    """Return a value that JSON can encode. A scope becomes the name of its database, or null for the cluster."""
     match value:
         case datetime():
             return value.isoformat()

@@ -24,7 +24,7 @@ class HistoryError(KqlmiError):
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:
-    """One command, with the policy of its scope before and after it; ``after`` is as expected until it is read.
+    """One command, with the policy of its scope before and after it. ``after`` is the expected policy until it is read.
 
     ``database_id`` is empty if the cluster does not report it. The outcome of a ``lost`` step can no longer be determined.
     """
@@ -46,7 +46,7 @@ class StepRecord:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One change; ``cluster`` is the endpoint that the cluster reports for itself, ``name`` the session's name for it.
+    """One change. ``cluster`` is the endpoint that the cluster reports, ``name`` the session's name for the cluster.
 
     ``undoes`` is the ID of the entry that this one reverts, if it is an undo.
     """
@@ -96,7 +96,7 @@ def new_entry(
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A file from which no entry can be read, and the reason; the file is left untouched."""
+    """A file that contains no readable entry, and the reason. The file is left untouched."""
 
     path: Path
     reason: str
@@ -134,7 +134,7 @@ class Reading:
                 ids = printable(", ".join(several))
                 raise InputError(f"{prefix!r} matches several history entries: {ids}.", hint="Pass more of the ID.")
         if isinstance(entry, Unreadable):
-            raise HistoryError(f"A history entry cannot be read: {entry}.", hint="Repair or remove the file.")
+            raise HistoryError(f"Cannot read a history entry: {entry}.", hint="Repair or remove the file.")
         return entry
 
     @property
@@ -156,7 +156,7 @@ class Reading:
 
     @property
     def last_to_undo(self) -> Entry | None:
-        """Return the newest entry that changed something, is not an undo, and has not been undone; None if there is none.
+        """Return the newest entry that changed something, is not an undo, and has not been undone, or None.
 
         An entry counts as undone only if its undo was applied in full and is not itself undone.
         """
@@ -172,11 +172,11 @@ class Reading:
 
     @property
     def unfinished(self) -> tuple[Entry, ...]:
-        """Return the entries to be settled: those ``open`` (the process that made them died, or still runs) or ``unknown``."""
+        """Return the entries to settle: ``open`` (their process died, or still runs) or ``unknown``."""
         return tuple(entry for entry in self.entries if entry.unsettled)
 
     def doubts(self, last: Entry | None) -> tuple[Entry, ...]:
-        """Return the entries after ``last`` (all if it is None) of which it is not known whether they changed anything."""
+        """Return the entries after ``last``, or all entries if it is None, that may have changed something."""
         after = self.entries[self.entries.index(last) + 1 :] if last else self.entries
         return tuple(entry for entry in after if entry.unsettled)
 

@@ -1,4 +1,4 @@
-"""The outcomes of changes that were left open, determined from what the cluster shows now."""
+"""The outcomes of changes that were left open, determined from the cluster's current policies and journal."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -30,7 +30,7 @@ def settled(connection: Connection, entry: Entry, *, deadline: float) -> Entry:
 
 
 def closed(entry: Entry, outcome: Outcome | None = None) -> Entry:
-    """Return an entry with its final outcome: the given one, which makes open steps ``not applied``, or that of its steps."""
+    """Return an entry with its final outcome: the given one, which makes open steps ``not applied``, or its steps' outcome."""
     steps = [
         replace(step, outcome="not applied") if outcome and step.outcome == "open" else step for step in entry.steps
     ]
@@ -42,7 +42,7 @@ def closed(entry: Entry, outcome: Outcome | None = None) -> Entry:
 
 
 def is_gone(step: StepRecord, ids: Ids | None) -> bool:
-    """Check whether the database of a step was dropped or recreated; False if ``ids`` is None, because they are not known."""
+    """Check whether the database of a step was dropped or recreated. If ``ids`` is None, that is unknown, and not assumed."""
     if step.scope.is_cluster or ids is None:
         return False
     now = ids.get(step.scope)
@@ -54,7 +54,7 @@ def _of_scope(
 ) -> tuple[StepRecord, ...]:
     """Return the steps, with outcomes for the unsettled ones of a scope.
 
-    Each step builds on the one before: all up to the last that landed were applied, and none after it.
+    Each step builds on the preceding step: all up to the last step that took effect were applied, and none after it.
     """
     waiting = [step for step in steps if step.scope == scope and step.unsettled]
     ids = databases.database_ids(connection, [scope])

@@ -1,4 +1,4 @@
-"""The recorder of policy changes: each is recorded while it is made, and settled later if it was left open."""
+"""The recorder of policy changes: each change is recorded while it is made, and settled later if it was left open."""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -24,7 +24,7 @@ _WHO = "print cluster = current_cluster_endpoint(), principal = current_principa
 
 @dataclass(frozen=True, slots=True)
 class Recorder:
-    """The recorder of one cluster's policy changes; ``cluster`` is the endpoint that the cluster reports for itself."""
+    """The recorder of one cluster's policy changes. ``cluster`` is the endpoint that the cluster reports for itself."""
 
     connection: Connection
     history: History
@@ -39,13 +39,13 @@ class Recorder:
         try:
             answer = connection.execute(_WHO)
         except ForbiddenError:
-            # A caller who may not even print may not write either: refused changes are recorded under the session's name.
+            # A caller who cannot even run `print` cannot change policies either: record refused changes by the session's name.
             return cls(connection, history, name, name, "", retrying)
         cluster, principal = (first_value(answer, column) for column in ("cluster", "principal"))
         return cls(connection, history, name, cluster, principal, retrying)
 
     def read(self) -> Reading:
-        """Return what is recorded of the cluster."""
+        """Return the recorded history of the cluster."""
         return self.history.read(self.cluster)
 
     def with_ids(self, steps: Iterable[StepRecord]) -> tuple[StepRecord, ...]:
@@ -55,10 +55,10 @@ class Recorder:
         return tuple(replace(step, database_id=(ids or {}).get(step.scope, "")) for step in found)
 
     def settle(self, *, deadline: float = DEADLINE) -> tuple[Entry, ...]:
-        """Settle the entries that were left open or unknown by what the cluster shows now, and return them.
+        """Settle the entries whose outcome is open or unknown by reading the current policies, and return them.
 
         If an entry is younger than ``deadline`` for each of its steps, a change that is not visible stays unknown: its
-        command may still arrive. An entry that another process finished meanwhile is returned as recorded there.
+        command may still arrive. An entry that another process finished meanwhile is returned as that process recorded it.
         """
         found = []
         for entry in self.read().unfinished:
@@ -73,7 +73,7 @@ class Recorder:
 
         Raises:
             InputError: There is no such entry, it changed nothing, its policy has changed or its database was dropped
-                since, or it is not known which change was the last.
+                since, or kqlmi cannot determine which change was the last.
         """
         if prefix:
             return self._inverse(self.read().entry(prefix))
@@ -84,7 +84,7 @@ class Recorder:
             plan = self._inverse(entry)
             if plan.steps:
                 return plan
-            # Nothing of it is left to undo (a cell may have granted what was granted already), so try the one before.
+            # Nothing of the entry is left to undo (a cell may repeat an existing grant), so try the preceding entry.
             reading = replace(reading, entries=tuple(one for one in reading.entries if one != entry))
         self._refuse_doubt(reading, None)
         raise InputError(f"There is nothing to undo on {self.name}.", hint="%kqlmi history lists the changes.")
@@ -98,7 +98,9 @@ class Recorder:
         if doubts := reading.doubts(last):
             one = doubts[-1]
             scopes = ", ".join(str(step.scope) for step in one.steps)
-            raise InputError(f"It is not known yet whether entry {one.id} ({scopes}) changed anything.", hint=hint)
+            raise InputError(
+                f"kqlmi could not determine whether entry {one.id} ({scopes}) changed anything.", hint=hint
+            )
 
     def _inverse(self, entry: Entry) -> PolicyPlan:
         steps = [step for step in entry.steps if step.outcome == "applied"]
@@ -129,7 +131,7 @@ class Recorder:
         return make_plan(current, Snapshot(before), cluster=self.name, exactly=True, undoes=entry.id)
 
     def log(self, source: Source, steps: Iterable[StepRecord], *, undoes: str = "") -> "Log":
-        """Return the log of a change, whose entry has not begun yet."""
+        """Return a log for a change; its entry is not written yet."""
         entry = new_entry(
             cluster=self.cluster,
             name=self.name,
@@ -143,14 +145,14 @@ class Recorder:
 
 @dataclass(slots=True)
 class Log:
-    """The log of one change, whose ``entry`` is ``begun`` before anything is sent."""
+    """The log of one change. Its ``entry`` is begun before anything is sent."""
 
     history: History
     entry: Entry
     begun: bool = False
 
     def begin(self) -> None:
-        """Begin the entry; on an interrupt close it as not applied, because nothing was sent yet."""
+        """Begin the entry. An interrupt closes it as not applied, because nothing was sent yet."""
         try:
             self.history.begin(self.entry)
         except KeyboardInterrupt:
@@ -159,7 +161,7 @@ class Log:
         self.begun = True
 
     def save(self, entry: Entry) -> None:
-        """Record what is known so far; an interrupt is raised again after that is written."""
+        """Record what is known so far. An interrupt is raised again after the entry is written."""
         self.entry = entry
         # If writing fails, the entry stays open and the next connect settles it; raising would leave a plan half applied.
         with suppress(HistoryError):
@@ -170,12 +172,12 @@ class Log:
                 raise
 
     def close(self, entry: Entry, outcome: Outcome | None = None) -> None:
-        """Record the outcome of the change: the given one, or else that of its steps."""
+        """Record the outcome of the change: the given outcome, or else the combined outcome of its steps."""
         self.save(open_entries.closed(entry, outcome))
 
 
 def first_value(answer: Table, column: str) -> str:
-    """Return the value of a column in the first row; AnswerError if there is no row."""
+    """Return the value of a column in the first row, or raise AnswerError if there is no row."""
     if not len(answer):
-        raise AnswerError("The answer has no rows.", hint="Check for a proxy between you and the cluster.")
+        raise AnswerError("The response has no rows.", hint="Check for a proxy between you and the cluster.")
     return str(answer.column(column)[0])

@@ -41,7 +41,7 @@ class History:
     folder: Path = field(default_factory=default_folder)
 
     def begin(self, entry: Entry) -> None:
-        """Record a change that is about to be made, as the newest entry; once this returns, the entry survives a crash.
+        """Record a change that is about to be made, as the newest entry. Once this returns, the entry survives a crash.
 
         Raises:
             HistoryError: The entry cannot be written, or its ID is taken; the change must not be sent.
@@ -66,7 +66,7 @@ class History:
             atomicfile.write(path, codec.dump(entry), private=True)
 
     def settle(self, found: Entry, settled: Entry) -> Entry:
-        """Replace ``found`` by ``settled``, unless another process has changed the entry; return what is then recorded.
+        """Replace ``found`` with ``settled``, unless another process has changed the entry. Return the recorded entry.
 
         Raises:
             HistoryError: The entry cannot be written; the previous record is kept.
@@ -74,14 +74,14 @@ class History:
         with self._updating(found) as path:
             stored = _read(path, found.cluster)
             if isinstance(stored, Unreadable):
-                raise HistoryError(f"A history entry cannot be read: {stored}.", hint="Repair or remove the file.")
+                raise HistoryError(f"Cannot read a history entry: {stored}.", hint="Repair or remove the file.")
             if stored != found:
                 return stored
             atomicfile.write(path, codec.dump(settled), private=True)
             return settled
 
     def read(self, cluster: str) -> Reading:
-        """Return the recorded entries of a cluster in the order in which they began; an unreadable file does not hide the rest.
+        """Return the recorded entries of a cluster in the order in which they began, and the unreadable files.
 
         Raises:
             HistoryError: The folder exists, but cannot be listed.
@@ -93,8 +93,8 @@ class History:
             return Reading()
         except OSError as error:
             raise HistoryError(
-                f"The history in {printable(str(folder))} cannot be read: {error.strerror}.",
-                hint="Make it a folder that you may read, or set KQLMI_STATE to another.",
+                f"Cannot read the history in {printable(str(folder))}: {error.strerror}.",
+                hint="Make the folder readable, or set KQLMI_STATE to another folder.",
             ) from error
         found = [_read(path, cluster) for path in paths]
         return Reading(
@@ -104,13 +104,13 @@ class History:
 
     @property
     def is_empty(self) -> bool:
-        """Return whether no entries are recorded for any cluster; False if that cannot be read."""
+        """Return whether no entries are recorded for any cluster, or False if that cannot be read."""
         with suppress(OSError):
             return not any(self.folder.glob("*/*.json"))
         return False
 
     def _folder(self, cluster: str) -> Path:
-        # The endpoint is hashed because it may contain characters that a folder's name may not.
+        # The endpoint is hashed because it may contain characters that are not allowed in the name of a folder.
         return self.folder / hashlib.sha256(cluster.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
     @contextmanager
@@ -140,11 +140,11 @@ class History:
         except (NotImplementedError, OSError) as error:
             place = printable(str(getattr(error, "filename", None) or folder))
             reason = getattr(error, "strerror", "its drive does not support locks")
-            raise HistoryError(f"The history cannot be written to {place}: {reason}.", hint=hint) from error
+            raise HistoryError(f"Cannot write the history to {place}: {reason}.", hint=hint) from error
 
 
 def _make_private(folder: Path) -> None:
-    """Create a folder that only the user may read, or restrict an existing one."""
+    """Create a folder that only the user can read, or restrict an existing folder."""
     folder.mkdir(0o700, parents=True, exist_ok=True)
     if os.name != "nt" and stat.S_IMODE(folder.stat().st_mode) & 0o077:
         with suppress(PermissionError):  # another user owns it and shares it
@@ -152,7 +152,7 @@ def _make_private(folder: Path) -> None:
 
 
 def _files(folder: Path) -> list[Path]:
-    """Return the files of entries in the order in which these began; those without a number are the oldest."""
+    """Return the files of entries in the order in which the entries began. Files without a number are the oldest."""
     found = (path for path in folder.iterdir() if path.suffix == ".json")
     return sorted(found, key=lambda path: (_parts(path)[0], path.name))
 

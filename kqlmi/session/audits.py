@@ -30,7 +30,7 @@ _PAGE: Final = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Tightening:
-    """The plan for the smallest policies, and the reason why each grant stays or goes.
+    """The plan for the smallest policies, and the reason why each grant is kept or revoked.
 
     ``why_not_assigned`` is the error if the assigned identities could not be read.
     """
@@ -48,7 +48,7 @@ def audit(
     today: date | None,
     progress: Progress,
 ) -> Audit:
-    """Return the findings about the policies, each with the plan that fixes it; see ``Session.audit``."""
+    """Return the findings about the policies, each with the plan that fixes it. See ``Session.audit``."""
     from kqlmi import policyfile
 
     acceptances = policyfile.read(document).accepted if document else ()
@@ -114,11 +114,11 @@ def tighten(
     assigned: Iterable[Identity] | None,
     progress: Progress,
 ) -> Tightening:
-    """Plan the smallest policies that keep every discovered use, with the reason for each grant."""
+    """Return the plan for the smallest policies that keep every discovered use, with the reason for each grant."""
     found = _read(core, assigned, progress)
     for scope, error in found.reading.refused.items():
         raise InputError(
-            f"The policy of the {scope} cannot be read: {error.message}", hint="Tightening requires every policy."
+            f"Cannot read the policy of the {scope}: {error.message}", hint="Tightening requires every policy."
         ) from error
     return _tighten(core, found, also_unproven=also_unproven)
 
@@ -131,7 +131,7 @@ def _tighten(core: Core, found: "_Read", *, also_unproven: bool) -> Tightening:
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """The policies, and the facts from them, the discovered use and Azure Resource Manager, if it can be asked."""
+    """The policies, and the facts from them, the discovered use and Azure Resource Manager, if it can be queried."""
 
     reading: Policies
     facts: Facts

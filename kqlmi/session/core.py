@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Refusal(Described):
-    """A refused text: the error, and its explanation, which is None if no identity is the cause."""
+    """A refused statement: the error, and its explanation, which is None if no identity is the cause."""
 
     error: ServiceError
     explanation: Gate | None
     verdicts: tuple[Verdict, ...]
 
     def report(self) -> Report:
-        """Return the closed gate, the commands that open it, and the other requirements of each flow in the text."""
+        """Return the closed gate, the commands that open it, and the other requirements of each flow in the statement."""
         found = self.explanation.report() if self.explanation else Report("The reason does not seem to be an identity.")
         needed = (
             Section(f"{row.title} needs, in addition to {row.usage}", tuple(map(Line, verdict.needs)))
@@ -41,12 +41,12 @@ class Refusal(Described):
 
 
 class Core:
-    """The state of a session; the modules of this package are functions over it, and ``Session`` has them as methods.
+    """The state of a session. The modules of this package are functions over it, and ``Session`` has them as methods.
 
     ``name`` is the cluster's name in every preview, result and error. ``target`` is its address and sign-in, and
-    ``resource`` its resource in Azure Resource Manager. ``database`` is the database in context. ``known`` contains the
-    names read so far. ``plans`` are those shown, by ID, and ``refusal`` is the last refusal. ``timeout`` is the default
-    for a request, in seconds. ``closing`` closes what the session opened, and ``local_cluster`` is the one it started.
+    ``resource`` its resource in Azure Resource Manager. ``database`` is the current database. ``known`` contains the names
+    read so far, ``plans`` the plans that were shown, by ID, and ``refusal`` the last refusal. ``timeout`` is the default
+    for a request, in seconds. ``closing`` closes everything that the session opened, including its ``local_cluster``.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Core:
 
     @cached_property
     def recorder(self) -> Recorder:
-        """Return the recorder of the cluster's changes; InputError if the session keeps no history."""
+        """Return the recorder of the cluster's changes, or raise InputError if the session keeps no history."""
         if self.history is None:
             raise InputError("This session keeps no history.", hint="Connect without --no-history.")
         return Recorder.of(self.connection, self.history, self.name, self.retrying)
@@ -92,7 +92,7 @@ def must_write(core: Core) -> None:
 
 
 def database_name(core: Core, name: str) -> str:
-    """Return ``name``, or else the database in context; InputError if there is neither."""
+    """Return ``name``, or else the current database, or raise InputError if there is neither."""
     if not (name or core.database):
         raise InputError("No database is specified.", hint="Pass --database NAME.")
     return name or core.database
@@ -101,4 +101,7 @@ def database_name(core: Core, name: str) -> str:
 def require_own(core: Core, plan: Plan) -> None:
     """Raise InputError if a plan was made for another cluster."""
     if plan.cluster != core.name:
-        raise InputError(f"The plan was made for {plan.cluster}, but this session is on {core.name}.")
+        raise InputError(
+            f"The plan was made for {plan.cluster}, but this session is on {core.name}.",
+            hint=f"Use the session on {plan.cluster}, or plan the change again.",
+        )

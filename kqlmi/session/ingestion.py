@@ -54,10 +54,10 @@ def ingest(
     blob = blobs.blob(uri)
     if not _TABLE.fullmatch(table):
         # Not quoted, because it may be a URI.
-        raise InputError("The table's name is invalid.", hint="Use letters, digits, '_', ' ', '.' and '-'.")
+        raise InputError("The name of the table is invalid.", hint="Use letters, digits, '_', ' ', '.' and '-'.")
     data_format = blob.format(data_format)
     name = database_name(core, database)
-    # A caller who may only ingest may not see any database.
+    # A caller who can only ingest sees no databases.
     scope = database_scope(core, name) if databases(core) else Scope.database(name)
     client = IngestClient(core.target)
     with _interruptible(client), client:
@@ -73,7 +73,7 @@ def ingest(
             f" source ID {order.source_id}."
         )
         sent = client.send(order, data_format=data_format, mapping=mapping, ignore_first_record=ignore_first_record)
-        tell("Queued." if sent.outcome == "queued" else "The response of the queue was lost.")
+        tell("Queued." if sent.outcome == "queued" else "The queue's response was lost.")
         if wait <= 0 and sent.outcome == "queued":
             return sent
         found = _wait_for_report(client, sent, wait, interval, progress)
@@ -84,7 +84,7 @@ def ingest(
 
 @contextmanager
 def _interruptible(client: IngestClient) -> Iterator[None]:
-    """Raise an error that reports the state of the blob on an interrupt."""
+    """Turn an interrupt into an error that reports the state of the blob."""
     try:
         yield
     except KeyboardInterrupt:
@@ -101,22 +101,22 @@ def _interrupted(sent: Ingestion | None) -> RequestInterruptedError:
             hint=f"To see whether it failed, run in a %%kqlmi cell: {_failures(sent)}",
         )
     return RequestInterruptedError(
-        f"Interrupted. It is not known whether {what} (source ID {sent.source_id}).",
+        f"Interrupted. kqlmi could not determine whether {what} (source ID {sent.source_id}).",
         hint=f"It may still arrive. Before you send it again, run in a %%kqlmi cell: {_failures(sent)}",
     )
 
 
 def _checked(core: Core, blob: Blob, text: str, scope: Scope, tell: Callable[[str], None]) -> Blob:
-    """Return the blob with the specified identity; InputError if that is not assigned, or may not ingest into the database."""
+    """Return the blob with the given identity. Raise InputError if it is not assigned or is not allowed to ingest."""
     azure = ask(core) if core.resource else Azure()
     if azure.why:
-        tell(f"Not checked whether the identity is assigned: {azure.why}")
+        tell(f"Could not check whether the identity is assigned: {azure.why}")
     snapshot = read(core, [Scope.cluster(), scope], about=filter(None, (text, blob.identity))).snapshot
     directory = core.known.directory
     given, named = (directory.resolve(one) if one else None for one in (text, blob.identity))
     if given and named and given != named:
         raise InputError(
-            f"The URI names {blob.identity}, but --identity names {given.object_id}.", hint="Remove one of them."
+            f"The URI names {blob.identity}, but --identity names {given.object_id}.", hint="Specify only one of them."
         )
     who = given or named
     if who is None:
@@ -134,7 +134,7 @@ def _checked(core: Core, blob: Blob, text: str, scope: Scope, tell: Callable[[st
             hint=f"To fix it: {gate.fixes[0]}" if gate.fixes else f"Grant {_USAGE} first.",
         )
     if gate.state == "not checked":
-        tell(f"Not checked whether {shown} may be used for {_USAGE}: {gate.reason}.")
+        tell(f"Could not check whether {shown} may be used for {_USAGE}: {gate.reason}.")
     # A client ID does not work in the URI.
     return replace(blob, identity=holder) if not blob.identity or directory.client_of(blob.identity) else blob
 
@@ -177,8 +177,8 @@ def _no_report(core: Core, found: Ingestion, wait: float) -> IngestionError:
         noted = []
     also = f" The cluster lists a failure of this blob, perhaps from another attempt: {noted[0]}" if noted else ""
     return IngestionError(
-        f"It is not known whether {found.blob.url} was ingested into {_target(found)}: nothing was reported within"
-        f" {wait:g} seconds.{also}",
+        f"kqlmi could not determine whether {found.blob.url} was ingested into {_target(found)}: the cluster reported"
+        f" nothing within {wait:g} seconds.{also}",
         ingestion=found,
         hint=f"It may still arrive. Before you send it again, run in a %%kqlmi cell: {listed}",
     )

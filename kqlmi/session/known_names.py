@@ -27,7 +27,7 @@ class KnownNames:
     following: frozenset[Scope] = frozenset()
 
     def with_databases(self, answer: Table) -> Self:
-        """Return the names with those in an answer to ``.show databases``."""
+        """Return the names with the databases in a response to ``.show databases``."""
         names = databases.names(answer)
         pretty = answer.column("PrettyName") if answer.has("PrettyName") else ()
         return replace(
@@ -38,14 +38,14 @@ class KnownNames:
         )
 
     def matching(self, pattern: str) -> tuple[str, ...]:
-        """Return the database of that name or pretty name, or else those that match it as a glob, ignoring case."""
+        """Return the database with that name or pretty name, or else the databases that match a glob, ignoring case."""
         if (named := self.database(pattern)) in self.databases:
             return (named,)
         wanted = database_key(pattern)
         return tuple(name for name in self.databases if fnmatch.fnmatchcase(database_key(name), wanted))
 
     def database(self, name: str) -> str:
-        """Return the database with a name or pretty name, in its own spelling; ``name`` unchanged if there is none."""
+        """Return the database with a name or pretty name, spelled as on the cluster, or ``name`` itself if there is none."""
         wanted = database_key(name)
         names = {database_key(one): one for one in self.databases}
         called = self.called(name)
@@ -62,6 +62,6 @@ class KnownNames:
         return f"{scope} ({pretty})" if pretty else str(scope)
 
     def with_policies(self, found: Snapshot) -> Self:
-        """Return the names with those in policies that were read."""
+        """Return the names with the identities and usages in policies that were read."""
         new = sorted(found.usages.difference(self.usages))
         return replace(self, directory=self.directory.reading(found), usages=(*self.usages, *new))

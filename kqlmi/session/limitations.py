@@ -16,8 +16,8 @@ def notes(core: Core) -> Iterator[str]:
     host = urlsplit(core.target.query_url).hostname or "" if core.target else ""
     if host.endswith(_EVENTHOUSES):
         yield (
-            "This is an Eventhouse in Microsoft Fabric: the ManagedIdentity policy is only documented for Azure Data "
-            "Explorer."
+            "This is an Eventhouse in Microsoft Fabric, but the ManagedIdentity policy is documented for Azure Data "
+            "Explorer only."
         )
     if core.known.following:
         shown = ", ".join(map(printable, sorted(str(one.name) for one in core.known.following)))

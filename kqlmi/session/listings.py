@@ -18,7 +18,7 @@ from kqlmi.session.resource_manager import Azure, ask, assigned, resource_of
 
 @dataclass(frozen=True, slots=True)
 class IdentityList:
-    """The identities of a cluster; each of the ``notes`` is a sentence about something that could not be read."""
+    """The identities of a cluster. Each of the ``notes`` is a sentence about something that could not be read."""
 
     identities: tuple[Listed, ...]
     notes: tuple[str, ...]
@@ -27,8 +27,8 @@ class IdentityList:
     def rows(self) -> Rows:
         """Return a row for each identity.
 
-        Columns: ``display_name``, ``object_id``, ``client_id``, ``is_system``, ``assigned`` (missing if it is not
-        known), ``policies`` (a list: each scope with its usages), ``note`` (any mismatch between the two) and
+        Columns: ``display_name``, ``object_id``, ``client_id``, ``is_system``, ``assigned`` (missing if unknown),
+        ``policies`` (a list: each scope with its usages), ``note`` (any mismatch between assignment and policies) and
         ``resource_id``.
         """
         return Rows.of(
@@ -59,7 +59,7 @@ class ConnectionList:
         """Return a row for each data connection.
 
         Columns: ``database``, ``name``, ``kind``, ``table``, ``identity`` (its name, or ``system``), ``object_id``,
-        ``allowed`` (missing if it authenticates with a key, or if that is not known), ``reason`` and ``stream`` (its
+        ``allowed`` (missing if unknown, or if the connection authenticates with a key), ``reason`` and ``stream`` (its
         source).
         """
         found = tuple(
@@ -83,7 +83,7 @@ class ConnectionList:
 def identities(core: Core) -> IdentityList:
     """List the identities that are assigned to the cluster or listed in a policy."""
     azure, reading = ask(core), read(core)
-    notes = [f"It is not known which identities are assigned: {azure.why}"] if azure.identities is None else []
+    notes = [f"Could not determine which identities are assigned: {azure.why}"] if azure.identities is None else []
     notes += [f"Not read: the policy of the {scope}. {error}" for scope, error in reading.refused.items()]
     return IdentityList(listed(reading.snapshot, azure.identities), tuple(notes))
 

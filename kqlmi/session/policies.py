@@ -16,13 +16,17 @@ from kqlmi.session.resource_manager import assigned
 
 
 def databases(core: Core, pattern: str = "") -> tuple[str, ...]:
-    """List the databases that the caller may see, or those that match a glob."""
+    """Return the databases that are visible to the caller, or those that match a glob."""
     core.known = core.known.with_databases(core.connection.execute(".show databases"))
     return core.known.matching(pattern) if pattern else core.known.databases
 
 
 def database_scope(core: Core, name: str) -> Scope:
-    """Return the scope of an existing database, in its own spelling; InputError with a suggestion if it does not exist."""
+    """Return the scope of a database, with the name spelled as on the cluster.
+
+    Raises:
+        InputError: The database does not exist, or its pretty name is ambiguous. The hint suggests a name.
+    """
     databases(core)
     found = core.known.database(name)
     if found not in core.known.databases:
@@ -37,13 +41,13 @@ def database_scope(core: Core, name: str) -> Scope:
 
 
 def policy(core: Core, scope: Scope) -> Policy | None:
-    """Read the policy of a scope; None if it has none."""
+    """Return the policy of a scope, or None if it has none."""
     found = policies.read_policy(core.connection, scope)
     return found and found.marking(core.known.directory.earlier)
 
 
 def identity(core: Core, text: str) -> ObjectId:
-    """Return the identity that ``text`` names; if it is not known, read what identifies it."""
+    """Return the identity that ``text`` names. If the name is unknown, query Azure and then read the policies."""
     if _unknown(core, (text,)):
         _ask(core)
     if _unknown(core, (text,)):
@@ -52,12 +56,16 @@ def identity(core: Core, text: str) -> ObjectId:
 
 
 def holder(core: Core, text: str) -> ObjectId:
-    """Return the identity that ``text`` names, among those read so far; InputError if none has the name, or several do."""
+    """Return the identity that ``text`` names among those read so far.
+
+    Raises:
+        InputError: No identity has the name, or several do.
+    """
     return core.known.directory.resolve(text).object_id
 
 
 def readable(core: Core, scopes: Iterable[Scope], *, about: Iterable[str] = ()) -> Snapshot:
-    """Read policies; raise if any of them cannot be read."""
+    """Return policies, or raise the first error if any of them cannot be read."""
     reading = read(core, scopes, about=about)
     for error in reading.refused.values():
         raise error
@@ -69,9 +77,9 @@ def read(
 ) -> Policies:
     """Read the policies of some scopes, by default all, and whatever else identifies the names in ``about``.
 
-    An object ID, ``system`` and names that the session knows need nothing else. Any other name is looked up in Azure
-    Resource Manager, if it can be asked, then in the policies of the scopes, then in all others. The entries of an
-    earlier system identity are kept apart if Azure Resource Manager shows another.
+    An object ID, ``system`` and names that the session knows need no further reads. Any other name is looked up in Azure
+    Resource Manager, if it can be queried, then in the policies of the scopes, and then in all others. The entries of an
+    earlier system identity are marked if Azure Resource Manager shows that the current one differs.
     """
     names, given = tuple(about), None if scopes is None else tuple(scopes)
     refreshed = _unknown(core, names) and _ask(core)
@@ -92,7 +100,7 @@ def _read(core: Core, scopes: Iterable[Scope], progress: Progress = unseen) -> P
 
 
 def _marked(core: Core, reading: Policies) -> Policies:
-    """Return the policies with the entries of an earlier system identity kept apart."""
+    """Return the policies with the entries of an earlier system identity marked."""
     return replace(reading, snapshot=reading.snapshot.marking(core.known.directory.earlier))
 
 
@@ -102,7 +110,7 @@ def _unknown(core: Core, names: tuple[str, ...]) -> bool:
 
 
 def _ask(core: Core) -> bool:
-    """Ask Azure Resource Manager for the assigned identities; return whether that succeeded."""
+    """Read the assigned identities from Azure Resource Manager, and return whether that succeeded."""
     with suppress(KqlmiError):
         assigned(core)
         return True
@@ -110,7 +118,7 @@ def _ask(core: Core) -> bool:
 
 
 def _is_doubtful(core: Core, names: tuple[str, ...], found: Snapshot, *, refreshed: bool) -> bool:
-    """Check whether ``system`` is among the names, and policies list a system identity that may be an earlier one."""
+    """Check whether ``system`` is among the names, and the policies list what may be an earlier system identity."""
     directory = core.known.directory
     if SYSTEM not in {directory.key(name) for name in names}:
         return False

@@ -25,7 +25,7 @@ class Azure:
     """The assigned identities and the data connections of each database, from Azure Resource Manager.
 
     ``identities`` is None if they were not or could not be read: ``why`` is the error, and ``outcome`` its kind. If the
-    data connections of a database may not be read, ``connections`` contains the error.
+    data connections of a database could not be read, ``connections`` contains the error.
     """
 
     identities: tuple[Identity, ...] | None = None
@@ -57,10 +57,10 @@ class Azure:
 
 
 def resource_of(core: Core) -> "ClusterResource":
-    """Return the cluster's resource in Azure Resource Manager; InputError if the session does not know it."""
+    """Return the cluster's resource in Azure Resource Manager, or raise InputError if the session does not know it."""
     if core.resource is None:
         raise InputError(
-            f"Azure Resource Manager cannot be asked about {core.name}: no resource ID, or no credential for it.",
+            f"kqlmi cannot query Azure Resource Manager about {core.name}: the resource ID or a credential is missing.",
             hint="Connect with --resource-id, and sign in with a credential, not a bare token.",
         )
     return core.resource
@@ -76,7 +76,7 @@ def assigned(core: Core) -> tuple[Identity, ...]:
 
 
 def ask(core: Core, databases: tuple[str, ...] = ()) -> Azure:
-    """Read the assigned identities and the data connections of some databases; an error is returned, not raised."""
+    """Return the assigned identities and the data connections of some databases. An error is returned, not raised."""
     try:
         found = assigned(core)
         if not databases:
@@ -89,7 +89,7 @@ def ask(core: Core, databases: tuple[str, ...] = ()) -> Azure:
 
 
 def discover(core: Core, azure: Azure | None = None, *, progress: Progress = unseen) -> Discovery:
-    """Return the actual uses of identities that the caller may see."""
+    """Return the actual uses of identities that are visible to the caller."""
     from kqlmi.cluster.discovery import discovery
 
     found = discovery.discover(core.connection, progress)
@@ -100,7 +100,7 @@ def discover(core: Core, azure: Azure | None = None, *, progress: Progress = uns
 
 
 def not_assigned(core: Core, plan: PolicyPlan) -> tuple[str, ...]:
-    """Return the identities in a plan's commands that are not assigned; empty if that is not known."""
+    """Return the identities in a plan's commands that are not assigned, or nothing if the assignments are unknown."""
     known = ask(core).identities if core.resource and plan.steps else None
     facts = Facts(Snapshot(), Discovery(), known)
     sent = (

@@ -1,4 +1,4 @@
-"""A session on one cluster, whose methods are all that kqlmi can do there."""
+"""A session on one cluster, with all operations of kqlmi as methods."""
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -52,7 +52,7 @@ class Session(core.Core):
     """A connection to one cluster, with all operations over it."""
 
     def __repr__(self) -> str:
-        """Return the cluster's name; never a token."""
+        """Return the cluster's name, but no token."""
         return f"<kqlmi session on {self.name}>"
 
     def __enter__(self) -> Self:
@@ -73,28 +73,28 @@ class Session(core.Core):
         timeout: float | None = None,
         parameters: Mapping[str, object] = MappingProxyType({}),
     ) -> Table:
-        """Send one command or query, byte for byte, and return its table; ``timeout`` is in seconds.
+        """Send one command or query, byte for byte, and return its table. ``timeout`` is in seconds.
 
-        ``parameters`` are the values of a query's declared parameters, which are sent beside the text: Python values, or the
-        text of a string or of a literal. A time without a time zone is in UTC.
+        ``parameters`` are the values of a query's declared parameters, which are sent separately from the query: Python
+        values, or a literal as a string. A time without a time zone is in UTC.
 
-        A policy command that writes is recorded, with the policy read before and after it, so that ``undo`` reverts it.
+        A policy command that writes is recorded, with the policy before and after it, so that ``undo`` can revert it.
 
         Warns:
-            SeveralTablesWarning: The answer has several tables, such as that of ``fork``. The first is returned; all are in
-                ``.tables``.
+            SeveralTablesWarning: The response has several tables, as for ``fork``. The first is returned, and ``.tables``
+                contains all of them.
 
         Raises:
-            InputError: The session is read-only, and the text is a command that does not begin with .show; or the timeout
-                is invalid; or the query does not declare a parameter, or its type does not fit the value.
-            ServiceError: The cluster refused the text.
-            ConnectionFailedError: The cluster did not answer.
+            InputError: The session is read-only and the command does not begin with .show, the timeout is invalid, or the
+                query does not declare a parameter or declares it with another type.
+            ServiceError: The cluster refused the command or query.
+            ConnectionFailedError: The cluster did not respond.
         """
         statement = Statement.parse(text)
         answer = self.send(statement.bound(parameters) if parameters else statement, database, timeout=timeout)
         if answer.others:
             warnings.warn(
-                f"The answer has {len(answer.tables)} tables, of which this is the first; all are in .tables.",
+                f"The response has {len(answer.tables)} tables, of which this is the first; all are in .tables.",
                 SeveralTablesWarning,
                 stacklevel=2,
             )
@@ -105,45 +105,49 @@ class Session(core.Core):
         return statements.send(self, Statement.parse(text), database, timeout=timeout)
 
     def check(self, text: str, database: str = "") -> tuple[Verdict, ...]:
-        """Return, for each identity that a command or query uses, whether it would be allowed now; nothing is executed."""
+        """Return, for each identity that a command or query uses, whether the use would be allowed now.
+
+        Nothing is executed.
+        """
         return statements.check(self, Statement.parse(text), database)
 
     def policy_in(self, answer: Table, text: str, database: str = "") -> Snapshot | None:
-        """Return the policy in the answer to ``text``; None if that is not a policy command, or its answer is piped.
+        """Return the policy in the response to ``text``, or None if that is piped or not a policy command.
 
         Raises:
-            AnswerError: The answer does not contain the policy of the scope that was asked for.
+            AnswerError: The response does not contain the policy of the requested scope.
         """
         return statements.policy_in(self, answer, Statement.parse(text), database)
 
     def databases(self, pattern: str = "") -> tuple[str, ...]:
-        """Return the names of the databases that the caller may see, or of those that match a glob, ignoring case.
+        """Return the names of the databases that are visible to the caller, or of those that match a glob, ignoring case.
 
-        A pretty name also matches, if it is unique.
+        A unique pretty name also matches.
         """
         return policies.databases(self, pattern)
 
     def database_scope(self, name: str) -> Scope:
-        """Return the scope of an existing database, in its own spelling; InputError with a suggestion if it does not exist.
+        """Return the scope of a database, with the name spelled as on the cluster. A unique pretty name also works.
 
-        A pretty name is accepted too, if it is unique.
+        Raises:
+            InputError: The database does not exist, or its pretty name is ambiguous. The hint suggests a name.
         """
         return policies.database_scope(self, name)
 
     def policy(self, scope: Scope) -> Policy | None:
-        """Read the policy of a scope; None if it has none."""
+        """Return the policy of a scope, or None if it has none."""
         return policies.policy(self, scope)
 
     def read(
         self, scopes: Iterable[Scope] | None = None, *, about: Iterable[str] = (), progress: Progress = unseen
     ) -> Policies:
-        """Read the policies of some scopes, or of the cluster and every database; a refusal does not fail the rest.
+        """Read the policies of some scopes, or of the cluster and every database. A refusal does not fail the rest.
 
-        ``about`` names identities; whatever else identifies them is read too. ``progress`` is called with the number of
-        scopes read so far, their total number, and what they are.
+        ``about`` contains names of identities: whatever else identifies them is read too. ``progress`` is called with the
+        number of scopes read so far, their total number, and what they are.
 
         Raises:
-            ConnectionFailedError: The cluster does not answer for any of them.
+            ConnectionFailedError: The cluster does not respond for any of the scopes.
         """
         return policies.read(self, scopes, about=about, progress=progress)
 
@@ -155,7 +159,7 @@ class Session(core.Core):
         """Return the identity that ``text`` names: object ID, ``system``, display name, client ID or resource ID.
 
         Nothing is sent for an object ID, ``system`` and a name that the session knows. Otherwise Azure Resource Manager is
-        asked, if it can be, and then the policies are read.
+        queried, if possible, and then the policies are read.
 
         Raises:
             InputError: No identity has the name, or several do.
@@ -163,7 +167,7 @@ class Session(core.Core):
         return policies.identity(self, text)
 
     def identities(self) -> listings.IdentityList:
-        """List the identities that are assigned to the cluster or listed in a policy; each failure to read is a note."""
+        """Return the identities that are assigned to the cluster or listed in a policy. Each failure to read is a note."""
         return listings.identities(self)
 
     def assigned(self) -> tuple[Identity, ...]:
@@ -176,11 +180,14 @@ class Session(core.Core):
         return resource_manager.assigned(self)
 
     def not_assigned(self, plan: PolicyPlan) -> tuple[str, ...]:
-        """Return the unassigned identities in a plan's commands, which the cluster will refuse; empty if that is not known."""
+        """Return the unassigned identities in a plan's commands, which the cluster will refuse.
+
+        The result is empty if the assignments are unknown.
+        """
         return resource_manager.not_assigned(self, plan)
 
     def data_connections(self) -> listings.ConnectionList:
-        """List the data connections of the databases that the caller may see, each checked against the policies.
+        """Return the data connections of the visible databases, each checked against the policies.
 
         Raises:
             InputError: The session does not know the cluster's resource ID.
@@ -189,7 +196,7 @@ class Session(core.Core):
         return listings.data_connections(self)
 
     def discover(self, *, progress: Progress = unseen) -> Discovery:
-        """Return the actual uses of identities that the caller may see, and for each source its outcome and time window.
+        """Return the actual uses of identities that are visible to the caller, and each source's outcome and time window.
 
         Data connections are a source if the session knows the cluster's resource ID.
 
@@ -199,7 +206,7 @@ class Session(core.Core):
         return resource_manager.discover(self, progress=progress)
 
     def access(self, identity: str, usage: str, *, database: str = "") -> Access:
-        """Return whether an identity may be used for a usage in a database (or in all, by the cluster's policy), and why.
+        """Return whether an identity may be used for a usage in a database, or by the cluster's policy in all, and why.
 
         Raises:
             InputError: The database, the identity's name or the usage is unknown.
@@ -209,22 +216,22 @@ class Session(core.Core):
         return access(found, policies.holder(self, identity), checked_usage(usage, found.usages), scope)
 
     def whoami(self, database: str = "") -> WhoAmI:
-        """Return the principal that signed in, its roles, and what kqlmi can do with them.
+        """Return the signed-in principal, its roles, and what the roles allow kqlmi to do.
 
-        What may not be read is listed in the result. Besides the caller's own list, roles are read from ``database``, by
-        default the one in context, or else the first.
+        The result also lists what could not be read. In addition to the caller's own list, roles are read from
+        ``database``, by default the current or else the first database.
 
         Raises:
             InputError: The database does not exist.
-            KqlmiError: The cluster did not answer, or the sign-in failed.
+            KqlmiError: The cluster did not respond, or the sign-in failed.
         """
         return whoami.whoami(self, database)
 
     def denial(self) -> Denial | None:
-        """Return the reason why the caller may not change policies; None if there is none, or the roles cannot be read.
+        """Return the reason why the caller cannot change policies, or None if there is none or the roles cannot be read.
 
-        A change needs AllDatabasesAdmin, according to the policy's documentation. Since the spelling of roles in
-        ``.show principal roles`` is not documented, a missing or unrecognised role is not certain proof.
+        According to the policy's documentation, a change requires AllDatabasesAdmin. The spelling of roles in
+        ``.show principal roles`` is not documented, so a missing or unrecognised role proves nothing for certain.
         """
         return whoami.denial(self)
 
@@ -233,15 +240,15 @@ class Session(core.Core):
         return limitations.notes(self)
 
     def plan(self, desired: Mapping[Scope, Policy | None]) -> PolicyPlan:
-        """Return the plan that changes the current policies into ``desired``; None means no policy.
+        """Return the plan that changes the current policies into ``desired``, in which None means no policy.
 
-        Identities that stay keep their unknown properties, unless ``desired`` has another value.
+        Remaining identities keep their unknown properties, unless ``desired`` has another value.
         """
         current = Snapshot({scope: self.policy(scope) for scope in desired})
         return policy_plans.make(self, current, edits.keeping(current, Snapshot(desired)))
 
     def grant(self, identity: str, *usages: str, databases: Iterable[str] = (), cluster: bool = False) -> PolicyPlan:
-        """Return the plan that grants usages to an identity, in databases (names or globs) or at the cluster.
+        """Return the plan that grants usages to an identity, in databases (names or globs) or in the cluster's policy.
 
         Raises:
             InputError: No scope is specified, a name matches no database, or the identity or a usage is unknown.
@@ -257,7 +264,7 @@ class Session(core.Core):
         cluster: bool = False,
         known: Snapshot | None = None,
     ) -> PolicyPlan:
-        """Return the plan that revokes usages from an identity; ``All`` or the cluster's policy may still allow them.
+        """Return the plan that revokes usages from an identity. ``All`` or the cluster's policy may still allow them.
 
         Policies in ``known`` are not read again.
         """
@@ -265,19 +272,19 @@ class Session(core.Core):
         return policy_plans.make(self, current, edits.revoke(current, policies.holder(self, identity), usages))
 
     def replace(self, identity: str, by: str) -> PolicyPlan:
-        """Return the plan that moves every grant of one identity to another, in all scopes; the grants come first."""
+        """Return the plan that moves every grant of one identity to another, in all scopes. New grants are sent first."""
         current = self.read(about=(identity, by)).permitted
         old, new = policies.holder(self, identity), policies.holder(self, by)
         if old == new:
-            raise InputError(f"{identity!r} and {by!r} are the same identity.", hint="Pass another one as the new one.")
+            raise InputError(f"{identity!r} and {by!r} are the same identity.", hint="Pass two different identities.")
         return policy_plans.make(self, current, edits.replace(current, old, new))
 
     def without(self, plan: PolicyPlan, identities: Iterable[str]) -> PolicyPlan:
-        """Return ``plan`` made again without some identities, such as those that are not assigned."""
+        """Return a new version of ``plan`` without some identities, such as those that are not assigned."""
         return replace(self.plan(edits.without(plan, identities).policies), undoes=plan.undoes)
 
     def export(self, document: str | bytes = "") -> str:
-        """Return every policy as a policy file, or ``document`` with its policies updated; unchanged parts stay as written.
+        """Return every policy as a policy file, or ``document`` with its policies updated and everything else unchanged.
 
         Raises:
             ServiceError: A policy cannot be read.
@@ -288,32 +295,32 @@ class Session(core.Core):
         """Return the plan for the policies in a policy file, and the scopes that the file does not manage.
 
         Raises:
-            PolicyFileError: The file is invalid; the error states the line.
+            PolicyFileError: The file is invalid. The error states the line.
         """
         return policy_plans.plan_file(self, document)
 
     def saved_plan(self, text: str) -> PolicyPlan:
         """Read a saved plan, with the current names of its identities.
 
-        A name that cannot be verified is left out, as is an unverified ID of a history entry that the plan undoes.
+        Names that cannot be verified are omitted, as is the ID of a history entry that the plan does not verifiably undo.
 
         Raises:
-            InputError: It is not a complete plan for this cluster, it is not the plan that follows from its policies, or
-                its statements about identities or the cluster's policy are not true.
+            InputError: ``text`` is not a complete plan for this cluster, its commands do not match its policies, or its
+                statements about identities or the cluster's policy are wrong.
         """
         return saved_plan.saved_plan(self, text)
 
     def impact(self, plan: Plan, known: Snapshot | None = None) -> Impact:
-        """Return the discovered uses that a plan would stop; a source that cannot be read is listed, and does not raise.
+        """Return the discovered uses that a plan would stop. A source that cannot be read is listed instead of raising.
 
-        ``known`` contains all policies, if they need not be read again.
+        If ``known`` is given, it contains all policies, which are then not read again.
         """
         return impact.impact(self, plan, known)
 
     def live(self, plan: Plan, known: Snapshot | None = None, *, warn: bool = True) -> Live:
-        """Return the uses that a plan would stop, if it revokes any, and with ``warn`` its identities that are not assigned.
+        """Return the uses that a revoking plan would stop, and with ``warn`` its identities that are not assigned.
 
-        ``known`` is as for ``impact``.
+        See ``impact`` for ``known``.
         """
         return impact.live(self, plan, known, warn=warn)
 
@@ -327,31 +334,31 @@ class Session(core.Core):
         tell: Callable[[str], None] = lambda _: None,
         progress: Callable[[tuple[StepResult, ...]], None] = lambda _: None,
     ) -> Applied:
-        """Apply exactly ``plan``, a change of policies or in Azure, and verify the result; a change of policies is recorded.
+        """Apply exactly ``plan``, a change of policies or in Azure, and verify the result.
 
         Args:
             plan: The plan, as it was shown.
             confirm: The cluster's name, if the plan cannot be undone.
-            deadline: The time for each command, or for the operation in Azure, in seconds; by default one minute, or 15
-                minutes.
-            record: Keep a history entry, with which ``undo`` reverts the change.
-            tell: Called with a sentence when the outcome of a lost answer is awaited, or an operation in Azure progresses.
+            deadline: The time for each command, or for the operation in Azure, in seconds. The default is one minute for a
+                command, and 15 minutes for an operation.
+            record: Record a change of policies in the history, so that ``undo`` can revert it.
+            tell: Called with a sentence while a lost outcome is read back, or an operation in Azure progresses.
             progress: Called before the first command and after each step of a change of policies, with the results so far.
 
         Raises:
             InputError: The session is read-only, or ``confirm`` is not the cluster's name.
-            ApplyError: The plan was not fully applied; the error states which steps were.
-            HistoryError: The change cannot be recorded; nothing was sent.
+            ApplyError: The plan was not fully applied. The error states which steps were applied.
+            HistoryError: The change cannot be recorded. Nothing was sent.
         """
         terms = application.Terms(deadline, record, tell, progress)
         return application.apply(self, plan, terms, confirm=confirm)
 
     def undo_plan(self, entry: str = "") -> PolicyPlan:
-        """Return the plan that reverts a history entry, given the beginning of its ID, or the last change still in effect."""
+        """Return the plan that reverts a history entry, given the start of its ID, or the last change still in effect."""
         return policy_plans.undo_plan(self, entry)
 
     def undo(self, entry: str = "") -> Applied:
-        """Revert a history entry, or the last change still in effect; a second undo is not a redo."""
+        """Revert a history entry, or the last change still in effect. A second undo is not a redo."""
         return self.apply(self.undo_plan(entry))
 
     def recorded(self) -> Reading:
@@ -359,7 +366,7 @@ class Session(core.Core):
         return self.recorder.read()
 
     def settle(self, *, deadline: float = DEADLINE) -> tuple[Entry, ...]:
-        """Settle the history entries that were left open by what the policies show, and return them."""
+        """Settle the history entries that were left open by reading the policies, and return the entries."""
         return self.recorder.settle(deadline=deadline)
 
     def audit(
@@ -374,13 +381,13 @@ class Session(core.Core):
 
         Args:
             document: A policy file, whose accepted findings do not count until their acceptance expires.
-            assigned: The identities that are assigned to the cluster; by default Azure Resource Manager is asked, if the
-                session knows the cluster's resource ID. Without them, orphans are not checked.
-            today: The day (UTC) on which acceptances must be valid; by default the current one.
-            progress: Called with the number read so far, the total number, and what they are.
+            assigned: The identities that are assigned to the cluster. By default, they are read from Azure Resource
+                Manager if the session knows the cluster's resource ID. If they are unknown, orphans are not checked.
+            today: The day (UTC) on which acceptances must be valid. By default, the current day.
+            progress: Called with the number of items read so far, their total number, and what they are.
 
         Raises:
-            PolicyFileError: The file is invalid; the error states the line.
+            PolicyFileError: The file is invalid. The error states the line.
         """
         return audits.audit(self, document, assigned=assigned, today=today, progress=progress)
 
@@ -413,12 +420,12 @@ class Session(core.Core):
         """Return the plan for the smallest policies that keep every discovered use, with the reason for each grant.
 
         Args:
-            also_unproven: Revoke grants that were not seen in use too, although that does not prove them unused.
-            assigned: As for ``audit``; the entries of identities that are not assigned are removed.
+            also_unproven: Also revoke grants that were not seen in use, although that does not prove them unused.
+            assigned: As for ``audit``. The entries of identities that are not assigned are removed.
             progress: As for ``audit``.
 
         Raises:
-            InputError: A policy cannot be read; all are needed.
+            InputError: A policy cannot be read; every policy is required.
         """
         return audits.tighten(self, also_unproven=also_unproven, assigned=assigned, progress=progress)
 
@@ -450,23 +457,23 @@ class Session(core.Core):
         """Ingest a blob into a table with a managed identity, and wait for the outcome.
 
         Args:
-            uri: ``https://…`` or ``abfss://…`` without credentials; it may end in ``;managed_identity=…``.
+            uri: ``https://…`` or ``abfss://…`` without credentials, optionally with ``;managed_identity=…`` at the end.
             table: A table of the database.
             identity: Display name, object ID, client ID or ``system``.
-            database: By default the database in context.
-            format: An ingestion format, such as ``csv``; by default that of the file's extension.
+            database: The database. By default, the current database.
+            format: An ingestion format, such as ``csv``. By default, it is derived from the file's extension.
             mapping: The name of an ingestion mapping.
             ignore_first_record: Skip the header of the file.
-            wait: The seconds to wait for the outcome; with 0 the blob is only queued, and the outcome is ``queued``.
-            interval: The most seconds between two polls; the first ones are closer together.
+            wait: The seconds to wait for the outcome. With 0 the blob is only queued, and the outcome is ``queued``.
+            interval: The maximum number of seconds between two polls. The first polls are closer together.
             tell: Called with a sentence before the blob is sent, after it is queued, and about what could not be checked.
             progress: Called with the seconds waited so far, after each poll.
 
         Raises:
-            InputError: An argument is invalid, or no policy allows the ingestion; nothing was sent.
+            InputError: An argument is invalid, or no policy allows the ingestion. Nothing was sent.
             IngestionError: The blob was not ingested, or its outcome was not reported in time.
             ConnectionFailedError: The blob cannot be sent from this machine.
-            RequestInterruptedError: The call was interrupted; the error states what is known of the blob.
+            RequestInterruptedError: The call was interrupted. The error states whether the blob was queued.
         """
         return ingestion.ingest(
             self,
@@ -484,7 +491,7 @@ class Session(core.Core):
         )
 
     def assign(self, identity: str) -> AssignmentPlan:
-        """Return the plan that assigns an identity to the cluster; the identities already assigned stay.
+        """Return the plan that assigns an identity to the cluster. The identities already assigned stay.
 
         Args:
             identity: ``system``, or a user-assigned identity by its resource ID, or by its name, object ID or client ID in
@@ -497,10 +504,10 @@ class Session(core.Core):
         return azure_plans.assign(self, identity)
 
     def unassign(self, identity: str) -> AssignmentPlan:
-        """Return the plan that unassigns an identity from the cluster; the others stay.
+        """Return the plan that unassigns an identity from the cluster. The others stay.
 
         Args:
-            identity: ``system``, or a user-assigned one by resource ID, name, object ID or client ID.
+            identity: ``system``, or the resource ID, name, object ID or client ID of a user-assigned identity.
 
         Raises:
             InputError: The identity is not assigned, or the session does not know the cluster's resource ID.
@@ -527,9 +534,9 @@ class Session(core.Core):
             hub: The event hub's resource ID.
             table: The table in ``database``.
             identity: An assigned identity: ``system``, or its name, resource ID, object ID or client ID.
-            database: The database; by default the one in context.
+            database: The database. By default, the current database.
             consumer_group: The hub's consumer group.
-            data_format: The format of the events, such as ``json``; by default that of the service.
+            data_format: The format of the events, such as ``json``. By default, the service's default.
             mapping: The name of an ingestion mapping of the table.
 
         Raises:

@@ -18,11 +18,11 @@ from kqlmi.model.uses.references import Reference
 from kqlmi.session.core import Core, Refusal, must_write
 from kqlmi.session.policies import read
 
-_MOST = 8  # the references of a refused text whose policies are read, at most
+_MOST = 8  # the references in a refused statement whose policies are read, at most
 
 
 def send(core: Core, statement: Statement, database: str | None, *, timeout: float | None) -> Table:
-    """Send one command or query, and record it if it writes policies; a refusal is kept, with its explanation."""
+    """Send one command or query. Record it if it writes policies; keep a refusal with its explanation."""
     command = statement.policy_command
     if statement.is_write:
         must_write(core)
@@ -49,7 +49,7 @@ def send(core: Core, statement: Statement, database: str | None, *, timeout: flo
 
 
 def policy_in(core: Core, answer: Table, statement: Statement, database: str) -> Snapshot | None:
-    """Return the policy in the answer to ``statement``; None if that is not a policy command, or its answer is piped."""
+    """Return the policy in the response to ``statement``, or None if that is piped or not a policy command."""
     command = statement.policy_command
     if command is None or command.piped or not policies.holds_policy(answer):
         return None
@@ -61,14 +61,14 @@ def policy_in(core: Core, answer: Table, statement: Statement, database: str) ->
     called = scope if scope.is_cluster else Scope.database(core.known.database(str(scope.name)))
     about = answer_subjects.is_about(answer, called)
     if about is False or (about is None and name in core.known.databases):
-        raise AnswerError(f"The answer is not about the policy of the {scope}.")
+        raise AnswerError(f"The response is not about the policy of the {scope}.")
     found = Snapshot({scope: policy})
     core.known = core.known.with_policies(found)
     return found
 
 
 def check(core: Core, statement: Statement, database: str) -> tuple[Verdict, ...]:
-    """Return, for each identity that a statement uses, whether it would be allowed now; nothing is executed."""
+    """Return, for each identity that a statement uses, whether the use would be allowed now. Nothing is executed."""
     database = core.known.database(database or core.database)
     found = statement.references
     key = core.known.directory.key
@@ -79,7 +79,7 @@ def check(core: Core, statement: Statement, database: str) -> tuple[Verdict, ...
 
 
 def explain(core: Core, error: ServiceError, statement: Statement, database: str = "") -> Refusal:
-    """Explain a refusal; if the policies cannot be read, the explanation is less certain."""
+    """Return the explanation of a refusal, which is less certain if the policies cannot be read."""
     found = statement.references
     snapshot = Snapshot()
     # Only these errors can be about an identity; any other costs no further request.
@@ -88,7 +88,7 @@ def explain(core: Core, error: ServiceError, statement: Statement, database: str
         found = ()
     elif found or error.status == HTTPStatus.FORBIDDEN:
         try:
-            # Azure is not asked, so that the error is not delayed.
+            # Azure is not queried, so that the error is not delayed.
             snapshot = read(core, _scopes(core, found[:_MOST], database)).permitted
         except KqlmiError:
             found = ()

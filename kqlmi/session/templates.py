@@ -1,4 +1,4 @@
-"""Filling in the template of a flow, with its gates checked against the policies."""
+"""The filled-in template of a flow, with its gates checked against the policies."""
 
 from collections.abc import Mapping
 
@@ -11,7 +11,7 @@ from kqlmi.session.resource_manager import ask
 
 
 def new(core: Core, flow: str, parameters: Mapping[str, str], *, identity: str, database: str) -> Template:
-    """Return the command or program of a flow, with all gates as a checklist; nothing is executed."""
+    """Return the command or program of a flow, with all gates as a checklist. Nothing is executed."""
     form = templates.form(flow)
     target, resource = core.target, core.resource
     query_url, ingest_url = (target.query_url, target.ingest_url) if target else ("", "")

@@ -1,4 +1,4 @@
-"""The principal that signed in, its roles, and their effect on kqlmi."""
+"""The signed-in principal, its roles, and what they allow kqlmi to do."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ _KINDS: Final = {"aadapplication": "application", "aaduser": "user", "aadgroup":
 
 @dataclass(frozen=True, slots=True)
 class WhoAmI(Described):
-    """The principal that signed in, as the cluster reports it; a field that it does not report is empty.
+    """The signed-in principal, as the cluster reports it. A field that it does not report is empty.
 
-    ``roles`` is None if they may not be read. ``unread`` lists what could not be read, and why.
+    ``roles`` is None if kqlmi is not allowed to read them. ``unread`` lists what could not be read, and why.
     """
 
     cluster: str
@@ -51,14 +51,14 @@ class WhoAmI(Described):
 
 @dataclass(frozen=True, slots=True)
 class Denial:
-    """The reason why policies may not be changed; if it is not ``certain``, a change may still be tried."""
+    """The reason why the caller cannot change policies. If it is not ``certain``, a change is worth trying."""
 
     reason: str
     certain: bool
 
 
 def whoami(core: Core, database: str) -> WhoAmI:
-    """Return the principal that signed in, and its roles; see ``Session.whoami``."""
+    """Return the signed-in principal and its roles; see ``Session.whoami``."""
     unread: dict[str, list[str]] = {}
     visible = databases(core)
     name = database_scope(core, database).name if database else core.database or next(iter(visible), "")
@@ -91,7 +91,7 @@ def whoami(core: Core, database: str) -> WhoAmI:
 
 
 def denial(core: Core) -> Denial | None:
-    """Return the reason why the caller may not change policies; None if there is none, or the roles cannot be read."""
+    """Return the reason why the caller cannot change policies, or None if there is none or the roles cannot be read."""
     if core.read_only:
         return Denial(f"The session on {core.name} is read-only.", certain=True)
     try:
@@ -101,7 +101,7 @@ def denial(core: Core) -> Denial | None:
     if ability.answer == "yes":
         return None
     if ability.answer == "not known":
-        return Denial(f"It is not known whether you may change policies: {ability.why}.", certain=False)
+        return Denial(f"kqlmi could not determine whether you may change policies: {ability.why}.", certain=False)
     return Denial(
         "Changing a policy requires AllDatabasesAdmin, and none of your roles is an administrator role for all databases.",
         certain=False,
@@ -109,7 +109,7 @@ def denial(core: Core) -> Denial | None:
 
 
 def _ask(core: Core, text: str, what: str, unread: dict[str, list[str]], database: str | None = None) -> Table | None:
-    """Send a command or query; if it is refused, add ``what`` to ``unread`` under the reason, and return None."""
+    """Send a command or query. If it is refused, add ``what`` to ``unread`` under the reason and return None."""
     try:
         return core.connection.execute(text, database or None)
     except ServiceError as error:
@@ -128,7 +128,7 @@ def _roles(rows: Iterable[Mapping[str, Any]]) -> tuple[HeldRole, ...]:
 
 
 def _merged(own: tuple[HeldRole, ...] | None, more: tuple[HeldRole, ...]) -> tuple[HeldRole, ...] | None:
-    """Add roles that are not listed yet; None without the caller's own list, as the roles would be incomplete."""
+    """Return the roles with those not listed yet, or None without the caller's own list, which would be incomplete."""
     if own is None:
         return None
     known = {(role.kind, database_key(role.database)) for role in own}
@@ -149,5 +149,5 @@ def _reading(error: KqlmiError | None) -> tuple[Answer, str]:
     if error is None:
         return "yes", ""
     if isinstance(error, NoSuchPolicyError):
-        return "no", "this cluster does not seem to have the policy"
+        return "no", "this cluster does not seem to support the policy"
     return ("no", "a Kusto role is missing") if isinstance(error, ForbiddenError) else ("not known", str(error))

@@ -121,7 +121,7 @@ def test_an_undocumented_role_gives_no_answer_and_cannot_colour_the_page() -> No
     assert "not recognised" in str(found)
     denial = session.denial()
     assert denial
-    assert denial.reason.startswith("It is not known whether you may change policies")
+    assert denial.reason.startswith("kqlmi could not determine whether you may change policies")
     assert "\x1b" not in denial.reason
     assert not denial.certain
 
@@ -145,7 +145,7 @@ def test_if_the_policy_is_not_supported_the_rest_is_shown() -> None:
     given = str(session.whoami())
     assert given.startswith("ada (user, object ID 0B-1) on mine\n")
     for scope in ("cluster", "database D"):
-        assert f"no         read the policy of the {scope}: this cluster does not seem to have the policy\n" in given
+        assert f"no         read the policy of the {scope}: this cluster does not seem to support the policy\n" in given
 
 
 def test_a_cluster_that_does_not_answer_leaves_the_answer_unknown() -> None:

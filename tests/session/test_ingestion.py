@@ -147,7 +147,9 @@ def test_policies_that_may_not_be_read_do_not_stop_an_ingestion_and_are_reported
     with opened(cluster, token=cluster.token_for("ingestor", database="Samples")) as session:
         done = session.ingest(f"{DATA}/a.csv", "R", identity=loader, **NOW, tell=reported.append)
     assert done.outcome == "succeeded"
-    assert reported[0].startswith(f"Not checked whether {loader} may be used for NativeIngestion: the policy of the")
+    assert reported[0].startswith(
+        f"Could not check whether {loader} may be used for NativeIngestion: the policy of the"
+    )
 
 
 def test_a_failure_reports_the_clusters_reason(cluster: LocalCluster, session: Session) -> None:
@@ -171,7 +173,8 @@ def test_silence_is_unknown_and_not_guessed(cluster: LocalCluster, session: Sess
     cluster._state.elsewhere = {"FailedIngestionsQueue": [empty]}
     waited = list[float]()
     with pytest.raises(
-        IngestionError, match=r"not known whether .* into .*: nothing was reported within 0\.2 seconds"
+        IngestionError,
+        match=r"could not determine whether .* into .*: the cluster reported nothing within 0\.2 seconds",
     ) as caught:
         session.ingest(f"{CLOSED}/a.csv", "R", identity="loader", wait=0.2, interval=0.05, progress=waited.append)
     assert caught.value.ingestion.outcome == "unknown"
@@ -186,7 +189,7 @@ def test_a_read_only_session_and_a_wrong_table_send_nothing(cluster: LocalCluste
     before = sent(cluster)
     with opened(cluster, read_only=True) as reading, pytest.raises(InputError, match="read-only"):
         reading.ingest(f"{DATA}/a.csv", "R", identity="loader")
-    with pytest.raises(InputError, match="table's name is invalid") as caught:
+    with pytest.raises(InputError, match="name of the table is invalid") as caught:
         session.ingest(f"{DATA}/a.csv", f"{DATA}?sig=PLANTED", identity="loader")
     assert "PLANTED" not in str(caught.value)
     assert sent(cluster) == before
@@ -209,7 +212,7 @@ def test_the_ingestion_endpoint_follows_from_the_clusters_name(url: str, ingests
 
 
 def test_an_unknown_ingestion_endpoint_and_plain_http_are_refused(cluster: LocalCluster) -> None:
-    for url, says in (("", "is not known"), ("http://ingest-c.example.org", "https only")):
+    for url, says in (("", "is unknown"), ("http://ingest-c.example.org", "over plain http")):
         with opened(cluster, ingest_url=url) as session, pytest.raises(InputError, match=says):
             session.ingest(f"{DATA}/a.csv", "R", identity="loader")
 
@@ -309,12 +312,12 @@ def test_a_message_that_a_queue_may_have_accepted_is_sent_to_no_other(
     with ExitStack() as stack:
         opened_queues = [stack.enter_context(stand_in(answer)) for _ in range(3)]
         cluster._state.elsewhere = {"SecuredReadyForAggregationQueue": [url for url, _ in opened_queues]}
-        with pytest.raises(IngestionError, match="is not known") as caught:
+        with pytest.raises(IngestionError, match="could not determine whether") as caught:
             session.ingest(f"{DATA}/a.csv", "R", identity="loader", wait=0, mapping="m", tell=reported.append)
     assert caught.value.ingestion.outcome == "unknown"
     assert len([one for _, messages in opened_queues for one in messages]) == 1
     assert "as csv with the mapping m into" in reported[0]
-    assert reported[1:] == ["The response of the queue was lost."]
+    assert reported[1:] == ["The queue's response was lost."]
 
 
 @pytest.mark.parametrize("first", ["http://127.0.0.1:1/q?sig=PLANTED", "{0}/kqlmi-ingest?sig=PLANTED"])
@@ -355,7 +358,7 @@ def test_an_interrupt_while_a_blob_is_sent_reports_that_it_may_arrive(cluster: L
         cluster._state.elsewhere = {"SecuredReadyForAggregationQueue": [url]}
         try:
             with pytest.raises(
-                RequestInterruptedError, match=r"not known whether .* is queued into Samples\.R \(source ID"
+                RequestInterruptedError, match=r"could not determine whether .* is queued into Samples\.R \(source ID"
             ) as caught:
                 session.ingest(f"{DATA}/a.csv", "R", identity="loader", tell=reported.append)
         finally:

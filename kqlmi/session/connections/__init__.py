@@ -1,1 +1,1 @@
-"""Opening a session: by an address, by a connection of the configuration file, or on a local cluster."""
+"""Opening a session: by address, by a connection in the configuration file, or on a local cluster."""

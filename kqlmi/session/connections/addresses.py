@@ -15,7 +15,7 @@ _LAST_PORT: Final = 65535
 
 
 def is_name(cluster: str) -> bool:
-    """Check whether a text can only be the name of a connection: it has neither a scheme nor a dot."""
+    """Check whether ``cluster`` can only be the name of a connection: it has neither a scheme nor a dot."""
     return _NAME.fullmatch(cluster) is not None
 
 
@@ -23,7 +23,7 @@ def url_of(cluster: str) -> str:
     """Return a cluster's URL, given the URL, the host, or a short name such as ``mycluster.westeurope``.
 
     Raises:
-        InputError: It is not one of these. The error does not quote it, because it may contain a secret.
+        InputError: ``cluster`` is not a valid address. The error does not quote it, because it may contain a secret.
     """
     text = cluster.strip()
     if _SHORT.fullmatch(text):
@@ -34,6 +34,6 @@ def url_of(cluster: str) -> str:
     if found is None or int(found["port"] or 0) > _LAST_PORT:
         raise InputError(
             "The given address is not the URL of a cluster.",
-            hint="Pass mycluster.westeurope, its URL, or local; use --database and --auth for the rest.",
+            hint="Pass mycluster.westeurope, its URL, or local, and use --database and --auth for other settings.",
         )
     return found["url"]

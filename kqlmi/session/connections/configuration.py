@@ -55,7 +55,7 @@ def settings(cluster: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the settings for a cluster, from the arguments, or else the file, the environment, or the defaults.
 
     Without ``cluster``, KQLMI_CLUSTER is used, and the environment takes precedence over the file. Tenant, identity and
-    audience belong to a way to sign in: once a source specifies one, those of the sources after it are ignored.
+    audience belong to a way to sign in: once a source specifies a way, these settings of later sources are ignored.
 
     Raises:
         InputError: No cluster is specified, or the file has no connection of that name.
@@ -76,7 +76,7 @@ def settings(cluster: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _named(cluster: str) -> Mapping[str, Any]:
-    """Return the settings of a connection in the file; for a URL, a short name or ``local``, only the cluster."""
+    """Return the settings of a connection in the file, or only the cluster for a URL, a short name or ``local``."""
     if cluster == "local" or not is_name(cluster):
         return {"cluster": cluster, "name": "local" if cluster == "local" else ""}
     found = connections()
@@ -92,7 +92,7 @@ def _named(cluster: str) -> Mapping[str, Any]:
 
 
 def connections() -> dict[str, dict[str, Any] | InputError]:
-    """Return the connections of the file by name, each with its settings or its error; empty if there is no file.
+    """Return the connections in the file by name, each with its settings or its error. A missing file has none.
 
     Raises:
         InputError: The file cannot be read.
@@ -103,11 +103,14 @@ def connections() -> dict[str, dict[str, Any] | InputError]:
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise _wrong(f"cannot be read: {error.strerror}") from error
+        raise InputError(
+            f"Cannot read the configuration file {printable(str(path()))}: {error.strerror}.",
+            hint="Check its permissions, or set KQLMI_CONFIG to another file.",
+        ) from error
     except UnicodeDecodeError:
         raise _wrong("is not UTF-8") from None
     except ValueError as error:
-        # The position only, because the text of the file may contain a secret.
+        # Only the position, because the content of the file may be a secret.
         place = str(error).rpartition("(at ")[2].rstrip(")")
         raise _wrong(f"is not valid TOML at {place}") from None
     for key in found.keys() - {"connections"}:

@@ -51,39 +51,40 @@ def connect(
     fresh: bool = False,
     replaces: Mapping[str, Session] = MappingProxyType({}),
 ) -> Session:
-    """Open a session on a cluster, and settle the history entries that were left open, by what the cluster shows now.
+    """Open a session on a cluster, and settle the history entries that were left open.
 
     Args:
-        cluster: The cluster's URL, its short name such as ``mycluster.westeurope``, a connection of the configuration
-            file, or ``local``: a local cluster that is running (``kqlmi local serve``), or else one that this session
-            starts, and stops when it is closed. By default ``$KQLMI_CLUSTER``.
-        auth: A sign-in mode of ``kqlmi.credentials``, if neither ``token`` nor ``credential`` is given; by default that
-            of the configuration file, ``$KQLMI_AUTH``, or ``default``.
+        cluster: The cluster's URL, its short name such as ``mycluster.westeurope``, a connection in the configuration
+            file, or ``local``: the running local cluster (``kqlmi local serve``), or else a new one, which stops when the
+            session is closed. By default ``$KQLMI_CLUSTER``.
+        auth: A sign-in mode of ``kqlmi.credentials``, if neither ``token`` nor ``credential`` is given. By default, it
+            comes from the configuration file or ``$KQLMI_AUTH``, or else is ``default``.
         token: A bearer token.
-        credential: Any azure-identity credential; the caller closes it.
-        tenant: The tenant to sign in to, by its ID or a domain.
+        credential: Any azure-identity credential. The caller closes it.
+        tenant: The ID or a domain of the tenant to sign in to.
         sign_in_identity: For ``managed-identity``: ``system``, ``client_id=GUID``, ``object_id=GUID`` or ``resource_id=…``.
-        audience: The audience that the cluster may request tokens for, if it is not Kusto's, as a resource ID.
-        tell: Called with what the user has to do to sign in, with the outcome of each change that was left open (both are
-            written to standard error by default), and with a sentence when a request is retried after a wait.
-        database: The database in context.
-        name: The name of the cluster in previews, results and errors; by default its name in the configuration file, or
+        audience: An audience other than Kusto for which the cluster may request tokens, as a resource ID.
+        tell: Called with sign-in instructions, with the outcome of each change that was left open (both are written to
+            standard error by default), and with a sentence when a request is retried after a wait.
+        database: The current database, for requests that do not specify one.
+        name: The name of the cluster in previews, results and errors. By default, its name in the configuration file, or
             its host.
-        timeout: The server's deadline for each request, in seconds; by default that of the configuration file, or 240.
+        timeout: The server's deadline for each request, in seconds. By default, it comes from the configuration file, or
+            is 240.
         read_only: Refuse changes.
         history: Record changes, so that they can be undone.
-        resource_id: The cluster's resource ID, with which Azure Resource Manager is asked for the assigned identities.
-        arm_options: Keyword arguments for the clients of azure-mgmt-kusto; by default they sign in as the session does.
-        ingest_url: The cluster's ingestion endpoint; by default derived from its name, as ``https://ingest-…``.
-        patience: How long a request is retried, if that is safe.
+        resource_id: The cluster's resource ID, which is needed to read the assigned identities from Azure.
+        arm_options: Keyword arguments for the clients of azure-mgmt-kusto. By default, they sign in as the session does.
+        ingest_url: The cluster's ingestion endpoint. By default, ``https://ingest-…``, derived from the cluster's URL.
+        patience: The limits of retries, which are made only if that is safe.
         fresh: Start a new local cluster, even if one is running.
-        replaces: Sessions by name. A local cluster that the session of the same name started is kept for the new one.
+        replaces: Sessions by name. A local cluster that the session of the same name started is kept for the new session.
 
     Raises:
         InputError: The URL, the mode, the timeout or the configuration file is invalid.
         MissingExtraError: ``local`` needs the extra ``kqlmi[local]``.
-        ConnectionFailedError: The cluster does not answer when asked about changes that were left open.
-        SignInError: No token could be obtained to ask about them.
+        ConnectionFailedError: The cluster did not respond to a query about changes that were left open.
+        SignInError: No token could be obtained for that query.
     """
     signing_in = {"auth": auth, "tenant": tenant, "sign_in_identity": sign_in_identity, "audience": audience}
     azure = {"resource_id": resource_id, "arm_options": arm_options, "ingest_url": ingest_url}
@@ -101,7 +102,7 @@ def connect(
         kept = replaces[wanted["name"]].local_cluster if wanted["name"] in replaces and not fresh else None
         session = _open_local(wanted, retrying, kept, fresh=fresh)
         if kept and tell:
-            tell("The running local cluster is kept, with all changes made to it; --fresh starts a new one.")
+            tell("The running local cluster is kept, with all changes made to it. To start a new one, use --fresh.")
         return _settle_open_entries(session, tell)
     if fresh:
         raise InputError("Only a local cluster can be started fresh.", hint="Use --fresh with local, or leave it out.")
@@ -131,7 +132,7 @@ def _open(wanted: Mapping[str, Any], target: Target, retrying: Retrying) -> Sess
 
 
 def _settle_open_entries(session: Session, tell: Callable[[str], None] | None) -> Session:
-    """Settle the history entries that were left open, and return the session; raise only if it cannot connect or sign in."""
+    """Settle the history entries that were left open, and return the session. Raise only if it cannot connect."""
     if session.history is None or session.read_only or session.history.is_empty:
         return session
     report = tell or to_stderr
@@ -143,12 +144,12 @@ def _settle_open_entries(session: Session, tell: Callable[[str], None] | None) -
         session.close()
         raise
     except KqlmiError as error:
-        report(f"The outcome of changes that were left open could not be determined: {error}")
+        report(f"kqlmi could not determine the outcome of changes that were left open: {error}")
     return session
 
 
 def _refuse_other_cluster(url: str) -> None:
-    """Raise InputError if KQLMI_CLUSTER is another cluster: KQLMI_TOKEN belongs to it, and is not sent to ``url``."""
+    """Raise InputError if KQLMI_CLUSTER is another cluster: KQLMI_TOKEN belongs to that cluster."""
     if "cluster" not in configuration.environment():
         return
     own = configuration.settings("", {})["cluster"]
@@ -160,7 +161,7 @@ def _refuse_other_cluster(url: str) -> None:
 
 
 def _resource(resource_id: str, target: Target, options: Mapping[str, Any] | None) -> "ClusterResource | None":
-    """Return the cluster as a resource of Azure Resource Manager; None if the session has only a bare token for Kusto."""
+    """Return the cluster as an Azure resource, or None if the session has only a bare token for Kusto."""
     from kqlmi.arm.resource import ClusterResource, options_for
 
     if options is None and target.sign_in.credential:
@@ -170,7 +171,7 @@ def _resource(resource_id: str, target: Target, options: Mapping[str, Any] | Non
 
 
 class _SharedCluster:
-    """A local cluster that several sessions enter as a context; it stops when the last of them is closed."""
+    """A local cluster that several sessions share. It stops when the last of them is closed."""
 
     def __init__(self, cluster: "LocalCluster") -> None:
         self._cluster, self._users = cluster, 0
@@ -192,7 +193,7 @@ def _open_local(
     *,
     fresh: bool,
 ) -> Session:
-    """Open a session on the local cluster that was kept, on a running one, or on one that is started for the session."""
+    """Open a session on the local cluster that was kept, on a running one, or on a new one."""
     with require_extra("local", "The local cluster needs {name}."), ExitStack() as stack:
         from kqlmi import local
 
@@ -210,7 +211,7 @@ def _open_local(
 
 
 def _ingestion(url: str) -> str:
-    """Return a cluster's ingestion URL, by the naming convention; empty if its host is not a domain name."""
+    """Return a cluster's ingestion URL by the naming convention, or an empty string if its host is not a domain name."""
     host = urlsplit(url).hostname or ""
     if not host.rpartition(".")[2].isalpha() or "." not in host:
         return ""

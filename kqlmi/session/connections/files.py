@@ -1,4 +1,4 @@
-"""Reading and writing the files that the user names, with errors that name the file."""
+"""Reading and writing the files that the user specifies, with errors that name the file."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from kqlmi.errors import InputError, printable
 
 
 def read(path: Path) -> bytes:
-    """Return the contents of a file; empty if it is not a regular file.
+    """Return the contents of a file, or nothing if it is not a regular file.
 
     Raises:
         InputError: The file cannot be read.
@@ -16,19 +16,19 @@ def read(path: Path) -> bytes:
         return path.read_bytes() if path.is_file() else b""
     except OSError as error:
         raise InputError(
-            f"{printable(str(path))!r} cannot be read: {error.strerror}.", hint="Name another file."
+            f"Cannot read {printable(str(path))!r}: {error.strerror}.", hint="Specify another file."
         ) from error
 
 
 def write(path: Path, text: str) -> None:
-    """Write a file atomically: the previous contents stay until the new ones are on the disk.
+    """Write a file atomically: the previous contents stay until the new contents are on the disk.
 
     Raises:
-        InputError: The file cannot be written; the previous contents are kept.
+        InputError: The file cannot be written. The previous contents are kept.
     """
     try:
         atomicfile.write(path, text.encode())
     except OSError as error:
         raise InputError(
-            f"{printable(str(path))!r} cannot be written: {error.strerror}.", hint="Name another file."
+            f"Cannot write {printable(str(path))!r}: {error.strerror}.", hint="Specify another file."
         ) from error

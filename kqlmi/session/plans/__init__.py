@@ -1,1 +1,1 @@
-"""Making and applying plans over a session."""
+"""Making and applying plans in a session."""

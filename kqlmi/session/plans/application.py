@@ -1,4 +1,4 @@
-"""Applying a plan over a session, by the kind of the plan."""
+"""The application of a plan in a session, by the kind of the plan."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from kqlmi.session.resource_manager import resource_of
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """The options for applying a plan; a ``deadline`` (in seconds) of None is the default for the kind of the plan."""
+    """The options for applying a plan. A ``deadline`` (in seconds) of None is the default for the kind of the plan."""
 
     deadline: float | None
     record: bool
@@ -31,8 +31,8 @@ def apply(core: Core, plan: Plan, terms: Terms, *, confirm: str) -> Applied:
     require_own(core, plan)
     if plan.confirm and confirm.casefold() != plan.confirm.casefold():
         raise InputError(
-            f"Plan {plan.short} cannot be undone, so the name of the cluster must confirm it.",
-            hint="Pass --confirm NAME; the name is the last part of the cluster's resource ID.",
+            f"Plan {plan.short} cannot be undone, so it must be confirmed with the name of the cluster.",
+            hint="Pass --confirm NAME, the last part of the cluster's resource ID.",
         )
     return _apply(plan, core, terms)
 

@@ -24,7 +24,7 @@ _NAME: Final = re.compile(r"[^/\\?#%\x00-\x1f\x7f]+")
 
 
 def assign(core: Core, identity: str) -> AssignmentPlan:
-    """Plan to assign an identity to the cluster; the identities already assigned stay."""
+    """Return the plan that assigns an identity to the cluster. The identities already assigned stay."""
     from kqlmi.arm import identities
 
     resource = resource_of(core)
@@ -36,7 +36,7 @@ def assign(core: Core, identity: str) -> AssignmentPlan:
 
 
 def _in_azure(resource: "ClusterResource", text: str) -> Identity:
-    """Return the user-assigned identity that ``text`` names; one in the cluster's resource group takes precedence."""
+    """Return the user-assigned identity that ``text`` names. The cluster's resource group takes precedence."""
     from kqlmi.arm import identities
 
     if one := identities.get(resource, text):
@@ -49,7 +49,7 @@ def _in_azure(resource: "ClusterResource", text: str) -> Identity:
 
 
 def unassign(core: Core, identity: str) -> AssignmentPlan:
-    """Plan to unassign an identity from the cluster; the others stay."""
+    """Return the plan that unassigns an identity from the cluster. The others stay."""
     from kqlmi.arm import identities
 
     resource = resource_of(core)
@@ -70,7 +70,7 @@ def _assigned(core: Core, known: tuple[Identity, ...], text: str) -> Identity:
 
 
 def connect_eventhub(core: Core, name: str, stream: Stream, *, identity: str, database: str) -> ConnectionPlan:
-    """Plan a data connection that ingests the events of an event hub into a table."""
+    """Return the plan for a data connection that ingests the events of an event hub into a table."""
     from kqlmi.arm import identities
 
     if not _NAME.fullmatch(name):

@@ -22,7 +22,7 @@ from kqlmi.session.resource_manager import discover, not_assigned, resource_of
 
 
 def impact(core: Core, plan: Plan, known: Snapshot | None) -> Impact:
-    """Return the discovered uses that a plan would stop; a source that cannot be read is listed, and does not raise."""
+    """Return the discovered uses that a plan would stop. A source that cannot be read is listed instead of raising."""
     if not plan.revokes:
         return Impact()
     try:
@@ -39,7 +39,7 @@ def _impact(plan: Plan, core: Core, known: Snapshot | None) -> Impact:
 @_impact.register
 def _policies(plan: PolicyPlan, core: Core, known: Snapshot | None) -> Impact:
     current = read(core).permitted if known is None else known
-    # Azure is only worth asking if data connections may stop.
+    # Query Azure only if the plan may stop data connections.
     streams = any(usage_name(one.usage) in {USAGE, ALL} for one in plan.changes if one.kind == "revoke")
     found = discover(core) if streams else discovery.discover(core.connection)
     return compare(plan, current, Facts.of(current, found).discovery)
@@ -60,7 +60,7 @@ def _assignment(plan: AssignmentPlan, core: Core, _known: Snapshot | None) -> Im
 
 
 def live(core: Core, plan: Plan, known: Snapshot | None, *, warn: bool) -> Live:
-    """Return the uses that a plan would stop, and a warning if any of its identities are not assigned."""
+    """Return the uses that a plan would stop, and a warning about its identities that are not assigned."""
     warnings: tuple[str, ...] = ()
     if isinstance(plan, PolicyPlan):
         orphans = not_assigned(core, plan) if warn else ()

@@ -18,7 +18,7 @@ def make(core: Core, current: Snapshot, desired: Snapshot) -> PolicyPlan:
 
 
 def named(core: Core, patterns: Iterable[str], *, cluster: bool, about: str, known: Snapshot | None = None) -> Snapshot:
-    """Read the policies of the databases that match names or globs, and whatever else identifies ``about``."""
+    """Return the policies of the databases that match names or globs, and read whatever else identifies ``about``."""
     scopes, have = [Scope.cluster()] if cluster else [], known or Snapshot()
     if known is None:
         databases(core)
@@ -56,6 +56,6 @@ def plan_file(core: Core, document: str | bytes) -> tuple[PolicyPlan, tuple[Scop
 
 
 def undo_plan(core: Core, entry: str) -> PolicyPlan:
-    """Plan to revert a history entry, given the beginning of its ID, or the last change still in effect."""
+    """Return the plan that reverts a history entry, given the start of its ID, or the last change still in effect."""
     found = core.recorder.undo(entry)
     return replace(found, names={**core.known.directory.names, **found.names})

@@ -1,4 +1,4 @@
-"""Reading a saved plan, which is rebuilt, and verified against the cluster."""
+"""The reader of saved plans, which verifies their statements against the cluster."""
 
 from contextlib import suppress
 from dataclasses import replace
@@ -46,7 +46,7 @@ def _names(core: Core) -> dict[str, str]:
 def _contradicted(identity: str, name: str, why: str) -> InputError:
     return InputError(
         f"The plan calls {printable(identity)} {name!r}, but on the cluster {printable(why)}.",
-        hint="Make the plan again.",
+        hint="Plan the change again.",
     )
 
 
@@ -60,5 +60,5 @@ def _refuse_uncovered(core: Core, plan: PolicyPlan) -> None:
         raise InputError(
             f"The plan calls changes redundant, but the policy of the cluster no longer grants {gone[0][1]} to"
             f" {gone[0][0]}.",
-            hint="Make the plan again.",
+            hint="Plan the change again.",
         )
