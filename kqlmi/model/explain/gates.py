@@ -77,7 +77,7 @@ def gates(
 def _assignment(identity: Identity, assigned: Collection[str] | None) -> Gate:
     who = f"{identity} is assigned to the cluster"
     if assigned is None:
-        sentence = f"{who}: {_UNSEEN}; to check it, connect with %kqlmi connect … --resource-id ID"
+        sentence = f"{who}: not checked; to check it, connect with %kqlmi connect … --resource-id ID"
         return Gate("assignment", sentence, state="not checked")
     if identity.object_id in assigned:
         return Gate("assignment", f"{who}, according to Azure Resource Manager", state="done")
