@@ -82,7 +82,9 @@ def _values(params: Iterable[str], variables: Mapping[str, object]) -> dict[str,
         if name in values:
             raise CellError(f"The parameter {name!r} has two values.")
         if not equals and name not in variables:
-            raise CellError(f"The variable {name!r} is not defined.", hint=f"Write --param {name}=VALUE.")
+            raise CellError(
+                f"Parameter {number} has no value, and no variable has its name.", hint="Write --param NAME=VALUE."
+            )
         values[name] = text if equals else variables[name]
     return values
 

@@ -103,7 +103,7 @@ def test_parameters_are_sent_as_values_from_the_line_and_from_variables(connecte
 
 def test_a_wrong_parameter_is_refused_before_anything_is_sent(connected: Notebook) -> None:
     for line, message in (
-        ("--param state", "The variable 'state' is not defined. Write --param state=VALUE."),
+        ("--param PLANTED", "Parameter 1 has no value, and no variable has its name. Write --param NAME=VALUE."),
         ("--param stat=PLANTED", "does not declare the parameter 'stat'. Did you mean state?"),
         ("--param =PLANTED", "The name of parameter 1 is not valid."),
         ("--param state=a --param state=b", "The parameter 'state' has two values."),
