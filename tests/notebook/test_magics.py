@@ -261,13 +261,17 @@ def test_bad_input_fails_the_cell_names_the_culprit_and_changes_nothing(
     pd.testing.assert_frame_equal(connected.run(f"%%kqlmi --raw\n{SHOW}"), before)
 
 
-def test_a_failure_is_one_short_line(connected: Notebook, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failure_is_one_short_line_and_its_hint_another(
+    connected: Notebook, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(CellError):
         connected.run("%%kqlmi\n")
     shown = capsys.readouterr()
     lines = [line for line in (shown.out + shown.err).splitlines() if line.strip()]
-    assert len(lines) == 1
-    assert lines[0].startswith("CellError: The cell is empty.")
+    assert lines == [
+        "CellError: The cell is empty.",
+        "Write one command or query below %%kqlmi, such as .show databases.",
+    ]
 
 
 @pytest.mark.notebook
