@@ -346,6 +346,28 @@ def test_the_usages_in_effect_across_all_scopes_are_shown(lab: Lab, cluster: Loc
     expect(panel.get_by_role("status")).to_contain_text("granted by the policy of: database Telemetry, through All.")
 
 
+def test_a_workflow_is_ticked_in_the_view_by_workflow_and_explained_beside_its_usage(
+    lab: Lab, cluster: LocalCluster
+) -> None:
+    panel = open_panel(lab, cluster, more=["panel.client_ids = {panel.identities[1][0]: 'c11e0000-0000'}"])
+    panel.get_by_label("Columns by").select_option("by workflow")
+    box(panel, "mi-adx-export: Continuous export").check()
+    expect(box(panel, "mi-adx-export: Update policy")).to_be_checked()
+    lab.screenshot("by-workflow")
+    panel.get_by_label("Columns by").select_option("by usage")
+    expect(box(panel, EXPORT)).to_be_checked()
+    box(panel, "kqlmi-local: AutomatedFlows").focus()
+    lab.page.keyboard.press("ArrowUp")
+    lab.page.keyboard.press("Enter")
+    expect(panel.get_by_role("dialog", name="AutomatedFlows")).to_contain_text("Query acceleration policy")
+    lab.screenshot("usage-explained")
+    lab.page.keyboard.press("Escape")
+    expect(panel.get_by_role("dialog")).to_be_hidden()
+    lab.run_cell(3)
+    panel.get_by_role("searchbox", name="Search identities").fill("c11e")
+    expect(panel.get_by_role("rowheader")).to_have_count(1)
+
+
 def test_the_view_follows_traits_that_python_sets(lab: Lab, cluster: LocalCluster) -> None:
     lines = [
         "panel.search = 'export'",

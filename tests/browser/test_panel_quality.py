@@ -91,7 +91,7 @@ HOSTILE = [
 # Everything that Python can send to the panel, with the text in every place.
 EVERYWHERE = """
 def everywhere(panel, text):
-    cell = {"granted": True, "allowed": True, "changed": True, "text": text}
+    cell = {"granted": True, "allowed": True, "changed": True, "text": text, "mark": text}
     workflow = {"title": text, "sure": text}
     column = {"usage": text, "summary": text, "known": False, "cluster_only": False, "workflows": [workflow] * 2}
     change = {"kind": "revoke", "scope": text, "who": text, "usage": text, "note": text}
@@ -100,11 +100,11 @@ def everywhere(panel, text):
         panel.cluster, panel.scopes, panel.refusal, panel.summary = text, [text, text], "", text
         panel.columns, panel.identities, panel.legend = [column], [[text, text, text]], [cell]
         panel.cells, panel.edited, panel.scope_states, panel.theirs = ["0"], {}, "rx", [text]
-        panel.denial, panel.search = {"reason": text, "certain": False}, text
+        panel.denial, panel.search = {"reason": text, "certain": False, "todo": text}, text
         panel.question = {"text": text, "identity": text, "usage": text, "offers": [[text, text]]}
         panel.preview = {
             "id": text, "cluster": text, "summary": text, "undoes": text, "revokes": 1, "changes": [change],
-            "steps": [step], "request": text, "impact": [text],
+            "steps": [step], "request": text, "impact": [text], "stops": 1, "warnings": [text],
         }
         panel.progress, panel.status = [{"scope": text, "outcome": text}], {"kind": "error", "text": text, "hint": text}
     panel.refusal = text
@@ -277,6 +277,9 @@ def test_the_panel_fits_any_width_and_nothing_jumps(lab: Lab, cluster: LocalClus
             ".map((one) => one.className)"
         )
         assert wider == [], width
+        # All usages are visible at once, except on a phone.
+        hidden = panel.locator(".kqlmi-scroll").evaluate("scroll => scroll.scrollWidth - scroll.clientWidth")
+        assert hidden == 0 or width == 320, width
         lab.page.evaluate("() => { window.shifts = [] }")
         before = place(panel)
         box(panel, "mi-adx-ingest: SqlRequest").check()

@@ -44,7 +44,7 @@ def _toggle(panel: Editor, identity: str, usage: str) -> None:
         panel.untick(identity, usage)
     else:
         panel.tick(identity, usage)
-        panel.status = note(words.tick(panel.draft, _name(panel, identity), identity, usage))
+        panel.status = words.tick(panel.draft, _name(panel, identity), identity, usage)
 
 
 def _question(panel: Editor, identity: str, usage: str, cell: Cell) -> dict[str, object]:

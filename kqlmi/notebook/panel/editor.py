@@ -38,7 +38,7 @@ class Editor(View):
         self.cluster = printable(session.name)
         self.scopes = [session.known.label(one) for one in self._reader.scopes]
         if denial := session.denial():
-            self.denial = {"reason": denial.reason, "certain": denial.certain}
+            self.denial = words.denial(denial)
         self._draw(draft)
         # Last, so that a single message opens the panel with its whole content.
         super().__init__()
@@ -132,15 +132,16 @@ class Editor(View):
         shown = words.plan(plan, wanted, self._reader.unread(wanted))
         with self.hold_sync():
             self._shown, self.question, self.status, self.progress = plan, None, {}, []
-            self.preview = {**shown, "impact": None}
+            self.preview = {**shown, "impact": None, "stops": 0}
         try:
-            impact = list(self._session.impact(plan).lines)
+            found = self._session.impact(plan)
+            impact, stops = list(found.lines), len(found.stopping)
         except Exception as error:  # noqa: BLE001 - any error must be shown, not taken for "nothing stops"
-            impact = [f"Cannot be determined: what would stop, because {printable(str(error))}"]
+            impact, stops = [f"Cannot be determined: what would stop, because {printable(str(error))}"], 0
         except BaseException:
             self.close_preview()
             raise
-        self.preview = {**shown, "impact": impact}
+        self.preview = {**shown, "impact": impact, "stops": stops}
 
     @alone
     def close_preview(self) -> None:
@@ -276,6 +277,7 @@ class Editor(View):
             "refusal": str(refused[draft.scope]) if draft.scope in refused and not self._overview else "",
             "columns": [matrix.column(usage) for usage in draft.usages],
             "identities": listed,
+            "client_ids": {key: one.client_id for key, one in known.identities.items() if one.client_id},
             "cells": matrix.rows(self._cells, draft, listed) if readable else [],
             "more": self._reader.asks_assigned or bool(self._reader.next(draft)),
         }

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from kqlmi.errors import printable
 from kqlmi.model.entities import ALL, SYSTEM, Scope, known_usage
-from kqlmi.model.plan.draft import Draft
+from kqlmi.model.plan.draft import Cell, Draft
 from kqlmi.model.plan.listing import marks
 from kqlmi.model.policy.access import without_effect
 from kqlmi.model.policy.directory import Directory
@@ -29,12 +29,13 @@ _UNKNOWN = "This usage is not in the catalogue; it is kept unchanged."
 
 
 class State(NamedTuple):
-    """The state of a cell; ``text`` describes it further."""
+    """The state of a cell; ``text`` describes it further, and ``mark`` is the sign or share that the page shows."""
 
     granted: bool
     allowed: bool
     changed: bool
     text: str
+    mark: str
 
 
 def column(usage: str) -> dict[str, Any]:
@@ -46,6 +47,7 @@ def column(usage: str) -> dict[str, Any]:
         "usage": printable(usage),
         "summary": known.summary if known else _UNKNOWN,
         "known": known is not None,
+        "broad": usage == ALL,
         "cluster_only": known is not None and known.cluster_only,
         "workflows": [{"title": row.title, "sure": row.sure} for row in rows],
     }
@@ -105,7 +107,7 @@ class ScopeCells(Cells):
 
     def _state(self, draft: Draft, identity: str, usage: str) -> State:
         cell = draft.cell(identity, usage)
-        return State(cell.granted, cell.allowed, cell.changed, cell.state(self._scope))
+        return State(cell.granted, cell.allowed, cell.changed, cell.state(self._scope), _mark(cell))
 
 
 class EffectiveCells(Cells):
@@ -122,12 +124,12 @@ class EffectiveCells(Cells):
                 self._counts[identity].update(usages)
 
     def _state(self, draft: Draft, identity: str, usage: str) -> State:
-        text = ""
+        text = mark = ""
         if not self._at_cluster(identity).isdisjoint({usage, ALL}):
-            text = "everywhere"
+            text, mark = "everywhere", "◆"
         elif found := self._count(draft.read, identity, usage):
-            text = f"in {found} of {len(self._databases)} databases"
-        return State(granted=False, allowed=bool(text), changed=False, text=text)
+            text, mark = f"in {found} of {len(self._databases)} databases", _share(found, len(self._databases))
+        return State(granted=False, allowed=bool(text), changed=False, text=text, mark=mark)
 
     def _count(self, snapshot: Snapshot, identity: str, usage: str) -> int:
         known, counts = known_usage(usage), self._counts.get(identity)
@@ -136,6 +138,21 @@ class EffectiveCells(Cells):
         if usage == ALL or not counts[ALL]:
             return counts[usage]
         return sum(not snapshot.usages_of(scope, identity).isdisjoint({usage, ALL}) for scope in self._databases)
+
+
+def _mark(cell: Cell) -> str:
+    """Return the sign of a cell, which the page's legend explains; empty if the usage is neither granted nor allowed."""
+    if cell.changed:
+        return "+" if cell.granted else "−"  # noqa: RUF001 # a minus sign
+    if cell.granted:
+        return "∅" if cell.without_effect else "◈" if cell.covered_by else "✓"
+    return "◆" if cell.covered_by else "–" if cell.without_effect else ""  # noqa: RUF001 # a dash
+
+
+def _share(found: int, count: int) -> str:
+    """Return a share as a percentage that is 0 or 100 only if it is exactly that."""
+    share = 100 * found / count
+    return "<1 %" if share < 1 else ">99 %" if 99 < share < 100 else f"{share:.0f} %"  # noqa: PLR2004 # percentages
 
 
 def where(snapshot: Snapshot, identity: str, usage: str) -> list[str]:

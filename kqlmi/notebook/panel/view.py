@@ -35,6 +35,7 @@ class View(anywidget.AnyWidget):
     row_filter = traitlets.Enum(["all", "granted", "changed", "orphan"], "all").tag(sync=True)
     row_order = traitlets.Enum(["name", "granted", "object ID"], "name").tag(sync=True)
     hidden_columns = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    column_kind = traitlets.Enum(["usages", "workflows"], "usages").tag(sync=True)
 
     # Written by Python.
     acknowledged = traitlets.Unicode("").tag(sync=True)
@@ -51,6 +52,7 @@ class View(anywidget.AnyWidget):
     columns: traitlets.List[Any] = traitlets.List().tag(sync=True)
     assignments = traitlets.Unicode("").tag(sync=True)
     identities: traitlets.List[Any] = traitlets.List().tag(sync=True)
+    client_ids = traitlets.Dict().tag(sync=True)
     legend: traitlets.List[Any] = traitlets.List().tag(sync=True)
     cells: traitlets.List[Any] = traitlets.List().tag(sync=True)
     edited = traitlets.Dict().tag(sync=True)

@@ -1,10 +1,10 @@
 """The texts of the panel about cells, ticks and plans."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from kqlmi.errors import printable
-from kqlmi.model.entities import ALL, SYSTEM, Identity, Scope
+from kqlmi.model.entities import ALL, SYSTEM, Identity, Scope, known_usage
 from kqlmi.model.kql.tokenizer import tokens
 from kqlmi.model.plan.draft import Draft
 from kqlmi.model.plan.listing import NO_NAME
@@ -14,6 +14,7 @@ from kqlmi.model.policy.access import access
 from kqlmi.model.policy.diff import Change
 from kqlmi.model.policy.policy import Snapshot
 from kqlmi.model.workflows import WORKFLOWS
+from kqlmi.session.whoami import Denial
 
 _MOST = 12
 
@@ -24,14 +25,51 @@ def label(identity: Identity | None) -> str:
     return name or ("system" if identity and identity.object_id == SYSTEM else NO_NAME)
 
 
-def tick(draft: Draft, name: str, identity: str, usage: str) -> str:
-    """Return the workflows that a tick enables, or why it has no effect."""
-    enabled = ", ".join(row.title for row in WORKFLOWS if row.usage == usage)
+def denial(value: Denial) -> dict[str, Any]:
+    """Return why policies may not be changed, and what to do instead."""
+    todo = "Tick what is needed, press Preview, and send an administrator the request that you can copy there."
+    if value.certain:  # the session was opened so
+        todo = "To apply changes, connect without --read-only. Preview still shows the plan, and a request to copy."
+    return {"reason": value.reason, "certain": value.certain, "todo": todo}
+
+
+def tick(draft: Draft, name: str, identity: str, usage: str) -> dict[str, str]:
+    """Return a status with the workflows that a tick enables, or why it has no effect; a warning if it is broad."""
     if draft.cell(identity, usage).without_effect:
-        return f"{usage} has an effect only in the cluster's policy, not in the {draft.scope}."
+        text = f"{usage} has an effect only in the cluster's policy, not in the {draft.scope}."
+        return {"kind": "note", "text": text, "hint": ""}
+    enabled = (
+        ", ".join(row.title for row in WORKFLOWS if row.usage == usage) or "workflows that are not in the catalogue"
+    )
     if usage == ALL:
-        return f"{name}: All enables every workflow, including future ones."
-    return f"{name}: {printable(usage)} enables {enabled or 'workflows that are not in the catalogue'}."
+        enabled = "every workflow, including future ones"
+    reach = _reach(draft.scope, usage)
+    where = f", in every database, including future ones, as it is granted in the policy of the {draft.scope}"
+    text = f"{name}: {printable(usage)} enables {enabled}{where if _is_wide(draft.scope, usage) else ''}."
+    hint = "Narrower: tick single usages, in the databases that need them." if reach else ""
+    return {"kind": "warning" if reach else "note", "text": text, "hint": hint}
+
+
+def breadth(changes: Iterable[Change], who: Callable[[str], str]) -> list[str]:
+    """Return a warning for each grant of ``All``, and for each grant in the cluster's policy."""
+    return [
+        f"{who(one.identity)}: {' and '.join(reach)}."
+        for one in changes
+        if one.kind == "grant" and (reach := _reach(one.scope, one.usage))
+    ]
+
+
+def _reach(scope: Scope, usage: str) -> list[str]:
+    """Return how far a grant reaches beyond one usage in one database."""
+    every = "All allows every usage, including future ones"
+    wide = f"{printable(usage)} is granted in every database of the cluster, including future ones"
+    return [text for text, applies in ((every, usage == ALL), (wide, _is_wide(scope, usage))) if applies]
+
+
+def _is_wide(scope: Scope, usage: str) -> bool:
+    """Check whether a grant could be made in single databases, but is made for all of them."""
+    known = known_usage(usage)
+    return scope.is_cluster and not (known is not None and known.cluster_only)
 
 
 def cover(name: str, scope: Scope, usage: str, through: Iterable[tuple[Scope, str]]) -> str:
@@ -62,6 +100,7 @@ def plan(value: PolicyPlan, wanted: Snapshot, unread: int) -> dict[str, Any]:
         "undoes": value.undoes,
         "revokes": sum(change.kind == "revoke" for change in value.changes)
         + sum(len(one.dropped) for one in value.steps),
+        "warnings": breadth(value.changes, value.who),
         "changes": [
             {
                 "kind": change.kind,

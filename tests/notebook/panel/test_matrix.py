@@ -38,6 +38,9 @@ def test_each_drawn_cell_matches_the_draft(
             cell = draft.cell(identity, usage)
             assert (state["granted"], state["allowed"], state["changed"]) == (cell.granted, cell.allowed, cell.changed)
             assert state["text"] == cell.state(scope)
+            assert (state["mark"] in "✓◈∅+") == bool(cell.granted or not state["mark"])
+            assert (state["mark"] in {"+", "−"}) == cell.changed  # noqa: RUF001 # a minus sign
+            assert (state["mark"] in {"◆", "◈"}) == (bool(cell.covered_by) and not cell.changed)
 
 
 @given(MAYBE, st.tuples(MAYBE, MAYBE, MAYBE))

@@ -740,6 +740,7 @@ def test_a_cluster_only_usage_is_drawn_as_access_reports_it(session: Session, lo
         "allowed": True,
         "changed": False,
         "text": "through the cluster",
+        "mark": "◆",
     }
 
 
@@ -836,3 +837,31 @@ def test_a_closed_session_executes_nothing_and_says_so(session: Session, world: 
     assert "closed" in status["text"]
     with kqlmi.connect(world.url, token=world.token) as other:
         assert (loader, "SqlRequest") not in grants(other)
+
+
+def test_a_broad_tick_warns_at_once_and_in_the_preview(session: Session, loader: str) -> None:
+    panel = Panel(session, SAMPLES)
+    assert ask(panel, "toggle", identity=loader, usage="AzureAI")["kind"] == "note"
+    assert ask(panel, "toggle", identity=loader, usage="All")["kind"] == "warning"
+    ask(panel, "choose", scope=0)
+    assert ask(panel, "toggle", identity=loader, usage="SandboxArtifacts")["kind"] == "note"
+    status = ask(panel, "toggle", identity=loader, usage="SqlRequest")
+    assert status["kind"] == "warning"
+    assert "in every database, including future ones" in status["text"]
+    ask(panel, "preview")
+    assert panel.preview["warnings"] == [
+        f"loader ({loader}): SqlRequest is granted in every database of the cluster, including future ones.",
+        f"loader ({loader}): All allows every usage, including future ones.",
+    ]
+
+
+def test_a_panel_that_cannot_write_says_what_to_do(world: LocalCluster) -> None:
+    with kqlmi.connect(world.url, token=world.token, read_only=True) as session:
+        assert "connect without --read-only" in Panel(session, SAMPLES).denial["todo"]
+    with kqlmi.connect(world.url, token=world.token_for("viewer", database="Samples")) as session:
+        assert "send an administrator the request" in Panel(session, SAMPLES).denial["todo"]
+
+
+def test_the_client_ids_that_are_known_can_be_searched(session: Session, loader: str) -> None:
+    known = Identity(ObjectId(loader), "loader", client_id=TWINS[0])
+    assert Panel(session, SAMPLES, assigned=[known]).client_ids[loader] == TWINS[0]

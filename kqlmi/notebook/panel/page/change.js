@@ -5,8 +5,8 @@ import { button, make, rest } from "./dom.js";
 export function addPart(view) {
   const identity = make("input", {
     type: "text",
-    placeholder: "Object ID of another identity",
-    ariaLabel: "Object ID of another identity",
+    placeholder: "Another identity: object ID, client ID or name",
+    ariaLabel: "Object ID of another identity, or its client ID or name",
     spellcheck: false,
   });
 
@@ -26,7 +26,7 @@ export function addPart(view) {
 
 export function changePart(view) {
   const summary = make("span", { className: "kqlmi-grow", ariaLive: "polite" });
-  const preview = button("Preview", () => view.ask("preview"), { className: "kqlmi-main" });
+  const preview = button("Preview", () => view.ask("preview"));
   const discard = button("Discard", () => view.ask("discard"));
   const undo = button("Undo", () => view.ask("undo"), { title: "Show the plan that undoes the last change of this panel" });
 
@@ -34,9 +34,11 @@ export function changePart(view) {
     const text = view.get("summary");
     summary.textContent = text || "No change.";
     for (const one of [preview, discard]) rest(one, view.frozen() || !text);
+    // While a plan is shown, its own button is the next step.
+    preview.className = text && !view.get("preview") ? "kqlmi-main" : "";
     rest(undo, view.frozen() || !view.get("undoable"));
   }
 
   const element = make("div", { className: "kqlmi-bar kqlmi-change" }, summary, preview, discard, undo);
-  return { element, draws: [[draw, "summary undoable working"]] };
+  return { element, draws: [[draw, "summary undoable preview working"]] };
 }

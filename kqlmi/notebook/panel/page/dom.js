@@ -17,6 +17,17 @@ export function button(textContent, act, properties = {}) {
   return make("button", { type: "button", textContent, onclick, ...properties });
 }
 
+const TAIL = 8; // letters that a text keeps at its end
+
+/** Make an empty text that shows its beginning and its end if it is too long for its place. */
+export const middleCut = (className) => make("span", { className: `kqlmi-middle-cut ${className}` }, span("kqlmi-cut"), span(""));
+
+export function setMiddleCut(made, text) {
+  const letters = [...text];
+  made.firstChild.textContent = letters.slice(0, -TAIL).join("");
+  made.lastChild.textContent = letters.slice(-TAIL).join("");
+}
+
 export function rest(made, off) {
   made.ariaDisabled = String(off);
 }

@@ -6,8 +6,8 @@ export function filtersPart(view) {
   const search = make("input", {
     type: "search",
     className: "kqlmi-grow",
-    placeholder: "Search identities, usages, workflows",
-    ariaLabel: "Search identities, usages and workflows",
+    placeholder: "Search names, IDs, usages, workflows",
+    ariaLabel: "Search identities by name, object ID or client ID, usages and workflows",
     oninput: () => view.keep("search", search.value),
   });
   const choices = (label, trait, options) =>
@@ -16,6 +16,10 @@ export function filtersPart(view) {
       { ariaLabel: label, onchange: (event) => view.keep(trait, event.target.value) },
       ...options.map(([value, textContent]) => make("option", { value, textContent })),
     );
+  const kind = choices("Columns by", "column_kind", [
+    ["usages", "by usage"],
+    ["workflows", "by workflow"],
+  ]);
   const filter = choices("Rows", "row_filter", [
     ["all", "all identities"],
     ["granted", "with a grant"],
@@ -32,6 +36,7 @@ export function filtersPart(view) {
 
   function draw() {
     search.value = view.get("search");
+    kind.value = view.get("column_kind");
     filter.value = view.get("row_filter");
     order.value = view.get("row_order");
     const usages = view.get("columns").map((column) => column.usage);
@@ -53,6 +58,6 @@ export function filtersPart(view) {
     return make("label", {}, box, usage);
   }
 
-  const element = make("div", { className: "kqlmi-bar" }, search, filter, order, menu);
-  return { element, draws: [[draw, "search row_filter row_order columns hidden_columns"]] };
+  const element = make("div", { className: "kqlmi-bar" }, search, kind, filter, order, menu);
+  return { element, draws: [[draw, "search row_filter row_order columns hidden_columns column_kind"]] };
 }

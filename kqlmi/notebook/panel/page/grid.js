@@ -4,15 +4,14 @@ import { arrange, statesOf } from "./arrangement.js";
 import { focus, hasFocus, make } from "./dom.js";
 import { controlOf, emptyRow, fillRow, headings } from "./row.js";
 
-const ROW = 46; // px, as in panel.css
-const HEAD = 106; // px, as in panel.css
+const ROW = 40; // px, as in panel.css
 const BEYOND = 2; // rows drawn above and below the visible ones
-const SCROLLBAR = 18; // px, at most
-const TALLEST = 440; // px, the greatest height before the matrix scrolls
+const TALLEST = 440; // px, as in panel.css
 
-export function gridPart(view) {
+/** Make the matrix; `explain` is called with a column and the button in its heading. */
+export function gridPart(view, explain) {
   let rows = []; // indices into `identities`, filtered and ordered
-  let columns = []; // indices into `columns`
+  let columns = []; // the arranged columns
   let active = { row: 0, column: 0, identity: "" }; // the only cell that TAB reaches
   let drawn = new Map(); // row → its element
   let shape = "";
@@ -41,20 +40,21 @@ export function gridPart(view) {
     const again = rows.findIndex((place) => identities[place][0] === active.identity);
     active.row = again >= 0 ? again : Math.min(active.row, Math.max(rows.length - 1, 0));
     active.column = Math.min(active.column, Math.max(columns.length - 1, 0));
-    const now = JSON.stringify([view.overview(), columns]);
+    const now = JSON.stringify([view.overview(), columns.length]);
     if (now !== shape) {
       shape = now;
       drawn = new Map();
       body.replaceChildren();
     }
-    head.replaceChildren(...headings(view, columns));
+    head.replaceChildren(...headings(view, columns, explain));
+    scroll.classList.toggle("kqlmi-by-workflow", view.get("column_kind") === "workflows");
     grid.style.setProperty("--kqlmi-columns", String(columns.length));
     grid.ariaColCount = String(columns.length + 1);
     grid.ariaRowCount = String(rows.length + 1);
     grid.ariaLabel = `Identities and usages, ${view.scopeName(view.get("scope"))}`;
     body.style.height = `${rows.length * ROW}px`;
     // The height depends on all identities, not the filtered ones, so that the content below does not jump.
-    scroll.style.height = `${Math.min(HEAD + identities.length * ROW + SCROLLBAR, TALLEST)}px`;
+    scroll.style.setProperty("--kqlmi-rows", String(identities.length));
     drawRows({ refillAll: true });
     if (focused) focusCell(active.row, active.column);
 
@@ -63,6 +63,7 @@ export function gridPart(view) {
     scroll.hidden = Boolean(refusal);
     instead.replaceChildren(
       make("p", { textContent: `Not read: ${refusal}` }),
+      make("p", { textContent: "Choose another scope, or ask an administrator of the cluster for a role that may read this policy." }),
       view.askButton("Try again", () => view.ask("choose", { scope: view.get("scope") })),
     );
   }
@@ -82,7 +83,7 @@ export function gridPart(view) {
       row,
       identity: view.get("identities")[rows[row]],
       states: statesOf(view, rows[row]),
-      places: columns,
+      columns,
       active: row === active.row ? active.column : -1,
     });
   }
@@ -90,7 +91,7 @@ export function gridPart(view) {
   /** Draw the visible rows; those that are already drawn are filled again only if `refillAll` is set. */
   function drawRows({ refillAll = false } = {}) {
     const top = Math.floor(scroll.scrollTop / ROW) - BEYOND;
-    const end = Math.ceil((scroll.scrollTop + (scroll.clientHeight || TALLEST) - HEAD) / ROW) + BEYOND;
+    const end = Math.ceil((scroll.scrollTop + (scroll.clientHeight || TALLEST) - head.offsetHeight) / ROW) + BEYOND;
     const wanted = new Set();
     for (let row = Math.max(top, 0); row < Math.min(end, rows.length); row += 1) wanted.add(row);
     // Keep the active row when it is scrolled away: it may have the focus, and TAB must reach a cell.
@@ -128,7 +129,7 @@ export function gridPart(view) {
 
   function click(row, column) {
     const all = view.get("columns");
-    const place = columns[column];
+    const { place } = columns[column];
     const { usage } = all[place];
     // Usages that are displayed alike are distinguished by their order.
     const among = all.slice(0, place).filter((other) => other.usage === usage).length;
@@ -147,7 +148,7 @@ export function gridPart(view) {
 
   function focusCell(row, column) {
     if (rows.length === 0 || columns.length === 0) return;
-    const room = scroll.clientHeight - HEAD;
+    const room = scroll.clientHeight - head.offsetHeight;
     if (row * ROW < scroll.scrollTop) scroll.scrollTop = row * ROW;
     else if ((row + 1) * ROW > scroll.scrollTop + room) scroll.scrollTop = (row + 1) * ROW - room;
     activate(row, column);
@@ -162,10 +163,13 @@ export function gridPart(view) {
   }
 
   function onKey(event) {
+    const at = [...head.children].findIndex((one) => one.contains(event.target)) - 1;
+    if (at >= 0) return moveInHead(event.key, at);
     if (!body.contains(event.target)) return false;
     const { row, column } = active;
+    if (event.key === "ArrowUp" && row === 0) return focusHeading(column);
     const last = { row: rows.length - 1, column: columns.length - 1 };
-    const page = Math.max(1, Math.floor((scroll.clientHeight - HEAD) / ROW));
+    const page = Math.max(1, Math.floor((scroll.clientHeight - head.offsetHeight) / ROW));
     const moves = {
       ArrowDown: [row + 1, column],
       ArrowUp: [row - 1, column],
@@ -177,15 +181,27 @@ export function gridPart(view) {
       End: event.ctrlKey ? [last.row, last.column] : [row, last.column],
     };
     if (!(event.key in moves)) return false;
-    const [to, at] = moves[event.key];
-    focusCell(Math.min(Math.max(to, 0), last.row), Math.min(Math.max(at, 0), last.column));
+    const [to, over] = moves[event.key];
+    focusCell(Math.min(Math.max(to, 0), last.row), Math.min(Math.max(over, 0), last.column));
+    return true;
+  }
+
+  function moveInHead(key, column) {
+    if (key === "ArrowDown" && rows.length > 0) focusCell(0, column);
+    else if (key === "ArrowLeft" || key === "ArrowRight") focusHeading(column + (key === "ArrowLeft" ? -1 : 1));
+    else return false;
+    return true;
+  }
+
+  function focusHeading(column) {
+    head.children[column + 1]?.querySelector("button")?.focus();
     return true;
   }
 
   return {
     elements: [scroll, instead, note],
     draws: [
-      [draw, "assignments identities columns cells scope refusal search row_filter row_order hidden_columns"],
+      [draw, "assignments identities client_ids columns cells scope refusal search row_filter row_order hidden_columns column_kind"],
       [drawTicks, "edited legend"],
       [refill, "working"],
     ],

@@ -30,7 +30,7 @@ export function titlePart(view) {
 
 /** A banner that is shown if the kernel does not respond, or the user may not change policies. */
 export const bannerPart = (view, status) =>
-  boxPart("denial working", { className: "kqlmi-box kqlmi-error", tabIndex: -1, role: "alert" }, (box) => {
+  boxPart("denial working", { className: "kqlmi-box", tabIndex: -1, role: "alert" }, (box) => {
     const { kernel } = view;
     const denial = view.get("denial");
     const hadFocus = hasFocus(box);
@@ -42,8 +42,10 @@ export const bannerPart = (view, status) =>
       if (view.get("working").action === "execute")
         texts.push("A plan was being applied. To see its outcome, run %kqlmi connect again, then %kqlmi history.");
     } else if (denial.reason) {
-      texts.push(`Read-only. ${denial.reason} Preview your ticks to copy them as a request to an administrator.`);
+      texts.push(`Read-only. ${denial.reason}`, denial.todo);
     }
+    box.classList.toggle("kqlmi-error", kernel.lost);
+    box.classList.toggle("kqlmi-warning", !kernel.lost);
     box.replaceChildren(...texts.map((textContent) => make("p", { textContent })));
     if (kernel.lost) box.append(button("Check again", kernel.greet), " or run the cell again.");
     if (kernel.lost && wasUsed) focus(box);
@@ -96,7 +98,8 @@ export const statusPart = (view) =>
     const { action, text } = view.get("working");
     const busy = action && action !== "more" && !view.kernel.lost ? text : "";
     box.className = `kqlmi-box kqlmi-status kqlmi-${busy ? "busy" : state.kind || "note"}`;
-    const parts = busy ? [busy] : [state.text, state.hint].filter(Boolean);
+    const sign = state.kind === "warning" ? "▲ " : "";
+    const parts = busy ? [busy] : [state.text && `${sign}${state.text}`, state.hint].filter(Boolean);
     box.replaceChildren(...parts.flatMap((part) => part.split("\n")).map((textContent) => make("p", { textContent })));
     if (state.kind === "error" && !busy) box.scrollIntoView({ block: "nearest" });
   });

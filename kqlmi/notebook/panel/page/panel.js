@@ -5,6 +5,7 @@ import { make } from "./dom.js";
 import { filtersPart } from "./filters.js";
 import { gridPart } from "./grid.js";
 import { catchKeys } from "./keyboard.js";
+import { legendPart, usagePopover } from "./legend.js";
 import { bannerPart, questionPart, statusPart, theirsPart, titlePart } from "./notices.js";
 import { planPart } from "./plan.js";
 import { kernelOf } from "./requests.js";
@@ -25,7 +26,9 @@ function render({ model, el }) {
   const title = titlePart(view);
   const scopes = scopesPart(view);
   const filters = filtersPart(view);
-  const grid = gridPart(view);
+  const popover = usagePopover();
+  const grid = gridPart(view, popover.explain);
+  const legend = legendPart(view);
   const add = addPart(view);
   const change = changePart(view);
   const status = statusPart(view);
@@ -42,13 +45,13 @@ function render({ model, el }) {
       "div",
       { className: "kqlmi-middle" },
       scopes.element,
-      make("div", { className: "kqlmi-matrix kqlmi-grow" }, filters.element, ...grid.elements),
+      make("div", { className: "kqlmi-matrix kqlmi-grow" }, filters.element, ...grid.elements, legend.element),
     ),
-    ...[add, change, theirs, question, plan, status].map((part) => part.element),
+    ...[add, change, theirs, question, plan, status, popover].map((part) => part.element),
   );
 
   // In drawing order: the filters arrange rows before the grid fills them.
-  const parts = [title, filters, grid, scopes, banner, theirs, question, plan, add, change, status];
+  const parts = [title, filters, grid, legend, scopes, banner, theirs, question, plan, add, change, status];
   const draws = [...parts.flatMap((part) => part.draws), [view.restButtons, "working"], [readOn, "working"]];
 
   /** Read the unread scopes, a few at a time, while there are no other requests. */

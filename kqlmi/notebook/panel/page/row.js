@@ -1,33 +1,23 @@
 // A row of the matrix, and the row of headings.
 
-import { holds, make, span, words } from "./dom.js";
+import { button, make, middleCut, setMiddleCut, span } from "./dom.js";
 
-/** Make the headings of the columns at the indices `places`. */
-export function headings(view, places) {
-  const wanted = words(view.get("search"));
+/** Make the headings of the columns, whose buttons call `explain`. */
+export function headings(view, columns, explain) {
   return [
     make("div", { className: "kqlmi-first", role: "columnheader" }, span("kqlmi-name", "Identity")),
-    ...places.map((place) => heading(view.get("columns")[place], wanted)),
+    ...columns.map(({ place, title }) => heading(view.get("columns")[place], title, explain)),
   ];
 }
 
-function heading(column, wanted) {
-  const found = (workflow) => wanted.length > 0 && holds(workflow.title.toLowerCase(), wanted);
-  // Matches of the search come first, as a long list is cut off.
-  const workflows = [...column.workflows].sort((one, other) => found(other) - found(one));
-  const texts = workflows.flatMap((workflow, at) => [
-    at > 0 ? "; " : "",
-    make(found(workflow) ? "mark" : "span", { textContent: workflow.title }),
-    workflow.sure === "documented" ? "" : ` (${workflow.sure})`,
-  ]);
-  const special = column.cluster_only ? "cluster policy only" : column.known ? "" : "unknown usage, kept";
-  return make(
-    "div",
-    { title: [column.summary, ...workflows.map((one) => one.title)].join("\n"), role: "columnheader" },
-    span("kqlmi-name", column.usage),
-    special ? span("kqlmi-small", special) : "",
-    make("span", { className: "kqlmi-small kqlmi-opens" }, ...(texts.length ? texts : [column.summary])),
-  );
+function heading(column, title, explain) {
+  const opens = button("", () => explain(column, opens), { className: "kqlmi-heading", tabIndex: -1, ariaLabel: title });
+  // A line may break before each word of a usage's name.
+  opens.append(...title.split(/(?<=[a-z])(?=[A-Z])/).flatMap((part, at) => (at > 0 ? [make("wbr"), part] : [part])));
+  if (column.broad) opens.prepend("▲ ");
+  if (!column.known) opens.append(span("kqlmi-small", "unknown"));
+  const texts = [column.usage, column.summary, ...column.workflows.map((one) => one.title)];
+  return make("div", { title: texts.join("\n"), role: "columnheader" }, opens);
 }
 
 /** Make an empty row of `count` cells; `click` and `focus` are called with the row that it then shows, and the column. */
@@ -36,17 +26,16 @@ export function emptyRow(view, count, { click, focus }) {
     const row = () => Number(control.dataset.row);
     const control = view.overview()
       ? make("button", { type: "button", className: "kqlmi-where", onclick: () => click(row(), column) })
-      : make("input", { type: "checkbox", onchange: () => click(row(), column) });
+      : make("input", { type: "checkbox", className: "kqlmi-mark", onchange: () => click(row(), column) });
     control.addEventListener("focus", () => focus(row(), column));
-    const state = span("kqlmi-small kqlmi-state");
-    const content = view.overview() ? control : make("label", {}, control, state);
+    const content = view.overview() ? control : make("label", {}, control);
     return make("div", { className: "kqlmi-cell", role: "gridcell" }, content);
   });
   const name = make(
     "div",
     { className: "kqlmi-first", role: "rowheader" },
     span("kqlmi-name kqlmi-cut"),
-    span("kqlmi-small kqlmi-mono kqlmi-cut"),
+    middleCut("kqlmi-small kqlmi-mono"),
   );
   return make("div", { className: "kqlmi-row", role: "row" }, name, ...cells);
 }
@@ -54,31 +43,39 @@ export function emptyRow(view, count, { click, focus }) {
 /** Return the checkbox or button of a row in a column. */
 export const controlOf = (element, column) => element?.children[column + 1]?.querySelector("input, button");
 
-/** Fill a row with an identity and its states in the columns at `places`; TAB reaches the cell in the column `active`. */
-export function fillRow(view, element, { row, identity: [identity, name, badge], states, places, active }) {
+/** Fill a row with an identity and its states in the columns; TAB reaches the cell in the column `active`. */
+export function fillRow(view, element, { row, identity: [identity, name, badge], states, columns, active }) {
   const [first, ...cells] = element.children;
+  const client = view.get("client_ids")[identity];
   element.ariaRowIndex = String(row + 2);
-  first.title = `${name}\n${identity}`;
+  first.title = [name, identity, client ? `client ID ${client}` : ""].filter(Boolean).join("\n");
   first.firstChild.textContent = badge ? `${name} · ${badge}` : name;
-  first.lastChild.textContent = identity === "system" ? "the cluster's own: system" : identity;
+  first.classList.toggle("kqlmi-orphan", badge === "orphan");
+  setMiddleCut(first.lastChild, identity === "system" ? "the cluster's own: system" : identity);
   cells.forEach((cell, column) => {
-    const state = states[places[column]] ?? {};
-    const { usage } = view.get("columns")[places[column]];
+    const { place, title } = columns[column];
+    const state = states[place] ?? {};
+    const { usage } = view.get("columns")[place];
     const change = state.changed ? (state.granted ? "to grant" : "to revoke") : "";
     const text = [change, state.text].filter(Boolean).join(", ");
     const control = controlOf(element, column);
     control.dataset.row = String(row);
     control.tabIndex = column === active ? 0 : -1;
     control.ariaDisabled = String(view.frozen());
-    control.ariaLabel = `${name}: ${usage}${text ? ` (${text})` : ""}`;
+    control.ariaLabel = `${name}: ${title}${text ? ` (${text})` : ""}`;
     cell.classList.toggle("kqlmi-changed", Boolean(state.changed));
-    cell.title = text;
+    // The first workflow of a usage begins its group.
+    cell.classList.toggle("kqlmi-begins", column > 0 && title !== usage && columns[column - 1].place !== place);
+    cell.title = `${title}${text ? `: ${text}` : ""}`;
+    const pending = view.kernel.pending(identity, usage);
+    const mark = pending ? "…" : (state.mark ?? "");
+    control.dataset.mark = mark;
     if (view.overview()) {
-      control.textContent = text || "–";
+      control.textContent = mark || "·";
+      // The share of the databases shades the cell; a mark that is no share stands for all of them.
+      control.style.setProperty("--kqlmi-share", mark ? String(parseFloat(mark.replace(/[<>]/, "")) || 100) : "0");
       return;
     }
-    cell.querySelector(".kqlmi-state").textContent = text;
-    const pending = view.kernel.pending(identity, usage);
     control.checked = pending ? !state.granted : state.granted;
     // Allowed by another grant: neither ticked nor empty.
     control.indeterminate = !pending && state.allowed && !state.granted;

@@ -1,9 +1,9 @@
 // The list of scopes, with a search, and selection by mouse or arrow keys.
 
-import { holds, make, span, words } from "./dom.js";
+import { holds, make, middleCut, setMiddleCut, span, words } from "./dom.js";
 
 const MOST = 200; // scopes listed at once; use the search to find others
-const MARKS = { u: "unread", x: "refused", c: "changed" };
+const MARKS = { u: "unread", x: "refused", c: "● changed" };
 
 export function scopesPart(view) {
   let places = []; // indices into `scopes`, as listed; -1 is all scopes
@@ -30,8 +30,10 @@ export function scopesPart(view) {
     if (chosen !== shown) at = Math.max(0, places.indexOf(chosen));
     shown = chosen;
     [...options.children].forEach((one, index) => {
+      const mark = MARKS[states[places[index]]] ?? "";
       one.ariaSelected = String(places[index] === chosen);
-      one.lastChild.textContent = MARKS[states[places[index]]] ?? "";
+      one.ariaLabel = [view.scopeName(places[index]), mark].filter(Boolean).join(", ");
+      one.lastChild.textContent = mark;
     });
     const more = found.length - MOST;
     note.textContent = more > 0 ? `${more} more; use the search` : "";
@@ -39,6 +41,9 @@ export function scopesPart(view) {
   }
 
   function option(place, index) {
+    const name = middleCut("kqlmi-grow");
+    // All but the first two are databases.
+    setMiddleCut(name, place < 0 ? "all scopes" : String(view.scopeName(place)).replace(/^database /, ""));
     return make(
       "div",
       {
@@ -48,7 +53,7 @@ export function scopesPart(view) {
         role: "option",
         onclick: () => choose(index),
       },
-      span("kqlmi-cut kqlmi-grow", view.scopeName(place)),
+      name,
       span("kqlmi-small"),
     );
   }
