@@ -84,8 +84,9 @@ def test_a_saved_notebook_contains_no_bar(wide: LocalCluster, tmp_path: Path, mo
     ]
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
     NotebookClient(book, kernel_name="python3", timeout=60).execute()
-    connected, place = book.cells[0].outputs
+    connected, place, note = book.cells[0].outputs
     assert connected.text.startswith("Connected to wide")
+    assert note.text.startswith("No entries: ")
     assert (place.output_type, place.data) == ("display_data", {"text/plain": ""})  # where the bar was
     assert book.cells[1].outputs[0].data["text/plain"] == "0"
 
