@@ -165,7 +165,7 @@ def test_a_busy_port_is_refused(file: Path, world: LocalCluster) -> None:
 
 def test_a_runtime_folder_that_cannot_be_written_is_refused(file: Path) -> None:
     file.parent.write_text("a file where the folder should be", encoding="utf-8")
-    with pytest.raises(InputError, match="cannot be written") as refused:
+    with pytest.raises(InputError, match="Cannot write") as refused:
         local.serve()
     assert "XDG_RUNTIME_DIR" in refused.value.hint
 

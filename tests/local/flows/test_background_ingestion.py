@@ -143,7 +143,7 @@ def test_a_file_whose_grant_is_revoked_after_queueing_is_not_ingested(here: Worl
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        (".list blobs ('{0};impersonate')", "cannot impersonate"),
+        (".list blobs ('{0};impersonate')", "without ';impersonate'"),
         (".list blobs ('{0};managed_identity=system', '{0};managed_identity=system')", "one connection string"),
         (".list blobs ('{0};managed_identity=system') MaxFiles=many", "number"),
         (f".list blobs ('{{0}};managed_identity=system') MaxFiles={'1' * 5000}", "number"),

@@ -100,7 +100,7 @@ def test_a_message_that_was_received_is_hidden_and_only_its_receipt_deletes_it(f
     assert first.dequeue_count == 1
     [second] = failed.peek_messages(max_messages=32)
     assert second.id != first.id
-    with pytest.raises(HttpResponseError, match="receipt is not that"):
+    with pytest.raises(HttpResponseError, match="receipt does not belong"):
         failed.delete_message(first.id, "wrong")
     failed.delete_message(first.id, first.pop_receipt)
     with pytest.raises(HttpResponseError, match="does not contain this message"):
