@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from math import inf
 from typing import Annotated, Any, Final
 
 from kqlmi import __version__
@@ -23,6 +24,8 @@ from kqlmi.verbs.plans import Offer, PlanFormat
 from kqlmi.verbs.registry import Run
 
 _CHANGES, _PARTLY, _INTERRUPTED = 2, 3, 130
+# The longest list of names on a terminal, in characters.
+_NAMES: Final = 1000
 _STATUS: Final = """\
 Exit status: every command exits with 1 if it fails. plan exits with 0 if there is nothing to do, with 2 if there are changes.
 apply exits with 0 if the cluster now matches the file, with 1 if nothing was sent or nothing was changed, with 3 if the plan
@@ -114,31 +117,59 @@ def _show(value: object) -> int:
 
 
 def _offer(value: Offer, form: str = "text") -> int:
-    print(value.written(form))
+    at_most = _NAMES if form == "text" and sys.stdout.isatty() else inf
+    print(value.text(at_most) if form == "text" else value.written(form))
+    if value.hides(at_most):
+        _note("\nNot all names are shown. To see every name and every command, add --full.")
     for line in value.after:
         _note(line)
     return _CHANGES if value.plan.steps else 0
 
 
 @SHELL.shows
-def _plan(context: Context, run: Run, /, *, format_: PlanFormat = "text", json: bool = False) -> int:
-    """--format is text, markdown (for a pull request), kql (a script), or json (for kqlmi apply). --json is --format json."""
-    return _offer(run(context), "json" if json else format_)
+def _plan(
+    context: Context, run: Run, /, *, format_: PlanFormat = "text", full: bool = False, json: bool = False
+) -> int:
+    """--format is text, markdown (for a pull request), kql (a script), or json (for kqlmi apply). --json is --format json.
+
+    --full prints each step with its command, where identical steps would be printed as one.
+    """
+    found: Offer = run(context)
+    return _offer(found.full() if full else found, "json" if json else format_)
 
 
 @SHELL.shows
-def _apply(context: Context, run: Run, /, *, yes: bool = False, revoke: bool = False, json: bool = False) -> int:
+def _apply(
+    context: Context,
+    run: Run,
+    /,
+    *,
+    yes: bool = False,
+    revoke: bool = False,
+    full: bool = False,
+    json: bool = False,
+) -> int:
     """--yes applies without asking, and is required if there is no terminal. Add --revoke if the plan removes access.
 
-    --json prints the outcome as JSON.
+    --full prints each step with its command, where identical steps would be printed as one; on a terminal, it is required
+    if not all of the names fit. --json prints the outcome as JSON.
     """
     shown: list[Plan] = []
 
     def permit(session: Session, plan: Plan) -> None:
-        print(Offer(plan, session.live(plan)), file=sys.stderr if json else sys.stdout)
+        offer = Offer(plan, session.live(plan), every_step=full)
+        output = sys.stderr if json else sys.stdout
+        # What is applied without a question is shown with all of its names.
+        at_most = _NAMES if output.isatty() and not yes else inf
+        print(offer.text(at_most), file=output)
         shown.append(plan)
+        if offer.hides(at_most):
+            raise InputError(
+                "Not all names are shown, and nothing was sent.",
+                hint="To see every name and every command, and to be asked, add --full.",
+            )
         if plan.steps:
-            _confirm(plan, yes=yes, revoke=revoke)
+            _confirm(offer, yes=yes, revoke=revoke)
 
     try:
         # The follow-up plan that the verb shows after a failure is hidden: a later process cannot apply it by its ID.
@@ -161,22 +192,34 @@ def _audit(
     /,
     *,
     fail_on: Annotated[Severity, SEVERITIES] = "low",
+    full: bool = False,
     json: bool = False,
     sarif: bool = False,
 ) -> int:
-    """--fail-on is the lowest severity that exits with 2. --json prints JSON, --sarif prints SARIF for code scanning."""
+    """--fail-on is the lowest severity that exits with 2. --json prints JSON, --sarif prints SARIF for code scanning.
+
+    On a terminal, the findings of one rule and identity are printed together, without evidence; --full prints each with
+    its evidence and the commands that fix it.
+    """
     found: Audit | Offer | str = run(context)
     if not isinstance(found, Audit):
         return _show(found)
     if sarif:
         print(auditreport.to_sarif(found, __version__))
+    elif json:
+        print(auditreport.to_json(found))
+    elif full or not sys.stdout.isatty():
+        print(to_text(found.report(), unfold=True))
     else:
-        print(auditreport.to_json(found) if json else to_text(found.report(), unfold=True))
+        print(to_text(found.report(), at_most=_NAMES))
+        if found.findings:
+            _note("\nTo see each finding with its evidence and the commands that fix it, add --full.")
     return _CHANGES if found.worst(fail_on) else 0
 
 
-def _confirm(plan: Plan, *, yes: bool, revoke: bool) -> None:
+def _confirm(offer: Offer, *, yes: bool, revoke: bool) -> None:
     """Ask whether to apply a plan, unless ``--yes`` is given. A plan that revokes also needs ``--revoke``."""
+    plan = offer.plan
     if yes and plan.revokes and not revoke:
         raise InputError(
             "The plan removes access, so --yes is not enough. Nothing was sent.", hint="Use --yes --revoke."
@@ -190,6 +233,8 @@ def _confirm(plan: Plan, *, yes: bool, revoke: bool) -> None:
             hint=f"Use {needed} to apply the plan.",
         )
     question = "The plan removes access. Apply it?" if plan.revokes else "Apply the plan?"
+    if offer.folds:
+        question = f"{question} (To see every command, answer n and add --full.)"
     if input(f"\n{question} [y/N] ").strip().lower() not in {"y", "yes"}:
         raise InputError("Nothing was sent.")
 

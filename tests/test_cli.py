@@ -219,6 +219,54 @@ def test_on_a_terminal_a_question_mentions_the_revoke(
     assert grants(session, "Samples") == {(LOADER, left)}
 
 
+@pytest.fixture
+def wide(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Inside]:
+    """Yield a command line with a policy file, all.yaml, that grants the same in 150 databases."""
+    names = [f"Database{number:03}" for number in range(150)]
+    rows = "".join(f"  {name}: {{loader: [SqlRequest]}}\n" for name in names)
+    with kqlmi.local.start(databases=names, identities=[kqlmi.local.Identity("loader", LOADER)]) as cluster:
+        monkeypatch.setenv("KQLMI_TOKEN", cluster.token)
+        inside = Inside(cluster, tmp_path, capsys)
+        inside.write("all.yaml", f"kqlmi: 1\nmode: partial\nidentities: {{loader: {LOADER}}}\ndatabases:\n{rows}")
+        yield inside
+
+
+def test_a_terminal_asks_only_after_every_name_was_shown(wide: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def ask(text: str) -> str:
+        asked.append(text)
+        return "n"
+
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("builtins.input", ask)
+    status, out, error = wide("apply", "all.yaml")
+    assert (status, "150 databases:" in out, out.count("Database075")) == (1, True, 1)
+    assert "answer n and add --full" in asked.pop()
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    status, out, error = wide("apply", "all.yaml")
+    assert (status, asked) == (1, [])
+    assert "in Database000 … Database149" in out
+    assert "Database075" not in out
+    assert "Not all names are shown, and nothing was sent." in error
+    assert "add --full" in error
+    status, out, error = wide("plan", "all.yaml")
+    assert (status, "Database075" in out, "add --full" in error) == (2, False, True)
+    for command in ("plan", "apply"):
+        status, out, error = wide(command, "all.yaml", "--full")
+        assert out.count(".alter-merge database ['Database") == 150
+    assert asked == ["\nApply the plan? [y/N] "]
+
+
+def test_what_is_applied_without_a_question_is_shown_with_every_name(
+    wide: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    status, out, _ = wide("apply", "all.yaml", "--yes")
+    assert (status, out.count("Database075")) == (0, 1)
+    assert "Applied and verified" in out
+
+
 def test_every_form_of_a_plan_lists_the_uses_that_a_revoke_stops(inside: Inside, session: Session) -> None:
     container = "https://acct.blob.core.windows.net/data"
     inside.cluster.add_storage(container, inside.folder)

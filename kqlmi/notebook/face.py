@@ -13,7 +13,7 @@ from kqlmi.notebook.invocation import USAGE
 from kqlmi.notebook.panel.open_panels import OpenPanels
 from kqlmi.notebook.progress import Progress
 from kqlmi.notebook.settings import KqlMI
-from kqlmi.report import Rows
+from kqlmi.report import Report, Rows, to_html, to_text
 from kqlmi.session import Applied, Session
 from kqlmi.verbs import Context, Face, Sessions
 from kqlmi.verbs.arguments import split
@@ -97,8 +97,9 @@ class _Display:
             case Applied() if not value.plan.steps:
                 print(value.plan)
             case Audit():
-                hint = "\nTo see the evidence of a finding and the plan that fixes it: %kqlmi audit ID"
-                print(f"{value}{hint if value.findings else ''}")
+                _display(value.report())
+                if value.findings:
+                    print("To see the evidence of a finding and the plan that fixes it: %kqlmi audit ID")
                 return frame(value.rows)
             case Rows():
                 return frame(value)
@@ -112,13 +113,36 @@ class _Display:
 
     def _offer(self, value: Offer) -> None:
         """Show a plan, then store it for ``apply``, which applies exactly what was shown."""
-        print(value)
+        if value.before:
+            print(f"{value.before}\n")
+        _display(value.report())
         plan, key = value.plan, value.key or value.plan.id
         if plan.steps:
             self.sessions.by_name[plan.cluster].plans[key] = plan
             print(f"\nNothing was sent. To apply it: {_apply_line(key, plan)}")
+            if value.folds:
+                print(f"To see every command: %kqlmi plan {key[:SHOWN]} --full")
         for line in value.after:
             print(line)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """A report as IPython displays it; all names are in its text as in its HTML, so what ``apply`` accepts was shown."""
+
+    report: Report
+
+    def __repr__(self) -> str:
+        return to_text(self.report)
+
+    def _repr_html_(self) -> str:
+        return to_html(self.report)
+
+
+def _display(report: Report) -> None:
+    from IPython.display import display
+
+    display(_Shown(report))
 
 
 def _apply_line(key: str, plan: Plan) -> str:
@@ -128,9 +152,13 @@ def _apply_line(key: str, plan: Plan) -> str:
 
 
 @NOTEBOOK.shows
-def _plan(context: Context, run: Run, /, *, format_: PlanFormat = "text") -> None:
-    """--format is text, markdown (for a pull request), kql (a script), or json (for kqlmi apply in a shell)."""
+def _plan(context: Context, run: Run, /, *, format_: PlanFormat = "text", full: bool = False) -> None:
+    """--format is text, markdown (for a pull request), kql (a script), or json (for kqlmi apply in a shell).
+
+    --full shows each step with its command, where identical steps would be shown as one.
+    """
     found: Offer = run(context)
+    found = found.full() if full else found
     context.show(found if format_ == "text" else found.written(format_))
 
 

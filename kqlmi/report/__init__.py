@@ -4,8 +4,8 @@ from kqlmi.report.described import Described
 from kqlmi.report.html import to_html
 from kqlmi.report.markdown import to_markdown
 from kqlmi.report.page import to_page
-from kqlmi.report.report import Block, Code, Grid, GridRow, Line, Mark, Report, Rows, Section, Tile
-from kqlmi.report.text import to_text
+from kqlmi.report.report import Block, Code, Grid, GridRow, Line, Mark, Names, Report, Rows, Section, Tile
+from kqlmi.report.text import shortens, to_text
 
 __all__ = [
     "Block",
@@ -15,10 +15,12 @@ __all__ = [
     "GridRow",
     "Line",
     "Mark",
+    "Names",
     "Report",
     "Rows",
     "Section",
     "Tile",
+    "shortens",
     "to_html",
     "to_markdown",
     "to_page",

@@ -1,11 +1,20 @@
 """A report as HTML for a notebook's page, without scripts, links or external resources."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from html import escape
+from types import MappingProxyType
+from typing import Final
 
 from kqlmi.errors import printable
 from kqlmi.report import htmlgrid
-from kqlmi.report.report import Block, Code, Grid, Line, Report, Rows, Section, cell, inert
+from kqlmi.report.report import Block, Code, Grid, Line, Mark, Names, Report, Rows, Section, cell, inert
+
+_RED: Final = "color: var(--jp-error-color1, #b42318)"
+_STYLES: Final[Mapping[Mark, str]] = MappingProxyType(
+    {"+": "color: var(--jp-success-color0, #1a7f4b)", "-": _RED, "stops": f"{_RED}; font-weight: bold"}
+)
+# A long command is wrapped, so that none of it is hidden.
+_CODE: Final = "white-space: pre-wrap; overflow-wrap: anywhere; margin: 0.4em 0 0.8em"
 
 
 def to_html(report: Report) -> str:
@@ -23,19 +32,27 @@ def _blocks(blocks: Iterable[Block]) -> str:
 def _block(block: Block) -> str:
     match block:
         case Line():
-            return f"<div>{_text(str(block))}</div>"
+            style = f' style="{_STYLES[block.mark]}"' if block.mark in _STYLES else ""
+            return f"<div{style}>{_text(str(block))}</div>"
         case Code(text):
-            return f"<pre><code>{escape(inert(text))}</code></pre>"
+            return f'<pre style="{_CODE}"><code>{escape(inert(text))}</code></pre>'
+        case Names():
+            return _block(block.folded)
         case Rows(columns, rows):
             head = "".join(f'<th scope="col">{_text(name)}</th>' for name in columns)
             body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
             return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
         case Grid():
             return htmlgrid.table(block)
-        case Section(title, within, folded=True):
-            return f"<details><summary>{_text(title)}</summary>{_blocks(within)}</details>"
-        case Section(title, within):
-            return f'{_title(title)}<div style="margin-left: 1em">{_blocks(within)}</div>'
+        case Section():
+            return _section(block)
+
+
+def _section(section: Section) -> str:
+    title, within = section.title, _blocks(section.blocks)
+    if section.folded:
+        return f"<details><summary>{_text(title)}</summary>{within}</details>"
+    return f'{_title(title)}<div style="margin-left: 1em">{within}</div>'
 
 
 def _title(text: str) -> str:

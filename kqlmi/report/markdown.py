@@ -6,7 +6,7 @@ from html import escape
 from typing import Final
 
 from kqlmi.errors import printable
-from kqlmi.report.report import Block, Code, Grid, Line, Report, Rows, Section, cell, inert
+from kqlmi.report.report import Block, Code, Grid, Line, Names, Report, Rows, Section, cell, inert
 
 _ACTIVE: Final = re.compile(r"[\\`*_{}\[\]<>()#+\-.!|&~$]")
 # The text that GitHub converts on its own: mentions, e-mail addresses, issue numbers, URLs and emoji.
@@ -23,7 +23,7 @@ def to_markdown(report: Report) -> str:
 def _blocks(blocks: Iterable[Block]) -> Iterator[str]:
     """Yield blocks to separate by blank lines; consecutive lines form one list."""
     lines: list[str] = []
-    for block in blocks:
+    for block in (one.folded if isinstance(one, Names) else one for one in blocks):
         if isinstance(block, Line):
             lines.append(_line(block))
         else:
@@ -37,6 +37,8 @@ def _line(line: Line) -> str:
     match line.mark:
         case "+" | "-":
             return f"- {_code(str(line))}"
+        case "stops":
+            return f"- **{_text(str(line))}**"
         case "done" | "not done":
             # A checkbox of a task list.
             return f"- {str(line).removesuffix(text := printable(line.text))}{_text(text)}"

@@ -8,16 +8,21 @@ from typing import Final, Literal, TypeVar
 from kqlmi.errors import printable
 
 Item = TypeVar("Item")
-Mark = Literal["", "+", "-", "done", "not done", "not checked", "warning"]
+Mark = Literal["", "+", "-", "done", "not done", "not checked", "warning", "stops"]
+# A list of names up to this length is not folded.
+_SHORT: Final = 100
 # For output without colour.
 _SIGNS: Final[Mapping[Mark, str]] = MappingProxyType(
-    {"+": "+ ", "-": "- ", "done": "[x] ", "not done": "[ ] ", "not checked": "[?] ", "warning": "! "}
+    {"+": "+ ", "-": "- ", "done": "[x] ", "not done": "[ ] ", "not checked": "[?] ", "warning": "! ", "stops": "! "}
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of text; ``mark`` determines its sign and colour: granted, revoked, the state of a gate, or a warning."""
+    """A line of text; ``mark`` determines its sign and colour.
+
+    It is what a change grants, revokes or would stop, the state of a gate, or a warning.
+    """
 
     text: str
     mark: Mark = ""
@@ -32,6 +37,32 @@ class Code:
 
     text: str
     language: Literal["", "kql", "json", "sh", "python"] = "kql"
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Names after a word such as *in*; HTML and Markdown fold a long list, and text can shorten it to the first and the last."""
+
+    lead: str
+    names: tuple[str, ...]
+
+    @property
+    def listed(self) -> str:
+        """Return all of the names on one line."""
+        return ", ".join(map(_name, self.names))
+
+    @property
+    def folded(self) -> "Line | Section":
+        """Return the names as a line, or a long list as a folded section with all of them."""
+        if len(self.listed) <= _SHORT:
+            return Line(f"{self.lead} {self.listed}")
+        title = f"{self.lead} {self.brief}: all {len(self.names):,} names"
+        return Section(title, (Line(self.listed),), folded=True)
+
+    @property
+    def brief(self) -> str:
+        """Return the first and the last name."""
+        return f"{_name(self.names[0])} … {_name(self.names[-1])}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +141,7 @@ class Grid:
         return Rows(self.columns, tuple(rows))
 
 
-Block = Line | Code | Rows | Section | Grid
+Block = Line | Code | Rows | Section | Names | Grid
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +160,11 @@ class Report:
 def inert(text: str) -> str:
     """Return a text with unprintable characters escaped as by ``printable``, except line breaks and tabs."""
     return "".join(char if char in "\n\t" else printable(char) for char in text)
+
+
+def _name(text: str) -> str:
+    """Return a name for a list of names, quoted if it could be read as several."""
+    return repr(text) if any(char in text for char in ",'…") else printable(text)
 
 
 def cell(value: object) -> str:

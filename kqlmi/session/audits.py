@@ -104,6 +104,7 @@ def _audit(core: Core, found: "_Read", acceptances: Iterable[Acceptance], day: s
         tuple(f"the policy of the {scope}. {error}" for scope, error in found.reading.refused.items()),
         facts.assigned is not None,
         found.azure.why,
+        {one.identity: facts.directory.name(one.identity) for one in every if one.identity},
     )
 
 

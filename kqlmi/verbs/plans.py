@@ -1,7 +1,8 @@
 """Plans as verbs return them, and the lookup of a plan by its ID or file."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ from kqlmi.model.plan.plan import SHOWN, Plan
 from kqlmi.model.plan.planfile import NOTHING, Live
 from kqlmi.model.plan.policy_plan import PolicyPlan
 from kqlmi.model.policy.policy import Snapshot
+from kqlmi.report import Described, Report, shortens, to_markdown, to_text
 from kqlmi.session import Session
 from kqlmi.verbs.registry import Context
 
@@ -19,10 +21,11 @@ PlanFormat = Annotated[str, (*planfile.FORMATS,)]
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(Described):
     """A plan to show, which ``apply`` then accepts by its ID or ``key``.
 
     ``live`` is what the cluster reports about the plan now; ``before`` and ``after`` are shown around it.
+    ``every_step`` shows each step with its command, instead of identical ones as one.
     """
 
     plan: Plan
@@ -30,14 +33,38 @@ class Offer:
     before: str = ""
     after: tuple[str, ...] = ()
     key: str = ""
+    every_step: bool = False
+
+    @property
+    def folds(self) -> bool:
+        """Return whether identical steps are shown as one."""
+        return self.report() != self.full().report()
+
+    def hides(self, at_most: float) -> bool:
+        """Return whether the text leaves out names if it shows ``at_most`` characters of each list."""
+        return shortens(self.report(), at_most)
+
+    def full(self) -> "Offer":
+        """Return the offer with every step and its command."""
+        return replace(self, every_step=True)
+
+    def report(self) -> Report:
+        """Return the plan and what the cluster reports about it."""
+        return self.live.beside(self.plan.full() if self.every_step else self.plan.report())
+
+    def text(self, at_most: float = inf) -> str:
+        """Return the texts before the plan, and the plan; ``at_most`` is as for ``to_text``."""
+        return "\n\n".join(filter(None, [self.before, to_text(self.report(), at_most=at_most)]))
 
     def __str__(self) -> str:
-        return "\n\n".join(filter(None, [self.before, planfile.to_text(self.plan, self.live)]))
+        return self.text()
 
     def written(self, form: str) -> str:
         """Return the plan in one of ``planfile.FORMATS``; raise CellError if this kind of plan can only be shown as text."""
         if form == "text":
             return str(self)
+        if form == "markdown":
+            return to_markdown(self.report())
         if not isinstance(self.plan, PolicyPlan):
             raise CellError(f"Plan {self.plan.short} changes Azure resources, and can only be shown as text.")
         return planfile.FORMATS[form](self.plan, self.live)

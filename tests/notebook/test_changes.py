@@ -81,7 +81,11 @@ def test_a_revoke_lists_what_stays_allowed(shown: Shown) -> None:
 
 def test_a_glob_names_several_databases_and_the_option_several_globs(shown: Shown) -> None:
     text = shown("grant system AzureAI --database sa* --database 'field reports'")
-    assert re.findall(r"^database (.*):$", text, re.MULTILINE) == ["Samples", "Sales", "Field Reports"]
+    assert "2 databases:" in text
+    assert "in Sales, Field Reports" in text
+    [plan_id] = re.findall(r"%kqlmi plan (\w+) --full", text)
+    every = shown(f"plan {plan_id} --full")
+    assert re.findall(r"^database (.*):$", every, re.MULTILINE) == ["Samples", "Sales", "Field Reports"]
 
 
 @pytest.mark.parametrize(
@@ -118,6 +122,9 @@ def test_a_plan_is_refused_if_the_policy_has_changed(shown: Shown, connected: No
 
 def test_an_identity_is_replaced_everywhere_the_grants_first(shown: Shown, connected: Notebook) -> None:
     text = shown("replace mi-adx-ingest --with mi-ml-artifacts")
+    assert text.index("\n.alter ") < text.index("\n.alter-merge ") < text.index("The grants run before the revokes.")
+    [plan_id] = re.findall(r"%kqlmi plan (\w+) --full", text)
+    text = shown(f"plan {plan_id} --full")
     verbs = re.findall(r"^\.([a-z-]+) ", text, re.MULTILINE)
     assert verbs == sorted(verbs, key=lambda verb: verb != "alter-merge")
     shown(shown.plan("replace mi-adx-ingest --with mi-ml-artifacts"))

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from kqlmi.report import Code, Described, Line, Report, Rows, Section, to_html, to_markdown, to_text
+from kqlmi.report import Code, Described, Line, Names, Report, Rows, Section, shortens, to_html, to_markdown, to_text
 from kqlmi.report.report import cell
 
 HOSTILE = [
@@ -32,9 +32,16 @@ ID = "7b574bf6-2b96-580c-a411-e28963900e20"
 
 def everywhere(text: str) -> Report:
     """Return a report with the text in every place."""
-    marks = (Line(text), Line(text, "+"), Line(text, "done"), Line(text, "warning"))
+    marks = (Line(text), Line(text, "+"), Line(text, "done"), Line(text, "warning"), Line(text, "stops"))
     rows = Rows((text, "b"), ((text, [text]), (text, [text, "x y"])))
-    blocks = (*marks, Code(text), rows, Section(text, (*marks, Code(text), Section(text, (rows,), folded=True))))
+    names = (Names(text, (text, "b")), Names(text, (text, *("b" * 40))))
+    blocks = (
+        *marks,
+        *names,
+        Code(text),
+        rows,
+        Section(text, (*marks, Code(text), Section(text, (rows,), folded=True))),
+    )
     return Report(text, text, blocks, (text,))
 
 
@@ -102,7 +109,7 @@ def test_text_escapes_control_characters(text: str) -> None:
 @pytest.mark.parametrize("text", ["[red]bold[/red]", ":smile:", "<b>", "`a`", "東京"])
 def test_text_shows_harmless_characters_unchanged(text: str) -> None:
     report = everywhere(text)
-    assert to_text(report, unfold=True).count(text) == 25
+    assert to_text(report, unfold=True).count(text) == 31
 
 
 class Page(HTMLParser):
@@ -156,7 +163,8 @@ def test_markdown_contains_a_text_as_text_only(text: str) -> None:
     assert {token.tag for token in tokens if token.type == "heading_open"} == {"h3"}
     assert sum(token.type == "fence" for token in tokens) == 2
     assert sum(token.type == "table_open" for token in tokens) == 2
-    assert sum(token.type == "bullet_list_open" for token in tokens) == 2
+    # A short list of names is one of the lines, and a folded one is apart.
+    assert sum(token.type == "bullet_list_open" for token in tokens) in {3, 4}
 
 
 @pytest.mark.parametrize("text", ["@octocat", "a@b.com", "o/r#2", ":smile:", "https://a.b", "www.a.b"])
@@ -174,6 +182,32 @@ def test_markdown_keeps_a_command_in_a_fence_and_folds_collapsed_parts() -> None
     assert "**open**\n\n- `+ granted`\n- `- revoked`\n\n````kql\n.alter x ```\n  y```\n````\n\n" in shown
     assert "<details><summary>folded</summary>\n\n- \\[?\\] inside\n\n````kql\nbelow\n````\n\n</details>" in shown
     assert shown.endswith("\n\nnote 1\n\nnote 2\n")
+
+
+@pytest.mark.parametrize("count", [3, 300, 1000])
+def test_every_name_of_a_list_is_in_html_and_markdown_and_a_long_list_is_folded(count: int) -> None:
+    names = Names("in", tuple(f"Db{number:04}" for number in range(count)))
+    report = Report("", blocks=(names,))
+    for shown, fold in ((to_html(report), "<details>"), (to_markdown(report), "<details>")):
+        assert ", ".join(names.names) in shown
+        assert (fold in shown) == (count > 3)
+    if count > 3:
+        assert f"<summary>in Db0000 … Db{count - 1:04}: all {count:,} names</summary>" in to_html(report)
+
+
+@given(st.lists(st.sampled_from([*HOSTILE, "Samples", "Field Reports"]), min_size=1), st.integers(0, 2000))
+def test_text_shortens_a_list_of_names_only_beyond_the_limit_and_reports_it(texts: list[str], at_most: int) -> None:
+    report = Report("", blocks=(Section("s", (Names("in", tuple(texts)),)),))
+    whole, short = to_text(report), to_text(report, at_most=at_most)
+    assert (short != whole) <= shortens(report, at_most)
+    assert shortens(report, at_most) == (len(whole.removeprefix("s:\n  in ")) > at_most)
+
+
+def test_one_name_is_not_mistaken_for_several() -> None:
+    assert (
+        to_text(Report("", blocks=(Names("in", ("A, B", "C", "D … Z", "it's")),)))
+        == """in 'A, B', C, 'D … Z', "it's\""""
+    )
 
 
 @dataclass(frozen=True, slots=True)

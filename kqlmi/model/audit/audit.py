@@ -1,7 +1,8 @@
 """An audit: the findings of every rule on a cluster, with the plan that fixes each."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
 
 from kqlmi.errors import InputError
 from kqlmi.model.audit.findings import SEVERITIES, Acceptance, Facts, Finding, Reason, Severity, without_duplicates
@@ -10,7 +11,10 @@ from kqlmi.model.entities import ALL, did_you_mean, known_usage
 from kqlmi.model.plan.policy_plan import PolicyPlan
 from kqlmi.model.policy.access import without_effect
 from kqlmi.model.uses.needs import Source
-from kqlmi.report import Block, Code, Described, Line, Report, Rows, Section, to_text
+from kqlmi.report import Block, Code, Described, Line, Names, Report, Rows, Section, to_text
+
+# So many findings of one rule and identity are still shown one by one.
+_FEW: Final = 3
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,7 @@ class Audit(Described):
     ``accepted`` are findings that an acceptance covers, ``expired`` the acceptances that are no longer valid. ``plans``
     are by the ID of the finding, for those that a plan can fix. ``unread`` contains a line for each policy that was not
     read, with the reason; ``why_not_assigned`` is why the assigned identities were not read, if they were requested.
+    ``names`` contains the identities for display.
     """
 
     cluster: str
@@ -32,6 +37,7 @@ class Audit(Described):
     unread: tuple[str, ...]
     knows_assigned: bool
     why_not_assigned: str = ""
+    names: Mapping[str, str] = field(default_factory=dict)
 
     def worst(self, at_least: Severity) -> tuple[Finding, ...]:
         """Return the findings of a severity or above, without accepted ones."""
@@ -83,14 +89,16 @@ class Audit(Described):
         )
 
     def report(self) -> Report:
-        """Return the findings, each with its evidence and the commands that fix it folded, and what was not read."""
+        """Return the findings, worst first and those of one rule and identity together, and what was not read.
+
+        The evidence of a finding, and the commands that fix it, are folded.
+        """
         counts = ", ".join(f"{sum(one.severity == name for one in self.findings)} {name}" for name in SEVERITIES)
         return Report(f"Audit of {self.cluster}", f"{counts}.", tuple(self._blocks()))
 
     def _blocks(self) -> Iterator[Block]:
-        for one in self.findings:
-            commands = (Code(step.command) for step in (self.plans[one.id].steps if one.id in self.plans else ()))
-            yield Section(_line(one), (*_details(one), *commands), folded=True)
+        for group in grouped(self.findings):
+            yield from [self._group(group)] if len(group) > _FEW else map(self._section, group)
         for finding, by in self.accepted:
             yield Line(f"accepted until {by.until}  {finding.id}  {finding.rule}: {by.reason}")
         for by in self.expired:
@@ -108,6 +116,37 @@ class Audit(Described):
             reasons = dict.fromkeys(f"{one.usage}: {one.why}" for one in self.unproven)
             title = f"Grants not seen in use, but not proven unused: {len(self.unproven)}."
             yield Section(title, tuple(map(Line, reasons)))
+
+    def _group(self, found: Sequence[Finding]) -> Section:
+        """Return the findings of a group: their usages with every database, and each finding, folded."""
+        places: dict[str, dict[str, None]] = {}
+        for one in found:
+            lead = f"{one.usage} in" if one.usage else "in"
+            places.setdefault(lead, {})["the cluster" if one.scope.name is None else one.scope.name] = None
+        names = (Names(lead, tuple(within)) for lead, within in places.items())
+        first = found[0]
+        who = f" of {self.names.get(first.identity, first.identity)}" if first.identity else ""
+        title = f"{first.severity:6}  {first.rule}: {len(found):,} findings{who}"
+        details = Section(
+            f"the first is {first.id}; each of them with its ID and evidence",
+            tuple(map(self._section, found)),
+            folded=True,
+        )
+        return Section(title, (*names, details))
+
+    def _section(self, one: Finding) -> Section:
+        commands = (Code(step.command) for step in (self.plans[one.id].steps if one.id in self.plans else ()))
+        return Section(_line(one), (*_details(one), *commands), folded=True)
+
+
+def grouped(findings: Iterable[Finding]) -> list[list[Finding]]:
+    """Return the findings of one severity, rule and identity together, worst first, and then by their number."""
+    groups: dict[tuple[str, ...], list[Finding]] = {}
+    for one in findings:
+        # What is not about an identity is about its subject, and stays alone.
+        key = (one.severity, one.rule, one.identity) if one.identity else (one.id,)
+        groups.setdefault(key, []).append(one)
+    return sorted(groups.values(), key=lambda group: (SEVERITIES.index(group[0].severity), -len(group)))
 
 
 def audit(facts: Facts) -> tuple[Finding, ...]:

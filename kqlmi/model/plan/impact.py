@@ -43,9 +43,14 @@ class Impact(Described):
         """Return all lines, for display."""
         return (*self.stopping, *self.doubts)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Return the doubts, or that nothing was found."""
+        return self.doubts if self.lines else ("No use was found that would stop.",)
+
     def report(self) -> Report:
         """Return what would stop and what cannot be determined."""
-        return Report("", "" if self.lines else "No use was found that would stop.", tuple(map(Line, self.lines)))
+        return Report("", blocks=tuple(Line(one, "stops") for one in self.stopping), notes=self.notes)
 
 
 def unassigning(identity: str, who: str, current: Snapshot, discovery: Discovery) -> Impact:

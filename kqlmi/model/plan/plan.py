@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from kqlmi.model import jsontext
-from kqlmi.report import Described
+from kqlmi.report import Described, Report, to_text
 
 SHOWN: Final = 12
 """The number of characters of an ID that are shown and typed; the whole ID is stored and compared."""
@@ -48,6 +48,13 @@ class Plan(Described):
     def back(self) -> str:
         """Return the line that reverts the applied plan if ``undo`` does not; empty if there is none."""
         return ""
+
+    def full(self) -> Report:
+        """Return the description with every step and its command; ``report`` may show identical steps as one."""
+        return self.report()
+
+    def __str__(self) -> str:
+        return to_text(self.full())
 
     @property
     def id(self) -> str:

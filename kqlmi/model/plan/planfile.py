@@ -30,10 +30,16 @@ class Live:
     warnings: tuple[str, ...] = ()
     impact: Impact | None = None
 
+    def beside(self, plan: report.Report) -> report.Report:
+        """Return the report of the plan with these facts: what would stop comes first, and is never folded."""
+        stops = tuple(report.Line(one, "stops") for one in self.impact.stopping) if self.impact else ()
+        blocks = (*([report.Section("What it stops", stops)] if stops else []), *plan.blocks)
+        return replace(plan, blocks=blocks, notes=(*plan.notes, *self.notes))
+
     @property
-    def lines(self) -> tuple[str, ...]:
-        """Return the warnings and the impact as lines, for display."""
-        return (*self.warnings, *(str(self.impact).splitlines() if self.impact else ()))
+    def notes(self) -> tuple[str, ...]:
+        """Return the warnings and what cannot be determined."""
+        return (*self.warnings, *(self.impact.notes if self.impact else ()))
 
     @property
     def record(self) -> dict[str, list[str]]:
@@ -153,20 +159,19 @@ def _difference(document: dict[str, Any], plan: PolicyPlan) -> str:
 
 
 def to_text(plan: Plan, live: Live = NOTHING) -> str:
-    """Return a plan for display, with the current facts about it."""
-    found = plan.report()
-    return report.to_text(replace(found, notes=(*found.notes, *live.lines)))
+    """Return a plan for display with every step, and the current facts about it."""
+    return report.to_text(live.beside(plan.full()))
 
 
 def to_markdown(plan: Plan, live: Live = NOTHING) -> str:
-    """Return a plan for a pull request: its summary, what would stop, the changes, and each command in a code fence."""
-    found = plan.report()
-    return report.to_markdown(replace(found, blocks=(*map(report.Line, live.lines), *found.blocks)))
+    """Return a plan for a pull request: its summary, what would stop, the changes, and the commands; identical ones as one."""
+    return report.to_markdown(live.beside(plan.report()))
 
 
 def to_kql(plan: PolicyPlan, live: Live = NOTHING) -> str:
     """Return the commands as a script, separated by blank lines, as editors expect."""
-    head = [f"// Plan {plan.short} on {printable(plan.cluster)}: {plan.summary}", *(f"// {one}" for one in live.lines)]
+    found = (*(live.impact.stopping if live.impact else ()), *live.notes)
+    head = [f"// Plan {plan.short} on {printable(plan.cluster)}: {plan.summary}", *(f"// {one}" for one in found)]
     return "\n\n".join(["\n".join(head), *(step.command for step in plan.steps)]) + "\n"
 
 

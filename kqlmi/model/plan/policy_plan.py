@@ -1,17 +1,21 @@
 """A plan over policies: the commands that lead from one snapshot to another, each with the policy before and after it."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from kqlmi.errors import printable
+from kqlmi.model import jsontext
 from kqlmi.model.entities import Scope
 from kqlmi.model.plan.plan import Plan
+from kqlmi.model.policy import commands
 from kqlmi.model.policy.diff import Change
 from kqlmi.model.policy.policy import Grant, Policy, Property
-from kqlmi.report import Code, Line, Mark, Report, Section
+from kqlmi.report import Code, Line, Mark, Names, Report, Section
 
+# Angle quotation marks cannot be in the name of a database.
+_EACH: Final = Scope.database("\u2039each\u203a")
 Verb = Literal["alter-merge", "alter", "delete"]
 
 
@@ -25,6 +29,18 @@ class Step:
     before: Policy | None
     after: Policy | None
     changes: tuple[Change, ...]
+
+    @property
+    def removes(self) -> bool:
+        """Check whether the step removes a grant, an unknown property or a policy."""
+        return bool(self.verb == "delete" or self.dropped or any(change.kind == "revoke" for change in self.changes))
+
+    @property
+    def template(self) -> str:
+        """Return the command with a placeholder for the database; empty if it is not a command on a database."""
+        own, each = (f".{self.verb} {commands.target(scope)} " for scope in (self.scope, _EACH))
+        is_on_database = self.scope.name is not None and self.command.startswith(own)
+        return each + self.command.removeprefix(own) if is_on_database else ""
 
     @property
     def dropped(self) -> frozenset[Property]:
@@ -104,11 +120,40 @@ class PolicyPlan(Plan):
         return f"{name} ({identity})" if name else printable(identity)
 
     def report(self) -> Report:
-        """Return a report of the plan: the changes and the command of each step."""
+        """Return a report of the plan with identical steps as one; the steps that remove something come first, each on its own."""
+        groups = identical(self.steps)
+        first = sorted(groups, key=lambda group: not group[0].removes)
+        return self._described(first, () if groups == first else ("The grants run before the revokes.",))
+
+    def full(self) -> Report:
+        """Return a report of the plan with the changes and the command of each step, in the order in which the steps run."""
+        return self._described([[step] for step in self.steps])
+
+    def _described(self, groups: Iterable[Sequence[Step]], notes: tuple[str, ...] = ()) -> Report:
         if not self.steps:
             return Report(f"Nothing to do on {self.cluster}.")
-        sections = (Section(str(step.scope), (*self.lines(step), Code(step.command))) for step in self.steps)
-        return Report(self.title, self.summary, tuple(sections))
+        return Report(self.title, self.summary, tuple(_section(self, steps) for steps in groups), notes)
+
+
+def identical(steps: Iterable[Step]) -> list[list[Step]]:
+    """Return the steps in groups of those that are identical except for the database; one that removes something is alone."""
+    groups: dict[object, list[Step]] = {}
+    for place, step in enumerate(steps):
+        template = "" if step.removes else step.template
+        made = tuple((change.identity, change.usage, change.effect) for change in step.changes)
+        # A command with the whole policy is identical only if it replaces the same one.
+        replaced = "" if step.verb == "alter-merge" else jsontext.dump(step.before and step.before.records)
+        groups.setdefault((template, made, step.added, replaced) if template else place, []).append(step)
+    return [*groups.values()]
+
+
+def _section(plan: PolicyPlan, steps: Sequence[Step]) -> Section:
+    """Return the description of identical steps."""
+    first, *others = steps
+    if not others:
+        return Section(str(first.scope), (*plan.lines(first), Code(first.command)))
+    names = Names("in", tuple(step.scope.name or "" for step in steps))
+    return Section(f"{len(steps):,} databases", (*plan.lines(first), names, Code(first.template)))
 
 
 def summary(changes: Iterable[Change], unchanged: int) -> str:

@@ -18,25 +18,26 @@ Verb = Literal["show", "alter", "alter-merge", "delete"]
 
 def show(scope: Scope) -> str:
     """Return the command that reads a scope's policy."""
-    return f".show {_target(scope)} policy managed_identity"
+    return f".show {target(scope)} policy managed_identity"
 
 
 def alter(scope: Scope, policy: Policy) -> str:
     """Return the command that replaces a scope's policy."""
-    return f".alter {_target(scope)} policy managed_identity {quoting.fence(policy.to_json())}"
+    return f".alter {target(scope)} policy managed_identity {quoting.fence(policy.to_json())}"
 
 
 def alter_merge(scope: Scope, policy: Policy) -> str:
     """Return the command that adds identities and usages to a scope's policy."""
-    return f".alter-merge {_target(scope)} policy managed_identity {quoting.fence(policy.to_json())}"
+    return f".alter-merge {target(scope)} policy managed_identity {quoting.fence(policy.to_json())}"
 
 
 def delete(scope: Scope) -> str:
     """Return the command that deletes a scope's policy."""
-    return f".delete {_target(scope)} policy managed_identity"
+    return f".delete {target(scope)} policy managed_identity"
 
 
-def _target(scope: Scope) -> str:
+def target(scope: Scope) -> str:
+    """Return the words of a command that name a scope."""
     return "cluster" if scope.name is None else f"database {quoting.name(scope.name)}"
 
 

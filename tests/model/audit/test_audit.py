@@ -9,8 +9,8 @@ import pytest
 
 from kqlmi.errors import InputError
 from kqlmi.model.audit import auditreport
-from kqlmi.model.audit.audit import Audit, audit, sorted_out, unproven
-from kqlmi.model.audit.findings import Acceptance, Facts, Finding
+from kqlmi.model.audit.audit import Audit, audit, grouped, sorted_out, unproven
+from kqlmi.model.audit.findings import SEVERITIES, Acceptance, Facts, Finding
 from kqlmi.model.audit.rules import RULES
 from kqlmi.model.audit.rules.grants import near
 from kqlmi.model.entities import SYSTEM, Identity, ObjectId, Scope
@@ -33,7 +33,7 @@ from kqlmi.model.uses.needs import (
     Source,
     State,
 )
-from kqlmi.report import Section, to_text
+from kqlmi.report import Section, to_html, to_markdown, to_text
 
 ONE, TWO, GONE = (ObjectId(f"{n}1111111-2222-3333-4444-555555555555") for n in (1, 2, 9))
 CLUSTER, A, B = Scope.cluster(), Scope.database("A"), Scope.database("B")
@@ -483,6 +483,37 @@ def test_a_report_folds_the_evidence_and_the_commands_of_each_finding() -> None:
     assert all(f"evidence: {one}" in found_.explain(finding) for one in finding.evidence)
     assert "evidence: " not in str(found_)
     assert found_.explain(finding) in to_text(found_.report(), unfold=True)
+
+
+@pytest.mark.parametrize("count", [3, 300, 1000])
+def test_findings_of_one_rule_and_identity_are_shown_together_with_every_database(count: int) -> None:
+    names = [f"Db{number:03}" for number in range(count)]
+    policy = Policy.empty().grant(ONE, "SandboxArtifacts")
+    known = Facts(Snapshot({CLUSTER: None, **dict.fromkeys(map(Scope.database, names), policy)}), discovered())
+    found_ = whole(known)
+    assert len(found_.findings) == count
+    text, page, markdown = (show(found_.report()) for show in (to_text, to_html, to_markdown))
+    assert (f"medium  ineffective: {count:,} findings of {ONE}:" in text) == (count > 3)
+    assert (f"  SandboxArtifacts in {', '.join(names)}\n" in text) == (count > 3)
+    assert len(to_text(found_.report(), at_most=1000).splitlines()) <= 24
+    for shown in (page, markdown, to_text(found_.report(), unfold=True)):
+        assert all(name in shown for name in names)
+        assert all(one.id in shown for one in found_.findings)
+    assert len(json.loads(auditreport.to_json(found_))["findings"]) == count
+
+
+def test_the_worst_findings_come_first_then_those_that_affect_most() -> None:
+    held: Held = {
+        "cluster": {GONE: "All"},
+        "A": {ONE: "ExternalTable", TWO: "ExternalTable"},
+        "B": {TWO: "ExternalTable"},
+    }
+    found_ = whole(facts(held))
+    groups = grouped(found_.findings)
+    order = [(SEVERITIES.index(group[0].severity), -len(group)) for group in groups]
+    assert order == sorted(order)
+    assert sorted(one.id for group in groups for one in group) == sorted(one.id for one in found_.findings)
+    assert max(map(len, groups)) == 2
 
 
 def test_a_finding_is_found_by_the_beginning_of_its_id() -> None:
