@@ -95,12 +95,12 @@ def from_json(text: str) -> PolicyPlan:
     if version != _FORMAT:
         raise InputError(
             f"The plan has format {version!r}, but this version of kqlmi reads only format {_FORMAT}.",
-            hint="Make the plan again with this version.",
+            hint="Plan the change again with this version.",
         )
     if differs:
         raise InputError(
             f"The plan was changed after it was saved: {differs} does not match its policies.",
-            hint="Make the plan again.",
+            hint="Plan the change again.",
         )
     return plan
 
