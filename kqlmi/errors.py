@@ -245,8 +245,8 @@ class IngestionError(KqlmiError):
 class ResourceManagerError(KqlmiError):
     """Azure Resource Manager refused a request, or did not respond.
 
-    ``status`` is the HTTP status, or None if there was no response. ``nothing_happened`` is True only if that is certain,
-    ``ended`` only if an operation has ended with this failure.
+    ``status`` is the HTTP status, or None if there was no response. ``nothing_happened`` is True only if it is certain that
+    nothing changed, ``ended`` only if the operation is over and has failed.
     """
 
     ended = False

@@ -81,10 +81,8 @@ def sign_in(
         _refuse("token", frozenset(), options)
         found = (environment("KQLMI_TOKEN") if token is None else token).strip()
         if not found or not found.isascii() or not found.isprintable():
-            raise InputError(
-                "The token is empty, or contains a character that an HTTP header cannot contain.",
-                hint="Pass the access token without quotes and line breaks.",
-            )
+            fault = "contains characters that are not allowed in an HTTP header" if found else "is empty"
+            raise InputError(f"The token {fault}.", hint="Pass the access token without quotes and line breaks.")
         return SignIn("token", token=found)
     if credential is not None:
         name = type(credential).__name__

@@ -169,7 +169,7 @@ WORKFLOWS: tuple[Workflow, ...] = (
         external="Storage Blob Data Reader (Storage Blob Data Contributor with DeleteSourceOnSuccess); Owner or Contributor is not enough",
         example="https://acct.blob.core.windows.net/c/f.csv;managed_identity=system",
         doc="ingest-data-managed-identity.md:50",
-        note="only the queued client; set the raw size, or 0",
+        note="Only a queued client supports it. In C#, set the uncompressed size, or 0 if it is not known.",
     ),
     Workflow(
         id="ingest.lightingest",

@@ -25,7 +25,7 @@ def install(shell: "InteractiveShell") -> None:
 
 
 def remove(shell: "InteractiveShell") -> None:
-    """Restore the display of frames and series by pandas."""
+    """Restore how pandas displays frames and series."""
     for formatter, name, show in _places(shell):
         with suppress(KeyError):
             if formatter.lookup_by_type(name) is show:

@@ -80,7 +80,7 @@ def _values(params: Iterable[str], variables: Mapping[str, object]) -> dict[str,
                 f"The name of parameter {number} is not valid.", hint="Write --param NAME=VALUE, or --param NAME."
             )
         if name in values:
-            raise CellError(f"The parameter {name!r} has two values.")
+            raise CellError(f"The parameter {name!r} is specified more than once.", hint="Keep one --param for it.")
         if not equals and name not in variables:
             raise CellError(
                 f"Parameter {number} has no value, and no variable has its name.", hint="Write --param NAME=VALUE."

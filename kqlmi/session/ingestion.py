@@ -69,8 +69,8 @@ def ingest(
             + ", skipping the first record" * ignore_first_record
         )
         tell(
-            f"Sending {order.blob} as {data_format}{how} into {_target(order)} on {core.name},"
-            f" source ID {order.source_id}."
+            f"Sending {order.blob} to {_target(order)} on {core.name} as {data_format}{how}"
+            f" (source ID {order.source_id})."
         )
         sent = client.send(order, data_format=data_format, mapping=mapping, ignore_first_record=ignore_first_record)
         tell("Queued." if sent.outcome == "queued" else "The queue's response was lost.")

@@ -313,7 +313,7 @@ class Session(core.Core):
     def impact(self, plan: Plan, known: Snapshot | None = None) -> Impact:
         """Return the discovered uses that a plan would stop. A source that cannot be read is listed instead of raising.
 
-        If ``known`` is given, it contains all policies, which are then not read again.
+        ``known`` contains the policies of all scopes; if it is given, they are not read again.
         """
         return impact.impact(self, plan, known)
 

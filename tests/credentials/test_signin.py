@@ -34,7 +34,7 @@ def test_what_the_environment_lacks_is_named(monkeypatch: pytest.MonkeyPatch, mo
 
 @pytest.mark.parametrize("token", ["", " ", "täken", "a\nb"])
 def test_text_that_does_not_fit_in_a_header_is_not_a_token(token: str) -> None:
-    with pytest.raises(InputError, match="The token is empty, or contains"):
+    with pytest.raises(InputError, match=r"The token (is empty|contains characters)"):
         sign_in(token=token)
 
 

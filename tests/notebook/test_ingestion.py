@@ -41,7 +41,7 @@ def test_a_line_ingests_as_an_identity_and_reports_the_request_and_the_outcome(
     assert notebook.run(line) is None
     sending, queued, ingested = capsys.readouterr().out.splitlines()
     expected = (
-        f"Sending {DATA}/a.csv;managed_identity={loader} as csv, skipping the first record into Samples.Lines on test"
+        f"Sending {DATA}/a.csv;managed_identity={loader} to Samples.Lines on test as csv, skipping the first record"
     )
     assert sending.startswith(expected)
     assert queued == "Queued."

@@ -106,7 +106,7 @@ def test_a_wrong_parameter_is_refused_before_anything_is_sent(connected: Noteboo
         ("--param PLANTED", "Parameter 1 has no value, and no variable has its name. Write --param NAME=VALUE."),
         ("--param stat=PLANTED", "does not declare the parameter 'stat'. Did you mean state?"),
         ("--param =PLANTED", "The name of parameter 1 is not valid."),
-        ("--param state=a --param state=b", "The parameter 'state' has two values."),
+        ("--param state=a --param state=b", "The parameter 'state' is specified more than once."),
     ):
         with pytest.raises(InputError) as caught:
             connected.run(f"%%kqlmi {line}\n{DECLARED}")

@@ -199,7 +199,7 @@ def a_token_passed_from_python(scene: Scene) -> None:
             scene.watch.value(one)
 
 
-@row("that an HTTP header cannot contain")
+@row("not allowed in an HTTP header")
 def a_token_that_does_not_fit_in_a_header(scene: Scene) -> None:
     scene.call(kqlmi.connect, scene.cluster.url, token=f"{scene.secrets.password()}\n{scene.secrets.password()}")
 

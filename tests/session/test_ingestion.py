@@ -94,7 +94,7 @@ def test_a_blob_becomes_rows_and_the_result_reports_it(
     assert done.operation_id
     loader = cluster.identities[1].object_id
     assert reported == [
-        f"Sending {DATA}/a.csv;managed_identity={loader} as csv into Samples.R on test, source ID {done.source_id}.",
+        f"Sending {DATA}/a.csv;managed_identity={loader} to Samples.R on test as csv (source ID {done.source_id}).",
         "Queued.",
     ]
     assert waited == sorted(waited)
@@ -319,7 +319,7 @@ def test_a_message_that_a_queue_may_have_accepted_is_sent_to_no_other(
             session.ingest(f"{DATA}/a.csv", "R", identity="loader", wait=0, mapping="m", tell=reported.append)
     assert caught.value.ingestion.outcome == "unknown"
     assert len([one for _, messages in opened_queues for one in messages]) == 1
-    assert "as csv with the mapping m into" in reported[0]
+    assert "as csv with the mapping m" in reported[0]
     assert reported[1:] == ["The queue's response was lost."]
 
 

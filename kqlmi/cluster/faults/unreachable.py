@@ -41,7 +41,7 @@ def unreached(error: BaseException, host: str) -> Unreached:
     if untrusted := first(ssl.SSLCertVerificationError):
         return Unreached(
             f"because its certificate{_shown(host)} is not trusted: {untrusted.verify_message}",
-            "If a proxy inspects TLS, set REQUESTS_CA_BUNDLE to a file with its CA.",
+            "If a proxy inspects TLS, set REQUESTS_CA_BUNDLE to a PEM file that contains its CA certificate.",
             lasting=True,
         )
     if first(ProxyError):

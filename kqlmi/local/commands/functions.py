@@ -18,7 +18,7 @@ _put = partial(put, kind="functions", shown=lambda one: mask_hidden(one.body))
 
 @shape("function")
 def function_definition(reader: Reader, _verb: str) -> Function:
-    """Take ``[with (…)] Name(parameters) { body }``."""
+    """Parse ``[with (…)] Name(parameters) { body }``."""
     properties = reader.properties() if reader.take("with") else {}
     if unknown := sorted(properties.keys() - _KNOWN):
         raise bad_request(f"the local cluster does not support the function property '{unknown[0]}'")

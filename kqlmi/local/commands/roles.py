@@ -85,7 +85,8 @@ def principals_change(call: Call) -> Rows:
     state, of, role, verb = call.state, call.args["of"], call.args["role"], call.args["verb"]
     skips, note = call.args["note"]
     if role not in of.roles:
-        raise bad_request(f"{of.kind.lower()} '{of.name}' has no role {role}, only {', '.join(of.roles)}")
+        valid = ", ".join(of.roles)
+        raise bad_request(f"role '{role}' is not valid for {of.kind.lower()} '{of.name}'; valid roles: {valid}")
     with state.lock:
         database = of.open(call, ADMIN)
         named = tuple(Grant(role, _parsed(call, text), of.entity, note) for text in call.args["principals"])

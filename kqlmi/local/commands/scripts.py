@@ -41,7 +41,7 @@ def script_execute(call: Call) -> Rows:
             if options.get("throwonerrors"):
                 raise
             result, reason = "Failed", error.detail
-            # Documented: the commands that follow have rows too. The message is the local cluster's.
+            # Documented: the commands after a failed one also have rows. The text of the reason is the local cluster's own.
             stopped = "" if options.get("continueonerrors") else "A preceding command failed."
         rows.append((str(uuid.uuid4()), kind, mask_hidden(text), result, reason))
     return rows

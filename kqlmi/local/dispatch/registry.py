@@ -209,9 +209,9 @@ def command(
 
 
 def known(feature: str, *patterns: str, flow: str = "") -> None:
-    """Register the beginnings of documented commands that are not supported; ``feature`` may refer to an argument in braces.
+    """Register documented commands that are not supported, by their beginnings; ``feature`` may name an argument in braces.
 
-    Specify ``flow`` if a connection string follows in which a managed identity is not allowed.
+    ``flow`` is the workflow if a connection string follows in which a managed identity is not allowed.
     """
     for verb, one in _expanded(patterns):
         _KNOWN.setdefault(verb, []).append((one, feature, flow))

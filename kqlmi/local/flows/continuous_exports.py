@@ -111,7 +111,7 @@ def _defined(call: Call, database: Database) -> ContinuousExport:
     transfer.require(properties, _PROPERTIES)
     latency = transfer.value(properties, "forcedlatency", 0)
     if not isinstance(latency, int) or latency < 0:
-        raise bad_request("continuous export: forcedLatency must be a timespan, such as 10m")
+        raise bad_request("continuous export: forcedLatency must be a non-negative timespan, such as 10m")
     interval = transfer.value(properties, "intervalbetweenruns")
     if not isinstance(interval, int) or interval < _SHORTEST:
         raise bad_request("continuous export: intervalBetweenRuns must be a timespan of one second or more, such as 5m")

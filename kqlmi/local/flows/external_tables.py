@@ -91,7 +91,7 @@ def external_table_show(call: Call) -> Rows:
 @command(".show external tables details", schema=_DETAILS, name="external_tables_details_show")
 @command(".show external table {name:table} details", schema=_DETAILS)
 def external_table_details_show(call: Call) -> Rows:
-    """Return the query acceleration policies of external tables, without a state, as nothing is accelerated."""
+    """Return the query acceleration policy of each external table; its state is null, as nothing is accelerated."""
     return [(table.name, table.acceleration or "null", "null") for table in _shown(call)]
 
 

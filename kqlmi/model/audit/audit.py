@@ -83,7 +83,7 @@ class Audit(Described):
         )
 
     def explain(self, finding: Finding) -> str:
-        """Return a finding for display, with its evidence, and why no plan fixes it or a note on the plan."""
+        """Return a finding as text with its evidence, and with a note on its plan or the reason why there is none."""
         return to_text(
             Report("", blocks=(Section(_line(finding), tuple(_details(finding)), folded=True),)), unfold=True
         )

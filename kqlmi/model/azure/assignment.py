@@ -80,7 +80,7 @@ class AssignmentPlan(Plan):
 
     @property
     def steps(self) -> tuple[str, ...]:
-        """Return the request that is sent, or nothing if nothing changes."""
+        """Return the request to send, or an empty tuple if nothing changes."""
         same = self.before.same(self.after)
         return () if same else (f"PATCH {self.resource_id}",)
 

@@ -71,7 +71,7 @@ def unassigning(identity: str, who: str, current: Snapshot, discovery: Discovery
 
 
 def impact(plan: PolicyPlan, current: Snapshot, discovery: Discovery) -> Impact:
-    """Return the discovered uses that a plan would stop; ``current`` contains the policies of all deciding scopes."""
+    """Return the discovered uses that a plan would stop; ``current`` contains the policy of every scope that affects the result."""
     after = edits.after(current, plan)
     stays = set(_allowed(discovery, after))
     stops = tuple(need for need in _allowed(discovery, current) if need not in stays)

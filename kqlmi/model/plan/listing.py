@@ -96,6 +96,6 @@ def marks(draft: Draft) -> Iterator[tuple[str, str, dict[str, str]]]:
 
 
 def _usages(snapshot: Snapshot, usage: str) -> tuple[str, ...]:
-    """Return the given usage, or if it is empty all: those of the catalogue, and the unknown ones of the policies."""
+    """Return the given usage; if it is empty, all usages of the catalogue and the unknown ones of the policies."""
     known = Draft.start(snapshot, Scope.cluster()).usages
     return (checked_usage(usage, known),) if usage else known

@@ -46,7 +46,7 @@ class Plan(Described):
 
     @property
     def back(self) -> str:
-        """Return the line that reverts the applied plan if ``undo`` does not; empty if there is none."""
+        """Return the line that reverts the applied plan where ``undo`` cannot, or an empty text if there is none."""
         return ""
 
     def full(self) -> Report:

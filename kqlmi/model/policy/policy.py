@@ -208,7 +208,7 @@ class Snapshot:
         return (identity, usage) in self.grants(scope)
 
     def with_policy(self, scope: Scope, policy: Policy | None) -> Self:
-        """Return the snapshot with ``policy`` in one scope."""
+        """Return the snapshot with the policy of one scope replaced."""
         return replace(self, policies={**self.policies, scope: policy})
 
     def marking(self, earlier: Container[str]) -> Self:

@@ -68,8 +68,11 @@ def test_a_role_of_an_entity_counts_there_and_only_there(cluster: Any, connect: 
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        (".add table T viewers ('aaduser=a')", "table 'T' has no role viewers, only admins, ingestors"),
-        (".add function F ingestors ('aaduser=a')", "only admins"),
+        (
+            ".add table T viewers ('aaduser=a')",
+            "role 'viewers' is not valid for table 'T'; valid roles: admins, ingestors",
+        ),
+        (".add function F ingestors ('aaduser=a')", "valid roles: admins"),
         (".add table Nope admins ('aaduser=a')", "'Nope'"),
         (".add database Samples users none", "SYN0002"),
         (".add database Samples unrestrictedviewers ('aaduser=a')", "does not support the role unrestrictedviewers"),
