@@ -1,8 +1,8 @@
 """The content of a policy file, and the policies that it specifies, given the current policies of a cluster."""
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal, Self
 
 from kqlmi.errors import InputError, PolicyError
 from kqlmi.model.audit.findings import Acceptance
@@ -128,6 +128,22 @@ class PolicyFile:
             usages = dict.fromkeys(now.holdings, ()) | usages
         after = now.holding(usages, {identity: row.properties or {} for identity, row in rows.items()})
         return None if policy is None and self.mode == "partial" and not after.entries else after
+
+    @property
+    def unresolved(self) -> dict[str, Node]:
+        """Return where each name of an identity occurs first that the file itself does not define."""
+        rows = [row.key for section in self.sections.values() for row in section.rows or ()]
+        unknown = [key for key in rows if key.text.casefold() not in self.names and not as_object_id(key.text)]
+        return {key.text: key for key in reversed(unknown)}
+
+    def resolved(self, directory: Directory) -> Self:
+        """Return the file with its unresolved names defined as in a directory.
+
+        Raises:
+            PolicyFileError: A name is unknown or ambiguous.
+        """
+        found = {name.casefold(): self._identity(key, directory) for name, key in self.unresolved.items()}
+        return replace(self, names={**self.names, **found})
 
     def holders(self, scope: Scope, current: Snapshot) -> dict[ObjectId, Row]:
         """Return the rows of a scope by identity, with names resolved as in ``current``."""

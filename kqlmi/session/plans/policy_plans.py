@@ -49,8 +49,8 @@ def plan_file(core: Core, document: str | bytes) -> tuple[PolicyPlan, tuple[Scop
     from kqlmi import policyfile
 
     file, names = policyfile.read(document), databases(core)
-    current = readable(core, file.scopes(names))
-    desired = file.desired(current, names)
+    current = readable(core, file.scopes(names), about=file.unresolved)
+    desired = file.resolved(core.known.directory).desired(current, names)
     found = make_plan(current, desired.snapshot, cluster=core.name, exactly=True, names=core.known.directory.names)
     return found, desired.unmanaged
 
