@@ -24,14 +24,15 @@ def policy_commands(
     empty: P,
     needs: tuple[frozenset[Role], frozenset[Role]] = (frozenset(), frozenset()),
     long: bool = False,
+    options: str = "",
 ) -> None:
     """Register the commands of a policy; ``policy`` is its pattern, whose optional parts are required in ``.delete``.
 
     ``put`` receives a function that turns the current policy into the new one, and returns the rows of the new one.
-    ``needs`` are the cluster roles that may show and change it; for roles in a database or an entity, ``show`` and ``put`` check.
+    ``options`` is the pattern of what may precede the payload. ``needs`` are the cluster roles that may show and change it; for roles in a database or an entity, ``show`` and ``put`` check.
     """
     shows, changes = needs
-    payload, deleted = f"{policy} {{string:payload}}", policy.translate(_OPTIONAL)
+    payload, deleted = f"{policy} {options} {{string:payload}}", policy.translate(_OPTIONAL)
     change = partial(command, schema=SCHEMA, needs=changes, writes=True)
     command(f".show {policy}", schema=SCHEMA, name=f"{name}_show", needs=shows)(show)
     change(f".alter {payload}", name=f"{name}_alter", long=long)(lambda call: put(call, lambda _: parse(call)))

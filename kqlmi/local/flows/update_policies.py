@@ -13,6 +13,7 @@ from kqlmi.local.language import payloads
 from kqlmi.local.language.lexer import mask_hidden
 from kqlmi.local.state.entities import UpdatePolicy
 from kqlmi.local.state.state import Database, with_entry
+from kqlmi.local.storage import transfer
 from kqlmi.local.values import lenient_json
 from kqlmi.local.values.faults import KustoError, bad_request
 from kqlmi.local.values.principals import ADMIN, READ_SCHEMA
@@ -41,6 +42,12 @@ def tables_update_policy_show(call: Call) -> Rows:
 def parse(text: str) -> Policies:
     """Parse the payload of a command."""
     return tuple(_policy(item) for item in payloads.read_array("Update", text))
+
+
+def _given(call: Call) -> Policies:
+    # Documented: it permits a query that does not read the source table, which the local cluster does not refuse.
+    transfer.require(call.args.get("properties", {}), {"allowunreferencedsourcetable"})
+    return parse(call.args["payload"])
 
 
 def render(policies: Policies) -> str:
@@ -122,8 +129,9 @@ policy_commands(
     "table {qualifier:database} {name:table} policy update",
     show=_show,
     put=_put,
-    parse=lambda call: parse(call.args["payload"]),
+    parse=_given,
     merge=lambda current, added: (*current, *added),
     empty=Policies(),
     long=True,
+    options="[with {properties:properties}]",
 )

@@ -56,6 +56,11 @@ class Nest:
         """Return the value of the string literal at an index."""
         return literal(self.source, self.tokens[place])
 
+    def literals(self, place: int) -> Text:
+        """Return the value of the adjacent string literals at an index, which the service joins."""
+        end = next(each for each in range(place, len(self.tokens) + 1) if not self.is_literal(each))
+        return Text(tuple(map(self.literal, range(place, end))))
+
     def unknown(self, start: int, end: int) -> Text:
         """Return an unknown value for the expression from ``start`` to ``end``."""
         span = self.source.span(self.tokens[start].start, self.tokens[end - 1].end)

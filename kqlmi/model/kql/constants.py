@@ -99,11 +99,11 @@ def _packed(nest: Nest, items: Iterable[tuple[str, Value]], start: int, end: int
 
 
 def name_at(nest: Nest, start: int, end: int) -> str | None:
-    """Return the name from ``start`` to ``end``, a word or a literal in brackets, or None if it is not a name."""
+    """Return the name from ``start`` to ``end``, a word or literals in brackets, or None if it is not a name."""
     if start < len(nest.tokens) and end == start + 1 and nest.tokens[start].kind == "word":
         return nest.at(start)
-    if end == start + 3 and nest.at(start) == "[" and nest.is_literal(start + 1) and nest.at(start + 2) == "]":
-        return nest.literal(start + 1).value
+    if end > start + 2 and nest.at(start) == "[" and all(map(nest.is_literal, range(start + 1, end - 1))):
+        return nest.literals(start + 1).value if nest.at(end - 1) == "]" else None
     return None
 
 

@@ -4,6 +4,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Final, Self
 
 from kqlmi.errors import InputError
@@ -47,8 +48,11 @@ class Mapped:
         return type(self)(self.value[start:end], self.starts[start:end], self.ends[start:end])
 
     def span(self, start: int, end: int) -> tuple[int, int]:
-        """Return the source offsets of the characters from ``start`` to ``end``."""
-        return (self.starts[start], self.ends[end - 1]) if start < end else (0, 0)
+        """Return the source offsets of the characters from ``start`` to ``end``, up to the end of their first literal."""
+        if start >= end:
+            return 0, 0
+        last = next((at for at in range(start + 1, end) if self.starts[at] != self.ends[at - 1]), end)
+        return self.starts[start], self.ends[last - 1]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,6 +65,17 @@ class Text:
     def value(self) -> str:
         """Return the characters of all pieces."""
         return "".join(piece.value for piece in self.pieces)
+
+    @property
+    def joined(self) -> Mapped:
+        """Return all pieces as one run of characters."""
+        first, *others = self.pieces
+        if not others:
+            return first
+        starts, ends = (
+            [at for one in self.pieces for at in side(one)] for side in (attrgetter("starts"), attrgetter("ends"))
+        )
+        return Mapped(self.value, starts, ends)
 
     def span(self, start: int, end: int) -> tuple[int, int]:
         """Return the source offsets of a part. If it spans several literals, only its portion in the first counts."""

@@ -128,32 +128,35 @@ def external_table_uses(kind: str, texts: Iterable[Text], dialect: str = "") -> 
 
 
 def _properties(nest: Nest) -> Iterator[tuple[str, Text]]:
-    """Yield the properties of ``with (…)``: the name in lower case, and the value of a literal or the bare word."""
+    """Yield the properties of ``with (…)``: the name in lower case, and the value of literals or the bare word."""
     for place in nest.direct(0):
         if nest.at(place) == "<|":
             return
         if nest.at(place) == "(" and nest.at(place - 1).casefold() == "with":
             for start, end in nest.items(place + 1, nest.partner.get(place, len(nest.tokens))):
-                if nest.at(start + 1) == "=" and start + 2 < end:
-                    first, last = nest.tokens[start + 2], nest.tokens[end - 1]
-                    bare = nest.source.part(first.start, last.end)
-                    value = nest.literal(start + 2) if first.kind == "literal" else bare
-                    yield nest.at(start).casefold(), Text((value,))
+                equals = next((each for each in range(start, end - 1) if nest.at(each) == "="), start)
+                if equals > start and (name := _bare(nest, start, equals)):
+                    first, last = nest.tokens[equals + 1], nest.tokens[end - 1]
+                    bare = Text((nest.source.part(first.start, last.end),))
+                    yield name.casefold(), nest.literals(equals + 1) if first.kind == "literal" else bare
 
 
 def _payload(nest: Nest) -> tuple[str, int] | None:
     """Return the flow of a policy command and the place of its payload, or None if the policy names no identities."""
     for place in islice(nest.direct(1), 4 * _MAX_WORDS):
         flow = _POLICIES.get(nest.at(place + 1)) if nest.at(place) == "policy" else None
-        if flow and nest.is_literal(place + 2):
-            return flow, place + 2
+        payload = place + 2
+        if nest.at(payload) == "with":
+            payload = nest.partner.get(payload + 1, payload) + 1
+        if flow and nest.is_literal(payload):
+            return flow, payload
     return None
 
 
 def _policy(nest: Nest, flow: str, place: int) -> Iterator[Use]:
     table = next((each for each in range(1, place) if nest.at(each) == "table"), 0)
     database, _ = _name(nest, table + 1)
-    yield from policy_uses(flow, nest.literal(place), database)
+    yield from policy_uses(flow, nest.literals(place).joined, database)
 
 
 def policy_uses(flow: str, payload: Mapped, database: str = "") -> Iterator[Use]:

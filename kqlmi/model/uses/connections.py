@@ -18,6 +18,7 @@ _DOUBTFUL = re.compile(rf"{UNKNOWN}|\*{{3,}}")
 _SEGMENT = re.compile(r"(?:^|;)([^;]*)")
 _QUOTED_PIECE = re.compile(r"\"[^\"]*\"|'[^']*'|;|[^;\"']+|.", re.DOTALL)
 _MANAGED: Final = "activedirectorymanagedidentity"
+_STORAGE_KEYS: Final = ("managed_identity", "managedidentity")
 _USER_KEYS: Final = ("user id", "userid", "uid", "user")
 _OTHER_KEYS: Final = ("password", "pwd", "accountkey", "access token")
 _SERVER_KEYS: Final = ("server", "data source", "address", "addr", "network address", "accountendpoint")
@@ -50,7 +51,7 @@ def storage(text: str) -> Connection:
         _named(text, *_trimmed(text, start + equals + 1, end))
         for start, end in bounds[1:]
         if (equals := text[start:end].find("=")) >= 0
-        and text[start : start + equals].strip().casefold() == "managed_identity"
+        and text[start : start + equals].strip().casefold() in _STORAGE_KEYS
         and text[start + equals + 1 : end].strip()
     )
     if named:

@@ -102,8 +102,10 @@ def store(nest: Nest, start: int) -> tuple[str, int] | None:
 
 def _tables(nest: Nest, place: int, names: Mapping[str, Value | None]) -> Iterator[tuple[_Connector, Value]]:
     flow = "externaldata"
-    # The connection strings of externaldata are in brackets directly after the parentheses of the schema.
+    # The connection strings of externaldata are in brackets after the schema, with or without properties between them.
     urls = nest.partner.get(place + 1, len(nest.tokens)) + 1
+    if nest.at(urls) == "with":
+        urls = nest.partner.get(urls + 1, len(nest.tokens)) + 1
     if nest.at(place) == "inline_external_table":
         flow, found = nest.at(place), store(nest, place + 1)
         urls = found[1] if found else len(nest.tokens)

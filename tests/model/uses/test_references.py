@@ -188,6 +188,7 @@ TABLES: list[Case] = [
     *one("externaldata", "system", f"externaldata(x:string)['{URL};managed_identity=syst' 'em']", named="syst"),
     *one("externaldata", "system", f"externaldata(x:string)['{URL};\\x6danaged_identity=\\x73y\\163t\\u0065m']", named=r"\x73y\163t\u0065m"),
     *one("externaldata", "system", f'externaldata(x:string)["{URL}/\\"\\\\;managed_identity=system"]'),
+    *one("externaldata", "system", f"externaldata(x:string)['{URL};managedIdentity=system']"),
     *one("externaldata", "loader", f"externaldata(x:string)['{URL};managed_identity=loader']"),
     *one("externaldata", "system]", f"externaldata(x:string)['{URL};managed_identity=system]']"),
     *one(
@@ -329,7 +330,7 @@ NOTHING = [
     f"let c = '{SYS}'; print c",
     f"externaldata(x:string)['{URL};impersonate']",
     f"externaldata(x:string)[h'{URL}?sv=1&sig=x%3D', h'{URL};c2VjcmV0', h'{URL};token=abc', '{URL}']",
-    f"externaldata(x:string)['{URL};managedidentity=system', '{URL};managed-identity=system', '{URL};manage_identity=system']",
+    f"externaldata(x:string)['{URL};managed-identity=system', '{URL};manage_identity=system']",
     f"externaldata(x:string)['{URL};managed_identity=', '{URL};managed_identity', '{URL}?managed_identity=system', '{URL}/managed_identity=system']",
     f"externaldata(x:string)[h'{URL};{AUTH}']",
     f"externaldata(x:string)['{SYS}",
