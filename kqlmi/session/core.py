@@ -13,6 +13,7 @@ from kqlmi.model.explain.explanation import Verdict
 from kqlmi.model.explain.gates import Gate
 from kqlmi.model.plan.plan import Plan
 from kqlmi.model.policy.directory import Directory
+from kqlmi.model.uses.queryflows import UNKNOWN_FLOW
 from kqlmi.report import Described, Line, Report, Section
 from kqlmi.session.known_names import KnownNames
 
@@ -37,7 +38,8 @@ class Refusal(Described):
             for verdict in self.verdicts
             if (row := verdict.reference.workflow)
         )
-        return Report(self.error.message, blocks=(Line(found.title), *found.blocks, *needed))
+        unknown = (Line(one.access.reason) for one in self.verdicts if one.reference.flow.startswith(UNKNOWN_FLOW))
+        return Report(self.error.message, blocks=(Line(found.title), *found.blocks, *unknown, *needed))
 
 
 class Core:

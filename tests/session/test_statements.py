@@ -8,6 +8,7 @@ import pytest
 import kqlmi
 from kqlmi.errors import ServiceError
 from kqlmi.local.cluster import LocalCluster
+from kqlmi.model.explain.explanation import verdict_rows
 from kqlmi.model.statement import Statement
 from kqlmi.session import Session
 from tests.printed_lines import run_printed_line
@@ -198,6 +199,27 @@ def test_check_reports_what_is_unknown_and_what_takes_no_identity(world: World) 
     (name,) = world.session.check(f"externaldata (a: string) [{at('loader', '/a.csv')}]")
     assert "neither an object ID nor" in name.access.reason
     assert world.session.check("print 1") == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("T | evaluate new_plugin('{0}')", "new_plugin"),
+        ("T | invoke NewFunction('{0}')", "NewFunction"),
+        (".create table T2 based-on (x: long) kind=delta (h'{0}')", ".create table"),
+        ('.alter cluster policy new \'{{"ManagedIdentity":"system"}}\'', ".alter cluster policy new"),
+    ],
+)
+def test_check_reports_an_identity_in_a_flow_that_it_does_not_know(world: World, text: str, what: str) -> None:
+    statement = Statement(text.format("https://acct.blob.core.windows.net/data;managed_identity=system"))
+    (verdict,) = world.session.check(statement)
+    assert verdict.access.allowed is None
+    assert verdict.access.reason == f"{what} is not known to take a managed identity"
+    rows = verdict_rows([verdict], statement)
+    (row,) = (dict(zip(rows.columns, one, strict=True)) for one in rows.rows)
+    assert (row["workflow"], row["identity"], row["allowed"]) == (f"unknown flow: {what}", "system", None)
+    world.refusal(statement)
+    assert f"{what} is not known to take a managed identity" in str(world.session.refusal)
 
 
 def test_check_reads_only_the_policies_that_decide(world: World) -> None:

@@ -14,6 +14,7 @@ from kqlmi.model.policy.access import Access, access
 from kqlmi.model.policy.directory import Directory, like_system
 from kqlmi.model.policy.policy import Snapshot
 from kqlmi.model.statement import Statement
+from kqlmi.model.uses.queryflows import UNKNOWN_FLOW
 from kqlmi.model.uses.references import Reference
 from kqlmi.report import Rows
 
@@ -62,6 +63,9 @@ class Verdict:
 def judge(reference: Reference, snapshot: Snapshot, database: str, known: Directory | None = None) -> Verdict:
     """Check whether a reference would be allowed in a database now; ``known`` adds identities to those in the policies."""
     scope = Scope.database(reference.database or database) if reference.database or database else Scope.cluster()
+    if reference.flow.startswith(UNKNOWN_FLOW):
+        what = printable(reference.flow.removeprefix(UNKNOWN_FLOW))
+        return Verdict(reference, Access(allowed=None, reason=f"{what} is not known to take a managed identity"), scope)
     if reference.workflow is None:
         return Verdict(reference, Access(allowed=False, reason=DISABLED), scope)
     return Verdict(reference, _access(reference, reference.workflow.usage, scope, snapshot, known), scope)

@@ -1,6 +1,7 @@
 """The management commands that access external resources, and their connection strings and identities."""
 
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Final
@@ -10,11 +11,14 @@ from kqlmi.model.kql.constants import name_at
 from kqlmi.model.kql.payloads import json_pieces, leaves
 from kqlmi.model.kql.source_map import Mapped, Text
 from kqlmi.model.kql.tokenizer import tokens
-from kqlmi.model.uses.connections import either, is_cosmos, plain, sql, storage
-from kqlmi.model.uses.queryflows import Reading, Use, query_uses, store
+from kqlmi.model.uses.connections import addressed, either, is_cosmos, plain, sql, storage
+from kqlmi.model.uses.queryflows import UNKNOWN_FLOW, Reading, Use, query_uses, store
 
 _WRITES: Final = frozenset({"create", "alter", "create-or-alter"})
 _POLICIES: Final = {"update": "update_policy", "query_acceleration": "query_acceleration"}
+_IDENTITY_KEYS: Final = frozenset({"managedidentity", "managed_identity"})
+# The values of these are descriptions.
+_TEXTS: Final = frozenset({"docstring", "folder"})
 _NO_IDENTITY: Final = frozenset({"mysql", "postgresql"})
 # The head of a command has fewer words; the limit keeps the cost proportional to the length.
 _MAX_WORDS: Final = 12
@@ -26,6 +30,15 @@ def command_uses(nest: Nest) -> Iterator[Use]:
     head = [word for word, _ in words]
     if head[:2] == ["ingest", "inline"]:
         return
+    known = list(_known_uses(nest, head, words))
+    yield from known
+    yield from query_uses(nest)
+    if head and "function" not in head and not _payload(nest):
+        yield from _other_uses(nest, head, sorted(use.text.pieces[0].starts[0] for use in known if use.text.value))
+
+
+def _known_uses(nest: Nest, head: list[str], words: list[tuple[str, int]]) -> Iterator[Use]:
+    """Yield the strings of the flows that the catalogue knows."""
     match head:
         case ["export", *_] if "to" in head[:-1]:
             to = head.index("to") + 1
@@ -42,7 +55,34 @@ def command_uses(nest: Nest) -> Iterator[Use]:
             for key, text in _properties(nest):
                 if key == "managedidentity":
                     yield Use("continuous_export", text, plain)
-    yield from query_uses(nest)
+
+
+def _other_uses(nest: Nest, head: list[str], known: Sequence[int]) -> Iterator[Use]:
+    """Yield the other strings of a command that name an identity; ``known`` are the offsets of those in known flows."""
+    policy = head.index("policy") if "policy" in head else len(head)
+    flow = f"{UNKNOWN_FLOW}.{' '.join([*head[: min(2, policy)], *head[policy : policy + 2]])}"
+    for key, text in _properties(nest):
+        if key in _IDENTITY_KEYS and text.pieces[0].starts[0] not in known:
+            yield Use(flow, text, plain)
+    # What follows is a query or data.
+    end = next((place for place, token in enumerate(nest.tokens) if token.text in {"<|", "|", "{"}), len(nest.tokens))
+    for place, token in enumerate(nest.tokens[:end]):
+        at = bisect_left(known, token.start)
+        is_known = at < len(known) and known[at] < token.end
+        if is_known or not nest.is_literal(place) or nest.is_literal(place - 1):
+            continue
+        text = nest.literals(place)
+        is_json = text.value.lstrip()[:1] in {"[", "{"}
+        for key, one in leaves(json_pieces(text.joined)) if is_json else ((_key(nest, place), text),):
+            if key not in _TEXTS:
+                yield Use(flow, one, plain if key.casefold() in _IDENTITY_KEYS else addressed)
+
+
+def _key(nest: Nest, place: int) -> str:
+    """Return the property or word, in lower case, whose value is at an index."""
+    if nest.at(place - 1) != "=":
+        return nest.at(place - 1).casefold()
+    return _bare(nest, nest.partner.get(place - 2, place - 2), place - 1).casefold()
 
 
 def _words(nest: Nest) -> list[tuple[str, int]]:

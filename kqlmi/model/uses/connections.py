@@ -87,6 +87,12 @@ def either(text: str) -> Connection:
     return found if found.named else sql(text)
 
 
+def addressed(text: str) -> Connection:
+    """Read a string that may be a connection string: it is one only if it begins with a target and names an identity."""
+    found = either(text)
+    return found if len(found.target.split()) == 1 else Connection(())
+
+
 def plain(text: str) -> Connection:
     """Read a string that consists of an identity alone."""
     start, end = _trimmed(text, 0, len(text))

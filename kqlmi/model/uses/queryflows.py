@@ -8,9 +8,11 @@ from typing import Final, NamedTuple
 from kqlmi.model.kql.brackets import Nest
 from kqlmi.model.kql.constants import Names, Value, bind, parameters, value_of
 from kqlmi.model.kql.source_map import UNKNOWN, Text
-from kqlmi.model.uses.connections import Connection, either, sql, storage
+from kqlmi.model.uses.connections import Connection, addressed, either, sql, storage
 
 Reading = Callable[[str], Connection]
+UNKNOWN_FLOW: Final = "unknown flow: "
+"""The beginning of the name of a flow that the catalogue does not know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,9 @@ _PLUGINS: Final[Mapping[str, _Connector]] = {
     "mysql_request": _Connector("mysql_request", 0, either),
     "postgresql_request": _Connector("postgresql_request", 0, either),
 }
+# Where a call is a table: at the beginning of a query, or as an operand of one of these operators.
+_BEFORE_TABLES: Final = frozenset({"", ";", "<|", "{", "invoke", "union", "toscalar", "materialize"})
+_WITH_TABLES: Final = frozenset({"union", "join", "lookup"})
 _ENDS: Final = frozenset({"|", "<|", ";", ")", "]", "}", "inline_external_table"})
 _WITH_FORMAT: Final = frozenset({"storage", "blob", "adl"})
 # The heads of external tables and the hints of evaluate are shorter; the limit keeps the cost proportional to the length.
@@ -72,16 +77,23 @@ def query_uses(nest: Nest) -> Iterator[Use]:
                 names.enter()
                 for name in parameters(nest, place):
                     names.bind(name, None)
+                continue
             case "}":
                 names.leave()
+                continue
             case "let" if nest.at(place - 1) in {"", ";", "{", "<|"}:
                 bind(nest, names, place)
+                continue
             case "externaldata" | "external_data" | "inline_external_table" | "evaluate" as word:
                 read = _plugins if word == "evaluate" else _tables
-                for connector, value in read(nest, place, names.bound):
-                    if (connector.flow, value) not in seen:
-                        seen.add((connector.flow, value))
-                        yield from _uses(connector, value)
+            case word if nest.at(place + 1) == "(" and word not in names.bound and _is_table(nest, place):
+                read = _calls
+            case _:
+                continue
+        for connector, value in read(nest, place, names.bound):
+            if (connector.flow, value) not in seen:
+                seen.add((connector.flow, value))
+                yield from _uses(connector, value)
 
 
 def store(nest: Nest, start: int) -> tuple[str, int] | None:
@@ -119,12 +131,37 @@ def _plugins(nest: Nest, evaluate: int, names: Mapping[str, Value | None]) -> It
     for place in islice(nest.direct(evaluate + 1), _MAX_HEAD):
         if nest.at(place) == "(":
             plugin = _PLUGINS.get(nest.at(place - 1))
-            if plugin and (item := _argument(nest, place, plugin)):
+            if plugin is None:
+                yield from _calls(nest, place - 1, names)
+            elif item := _argument(nest, place, plugin):
                 yield plugin, value_of(nest, *item, names)
             return
         # Hints may precede the plugin: hint.distribution = per_node.
         if nest.tokens[place].kind in {"mark", "unclosed"} and nest.at(place) not in {".", "="}:
             return
+
+
+def _calls(nest: Nest, place: int, names: Mapping[str, Value | None]) -> Iterator[tuple[_Connector, Value]]:
+    """Yield the arguments of a plugin, function or operator that is not known to take an identity."""
+    connector = _Connector(f"{UNKNOWN_FLOW}{nest.at(place)}", 0, addressed)
+    after = nest.partner.get(place + 1, len(nest.tokens)) + 1
+    for opener in (place + 1, after):
+        if nest.at(opener) in {"(", "["} and not (opener == after and nest.at(place) == "datatable"):
+            for start, end in nest.arguments(opener):
+                yield connector, value_of(nest, start, end, names)
+
+
+def _is_table(nest: Nest, place: int) -> bool:
+    """Check whether a call at an index is a table rather than a scalar."""
+    back = range(place - 1, max(place - _MAX_HEAD, -2), -1)
+    before = next((each for each in back if nest.at(each) != "("), place)
+    if nest.tokens[place].kind != "word" or nest.at(before) == "[":
+        return False
+    if nest.at(before) == "=":
+        return nest.at(before - 2) == "let"
+    # Some operators take several tables, or hints before a table: join kind=inner (f(…)).
+    operator = next((each + 1 for each in back if nest.at(each) in {"|", ";", "<|", "{", "evaluate"}), 0)
+    return nest.at(before) in _BEFORE_TABLES or nest.at(operator) in _WITH_TABLES
 
 
 def _argument(nest: Nest, opener: int, plugin: _Connector) -> tuple[int, int] | None:

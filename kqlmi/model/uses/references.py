@@ -17,7 +17,8 @@ class Reference:
     """One use of an identity in a command or query.
 
     ``workflow`` is None for a flow that does not support a managed identity: ``flow`` is then its name, and the
-    service responds that authentication with a managed identity is disabled for it. ``identity`` is ``system``, an
+    service responds that authentication with a managed identity is disabled for it. The name of a flow that the
+    catalogue does not know begins with ``UNKNOWN_FLOW``. ``identity`` is ``system``, an
     object ID in lower case, or whatever was written instead; None if it is not known before run time. ``target`` is
     the URL or server, without credentials, or empty if there is none or it is unknown. ``database`` is the database
     whose policy applies, if the statement names it, or empty for the current one.

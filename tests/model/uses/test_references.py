@@ -281,6 +281,29 @@ NO_IDENTITY_TAKEN: list[Case] = [
     *one("export.to_sql", "system", f".export async to sql ['dbo.T'] h@'{SQL};{AUTH}' with (createifnotexists=true) <| T", named=MI),
 ]
 
+UNKNOWN: list[Case] = [
+    *one("unknown flow: new_plugin", "system", f"T | evaluate new_plugin(x, dynamic(['{SYS}']), 1)", f"evaluate hint.distribution=single new_plugin('{SYS}')"),
+    *one("unknown flow: new_plugin", "system", f"evaluate new_plugin('{SQL};{AUTH}')", named=MI),
+    *one("unknown flow: bag_unpack", "system", f"evaluate bag_unpack(dynamic({{'a':'{SYS}'}}))"),
+    *one(
+        "unknown flow: F", A,
+        f"F('{OID}')", f"let u = '{OID}'; F(1, u) | count", f"T | invoke F(strcat('{URL}', ';managed_identity={A}'))",
+        f"let X = F(h'{OID}'); X", f"T | join kind=inner hint.strategy=shuffle (F('{OID}')) on x", f"union T, F('{OID}')",
+        f".set-or-append T <| F('{OID}')", f"toscalar(F('{OID}'))", f".create function G() {{ F('{OID}') }}",
+    ),
+    *one("unknown flow: new_operator", "system", f"new_operator(x:long)['{SYS}'] | count", f"T | union (new_operator (x:long) [ h'{SYS}' ])"),
+    *one("unknown flow: .create table", "system", f".create table T based-on (x:int) kind=delta (h'{SYS}')"),
+    *one("unknown flow: .alter table policy mirroring", A, f".alter table T policy mirroring dataformat=parquet (h'{URL}' h';managed_identity={A}') with (IsEnabled=true)"),
+    *one("unknown flow: .alter cluster policy new", "system", ".alter cluster policy new '{\"A\":[{\"ManagedIdentity\":\"system\"}]}'", f'.alter cluster policy new ```{{"url": "{SYS}"}}```'),
+    *one("unknown flow: .create new", "system", ".create new T with (managedIdentity=system)", ".create new T with (['Managed_Identity'] = 'system') <| T"),
+    *one("unknown flow: .create-or-alter continuous-export", "system", ".create-or-alter continuous-export E to table X with (managed_identity='system') <| T"),
+    *one("unknown flow: .ingest into", A, f".ingest into table T ['{OID}']"),
+    (
+        f".export to csv (h'{SYS}') with (other=h'{OID}') <| T",
+        ("export.to_storage", "system", "system"), ("unknown flow: .export to", A, A),
+    ),
+]
+
 CANNOT_TELL: list[Case] = [
     *one("externaldata", None, "declare query_parameters(URI:string);\nexternaldata(x:string)[URI]", named="URI"),
     *one("externaldata", None, f"declare query_parameters(c:string='{SYS}'); externaldata(x:string)[c]", named="c"),
@@ -338,13 +361,18 @@ NOTHING = [
     f"externaldata(x:string)['\\q{SYS}']",
     f"externaldata(['{SYS}'])",
     f".create table externaldata (x:string) with (docstring='{SYS}')",
+    f".create table T (x:string) with (['docstring'] = @'see ' '{SYS}', folder=\"{SYS}\")",
+    f".alter cluster policy new '{{\"docstring\":\"{SYS}\",\"Other\":\"system\"}}'",
+    f"T | where f('{SYS}') and x has_any ('{SYS}')",
+    f"datatable(x:string)['{SYS}']",
+    f"let f = (u:string) {{ print u }}; f('{SYS}')",
+    "evaluate new_plugin(c, 'x;managed_identity=system')",
     f"evaluate sql_request('{SYS}', 'select 1')",
     f"evaluate sql_request('{SQL};Authentication=\"Active Directory Integrated\"', 'x')",
     f"evaluate sql_request('{SQL};User Id={A};Password=p', 'x')",
     f"evaluate sql_request('{SQL};Password=\";Authentication={MI};\"', 'x')",
     f"evaluate mysql_request(c, 'select 1'), http_request('{URL}')",
     "evaluate http_request(strcat('https://a/', x))",
-    f"evaluate bag_unpack(dynamic({{'a':'{SYS}'}}))",
     f"T | evaluate python(typeof(*), '{SYS}', bag_pack('a.zip', '{SYS}'))",
     "T | evaluate python(typeof(*), 's', dynamic({}), dynamic({}), true)",
     f"T | extend python = '{SYS}' | project sql_request",
@@ -358,7 +386,6 @@ NOTHING = [
     ".alter external table D policy query_acceleration '{\"IsEnabled\":true}'",
     ".alter table T policy caching hot = 5d",
     ".create-or-alter continuous-export E to table X with (intervalBetweenRuns=5m) <| print managedIdentity='system'",
-    ".create-or-alter continuous-export E to table X with (managed_identity='system') <| T",
     f".alter external table T docstring '{SYS}'",
     f".create external table T (x:int) kind=storage dataformat=csv (h@'{URL};impersonate') with (docstring='{SYS}')",
     f".ingest inline into table T <| externaldata(x:string)['{SYS}']",
@@ -398,6 +425,7 @@ CORPUS: list[Case] = [
     *TABLES,
     *PLUGINS,
     *NO_IDENTITY_TAKEN,
+    *UNKNOWN,
     *CANNOT_TELL,
     *SEVERAL,
     *((text,) for text in NOTHING),
@@ -443,7 +471,7 @@ def test_the_example_of_each_workflow_uses_an_identity_for_that_workflow(row: Wo
 
 
 def test_a_flow_outside_the_catalogue_has_a_name_and_no_workflow() -> None:
-    for text, *_ in NO_IDENTITY_TAKEN:
+    for text, *_ in (*NO_IDENTITY_TAKEN, *UNKNOWN[:-1]):
         assert [found.workflow for found in Statement(text).references] == [None]
     assert Statement(f"evaluate http_request('{SYS}')").references == (
         Reference(None, "http_request", "system", 77, 83, target=URL),
