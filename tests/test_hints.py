@@ -17,12 +17,17 @@ FACES = (NOTEBOOK, SHELL)
 # A line of kqlmi in a text ends with the sentence.
 LINE = re.compile(r"(?<!%)%kqlmi (?P<words>(?:(?!%kqlmi|[.,;:] )[^\n`])+)")
 OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]*")
+# Other files have neither a line nor an option; parsing them too would take seconds of every worker.
+RELEVANT = re.compile(r"%kqlmi |prompt\}|--[a-z]")
 
 
 def texts() -> Iterator[tuple[str, str]]:
     """Yield the place and the text of each string literal, with VALUE in each place of an f-string."""
     for file in sorted(PACKAGE.rglob("*.py")):
-        tree = ast.parse(file.read_text("utf-8"))
+        source = file.read_text("utf-8")
+        if not RELEVANT.search(source):
+            continue
+        tree = ast.parse(source)
         parts = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
         for node in ast.walk(tree):
             if isinstance(node, ast.JoinedStr):

@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
-import nbformat
-
 if TYPE_CHECKING:
+    from nbformat import NotebookNode
     from playwright.sync_api import BrowserContext, Locator, Page, Playwright
 
 ARTIFACTS = Path(os.environ.get("KQLMI_ARTIFACTS") or Path(__file__).parents[2] / "build" / "screenshots")
@@ -183,8 +182,10 @@ class Lab:
         if address.scheme not in {"data", "blob"} and address.hostname != "127.0.0.1":
             self.foreign_requests.append(url)
 
-    def open(self, notebook: list[str] | nbformat.NotebookNode) -> None:
+    def open(self, notebook: "list[str] | NotebookNode") -> None:
         """Open a notebook, or one with code cells of the given sources, and wait until its kernel is ready."""
+        import nbformat  # otherwise it takes two seconds of every worker
+
         node: Any = notebook
         if isinstance(notebook, list):
             node = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in notebook])
@@ -193,7 +194,8 @@ class Lab:
         nbformat.write(node, self.server.folder / self._file)
         if self.page.evaluate("() => window.jupyterapp?.name") == "JupyterLab":
             self._close_notebooks()
-            self.page.evaluate("path => jupyterapp.commands.execute('docmanager:open', { path })", self._file)
+            # In braces, because what this returns, the whole document, would take seconds to arrive here.
+            self.page.evaluate("path => { jupyterapp.commands.execute('docmanager:open', { path }) }", self._file)
             self._await_notebook()
         else:
             self._goto()

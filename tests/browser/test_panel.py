@@ -6,7 +6,6 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-import nbformat
 import pytest
 from playwright.sync_api import expect
 
@@ -384,6 +383,8 @@ def test_the_view_follows_traits_that_python_sets(lab: Lab, cluster: LocalCluste
 
 
 def test_the_quickstart_runs_in_jupyterlab(lab: Lab) -> None:
+    import nbformat
+
     lab.open(nbformat.read(QUICKSTART, as_version=4))
     lab.run_all()
     cells = lab.page.locator(".jp-Notebook .jp-Cell")

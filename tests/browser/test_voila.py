@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import nbformat
 import pytest
 from playwright.sync_api import expect
 
@@ -28,6 +27,8 @@ pytestmark = pytest.mark.browser
 def url(tmp_path: Path) -> Iterator[str]:
     """The address of a panel that Voilà serves."""
     pytest.importorskip("voila", reason="Voilà is not installed")
+    import nbformat
+
     with kqlmi.local.start() as cluster:
         setup = f"import kqlmi\nsession = kqlmi.connect({cluster.url!r}, token={cluster.token!r})"
         cell = f"{setup}\nkqlmi.Panel(session, kqlmi.Scope.database('Samples'))"
