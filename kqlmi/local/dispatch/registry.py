@@ -232,7 +232,9 @@ def match(text: str) -> Matched:
     reader = Reader(text)
     reader.expect(".")
     mismatches: list[Mismatch] = []
-    verb = next((verb for verb in (*_COMMANDS, *_KNOWN) if Reader(text, reader.position).take(verb)), "")
+    first = reader.peek().text
+    verbs = (verb for verb in (*_COMMANDS, *_KNOWN) if verb.startswith(first))
+    verb = next((verb for verb in verbs if Reader(text, reader.position).take(verb)), "")
     for pattern, candidate in _COMMANDS.get(verb, ()):
         try:
             args, position = _read(pattern, text)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection
+from functools import cache
 
 from kqlmi.local.language.lexer import Kind, Token, mask_hidden, next_token
 from kqlmi.local.values.faults import KustoError, syntax_error
@@ -45,11 +46,15 @@ class Reader:
 
     def take(self, text: str) -> bool:
         """Consume a word or symbol, and return whether it was next; the parts of ``a-b`` and of ``<|`` must be adjacent."""
-        reader = Reader(self.text, self.position)
-        end: int | None = None
-        for part in re.findall(r"\w+|\W", text):
+        first, *others = _parts(text)
+        token = self.peek()
+        if token.text != first:
+            return False
+        reader = Reader(self.text, token.end)
+        end = token.end
+        for part in others:
             token = reader.next()
-            if token.text != part or end not in {None, token.start}:
+            if token.text != part or token.start != end:
                 return False
             end = token.end
         following = reader.peek()
@@ -161,3 +166,8 @@ class Reader:
             found[name] = Column(name, kind)
         self.expect(")")
         return tuple(found.values())
+
+
+@cache  # of the words and symbols of the patterns
+def _parts(text: str) -> list[str]:
+    return re.findall(r"\w+|\W", text)
