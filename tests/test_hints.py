@@ -50,7 +50,7 @@ def _written(value: ast.expr) -> str:
 TEXTS = [*texts()]
 LINES = sorted({(place, found["words"]) for place, text in TEXTS for found in LINE.finditer(text)})
 # The Azure CLI and style sheets have such words too.
-OTHERS = re.compile(r"--(?:assignee|role|scope|jp|kqlmi)\b")
+OTHERS = re.compile(r"--(?:assignee|role|scope|method|url|body|jp|kqlmi)\b")
 OPTIONS = sorted({(place, one) for place, text in TEXTS for one in OPTION.findall(text) if not OTHERS.match(one)})
 
 

@@ -57,7 +57,7 @@ MAY_IMPORT = {
 ROOMS = {
     "model": "usages workflows catalogue jsontext entities vocabulary kql policy uses statement plan audit explain azure templates",
     "cluster": "protocol faults . discovery",
-    "session": "known_names core resource_manager policies plans . session connections",
+    "session": "known_names core resource_manager policies whoami observation plans . session connections",
     "local": "values language state enforce engine storage query dispatch sandbox flows ingest commands azure http cluster"
     " world runtime",
 }

@@ -7,9 +7,7 @@ from kqlmi.arm import identities, operations
 from kqlmi.arm.operations import Change, State, before_sending, run
 from kqlmi.arm.resource import ClusterResource
 from kqlmi.errors import ApplyError
-from kqlmi.model.azure.assignment import AssignmentPlan
-
-NEEDS = "the role Contributor on the cluster, and Managed Identity Operator on a user-assigned identity"
+from kqlmi.model.azure.assignment import NEEDS, AssignmentPlan
 
 
 def apply(

@@ -9,6 +9,7 @@ from kqlmi.errors import InputError, ResourceManagerError
 from kqlmi.model.azure.assignment import IdentityBlock
 from kqlmi.model.azure.resourceid import ResourceId
 from kqlmi.model.entities import SYSTEM, Identity, object_id
+from kqlmi.model.explain.observations import OPEN, Outbound
 
 READER = "the role Reader on the cluster"
 _IDENTITY_READER = "the role Reader, or Managed Identity Operator, on the identity"
@@ -20,7 +21,8 @@ _SETTLED = frozenset({"", "succeeded", "failed", "canceled", "running"})
 class Assigned:
     """The identities assigned to a cluster: the system identity, if it is enabled, and the user-assigned ones.
 
-    ``changes`` is True if an operation on the cluster is in progress. ``etag`` and ``location`` are the cluster's own.
+    ``changes`` is True if an operation on the cluster is in progress. ``etag``, ``location`` and ``outbound`` are the
+    cluster's own.
     """
 
     identities: tuple[Identity, ...]
@@ -28,6 +30,7 @@ class Assigned:
     location: str = ""
     etag: str = ""
     changes: bool = False
+    outbound: Outbound = OPEN
 
 
 def read(cluster: ClusterResource) -> Assigned:
@@ -42,6 +45,7 @@ def read(cluster: ClusterResource) -> Assigned:
         block: Any = found.identity
         principal, users = (block.principal_id or "", block.user_assigned_identities or {}) if block else ("", {})
         state = str(getattr(found.provisioning_state, "value", found.provisioning_state) or "").casefold()
+        restricts = found.restrict_outbound_network_access
         listed = [_user_assigned(key, user) for key, user in users.items() if user and user.principal_id]
         if principal := principal.lower():
             name, tenant = cluster.parts.name, block.tenant_id or ""
@@ -52,6 +56,10 @@ def read(cluster: ClusterResource) -> Assigned:
             str(found.location or ""),
             str(found.etag or ""),
             state not in _SETTLED,
+            Outbound(
+                str(getattr(restricts, "value", restricts) or "").casefold() == "enabled",
+                tuple(found.allowed_fqdn_list or ()),
+            ),
         )
 
 

@@ -12,8 +12,9 @@ from typing import Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from kqlmi.cluster import queues
-from kqlmi.cluster.connection import LOOPBACK, Target, connection_string, refuse_plain_http
+from kqlmi.cluster.connection import LOOPBACK, KustoConnection, Target, connection_string, refuse_plain_http
 from kqlmi.cluster.faults.refusals import translated
+from kqlmi.cluster.protocol.table import Table
 from kqlmi.cluster.protocol.transport import passage, watch
 from kqlmi.errors import ConnectionFailedError, InputError, ServiceError, printable, require_extra
 from kqlmi.model import jsontext
@@ -233,6 +234,15 @@ def _without_signature(record: logging.LogRecord) -> bool:
     if isinstance(record.args, tuple):
         record.args = tuple(redacted(str(one)) if not isinstance(one, int | float) else one for one in record.args)
     return True
+
+
+def read_at_ingestion(target: Target, command: str, database: str) -> Table:
+    """Run a command that only reads at the ingestion endpoint of a target, and return its table."""
+    connection = KustoConnection(_at_ingestion(target), timeout=_DEADLINE.total_seconds(), read_only=True)
+    try:
+        return connection.execute(command, database)
+    finally:
+        connection._client.close()  # noqa: SLF001 - the credential stays open
 
 
 def _at_ingestion(target: Target) -> Target:

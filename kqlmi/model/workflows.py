@@ -10,7 +10,9 @@ class Workflow:
     """One flow of the service that supports managed identities.
 
     ``identity`` is the flow's syntax for the identity, ``kusto`` the role of the caller, and ``external`` the role of
-    the identity; the defaults are those of a query that reads storage. ``sure`` is ``documented``, or ``inferred`` if
+    the identity; the defaults are those of a query that reads storage. ``caller`` is the narrowest role that suffices for
+    the command of the flow's template, as an entity and the role's name in commands, or empty for a role in Azure;
+    ``plugin`` is the plugin that must be enabled. ``sure`` is ``documented``, or ``inferred`` if
     the documentation does not state the usage. ``callout`` is the callout policy type that must also allow the target.
     Source: the pages of the Azure Data Explorer documentation in ``doc`` (file and line in
     MicrosoftDocs/dataexplorer-docs).
@@ -25,6 +27,8 @@ class Workflow:
     kusto: str = "Viewer"
     external: str = "Storage Blob Data Reader"
     sure: str = "documented"
+    caller: str = "database viewers"
+    plugin: str = ""
     callout: str = ""
     required_when: str = ""
     note: str = ""
@@ -34,12 +38,18 @@ class Workflow:
         """Check whether its usage has no effect in a database's policy."""
         return any(row.cluster_only for row in USAGES if row.name == self.usage)
 
+    @property
+    def reads_as_identity(self) -> bool:
+        """Check whether the identity itself needs to be a viewer of the databases that the flow reads."""
+        return "the identity itself" in self.kusto
+
 
 WORKFLOWS: tuple[Workflow, ...] = (
     Workflow(
         id="external_table.storage",
         title="External table on Azure Storage",
         usage="ExternalTable",
+        caller="database users",
         kusto="create: Database User; alter: Table Admin; create-or-alter with an identity: AllDatabasesAdmin; query: Viewer",
         external="read: Storage Blob Data Reader; write: Storage Blob Data Contributor",
         example=".create-or-alter external table T (x:int) kind=storage dataformat=csv (h@'https://acct.blob.core.windows.net/c;managed_identity=system')",
@@ -50,6 +60,7 @@ WORKFLOWS: tuple[Workflow, ...] = (
         id="external_table.delta",
         title="External table on Delta Lake",
         usage="ExternalTable",
+        caller="database users",
         kusto="as on Azure Storage (create-or-alter with an identity: AllDatabasesAdmin); creation reads the storage, so grant first",
         external="read: Storage Blob Data Reader; write: Storage Blob Data Contributor",
         example=".create-or-alter external table D kind=delta (h@'abfss://fs@acct.dfs.core.windows.net/t;managed_identity=<objectId>')",
@@ -60,6 +71,7 @@ WORKFLOWS: tuple[Workflow, ...] = (
         id="external_table.sql",
         title="External table on SQL Server",
         usage="ExternalTable",
+        caller="database admins",
         identity='Authentication="Active Directory Managed Identity"[;User Id=<objectId>]',
         kusto="Database Admin to create or alter with an identity",
         external="SQL SELECT to read; CREATE, UPDATE and INSERT to write",
@@ -71,6 +83,7 @@ WORKFLOWS: tuple[Workflow, ...] = (
         id="external_table.cosmosdb",
         title="External table on Azure Cosmos DB",
         usage="ExternalTable",
+        caller="database admins",
         identity='Authentication="Active Directory Managed Identity"[;User Id=<objectId>]',
         kusto="Database Admin",
         external="Cosmos DB data-plane read role",
@@ -81,9 +94,10 @@ WORKFLOWS: tuple[Workflow, ...] = (
         id="export.to_external_table",
         title="Export to an external table",
         usage="ExternalTable",
+        caller="external table admins",
         identity="specified in the external table",
         kusto="Table Admin",
-        external="write role on the storage of the external table",
+        external="Storage Blob Data Contributor on the storage of the external table",
         example=".export to table T <| MyTable",
         doc="kusto/management/data-export/export-data-to-an-external-table.md:16; kusto/management/delete-managed-identity-policy-command.md:16",
         callout="external_data",
@@ -92,6 +106,7 @@ WORKFLOWS: tuple[Workflow, ...] = (
         id="continuous_export",
         title="Continuous export",
         usage="AutomatedFlows",
+        caller="database admins",
         identity='with (managedIdentity="system"|<objectId>)',
         kusto="Database Admin to create; the identity itself: Database Viewer on every database used (aadapp=<objectId>;<tenantId>)",
         external="Storage Blob Data Contributor, if the external table uses ;impersonate",
@@ -104,6 +119,7 @@ WORKFLOWS: tuple[Workflow, ...] = (
         id="update_policy",
         title="Update policy",
         usage="AutomatedFlows",
+        caller="table admins",
         identity='"ManagedIdentity":"system"|"<objectId>"',
         kusto="Table Admin to alter (AllDatabasesAdmin in the how-to guide); the identity itself: Database Viewer on referenced databases",
         external="read role, if the query references an accelerated external table that uses ;impersonate",
@@ -115,9 +131,10 @@ WORKFLOWS: tuple[Workflow, ...] = (
         id="query_acceleration",
         title="Query acceleration policy",
         usage="AutomatedFlows",
+        caller="database admins",
         identity='"ManagedIdentity":"<objectId>"',
         kusto="Database Admin",
-        external="read role on the Delta table (all artifacts)",
+        external="Storage Blob Data Reader on the Delta table (all artifacts)",
         example='.alter external table D policy query_acceleration \'{"IsEnabled":true,"Hot":"1.00:00:00","ManagedIdentity":"<objectId>"}\'',
         doc="kusto/management/alter-query-acceleration-policy-command.md:57; managed-identities-overview.md:65",
         required_when="the external table uses ;impersonate",
@@ -136,6 +153,7 @@ WORKFLOWS: tuple[Workflow, ...] = (
         id="ingest.into",
         title="Ingestion from storage (.ingest into)",
         usage="NativeIngestion",
+        caller="table ingestors",
         sure="inferred",
         kusto="Table Ingestor",
         external="Storage Blob Data Reader (ADLS Gen1: Reader)",
@@ -147,6 +165,7 @@ WORKFLOWS: tuple[Workflow, ...] = (
         id="ingest.queued_cmd",
         title="Ingestion from storage, queued by a command",
         usage="NativeIngestion",
+        caller="table ingestors",
         sure="inferred",
         kusto="Table Ingestor",
         example=".ingest-from-storage-queued into table database('Db').T with (format='csv') <| .list blobs ('https://acct.blob.core.windows.net/c/f;managed_identity=system')",
@@ -156,6 +175,7 @@ WORKFLOWS: tuple[Workflow, ...] = (
         id="list_blobs",
         title="List blobs",
         usage="NativeIngestion",
+        caller="table ingestors",
         sure="inferred",
         kusto="Table Ingestor",
         example=".list blobs ('https://acct.blob.core.windows.net/c/f;managed_identity=system') MaxFiles=20",
@@ -165,6 +185,7 @@ WORKFLOWS: tuple[Workflow, ...] = (
         id="ingest.sdk_queued",
         title="Queued ingestion by an SDK",
         usage="NativeIngestion",
+        caller="table ingestors",
         kusto="Ingestor",
         external="Storage Blob Data Reader (Storage Blob Data Contributor with DeleteSourceOnSuccess); Owner or Contributor is not enough",
         example="https://acct.blob.core.windows.net/c/f.csv;managed_identity=system",
@@ -175,6 +196,7 @@ WORKFLOWS: tuple[Workflow, ...] = (
         id="ingest.lightingest",
         title="LightIngest",
         usage="NativeIngestion",
+        caller="table ingestors",
         sure="inferred",
         identity="-ingestmi:system|<clientId>",
         kusto="Ingestor",
@@ -186,6 +208,7 @@ WORKFLOWS: tuple[Workflow, ...] = (
         id="dataconnection.eventhub",
         title="Event Hubs data connection",
         usage="DataConnection",
+        caller="",
         identity="the property managedIdentityResourceId: the resource ID of the identity, or of the cluster for the system identity",
         kusto="Contributor on the cluster in Azure",
         external="Azure Event Hubs Data Receiver",
@@ -197,6 +220,7 @@ WORKFLOWS: tuple[Workflow, ...] = (
         id="dataconnection.eventgrid",
         title="Event Grid data connection",
         usage="DataConnection",
+        caller="",
         identity="the property managedIdentityResourceId: the resource ID of the identity, or of the cluster for the system identity",
         kusto="Contributor on the cluster in Azure",
         external="Storage Blob Data Reader and Azure Event Hubs Data Receiver",
@@ -208,6 +232,7 @@ WORKFLOWS: tuple[Workflow, ...] = (
         id="dataconnection.cosmosdb",
         title="Azure Cosmos DB data connection",
         usage="DataConnection",
+        caller="",
         sure="inferred",
         identity="the property managedIdentityResourceId: the resource ID of the identity, or of the cluster for the system identity",
         kusto="Contributor on the cluster in Azure",
@@ -237,6 +262,7 @@ WORKFLOWS: tuple[Workflow, ...] = (
         id="infer_storage_schema",
         title="infer_storage_schema plugin",
         usage="ExternalDataRequest",
+        plugin="infer_storage_schema",
         external="Storage Blob Data Reader (ADLS Gen1: Reader)",
         example="evaluate infer_storage_schema(dynamic({'StorageContainers':[h@'https://acct.blob.core.windows.net/c;managed_identity=system'],'DataFormat':'csv'}))",
         doc="kusto/query/infer-storage-schema-plugin.md; kusto/management/managed-identity-policy.md:62",
@@ -246,6 +272,7 @@ WORKFLOWS: tuple[Workflow, ...] = (
         id="python.external_artifacts",
         title="External artifacts of the python plugin",
         usage="SandboxArtifacts",
+        plugin="python",
         kusto="Viewer, with the plugin enabled",
         example="T | evaluate python(typeof(*), script, external_artifacts=bag_pack('a.zip','https://acct.blob.core.windows.net/c/a.zip;managed_identity=system'))",
         doc="kusto/includes/python-plugin-adx.md:121; managed-identities-overview.md:57",
@@ -255,6 +282,7 @@ WORKFLOWS: tuple[Workflow, ...] = (
         id="r.external_artifacts",
         title="External artifacts of the r plugin",
         usage="SandboxArtifacts",
+        plugin="r",
         sure="inferred",
         kusto="Viewer, with the plugin enabled",
         example="T | evaluate r(typeof(*), script, dynamic({}), bag_pack('a.zip','https://.../a.zip;managed_identity=system'))",
@@ -265,6 +293,7 @@ WORKFLOWS: tuple[Workflow, ...] = (
         id="sql_request",
         title="sql_request plugin",
         usage="SqlRequest",
+        plugin="sql_request",
         identity='Authentication="Active Directory Managed Identity"[;User Id=<objectId>]',
         external="SQL SELECT",
         example="evaluate sql_request('Server=tcp:s.database.windows.net,1433;Authentication=\"Active Directory Managed Identity\";Initial Catalog=db;','select 1 as x'):(x:long)",
@@ -275,6 +304,7 @@ WORKFLOWS: tuple[Workflow, ...] = (
         id="cosmosdb_sql_request",
         title="cosmosdb_sql_request plugin",
         usage="SqlRequest",
+        plugin="cosmosdb_sql_request",
         identity='Authentication="Active Directory Managed Identity"[;User Id=<objectId>]',
         external="Cosmos DB read",
         example="evaluate cosmosdb_sql_request('AccountEndpoint=https://a.documents.azure.com/;Database=d;Collection=c;Authentication=\"Active Directory Managed Identity\";User Id=<objectId>;','SELECT c.Id from c'):(Id:long)",
@@ -287,6 +317,7 @@ WORKFLOWS: tuple[Workflow, ...] = (
             id=plugin,
             title=f"{plugin} plugin",
             usage="AzureAI",
+            plugin=plugin,
             identity=";managed_identity=system (the documentation shows only system)",
             external="Cognitive Services OpenAI User",
             example=f"evaluate {plugin}({asked}, 'https://a.openai.azure.com/openai/deployments/m/{model}?api-version=2024-06-01;managed_identity=system')",

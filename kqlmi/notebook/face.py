@@ -14,7 +14,7 @@ from kqlmi.notebook.panel.open_panels import OpenPanels
 from kqlmi.notebook.progress import Progress
 from kqlmi.notebook.settings import KqlMI
 from kqlmi.report import Report, Rows, to_html, to_text
-from kqlmi.session import Applied, Session
+from kqlmi.session import Applied, Enablement, Session
 from kqlmi.verbs import Context, Face, Sessions
 from kqlmi.verbs.arguments import split
 from kqlmi.verbs.audit import Page
@@ -181,6 +181,14 @@ def _apply(context: Context, run: Run, /, *, revoke: bool = False) -> None:
     if done.repair:
         session = context.sessions.get(done.plan.cluster)
         context.show(offer(session, session.plan(done.repair), before="\nTo restore the overwritten change:"))
+
+
+@NOTEBOOK.shows
+def _enable(context: Context, run: Run, /) -> None:
+    found: Enablement = run(context)
+    _display(found.report())
+    for plan in found.plans:
+        context.show(offer(context.sessions.get(plan.cluster), plan))
 
 
 @NOTEBOOK.shows

@@ -7,6 +7,7 @@ from kqlmi.credentials import MODES
 from kqlmi.history import Reading
 from kqlmi.session.connections.connection import connect
 from kqlmi.session.core import Refusal
+from kqlmi.session.enablement import Enablement
 from kqlmi.session.listings import ConnectionList, IdentityList
 from kqlmi.session.session import Session
 from kqlmi.session.whoami import WhoAmI
@@ -15,6 +16,7 @@ __all__ = [
     "MODES",
     "Applied",
     "ConnectionList",
+    "Enablement",
     "IdentityList",
     "Ingestion",
     "Reading",

@@ -93,6 +93,11 @@ def must_write(core: Core) -> None:
         raise InputError(f"The session on {core.name} is read-only.", hint="Connect without --read-only to write.")
 
 
+def resource_hint(core: Core) -> str:
+    """Return why Azure Resource Manager was not queried, or an empty string if the session knows the cluster's resource."""
+    return "" if core.resource else "not checked; to check it, connect with %kqlmi connect … --resource-id ID"
+
+
 def database_name(core: Core, name: str) -> str:
     """Return ``name``, or else the current database, or raise InputError if there is neither."""
     if not (name or core.database):

@@ -10,6 +10,7 @@ from kqlmi.fanout import Progress, unseen
 from kqlmi.model.audit.findings import Facts
 from kqlmi.model.azure.dataconnections import DataConnection, needs
 from kqlmi.model.entities import Identity
+from kqlmi.model.explain.observations import OPEN, Outbound
 from kqlmi.model.plan.policy_plan import PolicyPlan
 from kqlmi.model.policy.directory import Directory
 from kqlmi.model.policy.policy import Snapshot
@@ -17,6 +18,7 @@ from kqlmi.model.uses.needs import DATA_CONNECTIONS, Discovery, Outcome, Source
 from kqlmi.session.core import Core, know
 
 if TYPE_CHECKING:
+    from kqlmi.arm.identities import Assigned
     from kqlmi.arm.resource import ClusterResource
 
 
@@ -25,13 +27,15 @@ class Azure:
     """The assigned identities and the data connections of each database, from Azure Resource Manager.
 
     ``identities`` is None if they were not or could not be read: ``why`` is the error, and ``outcome`` its kind. If the
-    data connections of a database could not be read, ``connections`` contains the error.
+    data connections of a database could not be read, ``connections`` contains the error. ``outbound`` is the cluster's
+    outbound network access, if the identities were read.
     """
 
     identities: tuple[Identity, ...] | None = None
     why: str = ""
     outcome: Outcome = "not read"
     connections: Mapping[str, tuple[DataConnection, ...] | ResourceManagerError] = field(default_factory=dict)
+    outbound: Outbound = OPEN
 
     def add_to(self, discovery: Discovery, cluster: str) -> Discovery:
         """Return a discovery with the uses of identities by the data connections."""
@@ -68,22 +72,26 @@ def resource_of(core: Core) -> "ClusterResource":
 
 def assigned(core: Core) -> tuple[Identity, ...]:
     """Return the identities that are assigned to the cluster, and remember them in the session."""
+    return _assigned(core).identities
+
+
+def _assigned(core: Core) -> "Assigned":
     from kqlmi.arm import identities
 
-    found = identities.read(resource_of(core)).identities
-    know(core, core.known.directory.assigning(found))
+    found = identities.read(resource_of(core))
+    know(core, core.known.directory.assigning(found.identities))
     return found
 
 
 def ask(core: Core, databases: tuple[str, ...] = ()) -> Azure:
     """Return the assigned identities and the data connections of some databases. An error is returned, not raised."""
     try:
-        found = assigned(core)
+        found = _assigned(core)
         if not databases:
-            return Azure(found)
+            return Azure(found.identities, outbound=found.outbound)
         from kqlmi.arm import dataconnections
 
-        return Azure(found, connections=dataconnections.read(resource_of(core), databases))
+        return Azure(found.identities, connections=dataconnections.read(resource_of(core), databases))
     except KqlmiError as error:
         return Azure(None, str(error), _outcome(error))
 

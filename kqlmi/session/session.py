@@ -35,6 +35,7 @@ from kqlmi.model.vocabulary import checked_usage
 from kqlmi.session import (
     audits,
     core,
+    enablement,
     ingestion,
     limitations,
     listings,
@@ -438,6 +439,26 @@ class Session(core.Core):
             InputError: The flow, the identity or the database is unknown, or a parameter is missing or invalid.
         """
         return templates.new(self, flow, parameters, identity=identity, database=database)
+
+    def enable(
+        self, flow: str, *, identity: str, database: str = "", probe: bool = False, **parameters: str
+    ) -> enablement.Enablement:
+        """Return the gates of a workflow for an identity in a database, each checked now, and the plans that open them.
+
+        Nothing is changed. Apply each of the result's ``plans``, in order, with ``apply``.
+
+        Args:
+            flow: The ID or title of a workflow.
+            identity: Its name, object ID or client ID, or ``system``. If Azure Resource Manager can be queried, the identity
+                may be unassigned.
+            database: The database. By default, the current database.
+            probe: Also read ``uri`` with the identity, by a request that changes nothing.
+            parameters: What the gates depend on, such as the ``uri`` of a container, folder or file.
+
+        Raises:
+            InputError: The workflow, the identity or the database is unknown, or a parameter is invalid.
+        """
+        return enablement.enable(self, flow, parameters, identity=identity, database=database, probe=probe)
 
     def ingest(
         self,

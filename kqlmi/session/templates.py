@@ -6,6 +6,7 @@ from kqlmi.model import templates
 from kqlmi.model.entities import Scope
 from kqlmi.model.templates import Place, Template
 from kqlmi.session.core import Core, database_name
+from kqlmi.session.observation import Subject, observe
 from kqlmi.session.policies import database_scope, read
 from kqlmi.session.resource_manager import ask
 
@@ -16,10 +17,11 @@ def new(core: Core, flow: str, parameters: Mapping[str, str], *, identity: str, 
     target, resource = core.target, core.resource
     query_url, ingest_url = (target.query_url, target.ingest_url) if target else ("", "")
     place = Place(core.name, query_url, resource.resource_id if resource else "", ingest_url)
-    form.checked(parameters, place)  # before any request
+    checked = form.checked(parameters, place)  # before any request
     scope = database_scope(core, database_name(core, database))
-    assigned = ask(core).identities
+    azure = ask(core)
     snapshot = read(core, [Scope.cluster(), scope], about=(identity,)).snapshot
     found = core.known.directory.resolve(identity)
-    listed = None if assigned is None else [one.object_id for one in assigned]
-    return templates.fill(form, parameters, found, scope, place=place, snapshot=snapshot, assigned=listed)
+    about = Subject(form.workflow, found, scope, form.targets(checked), form.entity(checked))
+    observed = observe(core, azure, about)
+    return templates.fill(form, parameters, found, scope, place=place, snapshot=snapshot, observed=observed)

@@ -7,8 +7,8 @@ from typing import Any, Final
 from kqlmi.cluster.protocol.table import Table
 from kqlmi.errors import ForbiddenError, KqlmiError, NoSuchPolicyError, ServiceError, printable
 from kqlmi.model import jsontext
-from kqlmi.model.azure.roles import Ability, Answer, HeldRole, abilities, changing, read_role
 from kqlmi.model.entities import Scope, database_key
+from kqlmi.model.explain.roles import Ability, Answer, HeldRole, abilities, changing, read_role
 from kqlmi.model.kql import quoting
 from kqlmi.report import Described, Line, Report, Section
 from kqlmi.session.core import Core
@@ -62,11 +62,11 @@ def whoami(core: Core, database: str) -> WhoAmI:
     unread: dict[str, list[str]] = {}
     visible = databases(core)
     name = database_scope(core, database).name if database else core.database or next(iter(visible), "")
-    details = _details(_ask(core, "print details = current_principal_details()", "the principal", unread, name))
+    known = details(_ask(core, "print details = current_principal_details()", "the principal", unread, name))
     own = _ask(core, ".show principal roles", "your own list of roles", unread)
-    roles = None if own is None else _roles(own.records())
+    roles = None if own is None else held(own.records())
     first: Mapping[str, Any] = next(own.records(), {}) if own else {}
-    object_id = str(details.get("ObjectId") or first.get("AADObjectID") or "")
+    object_id = str(known.get("ObjectId") or first.get("AADObjectID") or "")
     if name and object_id:
         listed = _ask(
             core, f".show database {quoting.name(name)} principals", f"the roles in {printable(name)}", unread
@@ -76,14 +76,14 @@ def whoami(core: Core, database: str) -> WhoAmI:
             for row in (listed.records() if listed else ())
             if str(row.get("PrincipalObjectId", "")).lower() == object_id.lower()
         ]
-        roles = _merged(roles, _roles([{**row, "Scope": f"Database {name}"} for row in mine]))
-    kind = str(details.get("Type") or "")
+        roles = _merged(roles, held([{**row, "Scope": f"Database {name}"} for row in mine]))
+    kind = str(known.get("Type") or "")
     return WhoAmI(
         core.name,
-        str(details.get("DisplayName") or first.get("DisplayName") or ""),
+        str(known.get("DisplayName") or first.get("DisplayName") or ""),
         object_id,
         _KINDS.get(kind.lower(), kind),
-        str(details.get("Authority") or ""),
+        str(known.get("Authority") or ""),
         roles,
         (*_readings(core, name or ""), *abilities(roles, read_only=core.read_only)),
         tuple(f"{', '.join(what)}. {why}" for why, what in unread.items()),
@@ -95,7 +95,7 @@ def denial(core: Core) -> Denial | None:
     if core.read_only:
         return Denial(f"The session on {core.name} is read-only.", certain=True)
     try:
-        ability = changing(_roles(core.connection.execute(".show principal roles").records()))
+        ability = changing(held(core.connection.execute(".show principal roles").records()))
     except KqlmiError:
         return None
     if ability.answer == "yes":
@@ -117,13 +117,14 @@ def _ask(core: Core, text: str, what: str, unread: dict[str, list[str]], databas
         return None
 
 
-def _details(table: Table | None) -> Mapping[str, Any]:
+def details(table: Table | None) -> Mapping[str, Any]:
     """Return the fields of ``current_principal_details()``, which the cluster returns as an object or as JSON text."""
     found = jsontext.read(next(iter(table.column("details")), None)) if table else None
     return found if isinstance(found, dict) else {}
 
 
-def _roles(rows: Iterable[Mapping[str, Any]]) -> tuple[HeldRole, ...]:
+def held(rows: Iterable[Mapping[str, Any]]) -> tuple[HeldRole, ...]:
+    """Return the roles in rows with the columns ``Role`` and ``Scope``."""
     return tuple(read_role(str(row.get("Role", "")), str(row.get("Scope", ""))) for row in rows)
 
 

@@ -74,8 +74,8 @@ def eventhub(
 ) -> Offer:
     """Plan a data connection that ingests the events of an event hub into a table with a managed identity.
 
-    --hub is the event hub's resource ID, --identity an assigned identity: a name, or system. If the policies do not allow
-    the connection, the line that grants the missing usage is shown. --format is the format of the events, --mapping the name
+    --hub is the event hub's resource ID, --identity an assigned identity: a name, or system. The gates of the connection are
+    checked, and the line that opens a closed one is shown. --format is the format of the events, --mapping the name
     of an ingestion mapping.
     """
     session = context.session

@@ -1,26 +1,34 @@
 """The verbs that write the command or program of a flow, and ingest a blob as a managed identity."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from inspect import Parameter
 from typing import Annotated
 
 from kqlmi.errors import CellError
 from kqlmi.model import templates
-from kqlmi.model.templates import FORMS, Template
+from kqlmi.model.templates import FORMS, Field, Form, Template
 from kqlmi.model.uses.blobs import FORMATS
 from kqlmi.report import Rows
-from kqlmi.session import Ingestion
+from kqlmi.session import Enablement, Ingestion
 from kqlmi.verbs.parameters import DatabaseName, FlowName, IdentityText
 from kqlmi.verbs.registry import Context, verb
 
 
-def _fields(words: Sequence[str]) -> Iterator[Parameter]:
+def _options(words: Sequence[str], of: Callable[[Form], Iterable[Field]]) -> Iterator[Parameter]:
     """Yield the options of the flow that the first word names, or of every flow if it names none."""
     form = templates.find_form(words[0]) if words else None
-    fields = form.fields if form else {one.name: one for each in FORMS.values() for one in each.fields}.values()
+    fields = of(form) if form else {one.name: one for each in FORMS.values() for one in of(each)}.values()
     for one in fields:
         values = one.choices if form and one.choices else ""
         yield Parameter(one.name, Parameter.KEYWORD_ONLY, default="", annotation=Annotated[str, values])
+
+
+def _fields(words: Sequence[str]) -> Iterator[Parameter]:
+    return _options(words, lambda form: form.fields)
+
+
+def _asked(words: Sequence[str]) -> Iterator[Parameter]:
+    return _options(words, lambda form: form.asked)
 
 
 @verb(task="Use an identity", more=_fields, about=lambda flow: templates.form(flow).help)
@@ -53,6 +61,27 @@ def new(
     if not identity:
         raise CellError(f"{flow} needs --identity.", hint=f"Usage: {form.usage}")
     return context.session.new(flow, identity=identity, database=database, **fields)
+
+
+@verb(task="Use an identity", more=_asked)
+def enable(
+    context: Context,
+    workflow: FlowName,
+    /,
+    *,
+    identity: IdentityText,
+    database: DatabaseName = "",
+    probe: bool = False,
+    **about: str,
+) -> Enablement:
+    """Check every gate of a workflow for an identity, and plan what opens those that are closed.
+
+    WORKFLOW is a title, such as "Continuous export", or an ID. --uri, or another address that the workflow has, is needed to
+    check the gates on its target. Each gate is read now; a second enable reads each again. The assignment and the grant are
+    planned, each with an ID for %kqlmi apply; without the right to apply them, the request to send to an administrator is
+    shown. Callout rules, roles and plugins are cells and lines to run. --probe also reads --uri with the identity.
+    """
+    return context.session.enable(workflow, identity=identity, database=database, probe=probe, **about)
 
 
 @verb(task="Use an identity")

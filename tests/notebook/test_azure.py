@@ -112,7 +112,7 @@ def test_a_hub_is_received_after_the_printed_line_is_run(
     hub = cluster.hub("ns", "hub").resource_id
     azure.run(f"%kqlmi eventhub dc --hub {hub} --table T --identity loader --format csv")
     shown, line = offered(capsys)
-    [grant] = re.findall(r"Grant it first: (%kqlmi grant .*)", shown)
+    [grant] = re.findall(r"^ *(%kqlmi grant .*)", shown, re.MULTILINE)
     azure.run(grant)
     azure.run(offered(capsys)[1])
     azure.run(line)

@@ -18,7 +18,9 @@ from kqlmi.local.values.identities import Identity
 from kqlmi.local.values.resources import GROUP, SUBSCRIPTION
 
 _VERSIONS = {
+    "": ("2021-04-01",),  # Azure Resource Manager itself
     "microsoft.kusto": ("2023-08-15", "2024-04-13", "2025-02-14"),
+    "microsoft.authorization": ("2022-04-01",),
     "microsoft.managedidentity": ("2018-11-30", "2023-01-31", "2024-11-30"),
 }
 _NAME = re.compile(r"[A-Za-z0-9][\w. -]{0,127}", re.ASCII)
@@ -26,13 +28,15 @@ _NAME = re.compile(r"[A-Za-z0-9][\w. -]{0,127}", re.ASCII)
 
 @dataclass(frozen=True)
 class Request:
-    """A request; ``path`` contains the segments that the route's pattern captured, by name."""
+    """A request; ``path`` contains the segments that the route's pattern captured, by name, and ``role`` is the caller's."""
 
     state: State
     path: Mapping[str, str]
     body: Any
     version: str
     headers: Mapping[str, str]
+    query: Mapping[str, str]
+    role: str
 
 
 @dataclass(frozen=True)
@@ -68,17 +72,24 @@ def require_role(role: str, method: str, path: str) -> None:
 
 
 def handle(
-    state: State, method: str, path: str, *, query: Mapping[str, str], body: bytes, headers: Mapping[str, str]
+    state: State,
+    method: str,
+    path: str,
+    *,
+    query: Mapping[str, str],
+    body: bytes,
+    headers: Mapping[str, str],
+    role: str,
 ) -> Answer:
     """Respond to a request whose token has been checked, or raise ``ArmError``."""
     for wanted, pattern, function in _ROUTES:
         found = pattern.fullmatch(path)
         if found and wanted == method:
-            provider = path.lower().partition("/providers/")[2].partition("/")[0]
+            provider = path.lower().rpartition("/providers/")[2].partition("/")[0]
             version = _version(provider, query)
             captured = found.groupdict()
             _require_own(state, captured)
-            return function(Request(state, captured, _json(body), version, headers))
+            return function(Request(state, captured, _json(body), version, headers, query, role))
     raise ArmError(404, "InvalidResourceType", f"The local cluster has no route {method} {path}.")
 
 

@@ -8,13 +8,14 @@ from kqlmi.local.values.principals import ADMIN, READ_SCHEMA
 
 _SCHEMA = "PluginName: string, IsEnabled: bool"
 _KNOWN = ("python",)
+_ALWAYS = ("infer_storage_schema",)
 
 
 @command(".show plugins", schema=_SCHEMA)
 def plugins_show(call: Call) -> Rows:
-    """Return the plugins that can be enabled."""
+    """Return the plugins that are supported."""
     call.allowed(READ_SCHEMA)
-    return [(name, name in call.state.world.plugins) for name in _KNOWN]
+    return [(name, name in {*call.state.world.plugins, *_ALWAYS}) for name in (*_ALWAYS, *_KNOWN)]
 
 
 @command(

@@ -31,7 +31,13 @@ class Arm(Handler):
             path = unquote(request.path)
             arm.require_role(self.role, request.method or "", path)
             given = arm.handle(
-                state, request.method or "", path, query=query, body=bytes(self.body), headers=request.headers
+                state,
+                request.method or "",
+                path,
+                query=query,
+                body=bytes(self.body),
+                headers=request.headers,
+                role=self.role,
             )
         except ArmError as error:
             self.set_status(error.status)

@@ -78,6 +78,7 @@ def cluster_body(state: State) -> dict[str, Any]:
             "provisioningState": "Succeeded",
             "uri": state.url,
             "dataIngestionUri": state.ingest_url,
+            "restrictOutboundNetworkAccess": "Disabled",
         },
     }
 

@@ -11,8 +11,19 @@ from kqlmi.local.values.faults import bad_request
 READERS = ("Storage Blob Data Reader", "Storage Blob Data Contributor", "Storage Blob Data Owner")
 WRITERS = READERS[1:]
 RECEIVERS = ("Azure Event Hubs Data Receiver", "Azure Event Hubs Data Owner")
-# Documented as insufficient: they manage the account, and do not open its data.
-_MANAGERS = ("Owner", "Contributor", "Reader")
+ROLE_IDS = {
+    "Storage Blob Data Reader": "2a2b9908-6ea1-4ae2-8e65-a410df84e7d1",
+    "Storage Blob Data Contributor": "ba92f5b4-2d11-453d-a403-e96b0029c9fe",
+    "Storage Blob Data Owner": "b7e6dc6d-f1e8-4753-8033-0f276bb0955b",
+    "Azure Event Hubs Data Receiver": "a638d3c7-ab3a-418d-83e6-5f17a39d4fde",
+    "Azure Event Hubs Data Owner": "f526a384-b230-433a-b45c-95f59c4a2dec",
+    # Documented as insufficient: they manage the account, and do not open its data.
+    "Owner": "8e3af657-a8ff-443c-a75c-2fe8c4bcb635",
+    "Contributor": "b24988ac-6180-42a0-ab88-20f7382dd24c",
+    "Reader": "acdd72a7-3385-48ef-bd42-f606fba81ae7",
+}
+"""The IDs of Azure's built-in roles."""
+
 _HUB = re.compile(r"sb://([a-z0-9-]+)\.servicebus\.windows\.net/([\w.-]+)/?", re.IGNORECASE | re.ASCII)
 
 
@@ -24,9 +35,8 @@ class AzureRoles:
 
     def assigned(self, object_id: str, url: str, role: str) -> "AzureRoles":
         """Return the assignments with one added."""
-        known = (*READERS, *RECEIVERS, *_MANAGERS)
-        if role not in known:
-            raise bad_request(f"the local cluster does not know the role '{role}', only {', '.join(known)}")
+        if role not in ROLE_IDS:
+            raise bad_request(f"the local cluster does not know the role '{role}', only {', '.join(ROLE_IDS)}")
         return replace(self, assignments=self.assignments | {(object_id.strip().lower(), scope_of(url), role)})
 
     def unassigned(self, object_id: str, url: str, role: str) -> "AzureRoles":

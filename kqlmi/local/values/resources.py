@@ -34,3 +34,8 @@ def parse_hub(resource_id: str) -> tuple[str, str]:
     if not found:
         raise bad_request(f"'{resource_id}' is not the resource ID of an event hub")
     return found[1].lower(), found[2].lower()
+
+
+def account_id(account: str) -> str:
+    """Return the resource ID of a storage account."""
+    return f"{GROUP_ID}/providers/Microsoft.Storage/storageAccounts/{account}"

@@ -1,6 +1,7 @@
 """The identities that are assigned to a cluster, and the plan that changes them."""
 
 import json
+import shlex
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
@@ -12,6 +13,10 @@ from kqlmi.report import Code, Line, Report, Section
 
 Verb = Literal["assign", "unassign"]
 
+NEEDS: Final = "the role Contributor on the cluster, and Managed Identity Operator on a user-assigned identity"
+"""The Azure roles that changing the assignment requires."""
+
+_VERSION: Final = "2025-02-14"
 _FINAL: Final = (
     "This cannot be undone: a system identity that is assigned again has a new object ID, and the policy grants and Azure"
     " roles of this one are lost."
@@ -120,6 +125,16 @@ class AssignmentPlan(Plan):
         named = SYSTEM if self.identity.object_id == SYSTEM else self.identity.resource_id
         on = word(self.cluster)
         return f"%kqlmi {other} {named}{f' --on={on}' if on else ''}"
+
+    @property
+    def request(self) -> str:
+        """Return a message that asks an administrator to apply the plan, with a line for the Azure CLI."""
+        url = shlex.quote(f"{self.resource_id}?api-version={_VERSION}")
+        return (
+            f"Please run this with the Azure CLI; it needs {NEEDS}. The identities that are assigned now are"
+            f" {self.before}; if they have changed, the line is outdated.\n\n"
+            f"az rest --method patch --url {url} --body {shlex.quote(json.dumps(self.body))}"
+        )
 
     def report(self) -> Report:
         """Return the plan with the identity that is added or removed, those that stay, and the request."""

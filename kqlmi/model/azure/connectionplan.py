@@ -7,14 +7,13 @@ from typing import Any, Final
 from kqlmi.errors import InputError, printable
 from kqlmi.model.azure.resourceid import ResourceId
 from kqlmi.model.entities import SYSTEM, Identity, did_you_mean
-from kqlmi.model.explain.gates import Gate, State
+from kqlmi.model.explain.gates import Gate, checklist
 from kqlmi.model.plan.plan import Plan
 from kqlmi.model.uses.blobs import EVENT_FORMATS
 from kqlmi.model.workflows import WORKFLOWS
-from kqlmi.report import Code, Line, Report, Section
+from kqlmi.report import Code, Report, Section
 
-_FLOW = next(row for row in WORKFLOWS if row.id == "dataconnection.eventhub")
-_STATES: Final[dict[State, str]] = {"done": "allowed", "not done": "NOT allowed", "not checked": "not known"}
+FLOW: Final = next(row for row in WORKFLOWS if row.id == "dataconnection.eventhub")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +45,7 @@ class Stream:
 class ConnectionPlan(Plan):
     """A plan to create a data connection, whose name must not exist yet.
 
-    ``cluster`` is the session's name, ``resource_id`` the cluster's. ``gate`` shows whether the policies allow the
-    identity to be used.
+    ``cluster`` is the session's name, ``resource_id`` the cluster's. ``gates`` are those of the flow, with their states.
     """
 
     cluster: str
@@ -57,7 +55,7 @@ class ConnectionPlan(Plan):
     name: str
     stream: Stream
     identity: Identity
-    gate: Gate
+    gates: tuple[Gate, ...]
 
     @property
     def body(self) -> dict[str, Any]:
@@ -90,17 +88,7 @@ class ConnectionPlan(Plan):
         """Return the change on one line."""
         return f"create the data connection {printable(self.name)} in the database {printable(self.database)}"
 
-    @property
-    def grant(self) -> str:
-        """Return the line that makes a missing grant, or an empty string if the policies already allow the identity."""
-        return "".join(self.gate.fixes)
-
     def report(self) -> Report:
-        """Return the plan with the decision of the policies, and the request."""
-        lines = (
-            f"{_FLOW.usage} for {self.identity} is {_STATES[self.gate.state]}: {self.gate.reason}.",
-            *([f"Grant it first: {self.grant}"] if self.grant else []),
-            f"On the event hub, the identity needs {_FLOW.external} (not checked).",
-        )
+        """Return the plan with the checklist of the gates, and the request."""
         request = Code(f"{self.steps[0]}\n{json.dumps(self.body, indent=2)}", "")
-        return Report(self.title, self.summary, (Section("", (*map(Line, lines), request)),))
+        return Report(self.title, self.summary, (Section("", (*checklist(self.gates), request)),))

@@ -12,6 +12,7 @@ _PLAIN_URL: Final = re.compile(r"[a-z]+://[A-Za-z0-9$._/@-]+")
 _RESOURCE: Final = re.compile(r"/subscriptions/[A-Za-z0-9$._/-]+")
 _KIND: Final = re.compile(r"[a-z_]+")
 _STORAGE: Final = re.compile(r"(?:https://([a-z0-9]+)\.(?:blob|dfs)[^/]*/|abfss://)([^/@;?]+)(?:@([a-z0-9]+)\.)?")
+_CONTAINER: Final = "Microsoft.Storage/storageAccounts/{}/blobServices/default/containers/{}"
 
 
 def is_identity(text: str) -> bool:
@@ -47,9 +48,14 @@ def change(verb: str, identity: str, usages: tuple[str, ...], scope: Scope, on: 
     return (" ".join(words),) if is_safe else ()
 
 
+def is_plain(name: str) -> bool:
+    """Check whether a name can be written on a line without quotes."""
+    return bool(re.fullmatch(r"\w[\w-]*", name))
+
+
 def assign(name: str, on: str = "") -> str:
     """Return the ``%kqlmi assign`` line for ``system`` or a name; ``NAME`` replaces a name that is unknown or unsafe."""
-    known = name if re.fullmatch(r"\w[\w-]*", name) else "NAME"
+    known = name if is_plain(name) else "NAME"
     return f"%kqlmi assign {known}" + (f" --on={word(on) or 'SESSION'}" if on else "")
 
 
@@ -64,7 +70,22 @@ def callout(kind: str, url: str, on: str, *, whole: bool = True) -> tuple[str, .
 
 def viewer(principal: str, database: str, on: str) -> tuple[str, ...]:
     """Return the cell that makes a principal a viewer of a database."""
-    return cell(f".add database {quoting.name(database)} viewers ({quoting.literal(principal)})", on)
+    return add_role("database viewers", database, principal, on)
+
+
+def add_role(role: str, entity: str, principal: str, on: str, database: str = "") -> tuple[str, ...]:
+    """Return the cell that adds a principal to a role, such as ``table ingestors``, in an entity of a database."""
+    kind, _, name = role.rpartition(" ")
+    where = f" --database={word(database)}" if database and kind != "database" else ""
+    if where.endswith("="):
+        return ()
+    made = cell(f".add {kind} {quoting.name(entity)} {name} ({quoting.literal(principal)})", on)
+    return tuple(one.replace("%%kqlmi", f"%%kqlmi{where}", 1) for one in made)
+
+
+def enable(plugin: str, on: str) -> tuple[str, ...]:
+    """Return the cell that enables a plugin."""
+    return cell(f".enable plugin {plugin}", on)
 
 
 def azure_role(identity: str, role: str, url: str) -> tuple[str, ...]:
@@ -77,6 +98,13 @@ def azure_role(identity: str, role: str, url: str) -> tuple[str, ...]:
     return (f'az role assignment create {assignee} --role "{role}" --scope "{scope}"',)
 
 
+def container(url: str) -> tuple[str, str] | None:
+    """Return the storage account and the container in a URL, or None if it is not a URL of Azure Storage."""
+    found = _STORAGE.match(url)
+    account = (found[1] or found[3] or "") if found else ""
+    return (account, found[2]) if found and account else None
+
+
 def _azure_scope(url: str) -> str:
     """Return the scope of a container or event hub, with placeholders for what its URL lacks, or a resource ID unchanged."""
     if _RESOURCE.fullmatch(url):
@@ -84,9 +112,8 @@ def _azure_scope(url: str) -> str:
     group = "/subscriptions/<subscription>/resourceGroups/<group>/providers"
     if not _PLAIN_URL.fullmatch(url):
         return ""
-    if found := _STORAGE.match(url):
-        account, container = found[1] or found[3], found[2]
-        return f"{group}/Microsoft.Storage/storageAccounts/{account}/blobServices/default/containers/{container}"
+    if found := container(url):
+        return f"{group}/{_CONTAINER.format(*found)}"
     if url.startswith("sb://"):
         host, _, hub = url.removeprefix("sb://").partition("/")
         return f"{group}/Microsoft.EventHub/namespaces/{host.partition('.')[0]}/eventhubs/{hub}"

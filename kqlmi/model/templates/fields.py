@@ -211,6 +211,7 @@ KINDS: Final[Mapping[str, Kind]] = {
 
 NAME: Final = Field("name", "name", "the name of the new object")
 TABLE: Final = Field("table", "name", "the table")
+EXTERNAL: Final = TABLE.called("the external table")
 SOURCE: Final = Field("source", "name", "the source table")
 URI: Final = Field("uri", "uri", "the URL of the container, folder or file, without credentials")
 MODEL: Final = Field("uri", "model uri", "the URL of the deployed model, with its api-version")

@@ -6,11 +6,18 @@ from typing import Any, Final, Literal
 
 from kqlmi.errors import InputError
 from kqlmi.model.entities import did_you_mean
+from kqlmi.model.templates import fields
 from kqlmi.model.templates.fields import Field
 from kqlmi.model.templates.values import Place, Values
 from kqlmi.model.workflows import WORKFLOWS, Workflow
 
 _ROWS: Final = {row.id: row for row in WORKFLOWS}
+
+# In this order: the target of the callout is first.
+_TARGETS: Final = ("uri", "server", "storage", "hub")
+_LOCATION: Final = fields.URI.called("the URL of the external table's container or folder, without credentials")
+LISTING: Final = ".list blobs ({storage}) MaxFiles=1"
+"""The probe of ingestion from storage, which runs at the ingestion endpoint."""
 
 Kind = Literal["kql", "python", "shell"]
 Write = Callable[[Values], str]
@@ -21,7 +28,8 @@ class Form:
     """The fields of one flow, and the function that writes its command or program.
 
     ``is_ingestion`` marks a command for the ingestion endpoint. ``line`` writes an equivalent ``%kqlmi`` line.
-    ``notes`` supplement those in the flow's row of the catalogue.
+    ``notes`` supplement those in the flow's row of the catalogue. ``probe`` is a command or query that reads the target in
+    the same way and changes nothing, with placeholders as for ``kql``, or empty if there is none.
     """
 
     flow: str
@@ -31,6 +39,7 @@ class Form:
     is_ingestion: bool = False
     line: Write | None = None
     notes: tuple[str, ...] = ()
+    probe: str = ""
 
     @property
     def workflow(self) -> Workflow:
@@ -51,6 +60,37 @@ class Form:
         width = max(len(option) for option, _, _ in rows)
         lines = [f"    {option.ljust(width)}  {text}{default}" for option, text, default in rows]
         return "\n".join([f"{self.workflow.title}, which needs {self.workflow.usage}:", self.usage, *lines])
+
+    @property
+    def asked(self) -> tuple[Field, ...]:
+        """Return the parameters on which the gates depend, as optional ones."""
+        own = {one.name: one for one in self.fields if one.name in (*_TARGETS, "format")}
+        if fields.EXTERNAL in self.fields:
+            own["uri"] = _LOCATION
+        if not self.workflow.caller.startswith("database") and self.workflow.caller:
+            own["table"] = next((one for one in self.fields if one.name == "table"), fields.TABLE)
+        return tuple(one.maybe() for one in own.values())
+
+    def about(self, given: Mapping[str, str]) -> dict[str, str]:
+        """Return the valid values of the parameters in ``asked``, or their defaults.
+
+        Raises:
+            InputError: A value is invalid, or the parameter is not one of those.
+        """
+        known = {one.name: one for one in self.asked}
+        if unknown := [f"--{name.replace('_', '-')}" for name in given if name not in known]:
+            hint = did_you_mean(unknown[0], [one.option for one in self.asked])
+            raise InputError(f"{self.flow} has no option {unknown[0]} here.", hint=hint)
+        values = {name: given.get(name) or one.default for name, one in known.items()}
+        return {name: known[name].checked(value) for name, value in values.items() if value}
+
+    def targets(self, values: Mapping[str, str]) -> tuple[str, ...]:
+        """Return the resources that the flow reaches, the target of its callout first."""
+        return tuple(value for name in _TARGETS if (value := values.get(name, "")))
+
+    def entity(self, values: Mapping[str, str]) -> str:
+        """Return the name of the table if a role on it suffices for the caller, otherwise an empty string."""
+        return "" if self.workflow.caller.startswith("database") else values.get("table", "")
 
     def checked(self, given: Mapping[str, str], place: Place) -> dict[str, str]:
         """Return the value of each field: the given one, that of ``place``, or the default.

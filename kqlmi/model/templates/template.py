@@ -1,16 +1,18 @@
 """The template of a flow: its command or program for one identity in one database, and the checklist of its gates."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kqlmi.model.entities import Identity, Scope
+from kqlmi.model.explain import gates
 from kqlmi.model.explain.fixes import word
-from kqlmi.model.explain.gates import Gate, gates
+from kqlmi.model.explain.gates import Gate
+from kqlmi.model.explain.observations import NOTHING, Observations
 from kqlmi.model.policy.policy import Snapshot
 from kqlmi.model.templates.forms import Form, Kind
 from kqlmi.model.templates.values import Place, Values
 from kqlmi.model.workflows import Workflow
-from kqlmi.report import Described, Line, Report
+from kqlmi.report import Described, Report
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +51,10 @@ class Template(Described):
         row = self.workflow
         usage = f"{row.usage} ({'documented' if row.sure == 'documented' else 'inferred: no documentation page names the usage'})"
         verdict = f"{usage}, for {self.identity} in the {Scope.database(self.database)}."
-        checklist = [
-            block for gate in self.checklist for block in (Line(gate.sentence, gate.state), *gate.report().blocks)
-        ]
+        checklist = gates.checklist(self.checklist)
         filled = [f"Filled in: {name} {value}" for name, value in (self.filled or {}).items()]
         notes = [f"Note: {note}" for note in self.notes]
-        return Report(row.title, verdict, tuple(checklist), (*notes, *filled, f"Source: {row.doc}"))
+        return Report(row.title, verdict, checklist, (*notes, *filled, f"Source: {row.doc}"))
 
 
 def fill(
@@ -65,12 +65,11 @@ def fill(
     *,
     place: Place,
     snapshot: Snapshot,
-    assigned: Collection[str] | None = None,
+    observed: Observations = NOTHING,
 ) -> Template:
     """Fill in the template of a flow for an identity in a database.
 
-    ``snapshot`` contains the policies of the cluster and the database; ``assigned`` are the assigned object IDs, or
-    None if not known.
+    ``snapshot`` contains the policies of the cluster and the database; ``observed`` is what was read about other gates.
 
     Raises:
         InputError: A field is missing, invalid, or not one of this flow.
@@ -78,8 +77,9 @@ def fill(
     checked = form.checked(given, place)
     values = Values(identity, str(scope.name), checked)
     row = form.workflow
-    targets = tuple(value for name in ("uri", "server", "storage", "hub") if (value := values[name]))
-    checklist = [*gates(row, identity, scope, snapshot, assigned=assigned, targets=targets, on=place.on)]
+    targets, entity = form.targets(checked), form.entity(checked)
+    found = gates.gates(row, identity, scope, snapshot, observed=observed, targets=targets, entity=entity, on=place.on)
+    checklist = [*found]
     endpoint = _endpoint(values, place) if form.is_ingestion else None
     if endpoint:
         checklist.append(endpoint)

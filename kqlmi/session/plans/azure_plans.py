@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Final
 from kqlmi.errors import InputError
 from kqlmi.model.audit.findings import Facts
 from kqlmi.model.azure.assignment import AssignmentPlan
-from kqlmi.model.azure.connectionplan import ConnectionPlan, Stream
-from kqlmi.model.azure.dataconnections import USAGE
+from kqlmi.model.azure.connectionplan import FLOW, ConnectionPlan, Stream
 from kqlmi.model.entities import SYSTEM, Identity, Scope
-from kqlmi.model.explain.gates import grant
+from kqlmi.model.explain.gates import gates
 from kqlmi.model.policy.directory import Directory
 from kqlmi.model.uses.needs import Discovery
 from kqlmi.session.core import Core, database_name, know
+from kqlmi.session.observation import Subject, observe
 from kqlmi.session.policies import database_scope, read
-from kqlmi.session.resource_manager import resource_of
+from kqlmi.session.resource_manager import Azure, resource_of
 
 if TYPE_CHECKING:
     from kqlmi.arm.resource import ClusterResource
@@ -82,5 +82,6 @@ def connect_eventhub(core: Core, name: str, stream: Stream, *, identity: str, da
     now = identities.read(resource)
     who = _assigned(core, now.identities, identity)
     facts = Facts.of(read(core, [Scope.cluster(), scope]).snapshot, Discovery(), now.identities)
-    gate = grant(USAGE, who, scope, facts.live, core.name)
-    return ConnectionPlan(core.name, resource.resource_id, now.location, str(scope.name), name, stream, who, gate)
+    observed = observe(core, Azure(now.identities, outbound=now.outbound), Subject(FLOW, who, scope, (stream.hub,)))
+    found = tuple(gates(FLOW, who, scope, facts.live, observed=observed, targets=(stream.hub,), on=core.name))
+    return ConnectionPlan(core.name, resource.resource_id, now.location, str(scope.name), name, stream, who, found)

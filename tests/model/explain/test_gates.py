@@ -6,6 +6,7 @@ import pytest
 
 from kqlmi.model.entities import SYSTEM, Identity, ObjectId, Scope
 from kqlmi.model.explain.gates import Gate, gates
+from kqlmi.model.explain.observations import Observations
 from kqlmi.model.policy.policy import Policy, Snapshot
 from kqlmi.model.workflows import WORKFLOWS, Workflow
 
@@ -34,14 +35,17 @@ def test_a_gate_that_was_not_checked_is_never_called_open(workflow: Workflow) ->
 
 def test_a_gate_that_is_open_has_no_line_to_run() -> None:
     granted = NOTHING.with_policy(DB, Policy.empty().grant(MINE.object_id, "ExternalDataRequest"))
-    assignment, grant, *_ = gates(row("externaldata"), MINE, DB, granted, assigned=[MINE.object_id])
+    assignment, grant, *_ = gates(
+        row("externaldata"), MINE, DB, granted, observed=Observations(assigned=[MINE.object_id])
+    )
     assert [(one.state, one.fixes) for one in (assignment, grant)] == [("done", ()), ("done", ())]
-    assignment, grant, *_ = gates(row("externaldata"), MINE, DB, NOTHING, assigned=[])
+    assignment, grant, *_ = gates(row("externaldata"), MINE, DB, NOTHING, observed=Observations(assigned=[]))
     assert (assignment.state, grant.state, len(grant.fixes)) == ("not done", "not done", 1)
 
 
 def test_each_target_gets_its_own_role() -> None:
-    storage, hub = by_kind("dataconnection.eventgrid", MINE, STORAGE, HUB)["azure role"].fixes
+    found = gates(row("dataconnection.eventgrid"), MINE, DB, NOTHING, targets=(STORAGE, HUB))
+    (storage,), (hub,) = (one.fixes for one in found if one.kind == "azure role")
     assert '"Storage Blob Data Reader"' in storage
     assert f'--scope "{STORAGE}"' in storage
     assert '"Azure Event Hubs Data Receiver"' in hub

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from kqlmi.errors import InputError
 from kqlmi.local.language import lexer
 from kqlmi.model.entities import SYSTEM, Identity, ObjectId, Scope
+from kqlmi.model.explain.observations import Observations
 from kqlmi.model.policy.policy import Policy, Snapshot
 from kqlmi.model.statement import Statement
 from kqlmi.model.templates import FORMS, Form, Place, Template, fill, form
@@ -223,7 +224,15 @@ def test_the_checklist_shows_what_is_done_what_is_not_and_what_cannot_be_checked
     grants = Policy.parse(f'[{{"ObjectId": "{MINE.object_id}", "AllowedUsages": "ExternalDataRequest"}}]')
 
     def check(snapshot: Snapshot, assigned: list[str] | None = None) -> Template:
-        return fill(one, field_values(one), MINE, DB, place=PLACE, snapshot=snapshot, assigned=assigned)
+        return fill(
+            one,
+            field_values(one),
+            MINE,
+            DB,
+            place=PLACE,
+            snapshot=snapshot,
+            observed=Observations() if assigned is None else Observations(assigned=assigned),
+        )
 
     nothing, cluster = Snapshot({DB: None, Scope.cluster(): None}), Scope.cluster()
     assert item(check(Snapshot({DB: grants})), "grant").state == "done"

@@ -5,11 +5,10 @@ from typing import Final
 
 from kqlmi.model.kql import quoting
 from kqlmi.model.templates import fields
-from kqlmi.model.templates.forms import kql, template
+from kqlmi.model.templates.forms import LISTING, kql, template
 from kqlmi.model.templates.values import Values
 
 _CREATED: Final = fields.NAME.called("the name of the external table")
-_EXTERNAL: Final = fields.TABLE.called("the external table")
 _TABLE: Final = ".create external table {name} {schema}\n"
 _AT_INGESTION: Final = fields.INGESTION.maybe()
 
@@ -32,7 +31,7 @@ kql(
 kql(
     "export.to_external_table",
     ".export to table {table} <|\n{query}",
-    *(_EXTERNAL, fields.QUERY),
+    *(fields.EXTERNAL, fields.QUERY),
     notes=("The identity is the one that the external table specifies; the command does not specify one.",),
 )
 kql(
@@ -42,7 +41,7 @@ kql(
     "to table {table}\n"
     "with (managedIdentity={identity}, intervalBetweenRuns={every}) <|\n"
     "{query}",
-    *(fields.NAME.called("the name of the export"), _EXTERNAL, fields.SOURCE, fields.QUERY.maybe(), fields.EVERY),
+    *(fields.NAME.called("the name of the export"), fields.EXTERNAL, fields.SOURCE, fields.QUERY.maybe(), fields.EVERY),
     notes=("The command replaces any continuous export of the same name.",),
 )
 
@@ -65,7 +64,7 @@ def _update_policy(values: Values) -> str:
 
 @template(
     "query_acceleration",
-    *(_EXTERNAL, fields.HOT),
+    *(fields.EXTERNAL, fields.HOT),
     notes=("The command replaces the table's query acceleration policy.",),
 )
 def _query_acceleration(values: Values) -> str:
@@ -79,7 +78,12 @@ kql(
     ".export to {format} (\n  h{storage}\n) <|\n{query}",
     *(fields.URI, fields.QUERY, fields.WRITTEN),
 )
-kql("ingest.into", ".ingest into table {table} (\n  {storage}\n) with (format='{format}')", *fields.INTO)
+kql(
+    "ingest.into",
+    ".ingest into table {table} (\n  {storage}\n) with (format='{format}')",
+    *fields.INTO,
+    probe=LISTING,
+)
 kql(
     "ingest.queued_cmd",
     ".ingest-from-storage-queued into table database({database}).{table}\n"
@@ -87,8 +91,15 @@ kql(
     "  .list blobs ({storage})",
     *(*fields.INTO, _AT_INGESTION),
     is_ingestion=True,
+    probe=LISTING,
 )
-kql("list_blobs", ".list blobs (\n  {storage}\n) MaxFiles=20", fields.URI, _AT_INGESTION, is_ingestion=True)
+kql(
+    "list_blobs",
+    ".list blobs (\n  {storage}\n) MaxFiles=20",
+    *(fields.URI, _AT_INGESTION),
+    is_ingestion=True,
+    probe=LISTING,
+)
 
 
 def _payload(policy: object) -> str:

@@ -7,7 +7,7 @@ from kqlmi.model.azure.resourceid import ResourceId
 from kqlmi.model.entities import SYSTEM
 from kqlmi.model.explain.fixes import word
 from kqlmi.model.templates import fields
-from kqlmi.model.templates.forms import template
+from kqlmi.model.templates.forms import LISTING, template
 from kqlmi.model.templates.values import Values
 
 # The characters that sh, cmd or IPython's ! interpret even between double quotes.
@@ -30,7 +30,7 @@ def line(values: Values) -> str:
     return f"%kqlmi ingest {uri} into {table} --identity {identity} --database {database} --format {written}"
 
 
-@template("ingest.sdk_queued", *fields.INTO, fields.INGESTION, kind="python", line=line)
+@template("ingest.sdk_queued", *fields.INTO, fields.INGESTION, kind="python", line=line, probe=LISTING)
 def _queue(values: Values) -> str:
     return f"""\
 from azure.identity import DefaultAzureCredential
@@ -50,6 +50,7 @@ with QueuedIngestClient(builder) as client:
     fields.INGESTION,
     fields.CLIENT,
     kind="shell",
+    probe=LISTING,
     notes=("LightIngest lists the source itself; -ingestmi specifies how the cluster reads it.",),
 )
 def _lightingest(values: Values) -> str:

@@ -14,17 +14,27 @@ _ARTIFACT: Final = (
 _SQL: Final = fields.Field("query", "text", "the SQL query", "select 1 as x")
 _SYSTEM_ONLY: Final = ("The documentation shows the system identity only.",)
 
-kql("externaldata", "externaldata {schema} [\n  h{storage}\n] with (format='{format}')", *_FILES)
-kql("inline_external_table", "inline_external_table {schema}\nkind=storage dataformat={format}\n(h{storage})", *_FILES)
-kql(
-    "infer_storage_schema",
+_INFER: Final = (
     "let options = dynamic({{\n"
     "  'StorageContainers': [h{storage}],\n"
     "  'DataFormat': '{format}'\n"
     "}});\n"
-    "evaluate infer_storage_schema(options)",
-    *(fields.URI, fields.FORMAT),
+    "evaluate infer_storage_schema(options)"
 )
+
+kql(
+    "externaldata",
+    "externaldata {schema} [\n  h{storage}\n] with (format='{format}')",
+    *_FILES,
+    probe="externaldata (line: string) [h{storage}] with (format='{format}') | take 1",
+)
+kql(
+    "inline_external_table",
+    "inline_external_table {schema}\nkind=storage dataformat={format}\n(h{storage})",
+    *_FILES,
+    probe="inline_external_table (line: string) kind=storage dataformat={format} (h{storage}) | take 1",
+)
+kql("infer_storage_schema", _INFER, fields.URI, fields.FORMAT, probe=_INFER)
 kql(
     "python.external_artifacts",
     "{query}\n"

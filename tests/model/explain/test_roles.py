@@ -2,7 +2,7 @@
 
 import pytest
 
-from kqlmi.model.azure.roles import HeldRole, abilities, read_role
+from kqlmi.model.explain.roles import HeldRole, abilities, read_role
 
 READ = [
     ("AllDatabasesAdmin", "Cluster", "admin", ""),

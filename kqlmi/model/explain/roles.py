@@ -1,11 +1,12 @@
 """The security roles of a principal on a cluster, and what they allow kqlmi to do."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from kqlmi.errors import printable
+from kqlmi.model.entities import database_key
 
 # The roles are documented, but not how `.show principal roles` spells them; so spaces, letter case and a database's name
 # between the words are ignored.
@@ -14,6 +15,15 @@ _DATABASE_ROLE: Final = re.compile(
     r"(?:database(?:.*?\s)?)?(admin|user|unrestricted\s*viewer|viewer|ingestor|monitor)s?", re.IGNORECASE
 )
 _DATABASE: Final = re.compile(r"database\s+(\S.*)", re.IGNORECASE)
+# A role in one of these says nothing about the database.
+_ENTITY: Final = re.compile(r"(?:external\s+table|table|function|materialized[-\s]view)\s", re.IGNORECASE)
+_ENOUGH: Final[Mapping[str, frozenset[str]]] = {
+    "viewers": frozenset({"viewer", "user", "admin"}),
+    "users": frozenset({"user", "admin"}),
+    "ingestors": frozenset({"ingestor", "admin"}),
+    "admins": frozenset({"admin"}),
+}
+"""The kinds of roles in a database that include each role."""
 
 Answer = Literal["yes", "no", "not known"]
 
@@ -54,6 +64,23 @@ def read_role(text: str, where: str) -> HeldRole:
     if database and role:
         return HeldRole(text, where, "".join(role[1].lower().split()), database[1])
     return HeldRole(text, where)
+
+
+def suffices(roles: Sequence[HeldRole], needed: str, database: str, entity: str = "") -> tuple[bool | None, str]:
+    """Check whether roles include one, such as ``table ingestors``, in a database, and return why.
+
+    ``entity`` is the name of the table. The result is None if an unrecognised role may include it.
+    """
+    kind, _, role = needed.rpartition(" ")
+    own = f"{kind} {entity} {role.removesuffix('s')}".casefold()
+    for one in roles:
+        everywhere = not one.database or database_key(one.database) == database_key(database)
+        if (one.kind in _ENOUGH[role] and everywhere) or (entity and one.text.strip().casefold() == own):
+            return True, str(one)
+    unread = [printable(one.text) for one in roles if not one.kind and not _ENTITY.match(one.text.strip())]
+    if unread:
+        return None, f"kqlmi does not know whether {', '.join(unread)} includes it"
+    return False, f"the reported roles are {', '.join(map(str, roles)) or 'none'}"
 
 
 def changing(roles: Sequence[HeldRole] | None, *, read_only: bool = False) -> Ability:
