@@ -30,6 +30,7 @@ from kqlmi.model.policy.directory import Directory
 from kqlmi.model.policy.policy import Policy, Snapshot
 from kqlmi.model.statement import Statement
 from kqlmi.model.templates import Template
+from kqlmi.model.uses.documents import DocumentKind
 from kqlmi.model.uses.needs import Discovery
 from kqlmi.model.vocabulary import checked_usage
 from kqlmi.session import (
@@ -105,12 +106,13 @@ class Session(core.Core):
         """Send one command or query as ``run`` does, without a warning about several tables."""
         return statements.send(self, Statement.parse(text), database, timeout=timeout)
 
-    def check(self, text: str, database: str = "") -> tuple[Verdict, ...]:
-        """Return, for each identity that a command or query uses, whether the use would be allowed now.
+    def check(self, text: str, database: str = "", *, kind: DocumentKind = "kql") -> tuple[Verdict, ...]:
+        """Return, for each identity that a command, query or script uses, whether the use would be allowed now.
 
-        Nothing is executed.
+        The identities in ManagedIdentity policies and LightIngest lines count too. ``kind`` is ``json`` for an ARM template
+        or a policy, and ``bicep`` for a Bicep file, of which only the string literals are read. Nothing is executed.
         """
-        return statements.check(self, Statement.parse(text), database)
+        return statements.check(self, text, database, kind)
 
     def policy_in(self, answer: Table, text: str, database: str = "") -> Snapshot | None:
         """Return the policy in the response to ``text``, or None if that is piped or not a policy command.

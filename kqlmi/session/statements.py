@@ -1,5 +1,6 @@
 """Commands and queries over a session: checking, sending, and explaining a refusal."""
 
+from contextlib import suppress
 from http import HTTPStatus
 
 from kqlmi.apply import cells
@@ -11,12 +12,15 @@ from kqlmi.errors import AnswerError, KqlmiError, ServiceError
 from kqlmi.model.entities import Scope
 from kqlmi.model.explain.explanation import Verdict, from_refusal, judge
 from kqlmi.model.explain.fixes import is_identity
+from kqlmi.model.explain.holders import required
 from kqlmi.model.policy import commands
 from kqlmi.model.policy.policy import Snapshot
 from kqlmi.model.statement import Statement
-from kqlmi.model.uses.references import Reference
+from kqlmi.model.uses import documents
+from kqlmi.model.uses.references import Reference, named_by
 from kqlmi.session.core import Core, Refusal, must_write
 from kqlmi.session.policies import read
+from kqlmi.session.resource_manager import assigned
 
 _MOST = 8  # the references in a refused statement whose policies are read, at most
 
@@ -67,10 +71,14 @@ def policy_in(core: Core, answer: Table, statement: Statement, database: str) ->
     return found
 
 
-def check(core: Core, statement: Statement, database: str) -> tuple[Verdict, ...]:
-    """Return, for each identity that a statement uses, whether the use would be allowed now. Nothing is executed."""
+def check(core: Core, text: str, database: str, kind: documents.DocumentKind) -> tuple[Verdict, ...]:
+    """Return, for each identity that a text uses, whether the use would be allowed now. Nothing is executed."""
     database = core.known.database(database or core.database)
-    found = statement.references
+    found = named_by(documents.uses(text, kind))
+    needs_azure = any(one.flow == documents.POLICY_ENTRY or required(one.flow) != "object_id" for one in found)
+    if needs_azure and core.known.directory.assigned is None:
+        with suppress(KqlmiError):
+            assigned(core)
     key = core.known.directory.key
     about = [one.identity for one in found if one.identity and is_identity(key(one.identity))]
     snapshot = read(core, _scopes(core, found, database), about=about).permitted if found else Snapshot()

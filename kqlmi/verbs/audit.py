@@ -1,15 +1,24 @@
 """The verbs that explain a refusal, audit the policies of a cluster, and tighten them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from kqlmi.errors import CellError, printable
 from kqlmi.model.audit.accessmap import AccessMap
 from kqlmi.model.audit.audit import Audit
+from kqlmi.model.explain.explanation import verdict_rows
+from kqlmi.model.statement import Statement
+from kqlmi.model.uses.documents import DocumentKind
+from kqlmi.report import Rows
 from kqlmi.session import Refusal
 from kqlmi.session.connections import files
+from kqlmi.verbs.parameters import DatabaseName
 from kqlmi.verbs.plans import Offer, content
 from kqlmi.verbs.registry import Context, verb
+
+_KINDS: Final[Mapping[str, DocumentKind]] = {".json": "json", ".bicep": "bicep", ".bicepparam": "bicep"}
 
 
 @verb(task="Find what is wrong")
@@ -26,6 +35,29 @@ def explain(context: Context, /) -> Refusal:
             hint="To check a command before it is sent, put %%kqlmi check above it.",
         )
     return refusal
+
+
+@verb(task="Find what is wrong", faces=("notebook", "shell"))
+def check(context: Context, /, *, file: str, database: DatabaseName = "") -> Rows:
+    """Check whether the policies allow each use of an identity in a file; nothing in the file is run.
+
+    --file F is a script (.kql, .csl or any other text), an ARM template or a policy (.json), or a Bicep file (.bicep), of
+    which only the string literals are read. There is one row for each identity, with its line in the file. An identity in a
+    place that kqlmi does not know is an unknown flow. To check a cell instead, put %%kqlmi check above it.
+    """
+    what = f"Cannot read {printable(file)!r}"
+    suffix = Path(file).suffix.casefold()
+    kind = _KINDS.get(suffix, "kql")
+    try:
+        text = content(file, what, "Pass the path of a script, a template or a policy.").decode()
+    except UnicodeDecodeError as error:
+        raise CellError(f"{what}: byte {error.start + 1} is not UTF-8.", hint="Save the file as UTF-8.") from None
+    found = verdict_rows(context.session.check(text, database, kind=kind), Statement(text))
+    if kind == "bicep":
+        context.note("Only the string literals of the Bicep file were read: an interpolation is an unknown value.")
+    if not found.rows:
+        context.note(f"{printable(file)} uses no managed identity.")
+    return found
 
 
 @verb(task="Find what is wrong", faces=("notebook", "shell"))

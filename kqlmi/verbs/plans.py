@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from kqlmi.errors import CellError, printable
 from kqlmi.model.entities import Scope, did_you_mean
@@ -18,6 +18,8 @@ from kqlmi.session import Session
 from kqlmi.verbs.registry import Context
 
 PlanFormat = Annotated[str, (*planfile.FORMATS,)]
+_LARGEST: Final = 16 << 20
+"""The size of the largest file that is read, in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +115,16 @@ def content(file: str, what: str, hint: str) -> bytes:
     """Return the content of a file.
 
     Raises:
-        CellError: The file cannot be read. The message begins with ``what``.
+        CellError: The file cannot be read, or is too large. The message begins with ``what``.
     """
     try:
-        return Path(file).read_bytes()
+        with Path(file).open("rb") as opened:
+            found = opened.read(_LARGEST + 1)
     except OSError as error:
         raise CellError(f"{what}: {error.strerror}.", hint=hint) from None
+    if len(found) > _LARGEST:
+        raise CellError(f"{what}: it is larger than {_LARGEST >> 20} MiB.", hint=hint)
+    return found
 
 
 def keys(session: Session, plan: Plan) -> Sequence[str]:

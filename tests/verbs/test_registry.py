@@ -90,7 +90,7 @@ def test_a_verb_of_another_face_is_not_there(bare: Bare) -> None:
 
 
 def test_the_command_line_has_the_verbs_that_are_meant_for_it() -> None:
-    assert list(SHELL.verbs) == ["export", "plan", "apply", "audit", "map", "local serve"]
+    assert list(SHELL.verbs) == ["export", "plan", "apply", "check", "audit", "map", "local serve"]
     assert {*SHELL.verbs} | {*NOTEBOOK.verbs} == {*VERBS}
 
 

@@ -9,11 +9,13 @@ from kqlmi.errors import printable
 from kqlmi.model.entities import SYSTEM, Scope
 from kqlmi.model.explain import fixes
 from kqlmi.model.explain.gates import Gate
+from kqlmi.model.explain.holders import holder
 from kqlmi.model.plan.policy_plan import PolicyPlan
 from kqlmi.model.policy.access import Access, access
-from kqlmi.model.policy.directory import Directory, like_system
+from kqlmi.model.policy.directory import Directory
 from kqlmi.model.policy.policy import Snapshot
 from kqlmi.model.statement import Statement
+from kqlmi.model.uses.documents import POLICY_ENTRY
 from kqlmi.model.uses.queryflows import UNKNOWN_FLOW
 from kqlmi.model.uses.references import Reference
 from kqlmi.report import Rows
@@ -66,23 +68,25 @@ def judge(reference: Reference, snapshot: Snapshot, database: str, known: Direct
     if reference.flow.startswith(UNKNOWN_FLOW):
         what = printable(reference.flow.removeprefix(UNKNOWN_FLOW))
         return Verdict(reference, Access(allowed=None, reason=f"{what} is not known to take a managed identity"), scope)
-    if reference.workflow is None:
+    if reference.workflow is None and reference.flow != POLICY_ENTRY:
         return Verdict(reference, Access(allowed=False, reason=DISABLED), scope)
-    return Verdict(reference, _access(reference, reference.workflow.usage, scope, snapshot, known), scope)
-
-
-def _access(reference: Reference, usage: str, scope: Scope, snapshot: Snapshot, known: Directory | None) -> Access:
     directory = known or Directory.of(snapshot)
-    if reference.identity is None:
-        return Access(allowed=None, reason="the identity cannot be determined from the command or query")
-    holder = directory.key(reference.identity)
-    if not fixes.is_identity(holder):
-        suggestion = f"; it probably means '{SYSTEM}'" if like_system(reference.identity) else ""
-        reason = f"{printable(reference.identity)} is neither an object ID nor 'system'{suggestion}"
-        return Access(allowed=False, reason=reason)
-    if client := directory.client_of(holder):
-        return Access(allowed=False, reason=f"{holder} is the client ID of {client}; the object ID is required")
-    return access(snapshot, holder, usage, scope)
+    found = holder(reference, directory)
+    if isinstance(found, Access):
+        return Verdict(reference, found, scope)
+    if reference.workflow:
+        return Verdict(reference, access(snapshot, found, reference.workflow.usage, scope), scope)
+    return Verdict(reference, _assigned(directory.state(found)), scope)
+
+
+def _assigned(state: str) -> Access:
+    """Return whether the service accepts an identity in a policy."""
+    if not state:
+        reason = "whether it is assigned to the cluster is not known; connect with --resource-id to check it"
+        return Access(allowed=None, reason=reason)
+    if state == "orphan":
+        return Access(allowed=False, reason="it is not assigned to the cluster, so the service refuses the policy")
+    return Access(allowed=True, reason="it is assigned to the cluster")
 
 
 def from_verdict(verdict: Verdict, on: str = "") -> Gate | None:

@@ -19,7 +19,7 @@ _ESCAPED = re.compile(
     re.DOTALL,
 )
 _JSON_ESCAPED = re.compile(r"\\(?:u(?P<u4>[0-9A-Fa-f]{4})|.)|.", re.DOTALL)
-_DOUBLED = {quote: re.compile(f"{quote}{quote}|.", re.DOTALL) for quote in "'\""}
+DOUBLED = {quote: re.compile(f"{quote}{quote}|.", re.DOTALL) for quote in "'\""}
 _JSON_SHORT: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _SHORT: Final = _JSON_SHORT | {"a": "\a", "v": "\v", "\\": "\\", "'": "'", '"': '"'}
 _SURROGATES = re.compile("[\ud800-\udbff][\udc00-\udfff]")
@@ -93,8 +93,8 @@ def literal(source: Mapped, token: Token) -> Mapped:
     quote, width = quoted[0], 3 if quoted[0] in "`~" else 1
     body = source.part(token.end - len(quoted) + width, token.end - width)
     if quoted != opened:
-        return _decoded(body, _DOUBLED[quote], lambda unit: unit[0][0]) if quote in body.value else body
-    return _decoded(body, _ESCAPED, _unescaped) if width == 1 and "\\" in body.value else body
+        return decoded(body, DOUBLED[quote], lambda unit: unit[0][0]) if quote in body.value else body
+    return decoded(body, _ESCAPED, _unescaped) if width == 1 and "\\" in body.value else body
 
 
 def literal_value(written: str) -> str:
@@ -124,7 +124,7 @@ def json_string(body: Mapped) -> Mapped:
     """Return the value of a JSON string from the characters between its quotes."""
     if "\\" not in body.value:
         return body
-    return _decoded(body, _JSON_ESCAPED, lambda unit: _unescaped(unit, _JSON_SHORT) or unit[0][-1])
+    return decoded(body, _JSON_ESCAPED, lambda unit: _unescaped(unit, _JSON_SHORT) or unit[0][-1])
 
 
 def whole_characters(text: str) -> str:
@@ -132,7 +132,7 @@ def whole_characters(text: str) -> str:
     return _SURROGATES.sub(lambda pair: pair[0].encode("utf-16-le", "surrogatepass").decode("utf-16-le"), text)
 
 
-def _decoded(body: Mapped, units: re.Pattern[str], char_of: Callable[[re.Match[str]], str | None]) -> Mapped:
+def decoded(body: Mapped, units: re.Pattern[str], char_of: Callable[[re.Match[str]], str | None]) -> Mapped:
     """Return one character for each unit of ``body`` (or each surrogate pair), up to the first unknown escape."""
     chars: list[str] = []
     starts: list[int] = []

@@ -67,8 +67,8 @@ def _other_uses(nest: Nest, head: list[str], known: Sequence[int]) -> Iterator[U
     # What follows is a query or data.
     end = next((place for place, token in enumerate(nest.tokens) if token.text in {"<|", "|", "{"}), len(nest.tokens))
     for place, token in enumerate(nest.tokens[:end]):
-        at = bisect_left(known, token.start)
-        is_known = at < len(known) and known[at] < token.end
+        at = bisect_left(known, nest.source.starts[token.start])
+        is_known = at < len(known) and known[at] < nest.source.ends[token.end - 1]
         if is_known or not nest.is_literal(place) or nest.is_literal(place - 1):
             continue
         text = nest.literals(place)
