@@ -9,9 +9,10 @@ from kqlmi.errors import printable
 from kqlmi.report import htmlgrid
 from kqlmi.report.report import Block, Code, Grid, Line, Mark, Names, Report, Rows, Section, cell, inert
 
+_GREEN: Final = "color: var(--jp-success-color0, #1a7f4b)"
 _RED: Final = "color: var(--jp-error-color1, #b42318)"
 _STYLES: Final[Mapping[Mark, str]] = MappingProxyType(
-    {"+": "color: var(--jp-success-color0, #1a7f4b)", "-": _RED, "stops": f"{_RED}; font-weight: bold"}
+    {"+": _GREEN, "-": _RED, "done": _GREEN, "not done": _RED, "stops": f"{_RED}; font-weight: bold"}
 )
 # A long command is wrapped, so that none of it is hidden.
 _CODE: Final = "white-space: pre-wrap; overflow-wrap: anywhere; margin: 0.4em 0 0.8em"

@@ -1,5 +1,6 @@
 """The gates of a workflow for an identity in a database, and the plans that open them."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
@@ -20,12 +21,14 @@ from kqlmi.model.templates import Form
 from kqlmi.model.templates.forms import LISTING
 from kqlmi.model.templates.values import Values
 from kqlmi.model.workflows import Workflow
-from kqlmi.report import Code, Described, Line, Report, Section
+from kqlmi.report import Code, Described, Report, Section
 from kqlmi.session.core import Core, database_name
 from kqlmi.session.observation import Subject, observe
 from kqlmi.session.plans import azure_plans, policy_plans
 from kqlmi.session.policies import database_scope, read
 from kqlmi.session.resource_manager import Azure, ask
+
+_WORDS: Final[Mapping[State, str]] = {"done": "open", "not done": "closed", "not checked": "not checked"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,27 +53,14 @@ class Enablement(Described):
         return all(one.state == "done" for one in self.gates)
 
     def report(self) -> Report:
-        """Return the checklist, the summaries of the plans, and the requests."""
-        states = [one.state for one in self.gates]
-        counts = [f"{states.count(state)} {word}" for state, word in _COUNTED if states.count(state)]
-        verdict = (
-            f"All {len(states)} gates are open" if self.is_open else f"Of {len(states)} gates, {', '.join(counts)}"
-        )
-        plans = Section("Plans, in this order", tuple(Line(f"{one.short}: {one.summary}") for one in self.plans))
+        """Return the checklist with the IDs of the plans, and the requests."""
+        counts = Counter(one.state for one in self.gates)
+        parts = (f"{counts[state]} {word}" for state, word in _WORDS.items() if counts[state])
+        verdict = "All gates are open" if self.is_open else f"Of {len(self.gates)} gates, {', '.join(parts)}"
+        plans = f" Plans, in this order: {', '.join(one.short for one in self.plans)}." if self.plans else ""
         sent = (Section("Send this to an administrator", (Code(text, ""),)) for text in self.requests)
-        return Report(
-            f"{self.workflow.title} with {self.identity} in the {self.scope}",
-            f"{verdict}.",
-            (*checklist(self.gates), *([plans] if self.plans else []), *sent),
-            self.notes,
-        )
-
-
-_COUNTED: Final[tuple[tuple[State, str], ...]] = (
-    ("done", "open"),
-    ("not done", "closed"),
-    ("not checked", "not checked"),
-)
+        title = f"{self.workflow.title} with {self.identity} in the {self.scope}"
+        return Report(title, f"{verdict}.{plans}", (*checklist(self.gates), *sent), self.notes)
 
 
 def enable(core: Core, flow: str, given: Mapping[str, str], *, identity: str, database: str, probe: bool) -> Enablement:

@@ -116,7 +116,7 @@ def test_a_workflow_runs_after_every_line_and_each_closed_gate_is_found(
     followed(here, session, found)
     assert enabled(here, session, flow).is_open
     assert enabled(here, session, flow).plans == ()
-    assert "gates are open" in str(enabled(here, session, flow))
+    assert "All gates are open." in str(enabled(here, session, flow))
 
     for kind, close in CLOSES.items():
         if kind in closed:
