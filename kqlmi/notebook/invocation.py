@@ -93,7 +93,11 @@ def _refuse_all_but_one(statement: Statement) -> None:
     if not statement.tokens:
         raise CellError("The cell is empty.", hint="Write one command or query below %%kqlmi, such as .show databases.")
     if second := statement.second_command:
+        # A script runs no query and skips .show; a script of a database runs no command of the cluster.
+        runs = statement.is_write and not second.startswith(".show")
+        scopes = {"cluster" if text.split()[1:2] == ["cluster"] else "database" for text in (statement.masked, second)}
+        script = f", or run both with .execute {scopes.pop()} script <|" if runs and len(scopes) == 1 else ""
         raise CellError(
             f"The cell contains two commands: the second begins at {second!r}.",
-            hint="Put each in its own cell, or run both with .execute database script <|.",
+            hint=f"Put each in its own cell{script}.",
         )

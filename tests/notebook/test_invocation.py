@@ -80,3 +80,37 @@ def test_when_in_doubt_it_is_one_command(text: str) -> None:
 
 def test_a_shift_is_not_an_assignment() -> None:
     assert parse_cell("", "print 1 << 2").name == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "second", "script"),
+    [
+        (".create table A (x: long)\n.drop table B", ".drop table B", "database script"),
+        (".alter cluster policy callout '[]'\n// why\n.delete cluster policy callout // sig=1", ".delete cluster policy callout", "cluster script"),
+        (".alter cluster policy callout '[]'\n.create table A (x: long)", ".create table A (x: long)", ""),
+        (".create table A (x: long)\n.show tables // .drop table A", ".show tables", ""),
+        (".show tables\n.create table A (x: long)", ".create table A (x: long)", ""),
+        ("T | count // .show tables\n.drop table T", ".drop table T", ""),
+    ],
+)  # fmt: skip
+def test_the_hint_on_two_commands_offers_a_script_only_if_it_would_run_both(
+    text: str, second: str, script: str
+) -> None:
+    with pytest.raises(CellError) as caught:
+        parse_cell("", text)
+    assert caught.value.message.endswith(f"begins at {second!r}.")
+    assert caught.value.hint == f"Put each in its own cell{script and f', or run both with .execute {script} <|'}."
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ".execute database script <|\n.create table A (x: long)\n.show tables",
+        ".execute cluster script with (ThrowOnErrors=true) <|\n\n// .drop table A\n.show tables",
+        ".show tables\n// .show databases",
+        ".show tables // .show databases\n| count",
+        "// .drop table A\n.show tables\n//\n",
+    ],
+)
+def test_a_comment_or_a_command_of_a_script_is_no_second_command(text: str) -> None:
+    assert parse_cell("", text).statement == text

@@ -130,6 +130,6 @@ def second_command(text: str, tokens: Sequence[Token]) -> str:
             and before.text not in _UNFINISHED
             and not {"\n", "\r"}.isdisjoint(text[before.end : token.start])
         ):
-            # Quoted text may be a secret.
-            return re.split(r"h?@?[\"'`~]", text[token.start :].splitlines()[0])[0].strip()[:60]
+            # Quoted text may be a secret, as may a comment.
+            return re.split(r"h?@?[\"'`~]|//", text[token.start :].splitlines()[0])[0].strip()[:60]
     return ""
