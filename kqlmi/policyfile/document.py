@@ -92,13 +92,13 @@ class PolicyFile:
                 usage is unknown, or properties differ (no plan can change them).
         """
         existing = tuple(databases)
-        governed = self.scopes(existing)
-        policies = {scope: self.wanted(scope, current) for scope in governed}
+        governed, resolved = self.scopes(existing), self.resolved(Directory.of(current))
+        policies = {scope: resolved.wanted(scope, current) for scope in governed}
         others = (Scope.cluster(), *map(Scope.database, existing)) if self.mode == "complete" else ()
         return Desired(Snapshot(policies), tuple(scope for scope in others if scope not in policies))
 
     def wanted(self, scope: Scope, current: Snapshot) -> Policy | None:
-        """Return the policy that the file specifies for a scope that it governs, or None for no policy.
+        """Return the policy that the file, which must be ``resolved``, specifies for a scope that it governs, or None.
 
         Raises:
             PolicyFileError: As for ``desired``.
@@ -130,23 +130,27 @@ class PolicyFile:
         return None if policy is None and self.mode == "partial" and not after.entries else after
 
     @property
-    def unresolved(self) -> dict[str, Node]:
-        """Return where each name of an identity occurs first that the file itself does not define."""
-        rows = [row.key for section in self.sections.values() for row in section.rows or ()]
-        unknown = [key for key in rows if key.text.casefold() not in self.names and not as_object_id(key.text)]
-        return {key.text: key for key in reversed(unknown)}
+    def unresolved(self) -> tuple[str, ...]:
+        """Return the names of identities that the file itself does not define."""
+        return tuple(text for text in self._keys if text.casefold() not in self.names and not as_object_id(text))
 
     def resolved(self, directory: Directory) -> Self:
-        """Return the file with its unresolved names defined as in a directory.
+        """Return the file with all identities that it lists resolved by a directory.
 
         Raises:
-            PolicyFileError: A name is unknown or ambiguous.
+            PolicyFileError: A name is unknown or ambiguous, or an object ID is a client ID.
         """
-        found = {name.casefold(): self._identity(key, directory) for name, key in self.unresolved.items()}
+        found = {text.casefold(): self._identity(key, directory) for text, key in self._keys.items()}
         return replace(self, names={**self.names, **found})
 
+    @property
+    def _keys(self) -> dict[str, Node]:
+        """Return where the file lists each identity first."""
+        rows = [row.key for section in self.sections.values() for row in section.rows or ()]
+        return {key.text: key for key in reversed(rows)}
+
     def holders(self, scope: Scope, current: Snapshot) -> dict[ObjectId, Row]:
-        """Return the rows of a scope by identity, with names resolved as in ``current``."""
+        """Return the rows of a scope by identity; the file must be ``resolved``."""
         section, policy = self.sections[scope], current.policies.get(scope)
         entries = policy.entries if policy else ()
         # The system identity's object ID means ``system``, as in Policy, unless an entry here has it as its identity.
@@ -154,9 +158,8 @@ class PolicyFile:
         meant |= {entry.object_id: entry.identity for entry in entries}
         meant |= {entry.identity: entry.identity for entry in entries}
         found: dict[ObjectId, Row] = {}
-        directory = Directory.of(current)
         for row in section.rows or ():
-            identity = self._identity(row.key, directory)
+            identity = self.names[row.key.text.casefold()]
             first = found.setdefault(meant.get(identity, identity), row)
             if first is not row:
                 raise row.key.twice(first.key, f"the {scope}")

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from kqlmi.errors import printable
 from kqlmi.model import jsontext
 from kqlmi.model.entities import SYSTEM, Identity, ObjectId, Scope, known_usage
+from kqlmi.model.policy.directory import Directory
 from kqlmi.model.policy.policy import Policy, Snapshot
 from kqlmi.model.vocabulary import named_usage
 from kqlmi.policyfile import edits
@@ -60,7 +61,8 @@ def update(document: str | bytes, snapshot: Snapshot) -> str:
         PolicyFileError: The file is invalid, or its layout cannot be updated in place.
     """
     text = decode(document)
-    file = read(text)
+    given = read(text)
+    file = given.resolved(Directory.of(snapshot))
     arrivals = {scope: _arrivals(file, scope, snapshot) for scope in _governed(file, snapshot)}
     names = {
         file.names[key.text.casefold()]: key.text
@@ -68,7 +70,7 @@ def update(document: str | bytes, snapshot: Snapshot) -> str:
     }
     fresh = {
         identity: name
-        for identity, name in _labels(snapshot.identities.values(), file.names).items()
+        for identity, name in _labels(snapshot.identities.values(), given.names).items()
         if identity not in names and any(identity in values for values in arrivals.values())
     }
     written = {scope: _named(values, names | fresh) for scope, values in arrivals.items()}
@@ -93,7 +95,7 @@ def update(document: str | bytes, snapshot: Snapshot) -> str:
 def _holds(text: str, snapshot: Snapshot) -> bool:
     """Check whether a file specifies exactly the grants of the cluster."""
     try:
-        file = read(text)
+        file = read(text).resolved(Directory.of(snapshot))
         pairs = [(file.wanted(scope, snapshot), snapshot.policies[scope]) for scope in _governed(file, snapshot)]
     except PolicyFileError:
         return False
@@ -169,8 +171,9 @@ def _new_usages(file: PolicyFile, snapshot: Snapshot, arrivals: Mapping[Scope, V
     coming = (
         usage
         for scope, values in arrivals.items()
+        for listed in ({*values, *(file.holders(scope, snapshot) if scope in file.sections else ())},)
         for identity, usage in sorted(snapshot.grants(scope))
-        if identity in values or (scope in file.sections and identity in file.holders(scope, snapshot))
+        if identity in listed
     )
     return [usage for usage in _unknown(coming) if usage not in mentioned]
 
