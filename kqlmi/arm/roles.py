@@ -27,7 +27,7 @@ _NAMES: Final[Mapping[str, str]] = {
 }
 
 
-def on_target(cluster: ClusterResource, principal: str, target: str) -> RolesOn | Unread:
+def on_target(principal: str, target: str, cluster: ClusterResource) -> RolesOn | Unread:
     """Return the roles of a principal, also through groups, on a resource, given by its ID or the URL of its container.
 
     A role with a condition does not count.
@@ -35,6 +35,8 @@ def on_target(cluster: ClusterResource, principal: str, target: str) -> RolesOn 
     Raises:
         ResourceManagerError: The caller is not allowed to read the assignments, or Azure Resource Manager did not respond.
     """
+    if not principal:
+        return Unread("the object ID of the identity is not known")
     resource = target if target.startswith("/") else _container(cluster, target)
     if isinstance(resource, Unread):
         return resource
@@ -77,8 +79,10 @@ def _container(cluster: ClusterResource, url: str) -> str | Unread:
     given = f"resourceType eq 'Microsoft.Storage/storageAccounts' and name eq '{account}'"
     subscription = f"/subscriptions/{cluster.parts.subscription}"
     for one in _list(cluster, f"{subscription}/resources", _RESOURCES_VERSION, given):
-        if str(one.get("name")).casefold() == account.casefold():
-            return f"{one['id']}/blobServices/default/containers/{name}"
+        found_id = str(one.get("id"))
+        # The path of a URL is made of it.
+        if str(one.get("name")).casefold() == account and found_id.startswith("/subscriptions/"):
+            return f"{found_id}/blobServices/default/containers/{name}"
     return Unread(f"the storage account {account} is not visible in the subscription of the cluster")
 
 

@@ -3,18 +3,22 @@
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from kqlmi.errors import AnswerError, ForbiddenError, KqlmiError, ResourceManagerError
 from kqlmi.model import jsontext
 from kqlmi.model.entities import Identity, Scope
-from kqlmi.model.explain.observations import Observations, RolesOn, Rule, Unread
+from kqlmi.model.explain.observations import Observations, Rule, Unread
 from kqlmi.model.explain.roles import HeldRole, suffices
 from kqlmi.model.kql import quoting
 from kqlmi.model.workflows import Workflow
 from kqlmi.session.core import Core, resource_hint
 from kqlmi.session.resource_manager import Azure
 from kqlmi.session.whoami import details, held
+
+if TYPE_CHECKING:
+    from kqlmi.arm.resource import ClusterResource
 
 Item = TypeVar("Item")
 
@@ -39,7 +43,9 @@ def observe(core: Core, azure: Azure, subject: Subject) -> Observations:
 
     What cannot be read contains the reason instead. ``azure`` was read with ``ask``.
     """
-    row, listed = subject.workflow, azure.identities
+    from kqlmi.arm import roles as azure_roles
+
+    row, listed, object_id = subject.workflow, azure.identities, subject.identity.principal
     unlisted = Unread(resource_hint(core) or f"it was not read, because {azure.why}")
     principal, roles = _caller(core, subject)
     assigned = None if listed is None else [one.object_id for one in listed]
@@ -49,25 +55,21 @@ def observe(core: Core, azure: Azure, subject: Subject) -> Observations:
         _read(lambda: _plugins(core, subject)) if row.plugin else Unread(""),
         unlisted if assigned is None else azure.outbound,
         _callouts(core, subject),
-        {target: _roles_on(core, subject.identity, target) for target in subject.targets},
+        {one: _in_azure(core, partial(azure_roles.on_target, object_id, one)) for one in subject.targets},
         roles,
         _read(lambda: _identity(core, subject)) if row.reads_as_identity else Unread(""),
-        _manages(core) if is_in_azure else Unread(""),
+        _in_azure(core, azure_roles.may_change) if is_in_azure else Unread(""),
         principal,
     )
 
 
-def _read(read: Callable[[], Item]) -> Item | Unread:
+def _read(read: Callable[[], Item | Unread]) -> Item | Unread:
     """Return what is read, or why it cannot be read."""
     try:
         return read()
     except KqlmiError as error:
-        return Unread(_why(error))
-
-
-def _why(error: KqlmiError) -> str:
-    reason = error.hint if isinstance(error, ForbiddenError | ResourceManagerError) and error.hint else error.message
-    return f"it was not read, because {reason.rstrip('.')}"
+        is_brief = isinstance(error, ForbiddenError | ResourceManagerError) and error.hint
+        return Unread(f"it was not read, because {(error.hint if is_brief else error.message).rstrip('.')}")
 
 
 def _records(core: Core, text: str, subject: Subject) -> Iterable[Mapping[str, Any]]:
@@ -89,7 +91,7 @@ def _callouts(core: Core, subject: Subject) -> tuple[Rule, ...] | Unread:
 def _matching(core: Core, subject: Subject, kind: str, target: str) -> tuple[Rule, ...]:
     found: list[Rule] = []
     for row in _records(core, ".show cluster policy callout", subject):
-        rules = jsontext.read(row.get("Policy"), broken="") if row.get("Policy") else []
+        rules = jsontext.read(row.get("Policy"), broken="")
         rules = [] if rules is None else rules
         if not isinstance(rules, list) or not all(isinstance(one, dict) for one in rules):
             raise AnswerError("The callout policy is not an array of rules.")
@@ -105,8 +107,11 @@ def _matching(core: Core, subject: Subject, kind: str, target: str) -> tuple[Rul
         f"r{place} = {quoting.literal(target)} matches regex {quoting.literal(one.pattern)}"
         for place, one in enumerate(found)
     )
-    [answer] = _records(core, f"print {', '.join(tests)}", subject)
-    return tuple(one for place, one in enumerate(found) if answer[f"r{place}"])
+    answer = next(iter(_records(core, f"print {', '.join(tests)}", subject)), {})
+    matches = [answer.get(f"r{place}") for place in range(len(found))]
+    if not all(isinstance(one, bool) for one in matches):
+        raise AnswerError("The cluster did not answer which rules match.")
+    return tuple(one for one, is_match in zip(found, matches, strict=True) if is_match)
 
 
 def _caller(core: Core, subject: Subject) -> tuple[str, tuple[HeldRole, ...] | Unread]:
@@ -152,21 +157,6 @@ def _ids_in(fqn: str) -> tuple[str, ...]:
     return (rest.partition(";")[0],) if kind == "aadapp" else ()
 
 
-def _roles_on(core: Core, identity: Identity, target: str) -> RolesOn | Unread:
-    if core.resource is None:
-        return Unread(resource_hint(core))
-    if not identity.principal:
-        return Unread("the object ID of the identity is not known")
-    from kqlmi.arm import roles
-
+def _in_azure(core: Core, read: Callable[["ClusterResource"], Item | Unread]) -> Item | Unread:
     resource = core.resource
-    return _read(lambda: roles.on_target(resource, identity.principal, target))
-
-
-def _manages(core: Core) -> bool | Unread:
-    if core.resource is None:
-        return Unread(resource_hint(core))
-    from kqlmi.arm import roles
-
-    resource = core.resource
-    return _read(lambda: roles.may_change(resource))
+    return _read(lambda: read(resource)) if resource else Unread(resource_hint(core))

@@ -80,7 +80,8 @@ def suffices(roles: Sequence[HeldRole], needed: str, database: str, entity: str 
     unread = [printable(one.text) for one in roles if not one.kind and not _ENTITY.match(one.text.strip())]
     if unread:
         return None, f"kqlmi does not know whether {', '.join(unread)} includes it"
-    return False, f"the reported roles are {', '.join(map(str, roles)) or 'none'}"
+    listed = ", ".join(map(str, roles))
+    return False, f"the reported roles are {listed}" if roles else "no role is reported"
 
 
 def changing(roles: Sequence[HeldRole] | None, *, read_only: bool = False) -> Ability:
