@@ -1,20 +1,24 @@
 """The entries of the history, and the result of reading them."""
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, Literal, Self
 
 from kqlmi.errors import Ended, InputError, KqlmiError, printable
 from kqlmi.model.entities import Scope
 from kqlmi.model.policy.policy import Policy
-from kqlmi.report import Rows
+from kqlmi.report import Mark, Rows
 
 Outcome = Literal["open", Ended]
 Source = Literal["plan", "cell"]
 
+_OUTCOME_TAGS: Final[Mapping[str, Mark]] = MappingProxyType({
+    "applied": "done", "partly applied": "warning", "not applied": "not done", "open": "not checked", "unknown": "not checked"
+})  # fmt: skip
 _UNSETTLED: Final = frozenset({"open", "unknown"})
 
 
@@ -152,6 +156,7 @@ class Reading:
                 "principal": lambda entry: entry.principal,
                 "commands": lambda entry: [step.command for step in entry.steps],
             },
+            kinds={"outcome": _OUTCOME_TAGS, "commands": "code"},
         )
 
     @property

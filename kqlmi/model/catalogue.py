@@ -1,8 +1,17 @@
 """The catalogues of usages and workflows as rows."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
 from kqlmi.model.usages import USAGES
 from kqlmi.model.workflows import WORKFLOWS
-from kqlmi.report import Rows
+from kqlmi.report import Mark, Rows
+
+USAGE_TAGS: Final[Mapping[str, Mark]] = MappingProxyType({"All": "warning"})
+NO_EFFECT_TAGS: Final[Mapping[str, Mark]] = MappingProxyType(
+    {one.name: "warning" for one in USAGES if one.cluster_only}
+)
 
 
 def usage_rows() -> Rows:
@@ -15,6 +24,7 @@ def usage_rows() -> Rows:
             "scope": lambda usage: "cluster only" if usage.cluster_only else "cluster or database",
             "workflows": lambda usage: [row.title for row in WORKFLOWS if row.usage == usage.name],
         },
+        kinds={"usage": USAGE_TAGS},
     )
 
 
@@ -34,4 +44,5 @@ def workflow_rows(*words: str) -> Rows:
             "note": lambda row: row.note,
             "example": lambda row: row.example,
         },
+        kinds={"usage": USAGE_TAGS, "sure": {"documented": "done", "inferred": "not checked"}, "example": "code"},
     )

@@ -4,15 +4,17 @@ from kqlmi.report.described import Described
 from kqlmi.report.html import to_html
 from kqlmi.report.markdown import to_markdown
 from kqlmi.report.page import to_page
-from kqlmi.report.report import Block, Code, Grid, GridRow, Line, Mark, Names, Report, Rows, Section, Tile
+from kqlmi.report.report import YES_NO, Block, Code, Grid, GridRow, Kind, Line, Mark, Names, Report, Rows, Section, Tile
 from kqlmi.report.text import shortens, to_text
 
 __all__ = [
+    "YES_NO",
     "Block",
     "Code",
     "Described",
     "Grid",
     "GridRow",
+    "Kind",
     "Line",
     "Mark",
     "Names",

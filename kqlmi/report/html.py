@@ -6,8 +6,8 @@ from types import MappingProxyType
 from typing import Final
 
 from kqlmi.errors import printable
-from kqlmi.report import htmlgrid
-from kqlmi.report.report import Block, Code, Grid, Line, Mark, Names, Report, Rows, Section, cell, inert
+from kqlmi.report import htmlgrid, htmlrows
+from kqlmi.report.report import Block, Code, Grid, Line, Mark, Names, Report, Rows, Section, inert
 
 _GREEN: Final = "color: var(--jp-success-color0, #1a7f4b)"
 _RED: Final = "color: var(--jp-error-color1, #b42318)"
@@ -18,8 +18,10 @@ _STYLES: Final[Mapping[Mark, str]] = MappingProxyType(
 _CODE: Final = "white-space: pre-wrap; overflow-wrap: anywhere; margin: 0.4em 0 0.8em"
 
 
-def to_html(report: Report) -> str:
+def to_html(report: Report | Rows) -> str:
     """Return a report as a fragment of HTML, with every text in it escaped."""
+    if isinstance(report, Rows):
+        report = Report("", blocks=(report,))
     head = _block(Line(report.verdict)) if report.verdict else ""
     body = f"{_title(report.title)}{head}{_blocks(report.blocks)}{_blocks(map(Line, report.notes))}"
     # On a page that typesets mathematics, a dollar sign in a name does not begin a formula.
@@ -39,10 +41,8 @@ def _block(block: Block) -> str:
             return f'<pre style="{_CODE}"><code>{escape(inert(text))}</code></pre>'
         case Names():
             return _block(block.folded)
-        case Rows(columns, rows):
-            head = "".join(f'<th scope="col">{_text(name)}</th>' for name in columns)
-            body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
-            return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        case Rows():
+            return htmlrows.table(block)
         case Grid():
             return htmlgrid.table(block)
         case Section():
@@ -58,10 +58,6 @@ def _section(section: Section) -> str:
 
 def _title(text: str) -> str:
     return f"<div><b>{_text(text)}</b></div>" if text else ""
-
-
-def _cell(value: object) -> str:
-    return f'<td style="text-align: left; white-space: pre-wrap">{escape(cell(value))}</td>'
 
 
 def _text(text: str) -> str:

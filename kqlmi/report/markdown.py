@@ -6,7 +6,7 @@ from html import escape
 from typing import Final
 
 from kqlmi.errors import printable
-from kqlmi.report.report import Block, Code, Grid, Line, Names, Report, Rows, Section, cell, inert
+from kqlmi.report.report import Block, Code, Grid, Kind, Line, Names, Report, Rows, Section, cell, inert
 
 _ACTIVE: Final = re.compile(r"[\\`*_{}\[\]<>()#+\-.!|&~$]")
 # The text that GitHub converts on its own: mentions, e-mail addresses, issue numbers, URLs and emoji.
@@ -50,9 +50,11 @@ def _block(block: Code | Rows | Section | Grid) -> Iterator[str]:
         case Code(text, language):
             fence = "`" * (max(3, _longest_run(text)) + 1)
             yield "\n".join([f"{fence}{language}", inert(text), fence])
-        case Rows(columns, rows):
-            lines = [map(_text, columns), ["---"] * len(columns), *(map(_cell, row) for row in rows)]
+        case Rows(columns):
+            cells = ([_cell(value, kind) for value, kind in row] for row in block.cells)
+            lines = [map(_text, columns), ["---"] * len(columns), *cells]
             yield "\n".join(f"| {' | '.join(line)} |" for line in lines)
+            yield _text(block.note)
         case Grid(caption):
             yield _text(caption)
             yield from _block(block.matrix)
@@ -66,8 +68,8 @@ def _block(block: Code | Rows | Section | Grid) -> Iterator[str]:
             yield from _blocks(within)
 
 
-def _cell(value: object) -> str:
-    return "<br>".join(map(_text, cell(value).split("\n")))
+def _cell(value: object, kind: Kind) -> str:
+    return "<br>".join(map(_text, cell(value, kind).split("\n")))
 
 
 def _code(text: str) -> str:

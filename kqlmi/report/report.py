@@ -1,6 +1,6 @@
 """The description of a value for display, independent of its rendering."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, Literal, TypeVar
@@ -15,6 +15,13 @@ _SHORT: Final = 100
 _SIGNS: Final[Mapping[Mark, str]] = MappingProxyType(
     {"+": "+ ", "-": "- ", "done": "[x] ", "not done": "[ ] ", "not checked": "[?] ", "warning": "! ", "stops": "! "}
 )
+# For a word of a table.
+_TAG_SIGNS: Final[Mapping[Mark, str]] = MappingProxyType(
+    {"done": "✓ ", "not done": "✗ ", "not checked": "? ", "warning": "▲ ", "stops": "▲ "}
+)
+Kind = Literal["", "id", "code"] | Mapping[str, Mark]
+"""What a column contains: text, identifiers, commands, or words to show as tags, with the marks of some of them."""
+YES_NO: Final[Mapping[str, Mark]] = MappingProxyType({"yes": "done", "no": "not done", "": "not checked"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +74,17 @@ class Names:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows under named columns; ``dtypes`` are the pandas dtypes of columns whose values alone do not determine them."""
+    """Rows under named columns, with a ``note`` below them.
+
+    ``dtypes`` are the pandas dtypes of columns whose values alone do not determine them; ``kinds`` are the kinds of columns
+    other than text.
+    """
 
     columns: tuple[str, ...]
     rows: tuple[tuple[object, ...], ...]
     dtypes: Mapping[str, str] = field(default_factory=dict)
+    kinds: Mapping[str, Kind] = field(default_factory=dict)
+    note: str = ""
 
     @classmethod
     def of(
@@ -79,10 +92,17 @@ class Rows:
         items: Iterable[Item],
         columns: Mapping[str, Callable[[Item], object]],
         dtypes: Mapping[str, str] = MappingProxyType({}),
+        kinds: Mapping[str, Kind] = MappingProxyType({}),
     ) -> "Rows":
         """Return a row for each item; ``columns`` maps each column to the function that returns an item's value."""
         rows = tuple(tuple(value(item) for value in columns.values()) for item in items)
-        return cls(tuple(columns), rows, dtypes)
+        return cls(tuple(columns), rows, dtypes, kinds)
+
+    @property
+    def cells(self) -> Iterator[tuple[tuple[object, Kind], ...]]:
+        """Yield the values of each row with the kinds of their columns."""
+        kinds = [self.kinds.get(name, "") for name in self.columns]
+        return (tuple(zip(row, kinds, strict=True)) for row in self.rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +187,17 @@ def _name(text: str) -> str:
     return repr(text) if any(char in text for char in ",'…") else printable(text)
 
 
-def cell(value: object) -> str:
+def tags(value: object, marks: Mapping[str, Mark]) -> list[tuple[str, Mark]]:
+    """Return the texts of a value's tags, each with its sign and mark."""
+    texts = map(cell, value if isinstance(value, list | tuple) else [value])
+    found = ((text, marks.get(text, "")) for text in texts)
+    return [(f"{_TAG_SIGNS.get(mark, '')}{text}".rstrip(), mark) for text, mark in found if text or mark]
+
+
+def cell(value: object, kind: Kind = "") -> str:
     """Return a row's value as text for display; a list as its items."""
+    if isinstance(kind, Mapping):
+        return ", ".join(text for text, _ in tags(value, kind))
     match value:
         case None:
             return ""

@@ -1,11 +1,16 @@
 """A report as text, for terminals and logs."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from math import inf
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from kqlmi.errors import printable
-from kqlmi.report.report import Block, Code, Grid, Line, Mark, Names, Report, Rows, Section, cell, inert
+from kqlmi.report.report import Block, Code, Grid, Kind, Line, Mark, Names, Report, Rows, Section, cell, inert, tags
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
 
 WIDTH: Final = 120
 _STYLES: Final[dict[Mark, str]] = {
@@ -19,16 +24,26 @@ Styled = tuple[str, str]
 """A line and its style; an empty line is a separator."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """The options of ``to_text``."""
+
+    width: int
+    color: bool
+    unfold: bool
+    at_most: float
+
+
 def to_text(
     report: Report | Rows, *, width: int = WIDTH, color: bool = False, unfold: bool = False, at_most: float = inf
 ) -> str:
     """Return a report as text, independent of the terminal; ``unfold`` shows the content of folded sections.
 
-    Only tables are fitted to ``width``, if their longest words allow it; sentences and commands are not wrapped. A list of
-    names with more than ``at_most`` characters is shortened to the first and the last.
+    Only tables are fitted to ``width``; one that is too wide for it is shown with a line for each value. Sentences and
+    commands are not wrapped. A list of names with more than ``at_most`` characters is shortened to the first and the last.
     """
     blocks = (report,) if isinstance(report, Rows) else report.blocks
-    lines = list(_blocks(blocks, width, "", unfold=unfold, margin=False, at_most=at_most))
+    lines = list(_blocks(blocks, _Form(width, color, unfold, at_most), "", margin=False))
     if isinstance(report, Report):
         head = ": ".join(printable(text) for text in (report.title, report.verdict) if text)
         lines = [(head, "bold")] * bool(head) + lines
@@ -57,9 +72,7 @@ def _shortens(block: Block, at_most: float) -> bool:
     return False
 
 
-def _blocks(
-    blocks: Iterable[Block], width: int, indent: str, *, unfold: bool, margin: bool, at_most: float
-) -> Iterator[Styled]:
+def _blocks(blocks: Iterable[Block], form: _Form, indent: str, *, margin: bool) -> Iterator[Styled]:
     """Yield the lines of blocks; at the ``margin``, a command follows an empty line and is not indented, for copying."""
     for block in blocks:
         match block:
@@ -69,37 +82,88 @@ def _blocks(
                 yield from [("", "")] * margin
                 yield from ((line if margin else f"{indent}    {line}", "") for line in inert(text).split("\n"))
             case Names(lead):
-                yield f"{indent}{printable(lead)} {block.brief if _shortens(block, at_most) else block.listed}", ""
+                yield f"{indent}{printable(lead)} {block.brief if _shortens(block, form.at_most) else block.listed}", ""
             case Rows():
-                yield from [("", ""), *((f"{indent}{line}", "") for line in _table(block, width - len(indent)))]
+                yield from [
+                    ("", ""),
+                    *((f"{indent}{line}", "") for line in _table(block, form.width - len(indent), form)),
+                ]
+                yield from [("", ""), (f"{indent}{printable(block.note)}", "")] if block.note else ()
             case Grid(caption):
                 yield f"{indent}{printable(caption)}", ""
-                yield from _blocks([block.listed], width, indent, unfold=unfold, margin=margin, at_most=at_most)
+                yield from _blocks([block.listed], form, indent, margin=margin)
             case Section(title, within, folded):
                 yield from [("", "")] * (not folded)
                 end = "" if folded or title.endswith(".") else ":"
                 yield from [(f"{indent}{printable(title)}{end}", "")] * bool(title)
-                if unfold or not folded:
-                    yield from _blocks(within, width, f"{indent}  ", unfold=unfold, margin=not folded, at_most=at_most)
+                if form.unfold or not folded:
+                    yield from _blocks(within, form, f"{indent}  ", margin=not folded)
 
 
-def _table(rows: Rows, width: int) -> list[str]:
-    import io
-
+def _table(rows: Rows, width: int, form: _Form) -> list[str]:
+    """Return the lines of a table, or a line for each value if the longest words of a row do not fit into the width."""
     from rich import box
-    from rich.console import Console
+    from rich.cells import cell_len
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    cells = [[printable(name) for name in rows.columns], *([cell(value) for value in row] for row in rows.rows)]
-    least = [max(map(len, " ".join(texts).split()), default=1) for texts in zip(*cells, strict=True)]
-    for name, longest in zip(cells[0], least, strict=True):
-        table.add_column(Text(name), min_width=min(longest, _LONGEST_WORD), overflow="fold")
-    for row in cells[1:]:
-        table.add_row(*map(Text, row))
+    names = [Text(printable(name)) for name in rows.columns]
+    cells = [[_cell(value, kind) for value, kind in row] for row in rows.cells]
+    columns = [*zip(names, *cells, strict=True)]
+    least = [
+        min(max((cell_len(word) for text in texts for word in text.plain.split()), default=1), _LONGEST_WORD)
+        for texts in columns
+    ]
+    most = [max(cell_len(line) for text in texts for line in text.plain.split("\n")) for texts in columns]
+    room = width - sum(least) - 2 * (len(least) - 1)
+    if room < 0:
+        return [line for row in cells for line in (*_record(names, row, width, form), "")][:-1]
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    # rich reduces columns without regard to their longest words, and then crops them.
+    wanted = [max(0, long - short) for short, long in zip(least, most, strict=True)]
+    for name, short, more in zip(names, least, wanted, strict=True):
+        table.add_column(name, width=short + min(more, room * more // max(sum(wanted), 1)), overflow="fold")
+    for one in cells:
+        table.add_row(*one)
+    return _lines(table, width + 1, form)
+
+
+def _record(names: "Sequence[Text]", row: "Sequence[Text]", width: int, form: _Form) -> list[str]:
+    """Return a line for each value of a row that is not empty, after the name of its column."""
+    from rich.table import Table
+
+    label = max(len(name.plain) for name in names)
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(min_width=label, style="dim")
+    table.add_column(overflow="fold")
+    for name, text in zip(names, row, strict=True):
+        if text.plain:
+            table.add_row(name, text)
+    return _lines(table, max(width, label + 2 + _LONGEST_WORD), form)
+
+
+def _cell(value: object, kind: Kind) -> "Text":
+    from rich.text import Text
+
+    if not isinstance(kind, Mapping):
+        return Text(cell(value))
+    return Text(", ").join(Text(text, _STYLES.get(mark, "")) for text, mark in tags(value, kind))
+
+
+def _lines(table: "Table", width: int, form: _Form) -> list[str]:
+    import io
+
+    from rich.console import Console
+
     file = io.StringIO()  # not the terminal, whose encoding and size would affect the result
-    wide = max(width, sum(min(longest, _LONGEST_WORD) + 3 for longest in least))
-    console = Console(file=file, width=wide, color_system=None, force_jupyter=False, legacy_windows=False, _environ={})
+    console = Console(
+        file=file,
+        width=width,
+        color_system="standard" if form.color else None,
+        force_terminal=form.color,
+        force_jupyter=False,
+        legacy_windows=False,
+        _environ={},
+    )
     console.print(table)
     return [line.rstrip() for line in file.getvalue().splitlines()]

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from kqlmi.errors import ResourceManagerError
 from kqlmi.model.audit.findings import Facts
 from kqlmi.model.azure.dataconnections import DataConnection, verdict
-from kqlmi.model.azure.identitylist import Listed, listed
+from kqlmi.model.azure.identitylist import NOTE_TAGS, Listed, listed
 from kqlmi.model.entities import SYSTEM, Identity, Scope
 from kqlmi.model.policy.access import Access
 from kqlmi.model.policy.directory import Directory
 from kqlmi.model.uses.needs import Discovery
-from kqlmi.report import Rows
+from kqlmi.report import YES_NO, Rows
 from kqlmi.session.core import Core
 from kqlmi.session.policies import databases, read
 from kqlmi.session.resource_manager import Azure, ask, assigned, resource_of
@@ -44,6 +44,7 @@ class IdentityList:
                 "resource_id": lambda row: row.identity.resource_id,
             },
             {"is_system": "bool", "assigned": "boolean"},
+            {"object_id": "id", "client_id": "id", "assigned": YES_NO, "note": NOTE_TAGS, "resource_id": "id"},
         )
 
 
@@ -77,7 +78,7 @@ class ConnectionList:
             for one, who, access in self.connections
         )
         names = ("database", "name", "kind", "table", "identity", "object_id", "allowed", "reason", "stream")
-        return Rows(names, found, {"allowed": "boolean"})
+        return Rows(names, found, {"allowed": "boolean"}, {"object_id": "id", "allowed": YES_NO})
 
 
 def identities(core: Core) -> IdentityList:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from kqlmi.errors import CellError
 from kqlmi.model import templates
+from kqlmi.model.catalogue import USAGE_TAGS
 from kqlmi.model.templates import FORMS, Field, Form, Template
 from kqlmi.model.uses.blobs import FORMATS
 from kqlmi.report import Rows
@@ -56,6 +57,7 @@ def new(
                 "kind": lambda one: one.kind,
                 "options": lambda one: [field.usage for field in one.fields],
             },
+            kinds={"usage": USAGE_TAGS, "options": "code"},
         )
     form = templates.form(flow)
     if not identity:

@@ -123,7 +123,9 @@ def connections(context: Context, connection: ConnectionName = "", /) -> Rows | 
     ]
     if not rows:
         return f"No cluster is connected or configured. Configuration file: {printable(str(configuration.path()))}."
-    return Rows(("name", "cluster", "database", "auth", "read_only", "state"), tuple(rows))
+    return Rows(
+        ("name", "cluster", "database", "auth", "read_only", "state"), tuple(rows), kinds={"state": {"current": "done"}}
+    )
 
 
 @verb(task="See who may do what")

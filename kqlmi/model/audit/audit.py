@@ -2,17 +2,20 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Final
 
 from kqlmi.errors import InputError
 from kqlmi.model.audit.findings import SEVERITIES, Acceptance, Facts, Finding, Reason, Severity, without_duplicates
 from kqlmi.model.audit.rules import RULES
+from kqlmi.model.catalogue import USAGE_TAGS
 from kqlmi.model.entities import ALL, did_you_mean, known_usage
 from kqlmi.model.plan.policy_plan import PolicyPlan
 from kqlmi.model.policy.access import without_effect
 from kqlmi.model.uses.needs import Source
-from kqlmi.report import Block, Code, Described, Line, Names, Report, Rows, Section, to_text
+from kqlmi.report import Block, Code, Described, Line, Mark, Names, Report, Rows, Section, to_text
 
+_SEVERITY_TAGS: Final[Mapping[str, Mark]] = MappingProxyType({"high": "stops", "medium": "warning"})
 # So many findings of one rule and identity are still shown one by one.
 _FEW: Final = 3
 
@@ -80,6 +83,7 @@ class Audit(Described):
                 "fixed_by": lambda one: self.plans[one.id].summary if one.id in self.plans else "",
                 "why_not": lambda one: one.fix.why_not,
             },
+            kinds={"severity": _SEVERITY_TAGS, "object_id": "id", "usage": USAGE_TAGS},
         )
 
     def explain(self, finding: Finding) -> str:

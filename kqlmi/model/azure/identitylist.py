@@ -1,10 +1,20 @@
 """The list of a cluster's identities, assigned or in a policy, each with its assignment and its grants."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Final
 
 from kqlmi.model.entities import SYSTEM, Identity, Scope
 from kqlmi.model.policy.policy import Snapshot
+from kqlmi.report import Mark
+
+_UNUSED, _ORPHAN, _EARLIER = (
+    "not in any policy",
+    "orphan: not assigned",
+    "orphan: not assigned, formerly the system identity",
+)
+NOTE_TAGS: Final[Mapping[str, Mark]] = MappingProxyType({_ORPHAN: "warning", _EARLIER: "warning"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +29,10 @@ class Listed:
     def note(self) -> str:
         """Return how the assignments and the policies differ on the identity, or an empty string if they agree."""
         if self.assigned and not self.grants:
-            return "not in any policy"
+            return _UNUSED
         if self.assigned is False:
             is_earlier = self.identity.is_system and self.identity.object_id != SYSTEM
-            return f"orphan: not assigned{', formerly the system identity' if is_earlier else ''}"
+            return _EARLIER if is_earlier else _ORPHAN
         return ""
 
 

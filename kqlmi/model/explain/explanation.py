@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from kqlmi.errors import printable
+from kqlmi.model.catalogue import USAGE_TAGS
 from kqlmi.model.entities import SYSTEM, Scope
 from kqlmi.model.explain import fixes
 from kqlmi.model.explain.gates import Gate
@@ -18,7 +19,7 @@ from kqlmi.model.statement import Statement
 from kqlmi.model.uses.documents import POLICY_ENTRY
 from kqlmi.model.uses.queryflows import UNKNOWN_FLOW
 from kqlmi.model.uses.references import Reference
-from kqlmi.report import Rows
+from kqlmi.report import YES_NO, Rows
 
 DISABLED = "Authentication with a Managed Identity is disabled for this flow"
 """The only error message about managed identities that the service's documentation quotes."""
@@ -227,4 +228,5 @@ def verdict_rows(verdicts: Iterable[Verdict], statement: Statement) -> Rows:
             "line": lambda one: statement.line(one.reference.start),
         },
         {"allowed": "boolean"},
+        {"identity": "id", "usage": USAGE_TAGS, "allowed": YES_NO},
     )

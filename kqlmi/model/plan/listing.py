@@ -5,12 +5,13 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from kqlmi.errors import printable
+from kqlmi.model.catalogue import NO_EFFECT_TAGS, USAGE_TAGS
 from kqlmi.model.entities import ALL, SYSTEM, Scope
 from kqlmi.model.plan.draft import Draft
 from kqlmi.model.policy.access import access, without_effect
 from kqlmi.model.policy.policy import Snapshot
 from kqlmi.model.vocabulary import checked_usage
-from kqlmi.report import Rows
+from kqlmi.report import YES_NO, Kind, Rows
 
 NO_NAME = "(no name)"
 
@@ -32,6 +33,7 @@ def policy_rows(policies: Snapshot) -> Rows:
             "without_effect": lambda row: [usage for usage in row[1].usages if without_effect(row[0], usage)],
         },
         {"is_system": "bool"},
+        {"object_id": "id", "usages": USAGE_TAGS, "without_effect": NO_EFFECT_TAGS},
     )
 
 
@@ -62,8 +64,9 @@ def access_rows(
         if asked or not granted.isdisjoint((name, ALL))
         if (answer := access(snapshot, holder, name, scope)).allowed or asked
     )
+    kinds: dict[str, Kind] = {"object_id": "id", "usage": USAGE_TAGS, "allowed": YES_NO}
     columns = ("database", "display_name", "object_id", "usage", "allowed", "reason")
-    return Rows(columns, tuple(found), {"allowed": "boolean"})
+    return Rows(columns, tuple(found), {"allowed": "boolean"}, kinds)
 
 
 def access_matrix(snapshot: Snapshot, identity: str, usage: str, databases: Iterable[str]) -> Rows:
@@ -76,7 +79,7 @@ def access_matrix(snapshot: Snapshot, identity: str, usage: str, databases: Iter
         for holder, name, cells in marks(draft.at(Scope.database(database)))
         if identity in {"", holder} and (identity or holder not in snapshot.earlier)
     )
-    return Rows(("database", "display_name", "object_id", *shown), tuple(found))
+    return Rows(("database", "display_name", "object_id", *shown), tuple(found), kinds={"object_id": "id"})
 
 
 def marks(draft: Draft) -> Iterator[tuple[str, str, dict[str, str]]]:
