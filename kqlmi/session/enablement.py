@@ -10,7 +10,7 @@ from kqlmi.errors import InputError, KqlmiError, ServiceError, printable
 from kqlmi.model import templates
 from kqlmi.model.azure.assignment import AssignmentPlan
 from kqlmi.model.entities import Identity, Scope
-from kqlmi.model.explain.gates import Gate, Kind, State, checklist, gates
+from kqlmi.model.explain.gates import Gate, Kind, State, checklist
 from kqlmi.model.explain.observations import Observations, Unread
 from kqlmi.model.explain.roles import changing
 from kqlmi.model.plan import edits, planfile
@@ -74,10 +74,9 @@ def enable(core: Core, flow: str, given: Mapping[str, str], *, identity: str, da
     azure = ask(core)
     snapshot = read(core, [Scope.cluster(), scope], about=(identity,)).snapshot
     who, assigning = _identity(core, azure, identity)
-    targets, entity = form.targets(checked), form.entity(checked)
-    subject = Subject(row, who, scope, targets, entity)
+    subject = Subject(row, who, scope, form.targets(checked), form.entity(checked))
     observed = observe(core, azure, subject)
-    found = [*gates(row, who, scope, snapshot, observed=observed, targets=targets, entity=entity, on=core.name)]
+    found = [*subject.gates(snapshot, observed, core.name)]
     if probe:
         found.append(_probe(core, form, Values(who, str(scope.name), checked)))
     openings = list[_Opening]()

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from kqlmi.errors import AnswerError, ForbiddenError, KqlmiError, ResourceManagerError
 from kqlmi.model import jsontext
 from kqlmi.model.entities import Identity, Scope
+from kqlmi.model.explain.gates import Gate, gates
 from kqlmi.model.explain.observations import Observations, Rule, Unread
 from kqlmi.model.explain.roles import HeldRole, suffices
 from kqlmi.model.kql import quoting
+from kqlmi.model.policy.policy import Snapshot
 from kqlmi.model.workflows import Workflow
 from kqlmi.session.core import Core, resource_hint
 from kqlmi.session.resource_manager import Azure
@@ -36,6 +38,11 @@ class Subject:
     scope: Scope
     targets: tuple[str, ...] = ()
     entity: str = ""
+
+    def gates(self, snapshot: Snapshot, observed: Observations, on: str) -> tuple[Gate, ...]:
+        """Return the gates with their states; ``snapshot`` contains the policies of the cluster and the database."""
+        about = (self.workflow, self.identity, self.scope, snapshot)
+        return tuple(gates(*about, observed=observed, targets=self.targets, entity=self.entity, on=on))
 
 
 def observe(core: Core, azure: Azure, subject: Subject) -> Observations:

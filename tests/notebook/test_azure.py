@@ -239,3 +239,52 @@ def test_a_revoke_reads_each_policy_once(azure: Notebook, capsys: pytest.Capture
     assert "- loader" in offered(capsys)[0]
     assert set(counting.read.values()) == {1}
     assert len(counting.read) == 2
+
+
+ENABLE = '%kqlmi enable "Queued ingestion by an SDK" --identity loader --table T'
+
+
+def test_enable_shows_its_plans_in_order_and_each_is_applied_by_its_line(
+    azure: Notebook, cluster: LocalCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    azure.run("%kqlmi unassign loader")
+    azure.run(offered(capsys)[1])
+    capsys.readouterr()
+    azure.run(ENABLE)
+    shown = capsys.readouterr().out
+    assigning, granting = re.findall(r"To apply it: (%kqlmi apply \w+)", shown)
+    assert f"Plans, in this order: {assigning.split()[2]}, {granting.split()[2]}." in shown
+    assert "[ ] loader" in shown
+    azure.run(assigning)
+    assert names(cluster) == ["system", "exporter", "loader"]
+    azure.run(granting)
+    capsys.readouterr()
+    azure.run(ENABLE)
+    shown = capsys.readouterr().out
+    assert "[ ] " not in shown
+    assert "[x] a policy allows NativeIngestion" in shown
+    assert "To apply it" not in shown
+
+
+def test_enable_on_a_read_only_session_prints_requests(
+    notebook: Notebook, cluster: LocalCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session = kqlmi.connect(cluster.url, token=cluster.token, name="here", database="Samples", read_only=True)
+    notebook.shell.magics_manager.registry["KqlMagics"].sessions.add(session)
+    notebook.run(f"%kqlmi enable externaldata --identity {cluster.identities[1].object_id}")
+    shown = capsys.readouterr().out
+    assert "Send this to an administrator" in shown
+    assert ".alter-merge database ['Samples'] policy managed_identity" in shown
+    assert "To apply it" not in shown
+
+
+def test_tab_offers_what_the_gates_of_a_workflow_depend_on() -> None:
+    known = Known({"here": Names(("Samples",), {"system": "the engine"})}, "here")
+
+    def offered_for(flow: str) -> list[str]:
+        return [one.text for one in complete(f"%kqlmi enable {flow} --", "", known).candidates]
+
+    common = ["--identity", "--database", "--probe", "--on", "--help"]
+    assert sorted(offered_for("externaldata")) == sorted(["--uri", "--format", *common])
+    assert sorted(offered_for("continuous_export")) == sorted(["--uri", *common])
+    assert sorted(offered_for("dataconnection.eventhub")) == sorted(["--hub", *common])

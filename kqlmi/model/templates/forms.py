@@ -64,7 +64,8 @@ class Form:
     @property
     def asked(self) -> tuple[Field, ...]:
         """Return the parameters on which the gates depend, as optional ones."""
-        own = {one.name: one for one in self.fields if one.name in (*_TARGETS, "format")}
+        names = (*_TARGETS, "format") if "{format}" in self.probe else _TARGETS
+        own = {one.name: one for one in self.fields if one.name in names}
         if fields.EXTERNAL in self.fields:
             own["uri"] = _LOCATION
         if not self.workflow.caller.startswith("database") and self.workflow.caller:

@@ -8,7 +8,6 @@ from kqlmi.model.audit.findings import Facts
 from kqlmi.model.azure.assignment import AssignmentPlan
 from kqlmi.model.azure.connectionplan import FLOW, ConnectionPlan, Stream
 from kqlmi.model.entities import SYSTEM, Identity, Scope
-from kqlmi.model.explain.gates import gates
 from kqlmi.model.policy.directory import Directory
 from kqlmi.model.uses.needs import Discovery
 from kqlmi.session.core import Core, database_name, know
@@ -82,6 +81,7 @@ def connect_eventhub(core: Core, name: str, stream: Stream, *, identity: str, da
     now = identities.read(resource)
     who = _assigned(core, now.identities, identity)
     facts = Facts.of(read(core, [Scope.cluster(), scope]).snapshot, Discovery(), now.identities)
-    observed = observe(core, Azure(now.identities, outbound=now.outbound), Subject(FLOW, who, scope, (stream.hub,)))
-    found = tuple(gates(FLOW, who, scope, facts.live, observed=observed, targets=(stream.hub,), on=core.name))
+    subject = Subject(FLOW, who, scope, (stream.hub,))
+    observed = observe(core, Azure(now.identities, outbound=now.outbound), subject)
+    found = subject.gates(facts.live, observed, core.name)
     return ConnectionPlan(core.name, resource.resource_id, now.location, str(scope.name), name, stream, who, found)
