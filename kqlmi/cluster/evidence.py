@@ -62,8 +62,9 @@ def last_writer(connection: Connection, scope: Scope, policy: Policy | None) -> 
 def policy_writes(connection: Connection, scope: Scope) -> "tuple[Write, ...]":
     """Return the writes of a scope's policy in the journal, the oldest first, or nothing if it cannot be read."""
     try:
-        writes = _writes(connection.execute(_WRITES, scope.name))
-        return tuple(one for one in writes if database_key(one.database) == database_key(scope.name or ""))
+        rows = _rows(connection.execute(_WRITES, scope.name))
+        key = database_key(scope.name or "")
+        return tuple(row for row in rows if database_key(row.database) == key and _is_write(row))
     except KqlmiError:
         return ()
 
@@ -76,7 +77,7 @@ def is_anothers(writes: "Sequence[Write]", own: Collection[str], policy: Policy 
 
 
 class Write(NamedTuple):
-    """A row of the journal about a policy, its fields in the order of ``_COLUMNS``; any may be empty."""
+    """A row of the journal, its fields in the order of ``_COLUMNS``; any may be empty."""
 
     time: str
     request: str
@@ -105,15 +106,20 @@ _COLUMNS = (
 )
 
 
-def _writes(journal: Table) -> list[Write]:
-    """Return the journal's rows about policy commands, the oldest first."""
+def _rows(journal: Table) -> list[Write]:
+    """Return the journal's rows, the oldest first; only those that ``_is_write`` are about a policy."""
     rows = (Write(*(str(value or "") for value in row)) for row in zip(*map(journal.column, _COLUMNS), strict=True))
-    return sorted((row for row in rows if Statement(row.command).policy_writes), key=lambda write: write.time)
+    return sorted(rows, key=lambda write: write.time)
+
+
+def _is_write(row: Write) -> bool:
+    return bool(Statement(row.command).policy_writes)
 
 
 def _by_journal(journal: Table, scope: Scope, own: str, before: Policy | None) -> Overwritten | None:
-    writes = _writes(journal)
-    mine = next((write for write in writes if write.request == own), None)
+    # Commands are parsed last, because the journal may contain hundreds.
+    rows = _rows(journal)
+    mine = next((row for row in rows if row.request == own and _is_write(row)), None)
     if mine is None:
         raise ServiceError("The journal does not show the write.")
     found, were = _state(mine.original), state_of(before)
@@ -122,8 +128,9 @@ def _by_journal(journal: Table, scope: Scope, own: str, before: Policy | None) -
     if found == were:
         return None
     # Another database may have the same policy, and a later write may have restored it.
-    others = (one for one in writes[: writes.index(mine)] if (one.database, one.entity) == (mine.database, mine.entity))
-    writers = [one.principal for one in others if one.updated == mine.original]
+    left = (mine.database, mine.entity, mine.original)
+    others = (one for one in rows[: rows.index(mine)] if (one.database, one.entity, one.updated) == left)
+    writers = [one.principal for one in others if _is_write(one)]
     (grants, properties, _), (granted, had, _) = found, were
     return Overwritten(
         scope,
