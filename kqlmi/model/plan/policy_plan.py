@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 from kqlmi.errors import printable
 from kqlmi.model import jsontext
-from kqlmi.model.entities import Scope
+from kqlmi.model.entities import ALL, Scope, known_usage
 from kqlmi.model.plan.plan import Plan
 from kqlmi.model.policy import commands
 from kqlmi.model.policy.diff import Change
@@ -96,6 +96,12 @@ class PolicyPlan(Plan):
         """Return the counts on one line."""
         return summary(self.changes, self.unchanged)
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Return a sentence for each grant of ``All``, and for each grant to all databases that could be to single ones."""
+        reaches = ((self.who(one.identity), _reach(one)) for one in self.changes if one.kind == "grant")
+        return tuple(dict.fromkeys(f"{who}: {' and '.join(reach)}." for who, reach in reaches if reach))
+
     def lines(self, step: Step) -> tuple[Line, ...]:
         """Return a line for each change of a step: grants, with their effect if it is limited, and unknown properties."""
         changes = (
@@ -132,7 +138,8 @@ class PolicyPlan(Plan):
     def _described(self, groups: Iterable[Sequence[Step]], notes: tuple[str, ...] = ()) -> Report:
         if not self.steps:
             return Report(f"Nothing to do on {self.cluster}.")
-        return Report(self.title, self.summary, tuple(_section(self, steps) for steps in groups), notes)
+        warnings = (Line(one, "warning") for one in self.warnings)
+        return Report(self.title, self.summary, (*warnings, *(_section(self, steps) for steps in groups)), notes)
 
 
 def identical(steps: Iterable[Step]) -> list[list[Step]]:
@@ -145,6 +152,19 @@ def identical(steps: Iterable[Step]) -> list[list[Step]]:
         replaced = "" if step.verb == "alter-merge" else jsontext.dump(step.before and step.before.records)
         groups.setdefault((template, made, step.added, replaced) if template else place, []).append(step)
     return [*groups.values()]
+
+
+def is_wide(scope: Scope, usage: str) -> bool:
+    """Check whether a grant could be made in single databases, but is made for all of them."""
+    known = known_usage(usage)
+    return scope.is_cluster and not (known is not None and known.cluster_only)
+
+
+def _reach(change: Change) -> list[str]:
+    """Return how far a grant reaches beyond one usage in one database."""
+    every = ["All allows every usage, including future ones"] * (change.usage == ALL)
+    wide = f"{printable(change.usage)} is granted in every database of the cluster, including future ones"
+    return every + [wide] * is_wide(change.scope, change.usage)
 
 
 def _section(plan: PolicyPlan, steps: Sequence[Step]) -> Section:

@@ -1,15 +1,15 @@
 """The texts of the panel about cells, ticks and plans."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kqlmi.errors import printable
-from kqlmi.model.entities import ALL, SYSTEM, Identity, Scope, known_usage
+from kqlmi.model.entities import ALL, SYSTEM, Identity, Scope
 from kqlmi.model.kql.tokenizer import tokens
 from kqlmi.model.plan.draft import Draft
 from kqlmi.model.plan.listing import NO_NAME
 from kqlmi.model.plan.planfile import to_request
-from kqlmi.model.plan.policy_plan import PolicyPlan
+from kqlmi.model.plan.policy_plan import PolicyPlan, is_wide
 from kqlmi.model.policy.access import access
 from kqlmi.model.policy.diff import Change
 from kqlmi.model.policy.policy import Snapshot
@@ -43,33 +43,12 @@ def tick(draft: Draft, name: str, identity: str, usage: str) -> dict[str, str]:
     )
     if usage == ALL:
         enabled = "every workflow, including future ones"
-    reach = _reach(draft.scope, usage)
+    wide = is_wide(draft.scope, usage)
     where = f", in every database, including future ones, as it is granted in the policy of the {draft.scope}"
-    text = f"{name}: {printable(usage)} enables {enabled}{where if _is_wide(draft.scope, usage) else ''}."
-    hint = "Narrower: tick single usages, in the databases that need them." if reach else ""
-    return {"kind": "warning" if reach else "note", "text": text, "hint": hint}
-
-
-def breadth(changes: Iterable[Change], who: Callable[[str], str]) -> list[str]:
-    """Return a warning for each grant of ``All``, and for each grant in the cluster's policy."""
-    return [
-        f"{who(one.identity)}: {' and '.join(reach)}."
-        for one in changes
-        if one.kind == "grant" and (reach := _reach(one.scope, one.usage))
-    ]
-
-
-def _reach(scope: Scope, usage: str) -> list[str]:
-    """Return how far a grant reaches beyond one usage in one database."""
-    every = "All allows every usage, including future ones"
-    wide = f"{printable(usage)} is granted in every database of the cluster, including future ones"
-    return [text for text, applies in ((every, usage == ALL), (wide, _is_wide(scope, usage))) if applies]
-
-
-def _is_wide(scope: Scope, usage: str) -> bool:
-    """Check whether a grant could be made in single databases, but is made for all of them."""
-    known = known_usage(usage)
-    return scope.is_cluster and not (known is not None and known.cluster_only)
+    text = f"{name}: {printable(usage)} enables {enabled}{where if wide else ''}."
+    broad = wide or usage == ALL
+    hint = "Narrower: tick single usages, in the databases that need them." if broad else ""
+    return {"kind": "warning" if broad else "note", "text": text, "hint": hint}
 
 
 def cover(name: str, scope: Scope, usage: str, through: Iterable[tuple[Scope, str]]) -> str:
@@ -100,7 +79,7 @@ def plan(value: PolicyPlan, wanted: Snapshot, unread: int) -> dict[str, Any]:
         "undoes": value.undoes,
         "revokes": sum(change.kind == "revoke" for change in value.changes)
         + sum(len(one.dropped) for one in value.steps),
-        "warnings": breadth(value.changes, value.who),
+        "warnings": list(value.warnings),
         "changes": [
             {
                 "kind": change.kind,

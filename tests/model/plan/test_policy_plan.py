@@ -16,7 +16,7 @@ from kqlmi.model.plan.planfile import Live, to_json
 from kqlmi.model.plan.policy_plan import PolicyPlan, identical
 from kqlmi.model.policy.policy import Policy, Snapshot
 from kqlmi.model.uses.needs import Evidence, Need
-from kqlmi.report import Code, Names, Section, to_html, to_markdown, to_text
+from kqlmi.report import Code, Line, Names, Section, to_html, to_markdown, to_text
 from tests.model.policy.test_policy import EXPORTER, LOADER, POLICIES
 
 EMPTY = Policy.empty()
@@ -45,7 +45,9 @@ REVOKE = (EMPTY.grant(EXPORTER, "AutomatedFlows"), EMPTY)
 def test_a_folded_plan_names_every_command_of_the_plan(edits: dict[Scope, tuple[Policy | None, Policy | None]]) -> None:
     plan = plan_of(edits)
     found = Counter[str]()
-    for section in plan.report().blocks:
+    warnings = [str(one) for one in plan.report().blocks if isinstance(one, Line)]
+    assert warnings == [f"! {one}" for one in plan.warnings]
+    for section in plan.report().blocks[len(warnings) :]:
         assert isinstance(section, Section)
         [code] = (block for block in section.blocks if isinstance(block, Code))
         names = [name for block in section.blocks if isinstance(block, Names) for name in block.names]
@@ -133,3 +135,18 @@ def test_a_display_name_and_a_database_are_escaped_in_each_form() -> None:
     assert markdown.count("</details>") == 1
     assert "[a](https" not in markdown
     assert "\x1b" not in to_text(plan.report()) + page + markdown
+
+
+def test_a_broad_grant_is_warned_of_once_in_the_report_of_its_plan() -> None:
+    scopes = [Scope.database("A"), Scope.database("B")]
+    everything = Policy.empty().grant(LOADER, "All")
+    plan = make_plan(Snapshot(dict.fromkeys(scopes)), Snapshot(dict.fromkeys(scopes, everything)))
+    assert plan.warnings == (f"{LOADER}: All allows every usage, including future ones.",)
+    narrow = Policy.empty().grant(LOADER, "ExternalTable")
+    assert make_plan(Snapshot({scopes[0]: None}), Snapshot({scopes[0]: narrow})).warnings == ()
+    cluster = Scope.cluster()
+    wide = make_plan(Snapshot({cluster: None}), Snapshot({cluster: narrow.grant(LOADER, "SandboxArtifacts")}))
+    expected = f"{LOADER}: ExternalTable is granted in every database of the cluster, including future ones."
+    assert wide.warnings == (expected,)
+    assert f"! {expected}" in str(wide).splitlines()
+    assert make_plan(Snapshot({cluster: everything}), Snapshot({cluster: None})).warnings == ()
