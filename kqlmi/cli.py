@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from math import inf
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TextIO
 
 from kqlmi import __version__
 from kqlmi.errors import ApplyError, InputError, KqlmiError
@@ -14,8 +14,9 @@ from kqlmi.model.audit import auditreport
 from kqlmi.model.audit.audit import Audit
 from kqlmi.model.audit.findings import SEVERITIES, Severity
 from kqlmi.model.plan.plan import Plan
-from kqlmi.report import Rows, to_text
+from kqlmi.report import Described, Report, Rows
 from kqlmi.session import MODES, Applied, Session, StepResult, connect
+from kqlmi.terminal import to_terminal
 from kqlmi.verbs import Context, Face, Sessions
 from kqlmi.verbs.audit import Page
 from kqlmi.verbs.changes import Exported
@@ -26,6 +27,7 @@ from kqlmi.verbs.registry import Run
 _CHANGES, _PARTLY, _INTERRUPTED = 2, 3, 130
 # The longest list of names on a terminal, in characters.
 _NAMES: Final = 1000
+_REST: Final = "To see all of them, pipe the output into a pager, or write it to a file."
 _STATUS: Final = """\
 Exit status: every command exits with 1 if it fails. plan exits with 0 if there is nothing to do, with 2 if there are changes.
 apply exits with 0 if the cluster now matches the file, with 1 if nothing was sent or nothing was changed, with 3 if the plan
@@ -97,6 +99,15 @@ def _note(text: str) -> None:
     print(text, file=sys.stderr)
 
 
+def _print(
+    report: Report | Rows, at_most: float = inf, file: TextIO | None = None, *, before: str = "", unfold: bool = False
+) -> None:
+    """Print a report on the standard output or another file, after the text ``before``."""
+    file = file or sys.stdout
+    shown = to_terminal(report, file, at_most=at_most, unfold=unfold, rest=_REST)
+    print(f"{before}\n\n{shown}" if before else shown, file=file)
+
+
 def _show(value: object) -> int:
     """Show a value and return the exit status."""
     match value:
@@ -108,7 +119,9 @@ def _show(value: object) -> int:
         case Offer():
             return _offer(value)
         case Rows():
-            print(to_text(value))
+            _print(value)
+        case Described():
+            _print(value.report())
         case None:
             pass
         case _:
@@ -118,7 +131,10 @@ def _show(value: object) -> int:
 
 def _offer(value: Offer, form: str = "text") -> int:
     at_most = _NAMES if form == "text" and sys.stdout.isatty() else inf
-    print(value.text(at_most) if form == "text" else value.written(form))
+    if form == "text":
+        _print(value.report(), at_most, before=value.before)
+    else:
+        print(value.written(form))
     if value.hides(at_most):
         _note("\nNot all names are shown. To see every name and every command, add --full.")
     for line in value.after:
@@ -161,7 +177,7 @@ def _apply(
         output = sys.stderr if json else sys.stdout
         # What is applied without a question is shown with all of its names.
         at_most = _NAMES if output.isatty() and not yes else inf
-        print(offer.text(at_most), file=output)
+        _print(offer.report(), at_most, output, before=offer.before)
         shown.append(plan)
         if offer.hides(at_most):
             raise InputError(
@@ -181,7 +197,8 @@ def _apply(
     if json:
         print(_outcome(done.plan, done.outcome, done.steps))
     elif done.plan.steps:
-        print(f"\n{done}")
+        print()
+        _print(done.report())
     return 0
 
 
@@ -209,9 +226,9 @@ def _audit(
     elif json:
         print(auditreport.to_json(found))
     elif full or not sys.stdout.isatty():
-        print(to_text(found.report(), unfold=True))
+        _print(found.report(), unfold=True)
     else:
-        print(to_text(found.report(), at_most=_NAMES))
+        _print(found.report(), _NAMES)
         if found.findings:
             _note("\nTo see each finding with its evidence and the commands that fix it, add --full.")
     return _CHANGES if found.worst(fail_on) else 0

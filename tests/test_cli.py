@@ -426,7 +426,7 @@ def test_an_interrupt_without_a_sentence_is_called_one(
 def test_the_map_is_printed_and_written_as_a_page(shell: Shell) -> None:
     printed = shell("map")
     assert (printed.returncode, printed.stderr) == (0, "")
-    assert "ExternalTable   50 % ○   Allowed in 1 of 2: Samples" in printed.stdout
+    assert "ExternalTable  50 % ○  Allowed in 1 of 2: Samples" in printed.stdout
     assert not list(shell.folder.iterdir())
     written = shell("map", "--html", "map.html")
     assert (written.returncode, written.stdout, written.stderr) == (0, "", "Written: map.html\n")

@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "fanout": set[str](),
     "members": set[str](),
     "report": {"redaction"},
+    "terminal": {"report"},
     "model": {"redaction", "report"},
     "policyfile": {"model"},
     "history": {"atomicfile", "cluster", "model", "report"},
@@ -49,8 +50,8 @@ MAY_IMPORT = {
         "fanout",
     },
     "verbs": {"session", "model", "report", "fanout", "local"},
-    "notebook": {"session", "model", "report", "verbs"},
-    "cli": {"session", "model", "report", "verbs"},
+    "notebook": {"session", "model", "report", "terminal", "verbs"},
+    "cli": {"session", "model", "report", "terminal", "verbs"},
     "__main__": {"cli"},
 }
 # The subpackages of a package, lowest first: a module imports only from its own and from those before it.

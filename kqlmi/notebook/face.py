@@ -1,5 +1,6 @@
 """The notebook face: it runs ``%kqlmi`` lines, adds options of the notebook to the verbs, and shows their values."""
 
+import sys
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -13,8 +14,9 @@ from kqlmi.notebook.invocation import USAGE
 from kqlmi.notebook.panel.open_panels import OpenPanels
 from kqlmi.notebook.progress import Progress
 from kqlmi.notebook.settings import KqlMI
-from kqlmi.report import Report, Rows, to_html, to_text
+from kqlmi.report import Report, Rows, to_html
 from kqlmi.session import Applied, Enablement, Session
+from kqlmi.terminal import to_terminal
 from kqlmi.verbs import Context, Face, Sessions
 from kqlmi.verbs.arguments import split
 from kqlmi.verbs.audit import Page
@@ -133,7 +135,7 @@ class _Shown:
     report: Report
 
     def __repr__(self) -> str:
-        return to_text(self.report)
+        return to_terminal(self.report, sys.stdout)
 
     def _repr_html_(self) -> str:
         return to_html(self.report)
@@ -199,7 +201,7 @@ def _map(context: Context, run: Run, /) -> Any:
         found.write()
         return context.show(found)
     if _is_terminal():
-        context.show(found)
+        _display(found.report())
     return found
 
 

@@ -1,5 +1,6 @@
 """The DataFrame for rows that kqlmi composes, which shows its cells without truncation."""
 
+import sys
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
@@ -7,6 +8,7 @@ import pandas as pd
 
 from kqlmi.report import Kind, Rows, to_html, to_text
 from kqlmi.report.report import cell
+from kqlmi.terminal import to_terminal
 
 # Options that still have these values, which are pandas' own, were not set by the user.
 _WIDTH, _DEFAULT_WIDTH, _CHARACTERS = "display.max_colwidth", 50, 2000
@@ -46,6 +48,9 @@ class Frame(pd.DataFrame):
 
     def __repr__(self) -> str:
         return to_text(self._rows)
+
+    def _repr_pretty_(self, printer: Any, _cycle: object) -> None:
+        printer.text(to_terminal(self._rows, sys.stdout))
 
     def __reduce__(self) -> Any:
         # As a plain DataFrame, so that a pickle can be read without kqlmi.

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import inf
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -54,12 +53,8 @@ class Offer(Described):
         """Return the plan and what the cluster reports about it."""
         return self.live.beside(self.plan.full() if self.every_step else self.plan.report())
 
-    def text(self, at_most: float = inf) -> str:
-        """Return the texts before the plan, and the plan; ``at_most`` is as for ``to_text``."""
-        return "\n\n".join(filter(None, [self.before, to_text(self.report(), at_most=at_most)]))
-
     def __str__(self) -> str:
-        return self.text()
+        return "\n\n".join(filter(None, [self.before, to_text(self.report())]))
 
     def written(self, form: str) -> str:
         """Return the plan in one of ``planfile.FORMATS``; raise CellError if this kind of plan can only be shown as text."""
