@@ -44,5 +44,5 @@ def workflow_rows(*words: str) -> Rows:
             "note": lambda row: row.note,
             "example": lambda row: row.example,
         },
-        kinds={"usage": USAGE_TAGS, "sure": {"documented": "done", "inferred": "not checked"}, "example": "code"},
+        kinds={"usage": USAGE_TAGS, "sure": {"documented": "done", "inferred": "not checked"}, "example": "folded"},
     )

@@ -11,8 +11,8 @@ from kqlmi.report.report import Kind, Mark, Rows, cell, tags
 
 # So many characters are about as wide as a notebook of 1,100 pixels. A word longer than its column's part of them is broken
 # rather than widening the table, after a punctuation mark if it has any.
-_CHARACTERS: Final = 130
-_PLACES: Final = re.compile(r"(?<=[._/,;=&-])(?=\w)")
+_CHARACTERS: Final = 110
+_PLACES: Final = re.compile(r"(?<=\w[._/,;=&-])(?=\w)")
 # A tag that is not longer stays on one line.
 _TAG: Final = 20
 _CLASSES: Final[Mapping[Mark, str]] = MappingProxyType(
@@ -32,6 +32,7 @@ white-space:pre-wrap;overflow-wrap:break-word;border:0 solid {_LINE};border-bott
 .kqlmi-rows.kqlmi-rows thead th{{vertical-align:bottom;font-weight:600;font-size:12px;opacity:.75;white-space:normal}}
 .kqlmi-rows.kqlmi-rows .kqlmi-long{{overflow-wrap:anywhere;min-width:7em}}
 .kqlmi-rows.kqlmi-rows code{{font:{_MONO};background:none;padding:0;white-space:pre-wrap}}
+.kqlmi-rows summary{{cursor:pointer}}
 .kqlmi-id{{display:grid;grid-template-columns:minmax(10ch,max-content);font:{_MONO};opacity:.85}}
 .kqlmi-id>span{{overflow:hidden;text-overflow:ellipsis;white-space:nowrap}}
 .kqlmi-tag{{display:inline-block;border-radius:10px;padding:0 8px;margin:1px 0;font-size:12px;white-space:nowrap;\
@@ -62,8 +63,11 @@ def _cell(value: object, kind: Kind, longest: int) -> str:
     if kind == "id":
         whole = escape(text)
         return f'<td><span class="kqlmi-id"><span title="{whole}">{whole}</span></span></td>'
-    if kind != "code" and max(map(len, text.split()), default=0) <= longest:
+    if kind == "" and max(map(len, text.split()), default=0) <= longest:
         return f"<td>{escape(text)}</td>"
+    if kind == "folded" and text:
+        title = f"{len(value)} items" if isinstance(value, list | tuple) else f"{escape(text[:_TAG])}…"
+        return f'<td class="kqlmi-long"><details><summary>{title}</summary>{escape(text)}</details></td>'
     broken = "<wbr>".join(map(escape, _PLACES.split(text)))
     return f'<td class="kqlmi-long">{f"<code>{broken}</code>" if kind == "code" else broken}</td>'
 

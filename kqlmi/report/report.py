@@ -19,8 +19,10 @@ _SIGNS: Final[Mapping[Mark, str]] = MappingProxyType(
 _TAG_SIGNS: Final[Mapping[Mark, str]] = MappingProxyType(
     {"done": "✓ ", "not done": "✗ ", "not checked": "? ", "warning": "▲ ", "stops": "▲ "}
 )
-Kind = Literal["", "id", "code"] | Mapping[str, Mark]
-"""What a column contains: text, identifiers, commands, or words to show as tags, with the marks of some of them."""
+Kind = Literal["", "id", "code", "folded"] | Mapping[str, Mark]
+"""What a column contains: text, identifiers, commands, or words to show as tags, with the marks of some of them.
+
+HTML shows only the beginning of a ``folded`` text until it is opened."""
 YES_NO: Final[Mapping[str, Mark]] = MappingProxyType({"yes": "done", "no": "not done", "": "not checked"})
 
 

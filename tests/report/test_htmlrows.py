@@ -42,6 +42,19 @@ def test_html_escapes_each_kind_of_cell_and_the_note() -> None:
     assert shown.count("&lt;b&gt;") == 7  # the identifier is in its tooltip too
 
 
+def test_html_folds_the_texts_of_a_column_that_is_declared_so() -> None:
+    rows = Rows(
+        ("evidence",),
+        ((["a <b>", "c d"],), ("whole text of more than a few words",), ([],)),
+        kinds={"evidence": "folded"},
+    )
+    shown = to_html(rows)
+    assert "<details><summary>2 items</summary>a &lt;b&gt;\nc d</details>" in shown
+    assert "<summary>whole text of more t…</summary>whole text of more than a few words</details>" in shown
+    assert shown.count("<details>") == 2
+    assert "c d" in to_text(rows)
+
+
 def test_html_breaks_only_words_too_long_for_their_column() -> None:
     assert f'<td class="kqlmi-long">{"x" * 200}</td>' in to_html(ROWS)
     assert "<td>&lt;i&gt;</td>" in to_html(ROWS)

@@ -83,7 +83,7 @@ class Audit(Described):
                 "fixed_by": lambda one: self.plans[one.id].summary if one.id in self.plans else "",
                 "why_not": lambda one: one.fix.why_not,
             },
-            kinds={"severity": _SEVERITY_TAGS, "object_id": "id", "usage": USAGE_TAGS},
+            kinds={"severity": _SEVERITY_TAGS, "object_id": "id", "usage": USAGE_TAGS, "evidence": "folded"},
         )
 
     def explain(self, finding: Finding) -> str:
