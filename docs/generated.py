@@ -14,7 +14,10 @@ from kqlmi import cli, errors, policyfile
 from kqlmi.credentials.ways import WAYS
 from kqlmi.model.audit.rules import RULES
 from kqlmi.model.entities import SYSTEM, Scope
-from kqlmi.model.explain import explanation
+from kqlmi.model.explain.explanation import from_refusal
+from kqlmi.model.explain.published import ROWS
+from kqlmi.model.explain.refusals import Published
+from kqlmi.model.policy.directory import Directory
 from kqlmi.model.policy.policy import Policy, Snapshot
 from kqlmi.model.templates import FORMS
 from kqlmi.model.usages import USAGES
@@ -268,21 +271,51 @@ _CLOSED: Final[tuple[dict[str, Any], ...]] = (
     {"missing": "callout", "identity": _WHO, "calloutType": "external_data", "url": _BLOB},
     {"missing": "azure role", "identity": _WHO, "roles": ["Storage Blob Data Reader"], "url": _BLOB},
 )
-_PUBLISHED: Final = f"Principal 'aadapp={_WHO}' is not authorized to read database 'Samples'."
+_READER: Final = f"Principal 'aadapp={_WHO}' is not authorized to read database 'Samples'."
 
 
 @page
 def gates() -> str:
     """Return the explanation of each gate that can be closed, with the lines that open it."""
-    snapshot = Snapshot({Scope.database("Samples"): Policy.empty().grant(_WHO, "AutomatedFlows")})
-    error = {"message": "", "code": "", "type_name": ""}
-    found = [explanation.from_refusal(error, details, snapshot, ()) for details in _CLOSED]
-    reader_missing = {**error, "message": _PUBLISHED, "type_name": "UnauthorizedDatabaseAccessException"}
-    found.append(explanation.from_refusal(reader_missing, {}, snapshot, ()))
+    known = Directory.of(Snapshot({Scope.database("Samples"): Policy.empty().grant(_WHO, "AutomatedFlows")}))
+    errors = [({"message": "", "code": "", "type_name": ""}, details) for details in _CLOSED]
+    errors.append(({"message": _READER, "code": "", "type_name": ""}, {}))
+    found = [from_refusal(error, details, (), lambda _: (), known=known).closed for error, details in errors]
     parts = [part for gate in found if gate for part in (f"### {gate.kind.capitalize()}", block(str(gate)))]
     if len(parts) != 2 * len(found):
         raise ValueError("An example of a gate is no longer explained.")
     return "\n\n".join(parts)
+
+
+@page
+def published_refusals() -> str:
+    """Return every published refusal with what it means, and a section for each."""
+    rows = (
+        (
+            f"[{one.id}](#{_anchor('refusal', one.id)})",
+            code(one.text),
+            escaped(", ".join(one.gates)) or "none: not about an identity",
+            escaped(one.never),
+            one.sure,
+            escaped(one.source),
+        )
+        for one in ROWS
+    )
+    heads = ("refusal", "published text", "gates that it can mean", "never about", "known from", "source")
+    return "\n\n".join([table(heads, rows), *map(_refusal, ROWS)])
+
+
+def _refusal(one: Published) -> str:
+    facts = {
+        "text": code(one.text),
+        "error codes": ", ".join(map(code, one.codes)),
+        "exception types": ", ".join(map(code, one.types)),
+        "cause": escaped(one.cause),
+        "check": code(one.check),
+        "fix": escaped(one.fix),
+    }
+    rows = ((name, text) for name, text in facts.items() if text)
+    return f"({_anchor('refusal', one.id)})=\n### {one.id}\n\n{table(('', ''), rows)}"
 
 
 @page

@@ -1,18 +1,19 @@
 """The state of a session, and the checks that precede its operations."""
 
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from kqlmi.cluster.connection import DEFAULT_TIMEOUT, Connection, Target
 from kqlmi.cluster.faults.retries import Retrying
-from kqlmi.errors import InputError, ServiceError
+from kqlmi.errors import InputError, KqlmiError
 from kqlmi.history import History, Recorder
-from kqlmi.model.explain.explanation import Verdict
+from kqlmi.model.explain.explanation import Explained, Verdict
 from kqlmi.model.explain.gates import Gate
 from kqlmi.model.plan.plan import Plan
 from kqlmi.model.policy.directory import Directory
+from kqlmi.model.statement import Statement
 from kqlmi.model.uses.queryflows import UNKNOWN_FLOW
 from kqlmi.report import Described, Line, Report, Section
 from kqlmi.session.known_names import KnownNames
@@ -24,15 +25,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Refusal(Described):
-    """A refused statement: the error, and its explanation, which is None if no identity is the cause."""
+    """Whatever was refused last: the error, what it can mean, and the uses of identities in the refused statement.
 
-    error: ServiceError
-    explanation: Gate | None
-    verdicts: tuple[Verdict, ...]
+    ``statement`` and ``database`` are those of the refused command or query, for reading more about it.
+    """
+
+    error: KqlmiError
+    explained: Explained
+    verdicts: tuple[Verdict, ...] = ()
+    statement: Statement | None = field(default=None, repr=False)
+    database: str = ""
+
+    @property
+    def explanation(self) -> Gate | None:
+        """Return the gate that is seen closed, or None if no identity is to blame."""
+        return self.explained.closed
 
     def report(self) -> Report:
         """Return the closed gate, the commands that open it, and the other requirements of each flow in the statement."""
-        found = self.explanation.report() if self.explanation else Report("The reason does not seem to be an identity.")
+        found = self.explained.report()
         needed = (
             Section(f"{row.title} needs, in addition to {row.usage}", tuple(map(Line, verdict.needs)))
             for verdict in self.verdicts

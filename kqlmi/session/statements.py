@@ -1,7 +1,8 @@
 """Commands and queries over a session: checking, sending, and explaining a refusal."""
 
+from collections.abc import Iterable
 from contextlib import suppress
-from http import HTTPStatus
+from functools import partial
 
 from kqlmi.apply import cells
 from kqlmi.apply.sender import Sender
@@ -10,19 +11,23 @@ from kqlmi.cluster.connection import server_deadline
 from kqlmi.cluster.protocol.table import Table
 from kqlmi.errors import AnswerError, KqlmiError, ServiceError
 from kqlmi.model.entities import Scope
-from kqlmi.model.explain.explanation import Verdict, from_refusal, judge
+from kqlmi.model.explain.explanation import Explained, Verdict, evidence, from_refusal, judge
 from kqlmi.model.explain.fixes import is_identity
 from kqlmi.model.explain.holders import required
+from kqlmi.model.explain.published import ROWS
+from kqlmi.model.explain.refusals import find
 from kqlmi.model.policy import commands
 from kqlmi.model.policy.policy import Snapshot
 from kqlmi.model.statement import Statement
 from kqlmi.model.uses import documents
+from kqlmi.model.uses.queryflows import UNKNOWN_FLOW
 from kqlmi.model.uses.references import Reference, named_by
 from kqlmi.session.core import Core, Refusal, must_write
 from kqlmi.session.policies import read
 from kqlmi.session.resource_manager import assigned
 
-_MOST = 8  # the references in a refused statement whose policies are read, at most
+_MOST = 8  # the references in a refused statement that are explained, at most
+_READS = 2  # the policies that are read before a refusal is raised, at most
 
 
 def send(core: Core, statement: Statement, database: str | None, *, timeout: float | None) -> Table:
@@ -87,23 +92,27 @@ def check(core: Core, text: str, database: str, kind: documents.DocumentKind) ->
 
 
 def explain(core: Core, error: ServiceError, statement: Statement, database: str = "") -> Refusal:
-    """Return the explanation of a refusal, which is less certain if the policies cannot be read."""
-    found = statement.references
-    snapshot = Snapshot()
-    # Only these errors can be about an identity; any other costs no further request.
-    is_gateways = not (error.code or error.type_name)
-    if is_gateways or error.status not in {HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN}:
-        found = ()
-    elif found or error.status == HTTPStatus.FORBIDDEN:
-        try:
-            # Azure is not queried, so that the error is not delayed.
-            snapshot = read(core, _scopes(core, found[:_MOST], database)).permitted
-        except KqlmiError:
-            found = ()
-    known = core.known.directory
-    verdicts = tuple(judge(one, snapshot, database or core.database, known) for one in found)
+    """Return the explanation of a refusal from what is known and at most two reads, of the policies that decide."""
     fields = {"message": error.message, "code": error.code, "type_name": error.type_name}
-    return Refusal(error, from_refusal(fields, error.details, snapshot, verdicts, core.name, known=known), verdicts)
+    found, snapshot = statement.references[:_MOST], Snapshot()
+    # Only these errors can be about an identity; any other costs no request.
+    row = find(fields, ROWS) if error.code or error.type_name else None
+    if not error.details.get("missing") and (row is None or not row.gates):
+        found = tuple(one for one in found if one.flow.startswith(UNKNOWN_FLOW))
+        return Refusal(error, Explained(row), _judged(core, found, snapshot, database), statement, database)
+    if found or "principal" in ((row and row.found(error.message)) or {}):
+        with suppress(KqlmiError):
+            # Azure is not queried, so that the error is not delayed.
+            snapshot = read(core, _scopes(core, found, database)[:_READS]).permitted
+    known = core.known.directory
+    verdicts = _judged(core, found, snapshot, database)
+    seen = partial(evidence, snapshot=snapshot, known=known, on=core.name)
+    explained = from_refusal(fields, error.details, verdicts, seen, core.name, known=known)
+    return Refusal(error, explained, verdicts, statement, database)
+
+
+def _judged(core: Core, found: Iterable[Reference], snapshot: Snapshot, database: str) -> tuple[Verdict, ...]:
+    return tuple(judge(one, snapshot, database or core.database, core.known.directory) for one in found)
 
 
 def _scopes(core: Core, found: tuple[Reference, ...], database: str) -> list[Scope]:

@@ -1,16 +1,19 @@
 """Explanations of refusals, actual or predicted: the gate that is closed, and the narrowest line that opens it."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from kqlmi.errors import printable
 from kqlmi.model.catalogue import USAGE_TAGS
-from kqlmi.model.entities import SYSTEM, Scope
+from kqlmi.model.entities import SYSTEM, Identity, Scope
 from kqlmi.model.explain import fixes
-from kqlmi.model.explain.gates import Gate
+from kqlmi.model.explain.gates import Gate, checklist, gates
 from kqlmi.model.explain.holders import holder
+from kqlmi.model.explain.observations import NOTHING, Observations, Unread
+from kqlmi.model.explain.published import DISABLED, ROWS
+from kqlmi.model.explain.refusals import Published, find
 from kqlmi.model.plan.policy_plan import PolicyPlan
 from kqlmi.model.policy.access import Access, access
 from kqlmi.model.policy.directory import Directory
@@ -19,23 +22,15 @@ from kqlmi.model.statement import Statement
 from kqlmi.model.uses.documents import POLICY_ENTRY
 from kqlmi.model.uses.queryflows import UNKNOWN_FLOW
 from kqlmi.model.uses.references import Reference
-from kqlmi.report import YES_NO, Rows
+from kqlmi.report import YES_NO, Described, Report, Rows, Section
 
-DISABLED = "Authentication with a Managed Identity is disabled for this flow"
-"""The only error message about managed identities that the service's documentation quotes."""
-
-_NOT_SUPPORTED = "This flow does not support managed identities."
-_NOT_ALLOWED = "ManagedIdentityNotAllowedByPolicyException"
-_INVALID = "BadRequest_InvalidManagedIdentity"
-_NO_DATABASE = "UnauthorizedDatabaseAccessException"
-# As published: Principal 'aadapp=<id>;<tenant>' is not authorized to read database '<name>'.
-_READER = re.compile(
-    r"Principal '(aadapp=[0-9a-fA-F-]{36}(?:;[0-9a-fA-F-]{36})?)' is not authorized to read database '(.+)'\."
-)
-# Errors that state their own cause, and are never about an identity.
-_OTHER = ("SyntaxException", "SemanticException", "EntityNotFoundException", "DatabaseNotFoundException",
-          "EntityAlreadyExistsException", "UnauthorizedOperationException")  # fmt: skip
-_OTHER_CODES = ("BadRequest_SyntaxError", "BadRequest_EntityNotFound", "BadRequest_DatabaseNotExist")
+_CLOSED: Final = {
+    "assignment": "The managed identity {who} is not assigned to the cluster",
+    "grant": "The managed identity {who} may not be used for {usage} in the {scope}",
+    "callout": "The callout policy does not allow {target}",
+    "azure role": "The managed identity {who} lacks its Azure role on {target}",
+}
+_FQN: Final = re.compile(r"\w+=[\w.@#-]+(?:;[\w.-]+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,45 +85,129 @@ def _assigned(state: str) -> Access:
     return Access(allowed=True, reason="it is assigned to the cluster")
 
 
-def from_verdict(verdict: Verdict, on: str = "") -> Gate | None:
-    """Return the gate that is closed for a reference, or None if it would be allowed or that is not known."""
-    workflow, identity = verdict.reference.workflow, verdict.reference.identity
-    if verdict.access.allowed is not False:
-        return None
-    if workflow is None:
-        return Gate("flow", f"{printable(verdict.reference.flow)} does not support managed identities.", certain=False)
-    who = "The system identity" if identity == SYSTEM else f"The managed identity {printable(str(identity))}"
-    sentence = f"{who} may not be used for {workflow.usage}, because {verdict.access.reason}."
-    return Gate("grant", sentence, fixes.grant(str(identity), workflow.usage, verdict.scope, on), certain=False)
+@dataclass(frozen=True, slots=True)
+class Explained(Described):
+    """A refusal as it is explained: the row of the catalogue, and the gates that it can mean, each with its state.
+
+    ``gates`` is empty if the refusal is not about an identity. ``note`` is a sentence about a principal that is not an identity
+    of the cluster, with the line that helps it.
+    """
+
+    published: Published | None = None
+    gates: tuple[Gate, ...] = ()
+    note: Gate | None = None
+
+    @property
+    def closed(self) -> Gate | None:
+        """Return the first gate that is seen closed, or None."""
+        return next((one for one in self.gates if one.state == "not done"), None)
+
+    def report(self) -> Report:
+        """Return the closed gate and the lines that open it, else the candidates as such, and what the catalogue knows."""
+        row, closed = self.published, self.closed
+        others = tuple(one for one in self.gates if one is not closed)
+        seen = Section("It can also mean" if closed else "It can mean", checklist(others))
+        is_plain = row is None or (closed and row.sure == "local cluster")
+        known = (
+            () if is_plain or row is None else (Section(f"{row.id} in the reference of refusals", tuple(row.lines)),)
+        )
+        if closed:
+            found = closed.report()
+        elif self.note:
+            found = self.note.report()
+        elif others:
+            found = Report("No gate of an identity is seen closed.")
+        else:
+            found = Report("The reason does not seem to be an identity.")
+        return replace(found, blocks=(*found.blocks, *([seen] if others else []), *known))
 
 
 def from_refusal(
     error: Mapping[str, Any],
     details: Mapping[str, Any],
-    snapshot: Snapshot,
     verdicts: tuple[Verdict, ...],
+    evidence: Callable[[Verdict], Iterable[Gate]],
     on: str = "",
     *,
-    known: Directory | None = None,
-) -> Gate | None:
-    """Return the closed gate that explains a cluster's error, or None; it is found by the error's fields and the references.
+    known: Directory,
+) -> Explained:
+    """Return what a cluster's error can mean, by the catalogue, and what was read about each gate.
 
-    ``error`` has ``message``, ``code`` and ``type_name``; ``details`` are the fields that a local cluster adds; ``on``
-    is the name of the connection, which the fixes specify so that they change this cluster and no other.
+    ``error`` has ``message``, ``code`` and ``type_name``; ``details`` are the fields that a local cluster adds;
+    ``evidence`` returns the gates of a use of an identity; ``on`` is the name of the connection, which the fixes specify so
+    that they change this cluster and no other.
     """
-    found = _from_details(details, on)
-    if found:
-        return found
-    if error["message"] == DISABLED:
-        return Gate("flow", _NOT_SUPPORTED)
-    if error["type_name"].endswith(_NO_DATABASE):
-        return _reader(error["message"], known or Directory.of(snapshot), on)
-    if error["code"] in _OTHER_CODES or error["type_name"].endswith(_OTHER):
+    row = find(error, ROWS)
+    fields = (row and row.found(error["message"])) or {}
+    if stated := _from_details(details, on) or (_stated(row, fields, on) if row and row.gates else None):
+        return Explained(row, (stated,))
+    if row is None or not row.gates:
+        return Explained(row)
+    if "principal" in fields:
+        return _principal(row, fields, known, on)
+    seen = tuple(one for verdict in verdicts for one in evidence(verdict))
+    ordered = sorted((one for one in seen if one.kind in row.gates), key=lambda one: row.gates.index(one.kind))
+    found = Explained(row, tuple(dict.fromkeys(replace(one, certain=False) for one in ordered)))
+    if row.proves and found.closed:
+        return Explained(row, (replace(found.closed, certain=True),))
+    return found
+
+
+def _stated(row: Published, fields: Mapping[str, str], on: str) -> Gate | None:
+    """Return the gate that a text names by itself: the fields that it contains, or what it says about every statement."""
+    kind = row.gates[0]
+    if kind in {"flow", "script", "spelling"}:
+        return Gate(kind, row.cause)
+    if row.sure != "local cluster":
         return None
-    refused = next(filter(None, (from_verdict(one, on) for one in verdicts)), None)
-    if refused:
-        return replace(refused, certain=error["type_name"].endswith(_NOT_ALLOWED))
-    return _by_code(error["code"], verdicts[0].reference, on) if len(verdicts) == 1 else None
+    scopes = [] if "database" in fields else ["cluster"]
+    roles = [fields["role"]] if "role" in fields else []
+    return _from_details({"missing": kind, "database": "", **fields, "scopes": scopes, "roles": roles}, on)
+
+
+def evidence(
+    verdict: Verdict, snapshot: Snapshot, known: Directory, *, observed: Observations = NOTHING, on: str = ""
+) -> Iterator[Gate]:
+    """Yield the gates of a use of an identity, each open, closed or not checked, by what was read."""
+    reference = verdict.reference
+    if reference.workflow is None:
+        return
+    key = holder(reference, known)
+    if isinstance(key, Access):
+        # It is written by another kind of ID, or by none.
+        yield from [Gate("assignment", f"{key.reason}.")] if key.allowed is False else []
+        return
+    if isinstance(observed.assigned, Unread) and known.assigned is not None:
+        observed = replace(observed, assigned=known.assigned)
+    targets = (reference.target,) if reference.target else ()
+    identity = known.named(key) or Identity(key)
+    for gate in gates(reference.workflow, identity, verdict.scope, snapshot, observed=observed, targets=targets, on=on):
+        what = _CLOSED.get(gate.kind, "") if gate.state == "not done" else ""
+        yield replace(gate, sentence=_sentence(what, gate, verdict, str(identity))) if what else gate
+
+
+def _sentence(what: str, gate: Gate, verdict: Verdict, identity: str) -> str:
+    row = verdict.reference.workflow
+    usage, target = row.usage if row else "", printable(verdict.reference.target)
+    return f"{what.format(who=identity, usage=usage, scope=verdict.scope, target=target)}: {gate.reason}."
+
+
+def _principal(row: Published, fields: Mapping[str, str], known: Directory, on: str) -> Explained:
+    """Return the gate of an identity that a refusal names, or a note about another principal that it names."""
+    principal = fields["principal"]
+    kind, _, rest = principal.rpartition("=")
+    named = known.named(rest.partition(";")[0]) if kind.casefold() in {"", "aadapp", "aadobject"} else None
+    database = fields.get("database", "")
+    what = f"is not a viewer of the database {printable(database)}"
+    if not database:
+        what = f"lacks the Kusto role for {printable(fields.get('operation', 'the operation'))}"
+    safe = _FQN.fullmatch(principal)
+    lines = fixes.viewer(principal, database, on) if database and safe else ()
+    if named is None:
+        who = "a user or group" if kind.casefold() in {"aaduser", "aadgroup", "msauser"} else "no known identity"
+        request = f"{printable(principal)} {what}. It is {who} of this cluster's policies, so no policy helps."
+        return Explained(row, note=Gate(row.gates[0], request, lines))
+    return Explained(row, (Gate(row.gates[0], f"The managed identity {named} {what}.", lines),))
 
 
 def left_over(plan: PolicyPlan, on: str = "") -> list[str]:
@@ -144,23 +223,12 @@ def left_over(plan: PolicyPlan, on: str = "") -> list[str]:
     return sentences
 
 
-def _by_code(code: str, reference: Reference, on: str) -> Gate | None:
-    """Return the gate for a documented ingestion error; the command has one reference, and the policies allow it."""
-    if code == _INVALID:
-        return replace(_unassigned(str(reference.identity), on), certain=False)
-    if code == "Download_Forbidden":
-        role = fixes.ROLE.search(reference.workflow.external if reference.workflow else "")
-        role_missing = _azure_role(str(reference.identity), role[0] if role else "", reference.target)
-        return replace(role_missing, certain=False)
-    return None
-
-
 def _from_details(details: Mapping[str, Any], on: str) -> Gate | None:
     """Return the gate that a local cluster's details specify, or None if they have another form."""
     identity = details["identity"] if isinstance(details.get("identity"), str) else ""
     match details:
         case {"missing": "flow"}:
-            return Gate("flow", _NOT_SUPPORTED)
+            return Gate("flow", "This flow does not support managed identities.")
         case {"missing": "assignment"} if identity:
             return _unassigned(identity, on)
         case {"missing": "grant", "usage": str(usage), "database": str(database)}:
@@ -192,19 +260,6 @@ def _ungranted(identity: str, usage: str, database: str, on: str, *, is_cluster:
 def _azure_role(identity: str, role: str, url: str) -> Gate:
     sentence = f"The identity lacks the Azure role {printable(role)} on {printable(url)}."
     return Gate("azure role", sentence, fixes.azure_role(identity, role, url))
-
-
-def _reader(message: str, directory: Directory, on: str) -> Gate | None:
-    found = _READER.fullmatch(message)
-    if not found:
-        return None
-    principal, database = found.groups()
-    identity = principal.removeprefix("aadapp=").partition(";")[0]
-    known = directory.named(identity)
-    if known is None:
-        return None  # a user, or an application
-    sentence = f"The managed identity {known} is not a viewer of the database {printable(database)}."
-    return Gate("database role", sentence, fixes.viewer(principal, database, on))
 
 
 def verdict_rows(verdicts: Iterable[Verdict], statement: Statement) -> Rows:

@@ -17,7 +17,7 @@ from kqlmi.report import Block, Code, Described, Line, Report
 
 Kind = Literal[
     "flow", "assignment", "grant", "plugin", "network", "callout", "azure role", "kusto role", "database role", "endpoint",
-    "probe",
+    "probe", "script", "spelling",
 ]  # fmt: skip
 State = Literal["done", "not done", "not checked"]
 
