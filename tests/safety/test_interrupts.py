@@ -1,7 +1,9 @@
 """Tests of interrupts, by a real signal while the main thread waits for an answer: the reported outcome is true."""
 
+import concurrent.futures
 import itertools
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +22,7 @@ from kqlmi.model.entities import Scope
 from kqlmi.model.plan.policy_plan import PolicyPlan
 from kqlmi.session import Session
 from tests.endless import ENDLESS
+from tests.waiting import eventually
 
 from .plain import CLUSTER, Plain
 from .proxy import Exchange, Proxy
@@ -35,11 +38,24 @@ def interrupt() -> None:
     signal.pthread_kill(main, signal.SIGINT)
 
 
+def awaits_reads() -> bool:
+    """Check whether the main thread waits for reads that it has started, rather than starts more of them.
+
+    An interrupt while Python starts a thread may leave a lock acquired, on which all threads then wait forever.
+    """
+    main = threading.main_thread().ident
+    frame = sys._current_frames()[main] if main else None
+    while frame and frame.f_code is not concurrent.futures.wait.__code__:
+        frame = frame.f_back
+    return frame is not None
+
+
 def join(name: str) -> None:
     """Wait for the threads that an interrupt left behind."""
     for thread in threading.enumerate():
         if thread.name.startswith(name):
-            thread.join()
+            thread.join(120)
+            assert not thread.is_alive()
 
 
 @pytest.fixture(scope="module")
@@ -94,8 +110,7 @@ def test_an_interrupted_query_is_cancelled_on_the_cluster(
     cluster: LocalCluster, session: Session, plain: Plain
 ) -> None:
     def when_it_runs() -> None:
-        while not plain.rows(".show running queries"):
-            time.sleep(0.01)
+        eventually(lambda: plain.rows(".show running queries"))
         interrupt()
 
     thread = threading.Thread(target=when_it_runs)
@@ -284,6 +299,7 @@ def test_an_interrupted_read_of_many_policies_starts_no_more_reads(cluster: Loca
     def hold(exchange: Exchange) -> None:
         begun.append(exchange.text)
         if next(count) == 8:
+            eventually(awaits_reads)
             interrupt()
         assert over.wait(120)
         exchange.reply(exchange.forward())
