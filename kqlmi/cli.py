@@ -216,11 +216,11 @@ def _audit(
     """--fail-on is the lowest severity that exits with 2. --json prints JSON, --sarif prints SARIF for code scanning.
 
     On a terminal, the findings of one rule and identity are printed together, without evidence; --full prints each with
-    its evidence and the commands that fix it.
+    its evidence and the commands that fix it. With the ID of a finding, --full prints each step of its plan.
     """
     found: Audit | Offer | str = run(context)
     if not isinstance(found, Audit):
-        return _show(found)
+        return _show(found.full() if full and isinstance(found, Offer) else found)
     if sarif:
         print(auditreport.to_sarif(found, __version__))
     elif json:

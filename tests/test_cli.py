@@ -13,12 +13,15 @@ from pathlib import Path
 import pytest
 
 import kqlmi
-from kqlmi.cli import main
+from kqlmi.cli import SHELL, main
 from kqlmi.local.cluster import LocalCluster
 from kqlmi.model.entities import Scope
 from kqlmi.model.plan import planfile
-from kqlmi.model.policy.policy import Policy
+from kqlmi.model.plan.builder import make_plan
+from kqlmi.model.policy.policy import Policy, Snapshot
 from kqlmi.session import Session
+from kqlmi.verbs import Context, Sessions
+from kqlmi.verbs.plans import Offer
 from tests.waiting import eventually
 
 LOADER = "11111111-2222-3333-4444-555555555555"
@@ -440,3 +443,15 @@ def test_the_map_is_printed_and_written_as_a_page(shell: Shell) -> None:
         " UTC",
     ):
         assert part in page
+
+
+@pytest.mark.parametrize(("options", "sections"), [({}, 1), ({"full": True}, 2)])
+def test_the_plan_of_a_finding_is_printed_with_each_step_on_request(
+    options: dict[str, bool], sections: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scopes = [Scope.database("A"), Scope.database("B")]
+    after = Policy.empty().grant(LOADER, "ExternalTable")
+    plan = make_plan(Snapshot(dict.fromkeys(scopes)), Snapshot(dict.fromkeys(scopes, after)))
+    context = Context(SHELL, Sessions())
+    assert SHELL.rows["audit"](context, lambda _: Offer(plan), **options) == 2
+    assert capsys.readouterr().out.count(".alter-merge") == sections

@@ -52,7 +52,9 @@ class KqlMagics(Magics):
         plans = sum(len(one.plans) for one in self.sessions.by_name.values())
         panels = self.panels.close()
         self.sessions.close()
-        parts = [f"the connections {', '.join(names)}"] * bool(names) + [f"panels: {panels}"] * bool(panels)
+        what = "connection" if len(names) == 1 else "connections"
+        parts = [f"the {what} {', '.join(names)}"] * bool(names)
+        parts += [f"{panels} {'panel' if panels == 1 else 'panels'}"] * bool(panels)
         forgotten = f" Plans that were shown and can no longer be applied: {plans}." if plans else ""
         if parts:
             print(f"Closed {' and '.join(parts)}.{forgotten}")

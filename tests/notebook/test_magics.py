@@ -446,7 +446,7 @@ def test_unloading_closes_everything_and_leaves_nothing(
     plans = len(session.plans)
     capsys.readouterr()
     shell.run_line_magic("reload_ext", "kqlmi")
-    expected = f"Closed the connections test. Plans that were shown and can no longer be applied: {plans}.\n"
+    expected = f"Closed the connection test. Plans that were shown and can no longer be applied: {plans}.\n"
     assert (plans, capsys.readouterr().out) == (1, expected)
     shell.run_line_magic("unload_ext", "kqlmi")
     assert capsys.readouterr().out == ""

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, redirect_stderr
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,7 @@ def wide() -> Iterator[LocalCluster]:
 def test_a_terminal_shows_a_line_that_disappears(
     notebook: Notebook, wide: LocalCluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(Progress, "after", -1)
     monkeypatch.setenv("KQLMI_TOKEN", wide.token)
     notebook.run(f"%kqlmi connect {wide.url} --auth token --name wide")
     capsys.readouterr()
@@ -37,6 +39,7 @@ def test_a_terminal_shows_a_line_that_disappears(
     written = capsys.readouterr().err
     assert "Reading policies" in written
     assert written.rpartition("\r")[0].rpartition("\r")[2].strip() == ""  # the last thing shown is blank
+    monkeypatch.undo()
     notebook.run("%kqlmi show --database D1")
     assert capsys.readouterr().err == ""
 
@@ -44,6 +47,7 @@ def test_a_terminal_shows_a_line_that_disappears(
 def test_a_value_is_printed_where_the_bar_was(
     notebook: Notebook, wide: LocalCluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(Progress, "after", -1)
     monkeypatch.setenv("KQLMI_TOKEN", wide.token)
     notebook.run(f"%kqlmi connect {wide.url} --auth token --name wide")
     capsys.readouterr()
@@ -57,10 +61,10 @@ def test_a_value_is_printed_where_the_bar_was(
 
 def test_each_kind_of_read_has_its_bar_and_an_error_removes_it(capsys: pytest.CaptureFixture[str]) -> None:
     def read() -> None:
-        with closing(Progress()) as progress:
+        with closing(Progress(count(0, 0.6).__next__)) as progress:
             for what in ("policies", "sources"):
-                for done in range(1, MANY):
-                    progress(done, MANY, what)
+                for done in range(1, 4):
+                    progress(done, 4, what)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -71,6 +75,28 @@ def test_each_kind_of_read_has_its_bar_and_an_error_removes_it(capsys: pytest.Ca
     assert written.rpartition("\r")[0].rpartition("\r")[2].strip() == ""
 
 
+@pytest.mark.parametrize(
+    "times",
+    [
+        pytest.param([0, 0.2, 0.4, 0.6, 0.8], id="a second is not over"),
+        pytest.param([0, 0.2, 0.4, 0.6, 60], id="the last item is slow, and nothing is left to wait for"),
+    ],
+)
+def test_what_is_over_within_a_second_shows_no_bar(times: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    with closing(Progress(iter(times).__next__)) as progress:
+        for done in range(1, len(times)):
+            progress(done, len(times) - 1, "policies")
+    assert capsys.readouterr().err == ""
+
+
+def test_two_short_reads_in_a_row_show_no_bar(capsys: pytest.CaptureFixture[str]) -> None:
+    with closing(Progress(count(0, 0.3).__next__)) as progress:
+        for what in ("policies", "sources"):
+            for done in range(1, 4):
+                progress(done, 4, what)
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.notebook
 def test_a_saved_notebook_contains_no_bar(wide: LocalCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import nbformat  # otherwise it takes two seconds of every worker
@@ -78,8 +104,9 @@ def test_a_saved_notebook_contains_no_bar(wide: LocalCluster, tmp_path: Path, mo
 
     monkeypatch.setenv("KQLMI_TOKEN", wide.token)
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
+    start = "from kqlmi.notebook.progress import Progress\nProgress.after = -1\n%load_ext kqlmi\n"
     sources = [
-        f"%load_ext kqlmi\n%kqlmi connect {wide.url} --auth token --name wide\nkept = %kqlmi show",
+        f"{start}%kqlmi connect {wide.url} --auth token --name wide\nkept = %kqlmi show",
         "from ipywidgets import Widget\nlen(Widget.get_manager_state()['state'])",
     ]
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
