@@ -29,7 +29,7 @@ _INCLUDED: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """The roles that include each role."""
 
-_NO_ADDRESS: Final = "pass the address of the target to check it"
+_NO_ADDRESS: Final = "to check it, pass the address of the target (--uri, --server, --storage or --hub)"
 
 _Found = tuple[bool | None, str]
 """Whether a gate is open, and why."""
