@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
 from kqlmi.apply import cells
 from kqlmi.apply.sender import Sender
 from kqlmi.cluster import answer_subjects, policies
 from kqlmi.cluster.connection import server_deadline
+from kqlmi.cluster.discovery.sources import external_uses
 from kqlmi.cluster.protocol.table import Table
 from kqlmi.errors import AnswerError, KqlmiError, ServiceError
 from kqlmi.model.entities import Scope
@@ -20,7 +22,7 @@ from kqlmi.model.policy import commands
 from kqlmi.model.policy.policy import Snapshot
 from kqlmi.model.statement import Statement
 from kqlmi.model.uses import documents
-from kqlmi.model.uses.queryflows import UNKNOWN_FLOW
+from kqlmi.model.uses.queryflows import UNKNOWN_FLOW, Stored, calls_stored
 from kqlmi.model.uses.references import Reference, named_by
 from kqlmi.session.core import Core, Refusal, must_write
 from kqlmi.session.policies import read
@@ -79,7 +81,8 @@ def policy_in(core: Core, answer: Table, statement: Statement, database: str) ->
 def check(core: Core, text: str, database: str, kind: documents.DocumentKind) -> tuple[Verdict, ...]:
     """Return, for each identity that a text uses, whether the use would be allowed now. Nothing is executed."""
     database = core.known.database(database or core.database)
-    found = named_by(documents.uses(text, kind))
+    stored = _stored(core, Statement.parse(text), database) if kind == "kql" else None
+    found = named_by(documents.uses(text, kind, stored))
     needs_azure = any(one.flow == documents.POLICY_ENTRY or required(one.flow) != "object_id" for one in found)
     if needs_azure and core.known.directory.assigned is None:
         with suppress(KqlmiError):
@@ -89,6 +92,20 @@ def check(core: Core, text: str, database: str, kind: documents.DocumentKind) ->
     snapshot = read(core, _scopes(core, found, database), about=about).permitted if found else Snapshot()
     known = core.known.directory
     return tuple(judge(one, snapshot, database or core.database, known) for one in found)
+
+
+def _stored(core: Core, statement: Statement, database: str) -> Stored:
+    """Return the functions and external tables that a text may call, if they may be read."""
+    found = Stored()
+    if not (database and any(map(calls_stored, statement.commands))):
+        return found
+    with suppress(KqlmiError):
+        rows = core.connection.execute(".show functions", database).records("Name", "Parameters", "Body")
+        found = replace(found, functions={row["Name"]: (row["Parameters"], row["Body"]) for row in rows})
+        if any("external_table" in one for one in (statement, *(body for _, body in found.functions.values()))):
+            tables = core.connection.execute(".show external tables", database)
+            found = replace(found, externals=external_uses(tables))
+    return found
 
 
 def explain(core: Core, error: ServiceError, statement: Statement, database: str = "") -> Refusal:

@@ -222,6 +222,24 @@ def test_check_reports_an_identity_in_a_flow_that_it_does_not_know(world: World,
     assert f"{what} is not known to take a managed identity" in str(world.session.refusal)
 
 
+def test_check_expands_the_stored_functions_and_external_tables_that_a_query_calls(world: World) -> None:
+    # The service masks what is hidden, as h'…', when it shows a function.
+    body = f"{{ externaldata (a: string) [{at(world.mine, '/a.csv').removeprefix('h')}] }}"
+    world.session.run(f".create-or-alter function Landing () {body}")
+    world.session.run(
+        f".create-or-alter external table Stored (a: string) kind=storage dataformat=csv ({at(world.store, '/x')})"
+    )
+    (verdict,) = world.session.check("R | union (Landing())")
+    assert (verdict.access.allowed, verdict.reference.flow) == (False, "externaldata")
+    world.refusal("Landing()")
+    world.session.apply(world.session.grant(world.mine, "ExternalDataRequest", databases=["My db"]))
+    world.cluster.assign_role(world.mine, CONTAINER, "Storage Blob Data Reader")
+    assert world.session.check("R | union (Landing())")[0].access.allowed is True
+    world.session.run("Landing()")
+    (verdict,) = world.session.check("external_table('Stored') | count")
+    assert verdict.reference.flow == "external_table.storage"
+
+
 def test_check_reads_only_the_policies_that_decide(world: World) -> None:
     before = len(world.session.run(".show commands").rows)
     world.session.check("print 1")

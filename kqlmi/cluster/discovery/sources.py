@@ -11,8 +11,11 @@ from kqlmi.cluster.protocol.table import Table
 from kqlmi.model import jsontext
 from kqlmi.model.entities import Scope
 from kqlmi.model.kql import quoting
+from kqlmi.model.kql.source_map import Mapped, Text
 from kqlmi.model.uses import needs
+from kqlmi.model.uses.commandflows import external_table_uses
 from kqlmi.model.uses.needs import NOW, Gap, Need, State
+from kqlmi.model.uses.queryflows import Use
 
 Found = Need | Gap
 Reading = Callable[[Table, Place], Iterator[Found]]
@@ -61,6 +64,19 @@ def externals(answer: Table, place: Place) -> dict[str, External]:
         identities = dict.fromkeys(need.identity for need in named)
         found[str(row["TableName"])] = External(tuple(identities), impersonates="impersonate" in parts)
     return found
+
+
+def external_uses(answer: Table) -> dict[str, tuple[Use, ...]]:
+    """Return the uses of the external tables in a response by name."""
+    return {
+        str(row["TableName"]): tuple(
+            external_table_uses(
+                str(row["TableType"] or "").casefold(),
+                [Text((Mapped.whole(one),)) for one in uses.strings(row["ConnectionStrings"])],
+            )
+        )
+        for row in answer.records("TableName", "TableType", "ConnectionStrings")
+    }
 
 
 def _external_tables(answer: Table, place: Place) -> Iterator[Found]:

@@ -39,6 +39,11 @@ class Mapped:
         return cls(text, range(len(text)), range(1, len(text) + 1))
 
     @classmethod
+    def placed(cls, text: str, start: int, end: int) -> Self:
+        """Return a string in which each character maps to the source from ``start`` to ``end``."""
+        return cls(text, (start,) * len(text), (end,) * len(text))
+
+    @classmethod
     def unknown(cls, start: int, end: int) -> Self:
         """Return an unknown value that is written from ``start`` to ``end``."""
         return cls(UNKNOWN, (start,), (end,))

@@ -12,7 +12,7 @@ from kqlmi.model.kql.payloads import json_pieces, leaves
 from kqlmi.model.kql.source_map import Mapped, Text
 from kqlmi.model.kql.tokenizer import tokens
 from kqlmi.model.uses.connections import addressed, either, is_cosmos, plain, sql, storage
-from kqlmi.model.uses.queryflows import UNKNOWN_FLOW, Reading, Use, query_uses, store
+from kqlmi.model.uses.queryflows import UNKNOWN_FLOW, Reading, Stored, Use, query_uses, store
 
 _WRITES: Final = frozenset({"create", "alter", "create-or-alter"})
 _POLICIES: Final = {"update": "update_policy", "query_acceleration": "query_acceleration"}
@@ -24,20 +24,23 @@ _NO_IDENTITY: Final = frozenset({"mysql", "postgresql"})
 _MAX_WORDS: Final = 12
 
 
-def command_uses(nest: Nest) -> Iterator[Use]:
-    """Yield the strings of a command or query that may name an identity, including those of queries inside it."""
+def command_uses(nest: Nest, stored: Stored | None = None) -> Iterator[Use]:
+    """Yield the strings of a command or query that may name an identity, including those of queries inside it.
+
+    Calls of what is ``stored`` are expanded.
+    """
     words = _words(nest) if nest.at(0) == "." else []
     head = [word for word, _ in words]
     if head[:2] == ["ingest", "inline"]:
         return
-    known = list(_known_uses(nest, head, words))
+    known = list(_known_uses(nest, head, words, stored))
     yield from known
-    yield from query_uses(nest)
+    yield from query_uses(nest, stored)
     if head and "function" not in head and not _payload(nest):
-        yield from _other_uses(nest, head, sorted(use.text.pieces[0].starts[0] for use in known if use.text.value))
+        yield from _other_uses(nest, head, sorted(use.text.joined.starts[0] for use in known if use.text.value))
 
 
-def _known_uses(nest: Nest, head: list[str], words: list[tuple[str, int]]) -> Iterator[Use]:
+def _known_uses(nest: Nest, head: list[str], words: list[tuple[str, int]], stored: Stored | None) -> Iterator[Use]:
     """Yield the strings of the flows that the catalogue knows."""
     match head:
         case ["export", *_] if "to" in head[:-1]:
@@ -48,7 +51,7 @@ def _known_uses(nest: Nest, head: list[str], words: list[tuple[str, int]]) -> It
         case ["list", "blobs", *_]:
             yield from _each("list_blobs", storage, _locators(nest, words[1][1]))
         case ["alter" | "alter-merge", *_] if found := _payload(nest):
-            yield from _policy(nest, *found)
+            yield from _policy(nest, *found, stored)
         case [verb, "external", "table", *_] if verb in _WRITES:
             yield from _external_table(nest)
         case [verb, "continuous-export", *_] if verb in _WRITES:
@@ -62,7 +65,7 @@ def _other_uses(nest: Nest, head: list[str], known: Sequence[int]) -> Iterator[U
     policy = head.index("policy") if "policy" in head else len(head)
     flow = f"{UNKNOWN_FLOW}.{' '.join([*head[: min(2, policy)], *head[policy : policy + 2]])}"
     for key, text in _properties(nest):
-        if key in _IDENTITY_KEYS and text.pieces[0].starts[0] not in known:
+        if key in _IDENTITY_KEYS and text.value and text.joined.starts[0] not in known:
             yield Use(flow, text, plain)
     # What follows is a query or data.
     end = next((place for place, token in enumerate(nest.tokens) if token.text in {"<|", "|", "{"}), len(nest.tokens))
@@ -193,20 +196,20 @@ def _payload(nest: Nest) -> tuple[str, int] | None:
     return None
 
 
-def _policy(nest: Nest, flow: str, place: int) -> Iterator[Use]:
+def _policy(nest: Nest, flow: str, place: int, stored: Stored | None) -> Iterator[Use]:
     table = next((each for each in range(1, place) if nest.at(each) == "table"), 0)
     database, _ = _name(nest, table + 1)
-    yield from policy_uses(flow, nest.literals(place).joined, database)
+    yield from policy_uses(flow, nest.literals(place).joined, database, stored)
 
 
-def policy_uses(flow: str, payload: Mapped, database: str = "") -> Iterator[Use]:
+def policy_uses(flow: str, payload: Mapped, database: str = "", stored: Stored | None = None) -> Iterator[Use]:
     """Yield the uses in a policy's JSON: its identities, and the uses of the queries in it."""
     for key, text in leaves(json_pieces(payload)):
         if key.casefold() == "managedidentity":
             yield Use(flow, text, plain, database)
         elif key.casefold() == "query" and flow == "update_policy":
             query = text.pieces[0]
-            for use in query_uses(Nest.of(query, tokens(query.value))):
+            for use in query_uses(Nest.of(query, tokens(query.value)), stored):
                 yield replace(use, database=database)
 
 

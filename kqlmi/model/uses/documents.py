@@ -12,7 +12,7 @@ from kqlmi.model.kql.source_map import DOUBLED, UNKNOWN, Mapped, Text, decoded
 from kqlmi.model.kql.tokenizer import tokens
 from kqlmi.model.uses.commandflows import command_uses
 from kqlmi.model.uses.connections import addressed, plain
-from kqlmi.model.uses.queryflows import UNKNOWN_FLOW, Use
+from kqlmi.model.uses.queryflows import UNKNOWN_FLOW, Stored, Use
 
 DocumentKind = Literal["kql", "json", "bicep"]
 POLICY_ENTRY: Final = "ManagedIdentity policy"
@@ -40,14 +40,16 @@ Leaf = tuple[str, Text]
 Fits = Callable[[tuple[str, str]], bool]
 
 
-def uses(text: str, kind: DocumentKind = "kql") -> Iterator[Use]:
+def uses(text: str, kind: DocumentKind = "kql", stored: Stored | None = None) -> Iterator[Use]:
     """Yield the uses in a file, and the identities of ManagedIdentity policies in it. Nothing in it is evaluated.
+
+    In a script, calls of what is ``stored`` are expanded.
 
     Raises:
         InputError: The file should be JSON, but is not.
     """
     if kind == "kql":
-        yield from _script(Mapped.whole(text))
+        yield from _script(Mapped.whole(text), stored)
         for line in _LIGHTINGEST.finditer(text):
             found = _DATABASE.search(text, line.start(), (text + "\n").index("\n", line.start()))
             part = Text((Mapped.whole(text).part(*line.span("identity")),))
@@ -56,9 +58,9 @@ def uses(text: str, kind: DocumentKind = "kql") -> Iterator[Use]:
         yield from _leaf_uses(_json(text) if kind == "json" else list(_bicep(text)))
 
 
-def _script(source: Mapped) -> Iterator[Use]:
+def _script(source: Mapped, stored: Stored | None = None) -> Iterator[Use]:
     for nest in commands(source, tokens(source.value)):
-        yield from command_uses(nest)
+        yield from command_uses(nest, stored)
         words = [token.text for token in nest.tokens]
         if words[:1] == ["."] and "managed_identity" in words[:12]:
             for place in range(len(words)):

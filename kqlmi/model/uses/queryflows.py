@@ -1,13 +1,15 @@
 """The operators and plugins of a query that access external resources, and their connection strings."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import islice
 from typing import Final, NamedTuple
 
 from kqlmi.model.kql.brackets import Nest
 from kqlmi.model.kql.constants import Names, Value, bind, parameters, value_of
-from kqlmi.model.kql.source_map import UNKNOWN, Text
+from kqlmi.model.kql.source_map import UNKNOWN, Mapped, Text
+from kqlmi.model.kql.tokenizer import tokens
 from kqlmi.model.uses.connections import Connection, addressed, either, sql, storage
 
 Reading = Callable[[str], Connection]
@@ -28,6 +30,23 @@ class Use:
     database: str = ""
 
 
+@dataclass(frozen=True)
+class Stored:
+    """The stored functions, as (parameters, body), and the uses of the external tables that a query may call.
+
+    ``expanded`` are the calls that were expanded; a call is expanded once for the same arguments.
+    """
+
+    functions: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    externals: Mapping[str, tuple[Use, ...]] = field(default_factory=dict)
+    expanded: set[tuple[str, ...]] = field(default_factory=set)
+
+    @cached_property
+    def callable(self) -> Collection[str]:
+        """Return the names whose calls are expanded."""
+        return {*self.functions, "external_table"}
+
+
 class _Connector(NamedTuple):
     """The argument with the connection of an operator or plugin, by place or name; ``key`` selects a property of a bag."""
 
@@ -38,6 +57,7 @@ class _Connector(NamedTuple):
     key: str = ""
 
 
+_Reading = Callable[[Nest, int, Mapping[str, Value | None]], Iterator[tuple[_Connector, Value]]]
 _PLUGINS: Final[Mapping[str, _Connector]] = {
     "infer_storage_schema": _Connector("infer_storage_schema", 0, storage, key="StorageContainers"),
     "python": _Connector("python.external_artifacts", 3, storage, name="external_artifacts"),
@@ -64,11 +84,32 @@ _ENDS: Final = frozenset({"|", "<|", ";", ")", "]", "}", "inline_external_table"
 _WITH_FORMAT: Final = frozenset({"storage", "blob", "adl"})
 # The heads of external tables and the hints of evaluate are shorter; the limit keeps the cost proportional to the length.
 _MAX_HEAD: Final = 100
+_MAX_CALLS: Final = 200
+# The words that begin a query and are no tables.
+_OPERATORS: Final = frozenset(
+    {
+        "datatable",
+        "declare",
+        "evaluate",
+        "externaldata",
+        "inline_external_table",
+        "let",
+        "print",
+        "range",
+        "set",
+        "union",
+    }
+)
 
 
-def query_uses(nest: Nest) -> Iterator[Use]:
-    """Yield each connection string of the operators and plugins of a query, or of the queries in a command."""
-    names = Names()
+def query_uses(
+    nest: Nest, stored: Stored | None = None, bound: Mapping[str, Value | None] | None = None
+) -> Iterator[Use]:
+    """Yield each connection string of the operators and plugins of a query, or of the queries in a command.
+
+    Calls of what is ``stored`` are expanded; ``bound`` are the values of the parameters.
+    """
+    names, stored = Names({**(bound or {})}), stored or Stored()
     # A value bound by let is read once for each flow, however often it is used.
     seen: set[tuple[str, Value]] = set()
     for place, token in enumerate(nest.tokens):
@@ -77,23 +118,58 @@ def query_uses(nest: Nest) -> Iterator[Use]:
                 names.enter()
                 for name in parameters(nest, place):
                     names.bind(name, None)
-                continue
             case "}":
                 names.leave()
-                continue
             case "let" if nest.at(place - 1) in {"", ";", "{", "<|"}:
                 bind(nest, names, place)
-                continue
-            case "externaldata" | "external_data" | "inline_external_table" | "evaluate" as word:
-                read = _plugins if word == "evaluate" else _tables
-            case word if nest.at(place + 1) == "(" and word not in names.bound and _is_table(nest, place):
-                read = _calls
-            case _:
-                continue
-        for connector, value in read(nest, place, names.bound):
-            if (connector.flow, value) not in seen:
-                seen.add((connector.flow, value))
-                yield from _uses(connector, value)
+            case word if word not in names.bound and nest.at(place - 1) != "." and word in stored.callable:
+                yield from _expanded(nest, place, names.bound, stored)
+            case _ if read := _reading(nest, place, names.bound):
+                for connector, value in read(nest, place, names.bound):
+                    if (connector.flow, value) not in seen:
+                        seen.add((connector.flow, value))
+                        yield from _uses(connector, value)
+
+
+def _reading(nest: Nest, place: int, names: Mapping[str, Value | None]) -> _Reading | None:
+    """Return the function that reads the operator, plugin or call at an index, or None if it names no connection."""
+    word = nest.at(place)
+    if word == "evaluate":
+        return _plugins
+    if word in {"externaldata", "external_data", "inline_external_table"}:
+        return _tables
+    return _calls if nest.at(place + 1) == "(" and word not in names and _is_table(nest, place) else None
+
+
+def _expanded(nest: Nest, place: int, names: Mapping[str, Value | None], stored: Stored) -> Iterator[Use]:
+    """Yield the uses of an external table, or of a stored function with the arguments of a call, at the place of the call."""
+    span = nest.source.span(nest.tokens[place].start, nest.tokens[place].end)
+    if nest.at(place) == "external_table":
+        for use in stored.externals.get(nest.literals(place + 2).value, ()):
+            yield replace(use, text=Text((Mapped.placed(use.text.value, *span),)))
+        return
+    declared, body = stored.functions[nest.at(place)]
+    head = Nest.of(Mapped.placed(declared, *span), tokens(declared))
+    given: dict[str, Value | None] = {}
+    for start, end in head.arguments(0):
+        given[head.at(start)] = value_of(head, start + 4, end, {}) if head.at(start + 3) == "=" else None
+    # The first parameter of an invoked function is the table.
+    order = list(given)[nest.at(place - 1) == "invoke" :]
+    for at, (start, end) in enumerate(nest.arguments(place + 1) if nest.at(place + 1) == "(" else ()):
+        is_named = nest.at(start + 1) == "="
+        name = nest.at(start) if is_named else order[at] if at < len(order) else ""
+        given[name] = value_of(nest, start + 2 * is_named, end, names)
+    call = (nest.at(place), *(value.value if isinstance(value, Text) else "" for value in given.values()))
+    if call not in stored.expanded and len(stored.expanded) < _MAX_CALLS:
+        stored.expanded.add(call)
+        yield from query_uses(Nest.of(Mapped.placed(body, *span), tokens(body)), stored, given)
+
+
+def calls_stored(nest: Nest) -> bool:
+    """Check whether a query or a policy may call a stored function or an external table."""
+    words = (place for place, token in enumerate(nest.tokens) if token.kind == "word" and token.text not in _OPERATORS)
+    is_policy = nest.at(0) == "." and "query" in nest.source.value.casefold()
+    return is_policy or any(nest.at(place) == "external_table" or _is_table(nest, place) for place in words)
 
 
 def store(nest: Nest, start: int) -> tuple[str, int] | None:
