@@ -51,6 +51,10 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'kqlmi' has no attribute {name!r}")
 
 
+def __dir__() -> list[str]:
+    return [*__all__, *(name for name in globals() if name.startswith("__"))]
+
+
 def load_ipython_extension(shell: "InteractiveShell") -> None:
     """Register the magics ``%kqlmi`` and ``%%kqlmi``."""
     import atexit

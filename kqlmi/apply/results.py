@@ -14,7 +14,7 @@ from kqlmi.model.policy.policy import Policy
 from kqlmi.report import Block, Code, Described, Line, Report
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Applied(Described):
     """A plan that was applied and verified.
 

@@ -1,6 +1,6 @@
 """Reports: descriptions of values for display, and their renderings as text, HTML and Markdown."""
 
-from kqlmi.report.described import Described
+from kqlmi.report.described import Described, counted, in_brackets
 from kqlmi.report.html import to_html
 from kqlmi.report.markdown import to_markdown
 from kqlmi.report.page import to_page
@@ -22,6 +22,8 @@ __all__ = [
     "Rows",
     "Section",
     "Tile",
+    "counted",
+    "in_brackets",
     "shortens",
     "to_html",
     "to_markdown",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from kqlmi.local.cluster import LocalCluster
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Refusal(Described):
     """Whatever was refused last: the error, what it can mean, and the uses of identities in the refused statement.
 

@@ -31,7 +31,7 @@ from kqlmi.session.resource_manager import Azure, ask
 _WORDS: Final[Mapping[State, str]] = {"done": "open", "not done": "closed", "not checked": "not checked"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Enablement(Described):
     """The gates of a workflow for an identity in a database, each checked now.
 

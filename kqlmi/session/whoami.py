@@ -17,7 +17,7 @@ from kqlmi.session.policies import database_scope, databases, read
 _KINDS: Final = {"aadapplication": "application", "aaduser": "user", "aadgroup": "group"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class WhoAmI(Described):
     """The signed-in principal, as the cluster reports it. A field that it does not report is empty.
 

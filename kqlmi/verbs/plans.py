@@ -21,7 +21,7 @@ _LARGEST: Final = 16 << 20
 """The size of the largest file that is read, in bytes."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Offer(Described):
     """A plan to show, which ``apply`` then accepts by its ID or ``key``.
 

@@ -98,7 +98,7 @@ def test_the_map_is_the_result_of_its_line(connected: Notebook) -> None:
     found = connected.run("%kqlmi map")
     assert isinstance(found, AccessMap)
     assert '<th scope="row">' in found._repr_html_()
-    assert repr(found).startswith("<access map of test: ")
+    assert repr(found).startswith("<AccessMap: Who may do what on test: ")
 
 
 def test_a_terminal_prints_the_map(

@@ -14,7 +14,7 @@ from kqlmi.model.policy.access import without_effect
 from kqlmi.model.policy.policy import Snapshot
 from kqlmi.model.usages import USAGES
 from kqlmi.model.uses.needs import Need
-from kqlmi.report import Described, Grid, GridRow, Line, Report
+from kqlmi.report import Described, Grid, GridRow, Line, Report, counted
 
 _NAMES: Final = (50, 30, 20, 15, 10, 7, 5, 3, 2, 1, 0)
 """The numbers of databases that each list of a cell may name; the map takes the first with at most ``_ROOM`` bytes of names."""
@@ -64,9 +64,6 @@ class AccessMap(Described):
     identities: tuple[MapRow, ...]
     notes: tuple[str, ...] = ()
 
-    def __repr__(self) -> str:
-        return f"<access map of {printable(self.cluster)}: {self._size}>"
-
     def cell(self, identity: str, usage: str) -> MapCell:
         """Return the cell of an identity, by its object ID or ``system``, and a usage; an empty one if they are not in it."""
         column = self.usages.index(usage)
@@ -91,11 +88,8 @@ class AccessMap(Described):
 
     @property
     def _size(self) -> str:
-        identities, databases = len(self.identities), len(self.databases)
-        return (
-            f"{identities:,} {'identity' if identities == 1 else 'identities'},"
-            f" {databases:,} {'database' if databases == 1 else 'databases'}"
-        )
+        identities = counted(len(self.identities), "identity", "identities")
+        return f"{identities}, {counted(len(self.databases), 'database')}"
 
     @property
     def _names(self) -> int:

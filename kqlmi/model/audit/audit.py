@@ -20,7 +20,7 @@ _SEVERITY_TAGS: Final[Mapping[str, Mark]] = MappingProxyType({"high": "stops", "
 _FEW: Final = 3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Audit(Described):
     """The findings of an audit, by severity.
 

@@ -11,7 +11,7 @@ from kqlmi.model.usages import USAGES
 from kqlmi.report import Described, Line, Report
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Tightened(Described):
     """The tightened policies, and the reason for each grant that they keep or revoke.
 

@@ -47,7 +47,7 @@ class IdentityBlock:
         return ", ".join([*([f"system ({self.system})"] if self.system else []), *users]) or "none"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class AssignmentPlan(Plan):
     """A plan to assign an identity to a cluster or to unassign it; ``before`` are the identities that must be assigned now.
 

@@ -41,7 +41,7 @@ class Stream:
             )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class ConnectionPlan(Plan):
     """A plan to create a data connection, whose name must not exist yet.
 

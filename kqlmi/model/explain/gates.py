@@ -35,7 +35,7 @@ _Found = tuple[bool | None, str]
 """Whether a gate is open, and why."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Gate(Described):
     """One gate, and whether it is open.
 

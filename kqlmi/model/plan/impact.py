@@ -12,7 +12,7 @@ from kqlmi.model.uses.needs import Discovery, Need
 from kqlmi.report import Described, Line, Report
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Impact(Described):
     """The uses that would stop, and for each revoked grant why finding no use does not prove that it is unused.
 

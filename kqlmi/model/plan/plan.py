@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from kqlmi.model import jsontext
-from kqlmi.report import Described, Report, to_text
+from kqlmi.report import Described, Report, counted, in_brackets, to_text
 
 SHOWN: Final = 12
 """The number of characters of an ID that are shown and typed; the whole ID is stored and compared."""
@@ -52,6 +52,10 @@ class Plan(Described):
     def full(self) -> Report:
         """Return the description with every step and its command; ``report`` may show identical steps as one."""
         return self.report()
+
+    def __repr__(self) -> str:
+        steps = counted(len(self.steps), "step")
+        return in_brackets(f"Plan {self.short}: {steps} on {self.cluster}{', revokes' if self.revokes else ''}")
 
     def __str__(self) -> str:
         return to_text(self.full())

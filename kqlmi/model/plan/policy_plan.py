@@ -53,7 +53,7 @@ class Step:
         return _properties(self.after) - _properties(self.before)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class PolicyPlan(Plan):
     """The steps of a change, in the order in which they run.
 

@@ -19,7 +19,7 @@ class Granting(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Access(Described):
     """The effective access of an identity to a usage; ``allowed`` is None if it depends on a policy that was not read."""
 

@@ -11,6 +11,7 @@ from kqlmi.model import jsontext
 from kqlmi.model.entities import SYSTEM, Identity, ObjectId, Scope, object_id, usage_name
 from kqlmi.model.policy.entry import Entry, read_entry
 from kqlmi.model.vocabulary import checked_usage
+from kqlmi.report import Described, Report, Rows, counted
 
 Grant = tuple[str, str]
 """An identity (a lower-case GUID, or ``system``) and the name of a usage."""
@@ -19,8 +20,8 @@ Property = tuple[str, str, str]
 """An identity, the name of an unknown property, and its value as JSON text."""
 
 
-@dataclass(frozen=True)
-class Policy:
+@dataclass(frozen=True, repr=False)
+class Policy(Described):
     """The policy objects of one scope, in the order in which they were read.
 
     ``==`` compares everything that was read; compare ``grants`` to check whether two policies allow the same.
@@ -56,6 +57,20 @@ class Policy:
         The JSON is ASCII without backticks, so that it fits into any string literal.
         """
         return jsontext.dump([entry.payload() for entry in self.entries]).replace("`", "\\u0060")
+
+    def report(self) -> Report:
+        """Return a row for each object: the identity and its usages."""
+        rows = Rows.of(
+            self.entries,
+            {
+                "display_name": lambda entry: entry.display_name,
+                "object_id": lambda entry: entry.object_id,
+                "usages": lambda entry: list(entry.usages),
+            },
+            kinds={"object_id": "id"},
+        )
+        counts = f"{counted(len(self.holdings), 'identity', 'identities')}, {counted(len(self.grants), 'grant')}"
+        return Report("Policy", counts, (rows,) if self.entries else ())
 
     def to_record(self) -> str:
         """Return the JSON array with everything that was read, for storage; ``parse`` returns an equal policy."""

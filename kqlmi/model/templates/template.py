@@ -15,7 +15,7 @@ from kqlmi.model.workflows import Workflow
 from kqlmi.report import Described, Report
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Template(Described):
     """A flow's filled-in template.
 
