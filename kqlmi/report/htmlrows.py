@@ -30,7 +30,7 @@ border:0}}
 .kqlmi-rows.kqlmi-rows tr>*{{text-align:left;vertical-align:top;padding:5px 8px 5px 2px;max-width:none;\
 white-space:pre-wrap;overflow-wrap:break-word;border:0 solid {_LINE};border-bottom-width:1px}}
 .kqlmi-rows.kqlmi-rows thead th{{vertical-align:bottom;font-weight:600;font-size:12px;opacity:.75;white-space:normal}}
-.kqlmi-rows.kqlmi-rows .kqlmi-long{{overflow-wrap:anywhere;min-width:7em}}
+.kqlmi-rows.kqlmi-rows .kqlmi-long{{overflow-wrap:anywhere;min-width:6em}}
 .kqlmi-rows.kqlmi-rows code{{font:{_MONO};background:none;padding:0;white-space:pre-wrap}}
 .kqlmi-rows summary{{cursor:pointer}}
 .kqlmi-id{{display:grid;grid-template-columns:minmax(10ch,max-content);font:{_MONO};opacity:.85}}
@@ -66,7 +66,11 @@ def _cell(value: object, kind: Kind, longest: int) -> str:
     if kind == "" and max(map(len, text.split()), default=0) <= longest:
         return f"<td>{escape(text)}</td>"
     if kind == "folded" and text:
-        title = f"{len(value)} items" if isinstance(value, list | tuple) else f"{escape(text[:_TAG])}…"
+        title = (
+            f"{len(value)} item{'s' * (len(value) > 1)}"
+            if isinstance(value, list | tuple)
+            else f"{escape(text[:_TAG])}…"
+        )
         return f'<td class="kqlmi-long"><details><summary>{title}</summary>{escape(text)}</details></td>'
     broken = "<wbr>".join(map(escape, _PLACES.split(text)))
     return f'<td class="kqlmi-long">{f"<code>{broken}</code>" if kind == "code" else broken}</td>'

@@ -1,5 +1,6 @@
 """A report as text, for terminals and logs."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
@@ -19,6 +20,8 @@ _STYLES: Final[dict[Mark, str]] = {
 }  # fmt: skip
 # Longer than an object ID, which is therefore never broken.
 _LONGEST_WORD: Final = 40
+# A word is not separated from the spaces at the beginning of its line.
+_WORD: Final = re.compile(r"^[^\S\n]*\S+|\S+", re.MULTILINE)
 
 Styled = tuple[str, str]
 """A line and its style; an empty line is a separator."""
@@ -111,7 +114,7 @@ def _table(rows: Rows, width: int, form: _Form) -> list[str]:
     cells = [[_cell(value, kind) for value, kind in row] for row in rows.cells]
     columns = [*zip(names, *cells, strict=True)]
     least = [
-        min(max((cell_len(word) for text in texts for word in text.plain.split()), default=1), _LONGEST_WORD)
+        min(max((cell_len(word) for text in texts for word in _WORD.findall(text.plain)), default=1), _LONGEST_WORD)
         for texts in columns
     ]
     most = [max(cell_len(line) for text in texts for line in text.plain.split("\n")) for texts in columns]
