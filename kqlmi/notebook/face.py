@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from kqlmi.errors import CellError, printable
 from kqlmi.model.audit.audit import Audit
 from kqlmi.model.plan.plan import SHOWN, Plan
+from kqlmi.model.plan.planfile import to_request
+from kqlmi.model.plan.policy_plan import PolicyPlan
 from kqlmi.notebook.invocation import USAGE
 from kqlmi.notebook.panel.open_panels import OpenPanels
 from kqlmi.notebook.progress import Progress
@@ -121,11 +123,17 @@ class _Display:
         plan, key = value.plan, value.key or value.plan.id
         if plan.steps:
             self.sessions.by_name[plan.cluster].plans[key] = plan
-            print(f"\nNothing was sent. To apply it: {_apply_line(key, plan)}")
+            print(f"\nNothing was sent. {self._next(plan)}To apply it: {_apply_line(key, plan)}")
             if value.folds:
                 print(f"To see every command: %kqlmi plan {key[:SHOWN]} --full")
         for line in value.after:
             print(line)
+
+    def _next(self, plan: Plan) -> str:
+        """Return a request to an administrator, if the caller's roles do not seem to allow the plan."""
+        if not isinstance(plan, PolicyPlan) or (denial := self.sessions.by_name[plan.cluster].denial()) is None:
+            return ""
+        return f"{denial.reason}\nTo ask an administrator, send this:\n\n{to_request(plan)}\n\n"
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,7 +193,11 @@ def test_a_user_who_may_not_write_gets_a_request_to_send(
     monkeypatch.setenv("KQLMI_TOKEN", cluster.token_for("viewer", database="Samples"))
     notebook.run(f"%kqlmi connect {cluster.url} --auth token --name viewer")
     shown = Shown(notebook, capsys)
-    command = shown.plan("grant mi-adx-ingest SqlRequest --database Samples")
+    line = "grant mi-adx-ingest SqlRequest --database Samples"
+    planned = shown(line)
+    assert "Nothing was sent. Changing a policy requires AllDatabasesAdmin, and none of your roles" in planned
+    assert "Please run this on viewer; it needs AllDatabasesAdmin" in planned
+    command = shown.plan(line)
     with pytest.raises(ApplyError, match="not authorized"):
         notebook.run(f"%kqlmi {command}")
     text = capsys.readouterr().out
