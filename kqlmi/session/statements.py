@@ -101,7 +101,7 @@ def _stored(core: Core, statement: Statement, database: str) -> Stored:
         return found
     with suppress(KqlmiError):
         rows = core.connection.execute(".show functions", database).records("Name", "Parameters", "Body")
-        found = replace(found, functions={row["Name"]: (row["Parameters"], row["Body"]) for row in rows})
+        found = replace(found, functions={str(row["Name"]): (str(row["Parameters"]), str(row["Body"])) for row in rows})
         if any("external_table" in one for one in (statement, *(body for _, body in found.functions.values()))):
             tables = core.connection.execute(".show external tables", database)
             found = replace(found, externals=external_uses(tables))

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Final, Self
 
 from kqlmi.model.kql.source_map import Mapped, Text, literal
@@ -30,15 +31,15 @@ class Nest:
         """Match the brackets; a closing bracket leaves unclosed brackets of other kinds inside it unmatched."""
         partner: dict[int, int] = {}
         waiting: list[int] = []
-        count = dict.fromkeys(_CLOSED_BY, 0)
+        depth = dict.fromkeys(_CLOSED_BY, 0)
         for place, token in enumerate(tokens):
             if token.text in _CLOSED_BY:
                 waiting.append(place)
-                count[token.text] += 1
-            elif count.get(opener := _OPENED_BY.get(token.text, ""), 0):
+                depth[token.text] += 1
+            elif depth.get(opener := _OPENED_BY.get(token.text, ""), 0):
                 while True:
                     last = waiting.pop()
-                    count[tokens[last].text] -= 1
+                    depth[tokens[last].text] -= 1
                     if tokens[last].text == opener:
                         break
                 partner[last], partner[place] = place, last
@@ -58,7 +59,7 @@ class Nest:
 
     def literals(self, place: int) -> Text:
         """Return the value of the adjacent string literals at an index, which the service joins."""
-        end = next(each for each in range(place, len(self.tokens) + 1) if not self.is_literal(each))
+        end = next(each for each in count(place) if not self.is_literal(each))
         return Text(tuple(map(self.literal, range(place, end))))
 
     def unknown(self, start: int, end: int) -> Text:

@@ -87,19 +87,8 @@ _MAX_HEAD: Final = 100
 _MAX_CALLS: Final = 200
 # The words that begin a query and are no tables.
 _OPERATORS: Final = frozenset(
-    {
-        "datatable",
-        "declare",
-        "evaluate",
-        "externaldata",
-        "inline_external_table",
-        "let",
-        "print",
-        "range",
-        "set",
-        "union",
-    }
-)
+    {"datatable", "declare", "evaluate", "externaldata", "inline_external_table", "let", "print", "range", "set", "union"}
+)  # fmt: skip
 
 
 def query_uses(

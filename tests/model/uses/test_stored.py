@@ -1,6 +1,8 @@
 """Tests of expanding the stored functions and external tables that a query calls."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kqlmi.model.kql.source_map import Mapped, Text
 from kqlmi.model.uses.commandflows import external_table_uses
@@ -59,6 +61,35 @@ def test_a_call_uses_what_its_function_or_table_uses(text: str, expected: list[t
 
 def test_a_function_that_calls_itself_is_expanded_a_limited_number_of_times() -> None:
     assert found(f"Loop('{OID}')")
+
+
+PIECES = [
+    "external_table",
+    "(",
+    "'X'",
+    ")",
+    "F",
+    ",",
+    "x",
+    "=",
+    "{",
+    "}",
+    "|",
+    "invoke",
+    ";",
+    "let",
+    "union",
+    ":",
+    "T:(*)",
+    SYS,
+    f"'{SYS}'",
+]
+BROKEN = st.lists(st.sampled_from(PIECES), max_size=8).map(" ".join)
+
+
+@given(BROKEN, BROKEN | st.text(), BROKEN | st.text())
+def test_no_text_and_no_stored_text_raises(text: str, declared: str, body: str) -> None:
+    assert all(one is not None for one in found(text, F=(declared, body)))
 
 
 def test_many_calls_are_read_in_linear_time() -> None:
