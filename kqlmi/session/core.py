@@ -1,7 +1,7 @@
 """The state of a session, and the checks that precede its operations."""
 
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,6 @@ from kqlmi.model.explain.explanation import Explained, Verdict
 from kqlmi.model.explain.gates import Gate
 from kqlmi.model.plan.plan import Plan
 from kqlmi.model.policy.directory import Directory
-from kqlmi.model.statement import Statement
 from kqlmi.model.uses.queryflows import UNKNOWN_FLOW
 from kqlmi.report import Described, Line, Report, Section
 from kqlmi.session.known_names import KnownNames
@@ -25,16 +24,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Refusal(Described):
-    """Whatever was refused last: the error, what it can mean, and the uses of identities in the refused statement.
-
-    ``statement`` and ``database`` are those of the refused command or query, for reading more about it.
-    """
+    """Whatever was refused last: the error, what it can mean, and the uses of identities in the refused statement."""
 
     error: KqlmiError
     explained: Explained
     verdicts: tuple[Verdict, ...] = ()
-    statement: Statement | None = field(default=None, repr=False)
-    database: str = ""
 
     @property
     def explanation(self) -> Gate | None:

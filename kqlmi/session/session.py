@@ -114,6 +114,13 @@ class Session(core.Core):
         """
         return statements.check(self, text, database, kind)
 
+    def explain(self) -> core.Refusal | None:
+        """Return whatever was refused last, with everything that can be read about the gates that it can mean.
+
+        Only ``explain`` reads more than the policies; the result is None if nothing was refused.
+        """
+        return statements.explained(self)
+
     def policy_in(self, answer: Table, text: str, database: str = "") -> Snapshot | None:
         """Return the policy in the response to ``text``, or None if that is piped or not a policy command.
 
@@ -354,7 +361,8 @@ class Session(core.Core):
             HistoryError: The change cannot be recorded. Nothing was sent.
         """
         terms = application.Terms(deadline, record, tell, progress)
-        return application.apply(self, plan, terms, confirm=confirm)
+        with statements.remembering(self):
+            return application.apply(self, plan, terms, confirm=confirm)
 
     def undo_plan(self, entry: str = "") -> PolicyPlan:
         """Return the plan that reverts a history entry, given the start of its ID, or the last change still in effect."""
@@ -498,20 +506,21 @@ class Session(core.Core):
             ConnectionFailedError: The blob cannot be sent from this machine.
             RequestInterruptedError: The call was interrupted. The error states whether the blob was queued.
         """
-        return ingestion.ingest(
-            self,
-            uri,
-            table,
-            identity=identity,
-            database=database,
-            data_format=format,
-            mapping=mapping,
-            ignore_first_record=ignore_first_record,
-            wait=wait,
-            interval=interval,
-            tell=tell,
-            progress=progress,
-        )
+        with statements.remembering(self):
+            return ingestion.ingest(
+                self,
+                uri,
+                table,
+                identity=identity,
+                database=database,
+                data_format=format,
+                mapping=mapping,
+                ignore_first_record=ignore_first_record,
+                wait=wait,
+                interval=interval,
+                tell=tell,
+                progress=progress,
+            )
 
     def assign(self, identity: str) -> AssignmentPlan:
         """Return the plan that assigns an identity to the cluster. The identities already assigned stay.
@@ -524,7 +533,8 @@ class Session(core.Core):
             InputError: The identity does not exist, or the session does not know the cluster's resource ID.
             ResourceManagerError: The identity, or those already assigned, cannot be read.
         """
-        return azure_plans.assign(self, identity)
+        with statements.remembering(self):
+            return azure_plans.assign(self, identity)
 
     def unassign(self, identity: str) -> AssignmentPlan:
         """Return the plan that unassigns an identity from the cluster. The others stay.
@@ -536,7 +546,8 @@ class Session(core.Core):
             InputError: The identity is not assigned, or the session does not know the cluster's resource ID.
             ResourceManagerError: The assigned identities cannot be read.
         """
-        return azure_plans.unassign(self, identity)
+        with statements.remembering(self):
+            return azure_plans.unassign(self, identity)
 
     def connect_eventhub(
         self,
@@ -567,4 +578,5 @@ class Session(core.Core):
             ResourceManagerError: The assigned identities cannot be read.
         """
         stream = Stream(hub, table, consumer_group, data_format, mapping)
-        return azure_plans.connect_eventhub(self, name, stream, identity=identity, database=database)
+        with statements.remembering(self):
+            return azure_plans.connect_eventhub(self, name, stream, identity=identity, database=database)

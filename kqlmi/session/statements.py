@@ -1,7 +1,7 @@
 """Commands and queries over a session: checking, sending, and explaining a refusal."""
 
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 
@@ -11,22 +11,34 @@ from kqlmi.cluster import answer_subjects, policies
 from kqlmi.cluster.connection import server_deadline
 from kqlmi.cluster.discovery.sources import external_uses
 from kqlmi.cluster.protocol.table import Table
-from kqlmi.errors import AnswerError, KqlmiError, ServiceError
+from kqlmi.errors import (
+    AnswerError,
+    ApplyError,
+    IngestionError,
+    InputError,
+    KqlmiError,
+    ResourceManagerError,
+    ServiceError,
+)
 from kqlmi.model.entities import Scope
-from kqlmi.model.explain.explanation import Explained, Verdict, evidence, from_refusal, judge
+from kqlmi.model.explain.explanation import Explained, Verdict, evidence, from_refusal, judge, weighed
 from kqlmi.model.explain.fixes import is_identity
-from kqlmi.model.explain.holders import required
+from kqlmi.model.explain.gates import Gate
+from kqlmi.model.explain.holders import holder, required
 from kqlmi.model.explain.published import ROWS
 from kqlmi.model.explain.refusals import find
+from kqlmi.model.kql import quoting
 from kqlmi.model.policy import commands
+from kqlmi.model.policy.access import Access
 from kqlmi.model.policy.policy import Snapshot
 from kqlmi.model.statement import Statement
 from kqlmi.model.uses import documents
 from kqlmi.model.uses.queryflows import UNKNOWN_FLOW, Stored, calls_stored
 from kqlmi.model.uses.references import Reference, named_by
 from kqlmi.session.core import Core, Refusal, must_write
+from kqlmi.session.observation import Subject, observe
 from kqlmi.session.policies import read
-from kqlmi.session.resource_manager import assigned
+from kqlmi.session.resource_manager import ask, assigned
 
 _MOST = 8  # the references in a refused statement that are explained, at most
 _READS = 2  # the policies that are read before a refusal is raised, at most
@@ -108,15 +120,15 @@ def _stored(core: Core, statement: Statement, database: str) -> Stored:
     return found
 
 
-def explain(core: Core, error: ServiceError, statement: Statement, database: str = "") -> Refusal:
+def explain(core: Core, error: ServiceError, statement: Statement | None, database: str = "") -> Refusal:
     """Return the explanation of a refusal from what is known and at most two reads, of the policies that decide."""
     fields = {"message": error.message, "code": error.code, "type_name": error.type_name}
-    found, snapshot = statement.references[:_MOST], Snapshot()
+    found, snapshot = statement.references[:_MOST] if statement else (), Snapshot()
     # Only these errors can be about an identity; any other costs no request.
     row = find(fields, ROWS) if error.code or error.type_name else None
     if not error.details.get("missing") and (row is None or not row.gates):
         found = tuple(one for one in found if one.flow.startswith(UNKNOWN_FLOW))
-        return Refusal(error, Explained(row), _judged(core, found, snapshot, database), statement, database)
+        return Refusal(error, Explained(row), _judged(core, found, snapshot, database))
     if found or "principal" in ((row and row.found(error.message)) or {}):
         with suppress(KqlmiError):
             # Azure is not queried, so that the error is not delayed.
@@ -125,11 +137,59 @@ def explain(core: Core, error: ServiceError, statement: Statement, database: str
     verdicts = _judged(core, found, snapshot, database)
     seen = partial(evidence, snapshot=snapshot, known=known, on=core.name)
     explained = from_refusal(fields, error.details, verdicts, seen, core.name, known=known)
-    return Refusal(error, explained, verdicts, statement, database)
+    return Refusal(error, explained, verdicts)
 
 
 def _judged(core: Core, found: Iterable[Reference], snapshot: Snapshot, database: str) -> tuple[Verdict, ...]:
     return tuple(judge(one, snapshot, database or core.database, core.known.directory) for one in found)
+
+
+@contextmanager
+def remembering(core: Core) -> Iterator[None]:
+    """Keep what an operation is refused for, so that it is explained and not an earlier refusal."""
+    try:
+        yield
+    except (ApplyError, IngestionError, InputError, ResourceManagerError, ServiceError) as error:
+        core.refusal = _refusal(core, error)
+        raise
+
+
+def _refusal(core: Core, error: KqlmiError) -> Refusal:
+    causes = (one for one in (error, error.__cause__) if isinstance(one, ServiceError))
+    if isinstance(error, IngestionError):
+        blob, table = error.ingestion.blob, error.ingestion.table
+        text = f".ingest into table {quoting.name(table)} ({quoting.literal(str(blob))})"
+        reported = ServiceError(error.ingestion.details or error.message, code=error.ingestion.error_code)
+        return replace(explain(core, reported, Statement.parse(text), error.ingestion.database), error=error)
+    if cause := next(causes, None):
+        return replace(explain(core, cause, None), error=error)
+    # It states its own cause.
+    return Refusal(error, Explained(note=Gate("grant", error.hint or error.message)))
+
+
+def explained(core: Core) -> Refusal | None:
+    """Return the last refusal, with everything that can be read about the gates that it can mean."""
+    last = core.refusal
+    row = last.explained.published if last else None
+    closed = last.explanation if last else None
+    if last is None or row is None or not row.gates or not last.verdicts or (closed and closed.certain):
+        return last
+    azure = ask(core)
+    scopes = dict.fromkeys([Scope.cluster(), *(one.scope for one in last.verdicts)])
+    snapshot, known = read(core, scopes).permitted, core.known.directory
+
+    def gates(verdict: Verdict) -> Iterator[Gate]:
+        reference = verdict.reference
+        key = holder(reference, known)
+        if reference.workflow is None or isinstance(key, Access):
+            yield from evidence(verdict, snapshot, known, on=core.name)
+            return
+        targets = (reference.target,) if reference.target else ()
+        subject = Subject(reference.workflow, known.resolve(key), verdict.scope, targets)
+        yield from evidence(verdict, snapshot, known, observed=observe(core, azure, subject), on=core.name)
+
+    core.refusal = replace(last, explained=weighed(row, last.verdicts, gates))
+    return core.refusal
 
 
 def _scopes(core: Core, found: tuple[Reference, ...], database: str) -> list[Scope]:

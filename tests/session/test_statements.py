@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import kqlmi
-from kqlmi.errors import ServiceError
+from kqlmi.errors import ApplyError, ServiceError
 from kqlmi.local.cluster import LocalCluster
 from kqlmi.model.explain.explanation import verdict_rows
 from kqlmi.model.statement import Statement
@@ -254,3 +254,44 @@ def test_a_user_who_may_read_no_policy_sees_that(world: World) -> None:
         (verdict,) = session.check(f"externaldata (a: string) [{at(world.mine, '/a.csv')}]")
     assert verdict.access.allowed is None
     assert "was not read" in verdict.access.reason
+
+
+def test_explain_reads_the_gates_that_a_cell_does_not(world: World) -> None:
+    from kqlmi.session.statements import explain
+
+    world.session.apply(world.session.grant(world.mine, "ExternalDataRequest", databases=["My db"]))
+    denied = f"Access to persistent storage path '{CONTAINER}/a.csv' was denied"
+    bare = ServiceError(denied, code="Download_Forbidden", type_name="X.DownloadException", status=403)
+    text = Statement(f"externaldata (a: string) [{at(world.mine, '/a.csv')}]")
+    world.session.refusal = explain(world.session, bare, text)
+    assert world.session.refusal.explanation is None
+    found = world.session.explain()
+    assert found
+    assert found.explanation is None
+    assert "Probably" not in str(found)
+    assert "az role assignment create" in str(found)
+
+
+def test_a_refused_plan_is_explained_and_not_the_cell_before_it(world: World) -> None:
+    world.refusal("print nope")
+    stranger = "11111111-2222-3333-4444-555555555555"
+    with pytest.raises(ApplyError):
+        world.session.apply(world.session.grant(stranger, "ExternalTable", databases=["My db"]))
+    found = world.session.explain()
+    assert found
+    assert found.explanation
+    assert (found.explanation.kind, found.explanation.certain) == ("assignment", True)
+    assert stranger in found.explanation.sentence
+
+
+def test_a_plan_that_is_refused_because_of_drift_explains_itself(world: World) -> None:
+    world.refusal(f"externaldata (a: string) [{at(world.mine, '/a.csv')}]")
+    scope = kqlmi.Scope.database("My db")
+    plan = world.session.plan({scope: kqlmi.Policy.empty().grant(world.mine, "ExternalTable")})
+    world.session.apply(world.session.grant(world.store, "ExternalTable", databases=["My db"]))
+    with pytest.raises(ApplyError):
+        world.session.apply(plan)
+    found = world.session.explain()
+    assert found
+    assert found.explanation is None
+    assert "changed" in str(found)

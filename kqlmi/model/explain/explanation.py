@@ -145,6 +145,11 @@ def from_refusal(
         return Explained(row)
     if "principal" in fields:
         return _principal(row, fields, known, on)
+    return weighed(row, verdicts, evidence)
+
+
+def weighed(row: Published, verdicts: tuple[Verdict, ...], evidence: Callable[[Verdict], Iterable[Gate]]) -> Explained:
+    """Return the gates that a refusal can mean, in the order of its row, for the uses of identities in the statement."""
     seen = tuple(one for verdict in verdicts for one in evidence(verdict))
     ordered = sorted((one for one in seen if one.kind in row.gates), key=lambda one: row.gates.index(one.kind))
     found = Explained(row, tuple(dict.fromkeys(replace(one, certain=False) for one in ordered)))
