@@ -93,8 +93,9 @@ def policy_in(core: Core, answer: Table, statement: Statement, database: str) ->
 def check(core: Core, text: str, database: str, kind: documents.DocumentKind) -> tuple[Verdict, ...]:
     """Return, for each identity that a text uses, whether the use would be allowed now. Nothing is executed."""
     database = core.known.database(database or core.database)
-    stored = _stored(core, Statement.parse(text), database) if kind == "kql" else None
-    found = named_by(documents.uses(text, kind, stored))
+    statement, is_script = Statement.parse(text), kind == "kql"
+    stored = _stored(core, statement, database) if is_script else None
+    found = named_by(documents.uses(text, kind, stored, statement.commands if is_script else ()))
     needs_azure = any(one.flow == documents.POLICY_ENTRY or required(one.flow) != "object_id" for one in found)
     if needs_azure and core.known.directory.assigned is None:
         with suppress(KqlmiError):

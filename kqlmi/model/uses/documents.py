@@ -1,12 +1,12 @@
 """The uses of identities in a file: a script, an ARM template, a policy as JSON, or the string literals of a Bicep file."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, Literal
 
 from kqlmi.errors import InputError, PolicyError
 from kqlmi.model import jsontext
-from kqlmi.model.kql.brackets import commands
+from kqlmi.model.kql.brackets import Nest, commands
 from kqlmi.model.kql.payloads import json_pieces, leaves
 from kqlmi.model.kql.source_map import DOUBLED, UNKNOWN, Mapped, Text, decoded
 from kqlmi.model.kql.tokenizer import tokens
@@ -40,16 +40,18 @@ Leaf = tuple[str, Text]
 Fits = Callable[[tuple[str, str]], bool]
 
 
-def uses(text: str, kind: DocumentKind = "kql", stored: Stored | None = None) -> Iterator[Use]:
+def uses(
+    text: str, kind: DocumentKind = "kql", stored: Stored | None = None, parsed: Sequence[Nest] = ()
+) -> Iterator[Use]:
     """Yield the uses in a file, and the identities of ManagedIdentity policies in it. Nothing in it is evaluated.
 
-    In a script, calls of what is ``stored`` are expanded.
+    In a script, calls of what is ``stored`` are expanded; ``parsed`` are its commands, if they are known.
 
     Raises:
         InputError: The file should be JSON, but is not.
     """
     if kind == "kql":
-        yield from _script(Mapped.whole(text), stored)
+        yield from _script(parsed or tuple(commands(Mapped.whole(text), tokens(text))), stored)
         for line in _LIGHTINGEST.finditer(text):
             found = _DATABASE.search(text, line.start(), (text + "\n").index("\n", line.start()))
             part = Text((Mapped.whole(text).part(*line.span("identity")),))
@@ -58,8 +60,8 @@ def uses(text: str, kind: DocumentKind = "kql", stored: Stored | None = None) ->
         yield from _leaf_uses(_json(text) if kind == "json" else list(_bicep(text)))
 
 
-def _script(source: Mapped, stored: Stored | None = None) -> Iterator[Use]:
-    for nest in commands(source, tokens(source.value)):
+def _script(parsed: Iterable[Nest], stored: Stored | None = None) -> Iterator[Use]:
+    for nest in parsed:
         yield from command_uses(nest, stored)
         words = [token.text for token in nest.tokens]
         if words[:1] == ["."] and "managed_identity" in words[:12]:
@@ -117,7 +119,7 @@ def _leaf_uses(found: Sequence[Leaf]) -> Iterator[Use]:
                 sign = _nearest(near, place, lambda one: one[0] in {"query", "source", "hot"})
                 yield Use("query_acceleration" if sign and sign[0] == "hot" else "update_policy", text, plain)
             case _:
-                inside = list(_script(text.joined))
+                inside = list(_script(commands(text.joined, tokens(text.value))))
                 yield from inside or [Use(f"{UNKNOWN_FLOW}{key or 'string'}", text, addressed)]
 
 
