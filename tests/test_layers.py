@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "policyfile": {"model"},
     "history": {"atomicfile", "cluster", "model", "report"},
     "credentials": {"redaction"},
-    "cluster": {"model", "credentials", "fanout", "redaction"},
+    "cluster": {"model", "credentials", "fanout", "redaction", "report"},
     "arm": {"model", "credentials", "fanout"},
     # The independent implementation: it shares the two tables of rows, and no behaviour.
     "local": {"atomicfile", "model.usages", "model.workflows"},

@@ -20,6 +20,7 @@ from kqlmi.errors import ConnectionFailedError, InputError, ServiceError, printa
 from kqlmi.model import jsontext
 from kqlmi.model.uses.blobs import Blob
 from kqlmi.redaction import redacted
+from kqlmi.report import Described, Report
 
 Outcome = Literal["queued", "succeeded", "failed", "unknown"]
 
@@ -33,8 +34,8 @@ _DETAILS: Final = 2000
 _LOGGING_URLS: Final = ("urllib3.connectionpool", "urllib3.util.retry")
 
 
-@dataclass(frozen=True, slots=True)
-class Ingestion:
+@dataclass(frozen=True, slots=True, repr=False)
+class Ingestion(Described):
     """An ingestion of a blob, and its last known state.
 
     ``outcome`` is ``queued`` until a report is read, and ``unknown`` if no report arrived in time. ``source_id``
@@ -52,10 +53,11 @@ class Ingestion:
     details: str = ""
     may_retry: bool | None = None
 
-    def __str__(self) -> str:
+    def report(self) -> Report:
+        """Return the last known state in a sentence."""
         if self.outcome == "queued":
-            return "Queued; the result was not awaited."
-        return f"Ingested into {printable(self.database)}.{printable(self.table)}, operation {printable(self.operation_id)}."
+            return Report("Queued; the result was not awaited.")
+        return Report(f"Ingested into {self.database}.{self.table}, operation {self.operation_id}.")
 
     def reported(self, outcome: Outcome, report: Mapping[str, Any]) -> "Ingestion":
         """Return the ingestion with the report in a message of a status queue."""

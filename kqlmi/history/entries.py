@@ -11,7 +11,7 @@ from typing import Final, Literal, Self
 from kqlmi.errors import Ended, InputError, KqlmiError, printable
 from kqlmi.model.entities import Scope
 from kqlmi.model.policy.policy import Policy
-from kqlmi.report import Mark, Rows
+from kqlmi.report import Described, Mark, Report, Rows, counted, in_brackets
 
 Outcome = Literal["open", Ended]
 Source = Literal["plan", "cell"]
@@ -48,7 +48,7 @@ class StepRecord:
         return self.outcome in _UNSETTLED and not self.lost
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Entry:
     """One change. ``cluster`` is the endpoint that the cluster reports, ``name`` the session's name for the cluster.
 
@@ -64,6 +64,9 @@ class Entry:
     steps: tuple[StepRecord, ...]
     outcome: Outcome = "open"
     undoes: str | None = None
+
+    def __repr__(self) -> str:
+        return in_brackets(f"Entry {self.id}: {self.outcome}, {counted(len(self.steps), 'step')} on {self.name}")
 
     @property
     def unsettled(self) -> bool:
@@ -114,8 +117,8 @@ class Unreadable:
         return f"{printable(str(self.path))}: {printable(self.reason)}"
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+@dataclass(frozen=True, slots=True, repr=False)
+class Reading(Described):
     """The history of one cluster: its entries, newest last, and the files that could not be read."""
 
     entries: tuple[Entry, ...] = ()
@@ -158,6 +161,11 @@ class Reading:
             },
             kinds={"outcome": _OUTCOME_TAGS, "commands": "code"},
         )
+
+    def report(self) -> Report:
+        """Return the number of entries, the rows, and a note for each file that could not be read."""
+        notes = tuple(f"Not read: {file}" for file in self.unreadable)
+        return Report(counted(len(self.entries), "entry", "entries"), blocks=(self.rows,), notes=notes)
 
     @property
     def last_to_undo(self) -> Entry | None:

@@ -10,14 +10,14 @@ from kqlmi.model.entities import SYSTEM, Identity, Scope
 from kqlmi.model.policy.access import Access
 from kqlmi.model.policy.directory import Directory
 from kqlmi.model.uses.needs import Discovery
-from kqlmi.report import YES_NO, Rows
+from kqlmi.report import YES_NO, Described, Report, Rows, counted
 from kqlmi.session.core import Core
 from kqlmi.session.policies import databases, read
 from kqlmi.session.resource_manager import Azure, ask, assigned, resource_of
 
 
-@dataclass(frozen=True, slots=True)
-class IdentityList:
+@dataclass(frozen=True, slots=True, repr=False)
+class IdentityList(Described):
     """The identities of a cluster. Each of the ``notes`` is a sentence about something that could not be read."""
 
     identities: tuple[Listed, ...]
@@ -47,9 +47,13 @@ class IdentityList:
             {"object_id": "id", "client_id": "id", "assigned": YES_NO, "note": NOTE_TAGS, "resource_id": "id"},
         )
 
+    def report(self) -> Report:
+        """Return the number of identities, the rows and the notes."""
+        return Report(counted(len(self.identities), "identity", "identities"), blocks=(self.rows,), notes=self.notes)
 
-@dataclass(frozen=True, slots=True)
-class ConnectionList:
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ConnectionList(Described):
     """The data connections, each with its identity and whether the policies allow it; ``notes`` as in ``IdentityList``."""
 
     connections: tuple[tuple[DataConnection, Identity | None, Access], ...]
@@ -79,6 +83,10 @@ class ConnectionList:
         )
         names = ("database", "name", "kind", "table", "identity", "object_id", "allowed", "reason", "stream")
         return Rows(names, found, {"allowed": "boolean"}, {"object_id": "id", "allowed": YES_NO})
+
+    def report(self) -> Report:
+        """Return the number of data connections, the rows and the notes."""
+        return Report(counted(len(self.connections), "data connection"), blocks=(self.rows,), notes=self.notes)
 
 
 def identities(core: Core) -> IdentityList:

@@ -19,7 +19,7 @@ from kqlmi.model.audit.audit import Audit
 from kqlmi.model.azure.assignment import AssignmentPlan
 from kqlmi.model.azure.connectionplan import ConnectionPlan, Stream
 from kqlmi.model.entities import Identity, ObjectId, Scope
-from kqlmi.model.explain.explanation import Verdict
+from kqlmi.model.explain.explanation import Verdicts
 from kqlmi.model.plan import edits
 from kqlmi.model.plan.impact import Impact
 from kqlmi.model.plan.plan import Plan
@@ -33,6 +33,7 @@ from kqlmi.model.templates import Template
 from kqlmi.model.uses.documents import DocumentKind
 from kqlmi.model.uses.needs import Discovery
 from kqlmi.model.vocabulary import checked_usage
+from kqlmi.report import Described, Line, Report, counted
 from kqlmi.session import (
     audits,
     core,
@@ -50,12 +51,19 @@ from kqlmi.session.plans import application, azure_plans, impact, policy_plans, 
 from kqlmi.session.whoami import Denial, WhoAmI
 
 
-class Session(core.Core):
+class Session(core.Core, Described):
     """A connection to one cluster, with all operations over it."""
 
-    def __repr__(self) -> str:
-        """Return the cluster's name, but no token."""
-        return f"<kqlmi session on {self.name}>"
+    def report(self) -> Report:
+        """Return the settings of the session and the number of names that it knows, without a request and without secrets."""
+        state = f"{'read-only' if self.read_only else 'read and write'}, {f'database {self.database}' if self.database else 'no database'}"
+        known = self.known
+        names = f"{counted(len(known.databases), 'database')}, "
+        names += counted(len(known.directory.identities), "identity", "identities")
+        lines = [f"known     {names}", f"history   {'recorded' if self.history else 'not recorded'}"]
+        if self.target:
+            lines = [f"address   {self.target.query_url}", f"sign-in   {self.target.sign_in.mode}", *lines]
+        return Report(f"Session on {self.name}", state, tuple(map(Line, lines)))
 
     def __enter__(self) -> Self:
         return self
@@ -106,7 +114,7 @@ class Session(core.Core):
         """Send one command or query as ``run`` does, without a warning about several tables."""
         return statements.send(self, Statement.parse(text), database, timeout=timeout)
 
-    def check(self, text: str, database: str = "", *, kind: DocumentKind = "kql") -> tuple[Verdict, ...]:
+    def check(self, text: str, database: str = "", *, kind: DocumentKind = "kql") -> Verdicts:
         """Return, for each identity that a command, query or script uses, whether the use would be allowed now.
 
         The identities in ManagedIdentity policies and LightIngest lines count too. ``kind`` is ``json`` for an ARM template

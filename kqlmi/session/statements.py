@@ -21,7 +21,7 @@ from kqlmi.errors import (
     ServiceError,
 )
 from kqlmi.model.entities import Scope
-from kqlmi.model.explain.explanation import Explained, Verdict, evidence, from_refusal, judge, weighed
+from kqlmi.model.explain.explanation import Explained, Verdict, Verdicts, evidence, from_refusal, judge, weighed
 from kqlmi.model.explain.fixes import is_identity
 from kqlmi.model.explain.gates import Gate
 from kqlmi.model.explain.holders import holder, required
@@ -90,7 +90,7 @@ def policy_in(core: Core, answer: Table, statement: Statement, database: str) ->
     return found
 
 
-def check(core: Core, text: str, database: str, kind: documents.DocumentKind) -> tuple[Verdict, ...]:
+def check(core: Core, text: str, database: str, kind: documents.DocumentKind) -> Verdicts:
     """Return, for each identity that a text uses, whether the use would be allowed now. Nothing is executed."""
     database = core.known.database(database or core.database)
     statement, is_script = Statement.parse(text), kind == "kql"
@@ -104,7 +104,7 @@ def check(core: Core, text: str, database: str, kind: documents.DocumentKind) ->
     about = [one.identity for one in found if one.identity and is_identity(key(one.identity))]
     snapshot = read(core, _scopes(core, found, database), about=about).permitted if found else Snapshot()
     known = core.known.directory
-    return tuple(judge(one, snapshot, database or core.database, known) for one in found)
+    return Verdicts(judge(one, snapshot, database or core.database, known) for one in found)
 
 
 def _stored(core: Core, statement: Statement, database: str) -> Stored:

@@ -192,7 +192,7 @@ def a_token_from_the_environment_that_is_not_accepted(scene: Scene) -> None:
     scene.is_refused("token")
 
 
-@row("<kqlmi session on mine>")
+@row("<Session on mine: ")
 def a_token_passed_from_python(scene: Scene) -> None:
     with kqlmi.connect(scene.cluster.url, token=scene.cluster.token, name="mine") as session:
         for one in (session, session.target, session.connection, session.whoami(), session.recorded()):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from kqlmi.errors import KqlmiError
 from kqlmi.redaction import redacted
+from kqlmi.report import Described, Report, Rows, Section, counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +35,8 @@ _DATETIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.(\d{1,7}))?Z")
 _TIMESPAN = re.compile(r"(-?)(?:(\d+)\.)?(\d\d):(\d\d):(\d\d)(?:\.(\d{1,7}))?")
 # The days between which 64-bit nanoseconds since 1970 reach, as ISO text, which sorts by time for four-digit years.
 _FIRST_NS, _LAST_NS = "1677-09-22", "2262-04-11"
+# So many rows of a table are shown; a DataFrame has all of them.
+_SHOWN: Final = 20
 _TICKS_A_SECOND: Final = 10_000_000
 _LAST_NS_TICKS: Final = (2**63 - 1) // 100
 
@@ -64,8 +67,8 @@ class Column:
         return cls(name, _DOTNET.get(short, short))
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+@dataclass(frozen=True, slots=True, repr=False)
+class Table(Described):
     """A table as received. ``rows`` contain JSON values, in the order of ``columns``.
 
     ``others`` are the following tables, if this is the first of several in a response. ``visualization`` is the kind of
@@ -82,6 +85,15 @@ class Table:
     def tables(self) -> tuple["Table", ...]:
         """Every table of the response, this one first."""
         return (self, *self.others)
+
+    def report(self) -> Report:
+        """Return the first rows, folded, and the number of all rows and columns."""
+        counts = f"{counted(len(self.rows), 'row')}, {counted(len(self.columns), 'column')}"
+        title = "The rows"
+        if len(self.rows) > _SHOWN:
+            title = f"The first {_SHOWN} of {len(self.rows):,} rows; to_dataframe() returns all of them"
+        first = Rows(tuple(one.name for one in self.columns), tuple(map(tuple, self.rows[:_SHOWN])))
+        return Report("Table", counts, (Section(title, (first,), folded=True),) if self.rows else ())
 
     def __len__(self) -> int:
         return len(self.rows)

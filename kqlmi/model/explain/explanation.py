@@ -22,7 +22,7 @@ from kqlmi.model.statement import Statement
 from kqlmi.model.uses.documents import POLICY_ENTRY
 from kqlmi.model.uses.queryflows import UNKNOWN_FLOW
 from kqlmi.model.uses.references import Reference
-from kqlmi.report import YES_NO, Described, Report, Rows, Section
+from kqlmi.report import YES_NO, Described, Line, Report, Rows, Section, counted
 
 _CLOSED: Final = {
     "assignment": "The managed identity {who} is not assigned to the cluster",
@@ -33,13 +33,21 @@ _CLOSED: Final = {
 _FQN: Final = re.compile(r"\w+=[\w.@#-]+(?:;[\w.-]+)?")
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+@dataclass(frozen=True, slots=True, repr=False)
+class Verdict(Described):
     """A use of an identity in a command or query, and whether it would be allowed."""
 
     reference: Reference
     access: Access
     scope: Scope
+
+    def report(self) -> Report:
+        """Return whether the use would be allowed, with the reason, and what the flow also requires."""
+        found, row = self.access.report(), self.reference.workflow
+        flow, who = row.title if row else self.reference.flow, self.reference.identity or "an unknown identity"
+        return Report(
+            f"{found.title}: {flow} with {who} in the {self.scope}", found.verdict, tuple(map(Line, self.needs))
+        )
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -56,6 +64,21 @@ class Verdict:
             "usage": "inferred, not documented" if row.sure != "documented" else "",
         }
         return tuple(f"{name}: {value}" for name, value in needed.items() if value)
+
+
+class Verdicts(Described, tuple[Verdict, ...]):
+    """The verdicts on the uses of identities in one text, as a tuple."""
+
+    __slots__ = ()
+
+    def report(self) -> Report:
+        """Return the number of uses and of those that would be allowed, and the report of each use."""
+        allowed = sum(one.access.allowed is True for one in self)
+        found = (one.report() for one in self)
+        sections = (Section(one.title, (Line(one.verdict), *one.blocks)) for one in found)
+        return Report(
+            counted(len(self), "use of an identity", "uses of identities"), f"{allowed:,} allowed", tuple(sections)
+        )
 
 
 def judge(reference: Reference, snapshot: Snapshot, database: str, known: Directory | None = None) -> Verdict:
@@ -85,7 +108,7 @@ def _assigned(state: str) -> Access:
     return Access(allowed=True, reason="it is assigned to the cluster")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Explained(Described):
     """A refusal as it is explained: the row of the catalogue, and the gates that it can mean, each with its state.
 

@@ -16,6 +16,7 @@ from kqlmi.model.policy.directory import Directory
 from kqlmi.model.policy.policy import Policy, Snapshot
 from kqlmi.model.usages import USAGES
 from kqlmi.model.vocabulary import checked_usage
+from kqlmi.report import counted, in_brackets
 
 Tick = tuple[Scope, str, str]
 """A cell of a scope's matrix: the scope, the identity as it appears in grants, and the usage's name."""
@@ -50,7 +51,7 @@ class Cell:
         return ", ".join(filter(None, parts))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Draft:
     """Ticks on the policies that were read; every change returns a new draft.
 
@@ -66,6 +67,9 @@ class Draft:
     def __post_init__(self) -> None:
         if not self.directory.identities:
             object.__setattr__(self, "directory", Directory.of(self.read))
+
+    def __repr__(self) -> str:
+        return in_brackets(f"Draft of the {self.scope}: {counted(len(self.ticks), 'change')}")
 
     @classmethod
     def start(cls, snapshot: Snapshot, scope: Scope) -> Self:
