@@ -84,10 +84,9 @@ def test_unproven_grants_are_revoked_only_if_requested(busy: Busy) -> None:
     busy.work(slow=True)
     busy.grant("spare", "All", "Samples")
     found = busy.session.tighten(also_unproven=True)
-    assert (
-        f"Revoke: spare ({busy.ids['spare']}) All in the policy of the database Samples: no use of it was seen"
-        in str(found.reasons)
-    )
+    revoked = f"Revoke: spare ({busy.ids['spare']}) All in the policy of "
+    lines = [line for line in str(found.reasons).splitlines() if line.startswith(revoked)]
+    assert any("databases: no use of it was seen (" in line and "Samples" in line for line in lines)
     busy.session.apply(found.plan)
     assert grants(busy, CLUSTER) == {("artist", "SandboxArtifacts")}
     assert grants(busy, OTHER) == set()

@@ -2,13 +2,15 @@
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Final, NewType, Self
+from typing import Final, NewType, Self, TypeVar
 
 from kqlmi.errors import InputError, PolicyError, printable
 from kqlmi.model.usages import USAGES, Usage
+from kqlmi.report import Names
 
+Key = TypeVar("Key")
 ObjectId = NewType("ObjectId", str)
 """A principal's object ID as a lower-case GUID, or ``system``."""
 
@@ -134,3 +136,16 @@ class Identity:
 
     def __str__(self) -> str:
         return f"{printable(self.display_name)} ({self.object_id})" if self.display_name else self.object_id
+
+
+def by_place(found: Iterable[tuple[Key, Scope]]) -> Iterator[tuple[Key, str, str]]:
+    """Yield each key once with its place, a scope or a number of databases; then the names of several, in parentheses."""
+    groups: dict[tuple[Key, bool], dict[Scope, None]] = {}
+    for key, scope in found:
+        groups.setdefault((key, scope.is_cluster), {})[scope] = None
+    for (key, _), scopes in groups.items():
+        if len(scopes) == 1:
+            yield key, f"the {next(iter(scopes))}", ""
+        else:
+            names = Names("", tuple(scope.name or "" for scope in scopes))
+            yield key, f"{len(scopes):,} databases", f" ({names.listed})"

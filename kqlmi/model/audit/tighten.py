@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from kqlmi.model.audit.findings import Edits, Facts, Reason
-from kqlmi.model.entities import ALL, Scope, known_usage
+from kqlmi.model.entities import ALL, Scope, by_place, known_usage
 from kqlmi.model.policy.access import without_effect
 from kqlmi.model.policy.policy import Policy
 from kqlmi.model.usages import USAGES
@@ -24,14 +24,14 @@ class Tightened(Described):
     names: dict[str, str]
 
     def report(self) -> Report:
-        """Return the reasons, a line each."""
+        """Return the reasons, a line for each that differs in more than the database."""
         both = (("Keep:  ", self.kept), ("Revoke:", self.revoked))
+        found = (((what, one.identity, one.usage, one.why), one.scope) for what, reasons in both for one in reasons)
         return Report(
             "",
             blocks=tuple(
-                Line(f"{what} {self.names[one.identity]} {one.usage} in the policy of the {one.scope}: {one.why}")
-                for what, reasons in both
-                for one in reasons
+                Line(f"{what} {self.names[identity]} {usage} in the policy of {place}: {why}{every}")
+                for (what, identity, usage, why), place, every in by_place(found)
             ),
         )
 

@@ -3,10 +3,12 @@
 from collections.abc import Iterable
 
 from kqlmi.errors import InputError
-from kqlmi.model.entities import SYSTEM, Scope
+from kqlmi.model.entities import SYSTEM, Scope, by_place
 from kqlmi.model.plan.policy_plan import PolicyPlan
 from kqlmi.model.policy.access import access
 from kqlmi.model.policy.policy import Policy, Snapshot
+
+_EACH = "the policy of each"
 
 
 def grant(current: Snapshot, identity: str, usages: Iterable[str]) -> Snapshot:
@@ -87,13 +89,17 @@ def after(current: Snapshot, plan: PolicyPlan) -> Snapshot:
 def still_allowed(
     current: Snapshot, plan: PolicyPlan, identity: str, usages: Iterable[str], databases: Iterable[str]
 ) -> tuple[str, ...]:
-    """Return a line for each usage that an identity keeps in some databases after a plan, with the grant that allows it."""
+    """Return a line for each usage that an identity keeps in databases after a plan, with the grant that allows it."""
     left, names = after(current, plan), tuple(usages)
-    return tuple(
-        f"{usage} in the {scope}, because {answer.reason}."
+    kept = (
+        ((usage, answer.reason.replace(f"the policy of the {scope}", _EACH)), scope)
         for scope in map(Scope.database, databases)
         for usage in names
         if (answer := access(left, identity, usage, scope)).allowed
+    )
+    return tuple(
+        f"{usage} in {place}, because {why if every else why.replace(_EACH, f'the policy of {place}')}{every}."
+        for (usage, why), place, every in by_place(kept)
     )
 
 

@@ -1,9 +1,10 @@
 """The impact of a plan: the discovered uses that are allowed before it but not after it, and what remains unknown."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from kqlmi.errors import printable
+from kqlmi.model.entities import Scope, by_place
 from kqlmi.model.plan import edits
 from kqlmi.model.plan.policy_plan import PolicyPlan
 from kqlmi.model.policy.access import access
@@ -60,14 +61,14 @@ def unassigning(identity: str, who: str, current: Snapshot, discovery: Discovery
     """
     stops = tuple(need for need in _allowed(discovery, current) if need.identity == identity)
     granted = {scope: sorted(usages) for scope in current.policies if (usages := current.usages_of(scope, identity))}
-    unknown = dict.fromkeys(
-        f"whether {who} uses {printable(usage)} in the {scope}, because {why}"
+    doubts = (
+        ((who, usage, why), scope)
         for scope, usages in granted.items()
         for usage in usages
         if (why := discovery.doubt(usage, scope))
     )
     orphans = tuple(f"{who} in the policy of the {scope}: {printable(', '.join(granted[scope]))}" for scope in granted)
-    return Impact(stops, tuple(unknown), orphans, {identity: who})
+    return Impact(stops, _unknown(doubts), orphans, {identity: who})
 
 
 def impact(plan: PolicyPlan, current: Snapshot, discovery: Discovery) -> Impact:
@@ -75,14 +76,22 @@ def impact(plan: PolicyPlan, current: Snapshot, discovery: Discovery) -> Impact:
     after = edits.after(current, plan)
     stays = set(_allowed(discovery, after))
     stops = tuple(need for need in _allowed(discovery, current) if need not in stays)
-    unknown = {
-        f"whether {plan.who(change.identity)} uses {printable(change.usage)} in the {change.scope}, because {why}": None
+    doubts = (
+        ((plan.who(change.identity), change.usage, why), change.scope)
         for change in plan.changes
         if change.kind == "revoke"
         and change.effect == "effective"
         and (why := discovery.doubt(change.usage, change.scope))
-    }
-    return Impact(stops, tuple(unknown), who={str(one.identity): plan.who(str(one.identity)) for one in stops})
+    )
+    return Impact(stops, _unknown(doubts), who={str(one.identity): plan.who(str(one.identity)) for one in stops})
+
+
+def _unknown(doubts: Iterable[tuple[tuple[str, str, str], Scope]]) -> tuple[str, ...]:
+    """Return a line for each identity, usage and reason, with all of its scopes."""
+    return tuple(
+        f"whether {who} uses {printable(usage)} in {place}, because {why}{names}"
+        for (who, usage, why), place, names in by_place(doubts)
+    )
 
 
 def _allowed(discovery: Discovery, policies: Snapshot) -> Iterator[Need]:
