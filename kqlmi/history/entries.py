@@ -159,7 +159,7 @@ class Reading(Described):
                 "principal": lambda entry: entry.principal,
                 "commands": lambda entry: [step.command for step in entry.steps],
             },
-            kinds={"outcome": _OUTCOME_TAGS, "commands": "code"},
+            kinds={"outcome": _OUTCOME_TAGS, "scopes": "folded", "commands": "folded"},
         )
 
     def report(self) -> Report:

@@ -13,6 +13,8 @@ from kqlmi.report.report import Kind, Mark, Rows, cell, tags
 # rather than widening the table, after a punctuation mark if it has any.
 _CHARACTERS: Final = 110
 _PLACES: Final = re.compile(r"(?<=\w[._/,;=&-])(?=\w)")
+# A list that is not longer is not folded.
+_SHORT: Final = 60
 # A tag that is not longer stays on one line.
 _TAG: Final = 20
 _CLASSES: Final[Mapping[Mark, str]] = MappingProxyType(
@@ -63,15 +65,15 @@ def _cell(value: object, kind: Kind, longest: int) -> str:
     if kind == "id":
         whole = escape(text)
         return f'<td><span class="kqlmi-id"><span title="{whole}">{whole}</span></span></td>'
-    if kind == "" and max(map(len, text.split()), default=0) <= longest:
-        return f"<td>{escape(text)}</td>"
-    if kind == "folded" and text:
+    if kind == "folded" and text and not (isinstance(value, list | tuple) and len(text) <= _SHORT):
         title = (
             f"{len(value)} item{'s' * (len(value) > 1)}"
             if isinstance(value, list | tuple)
             else f"{escape(text[:_TAG])}…"
         )
         return f'<td class="kqlmi-long"><details><summary>{title}</summary>{escape(text)}</details></td>'
+    if kind != "code" and max(map(len, text.split()), default=0) <= longest:
+        return f"<td>{escape(text)}</td>"
     broken = "<wbr>".join(map(escape, _PLACES.split(text)))
     return f'<td class="kqlmi-long">{f"<code>{broken}</code>" if kind == "code" else broken}</td>'
 

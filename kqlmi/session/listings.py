@@ -44,7 +44,14 @@ class IdentityList(Described):
                 "resource_id": lambda row: row.identity.resource_id,
             },
             {"is_system": "bool", "assigned": "boolean"},
-            {"object_id": "id", "client_id": "id", "assigned": YES_NO, "note": NOTE_TAGS, "resource_id": "id"},
+            {
+                "object_id": "id",
+                "client_id": "id",
+                "assigned": YES_NO,
+                "policies": "folded",
+                "note": NOTE_TAGS,
+                "resource_id": "id",
+            },
         )
 
     def report(self) -> Report:

@@ -45,11 +45,12 @@ def test_html_escapes_each_kind_of_cell_and_the_note() -> None:
 def test_html_folds_the_texts_of_a_column_that_is_declared_so() -> None:
     rows = Rows(
         ("evidence",),
-        ((["a <b>", "c d"],), ("whole text of more than a few words",), ([],)),
+        ((["a <b>", "c d" * 20],), (["a <b>", "c d"],), ("whole text of more than a few words",), ([],)),
         kinds={"evidence": "folded"},
     )
     shown = to_html(rows)
-    assert "<details><summary>2 items</summary>a &lt;b&gt;\nc d</details>" in shown
+    assert "<details><summary>2 items</summary>a &lt;b&gt;\nc dc d" in shown
+    assert "<td>a &lt;b&gt;\nc d</td>" in shown
     assert "<summary>whole text of more t…</summary>whole text of more than a few words</details>" in shown
     assert shown.count("<details>") == 2
     assert "c d" in to_text(rows)
