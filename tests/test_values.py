@@ -10,6 +10,7 @@ import kqlmi
 from kqlmi.apply import Applied
 from kqlmi.cluster.connection import Target
 from kqlmi.cluster.ingest import Ingestion
+from kqlmi.cluster.policies import Policies
 from kqlmi.cluster.protocol.table import Column, Table
 from kqlmi.credentials.signin import SignIn
 from kqlmi.history import Entry, Reading
@@ -61,6 +62,8 @@ def values() -> dict[str, object]:
     return {
         "table": Table((Column(HOSTILE, "string"),), [[HOSTILE]] * 30),
         "policy": policy,
+        "snapshot": snapshot,
+        "policies": Policies(snapshot, {}),
         "access": Access(allowed=False, reason=HOSTILE),
         "plan": change,
         "applied": Applied(change),

@@ -22,12 +22,15 @@ from kqlmi.model.policy import commands
 from kqlmi.model.policy.policy import Policy, Snapshot
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Policies:
     """Policies that were read, and the error of each scope whose policy could not be read."""
 
     snapshot: Snapshot
     refused: Mapping[Scope, KqlmiError]
+
+    def __repr__(self) -> str:
+        return f"<Policies: {len(self.snapshot.policies):,} read, {len(self.refused):,} not read>"
 
     @property
     def permitted(self) -> Snapshot:

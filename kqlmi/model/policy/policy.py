@@ -205,7 +205,7 @@ class Policy(Described):
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Snapshot:
     """The policies by scope. None means that the scope has no policy; the policy of a missing scope was not read."""
 
@@ -213,6 +213,9 @@ class Snapshot:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "policies", MappingProxyType(dict(self.policies)))
+
+    def __repr__(self) -> str:
+        return f"<Snapshot: {counted(len(self.policies), 'scope')}>"
 
     def grants(self, scope: Scope) -> frozenset[Grant]:
         """Return the grants of a scope, or an empty set if it has no policy or was not read."""
