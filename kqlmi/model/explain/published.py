@@ -138,7 +138,6 @@ ROWS: Final = (
         types=("ManagedIdentityNotAllowedByPolicyException",),
         pattern=r"\bManagedIdentityNotAllowedByPolicyException\b",
         gates=("grant",),
-        proves=True,
         cause="Neither the policy of the cluster nor that of the database allows the usage.",
         check="%kqlmi show",
         fix="Grant the one usage in the one database.",
@@ -146,7 +145,7 @@ ROWS: Final = (
     Published(
         "database-reader",
         "Principal 'aadapp=…;…' is not authorized to read database '…'.",
-        "azure-kusto-ingest's tests; microsoft/delta-kusto#155",
+        "microsoft/delta-kusto#155",
         "reported",
         r"Principal '(?P<principal>[^']+)' is not authorized to read database '(?P<database>.+?)'(?=\.|$|[\s,;\"\\])",
         types=("UnauthorizedDatabaseAccessException",),
@@ -260,9 +259,9 @@ ROWS: Final = (
     Published(
         "script-verbs",
         "a script resource with another verb than .create, .create-or-alter, .create-merge, .alter, .alter-merge or .add",
-        "Azure/azure-powershell#20641; hashicorp/terraform-provider-azurerm#25547",
+        "database-script.md; Azure/azure-powershell#20641; hashicorp/terraform-provider-azurerm#25547",
         "reported",
-        codes=("ScriptContentInvalid", "TooManyScripts", "ServiceIsInMaintenance"),
+        codes=("TooManyScripts", "ServiceIsInMaintenance"),
         never="an identity",
         cause="Script resources accept only some verbs, at most 50 scripts a cluster, and one at a time.",
         fix="Write an empty policy as .alter … policy managed_identity '[]' in place of .delete.",
