@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from IPython.lib.pretty import pretty
@@ -23,7 +24,7 @@ from kqlmi.model.plan.draft import Draft
 from kqlmi.model.policy.access import Access
 from kqlmi.model.policy.policy import Policy, Snapshot
 from kqlmi.model.statement import Statement
-from kqlmi.model.uses.blobs import Blob
+from kqlmi.model.uses.blobs import Blob, blob
 from kqlmi.report import Described
 from kqlmi.session import Session
 from kqlmi.session.listings import ConnectionList, IdentityList
@@ -124,3 +125,19 @@ def test_a_table_shows_its_first_rows_and_the_number_of_all() -> None:
 
 def test_only_the_public_names_are_listed() -> None:
     assert [name for name in dir(kqlmi) if not name.startswith("__")] == sorted(kqlmi.__all__)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "says"),
+    [
+        ("queued", "Queued; the result was not awaited."),
+        ("succeeded", "Ingested into Samples.R, operation op."),
+        ("failed", "Not ingested into Samples.R: Download_Forbidden. The storage refused."),
+        ("unknown", "Not known whether the blob was ingested into Samples.R, source ID id."),
+    ],
+)
+def test_an_ingestion_is_called_done_only_if_the_cluster_reported_that(outcome: Any, says: str) -> None:
+    order = Ingestion(blob("https://acct.blob.core.windows.net/c/a.csv"), "Samples", "R", "id")
+    report = {"OperationId": "op", "ErrorCode": "Download_Forbidden", "Details": "The storage refused."}
+    assert str(order.reported(outcome, report)) == says
+    assert says[:40] in repr(order.reported(outcome, report))

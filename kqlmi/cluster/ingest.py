@@ -55,9 +55,16 @@ class Ingestion(Described):
 
     def report(self) -> Report:
         """Return the last known state in a sentence."""
-        if self.outcome == "queued":
-            return Report("Queued; the result was not awaited.")
-        return Report(f"Ingested into {self.database}.{self.table}, operation {self.operation_id}.")
+        table = f"{self.database}.{self.table}"
+        match self.outcome:
+            case "queued":
+                return Report("Queued; the result was not awaited.")
+            case "succeeded":
+                return Report(f"Ingested into {table}, operation {self.operation_id}.")
+            case "failed":
+                return Report(f"Not ingested into {table}: {self.error_code}. {self.details}".rstrip())
+            case "unknown":
+                return Report(f"Not known whether the blob was ingested into {table}, source ID {self.source_id}.")
 
     def reported(self, outcome: Outcome, report: Mapping[str, Any]) -> "Ingestion":
         """Return the ingestion with the report in a message of a status queue."""
