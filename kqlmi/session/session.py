@@ -122,12 +122,13 @@ class Session(core.Core, Described):
         """
         return statements.check(self, text, database, kind)
 
-    def explain(self) -> core.Refusal | None:
+    def explain(self, text: str = "") -> core.Refusal | None:
         """Return whatever was refused last, with everything that can be read about the gates that it can mean.
 
-        Only ``explain`` reads more than the policies; the result is None if nothing was refused.
+        The result is None if nothing was refused. If ``text`` is the text of a refusal from elsewhere, that is explained
+        instead, by the catalogue of refusals.
         """
-        return statements.explained(self)
+        return statements.explain_text(self, text) if text else statements.explained(self)
 
     def policy_in(self, answer: Table, text: str, database: str = "") -> Snapshot | None:
         """Return the policy in the response to ``text``, or None if that is piped or not a policy command.

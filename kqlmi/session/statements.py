@@ -26,7 +26,7 @@ from kqlmi.model.explain.fixes import is_identity
 from kqlmi.model.explain.gates import Gate
 from kqlmi.model.explain.holders import holder, required
 from kqlmi.model.explain.published import ROWS
-from kqlmi.model.explain.refusals import find
+from kqlmi.model.explain.refusals import copied, find
 from kqlmi.model.kql import quoting
 from kqlmi.model.policy import commands
 from kqlmi.model.policy.access import Access
@@ -166,6 +166,17 @@ def _refusal(core: Core, error: KqlmiError) -> Refusal:
         return replace(explain(core, cause, None), error=error)
     # It states its own cause.
     return Refusal(error, Explained(note=Gate("grant", error.hint or error.message)))
+
+
+def explain_text(core: Core, text: str) -> Refusal:
+    """Return what a text of a refusal can mean, by the catalogue; the policies are read only to resolve a principal in it."""
+    fields = copied(text, ROWS)
+    row = find(fields, ROWS)
+    if row and "principal" in (row.found(text) or {}):
+        with suppress(KqlmiError):
+            read(core)
+    found = from_refusal(fields, {}, (), lambda _: (), core.name, known=core.known.directory)
+    return Refusal(KqlmiError(text), found)
 
 
 def explained(core: Core) -> Refusal | None:

@@ -22,13 +22,15 @@ _KINDS: Final[Mapping[str, DocumentKind]] = {".json": "json", ".bicep": "bicep",
 
 
 @verb(task="Find what is wrong")
-def explain(context: Context, /) -> Refusal:
+def explain(context: Context, text: str = "", /) -> Refusal:
     """Explain why the last cell, plan, ingestion or assignment was refused, and print how to fix it.
+
+    With TEXT in quotes, the text of a refusal from elsewhere, such as a log, is explained.
 
     Each gate is listed: the assignment of the identity, the usage in a policy, the target in the callout policy, the Azure
     role on the target, and the role in the database. A fix is a line to run unchanged; a grant is planned first.
     """
-    refusal = context.session.explain()
+    refusal = context.session.explain(text)
     if refusal is None:
         raise CellError(
             f"Nothing has been refused on {context.session.name} yet.",

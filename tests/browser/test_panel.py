@@ -331,6 +331,7 @@ def test_a_user_who_may_not_write_gets_a_request_to_copy(lab: Lab, cluster: Loca
     expect(panel.get_by_role("status")).to_contain_text("not authorized")
     panel.get_by_role("option", name="cluster").click()
     expect(panel).to_contain_text("Not read:")
+    expect(panel).to_contain_text("Reading this policy requires AllDatabasesMonitor.")
     expect(panel.get_by_role("grid")).to_be_hidden()
     lab.screenshot("not-read")
 

@@ -55,3 +55,23 @@ def test_a_refusal_of_another_kind_blames_no_identity(connected: Notebook, capsy
     capsys.readouterr()
     connected.run("%kqlmi explain")
     assert "The reason does not seem to be an identity." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("Failed: BadRequest_InvalidManagedIdentity", "Cause: "),
+        ("Authentication with a Managed Identity is disabled for this flow", "flow"),
+        (f"Principal 'aadapp={EXPORT.upper()}' is not authorized to read database 'Sales'.", "mi-adx-export"),
+        ("Semantic error: SEM0100: 'where' operator", "The reason does not seem to be an identity."),
+        ("nothing that was ever published", "The reason does not seem to be an identity."),
+    ],
+)
+def test_a_copied_text_is_explained_by_the_catalogue(
+    connected: Notebook, capsys: pytest.CaptureFixture[str], text: str, says: str
+) -> None:
+    capsys.readouterr()
+    connected.run(f'%kqlmi explain "{text}"')
+    shown = capsys.readouterr().out
+    assert shown.startswith(text)
+    assert says in shown

@@ -140,6 +140,8 @@ class Explained(Described):
             found = self.note.report()
         elif others:
             found = Report("No gate of an identity is seen closed.")
+        elif row and row.gates:
+            found = Report(f"The cause can be: {', '.join(row.gates)}. Which one was not determined.")
         else:
             found = Report("The reason does not seem to be an identity.")
         return replace(found, blocks=(*found.blocks, *([seen] if others else []), *known))

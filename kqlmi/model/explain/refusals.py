@@ -1,7 +1,7 @@
 """The recognition of a refusal: by its published text, its exception type, or its error code."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -50,6 +50,16 @@ class Published:
         for name in ("cause", "check", "fix"):
             if text := getattr(self, name):
                 yield Line(f"{name.capitalize()}: {text}")
+
+
+def copied(text: str, rows: tuple[Published, ...]) -> Mapping[str, str]:
+    """Return the fields of an error of which only the text is known, with the published code or type that it contains."""
+
+    def within(known: Iterable[str]) -> str:
+        return next((one for one in known if re.search(rf"\b{re.escape(one)}\b", text)), "")
+
+    code = within(one for row in rows for one in row.codes)
+    return {"message": text, "code": code, "type_name": within(one for row in rows for one in row.types)}
 
 
 def find(error: Mapping[str, Any], rows: tuple[Published, ...]) -> Published | None:

@@ -7,7 +7,7 @@ import pytest
 from kqlmi.model.entities import Identity, ObjectId, Scope
 from kqlmi.model.explain.explanation import Explained, evidence, from_refusal, judge
 from kqlmi.model.explain.published import DISABLED, ROWS
-from kqlmi.model.explain.refusals import Published, find
+from kqlmi.model.explain.refusals import Published, copied, find
 from kqlmi.model.policy.directory import Directory
 from kqlmi.model.policy.policy import Policy, Snapshot
 from kqlmi.model.statement import Statement
@@ -183,3 +183,12 @@ def test_an_orphan_is_seen_by_the_assigned_identities() -> None:
     found = explained(error("x", "BadRequest_InvalidManagedIdentity"), OPEN, text=READ.replace(MINE, other))
     assert found.closed
     assert (found.closed.kind, found.closed.certain) == ("assignment", False)
+
+
+@pytest.mark.parametrize("field", ["code", "type_name"])
+def test_a_code_or_type_inside_a_copied_text_is_the_row_that_lists_it(field: str) -> None:
+    for row in ROWS:
+        for known in row.codes if field == "code" else row.types:
+            found = copied(f"[Error] request 7 failed: {known}, at 10:00.", ROWS)
+            assert found[field] == known
+            assert find(found, ROWS) == find(error(found["message"], **{field: known}), ROWS)

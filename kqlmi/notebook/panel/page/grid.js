@@ -59,11 +59,13 @@ export function gridPart(view, explain) {
     if (focused) focusCell(active.row, active.column);
 
     const refusal = view.get("refusal");
+    // Source: the documentation of the policy.
+    const role = view.get("scope") === 0 ? "AllDatabasesMonitor" : "a role of this database: User, Viewer or Monitor";
     instead.hidden = !refusal;
     scroll.hidden = Boolean(refusal);
     instead.replaceChildren(
       make("p", { textContent: `Not read: ${refusal}` }),
-      make("p", { textContent: "Choose another scope, or ask an administrator of the cluster for a role that may read this policy." }),
+      make("p", { textContent: `Reading this policy requires ${role}. Choose another scope, or ask an administrator for it.` }),
       view.askButton("Try again", () => view.ask("choose", { scope: view.get("scope") })),
     );
   }
