@@ -32,7 +32,7 @@ background:var(--jp-layout-color0,Canvas)}}
 .kqlmi-grid summary{{cursor:pointer;list-style:none;display:block;border-radius:4px;padding:2px 4px;min-width:4.2em}}
 .kqlmi-grid summary::-webkit-details-marker{{display:none}}
 .kqlmi-grid summary:hover{{text-decoration:underline}}
-.kqlmi-grid details>div{{text-align:left;width:14em;max-height:20em;overflow:auto;padding:3px 5px;overflow-wrap:anywhere}}
+.kqlmi-grid details>div{{text-align:left;width:11em;max-height:20em;overflow:auto;padding:3px 5px;overflow-wrap:anywhere}}
 @media print{{.kqlmi-grid summary{{print-color-adjust:exact}}}}
 </style>"""
 

@@ -1,19 +1,28 @@
-"""The lists of a cluster's identities and data connections, compared with the policies."""
+"""The lists of a cluster's identities and data connections, compared with the policies, and of the latest failures."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Final
 
-from kqlmi.errors import ResourceManagerError
+from kqlmi.errors import KqlmiError, ResourceManagerError, printable
 from kqlmi.model.audit.findings import Facts
 from kqlmi.model.azure.dataconnections import DataConnection, verdict
 from kqlmi.model.azure.identitylist import NOTE_TAGS, Listed, listed
 from kqlmi.model.entities import SYSTEM, Identity, Scope
+from kqlmi.model.explain.explanation import from_refusal
+from kqlmi.model.explain.failures import Failure, FailureList
+from kqlmi.model.explain.published import ROWS
+from kqlmi.model.explain.refusals import copied
+from kqlmi.model.kql import quoting
 from kqlmi.model.policy.access import Access
 from kqlmi.model.policy.directory import Directory
 from kqlmi.model.uses.needs import Discovery
 from kqlmi.report import YES_NO, Described, Report, Rows, counted
-from kqlmi.session.core import Core
-from kqlmi.session.policies import databases, read
+from kqlmi.session.core import Core, database_name
+from kqlmi.session.policies import database_scope, databases, read
 from kqlmi.session.resource_manager import Azure, ask, assigned, resource_of
+
+_MOST: Final = 20  # failures of ingestion, and of each export
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -123,3 +132,35 @@ def data_connections(core: Core) -> ConnectionList:
     notes = [f"Not read: the data connections of {', '.join(names)}. {why}" for why, names in refused.items()]
     notes += [f"Not read: the policy of the {scope}. {error}" for scope, error in reading.refused.items()]
     return ConnectionList(rows, tuple(notes))
+
+
+def failures(core: Core, database: str) -> FailureList:
+    """List the latest failures of ingestion and of continuous exports in a database, each explained by its text."""
+    name, notes = str(database_scope(core, database_name(core, database)).name), list[str]()
+
+    def rows(what: str, text: str) -> list[Mapping[str, Any]]:
+        try:
+            return list(core.connection.execute(text, name).records())
+        except KqlmiError as error:
+            notes.append(f"Not read: {what}. {error}")
+            return []
+
+    ingestion = f".show ingestion failures | where Database == {quoting.literal(name)} | top {_MOST} by FailedOn desc"
+    found = [
+        (f"ingestion into {row['Table']}", row["FailedOn"], f"{row['ErrorCode']}: {row['Details']}")
+        for row in rows("the failures of ingestion", ingestion)
+    ]
+    for export in rows("the continuous exports", ".show continuous-exports"):
+        what, of = str(export["Name"]), quoting.name(str(export["Name"]))
+        text = f".show continuous-export {of} failures | top {_MOST} by Timestamp desc"
+        listed = rows(f"the failures of the continuous export {printable(what)}", text)
+        found += [(f"continuous export {what}", row["Timestamp"], str(row["Details"])) for row in listed]
+    if found:  # for the names of the identities in the texts
+        read(core, [Scope.cluster(), Scope.database(name)])
+    return FailureList(name, tuple(_explained(core, *one) for one in found), tuple(notes))
+
+
+def _explained(core: Core, subject: str, time: object, details: str) -> Failure:
+    text = KqlmiError(details).message  # without secrets
+    found = from_refusal(copied(text, ROWS), {}, (), lambda _: (), core.name, known=core.known.directory)
+    return Failure(subject, time, text, found)

@@ -20,6 +20,7 @@ from kqlmi.model.azure.assignment import AssignmentPlan
 from kqlmi.model.azure.connectionplan import ConnectionPlan, Stream
 from kqlmi.model.entities import Identity, ObjectId, Scope
 from kqlmi.model.explain.explanation import Verdicts
+from kqlmi.model.explain.failures import FailureList
 from kqlmi.model.plan import edits
 from kqlmi.model.plan.impact import Impact
 from kqlmi.model.plan.plan import Plan
@@ -129,6 +130,16 @@ class Session(core.Core, Described):
         instead, by the catalogue of refusals.
         """
         return statements.explain_text(self, text) if text else statements.explained(self)
+
+    def failures(self, database: str = "") -> FailureList:
+        """Return the latest failures of ingestion and of continuous exports in a database, each explained by its text.
+
+        A source that cannot be read is listed in the notes.
+
+        Raises:
+            InputError: The database does not exist, or there is no current one.
+        """
+        return listings.failures(self, database)
 
     def policy_in(self, answer: Table, text: str, database: str = "") -> Snapshot | None:
         """Return the policy in the response to ``text``, or None if that is piped or not a policy command.

@@ -9,6 +9,7 @@ from kqlmi.errors import CellError, printable
 from kqlmi.model.audit.accessmap import AccessMap
 from kqlmi.model.audit.audit import Audit
 from kqlmi.model.explain.explanation import verdict_rows
+from kqlmi.model.explain.failures import FailureList
 from kqlmi.model.statement import Statement
 from kqlmi.model.uses.documents import DocumentKind
 from kqlmi.report import Rows
@@ -22,14 +23,17 @@ _KINDS: Final[Mapping[str, DocumentKind]] = {".json": "json", ".bicep": "bicep",
 
 
 @verb(task="Find what is wrong")
-def explain(context: Context, text: str = "", /) -> Refusal:
+def explain(context: Context, text: str = "", /, *, last_failures: DatabaseName = "") -> Refusal | FailureList:
     """Explain why the last cell, plan, ingestion or assignment was refused, and print how to fix it.
 
-    With TEXT in quotes, the text of a refusal from elsewhere, such as a log, is explained.
+    With TEXT in quotes, the text of a refusal from elsewhere, such as a log, is explained. --last-failures D lists the latest
+    failures of ingestion and of continuous exports in the database D, each with what it means and how to fix it.
 
     Each gate is listed: the assignment of the identity, the usage in a policy, the target in the callout policy, the Azure
     role on the target, and the role in the database. A fix is a line to run unchanged; a grant is planned first.
     """
+    if last_failures:
+        return context.session.failures(last_failures)
     refusal = context.session.explain(text)
     if refusal is None:
         raise CellError(

@@ -75,3 +75,8 @@ def test_a_copied_text_is_explained_by_the_catalogue(
     shown = capsys.readouterr().out
     assert shown.startswith(text)
     assert says in shown
+
+
+def test_the_latest_failures_are_a_table(connected: Notebook) -> None:
+    shown = connected.run("%kqlmi explain --last-failures Samples")
+    assert list(shown.columns) == ["subject", "time", "details", "explanation", "fix"]

@@ -440,3 +440,23 @@ def test_no_secret_is_shown_anywhere(
     assert "sig=****" in shown
     for secret in ("PLANTED", cluster.token, cluster._state.signature, *cluster._state.authorizations):
         assert secret not in shown
+
+
+def test_the_latest_failures_of_a_database_are_listed_with_their_fix(session: Session) -> None:
+    before = len(session.failures("Samples").failures)
+    with pytest.raises(IngestionError):
+        session.ingest(f"{CLOSED}/a.csv", "R", identity="loader", **NOW)
+    found = session.failures()
+    assert len(found.failures) == before + 1
+    newest = found.failures[0]
+    assert newest.subject == "ingestion into R"
+    assert newest.fix.startswith("az role assignment create --assignee-object-id ")
+    assert newest.explained.report().title.startswith("The identity lacks the Azure role Storage Blob Data Reader on ")
+    assert found.notes == ()
+    assert session.failures("Other").failures == ()
+
+
+def test_failures_that_may_not_be_read_are_noted(cluster: LocalCluster) -> None:
+    with opened(cluster, token=cluster.token_for("viewer", database="Samples")) as viewer:
+        notes = viewer.failures().notes
+    assert all(one.startswith("Not read: ") for one in notes)
