@@ -26,13 +26,13 @@ table.kqlmi-grid.kqlmi-grid{{border-collapse:separate;border-spacing:0;table-lay
 border:0 solid {_LINE};border-width:0 1px 1px 0;font-weight:normal}}
 .kqlmi-grid.kqlmi-grid thead th{{position:sticky;top:0;vertical-align:bottom;font-weight:600;font-size:12px;\
 background:var(--jp-layout-color0,Canvas)}}
-.kqlmi-grid.kqlmi-grid tr>th:first-child{{text-align:left;min-width:12em;padding-right:10px}}
+.kqlmi-grid.kqlmi-grid tr>th:first-child{{text-align:left;min-width:8em;padding-right:10px}}
 .kqlmi-grid.kqlmi-grid th[scope=rowgroup]{{font-weight:600;padding-top:12px;opacity:.8}}
 .kqlmi-grid small{{display:block;font-size:11px;opacity:.8;font-family:var(--jp-code-font-family,ui-monospace,monospace)}}
 .kqlmi-grid summary{{cursor:pointer;list-style:none;display:block;border-radius:4px;padding:2px 4px;min-width:4.2em}}
 .kqlmi-grid summary::-webkit-details-marker{{display:none}}
 .kqlmi-grid summary:hover{{text-decoration:underline}}
-.kqlmi-grid details>div{{text-align:left;width:11em;max-height:20em;overflow:auto;padding:3px 5px;overflow-wrap:anywhere}}
+.kqlmi-grid details>div{{text-align:left;width:10em;max-height:20em;overflow:auto;padding:3px 5px;overflow-wrap:anywhere}}
 @media print{{.kqlmi-grid summary{{print-color-adjust:exact}}}}
 </style>"""
 

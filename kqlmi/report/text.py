@@ -105,7 +105,6 @@ def _blocks(blocks: Iterable[Block], form: _Form, indent: str, *, margin: bool) 
 
 def _table(rows: Rows, width: int, form: _Form) -> list[str]:
     """Return the lines of a table, or a line for each value if the longest words of a row do not fit into the width."""
-    from rich import box
     from rich.cells import cell_len
     from rich.table import Table
     from rich.text import Text
@@ -121,14 +120,21 @@ def _table(rows: Rows, width: int, form: _Form) -> list[str]:
     room = width - sum(least) - 2 * (len(least) - 1)
     if room < 0:
         return [line for row in cells for line in (*_record(names, row, width, form), "")][:-1]
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     # rich reduces columns without regard to their longest words, and then crops them.
     wanted = [max(0, long - short) for short, long in zip(least, most, strict=True)]
-    for name, short, more in zip(names, least, wanted, strict=True):
-        table.add_column(name, width=short + min(more, room * more // max(sum(wanted), 1)), overflow="fold")
-    for one in cells:
-        table.add_row(*one)
-    return _lines(table, width + 1, form)
+    widths = [short + min(more, room * more // max(sum(wanted), 1)) for short, more in zip(least, wanted, strict=True)]
+
+    def drawn(rows: "Sequence[Sequence[Text]]") -> list[str]:
+        table = Table.grid(padding=(0, 2, 0, 0))
+        for one in widths:
+            table.add_column(width=one, overflow="fold")
+        for row in rows:
+            table.add_row(*row)
+        return _lines(table, width + 2, form) if rows else []
+
+    # Versions of rich differ in how long the rule below a header is.
+    head = drawn([[Text(name.plain, "bold") for name in names]])
+    return [*head, "─" * (sum(widths) + 2 * (len(widths) - 1)), *drawn(cells)]
 
 
 def _record(names: "Sequence[Text]", row: "Sequence[Text]", width: int, form: _Form) -> list[str]:

@@ -1,6 +1,6 @@
 """The ManagedIdentity policy of one scope, and a snapshot of the policies of several."""
 
-from collections.abc import Collection, Container, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
@@ -59,16 +59,15 @@ class Policy(Described):
         return jsontext.dump([entry.payload() for entry in self.entries]).replace("`", "\\u0060")
 
     def report(self) -> Report:
-        """Return a row for each object: the identity and its usages."""
-        rows = Rows.of(
-            self.entries,
-            {
-                "display_name": lambda entry: entry.display_name,
-                "object_id": lambda entry: entry.object_id,
-                "usages": lambda entry: list(entry.usages),
-            },
-            kinds={"object_id": "id"},
-        )
+        """Return a row for each object: the identity, its usages, and its unknown properties, if any has some."""
+        columns: dict[str, Callable[[Entry], object]] = {
+            "display_name": lambda entry: entry.display_name,
+            "object_id": lambda entry: entry.object_id,
+            "usages": lambda entry: list(entry.usages),
+        }
+        if self.properties:
+            columns["properties"] = lambda entry: [f"{name}: {value}" for name, value in entry.extra]
+        rows = Rows.of(self.entries, columns, kinds={"object_id": "id"})
         counts = f"{counted(len(self.holdings), 'identity', 'identities')}, {counted(len(self.grants), 'grant')}"
         return Report("Policy", counts, (rows,) if self.entries else ())
 
