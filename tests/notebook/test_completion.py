@@ -256,7 +256,7 @@ def test_only_a_file_argument_allows_other_completions() -> None:
 
 
 def test_every_parameter_of_every_subcommand_offers_something_or_is_free_text() -> None:
-    free = {"words", "entry", "finding", "uri", "table", "data_connection"}
+    free = {"words", "entry", "finding", "uri", "table", "text", "data_connection"}
     for row in NOTEBOOK.verbs.values():
         for place, parameter in enumerate(NOTEBOOK.syntax(row).words):
             before = f"%kqlmi {row.name} {'mi-load ' * place}"
