@@ -14,6 +14,7 @@ from kqlmi.notebook.face import CELL_HELP, frame, run
 from kqlmi.notebook.invocation import Cell, parse_cell
 from kqlmi.notebook.panel.open_panels import OpenPanels
 from kqlmi.notebook.settings import KqlMI
+from kqlmi.report import counted
 from kqlmi.verbs import Sessions
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class KqlMagics(Magics):
         self.sessions.close()
         what = "connection" if len(names) == 1 else "connections"
         parts = [f"the {what} {', '.join(names)}"] * bool(names)
-        parts += [f"{panels} {'panel' if panels == 1 else 'panels'}"] * bool(panels)
+        parts += [counted(panels, "panel")] * bool(panels)
         forgotten = f" Plans that were shown and can no longer be applied: {plans}." if plans else ""
         if parts:
             print(f"Closed {' and '.join(parts)}.{forgotten}")

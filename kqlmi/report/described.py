@@ -39,11 +39,6 @@ class Described(ABC):
         return to_markdown(self.report())
 
 
-def counted(number: int, one: str, several: str = "") -> str:
-    """Return a number with its noun; ``several`` is the plural, if it is not ``one`` with an s."""
-    return f"{number:,} {one if number == 1 else several or f'{one}s'}"
-
-
 def in_brackets(text: str) -> str:
     """Return a representation of a value on one short line, with unprintable characters escaped."""
     line = printable(text[:_LONGEST])

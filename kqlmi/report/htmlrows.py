@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Final
 
 from kqlmi.errors import printable
-from kqlmi.report.report import Kind, Mark, Rows, cell, tags
+from kqlmi.report.report import Kind, Mark, Rows, cell, counted, tags
 
 # So many characters are about as wide as a notebook of 1,100 pixels. A word longer than its column's part of them is broken
 # rather than widening the table, after a punctuation mark if it has any.
@@ -66,11 +66,7 @@ def _cell(value: object, kind: Kind, longest: int) -> str:
         whole = escape(text)
         return f'<td><span class="kqlmi-id"><span title="{whole}">{whole}</span></span></td>'
     if kind == "folded" and text and not (isinstance(value, list | tuple) and len(text) <= _SHORT):
-        title = (
-            f"{len(value)} item{'s' * (len(value) > 1)}"
-            if isinstance(value, list | tuple)
-            else f"{escape(text[:_TAG])}…"
-        )
+        title = counted(len(value), "item") if isinstance(value, list | tuple) else f"{escape(text[:_TAG])}…"
         return f'<td class="kqlmi-long"><details><summary>{title}</summary>{escape(text)}</details></td>'
     if kind != "code" and max(map(len, text.split()), default=0) <= longest:
         return f"<td>{escape(text)}</td>"

@@ -179,6 +179,11 @@ class Report:
     notes: tuple[str, ...] = ()
 
 
+def counted(number: int, one: str, several: str = "") -> str:
+    """Return a number with its noun; ``several`` is the plural, if it is not ``one`` with an s."""
+    return f"{number:,} {one if number == 1 else several or f'{one}s'}"
+
+
 def inert(text: str) -> str:
     """Return a text with unprintable characters escaped as by ``printable``, except line breaks and tabs."""
     return "".join(char if char in "\n\t" else printable(char) for char in text)

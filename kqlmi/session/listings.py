@@ -9,10 +9,8 @@ from kqlmi.model.audit.findings import Facts
 from kqlmi.model.azure.dataconnections import DataConnection, verdict
 from kqlmi.model.azure.identitylist import NOTE_TAGS, Listed, listed
 from kqlmi.model.entities import SYSTEM, Identity, Scope
-from kqlmi.model.explain.explanation import from_refusal
+from kqlmi.model.explain.explanation import from_text
 from kqlmi.model.explain.failures import Failure, FailureList
-from kqlmi.model.explain.published import ROWS
-from kqlmi.model.explain.refusals import copied
 from kqlmi.model.kql import quoting
 from kqlmi.model.policy.access import Access
 from kqlmi.model.policy.directory import Directory
@@ -162,5 +160,4 @@ def failures(core: Core, database: str) -> FailureList:
 
 def _explained(core: Core, subject: str, time: object, details: str) -> Failure:
     text = KqlmiError(details).message  # without secrets
-    found = from_refusal(copied(text, ROWS), {}, (), lambda _: (), core.name, known=core.known.directory)
-    return Failure(subject, time, text, found)
+    return Failure(subject, time, text, from_text(text, core.name, known=core.known.directory))

@@ -21,7 +21,16 @@ from kqlmi.errors import (
     ServiceError,
 )
 from kqlmi.model.entities import Scope
-from kqlmi.model.explain.explanation import Explained, Verdict, Verdicts, evidence, from_refusal, judge, weighed
+from kqlmi.model.explain.explanation import (
+    Explained,
+    Verdict,
+    Verdicts,
+    evidence,
+    from_refusal,
+    from_text,
+    judge,
+    weighed,
+)
 from kqlmi.model.explain.fixes import is_identity
 from kqlmi.model.explain.gates import Gate
 from kqlmi.model.explain.holders import holder, required
@@ -103,8 +112,7 @@ def check(core: Core, text: str, database: str, kind: documents.DocumentKind) ->
     key = core.known.directory.key
     about = [one.identity for one in found if one.identity and is_identity(key(one.identity))]
     snapshot = read(core, _scopes(core, found, database), about=about).permitted if found else Snapshot()
-    known = core.known.directory
-    return Verdicts(judge(one, snapshot, database or core.database, known) for one in found)
+    return Verdicts(_judged(core, found, snapshot, database))
 
 
 def _stored(core: Core, statement: Statement, database: str) -> Stored:
@@ -175,8 +183,7 @@ def explain_text(core: Core, text: str) -> Refusal:
     if row and "principal" in (row.found(text) or {}):
         with suppress(KqlmiError):
             read(core)
-    found = from_refusal(fields, {}, (), lambda _: (), core.name, known=core.known.directory)
-    return Refusal(KqlmiError(text), found)
+    return Refusal(KqlmiError(text), from_text(text, core.name, known=core.known.directory))
 
 
 def explained(core: Core) -> Refusal | None:

@@ -50,7 +50,7 @@ class MapRow:
             yield "▲ orphan: not assigned"
         if self.all_in:
             count = len(self.all_in)
-            where = "the cluster" if self.all_in[0].is_cluster else f"{count:,} database{'s' * (count != 1)}"
+            where = "the cluster" if self.all_in[0].is_cluster else counted(count, "database")
             yield f"✱ All at {where}" if self.all_in[0].is_cluster else f"✱ All in {where}"
 
 

@@ -13,7 +13,7 @@ from kqlmi.model.explain.gates import Gate, checklist, gates
 from kqlmi.model.explain.holders import holder
 from kqlmi.model.explain.observations import NOTHING, Observations, Unread
 from kqlmi.model.explain.published import DISABLED, ROWS
-from kqlmi.model.explain.refusals import Published, find
+from kqlmi.model.explain.refusals import Published, copied, find
 from kqlmi.model.plan.policy_plan import PolicyPlan
 from kqlmi.model.policy.access import Access, access
 from kqlmi.model.policy.directory import Directory
@@ -171,6 +171,11 @@ def from_refusal(
     if "principal" in fields:
         return _principal(row, fields, known, on)
     return weighed(row, verdicts, evidence)
+
+
+def from_text(text: str, on: str = "", *, known: Directory) -> Explained:
+    """Return what an error of which only the text is known can mean; see ``from_refusal``."""
+    return from_refusal(copied(text, ROWS), {}, (), lambda _: (), on, known=known)
 
 
 def weighed(row: Published, verdicts: tuple[Verdict, ...], evidence: Callable[[Verdict], Iterable[Gate]]) -> Explained:
